@@ -1,0 +1,36 @@
+"""Normalization layers, and the measurements that say what each of them costs and gains.
+
+Importing this package imports no torch: `normsuite explain` and `normsuite report` only read data and start at once.
+The functions and modules are loaded when first asked for.
+"""
+
+from importlib import import_module
+
+__version__ = "0.1.0"
+
+_LAZY = {
+    "batch_norm": "functional",
+    "layer_norm": "functional",
+    "group_norm": "functional",
+    "instance_norm": "functional",
+    "BatchNorm": "modules",
+    "LayerNorm": "modules",
+    "GroupNorm": "modules",
+    "InstanceNorm": "modules",
+    "NormSpec": "spec",
+    "NORMS": "spec",
+}
+
+__all__ = ["__version__", *_LAZY]
+
+
+def __getattr__(name: str):
+    if name not in _LAZY:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(import_module(f".{_LAZY[name]}", __name__), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__():
+    return sorted({*globals(), *_LAZY})

@@ -1,0 +1,83 @@
+"""Ways to compute a norm: every module in this folder is one backend, named like its file.
+
+A backend is two functions over a `Call`:
+
+    why_not(call) -> str | None     the reason why it cannot compute this call, or None if it can
+    apply(call) -> torch.Tensor     the output; updates the running statistics in place where there are any
+
+Arguments are checked before a backend sees them.
+"""
+
+import pkgutil
+from dataclasses import dataclass
+from importlib import import_module
+from types import ModuleType
+from typing import TYPE_CHECKING
+
+from ..errors import UnknownNameError, UnsupportedError
+from ..spec import NormSpec, View
+
+if TYPE_CHECKING:
+    import torch
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """One application of a norm, checked.
+
+    Attributes:
+        spec, view: the norm, and how it sees `input`.
+        input: (N, C, *S), any floating-point type.
+        weight, bias: as many elements as `view.affine_shape`, or None.
+        running_mean, running_var: (C,) or None.
+        use_input_stats: statistics of the input; otherwise the running ones.
+        momentum: weight of the new value in the running statistics (torch's sense).
+        eps: added to the variance, inside the root.
+        num_groups, normalized_shape: as the user gave them, for the norms that have them.
+    """
+
+    spec: NormSpec
+    view: View
+    input: "torch.Tensor"
+    weight: "torch.Tensor | None" = None
+    bias: "torch.Tensor | None" = None
+    running_mean: "torch.Tensor | None" = None
+    running_var: "torch.Tensor | None" = None
+    use_input_stats: bool = True
+    momentum: float = 0.1
+    eps: float = 1e-5
+    num_groups: int | None = None
+    normalized_shape: tuple[int, ...] | None = None
+
+
+NAMES: tuple[str, ...] = tuple(sorted(module.name for module in pkgutil.iter_modules(__path__)))
+"""Every backend, found by its file; none is imported before it is used."""
+
+_loaded: dict[str, ModuleType] = {}
+
+
+def get(name: str) -> ModuleType:
+    """The backend of that name.
+
+    Raises:
+        UnknownNameError: there is none.
+    """
+    if name not in _loaded:
+        if name not in NAMES:
+            raise UnknownNameError.among("backend", name, NAMES)
+        _loaded[name] = import_module(f".{name}", __name__)
+    return _loaded[name]
+
+
+def apply(call: Call, backend: str) -> "torch.Tensor":
+    """Compute the call with that backend.
+
+    Raises:
+        UnknownNameError: there is no such backend.
+        UnsupportedError: it cannot compute this call.
+    """
+    module = get(backend)
+    reason = module.why_not(call)
+    if reason is not None:
+        raise UnsupportedError("backend", backend, reason)
+    return module.apply(call)

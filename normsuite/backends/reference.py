@@ -1,0 +1,63 @@
+"""The formula, once, in plain torch operations: any norm, any floating-point type, any device.
+
+Slow, and differentiable in every way that torch's own operations are. The statistics take two passes and a correction
+(Chan, Golub and LeVeque 1983): the plain mean m of numbers that lie far from zero is off by up to half a unit of its
+last place, which is many units of a small deviation; the mean δ of x − m says by how much.
+"""
+
+import torch
+
+from . import Call
+
+
+def why_not(call: Call) -> str | None:
+    if not call.input.is_floating_point():
+        return f"needs a floating-point input, not {call.input.dtype}"
+    return None
+
+
+def apply(call: Call) -> torch.Tensor:
+    """y = ((x − m) − δ) / √(var + eps) · weight + bias, with m = Σx/n, δ = Σ(x − m)/n, var = Σ(x − m)²/n − δ².
+
+    Computed in float32 or wider and rounded once to the type of the input.
+    """
+    view = call.view
+    wide = torch.promote_types(call.input.dtype, torch.float32)
+    x = call.input.reshape(view.shape).to(wide)
+    if call.use_input_stats:
+        centred, mean, var = _statistics(x, call)
+        if call.running_mean is not None:
+            _update_running(call, mean, var)
+    else:
+        per_channel = (1, *view.shape[1:3], 1)
+        centred = x - call.running_mean.to(wide).reshape(per_channel)
+        var = call.running_var.to(wide).reshape(per_channel)
+    y = centred * torch.rsqrt(var + call.eps)
+    if call.weight is not None:
+        y = y * call.weight.to(wide).reshape(view.affine_shape)
+    if call.bias is not None:
+        y = y + call.bias.to(wide).reshape(view.affine_shape)
+    return y.to(call.input.dtype).reshape(call.input.shape)
+
+
+def _statistics(x: torch.Tensor, call: Call) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """x less its mean, the mean, and the biased variance, over the dimensions of the view."""
+    dims = call.view.dims
+    if not call.spec.centred:
+        return x, torch.zeros_like(x[:1, :1, :1, :1]), (x * x).mean(dims, keepdim=True)
+    mean = x.mean(dims, keepdim=True)
+    deviation = x - mean
+    delta = deviation.mean(dims, keepdim=True)
+    var = (deviation * deviation).mean(dims, keepdim=True) - delta * delta
+    return deviation - delta, mean + delta, var
+
+
+@torch.no_grad()
+def _update_running(call: Call, mean: torch.Tensor, var: torch.Tensor) -> None:
+    """running ← (1 − momentum) · running + momentum · new, with the unbiased variance, as torch has it.
+
+    A norm with statistics per sample (InstanceNorm) contributes their average over the batch.
+    """
+    n = call.view.count
+    for running, new in ((call.running_mean, mean), (call.running_var, var * (n / (n - 1)))):
+        running.lerp_(new.mean(0).reshape(running.shape).to(running.dtype), call.momentum)

@@ -1,0 +1,52 @@
+"""How much memory a call takes: the highest sum of tensor bytes alive at once, counted by the allocator itself.
+
+Process memory says little here: the C library keeps what was freed, and torch's libraries allow themselves workspaces.
+On the CPU torch's profiler reports every allocation and release of a tensor's bytes; an accelerator's caching allocator
+keeps the peak.
+"""
+
+import json
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+from torch.profiler import ProfilerActivity, profile
+
+
+def peak_bytes(call: Callable[[], object], *, device: str = "cpu") -> int:
+    """Most bytes of tensors that the call had at once, beside those that were there before it.
+
+    The call runs once before, so that what it makes once and keeps does not count. Exact and repeatable on the CPU; an
+    accelerator rounds every tensor up to its allocator's blocks.
+
+    Args:
+        call: without arguments; its result counts until it returns.
+        device: "cpu" or the accelerator's name.
+    """
+    call()
+    return _on_accelerator(call) if device != "cpu" else _on_cpu(call)
+
+
+def _on_cpu(call: Callable[[], object]) -> int:
+    with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as recorded:
+        call()
+    with tempfile.TemporaryDirectory() as folder:
+        trace = Path(folder) / "trace.json"
+        recorded.export_chrome_trace(str(trace))
+        events = json.loads(trace.read_text())["traceEvents"]
+    alive = peak = 0
+    for event in sorted((e for e in events if e.get("name") == "[memory]"), key=lambda e: e["args"]["Ev Idx"]):
+        if event["args"]["Device Type"] == 0:
+            alive += event["args"]["Bytes"]
+            peak = max(peak, alive)
+    return peak
+
+
+def _on_accelerator(call: Callable[[], object]) -> int:
+    torch.accelerator.synchronize()
+    before = torch.accelerator.memory_allocated()
+    torch.accelerator.reset_peak_memory_stats()
+    call()
+    torch.accelerator.synchronize()
+    return torch.accelerator.max_memory_allocated() - before

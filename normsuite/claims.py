@@ -1,0 +1,109 @@
+"""The document's claims against a study's records. The rules here were written before the study was run.
+
+Every relation between two norms is one paired comparison over the seeds that both have. All relations of the document
+are corrected together, so that the chance of any false verdict among them is 5 %. A relation is supported where the
+comparison gives what the document says, undecided where it gives nothing, and contradicted otherwise. A claim is
+contradicted if one of its relations is, supported if all of them are, and undecided otherwise.
+"""
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from statistics import fmean
+
+from . import document
+from .spec import NORMS
+from .statistics import Comparison, compare
+
+NO_NORM = "none"
+SUPPORTED, CONTRADICTED, UNDECIDED, NOT_MEASURED = "supported", "contradicted", "undecided", "not measured"
+
+
+@dataclass(frozen=True)
+class Metric:
+    """A number read off one run, and how far two norms' means may differ and still be called similar.
+
+    Attributes:
+        read: from the run's epochs.
+        margin: in the metric's unit: 0.01 of a nat for losses, 0.2 of a percentage point for accuracies.
+    """
+
+    read: Callable[[Sequence[dict]], float]
+    margin: float
+
+
+METRICS = {
+    "training loss": Metric(lambda epochs: float(epochs[-1]["train_loss"]), 0.01),
+    "test loss": Metric(lambda epochs: float(epochs[-1]["test_loss"]), 0.01),
+    "training accuracy": Metric(lambda epochs: epochs[-1]["train_accuracy"], 0.002),
+    "test accuracy": Metric(lambda epochs: epochs[-1]["test_accuracy"], 0.002),
+    "training loss over all epochs": Metric(lambda epochs: fmean(float(e["train_loss"]) for e in epochs), 0.01),
+    "training accuracy over all epochs": Metric(lambda epochs: fmean(e["train_accuracy"] for e in epochs), 0.002),
+}
+"""What the document compares. The first four are those of the last epoch; the last two, means over the epochs, say how
+fast it was reached."""
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One relation of a claim, measured: `comparison` is None where a norm or enough seeds are missing."""
+
+    relation: document.Relation
+    seeds: int
+    comparison: Comparison | None
+    verdict: str
+
+
+@dataclass(frozen=True)
+class Judged:
+    """One claim with what was found."""
+
+    claim: document.Claim
+    findings: tuple[Finding, ...]
+    verdict: str
+
+
+def _expand(relation: document.Relation) -> list[document.Relation]:
+    """ "any norm" means each of them."""
+    if relation.left != "any norm":
+        return [relation]
+    return [document.Relation(relation.metric, name, relation.expected, relation.right) for name in NORMS]
+
+
+def judge(records: Iterable[dict]) -> list[Judged]:
+    """Every claim of the document, judged by the records of one study: equal settings but for norm and seed."""
+    runs: dict[str, dict[int, list[dict]]] = {}
+    for record in records:
+        runs.setdefault(record["case"]["norm"], {})[record["case"]["seed"]] = record["samples"]["epochs"]
+    relations = {claim.key: [r for relation in claim.relations for r in _expand(relation)] for claim in document.CLAIMS}
+    together = len({r for of_claim in relations.values() for r in of_claim})
+    judged = []
+    for claim in document.CLAIMS:
+        findings = tuple(_find(relation, runs, together) for relation in relations[claim.key])
+        judged.append(Judged(claim, findings, _overall([f.verdict for f in findings])))
+    return judged
+
+
+def _find(relation: document.Relation, runs: dict[str, dict[int, list[dict]]], together: int) -> Finding:
+    left, right = runs.get(relation.left, {}), runs.get(relation.right, {})
+    seeds = sorted(left.keys() & right.keys())
+    if len(seeds) < 2:
+        return Finding(relation, len(seeds), None, NOT_MEASURED)
+    metric = METRICS[relation.metric]
+    comparison = compare(
+        [metric.read(left[s]) for s in seeds],
+        [metric.read(right[s]) for s in seeds],
+        margin=metric.margin,
+        comparisons=together,
+    )
+    if comparison.verdict == UNDECIDED:
+        verdict = UNDECIDED
+    else:
+        verdict = SUPPORTED if comparison.verdict == relation.expected else CONTRADICTED
+    return Finding(relation, len(seeds), comparison, verdict)
+
+
+def _overall(verdicts: list[str]) -> str:
+    for verdict in (CONTRADICTED, NOT_MEASURED, UNDECIDED):
+        if verdict in verdicts:
+            return verdict
+    return SUPPORTED if verdicts else NOT_MEASURED

@@ -1,0 +1,198 @@
+"""The command `normsuite`. Each command loads what it needs when it runs, so that those that only read start at once."""
+
+import json
+import sys
+import time
+from pathlib import Path
+from typing import Annotated, Optional
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from . import __version__, results
+from .errors import ArgumentError, NormsuiteError
+
+app = typer.Typer(
+    name="normsuite",
+    help="Normalization layers compared: what they average over, what they cost, how they learn.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+console = Console()
+REPORTS = Path("reports")
+Json = Annotated[
+    Optional[str], typer.Option("--json", metavar="PATH", help="Write JSON there; - for standard output.")
+]
+
+
+def _write_json(value: object, target: str) -> None:
+    if target == "-":
+        sys.stdout.write(results.to_json(value) + "\n")
+    else:
+        results.write_text(Path(target), results.to_json(value) + "\n")
+
+
+@app.callback(invoke_without_command=True)
+def _version(
+    version: Annotated[bool, typer.Option("--version", help="Print the version and leave.")] = False,
+) -> None:
+    if version:
+        typer.echo(__version__)
+        raise typer.Exit
+
+
+@app.command()
+def explain(
+    norm: Annotated[Optional[str], typer.Argument(help="One norm; all where left out.")] = None,
+    to: Json = None,
+) -> None:
+    """What each norm averages over, and the source document's worked example checked figure by figure."""
+    from . import explain as explanation
+    from .spec import NORMS, find
+
+    specs = [find(norm)] if norm is not None else list(NORMS.values())
+    rows = {spec.name: explanation.explain(spec) for spec in specs}
+    if to is not None:
+        _write_json([row.as_dict() for of_norm in rows.values() for row in of_norm], to)
+        return
+    for spec in specs:
+        console.print(f"\n[bold]{spec.name}[/bold]  one mean and one variance per letter", highlight=False)
+        console.print(explanation.drawing(spec), highlight=False, markup=False, soft_wrap=True)
+        table = Table("", "statistic", "printed", "computed", "verdict", "note")
+        for row in rows[spec.name]:
+            computed = f"{row.computed:.6g}" if isinstance(row.computed, float) else str(row.computed)
+            style = {"wrong": "red", "truncated": "yellow"}.get(row.verdict, "")
+            index = "" if row.index is None else chr(ord("A") + row.index - 1)
+            table.add_row(index, row.statistic, row.printed or "–", computed, row.verdict, row.note, style=style)
+        console.print(table)
+
+
+@app.command()
+def study(
+    preset: Annotated[str, typer.Option(help="How many seeds and epochs: quick.")] = "quick",
+    norm: Annotated[
+        Optional[list[str]], typer.Option(help="A norm, or none; again for more. All of them where left out.")
+    ] = None,
+    seeds: Annotated[Optional[int], typer.Option(help="Seeds, instead of the preset's.")] = None,
+    epochs: Annotated[Optional[int], typer.Option(help="Epochs, instead of the preset's.")] = None,
+    batch_size: Annotated[int, typer.Option()] = 128,
+    learning_rate: Annotated[float, typer.Option(help="At the peak of the schedule.")] = 0.02,
+    groups: Annotated[int, typer.Option(help="Of GroupNorm; divides 8.")] = 4,
+    backend: Annotated[str, typer.Option(help="What computes the norms.")] = "torch",
+    device: Annotated[str, typer.Option(help="cpu, or an accelerator such as cuda.")] = "cpu",
+    dataset: Annotated[str, typer.Option(help="mnist (included) or fashion-mnist (downloaded once).")] = "mnist",
+    data_dir: Annotated[Optional[Path], typer.Option(help="Your own copy, as torchvision lays it out.")] = None,
+    workers: Annotated[Optional[int], typer.Option(help="Processes of one thread each; one a core.")] = None,
+    out: Annotated[Path, typer.Option(help="Where the records go.")] = REPORTS / "study",
+    to: Json = None,
+) -> None:
+    """Train the same small network with each norm on MNIST, and store one record a run."""
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+    from . import claims
+    from .study import sweep
+
+    runs = sweep.plan(
+        preset,
+        norms=norm or (),
+        seeds=seeds,
+        epochs=epochs,
+        batch_size=batch_size,
+        learning_rate=learning_rate,
+        num_groups=groups,
+        backend=backend,
+        device=sweep.check_device(device),
+        dataset=dataset,
+    )
+    start = time.monotonic()
+    with Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("batches"),
+        TimeElapsedColumn(),
+        TextColumn("left"),
+        TimeRemainingColumn(elapsed_when_finished=False),
+        console=Console(stderr=True),
+    ) as progress:
+        bar = progress.add_task(f"{len(runs)} runs")
+
+        def show(record: dict) -> None:
+            last = record["samples"]["epochs"][-1]
+            progress.console.print(
+                f"{record['case']['norm']:<12} seed {record['case']['seed']}: "
+                f"test accuracy {last['test_accuracy']:.2%}, test loss {float(last['test_loss']):.4f}",
+                highlight=False,
+            )
+
+        records = sweep.sweep(
+            runs,
+            out,
+            data_dir=data_dir,
+            workers=workers,
+            on_start=lambda total, done: progress.update(bar, total=total, completed=done),
+            on_steps=lambda done: progress.update(bar, advance=done),
+            on_record=show,
+        )
+    judged = claims.judge(records)
+    if to is not None:
+        _write_json([_claim_dict(j) for j in judged], to)
+        return
+    console.print(f"{len(records)} runs in {str(out)!r}, {time.monotonic() - start:.0f} s", highlight=False)
+    table = Table("claim of the document", "verdict", title="What these runs say")
+    for j in judged:
+        table.add_row(j.claim.text, j.verdict)
+    console.print(table)
+
+
+def _claim_dict(judged) -> dict:
+    return {
+        "claim": judged.claim.key,
+        "text": judged.claim.text,
+        "verdict": judged.verdict,
+        "missing": judged.claim.missing,
+        "relations": [
+            {
+                "metric": f.relation.metric,
+                "left": f.relation.left,
+                "expected": f.relation.expected,
+                "right": f.relation.right,
+                "seeds": f.seeds,
+                "difference": f.comparison and f.comparison.difference.value,
+                "low": f.comparison and f.comparison.difference.low,
+                "high": f.comparison and f.comparison.difference.high,
+                "confidence": f.comparison and f.comparison.confidence,
+                "margin": f.comparison and f.comparison.margin,
+                "verdict": f.verdict,
+            }
+            for f in judged.findings
+        ],
+    }
+
+
+@app.command()
+def report(
+    source: Annotated[Path, typer.Option("--from", help="Folder of the study's records and asv's results.")] = REPORTS,
+    out: Annotated[Path, typer.Option(help="Folder for index.html.")] = REPORTS / "html",
+) -> None:
+    """Write the HTML report from what has been recorded."""
+    from . import report as reporting
+
+    page, notes = reporting.write(source, out)
+    for note in notes:
+        console.print(f"[yellow]note:[/yellow] {note}", highlight=False, soft_wrap=True)
+    console.print(f"wrote {page}", highlight=False, soft_wrap=True)
+
+
+def main() -> None:
+    """Run the command; an expected error is one line on standard error and exit code 2."""
+    try:
+        app()
+    except NormsuiteError as error:
+        print(f"normsuite: {error}", file=sys.stderr)
+        sys.exit(2)
+    except KeyboardInterrupt:
+        print("normsuite: interrupted; what was finished is kept", file=sys.stderr)
+        sys.exit(130)

@@ -1,0 +1,49 @@
+"""The errors that normsuite raises: one line each, naming the argument and its value."""
+
+
+class NormsuiteError(Exception):
+    """Base of every error that normsuite raises on purpose."""
+
+
+class ArgumentError(NormsuiteError, ValueError):
+    """An argument has a value that cannot be used.
+
+    >>> raise ArgumentError("num_groups", 3, "must divide the 8 channels")
+    Traceback (most recent call last):
+    normsuite.errors.ArgumentError: num_groups = 3: must divide the 8 channels
+    """
+
+    def __init__(self, argument: str, value: object, reason: str):
+        self.argument, self.value, self.reason = argument, value, reason
+        super().__init__(f"{argument} = {value!r}: {reason}")
+
+    def __reduce__(self):  # three arguments, so that it survives the way back from a worker process
+        return type(self), (self.argument, self.value, self.reason)
+
+
+class ShapeError(ArgumentError, RuntimeError):
+    """A tensor has a shape that does not fit.
+
+    Torch raises ValueError for some of these and RuntimeError for others; this is both, so that code written
+    against torch keeps catching it.
+    """
+
+
+class UnknownNameError(ArgumentError):
+    """A norm, backend, case, preset or dataset of that name does not exist."""
+
+    @classmethod
+    def among(cls, argument: str, value: object, known) -> "UnknownNameError":
+        return cls(argument, value, f"unknown; known are {', '.join(known)}")
+
+
+class UnsupportedError(ArgumentError):
+    """A backend cannot compute this call, for the reason given."""
+
+
+class DataError(NormsuiteError):
+    """Data that are missing, damaged or incomplete; the message names the file, what was expected and what was found."""
+
+
+class OutputError(NormsuiteError):
+    """A result could not be written; the message names the place and the cause."""

@@ -1,0 +1,178 @@
+"""The document's worked example computed again: which elements share a mean, and whether each printed figure holds."""
+
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from decimal import ROUND_DOWN, ROUND_HALF_UP, Decimal
+from math import prod, sqrt
+
+import numpy as np
+
+from . import document, oracle
+from .spec import NORMS, NormSpec
+
+NOT_PRINTED = "not printed"
+
+
+@dataclass(frozen=True)
+class Row:
+    """One figure, label or count of the document beside what it should be.
+
+    Attributes:
+        norm: the norm's name.
+        index: the group it belongs to, from 1 in reading order; None for what concerns the norm as a whole.
+        statistic: "mean", "std", "variance", "label" or "parameters".
+        printed: as the document has it, or None.
+        computed: what it is.
+        verdict: "exact", "rounded", "truncated" or "wrong"; "not printed" where there is nothing to judge.
+        note: for "wrong" what the printed figure really is, where it is something; whose example it is.
+    """
+
+    norm: str
+    index: int | None
+    statistic: str
+    printed: str | None
+    computed: float | int | str
+    verdict: str
+    note: str = ""
+
+    def as_dict(self) -> dict:
+        return asdict(self)
+
+
+def values() -> np.ndarray:
+    """The worked example, (3, 4, 1, 2) in float64."""
+    return np.array(document.IMAGES, dtype=np.float64)
+
+
+def num_groups(spec: NormSpec) -> int | None:
+    """How many groups the worked example uses for that norm, where the norm asks."""
+    if spec.groups != "given":
+        return None
+    return document.example(spec.name).num_groups or document.DEFAULT_GROUPS
+
+
+def labels(spec: NormSpec) -> np.ndarray:
+    """Which group each element of the worked example belongs to."""
+    return oracle.group_labels(spec, values().shape, num_groups(spec))
+
+
+def match(printed: str, computed: float) -> str | None:
+    """How a printed figure comes from a computed one: "exact", "rounded", "truncated", or None if it does not.
+
+    The first that holds. Rounding and truncation are taken at the number of decimals printed. The computed value is
+    known to about 15 digits, so 12 decimals decide what is exact.
+    """
+    shown = Decimal(printed)
+    value = Decimal(repr(float(computed))).quantize(Decimal("1e-12"))
+    step = Decimal(1).scaleb(shown.as_tuple().exponent)
+    if shown == value:
+        return "exact"
+    if shown == value.quantize(step, ROUND_HALF_UP):
+        return "rounded"
+    if shown == value.quantize(step, ROUND_DOWN):
+        return "truncated"
+    return None
+
+
+def judge(printed: str | None, computed: float, others: dict[str, float]) -> tuple[str, str]:
+    """The verdict on one printed figure, and for a wrong one which of `others` it is.
+
+    Args:
+        printed: as printed, or None.
+        computed: the true value.
+        others: what a figure could be mistaken for, by name; the first that fits is named.
+    """
+    if printed is None:
+        return NOT_PRINTED, ""
+    verdict = match(printed, computed)
+    if verdict is not None:
+        return verdict, ""
+    for name, other in others.items():
+        how = match(printed, other)
+        if how is not None:
+            return "wrong", f"it is {name}, {other:.6g}{'' if how == 'exact' else f', {how}'}"
+    return "wrong", f"it is none of {', '.join(others)}" if others else ""
+
+
+def explain(spec: NormSpec) -> list[Row]:
+    """Every figure of the worked example for one norm, in reading order, then its label and its parameter count."""
+    printed = document.example(spec.name)
+    ours = "" if printed.mean else "our example: the document works none"
+    x, label = values(), labels(spec)
+    rows: list[Row] = []
+    means, variances = oracle.statistics(x, label)
+    for group, (mean, variance) in enumerate(zip(means, variances, strict=True)):
+        n = int((label == group).sum())
+        known = {
+            "the mean": mean,
+            "the standard deviation": sqrt(variance),
+            "the variance": variance,
+            "the unbiased standard deviation": sqrt(variance * n / (n - 1)),
+            "the unbiased variance": variance * n / (n - 1),
+            "the median": float(np.median(x[label == group])),
+        }
+        for statistic, name, figures in (
+            ("mean", "the mean", printed.mean),
+            ("std", "the standard deviation", printed.std),
+            ("variance", "the variance", ()),
+        ):
+            figure = figures[group] if figures else None
+            others = {other: value for other, value in known.items() if other != name}
+            verdict, note = judge(figure, known[name], others)
+            rows.append(Row(spec.name, group + 1, statistic, figure, float(known[name]), verdict, note or ours))
+    if printed.std_label is not None:
+        rows.append(_label_row(printed, [row for row in rows if row.printed is not None]))
+    rows.append(_parameter_row(spec, printed, groups=len(means)))
+    return rows
+
+
+def _label_row(printed: document.Example, rows: list[Row]) -> Row:
+    """What the second row of figures is called, against what most of its figures are."""
+    label = "std" if sum(r.verdict != "wrong" for r in rows if r.statistic == "std") * 2 > len(printed.std) else "var"
+    right = printed.std_label == label
+    note = "" if right else f"most figures labelled {printed.std_label} are standard deviations"
+    return Row(printed.norm, None, "label", printed.std_label, label, "exact" if right else "wrong", note)
+
+
+def _parameter_row(spec: NormSpec, printed: document.Example, groups: int) -> Row:
+    """How many weights and biases the norm learns on the worked example."""
+    _, channels, *spatial = values().shape
+    kinds = 2 if spec.centred else 1
+    per_channel, per_element = kinds * channels, kinds * channels * prod(spatial)
+    meaning = {"channel": "a weight and a bias per channel", "element": "a weight and a bias per element"}
+    count = per_element if spec.affine == "element" else per_channel
+    others = {
+        "one pair per channel": per_channel,
+        "one pair per element": per_element,
+        "one pair per mean": 2 * groups,
+    }
+    verdict, note = judge(printed.parameters, count, {k: v for k, v in others.items() if v != count})
+    if verdict != "wrong" and not note:
+        note = meaning[spec.affine] + ("" if spec.affine_by_default else ", off unless asked for")
+    return Row(spec.name, None, "parameters", printed.parameters, count, verdict, note)
+
+
+def explain_all() -> Iterator[Row]:
+    """`explain` for every norm, in order."""
+    for spec in NORMS.values():
+        yield from explain(spec)
+
+
+def drawing(spec: NormSpec) -> str:
+    """The worked example as text, every element followed by the letter of the group whose mean it shares."""
+    x, label = values(), labels(spec)
+    letters = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
+    rows = [[f"channel {c + 1}" for c in range(x.shape[1])]]
+    for image, groups in zip(x, label, strict=True):
+        rows.append(
+            [
+                " ".join(f"{v:2g}{letters[g]}" for v, g in zip(channel.flat, group.flat, strict=True))
+                for channel, group in zip(image, groups, strict=True)
+            ]
+        )
+    width = max(len(cell) for row in rows for cell in row)
+    names = ["", *(f"image{n + 1}" for n in range(len(x)))]
+    return "\n".join(
+        f"{name:6} │ " + " │ ".join(cell.ljust(width) for cell in row) + " │"
+        for name, row in zip(names, rows, strict=True)
+    )

@@ -1,0 +1,262 @@
+"""The norms as functions: torch.nn.functional's signatures, and a keyword `backend`.
+
+All of them compute
+
+    y = (x − mean) / √(var + eps) · weight + bias
+
+with the mean and the biased variance var = Σ(x − mean)²/n over different elements. Inputs and outputs have the same
+shape and type; every floating-point type is taken.
+"""
+
+from collections.abc import Sequence
+
+import torch
+
+from . import backends
+from .errors import ArgumentError, ShapeError
+from .spec import NORMS, NormSpec
+
+DEFAULT_BACKEND = "torch"
+
+
+def normalize(
+    spec: NormSpec,
+    input: torch.Tensor,
+    weight: torch.Tensor | None = None,
+    bias: torch.Tensor | None = None,
+    *,
+    running_mean: torch.Tensor | None = None,
+    running_var: torch.Tensor | None = None,
+    use_input_stats: bool = True,
+    momentum: float = 0.1,
+    eps: float = 1e-5,
+    num_groups: int | None = None,
+    normalized_shape: Sequence[int] | None = None,
+    backend: str = DEFAULT_BACKEND,
+) -> torch.Tensor:
+    """Apply any norm: check the arguments, then let the backend compute. The named norms below are this with torch's
+    signatures.
+
+    y = (x − mean) / √(var + eps) · weight + bias, with mean and variance as `spec` says.
+
+    Args:
+        spec: the norm.
+        input: (N, C, *S), any floating-point type.
+        weight, bias: (C,), or the normalised shape for a norm with an affine map per element; or None.
+        running_mean, running_var: (C,) or both None.
+        use_input_stats: use the statistics of the input; otherwise the running ones.
+        momentum: weight of the new value in the running statistics.
+        eps: added to the variance, inside the root.
+        num_groups: G, for a norm whose groups are given.
+        normalized_shape: trailing sizes, for a norm with an affine map per element; (C, *S) where left out.
+        backend: one of `normsuite.backends.NAMES`.
+
+    Returns:
+        The shape and type of the input.
+
+    Raises:
+        ShapeError: a shape that does not fit.
+        ArgumentError: running statistics needed and missing, or a negative eps.
+        UnknownNameError: no such backend.
+        UnsupportedError: the backend cannot compute this.
+    """
+    if not isinstance(input, torch.Tensor):
+        raise ArgumentError("input", type(input).__name__, "must be a torch.Tensor")
+    if not eps >= 0:  # written so that NaN fails too
+        raise ArgumentError("eps", eps, "must be at least 0")
+    if spec.affine == "element":
+        normalized_shape = tuple(input.shape[1:] if normalized_shape is None else normalized_shape)
+    view = spec.view(input.shape, num_groups=num_groups, normalized_shape=normalized_shape)
+    channels = tuple(input.shape[1:2])
+    affine_shape = normalized_shape if spec.affine == "element" else channels
+    for name, parameter, expected in (
+        ("weight", weight, affine_shape),
+        ("bias", bias, affine_shape),
+        ("running_mean", running_mean, channels),
+        ("running_var", running_var, channels),
+    ):
+        if parameter is not None and tuple(parameter.shape) != expected:
+            raise ShapeError(f"{name}.shape", tuple(parameter.shape), f"must be {expected}")
+    if (running_mean is None) != (running_var is None):
+        missing = "running_mean" if running_mean is None else "running_var"
+        raise ArgumentError(missing, None, "running_mean and running_var are given together or not at all")
+    if not use_input_stats and running_mean is None:
+        raise ArgumentError("running_mean", None, "is needed where the statistics of the input are not used")
+    if use_input_stats and spec.running != "never" and view.count == 1:
+        raise ShapeError("input.shape", tuple(input.shape), "expected more than 1 value per channel when training")
+    call = backends.Call(
+        spec=spec,
+        view=view,
+        input=input,
+        weight=weight,
+        bias=bias,
+        running_mean=running_mean,
+        running_var=running_var,
+        use_input_stats=use_input_stats,
+        momentum=momentum,
+        eps=eps,
+        num_groups=num_groups,
+        normalized_shape=normalized_shape,
+    )
+    return backends.apply(call, backend)
+
+
+def batch_norm(
+    input: torch.Tensor,
+    running_mean: torch.Tensor | None,
+    running_var: torch.Tensor | None,
+    weight: torch.Tensor | None = None,
+    bias: torch.Tensor | None = None,
+    training: bool = False,
+    momentum: float = 0.1,
+    eps: float = 1e-5,
+    *,
+    backend: str = DEFAULT_BACKEND,
+) -> torch.Tensor:
+    """Normalise every channel over the batch and its places.
+
+    mean_c = Σ_{n,s} x[n, c, s] / (N·S); in evaluation the running statistics are used instead.
+
+    Args:
+        input: (N, C, *S), from (N, C) to (N, C, D, H, W).
+        running_mean, running_var: (C,), updated in place while training: running ← (1 − momentum) · running +
+            momentum · new, where the new variance is the unbiased one; or both None.
+        weight, bias: (C,) or None.
+        training: use the statistics of the input.
+        momentum: weight of the new value in the running statistics.
+        eps: added to the variance, inside the root.
+        backend: one of `normsuite.backends.NAMES`.
+
+    Returns:
+        The shape and type of the input.
+
+    Raises:
+        ShapeError: a rank below 2, a parameter that is not (C,), or one value a channel while training.
+        ArgumentError: running statistics needed and missing, or a negative eps.
+        UnknownNameError: no such backend.
+
+    Source: Ioffe and Szegedy 2015, arXiv:1502.03167. Differs from torch only in the type of its errors, which name the
+    argument.
+    """
+    return normalize(
+        NORMS["BatchNorm"],
+        input,
+        weight,
+        bias,
+        running_mean=running_mean,
+        running_var=running_var,
+        use_input_stats=training,
+        momentum=momentum,
+        eps=eps,
+        backend=backend,
+    )
+
+
+def instance_norm(
+    input: torch.Tensor,
+    running_mean: torch.Tensor | None = None,
+    running_var: torch.Tensor | None = None,
+    weight: torch.Tensor | None = None,
+    bias: torch.Tensor | None = None,
+    use_input_stats: bool = True,
+    momentum: float = 0.1,
+    eps: float = 1e-5,
+    *,
+    backend: str = DEFAULT_BACKEND,
+) -> torch.Tensor:
+    """Normalise every channel of every sample over its places.
+
+    mean_{n,c} = Σ_s x[n, c, s] / S
+
+    Args:
+        input: (N, C, *S), from (N, C, L) to (N, C, D, H, W).
+        running_mean, running_var: (C,) or both None; updated as in `batch_norm`, with the averages over the batch.
+        weight, bias: (C,) or None.
+        use_input_stats: use the statistics of the input; otherwise the running ones.
+        momentum, eps, backend: as in `batch_norm`.
+
+    Returns:
+        The shape and type of the input.
+
+    Raises:
+        ShapeError, ArgumentError, UnknownNameError: as `batch_norm`.
+
+    Source: Ulyanov, Vedaldi and Lempitsky 2016, arXiv:1607.08022. Differs from torch as `batch_norm` does.
+    """
+    return normalize(
+        NORMS["InstanceNorm"],
+        input,
+        weight,
+        bias,
+        running_mean=running_mean,
+        running_var=running_var,
+        use_input_stats=use_input_stats,
+        momentum=momentum,
+        eps=eps,
+        backend=backend,
+    )
+
+
+def layer_norm(
+    input: torch.Tensor,
+    normalized_shape: Sequence[int],
+    weight: torch.Tensor | None = None,
+    bias: torch.Tensor | None = None,
+    eps: float = 1e-5,
+    *,
+    backend: str = DEFAULT_BACKEND,
+) -> torch.Tensor:
+    """Normalise every sample over its last dimensions.
+
+    mean_n = Σ_i x[n, i] / L, where i runs over the L elements of `normalized_shape`.
+
+    Args:
+        input: any shape that ends in `normalized_shape`: (N, C, *S) with (C, *S), or (N, L, C) with (C,).
+        normalized_shape: the trailing sizes that share a mean.
+        weight, bias: `normalized_shape`, one value per element, or None.
+        eps, backend: as in `batch_norm`.
+
+    Returns:
+        The shape and type of the input.
+
+    Raises:
+        ShapeError: an input that does not end in `normalized_shape`, or a parameter that is not of that shape.
+        ArgumentError, UnknownNameError: as `batch_norm`.
+
+    Source: Ba, Kiros and Hinton 2016, arXiv:1607.06450. Differs from torch as `batch_norm` does.
+    """
+    return normalize(
+        NORMS["LayerNorm"], input, weight, bias, eps=eps, normalized_shape=normalized_shape, backend=backend
+    )
+
+
+def group_norm(
+    input: torch.Tensor,
+    num_groups: int,
+    weight: torch.Tensor | None = None,
+    bias: torch.Tensor | None = None,
+    eps: float = 1e-5,
+    *,
+    backend: str = DEFAULT_BACKEND,
+) -> torch.Tensor:
+    """Normalise every group of channels of every sample, over the group and its places.
+
+    mean_{n,g} = Σ_{k,s} x[n, g·K + k, s] / (K·S), K = C / num_groups
+
+    Args:
+        input: (N, C, *S), from (N, C) to (N, C, D, H, W).
+        num_groups: G, a divisor of C; neighbouring channels form a group.
+        weight, bias: (C,) or None.
+        eps, backend: as in `batch_norm`.
+
+    Returns:
+        The shape and type of the input.
+
+    Raises:
+        ShapeError: C not divisible by `num_groups`, a rank below 2, or a parameter that is not (C,).
+        ArgumentError: `num_groups` is no positive integer, or a negative eps.
+        UnknownNameError: no such backend.
+
+    Source: Wu and He 2018, arXiv:1803.08494. Differs from torch as `batch_norm` does.
+    """
+    return normalize(NORMS["GroupNorm"], input, weight, bias, eps=eps, num_groups=num_groups, backend=backend)

@@ -1,0 +1,91 @@
+"""Intervals and paired comparisons, thin over scipy. Imports no torch."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from scipy import stats
+
+CONFIDENCE = 0.95
+
+
+@dataclass(frozen=True)
+class Interval:
+    """A value with the interval that holds it at the stated confidence; low and high are NaN where none can be given."""
+
+    value: float
+    low: float
+    high: float
+
+
+def mean_interval(samples: Sequence[float], confidence: float = CONFIDENCE) -> Interval:
+    """Mean of independent, roughly normal samples with Student's t interval: mean ± t · s / √n.
+
+    One sample, or samples that are not finite, give no interval.
+    """
+    x = np.asarray(samples, dtype=float)
+    mean = float(x.mean())
+    if len(x) < 2 or not np.isfinite(x).all():
+        return Interval(mean, math.nan, math.nan)
+    error = float(stats.sem(x))
+    if error == 0:
+        return Interval(mean, mean, mean)
+    low, high = stats.t.interval(confidence, len(x) - 1, loc=mean, scale=error)
+    return Interval(mean, float(low), float(high))
+
+
+def median_interval(samples: Sequence[float], confidence: float = CONFIDENCE) -> Interval:
+    """Median with the distribution-free interval between two order statistics (scipy's `quantile_test`).
+
+    Too few samples for that confidence give no interval.
+    """
+    x = np.asarray(samples, dtype=float)
+    found = stats.quantile_test(x, q=float(np.median(x)), p=0.5).confidence_interval(confidence)
+    return Interval(float(np.median(x)), float(found.low), float(found.high))
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """A paired difference left − right and what it decides.
+
+    Attributes:
+        difference: its mean with the interval at `confidence`.
+        confidence: of the interval, after correction for how many comparisons are made together.
+        verdict: "higher", "lower", "similar" or "undecided".
+        margin: how far apart two means may lie and still count as similar.
+    """
+
+    difference: Interval
+    confidence: float
+    verdict: str
+    margin: float
+
+
+def compare(
+    left: Sequence[float], right: Sequence[float], *, margin: float, comparisons: int = 1, alpha: float = 0.05
+) -> Comparison:
+    """Compare paired samples: the same seeds in the same order on both sides.
+
+    The interval of the mean difference has confidence 1 − alpha / comparisons (Bonferroni), so that with probability
+    1 − alpha no verdict of the whole table is false. "similar" where the interval lies within ± margin (which is two
+    one-sided tests, each at half of that level); otherwise "higher" or "lower" where it excludes zero; otherwise
+    "undecided".
+
+    Args:
+        left, right: equally many samples.
+        margin: positive, in the samples' unit.
+        comparisons: how many are made together.
+        alpha: probability of any false verdict among them.
+    """
+    confidence = 1 - alpha / comparisons
+    d = mean_interval(np.subtract(left, right), confidence)
+    if -margin <= d.low and d.high <= margin:
+        verdict = "similar"
+    elif d.low > 0:
+        verdict = "higher"
+    elif d.high < 0:
+        verdict = "lower"
+    else:
+        verdict = "undecided"
+    return Comparison(d, confidence, verdict, margin)

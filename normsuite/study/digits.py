@@ -1,0 +1,143 @@
+"""The digits: found or unpacked, checked, and read by torchvision into one tensor."""
+
+import hashlib
+import lzma
+import os
+import shutil
+import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib import resources
+from pathlib import Path
+
+import platformdirs
+import torch
+from torchvision import datasets
+
+from ..errors import DataError, UnknownNameError
+
+# SHA-256 of each file once decompressed, from the data's notice.
+MNIST_FILES = {
+    "train-images-idx3-ubyte": "ba891046e6505d7aadcbbe25680a0738ad16aec93bde7f9b65e87a2fc25776db",
+    "train-labels-idx1-ubyte": "65a50cbbf4e906d70832878ad85ccda5333a97f0f4c3dd2ef09a8a9eef7101c5",
+    "t10k-images-idx3-ubyte": "0fa7898d509279e482958e8ce81c8e77db3f2f8254e26661ceb7762c4d494ce7",
+    "t10k-labels-idx1-ubyte": "ff7bcfd416de33731a308c3f266cc351222c34898ecbeaf847f06e48f7ec33f2",
+}
+
+
+@dataclass(frozen=True)
+class Digits:
+    """Images (N, 1, 28, 28) float32, standardised with the training pixels' mean and deviation; labels (N,) int64."""
+
+    train_images: torch.Tensor
+    train_labels: torch.Tensor
+    test_images: torch.Tensor
+    test_labels: torch.Tensor
+
+    def to(self, device: str) -> "Digits":
+        return Digits(*(getattr(self, name).to(device) for name in self.__dataclass_fields__))
+
+
+def load(dataset: str = "mnist", data_dir: Path | None = None) -> Digits:
+    """Read a dataset.
+
+    Args:
+        dataset: "mnist", which travels with this package, or "fashion-mnist", which torchvision downloads once.
+        data_dir: your own copy, laid out as torchvision does: `data_dir/MNIST/raw` or `data_dir/FashionMNIST/raw`.
+
+    Raises:
+        UnknownNameError: no such dataset.
+        DataError: a file is missing or damaged, or could not be downloaded; the message names it.
+    """
+    if dataset not in _SOURCES:
+        raise UnknownNameError.among("dataset", dataset, _SOURCES)
+    reader, prepare = _SOURCES[dataset]
+    root = Path(data_dir) if data_dir is not None else prepare()
+    folder = root / reader.__name__ / "raw"
+    if data_dir is not None:
+        _check(folder, MNIST_FILES if reader is datasets.MNIST else dict.fromkeys(MNIST_FILES))
+    try:
+        train, test = reader(root, train=True), reader(root, train=False)
+    except (RuntimeError, ValueError, AssertionError, OSError, EOFError) as error:
+        raise DataError(f"data_dir = {str(root)!r}: torchvision cannot read it ({_one_line(error)})") from None
+    pixels = train.data.float() / 255
+    mean, std = pixels.mean(), pixels.std()
+
+    def standardised(images: torch.Tensor) -> torch.Tensor:
+        return images.float().div_(255).sub_(mean).div_(std).unsqueeze_(1)
+
+    return Digits(standardised(train.data), train.targets, standardised(test.data), test.targets)
+
+
+def _unpack_mnist() -> Path:
+    """The package's own digits, unpacked and checked in the user's cache; unpacked again if somebody damaged them."""
+    root = Path(platformdirs.user_cache_dir("normsuite")) / "mnist"
+    try:
+        _check(root / "MNIST" / "raw", MNIST_FILES)
+    except DataError:
+        _install(root, _unpack_into)
+    return root
+
+
+def _unpack_into(root: Path) -> None:
+    folder = root / "MNIST" / "raw"
+    folder.mkdir(parents=True)
+    packed = resources.files(__package__.rpartition(".")[0]) / "data" / "mnist"
+    for name in MNIST_FILES:
+        try:
+            (folder / name).write_bytes(lzma.decompress((packed / f"{name}.xz").read_bytes()))
+        except (OSError, lzma.LZMAError) as error:
+            raise DataError(f"{name}.xz: cannot be unpacked ({_one_line(error)})") from None
+    _check(folder, MNIST_FILES)
+
+
+def _download_fashion_mnist() -> Path:
+    """Fashion-MNIST by torchvision's download, kept in the user's cache."""
+    root = Path(platformdirs.user_cache_dir("normsuite")) / "fashion-mnist"
+    if not root.exists():
+        _install(root, lambda fresh: datasets.FashionMNIST(fresh, download=True))
+    return root
+
+
+_SOURCES = {
+    "mnist": (datasets.MNIST, _unpack_mnist),
+    "fashion-mnist": (datasets.FashionMNIST, _download_fashion_mnist),
+}
+
+
+def _install(root: Path, fill: Callable[[Path], object]) -> None:
+    """Fill a folder beside `root` and give it that name, so that nobody ever sees half of it."""
+    fresh = None
+    try:
+        root.parent.mkdir(parents=True, exist_ok=True)
+        fresh = Path(tempfile.mkdtemp(dir=root.parent, prefix=f".{root.name}-"))
+        fill(fresh)
+        if root.exists():  # damaged: move it away first, since a folder replaces only an empty one
+            os.replace(root, tempfile.mkdtemp(dir=fresh.parent, prefix=f".{root.name}-old-"))
+        try:
+            os.replace(fresh, root)
+        except OSError:
+            if not root.exists():  # otherwise another process was faster
+                raise
+    except (OSError, RuntimeError) as error:
+        raise DataError(f"cannot prepare {str(root)!r} ({_one_line(error)})") from None
+    finally:
+        for leftover in (fresh, *root.parent.glob(f".{root.name}-old-*")):
+            if leftover is not None:
+                shutil.rmtree(leftover, ignore_errors=True)
+
+
+def _check(folder: Path, checksums: dict[str, str | None]) -> None:
+    """Every file is there, with its SHA-256 where one is known."""
+    for name, expected in checksums.items():
+        try:
+            with open(folder / name, "rb") as file:
+                found = hashlib.file_digest(file, "sha256").hexdigest()
+        except OSError as error:
+            raise DataError(f"{str(folder / name)!r}: cannot be read ({error.strerror or error})") from None
+        if expected is not None and found != expected:
+            raise DataError(f"{str(folder / name)!r}: damaged, expected SHA-256 {expected}, found {found}")
+
+
+def _one_line(error: BaseException) -> str:
+    return " ".join(str(error).split()) or type(error).__name__
