@@ -1,6 +1,5 @@
-"""The command `normsuite`. Each command loads what it needs when it runs, so that those that only read start at once."""
+"""The command `normsuite`. Each command loads what it needs when it runs: those that only read start at once."""
 
-import json
 import sys
 import time
 from pathlib import Path
@@ -11,7 +10,7 @@ from rich.console import Console
 from rich.table import Table
 
 from . import __version__, results
-from .errors import ArgumentError, NormsuiteError
+from .errors import NormsuiteError
 
 app = typer.Typer(
     name="normsuite",
@@ -22,9 +21,7 @@ app = typer.Typer(
 )
 console = Console()
 REPORTS = Path("reports")
-Json = Annotated[
-    Optional[str], typer.Option("--json", metavar="PATH", help="Write JSON there; - for standard output.")
-]
+Json = Annotated[Optional[str], typer.Option("--json", metavar="PATH", help="Write JSON there; - for standard output.")]
 
 
 def _write_json(value: object, target: str) -> None:
@@ -89,7 +86,14 @@ def study(
     to: Json = None,
 ) -> None:
     """Train the same small network with each norm on MNIST, and store one record a run."""
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        TextColumn,
+        TimeElapsedColumn,
+        TimeRemainingColumn,
+    )
 
     from . import claims
     from .study import sweep

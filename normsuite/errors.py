@@ -42,7 +42,7 @@ class UnsupportedError(ArgumentError):
 
 
 class DataError(NormsuiteError):
-    """Data that are missing, damaged or incomplete; the message names the file, what was expected and what was found."""
+    """Data that are missing, damaged or incomplete; the message names the file, the expected and the found."""
 
 
 class OutputError(NormsuiteError):

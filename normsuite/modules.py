@@ -183,9 +183,7 @@ class GroupNorm(_WithBackend, nn.GroupNorm):
 
     def forward(self, input: torch.Tensor) -> torch.Tensor:
         _check_channels(input, self.num_channels, lowest_rank=2)
-        return functional.group_norm(
-            input, self.num_groups, self.weight, self.bias, self.eps, backend=self.backend
-        )
+        return functional.group_norm(input, self.num_groups, self.weight, self.bias, self.eps, backend=self.backend)
 
 
 def make(

@@ -223,9 +223,11 @@ def read_record(path: Path) -> dict:
         record = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
         raise ArgumentError("record", path.name, f"is damaged ({error})") from None
-    missing = [k for k in ("schema", "what", "case", "samples", "environment") if k not in record] if isinstance(
-        record, dict
-    ) else ["schema"]
+    missing = (
+        [k for k in ("schema", "what", "case", "samples", "environment") if k not in record]
+        if isinstance(record, dict)
+        else ["schema"]
+    )
     if missing:
         raise ArgumentError("record", path.name, f"is damaged (lacks {', '.join(missing)})")
     if not isinstance(record["schema"], int) or record["schema"] > SCHEMA:

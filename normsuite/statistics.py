@@ -12,7 +12,7 @@ CONFIDENCE = 0.95
 
 @dataclass(frozen=True)
 class Interval:
-    """A value with the interval that holds it at the stated confidence; low and high are NaN where none can be given."""
+    """A value with the interval around it at the stated confidence; NaN to NaN where none can be given."""
 
     value: float
     low: float

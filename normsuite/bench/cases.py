@@ -87,9 +87,7 @@ def operands(
     return Operands(x, weight, bias, dy.to(device, dtype))
 
 
-def bind(
-    spec: NormSpec, case: Case, given: Operands, backend: str = DEFAULT_BACKEND
-) -> Callable[[], torch.Tensor]:
+def bind(spec: NormSpec, case: Case, given: Operands, backend: str = DEFAULT_BACKEND) -> Callable[[], torch.Tensor]:
     """A function without arguments that applies the norm, in training mode, without running statistics."""
     num_groups = case.num_groups if spec.groups == "given" else None
     x, weight, bias = given.input, given.weight, given.bias

@@ -9,6 +9,7 @@ from .. import modules
 from ..functional import DEFAULT_BACKEND
 from ..spec import NormSpec
 
+
 @dataclass(frozen=True)
 class _Stage:
     """One convolution; a pooling that halves the map comes before the norm, where it costs a quarter."""
@@ -24,9 +25,7 @@ _SIZE = 28
 _CLASSES = 10
 
 
-def build(
-    norm: NormSpec | None, *, seed: int, num_groups: int = 4, backend: str = DEFAULT_BACKEND
-) -> nn.Sequential:
+def build(norm: NormSpec | None, *, seed: int, num_groups: int = 4, backend: str = DEFAULT_BACKEND) -> nn.Sequential:
     """The network with that norm, or with none.
 
     Equal seeds give equal weights whatever the norm: norms draw no random numbers. 8,506 parameters without the norms'.

@@ -181,9 +181,7 @@ def _work(run: Run, data_dir: Path | None) -> dict:
     if _digits is None or _digits[0] != key:
         _digits = key, digits.load(run.dataset, data_dir).to(run.device)
     outcome = train(run, _digits[1], _ticks.put)
-    return results.make_record(
-        WHAT, run.as_dict(), outcome.as_dict(), environment=_environment(run), seeds=[run.seed]
-    )
+    return results.make_record(WHAT, run.as_dict(), outcome.as_dict(), environment=_environment(run), seeds=[run.seed])
 
 
 _digits: tuple | None = None

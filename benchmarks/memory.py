@@ -1,0 +1,15 @@
+"""Bytes of tensors that a training step has at once, beside its operands. Exact on the CPU."""
+
+from normsuite.bench import memory
+
+from .latency import Latency
+
+
+class Memory(Latency):
+    unit = "bytes"
+    version = "1"
+
+    track_forward = None
+
+    def track_training_step(self, norm, backend, case, device):
+        return memory.peak_bytes(self.training_step, device=device)

@@ -1,0 +1,30 @@
+"""Share of the MNIST test digits that a small network gets wrong after one short epoch, one sample a seed."""
+
+from normsuite.study import digits, train
+
+from .parameters import BACKENDS, DEVICES, NORMS, require
+
+SEEDS = (0, 1, 2)
+TRAIN_SIZE = 12_800
+CASES = ["study"]
+
+
+class ErrorRate:
+    params = ([*NORMS, "none"], BACKENDS, CASES, DEVICES)
+    param_names = ("norm", "backend", "case", "device")
+    unit = "error rate"
+    timeout = 600
+    version = "1"
+
+    def setup(self, norm, backend, case, device):
+        require(norm, backend, device)
+        if norm == "none" and backend != BACKENDS[0]:
+            raise NotImplementedError("without a norm there is nothing for a backend to compute")
+        self.digits = digits.load().to(device)
+
+    def track_mnist(self, norm, backend, case, device):
+        samples = []
+        for seed in SEEDS:
+            run = train.Run(norm, seed, epochs=1, train_size=TRAIN_SIZE, backend=backend, device=device)
+            samples.append(1 - train.train(run, self.digits).epochs[-1].test_accuracy)
+        return {"samples": samples, "number": 1}

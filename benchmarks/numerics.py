@@ -1,0 +1,29 @@
+"""Largest error against float64, relative to the largest true value, for float32 input of deviation 1 about a mean."""
+
+from normsuite.bench import cases, numerics
+from normsuite.spec import find
+
+from .parameters import BACKENDS, DEVICES, NORMS, require
+
+CASES = ["study"]
+MEANS = [0.0, 1e4]
+
+
+class RelativeError:
+    params = (NORMS, BACKENDS, CASES, DEVICES, MEANS)
+    param_names = ("norm", "backend", "case", "device", "mean")
+    unit = "relative error"
+    timeout = 120
+    version = "1"
+
+    def setup(self, norm, backend, case, device, mean):
+        require(norm, backend, device)
+        self.output, self.gradient = numerics.errors(
+            find(norm), cases.find(case), backend=backend, device=device, mean=mean
+        )
+
+    def track_output(self, norm, backend, case, device, mean):
+        return self.output
+
+    def track_gradient(self, norm, backend, case, device, mean):
+        return self.gradient
