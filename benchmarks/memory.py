@@ -2,14 +2,12 @@
 
 from normsuite.bench import memory
 
-from .latency import Latency
+from .step import Step
 
 
-class Memory(Latency):
+class Memory(Step):
     unit = "bytes"
     version = "1"
-
-    track_forward = None
 
     def track_training_step(self, norm, backend, case, device):
         return memory.peak_bytes(self.training_step, device=device)

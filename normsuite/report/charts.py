@@ -1,0 +1,328 @@
+"""The report's charts: matplotlib figures as SVG text, in one style, each with a sentence that says what it shows."""
+
+import io
+import math
+import re
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from statistics import fmean
+
+import matplotlib
+
+matplotlib.use("Agg")
+
+from matplotlib import pyplot as plt
+from matplotlib.patches import Rectangle
+from matplotlib.ticker import FuncFormatter, MaxNLocator, PercentFormatter
+
+from .. import explain
+from ..claims import NO_NORM
+from ..history import Measurement
+from ..spec import NORMS, NormSpec
+from . import tables
+from .collect import ASV_COMMAND, STUDY_COMMAND, Collected
+
+# Okabe and Ito's colours, which colour-blind readers tell apart; norms take them in order, "none" is grey.
+_PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
+_GREY = "#8a8a8a"
+_INK = "#010203"
+"""Stands for the page's text colour, which it becomes in the SVG: a chart follows light and dark as text does."""
+
+_MARKERS = ("o", "s", "^", "D", "v")
+
+_STYLE = {
+    "axes.edgecolor": _INK,
+    "axes.labelcolor": _INK,
+    "axes.spines.right": False,
+    "axes.spines.top": False,
+    "axes.titlelocation": "left",
+    "axes.titlesize": 10,
+    "figure.constrained_layout.use": True,
+    "font.family": "sans-serif",
+    "font.size": 9,
+    "grid.alpha": 0.15,
+    "grid.color": _INK,
+    "lines.linewidth": 1.8,
+    "svg.fonttype": "none",
+    "text.color": _INK,
+    "xtick.color": _INK,
+    "ytick.color": _INK,
+}
+
+
+@dataclass(frozen=True)
+class Chart:
+    """A drawing as SVG, what it shows in words, its caption, and the command that measured it."""
+
+    svg: str
+    alternative: str
+    caption: str
+    command: str
+
+
+def colour(norm: str) -> str:
+    """The norm's colour, the same in every chart."""
+    return _GREY if norm == NO_NORM else _PALETTE[list(NORMS).index(norm) % len(_PALETTE)]
+
+
+@contextmanager
+def _figure(name: str, width: float, height: float, rows: int = 1) -> Iterator[tuple]:
+    """A figure with axes one above the other; `finish` turns it into text.
+
+    `name` makes the SVG's identifiers the chart's own, since many charts share a page.
+    """
+    with matplotlib.rc_context({**_STYLE, "svg.hashsalt": name}):
+        figure, axes = plt.subplots(rows, 1, figsize=(width, height), squeeze=False)
+
+        def finish() -> str:
+            buffer = io.StringIO()
+            figure.savefig(buffer, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
+            svg = buffer.getvalue()
+            svg = svg[svg.index("<svg") :].replace(_INK, "currentColor")
+            svg = re.sub(r"<metadata>.*?</metadata>", "", svg, flags=re.S)
+            # The page sets the size; the alternative text stands on the figure around it.
+            return re.sub(r'<svg ([^>]*?)(width="[^"]*" height="[^"]*"|height="[^"]*" width="[^"]*")', r"<svg \1", svg)
+
+        try:
+            yield finish, axes[:, 0]
+        finally:
+            plt.close(figure)
+
+
+def _label_ends(axis, ends: list[tuple[str, float, float]]) -> None:
+    """Write each line's name at its end, pushed apart where they would overlap."""
+    height = axis.get_position().height * axis.figure.get_figheight() * 72 or 1.0
+    least = 10.5 / height  # one line of text, as a share of the axis
+    places = sorted((axis.transAxes.inverted().transform(axis.transData.transform((x, y)))[1], n) for n, x, y in ends)
+    at: list[float] = []
+    for place, _ in places:
+        at.append(max(place, at[-1] + least) if at else place)
+    excess = max(0.0, at[-1] - 1.0) if at else 0.0
+    for (_, name), y in zip(places, at, strict=True):
+        axis.annotate(
+            name, (1.0, y - excess), xycoords="axes fraction", xytext=(5, 0), textcoords="offset points",
+            va="center", color=colour(name), fontweight="bold", annotation_clip=False,
+        )  # fmt: skip
+
+
+def shared_means(spec: NormSpec) -> Chart:
+    """The worked example, one tile a number, one colour for each group that shares a mean."""
+    x, labels = explain.values(), explain.labels(spec)
+    images, channels, height, width = x.shape
+    groups = int(labels.max()) + 1
+    tint = matplotlib.colormaps["tab20" if groups > 10 else "tab10"]
+    with _figure(f"shared-{spec.name}", 4.3, 2.2) as (finish, (axis,)):
+        for n in range(images):
+            for c in range(channels):
+                for i, (value, group) in enumerate(zip(x[n, c].flat, labels[n, c].flat, strict=True)):
+                    left, bottom = c * (height * width + 0.35) + i, -n * 1.25
+                    axis.add_patch(Rectangle((left, bottom), 1, 1, facecolor=tint(group), alpha=0.55, edgecolor=_INK))
+                    axis.text(left + 0.5, bottom + 0.5, f"{value:g}", ha="center", va="center", fontsize=11)
+                    axis.text(left + 0.93, bottom + 0.88, chr(ord("A") + group), ha="right", va="top", fontsize=6)
+            axis.text(-0.2, -n * 1.25 + 0.5, f"image {n + 1}", ha="right", va="center")
+        for c in range(channels):
+            axis.text(c * (height * width + 0.35) + 1, 1.15, f"channel {c + 1}", ha="center", va="bottom")
+        axis.set_xlim(-1.9, channels * (height * width + 0.35))
+        axis.set_ylim(-(images - 1) * 1.25 - 0.1, 1.7)
+        axis.set_aspect("equal")
+        axis.axis("off")
+        svg = finish()
+    each = x.size // groups
+    return Chart(
+        svg,
+        f"{spec.name} on the worked example: {groups} groups of {each} numbers share a mean. "
+        + "; ".join(f"{chr(ord('A') + g)}: {', '.join(f'{v:g}' for v in x[labels == g])}" for g in range(groups)),
+        f"{spec.name}: numbers of one colour and letter share one mean and one variance "
+        f"(averaged over {', '.join(sorted(spec.axes))}).",
+        f"{tables.EXPLAIN_COMMAND} {spec.name}",
+    )
+
+
+def learning(collected: Collected) -> list[Chart]:
+    """The document's four charts: a line for each norm, the mean over the seeds, in a band from lowest to highest."""
+    return [
+        _learning(collected, "train_loss", "training loss", "nats", 1.0, True),
+        _learning(collected, "test_loss", "test loss", "nats", 1.0, True),
+        _learning(collected, "train_accuracy", "training accuracy", "%", 100.0, False),
+        _learning(collected, "test_accuracy", "test accuracy", "%", 100.0, False),
+    ]
+
+
+def _learning(collected: Collected, key: str, name: str, unit: str, scale: float, logarithmic: bool) -> Chart:
+    said = []
+    with _figure(f"learning-{key}", 4.3, 3.1) as (finish, (axis,)):
+        ends = []
+        for norm in collected.norms:
+            curves = [[float(e[key]) * scale for e in run["samples"]["epochs"]] for run in collected.runs(norm)]
+            epochs = range(1, len(curves[0]) + 1)
+            mean = [fmean(values) for values in zip(*curves, strict=True)]
+            low, high = ([pick(values) for values in zip(*curves, strict=True)] for pick in (min, max))
+            axis.fill_between(epochs, low, high, color=colour(norm), alpha=0.18, linewidth=0)
+            axis.plot(epochs, mean, color=colour(norm), marker="o", markersize=3)
+            ends.append((norm, epochs[-1], mean[-1]))
+            said.append(f"{norm} {mean[-1]:.4g} {unit} ({low[-1]:.4g} to {high[-1]:.4g})")
+        if logarithmic:
+            axis.set_yscale("log")
+            axis.yaxis.set_major_formatter(FuncFormatter(lambda v, _: f"{v:g}"))
+            axis.yaxis.set_minor_formatter(FuncFormatter(lambda v, _: ""))
+        axis.xaxis.set_major_locator(MaxNLocator(integer=True))
+        axis.set_xlabel("epoch")
+        axis.set_ylabel(f"{name} ({unit}{', logarithmic' if logarithmic else ''})")
+        axis.grid(True)
+        axis.figure.canvas.draw()
+        _label_ends(axis, ends)
+        svg = finish()
+    return Chart(
+        svg,
+        f"{name.capitalize()} after the last epoch, mean and range over {len(collected.seeds)} seeds: "
+        + "; ".join(said),
+        f"{name.capitalize()}: mean over {len(collected.seeds)} seeds, band from the lowest seed to the highest.",
+        STUDY_COMMAND,
+    )
+
+
+def _dots(
+    name: str,
+    found: list[Measurement],
+    axis_label: str,
+    caption: str,
+    show: Callable[[float], str],
+    what: str,
+) -> Chart:
+    """Norms against one value, a panel a case, a marker a backend; intervals drawn where there are any."""
+    devices = list(dict.fromkeys(m.parameters["device"] for m in found))
+    cases = list(dict.fromkeys((m.parameters["device"], m.parameters["case"]) for m in found))
+    backends = list(dict.fromkeys(m.parameters["backend"] for m in found))
+    norms = [n for n in NORMS if any(m.parameters["norm"] == n for m in found)]
+    said = []
+    with _figure(name, 4.3, 0.5 + 1.35 * len(cases), rows=len(cases)) as (finish, axes):
+        for axis, (device, case) in zip(axes, cases, strict=True):
+            for m in found:
+                if (m.parameters["device"], m.parameters["case"]) != (device, case):
+                    continue
+                norm, backend = m.parameters["norm"], m.parameters["backend"]
+                offset = (backends.index(backend) - (len(backends) - 1) / 2) * 0.3
+                y = norms.index(norm) + offset
+                if not math.isnan(m.low) and m.high > m.low:
+                    axis.plot([m.low, m.high], [y, y], color=colour(norm), linewidth=3.5, alpha=0.45)
+                axis.plot(
+                    m.value, y, _MARKERS[backends.index(backend)], color=colour(norm), markersize=6,
+                    fillstyle="full" if backend == backends[0] else "none",
+                )  # fmt: skip
+                if case == cases[-1][1]:
+                    said.append(f"{norm} {backend} {show(m.value)}")
+            axis.set_title(case if len(devices) == 1 else f"{case}, {device}")
+            axis.set_xscale("log")
+            axis.xaxis.set_major_formatter(FuncFormatter(lambda v, _: show(v)))
+            axis.xaxis.set_minor_formatter(FuncFormatter(lambda v, _: ""))
+            axis.set_yticks(range(len(norms)), norms)
+            axis.set_ylim(len(norms) - 0.5, -0.5)
+            axis.grid(True, axis="x")
+        axes[-1].set_xlabel(axis_label)
+        svg = finish()
+    shapes = ", ".join(
+        f"{ {'o': 'disc', 's': 'open square', '^': 'open triangle', 'D': 'open diamond', 'v': 'open triangle'}[m] } {b}"
+        for m, b in zip(_MARKERS, backends, strict=False)
+    )
+    return Chart(svg, f"{what} in the case {cases[-1][1]}: {'; '.join(said)}", f"{caption} {shapes}.", ASV_COMMAND)
+
+
+def latency(measurements: list[Measurement]) -> list[Chart]:
+    """Time of a call, one chart for the forward pass and one for the training step."""
+    return [
+        _dots(
+            f"latency-{name.replace(' ', '-')}",
+            found,
+            "seconds of a call, logarithmic",
+            f"{name.capitalize()}: median time of a call, the bar its 99 % interval.",
+            tables.seconds,
+            f"Median time of the {name}",
+        )
+        for benchmark, name in tables.LATENCY.items()
+        if (found := tables.ran(measurements, benchmark))
+    ]
+
+
+def memory(measurements: list[Measurement]) -> Chart | None:
+    """Peak bytes of a training step."""
+    found = tables.ran(measurements, tables.MEMORY)
+    return (
+        _dots(
+            "memory",
+            found,
+            "bytes, logarithmic",
+            "Training step: most tensor bytes at once beside the operands, counted exactly.",
+            tables.mebibytes,
+            "Peak memory of a training step",
+        )
+        if found
+        else None
+    )
+
+
+def trend(history: list[Measurement]) -> list[Chart]:
+    """Per commit: latency of the training step in the largest case, and the error rate; oldest commit on the left."""
+    charts = []
+    for benchmark, name, scale, unit, formatter in (
+        ("latency.Latency.track_training_step", "training step", 1e3, "ms", None),
+        (tables.ERROR_RATE, "MNIST test error after one short epoch", 100.0, "%", PercentFormatter(decimals=1)),
+    ):
+        found = tables.ran(history, benchmark)
+        if not found:
+            continue
+        case = found[-1].parameters["case"] if benchmark != tables.ERROR_RATE else None
+        backend, device = found[0].parameters["backend"], found[0].parameters["device"]
+        cases = list(dict.fromkeys(m.parameters["case"] for m in found))
+        case = cases[-1]
+        found = [
+            m
+            for m in found
+            if (m.parameters["backend"], m.parameters["device"], m.parameters["case"]) == (backend, device, case)
+        ]
+        charts.append(_trend(benchmark, found, f"{name}, {case}, {backend} on {device}", scale, unit, formatter))
+    return charts
+
+
+def _trend(benchmark: str, found: list[Measurement], name: str, scale: float, unit: str, formatter) -> Chart:
+    commits = list(dict.fromkeys(m.commit for m in found))
+    said = []
+    with _figure(f"trend-{benchmark}", 4.3, 3.1) as (finish, (axis,)):
+        ends = []
+        for norm in (NO_NORM, *NORMS):
+            of_norm = [m for m in found if m.parameters["norm"] == norm]
+            if not of_norm:
+                continue
+            x = [commits.index(m.commit) for m in of_norm]
+            y = [m.value * scale for m in of_norm]
+            bars = [(m.low, m.high) if not m.samples or m.unit == "seconds" else _range(m.samples) for m in of_norm]
+            axis.plot(x, y, color=colour(norm), marker="o", markersize=3)
+            for place, (low, high) in zip(x, bars, strict=True):
+                if not math.isnan(low) and math.isfinite(high):
+                    axis.plot([place, place], [low * scale, high * scale], color=colour(norm), alpha=0.4, linewidth=4)
+            ends.append((norm, x[-1], y[-1]))
+            said.append(f"{norm} from {y[0]:.3g} to {y[-1]:.3g} {unit}")
+        axis.set_xlim(-0.5, len(commits) - 0.5)
+        axis.set_ylim(bottom=0)
+        shown = range(0, len(commits), max(1, len(commits) // 6))
+        axis.set_xticks(list(shown), [commits[i][:8] for i in shown])
+        axis.set_xlabel("commit, oldest first")
+        axis.set_ylabel(unit)
+        if formatter is not None:
+            axis.yaxis.set_major_formatter(formatter)
+        axis.grid(True, axis="y")
+        axis.figure.canvas.draw()
+        _label_ends(axis, ends)
+        svg = finish()
+    return Chart(
+        svg,
+        f"{name[0].upper()}{name[1:]} over {len(commits)} commits: {'; '.join(said)}",
+        f"{name[0].upper()}{name[1:]}, per commit. Bars: 99 % interval of the median within one process for times, "
+        "lowest to highest seed for error rates. Times on a shared machine drift from commit to commit: this is a "
+        "trend, not a verdict.",
+        f"{ASV_COMMAND} A..B",
+    )
+
+
+def _range(samples: tuple[float, ...]) -> tuple[float, float]:
+    return min(samples), max(samples)

@@ -1,0 +1,89 @@
+"""What there is to report on: the newest study, and asv's results of the newest machine and torch."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from .. import results
+from ..claims import NO_NORM
+from ..history import Measurement, read
+from ..spec import NORMS
+
+STUDY_COMMAND = "normsuite study"
+ASV_COMMAND = "asv run --record-samples"
+
+
+@dataclass(frozen=True)
+class Collected:
+    """Everything that the report shows, and what it could not show.
+
+    Attributes:
+        study: records of one study, equal in all but norm and seed, from one processor model and one torch.
+        history: measurements from one processor model and one torch, oldest commit first.
+        notes: what is missing, damaged or left out, one line each.
+    """
+
+    study: list[dict] = field(default_factory=list)
+    history: list[Measurement] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+
+    @property
+    def norms(self) -> list[str]:
+        """The norms of the study, in the order of all tables and charts, "none" first."""
+        found = {record["case"]["norm"] for record in self.study}
+        return [name for name in (NO_NORM, *NORMS) if name in found]
+
+    @property
+    def seeds(self) -> list[int]:
+        return sorted({record["case"]["seed"] for record in self.study})
+
+    def runs(self, norm: str) -> list[dict]:
+        """The study's records of one norm, by seed."""
+        return sorted((r for r in self.study if r["case"]["norm"] == norm), key=lambda r: r["case"]["seed"])
+
+    @property
+    def latest(self) -> list[Measurement]:
+        """The measurements of the commit that was measured last."""
+        newest = max(self.history, key=lambda m: m.recorded, default=None)
+        return [m for m in self.history if m.commit == newest.commit] if newest else []
+
+
+def collect(source: Path) -> Collected:
+    """Read a folder of records; see `report.write`."""
+    notes: list[str] = []
+    study = _newest_study(source / "study", notes)
+    measured = _newest_segment(source / "asv" / "results", notes)
+    return Collected(study, measured, notes)
+
+
+def _newest_study(folder: Path, notes: list[str]) -> list[dict]:
+    records = results.read_records(folder, "study")
+    notes.extend(f"record {name} {reason}" for name, reason in records.damaged)
+    studies: dict[str, list[dict]] = {}
+    for record in records:
+        studies.setdefault(_study_key(record), []).append(record)
+    if not studies:
+        notes.append(f"no study has been recorded: run `{STUDY_COMMAND}`")
+        return []
+    newest = max(studies.values(), key=lambda of_study: max(r.get("written", "") for r in of_study))
+    if len(studies) > 1:
+        others = len(records.good) - len(newest)
+        notes.append(f"{others} records of other settings, sources, machines or versions are not pooled with these")
+    return newest
+
+
+def _study_key(record: dict) -> str:
+    """Records with equal keys may be averaged."""
+    case = {k: v for k, v in record["case"].items() if k not in ("norm", "seed")}
+    return results.digest({"case": case, "environment": record["environment"], "source": record.get("source")})
+
+
+def _newest_segment(folder: Path, notes: list[str]) -> list[Measurement]:
+    measured = read(folder)
+    if not measured:
+        notes.append(f"asv has no results: run `{ASV_COMMAND}`")
+        return []
+    newest = max(measured, key=lambda m: m.recorded)
+    kept = [m for m in measured if (m.machine, m.torch) == (newest.machine, newest.torch)]
+    if len(kept) < len(measured):
+        notes.append(f"{len(measured) - len(kept)} results of other machines or versions of torch are left out")
+    return kept
