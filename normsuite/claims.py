@@ -15,7 +15,7 @@ from .spec import NORMS
 from .statistics import Comparison, compare
 
 NO_NORM = "none"
-SUPPORTED, CONTRADICTED, UNDECIDED, NOT_MEASURED = "supported", "contradicted", "undecided", "not measured"
+VERDICTS = SUPPORTED, CONTRADICTED, UNDECIDED, NOT_MEASURED = "supported", "contradicted", "undecided", "not measured"
 
 
 @dataclass(frozen=True)

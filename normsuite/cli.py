@@ -60,7 +60,7 @@ def explain(
         table = Table("", "statistic", "printed", "computed", "verdict", "note")
         for row in rows[spec.name]:
             computed = f"{row.computed:.6g}" if isinstance(row.computed, float) else str(row.computed)
-            style = {"wrong": "red", "truncated": "yellow"}.get(row.verdict, "")
+            style = {explanation.WRONG: "red", explanation.TRUNCATED: "yellow"}.get(row.verdict, "")
             index = "" if row.index is None else chr(ord("A") + row.index - 1)
             table.add_row(index, row.statistic, row.printed or "–", computed, row.verdict, row.note, style=style)
         console.print(table)

@@ -10,7 +10,8 @@ import numpy as np
 from . import document, oracle
 from .spec import NORMS, NormSpec
 
-NOT_PRINTED = "not printed"
+VERDICTS = EXACT, ROUNDED, TRUNCATED, WRONG, NOT_PRINTED = "exact", "rounded", "truncated", "wrong", "not printed"
+"""On a printed figure, the first that holds; the last where there is none."""
 
 
 @dataclass(frozen=True)
@@ -23,7 +24,7 @@ class Row:
         statistic: "mean", "std", "variance", "label" or "parameters".
         printed: as the document has it, or None.
         computed: what it is.
-        verdict: "exact", "rounded", "truncated" or "wrong"; "not printed" where there is nothing to judge.
+        verdict: one of `VERDICTS`.
         note: for "wrong" what the printed figure really is, where it is something; whose example it is.
     """
 
@@ -66,11 +67,11 @@ def match(printed: str, computed: float) -> str | None:
     value = Decimal(repr(float(computed))).quantize(Decimal("1e-12"))
     step = Decimal(1).scaleb(shown.as_tuple().exponent)
     if shown == value:
-        return "exact"
+        return EXACT
     if shown == value.quantize(step, ROUND_HALF_UP):
-        return "rounded"
+        return ROUNDED
     if shown == value.quantize(step, ROUND_DOWN):
-        return "truncated"
+        return TRUNCATED
     return None
 
 
@@ -90,8 +91,8 @@ def judge(printed: str | None, computed: float, others: dict[str, float]) -> tup
     for name, other in others.items():
         how = match(printed, other)
         if how is not None:
-            return "wrong", f"it is {name}, {other:.6g}{'' if how == 'exact' else f', {how}'}"
-    return "wrong", f"it is none of {', '.join(others)}" if others else ""
+            return WRONG, f"it is {name}, {other:.6g}{'' if how == EXACT else f', {how}'}"
+    return WRONG, f"it is none of {', '.join(others)}"
 
 
 def explain(spec: NormSpec) -> list[Row]:
@@ -128,10 +129,10 @@ def explain(spec: NormSpec) -> list[Row]:
 
 def _label_row(printed: document.Example, rows: list[Row]) -> Row:
     """What the second row of figures is called, against what most of its figures are."""
-    label = "std" if sum(r.verdict != "wrong" for r in rows if r.statistic == "std") * 2 > len(printed.std) else "var"
+    label = "std" if sum(r.verdict != WRONG for r in rows if r.statistic == "std") * 2 > len(printed.std) else "var"
     right = printed.std_label == label
     note = "" if right else f"most figures labelled {printed.std_label} are standard deviations"
-    return Row(printed.norm, None, "label", printed.std_label, label, "exact" if right else "wrong", note)
+    return Row(printed.norm, None, "label", printed.std_label, label, EXACT if right else WRONG, note)
 
 
 def _parameter_row(spec: NormSpec, printed: document.Example, groups: int) -> Row:
@@ -147,7 +148,7 @@ def _parameter_row(spec: NormSpec, printed: document.Example, groups: int) -> Ro
         "one pair per mean": 2 * groups,
     }
     verdict, note = judge(printed.parameters, count, {k: v for k, v in others.items() if v != count})
-    if verdict != "wrong" and not note:
+    if verdict != WRONG and not note:
         note = meaning[spec.affine] + ("" if spec.affine_by_default else ", off unless asked for")
     return Row(spec.name, None, "parameters", printed.parameters, count, verdict, note)
 

@@ -31,18 +31,21 @@ def group_labels(spec: NormSpec, shape: Sequence[int], num_groups: int | None = 
     if len(shape) < 2:
         raise ShapeError("shape", shape, f"{spec.name} needs at least (N, C)")
     groups = spec.num_groups(shape[1], num_groups)
-    position = np.indices(shape)
-    group_of_channel = position[1] * groups // shape[1]
-    channel_in_group = position[1] - group_of_channel * (shape[1] // groups)
-    coordinates = [group_of_channel]
+    channel = np.arange(shape[1])
+    per_group = shape[1] // groups if groups else 0
+    # Where an element stands on each axis that is not averaged over, with the size of that axis: the digits of its
+    # label, the batch's first.
+    digits = [(channel // per_group if groups else channel, groups, 1)]
     if "batch" not in spec.axes:
-        coordinates.insert(0, position[0])
+        digits.insert(0, (np.arange(shape[0]), shape[0], 0))
     if "group" not in spec.axes:
-        coordinates.append(channel_in_group)
+        digits.append((channel % per_group if groups else channel, per_group, 1))
     if "spatial" not in spec.axes:
-        coordinates.extend(position[2:])
-    _, labels = np.unique(np.stack([c.ravel() for c in coordinates]), axis=1, return_inverse=True)
-    return labels.reshape(shape)
+        digits += [(np.arange(size), size, axis) for axis, size in enumerate(shape[2:], start=2)]
+    label = np.zeros(shape, dtype=np.int64)
+    for place, size, axis in digits:
+        label = label * size + place.reshape([-1 if a == axis else 1 for a in range(len(shape))])
+    return label
 
 
 def statistics(x: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

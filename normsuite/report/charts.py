@@ -3,7 +3,7 @@
 import io
 import math
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from statistics import fmean
@@ -14,7 +14,7 @@ matplotlib.use("Agg")
 
 from matplotlib import pyplot as plt
 from matplotlib.patches import Rectangle
-from matplotlib.ticker import FuncFormatter, MaxNLocator, PercentFormatter
+from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter, PercentFormatter
 
 from .. import explain
 from ..claims import NO_NORM
@@ -164,8 +164,9 @@ def _learning(collected: Collected, key: str, name: str, unit: str, scale: float
             said.append(f"{norm} {mean[-1]:.4g} {unit} ({low[-1]:.4g} to {high[-1]:.4g})")
         if logarithmic:
             axis.set_yscale("log")
+            axis.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
             axis.yaxis.set_major_formatter(FuncFormatter(lambda v, _: f"{v:g}"))
-            axis.yaxis.set_minor_formatter(FuncFormatter(lambda v, _: ""))
+            axis.yaxis.set_minor_formatter(NullFormatter())
         axis.xaxis.set_major_locator(MaxNLocator(integer=True))
         axis.set_xlabel("epoch")
         axis.set_ylabel(f"{name} ({unit}{', logarithmic' if logarithmic else ''})")
@@ -182,50 +183,52 @@ def _learning(collected: Collected, key: str, name: str, unit: str, scale: float
     )
 
 
+_MARKER_NAMES = {"o": "disc", "s": "open square", "^": "open triangle", "D": "open diamond", "v": "open wedge"}
+
+
 def _dots(
-    name: str,
-    found: list[Measurement],
-    axis_label: str,
-    caption: str,
-    show: Callable[[float], str],
-    what: str,
+    name: str, found: list[Measurement], caption: str, what: str, units: dict[str, float], *, logarithmic: bool
 ) -> Chart:
-    """Norms against one value, a panel a case, a marker a backend; intervals drawn where there are any."""
+    """Norms against one value, a panel a case, a marker a backend; intervals drawn where there are any.
+
+    `units` are those to choose from for each panel, the largest first.
+    """
     devices = list(dict.fromkeys(m.parameters["device"] for m in found))
-    cases = list(dict.fromkeys((m.parameters["device"], m.parameters["case"]) for m in found))
+    panels = list(dict.fromkeys((m.parameters["device"], m.parameters["case"]) for m in found))
     backends = list(dict.fromkeys(m.parameters["backend"] for m in found))
     norms = [n for n in NORMS if any(m.parameters["norm"] == n for m in found)]
     said = []
-    with _figure(name, 4.3, 0.5 + 1.35 * len(cases), rows=len(cases)) as (finish, axes):
-        for axis, (device, case) in zip(axes, cases, strict=True):
-            for m in found:
-                if (m.parameters["device"], m.parameters["case"]) != (device, case):
-                    continue
+    with _figure(name, 4.3, 0.2 + 1.4 * len(panels), rows=len(panels)) as (finish, axes):
+        for axis, (device, case) in zip(axes, panels, strict=True):
+            here = [m for m in found if (m.parameters["device"], m.parameters["case"]) == (device, case)]
+            least = min(m.value for m in here)
+            unit, scale = next(((u, s) for u, s in units.items() if least >= s), list(units.items())[-1])
+            for m in here:
                 norm, backend = m.parameters["norm"], m.parameters["backend"]
-                offset = (backends.index(backend) - (len(backends) - 1) / 2) * 0.3
-                y = norms.index(norm) + offset
+                y = norms.index(norm) + (backends.index(backend) - (len(backends) - 1) / 2) * 0.3
                 if not math.isnan(m.low) and m.high > m.low:
-                    axis.plot([m.low, m.high], [y, y], color=colour(norm), linewidth=3.5, alpha=0.45)
-                axis.plot(
-                    m.value, y, _MARKERS[backends.index(backend)], color=colour(norm), markersize=6,
-                    fillstyle="full" if backend == backends[0] else "none",
-                )  # fmt: skip
-                if case == cases[-1][1]:
-                    said.append(f"{norm} {backend} {show(m.value)}")
-            axis.set_title(case if len(devices) == 1 else f"{case}, {device}")
-            axis.set_xscale("log")
-            axis.xaxis.set_major_formatter(FuncFormatter(lambda v, _: show(v)))
-            axis.xaxis.set_minor_formatter(FuncFormatter(lambda v, _: ""))
+                    bar = [m.low / scale, m.high / scale]
+                    axis.plot(bar, [y, y], color=colour(norm), linewidth=3.5, alpha=0.45)
+                marker, fill = _MARKERS[backends.index(backend)], "full" if backend == backends[0] else "none"
+                axis.plot(m.value / scale, y, marker, color=colour(norm), markersize=6, fillstyle=fill)
+                said.append(f"{case} {norm} {backend} {m.value / scale:.3g} {unit}")
+            axis.set_title(f"{case}, {unit}" if len(devices) == 1 else f"{case} on {device}, {unit}")
+            if logarithmic:
+                axis.set_xscale("log")
+                axis.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5), numticks=6))
+                axis.xaxis.set_minor_formatter(NullFormatter())
+            else:
+                axis.set_xlim(left=0)
+            axis.xaxis.set_major_formatter(FuncFormatter(lambda v, _: f"{v:g}"))
             axis.set_yticks(range(len(norms)), norms)
             axis.set_ylim(len(norms) - 0.5, -0.5)
             axis.grid(True, axis="x")
-        axes[-1].set_xlabel(axis_label)
         svg = finish()
-    shapes = ", ".join(
-        f"{ {'o': 'disc', 's': 'open square', '^': 'open triangle', 'D': 'open diamond', 'v': 'open triangle'}[m] } {b}"
-        for m, b in zip(_MARKERS, backends, strict=False)
+    shapes = ", ".join(f"{_MARKER_NAMES[m]}: {b}" for m, b in zip(_MARKERS, backends, strict=False))
+    axis_kind = " Logarithmic axes." if logarithmic else ""
+    return Chart(
+        svg, f"{what}. {'; '.join(said)}", f"{caption} {shapes[0].upper()}{shapes[1:]}.{axis_kind}", ASV_COMMAND
     )
-    return Chart(svg, f"{what} in the case {cases[-1][1]}: {'; '.join(said)}", f"{caption} {shapes}.", ASV_COMMAND)
 
 
 def latency(measurements: list[Measurement]) -> list[Chart]:
@@ -234,10 +237,10 @@ def latency(measurements: list[Measurement]) -> list[Chart]:
         _dots(
             f"latency-{name.replace(' ', '-')}",
             found,
-            "seconds of a call, logarithmic",
             f"{name.capitalize()}: median time of a call, the bar its 99 % interval.",
-            tables.seconds,
             f"Median time of the {name}",
+            tables.TIME_UNITS,
+            logarithmic=True,
         )
         for benchmark, name in tables.LATENCY.items()
         if (found := tables.ran(measurements, benchmark))
@@ -247,17 +250,13 @@ def latency(measurements: list[Measurement]) -> list[Chart]:
 def memory(measurements: list[Measurement]) -> Chart | None:
     """Peak bytes of a training step."""
     found = tables.ran(measurements, tables.MEMORY)
-    return (
-        _dots(
-            "memory",
-            found,
-            "bytes, logarithmic",
-            "Training step: most tensor bytes at once beside the operands, counted exactly.",
-            tables.mebibytes,
-            "Peak memory of a training step",
-        )
-        if found
-        else None
+    return found and _dots(
+        "memory",
+        found,
+        "Training step: most tensor bytes at once beside the operands, counted exactly.",
+        "Peak memory of a training step",
+        tables.BYTE_UNITS,
+        logarithmic=False,
     )
 
 
@@ -271,10 +270,8 @@ def trend(history: list[Measurement]) -> list[Chart]:
         found = tables.ran(history, benchmark)
         if not found:
             continue
-        case = found[-1].parameters["case"] if benchmark != tables.ERROR_RATE else None
         backend, device = found[0].parameters["backend"], found[0].parameters["device"]
-        cases = list(dict.fromkeys(m.parameters["case"] for m in found))
-        case = cases[-1]
+        case = found[-1].parameters["case"]
         found = [
             m
             for m in found

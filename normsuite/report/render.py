@@ -4,10 +4,13 @@ from importlib import resources
 
 import jinja2
 
-from .. import __version__, explain
+from .. import __version__, claims, explain
 from ..spec import NORMS
 from . import charts, tables
 from .collect import ASV_COMMAND, STUDY_COMMAND, Collected
+
+VERDICTS = {*explain.VERDICTS, *claims.VERDICTS}
+"""Cells that the template colours by what they say."""
 
 
 def render(collected: Collected) -> str:
@@ -21,6 +24,7 @@ def render(collected: Collected) -> str:
     )
     return environment.get_template("index.html.jinja").render(
         version=__version__,
+        verdicts=VERDICTS,
         overview=_overview(collected),
         norms=[(spec, charts.shared_means(spec), tables.worked_example(spec)) for spec in NORMS.values()],
         learning=_learning(collected),
@@ -37,9 +41,9 @@ def _overview(collected: Collected) -> list[str]:
     """What one can read off this report, in sentences that carry their figures."""
     rows = [row for row in explain.explain_all() if row.printed is not None]
     figures = [row for row in rows if row.statistic in ("mean", "std")]
-    count = {verdict: sum(r.verdict == verdict for r in figures) for verdict in ("exact", "rounded", "truncated")}
-    wrong = len(figures) - sum(count.values())
-    other = sum(r.verdict == "wrong" for r in rows) - wrong
+    count = {verdict: sum(r.verdict == verdict for r in figures) for verdict in explain.VERDICTS}
+    wrong = count[explain.WRONG]
+    other = sum(r.verdict == explain.WRONG for r in rows) - wrong
     sentences = [
         f"Of the {len(figures)} figures that the document prints in its worked example, {count['exact']} are exact, "
         f"{count['rounded']} rounded, {count['truncated']} truncated and {wrong} wrong; {other} of its labels and "

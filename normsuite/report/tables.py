@@ -15,29 +15,37 @@ EXPLAIN_COMMAND = "normsuite explain"
 
 @dataclass(frozen=True)
 class Table:
-    """A table ready for the template: `kinds` names each row for its style, such as "wrong"."""
+    """A table ready for the template, and the command that made its numbers."""
 
     caption: str
     columns: tuple[str, ...]
     rows: list[tuple[str, ...]]
     command: str
-    kinds: tuple[str, ...] = ()
 
-    def styled(self) -> Iterable[tuple[str, tuple[str, ...]]]:
-        return zip(self.kinds or [""] * len(self.rows), self.rows, strict=True)
+
+TIME_UNITS = {"s": 1.0, "ms": 1e-3, "µs": 1e-6, "ns": 1e-9}
+BYTE_UNITS = {"MiB": 2.0**20, "KiB": 2.0**10, "B": 1.0}
+
+
+def _in_units(value: float, units: dict[str, float]) -> str:
+    """Three digits and the largest unit that leaves at least 1."""
+    unit, scale = next(((u, s) for u, s in units.items() if value >= s), list(units.items())[-1])
+    return f"{value / scale:.3g} {unit}"
 
 
 def seconds(value: float) -> str:
-    """A duration with three digits and the unit that fits: ns, µs, ms or s."""
-    for unit, scale in (("s", 1.0), ("ms", 1e-3), ("µs", 1e-6)):
-        if value >= scale:
-            return f"{value / scale:.3g} {unit}"
-    return f"{value / 1e-9:.3g} ns"
+    """A duration in s, ms, µs or ns."""
+    return _in_units(value, TIME_UNITS)
 
 
 def mebibytes(value: float) -> str:
-    """Bytes as KiB or MiB with three digits."""
-    return f"{value / 2**20:.3g} MiB" if value >= 2**20 else f"{value / 2**10:.3g} KiB"
+    """Bytes in MiB, KiB or B."""
+    return _in_units(value, BYTE_UNITS)
+
+
+def points(value: float) -> str:
+    """A difference of two shares, in percentage points."""
+    return f"{value * 100:+.2f} pp"
 
 
 def percent(value: float) -> str:
@@ -56,22 +64,37 @@ def with_interval(interval: Interval, show) -> str:
 
 
 def worked_example(spec: NormSpec) -> Table:
-    rows = explain.explain(spec)
-    return Table(
-        caption=f"{spec.name}: the document's figures, computed again",
-        columns=("shares a mean", "statistic", "printed", "computed", "verdict", "note"),
-        rows=[
+    """One row for each group of numbers that share a mean, then the label and the parameter count."""
+    x, labels = explain.values(), explain.labels(spec)
+    by_group: dict[int | None, list[explain.Row]] = {}
+    for row in explain.explain(spec):
+        by_group.setdefault(row.index, []).append(row)
+    rows = []
+    for index, (mean, std, variance) in ((i, of_group) for i, of_group in by_group.items() if i is not None):
+        notes = [f"{r.statistic}: {r.note}" for r in (mean, std) if r.verdict == explain.WRONG]
+        rows.append(
             (
-                "all" if row.index is None else chr(ord("A") + row.index - 1),
-                row.statistic,
-                row.printed or "–",
-                f"{row.computed:.6g}" if isinstance(row.computed, float) else str(row.computed),
-                row.verdict,
-                row.note,
+                chr(ord("A") + index - 1),
+                ", ".join(f"{v:g}" for v in x[labels == index - 1]),
+                *(cell for r in (mean, std) for cell in (r.printed or "–", f"{r.computed:.6g}", r.verdict)),
+                f"{variance.computed:.6g}",
+                "; ".join(notes) or mean.note,
             )
-            for row in rows
-        ],
-        kinds=tuple(row.verdict.replace(" ", "-") for row in rows),
+        )
+    for row in by_group[None]:
+        name = {"label": "the std row's label", "parameters": "learnable parameters"}[row.statistic]
+        rows.append(("all", name, row.printed or "–", str(row.computed), row.verdict, "", "", "", "", row.note))
+    return Table(
+        caption=f"{spec.name}: the document's figures, and what they are",
+        columns=(
+            "group",
+            "numbers",
+            *("mean: printed", "computed", "verdict"),
+            *("std: printed", "computed", "verdict"),
+            "variance",
+            "note",
+        ),
+        rows=rows,
         command=f"{EXPLAIN_COMMAND} {spec.name}",
     )
 
@@ -110,14 +133,14 @@ def last_epoch(collected: Collected) -> Table:
 def measured_claims(collected: Collected) -> tuple[list[claims.Judged], Table]:
     """The document's claims with the verdict on each, and the differences behind them."""
     judged = claims.judge(collected.study)
-    rows, kinds = [], []
+    rows = []
     for j in judged:
         for f in j.findings:
             r = f.relation
-            unit = percent if "accuracy" in r.metric else (lambda v: f"{v:.4f}")
-            difference = with_interval(f.comparison.difference, unit) if f.comparison else "–"
-            rows.append((j.claim.key, r.metric, f"{r.left} {r.expected} {r.right}", difference, f.verdict))
-            kinds.append(f.verdict.replace(" ", "-"))
+            show = points if "accuracy" in r.metric else (lambda v: f"{v:+.4f}")
+            difference = with_interval(f.comparison.difference, show) if f.comparison else "–"
+            than = "to" if r.expected == "similar" else "than"
+            rows.append((j.claim.key, r.metric, f"{r.left} {r.expected} {than} {r.right}", difference, f.verdict))
     comparison = next((f.comparison for j in judged for f in j.findings if f.comparison), None)
     level = f"{comparison.confidence:.2%}" if comparison else "corrected"
     return judged, Table(
@@ -126,7 +149,6 @@ def measured_claims(collected: Collected) -> tuple[list[claims.Judged], Table]:
         "Similar means within 0.01 for a loss and 0.2 percentage points for an accuracy.",
         columns=("claim", "metric", "the document says", "difference, measured", "verdict"),
         rows=rows,
-        kinds=tuple(kinds),
         command=STUDY_COMMAND,
     )
 
