@@ -215,7 +215,8 @@ def _dots(
             axis.set_title(f"{case}, {unit}" if len(devices) == 1 else f"{case} on {device}, {unit}")
             if logarithmic:
                 axis.set_xscale("log")
-                axis.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5), numticks=6))
+                low, high = axis.get_xlim()
+                axis.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5) if high < 30 * low else (1,)))
                 axis.xaxis.set_minor_formatter(NullFormatter())
             else:
                 axis.set_xlim(left=0)
