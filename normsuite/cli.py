@@ -110,41 +110,49 @@ def study(
         device=sweep.check_device(device),
         dataset=dataset,
     )
-    start = time.monotonic()
-    with Progress(
+    begun = time.monotonic()
+    progress = Progress(
         TextColumn("{task.description}"),
         BarColumn(),
         MofNCompleteColumn(),
         TextColumn("batches"),
         TimeElapsedColumn(),
         TextColumn("left"),
-        TimeRemainingColumn(elapsed_when_finished=False),
+        TimeRemainingColumn(),
         console=Console(stderr=True),
-    ) as progress:
-        bar = progress.add_task(f"{len(runs)} runs")
+    )
+    bar = progress.add_task(f"{len(runs)} runs")
 
-        def show(record: dict) -> None:
-            last = record["samples"]["epochs"][-1]
-            progress.console.print(
-                f"{record['case']['norm']:<12} seed {record['case']['seed']}: "
-                f"test accuracy {last['test_accuracy']:.2%}, test loss {float(last['test_loss']):.4f}",
-                highlight=False,
-            )
+    def start(total: int, done: int) -> None:
+        progress.update(bar, total=total, completed=done)
+        progress.start()  # only now: what is wrong with the arguments has been said on a line of its own
 
+    def show(record: dict) -> None:
+        last = record["samples"]["epochs"][-1]
+        progress.console.print(
+            f"{record['case']['norm']:<12} seed {record['case']['seed']}: "
+            f"test accuracy {last['test_accuracy']:.2%}, test loss {float(last['test_loss']):.4f}",
+            highlight=False,
+        )
+
+    try:
         records = sweep.sweep(
             runs,
             out,
             data_dir=data_dir,
             workers=workers,
-            on_start=lambda total, done: progress.update(bar, total=total, completed=done),
+            on_start=start,
             on_steps=lambda done: progress.update(bar, advance=done),
             on_record=show,
         )
+    finally:
+        if progress.live.is_started:
+            progress.stop()
     judged = claims.judge(records)
     if to is not None:
         _write_json([_claim_dict(j) for j in judged], to)
         return
-    console.print(f"{len(records)} runs in {str(out)!r}, {time.monotonic() - start:.0f} s", highlight=False)
+    console.print(f"{len(records)} runs in {str(out)!r}, {time.monotonic() - begun:.0f} s", highlight=False)
     table = Table("claim of the document", "verdict", title="What these runs say")
     for j in judged:
         table.add_row(j.claim.text, j.verdict)

@@ -117,9 +117,10 @@ def sweep(
             finished[run] = results.read_record(folder / f"{names[run]}.json")
         except ArgumentError:
             todo.append(run)
-    on_start(sum(map(steps, runs)), sum(map(steps, finished)))
     if todo:
         digits.load(todo[0].dataset, data_dir)  # unpacked once and checked before the workers all want it
+    on_start(sum(map(steps, runs)), sum(map(steps, finished)))
+    if todo:
         on_accelerator = any(run.device != "cpu" for run in todo)
         workers = min(len(todo), workers or (1 if on_accelerator else results.usable_cores()))
         for run, record in _in_processes(todo, data_dir, workers, on_steps):

@@ -1,0 +1,36 @@
+# `make report` and `make test` do all that they need on a fresh machine with Python 3.11, git and make.
+
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
+VENV ?= .venv
+BIN := $(abspath $(VENV))/bin
+INSTALLED := $(VENV)/.installed
+
+# As asv.conf.json sets them, which asv does not do in an environment that exists.
+QUIET_ALLOCATOR := MALLOC_TRIM_THRESHOLD_=8589934592 MALLOC_MMAP_THRESHOLD_=33554432
+
+.PHONY: report test benchmark lint clean
+
+# The environment, the study, the benchmarks of the checked-out commit in that same environment, the page.
+report: $(INSTALLED)
+	$(BIN)/normsuite study --preset quick
+	$(BIN)/asv machine --yes
+	$(QUIET_ALLOCATOR) $(BIN)/asv run --environment existing:$(BIN)/python --set-commit-hash $$(git rev-parse HEAD) --record-samples
+	$(BIN)/normsuite report
+
+test: $(INSTALLED)
+	$(BIN)/python -m pytest
+
+benchmark: $(INSTALLED)
+	$(BIN)/python -m pytest --benchmark-only
+
+lint: $(INSTALLED)
+	$(BIN)/python -m ruff check .
+	$(BIN)/python -m ruff format --check .
+
+$(INSTALLED): pyproject.toml
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --editable '.[test]'
+	touch $@
+
+clean:
+	rm -rf $(VENV)

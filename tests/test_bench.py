@@ -1,0 +1,91 @@
+"""What measures: exact bytes, the right number of calls, errors of the size that was planted."""
+
+import numpy as np
+import pytest
+import torch
+
+from normsuite import backends
+from normsuite.bench import cases, memory, numerics, timing
+from normsuite.errors import UnknownNameError
+from normsuite.spec import NORMS
+
+MIB = torch.zeros(2**20, dtype=torch.uint8)
+
+
+def test_peak_bytes_are_exact():
+    assert memory.peak_bytes(lambda: MIB.clone()) == 2**20
+    assert memory.peak_bytes(lambda: (MIB.clone(), MIB.clone())) == 2 * 2**20
+
+    def one_after_the_other():
+        MIB.clone()
+        MIB.clone()
+
+    assert memory.peak_bytes(one_after_the_other) == 2**20
+    assert memory.peak_bytes(lambda: None) == 0
+
+
+def test_an_extra_saved_tensor_is_found():
+    case = cases.CASES["tiny"]
+    given = cases.operands(NORMS["BatchNorm"], case)
+    call = cases.bind(NORMS["BatchNorm"], case, given)
+
+    def step(keep):
+        y = call()
+        kept = given.input.detach().clone() if keep else None
+        torch.autograd.grad(y, given.input, given.dy)
+        return kept
+
+    assert memory.peak_bytes(lambda: step(True)) - memory.peak_bytes(lambda: step(False)) == case.bytes
+
+
+class Clock:
+    """A clock that moves when it is told to."""
+
+    now = 0.0
+
+    def perf_counter(self):
+        return self.now
+
+
+@pytest.mark.parametrize("cost", [1e-6, 1e-3, 0.5])
+def test_latency_samples_are_seconds_of_one_call(cost, monkeypatch):
+    clock = Clock()
+    monkeypatch.setattr(timing, "time", clock)
+
+    def call():
+        clock.now += cost
+
+    samples = timing.latency_samples(call, seconds=0.1, least=5, most=40)
+    assert 5 <= len(samples) <= 40
+    assert samples == pytest.approx([cost] * len(samples), rel=1e-6)
+
+
+@pytest.mark.parametrize("backend", backends.NAMES)
+@pytest.mark.parametrize("spec", NORMS.values(), ids=lambda spec: spec.name)
+def test_numerical_errors_are_those_of_float32(spec, backend):
+    for error in numerics.errors(spec, cases.CASES["tiny"], backend=backend):
+        assert 1e-9 < error < 1e-6
+
+
+def test_a_lost_digit_is_found(monkeypatch):
+    right = backends.get("reference").apply
+    case = cases.CASES["tiny"]
+    before = numerics.errors(NORMS["GroupNorm"], case, backend="reference")
+    monkeypatch.setattr(backends.get("reference"), "apply", lambda call: right(call) * (1 + 1e-5))
+    after = numerics.errors(NORMS["GroupNorm"], case, backend="reference")
+    assert all(a > 9e-6 > 10 * b for a, b in zip(after, before, strict=True))
+
+
+def test_a_result_that_is_not_finite_has_infinite_error():
+    assert numerics.relative_error(np.array([1.0, np.nan]), np.ones(2)) == float("inf")
+
+
+def test_operands_are_the_same_every_time():
+    first, second = (cases.operands(NORMS["LayerNorm"], cases.CASES["tiny"]) for _ in range(2))
+    assert torch.equal(first.input, second.input) and torch.equal(first.dy, second.dy)
+    assert first.weight.shape == (8, 8, 8)
+
+
+def test_an_unknown_case_is_named():
+    with pytest.raises(UnknownNameError, match="case = 'huge': unknown; known are tiny, study, resnet"):
+        cases.find("huge")

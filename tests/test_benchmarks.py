@@ -1,0 +1,77 @@
+"""`pytest --benchmark-only` measures asv's cases; a plain run checks that asv's benchmarks run and what they refuse."""
+
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT))  # asv's benchmarks lie beside the package, not in it
+
+from benchmarks import latency, mnist, numerics, parameters  # noqa: E402
+from benchmarks import memory as memory_benchmarks  # noqa: E402
+from benchmarks.step import Step  # noqa: E402
+
+
+@pytest.mark.parametrize("mode", ["forward", "training_step"])
+@pytest.mark.parametrize("case", parameters.CASES)
+@pytest.mark.parametrize("backend", parameters.BACKENDS)
+@pytest.mark.parametrize("norm", parameters.NORMS)
+def test_latency(benchmark, norm, backend, case, mode):
+    step = Step()
+    step.setup(norm, backend, case, "cpu")
+    benchmark.group = f"{case}, {mode}"
+    with torch.set_grad_enabled(mode == "training_step"):
+        benchmark(getattr(step, mode))
+
+
+def samples(result):
+    assert result["number"] == 1
+    return result["samples"]
+
+
+@pytest.mark.parametrize("backend", parameters.BACKENDS)
+@pytest.mark.parametrize("norm", parameters.NORMS)
+def test_every_cell_measures_something(norm, backend):
+    cell = (norm, backend, "tiny", "cpu")
+    for kind in (latency.Latency(), memory_benchmarks.Memory()):
+        kind.setup(*cell)
+        value = kind.track_training_step(*cell)
+        assert value > 0 if isinstance(value, int) else len(samples(value)) >= 10 and min(samples(value)) > 0
+    timed = latency.Latency()
+    timed.setup(*cell)
+    assert min(samples(timed.track_forward(*cell))) > 0
+
+
+def test_the_numerical_error_grows_with_the_mean():
+    errors = []
+    for mean in numerics.MEANS:
+        benchmark = numerics.RelativeError()
+        cell = ("LayerNorm", "torch", "study", "cpu", mean)
+        benchmark.setup(*cell)
+        errors.append(benchmark.track_output(*cell))
+    assert 0 < errors[0] < errors[1] < 1
+
+
+def test_the_error_rate_has_a_sample_for_each_seed(digits, monkeypatch):
+    monkeypatch.setattr(mnist, "TRAIN_SIZE", 1280)
+    benchmark = mnist.ErrorRate()
+    cell = ("BatchNorm", "torch", "study", "cpu")
+    benchmark.setup(*cell)
+    rates = samples(benchmark.track_mnist(*cell))
+    assert len(rates) == len(mnist.SEEDS) and all(0 < rate < 0.9 for rate in rates)
+
+
+@pytest.mark.parametrize(
+    "cell", [("WeightNorm", "torch", "cpu"), ("BatchNorm", "fast", "cpu"), ("BatchNorm", "torch", "quantum")]
+)
+def test_what_a_commit_or_a_machine_lacks_is_not_available(cell):
+    with pytest.raises(NotImplementedError):  # asv shows n/a
+        parameters.require(*cell)
+
+
+def test_every_asv_benchmark_sets_version_timeout_and_unit():
+    for benchmark in (latency.Latency, memory_benchmarks.Memory, numerics.RelativeError, mnist.ErrorRate):
+        assert benchmark.version and benchmark.timeout and benchmark.unit != "unit"
+        assert len(benchmark.params) == len(benchmark.param_names)

@@ -1,0 +1,65 @@
+"""The command, as people type it: what it prints, where, and its exit code."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+COMMAND = Path(sys.executable).parent / "normsuite"
+
+
+def run(*arguments, cwd=None):
+    return subprocess.run([COMMAND, *map(str, arguments)], capture_output=True, text=True, cwd=cwd)
+
+
+def test_explain_as_json_has_all_26_figures():
+    done = run("explain", "--json", "-")
+    rows = json.loads(done.stdout)
+    assert done.returncode == 0
+    assert all({"norm", "index", "statistic", "printed", "computed", "verdict"} <= set(row) for row in rows)
+    assert sum(r["printed"] is not None and r["statistic"] in ("mean", "std") for r in rows) == 26
+
+
+def test_explain_draws_and_judges():
+    done = run("explain", "groupnorm")
+    assert done.returncode == 0
+    assert "image3" in done.stdout and "2.25" in done.stdout and "wrong" in done.stdout
+    assert "LayerNorm" not in done.stdout
+
+
+def test_explain_writes_a_file(tmp_path):
+    assert run("explain", "BatchNorm", "--json", tmp_path / "b.json").returncode == 0
+    assert {row["norm"] for row in json.loads((tmp_path / "b.json").read_text())} == {"BatchNorm"}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["explain", "WeightNorm"], "norm = 'WeightNorm': unknown; known are BatchNorm"),
+        (["explain", "--json", "/proc/none/x.json"], "cannot write '/proc/none/x.json'"),
+        (["study", "--preset", "slow"], "preset = 'slow'"),
+        (["study", "--groups", "3"], "num_groups = 3"),
+        (["study", "--device", "quantum"], "device = 'quantum': not available here"),
+        (["study", "--data-dir", "/proc/none"], "train-images-idx3-ubyte"),
+        (["report", "--out", "/proc/none"], "out = '/proc/none': cannot write there"),
+    ],
+)
+def test_an_expected_error_is_one_line_and_exit_code_2(arguments, says, tmp_path):
+    done = run(*arguments, cwd=tmp_path)
+    assert done.returncode == 2
+    assert says in done.stderr and done.stderr.count("\n") == 1 and done.stderr.startswith("normsuite: ")
+    assert not list(tmp_path.rglob("*.json"))
+
+
+def test_a_report_of_nothing_says_what_to_run(tmp_path):
+    done = run("report", cwd=tmp_path)
+    assert done.returncode == 0 and "no study has been recorded: run `normsuite study`" in done.stdout
+    assert (tmp_path / "reports" / "html" / "index.html").is_file()
+
+
+def test_version():
+    from normsuite import __version__
+
+    assert run("--version").stdout.strip() == __version__

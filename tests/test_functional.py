@@ -1,0 +1,74 @@
+"""Bad input to the functions: a typed error of one line that names the argument and its value."""
+
+import pickle
+
+import pytest
+import torch
+
+from normsuite import NormSpec, backends, functional, spec
+from normsuite.errors import ArgumentError, NormsuiteError, ShapeError, UnknownNameError, UnsupportedError
+
+X = torch.ones(2, 8, 3)
+
+
+@pytest.mark.parametrize(
+    ("call", "error", "says"),
+    [
+        (lambda: functional.group_norm(X, 3), ShapeError, "num_groups = 3: must divide the number of channels, 8"),
+        (lambda: functional.group_norm(X, 0), ArgumentError, "num_groups = 0"),
+        (lambda: functional.group_norm(X, 2.5), ArgumentError, "num_groups = 2.5"),
+        (lambda: functional.group_norm(X, 2, torch.ones(7)), ShapeError, "weight.shape = (7,): must be (8,)"),
+        (lambda: functional.group_norm(X, 2, None, torch.ones(8, 3)), ShapeError, "bias.shape = (8, 3)"),
+        (lambda: functional.layer_norm(X, (4,)), ShapeError, "input.shape = (2, 8, 3): must end in"),
+        (lambda: functional.layer_norm(X, ()), ShapeError, "must end in normalized_shape = ()"),
+        (lambda: functional.layer_norm(X, (3,), torch.ones(8)), ShapeError, "weight.shape = (8,): must be (3,)"),
+        (lambda: functional.batch_norm(torch.ones(3), None, None), ShapeError, "input.shape = (3,)"),
+        (lambda: functional.batch_norm(X, None, None), ArgumentError, "running_mean = None: is needed"),
+        (lambda: functional.batch_norm(X, torch.ones(8), None), ArgumentError, "running_var = None"),
+        (lambda: functional.batch_norm(X, torch.ones(7), torch.ones(8)), ShapeError, "running_mean.shape = (7,)"),
+        (lambda: functional.batch_norm(X[:1, :, :1], None, None, training=True), ShapeError, "more than 1 value"),
+        (lambda: functional.instance_norm(X[:, :, :1]), ShapeError, "input.shape = (2, 8, 1)"),
+        (lambda: functional.instance_norm(X, eps=-1.0), ArgumentError, "eps = -1.0"),
+        (lambda: functional.instance_norm(X, eps=float("nan")), ArgumentError, "eps = nan"),
+        (lambda: functional.instance_norm([[1.0]]), ArgumentError, "input = 'list'"),
+        (lambda: functional.instance_norm(X, backend="numpy"), UnknownNameError, "backend = 'numpy': unknown; known"),
+        (lambda: functional.instance_norm(X.int(), backend="reference"), UnsupportedError, "torch.int32"),
+        (lambda: spec.find("weight norm"), UnknownNameError, "norm = 'weight norm'"),
+        (lambda: spec.find(None), UnknownNameError, "norm = None"),
+    ],
+)
+def test_bad_input_is_named(call, error, says):
+    with pytest.raises(error) as caught:
+        call()
+    assert isinstance(caught.value, NormsuiteError) and isinstance(caught.value, ValueError)
+    assert says in str(caught.value) and "\n" not in str(caught.value)
+
+
+def test_shape_errors_are_what_torch_raises():
+    with pytest.raises(RuntimeError):
+        torch.nn.functional.group_norm(X, 3)
+    with pytest.raises(RuntimeError):
+        functional.group_norm(X, 3)
+
+
+def test_an_error_survives_a_process_boundary():
+    error = pickle.loads(pickle.dumps(ShapeError("x", 3, "why")))
+    assert str(error) == "x = 3: why" and error.argument == "x"
+
+
+def test_torch_says_which_norm_it_lacks():
+    unknown = NormSpec("Other", "one", frozenset({"group"}), "element", True, "never", None, "nowhere")
+    with pytest.raises(UnsupportedError, match="has no Other"):
+        functional.normalize(unknown, X, backend="torch")
+    assert functional.normalize(unknown, X, backend="reference").shape == X.shape
+
+
+def test_names_are_found_however_they_are_written():
+    for name in ("BatchNorm", "batchnorm", "batch_norm", "Batch-Norm"):
+        assert spec.find(name).name == "BatchNorm"
+
+
+def test_backends_are_found_by_file():
+    assert {"reference", "torch"} <= set(backends.NAMES)
+    for name in backends.NAMES:
+        assert callable(backends.get(name).apply) and callable(backends.get(name).why_not)

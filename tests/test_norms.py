@@ -1,0 +1,232 @@
+"""Norm × backend × type: against torch.nn, against the oracle, and the properties that define a normalization."""
+
+import itertools
+import math
+from dataclasses import replace
+
+import pytest
+import torch
+import torch.nn.functional as F
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from strategies import CASES, GROUPS, num_groups, operands, tensors
+from torch.testing import assert_close
+
+from normsuite import backends, functional, oracle
+from normsuite.backends import reference
+from normsuite.errors import ShapeError
+from normsuite.spec import NORMS
+
+EXACT = {"rtol": 1e-12, "atol": 1e-12}
+BACKENDS = backends.NAMES
+IDS = [f"{spec.name}-{len(shape)}d" for spec, shape in CASES]
+
+
+def torch_norm(spec, x, weight, bias, running=(None, None), training=True):
+    """What torch.nn.functional computes, called by hand."""
+    return {
+        "BatchNorm": lambda: F.batch_norm(x, *running, weight, bias, training, 0.3, 1e-3),
+        "LayerNorm": lambda: F.layer_norm(x, x.shape[1:], weight, bias, 1e-3),
+        "GroupNorm": lambda: F.group_norm(x, GROUPS, weight, bias, 1e-3),
+        "InstanceNorm": lambda: F.instance_norm(x, *running, weight, bias, training, 0.3, 1e-3),
+    }[spec.name]()
+
+
+def ours(spec, x, weight, bias, running=(None, None), training=True, *, backend):
+    """The same through our functions with torch's signatures, positionally."""
+    return {
+        "BatchNorm": lambda: functional.batch_norm(x, *running, weight, bias, training, 0.3, 1e-3, backend=backend),
+        "LayerNorm": lambda: functional.layer_norm(x, x.shape[1:], weight, bias, 1e-3, backend=backend),
+        "GroupNorm": lambda: functional.group_norm(x, GROUPS, weight, bias, 1e-3, backend=backend),
+        "InstanceNorm": lambda: functional.instance_norm(
+            x, *running, weight, bias, training, 0.3, 1e-3, backend=backend
+        ),
+    }[spec.name]()
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize(("spec", "shape"), CASES, ids=IDS)
+def test_forward_and_backward_equal_torch_in_float64(spec, shape, backend):
+    mine, theirs = operands(spec, shape), operands(spec, shape)
+    y, expected = ours(spec, *mine.inputs, backend=backend), torch_norm(spec, *theirs.inputs)
+    assert_close(y, expected, **EXACT)
+    for found, wanted in zip(
+        torch.autograd.grad(y, mine.inputs, mine.dy),
+        torch.autograd.grad(expected, theirs.inputs, theirs.dy),
+        strict=True,
+    ):
+        assert_close(found, wanted, **EXACT)
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize(
+    ("spec", "shape"), [c for c in CASES if c[0].running != "never"], ids=[i for i in IDS if i[0] in "BI"]
+)
+def test_running_statistics_and_evaluation_equal_torch(spec, shape, backend):
+    given = operands(spec, shape)
+
+    def fresh():
+        return torch.linspace(-1, 1, 4, dtype=torch.float64), torch.linspace(0.5, 2, 4, dtype=torch.float64)
+
+    mine, theirs = fresh(), fresh()
+    for _ in range(2):
+        ours(spec, *given.inputs, mine, backend=backend)
+        torch_norm(spec, *given.inputs, theirs)
+    assert_close(mine, theirs, **EXACT)
+    assert not torch.equal(mine[0], fresh()[0])
+    y = ours(spec, *given.inputs, mine, False, backend=backend)
+    expected = torch_norm(spec, *given.inputs, theirs, False)
+    assert_close(y, expected, **EXACT)
+    for found, wanted in zip(
+        torch.autograd.grad(y, given.inputs, given.dy),
+        torch.autograd.grad(expected, given.inputs, given.dy),
+        strict=True,
+    ):
+        assert_close(found, wanted, **EXACT)
+    assert_close(mine, theirs, **EXACT)  # evaluation leaves them alone
+
+
+def check_against_oracle(compute) -> None:
+    """`compute(spec, given)` equals the oracle, forward and backward, for every norm and rank; the assertion that the
+    planted faults below must trip."""
+    for spec, shape in CASES:
+        given = operands(spec, shape, mean=2.0)
+        y = compute(spec, given)
+        (dx,) = torch.autograd.grad(y, given.x, given.dy)
+        x, weight, bias, dy = (t.detach().numpy() for t in (*given.inputs, given.dy))
+        settings = {"num_groups": num_groups(spec), "weight": weight, "eps": 1e-2}
+        assert_close(y.detach(), torch.from_numpy(oracle.normalize(x, spec, bias=bias, **settings)), **EXACT)
+        assert_close(dx, torch.from_numpy(oracle.gradient(x, dy, spec, **settings)), **EXACT)
+
+
+def normalize(spec, given, eps=1e-2, backend="reference", **changed):
+    return functional.normalize(
+        spec, *given.inputs, eps=eps, backend=backend, **{"num_groups": num_groups(spec), **changed}
+    )
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_oracle(backend):
+    check_against_oracle(lambda spec, given: normalize(spec, given, backend=backend))
+
+
+def test_a_dropped_eps_is_found():
+    with pytest.raises(AssertionError):
+        check_against_oracle(lambda spec, given: normalize(spec, given, eps=0.0))
+
+
+def test_an_unbiased_variance_is_found(monkeypatch):
+    right = reference._statistics
+
+    def unbiased(x, call):
+        centred, mean, var = right(x, call)
+        return centred, mean, var * call.view.count / (call.view.count - 1)
+
+    monkeypatch.setattr(reference, "_statistics", unbiased)
+    with pytest.raises(AssertionError):
+        check_against_oracle(normalize)
+
+
+@pytest.mark.parametrize(
+    ("left", "right"),
+    [(a, b) for a, b in itertools.combinations(NORMS.values(), 2) if a.axes != b.axes],
+    ids=lambda spec: spec.name,
+)
+def test_swapped_axes_are_found(left, right):
+    swapped = {left.name: replace(left, axes=right.axes), right.name: replace(right, axes=left.axes)}
+    with pytest.raises((AssertionError, ShapeError)):  # a swap can leave one value a group, which is refused
+        check_against_oracle(lambda spec, given: normalize(swapped.get(spec.name, spec), given))
+
+
+def test_swapped_groups_are_found():
+    """LayerNorm and GroupNorm average over the same axes and differ in their groups."""
+    one = replace(NORMS["GroupNorm"], groups="one")
+    with pytest.raises(AssertionError):
+        check_against_oracle(lambda spec, given: normalize(one if spec.name == one.name else spec, given))
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16])
+@pytest.mark.parametrize(("spec", "shape"), CASES, ids=IDS)
+def test_narrow_types_round_the_true_output_once_or_twice(spec, shape, dtype, backend):
+    """Within two units in the last place of the largest output: one for the result, one for what is rounded before."""
+    given = operands(spec, shape, dtype)
+    y = normalize(spec, given, backend=backend)
+    assert y.dtype == dtype
+    x, weight, bias = (t.detach().double().numpy() for t in given.inputs)
+    true = oracle.normalize(x, spec, num_groups=num_groups(spec), weight=weight, bias=bias, eps=1e-2)
+    unit = torch.finfo(dtype).eps * max(1.0, abs(true).max())
+    assert abs(y.detach().double().numpy() - true).max() <= 2 * unit
+
+
+@pytest.mark.parametrize("mean", [0.0, 1e2, 1e4, 1e6])
+@pytest.mark.parametrize("spec", NORMS.values(), ids=lambda spec: spec.name)
+def test_reference_keeps_its_digits_at_large_means(spec, mean):
+    """Plain two-pass statistics in float32 are off by 1e-3 at a mean of 1e4; the correction keeps 2e-6."""
+    draw = torch.Generator().manual_seed(1)
+    x = (torch.randn(64, 32, 32, generator=draw, dtype=torch.float64) + mean).float()
+    y = functional.normalize(spec, x, num_groups=4 if spec.groups == "given" else None, backend="reference")
+    true = oracle.normalize(x.numpy(), spec, num_groups=4 if spec.groups == "given" else None)
+    assert abs(y.double().numpy() - true).max() <= 2e-6
+
+
+@pytest.mark.parametrize("spec", NORMS.values(), ids=lambda spec: spec.name)
+def test_reference_has_second_derivatives(spec):
+    given = operands(spec, (3, 4, 2))
+    call = lambda *inputs: functional.normalize(  # noqa: E731
+        spec, *inputs, num_groups=num_groups(spec), backend="reference"
+    )
+    assert torch.autograd.gradcheck(call, given.inputs)
+    assert torch.autograd.gradgradcheck(call, given.inputs)
+
+
+@pytest.mark.parametrize("spec", NORMS.values(), ids=lambda spec: spec.name)
+@given(data=st.data(), a=st.floats(0.01, 100), b=st.floats(-100, 100))
+@settings(max_examples=25, deadline=None)
+def test_scale_and_shift_do_not_matter(spec, data, a, b):
+    """norm(a·x + b; a²·eps) = norm(x; eps)."""
+    x = data.draw(tensors(spec))
+    groups = num_groups(spec)
+    y = functional.normalize(spec, x, eps=1e-3, num_groups=groups, backend="reference")
+    moved = functional.normalize(spec, a * x + b, eps=a * a * 1e-3, num_groups=groups, backend="reference")
+    assert_close(moved, y, rtol=1e-8, atol=1e-8 * max(1.0, abs(b) / a))
+
+
+@pytest.mark.parametrize("spec", NORMS.values(), ids=lambda spec: spec.name)
+@given(data=st.data())
+@settings(max_examples=25, deadline=None)
+def test_permuting_the_batch_permutes_the_output(spec, data):
+    x = data.draw(tensors(spec))
+    order = torch.tensor(data.draw(st.permutations(range(len(x)))))
+    groups = num_groups(spec)
+    y = functional.normalize(spec, x, num_groups=groups, backend="reference")
+    assert_close(functional.normalize(spec, x[order], num_groups=groups, backend="reference"), y[order], **EXACT)
+
+
+@pytest.mark.parametrize("spec", NORMS.values(), ids=lambda spec: spec.name)
+def test_what_is_not_averaged_together_does_not_meet(spec):
+    """A NaN in one group stays in that group."""
+    x = torch.randn(3, 4, 5, generator=torch.Generator().manual_seed(0))
+    labels = torch.from_numpy(oracle.group_labels(spec, x.shape, num_groups(spec)))
+    x[1, 2, 3] = math.nan
+    y = functional.normalize(spec, x, num_groups=num_groups(spec), backend="reference")
+    assert torch.equal(y.isnan(), labels == labels[1, 2, 3])
+
+
+def test_norms_that_coincide():
+    """BatchNorm of one sample is InstanceNorm; GroupNorm is LayerNorm with one group and InstanceNorm with C."""
+    x = torch.randn(1, 4, 3, 3, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    batch, layer, group, instance = NORMS.values()
+    call = functional.normalize
+    assert_close(call(batch, x, backend="reference"), call(instance, x, backend="reference"), **EXACT)
+    x = x.expand(3, -1, -1, -1) + torch.arange(3).reshape(3, 1, 1, 1) ** 2
+    assert_close(call(group, x, num_groups=1), call(layer, x), **EXACT)
+    assert_close(call(group, x, num_groups=4), call(instance, x), **EXACT)
+
+
+def test_layer_norm_over_trailing_dimensions():
+    x = torch.randn(2, 5, 8, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    weight, bias = torch.linspace(1, 2, 8, dtype=torch.float64), torch.linspace(-1, 1, 8, dtype=torch.float64)
+    for backend in BACKENDS:
+        y = functional.layer_norm(x, (8,), weight, bias, backend=backend)
+        assert_close(y, F.layer_norm(x, (8,), weight, bias), **EXACT)

@@ -1,0 +1,199 @@
+"""The report: made from records alone, the same for the same records, and safe to open."""
+
+import subprocess
+import sys
+from html.parser import HTMLParser
+
+import pytest
+import test_history
+
+from normsuite import report, results
+from normsuite.errors import OutputError
+from normsuite.report import tables
+from normsuite.report.collect import collect
+from normsuite.spec import NORMS, find
+
+HOSTILE = "<script>alert(1)</script>"
+
+
+def write_study(folder, *, seeds=3, written="2026-01-01T00:00:00+00:00", **changes):
+    for seed in range(seeds):
+        for place, norm in enumerate(["none", *NORMS]):
+            epochs = [
+                {
+                    "epoch": e, "train_loss": 1 / e + place / 10 + seed / 100, "train_accuracy": 0.9 + e / 100,
+                    "test_loss": 0.5 / e + seed / 100, "test_accuracy": 0.95 + e / 100 + seed / 1000, "seconds": 2.0,
+                }
+                for e in (1, 2, 3)
+            ]  # fmt: skip
+            record = results.make_record(
+                "study",
+                {"norm": norm, "seed": seed, "epochs": 3, "dataset": "mnist", **changes},
+                {"epochs": epochs, "network_parameters": 8506, "norm_parameters": 16 * place},
+                environment={**results.environment(threads=1), "cpu": f"Processor {HOSTILE}"},
+                seeds=[seed],
+            )
+            record.update(written=written, commit="c" * 40, source="s")
+            results.write_record(folder / "study", f"{norm}-{seed}-{results.digest(changes)}", record)
+
+
+@pytest.fixture
+def source(tmp_path):
+    write_study(tmp_path / "reports")
+    test_history.write(tmp_path / "reports" / "asv" / "results", ["b" * 40, "a" * 40], cpu=f"Other {HOSTILE}")
+    return tmp_path / "reports"
+
+
+class Page(HTMLParser):
+    """Tags, ids, text and links of a page; fails on tags that do not nest."""
+
+    VOID = frozenset({"meta", "link", "br", "img", "input", "path", "use", "rect"})
+
+    def __init__(self, text):
+        super().__init__()
+        self.open, self.tags, self.text, self.ids, self.links = [], [], [], [], []
+        self.feed(text)
+        assert self.open == []
+
+    def handle_starttag(self, tag, attributes):
+        self.tags.append(tag)
+        self.ids += [v for k, v in attributes if k == "id"]
+        self.links += [v for k, v in attributes if k in ("src", "href", "xlink:href")]
+        if tag not in self.VOID:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag, attributes):
+        self.handle_starttag(tag, attributes)
+        if tag not in self.VOID:
+            self.open.pop()
+
+    def handle_endtag(self, tag):
+        if tag not in self.VOID:
+            assert self.open.pop() == tag
+
+    def handle_data(self, data):
+        self.text.append(data)
+
+
+def write(source, out):
+    page, notes = report.write(source, out)
+    text = page.read_text(encoding="utf-8")
+    return text, notes
+
+
+def test_every_part_is_there(source, tmp_path):
+    text, notes = write(source, tmp_path / "html")
+    page = Page(text)
+    words = " ".join(page.text)
+    for part in ("overview", "averages", "learning", "cost", "trend", "method"):
+        assert part in page.ids
+    assert page.tags.count("svg") == page.tags.count("figure") >= len(NORMS) + 4 + 1 + 1
+    for said in ("Training loss", "Test loss", "Training accuracy", "Test accuracy", *NORMS, "undecided", "bbbbbbbb"):
+        assert said in words
+    assert "Run" not in [t.strip() for t in page.text] and notes == []
+
+
+def test_nothing_outside_the_page_is_asked_for(source, tmp_path):
+    text, _ = write(source, tmp_path / "html")
+    page = Page(text)
+    assert "script" not in page.tags and "iframe" not in page.tags
+    assert all(link.startswith(("#", "data:")) for link in page.links)
+    assert "@import" not in text and "url(http" not in text
+
+
+def test_hostile_strings_stay_text(source, tmp_path):
+    text, _ = write(source, tmp_path / "html")
+    assert HOSTILE not in text and text.count("&lt;script&gt;") >= 2
+
+
+def test_no_host_is_named(source, tmp_path):
+    text, _ = write(source, tmp_path / "html")
+    assert "secret-host" not in text and str(tmp_path) not in text
+
+
+def test_the_same_records_give_the_same_bytes(source, tmp_path):
+    assert write(source, tmp_path / "one")[0] == write(source, tmp_path / "two")[0]
+
+
+def test_identifiers_are_unique_to_their_chart(source, tmp_path):
+    """Charts share a page: a clip path of one must not be another's."""
+    text, _ = write(source, tmp_path / "html")
+    clips = {}
+    for number, svg in enumerate(text.split("<svg ")[1:]):
+        for part in svg.split('<clipPath id="')[1:]:
+            clips.setdefault(part.split('"')[0], set()).add(number)
+    assert clips and all(len(charts) == 1 for charts in clips.values())
+
+
+def test_without_records_the_report_says_what_to_run(tmp_path):
+    text, notes = write(tmp_path / "nothing", tmp_path / "html")
+    words = " ".join(Page(text).text)
+    assert "normsuite study" in words and "asv run --record-samples" in words
+    assert any("no study" in n for n in notes) and any("asv has no results" in n for n in notes)
+
+
+def test_damaged_records_are_named_and_skipped(source, tmp_path):
+    (source / "study" / "bad.json").write_text("{")
+    text, notes = write(source, tmp_path / "html")
+    assert any("bad.json is damaged" in n for n in notes) and "bad.json" in text
+
+
+def test_studies_of_other_settings_are_not_pooled(source):
+    write_study(source, seeds=2, written="2026-02-01T00:00:00+00:00", dataset="fashion-mnist")
+    found = collect(source)
+    assert len(found.study) == 10 and {r["case"]["dataset"] for r in found.study} == {"fashion-mnist"}
+    assert any("15 records of other settings" in n for n in found.notes)
+
+
+def test_results_of_another_torch_are_not_pooled(source):
+    test_history.write(source / "asv" / "results", ["a" * 40, "b" * 40, "d" * 40], torch="2.15.0")
+    found = collect(source)
+    assert {m.torch for m in found.history} == {"2.15.0"}
+    assert {m.commit[0] for m in found.latest} == {"d"}
+    assert any("8 results of other machines" in n for n in found.notes)
+
+
+def test_an_output_that_cannot_be_written_is_named(source, tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(OutputError, match=r"out = .*file"):
+        report.write(source, tmp_path / "file")
+
+
+def test_the_report_imports_no_torch(source, tmp_path):
+    code = (
+        "import sys; from pathlib import Path; from normsuite import report;"
+        f"report.write(Path({str(source)!r}), Path({str(tmp_path / 'html')!r}));"
+        "sys.exit('torch' in sys.modules)"
+    )
+    assert subprocess.run([sys.executable, "-c", code]).returncode == 0
+
+
+def test_the_table_of_figures():
+    table = tables.worked_example(find("LayerNorm"))
+    assert table.rows == [
+        ("A", "2, 3, 5, 7, 11, 13, 17, 19", "9.625", "9.625", "exact", "5.97", "5.97782", "truncated", "35.7344", ""),
+        ("B", "0, 1, 1, 2, 3, 5, 8, 13", "4.125", "4.125", "exact", "4.13", "4.13635", "truncated", "17.1094", ""),
+        ("C", "1, 2, 3, 4, 5, 6, 7, 8", "4.5", "4.5", "exact", "2.29", "2.29129", "rounded", "5.25", ""),
+        ("all", "the std row's label", "std", "std", "exact", "", "", "", "", ""),
+        ("all", "learnable parameters", "6", "16", "wrong", "", "", "", "", "it is one pair per mean, 6"),
+    ]  # fmt: skip
+
+
+def test_the_table_of_the_last_epoch(source):
+    row = tables.last_epoch(collect(source)).rows[1]
+    assert row[:3] == ("BatchNorm", "16", "0.4433 [0.4185, 0.4682]")
+    assert row[5] == "98.10% [97.85%, 98.35%]" and row[6] == "2 s [2 s, 2 s]"
+
+
+def test_the_tables_of_cost(source):
+    (table,) = tables.latency(collect(source).latest)
+    assert table.rows[0][:3] == ("cpu", "tiny", "torch")
+    assert table.rows[0][3].startswith("2 s [") and table.rows[0][4:] == ("n/a", "n/a", "n/a")
+    assert tables.not_measured(collect(source).latest) == "Not measured here (n/a): cuda."
+
+
+@pytest.mark.parametrize(
+    ("value", "shown"), [(2.0, "2 s"), (0.00153, "1.53 ms"), (2.5e-5, "25 µs"), (3e-9, "3 ns"), (0.0, "0 ns")]
+)
+def test_seconds(value, shown):
+    assert tables.seconds(value) == shown
