@@ -1,4 +1,4 @@
-"""Largest error against float64, relative to the largest true value, for float32 input of deviation 1 about a mean."""
+"""Largest error against float64, relative to the true root mean square: float32 input of deviation 1 about a mean."""
 
 from normsuite.bench import cases, numerics
 from normsuite.spec import find
@@ -14,7 +14,7 @@ class RelativeError:
     param_names = ("norm", "backend", "case", "device", "mean")
     unit = "relative error"
     timeout = 120
-    version = "1"
+    version = "2"
 
     def setup(self, norm, backend, case, device, mean):
         require(norm, backend, device)

@@ -4,7 +4,7 @@ asv knows a parameter by its place in the list, so the lists stand here and not 
 ends: a list that changed with the commit would give old results new names.
 """
 
-NORMS = ["BatchNorm", "LayerNorm", "GroupNorm", "InstanceNorm"]
+NORMS = ["BatchNorm", "LayerNorm", "GroupNorm", "InstanceNorm", "RMSNorm"]
 BACKENDS = ["torch", "reference"]
 CASES = ["tiny", "study", "resnet"]
 DEVICES = ["cpu", "cuda"]

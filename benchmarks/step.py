@@ -21,4 +21,5 @@ class Step:
 
     def training_step(self):
         given = self.operands
-        torch.autograd.grad(self.forward(), (given.input, given.weight, given.bias), given.dy)
+        inputs = [t for t in (given.input, given.weight, given.bias) if t is not None]
+        torch.autograd.grad(self.forward(), inputs, given.dy)

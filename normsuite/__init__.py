@@ -17,6 +17,9 @@ _LAZY = {
     "LayerNorm": "modules",
     "GroupNorm": "modules",
     "InstanceNorm": "modules",
+    **{f"{norm}{rank}d": "modules" for norm in ("BatchNorm", "InstanceNorm") for rank in (1, 2, 3)},
+    "convert": "modules",
+    "revert": "modules",
     "NormSpec": "spec",
     "NORMS": "spec",
 }

@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from statistics import fmean
 
 from . import document
-from .spec import NORMS
 from .statistics import Comparison, compare
 
 NO_NORM = "none"
@@ -63,10 +62,11 @@ class Judged:
 
 
 def _expand(relation: document.Relation) -> list[document.Relation]:
-    """ "any norm" means each of them."""
+    """Each norm that the document names, for "any norm"."""
     if relation.left != "any norm":
         return [relation]
-    return [document.Relation(relation.metric, name, relation.expected, relation.right) for name in NORMS]
+    named = [example.norm for example in document.EXAMPLES]
+    return [document.Relation(relation.metric, name, relation.expected, relation.right) for name in named]
 
 
 def judge(records: Iterable[dict]) -> list[Judged]:

@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.table import Table
 
 from . import __version__, results
-from .errors import NormsuiteError
+from .errors import NormsuiteError, UnsupportedError
 
 app = typer.Typer(
     name="normsuite",
@@ -55,7 +55,7 @@ def explain(
         _write_json([row.as_dict() for of_norm in rows.values() for row in of_norm], to)
         return
     for spec in specs:
-        console.print(f"\n[bold]{spec.name}[/bold]  one mean and one variance per letter", highlight=False)
+        console.print(f"\n[bold]{spec.name}[/bold]  {spec.shared} per letter", highlight=False)
         console.print(explanation.drawing(spec), highlight=False, markup=False, soft_wrap=True)
         table = Table("", "statistic", "printed", "computed", "verdict", "note")
         for row in rows[spec.name]:
@@ -70,7 +70,7 @@ def explain(
 def study(
     preset: Annotated[str, typer.Option(help="How many seeds and epochs: quick.")] = "quick",
     norm: Annotated[
-        Optional[list[str]], typer.Option(help="A norm, or none; again for more. All of them where left out.")
+        Optional[list[str]], typer.Option(help="A norm, or none; again for more. The preset's where left out.")
     ] = None,
     seeds: Annotated[Optional[int], typer.Option(help="Seeds, instead of the preset's.")] = None,
     epochs: Annotated[Optional[int], typer.Option(help="Epochs, instead of the preset's.")] = None,
@@ -182,6 +182,49 @@ def _claim_dict(judged) -> dict:
             for f in judged.findings
         ],
     }
+
+
+@app.command()
+def numerics(
+    norm: Annotated[Optional[list[str]], typer.Option(help="A norm; again for more. All where left out.")] = None,
+    device: Annotated[str, typer.Option(help="cpu, or an accelerator such as cuda.")] = "cpu",
+    to: Json = None,
+) -> None:
+    """Largest error of each norm and backend against float64, for inputs further and further from zero."""
+    from . import backends
+    from .bench import numerics as measuring
+    from .spec import NORMS, find
+
+    specs = [find(name) for name in norm] if norm else list(NORMS.values())
+    rows = []
+    for spec in specs:
+        for mean in measuring.MEANS:
+            for backend in backends.NAMES:
+                try:
+                    output, gradient = measuring.errors(
+                        spec, measuring.SHAPE, backend=backend, device=device, mean=mean
+                    )
+                except UnsupportedError as error:
+                    output = gradient = error.reason
+                rows.append(
+                    {"norm": spec.name, "mean": mean, "backend": backend, "output": output, "gradient": gradient}
+                )
+    if to is not None:
+        _write_json(rows, to)
+        return
+    table = Table(
+        "norm",
+        "input mean",
+        *(f"{what}, {backend}" for what in ("output", "gradient") for backend in backends.NAMES),
+        title=f"float32, {measuring.SHAPE.name}, deviation 1: largest error relative to the root mean square",
+    )
+    for spec in specs:
+        for mean in measuring.MEANS:
+            here = [row for row in rows if (row["norm"], row["mean"]) == (spec.name, mean)]
+            cells = [row[what] for what in ("output", "gradient") for row in here]
+            shown = [f"{cell:.1e}" if isinstance(cell, float) else cell for cell in cells]
+            table.add_row(spec.name, f"{mean:g}", *shown)
+    console.print(table)
 
 
 @app.command()

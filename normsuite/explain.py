@@ -21,7 +21,8 @@ class Row:
     Attributes:
         norm: the norm's name.
         index: the group it belongs to, from 1 in reading order; None for what concerns the norm as a whole.
-        statistic: "mean", "std", "variance", "label" or "parameters".
+        statistic: "mean", "std" and "variance" ("rms" and "mean square" for a norm that does not centre), "label" or
+            "parameters".
         printed: as the document has it, or None.
         computed: what it is.
         verdict: one of `VERDICTS`.
@@ -99,32 +100,50 @@ def explain(spec: NormSpec) -> list[Row]:
     """Every figure of the worked example for one norm, in reading order, then its label and its parameter count."""
     printed = document.example(spec.name)
     ours = "" if printed.mean else "our example: the document works none"
+    figures = {"mean": printed.mean, "std": printed.std}
     x, label = values(), labels(spec)
+    groups = int(label.max()) + 1
     rows: list[Row] = []
-    means, variances = oracle.statistics(x, label)
-    for group, (mean, variance) in enumerate(zip(means, variances, strict=True)):
-        n = int((label == group).sum())
-        known = {
-            "the mean": mean,
-            "the standard deviation": sqrt(variance),
-            "the variance": variance,
-            "the unbiased standard deviation": sqrt(variance * n / (n - 1)),
-            "the unbiased variance": variance * n / (n - 1),
-            "the median": float(np.median(x[label == group])),
-        }
-        for statistic, name, figures in (
-            ("mean", "the mean", printed.mean),
-            ("std", "the standard deviation", printed.std),
-            ("variance", "the variance", ()),
-        ):
-            figure = figures[group] if figures else None
-            others = {other: value for other, value in known.items() if other != name}
-            verdict, note = judge(figure, known[name], others)
-            rows.append(Row(spec.name, group + 1, statistic, figure, float(known[name]), verdict, note or ours))
+    for group in range(groups):
+        known = _statistics(x[label == group])
+        for statistic in ("mean", "std", "variance") if spec.centred else ("rms", "mean square"):
+            figure = figures[statistic][group] if figures.get(statistic) else None
+            others = {_NAMES[other]: value for other, value in known.items() if other != statistic}
+            verdict, note = judge(figure, known[statistic], others)
+            rows.append(Row(spec.name, group + 1, statistic, figure, known[statistic], verdict, note or ours))
     if printed.std_label is not None:
-        rows.append(_label_row(printed, [row for row in rows if row.printed is not None]))
-    rows.append(_parameter_row(spec, printed, groups=len(means)))
+        rows.append(_label_row(printed, rows))
+    rows.append(_parameter_row(spec, printed, groups))
     return rows
+
+
+_NAMES = {
+    "mean": "the mean",
+    "std": "the standard deviation",
+    "variance": "the variance",
+    "unbiased std": "the unbiased standard deviation",
+    "unbiased variance": "the unbiased variance",
+    "rms": "the root mean square",
+    "mean square": "the mean square",
+    "median": "the median",
+}
+"""What a printed figure could be."""
+
+
+def _statistics(numbers: np.ndarray) -> dict[str, float]:
+    n = numbers.size
+    (mean,), (variance,) = oracle.statistics(numbers, np.zeros(n, dtype=int))
+    square = float((numbers**2).mean())
+    return {
+        "mean": float(mean),
+        "std": sqrt(variance),
+        "variance": float(variance),
+        "unbiased std": sqrt(variance * n / (n - 1)),
+        "unbiased variance": float(variance * n / (n - 1)),
+        "rms": sqrt(square),
+        "mean square": square,
+        "median": float(np.median(numbers)),
+    }
 
 
 def _label_row(printed: document.Example, rows: list[Row]) -> Row:
@@ -140,7 +159,7 @@ def _parameter_row(spec: NormSpec, printed: document.Example, groups: int) -> Ro
     _, channels, *spatial = values().shape
     kinds = 2 if spec.centred else 1
     per_channel, per_element = kinds * channels, kinds * channels * prod(spatial)
-    meaning = {"channel": "a weight and a bias per channel", "element": "a weight and a bias per element"}
+    meaning = f"a weight{' and a bias' if spec.centred else ''} per {spec.affine}"
     count = per_element if spec.affine == "element" else per_channel
     others = {
         "one pair per channel": per_channel,
@@ -149,7 +168,7 @@ def _parameter_row(spec: NormSpec, printed: document.Example, groups: int) -> Ro
     }
     verdict, note = judge(printed.parameters, count, {k: v for k, v in others.items() if v != count})
     if verdict != WRONG and not note:
-        note = meaning[spec.affine] + ("" if spec.affine_by_default else ", off unless asked for")
+        note = meaning + ("" if spec.affine_by_default else ", off unless asked for")
     return Row(spec.name, None, "parameters", printed.parameters, count, verdict, note)
 
 

@@ -8,6 +8,7 @@ with the mean and the biased variance var = Σ(x − mean)²/n over different el
 shape and type; every floating-point type is taken.
 """
 
+import math
 from collections.abc import Sequence
 
 import torch
@@ -56,14 +57,16 @@ def normalize(
 
     Raises:
         ShapeError: a shape that does not fit.
-        ArgumentError: running statistics needed and missing, or a negative eps.
+        ArgumentError: running statistics needed and missing, or an eps that torch refuses.
         UnknownNameError: no such backend.
         UnsupportedError: the backend cannot compute this.
     """
     if not isinstance(input, torch.Tensor):
         raise ArgumentError("input", type(input).__name__, "must be a torch.Tensor")
-    if not eps >= 0:  # written so that NaN fails too
-        raise ArgumentError("eps", eps, "must be at least 0")
+    if math.isnan(eps):
+        raise ArgumentError("eps", eps, "must be a number")
+    if spec.running == "always" and use_input_stats and eps <= 0:
+        raise ArgumentError("eps", eps, "must be positive during training")
     if spec.affine == "element":
         normalized_shape = tuple(input.shape[1:] if normalized_shape is None else normalized_shape)
     view = spec.view(input.shape, num_groups=num_groups, normalized_shape=normalized_shape)
@@ -82,7 +85,9 @@ def normalize(
         raise ArgumentError(missing, None, "running_mean and running_var are given together or not at all")
     if not use_input_stats and running_mean is None:
         raise ArgumentError("running_mean", None, "is needed where the statistics of the input are not used")
-    if use_input_stats and spec.running != "never" and view.count == 1:
+    if spec.groups == "given" and not math.prod(view.shape[1:]):
+        raise ShapeError("input.shape", tuple(input.shape), "needs at least one channel and one value in each")
+    if use_input_stats and view.count == 1 and (spec.running != "never" or not view.dims):
         raise ShapeError("input.shape", tuple(input.shape), "expected more than 1 value per channel when training")
     call = backends.Call(
         spec=spec,
@@ -132,7 +137,7 @@ def batch_norm(
 
     Raises:
         ShapeError: a rank below 2, a parameter that is not (C,), or one value a channel while training.
-        ArgumentError: running statistics needed and missing, or a negative eps.
+        ArgumentError: running statistics needed and missing, or an eps that torch refuses.
         UnknownNameError: no such backend.
 
     Source: Ioffe and Szegedy 2015, arXiv:1502.03167. Differs from torch only in the type of its errors, which name the
@@ -254,7 +259,7 @@ def group_norm(
 
     Raises:
         ShapeError: C not divisible by `num_groups`, a rank below 2, or a parameter that is not (C,).
-        ArgumentError: `num_groups` is no positive integer, or a negative eps.
+        ArgumentError: `num_groups` is no positive integer, or an eps that torch refuses.
         UnknownNameError: no such backend.
 
     Source: Wu and He 2018, arXiv:1803.08494. Differs from torch as `batch_norm` does.

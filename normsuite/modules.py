@@ -1,10 +1,12 @@
-"""The norms as modules: torch.nn's constructor arguments, attributes and state_dict keys, for any rank, with `backend`.
+"""The norms as modules: torch.nn's classes with another forward pass, and `convert`, which swaps them into any model.
 
-They derive from torch's own classes, so that loading, casting, weight decay rules and `isinstance` checks written for
-torch.nn hold; only the forward pass is ours.
+They derive from torch's own classes, so that constructor arguments, attributes, state_dict, loading, casting, weight
+decay rules and `isinstance` checks written for torch.nn hold; only what computes is ours, and `backend` says what.
 """
 
-from collections.abc import Sequence
+import inspect
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 
 import torch
 from torch import nn
@@ -16,12 +18,27 @@ from .errors import ArgumentError, ShapeError
 from .functional import DEFAULT_BACKEND
 from .spec import NormSpec
 
+_TORCH_BASES = (_BatchNorm, _InstanceNorm, nn.LayerNorm, nn.GroupNorm)
+
 
 class _WithBackend(nn.Module):
-    """Holds the name of a backend that exists, and shows it where it is not the default."""
+    """Takes `backend` beside torch's own arguments, and shows it where it is not the default."""
+
+    def __init__(self, *arguments, backend: str = DEFAULT_BACKEND, **options):
+        super().__init__(*arguments, **options)
+        self.backend = backend
+
+    def __init_subclass__(cls, **options):
+        super().__init_subclass__(**options)
+        base = next((c for c in cls.__mro__ if c.__module__.startswith("torch.nn")), nn.Module)
+        if base is not nn.Module and "__init__" not in vars(cls):  # help() shows torch's arguments and ours
+            theirs = [p for p in inspect.signature(base).parameters.values()]
+            ours = inspect.Parameter("backend", inspect.Parameter.KEYWORD_ONLY, default=DEFAULT_BACKEND, annotation=str)
+            cls.__signature__ = inspect.Signature([*theirs, ours])
 
     @property
     def backend(self) -> str:
+        """What computes: one of `normsuite.backends.NAMES`."""
         return self._backend
 
     @backend.setter
@@ -34,36 +51,9 @@ class _WithBackend(nn.Module):
         return shown if self.backend == DEFAULT_BACKEND else f"{shown}, backend={self.backend}"
 
 
-class BatchNorm(_WithBackend, _BatchNorm):
-    """`functional.batch_norm` with its parameters and running statistics, for (N, C) to (N, C, D, H, W).
-
-    Arguments, attributes and state_dict are those of torch.nn.BatchNorm1d, 2d and 3d, which it replaces all three;
-    `backend` is ours. `momentum=None` averages all batches seen with equal weight.
-
-    Raises:
-        ShapeError: an input of another rank or another number of channels.
-        UnknownNameError: no such backend.
-
-    Source: Ioffe and Szegedy 2015, arXiv:1502.03167.
-    """
-
-    def __init__(
-        self,
-        num_features: int,
-        eps: float = 1e-5,
-        momentum: float | None = 0.1,
-        affine: bool = True,
-        track_running_stats: bool = True,
-        device=None,
-        dtype=None,
-        *,
-        backend: str = DEFAULT_BACKEND,
-    ):
-        super().__init__(num_features, eps, momentum, affine, track_running_stats, device, dtype)
-        self.backend = backend
-
+class _BatchNormForward(_WithBackend):
     def forward(self, input: torch.Tensor) -> torch.Tensor:
-        _check_channels(input, self.num_features, lowest_rank=2)
+        self._check_input_dim(input)
         update = self.training and self.track_running_stats
         use_input_stats = self.training or self.running_mean is None
         keep = update or not use_input_stats
@@ -74,43 +64,26 @@ class BatchNorm(_WithBackend, _BatchNorm):
             self.weight,
             self.bias,
             use_input_stats,
-            _count_batch(self) if update else 0.0,
+            self._count_batch() if update else 0.0,
             self.eps,
             backend=self.backend,
         )
 
+    def _count_batch(self) -> float | torch.Tensor:
+        """Count one more batch, and say which weight its statistics get."""
+        if self.num_batches_tracked is not None:
+            self.num_batches_tracked.add_(1)
+            if self.momentum is None:
+                # Stays a tensor: reading it would break a compiled graph.
+                wide = torch.promote_types(self.running_mean.dtype, torch.float32)
+                return self.num_batches_tracked.to(wide).reciprocal()
+        return self.momentum if self.momentum is not None else 0.0
 
-class InstanceNorm(_WithBackend, _InstanceNorm):
-    """`functional.instance_norm` with its parameters and running statistics, for (N, C, L) to (N, C, D, H, W).
 
-    Arguments, attributes and state_dict are those of torch.nn.InstanceNorm1d, 2d and 3d, which it replaces all three
-    for batched input; `backend` is ours.
-
-    Raises:
-        ShapeError: an input of another rank or another number of channels.
-        UnknownNameError: no such backend.
-
-    Source: Ulyanov, Vedaldi and Lempitsky 2016, arXiv:1607.08022. An input without a batch dimension, which torch
-    takes, is refused here: the rank alone does not tell it from a batched one.
-    """
-
-    def __init__(
-        self,
-        num_features: int,
-        eps: float = 1e-5,
-        momentum: float = 0.1,
-        affine: bool = False,
-        track_running_stats: bool = False,
-        device=None,
-        dtype=None,
-        *,
-        backend: str = DEFAULT_BACKEND,
-    ):
-        super().__init__(num_features, eps, momentum, affine, track_running_stats, device, dtype)
-        self.backend = backend
-
-    def forward(self, input: torch.Tensor) -> torch.Tensor:
-        _check_channels(input, self.num_features, lowest_rank=3)
+class _InstanceNormForward(_WithBackend):
+    def _apply_instance_norm(self, input: torch.Tensor) -> torch.Tensor:
+        # Torch's forward checks the rank, warns of a channel count that does not fit, adds a batch dimension where
+        # there is none, and then calls this.
         return functional.instance_norm(
             input,
             self.running_mean,
@@ -124,29 +97,73 @@ class InstanceNorm(_WithBackend, _InstanceNorm):
         )
 
 
-class LayerNorm(_WithBackend, nn.LayerNorm):
-    """`functional.layer_norm` with its parameters: torch.nn.LayerNorm's arguments and state_dict, and `backend`.
+class BatchNorm1d(_BatchNormForward, nn.BatchNorm1d):
+    """torch.nn.BatchNorm1d, computed by `functional.batch_norm`: for (N, C) and (N, C, L).
 
-    Raises:
-        ShapeError: an input that does not end in `normalized_shape`.
-        UnknownNameError: no such backend.
-
-    Source: Ba, Kiros and Hinton 2016, arXiv:1607.06450.
+    Raises what torch.nn's raises, and UnknownNameError for an unknown backend. `momentum=None` averages all batches
+    with equal weight and, unlike torch's, does not break a compiled graph. Source: Ioffe and Szegedy 2015.
     """
 
-    def __init__(
-        self,
-        normalized_shape: int | Sequence[int],
-        eps: float = 1e-5,
-        elementwise_affine: bool = True,
-        bias: bool = True,
-        device=None,
-        dtype=None,
-        *,
-        backend: str = DEFAULT_BACKEND,
-    ):
-        super().__init__(normalized_shape, eps, elementwise_affine, bias, device, dtype)
-        self.backend = backend
+
+class BatchNorm2d(_BatchNormForward, nn.BatchNorm2d):
+    """torch.nn.BatchNorm2d, computed by `functional.batch_norm`: for (N, C, H, W). See `BatchNorm1d`."""
+
+
+class BatchNorm3d(_BatchNormForward, nn.BatchNorm3d):
+    """torch.nn.BatchNorm3d, computed by `functional.batch_norm`: for (N, C, D, H, W). See `BatchNorm1d`."""
+
+
+class BatchNorm(_BatchNormForward, _BatchNorm):
+    """`BatchNorm1d`, `BatchNorm2d` and `BatchNorm3d` in one: for (N, C) to (N, C, D, H, W).
+
+    Raises:
+        ShapeError: an input of another rank or another number of channels.
+        UnknownNameError: no such backend.
+    """
+
+    def _check_input_dim(self, input: torch.Tensor) -> None:
+        _check_rank(input, lowest=2)
+
+
+class InstanceNorm1d(_InstanceNormForward, nn.InstanceNorm1d):
+    """torch.nn.InstanceNorm1d, computed by `functional.instance_norm`: for (N, C, L) and (C, L).
+
+    Raises and warns as torch.nn's does, and raises UnknownNameError for an unknown backend. Source: Ulyanov, Vedaldi
+    and Lempitsky 2016.
+    """
+
+
+class InstanceNorm2d(_InstanceNormForward, nn.InstanceNorm2d):
+    """torch.nn.InstanceNorm2d, computed by `functional.instance_norm`: for (N, C, H, W) and (C, H, W)."""
+
+
+class InstanceNorm3d(_InstanceNormForward, nn.InstanceNorm3d):
+    """torch.nn.InstanceNorm3d, computed by `functional.instance_norm`: for (N, C, D, H, W) and (C, D, H, W)."""
+
+
+class InstanceNorm(_InstanceNormForward, _InstanceNorm):
+    """`InstanceNorm1d`, `InstanceNorm2d` and `InstanceNorm3d` in one, for batched input: (N, C, L) to (N, C, D, H, W).
+
+    An input without a batch dimension is refused: the rank alone does not tell it from a batched one.
+
+    Raises:
+        ShapeError: an input of another rank or another number of channels.
+        UnknownNameError: no such backend.
+    """
+
+    def forward(self, input: torch.Tensor) -> torch.Tensor:
+        _check_rank(input, lowest=3)
+        if input.shape[1] != self.num_features:
+            raise ShapeError("input.shape", tuple(input.shape), f"must have {self.num_features} channels")
+        return self._apply_instance_norm(input)
+
+
+class LayerNorm(_WithBackend, nn.LayerNorm):
+    """torch.nn.LayerNorm, computed by `functional.layer_norm`.
+
+    Raises ShapeError for an input that does not end in `normalized_shape`, and UnknownNameError for an unknown backend.
+    Source: Ba, Kiros and Hinton 2016.
+    """
 
     def forward(self, input: torch.Tensor) -> torch.Tensor:
         return functional.layer_norm(
@@ -155,35 +172,73 @@ class LayerNorm(_WithBackend, nn.LayerNorm):
 
 
 class GroupNorm(_WithBackend, nn.GroupNorm):
-    """`functional.group_norm` with its parameters: torch.nn.GroupNorm's arguments and state_dict, and `backend`.
+    """torch.nn.GroupNorm, computed by `functional.group_norm`.
 
-    Raises:
-        ArgumentError: `num_groups` does not divide `num_channels`.
-        ShapeError: an input with another number of channels.
-        UnknownNameError: no such backend.
+    Raises ArgumentError for groups that do not divide the channels, ShapeError for an input with another number of
+    channels, and UnknownNameError for an unknown backend. Source: Wu and He 2018.
+    """
 
-    Source: Wu and He 2018, arXiv:1803.08494.
+    def __init__(self, num_groups: int, num_channels: int, *arguments, **options):
+        if num_groups < 1 or num_channels % num_groups:
+            raise ArgumentError("num_groups", num_groups, f"must divide num_channels = {num_channels}")
+        super().__init__(num_groups, num_channels, *arguments, **options)
+
+    def forward(self, input: torch.Tensor) -> torch.Tensor:
+        return functional.group_norm(input, self.num_groups, self.weight, self.bias, self.eps, backend=self.backend)
+
+
+class Norm(nn.Module):
+    """Any norm without running statistics, for inputs (N, C, *S) of one size: what a new `NormSpec` gets at once.
+
+    Args:
+        spec: the norm.
+        channels: C.
+        spatial: *S, which a norm with an affine map per element needs.
+        num_groups: for a norm whose groups are given.
+        eps: added to the variance.
+        backend: what computes.
     """
 
     def __init__(
         self,
-        num_groups: int,
-        num_channels: int,
-        eps: float = 1e-5,
-        affine: bool = True,
-        device=None,
-        dtype=None,
+        spec: NormSpec,
+        channels: int,
+        spatial: Sequence[int] = (),
         *,
+        num_groups: int | None = None,
+        eps: float = 1e-5,
         backend: str = DEFAULT_BACKEND,
     ):
-        if num_groups < 1 or num_channels % num_groups:
-            raise ArgumentError("num_groups", num_groups, f"must divide num_channels = {num_channels}")
-        super().__init__(num_groups, num_channels, eps, affine, device, dtype)
-        self.backend = backend
+        super().__init__()
+        backends.get(backend)
+        self.spec, self.num_groups, self.eps, self.backend = spec, num_groups, eps, backend
+        self.normalized_shape = (channels, *spatial) if spec.affine == "element" else None
+        shape = self.normalized_shape or (channels,)
+        self.weight = nn.Parameter(torch.ones(shape))
+        self.register_parameter("bias", nn.Parameter(torch.zeros(shape)) if spec.centred else None)
 
     def forward(self, input: torch.Tensor) -> torch.Tensor:
-        _check_channels(input, self.num_channels, lowest_rank=2)
-        return functional.group_norm(input, self.num_groups, self.weight, self.bias, self.eps, backend=self.backend)
+        return functional.normalize(
+            self.spec,
+            input,
+            self.weight,
+            self.bias,
+            eps=self.eps,
+            num_groups=self.num_groups,
+            normalized_shape=self.normalized_shape,
+            backend=self.backend,
+        )
+
+    def extra_repr(self) -> str:
+        return f"{self.spec.name}, {tuple(self.weight.shape)}, eps={self.eps}, backend={self.backend}"
+
+
+_MAKERS = {
+    "BatchNorm": lambda channels, spatial, groups, backend: BatchNorm(channels, backend=backend),
+    "LayerNorm": lambda channels, spatial, groups, backend: LayerNorm((channels, *spatial), backend=backend),
+    "GroupNorm": lambda channels, spatial, groups, backend: GroupNorm(groups, channels, backend=backend),
+    "InstanceNorm": lambda channels, spatial, groups, backend: InstanceNorm(channels, affine=True, backend=backend),
+}
 
 
 def make(
@@ -194,31 +249,88 @@ def make(
     num_groups: int | None = None,
     backend: str = DEFAULT_BACKEND,
 ) -> nn.Module:
-    """The module of that norm for inputs (N, channels, *spatial), with a weight and a bias whatever its default.
+    """The module of that norm for inputs (N, channels, *spatial), with an affine map whatever its default.
 
     Raises:
         ArgumentError: `num_groups` is missing or does not divide the channels.
     """
     spec.num_groups(channels, num_groups)
-    if spec.affine == "element":
-        return LayerNorm((channels, *spatial), backend=backend)
-    if spec.groups == "given":
-        return GroupNorm(num_groups, channels, backend=backend)
-    return (BatchNorm if "batch" in spec.axes else InstanceNorm)(channels, affine=True, backend=backend)
+    if spec.name in _MAKERS:
+        return _MAKERS[spec.name](channels, spatial, num_groups, backend)
+    groups = num_groups if spec.groups == "given" else None
+    return Norm(spec, channels, spatial, num_groups=groups, backend=backend)
 
 
-def _check_channels(input: torch.Tensor, channels: int, lowest_rank: int) -> None:
-    shape = tuple(input.shape)
-    if not lowest_rank <= len(shape) <= 5:
-        raise ShapeError("input.shape", shape, f"must have from {lowest_rank} to 5 dimensions")
-    if shape[1] != channels:
-        raise ShapeError("input.shape", shape, f"must have {channels} channels, as the module has")
+_OURS: dict[type[nn.Module], type[_WithBackend]] = {
+    nn.BatchNorm1d: BatchNorm1d,
+    nn.BatchNorm2d: BatchNorm2d,
+    nn.BatchNorm3d: BatchNorm3d,
+    nn.LayerNorm: LayerNorm,
+    nn.GroupNorm: GroupNorm,
+    nn.InstanceNorm1d: InstanceNorm1d,
+    nn.InstanceNorm2d: InstanceNorm2d,
+    nn.InstanceNorm3d: InstanceNorm3d,
+}
+_THEIRS = {ours: theirs for theirs, ours in _OURS.items()}
 
 
-def _count_batch(module: _BatchNorm) -> float:
-    """Count one more batch, and say which weight its statistics get."""
-    if module.num_batches_tracked is not None:
-        module.num_batches_tracked.add_(1)
-        if module.momentum is None:
-            return 1.0 / float(module.num_batches_tracked)
-    return module.momentum if module.momentum is not None else 0.0
+@dataclass(frozen=True)
+class Conversion:
+    """What `convert` or `revert` did.
+
+    Attributes:
+        changed: names of the modules now of another class.
+        left: names of norms left alone, with their class: subclasses, whose forward pass may be their own.
+    """
+
+    changed: tuple[str, ...]
+    left: dict[str, str]
+
+
+def convert(model: nn.Module, *, backend: str = DEFAULT_BACKEND) -> Conversion:
+    """Make every norm of a model compute with that backend, in place.
+
+    A module stays the object that it is and only changes its class: parameters, buffers, hooks, training state, the
+    optimizer's references and places that share it are all kept. Exact types of torch.nn only; norms converted before
+    get the backend.
+
+    Args:
+        model: any module, a norm itself too.
+        backend: one of `normsuite.backends.NAMES`.
+
+    Raises:
+        UnknownNameError: no such backend; the model is unchanged.
+    """
+    backends.get(backend)
+    changed, left = [], {}
+    for name, module in _norms(model):
+        if type(module) in _OURS:
+            module.__class__ = _OURS[type(module)]
+        elif not isinstance(module, _WithBackend):
+            left[name] = type(module).__qualname__
+            continue
+        module.backend = backend
+        changed.append(name)
+    return Conversion(tuple(changed), left)
+
+
+def revert(model: nn.Module) -> Conversion:
+    """Undo `convert`: every norm is torch.nn's again, in place."""
+    changed, left = [], {}
+    for name, module in _norms(model):
+        if type(module) in _THEIRS:
+            module.__class__ = _THEIRS[type(module)]
+            del module._backend
+            changed.append(name)
+        elif type(module) not in _OURS:
+            left[name] = type(module).__qualname__
+    return Conversion(tuple(changed), left)
+
+
+def _norms(model: nn.Module) -> Iterator[tuple[str, nn.Module]]:
+    return ((name, module) for name, module in model.named_modules() if isinstance(module, _TORCH_BASES))
+
+
+def _check_rank(input: torch.Tensor, lowest: int) -> None:
+    if not lowest <= input.dim() <= 5:
+        raise ShapeError("input.shape", tuple(input.shape), f"must have from {lowest} to 5 dimensions")

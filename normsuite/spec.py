@@ -1,23 +1,27 @@
 """Norms as data: what each of them averages over. Imports no torch.
 
-All of them are one operation. View x (N, C, *S) as (N, G, K, S) with K = C / G channels in a group and S the product of
-the spatial sizes; take mean and variance over some of the axes {batch, group, spatial}; normalise; apply an affine map.
-A `NormSpec` says which G, which axes and which affine map, and everything else in the package is written once for any
-of them.
+All of them are one operation. View x (N, C, *S) as (N, G, K, *S) with K = C / G channels in a group; take mean and
+variance over some of the axes {batch, group, spatial}; normalise; apply an affine map. A `NormSpec` says which G, which
+axes and which affine map, and everything else in the package is written once for any of them.
+
+A norm is a TOML file with the fields of `NormSpec`: those in `norms/`, in the order of their names, then those in the
+folders that the environment variable NORMSUITE_NORMS lists.
 """
 
 import math
 import operator
-from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Literal
+import os
+import tomllib
+from collections.abc import Iterator, Sequence
+from dataclasses import MISSING, dataclass, fields
+from importlib import resources
+from pathlib import Path
+from typing import Literal, get_args
 
-from .errors import ArgumentError, ShapeError, UnknownNameError
+from .errors import ArgumentError, DataError, ShapeError, UnknownNameError
 
 Axis = Literal["batch", "group", "spatial"]
-
-# Where each axis lies in the view (N, G, K, S); dimension 1, the group, is never averaged over.
-_DIMENSION: dict[Axis, int] = {"batch": 0, "group": 2, "spatial": 3}
+FOLDERS_VARIABLE = "NORMSUITE_NORMS"
 
 
 @dataclass(frozen=True)
@@ -25,14 +29,14 @@ class View:
     """One tensor as one norm sees it.
 
     Attributes:
-        shape: (N, G, K, S), whose product is the number of elements of the tensor.
+        shape: (N, G, K, *S), or the tensor's own shape for a norm over its trailing sizes.
         dims: the dimensions of that view which share a mean.
         affine_shape: the weight's and bias's shape, broadcastable to `shape`.
     """
 
-    shape: tuple[int, int, int, int]
+    shape: tuple[int, ...]
     dims: tuple[int, ...]
-    affine_shape: tuple[int, int, int, int]
+    affine_shape: tuple[int, ...]
 
     @property
     def count(self) -> int:
@@ -49,7 +53,7 @@ class View:
 class NormSpec:
     """What one normalization layer averages over, and what it has beside.
 
-    y = (x − mean) / √(var + eps) · weight + bias, with mean and biased variance over `axes` of the view (N, G, K, S).
+    y = (x − mean) / √(var + eps) · weight + bias, with mean and biased variance over `axes` of the view (N, G, K, *S).
 
     Attributes:
         name: as people write it; lookups ignore case, "-" and "_".
@@ -60,7 +64,7 @@ class NormSpec:
         running: running statistics "always" (unless switched off), "optional" or "never".
         torch_call: the function of torch.nn.functional that computes it, or None.
         paper: where it comes from.
-        centred: whether the mean is subtracted.
+        centred: whether the mean is subtracted; a norm that does not centre adds no bias either.
     """
 
     name: str
@@ -72,6 +76,11 @@ class NormSpec:
     torch_call: str | None
     paper: str
     centred: bool = True
+
+    @property
+    def shared(self) -> str:
+        """What the numbers of one group have in common."""
+        return "one mean and one variance" if self.centred else "one mean square"
 
     def num_groups(self, channels: int, requested: int | None = None) -> int:
         """G for that many channels.
@@ -116,67 +125,67 @@ class NormSpec:
         shape = tuple(shape)
         if normalized_shape is not None:
             tail = tuple(normalized_shape)
-            if not tail or len(shape) < len(tail) or shape[len(shape) - len(tail) :] != tail:
+            lead = len(shape) - len(tail)
+            if not tail or lead < 0 or shape[lead:] != tail:
                 raise ShapeError("input.shape", shape, f"must end in normalized_shape = {tail}")
-            n, c, s = math.prod(shape[: len(shape) - len(tail)]), math.prod(tail), 1
-        elif len(shape) < 2:
+            return View(shape, self._dims(range(lead), lead, len(shape)), tail)
+        if len(shape) < 2:
             raise ShapeError("input.shape", shape, f"{self.name} needs at least (N, C)")
-        else:
-            n, c, s = shape[0], shape[1], math.prod(shape[2:])
+        n, c, *s = shape
         g = self.num_groups(c, num_groups)
         k = c // g if g else 0
         return View(
-            shape=(n, g, k, s),
-            dims=tuple(sorted(_DIMENSION[axis] for axis in self.axes)),
-            affine_shape=(1, g, k, s if self.affine == "element" else 1),
+            shape=(n, g, k, *s),
+            dims=self._dims(range(1), 2, 3 + len(s)),
+            affine_shape=(1, g, k, *(s if self.affine == "element" else (1,) * len(s))),
         )
 
+    def _dims(self, batch: Sequence[int], group: int, end: int) -> tuple[int, ...]:
+        """The dimensions averaged over, where the group's is that and the spatial ones follow it."""
+        places = {"batch": batch, "group": (group,), "spatial": range(group + 1, end)}
+        return tuple(sorted(d for axis in self.axes for d in places[axis]))
 
-_BUILT_IN = (
-    NormSpec(
-        name="BatchNorm",
-        groups="channels",
-        axes=frozenset({"batch", "spatial"}),
-        affine="channel",
-        affine_by_default=True,
-        running="always",
-        torch_call="batch_norm",
-        paper="Ioffe and Szegedy 2015, arXiv:1502.03167",
-    ),
-    NormSpec(
-        name="LayerNorm",
-        groups="one",
-        axes=frozenset({"group", "spatial"}),
-        affine="element",
-        affine_by_default=True,
-        running="never",
-        torch_call="layer_norm",
-        paper="Ba, Kiros and Hinton 2016, arXiv:1607.06450",
-    ),
-    NormSpec(
-        name="GroupNorm",
-        groups="given",
-        axes=frozenset({"group", "spatial"}),
-        affine="channel",
-        affine_by_default=True,
-        running="never",
-        torch_call="group_norm",
-        paper="Wu and He 2018, arXiv:1803.08494",
-    ),
-    NormSpec(
-        name="InstanceNorm",
-        groups="channels",
-        axes=frozenset({"spatial"}),
-        affine="channel",
-        affine_by_default=False,
-        running="optional",
-        torch_call="instance_norm",
-        paper="Ulyanov, Vedaldi and Lempitsky 2016, arXiv:1607.08022",
-    ),
-)
 
-NORMS: dict[str, NormSpec] = {spec.name: spec for spec in _BUILT_IN}
+def load(file: Path) -> NormSpec:
+    """The norm that a TOML file describes.
+
+    Raises:
+        DataError: it cannot be read, or a field is missing, unknown or has a value that it cannot have.
+    """
+    try:
+        found = tomllib.loads(file.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise DataError(f"{file.name}: cannot be read ({error})") from None
+    known = {field.name: field for field in fields(NormSpec)}
+    missing = [n for n, f in known.items() if f.default is MISSING and n not in found and n != "torch_call"]
+    if missing or found.keys() - known.keys():
+        wrong = f"lacks {', '.join(missing)}" if missing else f"does not know {', '.join(found.keys() - known.keys())}"
+        raise DataError(f"{file.name}: {wrong}; the fields are {', '.join(known)}")
+    for name, field in known.items():
+        choices = get_args(Axis if name == "axes" else field.type) if name in found else ()
+        given = found.get(name)
+        values = given if isinstance(given, list) else [given]
+        if name in ("groups", "axes", "affine", "running") and not (values and set(map(str, values)) <= set(choices)):
+            raise DataError(f"{file.name}: {name} = {given!r} must be among {', '.join(choices)}")
+        if name in ("affine_by_default", "centred") and given is not None and not isinstance(given, bool):
+            raise DataError(f"{file.name}: {name} = {given!r} must be true or false")
+    return NormSpec(**{"torch_call": None, **found, "axes": frozenset(found["axes"])})
+
+
+def _files() -> Iterator[Path]:
+    yield from sorted((resources.files(__package__) / "norms").iterdir(), key=lambda file: file.name)
+    for folder in filter(None, os.environ.get(FOLDERS_VARIABLE, "").split(os.pathsep)):
+        yield from sorted(Path(folder).glob("*.toml"))
+
+
+NORMS: dict[str, NormSpec] = {}
 """Every known norm by name, in the order in which tables and charts show them."""
+
+for _file in _files():
+    _spec = load(_file)
+    if _spec.name in NORMS:
+        raise DataError(f"{_file.name}: there is a norm named {_spec.name} already")
+    NORMS[_spec.name] = _spec
 
 
 def _key(name: str) -> str:

@@ -25,12 +25,12 @@ CASES = [(spec, shape) for spec in NORMS.values() for shape in spatial_shapes(sp
 class Operands:
     x: torch.Tensor
     weight: torch.Tensor
-    bias: torch.Tensor
+    bias: torch.Tensor | None
     dy: torch.Tensor
 
     @property
     def inputs(self):
-        return self.x, self.weight, self.bias
+        return tuple(t for t in (self.x, self.weight, self.bias) if t is not None)
 
 
 def operands(spec: NormSpec, shape, dtype=torch.float64, mean: float = 0.0, seed: int = 0) -> Operands:
@@ -38,7 +38,7 @@ def operands(spec: NormSpec, shape, dtype=torch.float64, mean: float = 0.0, seed
     affine = shape[1:] if spec.affine == "element" else shape[1:2]
     x, weight, bias, dy = (torch.randn(s, generator=draw, dtype=torch.float64) for s in (shape, affine, affine, shape))
     x, weight, bias = (t.to(dtype).requires_grad_() for t in (3 * x + mean, weight + 2, bias))
-    return Operands(x, weight, bias, dy.to(dtype))
+    return Operands(x, weight, bias if spec.centred else None, dy.to(dtype))
 
 
 def num_groups(spec: NormSpec) -> int | None:

@@ -34,7 +34,7 @@ def test_all_26_printed_figures_are_there():
     assert [r.printed for r in FIGURES] == printed
 
 
-@pytest.mark.parametrize("norm", NORMS)
+@pytest.mark.parametrize("norm", [example.norm for example in document.EXAMPLES])
 def test_computed_figures_are_the_standard_library_s(norm):
     for index, numbers in enumerate(groups(norm), start=1):
         assert row(norm, index, "mean").computed == pytest.approx(statistics.fmean(numbers), rel=1e-14)
@@ -88,9 +88,17 @@ def test_match(printed, value, verdict):
     assert explain.match(printed, value) == verdict
 
 
-@pytest.mark.parametrize("spec", NORMS.values(), ids=lambda spec: spec.name)
-def test_the_drawing_shows_every_number_with_its_group(spec):
-    text = explain.drawing(spec)
-    for index, numbers in enumerate(groups(spec.name)):
+def test_a_norm_that_does_not_centre_has_a_mean_square_instead():
+    for index, numbers in enumerate(groups("LayerNorm"), start=1):
+        square = statistics.fmean(v * v for v in numbers)
+        assert row("RMSNorm", index, "mean square").computed == pytest.approx(square, rel=1e-14)
+        assert row("RMSNorm", index, "rms").computed == pytest.approx(square**0.5, rel=1e-14)
+    assert row("RMSNorm", None, "parameters").computed == 8
+
+
+@pytest.mark.parametrize("norm", [example.norm for example in document.EXAMPLES])
+def test_the_drawing_shows_every_number_with_its_group(norm):
+    text = explain.drawing(NORMS[norm])
+    for index, numbers in enumerate(groups(norm)):
         assert text.count(chr(ord("A") + index)) == len(numbers)
     assert len({len(line) for line in text.splitlines()}) == 1

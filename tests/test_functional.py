@@ -28,7 +28,7 @@ X = torch.ones(2, 8, 3)
         (lambda: functional.batch_norm(X, torch.ones(7), torch.ones(8)), ShapeError, "running_mean.shape = (7,)"),
         (lambda: functional.batch_norm(X[:1, :, :1], None, None, training=True), ShapeError, "more than 1 value"),
         (lambda: functional.instance_norm(X[:, :, :1]), ShapeError, "input.shape = (2, 8, 1)"),
-        (lambda: functional.instance_norm(X, eps=-1.0), ArgumentError, "eps = -1.0"),
+        (lambda: functional.batch_norm(X, None, None, training=True, eps=-1.0), ArgumentError, "eps = -1.0"),
         (lambda: functional.instance_norm(X, eps=float("nan")), ArgumentError, "eps = nan"),
         (lambda: functional.instance_norm([[1.0]]), ArgumentError, "input = 'list'"),
         (lambda: functional.instance_norm(X, backend="numpy"), UnknownNameError, "backend = 'numpy': unknown; known"),
@@ -61,6 +61,19 @@ def test_torch_says_which_norm_it_lacks():
     with pytest.raises(UnsupportedError, match="has no Other"):
         functional.normalize(unknown, X, backend="torch")
     assert functional.normalize(unknown, X, backend="reference").shape == X.shape
+
+
+@pytest.mark.parametrize("name", ["weight", "bias", "running_mean"])
+def test_torch_is_not_handed_what_it_would_drop(name):
+    given = {name: torch.ones(8, 3) if name != "running_mean" else torch.ones(8)}
+    if name == "running_mean":
+        given["running_var"] = torch.ones(8)
+    norm = spec.NORMS["RMSNorm" if name != "running_mean" else "LayerNorm"]
+    if name == "weight":
+        assert functional.normalize(norm, X, backend="torch", **given).shape == X.shape
+        return
+    with pytest.raises(UnsupportedError, match=f"takes no {name}"):
+        functional.normalize(norm, X, backend="torch", **given)
 
 
 def test_names_are_found_however_they_are_written():

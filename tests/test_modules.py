@@ -73,10 +73,11 @@ def test_a_copy_is_independent():
 
 
 @pytest.mark.parametrize("spec", NORMS.values(), ids=lambda spec: spec.name)
-def test_make_gives_every_norm_a_weight_and_a_bias(spec):
+def test_make_gives_every_norm_an_affine_map(spec):
     module = modules.make(spec, 8, (3, 3), num_groups=2)
-    assert type(module).__name__ == spec.name
-    assert module.weight.shape == module.bias.shape == ((8, 3, 3) if spec.affine == "element" else (8,))
+    assert spec.name in repr(module)
+    expected = (8, 3, 3) if spec.affine == "element" else (8,)
+    assert module.weight.shape == expected and (module.bias is not None) == spec.centred
     assert module(torch.randn(2, 8, 3, 3)).shape == (2, 8, 3, 3)
 
 
@@ -84,13 +85,14 @@ def test_make_gives_every_norm_a_weight_and_a_bias(spec):
     ("call", "error", "says"),
     [
         (lambda: modules.BatchNorm(4)(torch.ones(4)), ShapeError, "input.shape = (4,)"),
-        (lambda: modules.BatchNorm(4)(torch.ones(2, 5)), ShapeError, "must have 4 channels"),
+        (lambda: modules.BatchNorm(4)(torch.ones(2, 5)), ShapeError, "weight.shape = (4,): must be (5,)"),
+        (lambda: modules.InstanceNorm(4)(torch.ones(2, 5, 3)), ShapeError, "must have 4 channels"),
         (lambda: modules.BatchNorm(4)(torch.ones(1, 4)), ShapeError, "more than 1 value per channel"),
         (lambda: modules.InstanceNorm(4)(torch.ones(2, 4)), ShapeError, "from 3 to 5 dimensions"),
         (lambda: modules.LayerNorm((4, 5))(torch.ones(2, 4, 6)), ShapeError, "must end in normalized_shape = (4, 5)"),
         (lambda: modules.GroupNorm(3, 8), ArgumentError, "num_groups = 3"),
         (lambda: modules.GroupNorm(0, 8), ArgumentError, "num_groups = 0"),
-        (lambda: modules.GroupNorm(2, 8)(torch.ones(2, 4, 6)), ShapeError, "must have 8 channels"),
+        (lambda: modules.GroupNorm(2, 8)(torch.ones(2, 4, 6)), ShapeError, "weight.shape = (8,): must be (4,)"),
         (lambda: modules.GroupNorm(2, 8, backend="cudnn"), UnknownNameError, "backend = 'cudnn'"),
     ],
 )

@@ -31,7 +31,8 @@ class Call:
         weight, bias: as many elements as `view.affine_shape`, or None.
         running_mean, running_var: (C,) or None.
         use_input_stats: statistics of the input; otherwise the running ones.
-        momentum: weight of the new value in the running statistics (torch's sense).
+        momentum: weight of the new value in the running statistics (torch's sense); a tensor of one value where it is
+            computed.
         eps: added to the variance, inside the root.
         num_groups, normalized_shape: as the user gave them, for the norms that have them.
     """
@@ -44,7 +45,7 @@ class Call:
     running_mean: "torch.Tensor | None" = None
     running_var: "torch.Tensor | None" = None
     use_input_stats: bool = True
-    momentum: float = 0.1
+    momentum: "float | torch.Tensor" = 0.1
     eps: float = 1e-5
     num_groups: int | None = None
     normalized_shape: tuple[int, ...] | None = None

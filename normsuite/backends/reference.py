@@ -23,15 +23,16 @@ def apply(call: Call) -> torch.Tensor:
     """
     view = call.view
     wide = torch.promote_types(call.input.dtype, torch.float32)
-    x = call.input.reshape(view.shape).to(wide)
-    if call.use_input_stats:
+    x = call.input.reshape(view.shape).to(wide)  # splits one dimension: a view, in whatever order the elements lie
+    if call.use_input_stats and call.input.numel():
         centred, mean, var = _statistics(x, call)
         if call.running_mean is not None:
             _update_running(call, mean, var)
+    elif call.use_input_stats:
+        centred, var = x, torch.ones_like(x)  # nothing to average: what comes out is as empty as what came in
     else:
-        per_channel = (1, *view.shape[1:3], 1)
-        centred = x - call.running_mean.to(wide).reshape(per_channel)
-        var = call.running_var.to(wide).reshape(per_channel)
+        centred = x - call.running_mean.to(wide).reshape(view.affine_shape)
+        var = call.running_var.to(wide).reshape(view.affine_shape)
     y = centred * torch.rsqrt(var + call.eps)
     if call.weight is not None:
         y = y * call.weight.to(wide).reshape(view.affine_shape)
@@ -44,7 +45,7 @@ def _statistics(x: torch.Tensor, call: Call) -> tuple[torch.Tensor, torch.Tensor
     """x less its mean, the mean, and the biased variance, over the dimensions of the view."""
     dims = call.view.dims
     if not call.spec.centred:
-        return x, torch.zeros_like(x[:1, :1, :1, :1]), (x * x).mean(dims, keepdim=True)
+        return x, x.new_zeros(()), (x * x).mean(dims, keepdim=True)
     mean = x.mean(dims, keepdim=True)
     deviation = x - mean
     delta = deviation.mean(dims, keepdim=True)
@@ -58,6 +59,7 @@ def _update_running(call: Call, mean: torch.Tensor, var: torch.Tensor) -> None:
 
     A norm with statistics per sample (InstanceNorm) contributes their average over the batch.
     """
-    n = call.view.count
+    n, momentum = call.view.count, call.momentum
     for running, new in ((call.running_mean, mean), (call.running_var, var * (n / (n - 1)))):
-        running.lerp_(new.mean(0).reshape(running.shape).to(running.dtype), call.momentum)
+        weight = momentum.to(running.dtype) if isinstance(momentum, torch.Tensor) else momentum
+        running.lerp_(new.mean(0).reshape(running.shape).to(running.dtype), weight)

@@ -1,6 +1,7 @@
 """Torch's own calls, `torch.nn.functional.*_norm`, chosen by the name in the spec."""
 
 import inspect
+from dataclasses import replace
 
 import torch
 import torch.nn.functional as F
@@ -18,13 +19,33 @@ _ARGUMENTS: dict[str, tuple[str, ...]] = {
 _FIELD = {"training": "use_input_stats"}
 
 
+_OPTIONAL = ("weight", "bias", "running_mean", "running_var")
+
+
 def why_not(call: Call) -> str | None:
-    if call.spec.torch_call is None:
+    name = call.spec.torch_call
+    if name not in _ARGUMENTS:
         return f"torch.nn.functional has no {call.spec.name}"
+    for argument in _OPTIONAL:
+        if getattr(call, argument) is not None and argument not in _ARGUMENTS[name]:
+            return f"torch.nn.functional.{name} takes no {argument}"
     return None
 
 
 def apply(call: Call) -> torch.Tensor:
     """What torch computes, with torch's numerics and torch's errors for types that it does not mix."""
+    if not isinstance(call.momentum, torch.Tensor) or call.running_mean is None:
+        return _call(call)
+    # Torch wants a number, and reading one from a tensor breaks a compiled graph. With a weight of 1 the running
+    # statistics become those of the batch, which then move ours.
+    mean, var = torch.zeros_like(call.running_mean), torch.zeros_like(call.running_var)
+    y = _call(replace(call, running_mean=mean, running_var=var, momentum=1.0))
+    with torch.no_grad():
+        call.running_mean.lerp_(mean, call.momentum.to(mean.dtype))
+        call.running_var.lerp_(var, call.momentum.to(var.dtype))
+    return y
+
+
+def _call(call: Call) -> torch.Tensor:
     name = call.spec.torch_call
     return getattr(F, name)(*(getattr(call, _FIELD.get(argument, argument)) for argument in _ARGUMENTS[name]))

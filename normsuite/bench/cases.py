@@ -60,12 +60,18 @@ def find(name: str) -> Case:
 
 @dataclass(frozen=True)
 class Operands:
-    """What one norm is applied to: the input, its affine map, and the gradient that comes back."""
+    """What one norm is applied to: the input, its affine map (no bias for a norm that does not centre), and the
+    gradient that comes back."""
 
     input: torch.Tensor
     weight: torch.Tensor
-    bias: torch.Tensor
+    bias: torch.Tensor | None
     dy: torch.Tensor
+
+    @property
+    def differentiable(self) -> tuple[torch.Tensor, ...]:
+        """Those that a training step computes gradients of."""
+        return tuple(t for t in (self.input, self.weight, self.bias) if t is not None)
 
 
 def operands(
@@ -84,7 +90,7 @@ def operands(
     affine = case.shape[1:] if spec.affine == "element" else case.shape[1:2]
     weight, bias = 1 + 0.1 * normal(*affine), normal(*affine)
     x, weight, bias = (t.to(device, dtype).requires_grad_() for t in (x, weight, bias))
-    return Operands(x, weight, bias, dy.to(device, dtype))
+    return Operands(x, weight, bias if spec.centred else None, dy.to(device, dtype))
 
 
 def bind(spec: NormSpec, case: Case, given: Operands, backend: str = DEFAULT_BACKEND) -> Callable[[], torch.Tensor]:

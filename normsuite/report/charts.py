@@ -131,9 +131,9 @@ def shared_means(spec: NormSpec) -> Chart:
     each = x.size // groups
     return Chart(
         svg,
-        f"{spec.name} on the worked example: {groups} groups of {each} numbers share a mean. "
+        f"{spec.name} on the worked example: {groups} groups of {each} numbers share {spec.shared}. "
         + "; ".join(f"{chr(ord('A') + g)}: {', '.join(f'{v:g}' for v in x[labels == g])}" for g in range(groups)),
-        f"{spec.name}: numbers of one colour and letter share one mean and one variance "
+        f"{spec.name}: numbers of one colour and letter share {spec.shared} "
         f"(averaged over {', '.join(sorted(spec.axes))}).",
         f"{tables.EXPLAIN_COMMAND} {spec.name}",
     )

@@ -70,28 +70,28 @@ def worked_example(spec: NormSpec) -> Table:
     for row in explain.explain(spec):
         by_group.setdefault(row.index, []).append(row)
     rows = []
-    for index, (mean, std, variance) in ((i, of_group) for i, of_group in by_group.items() if i is not None):
-        notes = [f"{r.statistic}: {r.note}" for r in (mean, std) if r.verdict == explain.WRONG]
+    for index, (*printable, derived) in ((i, of_group) for i, of_group in by_group.items() if i is not None):
+        notes = [f"{r.statistic}: {r.note}" for r in printable if r.verdict == explain.WRONG]
         rows.append(
             (
                 chr(ord("A") + index - 1),
                 ", ".join(f"{v:g}" for v in x[labels == index - 1]),
-                *(cell for r in (mean, std) for cell in (r.printed or "–", f"{r.computed:.6g}", r.verdict)),
-                f"{variance.computed:.6g}",
-                "; ".join(notes) or mean.note,
+                *(cell for r in printable for cell in (r.printed or "–", f"{r.computed:.6g}", r.verdict)),
+                f"{derived.computed:.6g}",
+                "; ".join(notes) or derived.note,
             )
         )
+    padding = ("",) * (3 * len(printable) - 2)
     for row in by_group[None]:
         name = {"label": "the std row's label", "parameters": "learnable parameters"}[row.statistic]
-        rows.append(("all", name, row.printed or "–", str(row.computed), row.verdict, "", "", "", "", row.note))
+        rows.append(("all", name, row.printed or "–", str(row.computed), row.verdict, *padding, row.note))
     return Table(
         caption=f"{spec.name}: the document's figures, and what they are",
         columns=(
             "group",
             "numbers",
-            *("mean: printed", "computed", "verdict"),
-            *("std: printed", "computed", "verdict"),
-            "variance",
+            *(column for r in printable for column in (f"{r.statistic}: printed", "computed", "verdict")),
+            derived.statistic,
             "note",
         ),
         rows=rows,
@@ -232,8 +232,8 @@ def numerics(measurements: list[Measurement]) -> Table | None:
         found = ran(measurements, benchmark)
         rows += [(name, *row) for row in _by_norm(found, ("mean", "backend", "device"), lambda m: _cell(m, relative))]
     return rows and Table(
-        caption="Largest error against float64, relative to the largest true value, for float32 input of deviation 1 "
-        "about the given mean. Computed on fixed inputs: no interval",
+        caption="Largest error against float64, relative to the true values' root mean square, for float32 input of "
+        "deviation 1 about the given mean. Computed on fixed inputs: no interval",
         columns=("of the", "input mean", "backend", "device", *NORMS),
         rows=rows,
         command=ASV_COMMAND,

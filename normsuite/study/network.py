@@ -61,6 +61,6 @@ def build(norm: NormSpec | None, *, seed: int, num_groups: int = 4, backend: str
 
 def parameter_counts(network: nn.Module) -> tuple[int, int]:
     """Learnable numbers of the network without its norms, and of the norms."""
-    norms = (modules.BatchNorm, modules.LayerNorm, modules.GroupNorm, modules.InstanceNorm)
-    of_norms = sum(p.numel() for m in network.modules() if isinstance(m, norms) for p in m.parameters())
-    return sum(p.numel() for p in network.parameters()) - of_norms, of_norms
+    plain = (nn.Conv2d, nn.Linear)
+    own = sum(p.numel() for m in network.modules() if isinstance(m, plain) for p in m.parameters())
+    return own, sum(p.numel() for p in network.parameters()) - own
