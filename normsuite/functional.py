@@ -8,7 +8,6 @@ with the mean and the biased variance var = Σ(x − mean)²/n over different el
 shape and type; every floating-point type is taken.
 """
 
-import math
 from collections.abc import Sequence
 
 import torch
@@ -33,6 +32,7 @@ def normalize(
     eps: float = 1e-5,
     num_groups: int | None = None,
     normalized_shape: Sequence[int] | None = None,
+    process_group: "torch.distributed.ProcessGroup | None" = None,
     backend: str = DEFAULT_BACKEND,
 ) -> torch.Tensor:
     """Apply any norm: check the arguments, then let the backend compute. The named norms below are this with torch's
@@ -50,6 +50,7 @@ def normalize(
         eps: added to the variance, inside the root.
         num_groups: G, for a norm whose groups are given.
         normalized_shape: trailing sizes, for a norm with an affine map per element; (C, *S) where left out.
+        process_group: processes whose batches count as one, for a norm that averages over the batch.
         backend: one of `normsuite.backends.NAMES`.
 
     Returns:
@@ -63,7 +64,7 @@ def normalize(
     """
     if not isinstance(input, torch.Tensor):
         raise ArgumentError("input", type(input).__name__, "must be a torch.Tensor")
-    if math.isnan(eps):
+    if eps != eps:  # NaN, in words that torch.compile can trace
         raise ArgumentError("eps", eps, "must be a number")
     if spec.running == "always" and use_input_stats and eps <= 0:
         raise ArgumentError("eps", eps, "must be positive during training")
@@ -85,9 +86,10 @@ def normalize(
         raise ArgumentError(missing, None, "running_mean and running_var are given together or not at all")
     if not use_input_stats and running_mean is None:
         raise ArgumentError("running_mean", None, "is needed where the statistics of the input are not used")
-    if spec.groups == "given" and not math.prod(view.shape[1:]):
+    if spec.groups == "given" and 0 in view.shape[1:]:
         raise ShapeError("input.shape", tuple(input.shape), "needs at least one channel and one value in each")
-    if use_input_stats and view.count == 1 and (spec.running != "never" or not view.dims):
+    alone = process_group is None
+    if alone and use_input_stats and view.count == 1 and (spec.running != "never" or not view.dims):
         raise ShapeError("input.shape", tuple(input.shape), "expected more than 1 value per channel when training")
     call = backends.Call(
         spec=spec,
@@ -102,6 +104,7 @@ def normalize(
         eps=eps,
         num_groups=num_groups,
         normalized_shape=normalized_shape,
+        process_group=process_group,
     )
     return backends.apply(call, backend)
 
@@ -116,6 +119,7 @@ def batch_norm(
     momentum: float = 0.1,
     eps: float = 1e-5,
     *,
+    process_group: "torch.distributed.ProcessGroup | None" = None,
     backend: str = DEFAULT_BACKEND,
 ) -> torch.Tensor:
     """Normalise every channel over the batch and its places.
@@ -130,6 +134,8 @@ def batch_norm(
         training: use the statistics of the input.
         momentum: weight of the new value in the running statistics.
         eps: added to the variance, inside the root.
+        process_group: processes whose batches count as one while training, of any sizes, some empty; as
+            torch.nn.SyncBatchNorm, on the CPU too. Needs the reference backend.
         backend: one of `normsuite.backends.NAMES`.
 
     Returns:
@@ -153,6 +159,7 @@ def batch_norm(
         use_input_stats=training,
         momentum=momentum,
         eps=eps,
+        process_group=process_group,
         backend=backend,
     )
 

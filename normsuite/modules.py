@@ -52,6 +52,14 @@ class _WithBackend(nn.Module):
 
 
 class _BatchNormForward(_WithBackend):
+    """Takes `process_group` too: processes whose batches count as one while training."""
+
+    process_group = None  # also for a module that `convert` made ours
+
+    def __init__(self, *arguments, process_group: "torch.distributed.ProcessGroup | None" = None, **options):
+        super().__init__(*arguments, **options)
+        self.process_group = process_group
+
     def forward(self, input: torch.Tensor) -> torch.Tensor:
         self._check_input_dim(input)
         update = self.training and self.track_running_stats
@@ -66,6 +74,7 @@ class _BatchNormForward(_WithBackend):
             use_input_stats,
             self._count_batch() if update else 0.0,
             self.eps,
+            process_group=self.process_group if use_input_stats else None,
             backend=self.backend,
         )
 

@@ -8,7 +8,6 @@ A norm is a TOML file with the fields of `NormSpec`: those in `norms/`, in the o
 folders that the environment variable NORMSUITE_NORMS lists.
 """
 
-import math
 import operator
 import os
 import tomllib
@@ -41,12 +40,10 @@ class View:
     @property
     def count(self) -> int:
         """How many elements share one mean."""
-        return math.prod(self.shape[d] for d in self.dims)
-
-    @property
-    def stats_shape(self) -> tuple[int, ...]:
-        """Shape of the mean and the variance: `shape` with the averaged dimensions kept as 1."""
-        return tuple(1 if d in self.dims else size for d, size in enumerate(self.shape))
+        n = 1
+        for d in self.dims:  # a loop, since torch.compile cannot trace math.prod over sizes that it does not know
+            n *= self.shape[d]
+        return n
 
 
 @dataclass(frozen=True)

@@ -35,6 +35,7 @@ class Call:
             computed.
         eps: added to the variance, inside the root.
         num_groups, normalized_shape: as the user gave them, for the norms that have them.
+        process_group: processes whose batches are one, or None.
     """
 
     spec: NormSpec
@@ -49,6 +50,7 @@ class Call:
     eps: float = 1e-5
     num_groups: int | None = None
     normalized_shape: tuple[int, ...] | None = None
+    process_group: "torch.distributed.ProcessGroup | None" = None
 
 
 NAMES: tuple[str, ...] = tuple(sorted(module.name for module in pkgutil.iter_modules(__path__)))

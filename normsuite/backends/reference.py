@@ -7,12 +7,16 @@ last place, which is many units of a small deviation; the mean δ of x − m say
 
 import torch
 
+from ..distributed import sum_over_processes
+from ..errors import ShapeError
 from . import Call
 
 
 def why_not(call: Call) -> str | None:
     if not call.input.is_floating_point():
         return f"needs a floating-point input, not {call.input.dtype}"
+    if call.process_group is not None and not (call.spec.centred and "batch" in call.spec.axes):
+        return f"{call.spec.name} has no statistics of the batch to join"
     return None
 
 
@@ -24,16 +28,18 @@ def apply(call: Call) -> torch.Tensor:
     view = call.view
     wide = torch.promote_types(call.input.dtype, torch.float32)
     x = call.input.reshape(view.shape).to(wide)  # splits one dimension: a view, in whatever order the elements lie
-    if call.use_input_stats and call.input.numel():
-        centred, mean, var = _statistics(x, call)
-        if call.running_mean is not None:
-            _update_running(call, mean, var)
-    elif call.use_input_stats:
-        centred, var = x, torch.ones_like(x)  # nothing to average: what comes out is as empty as what came in
-    else:
+    if not call.use_input_stats:
         centred = x - call.running_mean.to(wide).reshape(view.affine_shape)
         var = call.running_var.to(wide).reshape(view.affine_shape)
-    y = centred * torch.rsqrt(var + call.eps)
+    elif call.input.numel() or call.process_group is not None:
+        centred, mean, var, n = _joined_statistics(x, call) if call.process_group else _statistics(x, call)
+        if call.running_mean is not None:
+            _update_running(call, mean, var, n)
+    else:  # nothing to average: what comes out is as empty as what came in
+        centred, var = x, torch.ones_like(x)
+    # Divided by the root, not multiplied by rsqrt: the gradient of rsqrt takes its third power, which leaves float32's
+    # range for deviations of 1e13 and 1e-13.
+    y = centred / torch.sqrt(var + call.eps)
     if call.weight is not None:
         y = y * call.weight.to(wide).reshape(view.affine_shape)
     if call.bias is not None:
@@ -41,25 +47,46 @@ def apply(call: Call) -> torch.Tensor:
     return y.to(call.input.dtype).reshape(call.input.shape)
 
 
-def _statistics(x: torch.Tensor, call: Call) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """x less its mean, the mean, and the biased variance, over the dimensions of the view."""
-    dims = call.view.dims
+def _statistics(x: torch.Tensor, call: Call):
+    """x less its mean, the mean, the biased variance, and how many numbers were averaged."""
+    dims, n = call.view.dims, call.view.count
     if not call.spec.centred:
-        return x, x.new_zeros(()), (x * x).mean(dims, keepdim=True)
+        return x, x.new_zeros(()), (x * x).mean(dims, keepdim=True), n
     mean = x.mean(dims, keepdim=True)
     deviation = x - mean
     delta = deviation.mean(dims, keepdim=True)
     var = (deviation * deviation).mean(dims, keepdim=True) - delta * delta
-    return deviation - delta, mean + delta, var
+    return deviation - delta, mean + delta, var, n
+
+
+def _joined_statistics(x: torch.Tensor, call: Call):
+    """The same over the joined batches of all processes, of which some may be empty.
+
+    From each process's (n, mean, M2) as Chan, Golub and LeVeque combine them: mean = Σ nᵢ·meanᵢ / Σ nᵢ, then M2 about
+    that mean. The means travel in float64, so that large ones keep their digits.
+    """
+    dims, n = call.view.dims, call.view.count
+    mean = x.sum(dims, keepdim=True) / max(n, 1)
+    deviation = x - mean
+    delta = deviation.sum(dims, keepdim=True) / max(n, 1)
+    own = mean.double() + delta.double()
+    sums = sum_over_processes(torch.cat([own.new_full((1,), n), (own * n).flatten()]), call.process_group)
+    total = sums[0].detach()
+    if total <= 1:
+        raise ShapeError("input.shape", tuple(call.input.shape), "expected more than 1 value per channel when training")
+    joined = (sums[1:] / total).reshape(own.shape)
+    centred = (deviation - delta) + (own - joined).to(x.dtype)
+    squares = sum_over_processes((centred * centred).sum(dims, keepdim=True), call.process_group)
+    return centred, joined.to(x.dtype), squares / total.to(x.dtype), total.to(x.dtype)
 
 
 @torch.no_grad()
-def _update_running(call: Call, mean: torch.Tensor, var: torch.Tensor) -> None:
+def _update_running(call: Call, mean: torch.Tensor, var: torch.Tensor, n: int | torch.Tensor) -> None:
     """running ← (1 − momentum) · running + momentum · new, with the unbiased variance, as torch has it.
 
     A norm with statistics per sample (InstanceNorm) contributes their average over the batch.
     """
-    n, momentum = call.view.count, call.momentum
+    momentum = call.momentum
     for running, new in ((call.running_mean, mean), (call.running_var, var * (n / (n - 1)))):
         weight = momentum.to(running.dtype) if isinstance(momentum, torch.Tensor) else momentum
         running.lerp_(new.mean(0).reshape(running.shape).to(running.dtype), weight)

@@ -26,6 +26,8 @@ def why_not(call: Call) -> str | None:
     name = call.spec.torch_call
     if name not in _ARGUMENTS:
         return f"torch.nn.functional has no {call.spec.name}"
+    if call.process_group is not None:
+        return "torch's calls know one process; the reference backend joins them"
     for argument in _OPTIONAL:
         if getattr(call, argument) is not None and argument not in _ARGUMENTS[name]:
             return f"torch.nn.functional.{name} takes no {argument}"
@@ -48,4 +50,9 @@ def apply(call: Call) -> torch.Tensor:
 
 def _call(call: Call) -> torch.Tensor:
     name = call.spec.torch_call
-    return getattr(F, name)(*(getattr(call, _FIELD.get(argument, argument)) for argument in _ARGUMENTS[name]))
+    y = getattr(F, name)(*[getattr(call, _FIELD.get(argument, argument)) for argument in _ARGUMENTS[name]])
+    # LayerNorm and InstanceNorm of torch lose the channels_last layout, and the convolution behind them would have to
+    # make it again. Moving dimensions works under vmap too, where asking for a memory format does not.
+    if y.dim() > 3 and not call.input.is_contiguous() and call.input.movedim(1, -1).is_contiguous():
+        return y.movedim(1, -1).contiguous().movedim(-1, 1)
+    return y

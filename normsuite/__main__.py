@@ -1,0 +1,5 @@
+"""`python -m normsuite`."""
+
+from .cli import main
+
+main()

@@ -1,0 +1,119 @@
+"""`convert` on torchvision's models: outputs and gradients agree, nothing else changes, and it reverses."""
+
+import copy
+import io
+
+import pytest
+import torch
+import torchvision
+from torch import nn
+from torch.testing import assert_close
+
+from normsuite import backends, modules
+from normsuite.errors import UnknownNameError
+
+MODELS = {
+    "resnet18": (64, {}),
+    "densenet121": (64, {}),
+    "convnext_tiny": (32, {"LayerNorm2d"}),  # torchvision's subclass has its own forward pass
+    "swin_t": (64, {}),
+}
+
+
+def step(model, x):
+    """Output and gradients of one training step, with dropped paths drawn from the same seed."""
+    torch.manual_seed(0)
+    y = model(x)
+    model.zero_grad()
+    y.square().mean().backward()
+    return y.detach(), [p.grad.clone() for p in model.parameters()]
+
+
+@pytest.mark.parametrize("backend", backends.NAMES)
+@pytest.mark.parametrize("name", MODELS)
+def test_models_of_torchvision(name, backend):
+    size, left = MODELS[name]
+    torch.manual_seed(0)
+    model = torchvision.models.get_model(name, num_classes=10).double()
+    x = torch.randn(2, 3, size, size, dtype=torch.float64)
+    ours = copy.deepcopy(model)
+    before = {key: id(value) for key, value in ours.state_dict(keep_vars=True).items()}
+    conversion = modules.convert(ours, backend=backend)
+    norms = [n for n, m in model.named_modules() if isinstance(m, nn.BatchNorm2d | nn.LayerNorm)]
+    assert {*conversion.changed, *conversion.left} == set(norms) and conversion.changed
+    assert set(conversion.left.values()) == set(left)
+    assert {key: id(value) for key, value in ours.state_dict(keep_vars=True).items()} == before
+
+    expected, found = step(model, x), step(ours, x)
+    assert_close(found[0], expected[0], rtol=1e-9, atol=1e-9)
+    for mine, theirs in zip(found[1], expected[1], strict=True):
+        scale = theirs.abs().max().item()
+        assert_close(mine, theirs, rtol=1e-7, atol=1e-7 * max(scale, 1e-3))
+    assert_close(dict(ours.state_dict()), dict(model.state_dict()), rtol=1e-9, atol=1e-9)  # running statistics too
+    model.load_state_dict(ours.state_dict(), strict=True)
+    ours.load_state_dict(model.state_dict(), strict=True)
+    assert_close(ours.eval()(x), model.eval()(x), rtol=1e-9, atol=1e-9)
+
+    modules.revert(ours)
+    assert [type(m) for m in ours.modules()] == [type(m) for m in model.modules()]
+    assert repr(ours) == repr(model)
+    assert_close(ours(x), model(x), rtol=0, atol=0)
+
+
+def test_hooks_sharing_and_modes_are_kept():
+    shared = nn.LayerNorm(4).eval()
+    model = nn.Sequential(shared, nn.BatchNorm1d(4), shared)
+    calls = []
+    shared.register_forward_hook(lambda *arguments: calls.append(1))
+    optimizer = torch.optim.SGD(model.parameters(), lr=1.0)
+    conversion = modules.convert(model, backend="reference")
+    assert conversion.changed == ("0", "1") and conversion.left == {}
+    assert model[0] is model[2] is shared and not shared.training and model[1].training
+    assert type(shared) is modules.LayerNorm and shared.backend == "reference"
+    (model(torch.randn(3, 4)) * torch.randn(3, 4)).sum().backward()
+    optimizer.step()
+    assert len(calls) == 2 and model[1].bias.abs().sum() > 0
+
+
+def test_a_norm_itself_is_converted_again_and_pickled():
+    norm = nn.GroupNorm(2, 4)
+    modules.convert(norm, backend="reference")
+    modules.convert(norm, backend="torch")
+    assert norm.backend == "torch"
+    modules.convert(norm, backend="reference")
+    buffer = io.BytesIO()
+    torch.save(norm, buffer)
+    buffer.seek(0)
+    again = torch.load(buffer, weights_only=False)
+    assert type(again) is modules.GroupNorm and again.backend == "reference"
+
+
+def test_subclasses_and_other_norms_are_listed_and_left():
+    class Mine(nn.LayerNorm):
+        pass
+
+    model = nn.ModuleDict({"mine": Mine(4), "sync": nn.SyncBatchNorm(4), "own": modules.BatchNorm(4)})
+    conversion = modules.convert(model, backend="reference")
+    assert conversion.left.keys() == {"mine", "sync"} and conversion.changed == ("own",)
+    assert modules.revert(model).left.keys() == {"mine", "sync", "own"}
+
+
+def test_an_unknown_backend_changes_nothing():
+    norm = nn.LayerNorm(4)
+    with pytest.raises(UnknownNameError):
+        modules.convert(norm, backend="fast")
+    assert type(norm) is nn.LayerNorm
+
+
+@pytest.mark.parametrize("name", [t.__name__ for t in modules._OURS])
+def test_the_constructor_and_repr_are_torch_s(name):
+    import inspect
+
+    theirs, ours = getattr(nn, name), getattr(modules, name)
+    arguments = {"LayerNorm": ((4, 5),), "GroupNorm": (2, 4)}.get(name, (4,))
+    assert repr(ours(*arguments)) == repr(theirs(*arguments))
+    assert list(ours(*arguments).state_dict()) == list(theirs(*arguments).state_dict())
+    expected = [p for p in inspect.signature(theirs).parameters if p not in ("num_groups", "num_channels")]
+    found = list(inspect.signature(ours).parameters)
+    assert found[-1] == "backend" if name != "GroupNorm" else found[:2] == ["num_groups", "num_channels"]
+    assert name == "GroupNorm" or found[: len(expected)] == expected

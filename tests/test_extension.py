@@ -1,0 +1,90 @@
+"""A new norm is one file: here in a temporary folder, found by explain, bench, study and report."""
+
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+
+from normsuite import spec
+from normsuite.errors import DataError
+
+FILE = """
+name = "PlaneNorm"
+groups = "channels"
+axes = ["spatial"]
+affine = "channel"
+affine_by_default = true
+running = "never"
+paper = "this test"
+centred = false
+"""
+
+USE = """
+import sys
+from pathlib import Path
+from normsuite import report
+from normsuite.bench import cases, numerics
+from normsuite.spec import find
+from normsuite.study import sweep
+
+if __name__ == "__main__":
+    out = Path(sys.argv[1])
+    norm = find("plane_norm")
+    assert max(numerics.errors(norm, cases.CASES["tiny"], backend="reference")) < 1e-6
+    runs = sweep.plan(norms=["PlaneNorm", "none"], seeds=1, epochs=1, train_size=640, backend="reference")
+    sweep.sweep(runs, out / "study", workers=1)
+    page, _ = report.write(out, out / "html")
+    assert page.read_text().count("PlaneNorm") > 10
+"""
+
+
+@pytest.fixture
+def folder(tmp_path):
+    (tmp_path / "norms").mkdir()
+    (tmp_path / "norms" / "plane-norm.toml").write_text(FILE)
+    return tmp_path
+
+
+def environment(folder):
+    return {**os.environ, spec.FOLDERS_VARIABLE: str(folder / "norms")}
+
+
+def test_a_norm_from_a_folder_is_everywhere(folder, digits_cache):
+    (folder / "use.py").write_text(USE)
+    subprocess.run([sys.executable, folder / "use.py", folder / "out"], env=environment(folder), check=True)
+
+
+def test_a_norm_from_a_folder_is_explained(folder):
+    command = [sys.executable, "-m", "normsuite", "explain", "planenorm", "--json", "-"]
+    done = subprocess.run(command, env=environment(folder), check=True, capture_output=True, text=True)
+    rows = json.loads(done.stdout)
+    assert {row["norm"] for row in rows} == {"PlaneNorm"} and len(rows) == 12 * 2 + 1
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        (FILE.replace('"channels"', '"all"'), "groups = 'all' must be among one, channels, given"),
+        (FILE.replace('["spatial"]', '["time"]'), "axes = ['time'] must be among batch, group, spatial"),
+        (FILE.replace("centred", "centered"), "does not know centered"),
+        (FILE.replace('running = "never"', ""), "lacks running"),
+        (FILE.replace("centred = false", "centred = 0"), "centred = 0 must be true or false"),
+        ("name =", "cannot be read"),
+    ],
+)
+def test_a_wrong_file_is_named_with_its_field(folder, text, says):
+    (folder / "norms" / "plane-norm.toml").write_text(text)
+    with pytest.raises(DataError) as caught:
+        spec.load(folder / "norms" / "plane-norm.toml")
+    assert str(caught.value).startswith("plane-norm.toml: ") and says in str(caught.value)
+
+
+def test_a_second_norm_of_that_name_is_refused(folder):
+    (folder / "norms" / "plane-norm.toml").write_text(FILE.replace("PlaneNorm", "BatchNorm"))
+    done = subprocess.run(
+        [sys.executable, "-m", "normsuite", "explain"], env=environment(folder), capture_output=True, text=True
+    )
+    assert done.returncode == 2
+    assert done.stderr == "normsuite: plane-norm.toml: there is a norm named BatchNorm already\n"
