@@ -231,11 +231,12 @@ def numerics(
 def report(
     source: Annotated[Path, typer.Option("--from", help="Folder of the study's records and asv's results.")] = REPORTS,
     out: Annotated[Path, typer.Option(help="Folder for index.html.")] = REPORTS / "html",
+    commit: Annotated[Optional[str], typer.Option(help="Whose cost to show; the one measured last.")] = None,
 ) -> None:
     """Write the HTML report from what has been recorded."""
     from . import report as reporting
 
-    page, notes = reporting.write(source, out)
+    page, notes = reporting.write(source, out, commit=commit)
     for note in notes:
         console.print(f"[yellow]note:[/yellow] {note}", highlight=False, soft_wrap=True)
     console.print(f"wrote {page}", highlight=False, soft_wrap=True)

@@ -8,7 +8,7 @@ import pytest
 import test_history
 
 from normsuite import report, results
-from normsuite.errors import OutputError
+from normsuite.errors import ArgumentError, OutputError
 from normsuite.report import tables
 from normsuite.report.collect import collect
 from normsuite.spec import NORMS, find
@@ -149,8 +149,16 @@ def test_results_of_another_torch_are_not_pooled(source):
     test_history.write(source / "asv" / "results", ["a" * 40, "b" * 40, "d" * 40], torch="2.15.0")
     found = collect(source)
     assert {m.torch for m in found.history} == {"2.15.0"}
-    assert {m.commit[0] for m in found.latest} == {"d"}
+    assert {m.commit[0] for m in found.cost} == {"d"}
     assert any("8 results of other machines" in n for n in found.notes)
+
+
+def test_the_cost_of_a_commit_that_is_asked_for(source, tmp_path):
+    assert collect(source).commit == "a" * 40
+    assert collect(source, "bb").commit == "b" * 40
+    with pytest.raises(ArgumentError, match="commit = 'c0ffee': was not measured; measured are bbbbbbbb, aaaaaaaa"):
+        report.write(source, tmp_path / "html", commit="c0ffee")
+    assert not (tmp_path / "html").exists()
 
 
 def test_an_output_that_cannot_be_written_is_named(source, tmp_path):
@@ -186,10 +194,10 @@ def test_the_table_of_the_last_epoch(source):
 
 
 def test_the_tables_of_cost(source):
-    (table,) = tables.latency(collect(source).latest)
+    (table,) = tables.latency(collect(source).cost)
     assert table.rows[0][:3] == ("cpu", "tiny", "torch")
     assert table.rows[0][3].startswith("2 s [") and set(table.rows[0][4:]) == {"n/a"}
-    assert tables.not_measured(collect(source).latest) == "Not measured here (n/a): cuda."
+    assert tables.not_measured(collect(source).cost) == "Not measured here (n/a): cuda."
 
 
 @pytest.mark.parametrize(

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from .. import results
 from ..claims import NO_NORM
+from ..errors import ArgumentError
 from ..history import Measurement, read
 from ..spec import NORMS
 
@@ -20,11 +21,13 @@ class Collected:
         study: records of one study, equal in all but norm and seed, from one processor model and one torch.
         history: measurements from one processor model and one torch, oldest commit first.
         notes: what is missing, damaged or left out, one line each.
+        commit: whose cost is shown; None where nothing was measured.
     """
 
     study: list[dict] = field(default_factory=list)
     history: list[Measurement] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
+    commit: str | None = None
 
     @property
     def norms(self) -> list[str]:
@@ -41,18 +44,30 @@ class Collected:
         return sorted((r for r in self.study if r["case"]["norm"] == norm), key=lambda r: r["case"]["seed"])
 
     @property
-    def latest(self) -> list[Measurement]:
-        """The measurements of the commit that was measured last."""
-        newest = max(self.history, key=lambda m: m.recorded, default=None)
-        return [m for m in self.history if m.commit == newest.commit] if newest else []
+    def cost(self) -> list[Measurement]:
+        """The measurements of the commit whose cost is shown."""
+        return [m for m in self.history if m.commit == self.commit]
 
 
-def collect(source: Path) -> Collected:
+def collect(source: Path, commit: str | None = None) -> Collected:
     """Read a folder of records; see `report.write`."""
     notes: list[str] = []
     study = _newest_study(source / "study", notes)
     measured = _newest_segment(source / "asv" / "results", notes)
-    return Collected(study, measured, notes)
+    return Collected(study, measured, notes, _commit(measured, commit))
+
+
+def _commit(measured: list[Measurement], wanted: str | None) -> str | None:
+    """The commit that was measured last, or the one that was asked for by the start of its hash."""
+    commits = list(dict.fromkeys(m.commit for m in measured))
+    if wanted is None:
+        return max(measured, key=lambda m: m.recorded).commit if measured else None
+    found = [c for c in commits if wanted and c.startswith(wanted)]
+    if len(found) != 1:
+        known = ", ".join(c[:8] for c in commits) or "none"
+        problem = "stands for several measured commits" if found else "was not measured"
+        raise ArgumentError("commit", wanted, f"{problem}; measured are {known}")
+    return found[0]
 
 
 def _newest_study(folder: Path, notes: list[str]) -> list[dict]:

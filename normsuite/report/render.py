@@ -76,13 +76,13 @@ def _learning(collected: Collected) -> dict | None:
 
 
 def _cost(collected: Collected) -> dict | None:
-    latest = collected.latest
-    if not latest:
+    measured = collected.cost
+    if not measured:
         return None
-    found = [tables.memory(latest), tables.numerics(latest), tables.error_rate(latest)]
-    memory = charts.memory(latest)
+    found = [tables.memory(measured), tables.numerics(measured), tables.error_rate(measured)]
+    memory = charts.memory(measured)
     return {
-        "charts": [*charts.latency(latest), *([memory] if memory else [])],
-        "tables": [*tables.latency(latest), *(table for table in found if table)],
-        "missing": tables.not_measured(latest),
+        "charts": [*charts.latency(measured), *([memory] if memory else [])],
+        "tables": [*tables.latency(measured), *(table for table in found if table)],
+        "missing": tables.not_measured(measured),
     }

@@ -277,8 +277,8 @@ def method(collected: Collected) -> list[Table]:
             *((k.replace("_", " "), str(v)) for k, v in case.items() if k not in ("norm", "seed") and v is not None),
         ]
         tables.append(Table("The study", ("what", "value"), rows, STUDY_COMMAND))
-    if collected.latest:
-        m = collected.latest[0]
+    if collected.cost:
+        m = collected.cost[0]
         rows = [
             ("processor", m.machine),
             ("torch", m.torch or "of the environment that asv ran in"),
