@@ -14,8 +14,10 @@ QUIET_ALLOCATOR := MALLOC_TRIM_THRESHOLD_=8589934592 MALLOC_MMAP_THRESHOLD_=3355
 report: $(INSTALLED)
 	$(BIN)/normsuite study --preset quick
 	$(BIN)/asv machine --yes
-	$(QUIET_ALLOCATOR) $(BIN)/asv run --environment existing:$(BIN)/python --set-commit-hash $$(git rev-parse HEAD) --record-samples
-	$(BIN)/normsuite report
+	@test -z "$$(git status --porcelain -- normsuite benchmarks)" || echo "note: asv records your uncommitted changes as HEAD"
+	$(QUIET_ALLOCATOR) $(BIN)/asv run --environment existing:$(BIN)/python \
+		--set-commit-hash $$(git rev-parse HEAD) --record-samples; \
+	status=$$?; $(BIN)/normsuite report && exit $$status
 
 test: $(INSTALLED)
 	$(BIN)/python -m pytest

@@ -1,9 +1,11 @@
 """The document's claims against a study's records. The rules here were written before the study was run.
 
 Every relation between two norms is one paired comparison over the seeds that both have. All relations of the document
-are corrected together, so that the chance of any false verdict among them is 5 %. A relation is supported where the
-comparison gives what the document says, undecided where it gives nothing, and contradicted otherwise. A claim is
-contradicted if one of its relations is, supported if all of them are, and undecided otherwise.
+are corrected together, so that the chance of any false verdict among them is 5 % at most. "Higher" and "lower" are
+supported where the interval of the difference lies on that side of zero, and contradicted where it lies on the other.
+"Similar" is supported where the interval lies within the margin, and contradicted where it lies beyond it. Everything
+else is undecided, so that more seeds settle a verdict and never turn a right one. A claim is contradicted if one of its
+relations is, supported if all of them are, and undecided otherwise.
 """
 
 from collections.abc import Callable, Iterable, Sequence
@@ -95,11 +97,16 @@ def _find(relation: document.Relation, runs: dict[str, dict[int, list[dict]]], t
         margin=metric.margin,
         comparisons=together,
     )
-    if comparison.verdict == UNDECIDED:
-        verdict = UNDECIDED
-    else:
-        verdict = SUPPORTED if comparison.verdict == relation.expected else CONTRADICTED
-    return Finding(relation, len(seeds), comparison, verdict)
+    return Finding(relation, len(seeds), comparison, _verdict(relation.expected, comparison))
+
+
+def _verdict(expected: str, found: Comparison) -> str:
+    supports, contradicts = {
+        "higher": (found.higher, found.lower),
+        "lower": (found.lower, found.higher),
+        "similar": (found.similar, found.different),
+    }[expected]
+    return SUPPORTED if supports else CONTRADICTED if contradicts else UNDECIDED
 
 
 def _overall(verdicts: list[str]) -> str:

@@ -107,7 +107,7 @@ def study(
         learning_rate=learning_rate,
         num_groups=groups,
         backend=backend,
-        device=sweep.check_device(device),
+        device=device,
         dataset=dataset,
     )
     begun = time.monotonic()
@@ -145,6 +145,9 @@ def study(
             on_steps=lambda done: progress.update(bar, advance=done),
             on_record=show,
         )
+    except KeyboardInterrupt:
+        print("normsuite: interrupted; what was finished is kept", file=sys.stderr)
+        raise typer.Exit(130) from None
     finally:
         if progress.live.is_started:
             progress.stop()
@@ -192,8 +195,11 @@ def numerics(
 ) -> None:
     """Largest error of each norm and backend against float64, for inputs further and further from zero."""
     from . import backends
+    from . import device as devices
     from .bench import numerics as measuring
     from .spec import NORMS, find
+
+    devices.check(device)
 
     specs = [find(name) for name in norm] if norm else list(NORMS.values())
     rows = []
@@ -249,6 +255,3 @@ def main() -> None:
     except NormsuiteError as error:
         print(f"normsuite: {error}", file=sys.stderr)
         sys.exit(2)
-    except KeyboardInterrupt:
-        print("normsuite: interrupted; what was finished is kept", file=sys.stderr)
-        sys.exit(130)

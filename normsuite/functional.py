@@ -69,6 +69,8 @@ def normalize(
     if spec.running == "always" and use_input_stats and eps <= 0:
         raise ArgumentError("eps", eps, "must be positive during training")
     if spec.affine == "element":
+        if isinstance(normalized_shape, int):
+            raise ArgumentError("normalized_shape", normalized_shape, "must be a sequence of sizes")
         normalized_shape = tuple(input.shape[1:] if normalized_shape is None else normalized_shape)
     view = spec.view(input.shape, num_groups=num_groups, normalized_shape=normalized_shape)
     channels = tuple(input.shape[1:2])

@@ -1,8 +1,8 @@
 """What asv has recorded, read through asv's own reader: the only place that knows how asv stores results."""
 
-import logging
+import itertools
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from .errors import DataError
@@ -20,7 +20,7 @@ class Measurement:
         date: of the commit, seconds since 1970.
         recorded: when it was measured, milliseconds since 1970, or 0.
         machine: what asv wrote of the processor and the system, without the machine's name.
-        torch: the version that asv's environment pins, or "".
+        torch: the version that ran, or "" where nothing says.
         value: asv's (the median of the samples), NaN for n/a, None for failed.
         samples: as recorded; empty where asv was not told to keep them.
         low, high: asv's interval of the median at 99 %, or NaN.
@@ -40,10 +40,23 @@ class Measurement:
     high: float
 
 
-def read(folder: Path) -> list[Measurement]:
-    """Every result in asv's results folder, oldest commit first; none where the folder is absent or empty.
+@dataclass(frozen=True)
+class History:
+    """What was measured, oldest commit first, and one line for everything that could not be read."""
 
-    Results of another version of a benchmark than the newest are left out, as asv itself does.
+    measurements: list[Measurement] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+
+
+TORCH = "environment.Environment.track_torch"
+"""The benchmark that says which torch the others ran with."""
+
+
+def read(folder: Path) -> History:
+    """Every result in asv's results folder; nothing where the folder is absent or empty.
+
+    Results of another version of a benchmark than the newest are left out, as asv itself does. Of one benchmark at one
+    commit on one machine with one torch, measured several times, the last counts.
 
     Raises:
         DataError: the list of benchmarks is damaged.
@@ -51,28 +64,55 @@ def read(folder: Path) -> list[Measurement]:
     from asv import util
     from asv.benchmarks import Benchmarks
     from asv.config import Config
-    from asv.results import iter_results
+    from asv.results import Results, iter_results_paths
 
     if not (folder / "benchmarks.json").is_file():
-        return []
-    logging.getLogger("asv").setLevel(logging.ERROR)
+        return History()
     config = Config()
     config.results_dir = str(folder)
     try:
         benchmarks = Benchmarks.load(config)
     except (util.UserError, ValueError, KeyError) as error:
-        raise DataError(f"benchmarks.json: asv cannot read it ({error})") from None
-    found = []
-    for result in iter_results(str(folder)):
-        for name in sorted(result.get_result_keys(benchmarks)):
-            found.extend(_measurements(result, benchmarks[name]))
-    return sorted(found, key=lambda m: (m.date, m.commit, m.benchmark))
+        raise DataError(f"benchmarks.json: asv cannot read it ({_one_line(error)})") from None
+    found: dict[tuple, Measurement] = {}
+    notes = []
+    for root, name, machine in iter_results_paths(str(folder)):
+        try:
+            result = Results.load(str(Path(root) / name), machine_name=machine)
+        except (util.UserError, ValueError, KeyError) as error:
+            notes.append(f"asv result {name[:8]} cannot be read ({_one_line(error)})")
+            continue
+        keys = result.get_result_keys(benchmarks)
+        if outdated := set(result.get_all_result_keys()) - keys:
+            notes.append(f"{len(outdated)} benchmarks at {name[:8]} are of another version and left out")
+        for measured in (m for key in sorted(keys) for m in _measurements(result, benchmarks[key])):
+            place = (
+                measured.commit,
+                measured.machine,
+                measured.torch,
+                measured.benchmark,
+                *measured.parameters.items(),
+            )
+            if place not in found or found[place].recorded <= measured.recorded:
+                found[place] = measured
+    return History(sorted(found.values(), key=lambda m: (m.date, m.commit, m.benchmark)), notes)
+
+
+def _one_line(error: Exception) -> str:
+    return str(error).strip().partition("\n")[0]
+
+
+def _torch(result) -> str:
+    """The version that ran, or the one that asv installed, or ""."""
+    if TORCH in result.get_all_result_keys():
+        (value,) = result.get_result_value(TORCH, [])
+        if value:
+            return ".".join(str(int(value) // scale % 1000) for scale in (1_000_000, 1_000, 1))
+    return str(result.params.get("torch") or "")
 
 
 def _measurements(result, benchmark: dict):
     """One measurement for each choice of parameters."""
-    import itertools
-
     name, choices = benchmark["name"], benchmark["params"]
     values = result.get_result_value(name, choices)
     stats = result.get_result_stats(name, choices) or [None] * len(values)
@@ -88,7 +128,7 @@ def _measurements(result, benchmark: dict):
             date=(result.date or 0) / 1000,
             recorded=float(result.started_at.get(name) or 0),
             machine=f"{machine.get('cpu') or 'unknown processor'}, {machine.get('num_cpu') or '?'} cores",
-            torch=str(machine.get("torch") or ""),
+            torch=_torch(result),
             value=value,
             samples=tuple(sample or ()),
             low=_number(stat.get("ci_99_a")),

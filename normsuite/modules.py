@@ -16,9 +16,9 @@ from torch.nn.modules.instancenorm import _InstanceNorm
 from . import backends, functional
 from .errors import ArgumentError, ShapeError
 from .functional import DEFAULT_BACKEND
-from .spec import NormSpec
+from .spec import NORMS, NormSpec
 
-_TORCH_BASES = (_BatchNorm, _InstanceNorm, nn.LayerNorm, nn.GroupNorm)
+_TORCH_BASES = (_BatchNorm, _InstanceNorm, nn.LayerNorm, nn.GroupNorm, nn.RMSNorm)
 
 
 class _WithBackend(nn.Module):
@@ -188,8 +188,7 @@ class GroupNorm(_WithBackend, nn.GroupNorm):
     """
 
     def __init__(self, num_groups: int, num_channels: int, *arguments, **options):
-        if num_groups < 1 or num_channels % num_groups:
-            raise ArgumentError("num_groups", num_groups, f"must divide num_channels = {num_channels}")
+        NORMS["GroupNorm"].num_groups(num_channels, num_groups)
         super().__init__(num_groups, num_channels, *arguments, **options)
 
     def forward(self, input: torch.Tensor) -> torch.Tensor:
@@ -261,11 +260,13 @@ def make(
     """The module of that norm for inputs (N, channels, *spatial), with an affine map whatever its default.
 
     Raises:
-        ArgumentError: `num_groups` is missing or does not divide the channels.
+        ArgumentError: `num_groups` is missing or does not divide the channels, or a new norm with running statistics.
     """
     spec.num_groups(channels, num_groups)
     if spec.name in _MAKERS:
         return _MAKERS[spec.name](channels, spatial, num_groups, backend)
+    if spec.running == "always":
+        raise ArgumentError("norm", spec.name, "keeps running statistics, which the general module does not")
     groups = num_groups if spec.groups == "given" else None
     return Norm(spec, channels, spatial, num_groups=groups, backend=backend)
 
@@ -289,7 +290,8 @@ class Conversion:
 
     Attributes:
         changed: names of the modules now of another class.
-        left: names of norms left alone, with their class: subclasses, whose forward pass may be their own.
+        left: names of norms left alone, with their class: subclasses, whose forward pass may be their own, and kinds
+            that have no counterpart here.
     """
 
     changed: tuple[str, ...]

@@ -26,8 +26,8 @@ SCHEMA = 1
 # Where an installed package is asked for its version: what a result can depend on.
 _PACKAGES = ("torch", "torchvision", "numpy", "scipy", "normsuite")
 
-# The sources that a study's or a benchmark's numbers depend on; the report and the command line are not among them.
-_SOURCES = ("spec.py", "functional.py", "modules.py", "backends", "study", "bench", "oracle.py")
+# The sources that a study's numbers depend on; the report and the command line are not among them.
+_SOURCES = ("spec.py", "norms", "functional.py", "modules.py", "backends", "distributed.py", "study")
 
 
 @cache
@@ -106,7 +106,8 @@ def source_digest() -> str:
     digest = hashlib.sha256()
     for name in _SOURCES:
         path = root / name
-        for file in sorted(path.rglob("*.py")) if path.is_dir() else [path]:
+        files = (f for f in path.rglob("*") if f.suffix in (".py", ".toml")) if path.is_dir() else [path]
+        for file in sorted(files):
             digest.update(file.relative_to(root).as_posix().encode() + b"\0" + file.read_bytes() + b"\0")
     return digest.hexdigest()[:16]
 
@@ -116,7 +117,9 @@ def digest(value: object) -> str:
     return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()[:16]
 
 
-def make_record(what: str, case: dict, samples: object, *, environment: dict, seeds: list[int]) -> dict:
+def make_record(
+    what: str, case: dict, samples: object, *, environment: dict, seeds: list[int], **further: object
+) -> dict:
     """A record of one run.
 
     Args:
@@ -125,8 +128,10 @@ def make_record(what: str, case: dict, samples: object, *, environment: dict, se
         samples: the raw values.
         environment: see `environment`.
         seeds: the seeds used.
+        further: what else the numbers depend on, by name.
     """
     return {
+        **further,
         "schema": SCHEMA,
         "what": what,
         "case": case,

@@ -143,6 +143,10 @@ class NormSpec:
         return tuple(sorted(d for axis in self.axes for d in places[axis]))
 
 
+def _key(name: str) -> str:
+    return name.lower().replace("_", "").replace("-", "")
+
+
 def load(file: Path) -> NormSpec:
     """The norm that a TOML file describes.
 
@@ -158,6 +162,8 @@ def load(file: Path) -> NormSpec:
     if missing or found.keys() - known.keys():
         wrong = f"lacks {', '.join(missing)}" if missing else f"does not know {', '.join(found.keys() - known.keys())}"
         raise DataError(f"{file.name}: {wrong}; the fields are {', '.join(known)}")
+    if not isinstance(found["name"], str) or _key(found["name"]) in ("", "none"):
+        raise DataError(f"{file.name}: name = {found['name']!r} must be a name, and not none")
     for name, field in known.items():
         choices = get_args(Axis if name == "axes" else field.type) if name in found else ()
         given = found.get(name)
@@ -180,13 +186,9 @@ NORMS: dict[str, NormSpec] = {}
 
 for _file in _files():
     _spec = load(_file)
-    if _spec.name in NORMS:
+    if _key(_spec.name) in map(_key, NORMS):
         raise DataError(f"{_file.name}: there is a norm named {_spec.name} already")
     NORMS[_spec.name] = _spec
-
-
-def _key(name: str) -> str:
-    return name.lower().replace("_", "").replace("-", "")
 
 
 def find(name: str) -> NormSpec:

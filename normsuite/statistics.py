@@ -22,15 +22,16 @@ class Interval:
 def mean_interval(samples: Sequence[float], confidence: float = CONFIDENCE) -> Interval:
     """Mean of independent, roughly normal samples with Student's t interval: mean ± t · s / √n.
 
-    One sample, or samples that are not finite, give no interval.
+    One sample, samples that are not finite, or samples without any spread give no interval: equal values say how coarse
+    the scale is, not how certain the mean.
     """
     x = np.asarray(samples, dtype=float)
     mean = float(x.mean())
     if len(x) < 2 or not np.isfinite(x).all():
         return Interval(mean, math.nan, math.nan)
     error = float(stats.sem(x))
-    if error == 0:
-        return Interval(mean, mean, mean)
+    if error <= 1e-12 * abs(mean):
+        return Interval(mean, math.nan, math.nan)
     low, high = stats.t.interval(confidence, len(x) - 1, loc=mean, scale=error)
     return Interval(mean, float(low), float(high))
 
@@ -52,14 +53,32 @@ class Comparison:
     Attributes:
         difference: its mean with the interval at `confidence`.
         confidence: of the interval, after correction for how many comparisons are made together.
-        verdict: "higher", "lower", "similar" or "undecided".
         margin: how far apart two means may lie and still count as similar.
     """
 
     difference: Interval
     confidence: float
-    verdict: str
     margin: float
+
+    @property
+    def higher(self) -> bool:
+        """The whole interval lies above zero."""
+        return self.difference.low > 0
+
+    @property
+    def lower(self) -> bool:
+        """The whole interval lies below zero."""
+        return self.difference.high < 0
+
+    @property
+    def similar(self) -> bool:
+        """The whole interval lies within ± margin: two one-sided tests, each at half of the interval's level."""
+        return -self.margin <= self.difference.low and self.difference.high <= self.margin
+
+    @property
+    def different(self) -> bool:
+        """The whole interval lies beyond the margin, on one side."""
+        return self.difference.low > self.margin or self.difference.high < -self.margin
 
 
 def compare(
@@ -68,24 +87,13 @@ def compare(
     """Compare paired samples: the same seeds in the same order on both sides.
 
     The interval of the mean difference has confidence 1 − alpha / comparisons (Bonferroni), so that with probability
-    1 − alpha no verdict of the whole table is false. "similar" where the interval lies within ± margin (which is two
-    one-sided tests, each at half of that level); otherwise "higher" or "lower" where it excludes zero; otherwise
-    "undecided".
+    1 − alpha every interval of the whole table holds its true difference. Without an interval nothing is decided.
 
     Args:
         left, right: equally many samples.
         margin: positive, in the samples' unit.
         comparisons: how many are made together.
-        alpha: probability of any false verdict among them.
+        alpha: probability of any false interval among them.
     """
     confidence = 1 - alpha / comparisons
-    d = mean_interval(np.subtract(left, right), confidence)
-    if -margin <= d.low and d.high <= margin:
-        verdict = "similar"
-    elif d.low > 0:
-        verdict = "higher"
-    elif d.high < 0:
-        verdict = "lower"
-    else:
-        verdict = "undecided"
-    return Comparison(d, confidence, verdict, margin)
+    return Comparison(mean_interval(np.subtract(left, right), confidence), confidence, margin)

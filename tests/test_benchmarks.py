@@ -9,7 +9,7 @@ import torch
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))  # asv's benchmarks lie beside the package, not in it
 
-from benchmarks import latency, mnist, numerics, parameters  # noqa: E402
+from benchmarks import environment, latency, mnist, numerics, parameters  # noqa: E402
 from benchmarks import memory as memory_benchmarks  # noqa: E402
 from benchmarks.step import Step  # noqa: E402
 
@@ -69,6 +69,11 @@ def test_the_error_rate_has_a_sample_for_each_seed(digits, monkeypatch):
 def test_what_a_commit_or_a_machine_lacks_is_not_available(cell):
     with pytest.raises(NotImplementedError):  # asv shows n/a
         parameters.require(*cell)
+
+
+def test_the_version_of_torch_is_tracked_as_a_number(monkeypatch):
+    monkeypatch.setattr(torch, "__version__", "2.14.1+cpu")
+    assert environment.Environment().track_torch() == 2_014_001
 
 
 def test_every_asv_benchmark_sets_version_timeout_and_unit():

@@ -92,10 +92,12 @@ def test_subclasses_and_other_norms_are_listed_and_left():
     class Mine(nn.LayerNorm):
         pass
 
-    model = nn.ModuleDict({"mine": Mine(4), "sync": nn.SyncBatchNorm(4), "own": modules.BatchNorm(4)})
+    model = nn.ModuleDict(
+        {"mine": Mine(4), "sync": nn.SyncBatchNorm(4), "rms": nn.RMSNorm(4), "own": modules.BatchNorm(4)}
+    )
     conversion = modules.convert(model, backend="reference")
-    assert conversion.left.keys() == {"mine", "sync"} and conversion.changed == ("own",)
-    assert modules.revert(model).left.keys() == {"mine", "sync", "own"}
+    assert conversion.left.keys() == {"mine", "sync", "rms"} and conversion.changed == ("own",)
+    assert modules.revert(model).left.keys() == {"mine", "sync", "rms", "own"}
 
 
 def test_an_unknown_backend_changes_nothing():

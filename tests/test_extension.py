@@ -33,7 +33,8 @@ if __name__ == "__main__":
     out = Path(sys.argv[1])
     norm = find("plane_norm")
     assert max(numerics.errors(norm, cases.CASES["tiny"], backend="reference")) < 1e-6
-    runs = sweep.plan(norms=["PlaneNorm", "none"], seeds=1, epochs=1, train_size=640, backend="reference")
+    small = {"epochs": 1, "train_size": 640, "batch_size": 64}
+    runs = sweep.plan(norms=["PlaneNorm", "none"], seeds=1, backend="reference", **small)
     sweep.sweep(runs, out / "study", workers=1)
     page, _ = report.write(out, out / "html")
     assert page.read_text().count("PlaneNorm") > 10
@@ -71,6 +72,8 @@ def test_a_norm_from_a_folder_is_explained(folder):
         (FILE.replace("centred", "centered"), "does not know centered"),
         (FILE.replace('running = "never"', ""), "lacks running"),
         (FILE.replace("centred = false", "centred = 0"), "centred = 0 must be true or false"),
+        (FILE.replace('"PlaneNorm"', '"none"'), "name = 'none' must be a name"),
+        (FILE.replace('"PlaneNorm"', "3"), "name = 3 must be a name"),
         ("name =", "cannot be read"),
     ],
 )
@@ -82,9 +85,9 @@ def test_a_wrong_file_is_named_with_its_field(folder, text, says):
 
 
 def test_a_second_norm_of_that_name_is_refused(folder):
-    (folder / "norms" / "plane-norm.toml").write_text(FILE.replace("PlaneNorm", "BatchNorm"))
+    (folder / "norms" / "plane-norm.toml").write_text(FILE.replace("PlaneNorm", "batch-norm"))
     done = subprocess.run(
         [sys.executable, "-m", "normsuite", "explain"], env=environment(folder), capture_output=True, text=True
     )
     assert done.returncode == 2
-    assert done.stderr == "normsuite: plane-norm.toml: there is a norm named BatchNorm already\n"
+    assert done.stderr == "normsuite: plane-norm.toml: there is a norm named batch-norm already\n"

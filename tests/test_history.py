@@ -13,6 +13,15 @@ from asv.results import Results
 from normsuite import history
 from normsuite.errors import DataError
 
+TORCH = {
+    "name": history.TORCH,
+    "params": [],
+    "param_names": [],
+    "unit": "v",
+    "version": "1",
+    "type": "track",
+    "code": "",
+}
 LATENCY = {
     "name": "latency.Latency.track_training_step",
     "params": [["'BatchNorm'", "'LayerNorm'"], ["'torch'"], ["'tiny'"], ["'cpu'", "'cuda'"]],
@@ -25,17 +34,20 @@ LATENCY = {
 SAMPLES = [1.0, 2.0, 3.0, 2.0, 2.0, 2.5, 1.5, 2.0, 2.0, 2.0]
 
 
-def write(folder, commits, *, version="1", torch="2.14.1", samples=SAMPLES, cpu="A processor"):
-    """Store one result for each commit, oldest first, as `asv run --record-samples` does."""
+def write(folder, commits, *, version="1", torch="2.14.1", samples=SAMPLES, cpu="A processor", ran=None):
+    """Store one result for each commit, oldest first, as `asv run --record-samples` does.
+
+    `torch` is what asv installed, None in an environment that exists; `ran` what `track_torch` found.
+    """
     config = Config()
     config.results_dir = str(folder)
-    Benchmarks(config, [LATENCY]).save()
+    Benchmarks(config, [LATENCY, TORCH]).save()
     machine = Machine()
     machine.__dict__.update(machine="secret-host", cpu=cpu, num_cpu="2", os="Linux", arch="x86_64", ram="1")
     machine.save(str(folder))
     for number, commit in enumerate(commits):
         result = Results(
-            {**machine.__dict__, "python": "3.11", "torch": torch}, {"torch": torch}, commit, number * 86_400_000,
+            {**machine.__dict__, "python": "3.11", "torch": torch}, {}, commit, number * 86_400_000,
             "3.11", f"venv-{torch}", {},
         )  # fmt: skip
         values = SimpleNamespace(
@@ -44,18 +56,30 @@ def write(folder, commits, *, version="1", torch="2.14.1", samples=SAMPLES, cpu=
             number=[1, None, None, None],
             errcode=0, stderr="", profile=None,
         )  # fmt: skip
-        result.add_result(
-            {**LATENCY, "version": version},
-            values,
-            record_samples=True,
-            started_at=datetime(2026, 1, 1 + number, tzinfo=UTC),
-        )
+        started = datetime(2026, 1, 1 + number, tzinfo=UTC)
+        result.add_result({**LATENCY, "version": version}, values, record_samples=True, started_at=started)
+        if ran is not None:
+            value = SimpleNamespace(result=[ran], samples=[None], number=[None], errcode=0, stderr="", profile=None)
+            result.add_result(TORCH, value, started_at=started)
         result.save(str(folder))
+
+
+def test_the_torch_that_ran_is_known_in_an_environment_that_exists(tmp_path):
+    write(tmp_path, ["a" * 40], torch=None, ran=2_014_001)
+    assert {m.torch for m in history.read(tmp_path).measurements} == {"2.14.1"}
+
+
+def test_the_last_measurement_of_a_commit_counts(tmp_path):
+    """Once in asv's own environment, once in one that exists: the same machine, commit and torch."""
+    write(tmp_path, ["a" * 40], samples=[1.0] * 10)
+    write(tmp_path, ["b" * 40, "a" * 40], torch=None, ran=2_014_001)
+    found = [m for m in history.read(tmp_path).measurements if m.commit == "a" * 40 and m.benchmark != history.TORCH]
+    assert len(found) == 4 and found[0].value == 2.0
 
 
 def test_results_come_back_with_samples_interval_and_machine(tmp_path):
     write(tmp_path, ["b" * 40, "a" * 40])
-    found = history.read(tmp_path)
+    found = history.read(tmp_path).measurements
     assert [m.commit[0] for m in found] == ["b"] * 4 + ["a"] * 4  # by date, not by name
     first = found[0]
     assert first.parameters == {"norm": "BatchNorm", "backend": "torch", "case": "tiny", "device": "cpu"}
@@ -69,11 +93,12 @@ def test_results_come_back_with_samples_interval_and_machine(tmp_path):
 
 def test_results_of_another_version_of_a_benchmark_are_left_out(tmp_path):
     write(tmp_path, ["a" * 40], version="0")
-    assert history.read(tmp_path) == []
+    found = history.read(tmp_path)
+    assert found.measurements == [] and found.notes == ["1 benchmarks at aaaaaaaa are of another version and left out"]
 
 
 def test_no_results_are_no_error(tmp_path):
-    assert history.read(tmp_path) == [] == history.read(tmp_path / "absent")
+    assert history.read(tmp_path) == history.History() == history.read(tmp_path / "absent")
 
 
 def test_a_damaged_list_of_benchmarks_is_named(tmp_path):

@@ -2,12 +2,14 @@
 
 import json
 import platform
+from concurrent.futures import Future
+from dataclasses import replace
 
 import pytest
 import torch
 
-from normsuite import document
-from normsuite.errors import ArgumentError, DataError, OutputError, UnknownNameError
+from normsuite import device
+from normsuite.errors import ArgumentError, DataError, NormsuiteError, OutputError, UnknownNameError
 from normsuite.spec import NORMS
 from normsuite.study import network, sweep
 from normsuite.study.train import NO_NORM, Run, steps, train
@@ -75,7 +77,10 @@ def test_a_run_learns_and_repeats_itself(digits):
         (lambda: sweep.plan(batch_size=0), ArgumentError, "batch_size = 0"),
         (lambda: sweep.plan(train_size=10), ArgumentError, "train_size = 10"),
         (lambda: sweep.plan(backend="fast"), UnknownNameError, "backend = 'fast'"),
-        (lambda: sweep.check_device("quantum"), ArgumentError, "device = 'quantum'"),
+        (lambda: device.check("quantum"), ArgumentError, "device = 'quantum'"),
+        (lambda: device.check("cuda:99"), ArgumentError, "device = 'cuda:99'"),
+        (lambda: steps(Run("none", 0, 1, batch_size=70_000)), ArgumentError, "batch_size = 70000: leaves 0 steps"),
+        (lambda: steps(Run("none", 0, 1, batch_size=15_000)), ArgumentError, "batch_size = 15000: leaves 4 steps"),
     ],
 )
 def test_bad_input_is_named(make, error, says):
@@ -84,10 +89,47 @@ def test_bad_input_is_named(make, error, says):
     assert says in str(caught.value) and "\n" not in str(caught.value)
 
 
-def test_the_quick_plan_has_every_norm_of_the_document_with_every_seed():
+def test_the_quick_plan_has_every_norm_with_every_seed():
     runs = sweep.plan("quick")
-    named = [example.norm for example in document.EXAMPLES]
-    assert {(r.norm, r.seed) for r in runs} == {(n, s) for n in (NO_NORM, *named) for s in range(3)}
+    assert {(r.norm, r.seed) for r in runs} == {(n, s) for n in (NO_NORM, *NORMS) for s in range(3)}
+
+
+def test_a_changed_norm_or_changed_digits_make_another_run(monkeypatch):
+    run = Run("RMSNorm", 0, 1)
+    name = sweep._record_name(run, "digits")
+    assert name == sweep._record_name(run, "digits") != sweep._record_name(run, "other digits")
+    changed = replace(NORMS["RMSNorm"], axes=frozenset({"spatial"}))
+    monkeypatch.setitem(NORMS, "RMSNorm", changed)
+    assert sweep._record_name(run, "digits") != name
+
+
+def test_a_run_that_fails_is_named(tmp_path, digits_cache, monkeypatch):
+    def fail(*arguments):
+        raise MemoryError("too\nmuch")
+
+    monkeypatch.setattr(sweep, "ProcessPoolExecutor", Inline)
+    monkeypatch.setattr(sweep, "_work", fail)
+    runs = sweep.plan(norms=["LayerNorm"], seeds=1, epochs=1, **SMALL)
+    with pytest.raises(NormsuiteError, match=r"LayerNorm, seed 0: failed with MemoryError \(too much\)"):
+        sweep.sweep(runs, tmp_path)
+
+
+class Inline:
+    """An executor that works in this process."""
+
+    def __init__(self, *arguments):
+        pass
+
+    def submit(self, work, *arguments):
+        future = Future()
+        try:
+            future.set_result(work(*arguments))
+        except BaseException as error:
+            future.set_exception(error)
+        return future
+
+    def shutdown(self, **options):
+        pass
 
 
 def test_a_sweep_records_every_run_once(tmp_path, digits_cache):

@@ -131,9 +131,12 @@ def test_every_sample_of_torch_s_functions(op, backend, dtype):
 @pytest.mark.parametrize("op", OPS)
 def test_every_error_input_of_torch_s_functions(op, backend):
     """The same type of error; what it says is ours, since it names the argument and its value."""
+    count = 0
     for refused in theirs.refusals(op):
         with pytest.raises(refused.error):
             OPS[op](*refused.call.args, **refused.call.kwargs, backend=backend)
+        count += 1
+    assert count >= {"nn.functional.group_norm": 4, "native_layer_norm": 4, "nn.functional.rms_norm": 3}.get(op, 0)
 
 
 @pytest.mark.parametrize("dtype", DTYPES, ids=lambda dtype: str(dtype)[6:])
@@ -166,7 +169,9 @@ def test_every_input_of_torch_s_modules(name, backend, training, dtype):
 @pytest.mark.parametrize("backend", backends.NAMES)
 @pytest.mark.parametrize("name", MODULES)
 def test_every_error_input_of_torch_s_modules(name, backend):
-    for sample, error, in_constructor in theirs.module_refusals(name):
+    refusals = list(theirs.module_refusals(name))
+    assert len(refusals) >= (2 if name.startswith(("BatchNorm", "GroupNorm")) else 0)
+    for sample, error, in_constructor in refusals:
         construct = lambda s=sample: getattr(modules, name)(*s.construct.args, **s.construct.kwargs, backend=backend)  # noqa: E731
         if in_constructor:
             with pytest.raises(error):

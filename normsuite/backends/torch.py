@@ -18,7 +18,6 @@ _ARGUMENTS: dict[str, tuple[str, ...]] = {
 # Where torch's name for an argument differs from ours.
 _FIELD = {"training": "use_input_stats"}
 
-
 _OPTIONAL = ("weight", "bias", "running_mean", "running_var")
 
 
@@ -36,8 +35,10 @@ def why_not(call: Call) -> str | None:
 
 def apply(call: Call) -> torch.Tensor:
     """What torch computes, with torch's numerics and torch's errors for types that it does not mix."""
-    if not isinstance(call.momentum, torch.Tensor) or call.running_mean is None:
+    if not isinstance(call.momentum, torch.Tensor):
         return _call(call)
+    if call.running_mean is None or not call.use_input_stats or not call.input.numel():
+        return _call(replace(call, momentum=0.0))
     # Torch wants a number, and reading one from a tensor breaks a compiled graph. With a weight of 1 the running
     # statistics become those of the batch, which then move ours.
     mean, var = torch.zeros_like(call.running_mean), torch.zeros_like(call.running_var)

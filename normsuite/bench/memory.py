@@ -25,7 +25,7 @@ def peak_bytes(call: Callable[[], object], *, device: str = "cpu") -> int:
         device: "cpu" or the accelerator's name.
     """
     call()
-    return _on_accelerator(call) if device != "cpu" else _on_cpu(call)
+    return _on_accelerator(call, torch.device(device)) if device != "cpu" else _on_cpu(call)
 
 
 def _on_cpu(call: Callable[[], object]) -> int:
@@ -43,10 +43,10 @@ def _on_cpu(call: Callable[[], object]) -> int:
     return peak
 
 
-def _on_accelerator(call: Callable[[], object]) -> int:
-    torch.accelerator.synchronize()
-    before = torch.accelerator.memory_allocated()
-    torch.accelerator.reset_peak_memory_stats()
+def _on_accelerator(call: Callable[[], object], device: torch.device) -> int:
+    torch.accelerator.synchronize(device)
+    before = torch.accelerator.memory_allocated(device)
+    torch.accelerator.reset_peak_memory_stats(device)
     call()
-    torch.accelerator.synchronize()
-    return torch.accelerator.max_memory_allocated() - before
+    torch.accelerator.synchronize(device)
+    return torch.accelerator.max_memory_allocated(device) - before

@@ -17,7 +17,7 @@ def latency_samples(
 
     Short calls are repeated within a sample. A fifth of the time goes to warming up, which is not counted, and garbage
     is collected before the clock starts, not while it runs. On an accelerator the samples are the times between two
-    events on its stream, so that the host's own work does not count.
+    events on its stream: for calls that it finishes sooner than the host can launch the next, they are the host's.
 
     Args:
         call: without arguments; its result is dropped.

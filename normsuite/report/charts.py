@@ -265,7 +265,7 @@ def trend(history: list[Measurement]) -> list[Chart]:
     """Per commit: latency of the training step in the largest case, and the error rate; oldest commit on the left."""
     charts = []
     for benchmark, name, scale, unit, formatter in (
-        ("latency.Latency.track_training_step", "training step", 1e3, "ms", None),
+        (tables.TRAINING_STEP, "training step", 1e3, "ms", None),
         (tables.ERROR_RATE, "MNIST test error after one short epoch", 100.0, "%", PercentFormatter(decimals=1)),
     ):
         found = tables.ran(history, benchmark)

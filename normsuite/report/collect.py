@@ -6,7 +6,7 @@ from pathlib import Path
 from .. import results
 from ..claims import NO_NORM
 from ..errors import ArgumentError
-from ..history import Measurement, read
+from ..history import TORCH, Measurement, read
 from ..spec import NORMS
 
 STUDY_COMMAND = "normsuite study"
@@ -83,17 +83,38 @@ def _newest_study(folder: Path, notes: list[str]) -> list[dict]:
     if len(studies) > 1:
         others = len(records.good) - len(newest)
         notes.append(f"{others} records of other settings, sources, machines or versions are not pooled with these")
-    return newest
+    return _paired(newest, notes)
+
+
+def _paired(records: list[dict], notes: list[str]) -> list[dict]:
+    """One record for each norm and seed, of the seeds that every norm has: all means are over the same seeds."""
+    by_run = {}
+    for record in sorted(records, key=lambda r: r.get("written", "")):
+        by_run[record["case"]["norm"], record["case"]["seed"]] = record
+    if len(by_run) < len(records):
+        notes.append(f"{len(records) - len(by_run)} records of a norm and a seed that are there twice are left out")
+    norms = {norm for norm, _ in by_run}
+    common = {seed for _, seed in by_run if all((norm, seed) in by_run for norm in norms)}
+    if not common:
+        notes.append("no seed has been run with every norm: the seeds differ from norm to norm")
+        return list(by_run.values())
+    kept = [record for (_, seed), record in by_run.items() if seed in common]
+    if len(kept) < len(by_run):
+        notes.append(f"{len(by_run) - len(kept)} records of seeds that not every norm has yet are left out")
+    return kept
 
 
 def _study_key(record: dict) -> str:
     """Records with equal keys may be averaged."""
     case = {k: v for k, v in record["case"].items() if k not in ("norm", "seed")}
-    return results.digest({"case": case, "environment": record["environment"], "source": record.get("source")})
+    depends = {k: v for k, v in record.get("depends", {}).items() if k != "norm"}
+    return results.digest([case, depends, record["environment"], record.get("source")])
 
 
 def _newest_segment(folder: Path, notes: list[str]) -> list[Measurement]:
-    measured = read(folder)
+    found = read(folder)
+    notes.extend(found.notes)
+    measured = [m for m in found.measurements if m.benchmark != TORCH]
     if not measured:
         notes.append(f"asv has no results: run `{ASV_COMMAND}`")
         return []

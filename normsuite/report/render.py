@@ -26,6 +26,7 @@ def render(collected: Collected) -> str:
         version=__version__,
         verdicts=VERDICTS,
         overview=_overview(collected),
+        names=list(NORMS),
         norms=[(spec, charts.shared_means(spec), tables.worked_example(spec)) for spec in NORMS.values()],
         learning=_learning(collected),
         cost=_cost(collected),
@@ -60,6 +61,20 @@ def _overview(collected: Collected) -> list[str]:
         best = tables.last_epoch(collected)
         place = best.columns.index("test accuracy")
         sentences.append("Test accuracy: " + "; ".join(f"{row[0]} {row[place]}" for row in best.rows) + ".")
+    steps = tables.ran(collected.cost, tables.TRAINING_STEP)
+    if steps:
+        first, case = steps[0].parameters, steps[-1].parameters["case"]
+        here = {**first, "case": case}
+        cost = [
+            f"{m.parameters['norm']} {tables.cell(m, tables.seconds)}"
+            for m in steps
+            if {**m.parameters, "norm": ""} == {**here, "norm": ""}
+        ]
+        sentences.append(
+            f"Median time of a training step of one norm in the case {case}, {first['backend']} on {first['device']}: "
+            + "; ".join(cost)
+            + "."
+        )
     return sentences
 
 

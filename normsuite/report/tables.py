@@ -29,7 +29,7 @@ BYTE_UNITS = {"MiB": 2.0**20, "KiB": 2.0**10, "B": 1.0}
 
 def _in_units(value: float, units: dict[str, float]) -> str:
     """Three digits and the largest unit that leaves at least 1."""
-    unit, scale = next(((u, s) for u, s in units.items() if value >= s), list(units.items())[-1])
+    unit, scale = next(((u, s) for u, s in units.items() if abs(value) >= s), list(units.items())[-1])
     return f"{value / scale:.3g} {unit}"
 
 
@@ -146,17 +146,15 @@ def measured_claims(collected: Collected) -> tuple[list[claims.Judged], Table]:
     return judged, Table(
         caption="What each claim says of two norms, and the paired difference left − right over the seeds with its "
         f"{level} interval, corrected so that all verdicts together err with probability 5 % at most. "
-        "Similar means within 0.01 for a loss and 0.2 percentage points for an accuracy.",
+        "Similar means an interval within 0.01 for a loss and 0.2 percentage points for an accuracy.",
         columns=("claim", "metric", "the document says", "difference, measured", "verdict"),
         rows=rows,
         command=STUDY_COMMAND,
     )
 
 
-LATENCY = {
-    "latency.Latency.track_forward": "forward",
-    "latency.Latency.track_training_step": "training step",
-}
+TRAINING_STEP = "latency.Latency.track_training_step"
+LATENCY = {"latency.Latency.track_forward": "forward", TRAINING_STEP: "training step"}
 MEMORY = "memory.Memory.track_training_step"
 NUMERICS = {
     "numerics.RelativeError.track_output": "output",
@@ -184,19 +182,20 @@ def not_measured(measurements: Iterable[Measurement]) -> str:
     return f"Not measured here (n/a): {', '.join(missing)}." if missing else ""
 
 
-def _cell(measurement: Measurement | None, show) -> str:
+def cell(measurement: Measurement | None, show) -> str:
+    """The value with its interval, or n/a."""
     if measurement is None:
         return "n/a"
     return with_interval(Interval(measurement.value, measurement.low, measurement.high), show)
 
 
-def _by_norm(measurements: list[Measurement], row_keys: tuple[str, ...], cell) -> list[tuple[str, ...]]:
+def _by_norm(measurements: list[Measurement], row_keys: tuple[str, ...], show) -> list[tuple[str, ...]]:
     """Rows in the order measured, one column a norm."""
     table: dict[tuple[str, ...], dict[str, Measurement]] = {}
     for m in measurements:
         row = tuple(m.parameters[key] for key in row_keys)
         table.setdefault(row, {})[m.parameters["norm"]] = m
-    return [(*row, *(cell(of_norm.get(norm)) for norm in NORMS)) for row, of_norm in table.items()]
+    return [(*row, *(cell(of_norm.get(norm), show) for norm in NORMS)) for row, of_norm in table.items()]
 
 
 def latency(measurements: list[Measurement]) -> list[Table]:
@@ -209,7 +208,7 @@ def latency(measurements: list[Measurement]) -> list[Table]:
                     caption=f"{name.capitalize()}: median time of a call [99 % interval of the median within one "
                     "process]",
                     columns=("device", "case", "backend", *NORMS),
-                    rows=_by_norm(found, ("device", "case", "backend"), lambda m: _cell(m, seconds)),
+                    rows=_by_norm(found, ("device", "case", "backend"), seconds),
                     command=ASV_COMMAND,
                 )
             )
@@ -221,7 +220,7 @@ def memory(measurements: list[Measurement]) -> Table | None:
     return found and Table(
         caption="Training step: most tensor bytes alive at once beside the operands. Counted, not sampled: no interval",
         columns=("device", "case", "backend", *NORMS),
-        rows=_by_norm(found, ("device", "case", "backend"), lambda m: _cell(m, mebibytes)),
+        rows=_by_norm(found, ("device", "case", "backend"), mebibytes),
         command=ASV_COMMAND,
     )
 
@@ -230,7 +229,7 @@ def numerics(measurements: list[Measurement]) -> Table | None:
     rows = []
     for benchmark, name in NUMERICS.items():
         found = ran(measurements, benchmark)
-        rows += [(name, *row) for row in _by_norm(found, ("mean", "backend", "device"), lambda m: _cell(m, relative))]
+        rows += [(name, *row) for row in _by_norm(found, ("mean", "backend", "device"), relative)]
     return rows and Table(
         caption="Largest error against float64, relative to the true values' root mean square, for float32 input of "
         "deviation 1 about the given mean. Computed on fixed inputs: no interval",
@@ -268,6 +267,7 @@ def method(collected: Collected) -> list[Table]:
             ("processor", environment["cpu"]),
             ("cores", str(environment["cores"])),
             ("threads of one run", str(environment["threads"])),
+            ("runs side by side", str(record.get("workers", "unknown"))),
             ("accelerator", environment["accelerator"] or "none"),
             ("system", environment["system"]),
             ("Python", environment["python"]),
@@ -281,7 +281,7 @@ def method(collected: Collected) -> list[Table]:
         m = collected.cost[0]
         rows = [
             ("processor", m.machine),
-            ("torch", m.torch or "of the environment that asv ran in"),
+            ("torch", m.torch or "unknown"),
             ("commit", m.commit),
             ("commits in the trend", str(len({x.commit for x in collected.history}))),
         ]

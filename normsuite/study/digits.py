@@ -33,9 +33,12 @@ class Digits:
     train_labels: torch.Tensor
     test_images: torch.Tensor
     test_labels: torch.Tensor
+    checksum: str
+    """Of the four files: equal checksums, equal digits."""
 
     def to(self, device: str) -> "Digits":
-        return Digits(*(getattr(self, name).to(device) for name in self.__dataclass_fields__))
+        tensors = self.train_images, self.train_labels, self.test_images, self.test_labels
+        return Digits(*(t.to(device) for t in tensors), self.checksum)
 
 
 def load(dataset: str = "mnist", data_dir: Path | None = None) -> Digits:
@@ -54,8 +57,8 @@ def load(dataset: str = "mnist", data_dir: Path | None = None) -> Digits:
     reader, prepare = _SOURCES[dataset]
     root = Path(data_dir) if data_dir is not None else prepare()
     folder = root / reader.__name__ / "raw"
-    if data_dir is not None:
-        _check(folder, MNIST_FILES if reader is datasets.MNIST else dict.fromkeys(MNIST_FILES))
+    known = MNIST_FILES if reader is datasets.MNIST else dict.fromkeys(MNIST_FILES)
+    checksum = hashlib.sha256("".join(_check(folder, known)).encode()).hexdigest()
     try:
         train, test = reader(root, train=True), reader(root, train=False)
     except (RuntimeError, ValueError, AssertionError, OSError, EOFError) as error:
@@ -66,7 +69,7 @@ def load(dataset: str = "mnist", data_dir: Path | None = None) -> Digits:
     def standardised(images: torch.Tensor) -> torch.Tensor:
         return images.float().div_(255).sub_(mean).div_(std).unsqueeze_(1)
 
-    return Digits(standardised(train.data), train.targets, standardised(test.data), test.targets)
+    return Digits(standardised(train.data), train.targets, standardised(test.data), test.targets, checksum)
 
 
 def _unpack_mnist() -> Path:
@@ -127,8 +130,9 @@ def _install(root: Path, fill: Callable[[Path], object]) -> None:
                 shutil.rmtree(leftover, ignore_errors=True)
 
 
-def _check(folder: Path, checksums: dict[str, str | None]) -> None:
-    """Every file is there, with its SHA-256 where one is known."""
+def _check(folder: Path, checksums: dict[str, str | None]) -> list[str]:
+    """Every file is there, with its SHA-256 where one is known; those found."""
+    all_found = []
     for name, expected in checksums.items():
         try:
             with open(folder / name, "rb") as file:
@@ -137,6 +141,8 @@ def _check(folder: Path, checksums: dict[str, str | None]) -> None:
             raise DataError(f"{str(folder / name)!r}: cannot be read ({error.strerror or error})") from None
         if expected is not None and found != expected:
             raise DataError(f"{str(folder / name)!r}: damaged, expected SHA-256 {expected}, found {found}")
+        all_found.append(found)
+    return all_found
 
 
 def _one_line(error: BaseException) -> str:

@@ -5,14 +5,15 @@ import signal
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from queue import Empty
 
 import torch
 
-from .. import document, results
+from .. import device, results
 from ..errors import ArgumentError, NormsuiteError, UnknownNameError
+from ..spec import NORMS, find
 from . import digits
 from .train import NO_NORM, Run, steps, train
 
@@ -22,16 +23,14 @@ WHAT = "study"
 
 @dataclass(frozen=True)
 class Preset:
-    """How many seeds and epochs a study has, and which norms unless others are asked for."""
+    """How many seeds and epochs a study has."""
 
     seeds: int
     epochs: int
-    norms: tuple[str, ...]
 
 
 PRESETS = {
-    # The document's norms and the network without: within 5 minutes on 2 cores.
-    "quick": Preset(seeds=3, epochs=3, norms=(NO_NORM, *(example.norm for example in document.EXAMPLES))),
+    "quick": Preset(seeds=3, epochs=3),  # within 5 minutes on 2 cores
 }
 
 
@@ -47,7 +46,8 @@ def plan(
 
     Args:
         preset: one of `PRESETS`.
-        norms, seeds, epochs: instead of the preset's; "none" is the network without a norm.
+        norms: names, "none" among them; every norm and "none" where empty.
+        seeds, epochs: instead of the preset's.
         settings: further fields of `Run`.
 
     Raises:
@@ -60,22 +60,8 @@ def plan(
     epochs = PRESETS[preset].epochs if epochs is None else epochs
     if seeds < 1:
         raise ArgumentError("seeds", seeds, "must be at least 1")
-    chosen = dict.fromkeys(norms or PRESETS[preset].norms)
+    chosen = dict.fromkeys(norms or (NO_NORM, *NORMS))
     return [Run(norm=norm, seed=seed, epochs=epochs, **settings) for seed in range(seeds) for norm in chosen]
-
-
-def check_device(device: str) -> str:
-    """That device, if torch can use it here.
-
-    Raises:
-        ArgumentError: it cannot.
-    """
-    if device == "cpu":
-        return device
-    found = torch.accelerator.current_accelerator(check_available=True)
-    if found is None or torch.device(device).type != found.type:
-        raise ArgumentError("device", device, f"not available here; available are cpu{f', {found}' if found else ''}")
-    return device
 
 
 def sweep(
@@ -102,23 +88,26 @@ def sweep(
             each new record.
 
     Raises:
+        ArgumentError: a device that is not there, or batches too large for the schedule.
         DataError: the digits cannot be read.
         OutputError: a record cannot be written.
-        NormsuiteError: a worker died; the records of finished runs are kept.
+        NormsuiteError: a run failed or a worker died; the records of finished runs are kept.
     """
     runs = list(runs)
     if workers is not None and workers < 1:
         raise ArgumentError("workers", workers, "must be at least 1")
     results.output_folder(folder, "out")
-    names = {run: _record_name(run) for run in runs}
+    for run in runs:
+        steps(run)
+        device.check(run.device)
+    checksum = digits.load(runs[0].dataset, data_dir).checksum  # unpacked once, before the workers all want it
+    names = {run: _record_name(run, checksum) for run in runs}
     finished, todo = {}, []
     for run in runs:
         try:
             finished[run] = results.read_record(folder / f"{names[run]}.json")
         except ArgumentError:
             todo.append(run)
-    if todo:
-        digits.load(todo[0].dataset, data_dir)  # unpacked once and checked before the workers all want it
     on_start(sum(map(steps, runs)), sum(map(steps, finished)))
     if todo:
         on_accelerator = any(run.device != "cpu" for run in todo)
@@ -130,15 +119,27 @@ def sweep(
     return [finished[run] for run in runs]
 
 
-def _record_name(run: Run) -> str:
-    identity = {"run": run.as_dict(), "source": results.source_digest(), "environment": _environment(run)}
+def _depends(run: Run, checksum: str) -> dict:
+    """What a run's numbers depend on beside its settings, the sources and the machine."""
+    norm = None
+    if run.norm != NO_NORM:
+        norm = asdict(find(run.norm))
+        norm["axes"] = sorted(norm["axes"])
+    return {"norm": norm, "data": checksum}
+
+
+def _record_name(run: Run, checksum: str) -> str:
+    identity = {
+        "run": run.as_dict(),
+        "depends": _depends(run, checksum),
+        "source": results.source_digest(),
+        "environment": _environment(run),
+    }
     return f"{WHAT}-{run.norm}-seed{run.seed}-{results.digest(identity)}"
 
 
 def _environment(run: Run) -> dict:
-    on_device = run.device != "cpu"
-    name = torch.get_device_module(run.device).get_device_name() if on_device else None
-    return results.environment(threads=1, accelerator=name)
+    return results.environment(threads=1, accelerator=device.name(run.device))
 
 
 def _in_processes(todo: list[Run], data_dir: Path | None, workers: int, on_steps: Callable[[int], None]):
@@ -147,7 +148,7 @@ def _in_processes(todo: list[Run], data_dir: Path | None, workers: int, on_steps
     ticks = context.Queue()
     pool = ProcessPoolExecutor(workers, context, _start_worker, (ticks,))
     try:
-        waiting: dict[Future, Run] = {pool.submit(_work, run, data_dir): run for run in todo}
+        waiting: dict[Future, Run] = {pool.submit(_work, run, data_dir, workers): run for run in todo}
         while waiting:
             done, _ = wait(waiting, timeout=0.2, return_when=FIRST_COMPLETED)
             try:
@@ -157,7 +158,15 @@ def _in_processes(todo: list[Run], data_dir: Path | None, workers: int, on_steps
                 pass
             for future in done:
                 run = waiting.pop(future)
-                yield run, future.result()
+                try:
+                    record = future.result()
+                except (NormsuiteError, BrokenProcessPool):
+                    raise
+                except Exception as error:
+                    said = " ".join(str(error).split())
+                    failed = f"{run.norm}, seed {run.seed}: failed with {type(error).__name__} ({said})"
+                    raise NormsuiteError(f"{failed}; finished runs are kept") from error
+                yield run, record
     except BrokenProcessPool:
         raise NormsuiteError("a worker process died; finished runs are kept, start again to do the rest") from None
     finally:
@@ -176,13 +185,21 @@ def _start_worker(ticks) -> None:
     torch.set_num_threads(1)
 
 
-def _work(run: Run, data_dir: Path | None) -> dict:
+def _work(run: Run, data_dir: Path | None, workers: int) -> dict:
     global _digits
     key = (run.dataset, data_dir, run.device)
     if _digits is None or _digits[0] != key:
         _digits = key, digits.load(run.dataset, data_dir).to(run.device)
     outcome = train(run, _digits[1], _ticks.put)
-    return results.make_record(WHAT, run.as_dict(), outcome.as_dict(), environment=_environment(run), seeds=[run.seed])
+    return results.make_record(
+        WHAT,
+        run.as_dict(),
+        outcome.as_dict(),
+        environment=_environment(run),
+        seeds=[run.seed],
+        depends=_depends(run, _digits[1].checksum),
+        workers=workers,
+    )
 
 
 _digits: tuple | None = None

@@ -8,6 +8,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
+from .. import device
 from ..errors import ArgumentError
 from ..functional import DEFAULT_BACKEND
 from ..spec import find
@@ -94,9 +95,20 @@ class Outcome:
         return asdict(self)
 
 
+LEAST_STEPS = 8
+"""Fewer leave the schedule no way up and down."""
+
+
 def steps(run: Run, digits_count: int = 60_000) -> int:
-    """Batches of one run."""
-    return run.epochs * ((run.train_size or digits_count) // run.batch_size)
+    """Batches of one run.
+
+    Raises:
+        ArgumentError: there are too few to train on.
+    """
+    found = run.epochs * (min(run.train_size or digits_count, digits_count) // run.batch_size)
+    if found < LEAST_STEPS:
+        raise ArgumentError("batch_size", run.batch_size, f"leaves {found} steps, fewer than {LEAST_STEPS}")
+    return found
 
 
 def train(run: Run, digits: Digits, on_batches: Callable[[int], None] = lambda batches: None) -> Outcome:
@@ -123,7 +135,7 @@ def train(run: Run, digits: Digits, on_batches: Callable[[int], None] = lambda b
         chosen = torch.randperm(len(images), generator=order)[: batches * run.batch_size].to(run.device)
         total_loss = torch.zeros((), device=run.device, dtype=torch.float64)
         correct = torch.zeros((), device=run.device, dtype=torch.int64)
-        _synchronize(run.device)
+        device.synchronize(run.device)
         start = time.perf_counter()
         network.train()
         for done, index in enumerate(chosen.split(run.batch_size), start=1):
@@ -138,7 +150,7 @@ def train(run: Run, digits: Digits, on_batches: Callable[[int], None] = lambda b
             correct += (output.detach().argmax(1) == target).sum()
             if done % 50 == 0:
                 on_batches(50)
-        _synchronize(run.device)
+        device.synchronize(run.device)
         seconds = time.perf_counter() - start
         on_batches(batches % 50)
         seen = batches * run.batch_size
@@ -159,8 +171,3 @@ def evaluate(network: nn.Module, images: torch.Tensor, labels: torch.Tensor) -> 
         loss += F.cross_entropy(output, target, reduction="sum").item()
         correct += (output.argmax(1) == target).sum().item()
     return loss / len(images), correct / len(images)
-
-
-def _synchronize(device: str) -> None:
-    if device != "cpu":
-        torch.accelerator.synchronize()
