@@ -197,6 +197,7 @@ def numerics(
     from . import backends
     from . import device as devices
     from .bench import numerics as measuring
+    from .bench.cases import SEED
     from .spec import NORMS, find
 
     devices.check(device)
@@ -216,7 +217,11 @@ def numerics(
                     {"norm": spec.name, "mean": mean, "backend": backend, "output": output, "gradient": gradient}
                 )
     if to is not None:
-        _write_json(rows, to)
+        import torch
+
+        measured = results.environment(threads=torch.get_num_threads(), accelerator=devices.name(device))
+        case = {"shape": measuring.SHAPE.shape, "dtype": "float32", "device": device}
+        _write_json(results.make_record("numerics", case, rows, environment=measured, seeds=[SEED]), to)
         return
     table = Table(
         "norm",

@@ -42,6 +42,7 @@ def test_explain_writes_a_file(tmp_path):
         (["study", "--preset", "slow"], "preset = 'slow'"),
         (["study", "--groups", "3"], "num_groups = 3"),
         (["study", "--device", "quantum"], "device = 'quantum': not available here"),
+        (["numerics", "--device", "quantum"], "device = 'quantum': not available here"),
         (["study", "--data-dir", "/proc/none"], "train-images-idx3-ubyte"),
         (["report", "--out", "/proc/none"], "out = '/proc/none': cannot write there"),
     ],
@@ -57,6 +58,20 @@ def test_a_report_of_nothing_says_what_to_run(tmp_path):
     done = run("report", cwd=tmp_path)
     assert done.returncode == 0 and "no study has been recorded: run `normsuite study`" in done.stdout
     assert (tmp_path / "reports" / "html" / "index.html").is_file()
+
+
+def test_numerics_as_json_has_every_backend_side_by_side():
+    done = run("numerics", "--norm", "LayerNorm", "--json", "-")
+    record = json.loads(done.stdout)
+    assert done.returncode == 0 and record["what"] == "numerics" and record["environment"]["packages"]["torch"]
+    errors = {(row["backend"], row["mean"]): (row["output"], row["gradient"]) for row in record["samples"]}
+    assert all(max(found) < 2e-6 for (backend, _), found in errors.items() if backend == "reference")
+    assert min(errors["torch", 1e6]) > 1e-3
+
+
+def test_numerics_as_a_table():
+    done = run("numerics", "--norm", "groupnorm")
+    assert done.returncode == 0 and done.stdout.count("GroupNorm") == 4
 
 
 def test_version():
