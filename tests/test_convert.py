@@ -107,6 +107,17 @@ def test_an_unknown_backend_changes_nothing():
     assert type(norm) is nn.LayerNorm
 
 
+@pytest.mark.parametrize("library", [nn, modules], ids=["torch", "ours"])
+def test_torch_s_checks_and_warnings_are_kept(library):
+    with pytest.warns(UserWarning, match="does not match num_features"):
+        library.InstanceNorm1d(3)(torch.randn(2, 4, 5))
+    with pytest.raises(ValueError, match="expected input's size at dim=1 to match num_features"):
+        library.InstanceNorm1d(3, affine=True)(torch.randn(2, 4, 5))
+    with pytest.raises(ValueError, match="expected 4D input"):
+        library.BatchNorm2d(3)(torch.randn(2, 3))
+    assert library.InstanceNorm2d(3)(torch.randn(3, 4, 5)).shape == (3, 4, 5)  # without a batch dimension
+
+
 @pytest.mark.parametrize("name", [t.__name__ for t in modules._OURS])
 def test_the_constructor_and_repr_are_torch_s(name):
     import inspect

@@ -53,15 +53,15 @@ def test_shards_equal_the_joined_batch(sizes, mean, tmp_path):
         y = module(x)
         module.zero_grad()
         y.backward(dy)
-    close = {"rtol": 1e-6, "atol": 2e-6, "check_dtype": False}
+    close = {"rtol": 1e-6, "atol": 1e-6, "check_dtype": False}
     assert_close(torch.cat([f[0] for f in found]), y.detach(), **close)
     assert_close(torch.cat([f[1] for f in found]), x.grad, **close)
     # a process's parameters get its own shard's gradient, which DistributedDataParallel adds up
-    assert_close(sum(f[2] for f in found), module.weight.grad, rtol=1e-6, atol=1e-5, check_dtype=False)
-    assert_close(sum(f[3] for f in found), module.bias.grad, rtol=1e-6, atol=1e-5, check_dtype=False)
+    assert_close(sum(f[2] for f in found), module.weight.grad, **close)
+    assert_close(sum(f[3] for f in found), module.bias.grad, **close)
     for f in found:
-        assert_close(f[4], module.running_mean, rtol=1e-6, atol=1e-6, check_dtype=False)
-        assert_close(f[5], module.running_var, rtol=1e-6, atol=1e-6, check_dtype=False)
+        assert_close(f[4], module.running_mean, **close)
+        assert_close(f[5], module.running_var, **close)
 
 
 def test_a_backend_that_knows_one_process_says_so():

@@ -209,13 +209,18 @@ def test_permuting_the_batch_permutes_the_output(spec, data):
 
 
 @pytest.mark.parametrize("spec", NORMS.values(), ids=lambda spec: spec.name)
-def test_what_is_not_averaged_together_does_not_meet(spec):
-    """A NaN in one group stays in that group."""
+@pytest.mark.parametrize("value", [math.nan, math.inf])
+def test_what_is_not_averaged_together_does_not_meet(spec, value):
+    """A NaN or an infinity in one group stays in that group, forward and backward."""
     x = torch.randn(3, 4, 5, generator=torch.Generator().manual_seed(0))
     labels = torch.from_numpy(oracle.group_labels(spec, x.shape, num_groups(spec)))
-    x[1, 2, 3] = math.nan
+    x[1, 2, 3] = value
+    x.requires_grad_()
     y = functional.normalize(spec, x, num_groups=num_groups(spec), backend="reference")
-    assert torch.equal(y.isnan(), labels == labels[1, 2, 3])
+    (dx,) = torch.autograd.grad(y, x, torch.ones_like(y).cumsum(-1))
+    others = labels != labels[1, 2, 3]
+    assert y[others].isfinite().all() and dx[others].isfinite().all()
+    assert y[1, 2, 3].isnan() and dx[1, 2, 3].isnan()
 
 
 @pytest.mark.parametrize("spec", NORMS.values(), ids=lambda spec: spec.name)
