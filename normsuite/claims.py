@@ -15,7 +15,6 @@ from statistics import fmean
 from . import document
 from .statistics import Comparison, compare
 
-NO_NORM = "none"
 VERDICTS = SUPPORTED, CONTRADICTED, UNDECIDED, NOT_MEASURED = "supported", "contradicted", "undecided", "not measured"
 
 

@@ -21,6 +21,8 @@ from .errors import ArgumentError, DataError, ShapeError, UnknownNameError
 
 Axis = Literal["batch", "group", "spatial"]
 FOLDERS_VARIABLE = "NORMSUITE_NORMS"
+NO_NORM = "none"
+"""What stands for a network without a norm."""
 
 
 @dataclass(frozen=True)
@@ -162,8 +164,8 @@ def load(file: Path) -> NormSpec:
     if missing or found.keys() - known.keys():
         wrong = f"lacks {', '.join(missing)}" if missing else f"does not know {', '.join(found.keys() - known.keys())}"
         raise DataError(f"{file.name}: {wrong}; the fields are {', '.join(known)}")
-    if not isinstance(found["name"], str) or _key(found["name"]) in ("", "none"):
-        raise DataError(f"{file.name}: name = {found['name']!r} must be a name, and not none")
+    if not isinstance(found["name"], str) or _key(found["name"]) in ("", NO_NORM):
+        raise DataError(f"{file.name}: name = {found['name']!r} must be a name, and not {NO_NORM}")
     for name, field in known.items():
         choices = get_args(Axis if name == "axes" else field.type) if name in found else ()
         given = found.get(name)

@@ -10,9 +10,9 @@ import torch
 
 from normsuite import device
 from normsuite.errors import ArgumentError, DataError, NormsuiteError, OutputError, UnknownNameError
-from normsuite.spec import NORMS
+from normsuite.spec import NO_NORM, NORMS
 from normsuite.study import network, sweep
-from normsuite.study.train import NO_NORM, Run, steps, train
+from normsuite.study.train import Run, steps, train
 
 SMALL = {"train_size": 640, "batch_size": 64}
 

@@ -17,9 +17,8 @@ from matplotlib.patches import Rectangle
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter, PercentFormatter
 
 from .. import explain
-from ..claims import NO_NORM
 from ..history import Measurement
-from ..spec import NORMS, NormSpec
+from ..spec import NO_NORM, NORMS, NormSpec
 from . import tables
 from .collect import ASV_COMMAND, STUDY_COMMAND, Collected
 

@@ -4,10 +4,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from .. import results
-from ..claims import NO_NORM
 from ..errors import ArgumentError
 from ..history import TORCH, Measurement, read
-from ..spec import NORMS
+from ..spec import NO_NORM, NORMS
 
 STUDY_COMMAND = "normsuite study"
 ASV_COMMAND = "asv run --record-samples"

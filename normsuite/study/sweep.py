@@ -13,9 +13,9 @@ import torch
 
 from .. import device, results
 from ..errors import ArgumentError, NormsuiteError, UnknownNameError
-from ..spec import NORMS, find
+from ..spec import NO_NORM, NORMS, find
 from . import digits
-from .train import NO_NORM, Run, steps, train
+from .train import Run, steps, train
 
 WHAT = "study"
 """The kind of the records written here."""

@@ -11,11 +11,10 @@ from torch.nn import functional as F
 from .. import device
 from ..errors import ArgumentError
 from ..functional import DEFAULT_BACKEND
-from ..spec import find
+from ..spec import NO_NORM, find
 from .digits import Digits
 from .network import build, parameter_counts
 
-NO_NORM = "none"
 _EVALUATION_BATCH = 500
 
 
