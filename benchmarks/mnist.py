@@ -5,7 +5,7 @@ from normsuite.study import digits, train
 from .parameters import BACKENDS, DEVICES, NORMS, require
 
 SEEDS = (0, 1, 2)
-TRAIN_SIZE, BATCH_SIZE = 12_800, 64  # 200 steps: with half as many the norms that start slowly are still at chance
+TRAIN_SIZE, BATCH_SIZE = 9_600, 48  # 200 steps: with half as many the norms that start slowly are still at chance
 CASES = ["study"]
 
 
