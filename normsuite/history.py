@@ -117,7 +117,7 @@ def _measurements(result, benchmark: dict):
     values = result.get_result_value(name, choices)
     stats = result.get_result_stats(name, choices) or [None] * len(values)
     samples = result.get_result_samples(name, choices) or [None] * len(values)
-    machine = result.params
+    machine, torch = result.params, _torch(result)
     for chosen, value, stat, sample in zip(itertools.product(*choices), values, stats, samples, strict=True):
         stat = stat or {}
         yield Measurement(
@@ -128,7 +128,7 @@ def _measurements(result, benchmark: dict):
             date=(result.date or 0) / 1000,
             recorded=float(result.started_at.get(name) or 0),
             machine=f"{machine.get('cpu') or 'unknown processor'}, {machine.get('num_cpu') or '?'} cores",
-            torch=_torch(result),
+            torch=torch,
             value=value,
             samples=tuple(sample or ()),
             low=_number(stat.get("ci_99_a")),

@@ -68,11 +68,6 @@ class Operands:
     bias: torch.Tensor | None
     dy: torch.Tensor
 
-    @property
-    def differentiable(self) -> tuple[torch.Tensor, ...]:
-        """Those that a training step computes gradients of."""
-        return tuple(t for t in (self.input, self.weight, self.bias) if t is not None)
-
 
 def operands(
     spec: NormSpec, case: Case, *, device: str = "cpu", dtype: torch.dtype = torch.float32, mean: float = 0.0

@@ -146,6 +146,7 @@ def _in_processes(todo: list[Run], data_dir: Path | None, workers: int, on_steps
     """Yield every run with its record as it finishes."""
     context = multiprocessing.get_context("spawn")  # a forked child cannot use torch's threads
     ticks = context.Queue()
+    others = set(multiprocessing.active_children())
     pool = ProcessPoolExecutor(workers, context, _start_worker, (ticks,))
     try:
         waiting: dict[Future, Run] = {pool.submit(_work, run, data_dir, workers): run for run in todo}
@@ -171,8 +172,8 @@ def _in_processes(todo: list[Run], data_dir: Path | None, workers: int, on_steps
         raise NormsuiteError("a worker process died; finished runs are kept, start again to do the rest") from None
     finally:
         pool.shutdown(wait=False, cancel_futures=True)
-        for child in multiprocessing.active_children():
-            child.terminate()
+        for worker in set(multiprocessing.active_children()) - others:
+            worker.terminate()
 
 
 _ticks = None
