@@ -61,7 +61,7 @@ def explain(
         for row in rows[spec.name]:
             computed = f"{row.computed:.6g}" if isinstance(row.computed, float) else str(row.computed)
             style = {explanation.WRONG: "red", explanation.TRUNCATED: "yellow"}.get(row.verdict, "")
-            index = "" if row.index is None else chr(ord("A") + row.index - 1)
+            index = "" if row.index is None else explanation.letter(row.index)
             table.add_row(index, row.statistic, row.printed or "–", computed, row.verdict, row.note, style=style)
         console.print(table)
 

@@ -46,6 +46,11 @@ def values() -> np.ndarray:
     return np.array(document.IMAGES, dtype=np.float64)
 
 
+def letter(index: int) -> str:
+    """What a group is called in drawings and tables: A for the first, whose index is 1."""
+    return chr(ord("A") + index - 1)
+
+
 def num_groups(spec: NormSpec) -> int | None:
     """How many groups the worked example uses for that norm, where the norm asks."""
     if spec.groups != "given":
@@ -181,12 +186,11 @@ def explain_all() -> Iterator[Row]:
 def drawing(spec: NormSpec) -> str:
     """The worked example as text, every element followed by the letter of the group whose mean it shares."""
     x, label = values(), labels(spec)
-    letters = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
     rows = [[f"channel {c + 1}" for c in range(x.shape[1])]]
     for image, groups in zip(x, label, strict=True):
         rows.append(
             [
-                " ".join(f"{v:2g}{letters[g]}" for v, g in zip(channel.flat, group.flat, strict=True))
+                " ".join(f"{v:2g}{letter(g + 1)}" for v, g in zip(channel.flat, group.flat, strict=True))
                 for channel, group in zip(image, groups, strict=True)
             ]
         )

@@ -146,6 +146,16 @@ def test_studies_of_other_settings_are_not_pooled(source):
     assert any(f"{3 * (1 + len(NORMS))} records of other settings" in n for n in found.notes)
 
 
+def test_a_diverged_run_is_shown_as_it_went(source, tmp_path):
+    path = next((source / "study").glob("none-1-*.json"))
+    record = results.read_record(path)
+    for epoch in record["samples"]["epochs"]:
+        epoch.update(train_loss=float("nan"), test_loss=float("inf"))
+    results.write_text(path, results.to_json(record))
+    text, notes = write(source, tmp_path / "html")
+    assert notes == [] and "nan" in " ".join(Page(text).text)
+
+
 def test_only_seeds_that_every_norm_has_are_averaged(source):
     study = source / "study"
     next(study.glob("LayerNorm-2-*.json")).unlink()

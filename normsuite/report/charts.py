@@ -118,7 +118,8 @@ def shared_means(spec: NormSpec) -> Chart:
                     left, bottom = c * (height * width + 0.35) + i, -n * 1.25
                     axis.add_patch(Rectangle((left, bottom), 1, 1, facecolor=tint(group), alpha=0.55, edgecolor=_INK))
                     axis.text(left + 0.5, bottom + 0.5, f"{value:g}", ha="center", va="center", fontsize=11)
-                    axis.text(left + 0.93, bottom + 0.88, chr(ord("A") + group), ha="right", va="top", fontsize=6)
+                    letter = explain.letter(group + 1)
+                    axis.text(left + 0.93, bottom + 0.88, letter, ha="right", va="top", fontsize=6)
             axis.text(-0.2, -n * 1.25 + 0.5, f"image {n + 1}", ha="right", va="center")
         for c in range(channels):
             axis.text(c * (height * width + 0.35) + 1, 1.15, f"channel {c + 1}", ha="center", va="bottom")
@@ -131,7 +132,7 @@ def shared_means(spec: NormSpec) -> Chart:
     return Chart(
         svg,
         f"{spec.name} on the worked example: {groups} groups of {each} numbers share {spec.shared}. "
-        + "; ".join(f"{chr(ord('A') + g)}: {', '.join(f'{v:g}' for v in x[labels == g])}" for g in range(groups)),
+        + "; ".join(f"{explain.letter(g + 1)}: {', '.join(f'{v:g}' for v in x[labels == g])}" for g in range(groups)),
         f"{spec.name}: numbers of one colour and letter share {spec.shared} "
         f"(averaged over {', '.join(sorted(spec.axes))}).",
         f"{tables.EXPLAIN_COMMAND} {spec.name}",

@@ -38,7 +38,7 @@ def seconds(value: float) -> str:
     return _in_units(value, TIME_UNITS)
 
 
-def mebibytes(value: float) -> str:
+def data_size(value: float) -> str:
     """Bytes in MiB, KiB or B."""
     return _in_units(value, BYTE_UNITS)
 
@@ -74,7 +74,7 @@ def worked_example(spec: NormSpec) -> Table:
         notes = [f"{r.statistic}: {r.note}" for r in printable if r.verdict == explain.WRONG]
         rows.append(
             (
-                chr(ord("A") + index - 1),
+                explain.letter(index),
                 ", ".join(f"{v:g}" for v in x[labels == index - 1]),
                 *(cell for r in printable for cell in (r.printed or "–", f"{r.computed:.6g}", r.verdict)),
                 f"{derived.computed:.6g}",
@@ -141,12 +141,13 @@ def measured_claims(collected: Collected) -> tuple[list[claims.Judged], Table]:
             difference = with_interval(f.comparison.difference, show) if f.comparison else "–"
             than = "to" if r.expected == "similar" else "than"
             rows.append((j.claim.key, r.metric, f"{r.left} {r.expected} {than} {r.right}", difference, f.verdict))
+    margins = [f"{metric.margin:g} for {name}" for name, metric in claims.METRICS.items()]
     comparison = next((f.comparison for j in judged for f in j.findings if f.comparison), None)
     level = f"{comparison.confidence:.2%}" if comparison else "corrected"
     return judged, Table(
         caption="What each claim says of two norms, and the paired difference left − right over the seeds with its "
         f"{level} interval, corrected so that all verdicts together err with probability 5 % at most. "
-        "Similar means an interval within 0.01 for a loss and 0.2 percentage points for an accuracy.",
+        f"Similar means an interval within {', '.join(margins)}.",
         columns=("claim", "metric", "the document says", "difference, measured", "verdict"),
         rows=rows,
         command=STUDY_COMMAND,
@@ -168,17 +169,11 @@ def ran(measurements: Iterable[Measurement], benchmark: str) -> list[Measurement
     return [m for m in measurements if m.benchmark == benchmark and m.value is not None and not math.isnan(m.value)]
 
 
-def _devices(measurements: Iterable[Measurement]) -> tuple[list[str], list[str]]:
-    """Devices measured, and those that asv knows and this machine has not."""
-    measurements = list(measurements)
-    known = list(dict.fromkeys(m.parameters["device"] for m in measurements if "device" in m.parameters))
-    with_value = {m.parameters["device"] for m in measurements if m.value is not None and not math.isnan(m.value)}
-    return [d for d in known if d in with_value], [d for d in known if d not in with_value]
-
-
-def not_measured(measurements: Iterable[Measurement]) -> str:
+def not_measured(measurements: list[Measurement]) -> str:
     """One sentence for the devices that asv knows and nothing was measured on."""
-    _, missing = _devices(measurements)
+    known = dict.fromkeys(m.parameters["device"] for m in measurements if "device" in m.parameters)
+    found = {m.parameters["device"] for m in measurements if m.value is not None and not math.isnan(m.value)}
+    missing = [device for device in known if device not in found]
     return f"Not measured here (n/a): {', '.join(missing)}." if missing else ""
 
 
@@ -220,7 +215,7 @@ def memory(measurements: list[Measurement]) -> Table | None:
     return found and Table(
         caption="Training step: most tensor bytes alive at once beside the operands. Counted, not sampled: no interval",
         columns=("device", "case", "backend", *NORMS),
-        rows=_by_norm(found, ("device", "case", "backend"), mebibytes),
+        rows=_by_norm(found, ("device", "case", "backend"), data_size),
         command=ASV_COMMAND,
     )
 
