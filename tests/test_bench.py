@@ -87,5 +87,5 @@ def test_operands_are_the_same_every_time():
 
 
 def test_an_unknown_case_is_named():
-    with pytest.raises(UnknownNameError, match="case = 'huge': unknown; known are tiny, study, resnet"):
+    with pytest.raises(UnknownNameError, match="case = 'huge': unknown; known are tiny, study, resnet, token"):
         cases.find("huge")
