@@ -13,8 +13,8 @@ from collections.abc import Sequence
 import torch
 
 from . import backends
-from .errors import ArgumentError, ShapeError
-from .spec import NORMS, NormSpec
+from .errors import ArgumentError, ShapeError, UnknownNameError
+from .spec import NORMS, NormSpec, View
 
 DEFAULT_BACKEND = "torch"
 
@@ -33,6 +33,8 @@ def normalize(
     num_groups: int | None = None,
     normalized_shape: Sequence[int] | None = None,
     process_group: "torch.distributed.ProcessGroup | None" = None,
+    activation: str | None = None,
+    out: torch.Tensor | None = None,
     backend: str = DEFAULT_BACKEND,
 ) -> torch.Tensor:
     """Apply any norm: check the arguments, then let the backend compute. The named norms below are this with torch's
@@ -51,6 +53,8 @@ def normalize(
         num_groups: G, for a norm whose groups are given.
         normalized_shape: trailing sizes, for a norm with an affine map per element; (C, *S) where left out.
         process_group: processes whose batches count as one, for a norm that averages over the batch.
+        activation: "relu" or "silu" of the result, or None.
+        out: where to write the result: a tensor of the input's shape, type and layout; not where a gradient is needed.
         backend: one of `normsuite.backends.NAMES`.
 
     Returns:
@@ -64,35 +68,26 @@ def normalize(
     """
     if not isinstance(input, torch.Tensor):
         raise ArgumentError("input", type(input).__name__, "must be a torch.Tensor")
-    if eps != eps:  # NaN, in words that torch.compile can trace
-        raise ArgumentError("eps", eps, "must be a number")
-    if spec.running == "always" and use_input_stats and eps <= 0:
-        raise ArgumentError("eps", eps, "must be positive during training")
-    if spec.affine == "element":
-        if isinstance(normalized_shape, int):
-            raise ArgumentError("normalized_shape", normalized_shape, "must be a sequence of sizes")
+    if spec.affine == "element" and not isinstance(normalized_shape, int):
         normalized_shape = tuple(input.shape[1:] if normalized_shape is None else normalized_shape)
-    view = spec.view(input.shape, num_groups=num_groups, normalized_shape=normalized_shape)
-    channels = tuple(input.shape[1:2])
-    affine_shape = normalized_shape if spec.affine == "element" else channels
-    for name, parameter, expected in (
-        ("weight", weight, affine_shape),
-        ("bias", bias, affine_shape),
-        ("running_mean", running_mean, channels),
-        ("running_var", running_var, channels),
-    ):
-        if parameter is not None and tuple(parameter.shape) != expected:
-            raise ShapeError(f"{name}.shape", tuple(parameter.shape), f"must be {expected}")
-    if (running_mean is None) != (running_var is None):
-        missing = "running_mean" if running_mean is None else "running_var"
-        raise ArgumentError(missing, None, "running_mean and running_var are given together or not at all")
-    if not use_input_stats and running_mean is None:
-        raise ArgumentError("running_mean", None, "is needed where the statistics of the input are not used")
-    if spec.groups == "given" and 0 in view.shape[1:]:
-        raise ShapeError("input.shape", tuple(input.shape), "needs at least one channel and one value in each")
-    alone = process_group is None
-    if alone and use_input_stats and view.count == 1 and (spec.running != "never" or not view.dims):
-        raise ShapeError("input.shape", tuple(input.shape), "expected more than 1 value per channel when training")
+    if activation is not None and activation not in backends.ACTIVATIONS:
+        raise UnknownNameError.among("activation", activation, backends.ACTIVATIONS)
+    if out is not None:
+        _check_out(out, input, weight, bias)
+    given = (
+        spec,
+        input.shape,
+        None if weight is None else weight.shape,
+        None if bias is None else bias.shape,
+        None if running_mean is None else running_mean.shape,
+        None if running_var is None else running_var.shape,
+        use_input_stats,
+        eps,
+        num_groups,
+        normalized_shape,
+        process_group is None,
+    )
+    view = _checked(*given) if torch.compiler.is_compiling() else _checked_before(given)
     call = backends.Call(
         spec=spec,
         view=view,
@@ -107,8 +102,84 @@ def normalize(
         num_groups=num_groups,
         normalized_shape=normalized_shape,
         process_group=process_group,
+        activation=activation,
+        out=out,
     )
     return backends.apply(call, backend)
+
+
+def _checked(
+    spec: NormSpec,
+    shape: torch.Size,
+    weight: torch.Size | None,
+    bias: torch.Size | None,
+    running_mean: torch.Size | None,
+    running_var: torch.Size | None,
+    use_input_stats: bool,
+    eps: float,
+    num_groups: int | None,
+    normalized_shape: tuple[int, ...] | None,
+    alone: bool,
+) -> View:
+    """The norm's view of the input, if all shapes and settings fit it; raises what `normalize` says."""
+    if eps != eps:  # NaN, in words that torch.compile can trace
+        raise ArgumentError("eps", eps, "must be a number")
+    if spec.running == "always" and use_input_stats and eps <= 0:
+        raise ArgumentError("eps", eps, "must be positive during training")
+    if isinstance(normalized_shape, int):
+        raise ArgumentError("normalized_shape", normalized_shape, "must be a sequence of sizes")
+    view = spec.view(shape, num_groups=num_groups, normalized_shape=normalized_shape)
+    channels = tuple(shape[1:2])
+    affine_shape = normalized_shape if spec.affine == "element" else channels
+    for name, parameter, expected in (
+        ("weight", weight, affine_shape),
+        ("bias", bias, affine_shape),
+        ("running_mean", running_mean, channels),
+        ("running_var", running_var, channels),
+    ):
+        if parameter is not None and tuple(parameter) != expected:
+            raise ShapeError(f"{name}.shape", tuple(parameter), f"must be {expected}")
+    if (running_mean is None) != (running_var is None):
+        missing = "running_mean" if running_mean is None else "running_var"
+        raise ArgumentError(missing, None, "running_mean and running_var are given together or not at all")
+    if not use_input_stats and running_mean is None:
+        raise ArgumentError("running_mean", None, "is needed where the statistics of the input are not used")
+    if spec.groups == "given" and 0 in view.shape[1:]:
+        raise ShapeError("input.shape", tuple(shape), "needs at least one channel and one value in each")
+    if alone and use_input_stats and view.count == 1 and (spec.running != "never" or not view.dims):
+        raise ShapeError("input.shape", tuple(shape), "expected more than 1 value per channel when training")
+    return view
+
+
+_known_views: dict[tuple, View] = {}
+
+
+def _checked_before(given: tuple) -> View:
+    """`_checked`, remembered: training asks the same again and again, and the checks cost more than a small norm."""
+    try:
+        view = _known_views.get(given)
+    except TypeError:  # sizes that are symbols, or something that `_checked` will refuse
+        return _checked(*given)
+    if view is None:
+        view = _checked(*given)
+        if len(_known_views) >= _MOST_VIEWS:
+            _known_views.clear()
+        _known_views[given] = view
+    return view
+
+
+_MOST_VIEWS = 4096
+
+
+def _check_out(out: torch.Tensor, input: torch.Tensor, *parameters: torch.Tensor | None) -> None:
+    if out.shape != input.shape or out.dtype != input.dtype or out.device != input.device:
+        found = f"{tuple(out.shape)}, {out.dtype}, {out.device}"
+        wanted = f"{tuple(input.shape)}, {input.dtype}, {input.device}"
+        raise ShapeError("out", found, f"must be like the input, {wanted}")
+    if out.stride() != input.stride():
+        raise ShapeError("out.stride()", out.stride(), f"must be the input's, {input.stride()}")
+    if torch.is_grad_enabled() and any(t is not None and t.requires_grad for t in (input, *parameters)):
+        raise ArgumentError("out", tuple(out.shape), "cannot be given where a gradient is asked for")
 
 
 def batch_norm(

@@ -76,6 +76,9 @@ class NormSpec:
     paper: str
     centred: bool = True
 
+    def __hash__(self) -> int:
+        return hash(self.name)  # the fields at each lookup would cost more than a small norm
+
     @property
     def shared(self) -> str:
         """What the numbers of one group have in common."""

@@ -12,13 +12,11 @@ import pkgutil
 from dataclasses import dataclass
 from importlib import import_module
 from types import ModuleType
-from typing import TYPE_CHECKING
+
+import torch
 
 from ..errors import UnknownNameError, UnsupportedError
 from ..spec import NormSpec, View
-
-if TYPE_CHECKING:
-    import torch
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,22 +34,37 @@ class Call:
         eps: added to the variance, inside the root.
         num_groups, normalized_shape: as the user gave them, for the norms that have them.
         process_group: processes whose batches are one, or None.
+        activation: what follows the norm, one of `ACTIVATIONS`, or None.
+        out: where to write the output; only where nothing needs a gradient.
     """
 
     spec: NormSpec
     view: View
-    input: "torch.Tensor"
-    weight: "torch.Tensor | None" = None
-    bias: "torch.Tensor | None" = None
-    running_mean: "torch.Tensor | None" = None
-    running_var: "torch.Tensor | None" = None
+    input: torch.Tensor
+    weight: torch.Tensor | None = None
+    bias: torch.Tensor | None = None
+    running_mean: torch.Tensor | None = None
+    running_var: torch.Tensor | None = None
     use_input_stats: bool = True
-    momentum: "float | torch.Tensor" = 0.1
+    momentum: float | torch.Tensor = 0.1
     eps: float = 1e-5
     num_groups: int | None = None
     normalized_shape: tuple[int, ...] | None = None
-    process_group: "torch.distributed.ProcessGroup | None" = None
+    process_group: torch.distributed.ProcessGroup | None = None
+    activation: str | None = None
+    out: torch.Tensor | None = None
 
+    def activate(self, y: torch.Tensor) -> torch.Tensor:
+        """The activation in torch's own operations, for a backend that does not have it in the same pass."""
+        return y if self.activation is None else getattr(torch.nn.functional, self.activation)(y)
+
+    def deliver(self, y: torch.Tensor) -> torch.Tensor:
+        """The output where it was asked for, from a backend that cannot write there itself."""
+        return y if self.out is None else self.out.copy_(y)
+
+
+ACTIVATIONS = ("relu", "silu")
+"""What can follow a norm in one pass, as torch.nn.functional names it."""
 
 NAMES: tuple[str, ...] = tuple(sorted(module.name for module in pkgutil.iter_modules(__path__)))
 """Every backend, found by its file; none is imported before it is used."""
@@ -72,7 +85,7 @@ def get(name: str) -> ModuleType:
     return _loaded[name]
 
 
-def apply(call: Call, backend: str) -> "torch.Tensor":
+def apply(call: Call, backend: str) -> torch.Tensor:
     """Compute the call with that backend.
 
     Raises:

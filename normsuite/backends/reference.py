@@ -44,7 +44,7 @@ def apply(call: Call) -> torch.Tensor:
         y = y * call.weight.to(wide).reshape(view.affine_shape)
     if call.bias is not None:
         y = y + call.bias.to(wide).reshape(view.affine_shape)
-    return y.to(call.input.dtype).reshape(call.input.shape)
+    return call.deliver(call.activate(y).to(call.input.dtype).reshape(call.input.shape))
 
 
 def _statistics(x: torch.Tensor, call: Call):

@@ -35,6 +35,10 @@ def why_not(call: Call) -> str | None:
 
 def apply(call: Call) -> torch.Tensor:
     """What torch computes, with torch's numerics and torch's errors for types that it does not mix."""
+    return call.deliver(call.activate(_normalize(call)))
+
+
+def _normalize(call: Call) -> torch.Tensor:
     if not isinstance(call.momentum, torch.Tensor):
         return _call(call)
     if call.running_mean is None or not call.use_input_stats or not call.input.numel():

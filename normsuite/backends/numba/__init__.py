@@ -1,0 +1,75 @@
+"""Compiled kernels for the CPU: statistics, norm and activation in one pass, forward and backward, in Numba.
+
+Corrected two-pass statistics, as in `reference`; results do not depend on the number of threads.
+"""
+
+from dataclasses import replace
+
+import torch
+
+from .. import Call, reference
+from . import elements, operator
+
+
+def why_not(call: Call) -> str | None:
+    if call.input.dtype not in elements.STORED:
+        return f"has no kernel for {call.input.dtype}"
+    if call.input.device.type not in ("cpu", "meta"):
+        return f"computes on the CPU, not on {call.input.device.type}"
+    if call.process_group is not None:
+        return "knows one process; the reference backend joins them"
+    return None
+
+
+def apply(call: Call) -> torch.Tensor:
+    """The formula of `reference`, in kernels.
+
+    Where torch looks at operations instead of running them, or differentiates in other ways than backward, what it sees
+    is an operator of ours (torch.compile) or the formula in torch's own operations (torch.export, whose result is to
+    run where this package is not; vmap, forward mode).
+    """
+    tracing = torch.compiler.is_compiling()
+    if (tracing and torch.compiler.is_exporting()) or (not tracing and _transformed()) or not call.input.numel():
+        return reference.apply(call)
+    trailing = len(call.normalized_shape) if call.normalized_shape is not None else 0
+    per_element = trailing > 0 and {"group", "spatial"} <= call.spec.axes and "batch" not in call.spec.axes
+    has_affine = call.weight is not None or call.bias is not None
+    if trailing and has_affine and not per_element:  # a weight for each number, and means over some of them
+        return _affine_after(call)
+    weight = call.weight
+    if weight is None and has_affine:
+        weight = torch.ones_like(call.bias)
+    running = None if call.running_mean is None else (call.running_mean, call.running_var)
+    sizes = operator.sizes_of(call.view, trailing)
+    if not tracing and type(call.input) in (torch.Tensor, torch.nn.Parameter) and not _watched(call.input):
+        s = operator.Settings(
+            call.spec.axes, call.spec.centred, sizes, per_element, not call.use_input_stats, call.eps, call.activation
+        )
+        return operator.eager(s, call, weight, running, call.momentum)
+    given = (None, None) if call.use_input_stats or running is None else running
+    axes = " ".join(sorted(call.spec.axes))
+    y, statistics = operator.traced(
+        call.input, weight, call.bias, *given, axes, call.spec.centred, sizes, per_element, call.eps, call.activation
+    )
+    if running is not None and call.use_input_stats:
+        operator.move(running, statistics.detach(), call.momentum, call.view.count)
+    return y
+
+
+def _transformed() -> bool:
+    """Whether a transform of torch.func or forward mode is under way."""
+    return torch._C._functorch.peek_interpreter_stack() is not None or torch.autograd.forward_ad._current_level >= 0
+
+
+def _watched(x: torch.Tensor) -> bool:
+    """Whether somebody wants to see each operation, such as a fake tensor mode, or there are no numbers at all."""
+    return torch._C._len_torch_dispatch_stack() > 0 or x.is_meta
+
+
+def _affine_after(call: Call) -> torch.Tensor:
+    y = apply(replace(call, weight=None, bias=None, activation=None))
+    if call.weight is not None:
+        y = y * call.weight
+    if call.bias is not None:
+        y = y + call.bias
+    return call.activate(y)

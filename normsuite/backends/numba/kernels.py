@@ -1,0 +1,66 @@
+"""Kernels compiled to C functions when they are first needed, and kept on disk.
+
+The cache lies in a folder of its own for each text of the sources and each name of the package: Numba looks only at the
+file of a cached function, not at what it calls, and a cache that was written under one module's name fails in a process
+that loads the same file under another.
+"""
+
+import ctypes
+import hashlib
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+import numba
+import torch
+from numba import cfunc, types
+from numba.core import config
+from platformdirs import user_cache_path
+
+from . import lanes, segments
+from .elements import STORED
+
+_FOLDER = Path(__file__).parent
+
+
+@dataclass(frozen=True)
+class Kernel:
+    """A C function of one pointer: its address, the same to be called from here, and what keeps it in memory."""
+
+    address: int
+    call: Callable[[object], None]
+    owner: object
+
+
+compile_times_s: dict[tuple[str, torch.dtype, int], float] = {}
+"""Seconds that each kernel used in this process took to be there, compiled or read from disk."""
+
+
+@cache
+def _cache_folder() -> str:
+    digest = hashlib.sha256(f"{__package__} {numba.__version__}".encode())
+    for file in sorted(_FOLDER.glob("*.py")):
+        digest.update(file.read_bytes())
+    return str(user_cache_path("normsuite") / "kernels" / digest.hexdigest()[:16])
+
+
+@cache
+def get(name: str, dtype: torch.dtype, code: int = 0) -> Kernel:
+    """That kernel for that type of elements.
+
+    Args:
+        name: "segments.forward" and so on: the file and the function.
+        code: of the activation, for kernels that have one.
+    """
+    begun = time.perf_counter()
+    file, _, function = name.partition(".")
+    python = getattr({"segments": segments, "lanes": lanes}[file], function)(code)
+    before, config.CACHE_DIR = config.CACHE_DIR, _cache_folder()
+    try:
+        compiled = cfunc(types.void(types.CPointer(STORED[dtype])), cache=True, error_model="numpy")(python)
+    finally:
+        config.CACHE_DIR = before
+    compile_times_s[name, dtype, code] = time.perf_counter() - begun
+    return Kernel(compiled.address, ctypes.CFUNCTYPE(None, ctypes.c_void_p)(compiled.address), compiled)

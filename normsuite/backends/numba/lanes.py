@@ -1,0 +1,367 @@
+"""Kernels for a norm whose means run across memory: channels_last, where the channels of one place lie side by side.
+
+A lane is a channel of one of several places that lie side by side, so that few channels still fill a vector register.
+Lanes are summed next to each other, row after row, and folded into statistics at the end. The sums are those of
+`segments`: deviations from a guess, corrected, and taken again where the guess was far off; blocks joined in float64.
+"""
+
+from numba import carray, njit
+
+from .activations import activate, pull
+from .arguments import NEXT, THREADS, arguments, take
+from .elements import add, add_other, doubles, elements, get, load, put, store, wide, wides
+from .segments import STATISTICS, WRITE, affine, finished_all, fold, join_parts, off_by_little, recall, settle
+
+BLOCK = 8192
+"""Numbers in a block."""
+
+_SAMPLES = 8
+"""Rows that means are guessed from."""
+
+AREAS = 9
+"""Arrays as wide as the lanes that a thread works with, of float64 or narrower."""
+
+_lanes = njit(error_model="numpy", forceinline=True, fastmath={"contract"})
+_plain = njit(error_model="numpy", forceinline=True)
+_called = njit(error_model="numpy", fastmath={"contract"})
+
+
+@_plain
+def _clear(sums, start, count):
+    for i in range(count):
+        store(sums, start + i, wide(0, sums))
+
+
+@_plain
+def _rows_of(a, task):
+    """Which outer ones, and which of their rows, a task has: all rows of some, or a part of the rows of one."""
+    if a.parts > 1:
+        outer, part = divmod(task, a.parts)
+        return outer, outer + 1, a.row_inner * part // a.parts, a.row_inner * (part + 1) // a.parts
+    return a.outer * task // a.tasks, a.outer * (task + 1) // a.tasks, 0, a.row_inner
+
+
+# ---- statistics ----
+
+
+@_called
+def _add_deviations(x, middles, totals, squares, start, rows, stride, width):
+    """Each lane's Σ(x − middle) and Σ(x − middle)², two rows at a time."""
+    row = 0
+    while row + 2 <= rows:
+        at = start + row * stride
+        for i in range(width):
+            middle = get(middles, i)
+            d, e = get(x, at + i) - middle, get(x, at + stride + i) - middle
+            add(totals, i, d + e)
+            add_other(squares, i, d * d + e * e)
+        row += 2
+    while row < rows:
+        at = start + row * stride
+        for i in range(width):
+            d = get(x, at + i) - get(middles, i)
+            add(totals, i, d)
+            add_other(squares, i, d * d)
+        row += 1
+
+
+@_plain
+def _guess(x, middles, start, rows, stride, width):
+    """Each lane's mean over some rows, from all over the block."""
+    _clear(middles, 0, width)
+    for sample in range(_SAMPLES):
+        at = start + (sample * rows) // _SAMPLES * stride
+        for i in range(width):
+            add(middles, i, get(x, at + i))
+    share = wide(1.0 / _SAMPLES, x)
+    for i in range(width):
+        store(middles, i, load(middles, i) * share)
+
+
+@_called
+def _correct(middles, totals, squares, count, width):
+    """Whether each lane's middle was close enough to its mean; where one was not, all are replaced by the means."""
+    close = True
+    for i in range(width):
+        close &= off_by_little(float(load(totals, i)), float(load(squares, i)), count)
+    if not close:
+        for i in range(width):
+            store(middles, i, wide(load(middles, i) + load(totals, i) / count, middles))
+    return close
+
+
+@_called
+def _join(means, m2s, n, middles, totals, squares, count, width):
+    """Join each lane's sums over `count` rows to its mean and Σ(x − mean)² over n rows."""
+    share, per_row = count / (n + count), 1.0 / count
+    for i in range(width):
+        total, mean = float(load(totals, i)), load(means, i)
+        off = total * per_row
+        apart = load(middles, i) + off - mean
+        store(means, i, mean + apart * share)
+        store(m2s, i, load(m2s, i) + (load(squares, i) - total * off) + apart * apart * n * share)
+
+
+@_called
+def _moments(a, data, area, outer, first, last):
+    """Mean and Σ(x − mean)² of every lane over those rows, into the first two areas; of Σx² where the norm does not
+    centre."""
+    x, width, stride = elements(a.x, data), a.length, a.stride_row_inner
+    means, m2s = doubles(area), doubles(area + 8 * width)
+    middles, totals, squares = (
+        wides(area + 16 * width, data),
+        wides(area + 24 * width, data),
+        wides(area + 32 * width, data),
+    )
+    _clear(means, 0, width)
+    _clear(m2s, 0, width)
+    _clear(middles, 0, width)
+    step = max(4, BLOCK // width)
+    n = 0.0
+    for row in range(first, last, step):
+        rows = min(step, last - row)
+        at = outer * a.stride_outer + row * stride
+        if a.centred and n == 0:
+            _guess(x, middles, at, rows, stride, width)
+        elif a.centred:
+            for i in range(width):
+                store(middles, i, wide(load(means, i), data))
+        for again in range(2):
+            _clear(totals, 0, width)
+            _clear(squares, 0, width)
+            _add_deviations(x, middles, totals, squares, at, rows, stride, width)
+            if again or not a.centred or _correct(middles, totals, squares, float(rows), width):
+                break
+        if a.centred:
+            _join(means, m2s, n, middles, totals, squares, float(rows), width)
+        else:
+            for i in range(width):
+                store(m2s, i, load(m2s, i) + load(squares, i))
+        n += rows
+    return n
+
+
+@_plain
+def _fold(means, m2s, rows, first, width, channels, per_statistic):
+    """n, mean and Σ(x − mean)² of all lanes of one statistic, each over so many rows."""
+    lanes = (width // channels) * per_statistic
+    mean, m2 = 0.0, 0.0
+    for place in range(first, width, channels):
+        for lane in range(place, place + per_statistic):
+            mean += load(means, lane)
+            m2 += load(m2s, lane)
+    mean /= lanes
+    for place in range(first, width, channels):
+        for lane in range(place, place + per_statistic):
+            apart = load(means, lane) - mean
+            m2 += rows * apart * apart
+    return rows * lanes, mean, m2
+
+
+@_called
+def _statistics(a, data, task, area):
+    """Lanes folded into statistics: settled where the task has all of their rows, else left for the other parts."""
+    first_outer, last_outer, first, last = _rows_of(a, task)
+    means, m2s = doubles(area), doubles(area + 8 * a.length)
+    per_statistic = a.channels // a.inner
+    for outer in range(first_outer, last_outer):
+        rows = _moments(a, data, area, outer, first, last)
+        for inner in range(a.inner):
+            n, mean, m2 = _fold(means, m2s, rows, inner * per_statistic, a.length, a.channels, per_statistic)
+            if a.parts == 1:
+                settle(a, data, outer * a.inner + inner, n, mean, m2)
+            else:
+                scratch = doubles(a.scratch)
+                at = 3 * ((outer * a.inner + inner) * a.parts + task % a.parts)
+                store(scratch, at, n)
+                store(scratch, at + 1, mean)
+                store(scratch, at + 2, m2)
+
+
+# ---- forward ----
+
+
+@_lanes
+def _spread(a, data, outer, area):
+    """For every lane m, δ, rstd · weight and bias, into areas 2 to 5; rstd into area 6."""
+    ms, deltas, scales, shifts, rstds = (
+        wides(area + 16 * a.length, data),
+        wides(area + 24 * a.length, data),
+        wides(area + 32 * a.length, data),
+        wides(area + 40 * a.length, data),
+        wides(area + 48 * a.length, data),
+    )
+    per_statistic = a.channels // a.inner
+    for channel in range(a.channels):
+        m, delta, rstd = recall(a, data, outer * a.inner + channel // per_statistic)
+        weight, bias = affine(a, data, channel)
+        for lane in range(channel, a.length, a.channels):
+            store(ms, lane, m)
+            store(deltas, lane, delta)
+            store(scales, lane, rstd * weight)
+            store(shifts, lane, bias)
+            store(rstds, lane, rstd)
+    return ms, deltas, scales, shifts, rstds
+
+
+@_lanes
+def _write(a, data, task, area, code):
+    x, y = elements(a.x, data), elements(a.y, data)
+    first_outer, last_outer, first, last = _rows_of(a, task)
+    for outer in range(first_outer, last_outer):
+        ms, deltas, scales, shifts, _ = _spread(a, data, outer, area)
+        for row in range(first, last):
+            at = outer * a.stride_outer + row * a.stride_row_inner
+            for i in range(a.length):
+                d = (get(x, at + i) - get(ms, i)) - get(deltas, i)
+                put(y, at + i, activate(d * get(scales, i) + get(shifts, i), code))
+
+
+def forward(code):
+    """y = act(((x − m) − δ) · rstd · weight + bias)."""
+
+    def lanes_forward(data):
+        a = carray(arguments(data), 1)[0]
+        area = a.areas + take(data, THREADS, 1) * AREAS * 8 * a.length
+        finished = 0
+        while True:
+            task = take(data, NEXT, 1)
+            if task >= a.tasks:
+                break
+            if a.phase & STATISTICS:
+                _statistics(a, data, task, area)
+            if a.phase & WRITE:
+                _write(a, data, task, area, code)
+            finished += 1
+        if a.phase == STATISTICS and finished_all(a, data, finished):
+            join_parts(a, data)
+
+    return lanes_forward
+
+
+# ---- backward ----
+
+
+@_lanes
+def _pull_rows(x, dy, ms, deltas, scales, shifts, totals, weighted, start, rows, stride, width, code):
+    """Each lane's Σg and Σg·((x − m) − δ), two rows at a time."""
+    row = 0
+    while row + 2 <= rows:
+        at = start + row * stride
+        for i in range(width):
+            m, delta, scale, shift = get(ms, i), get(deltas, i), get(scales, i), get(shifts, i)
+            d, e = (get(x, at + i) - m) - delta, (get(x, at + stride + i) - m) - delta
+            g = pull(get(dy, at + i), d * scale + shift, code)
+            h = pull(get(dy, at + stride + i), e * scale + shift, code)
+            add(totals, i, g + h)
+            add_other(weighted, i, g * d + h * e)
+        row += 2
+    while row < rows:
+        at = start + row * stride
+        for i in range(width):
+            d = (get(x, at + i) - get(ms, i)) - get(deltas, i)
+            g = pull(get(dy, at + i), d * get(scales, i) + get(shifts, i), code)
+            add(totals, i, g)
+            add_other(weighted, i, g * d)
+        row += 1
+
+
+@_lanes
+def _pull_part(a, data, task, outer, area, first, last, code):
+    """Σg·x̂ and Σg of every channel over those rows, into the task's slot of `sums`; what they come to for each
+    statistic, into `scratch`."""
+    x, dy, sums, scratch = elements(a.x, data), elements(a.dy, data), doubles(a.sums), doubles(a.scratch)
+    width = a.length
+    ms, deltas, scales, shifts, rstds = _spread(a, data, outer, area)
+    totals64, weighted64 = doubles(area), doubles(area + 8 * width)
+    # The areas of m and so on hold float64 or narrower; what they leave free in float32 is not used.
+    totals, weighted = wides(area + 56 * width, data), wides(area + 64 * width, data)
+    _clear(totals64, 0, width)
+    _clear(weighted64, 0, width)
+    step = max(4, BLOCK // width)
+    for row in range(first, last, step):
+        rows = min(step, last - row)
+        _clear(totals, 0, width)
+        _clear(weighted, 0, width)
+        at = outer * a.stride_outer + row * a.stride_row_inner
+        _pull_rows(x, dy, ms, deltas, scales, shifts, totals, weighted, at, rows, a.stride_row_inner, width, code)
+        for i in range(width):
+            store(totals64, i, load(totals64, i) + load(totals, i))
+            store(weighted64, i, load(weighted64, i) + load(weighted, i))
+    per_statistic = a.channels // a.inner
+    for inner in range(a.inner):
+        all_g, all_gx = 0.0, 0.0
+        for channel in range(inner * per_statistic, (inner + 1) * per_statistic):
+            g, gd = 0.0, 0.0
+            for lane in range(channel, width, a.channels):
+                g += load(totals64, lane)
+                gd += load(weighted64, lane)
+            gx = gd * float(load(rstds, channel))
+            weight, _ = affine(a, data, channel)
+            all_g += weight * g
+            all_gx += weight * gx
+            if a.sums:
+                slot = 2 * (task * a.channels + channel)
+                store(sums, slot, load(sums, slot) + gx)
+                store(sums, slot + 1, load(sums, slot + 1) + g)
+        at = 2 * ((outer * a.inner + inner) * a.parts + task % a.parts)
+        store(scratch, at, all_g)
+        store(scratch, at + 1, all_gx)
+
+
+@_lanes
+def _pull_back(a, data, outer, area, first, last, code):
+    """dx = g·rstd·weight − mean_g − x̂·mean_gx."""
+    x, dy, dx, scratch = elements(a.x, data), elements(a.dy, data), elements(a.y, data), doubles(a.scratch)
+    width = a.length
+    ms, deltas, scales, shifts, _ = _spread(a, data, outer, area)
+    means_g, means_gx = wides(area + 56 * width, data), wides(area + 64 * width, data)
+    per_statistic = a.channels // a.inner
+    n = a.row_inner * (width // a.channels) * per_statistic
+    for inner in range(a.inner):
+        all_g, all_gx = 0.0, 0.0
+        if not a.frozen:
+            for part in range(a.parts):
+                at = 2 * ((outer * a.inner + inner) * a.parts + part)
+                all_g += load(scratch, at)
+                all_gx += load(scratch, at + 1)
+        _, _, rstd = recall(a, data, outer * a.inner + inner)
+        mean_g = wide(all_g / n, data) * rstd if a.centred else wide(0, data)
+        mean_gx = (wide(all_gx / n, data) * rstd) * rstd
+        for place in range(inner * per_statistic, width, a.channels):
+            for lane in range(place, place + per_statistic):
+                store(means_g, lane, mean_g)
+                store(means_gx, lane, mean_gx)
+    for row in range(first, last):
+        at = outer * a.stride_outer + row * a.stride_row_inner
+        for i in range(width):
+            d = (get(x, at + i) - get(ms, i)) - get(deltas, i)
+            scale = get(scales, i)
+            g = pull(get(dy, at + i), d * scale + get(shifts, i), code)
+            put(dx, at + i, scale * g - (get(means_g, i) + d * get(means_gx, i)))
+
+
+def backward(code):
+    """dx = rstd · (weight·g − mean(weight·g) − x̂ · mean(weight·g·x̂)); dweight = Σ g·x̂, dbias = Σ g of each channel."""
+
+    def lanes_backward(data):
+        a = carray(arguments(data), 1)[0]
+        area = a.areas + take(data, THREADS, 1) * AREAS * 8 * a.length
+        finished = 0
+        while True:
+            task = take(data, NEXT, 1)
+            if task >= a.tasks:
+                break
+            if a.phase & STATISTICS and a.sums:
+                _clear(doubles(a.sums), 2 * task * a.channels, 2 * a.channels)
+            first_outer, last_outer, first, last = _rows_of(a, task)
+            for outer in range(first_outer, last_outer):
+                if a.phase & STATISTICS:
+                    _pull_part(a, data, task, outer, area, first, last, code)
+                if a.phase & WRITE:
+                    _pull_back(a, data, outer, area, first, last, code)
+            finished += 1
+        if a.phase & STATISTICS and a.sums and finished_all(a, data, finished):
+            fold(a, data, a.tasks)
+
+    return lanes_backward

@@ -1,0 +1,144 @@
+"""Run a plan's kernels on tensors: their addresses filled in, working memory made, the steps in order.
+
+Working memory is torch's, so that whoever counts tensors counts it.
+"""
+
+import torch
+
+from . import kernels, threads
+from .activations import CODES
+from .arguments import Arguments
+from .planning import Plan, parts_for
+from .segments import STATISTICS, WRITE
+
+_COLUMNS = 1024
+"""Columns in a task: their weights and the sums of their gradients stay in the first-level cache."""
+
+_ALONE = 16384
+"""Numbers that one thread is done with before another has come."""
+
+
+def _threads(plan: Plan) -> int:
+    return 1 if plan.numel <= _ALONE else min(threads.count(), plan.arguments.tasks)
+
+
+def _columns(plan: Plan) -> int:
+    """How many tasks share the columns of long rows."""
+    return -(-plan.arguments.length // _COLUMNS)
+
+
+def _workspace(a: Arguments, scratch: int, sums: int, areas: int) -> torch.Tensor | None:
+    """Room for so many float64 numbers of each kind, in one tensor."""
+    if not scratch + sums + areas:
+        return None
+    room = torch.empty(scratch + sums + areas, dtype=torch.float64)
+    a.scratch = room.data_ptr()
+    a.sums = a.scratch + 8 * scratch if sums else 0
+    a.areas = a.scratch + 8 * (scratch + sums)
+    return room
+
+
+def forward(
+    plan: Plan,
+    x: torch.Tensor,
+    y: torch.Tensor,
+    statistics: torch.Tensor,
+    weight: torch.Tensor | None,
+    bias: torch.Tensor | None,
+    *,
+    running: tuple[torch.Tensor, torch.Tensor] | None,
+    momentum: float,
+    eps: float,
+    activation: str | None,
+) -> None:
+    """Write y and the statistics, and move the running ones.
+
+    Args:
+        x, y: dense, of one layout and type.
+        statistics: (4, plan.statistics) of the wide type.
+        weight, bias: contiguous, of the wide type.
+        running: means and variances of the wide type, one a statistic: read where the plan is frozen, else moved.
+    """
+    a = Arguments.from_buffer_copy(plan.arguments)
+    a.x, a.y, a.statistics = x.data_ptr(), y.data_ptr(), statistics.data_ptr()
+    if weight is not None:
+        a.weight = weight.data_ptr()
+    if bias is not None:
+        a.bias = bias.data_ptr()
+    if running is not None:
+        a.running_mean, a.running_var = running[0].data_ptr(), running[1].data_ptr()
+    a.eps, a.momentum = eps, momentum
+    count = _threads(plan)
+    room = _workspace(a, 3 * plan.statistics * plan.parts if plan.parts > 1 else 0, 0, count * plan.areas)
+    name = f"{plan.file}.forward_elements" if plan.per_element else f"{plan.file}.forward"
+    kernel = kernels.get(name, x.dtype, CODES[activation])
+    if plan.arguments.frozen:
+        threads.run(kernel, a, WRITE, count)
+    elif plan.parts == 1:
+        threads.run(kernel, a, STATISTICS | WRITE, count)
+    else:
+        threads.run(kernel, a, STATISTICS, count)
+        if plan.per_element:
+            a.tasks, a.grain = _columns(plan), 1
+        threads.run(kernel, a, WRITE, count)
+    del room  # only now
+
+
+def backward(
+    plan: Plan,
+    dy: torch.Tensor,
+    x: torch.Tensor,
+    statistics: torch.Tensor,
+    weight: torch.Tensor | None,
+    bias: torch.Tensor | None,
+    dx: torch.Tensor | None,
+    dweight: torch.Tensor | None,
+    dbias: torch.Tensor | None,
+    *,
+    activation: str | None,
+) -> None:
+    """Write dx, dweight and dbias.
+
+    Args:
+        dy, x, dx: dense, of one layout and type; no dx where none is needed.
+        statistics, weight, bias: as `forward` had and left them.
+        dweight, dbias: contiguous, of the wide type; both, or neither where none is needed.
+    """
+    a = Arguments.from_buffer_copy(plan.arguments)
+    a.x, a.dy, a.statistics = x.data_ptr(), dy.data_ptr(), statistics.data_ptr()
+    if dx is not None:
+        a.y = dx.data_ptr()
+    if weight is not None:
+        a.weight = weight.data_ptr()
+    if bias is not None:
+        a.bias = bias.data_ptr()
+    if dweight is not None:
+        a.dweight, a.dbias = dweight.data_ptr(), dbias.data_ptr()
+    code, count = CODES[activation], _threads(plan)
+    if plan.per_element:
+        kernel = kernels.get("segments.backward_elements", x.dtype, code)
+        if plan.parts == 1:
+            a.tasks = max(1, min(plan.statistics, parts_for(plan.numel)))
+            room = _workspace(a, 0, 2 * a.tasks * a.length, 0)
+            threads.run(kernel, a, STATISTICS | WRITE, min(count, a.tasks))
+        else:
+            room = _workspace(a, 2 * plan.statistics * plan.parts, 0, 0)
+            threads.run(kernel, a, STATISTICS, count)
+            a.tasks = _columns(plan)
+            threads.run(kernel, a, WRITE, count)
+        del room
+        return
+    lanes = plan.areas > 0
+    room = _workspace(
+        a,
+        2 * plan.statistics * plan.parts if lanes or plan.parts > 1 else 0,
+        0 if dweight is None else 2 * plan.slots * a.channels,
+        count * plan.areas,
+    )
+    kernel = kernels.get(f"{plan.file}.backward", x.dtype, code)
+    sums = 0 if a.frozen and dweight is None else STATISTICS
+    writing = 0 if dx is None else WRITE
+    steps = (sums | writing,) if plan.parts == 1 else (sums, writing)
+    for step in filter(None, steps):
+        threads.run(kernel, a, step, count)
+    del room

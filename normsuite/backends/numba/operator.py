@@ -1,0 +1,310 @@
+"""The kernels as one operation of torch: a light autograd function for eager code, and a registered operator for
+torch's tracers, which cannot look into a kernel."""
+
+from collections.abc import Sequence
+from functools import lru_cache
+from typing import NamedTuple
+
+import torch
+
+from ...spec import Axis, NormSpec, View
+from .. import Call, reference
+from . import launch, planning
+
+NAMESPACE = __package__.replace(".", "_")
+"""Of the registered operators: the package's own name, so that two copies of it can live in one process."""
+
+
+class Settings(NamedTuple):
+    """What an application needs beside its tensors.
+
+    Attributes:
+        axes, centred: of the norm.
+        sizes: (N, G, K, S), the spatial sizes in one.
+        per_element: a weight for each number that is averaged, as they lie in the tensor.
+        frozen: normalised by the running statistics.
+    """
+
+    axes: frozenset[Axis]
+    centred: bool
+    sizes: tuple[int, int, int, int]
+    per_element: bool
+    frozen: bool
+    eps: float
+    activation: str | None
+
+    @property
+    def statistics(self) -> int:
+        """How many there are."""
+        n, g, k, s = self.sizes
+        if self.frozen:
+            return g * k
+        over = self.axes
+        return (1 if "batch" in over else n) * (g if "group" in over else g * k) * (1 if "spatial" in over else s)
+
+
+@lru_cache(maxsize=4096)
+def _plan(s: Settings, channels_last: bool, affine: bool) -> planning.Plan:
+    return planning.make(
+        s.sizes,
+        s.axes,
+        channels_last=channels_last,
+        centred=s.centred,
+        affine=affine,
+        per_element=s.per_element and affine,
+        frozen=s.frozen,
+    )
+
+
+def sizes_of(view: View, trailing: int) -> tuple[int, int, int, int]:
+    """(N, G, K, S) of a view; of a norm over so many trailing dimensions, (all before them, 1, the first, the rest)."""
+    shape = view.shape
+    if not trailing:
+        return (*shape[:3], _product(shape[3:]))
+    lead = len(shape) - trailing
+    return _product(shape[:lead]), 1, shape[lead], _product(shape[lead + 1 :])
+
+
+def _product(sizes: Sequence[int]) -> int:
+    n = 1
+    for size in sizes:  # a loop, since torch.compile cannot trace math.prod over sizes that it does not know
+        n *= size
+    return n
+
+
+def _is_channels_last(x: torch.Tensor) -> bool:
+    return not x.is_contiguous()  # of a dense tensor: it is the one or the other
+
+
+def dense(x: torch.Tensor, channels_last_counts: bool = True) -> torch.Tensor:
+    """The tensor itself where it is contiguous or channels_last (of any rank), else a contiguous copy."""
+    if x.is_contiguous() or (channels_last_counts and x.dim() > 2 and x.movedim(1, -1).is_contiguous()):
+        return x
+    return x.contiguous()
+
+
+def _laid_out_like(given: torch.Tensor, x: torch.Tensor) -> torch.Tensor:
+    if x.is_contiguous():
+        return given if given.is_contiguous() else given.contiguous()
+    return given.movedim(1, -1).contiguous().movedim(-1, 1)
+
+
+def wide_of(dtype: torch.dtype) -> torch.dtype:
+    return torch.float64 if dtype == torch.float64 else torch.float32
+
+
+def _affine(parameter: torch.Tensor | None, x: torch.Tensor, s: Settings) -> torch.Tensor | None:
+    """Weight or bias in the wide type, in the order of the tensor's numbers."""
+    if parameter is None:
+        return None
+    if s.per_element and _is_channels_last(x):
+        parameter = parameter.movedim(0, -1)
+    if parameter.dtype == wide_of(x.dtype) and parameter.is_contiguous():
+        return parameter
+    return parameter.detach().to(wide_of(x.dtype)).contiguous()
+
+
+def compute(
+    s: Settings,
+    x: torch.Tensor,
+    weight: torch.Tensor | None,
+    bias: torch.Tensor | None,
+    running: tuple[torch.Tensor, torch.Tensor] | None = None,
+    momentum: float = 0.0,
+    out: torch.Tensor | None = None,
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """y and the statistics of a dense tensor."""
+    y = torch.empty_like(x) if out is None else out
+    statistics = torch.empty((4, s.statistics), dtype=wide_of(x.dtype))
+    in_kernel = running is not None and (
+        s.frozen or (s.statistics == running[0].numel() and isinstance(momentum, float) and _plain(running, x))
+    )
+    if s.frozen and not _plain(running, x):
+        running = tuple(t.to(wide_of(x.dtype)).contiguous() for t in running)
+    launch.forward(
+        _plan(s, _is_channels_last(x), weight is not None),
+        x,
+        y,
+        statistics,
+        _affine(weight, x, s),
+        _affine(bias, x, s),
+        running=running if in_kernel else None,
+        momentum=momentum if in_kernel else 0.0,
+        eps=s.eps,
+        activation=s.activation,
+    )
+    if running is not None and not in_kernel:
+        move(running, statistics, momentum, x.numel() // s.statistics)
+    return y, statistics
+
+
+def _plain(running: tuple[torch.Tensor, torch.Tensor], x: torch.Tensor) -> bool:
+    return all(t.dtype == wide_of(x.dtype) and t.is_contiguous() for t in running)
+
+
+@torch.no_grad()
+def move(
+    running: tuple[torch.Tensor, torch.Tensor], statistics: torch.Tensor, momentum: float | torch.Tensor, n: int
+) -> None:
+    """running ← (1 − momentum) · running + momentum · new, with the unbiased variance of n numbers; statistics for each
+    sample are averaged over the batch."""
+    m, delta, _, var = statistics
+    for old, new in zip(running, (m + delta, var * (n / (n - 1))), strict=True):
+        weight = momentum.to(old.dtype) if isinstance(momentum, torch.Tensor) else momentum
+        old.lerp_(new.reshape(-1, old.numel()).mean(0).to(old.dtype), weight)
+
+
+def differentiate(
+    s: Settings,
+    dy: torch.Tensor,
+    x: torch.Tensor,
+    statistics: torch.Tensor,
+    weight: torch.Tensor | None,
+    bias: torch.Tensor | None,
+    needed: tuple[bool, bool],
+) -> tuple[torch.Tensor | None, torch.Tensor | None, torch.Tensor | None]:
+    """dx, dweight and dbias of a dense tensor; `needed` says whether dx, and whether the parameters' gradients."""
+    dx = torch.empty_like(x) if needed[0] or s.per_element else None
+    dweight = dbias = None
+    turned = s.per_element and _is_channels_last(x)
+    if weight is not None and (needed[1] or s.per_element):
+        shape = (*weight.shape[1:], weight.shape[0]) if turned else weight.shape
+        dweight, dbias = (torch.empty(shape, dtype=wide_of(x.dtype)) for _ in range(2))
+    if dy.dtype != x.dtype:
+        dy = dy.to(x.dtype)
+    launch.backward(
+        _plan(s, _is_channels_last(x), weight is not None), _laid_out_like(dy, x), x, statistics,
+        _affine(weight, x, s), _affine(bias, x, s), dx, dweight, dbias, activation=s.activation,
+    )  # fmt: skip
+    if dweight is None:
+        return dx, None, None
+    if turned:
+        dweight, dbias = (g.movedim(-1, 0).contiguous() for g in (dweight, dbias))
+    if dweight.dtype != weight.dtype:
+        dweight = dweight.to(weight.dtype)
+    if bias is None:
+        return dx, dweight, None
+    return dx, dweight, dbias if dbias.dtype == bias.dtype else dbias.to(bias.dtype)
+
+
+class _Normalize(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, x, weight, bias, s, running, momentum, spec, view):
+        y, statistics = compute(s, x, weight, bias, running, momentum)
+        ctx.save_for_backward(x, weight, bias, statistics)
+        ctx.settings, ctx.formula = s, (spec, view, running if s.frozen else None)
+        return y
+
+    @staticmethod
+    def backward(ctx, dy):
+        x, weight, bias, statistics = ctx.saved_tensors
+        s, needs = ctx.settings, ctx.needs_input_grad[:3]
+        if torch.is_grad_enabled():  # a derivative of this derivative will be asked for
+            given = [t for t, need in zip((x, weight, bias), needs, strict=True) if need]
+            found = iter(torch.autograd.grad(_formula(s, x, weight, bias, *ctx.formula), given, dy, create_graph=True))
+            gradients = [next(found) if need else None for need in needs]
+        else:
+            gradients = differentiate(s, dy, x, statistics, weight, bias, (needs[0], needs[1] or needs[2]))
+        return (*gradients, None, None, None, None, None)
+
+
+def _formula(s: Settings, x, weight, bias, spec: NormSpec, view: View, running) -> torch.Tensor:
+    mean, var = running or (None, None)
+    call = Call(spec, view, x, weight, bias, mean, var, not s.frozen, eps=s.eps, activation=s.activation)
+    return reference.apply(call)
+
+
+def eager(s: Settings, call: Call, weight: torch.Tensor | None, running, momentum) -> torch.Tensor:
+    """The norm of tensors that are there, differentiable where they ask for it."""
+    x, bias = dense(call.input, s.sizes[1] * s.sizes[2] == call.input.shape[1]), call.bias
+    if torch.is_grad_enabled() and (
+        x.requires_grad or (weight is not None and weight.requires_grad) or (bias is not None and bias.requires_grad)
+    ):
+        return _Normalize.apply(x, weight, bias, s, running, momentum, call.spec, call.view)
+    return compute(s, x, weight, bias, running, momentum, call.out)[0]
+
+
+# ---- for torch.compile and whatever else looks at operators instead of running them ----
+
+
+@torch.library.custom_op(f"{NAMESPACE}::normalize", mutates_args=())
+def traced(
+    x: torch.Tensor,
+    weight: torch.Tensor | None,
+    bias: torch.Tensor | None,
+    running_mean: torch.Tensor | None,
+    running_var: torch.Tensor | None,
+    axes: str,
+    centred: bool,
+    sizes: Sequence[int],
+    per_element: bool,
+    eps: float,
+    activation: str | None,
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """`compute` as an operator: y and statistics. Running statistics are read where given, and never moved."""
+    frozen = running_mean is not None
+    s = Settings(frozenset(axes.split()), centred, tuple(sizes), per_element, frozen, eps, activation)
+    x = dense(x, sizes[1] * sizes[2] == x.shape[1])
+    return compute(s, x, weight, bias, (running_mean, running_var) if frozen else None)
+
+
+@traced.register_fake
+def _(x, weight, bias, running_mean, running_var, axes, centred, sizes, per_element, eps, activation):
+    s = Settings(frozenset(axes.split()), centred, tuple(sizes), per_element, running_mean is not None, eps, activation)
+    return _dense_like(x, s), x.new_empty((4, s.statistics), dtype=wide_of(x.dtype))
+
+
+def _dense_like(x: torch.Tensor, s: Settings) -> torch.Tensor:
+    return torch.empty_like(dense(x, s.sizes[1] * s.sizes[2] == x.shape[1]))
+
+
+@torch.library.custom_op(f"{NAMESPACE}::normalize_backward", mutates_args=())
+def traced_backward(
+    dy: torch.Tensor,
+    x: torch.Tensor,
+    statistics: torch.Tensor,
+    weight: torch.Tensor | None,
+    bias: torch.Tensor | None,
+    axes: str,
+    centred: bool,
+    sizes: Sequence[int],
+    per_element: bool,
+    frozen: bool,
+    eps: float,
+    activation: str | None,
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """`differentiate` as an operator; an absent parameter's gradient is empty."""
+    s = Settings(frozenset(axes.split()), centred, tuple(sizes), per_element, frozen, eps, activation)
+    x = dense(x, sizes[1] * sizes[2] == x.shape[1])
+    dx, dweight, dbias = differentiate(s, dy, x, statistics, weight, bias, (True, True))
+    return dx, x.new_empty(0) if dweight is None else dweight, x.new_empty(0) if dbias is None else dbias
+
+
+@traced_backward.register_fake
+def _(dy, x, statistics, weight, bias, axes, centred, sizes, per_element, frozen, eps, activation):
+    s = Settings(frozenset(axes.split()), centred, tuple(sizes), per_element, frozen, eps, activation)
+    parameters = (x.new_empty(0) if t is None else t.new_empty(t.shape) for t in (weight, bias))
+    return _dense_like(x, s), *parameters
+
+
+def _keep(ctx, inputs, output):
+    x, weight, bias, running_mean, _, axes, centred, sizes, per_element, eps, activation = inputs
+    ctx.save_for_backward(x, weight, bias, output[1])
+    ctx.settings = (axes, centred, sizes, per_element, running_mean is not None, eps, activation)
+    ctx.set_materialize_grads(False)
+
+
+def _pull(ctx, dy, _):
+    if dy is None:
+        return (None,) * 11
+    x, weight, bias, statistics = ctx.saved_tensors
+    dx, dweight, dbias = traced_backward(dy, x, statistics, weight, bias, *ctx.settings)
+    return (
+        dx,
+        None if weight is None else dweight,
+        None if bias is None else dbias,
+        *(None,) * 8,
+    )
+
+
+traced.register_autograd(_pull, setup_context=_keep)

@@ -1,0 +1,136 @@
+"""How a norm walks over one tensor: which kernels, with which sizes, strides and parts."""
+
+from dataclasses import dataclass
+from functools import lru_cache
+
+from ...spec import Axis
+from .arguments import Arguments
+from .lanes import AREAS
+
+_PART = 32768
+"""Numbers that one task has at least where tasks share a statistic or a sum."""
+
+_MOST_PARTS = 64
+
+_FEW_STATISTICS = 8
+"""Fewer than these are shared by several tasks, at the price of reading the tensor once more."""
+
+_ROW_IN_CACHE = 16384
+"""Numbers in a row that stay in a second-level cache, with its gradient, between the sums and the writing."""
+
+_LANES = 64
+"""Lanes at least, where so many lie side by side: some vector registers full."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Attributes:
+    file: of the kernels: "segments" or "lanes".
+    per_element: a weight for each number of a statistic.
+    statistics: how many.
+    count: numbers in each.
+    parts: tasks that share a statistic.
+    slots: partial sums for each channel's gradient.
+    numel: numbers in the tensor.
+    areas: float64 numbers that each thread works with.
+    arguments: sizes and strides, with all addresses 0.
+    """
+
+    file: str
+    per_element: bool
+    statistics: int
+    count: int
+    parts: int
+    slots: int
+    numel: int
+    areas: int
+    arguments: Arguments
+
+
+def parts_for(numel: int) -> int:
+    """Whatever the number of threads, so that sums are taken in the same order with any."""
+    return max(1, min(_MOST_PARTS, numel // _PART))
+
+
+@lru_cache(maxsize=4096)
+def make(
+    sizes: tuple[int, int, int, int],
+    axes: frozenset[Axis],
+    *,
+    channels_last: bool,
+    centred: bool,
+    affine: bool,
+    per_element: bool,
+    frozen: bool,
+) -> Plan:
+    """The plan for a dense tensor.
+
+    Args:
+        sizes: (N, G, K, S) of the norm's view, with the spatial sizes in one.
+        axes: averaged over.
+        channels_last: the tensor lies as (N, S, G, K).
+        centred: whether the mean is subtracted.
+        affine: whether there is a weight or a bias.
+        per_element: a weight for each number of a statistic; then all but the batch is averaged over.
+        frozen: statistics are those of the channels, given.
+    """
+    n, g, k, s = sizes
+    c = g * k
+    numel = n * c * s
+    if frozen:
+        axes = frozenset({"batch", "spatial"})
+        g, k = c, 1
+    batch, group, spatial = ("batch" in axes), ("group" in axes), ("spatial" in axes)
+    over = k if group else 1
+    common = {"centred": centred, "frozen": frozen, "channels": c, "grain": 1, "parts": 1}
+    if per_element or (group and g == 1 and spatial and not affine):  # rows, whatever the order of a row's numbers
+        batches = n if batch else 1
+        common.update(outer=1, inner=n // batches, stride_inner=c * s, length=c * s, row_outer=1, row_inner=batches)
+        common.update(stride_row_inner=c * s)
+        return _segments(numel, per_element, common)
+    if not channels_last and spatial:
+        inner = g if group else c
+        rows, stride = [(n, c * s, 0)] if batch else [(1, 0, 0)], s
+        if group and not affine:  # neighbouring rows of one statistic are one row
+            length = k * s
+        else:
+            length = s
+            rows.append((over, s, 1))
+        rows = [row for row in rows if row[0] > 1] or [(1, 0, 0)]
+        rows = [(1, 0, 0), *rows][-2:]
+        (row_outer, stride_outer, channel_outer), (row_inner, stride_inner, channel_inner) = rows
+        common.update(
+            outer=1 if batch else n, inner=inner, stride_outer=c * s, stride_inner=over * stride, channel_inner=over,
+            row_outer=row_outer, stride_row_outer=stride_outer, channel_row_outer=channel_outer,
+            row_inner=row_inner, stride_row_inner=stride_inner, channel_row_inner=channel_inner, length=length,
+        )  # fmt: skip
+        return _segments(numel, per_element, common)
+    outer, rows = (1 if batch else n) * (1 if spatial else s), (n if batch else 1) * (s if spatial else 1)
+    row_stride = c if spatial else s * c
+    common.update(outer=outer, inner=c // over, stride_outer=s * c if spatial and not batch else c)
+    return _lanes(numel, rows, row_stride, c, common)
+
+
+def _segments(numel: int, per_element: bool, fields: dict) -> Plan:
+    statistics = fields["outer"] * fields["inner"]
+    count = numel // statistics
+    parts = parts_for(numel) if statistics < _FEW_STATISTICS or (per_element and count > _ROW_IN_CACHE) else 1
+    parts = max(1, min(parts, count // 4096))
+    fields.update(parts=parts, tasks=statistics * parts, grain=max(1, 16384 // count))
+    slots = parts * fields["outer"]
+    return Plan("segments", per_element, statistics, count, parts, slots, numel, 0, Arguments(**fields))
+
+
+def _lanes(numel: int, rows: int, stride: int, channels: int, fields: dict) -> Plan:
+    together = 1
+    if stride == channels and channels < _LANES:  # places side by side
+        wanted = -(-_LANES // channels)
+        together = next((d for d in range(wanted, min(rows, 4 * wanted) + 1) if rows % d == 0), 1)
+    rows, stride, width = rows // together, stride * together, channels * together
+    outer = fields["outer"]
+    parts = min(rows, parts_for(numel)) if outer < _FEW_STATISTICS else 1
+    tasks = outer * parts if parts > 1 else min(outer, parts_for(numel))
+    fields.update(length=width, row_inner=rows, stride_row_inner=stride, parts=parts, tasks=tasks)
+    statistics = outer * fields["inner"]
+    areas = AREAS * width
+    return Plan("lanes", False, statistics, numel // statistics, parts, tasks, numel, areas, Arguments(**fields))

@@ -1,0 +1,615 @@
+"""Kernels for a norm whose means run along memory: (N, C, *S) as it lies, and trailing dimensions.
+
+The rows of a statistic are cut into blocks that a first-level cache holds. In each block the deviations from a guess of
+the mean are summed, and their squares, and corrected by how far the guess was off; a guess that was far off is replaced
+and the cached block read again. Blocks are joined in float64 (Chan, Golub and LeVeque 1983). So memory is read once for
+the statistics, and they are as exact as in two passes.
+"""
+
+import math
+
+from numba import carray, njit
+
+from .activations import activate, pull
+from .arguments import DONE, NEXT, arguments, take
+from .elements import add, add_other, doubles, elements, get, load, put, store, wide, wides
+
+BLOCK = 4096
+"""Numbers in a block."""
+
+_SAMPLES = 16
+"""Numbers that a mean is guessed from."""
+
+STATISTICS, WRITE = 1, 2
+"""Steps of a kernel, which run as one where one task has a whole statistic."""
+
+# Sums may be taken in any order. What is written rounds as it stands, alike in forward and backward kernels.
+_summing = njit(error_model="numpy", fastmath={"reassoc", "nsz", "contract"})
+_summing_inlined = njit(error_model="numpy", forceinline=True, fastmath={"reassoc", "nsz", "contract"})
+_writing = njit(error_model="numpy", forceinline=True, fastmath={"contract"})
+_plain = njit(error_model="numpy", forceinline=True)
+_called = njit(error_model="numpy")
+
+
+@_writing
+def centred(value, m, delta):
+    """(x − m) − δ in this order, also within a sum that may be reordered: m + δ would be rounded."""
+    return (value - m) - delta
+
+
+@_writing
+def scaled(d, scale, shift):
+    """d · scale + shift, rounded in the backward kernel as it was in the forward one."""
+    return d * scale + shift
+
+
+# ---- where a block lies ----
+
+
+@_plain
+def _block_shape(a):
+    """Rows in a block, numbers of a row in a block, blocks along the rows, blocks along a row."""
+    if a.length >= BLOCK:
+        pieces = (a.length + BLOCK - 1) // BLOCK
+        piece = (a.length + pieces - 1) // pieces
+        return 1, piece, a.row_inner, (a.length + piece - 1) // piece
+    rows = min(a.row_inner, BLOCK // a.length)
+    return rows, a.length, (a.row_inner + rows - 1) // rows, 1
+
+
+@_plain
+def _block(a, shape, index):
+    """Of that block: its offset, its first channel, its rows, its place in the row and the numbers of a row."""
+    rows, piece, along_rows, along_row = shape
+    outer, rest = divmod(index, along_rows * along_row)
+    block, place = divmod(rest, along_row)
+    first, column = block * rows, place * piece
+    return (
+        outer * a.stride_row_outer + first * a.stride_row_inner + column,
+        outer * a.channel_row_outer + first * a.channel_row_inner,
+        min(rows, a.row_inner - first),
+        column,
+        min(piece, a.length - column),
+    )
+
+
+# ---- statistics ----
+
+# Each row is summed for itself, so that the processor can begin the next one before this one's sum is there.
+
+
+@_summing
+def _deviations(x, start, rows, stride, length, mean):
+    """Σ(x − mean) and Σ(x − mean)²."""
+    total, squares = wide(0, x), wide(0, x)
+    for row in range(rows):
+        at, own, own_squares = start + row * stride, wide(0, x), wide(0, x)
+        for i in range(length):
+            d = get(x, at + i) - mean
+            own += d
+            own_squares += d * d
+        total += own
+        squares += own_squares
+    return total, squares
+
+
+@_summing
+def _squares(x, start, rows, stride, length):
+    squares = wide(0, x)
+    for row in range(rows):
+        at, own = start + row * stride, wide(0, x)
+        for i in range(length):
+            value = get(x, at + i)
+            own += value * value
+        squares += own
+    return squares
+
+
+@_plain
+def join(n, mean, m2, other_n, other_mean, other_m2):
+    """(n, mean, Σ(x − mean)²) of two sets of numbers together."""
+    total = n + other_n
+    apart = other_mean - mean
+    share = other_n / total
+    return total, mean + apart * share, m2 + other_m2 + apart * apart * n * share
+
+
+@_plain
+def _guess(x, start, rows, stride, length):
+    """The mean of some of the numbers, from all over the block."""
+    total = 0.0
+    for sample in range(_SAMPLES):
+        total += load(x, start + (sample * rows) // _SAMPLES * stride + (sample * length) // _SAMPLES)
+    return wide(total / _SAMPLES, x)
+
+
+@_called
+def _moments(a, x, start, shape, first, last):
+    """n, mean and Σ(x − mean)² of those blocks of the statistic at `start`; of Σx² where the norm does not centre."""
+    n, mean, m2 = 0.0, 0.0, 0.0
+    for index in range(first, last):
+        offset, _, rows, _, length = _block(a, shape, index)
+        count, at, stride = float(rows * length), start + offset, a.stride_row_inner
+        if a.centred:
+            middle = _guess(x, at, rows, stride, length) if n == 0 else wide(mean, x)
+            total, squares = _deviations(x, at, rows, stride, length, middle)
+            if not off_by_little(total, squares, count):
+                middle = wide(middle + total / count, x)
+                total, squares = _deviations(x, at, rows, stride, length, middle)
+            off = total / count
+            n, mean, m2 = join(n, mean, m2, count, middle + off, squares - total * off)
+        else:
+            n += count
+            m2 += _squares(x, at, rows, stride, length)
+    return n, mean, m2
+
+
+@_plain
+def off_by_little(total, squares, count):
+    """Whether the middle that deviations were taken from is so close to the mean, one deviation at most, that their
+    squares lose no more than a bit to the correction: (Σd)²/n ≤ Σd²/2."""
+    return 2.0 * total * total <= squares * count
+
+
+@_plain
+def settle(a, data, statistic, n, mean, m2):
+    """Store the statistic for the backward kernel, and move the running ones."""
+    stored = wides(a.statistics, data)
+    count = a.outer * a.inner
+    var = m2 / n
+    rounded = wide(mean, data)
+    store(stored, statistic, rounded)
+    store(stored, count + statistic, wide(mean - rounded, data))
+    store(stored, 2 * count + statistic, wide(1 / math.sqrt(var + a.eps), data))
+    store(stored, 3 * count + statistic, wide(var, data))
+    if a.running_mean and not a.frozen:
+        running_mean, running_var = wides(a.running_mean, data), wides(a.running_var, data)
+        old = load(running_mean, statistic)
+        store(running_mean, statistic, wide(old + a.momentum * (mean - old), data))
+        old = load(running_var, statistic)
+        store(running_var, statistic, wide(old + a.momentum * (m2 / (n - 1) - old), data))
+
+
+@_plain
+def recall(a, data, statistic):
+    """m, δ and rstd; in evaluation from the running statistics, and then stored for the backward kernel."""
+    stored = wides(a.statistics, data)
+    count = a.outer * a.inner
+    if a.frozen and a.running_mean:
+        var = load(wides(a.running_var, data), statistic)
+        store(stored, statistic, load(wides(a.running_mean, data), statistic))
+        store(stored, count + statistic, wide(0, data))
+        store(stored, 2 * count + statistic, wide(1 / math.sqrt(var + a.eps), data))
+    return load(stored, statistic), load(stored, count + statistic), load(stored, 2 * count + statistic)
+
+
+@_plain
+def finished_all(a, data, finished):
+    """Whether this thread's tasks were the last ones, so that it may put together what all have left."""
+    return finished > 0 and take(data, DONE, finished) + finished == a.tasks
+
+
+@_plain
+def _statistic_at(a, statistic):
+    """The offset of its first row, and its first channel."""
+    outer, inner = divmod(statistic, a.inner)
+    return (
+        outer * a.stride_outer + inner * a.stride_inner,
+        outer * a.channel_outer + inner * a.channel_inner,
+        outer,
+    )
+
+
+# ---- forward ----
+
+
+@_writing
+def _write_rows(x, y, start, rows, stride, length, m, delta, scale, shift, code):
+    for row in range(rows):
+        at = start + row * stride
+        for i in range(length):
+            put(y, at + i, activate(scaled(centred(get(x, at + i), m, delta), scale, shift), code))
+
+
+@_writing
+def _write_elements(x, y, weight, bias, start, column, length, m, delta, rstd, code):
+    """With a weight and a bias for each number; an address of 0 stands for no bias."""
+    if bias == 0:
+        weights = wides(weight, x)
+        for i in range(length):
+            x_hat = centred(get(x, start + i), m, delta) * rstd
+            put(y, start + i, activate(x_hat * get(weights, column + i), code))
+    else:
+        weights, biases = wides(weight, x), wides(bias, x)
+        for i in range(length):
+            x_hat = centred(get(x, start + i), m, delta) * rstd
+            put(y, start + i, activate(x_hat * get(weights, column + i) + get(biases, column + i), code))
+
+
+@_writing
+def affine(a, data, channel):
+    """The weight and the bias of that channel."""
+    weight = load(wides(a.weight, data), channel) if a.weight else wide(1, data)
+    bias = load(wides(a.bias, data), channel) if a.bias else wide(0, data)
+    return weight, bias
+
+
+@_plain
+def _statistics(a, data, task, shape, blocks):
+    """Blocks of one part of a statistic: settled where the part is all of it, else left for the other parts."""
+    statistic, part = divmod(task, a.parts)
+    start = _statistic_at(a, statistic)[0]
+    x = elements(a.x, data)
+    n, mean, m2 = _moments(a, x, start, shape, blocks * part // a.parts, blocks * (part + 1) // a.parts)
+    if a.parts == 1:
+        settle(a, data, statistic, n, mean, m2)
+    else:
+        scratch = doubles(a.scratch)
+        store(scratch, 3 * task, n)
+        store(scratch, 3 * task + 1, mean)
+        store(scratch, 3 * task + 2, m2)
+
+
+@_called
+def join_parts(a, data):
+    """Settle every statistic from what its parts have left in `scratch`."""
+    scratch = doubles(a.scratch)
+    for statistic in range(a.outer * a.inner):
+        n, mean, m2 = 0.0, 0.0, 0.0
+        for task in range(statistic * a.parts, (statistic + 1) * a.parts):
+            count = load(scratch, 3 * task)
+            if count:
+                n, mean, m2 = join(n, mean, m2, count, load(scratch, 3 * task + 1), load(scratch, 3 * task + 2))
+        settle(a, data, statistic, n, mean, m2)
+
+
+@_writing
+def _write(a, data, task, shape, blocks, code, per_element):
+    statistic, part = divmod(task, a.parts)
+    start, channel, _ = _statistic_at(a, statistic)
+    x, y = elements(a.x, data), elements(a.y, data)
+    m, delta, rstd = recall(a, data, statistic)
+    for index in range(blocks * part // a.parts, blocks * (part + 1) // a.parts):
+        offset, further, rows, column, length = _block(a, shape, index)
+        at, stride = start + offset, a.stride_row_inner
+        if per_element:
+            _write_elements(x, y, a.weight, a.bias, at, column, length, m, delta, rstd, code)
+        elif a.channel_row_inner == 0:
+            weight, bias = affine(a, data, channel + further)
+            _write_rows(x, y, at, rows, stride, length, m, delta, rstd * weight, bias, code)
+        else:
+            for row in range(rows):
+                weight, bias = affine(a, data, channel + further + row * a.channel_row_inner)
+                _write_rows(x, y, at + row * stride, 1, stride, length, m, delta, rstd * weight, bias, code)
+
+
+@_writing
+def _write_columns(a, data, task, code):
+    """The same columns of all rows, so that their weights stay in the cache."""
+    x, y = elements(a.x, data), elements(a.y, data)
+    first, last = a.length * task // a.tasks, a.length * (task + 1) // a.tasks
+    for row in range(a.outer * a.inner):
+        m, delta, rstd = recall(a, data, row)
+        at = row * a.length + first
+        _write_elements(x, y, a.weight, a.bias, at, first, last - first, m, delta, rstd, code)
+
+
+@_writing
+def _forward_tasks(a, data, code, per_element):
+    shape = _block_shape(a)
+    blocks = a.row_outer * shape[2] * shape[3]
+    finished = 0
+    while True:
+        first = take(data, NEXT, a.grain)
+        if first >= a.tasks:
+            break
+        last = min(first + a.grain, a.tasks)
+        for task in range(first, last):
+            if a.phase & STATISTICS:
+                _statistics(a, data, task, shape, blocks)
+            if per_element and a.phase == WRITE:
+                _write_columns(a, data, task, code)
+            elif a.phase & WRITE:
+                _write(a, data, task, shape, blocks, code, per_element)
+        finished += last - first
+    if a.phase == STATISTICS and finished_all(a, data, finished):
+        join_parts(a, data)
+
+
+def forward(code):
+    """y = act(((x − m) − δ) · rstd · weight + bias), a weight and a bias for each row of a channel."""
+
+    def segments_forward(data):
+        _forward_tasks(carray(arguments(data), 1)[0], data, code, False)
+
+    return segments_forward
+
+
+def forward_elements(code):
+    """The same with a weight and a bias for each number of a statistic, which is one row."""
+
+    def segments_forward_elements(data):
+        _forward_tasks(carray(arguments(data), 1)[0], data, code, True)
+
+    return segments_forward_elements
+
+
+# ---- backward ----
+
+
+@_summing_inlined
+def _pulls(x, dy, start, rows, stride, length, m, delta, scale, shift, code):
+    """Σg and Σg·((x − m) − δ), with g the gradient behind the activation."""
+    total, weighted = wide(0, x), wide(0, x)
+    for row in range(rows):
+        at, own, own_weighted = start + row * stride, wide(0, x), wide(0, x)
+        for i in range(length):
+            d = centred(get(x, at + i), m, delta)
+            g = pull(get(dy, at + i), scaled(d, scale, shift), code)
+            own += g
+            own_weighted += g * d
+        total += own
+        weighted += own_weighted
+    return total, weighted
+
+
+@_writing
+def _write_dx(x, dy, dx, start, rows, stride, length, m, delta, rstd, scale, shift, mean_g, mean_gx, code):
+    """dx = g·rstd·weight − mean_g − x̂·mean_gx."""
+    for row in range(rows):
+        at = start + row * stride
+        for i in range(length):
+            d = centred(get(x, at + i), m, delta)
+            g = pull(get(dy, at + i), scaled(d, scale, shift), code)
+            put(dx, at + i, scale * g - (mean_g + (d * rstd) * mean_gx))
+
+
+@_writing
+def _pull_part(a, data, task, shape, blocks, code):
+    """Of one part of a statistic: Σ weight·g and Σ weight·g·x̂; its share of the channels' gradients into `sums`."""
+    statistic, part = divmod(task, a.parts)
+    start, channel, outer = _statistic_at(a, statistic)
+    x, dy, sums = elements(a.x, data), elements(a.dy, data), doubles(a.sums)
+    m, delta, rstd = recall(a, data, statistic)
+    slots = (part * a.outer + outer) * a.channels
+    if a.sums:
+        for here in range(channel, channel + (a.row_inner if a.channel_row_inner else 1)):
+            store(sums, 2 * (slots + here), 0.0)
+            store(sums, 2 * (slots + here) + 1, 0.0)
+    all_g, all_gx = 0.0, 0.0
+    for index in range(blocks * part // a.parts, blocks * (part + 1) // a.parts):
+        offset, further, rows, _, length = _block(a, shape, index)
+        at_once = rows if a.channel_row_inner == 0 else 1
+        for row in range(0, rows, at_once):
+            at = start + offset + row * a.stride_row_inner
+            here = channel + further + row * a.channel_row_inner
+            weight, bias = affine(a, data, here)
+            g, gd = _pulls(x, dy, at, at_once, a.stride_row_inner, length, m, delta, rstd * weight, bias, code)
+            g64, gx = float(g), float(gd) * float(rstd)
+            all_g += weight * g64
+            all_gx += weight * gx
+            if a.sums:
+                slot = 2 * (slots + here)
+                store(sums, slot, load(sums, slot) + gx)
+                store(sums, slot + 1, load(sums, slot + 1) + g64)
+    return all_g, all_gx
+
+
+@_writing
+def _pull_back(a, data, task, shape, blocks, code, all_g, all_gx):
+    statistic, part = divmod(task, a.parts)
+    start, channel, _ = _statistic_at(a, statistic)
+    x, dy, dx = elements(a.x, data), elements(a.dy, data), elements(a.y, data)
+    m, delta, rstd = recall(a, data, statistic)
+    n = a.row_outer * a.row_inner * a.length
+    mean_g = wide(all_g / n, data) * rstd if a.centred and not a.frozen else wide(0, data)
+    mean_gx = wide(all_gx / n, data) * rstd if not a.frozen else wide(0, data)
+    for index in range(blocks * part // a.parts, blocks * (part + 1) // a.parts):
+        offset, further, rows, _, length = _block(a, shape, index)
+        at_once = rows if a.channel_row_inner == 0 else 1
+        for row in range(0, rows, at_once):
+            at = start + offset + row * a.stride_row_inner
+            weight, bias = affine(a, data, channel + further + row * a.channel_row_inner)
+            _write_dx(
+                x, dy, dx, at, at_once, a.stride_row_inner, length,
+                m, delta, rstd, rstd * weight, bias, mean_g, mean_gx, code,
+            )  # fmt: skip
+
+
+@_called
+def fold(a, data, slots):
+    """dweight and dbias of each channel from so many slots of `sums`, in a fixed order."""
+    sums = doubles(a.sums)
+    dweight, dbias = wides(a.dweight, data), wides(a.dbias, data)
+    for channel in range(a.channels):
+        gx, g = 0.0, 0.0
+        for slot in range(channel, slots * a.channels, a.channels):
+            gx += load(sums, 2 * slot)
+            g += load(sums, 2 * slot + 1)
+        store(dweight, channel, wide(gx, data))
+        store(dbias, channel, wide(g, data))
+
+
+@_writing
+def _backward_tasks(a, data, code):
+    shape = _block_shape(a)
+    blocks = a.row_outer * shape[2] * shape[3]
+    scratch = doubles(a.scratch)
+    finished = 0
+    while True:
+        first = take(data, NEXT, a.grain)
+        if first >= a.tasks:
+            break
+        last = min(first + a.grain, a.tasks)
+        for task in range(first, last):
+            all_g, all_gx = 0.0, 0.0
+            if a.phase & STATISTICS:
+                all_g, all_gx = _pull_part(a, data, task, shape, blocks, code)
+                if a.parts > 1:
+                    store(scratch, 2 * task, all_g)
+                    store(scratch, 2 * task + 1, all_gx)
+            elif not a.frozen:
+                for other in range(task // a.parts * a.parts, (task // a.parts + 1) * a.parts):
+                    all_g += load(scratch, 2 * other)
+                    all_gx += load(scratch, 2 * other + 1)
+            if a.phase & WRITE:
+                _pull_back(a, data, task, shape, blocks, code, all_g, all_gx)
+        finished += last - first
+    if a.phase & STATISTICS and a.sums and finished_all(a, data, finished):
+        fold(a, data, a.parts * a.outer)
+
+
+def backward(code):
+    """dx = rstd · (weight·g − mean(weight·g) − x̂ · mean(weight·g·x̂)); dweight = Σ g·x̂ and
+    dbias = Σ g of each channel."""
+
+    def segments_backward(data):
+        _backward_tasks(carray(arguments(data), 1)[0], data, code)
+
+    return segments_backward
+
+
+# ---- backward with a weight for each number: one row is one statistic ----
+
+
+@_summing_inlined
+def _pulls_of_elements(x, dy, weight, bias, start, column, length, m, delta, rstd, code):
+    """Σ weight·g and Σ weight·g·x̂ of a piece of a row."""
+    total, weighted = wide(0, x), wide(0, x)
+    weights, biases = wides(weight, x), wides(bias, x)
+    for i in range(length):
+        x_hat = centred(get(x, start + i), m, delta) * rstd
+        w = get(weights, column + i)
+        z = x_hat * w if bias == 0 else x_hat * w + get(biases, column + i)
+        wg = pull(get(dy, start + i), z, code) * w
+        total += wg
+        weighted += wg * x_hat
+    return total, weighted
+
+
+@_writing
+def _write_dx_of_elements(
+    x, dy, dx, weight, bias, dweight, dweight_at, dbias, dbias_at, start, column, length,
+    m, delta, rstd, mean_g, mean_gx, code,
+):  # fmt: skip
+    """dx of a piece of a row; adds g·x̂ and g to dweight and dbias."""
+    weights, biases = wides(weight, x), wides(bias, x)
+    for i in range(length):
+        x_hat = centred(get(x, start + i), m, delta) * rstd
+        w = get(weights, column + i)
+        z = x_hat * w if bias == 0 else x_hat * w + get(biases, column + i)
+        g = pull(get(dy, start + i), z, code)
+        put(dx, start + i, rstd * (w * g) - (mean_g + x_hat * mean_gx))
+        add(dweight, dweight_at + i, g * x_hat)
+        add_other(dbias, dbias_at + i, g)
+
+
+@_writing
+def _pull_row(a, data, row, first, last, code):
+    """Sums over the numbers first to last of a row."""
+    x, dy = elements(a.x, data), elements(a.dy, data)
+    m, delta, rstd = recall(a, data, row)
+    all_g, all_gx = 0.0, 0.0
+    for column in range(first, last, BLOCK):
+        length = min(BLOCK, last - column)
+        at = row * a.length + column
+        g, gx = _pulls_of_elements(x, dy, a.weight, a.bias, at, column, length, m, delta, rstd, code)
+        all_g += g
+        all_gx += gx
+    return all_g, all_gx
+
+
+@_writing
+def _pull_row_back(a, data, row, column, length, dweight, dweight_at, dbias, dbias_at, all_g, all_gx, code):
+    x, dy, dx = elements(a.x, data), elements(a.dy, data), elements(a.y, data)
+    m, delta, rstd = recall(a, data, row)
+    mean_g = wide(all_g / a.length, data) * rstd if a.centred else wide(0, data)
+    mean_gx = wide(all_gx / a.length, data) * rstd
+    _write_dx_of_elements(
+        x, dy, dx, a.weight, a.bias, dweight, dweight_at, dbias, dbias_at, row * a.length + column, column, length,
+        m, delta, rstd, mean_g, mean_gx, code,
+    )  # fmt: skip
+
+
+@_writing
+def _clear(sums, start, length):
+    zero = wide(0, sums)
+    for i in range(length):
+        store(sums, start + i, zero)
+
+
+@_writing
+def _some_rows(a, data, task, code):
+    """Rows that a cache holds, read once from memory; the gradients of weight and bias go into sums of the task's."""
+    sums = wides(a.sums, data)
+    at = 2 * task * a.length
+    _clear(sums, at, 2 * a.length)
+    rows = a.outer * a.inner
+    for row in range(rows * task // a.tasks, rows * (task + 1) // a.tasks):
+        all_g, all_gx = _pull_row(a, data, row, 0, a.length, code)
+        _pull_row_back(a, data, row, 0, a.length, sums, at, sums, at + a.length, all_g, all_gx, code)
+
+
+@_writing
+def _part_of_a_row(a, data, task, code):
+    """Sums of a part of a long row."""
+    row, part = divmod(task, a.parts)
+    all_g, all_gx = _pull_row(a, data, row, a.length * part // a.parts, a.length * (part + 1) // a.parts, code)
+    scratch = doubles(a.scratch)
+    store(scratch, 2 * task, all_g)
+    store(scratch, 2 * task + 1, all_gx)
+
+
+@_writing
+def _some_columns(a, data, task, code):
+    """The same columns of all rows, so that the sums over rows stay in the cache."""
+    scratch, dweight, dbias = doubles(a.scratch), wides(a.dweight, data), wides(a.dbias, data)
+    first, last = a.length * task // a.tasks, a.length * (task + 1) // a.tasks
+    _clear(dweight, first, last - first)
+    _clear(dbias, first, last - first)
+    for row in range(a.outer * a.inner):
+        all_g, all_gx = 0.0, 0.0
+        for part in range(row * a.parts, (row + 1) * a.parts):
+            all_g += load(scratch, 2 * part)
+            all_gx += load(scratch, 2 * part + 1)
+        _pull_row_back(a, data, row, first, last - first, dweight, first, dbias, first, all_g, all_gx, code)
+
+
+@_called
+def _fold_elements(a, data):
+    """dweight and dbias of each number from the sums of the tasks, in a fixed order."""
+    sums, dweight, dbias = wides(a.sums, data), wides(a.dweight, data), wides(a.dbias, data)
+    _clear(dweight, 0, a.length)
+    _clear(dbias, 0, a.length)
+    for task in range(a.tasks):
+        at = 2 * task * a.length
+        for i in range(a.length):
+            add(dweight, i, get(sums, at + i))
+            add_other(dbias, i, get(sums, at + a.length + i))
+
+
+@_writing
+def _backward_elements_tasks(a, data, code):
+    finished = 0
+    while True:
+        task = take(data, NEXT, 1)
+        if task >= a.tasks:
+            break
+        if a.phase == STATISTICS | WRITE:
+            _some_rows(a, data, task, code)
+        elif a.phase == STATISTICS:
+            _part_of_a_row(a, data, task, code)
+        else:
+            _some_columns(a, data, task, code)
+        finished += 1
+    if a.phase == STATISTICS | WRITE and finished_all(a, data, finished):
+        _fold_elements(a, data)
+
+
+def backward_elements(code):
+    """`backward` with a weight and a bias for each number of a statistic, which is one row."""
+
+    def segments_backward_elements(data):
+        _backward_elements_tasks(carray(arguments(data), 1)[0], data, code)
+
+    return segments_backward_elements
