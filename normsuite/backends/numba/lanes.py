@@ -10,7 +10,7 @@ from numba import carray, njit
 from .activations import activate, pull
 from .arguments import NEXT, THREADS, arguments, take
 from .elements import add, add_other, doubles, elements, get, load, put, store, wide, wides
-from .segments import STATISTICS, WRITE, affine, finished_all, fold, join_parts, off_by_little, recall, settle
+from .segments import STATISTICS, WRITE, affine, finished_all, fold, join_parts, less, off_by_little, recall, settle
 
 BLOCK = 8192
 """Numbers in a block."""
@@ -18,7 +18,7 @@ BLOCK = 8192
 _SAMPLES = 8
 """Rows that means are guessed from."""
 
-AREAS = 9
+AREAS = 10
 """Arrays as wide as the lanes that a thread works with, of float64 or narrower."""
 
 _lanes = njit(error_model="numpy", forceinline=True, fastmath={"contract"})
@@ -183,13 +183,14 @@ def _statistics(a, data, task, area):
 
 @_lanes
 def _spread(a, data, outer, area):
-    """For every lane m, δ, rstd · weight and bias, into areas 2 to 5; rstd into area 6."""
-    ms, deltas, scales, shifts, rstds = (
+    """For every lane m, δ, rstd · weight, bias, rstd and weight, into areas 2 to 7."""
+    ms, deltas, scales, shifts, rstds, weights = (
         wides(area + 16 * a.length, data),
         wides(area + 24 * a.length, data),
         wides(area + 32 * a.length, data),
         wides(area + 40 * a.length, data),
         wides(area + 48 * a.length, data),
+        wides(area + 56 * a.length, data),
     )
     per_statistic = a.channels // a.inner
     for channel in range(a.channels):
@@ -201,7 +202,8 @@ def _spread(a, data, outer, area):
             store(scales, lane, rstd * weight)
             store(shifts, lane, bias)
             store(rstds, lane, rstd)
-    return ms, deltas, scales, shifts, rstds
+            store(weights, lane, weight)
+    return ms, deltas, scales, shifts, rstds, weights
 
 
 @_lanes
@@ -209,7 +211,7 @@ def _write(a, data, task, area, code):
     x, y = elements(a.x, data), elements(a.y, data)
     first_outer, last_outer, first, last = _rows_of(a, task)
     for outer in range(first_outer, last_outer):
-        ms, deltas, scales, shifts, _ = _spread(a, data, outer, area)
+        ms, deltas, scales, shifts, _, _ = _spread(a, data, outer, area)
         for row in range(first, last):
             at = outer * a.stride_outer + row * a.stride_row_inner
             for i in range(a.length):
@@ -272,10 +274,10 @@ def _pull_part(a, data, task, outer, area, first, last, code):
     statistic, into `scratch`."""
     x, dy, sums, scratch = elements(a.x, data), elements(a.dy, data), doubles(a.sums), doubles(a.scratch)
     width = a.length
-    ms, deltas, scales, shifts, rstds = _spread(a, data, outer, area)
+    ms, deltas, scales, shifts, rstds, _ = _spread(a, data, outer, area)
     totals64, weighted64 = doubles(area), doubles(area + 8 * width)
     # The areas of m and so on hold float64 or narrower; what they leave free in float32 is not used.
-    totals, weighted = wides(area + 56 * width, data), wides(area + 64 * width, data)
+    totals, weighted = wides(area + 64 * width, data), wides(area + 72 * width, data)
     _clear(totals64, 0, width)
     _clear(weighted64, 0, width)
     step = max(4, BLOCK // width)
@@ -311,11 +313,11 @@ def _pull_part(a, data, task, outer, area, first, last, code):
 
 @_lanes
 def _pull_back(a, data, outer, area, first, last, code):
-    """dx = g·rstd·weight − mean_g − x̂·mean_gx."""
+    """dx = rstd · ((weight·g − mean_g) − x̂·mean_gx)."""
     x, dy, dx, scratch = elements(a.x, data), elements(a.dy, data), elements(a.y, data), doubles(a.scratch)
     width = a.length
-    ms, deltas, scales, shifts, _ = _spread(a, data, outer, area)
-    means_g, means_gx = wides(area + 56 * width, data), wides(area + 64 * width, data)
+    ms, deltas, scales, shifts, rstds, weights = _spread(a, data, outer, area)
+    means_g, means_gx = wides(area + 64 * width, data), wides(area + 72 * width, data)
     per_statistic = a.channels // a.inner
     n = a.row_inner * (width // a.channels) * per_statistic
     for inner in range(a.inner):
@@ -325,9 +327,8 @@ def _pull_back(a, data, outer, area, first, last, code):
                 at = 2 * ((outer * a.inner + inner) * a.parts + part)
                 all_g += load(scratch, at)
                 all_gx += load(scratch, at + 1)
-        _, _, rstd = recall(a, data, outer * a.inner + inner)
-        mean_g = wide(all_g / n, data) * rstd if a.centred else wide(0, data)
-        mean_gx = (wide(all_gx / n, data) * rstd) * rstd
+        mean_g = wide(all_g / n, data) if a.centred else wide(0, data)
+        mean_gx = wide(all_gx / n, data)
         for place in range(inner * per_statistic, width, a.channels):
             for lane in range(place, place + per_statistic):
                 store(means_g, lane, mean_g)
@@ -336,9 +337,9 @@ def _pull_back(a, data, outer, area, first, last, code):
         at = outer * a.stride_outer + row * a.stride_row_inner
         for i in range(width):
             d = (get(x, at + i) - get(ms, i)) - get(deltas, i)
-            scale = get(scales, i)
-            g = pull(get(dy, at + i), d * scale + get(shifts, i), code)
-            put(dx, at + i, scale * g - (get(means_g, i) + d * get(means_gx, i)))
+            g = pull(get(dy, at + i), d * get(scales, i) + get(shifts, i), code)
+            rstd = get(rstds, i)
+            put(dx, at + i, rstd * (less(get(weights, i) * g, get(means_g, i)) - (d * rstd) * get(means_gx, i)))
 
 
 def backward(code):

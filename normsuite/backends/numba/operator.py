@@ -76,9 +76,10 @@ def _is_channels_last(x: torch.Tensor) -> bool:
     return not x.is_contiguous()  # of a dense tensor: it is the one or the other
 
 
-def dense(x: torch.Tensor, channels_last_counts: bool = True) -> torch.Tensor:
+def dense(x: torch.Tensor, s: Settings) -> torch.Tensor:
     """The tensor itself where it is contiguous or channels_last (of any rank), else a contiguous copy."""
-    if x.is_contiguous() or (channels_last_counts and x.dim() > 2 and x.movedim(1, -1).is_contiguous()):
+    n, g, k, _ = s.sizes
+    if x.is_contiguous() or (x.dim() > 2 and x.shape[:2] == (n, g * k) and x.movedim(1, -1).is_contiguous()):
         return x
     return x.contiguous()
 
@@ -216,7 +217,7 @@ def _formula(s: Settings, x, weight, bias, spec: NormSpec, view: View, running) 
 
 def eager(s: Settings, call: Call, weight: torch.Tensor | None, running, momentum) -> torch.Tensor:
     """The norm of tensors that are there, differentiable where they ask for it."""
-    x, bias = dense(call.input, s.sizes[1] * s.sizes[2] == call.input.shape[1]), call.bias
+    x, bias = dense(call.input, s), call.bias
     if torch.is_grad_enabled() and (
         x.requires_grad or (weight is not None and weight.requires_grad) or (bias is not None and bias.requires_grad)
     ):
@@ -244,7 +245,7 @@ def traced(
     """`compute` as an operator: y and statistics. Running statistics are read where given, and never moved."""
     frozen = running_mean is not None
     s = Settings(frozenset(axes.split()), centred, tuple(sizes), per_element, frozen, eps, activation)
-    x = dense(x, sizes[1] * sizes[2] == x.shape[1])
+    x = dense(x, s)
     return compute(s, x, weight, bias, (running_mean, running_var) if frozen else None)
 
 
@@ -255,7 +256,7 @@ def _(x, weight, bias, running_mean, running_var, axes, centred, sizes, per_elem
 
 
 def _dense_like(x: torch.Tensor, s: Settings) -> torch.Tensor:
-    return torch.empty_like(dense(x, s.sizes[1] * s.sizes[2] == x.shape[1]))
+    return torch.empty_like(dense(x, s))
 
 
 @torch.library.custom_op(f"{NAMESPACE}::normalize_backward", mutates_args=())
@@ -275,7 +276,7 @@ def traced_backward(
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     """`differentiate` as an operator; an absent parameter's gradient is empty."""
     s = Settings(frozenset(axes.split()), centred, tuple(sizes), per_element, frozen, eps, activation)
-    x = dense(x, sizes[1] * sizes[2] == x.shape[1])
+    x = dense(x, s)
     dx, dweight, dbias = differentiate(s, dy, x, statistics, weight, bias, (True, True))
     return dx, x.new_empty(0) if dweight is None else dweight, x.new_empty(0) if dbias is None else dbias
 

@@ -43,6 +43,12 @@ def scaled(d, scale, shift):
     return d * scale + shift
 
 
+@_plain
+def less(product, number):
+    """A rounded product less a number: where a sum of one product is taken from it, nothing is left."""
+    return product - number
+
+
 # ---- where a block lies ----
 
 
@@ -354,14 +360,15 @@ def _pulls(x, dy, start, rows, stride, length, m, delta, scale, shift, code):
 
 
 @_writing
-def _write_dx(x, dy, dx, start, rows, stride, length, m, delta, rstd, scale, shift, mean_g, mean_gx, code):
-    """dx = g·rstd·weight − mean_g − x̂·mean_gx."""
+def _write_dx(x, dy, dx, start, rows, stride, length, m, delta, rstd, weight, shift, mean_g, mean_gx, code):
+    """dx = rstd · ((weight·g − mean_g) − x̂·mean_gx)."""
+    scale = rstd * weight
     for row in range(rows):
         at = start + row * stride
         for i in range(length):
             d = centred(get(x, at + i), m, delta)
             g = pull(get(dy, at + i), scaled(d, scale, shift), code)
-            put(dx, at + i, scale * g - (mean_g + (d * rstd) * mean_gx))
+            put(dx, at + i, rstd * (less(weight * g, mean_g) - (d * rstd) * mean_gx))
 
 
 @_writing
@@ -402,8 +409,8 @@ def _pull_back(a, data, task, shape, blocks, code, all_g, all_gx):
     x, dy, dx = elements(a.x, data), elements(a.dy, data), elements(a.y, data)
     m, delta, rstd = recall(a, data, statistic)
     n = a.row_outer * a.row_inner * a.length
-    mean_g = wide(all_g / n, data) * rstd if a.centred and not a.frozen else wide(0, data)
-    mean_gx = wide(all_gx / n, data) * rstd if not a.frozen else wide(0, data)
+    mean_g = wide(all_g / n, data) if a.centred and not a.frozen else wide(0, data)
+    mean_gx = wide(all_gx / n, data) if not a.frozen else wide(0, data)
     for index in range(blocks * part // a.parts, blocks * (part + 1) // a.parts):
         offset, further, rows, _, length = _block(a, shape, index)
         at_once = rows if a.channel_row_inner == 0 else 1
@@ -412,7 +419,7 @@ def _pull_back(a, data, task, shape, blocks, code, all_g, all_gx):
             weight, bias = affine(a, data, channel + further + row * a.channel_row_inner)
             _write_dx(
                 x, dy, dx, at, at_once, a.stride_row_inner, length,
-                m, delta, rstd, rstd * weight, bias, mean_g, mean_gx, code,
+                m, delta, rstd, weight, bias, mean_g, mean_gx, code,
             )  # fmt: skip
 
 
@@ -499,7 +506,7 @@ def _write_dx_of_elements(
         w = get(weights, column + i)
         z = x_hat * w if bias == 0 else x_hat * w + get(biases, column + i)
         g = pull(get(dy, start + i), z, code)
-        put(dx, start + i, rstd * (w * g) - (mean_g + x_hat * mean_gx))
+        put(dx, start + i, rstd * (less(w * g, mean_g) - x_hat * mean_gx))
         add(dweight, dweight_at + i, g * x_hat)
         add_other(dbias, dbias_at + i, g)
 
@@ -523,8 +530,8 @@ def _pull_row(a, data, row, first, last, code):
 def _pull_row_back(a, data, row, column, length, dweight, dweight_at, dbias, dbias_at, all_g, all_gx, code):
     x, dy, dx = elements(a.x, data), elements(a.dy, data), elements(a.y, data)
     m, delta, rstd = recall(a, data, row)
-    mean_g = wide(all_g / a.length, data) * rstd if a.centred else wide(0, data)
-    mean_gx = wide(all_gx / a.length, data) * rstd
+    mean_g = wide(all_g / a.length, data) if a.centred else wide(0, data)
+    mean_gx = wide(all_gx / a.length, data)
     _write_dx_of_elements(
         x, dy, dx, a.weight, a.bias, dweight, dweight_at, dbias, dbias_at, row * a.length + column, column, length,
         m, delta, rstd, mean_g, mean_gx, code,
