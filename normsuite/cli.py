@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.table import Table
 
 from . import __version__, results
-from .errors import NormsuiteError, UnsupportedError
+from .errors import ArgumentError, NormsuiteError, UnsupportedError
 
 app = typer.Typer(
     name="normsuite",
@@ -19,7 +19,7 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-console = Console()
+console = Console(width=None if sys.stdout.isatty() else 160)  # a pipe or a file has no width to cut tables for
 REPORTS = Path("reports")
 Json = Annotated[Optional[str], typer.Option("--json", metavar="PATH", help="Write JSON there; - for standard output.")]
 
@@ -29,6 +29,29 @@ def _write_json(value: object, target: str) -> None:
         sys.stdout.write(results.to_json(value) + "\n")
     else:
         results.write_text(Path(target), results.to_json(value) + "\n")
+
+
+def _progress(unit: str):
+    """A bar on standard error, not yet started."""
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        TextColumn,
+        TimeElapsedColumn,
+        TimeRemainingColumn,
+    )
+
+    return Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn(unit),
+        TimeElapsedColumn(),
+        TextColumn("left"),
+        TimeRemainingColumn(),
+        console=Console(stderr=True),
+    )
 
 
 @app.callback(invoke_without_command=True)
@@ -86,15 +109,6 @@ def study(
     to: Json = None,
 ) -> None:
     """Train the same small network with each norm on MNIST, and store one record a run."""
-    from rich.progress import (
-        BarColumn,
-        MofNCompleteColumn,
-        Progress,
-        TextColumn,
-        TimeElapsedColumn,
-        TimeRemainingColumn,
-    )
-
     from . import claims
     from .study import sweep
 
@@ -111,16 +125,7 @@ def study(
         dataset=dataset,
     )
     begun = time.monotonic()
-    progress = Progress(
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TextColumn("batches"),
-        TimeElapsedColumn(),
-        TextColumn("left"),
-        TimeRemainingColumn(),
-        console=Console(stderr=True),
-    )
+    progress = _progress("batches")
     bar = progress.add_task(f"{len(runs)} runs")
 
     def start(total: int, done: int) -> None:
@@ -185,6 +190,81 @@ def _claim_dict(judged) -> dict:
             for f in judged.findings
         ],
     }
+
+
+@app.command()
+def bench(
+    norm: Annotated[Optional[list[str]], typer.Option(help="A norm; again for more. All where left out.")] = None,
+    case: Annotated[Optional[list[str]], typer.Option(help="A case by name; again for more.")] = None,
+    shape: Annotated[Optional[list[str]], typer.Option(help="A case of your own, such as 16,64,56,56.")] = None,
+    channels_last: Annotated[bool, typer.Option("--channels-last", help="Layout of --shape.")] = False,
+    groups: Annotated[Optional[int], typer.Option(help="Of GroupNorm, for --shape.")] = None,
+    backend: Annotated[
+        Optional[list[str]], typer.Option(help="Who takes part beside torch.nn and a copy: ours and rivals.")
+    ] = None,
+    mode: Annotated[Optional[list[str]], typer.Option(help="forward, step or evaluation.")] = None,
+    activation: Annotated[Optional[list[str]], typer.Option(help="none, relu or silu.")] = None,
+    dtype: Annotated[Optional[list[str]], typer.Option(help="float32, bfloat16, float16 or float64.")] = None,
+    device: Annotated[str, typer.Option(help="cpu, or an accelerator such as cuda.")] = "cpu",
+    cold: Annotated[bool, typer.Option("--cold", help="Flush an accelerator's caches before each sample.")] = False,
+    processes: Annotated[int, typer.Option(help="Fresh processes that take times.")] = 5,
+    seconds: Annotated[float, typer.Option(help="For each task in each process.")] = 0.25,
+    threads: Annotated[Optional[int], typer.Option(help="Of each process; torch's own number.")] = None,
+    out: Annotated[Path, typer.Option(help="Where the records go.")] = REPORTS / "bench",
+    to: Json = None,
+) -> None:
+    """Time every backend against torch.nn, a copy and other libraries, in turn, call by call; one record a task."""
+    from .bench import run, task
+    from .bench.summary import Bench, sentences
+
+    own = [task.shape_case(text, channels_last=channels_last, num_groups=groups) for text in dict.fromkeys(shape or ())]
+    if not own and (channels_last or groups is not None):
+        raise ArgumentError("shape", None, "--channels-last and --groups describe a --shape")
+    tasks = task.plan(
+        norms=norm or (),
+        names=case or (),
+        own=own,
+        modes=mode or (),
+        activations=activation or (),
+        dtypes=dtype or (),
+        device=device,
+    )
+    progress = _progress("tasks")
+    bar = progress.add_task("bench", total=len(tasks) * (processes + 1))
+
+    def show(stage: str, _) -> None:
+        progress.start()  # only now: what is wrong with the arguments has been said on a line of its own
+        progress.update(bar, advance=1, description=stage)
+
+    try:
+        outcome = run.run(
+            tasks,
+            backends=backend or (),
+            processes=processes,
+            seconds=seconds,
+            threads=threads,
+            cold=cold,
+            out=out,
+            on_task=show,
+        )
+    finally:
+        if progress.live.is_started:
+            progress.stop()
+    for note in outcome.notes:
+        print(f"normsuite: {note}", file=sys.stderr)
+    found = Bench(outcome.records)
+    if outcome.records and to is not None:
+        _write_json({**found.as_dict(), "notes": outcome.notes, "not_measured": run.not_measured(device)}, to)
+    elif outcome.records:
+        from .bench import terminal
+
+        for table in terminal.tables(found):
+            console.print(table)
+        for line in [*sentences(found), *run.not_measured(device)]:
+            console.print(line, highlight=False, soft_wrap=True)
+    if outcome.interrupted:
+        print("normsuite: interrupted; what was finished is kept", file=sys.stderr)
+        raise typer.Exit(130)
 
 
 @app.command()

@@ -33,3 +33,27 @@ def synchronize(device: str) -> None:
     """Wait until the device has done what it was told; the processor always has."""
     if device != "cpu":
         torch.accelerator.synchronize(torch.device(device))
+
+
+def driver(device: str) -> str | None:
+    """Versions of the accelerator's driver and runtime as far as torch knows them, or None for the processor."""
+    if device == "cpu":
+        return None
+    found = {"cuda": torch.version.cuda, "hip": torch.version.hip}
+    if torch.device(device).type == "cuda" and hasattr(torch._C, "_cuda_getDriverVersion"):
+        found["cuda driver"] = torch._C._cuda_getDriverVersion()
+    return ", ".join(f"{name} {version}" for name, version in found.items() if version) or None
+
+
+def clock_mhz(device: str) -> int | None:
+    """The accelerator's clock at this moment, where its driver tells; in MHz."""
+    try:
+        return torch.get_device_module(device).clock_rate(device) if device != "cpu" else None
+    except (AttributeError, ModuleNotFoundError, RuntimeError):  # no such function, or no library to ask
+        return None
+
+
+def cache_bytes(device: str) -> int:
+    """Size of the accelerator's last-level cache, or 256 MiB, more than any has, where torch does not say."""
+    properties = torch.get_device_module(device).get_device_properties(device)
+    return getattr(properties, "L2_cache_size", 0) or 2**28

@@ -8,15 +8,33 @@ with the mean and the biased variance var = Σ(x − mean)²/n over different el
 shape and type; every floating-point type is taken.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import cache
 
 import torch
+import torch.nn.functional as F
 
 from . import backends
 from .errors import ArgumentError, ShapeError, UnknownNameError
 from .spec import NORMS, NormSpec, View
 
 DEFAULT_BACKEND = "torch"
+
+# Torch's calls for small tensors under backend="auto", where checking and choosing would cost more than they do.
+_DIRECT: dict[str | None, Callable[..., torch.Tensor]] = {
+    "batch_norm": lambda x, w, b, rm, rv, new, m, eps, g, s: F.batch_norm(x, rm, rv, w, b, new, m, eps),
+    "instance_norm": lambda x, w, b, rm, rv, new, m, eps, g, s: F.instance_norm(x, rm, rv, w, b, new, m, eps),
+    "layer_norm": lambda x, w, b, rm, rv, new, m, eps, g, s: F.layer_norm(x, s or x.shape[1:], w, b, eps),
+    "rms_norm": lambda x, w, b, rm, rv, new, m, eps, g, s: F.rms_norm(x, s or x.shape[1:], w, eps),
+    "group_norm": lambda x, w, b, rm, rv, new, m, eps, g, s: F.group_norm(x, g, w, b, eps),
+}
+
+
+@cache
+def _small() -> int:
+    from .backends import auto
+
+    return auto.smallest()
 
 
 def normalize(
@@ -66,6 +84,21 @@ def normalize(
         UnknownNameError: no such backend.
         UnsupportedError: the backend cannot compute this.
     """
+    if backend == "auto" and out is None and process_group is None and not torch.compiler.is_compiling():
+        direct = _DIRECT.get(spec.torch_call)
+        if (
+            direct is not None
+            and isinstance(input, torch.Tensor)
+            and input.numel() < _small()
+            and input.is_contiguous()
+        ):
+            given = (weight, bias, running_mean, running_var, use_input_stats, momentum, eps)
+            try:
+                y = direct(input, *given, num_groups, normalized_shape)
+            except (RuntimeError, ValueError, TypeError):
+                pass  # said below, in our words
+            else:
+                return y if activation is None else getattr(F, activation)(y)
     if not isinstance(input, torch.Tensor):
         raise ArgumentError("input", type(input).__name__, "must be a torch.Tensor")
     if spec.affine == "element" and not isinstance(normalized_shape, int):
@@ -193,6 +226,8 @@ def batch_norm(
     eps: float = 1e-5,
     *,
     process_group: "torch.distributed.ProcessGroup | None" = None,
+    activation: str | None = None,
+    out: torch.Tensor | None = None,
     backend: str = DEFAULT_BACKEND,
 ) -> torch.Tensor:
     """Normalise every channel over the batch and its places.
@@ -209,6 +244,8 @@ def batch_norm(
         eps: added to the variance, inside the root.
         process_group: processes whose batches count as one while training, of any sizes, some empty; as
             torch.nn.SyncBatchNorm, on the CPU too. Needs the reference backend.
+        activation: "relu" or "silu" of the result, or None; in the same pass over the tensor where the backend can.
+        out: where to write the result, a tensor like the input; not where a gradient is needed.
         backend: one of `normsuite.backends.NAMES`.
 
     Returns:
@@ -233,6 +270,8 @@ def batch_norm(
         momentum=momentum,
         eps=eps,
         process_group=process_group,
+        activation=activation,
+        out=out,
         backend=backend,
     )
 
@@ -247,6 +286,8 @@ def instance_norm(
     momentum: float = 0.1,
     eps: float = 1e-5,
     *,
+    activation: str | None = None,
+    out: torch.Tensor | None = None,
     backend: str = DEFAULT_BACKEND,
 ) -> torch.Tensor:
     """Normalise every channel of every sample over its places.
@@ -258,7 +299,7 @@ def instance_norm(
         running_mean, running_var: (C,) or both None; updated as in `batch_norm`, with the averages over the batch.
         weight, bias: (C,) or None.
         use_input_stats: use the statistics of the input; otherwise the running ones.
-        momentum, eps, backend: as in `batch_norm`.
+        momentum, eps, activation, out, backend: as in `batch_norm`.
 
     Returns:
         The shape and type of the input.
@@ -278,6 +319,8 @@ def instance_norm(
         use_input_stats=use_input_stats,
         momentum=momentum,
         eps=eps,
+        activation=activation,
+        out=out,
         backend=backend,
     )
 
@@ -289,6 +332,8 @@ def layer_norm(
     bias: torch.Tensor | None = None,
     eps: float = 1e-5,
     *,
+    activation: str | None = None,
+    out: torch.Tensor | None = None,
     backend: str = DEFAULT_BACKEND,
 ) -> torch.Tensor:
     """Normalise every sample over its last dimensions.
@@ -299,7 +344,7 @@ def layer_norm(
         input: any shape that ends in `normalized_shape`: (N, C, *S) with (C, *S), or (N, L, C) with (C,).
         normalized_shape: the trailing sizes that share a mean.
         weight, bias: `normalized_shape`, one value per element, or None.
-        eps, backend: as in `batch_norm`.
+        eps, activation, out, backend: as in `batch_norm`.
 
     Returns:
         The shape and type of the input.
@@ -311,7 +356,58 @@ def layer_norm(
     Source: Ba, Kiros and Hinton 2016, arXiv:1607.06450. Differs from torch as `batch_norm` does.
     """
     return normalize(
-        NORMS["LayerNorm"], input, weight, bias, eps=eps, normalized_shape=normalized_shape, backend=backend
+        NORMS["LayerNorm"],
+        input,
+        weight,
+        bias,
+        eps=eps,
+        normalized_shape=normalized_shape,
+        activation=activation,
+        out=out,
+        backend=backend,
+    )
+
+
+def rms_norm(
+    input: torch.Tensor,
+    normalized_shape: Sequence[int],
+    weight: torch.Tensor | None = None,
+    eps: float | None = None,
+    *,
+    activation: str | None = None,
+    out: torch.Tensor | None = None,
+    backend: str = DEFAULT_BACKEND,
+) -> torch.Tensor:
+    """Divide every sample by its root mean square over its last dimensions.
+
+    y = x / √(Σ_i x[n, i]² / L + eps) · weight, where i runs over the L elements of `normalized_shape`.
+
+    Args:
+        input: any shape that ends in `normalized_shape`.
+        normalized_shape: the trailing sizes that share a mean square.
+        weight: `normalized_shape`, one value per element, or None.
+        eps: added to the mean square; where left out, the distance from 1 to the next number of the type computed in.
+        activation, out, backend: as in `batch_norm`.
+
+    Returns:
+        The shape and type of the input.
+
+    Raises:
+        ShapeError, ArgumentError, UnknownNameError: as `layer_norm`.
+
+    Source: Zhang and Sennrich 2019, arXiv:1910.07467. Differs from torch as `batch_norm` does.
+    """
+    if eps is None:
+        eps = torch.finfo(torch.promote_types(input.dtype, torch.float32)).eps
+    return normalize(
+        NORMS["RMSNorm"],
+        input,
+        weight,
+        eps=eps,
+        normalized_shape=normalized_shape,
+        activation=activation,
+        out=out,
+        backend=backend,
     )
 
 
@@ -322,6 +418,8 @@ def group_norm(
     bias: torch.Tensor | None = None,
     eps: float = 1e-5,
     *,
+    activation: str | None = None,
+    out: torch.Tensor | None = None,
     backend: str = DEFAULT_BACKEND,
 ) -> torch.Tensor:
     """Normalise every group of channels of every sample, over the group and its places.
@@ -332,7 +430,7 @@ def group_norm(
         input: (N, C, *S), from (N, C) to (N, C, D, H, W).
         num_groups: G, a divisor of C; neighbouring channels form a group.
         weight, bias: (C,) or None.
-        eps, backend: as in `batch_norm`.
+        eps, activation, out, backend: as in `batch_norm`.
 
     Returns:
         The shape and type of the input.
@@ -344,4 +442,14 @@ def group_norm(
 
     Source: Wu and He 2018, arXiv:1803.08494. Differs from torch as `batch_norm` does.
     """
-    return normalize(NORMS["GroupNorm"], input, weight, bias, eps=eps, num_groups=num_groups, backend=backend)
+    return normalize(
+        NORMS["GroupNorm"],
+        input,
+        weight,
+        bias,
+        eps=eps,
+        num_groups=num_groups,
+        activation=activation,
+        out=out,
+        backend=backend,
+    )

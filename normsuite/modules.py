@@ -14,27 +14,31 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.modules.instancenorm import _InstanceNorm
 
 from . import backends, functional
-from .errors import ArgumentError, ShapeError
+from .errors import ArgumentError, ShapeError, UnknownNameError
 from .functional import DEFAULT_BACKEND
 from .spec import NORMS, NormSpec
 
+_OWN_ARGUMENTS = ("backend", "activation")
 _TORCH_BASES = (_BatchNorm, _InstanceNorm, nn.LayerNorm, nn.GroupNorm, nn.RMSNorm)
 
 
 class _WithBackend(nn.Module):
-    """Takes `backend` beside torch's own arguments, and shows it where it is not the default."""
+    """Takes `backend` and `activation` beside torch's own arguments, and shows them where they are not the default."""
 
-    def __init__(self, *arguments, backend: str = DEFAULT_BACKEND, **options):
+    _activation = None  # also for a module that `convert` made ours
+
+    def __init__(self, *arguments, backend: str = DEFAULT_BACKEND, activation: str | None = None, **options):
         super().__init__(*arguments, **options)
         self.backend = backend
+        self.activation = activation
 
     def __init_subclass__(cls, **options):
         super().__init_subclass__(**options)
         base = next((c for c in cls.__mro__ if c.__module__.startswith("torch.nn")), nn.Module)
         if base is not nn.Module and "__init__" not in vars(cls):  # help() shows torch's arguments and ours
             theirs = [p for p in inspect.signature(base).parameters.values()]
-            ours = inspect.Parameter("backend", inspect.Parameter.KEYWORD_ONLY, default=DEFAULT_BACKEND, annotation=str)
-            cls.__signature__ = inspect.Signature([*theirs, ours])
+            ours = [p for p in inspect.signature(_WithBackend.__init__).parameters.values() if p.name in _OWN_ARGUMENTS]
+            cls.__signature__ = inspect.Signature([*theirs, *ours])
 
     @property
     def backend(self) -> str:
@@ -46,9 +50,21 @@ class _WithBackend(nn.Module):
         backends.get(name)
         self._backend = name
 
+    @property
+    def activation(self) -> str | None:
+        """What follows the norm in the same pass: one of `normsuite.backends.ACTIVATIONS`, or None."""
+        return self._activation
+
+    @activation.setter
+    def activation(self, name: str | None) -> None:
+        if name is not None and name not in backends.ACTIVATIONS:
+            raise UnknownNameError.among("activation", name, backends.ACTIVATIONS)
+        self._activation = name
+
     def extra_repr(self) -> str:
         shown = super().extra_repr()
-        return shown if self.backend == DEFAULT_BACKEND else f"{shown}, backend={self.backend}"
+        own = {"activation": (self.activation, None), "backend": (self.backend, DEFAULT_BACKEND)}
+        return shown + "".join(f", {name}={value}" for name, (value, usual) in own.items() if value != usual)
 
 
 class _BatchNormForward(_WithBackend):
@@ -75,7 +91,8 @@ class _BatchNormForward(_WithBackend):
             self._count_batch() if update else 0.0,
             self.eps,
             process_group=self.process_group if use_input_stats else None,
-            backend=self.backend,
+            activation=self._activation,
+            backend=self._backend,
         )
 
     def _count_batch(self) -> float | torch.Tensor:
@@ -102,7 +119,8 @@ class _InstanceNormForward(_WithBackend):
             self.training or not self.track_running_stats,
             self.momentum if self.momentum is not None else 0.0,
             self.eps,
-            backend=self.backend,
+            activation=self._activation,
+            backend=self._backend,
         )
 
 
@@ -176,7 +194,31 @@ class LayerNorm(_WithBackend, nn.LayerNorm):
 
     def forward(self, input: torch.Tensor) -> torch.Tensor:
         return functional.layer_norm(
-            input, self.normalized_shape, self.weight, self.bias, self.eps, backend=self.backend
+            input,
+            self.normalized_shape,
+            self.weight,
+            self.bias,
+            self.eps,
+            activation=self._activation,
+            backend=self._backend,
+        )
+
+
+class RMSNorm(_WithBackend, nn.RMSNorm):
+    """torch.nn.RMSNorm, computed by `functional.rms_norm`.
+
+    Raises ShapeError for an input that does not end in `normalized_shape`, and UnknownNameError for an unknown backend.
+    Source: Zhang and Sennrich 2019.
+    """
+
+    def forward(self, input: torch.Tensor) -> torch.Tensor:
+        return functional.rms_norm(
+            input,
+            self.normalized_shape,
+            self.weight,
+            self.eps,
+            activation=self._activation,
+            backend=self._backend,
         )
 
 
@@ -192,10 +234,18 @@ class GroupNorm(_WithBackend, nn.GroupNorm):
         super().__init__(num_groups, num_channels, *arguments, **options)
 
     def forward(self, input: torch.Tensor) -> torch.Tensor:
-        return functional.group_norm(input, self.num_groups, self.weight, self.bias, self.eps, backend=self.backend)
+        return functional.group_norm(
+            input,
+            self.num_groups,
+            self.weight,
+            self.bias,
+            self.eps,
+            activation=self._activation,
+            backend=self._backend,
+        )
 
 
-class Norm(nn.Module):
+class Norm(_WithBackend):
     """Any norm without running statistics, for inputs (N, C, *S) of one size: what a new `NormSpec` gets at once.
 
     Args:
@@ -204,6 +254,7 @@ class Norm(nn.Module):
         spatial: *S, which a norm with an affine map per element needs.
         num_groups: for a norm whose groups are given.
         eps: added to the variance.
+        activation: what follows in the same pass, or None.
         backend: what computes.
     """
 
@@ -215,11 +266,11 @@ class Norm(nn.Module):
         *,
         num_groups: int | None = None,
         eps: float = 1e-5,
+        activation: str | None = None,
         backend: str = DEFAULT_BACKEND,
     ):
-        super().__init__()
-        backends.get(backend)
-        self.spec, self.num_groups, self.eps, self.backend = spec, num_groups, eps, backend
+        super().__init__(backend=backend, activation=activation)
+        self.spec, self.num_groups, self.eps = spec, num_groups, eps
         self.normalized_shape = (channels, *spatial) if spec.affine == "element" else None
         shape = self.normalized_shape or (channels,)
         self.weight = nn.Parameter(torch.ones(shape))
@@ -234,18 +285,20 @@ class Norm(nn.Module):
             eps=self.eps,
             num_groups=self.num_groups,
             normalized_shape=self.normalized_shape,
-            backend=self.backend,
+            activation=self._activation,
+            backend=self._backend,
         )
 
     def extra_repr(self) -> str:
-        return f"{self.spec.name}, {tuple(self.weight.shape)}, eps={self.eps}, backend={self.backend}"
+        own = super().extra_repr()
+        return f"{self.spec.name}, {tuple(self.weight.shape)}, eps={self.eps}{own}"
 
 
 _MAKERS = {
-    "BatchNorm": lambda channels, spatial, groups, backend: BatchNorm(channels, backend=backend),
-    "LayerNorm": lambda channels, spatial, groups, backend: LayerNorm((channels, *spatial), backend=backend),
-    "GroupNorm": lambda channels, spatial, groups, backend: GroupNorm(groups, channels, backend=backend),
-    "InstanceNorm": lambda channels, spatial, groups, backend: InstanceNorm(channels, affine=True, backend=backend),
+    "BatchNorm": lambda channels, spatial, groups, own: BatchNorm(channels, **own),
+    "LayerNorm": lambda channels, spatial, groups, own: LayerNorm((channels, *spatial), **own),
+    "GroupNorm": lambda channels, spatial, groups, own: GroupNorm(groups, channels, **own),
+    "InstanceNorm": lambda channels, spatial, groups, own: InstanceNorm(channels, affine=True, **own),
 }
 
 
@@ -255,6 +308,7 @@ def make(
     spatial: Sequence[int],
     *,
     num_groups: int | None = None,
+    activation: str | None = None,
     backend: str = DEFAULT_BACKEND,
 ) -> nn.Module:
     """The module of that norm for inputs (N, channels, *spatial), with an affine map whatever its default.
@@ -264,11 +318,11 @@ def make(
     """
     spec.num_groups(channels, num_groups)
     if spec.name in _MAKERS:
-        return _MAKERS[spec.name](channels, spatial, num_groups, backend)
+        return _MAKERS[spec.name](channels, spatial, num_groups, {"activation": activation, "backend": backend})
     if spec.running == "always":
         raise ArgumentError("norm", spec.name, "keeps running statistics, which the general module does not")
     groups = num_groups if spec.groups == "given" else None
-    return Norm(spec, channels, spatial, num_groups=groups, backend=backend)
+    return Norm(spec, channels, spatial, num_groups=groups, activation=activation, backend=backend)
 
 
 _OURS: dict[type[nn.Module], type[_WithBackend]] = {
@@ -277,6 +331,7 @@ _OURS: dict[type[nn.Module], type[_WithBackend]] = {
     nn.BatchNorm3d: BatchNorm3d,
     nn.LayerNorm: LayerNorm,
     nn.GroupNorm: GroupNorm,
+    nn.RMSNorm: RMSNorm,
     nn.InstanceNorm1d: InstanceNorm1d,
     nn.InstanceNorm2d: InstanceNorm2d,
     nn.InstanceNorm3d: InstanceNorm3d,
@@ -331,7 +386,8 @@ def revert(model: nn.Module) -> Conversion:
     for name, module in _norms(model):
         if type(module) in _THEIRS:
             module.__class__ = _THEIRS[type(module)]
-            del module._backend
+            module.__dict__.pop("_backend")
+            module.__dict__.pop("_activation", None)
             changed.append(name)
         elif type(module) not in _OURS:
             left[name] = type(module).__qualname__

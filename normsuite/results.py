@@ -47,7 +47,7 @@ def usable_cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def _version(package: str) -> str | None:
+def version(package: str) -> str | None:
     try:
         return metadata.version(package)
     except metadata.PackageNotFoundError:
@@ -78,7 +78,7 @@ def environment(*, threads: int | None = None, accelerator: str | None = None, d
         "driver": driver,
         "system": f"{platform.system()} {platform.machine()}",
         "python": platform.python_version(),
-        "packages": {name: version for name in _PACKAGES if (version := _version(name))},
+        "packages": {name: found for name in _PACKAGES if (found := version(name))},
         "allocator": {k: v for k, v in os.environ.items() if k.startswith("MALLOC_")},
     }
 

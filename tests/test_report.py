@@ -5,6 +5,7 @@ import sys
 from html.parser import HTMLParser
 
 import pytest
+import test_bench_command
 import test_history
 
 from normsuite import report, results
@@ -37,9 +38,19 @@ def write_study(folder, *, seeds=3, written="2026-01-01T00:00:00+00:00", **chang
             results.write_record(folder / "study", f"{norm}-{seed}-{results.digest(changes)}", record)
 
 
+def write_bench(folder, *, written="2026-01-01T00:00:00+00:00", **changes):
+    for place, (norm, mode) in enumerate((norm, mode) for norm in NORMS for mode in ("forward", "step")):
+        record = test_bench_command.record({"auto": 0.5, "flax": 1.5}, norm=norm, mode=mode, seed=place)
+        record["environment"] |= {"cpu": f"Processor {HOSTILE}"}
+        record["samples"]["refused"] = {"liger": HOSTILE}
+        record.update(written=written, commit="c" * 40, source="s", **changes)
+        results.write_record(folder / "bench", f"{norm}-{mode}-{results.digest(changes)}", record)
+
+
 @pytest.fixture
 def source(tmp_path):
     write_study(tmp_path / "reports")
+    write_bench(tmp_path / "reports")
     test_history.write(tmp_path / "reports" / "asv" / "results", ["b" * 40, "a" * 40], cpu=f"Other {HOSTILE}")
     return tmp_path / "reports"
 
@@ -85,7 +96,7 @@ def test_every_part_is_there(source, tmp_path):
     text, notes = write(source, tmp_path / "html")
     page = Page(text)
     words = " ".join(page.text)
-    for part in ("overview", "averages", "learning", "cost", "trend", "method"):
+    for part in ("overview", "averages", "learning", "against", "cost", "trend", "method"):
         assert part in page.ids
     assert page.tags.count("svg") == page.tags.count("figure") >= len(NORMS) + 4 + 1 + 1
     for said in ("Training loss", "Test loss", "Training accuracy", "Test accuracy", *NORMS, "undecided", "bbbbbbbb"):
@@ -129,7 +140,7 @@ def test_without_records_the_report_says_what_to_run(tmp_path):
     text, notes = write(tmp_path / "nothing", tmp_path / "html")
     words = " ".join(Page(text).text)
     assert "normsuite study" in words and "asv run --record-samples" in words
-    assert text.count('class="absent"') == 3
+    assert text.count('class="absent"') == 4 and "normsuite bench" in words
     assert any("no study" in n for n in notes) and any("asv has no results" in n for n in notes)
 
 
@@ -228,6 +239,39 @@ def test_the_tables_of_cost(source):
     assert table.rows[0][:3] == ("cpu", "tiny", "torch")
     assert table.rows[0][3].startswith("2 s [") and set(table.rows[0][4:]) == {"n/a"}
     assert tables.not_measured(collect(source).cost) == "Not measured here (n/a): cuda."
+
+
+def test_the_comparison_with_the_alternatives(source, tmp_path):
+    text, _ = write(source, tmp_path / "html")
+    words = " ".join(Page(text).text)
+    assert "auto / torch.nn, step, 5 large cases: 0.5 [" in words and "slower than torch.nn in 0 of 10 cases" in words
+    assert "Training step, large cases: time over that of a copy. BatchNorm torch.nn 2 [" in text
+    bench = collect(source).bench
+    first, *_ = tables.against(bench)
+    assert first.columns[:5] == ("by", "mode", "cases", "all norms", "BatchNorm")
+    assert [row[:3] for row in first.rows if row[0] == "flax"] == [("flax", m, "5 large") for m in ("forward", "step")]
+    assert len(tables.every_case(bench).rows) == 10
+
+
+def test_benches_of_other_settings_are_not_pooled(source):
+    write_bench(source, written="2026-02-01T00:00:00+00:00", settings={"processes": 2, "seconds": 1.0})
+    found = collect(source)
+    assert {r["settings"]["processes"] for r in found.bench.records} == {2} and len(found.bench.records) == 10
+    assert any(n.startswith("10 records of benches made otherwise") for n in found.notes)
+
+
+def test_damaged_records_of_a_bench_are_named_and_skipped(source, tmp_path):
+    path = next((source / "bench").glob("BatchNorm-step-*.json"))
+    record = results.read_record(path)
+    record["samples"]["processes"] = [{}]
+    results.write_text(path, results.to_json(record))
+    (source / "bench" / "bad.json").write_text("[")
+    text, notes = write(source, tmp_path / "html")
+    assert notes == [
+        "record bad.json is damaged (Expecting value: line 1 column 2 (char 1))",
+        "records of a bench are damaged (a process lacks times): 1",
+    ]
+    assert "auto / torch.nn, step, 4 large cases" in text
 
 
 @pytest.mark.parametrize(

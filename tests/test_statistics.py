@@ -10,7 +10,14 @@ from scipy import stats
 
 from normsuite import claims, document
 from normsuite.spec import NORMS
-from normsuite.statistics import compare, mean_interval, median_interval
+from normsuite.statistics import (
+    compare,
+    geometric_mean_interval,
+    mean_interval,
+    median_interval,
+    paired_log_ratio,
+    ratio_interval,
+)
 
 SAMPLES = st.lists(st.floats(-100, 100), min_size=3, max_size=12).filter(lambda x: np.std(x) > 1e-3)
 
@@ -52,6 +59,47 @@ def test_one_sample_gives_no_interval():
 def test_what_a_comparison_says(difference, said):
     found = compare(difference, [0.0] * 3, margin=0.5)
     assert {name for name in ("higher", "lower", "similar", "different") if getattr(found, name)} == said
+
+
+@given(SAMPLES)
+def test_a_ratio_s_interval_is_the_t_test_s_of_its_logarithms(logs):
+    found = ratio_interval([v / 100 for v in logs], comparisons=3)
+    expected = stats.ttest_1samp(np.divide(logs, 100), 0).confidence_interval(1 - 0.05 / 3)
+    assert (found.low, found.high) == pytest.approx(tuple(np.exp(expected)), rel=1e-9)
+    assert found.value == pytest.approx(stats.gmean(np.exp(np.divide(logs, 100))))
+
+
+def test_one_process_gives_a_ratio_and_no_interval():
+    found = ratio_interval([math.log(2)])
+    assert found.value == pytest.approx(2) and math.isnan(found.low) and math.isnan(found.high)
+
+
+def test_a_paired_ratio_survives_drift_and_a_disturbed_round():
+    drift = [1.0, 1.5, 2.0, 4.0, 3.0]
+    candidate = [1.1 * t for t in drift]
+    assert paired_log_ratio(candidate, drift) == pytest.approx(math.log(1.1))
+    assert paired_log_ratio([100.0, *candidate[1:]], drift) == pytest.approx(math.log(1.1))
+    assert paired_log_ratio([None, 2.0, None, 8.0, None], drift) == pytest.approx(
+        (math.log(2 / 1.5) + math.log(8 / 4)) / 2
+    )
+    assert math.isnan(paired_log_ratio([None], [1.0])) and math.isnan(paired_log_ratio([], []))
+
+
+def test_a_geometric_mean_over_tasks_is_of_each_process_first():
+    logs = [[0.1, 0.2, 0.3], [0.3, 0.2, 0.1]]  # what the tasks differ by cancels within each process
+    found = geometric_mean_interval(logs)
+    assert found.value == pytest.approx(math.exp(0.2)) and math.isnan(found.low)
+    moved = geometric_mean_interval([[0.1, 0.2, 0.3], [0.1, 0.2, 0.3]])
+    assert moved.value == pytest.approx(math.exp(0.2)) and moved.low < math.exp(0.2) < moved.high
+
+
+def test_corrected_ratios_of_equals_hold_1_all_together():
+    draw = np.random.default_rng(0)
+    false = 0
+    for _ in range(400):
+        table = [ratio_interval(draw.normal(scale=0.02, size=5), comparisons=20) for _ in range(20)]
+        false += any(i.low > 1 or i.high < 1 for i in table)
+    assert stats.binomtest(false, 400, 0.05, alternative="greater").pvalue > 0.001
 
 
 def test_more_comparisons_need_more_evidence():

@@ -77,11 +77,15 @@ def get(name: str) -> ModuleType:
 
     Raises:
         UnknownNameError: there is none.
+        UnsupportedError: what it is built on is not installed.
     """
     if name not in _loaded:
         if name not in NAMES:
             raise UnknownNameError.among("backend", name, NAMES)
-        _loaded[name] = import_module(f".{name}", __name__)
+        try:
+            _loaded[name] = import_module(f".{name}", __name__)
+        except ImportError as error:
+            raise UnsupportedError("backend", name, f"cannot be imported ({error})") from error
     return _loaded[name]
 
 

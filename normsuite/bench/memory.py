@@ -7,7 +7,7 @@ keeps the peak.
 
 import json
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import torch
@@ -50,3 +50,26 @@ def _on_accelerator(call: Callable[[], object], device: torch.device) -> int:
     call()
     torch.accelerator.synchronize(device)
     return torch.accelerator.max_memory_allocated(device) - before
+
+
+def saved_bytes(call: Callable[[], object], *, beside: Iterable[torch.Tensor] = ()) -> int:
+    """Bytes of the tensors that the forward pass keeps for the backward pass, each storage once.
+
+    Everything that is saved counts, the input too, which its owner mostly keeps anyway.
+
+    Args:
+        call: a forward and a backward pass.
+        beside: tensors that do not count: the parameters, which exist with or without a backward pass.
+    """
+    known = {t.untyped_storage().data_ptr() for t in beside}
+    saved: dict[int, torch.UntypedStorage] = {}  # holds them, so that no address is used twice
+
+    def keep(tensor: torch.Tensor) -> torch.Tensor:
+        storage = tensor.untyped_storage()
+        if storage.data_ptr() not in known:
+            saved[storage.data_ptr()] = storage
+        return tensor
+
+    with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+        call()
+    return sum(storage.nbytes() for storage in saved.values())

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import torch
 
-_SHORTEST_SAMPLE_S = 100e-6
+SHORTEST_SAMPLE_S = 100e-6
 """A sample lasts at least this long, so that reading the clock (some 50 ns) is lost in it."""
 
 
@@ -25,11 +25,11 @@ def latency_samples(
         seconds: how long to go on.
         least, most: bounds on the number of samples, whatever the time.
     """
-    sample = _device_sample if device != "cpu" else _host_sample
+    sample = sampler(device)
     repeat, warm_until = 1, time.perf_counter() + seconds / 5
     while True:
         elapsed = sample(call, repeat)
-        if elapsed * repeat < _SHORTEST_SAMPLE_S:
+        if elapsed * repeat < SHORTEST_SAMPLE_S:
             repeat *= 2
         elif time.perf_counter() >= warm_until:
             break
@@ -45,6 +45,11 @@ def latency_samples(
         if was_enabled:
             gc.enable()
     return samples
+
+
+def sampler(device: str) -> Callable[[Callable[[], object], int], float]:
+    """A function of a call and a number of repetitions: the seconds that one of them took."""
+    return _device_sample if device != "cpu" else _host_sample
 
 
 def _host_sample(call: Callable[[], object], repeat: int) -> float:

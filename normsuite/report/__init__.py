@@ -14,8 +14,8 @@ def write(source: Path, out: Path, *, commit: str | None = None) -> tuple[Path, 
     """Write `out/index.html` from the records under `source`.
 
     Args:
-        source: a folder with `study/` (the study's records) and `asv/results/` (asv's), either of which may be absent:
-            the report then says what to run.
+        source: a folder with `study/` (the study's records), `bench/` (the comparison with the alternatives) and
+            `asv/results/` (asv's), any of which may be absent: the report then says what to run.
         out: the page's folder, made if need be.
         commit: the start of the hash of the commit whose cost is shown; the one measured last where left out.
 

@@ -17,10 +17,11 @@ from matplotlib.patches import Rectangle
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter, PercentFormatter
 
 from .. import explain
+from ..bench.summary import AGAIN, ALL, AUTO, COPY, TRAFFIC, Bench, Mean, copy_of, interval_text
 from ..history import Measurement
 from ..spec import NO_NORM, NORMS, NormSpec
 from . import tables
-from .collect import ASV_COMMAND, STUDY_COMMAND, Collected
+from .collect import ASV_COMMAND, BENCH_COMMAND, STUDY_COMMAND, Collected
 
 # Okabe and Ito's colours, which colour-blind readers tell apart; norms take them in order, "none" is grey.
 _PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
@@ -259,6 +260,65 @@ def memory(measurements: list[Measurement]) -> Chart | None:
         tables.BYTE_UNITS,
         logarithmic=False,
     )
+
+
+def against(bench: Bench) -> list[Chart]:
+    """Time over that of a copy, one chart a mode: bars over the large cases, a line where the copy is."""
+    means = [
+        m for m in bench.means(copy_of) if m.size == "large" and not m.contestant.startswith(COPY) and m.norm != ALL
+    ]
+    charts = []
+    for mode, activation in dict.fromkeys((m.mode, m.activation) for m in means):
+        charts.append(_bars(mode, activation, [m for m in means if (m.mode, m.activation) == (mode, activation)]))
+    return charts
+
+
+def _bars(mode: str, activation: str, means: list[Mean]) -> Chart:
+    name = _MODES[mode] + ("" if activation == "none" else f" with {activation}")
+    contestants = [c for c in dict.fromkeys(m.contestant for m in means) if c != AGAIN]
+    norms = [n for n in NORMS if any(m.norm == n for m in means)]
+    least = TRAFFIC[mode] / 2
+    said = []
+    with _figure(f"against-{mode}-{activation}", 4.3, 0.9 + 0.16 * len(norms) * (len(contestants) + 1)) as (
+        finish,
+        (axis,),
+    ):
+        height = 1 / (len(contestants) + 1)
+        for m in means:
+            if m.contestant == AGAIN or math.isnan(m.ratio.value):
+                continue
+            place = contestants.index(m.contestant)
+            y = norms.index(m.norm) + (place - (len(contestants) - 1) / 2) * height
+            ours = m.contestant.startswith(AUTO)
+            tint = colour(m.norm) if ours else _GREY
+            axis.barh(y, m.ratio.value, height * 0.85, color=tint, alpha=0.9 if ours else 0.35)
+            end = m.ratio.value
+            if not math.isnan(m.ratio.low):
+                axis.plot([m.ratio.low, m.ratio.high], [y, y], color=_INK, linewidth=1.2)
+                end = max(end, m.ratio.high)
+            axis.annotate(m.contestant, (end, y), xytext=(3, 0), textcoords="offset points", va="center", fontsize=5.5)
+            said.append(f"{m.norm} {m.contestant} {interval_text(m.ratio)}")
+        # An interval of few processes can reach anywhere: the bars set the scale.
+        axis.set_xlim(0, 1.5 * max([1.0, least, *(m.ratio.value for m in means if not math.isnan(m.ratio.value))]))
+        axis.axvline(1, color=_INK, linewidth=1)
+        if least != 1:
+            axis.axvline(least, color=_INK, linewidth=1, linestyle=":")
+        axis.set_yticks(range(len(norms)), norms)
+        axis.set_ylim(len(norms) - 0.5, -0.5)
+        axis.set_xlabel("time / time of a copy of the same tensor")
+        axis.grid(True, axis="x")
+        svg = finish()
+    dotted = "" if least == 1 else f", the dotted line the least traffic of a step, {least:g} copies"
+    return Chart(
+        svg,
+        f"{name}, large cases: time over that of a copy. {'; '.join(said)}",
+        f"{name}: geometric mean over the large cases, with 95 % intervals over processes; ours in colour. The line is "
+        f"the copy{dotted}.",
+        BENCH_COMMAND,
+    )
+
+
+_MODES = {"forward": "Forward", "step": "Training step", "evaluation": "Evaluation"}
 
 
 def trend(history: list[Measurement]) -> list[Chart]:

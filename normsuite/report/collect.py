@@ -4,12 +4,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from .. import results
+from ..bench.summary import WHAT as BENCH
+from ..bench.summary import Bench, problem
 from ..errors import ArgumentError
 from ..history import TORCH, Measurement, read
 from ..spec import NO_NORM, NORMS
 
 STUDY_COMMAND = "normsuite study"
 ASV_COMMAND = "asv run --record-samples"
+BENCH_COMMAND = "normsuite bench"
 
 
 @dataclass(frozen=True)
@@ -21,12 +24,14 @@ class Collected:
         history: measurements from one processor model and one torch, oldest commit first.
         notes: what is missing, damaged or left out, one line each.
         commit: whose cost is shown; None where nothing was measured.
+        bench: comparisons with the alternatives, of one machine, equal sources and settings.
     """
 
     study: list[dict] = field(default_factory=list)
     history: list[Measurement] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     commit: str | None = None
+    bench: Bench = field(default_factory=lambda: Bench([]))
 
     @property
     def norms(self) -> list[str]:
@@ -53,7 +58,8 @@ def collect(source: Path, commit: str | None = None) -> Collected:
     notes: list[str] = []
     study = _newest_study(source / "study", notes)
     measured = _newest_segment(source / "asv" / "results", notes)
-    return Collected(study, measured, notes, _commit(measured, commit))
+    bench = Bench(_newest_bench(source / "bench", notes))
+    return Collected(study, measured, notes, _commit(measured, commit), bench)
 
 
 def _commit(measured: list[Measurement], wanted: str | None) -> str | None:
@@ -108,6 +114,31 @@ def _study_key(record: dict) -> str:
     case = {k: v for k, v in record["case"].items() if k not in ("norm", "seed")}
     depends = {k: v for k, v in record.get("depends", {}).items() if k != "norm"}
     return results.digest([case, depends, record["environment"], record.get("source")])
+
+
+def _newest_bench(folder: Path, notes: list[str]) -> list[dict]:
+    """The newest record of each task, of those that were made like the newest of all."""
+    records = results.read_records(folder, BENCH)
+    notes.extend(f"record {name} {reason}" for name, reason in records.damaged)
+    reasons = [problem(record) for record in records]
+    good = [record for record, reason in zip(records, reasons, strict=True) if reason is None]
+    for reason in filter(None, dict.fromkeys(reasons)):
+        notes.append(f"records of a bench are damaged ({reason}): {reasons.count(reason)}")
+    if not good:
+        notes.append(f"nothing has been compared with the alternatives: run `{BENCH_COMMAND}`")
+        return []
+    good.sort(key=lambda r: r.get("written", ""))
+    key = _bench_key(good[-1])
+    kept = {results.digest(r["case"]): r for r in good if _bench_key(r) == key}
+    if len(kept) < len(good):
+        notes.append(f"{len(good) - len(kept)} records of benches made otherwise or before are left out")
+    return list(kept.values())
+
+
+def _bench_key(record: dict) -> str:
+    """Records with equal keys may stand in one table."""
+    case = {k: record["case"].get(k) for k in ("dtype", "device")}
+    return results.digest([case, record.get("settings"), record["environment"], record.get("source")])
 
 
 def _newest_segment(folder: Path, notes: list[str]) -> list[Measurement]:

@@ -5,11 +5,13 @@ from importlib import resources
 import jinja2
 
 from .. import __version__, claims, explain
+from ..bench import summary
+from ..bench.summary import Bench, sentences
 from ..spec import NORMS
 from . import charts, tables
-from .collect import ASV_COMMAND, STUDY_COMMAND, Collected
+from .collect import ASV_COMMAND, BENCH_COMMAND, STUDY_COMMAND, Collected
 
-VERDICTS = {*explain.VERDICTS, *claims.VERDICTS}
+VERDICTS = {*explain.VERDICTS, *claims.VERDICTS, *summary.VERDICTS}
 """Cells that the template colours by what they say."""
 
 
@@ -29,12 +31,14 @@ def render(collected: Collected) -> str:
         names=list(NORMS),
         norms=[(spec, charts.shared_means(spec), tables.worked_example(spec)) for spec in NORMS.values()],
         learning=_learning(collected),
+        against=_against(collected.bench),
         cost=_cost(collected),
         trend=charts.trend(collected.history),
         method=tables.method(collected),
         notes=collected.notes,
         study_command=STUDY_COMMAND,
         asv_command=ASV_COMMAND,
+        bench_command=BENCH_COMMAND,
     )
 
 
@@ -87,6 +91,19 @@ def _learning(collected: Collected) -> dict | None:
         "table": tables.last_epoch(collected),
         "claims": judged,
         "differences": differences,
+    }
+
+
+def _against(bench: Bench) -> dict | None:
+    if not bench.records:
+        return None
+    measured = {record["case"]["device"] for record in bench.records}
+    return {
+        "charts": charts.against(bench),
+        "tables": tables.against(bench),
+        "every_case": tables.every_case(bench),
+        "sentences": sentences(bench),
+        "missing": "" if measured - {"cpu"} else "Not measured here: an accelerator.",
     }
 
 

@@ -5,10 +5,11 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from .. import claims, explain
+from ..bench.summary import ALL, AUTO, BASELINE, COPY, Bench, Mean, copy_of, interval_text, mode_text
 from ..history import Measurement
 from ..spec import NORMS, NormSpec
 from ..statistics import Interval, mean_interval
-from .collect import ASV_COMMAND, STUDY_COMMAND, Collected
+from .collect import ASV_COMMAND, BENCH_COMMAND, STUDY_COMMAND, Collected
 
 EXPLAIN_COMMAND = "normsuite explain"
 
@@ -252,6 +253,78 @@ def error_rate(measurements: list[Measurement]) -> Table | None:
     )
 
 
+def against(bench: Bench) -> list[Table]:
+    """Geometric means against torch.nn and a copy, and every case of `auto`."""
+    shown = [
+        _means("torch.nn", bench.means(contestants=[c for c in bench.contestants if c != BASELINE])),
+        _means("a copy", bench.means(copy_of, [c for c in bench.contestants if not c.startswith(COPY)])),
+        *(_means(rival, bench.means(rival, [AUTO])) for rival in bench.rivals),
+    ]
+    return [table for table in shown if table.rows]
+
+
+def _means(rival: str, means: list[Mean]) -> Table:
+    by_row: dict[tuple[str, str, str], dict[str, Mean]] = {}
+    for m in means:
+        by_row.setdefault((m.contestant, mode_text(m), m.size), {})[m.norm] = m
+    return Table(
+        caption=f"Time / time of {rival}: geometric mean over the cases [95 % interval over processes]. Below 1 is "
+        "faster. Tiny cases, in which the call costs more than the arithmetic, stand apart",
+        columns=("by", "mode", "cases", "all norms", *NORMS),
+        rows=[
+            (
+                contestant,
+                mode,
+                f"{of_norm[ALL].tasks} {size}",
+                *(interval_text(of_norm[n].ratio) if n in of_norm else "–" for n in (ALL, *NORMS)),
+            )
+            for (contestant, mode, size), of_norm in by_row.items()
+        ],
+        command=BENCH_COMMAND,
+    )
+
+
+def every_case(bench: Bench) -> Table | None:
+    """Every task as `auto` does it, or as all do where it did none."""
+    rows = [row for row in bench.rows if row.contestant.startswith(AUTO)] or bench.rows
+    return rows and Table(
+        caption="Every case: time, ratios [95 % intervals], share of the least traffic at the speed of a copy, bytes, "
+        f"error against float64. Verdicts by intervals corrected for {len(bench.records)} tasks",
+        columns=(
+            "case",
+            "norm",
+            "mode",
+            "by",
+            "time",
+            "/ torch.nn",
+            "verdict",
+            "/ copy",
+            "least traffic",
+            "peak",
+            "saved",
+            "error of y",
+            "of dx",
+        ),
+        rows=[
+            (
+                row.case,
+                row.norm,
+                mode_text(row),
+                row.contestant,
+                seconds(row.time_s.value),
+                interval_text(row.ratio),
+                row.verdict,
+                interval_text(row.copy_ratio),
+                "–" if math.isnan(row.traffic_share) else f"{row.traffic_share:.0%}",
+                *("–" if size is None else data_size(size) for size in (row.peak_bytes, row.saved_bytes)),
+                *("–" if error is None else relative(error) for error in (row.output_error, row.gradient_error)),
+            )
+            for row in rows
+        ],
+        command=BENCH_COMMAND,
+    )
+
+
 def method(collected: Collected) -> list[Table]:
     """Machine, versions, seeds and settings of what is shown."""
     tables = []
@@ -272,6 +345,24 @@ def method(collected: Collected) -> list[Table]:
             *((k.replace("_", " "), str(v)) for k, v in case.items() if k not in ("norm", "seed") and v is not None),
         ]
         tables.append(Table("The study", ("what", "value"), rows, STUDY_COMMAND))
+    if collected.bench.records:
+        record = collected.bench.records[0]
+        environment, settings = record["environment"], record["settings"]
+        share = collected.bench.others_share
+        rows = [
+            ("processor", environment["cpu"]),
+            ("cores", str(environment["cores"])),
+            ("threads", str(environment["threads"])),
+            ("accelerator", environment["accelerator"] or "none"),
+            ("driver", environment["driver"] or "none"),
+            *environment["packages"].items(),
+            ("allocator", ", ".join(f"{k}={v}" for k, v in environment["allocator"].items()) or "as it is"),
+            ("processes", str(settings["processes"])),
+            ("seconds a task and process", f"{settings['seconds']:g}"),
+            ("taken by other programs", "unknown" if share is None else f"{share:.1%} of the processor"),
+            ("commit", record.get("commit") or "unknown"),
+        ]
+        tables.append(Table("Against the alternatives", ("what", "value"), rows, BENCH_COMMAND))
     if collected.cost:
         m = collected.cost[0]
         rows = [

@@ -1,0 +1,109 @@
+"""Who takes part: every module in this folder names its `CONTESTANTS`, and is found by its file.
+
+None imports its library before it is used: what is not installed is a reason printed in the table, not an error.
+"""
+
+import pkgutil
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cache
+from importlib import import_module
+from importlib.util import find_spec
+from typing import ClassVar
+
+import torch
+
+from ...errors import UnknownNameError
+from ..cases import Operands
+from ..summary import AGAIN, BASELINE, COPY
+from ..task import Task
+
+PEERS = "pip install normsuite[peers]"
+
+
+@dataclass(frozen=True)
+class Contestant(ABC):
+    """One way to do a task.
+
+    Attributes:
+        name: what a user types after --backend.
+        preallocated: writes into an output that exists, instead of making one.
+        by_default: takes part where none is named.
+        pool: threads that it computes with; those of equal name share them.
+        torch_memory: makes its tensors with torch, so that its bytes can be counted.
+        is_norm: computes what torch.nn computes, so that its result can be checked.
+    """
+
+    name: str
+    preallocated: bool = False
+    by_default: bool = True
+    pool: ClassVar[str] = "openmp"
+    torch_memory: ClassVar[bool] = True
+    is_norm: ClassVar[bool] = True
+
+    @property
+    def label(self) -> str:
+        """Its name in records and tables."""
+        return f"{self.name}, preallocated" if self.preallocated else self.name
+
+    def why_not(self, task: Task) -> str | None:
+        """The reason why it does not take part, or None."""
+        return None
+
+    @abstractmethod
+    def prepare(self, task: Task, given: Operands) -> Callable[[], object]:
+        """Everything that is done once. What comes back does the task once; it is called with gradients switched on or
+        off as the task has it.
+
+        Raises:
+            UnsupportedError: it turns out that it cannot.
+        """
+
+    def tensors(self, value: object) -> tuple[torch.Tensor, ...]:
+        """What a call returned as torch's tensors: y, and in a step the gradients of input, weight and bias."""
+        return value if isinstance(value, tuple) else (value,)
+
+
+def in_mode(task: Task, given: Operands, forward: Callable[[], torch.Tensor]) -> Callable[[], object]:
+    """The forward pass itself, or with torch's backward pass behind it for a step."""
+    if not task.gradients:
+        return forward
+    wanted = [t for t in (given.input, given.weight, given.bias) if t is not None]
+    dy = given.dy
+
+    def step() -> tuple[torch.Tensor, ...]:
+        y = forward()
+        return (y, *torch.autograd.grad(y, wanted, dy))
+
+    return step
+
+
+def not_installed(*packages: str, command: str = PEERS) -> str | None:
+    """Which of the packages is missing and how to get it, or None."""
+    missing = [package for package in packages if find_spec(package) is None]
+    return f"{' and '.join(missing)} not installed: {command}" if missing else None
+
+
+@cache
+def everyone() -> tuple[Contestant, ...]:
+    """All contestants, torch.nn and the copies first, then ours, then the rivals."""
+    first = ("torch_nn", "copy", "ours")
+    others = sorted(m.name for m in pkgutil.iter_modules(__path__) if m.name not in first)
+    modules = [import_module(f".{name}", __name__) for name in (*first, *others)]
+    return tuple(contestant for module in modules for contestant in module.CONTESTANTS)
+
+
+def choose(names: Sequence[str] = ()) -> list[Contestant]:
+    """Those of the given names, or those of the default table; torch.nn and the copies always, as what the others are
+    compared with.
+
+    Raises:
+        UnknownNameError: nobody is called that.
+    """
+    known = list(dict.fromkeys(contestant.name for contestant in everyone()))
+    for name in names:
+        if name not in known:
+            raise UnknownNameError.among("backend", name, known)
+    always = (BASELINE, AGAIN, COPY)
+    return [c for c in everyone() if c.name in always or (c.name in names if names else c.by_default)]

@@ -1,0 +1,30 @@
+"""apex's fused kernels, on an accelerator: LayerNorm and RMSNorm."""
+
+from ..task import EPS
+from . import Contestant, in_mode, not_installed
+from .torch_nn import ACTIVATE
+
+
+class Apex(Contestant):
+    def why_not(self, task):
+        if task.device == "cpu":
+            return "needs an accelerator"
+        if task.spec.name not in ("LayerNorm", "RMSNorm"):
+            return f"measured for LayerNorm and RMSNorm, not {task.spec.name}"
+        if task.case.channels_last:
+            return "knows no channels_last"
+        return not_installed("apex", command="see github.com/NVIDIA/apex")
+
+    def prepare(self, task, given):
+        from apex.normalization import fused_layer_norm as apex
+
+        x, weight, bias, shape = given.input, given.weight, given.bias, task.normalized_shape
+        calls = {
+            "LayerNorm": lambda: apex.fused_layer_norm_affine(x, weight, bias, shape, EPS),
+            "RMSNorm": lambda: apex.fused_rms_norm_affine(x, weight, shape, EPS),
+        }
+        norm, activate = calls[task.spec.name], ACTIVATE.get(task.activation, lambda y: y)
+        return in_mode(task, given, lambda: activate(norm()))
+
+
+CONTESTANTS = (Apex("apex"),)

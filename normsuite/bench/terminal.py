@@ -1,0 +1,110 @@
+"""A bench in the terminal: its rows and its geometric means."""
+
+import math
+from collections.abc import Callable, Iterator
+from itertools import groupby
+
+from rich.table import Table
+
+from ..spec import NORMS
+from .summary import (
+    AGAIN,
+    ALL,
+    AUTO,
+    BASELINE,
+    COPY,
+    FASTER,
+    PREALLOCATED,
+    SLOWER,
+    Bench,
+    Mean,
+    Row,
+    copy_of,
+    interval_text,
+    mode_text,
+)
+
+SHORT = 24
+"""Up to so many tasks are shown with everybody who took part; more with `auto` only, and the rest in the means."""
+
+_STYLES = {SLOWER: "red", FASTER: "green"}
+
+
+def _time(seconds: float) -> str:
+    return f"{seconds * 1e6:.1f} µs" if seconds < 1e-3 else f"{seconds * 1e3:.2f} ms"
+
+
+def _mib(size: int | None) -> str:
+    return "–" if size is None else f"{size / 2**20:.3g}"
+
+
+def _error(*errors: float | None) -> str:
+    return ", ".join(f"{e:.0e}" for e in errors if e is not None) or "–"
+
+
+def tables(bench: Bench) -> list[Table]:
+    """The rows, then the geometric means."""
+    return [*_rows(bench), *_means(bench)]
+
+
+_COLUMNS = ("time", f"/ {BASELINE}", "/ copy", "least traffic", "peak, saved MiB", "error y, dx", "verdict")
+
+
+def _rows(bench: Bench) -> Iterator[Table]:
+    """A table a task with everybody, or one table of all tasks with `auto`."""
+    title = f"95 % intervals; verdicts corrected for {len(bench.records)} tasks"
+    if len(bench.records) > SHORT and AUTO in bench.contestants:
+        table = Table("case", "norm", "mode", "by", *_COLUMNS, title=title)
+        for row in bench.rows:
+            if row.contestant in (AUTO, AUTO + PREALLOCATED):
+                table.add_row(row.case, row.norm, mode_text(row), row.contestant, *_cells(row), style=_style(row))
+        yield table
+        return
+    for (case, norm, mode), rows in groupby(bench.rows, lambda row: (row.case, row.norm, mode_text(row))):
+        table = Table("by", *_COLUMNS, title=f"{norm}, {case}, {mode} ({title})")
+        for row in rows:
+            table.add_row(row.contestant, *_cells(row), style=_style(row))
+        yield table
+
+
+def _style(row: Row) -> str:
+    return _STYLES.get(row.verdict, "") if row.contestant.startswith(AUTO) else ""
+
+
+def _cells(row: Row) -> tuple[str, ...]:
+    baseline = row.contestant == BASELINE
+    return (
+        _time(row.time_s.value),
+        "1" if baseline else interval_text(row.ratio),
+        interval_text(row.copy_ratio),
+        "–" if math.isnan(row.traffic_share) else f"{row.traffic_share:.0%}",
+        f"{_mib(row.peak_bytes)}, {_mib(row.saved_bytes)}",
+        _error(row.output_error, row.gradient_error),
+        "" if baseline or row.contestant.startswith(COPY) else row.verdict,
+    )
+
+
+def _means(bench: Bench) -> list[Table]:
+    against: list[tuple[str, str | Callable[[str], str], list[str]]] = [
+        (BASELINE, BASELINE, [c for c in bench.contestants if c != BASELINE]),
+        ("a copy", copy_of, [c for c in bench.contestants if not c.startswith(COPY) and c != AGAIN]),
+    ]
+    against += [(r, r, [AUTO]) for r in bench.rivals]
+    found = []
+    for title, rival, contestants in against:
+        means = bench.means(rival, contestants)
+        if means:
+            found.append(_mean_table(f"Geometric mean of time / {title} [95 % interval]", means))
+    return found
+
+
+def _mean_table(title: str, means: list[Mean]) -> Table:
+    norms = [norm for norm in (ALL, *NORMS) if any(m.norm == norm for m in means)]
+    table = Table("by", "mode", "cases", *norms, title=title)
+    by_row: dict[tuple[str, str, str], dict[str, Mean]] = {}
+    for mean in means:
+        by_row.setdefault((mean.contestant, mode_text(mean), mean.size), {})[mean.norm] = mean
+    for (contestant, mode, size), of_norm in by_row.items():
+        cells = [interval_text(of_norm[n].ratio) if n in of_norm else "–" for n in norms]
+        table.add_row(contestant, mode, f"{of_norm[ALL].tasks} {size}", *cells)
+    return table

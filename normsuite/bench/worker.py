@@ -1,0 +1,190 @@
+"""A process that measures: tasks come in as one line of JSON, results go out as one line each.
+
+`python -m normsuite.bench.worker` is started by `run`, with an allocator that keeps what it got: that must be set
+before the process begins.
+"""
+
+import gc
+import json
+import os
+import random
+import sys
+import time
+from collections.abc import Callable
+from functools import partial
+
+import torch
+
+from .. import device as devices
+from .. import results
+from ..errors import UnsupportedError
+from . import memory
+from .contestants import Contestant, choose
+from .interleave import Entrant, interleave, spinning_s
+from .numerics import Truth
+from .summary import AGAIN, BASELINE, COPY, PREALLOCATED
+from .task import Task
+
+_PACKAGES = ("numba", "jax", "jaxlib", "flax", "onnxruntime", "triton", "liger-kernel", "apex")
+"""What a bench depends on beside what every record names."""
+
+_DIFFERENT = 0.05
+"""Whoever is further from the truth than this and than ten times torch.nn computes something else."""
+
+
+def work(job: dict, emit: Callable[[dict], None]) -> None:
+    """Do all tasks of a job.
+
+    Args:
+        job: "count" (memory and errors instead of times), "tasks", "backends", "threads", "seconds", "number" (of the
+            process, its seed), "cold" (flush an accelerator's caches before each sample).
+        emit: told the environment, then of each task that it begins and what came out.
+    """
+    torch.set_num_threads(job["threads"])
+    tasks = [Task.from_dict(found) for found in job["tasks"]]
+    device = tasks[0].device
+    emit({"environment": _environment(device), "clock_mhz": devices.clock_mhz(device)})
+    draw = random.Random(job["number"])
+    order = list(range(len(tasks)))
+    if not job["count"]:
+        draw.shuffle(order)
+    waits_s: dict[str, float] = {}
+    for place, index in enumerate(order):
+        if place == 1:  # the libraries are loaded: looking through their objects takes longer than most tasks
+            gc.freeze()
+        gc.collect()
+        emit({"begin": index})
+        task = tasks[index]
+        with torch.set_grad_enabled(task.gradients):
+            measured = _count(task, job["backends"]) if job["count"] else _time(task, job, draw, waits_s)
+        emit({"task": index, **measured})
+
+
+def _prepared(task: Task, given, backends: list[str]) -> tuple[list[tuple[Contestant, Callable]], dict[str, str]]:
+    """Those who can do the task, each after a first call, and the reasons of the others."""
+    able, refused = [], {}
+    for contestant in choose(backends):
+        reason = contestant.why_not(task)
+        if reason is None:
+            try:
+                call = contestant.prepare(task, given)
+                call()
+                able.append((contestant, call))
+                continue
+            except UnsupportedError as error:
+                reason = error.reason
+            except Exception as error:  # of any library: the others are measured all the same
+                reason = f"failed with {type(error).__name__} ({' '.join(str(error).split())[:200]})"
+        refused[contestant.label] = reason
+    return able, refused
+
+
+def _time(task: Task, job: dict, draw: random.Random, waits_s: dict[str, float]) -> dict:
+    able, refused = _prepared(task, task.operands(), job["backends"])
+    entrants = [Entrant(contestant.label, contestant.pool, call) for contestant, call in able]
+    on_cpu = task.device == "cpu"
+    for entrant in entrants if on_cpu else ():
+        if entrant.pool not in waits_s:
+            waits_s[entrant.pool] = spinning_s(entrant.call)
+    flush = None
+    if not on_cpu and job["cold"]:
+        buffer = torch.empty(2 * devices.cache_bytes(task.device), dtype=torch.uint8, device=task.device)
+        flush = buffer.zero_
+    others = _OtherPrograms()
+    times = interleave(
+        entrants,
+        witness=AGAIN,
+        seconds=job["seconds"],
+        draw=draw,
+        waits_s=waits_s,
+        always=(BASELINE, AGAIN, COPY, COPY + PREALLOCATED),
+        device=task.device,
+        flush=flush,
+    )
+    home = next((e.pool for e in entrants if e.label == BASELINE), None)
+    return {
+        "times_s": {name: [t if t is None else round(t, 9) for t in of_name] for name, of_name in times.items()},
+        "own_pools": [e.label for e in entrants if e.pool != home],
+        "waits_s": {pool: round(wait, 6) for pool, wait in waits_s.items()} if on_cpu else {},
+        "others_share": others.share(),
+        "refused": refused,
+    }
+
+
+class _OtherPrograms:
+    """How much of the processor other programs take: they slow threaded calls, which wait for each other, far more than
+    serial ones, and so bend ratios that no pairing sets right."""
+
+    def __init__(self):
+        self._busy_s, self._own_s, self._begun = _busy_s(), time.process_time(), time.perf_counter()
+
+    def share(self) -> float | None:
+        """Of all cores, since this was made; None where the system does not tell."""
+        if self._busy_s is None:
+            return None
+        others = _busy_s() - self._busy_s - (time.process_time() - self._own_s)
+        return round(max(0.0, others) / (time.perf_counter() - self._begun) / (os.cpu_count() or 1), 3)
+
+
+def _busy_s() -> float | None:
+    """Time that all cores have worked, or been kept from it by a hypervisor, since the system began."""
+    try:
+        with open("/proc/stat", encoding="ascii") as file:
+            user, nice, system, _, _, irq, softirq, steal, *_ = map(int, file.readline().split()[1:])
+    except (OSError, ValueError):
+        return None
+    return (user + nice + system + irq + softirq + steal) / os.sysconf("SC_CLK_TCK")
+
+
+def _count(task: Task, backends: list[str]) -> dict:
+    given = task.operands()
+    able, refused = _prepared(task, given, backends)
+    truth, counts, parameters = Truth(task, given), {}, [t for t in (given.weight, given.bias) if t is not None]
+    for contestant, call in able:
+        counts[contestant.label] = counted = {}
+        if contestant.is_norm:
+            output, gradient = truth.errors(contestant.tensors(call()))
+            counted.update(output_error=output, gradient_error=gradient)
+        if contestant.torch_memory:
+            counted["peak_bytes"] = memory.peak_bytes(call, device=task.device)
+            counted["saved_bytes"] = memory.saved_bytes(call, beside=parameters) if task.gradients else 0
+    return {"counts": counts, "refused": refused, "different": _different(counts)}
+
+
+def _different(counts: dict[str, dict]) -> dict[str, str]:
+    """Contestants whose results are not the norm's, and how far off they are."""
+    found = {}
+    for label, counted in counts.items():
+        for what in ("output_error", "gradient_error"):
+            error, usual = counted.get(what), counts.get(BASELINE, {}).get(what)
+            if error is not None and usual is not None and not error <= max(_DIFFERENT, 10 * usual):
+                found[label] = f"computes something else ({what.replace('_', ' ')} {error:.1e})"
+    return found
+
+
+def _environment(device: str) -> dict:
+    found = results.environment(
+        threads=torch.get_num_threads(), accelerator=devices.name(device), driver=devices.driver(device)
+    )
+    found["packages"] |= {name: version for name in _PACKAGES if (version := results.version(name))}
+    return found
+
+
+def main() -> None:
+    """Standard output is the parent's; what libraries print goes to standard error."""
+    lines = os.fdopen(os.dup(sys.stdout.fileno()), "w", encoding="utf-8")
+    os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
+    emit = partial(_emit, lines)
+    try:
+        work(json.loads(sys.stdin.readline()), emit)
+    except BrokenPipeError:  # the parent is gone
+        sys.exit(1)
+
+
+def _emit(lines, message: dict) -> None:
+    lines.write(results.to_json(message, indent=None) + "\n")
+    lines.flush()
+
+
+if __name__ == "__main__":
+    main()
