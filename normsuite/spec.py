@@ -39,6 +39,9 @@ class View:
     dims: tuple[int, ...]
     affine_shape: tuple[int, ...]
 
+    def __hash__(self) -> int:
+        return hash(self.shape)
+
     @property
     def count(self) -> int:
         """How many elements share one mean."""

@@ -19,9 +19,9 @@ from ..errors import UnknownNameError, UnsupportedError
 from ..spec import NormSpec, View
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True, eq=False)  # not frozen: that would make it three times as dear, for every norm of a model
 class Call:
-    """One application of a norm, checked.
+    """One application of a norm, checked; nobody changes it.
 
     Attributes:
         spec, view: the norm, and how it sees `input`.

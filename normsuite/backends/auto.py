@@ -15,6 +15,7 @@ from . import Call, get
 from . import apply as apply_with
 
 KERNELS = "numba"
+_TORCH, _ = get("torch"), get("reference")  # loaded now, since torch.compile traces no imports
 
 
 class Choice(NamedTuple):
@@ -39,9 +40,10 @@ def smallest() -> int:
 
 def choose(call: Call) -> Choice:
     """Which backend computes this call, and why."""
-    why_not_torch = get("torch").why_not(call)
-    if torch.compiler.is_compiling() and why_not_torch is None:
-        return Choice("torch", "torch.compile fuses torch's own operations")
+    why_not_torch = _TORCH.why_not(call)
+    if torch.compiler.is_compiling():
+        fused = "torch.compile fuses torch's own operations"
+        return Choice("torch", fused) if why_not_torch is None else Choice("reference", f"{why_not_torch}; {fused}")
     measured = table().get(call.spec.name)
     x = call.input
     if why_not_torch is None and measured is not None and x.device.type == "cpu":

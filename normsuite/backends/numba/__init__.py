@@ -32,20 +32,19 @@ def apply(call: Call) -> torch.Tensor:
     if (tracing and torch.compiler.is_exporting()) or (not tracing and _transformed()) or not call.input.numel():
         return reference.apply(call)
     trailing = len(call.normalized_shape) if call.normalized_shape is not None else 0
-    per_element = trailing > 0 and {"group", "spatial"} <= call.spec.axes and "batch" not in call.spec.axes
     has_affine = call.weight is not None or call.bias is not None
-    if trailing and has_affine and not per_element:  # a weight for each number, and means over some of them
+    if (
+        trailing and has_affine and not operator.is_per_element(call.spec, trailing)
+    ):  # a weight for each number, and means over some of them
         return _affine_after(call)
     weight = call.weight
     if weight is None and has_affine:
         weight = torch.ones_like(call.bias)
     running = None if call.running_mean is None else (call.running_mean, call.running_var)
-    sizes = operator.sizes_of(call.view, trailing)
     if not tracing and type(call.input) in (torch.Tensor, torch.nn.Parameter) and not _watched(call.input):
-        s = operator.Settings(
-            call.spec.axes, call.spec.centred, sizes, per_element, not call.use_input_stats, call.eps, call.activation
-        )
+        s = operator.settings(call.spec, call.view, trailing, not call.use_input_stats, call.eps, call.activation)
         return operator.eager(s, call, weight, running, call.momentum)
+    sizes, per_element = operator.sizes_of(call.view, trailing), operator.is_per_element(call.spec, trailing)
     given = (None, None) if call.use_input_stats or running is None else running
     axes = " ".join(sorted(call.spec.axes))
     y, statistics = operator.traced(

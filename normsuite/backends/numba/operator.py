@@ -2,8 +2,8 @@
 torch's tracers, which cannot look into a kernel."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass, field
 from functools import lru_cache
-from typing import NamedTuple
 
 import torch
 
@@ -15,7 +15,8 @@ NAMESPACE = __package__.replace(".", "_")
 """Of the registered operators: the package's own name, so that two copies of it can live in one process."""
 
 
-class Settings(NamedTuple):
+@dataclass(slots=True, eq=False)
+class Settings:
     """What an application needs beside its tensors.
 
     Attributes:
@@ -23,6 +24,7 @@ class Settings(NamedTuple):
         sizes: (N, G, K, S), the spatial sizes in one.
         per_element: a weight for each number that is averaged, as they lie in the tensor.
         frozen: normalised by the running statistics.
+        plans: those that were needed, by (channels_last, affine).
     """
 
     axes: frozenset[Axis]
@@ -32,6 +34,7 @@ class Settings(NamedTuple):
     frozen: bool
     eps: float
     activation: str | None
+    plans: dict[tuple[bool, bool], planning.Plan] = field(default_factory=dict)
 
     @property
     def statistics(self) -> int:
@@ -42,18 +45,33 @@ class Settings(NamedTuple):
         over = self.axes
         return (1 if "batch" in over else n) * (g if "group" in over else g * k) * (1 if "spatial" in over else s)
 
+    def plan(self, x: torch.Tensor, affine: bool) -> planning.Plan:
+        key = _is_channels_last(x), affine
+        if key not in self.plans:
+            self.plans[key] = planning.make(
+                self.sizes,
+                self.axes,
+                channels_last=key[0],
+                centred=self.centred,
+                affine=affine,
+                per_element=self.per_element and affine,
+                frozen=self.frozen,
+            )
+        return self.plans[key]
+
 
 @lru_cache(maxsize=4096)
-def _plan(s: Settings, channels_last: bool, affine: bool) -> planning.Plan:
-    return planning.make(
-        s.sizes,
-        s.axes,
-        channels_last=channels_last,
-        centred=s.centred,
-        affine=affine,
-        per_element=s.per_element and affine,
-        frozen=s.frozen,
+def settings(spec: NormSpec, view: View, trailing: int, frozen: bool, eps: float, activation: str | None) -> Settings:
+    """Those of a norm over so many trailing dimensions (0: over what its axes say). Remembered, since a model asks for
+    the same ones in every step."""
+    return Settings(
+        spec.axes, spec.centred, sizes_of(view, trailing), is_per_element(spec, trailing), frozen, eps, activation
     )
+
+
+def is_per_element(spec: NormSpec, trailing: int) -> bool:
+    """Whether the kernels know a weight for each number that is averaged."""
+    return trailing > 0 and {"group", "spatial"} <= spec.axes and "batch" not in spec.axes
 
 
 def sizes_of(view: View, trailing: int) -> tuple[int, int, int, int]:
@@ -115,15 +133,16 @@ def compute(
     out: torch.Tensor | None = None,
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """y and the statistics of a dense tensor."""
+    plan = s.plan(x, weight is not None)
     y = torch.empty_like(x) if out is None else out
-    statistics = torch.empty((4, s.statistics), dtype=wide_of(x.dtype))
+    statistics = torch.empty((4, plan.statistics), dtype=wide_of(x.dtype))
     in_kernel = running is not None and (
-        s.frozen or (s.statistics == running[0].numel() and isinstance(momentum, float) and _plain(running, x))
+        s.frozen or (plan.statistics == running[0].numel() and isinstance(momentum, float) and _plain(running, x))
     )
     if s.frozen and not _plain(running, x):
         running = tuple(t.to(wide_of(x.dtype)).contiguous() for t in running)
     launch.forward(
-        _plan(s, _is_channels_last(x), weight is not None),
+        plan,
         x,
         y,
         statistics,
@@ -135,7 +154,7 @@ def compute(
         activation=s.activation,
     )
     if running is not None and not in_kernel:
-        move(running, statistics, momentum, x.numel() // s.statistics)
+        move(running, statistics, momentum, plan.count)
     return y, statistics
 
 
@@ -170,11 +189,12 @@ def differentiate(
     turned = s.per_element and _is_channels_last(x)
     if weight is not None and (needed[1] or s.per_element):
         shape = (*weight.shape[1:], weight.shape[0]) if turned else weight.shape
-        dweight, dbias = (torch.empty(shape, dtype=wide_of(x.dtype)) for _ in range(2))
+        wide = wide_of(x.dtype)
+        dweight, dbias = torch.empty(shape, dtype=wide), torch.empty(shape, dtype=wide)
     if dy.dtype != x.dtype:
         dy = dy.to(x.dtype)
     launch.backward(
-        _plan(s, _is_channels_last(x), weight is not None), _laid_out_like(dy, x), x, statistics,
+        s.plan(x, weight is not None), _laid_out_like(dy, x), x, statistics,
         _affine(weight, x, s), _affine(bias, x, s), dx, dweight, dbias, activation=s.activation,
     )  # fmt: skip
     if dweight is None:

@@ -1,7 +1,6 @@
 """How a norm walks over one tensor: which kernels, with which sizes, strides and parts."""
 
 from dataclasses import dataclass
-from functools import lru_cache
 
 from ...spec import Axis
 from .arguments import Arguments
@@ -52,7 +51,6 @@ def parts_for(numel: int) -> int:
     return max(1, min(_MOST_PARTS, numel // _PART))
 
 
-@lru_cache(maxsize=4096)
 def make(
     sizes: tuple[int, int, int, int],
     axes: frozenset[Axis],
