@@ -4,6 +4,7 @@ The table is made by `python -m normsuite.bench.crossover`, which measures torch
 """
 
 import tomllib
+from bisect import bisect_right
 from functools import cache
 from importlib import resources
 from typing import NamedTuple
@@ -26,16 +27,34 @@ class Choice(NamedTuple):
 
 
 @cache
-def table() -> dict[str, dict[str, dict[str, int]]]:
-    """For each norm, layout (contiguous, channels_last) and mode (forward, step) the least number of elements at which
-    the kernels were faster than torch's call."""
-    return tomllib.loads((resources.files(__package__) / "auto.toml").read_text(encoding="utf-8"))["crossover"]
+def table() -> dict[str, dict[str, dict[str, list[int]]]]:
+    """For each norm and layout (contiguous, channels_last): "lengths" of numbers that lie side by side, and for each
+    mode (forward, step) from how many numbers on the kernels were faster than torch's call at such a length."""
+    return tomllib.loads((resources.files(__package__) / "auto.toml").read_text(encoding="utf-8"))
 
 
 @cache
 def smallest() -> int:
-    """Below so many elements torch's call is the fastest for every norm that it has."""
-    return min(n for of_norm in table().values() for of_layout in of_norm.values() for n in of_layout.values())
+    """Below so many numbers torch's call is the fastest for every norm that it has."""
+    layouts = [entry for of_norm in table().values() for entry in of_norm.values()]
+    return min(n for entry in layouts for mode in ("forward", "step") for n in entry[mode])
+
+
+def least(call: Call) -> int:
+    """From how many numbers on the kernels are faster than torch for a call like this one; 0 where nobody measured."""
+    x, view = call.input, call.view
+    of_norm = table().get(call.spec.name)
+    if of_norm is None:
+        return 0
+    # A tensor that is neither contiguous nor channels_last is copied by both.
+    layout = "channels_last" if x.dim() > 2 and not x.is_contiguous() else "contiguous"
+    if layout == "channels_last":
+        length = x.shape[1]
+    else:
+        length = view.count if call.spec.affine == "element" else x.numel() // max(1, x.shape[0] * x.shape[1])
+    entry = of_norm[layout]
+    place = bisect_right(entry["lengths"], length) - 1
+    return entry["step" if torch.is_grad_enabled() and x.requires_grad else "forward"][max(place, 0)]
 
 
 def choose(call: Call) -> Choice:
@@ -44,15 +63,11 @@ def choose(call: Call) -> Choice:
     if torch.compiler.is_compiling():
         fused = "torch.compile fuses torch's own operations"
         return Choice("torch", fused) if why_not_torch is None else Choice("reference", f"{why_not_torch}; {fused}")
-    measured = table().get(call.spec.name)
     x = call.input
-    if why_not_torch is None and measured is not None and x.device.type == "cpu":
-        # Of a tensor that is neither, the kernels and torch both make a contiguous copy.
-        layout = "channels_last" if x.dim() > 3 and not x.is_contiguous() else "contiguous"
-        mode = "step" if torch.is_grad_enabled() and x.requires_grad else "forward"
-        least = measured[layout][mode]
-        if x.numel() < least:
-            return Choice("torch", f"{x.numel()} numbers; the kernels are faster from {least} on")
+    if why_not_torch is None and x.device.type == "cpu":
+        enough = least(call)
+        if x.numel() < enough:
+            return Choice("torch", f"{x.numel()} numbers; the kernels are faster from {enough} on")
     try:
         why_not_kernels = get(KERNELS).why_not(call)
     except UnsupportedError as error:

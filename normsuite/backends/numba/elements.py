@@ -9,6 +9,7 @@ import math
 import torch
 from llvmlite import ir
 from numba import njit, types
+from numba.core import cgutils
 from numba.extending import intrinsic, overload
 
 STORED = {
@@ -146,6 +147,21 @@ def put(typing, pointer, index, value):
         return context.get_dummy_value()
 
     return types.void(pointer, types.int64, wide_of(pointer.dtype)), generate
+
+
+@intrinsic
+def prefetch(typing, pointer, index):
+    """Ask for the memory around an element before it is read."""
+
+    def generate(context, builder, signature, arguments):
+        i32 = ir.IntType(32)
+        place = builder.bitcast(builder.gep(arguments[0], [arguments[1]]), ir.PointerType(ir.IntType(8)))
+        kind = ir.FunctionType(ir.VoidType(), [place.type, i32, i32, i32])
+        ask = cgutils.get_or_insert_function(builder.module, kind, "llvm.prefetch.p0")
+        builder.call(ask, [place, *(ir.Constant(i32, value) for value in (0, 3, 1))])
+        return context.get_dummy_value()
+
+    return types.void(pointer, types.int64), generate
 
 
 def _adder(mine: str, *others: str):

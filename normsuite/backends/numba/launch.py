@@ -119,7 +119,7 @@ def backward(
         kernel = kernels.get("segments.backward_elements", x.dtype, code)
         if plan.parts == 1:
             a.tasks = max(1, min(plan.statistics, parts_for(plan.numel)))
-            room = _workspace(a, 0, 2 * a.tasks * a.length, 0)
+            room = _workspace(a, 2 * plan.statistics, 2 * a.tasks * a.length, 0)
             threads.run(kernel, a, STATISTICS | WRITE, min(count, a.tasks))
         else:
             room = _workspace(a, 2 * plan.statistics * plan.parts, 0, 0)
@@ -128,10 +128,9 @@ def backward(
             threads.run(kernel, a, WRITE, count)
         del room
         return
-    lanes = plan.areas > 0
     room = _workspace(
         a,
-        2 * plan.statistics * plan.parts if lanes or plan.parts > 1 else 0,
+        2 * plan.statistics * plan.parts,
         0 if dweight is None else 2 * plan.slots * a.channels,
         count * plan.areas,
     )

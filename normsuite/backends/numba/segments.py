@@ -12,12 +12,15 @@ from numba import carray, njit
 
 from .activations import activate, pull
 from .arguments import DONE, NEXT, arguments, take
-from .elements import add, add_other, doubles, elements, get, load, put, store, wide, wides
+from .elements import add, add_other, doubles, elements, get, load, prefetch, put, store, wide, wides
 
 BLOCK = 4096
 """Numbers in a block."""
 
-_SAMPLES = 16
+_AHEAD = 256
+"""Numbers of the next row that are asked for early."""
+
+_SAMPLES = 8
 """Numbers that a mean is guessed from."""
 
 STATISTICS, WRITE = 1, 2
@@ -49,6 +52,14 @@ def less(product, number):
     return product - number
 
 
+@_plain
+def _ask_for(x, start, stride, length):
+    """The beginning of the row behind this one, where it does not lie right behind: the processor guesses the rest."""
+    if stride != length:
+        for i in range(0, min(length, _AHEAD), 16):
+            prefetch(x, start + stride + i)
+
+
 # ---- where a block lies ----
 
 
@@ -67,8 +78,10 @@ def _block_shape(a):
 def _block(a, shape, index):
     """Of that block: its offset, its first channel, its rows, its place in the row and the numbers of a row."""
     rows, piece, along_rows, along_row = shape
-    outer, rest = divmod(index, along_rows * along_row)
-    block, place = divmod(rest, along_row)
+    outer, block, place = index, 0, 0
+    if along_rows * along_row > 1:
+        outer, rest = divmod(index, along_rows * along_row)
+        block, place = divmod(rest, along_row)
     first, column = block * rows, place * piece
     return (
         outer * a.stride_row_outer + first * a.stride_row_inner + column,
@@ -77,6 +90,14 @@ def _block(a, shape, index):
         column,
         min(piece, a.length - column),
     )
+
+
+@_plain
+def _part_of(a, task):
+    """The statistic of a task, and which part of it."""
+    if a.parts == 1:
+        return task, 0
+    return divmod(task, a.parts)
 
 
 # ---- statistics ----
@@ -90,6 +111,7 @@ def _deviations(x, start, rows, stride, length, mean):
     total, squares = wide(0, x), wide(0, x)
     for row in range(rows):
         at, own, own_squares = start + row * stride, wide(0, x), wide(0, x)
+        _ask_for(x, at, stride, length)
         for i in range(length):
             d = get(x, at + i) - mean
             own += d
@@ -104,6 +126,7 @@ def _squares(x, start, rows, stride, length):
     squares = wide(0, x)
     for row in range(rows):
         at, own = start + row * stride, wide(0, x)
+        _ask_for(x, at, stride, length)
         for i in range(length):
             value = get(x, at + i)
             own += value * value
@@ -120,13 +143,13 @@ def join(n, mean, m2, other_n, other_mean, other_m2):
     return total, mean + apart * share, m2 + other_m2 + apart * apart * n * share
 
 
-@_plain
+@_summing_inlined
 def _guess(x, start, rows, stride, length):
     """The mean of some of the numbers, from all over the block."""
-    total = 0.0
+    total = wide(0, x)
     for sample in range(_SAMPLES):
-        total += load(x, start + (sample * rows) // _SAMPLES * stride + (sample * length) // _SAMPLES)
-    return wide(total / _SAMPLES, x)
+        total += load(x, start + (sample * rows // _SAMPLES) * stride + sample * length // _SAMPLES)
+    return total * wide(1 / _SAMPLES, x)
 
 
 @_called
@@ -243,7 +266,7 @@ def affine(a, data, channel):
 @_plain
 def _statistics(a, data, task, shape, blocks):
     """Blocks of one part of a statistic: settled where the part is all of it, else left for the other parts."""
-    statistic, part = divmod(task, a.parts)
+    statistic, part = _part_of(a, task)
     start = _statistic_at(a, statistic)[0]
     x = elements(a.x, data)
     n, mean, m2 = _moments(a, x, start, shape, blocks * part // a.parts, blocks * (part + 1) // a.parts)
@@ -271,7 +294,7 @@ def join_parts(a, data):
 
 @_writing
 def _write(a, data, task, shape, blocks, code, per_element):
-    statistic, part = divmod(task, a.parts)
+    statistic, part = _part_of(a, task)
     start, channel, _ = _statistic_at(a, statistic)
     x, y = elements(a.x, data), elements(a.y, data)
     m, delta, rstd = recall(a, data, statistic)
@@ -310,13 +333,17 @@ def _forward_tasks(a, data, code, per_element):
         if first >= a.tasks:
             break
         last = min(first + a.grain, a.tasks)
-        for task in range(first, last):
-            if a.phase & STATISTICS:
+        # All statistics of the grain before the first is used: a processor works on several at once, since none waits
+        # for another's root and quotients.
+        if a.phase & STATISTICS:
+            for task in range(first, last):
                 _statistics(a, data, task, shape, blocks)
-            if per_element and a.phase == WRITE:
-                _write_columns(a, data, task, code)
-            elif a.phase & WRITE:
-                _write(a, data, task, shape, blocks, code, per_element)
+        if a.phase & WRITE:
+            for task in range(first, last):
+                if per_element and a.phase == WRITE:
+                    _write_columns(a, data, task, code)
+                else:
+                    _write(a, data, task, shape, blocks, code, per_element)
         finished += last - first
     if a.phase == STATISTICS and finished_all(a, data, finished):
         join_parts(a, data)
@@ -349,6 +376,8 @@ def _pulls(x, dy, start, rows, stride, length, m, delta, scale, shift, code):
     total, weighted = wide(0, x), wide(0, x)
     for row in range(rows):
         at, own, own_weighted = start + row * stride, wide(0, x), wide(0, x)
+        _ask_for(x, at, stride, length)
+        _ask_for(dy, at, stride, length)
         for i in range(length):
             d = centred(get(x, at + i), m, delta)
             g = pull(get(dy, at + i), scaled(d, scale, shift), code)
@@ -374,7 +403,7 @@ def _write_dx(x, dy, dx, start, rows, stride, length, m, delta, rstd, weight, sh
 @_writing
 def _pull_part(a, data, task, shape, blocks, code):
     """Of one part of a statistic: Σ weight·g and Σ weight·g·x̂; its share of the channels' gradients into `sums`."""
-    statistic, part = divmod(task, a.parts)
+    statistic, part = _part_of(a, task)
     start, channel, outer = _statistic_at(a, statistic)
     x, dy, sums = elements(a.x, data), elements(a.dy, data), doubles(a.sums)
     m, delta, rstd = recall(a, data, statistic)
@@ -404,7 +433,7 @@ def _pull_part(a, data, task, shape, blocks, code):
 
 @_writing
 def _pull_back(a, data, task, shape, blocks, code, all_g, all_gx):
-    statistic, part = divmod(task, a.parts)
+    statistic, part = _part_of(a, task)
     start, channel, _ = _statistic_at(a, statistic)
     x, dy, dx = elements(a.x, data), elements(a.dy, data), elements(a.y, data)
     m, delta, rstd = recall(a, data, statistic)
@@ -448,18 +477,19 @@ def _backward_tasks(a, data, code):
         if first >= a.tasks:
             break
         last = min(first + a.grain, a.tasks)
-        for task in range(first, last):
-            all_g, all_gx = 0.0, 0.0
-            if a.phase & STATISTICS:
+        if a.phase & STATISTICS:
+            for task in range(first, last):
                 all_g, all_gx = _pull_part(a, data, task, shape, blocks, code)
-                if a.parts > 1:
-                    store(scratch, 2 * task, all_g)
-                    store(scratch, 2 * task + 1, all_gx)
-            elif not a.frozen:
-                for other in range(task // a.parts * a.parts, (task // a.parts + 1) * a.parts):
-                    all_g += load(scratch, 2 * other)
-                    all_gx += load(scratch, 2 * other + 1)
-            if a.phase & WRITE:
+                store(scratch, 2 * task, all_g)
+                store(scratch, 2 * task + 1, all_gx)
+        if a.phase & WRITE:
+            for task in range(first, last):
+                all_g, all_gx = 0.0, 0.0
+                if not a.frozen:
+                    whole = _part_of(a, task)[0]
+                    for part in range(whole * a.parts, (whole + 1) * a.parts):
+                        all_g += load(scratch, 2 * part)
+                        all_gx += load(scratch, 2 * part + 1)
                 _pull_back(a, data, task, shape, blocks, code, all_g, all_gx)
         finished += last - first
     if a.phase & STATISTICS and a.sums and finished_all(a, data, finished):
@@ -551,10 +581,16 @@ def _some_rows(a, data, task, code):
     sums = wides(a.sums, data)
     at = 2 * task * a.length
     _clear(sums, at, 2 * a.length)
-    rows = a.outer * a.inner
-    for row in range(rows * task // a.tasks, rows * (task + 1) // a.tasks):
-        all_g, all_gx = _pull_row(a, data, row, 0, a.length, code)
-        _pull_row_back(a, data, row, 0, a.length, sums, at, sums, at + a.length, all_g, all_gx, code)
+    scratch, rows = doubles(a.scratch), a.outer * a.inner
+    last = rows * (task + 1) // a.tasks
+    for first in range(rows * task // a.tasks, last, a.grain):
+        for row in range(first, min(first + a.grain, last)):
+            all_g, all_gx = _pull_row(a, data, row, 0, a.length, code)
+            store(scratch, 2 * row, all_g)
+            store(scratch, 2 * row + 1, all_gx)
+        for row in range(first, min(first + a.grain, last)):
+            all_g, all_gx = load(scratch, 2 * row), load(scratch, 2 * row + 1)
+            _pull_row_back(a, data, row, 0, a.length, sums, at, sums, at + a.length, all_g, all_gx, code)
 
 
 @_writing

@@ -1,0 +1,689 @@
+"""The CPU kernels: every norm that a spec can describe, every path through them, and what runs around them."""
+
+import copy
+import functools
+import itertools
+import math
+import os
+import shutil
+import subprocess
+import sys
+import threading
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from strategies import num_groups
+from torch.testing import assert_close
+
+import normsuite
+from normsuite import functional, modules, oracle
+from normsuite.bench import memory
+from normsuite.spec import NORMS
+
+pytest.importorskip("numba", reason="needs numba")
+from normsuite.backends.numba import operator, threads  # noqa: E402
+
+AXES = [frozenset(axes) for n in (1, 2, 3) for axes in itertools.combinations(("batch", "group", "spatial"), n)]
+EVERY_NORM = pytest.mark.parametrize("spec", NORMS.values(), ids=lambda spec: spec.name)
+
+
+def made_up(groups, axes, **changed):
+    """A norm that averages over those axes of those groups."""
+    fields = {"groups": groups, "axes": axes, "affine": "channel", "running": "never", "torch_call": None, **changed}
+    return replace(NORMS["BatchNorm"], name=f"{groups}-{'-'.join(sorted(axes))}", **fields)
+
+
+def drawn(*shape, dtype=torch.float64, seed=0, mean=0.0):
+    return (torch.randn(shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64) + mean).to(dtype)
+
+
+def channels_last(x):
+    """The same numbers with the channels of one place side by side, for any rank."""
+    return x.movedim(1, -1).contiguous().movedim(-1, 1)
+
+
+def strided(x):
+    """The same numbers with a gap behind each of them and behind each row."""
+    room = x.new_full((*x.shape[:-2], x.shape[-2] + 1, 2 * x.shape[-1]), math.nan)
+    view = room[..., :-1, ::2]
+    return view.copy_(x)
+
+
+LAYOUTS = {
+    "contiguous": lambda x: x,
+    "channels_last": channels_last,
+    "strided": strided,
+    "turned": lambda x: x.transpose(0, -1).contiguous().transpose(0, -1),
+}
+
+
+def outcome(spec, x, weight=None, bias=None, *, dy=None, seed=9, **options):
+    """Output and the gradients of all that is there. Inputs keep their strides."""
+    given = [None if t is None else t.detach().requires_grad_() for t in (x, weight, bias)]
+    y = functional.normalize(spec, *given, **options)
+    dy = drawn(*x.shape, dtype=x.dtype, seed=seed) if dy is None else dy
+    return [y.detach(), *torch.autograd.grad(y, [t for t in given if t is not None], dy)]
+
+
+def close(found, expected, bound=1e-11):
+    """Equal up to that part of the largest value, tensor for tensor."""
+    assert len(found) == len(expected)
+    for mine, theirs in zip(found, expected, strict=True):
+        assert mine.shape == theirs.shape and mine.dtype == theirs.dtype
+        scale = max(1e-3, theirs.abs().max().item())
+        assert (mine - theirs).abs().max().item() <= bound * scale
+
+
+def agree(spec, x, weight, bias, **options):
+    """The kernels give what the formula gives, forward and backward."""
+    expected = outcome(spec, x, weight, bias, backend="reference", **options)
+    found = outcome(spec, x, weight, bias, backend="numba", **options)
+    close(found, expected)
+    return found
+
+
+def same_bits(left, right):
+    return all(torch.equal(a, b) for a, b in zip(left, right, strict=True))
+
+
+# ---- every norm that a spec can describe ----
+
+
+@pytest.mark.parametrize("centred", [True, False], ids=["centred", "uncentred"])
+@pytest.mark.parametrize("axes", AXES, ids=lambda axes: "-".join(sorted(axes)))
+@pytest.mark.parametrize("groups", ["one", "channels", "given"])
+def test_every_set_of_axes_and_groups(groups, axes, centred):
+    spec = made_up(groups, axes, centred=centred)
+    wanted = 3 if groups == "given" else None
+    for shape, layouts in (
+        ((4, 6), ["contiguous", "turned"]),
+        ((3, 6, 7), LAYOUTS),
+        ((3, 6, 5, 4), LAYOUTS),
+        ((2, 6, 3, 2, 5), ["contiguous", "channels_last"]),
+    ):
+        view = spec.view(shape, num_groups=wanted)
+        if view.count == 1:
+            continue
+        weight, bias = drawn(6, seed=1) + 2, drawn(6, seed=2)
+        for layout, affine in itertools.product(layouts, [(weight, bias), (weight, None), (None, bias), (None, None)]):
+            agree(spec, LAYOUTS[layout](drawn(*shape, mean=0.5)), *affine, num_groups=wanted, eps=1e-3)
+
+
+@pytest.mark.parametrize("centred", [True, False], ids=["centred", "uncentred"])
+@pytest.mark.parametrize("axes", AXES, ids=lambda axes: "-".join(sorted(axes)))
+def test_a_weight_for_each_element_of_trailing_dimensions(axes, centred):
+    spec = made_up("one", axes, affine="element", centred=centred)
+    x = drawn(3, 6, 5, 4, mean=0.5)
+    for trailing, layout in itertools.product([(4,), (5, 4), (6, 5, 4), (3, 6, 5, 4)], LAYOUTS):
+        if not spec.view(x.shape, normalized_shape=trailing).count > 1:
+            continue
+        weight, bias = drawn(*trailing, seed=1) + 2, drawn(*trailing, seed=2)
+        for affine in ((weight, bias), (weight, None), (None, bias), (None, None)):
+            agree(spec, LAYOUTS[layout](x), *affine, normalized_shape=trailing, eps=1e-3)
+
+
+@EVERY_NORM
+def test_parameters_that_do_not_lie_side_by_side(spec):
+    x = drawn(3, 6, 5, 4)
+    shape = x.shape[1:] if spec.affine == "element" else (6,)
+    weight, bias = (drawn(*shape, 2, seed=seed)[..., 0] for seed in (1, 2))
+    expanded = drawn(*shape[:-1], 1, seed=3).expand(shape)
+    for affine in ((weight, bias if spec.centred else None), (expanded, expanded if spec.centred else None)):
+        for layout in (LAYOUTS["contiguous"], channels_last):
+            agree(spec, layout(x), *affine, num_groups=3 if spec.groups == "given" else None)
+
+
+# ---- sizes that reach every path ----
+
+SIZES = {
+    "short rows": (5, 6, 7, 11),
+    "many short rows": (70, 6, 97),
+    "rows longer than a block": (3, 2, 5003),
+    "a row of a block": (2, 4, 64, 64),
+    "few statistics, in parts": (4, 2, 170, 71),
+    "long rows with a weight for each number": (2, 6, 3001),
+    "long rows in parts": (1, 2, 251, 199),
+    "2 channels": (3, 2, 13, 17),
+    "8 channels": (5, 8, 29, 23),
+    "16 channels": (4, 16, 31, 37),
+    "100 channels": (3, 100, 13, 19),
+    "no place but one": (300, 130),
+    "one sample": (1, 8, 61, 83),
+}
+
+
+@EVERY_NORM
+@pytest.mark.parametrize("shape", SIZES.values(), ids=SIZES)
+def test_every_path(shape, spec):
+    if len(shape) == 2 and spec.name == "InstanceNorm":
+        pytest.skip("one value for each statistic")
+    x = drawn(*shape, mean=0.5)
+    affine = shape[1:] if spec.affine == "element" else shape[1:2]
+    weight, bias = drawn(*affine, seed=1) + 2, drawn(*affine, seed=2)
+    for layout in (LAYOUTS["contiguous"], channels_last):
+        agree(spec, layout(x), weight, bias if spec.centred else None, num_groups=num_groups(spec))
+        agree(spec, layout(x), None, None, num_groups=num_groups(spec))
+
+
+@pytest.mark.parametrize("name", ["BatchNorm", "LayerNorm", "InstanceNorm"])
+def test_three_channels(name):
+    """A number of lanes that fills no vector register, in a tensor that is worked on in parts and in one that is not."""
+    for shape in ((2, 3, 13, 17), (2, 3, 211, 223)):
+        spec = NORMS[name]
+        affine = shape[1:] if spec.affine == "element" else shape[1:2]
+        agree(spec, channels_last(drawn(*shape)), drawn(*affine, seed=1), drawn(*affine, seed=2))
+
+
+# ---- threads ----
+
+
+@pytest.fixture
+def with_threads():
+    """Set torch's number of threads; it is restored."""
+    before = torch.get_num_threads()
+    yield torch.set_num_threads
+    torch.set_num_threads(before)
+
+
+BITS = [
+    ("BatchNorm", (8, 16, 33, 31)),
+    ("BatchNorm", (4, 2, 170, 71)),
+    ("LayerNorm", (40, 6, 20, 20)),
+    ("LayerNorm", (2, 2, 170, 71)),
+    ("GroupNorm", (8, 16, 33, 31)),
+    ("GroupNorm", (2, 2, 170, 71)),
+    ("InstanceNorm", (8, 16, 33, 31)),
+    ("InstanceNorm", (2, 2, 170, 71)),
+    ("RMSNorm", (40, 6, 20, 20)),
+]
+
+
+@pytest.mark.parametrize("layout", ["contiguous", "channels_last"])
+@pytest.mark.parametrize(("name", "shape"), BITS, ids=[f"{n}-{s[0]}x{s[1]}" for n, s in BITS])
+def test_the_same_bits_for_any_number_of_threads(name, shape, layout, with_threads):
+    spec = NORMS[name]
+    x = LAYOUTS[layout](drawn(*shape, dtype=torch.float32))
+    assert x.numel() > 32768
+    affine = shape[1:] if spec.affine == "element" else shape[1:2]
+    weight = drawn(*affine, dtype=torch.float32, seed=1)
+    bias = drawn(*affine, dtype=torch.float32, seed=2) if spec.centred else None
+    found = []
+    for count in (1, 2, 3):
+        with_threads(count)
+        running = [torch.zeros(shape[1]), torch.ones(shape[1])] if spec.running != "never" else [None, None]
+        options = {"running_mean": running[0], "running_var": running[1], "num_groups": num_groups(spec)}
+        found.append(outcome(spec, x, weight, bias, backend="numba", **options) + [t for t in running if t is not None])
+        if spec.running != "never":
+            assert not torch.equal(running[0], torch.zeros(shape[1]))
+            options["use_input_stats"] = False
+            found[-1] += outcome(spec, x, weight, bias, backend="numba", **options)
+    assert same_bits(found[0], found[1]) and same_bits(found[0], found[2])
+
+
+def test_kernels_follow_torch_s_number_of_threads(with_threads):
+    if threads.why_serial():
+        pytest.skip(threads.why_serial())
+    for count in (1, 3, 2):
+        with_threads(count)
+        assert threads.count() == count
+
+
+@pytest.mark.parametrize("layout", ["contiguous", "channels_last"])
+def test_several_python_threads_at_once(layout):
+    spec = NORMS["BatchNorm"]
+    inputs = [LAYOUTS[layout](drawn(8, 16, 33, 31, dtype=torch.float32, seed=seed)) for seed in range(4)]
+    weight, bias = drawn(16, dtype=torch.float32, seed=8), drawn(16, dtype=torch.float32, seed=9)
+
+    def compute(x):
+        return outcome(spec, x, weight, bias, backend="numba", activation="silu")
+
+    expected = [compute(x) for x in inputs]
+    together, wrong = threading.Barrier(len(inputs)), []
+
+    def work(place):
+        together.wait()
+        try:
+            if not all(same_bits(compute(inputs[place]), expected[place]) for _ in range(10)):
+                wrong.append(place)
+        except BaseException as error:
+            wrong.append(error)
+
+    workers = [threading.Thread(target=work, args=(place,)) for place in range(len(inputs))]
+    for worker in workers:
+        worker.start()
+    for worker in workers:
+        worker.join()
+    assert not wrong
+
+
+# ---- evaluation and running statistics ----
+
+
+@pytest.mark.parametrize("kept_in", [torch.float64, torch.float32, torch.bfloat16], ids=str)
+@pytest.mark.parametrize("name", ["BatchNorm", "InstanceNorm", "GroupNorm"])
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_evaluation(name, kept_in, layout):
+    x = LAYOUTS[layout](drawn(3, 6, 5, 4))
+    running = {"running_mean": drawn(6, seed=3).to(kept_in), "running_var": (drawn(6, seed=4) ** 2).to(kept_in)}
+    before = copy.deepcopy(running)
+    options = {**running, "use_input_stats": False, "num_groups": 3 if name == "GroupNorm" else None}
+    weight, bias = drawn(6, seed=1), drawn(6, seed=2)
+    for affine in ((weight, bias), (weight, None), (None, bias), (None, None)):
+        agree(NORMS[name], x, *affine, **options)
+    assert_close(running, before, rtol=0, atol=0)
+
+
+@pytest.mark.parametrize("layout", ["contiguous", "channels_last"])
+@pytest.mark.parametrize("name", ["BatchNorm", "InstanceNorm"])
+def test_evaluation_of_a_large_tensor(name, layout):
+    x = LAYOUTS[layout](drawn(8, 6, 61, 59))
+    options = {"running_mean": drawn(6, seed=3), "running_var": drawn(6, seed=4) ** 2, "use_input_stats": False}
+    agree(NORMS[name], x, drawn(6, seed=1), drawn(6, seed=2), **options)
+
+
+@pytest.mark.parametrize("momentum", [0.3, 0.0, 1.0, torch.tensor(0.3)], ids=str)
+@pytest.mark.parametrize("kept_in", [torch.float64, torch.float32, torch.bfloat16], ids=str)
+@pytest.mark.parametrize("name", ["BatchNorm", "InstanceNorm"])
+@pytest.mark.parametrize("layout", ["contiguous", "channels_last"])
+def test_running_statistics_move(name, kept_in, momentum, layout):
+    found = []
+    for backend in ("reference", "numba"):
+        running = drawn(6, seed=3).to(kept_in), (drawn(6, seed=4) ** 2).to(kept_in)
+        for seed in range(2):
+            x = LAYOUTS[layout](drawn(3, 6, 5, 4, seed=seed, mean=3))
+            options = {"running_mean": running[0], "running_var": running[1], "momentum": momentum}
+            functional.normalize(NORMS[name], x, backend=backend, **options)
+        found.append([t.double() for t in running])
+    bound = max(1e-12, 2 * torch.finfo(kept_in).eps)  # both round: before the average or behind it
+    close(found[1], found[0], bound)
+    assert (momentum == 0) == torch.equal(found[1][0], drawn(6, seed=3).to(kept_in).double())
+
+
+def test_running_statistics_that_lie_in_a_larger_tensor():
+    found = []
+    for backend in ("reference", "numba"):
+        room = torch.ones(6, 2, dtype=torch.float64)
+        options = {"running_mean": room[:, 0], "running_var": room[:, 1]}
+        functional.normalize(NORMS["BatchNorm"], drawn(3, 6, 5, 4), backend=backend, **options)
+        found.append(room)
+    close(found[1:], found[:1])
+
+
+def test_a_cumulative_average():
+    mine, theirs = (
+        modules.BatchNorm2d(6, momentum=None, dtype=torch.float64, backend=backend)
+        for backend in ("numba", "reference")
+    )
+    for seed in range(3):
+        x = drawn(3, 6, 5, 4, seed=seed, mean=seed)
+        close([mine(x).detach()], [theirs(x).detach()])
+    assert mine.num_batches_tracked == 3
+    close([mine.running_mean, mine.running_var], [theirs.running_mean, theirs.running_var])
+
+
+# ---- guesses that are far off, numbers that are none ----
+
+
+def hard(kind, shape):
+    """Numbers whose first ones, or those at places from which a mean may be guessed, say little of the rest."""
+    x = drawn(*shape)
+    if kind == "constant first rows":
+        x[:, :, : shape[2] // 4] = 1000.0
+        x[:, :, shape[2] // 4 :] += 3.0
+    elif kind == "outliers all over":
+        x.view(-1)[:: max(1, x.numel() // 64)] = 1e4
+    elif kind == "an outlier first":
+        x[..., 0, 0] = 1e5
+    elif kind == "a far mean":
+        x += 1e6
+    elif kind == "a mean that moves":
+        x += torch.linspace(-1e4, 1e4, shape[-1], dtype=x.dtype)
+    return x.float()
+
+
+@EVERY_NORM
+@pytest.mark.parametrize(
+    "kind", ["constant first rows", "outliers all over", "an outlier first", "a far mean", "a mean that moves"]
+)
+@pytest.mark.parametrize("layout", ["contiguous", "channels_last"])
+def test_guesses_that_are_far_off(spec, kind, layout):
+    for shape in ((4, 6, 40, 31), (2, 2, 170, 71)):
+        x = hard(kind, shape)
+        y = functional.normalize(spec, LAYOUTS[layout](x), num_groups=num_groups(spec), backend="numba")
+        true = oracle.normalize(x.double().numpy(), spec, num_groups=num_groups(spec))
+        error = np.abs(y.double().numpy() - true).max() / np.sqrt((true**2).mean())
+        largest = np.abs(true).max() / np.sqrt((true**2).mean())
+        # An output of many deviations cannot be nearer than a rounding of its own.
+        assert error <= max(2e-6, 2 * torch.finfo(torch.float32).eps * largest)
+
+
+@EVERY_NORM
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.bfloat16, torch.float16], ids=str)
+@pytest.mark.parametrize("value", [math.nan, math.inf])
+def test_what_is_not_averaged_together_does_not_meet(spec, value, dtype):
+    for layout in (LAYOUTS["contiguous"], channels_last):
+        x = drawn(3, 4, 5, dtype=dtype)
+        labels = torch.from_numpy(oracle.group_labels(spec, x.shape, num_groups(spec)))
+        x[1, 2, 3] = value
+        dy = torch.ones(x.shape).cumsum(-1).to(dtype)
+        y, dx = outcome(spec, layout(x), dy=dy, num_groups=num_groups(spec), backend="numba")
+        others = labels != labels[1, 2, 3]
+        assert y[others].isfinite().all() and dx[others].isfinite().all()
+        assert y[1, 2, 3].isnan() and dx[1, 2, 3].isnan()
+
+
+PATTERNS = torch.arange(-(2**15), 2**15, dtype=torch.int32).to(torch.int16)
+
+
+def scaled(x, weight, channels, layout, like):
+    """x · weight by way of an evaluation, whose statistics change nothing: output, and dx where x is dy."""
+    x = layout(x.reshape(16, channels, -1, 16))
+    options = {"running_mean": torch.zeros(channels), "running_var": torch.ones(channels)}
+    y, dx, _ = outcome(
+        NORMS["BatchNorm"],
+        layout(torch.zeros_like(x)) if like == "dx" else x,
+        torch.full((channels,), weight),
+        dy=x,
+        use_input_stats=False,
+        eps=0.0,
+        backend="numba",
+        **options,
+    )
+    return (dx if like == "dx" else y).reshape(-1)
+
+
+@pytest.mark.parametrize("like", ["y", "dx"])
+@pytest.mark.parametrize("layout", ["contiguous", "channels_last"])
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16], ids=str)
+def test_every_stored_value_is_read_and_rounded_as_torch_does(dtype, layout, like):
+    """All 65536 patterns: as they are, and times a number just above 1 that puts many half way between two values."""
+    x = PATTERNS.view(dtype)
+    for weight in (1.0, 1.0 + torch.finfo(dtype).eps / 2, 1.0 - torch.finfo(dtype).eps / 4, 0.5):
+        found = scaled(x, weight, 16, LAYOUTS[layout], like)
+        expected = (x.float() * weight).to(dtype)
+        assert torch.equal(found.isnan(), expected.isnan())
+        number = ~expected.isnan()
+        assert torch.equal(found[number], expected[number])
+        solid = number & (expected != 0)  # the sign of a zero goes where a bias of 0 is added
+        assert torch.equal(found[solid].view(torch.int16), expected[solid].view(torch.int16))
+        assert solid.sum() > 60000
+
+
+# ---- gradients as autograd hands them over ----
+
+
+@EVERY_NORM
+def test_output_gradients_of_any_layout(spec):
+    x = drawn(3, 4, 5, 6)
+    affine = x.shape[1:] if spec.affine == "element" else (4,)
+    weight, bias = drawn(*affine, seed=1), drawn(*affine, seed=2) if spec.centred else None
+    options = {"num_groups": num_groups(spec)}
+    dense = drawn(*x.shape, seed=5)
+    for of_x, of_dy in itertools.product(LAYOUTS.values(), repeat=2):
+        dy = of_dy(dense)
+        expected = outcome(spec, x, weight, bias, dy=dense, backend="reference", **options)
+        close(outcome(spec, of_x(x), weight, bias, dy=dy, backend="numba", **options), expected)
+    for dy in (torch.ones((), dtype=x.dtype).expand(x.shape), drawn(4, 1, 6, seed=5).expand(x.shape)):
+        for of_x in LAYOUTS.values():
+            expected = outcome(spec, x, weight, bias, dy=dy.contiguous(), backend="reference", **options)
+            close(outcome(spec, of_x(x), weight, bias, dy=dy, backend="numba", **options), expected)
+
+
+@EVERY_NORM
+@pytest.mark.parametrize("evaluation", [False, True], ids=["training", "evaluation"])
+def test_only_what_needs_a_gradient_gets_one(spec, evaluation):
+    if evaluation and spec.running == "never":
+        pytest.skip("has no running statistics")
+    options = {"num_groups": num_groups(spec), "backend": "numba", "activation": "relu"}
+    if evaluation:
+        running = {"running_mean": drawn(4, seed=3), "running_var": drawn(4, seed=4) ** 2}
+        options |= {**running, "use_input_stats": False}
+    for layout in (LAYOUTS["contiguous"], channels_last):
+        x = layout(drawn(3, 4, 5, 6))
+        affine = x.shape[1:] if spec.affine == "element" else (4,)
+        given = [x, drawn(*affine, seed=1), *([drawn(*affine, seed=2)] if spec.centred else [])]
+        _, *every = outcome(spec, *given, **options)
+        for needs in itertools.product([True, False], repeat=len(given)):
+            tensors = [t.detach().clone().requires_grad_(need) for t, need in zip(given, needs, strict=True)]
+            y = functional.normalize(spec, *tensors, **options)
+            assert y.requires_grad == any(needs)
+            if any(needs):
+                y.backward(drawn(*x.shape, seed=9))
+            for tensor, need, expected in zip(tensors, needs, every, strict=True):
+                assert (tensor.grad is not None) == need
+                assert not need or torch.equal(tensor.grad, expected)
+
+
+def test_a_weight_without_a_bias_and_a_bias_without_a_weight_get_their_gradients():
+    for spec, layout in itertools.product((NORMS["BatchNorm"], NORMS["LayerNorm"]), (lambda x: x, channels_last)):
+        x = layout(drawn(3, 4, 5, 6))
+        affine = x.shape[1:] if spec.affine == "element" else (4,)
+        for weight, bias in ((drawn(*affine, seed=1), None), (None, drawn(*affine, seed=2))):
+            agree(spec, x, weight, bias, activation="silu")
+
+
+def test_channels_last_of_every_rank_stays_so():
+    for shape in ((3, 6, 7), (3, 6, 5, 4), (2, 6, 3, 2, 5)):
+        for spec in NORMS.values():
+            x = channels_last(drawn(*shape)).requires_grad_()
+            y = functional.normalize(spec, x, num_groups=num_groups(spec), backend="numba")
+            assert y.stride() == x.stride()
+            (dx,) = torch.autograd.grad(y, x, drawn(*shape))
+            assert dx.stride() == x.stride()
+
+
+def test_channels_last_stays_so_over_trailing_dimensions():
+    x = drawn(2, 6, 5, 4).contiguous(memory_format=torch.channels_last)
+    for trailing in ((4,), (5, 4), (6, 5, 4)):
+        y = functional.layer_norm(x, trailing, backend="numba")
+        assert y.is_contiguous(memory_format=torch.channels_last)
+
+
+# ---- torch's tracers ----
+
+
+def operands(layout, trailing, dtype=torch.float32):
+    x = LAYOUTS[layout](drawn(3, 4, 5, 6, dtype=dtype))
+    affine = x.shape[len(x.shape) - trailing :] if trailing else (4,)
+    weight, bias = drawn(*affine, dtype=dtype, seed=1), drawn(*affine, dtype=dtype, seed=2)
+    spec = NORMS["LayerNorm" if trailing else "BatchNorm"]
+    view = spec.view(x.shape, normalized_shape=tuple(affine) if trailing else None)
+    return x, weight, bias, (" ".join(sorted(spec.axes)), True, operator.sizes_of(view, trailing), trailing > 0)
+
+
+@pytest.mark.parametrize(
+    ("layout", "trailing"), [("contiguous", 0), ("channels_last", 0), ("channels_last", 3), ("contiguous", 1)]
+)
+def test_the_operators_are_what_they_say_to_torch(layout, trailing):
+    x, weight, bias, settings = operands(layout, trailing)
+    running = (torch.zeros(4), torch.ones(4)) if not trailing else None
+    given = [t.clone().requires_grad_() for t in (x, weight, bias)]
+    assert given[0].stride() == x.stride()
+    torch.library.opcheck(operator.traced, (*given, None, None, *settings, 1e-5, "silu"))
+    torch.library.opcheck(operator.traced, (given[0], None, None, None, None, *settings, 1e-5, None))
+    y, statistics = operator.traced(x, weight, bias, None, None, *settings, 1e-5, None)
+    dy = drawn(*y.shape, dtype=y.dtype, seed=5)
+    torch.library.opcheck(operator.traced_backward, (dy, x, statistics, weight, bias, *settings, False, 1e-5, None))
+    if running:
+        torch.library.opcheck(operator.traced, (*given, *running, *settings, 1e-5, None))
+
+
+@pytest.mark.parametrize("layout", ["contiguous", "channels_last"])
+@EVERY_NORM
+def test_a_compiled_graph_gives_the_same_gradients(spec, layout):
+    torch._dynamo.reset()
+    x = LAYOUTS[layout](drawn(3, 4, 5, 6))
+    affine = x.shape[1:] if spec.affine == "element" else (4,)
+    weight, bias = drawn(*affine, seed=1), drawn(*affine, seed=2) if spec.centred else None
+    options = {"num_groups": num_groups(spec), "activation": "silu", "backend": "numba"}
+    call = functools.partial(functional.normalize, spec, **options)
+    compiled = torch.compile(call, fullgraph=True, backend="aot_eager")
+    given = [t.detach().requires_grad_() for t in (x, weight, bias) if t is not None]
+    dy, found = drawn(*x.shape, seed=9), []
+    for compute in (compiled, call):
+        y = compute(*given)
+        found.append([y.detach(), *torch.autograd.grad(y, given, dy)])
+    close(found[0], found[1], 1e-13)
+    assert found[0][0].stride() == found[1][0].stride()
+
+
+# ---- memory ----
+
+
+@pytest.mark.parametrize("layout", ["contiguous", "channels_last"])
+def test_working_memory_is_torch_s_and_little(layout):
+    x = LAYOUTS[layout](drawn(16, 16, 64, 64, dtype=torch.float32))
+    output, statistics = 4 * x.numel(), 4 * 16 * 4
+    with torch.no_grad():
+        peak = memory.peak_bytes(
+            lambda: functional.batch_norm(x, None, None, training=True, activation="relu", backend="numba")
+        )
+    assert output + statistics <= peak <= 1.1 * output
+    if layout == "channels_last":
+        assert peak > output + statistics  # lanes are summed somewhere
+
+
+def test_parts_leave_their_sums_in_torch_s_memory():
+    x = drawn(1, 1, 512, 512, dtype=torch.float32)
+    with torch.no_grad():
+        peak = memory.peak_bytes(lambda: functional.instance_norm(x, backend="numba"))
+    assert 4 * x.numel() + 4 * 4 < peak <= 1.1 * 4 * x.numel()
+
+
+# ---- processes ----
+
+
+def python(script, *arguments, folder=None, **variables):
+    """Run a script in a process of its own, where a warning is an error, and return what it printed."""
+    environment = {k: v for k, v in os.environ.items() if not k.startswith("NUMBA_")}
+    environment["PYTHONPATH"] = os.pathsep.join([*([str(folder)] if folder else []), str(PACKAGE.parent)])
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-c", script, *map(str, arguments)],
+        env=environment | {name: str(value) for name, value in variables.items()},
+        capture_output=True,
+        text=True,
+        timeout=240,
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+PACKAGE = Path(normsuite.__file__).parent
+
+FORK = """
+import os, warnings, torch
+from normsuite import functional
+from normsuite.backends.numba import threads
+
+torch.set_num_threads(2)
+x = torch.linspace(-3, 5, 32 * 8 * 32 * 32).reshape(32, 8, 32, 32).sin().requires_grad_()
+dy = x.detach().flip(0).contiguous()
+
+def step():
+    y = functional.batch_norm(x, None, None, training=True, backend="numba")
+    (dx,) = torch.autograd.grad(y, x, dy)
+    return y.detach().numpy().tobytes(), dx.numpy().tobytes()
+
+before, why = step(), threads.why_serial()
+warnings.filterwarnings("ignore", category=DeprecationWarning)  # of a fork beside threads, which is the point here
+child = os.fork()
+if not child:
+    code = 1
+    try:
+        assert "forked" in threads.why_serial() and threads.count() == 1
+        assert step() == before
+        code = 0
+    finally:
+        os._exit(code)
+assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+assert threads.why_serial() == why and step() == before
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+def test_a_forked_child_computes_alone():
+    python(FORK)
+
+
+TWICE = """
+import sys, torch
+import normsuite, second
+from normsuite import functional as one
+from second import functional as other
+from normsuite.backends.numba import operator as of_one
+from second.backends.numba import operator as of_other
+
+assert of_one.NAMESPACE != of_other.NAMESPACE
+for namespace in (of_one.NAMESPACE, of_other.NAMESPACE):
+    getattr(torch.ops, namespace).normalize, getattr(torch.ops, namespace).normalize_backward
+assert sys.modules["second"].__file__ != sys.modules["normsuite"].__file__
+dy = torch.linspace(-1, 1, 2 * 6 * 40 * 40).reshape(2, 6, 40, 40).cos()
+for seed in range(2):
+    x = torch.randn(2, 6, 40, 40, generator=torch.Generator().manual_seed(seed)).requires_grad_()
+    found = []
+    for functions in (one, other, one, other):
+        y = functions.batch_norm(x, None, None, training=True, backend="numba")
+        found.append((y.detach(), *torch.autograd.grad(y, x, dy)))
+    for again in found[1:]:
+        assert torch.equal(again[0], found[0][0]) and torch.equal(again[1], found[0][1])
+    assert found[0][0].std() > 0.9
+"""
+
+
+def test_two_copies_of_the_package_in_one_process(tmp_path):
+    shutil.copytree(PACKAGE, tmp_path / "second", ignore=shutil.ignore_patterns("data", "__pycache__"))
+    cache = tmp_path / "cache"
+    for _ in range(2):  # compiled, then from disk
+        python(TWICE, folder=tmp_path, XDG_CACHE_HOME=cache)
+
+
+COMPUTE = """
+import threading, torch, numba
+from normsuite import functional
+
+before = numba.config.CACHE_DIR
+x = torch.linspace(-3, 5, 240).reshape(2, 6, 5, 4).sin()
+expected = functional.batch_norm(x, None, None, training=True, backend="reference")
+calls = [lambda: functional.batch_norm(x, None, None, training=True, backend="numba"),
+         lambda: functional.batch_norm(x.to(memory_format=torch.channels_last), None, None, training=True,
+                                       backend="numba")]
+found = []
+workers = [threading.Thread(target=lambda call=call: found.append(call())) for call in 2 * calls]
+for worker in workers:
+    worker.start()
+for worker in workers:
+    worker.join()
+assert len(found) == 4
+for y in found:
+    torch.testing.assert_close(y, expected)
+assert numba.config.CACHE_DIR == before
+"""
+
+
+def files(folder):
+    return {path: path.stat().st_mtime_ns for path in folder.rglob("*") if path.is_file()}
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the cache folder is named by XDG_CACHE_HOME")
+def test_kernels_are_kept_in_the_user_s_cache_and_nowhere_else(tmp_path):
+    """Four threads that ask at once, in a process that compiles and in one that finds the kernels on disk."""
+    cache = tmp_path / "cache"
+    kept = [path for path in PACKAGE.rglob("*.nb[ic]")]
+    python(COMPUTE, XDG_CACHE_HOME=cache)
+    first = files(cache)
+    assert {path.suffix for path in first} == {".nbi", ".nbc"}
+    assert all("normsuite" in path.relative_to(cache).parts for path in first)
+    assert [path for path in PACKAGE.rglob("*.nb[ic]")] == kept == []
+    python(COMPUTE, XDG_CACHE_HOME=cache)
+    assert files(cache) == first
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the cache folder is named by XDG_CACHE_HOME")
+def test_a_cache_that_cannot_be_written_costs_time_and_nothing_else(tmp_path):
+    (tmp_path / "cache").write_text("no folder")
+    python(COMPUTE, XDG_CACHE_HOME=tmp_path / "cache")
+    assert (tmp_path / "cache").read_text() == "no folder"
+    assert not list(PACKAGE.rglob("*.nb[ic]"))
