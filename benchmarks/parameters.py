@@ -5,7 +5,7 @@ ends: a list that changed with the commit would give old results new names.
 """
 
 NORMS = ["BatchNorm", "LayerNorm", "GroupNorm", "InstanceNorm", "RMSNorm"]
-BACKENDS = ["torch", "reference"]
+BACKENDS = ["torch", "reference", "numba"]
 CASES = ["tiny", "study", "resnet"]
 DEVICES = ["cpu", "cuda"]
 

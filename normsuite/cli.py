@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.table import Table
 
 from . import __version__, results
-from .errors import ArgumentError, NormsuiteError, UnsupportedError
+from .errors import ArgumentError, NormsuiteError, UnknownNameError, UnsupportedError
 
 app = typer.Typer(
     name="normsuite",
@@ -194,6 +194,9 @@ def _claim_dict(judged) -> dict:
 
 @app.command()
 def bench(
+    what: Annotated[
+        Optional[str], typer.Argument(help="Left out: norms by themselves. study: a training step of the study.")
+    ] = None,
     norm: Annotated[Optional[list[str]], typer.Option(help="A norm; again for more. All where left out.")] = None,
     case: Annotated[Optional[list[str]], typer.Option(help="A case by name; again for more.")] = None,
     shape: Annotated[Optional[list[str]], typer.Option(help="A case of your own, such as 16,64,56,56.")] = None,
@@ -217,6 +220,11 @@ def bench(
     from .bench import run, task
     from .bench.summary import Bench, sentences
 
+    if what is not None:
+        if what != "study":
+            raise UnknownNameError.among("bench", what, ["study"])
+        _bench_study(norm or (), processes, threads, out, to)
+        return
     own = [task.shape_case(text, channels_last=channels_last, num_groups=groups) for text in dict.fromkeys(shape or ())]
     if not own and (channels_last or groups is not None):
         raise ArgumentError("shape", None, "--channels-last and --groups describe a --shape")
@@ -267,6 +275,30 @@ def bench(
         raise typer.Exit(130)
 
 
+def _bench_study(norms, processes: int, threads: int | None, out: Path, to: str | None) -> None:
+    import torch
+
+    from .bench import epoch
+    from .statistics import Interval
+
+    record = epoch.run(norms, processes=processes, threads=threads or torch.get_num_threads())
+    results.write_record(out, epoch.WHAT, record)
+    found = epoch.ratios(record)
+    if to is not None:
+        shown = {norm: {name: [r.value, r.low, r.high] for name, r in of.items()} for norm, of in found.items()}
+        _write_json({"ratios": shown, "record": record}, to)
+        return
+    names = list(found["all"])
+    table = Table("norm", *names, title="A training step of the study: time over that with torch's calls [95 %]")
+
+    def text(ratio: Interval) -> str:
+        return f"{ratio.value:.3f} [{ratio.low:.3f}, {ratio.high:.3f}]"
+
+    for norm, of in found.items():
+        table.add_row(norm, *(text(of[name]) for name in names))
+    console.print(table)
+
+
 @app.command()
 def numerics(
     norm: Annotated[Optional[list[str]], typer.Option(help="A norm; again for more. All where left out.")] = None,
@@ -282,11 +314,12 @@ def numerics(
 
     devices.check(device)
 
+    computing = [name for name in backends.NAMES if name != "auto"]  # which is one of the others
     specs = [find(name) for name in norm] if norm else list(NORMS.values())
     rows = []
     for spec in specs:
         for mean in measuring.MEANS:
-            for backend in backends.NAMES:
+            for backend in computing:
                 try:
                     output, gradient = measuring.errors(
                         spec, measuring.SHAPE, backend=backend, device=device, mean=mean
@@ -306,7 +339,7 @@ def numerics(
     table = Table(
         "norm",
         "input mean",
-        *(f"{what}, {backend}" for what in ("output", "gradient") for backend in backends.NAMES),
+        *(f"{what}, {backend}" for what in ("output", "gradient") for backend in computing),
         title=f"float32, {measuring.SHAPE.name}, deviation 1: largest error relative to the root mean square",
     )
     for spec in specs:

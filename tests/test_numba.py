@@ -24,7 +24,7 @@ from normsuite.bench import memory
 from normsuite.spec import NORMS
 
 pytest.importorskip("numba", reason="needs numba")
-from normsuite.backends.numba import operator, threads  # noqa: E402
+from normsuite.backends.numba import operator, threads
 
 AXES = [frozenset(axes) for n in (1, 2, 3) for axes in itertools.combinations(("batch", "group", "spatial"), n)]
 EVERY_NORM = pytest.mark.parametrize("spec", NORMS.values(), ids=lambda spec: spec.name)
@@ -170,7 +170,7 @@ def test_every_path(shape, spec):
 
 @pytest.mark.parametrize("name", ["BatchNorm", "LayerNorm", "InstanceNorm"])
 def test_three_channels(name):
-    """A number of lanes that fills no vector register, in a tensor that is worked on in parts and in one that is not."""
+    """A number of lanes that fills no vector register, in a tensor worked on in parts and in one that is not."""
     for shape in ((2, 3, 13, 17), (2, 3, 211, 223)):
         spec = NORMS[name]
         affine = shape[1:] if spec.affine == "element" else shape[1:2]
@@ -356,8 +356,8 @@ def test_guesses_that_are_far_off(spec, kind, layout):
         true = oracle.normalize(x.double().numpy(), spec, num_groups=num_groups(spec))
         error = np.abs(y.double().numpy() - true).max() / np.sqrt((true**2).mean())
         largest = np.abs(true).max() / np.sqrt((true**2).mean())
-        # An output of many deviations cannot be nearer than a rounding of its own.
-        assert error <= max(2e-6, 2 * torch.finfo(torch.float32).eps * largest)
+        # An output of many deviations cannot be nearer than its own rounding.
+        assert error <= 2e-6 * max(1.0, largest / 10)
 
 
 @EVERY_NORM
@@ -494,6 +494,7 @@ def operands(layout, trailing, dtype=torch.float32):
     return x, weight, bias, (" ".join(sorted(spec.axes)), True, operator.sizes_of(view, trailing), trailing > 0)
 
 
+@pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor that is not a leaf:UserWarning")  # of opcheck
 @pytest.mark.parametrize(
     ("layout", "trailing"), [("contiguous", 0), ("channels_last", 0), ("channels_last", 3), ("contiguous", 1)]
 )

@@ -145,7 +145,7 @@ def _messages(job: dict, threads: int) -> Iterator[dict]:
             stderr=said,
             text=True,
             encoding="utf-8",
-            env=_environment(threads),
+            env=environment(threads),
             start_new_session=True,  # Ctrl-C reaches this process, which ends that one
         )
         try:
@@ -171,7 +171,7 @@ def _last_words(code: int, said) -> str:
     return f"{how}: {lines[-1][:200]}" if lines else how
 
 
-def _environment(threads: int) -> dict[str, str]:
+def environment(threads: int) -> dict[str, str]:
     """Of a process that measures; what the user has set himself stays, but for the allocator."""
     cache = Path(platformdirs.user_cache_dir("normsuite"))
     defaults = {

@@ -123,10 +123,7 @@ def train(run: Run, digits: Digits, on_batches: Callable[[int], None] = lambda b
     network.to(run.device)
     images, labels = digits.train_images[: run.train_size], digits.train_labels[: run.train_size]
     batches = len(images) // run.batch_size
-    optimizer = torch.optim.AdamW(network.parameters(), lr=run.learning_rate, fused=True)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(
-        optimizer, max_lr=run.learning_rate, total_steps=run.epochs * batches, pct_start=0.25
-    )
+    optimizer, schedule = _optimizer(run, network, run.epochs * batches)
     order = torch.Generator().manual_seed(run.seed)
     epochs = []
     for epoch in range(1, run.epochs + 1):
@@ -139,11 +136,7 @@ def train(run: Run, digits: Digits, on_batches: Callable[[int], None] = lambda b
         network.train()
         for done, index in enumerate(chosen.split(run.batch_size), start=1):
             target = labels[index]
-            output = network(images[index])
-            loss = F.cross_entropy(output, target)
-            optimizer.zero_grad()
-            loss.backward()
-            optimizer.step()
+            output, loss = _step(network, optimizer, images[index], target)
             schedule.step()
             total_loss += loss.detach()
             correct += (output.detach().argmax(1) == target).sum()
@@ -158,6 +151,31 @@ def train(run: Run, digits: Digits, on_batches: Callable[[int], None] = lambda b
             Epoch(epoch, total_loss.item() / batches, correct.item() / seen, test_loss, test_accuracy, seconds)
         )
     return Outcome(epochs, *counts)
+
+
+def _optimizer(run: Run, network: nn.Module, total: int):
+    """The optimizer, and its schedule over so many steps."""
+    optimizer = torch.optim.AdamW(network.parameters(), lr=run.learning_rate, fused=True)
+    return optimizer, torch.optim.lr_scheduler.OneCycleLR(
+        optimizer, max_lr=run.learning_rate, total_steps=total, pct_start=0.25
+    )
+
+
+def _step(network: nn.Module, optimizer, images: torch.Tensor, target: torch.Tensor):
+    """Train on one batch; the output and the loss before it."""
+    output = network(images)
+    loss = F.cross_entropy(output, target)
+    optimizer.zero_grad()
+    loss.backward()
+    optimizer.step()
+    return output, loss
+
+
+def stepper(run: Run, images: torch.Tensor, target: torch.Tensor) -> Callable[[], object]:
+    """A function that trains the run's network on one batch, again and again: what an epoch repeats."""
+    network = run.network().to(run.device).train()
+    optimizer, _ = _optimizer(run, network, LEAST_STEPS)
+    return lambda: _step(network, optimizer, images, target)
 
 
 @torch.inference_mode()

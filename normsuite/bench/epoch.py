@@ -1,0 +1,100 @@
+"""What the backends make of a whole training step of the study: its epoch, since an epoch is nothing but such steps.
+
+The same network with the same digits, a backend each, trained in turn in fresh processes, as all of the bench is.
+"""
+
+import json
+import random
+import subprocess
+import sys
+from collections.abc import Callable, Sequence
+
+import torch
+
+from .. import results, statistics
+from ..errors import NormsuiteError
+from ..spec import NORMS, find
+from .cases import SEED
+from .interleave import Entrant, interleave
+
+BASELINE = "torch"
+BACKENDS = (BASELINE, "numba", "auto")
+WHAT = "bench-study"
+SECONDS = 3.0
+
+
+def run(
+    norms: Sequence[str] = (),
+    *,
+    processes: int,
+    threads: int,
+    on_norm: Callable[[str], None] = lambda norm: None,
+) -> dict:
+    """One record: seconds of a training step, for each process, norm and backend one a round.
+
+    Args:
+        norms: names; all that torch.nn has where left out.
+        processes: fresh ones.
+        threads: of each.
+
+    Raises:
+        UnknownNameError: no such norm.
+        NormsuiteError: a process failed; the message has the last that it said.
+    """
+    from .run import environment
+
+    specs = [find(name) for name in norms] or [spec for spec in NORMS.values() if spec.torch_call]
+    found: dict[str, list[dict]] = {spec.name: [] for spec in specs}
+    for number in range(processes):
+        job = {"norms": [spec.name for spec in specs], "number": number, "threads": threads}
+        command = [sys.executable, "-m", __spec__.name, json.dumps(job)]
+        done = subprocess.run(command, env=environment(threads), capture_output=True, text=True)
+        if done.returncode:
+            last = done.stderr.strip().splitlines()[-1:]
+            raise NormsuiteError(f"a measuring process ended with exit code {done.returncode}: {' '.join(last)}")
+        for norm, times in json.loads(done.stdout).items():
+            found[norm].append(times)
+            on_norm(norm)
+    measured = results.environment(threads=threads)
+    case = {"norms": list(found), "backends": list(BACKENDS), "processes": processes}
+    return results.make_record(WHAT, case, found, environment=measured, seeds=[SEED])
+
+
+def ratios(record: dict) -> dict[str, dict[str, statistics.Interval]]:
+    """For each norm and backend the time of a step over its time with torch's calls, below 1 is faster; under "all" the
+    geometric mean over the norms."""
+    others = [name for name in record["case"]["backends"] if name != BASELINE]
+    logs = {
+        norm: {
+            name: [statistics.paired_log_ratio(times[name], times[BASELINE]) for times in processes] for name in others
+        }
+        for norm, processes in record["samples"].items()
+    }
+    table = {norm: {name: statistics.ratio_interval(of[name]) for name in others} for norm, of in logs.items()}
+    table["all"] = {name: statistics.geometric_mean_interval([of[name] for of in logs.values()]) for name in others}
+    return table
+
+
+def _work(job: dict) -> dict[str, dict[str, list[float | None]]]:
+    from ..study import digits, train
+
+    torch.set_num_threads(job["threads"])
+    draw = random.Random(job["number"])
+    data = digits.load()
+    found = {}
+    for norm in draw.sample(job["norms"], len(job["norms"])):
+        entrants = []
+        for backend in BACKENDS:
+            settings = train.Run(norm, SEED, epochs=1, backend=backend)
+            images, labels = data.train_images[: settings.batch_size], data.train_labels[: settings.batch_size]
+            call = train.stepper(settings, images, labels)
+            call()
+            entrants.append(Entrant(backend, "openmp", call))
+        found[norm] = interleave(
+            entrants, witness="", seconds=SECONDS, draw=draw, waits_s={}, always=BACKENDS, most=500
+        )
+    return found
+
+
+if __name__ == "__main__":
+    print(json.dumps(_work(json.loads(sys.argv[1]))))

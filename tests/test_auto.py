@@ -1,0 +1,379 @@
+"""The backend that chooses: what it chooses and why, and that nothing else about a call depends on it."""
+
+import itertools
+from dataclasses import replace
+
+import pytest
+import torch
+from strategies import num_groups
+from torch.testing import assert_close
+
+from normsuite import backends, functional, modules
+from normsuite.backends import auto
+from normsuite.errors import ArgumentError, NormsuiteError, ShapeError, UnknownNameError, UnsupportedError
+from normsuite.spec import NORMS
+
+EVERY_NORM = pytest.mark.parametrize("spec", NORMS.values(), ids=lambda spec: spec.name)
+LEAST = {"lengths": [1], "forward": [1000], "step": [2000]}
+LEAST_LAST = {"lengths": [1], "forward": [3000], "step": [4000]}
+
+
+@pytest.fixture
+def measured(monkeypatch):
+    """A table of our own, whatever was measured: for every norm but RMSNorm."""
+    names = [name for name in NORMS if name != "RMSNorm"]
+    table = {name: {"contiguous": LEAST, "channels_last": LEAST_LAST} for name in names}
+    monkeypatch.setattr(auto, "table", lambda: table)
+    monkeypatch.setattr(functional, "_small", lambda: LEAST["forward"][0])
+    return table
+
+
+def drawn(*shape, seed=0, dtype=torch.float32):
+    return torch.randn(shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64).to(dtype)
+
+
+def channels_last(x):
+    return x.contiguous(memory_format=torch.channels_last)
+
+
+def call(spec, x, **given):
+    """The checked call that a backend sees."""
+    shape = tuple(x.shape[1:]) if spec.affine == "element" else None
+    groups = num_groups(spec)
+    view = spec.view(x.shape, num_groups=groups, normalized_shape=shape)
+    return backends.Call(spec, view, x, num_groups=groups, normalized_shape=shape, **given)
+
+
+# ---- the choice ----
+
+
+def test_the_table_is_of_known_norms_layouts_and_modes():
+    table = auto.table()
+    assert set(table) <= set(NORMS)
+    for of_norm in table.values():
+        assert set(of_norm) == {"contiguous", "channels_last"}
+        for of_layout in of_norm.values():
+            assert set(of_layout) == {"lengths", "forward", "step"}
+            lengths = of_layout["lengths"]
+            assert lengths == sorted(set(lengths)) and lengths[0] > 0
+            for mode in ("forward", "step"):
+                assert len(of_layout[mode]) == len(lengths)
+                assert all(isinstance(n, int) and n >= auto.smallest() for n in of_layout[mode])
+
+
+@pytest.mark.parametrize("name", ["BatchNorm", "LayerNorm", "GroupNorm", "InstanceNorm"])
+def test_small_tensors_are_torch_s_and_large_ones_the_kernels(name, measured):
+    for layout, wants in itertools.product(["contiguous", "channels_last"], [False, True]):
+        least = measured[name][layout]["step" if wants else "forward"][0]
+        for numel, expected in ((least - 50, "torch"), (least, "numba"), (10 * least, "numba")):
+            x = torch.zeros(1, 2, 25, numel // 50)
+            if layout == "channels_last":
+                x = channels_last(x)
+                assert not x.is_contiguous()
+            choice = auto.choose(call(NORMS[name], x.requires_grad_(wants)))
+            assert choice.backend == expected and str(numel) in choice.reason
+            if expected == "torch":
+                assert str(least) in choice.reason
+            with torch.no_grad():  # nothing is kept for a backward pass then
+                choice = auto.choose(call(NORMS[name], x))
+            assert choice.backend == ("torch" if numel < measured[name][layout]["forward"][0] else "numba")
+
+
+def test_the_number_depends_on_how_many_lie_side_by_side(monkeypatch):
+    entry = {"lengths": [1, 64], "forward": [10**6, 100], "step": [10**6, 100]}
+    monkeypatch.setattr(auto, "table", lambda: {"BatchNorm": {"contiguous": entry, "channels_last": entry}})
+    for length, expected in ((63, "torch"), (64, "numba"), (65, "numba")):
+        assert auto.choose(call(NORMS["BatchNorm"], torch.zeros(4, 2, length))).backend == expected
+        assert auto.choose(call(NORMS["BatchNorm"], channels_last(torch.zeros(4, length, 2, 2)))).backend == expected
+
+
+def test_a_choice_is_a_backend_and_one_line(measured):
+    choice = auto.choose(call(NORMS["BatchNorm"], torch.zeros(2, 4, 3)))
+    backend, reason = choice
+    assert (backend, reason) == (choice.backend, choice.reason)
+    assert backend in backends.NAMES and reason and "\n" not in reason
+
+
+def test_a_norm_that_was_not_measured_is_the_kernels(measured):
+    assert "RMSNorm" not in measured
+    assert auto.choose(call(NORMS["RMSNorm"], torch.zeros(64, 128))).backend == "numba"
+
+
+def test_a_norm_that_torch_has_not_is_the_kernels(measured):
+    spec = replace(NORMS["RMSNorm"], name="Other", torch_call=None)
+    choice = auto.choose(call(spec, torch.zeros(2, 4)))
+    assert choice.backend == "numba" and "torch.nn.functional has no Other" in choice.reason
+    choice = auto.choose(call(NORMS["LayerNorm"], torch.zeros(2, 4), running_mean=torch.zeros(4)))
+    assert choice.backend == "numba" and "takes no running_mean" in choice.reason
+
+
+def test_several_processes_are_the_reference_s(measured):
+    for x in (torch.zeros(2, 4, 3), torch.zeros(2, 4, 3000)):
+        choice = auto.choose(call(NORMS["BatchNorm"], x, process_group=object()))
+        assert choice.backend == "reference"
+        assert "torch" in choice.reason and "numba" in choice.reason and "one process" in choice.reason
+
+
+def test_types_without_a_kernel_are_torch_s_or_the_reference_s(measured):
+    large = torch.zeros(2, 4, 3000)
+    for x in (large.to(torch.float8_e4m3fn), large.int(), large.to(torch.complex64)):
+        choice = auto.choose(call(NORMS["BatchNorm"], x))
+        assert choice.backend == "torch" and f"numba has no kernel for {x.dtype}" in choice.reason
+        own = replace(NORMS["BatchNorm"], name="Other", torch_call=None)
+        assert auto.choose(call(own, x)).backend == "reference"
+    with pytest.raises(UnsupportedError, match=r"floating-point input, not torch\.int32"):
+        functional.normalize(replace(NORMS["LayerNorm"], name="Other", torch_call=None), large.int(), backend="auto")
+
+
+def test_an_accelerator_is_torch_s(measured):
+    """What is asked here of the meta device holds for any: the kernels compute on the CPU."""
+
+    class Elsewhere:
+        device = torch.device("cuda", 0)
+        requires_grad = False
+
+        def __init__(self, x):
+            self.x = x
+
+        def __getattr__(self, name):
+            return getattr(self.x, name)
+
+    x = torch.zeros(2, 4, 3000)
+    given = call(NORMS["BatchNorm"], x)
+    given.input = Elsewhere(x)
+    choice = auto.choose(given)
+    assert choice.backend == "torch" and "not on cuda" in choice.reason
+
+
+def test_without_numba_everything_is_torch_s_or_the_reference_s(measured, monkeypatch):
+    found = backends.get
+
+    def get(name):
+        if name == "numba":
+            raise UnsupportedError("backend", name, "cannot be imported (No module named 'numba')")
+        return found(name)
+
+    monkeypatch.setattr(backends, "get", get)
+    monkeypatch.setattr(auto, "get", get)
+    x = drawn(4, 8, 300)
+    choice = auto.choose(call(NORMS["BatchNorm"], x))
+    assert choice.backend == "torch" and "cannot be imported" in choice.reason
+    own = replace(NORMS["BatchNorm"], name="Other", torch_call=None)
+    choice = auto.choose(call(own, x))
+    assert choice.backend == "reference" and "cannot be imported" in choice.reason
+    for spec in (NORMS["BatchNorm"], own):
+        expected = functional.normalize(NORMS["BatchNorm"], x, backend="reference")
+        assert_close(functional.normalize(spec, x, backend="auto"), expected)
+
+
+def test_a_compiled_graph_is_torch_s_operations(measured):
+    torch._dynamo.reset()
+    seen = []
+
+    def keep(graph, inputs):
+        seen.extend(str(node.target) for node in graph.graph.nodes)
+        return graph
+
+    x = drawn(4, 8, 30, 30)
+    compiled = torch.compile(lambda x: functional.group_norm(x, 2, backend="auto"), fullgraph=True, backend=keep)
+    assert_close(compiled(x), functional.group_norm(x, 2))
+    assert any("group_norm" in target for target in seen) and not any("numba" in target for target in seen)
+
+
+# ---- the result ----
+
+
+@pytest.mark.parametrize("activation", [None, "silu"], ids=str)
+@EVERY_NORM
+def test_results_are_those_of_the_chosen_backend(spec, activation, measured):
+    """Bit for bit, on either side of every number of the table, with the gradients and the running statistics."""
+    chosen = set()
+    for shape, layout, wants in itertools.product(
+        [(2, 4, 5, 6), (2, 4, 16, 17), (4, 8, 16, 17)], [lambda x: x, channels_last], [False, True]
+    ):
+        x = layout(drawn(*shape)).requires_grad_(wants)
+        affine = shape[1:] if spec.affine == "element" else shape[1:2]
+        weight, bias = drawn(*affine, seed=1), drawn(*affine, seed=2) if spec.centred else None
+        best = auto.choose(call(spec, x, weight=weight, bias=bias, activation=activation)).backend
+        chosen.add(best)
+        found = []
+        for backend in ("auto", best):
+            running = [torch.zeros(shape[1]), torch.ones(shape[1])] if spec.running != "never" else [None, None]
+            y = functional.normalize(
+                spec,
+                x,
+                weight,
+                bias,
+                running_mean=running[0],
+                running_var=running[1],
+                num_groups=num_groups(spec),
+                activation=activation,
+                backend=backend,
+            )
+            more = torch.autograd.grad(y, x, drawn(*shape, seed=5)) if wants else ()
+            found.append([y, *more, *(t for t in running if t is not None)])
+        assert all(torch.equal(a, b) and a.stride() == b.stride() for a, b in zip(*found, strict=True))
+    assert chosen == ({"torch", "numba"} if spec.name in measured else {"numba"})
+
+
+def test_out_is_filled_whatever_is_chosen(measured):
+    for shape in ((2, 4, 5, 6), (4, 8, 16, 17)):
+        x = drawn(*shape)
+        out = torch.empty_like(x)
+        best = auto.choose(call(NORMS["BatchNorm"], x)).backend
+        y = functional.batch_norm(x, None, None, training=True, out=out, backend="auto")
+        assert y is out
+        assert torch.equal(out, functional.batch_norm(x, None, None, training=True, backend=best))
+
+
+@EVERY_NORM
+def test_channels_last_stays_so(spec):
+    """With the numbers of the real table, from tiny to large."""
+    for shape in ((2, 4, 3, 3), (2, 8, 16, 17), (8, 16, 65, 33)):
+        x = channels_last(drawn(*shape)).requires_grad_()
+        y = functional.normalize(spec, x, num_groups=num_groups(spec), backend="auto")
+        assert y.is_contiguous(memory_format=torch.channels_last)
+        x = drawn(*shape)
+        assert functional.normalize(spec, x, num_groups=num_groups(spec), backend="auto").is_contiguous()
+
+
+def test_modules_take_it():
+    for x in (drawn(2, 4, 3, 3), drawn(8, 4, 65, 33)):
+        mine, theirs = modules.BatchNorm2d(4, momentum=None, backend="auto"), torch.nn.BatchNorm2d(4, momentum=None)
+        for _ in range(2):
+            assert_close(mine(x), theirs(x), rtol=1e-5, atol=1e-5)
+        assert_close(mine.running_mean, theirs.running_mean)
+        assert_close(mine.running_var, theirs.running_var)
+        assert_close(mine.eval()(x), theirs.eval()(x), rtol=1e-5, atol=1e-5)
+
+
+# ---- errors, where a small tensor goes straight to torch ----
+
+X = torch.ones(2, 8, 3)
+ONE, EIGHT = torch.ones(1), torch.ones(8)
+
+
+@pytest.fixture(params=[0, 2**40], ids=["checked", "straight"])
+def either_way(request, monkeypatch):
+    """Once with all tensors too large for the straight way, once with all small enough."""
+    monkeypatch.setattr(functional, "_small", lambda: request.param)
+
+
+@pytest.mark.usefixtures("either_way")
+@pytest.mark.parametrize(
+    ("compute", "error", "says"),
+    [
+        (lambda f: f.group_norm(X, 3, backend="auto"), ShapeError, "num_groups = 3: must divide"),
+        (lambda f: f.group_norm(X, 0, backend="auto"), ArgumentError, "num_groups = 0"),
+        (lambda f: f.group_norm(X, 2.5, backend="auto"), ArgumentError, "num_groups = 2.5"),
+        (lambda f: f.group_norm(X, None, backend="auto"), ArgumentError, "num_groups = None"),
+        (lambda f: f.group_norm(X, 2, torch.ones(7), backend="auto"), ShapeError, "weight.shape = (7,): must be (8,)"),
+        (lambda f: f.group_norm(X, 2, None, torch.ones(8, 3), backend="auto"), ShapeError, "bias.shape = (8, 3)"),
+        (lambda f: f.group_norm(X, 2, torch.ones(8, 1), backend="auto"), ShapeError, "weight.shape = (8, 1)"),
+        (lambda f: f.layer_norm(X, (4,), backend="auto"), ShapeError, "input.shape = (2, 8, 3): must end in"),
+        (lambda f: f.layer_norm(X, (), backend="auto"), ShapeError, "must end in normalized_shape = ()"),
+        (lambda f: f.rms_norm(X, (), backend="auto"), ShapeError, "must end in normalized_shape = ()"),
+        (lambda f: f.layer_norm(X, 3, backend="auto"), ArgumentError, "normalized_shape = 3"),
+        (lambda f: f.layer_norm(X, (3,), EIGHT, backend="auto"), ShapeError, "weight.shape = (8,): must be (3,)"),
+        (lambda f: f.layer_norm(X, (3,), torch.ones(1, 3), backend="auto"), ShapeError, "weight.shape = (1, 3)"),
+        (lambda f: f.batch_norm(torch.ones(3), None, None, backend="auto"), ShapeError, "input.shape = (3,)"),
+        (lambda f: f.batch_norm(torch.ones(3), None, None, training=True, backend="auto"), ShapeError, "input.shape"),
+        (lambda f: f.batch_norm(torch.ones(3), ONE, ONE, backend="auto"), ShapeError, "input.shape = (3,)"),
+        (lambda f: f.batch_norm(torch.ones(0), None, None, training=True, backend="auto"), ShapeError, "(0,)"),
+        (lambda f: f.batch_norm(torch.ones(()), None, None, training=True, backend="auto"), ShapeError, "()"),
+        (lambda f: f.group_norm(torch.ones(4), 2, backend="auto"), ShapeError, "input.shape = (4,)"),
+        (lambda f: f.batch_norm(X, None, None, backend="auto"), ArgumentError, "running_mean = None: is needed"),
+        (lambda f: f.batch_norm(X, EIGHT, None, backend="auto"), ArgumentError, "running_var = None"),
+        (lambda f: f.batch_norm(X, EIGHT, None, training=True, backend="auto"), ArgumentError, "running_var = None"),
+        (lambda f: f.batch_norm(X, ONE, EIGHT, backend="auto"), ShapeError, "running_mean.shape = (1,)"),
+        (lambda f: f.batch_norm(X, EIGHT, EIGHT[:, None], backend="auto"), ShapeError, "running_var.shape = (8, 1)"),
+        (
+            lambda f: f.batch_norm(X, None, None, EIGHT.reshape(2, 4), training=True, backend="auto"),
+            ShapeError,
+            "weight.shape = (2, 4): must be (8,)",
+        ),
+        (
+            lambda f: f.batch_norm(X, None, None, None, EIGHT[:, None], training=True, backend="auto"),
+            ShapeError,
+            "bias.shape = (8, 1): must be (8,)",
+        ),
+        (lambda f: f.batch_norm(X[:1, :, :1], None, None, training=True, backend="auto"), ShapeError, "more than 1"),
+        (lambda f: f.instance_norm(X[:, :, :1].contiguous(), backend="auto"), ShapeError, "input.shape = (2, 8, 1)"),
+        (lambda f: f.instance_norm(X[:, :, 0].contiguous(), backend="auto"), ShapeError, "input.shape = (2, 8)"),
+        (lambda f: f.instance_norm(X, EIGHT, None, backend="auto"), ArgumentError, "running_var = None"),
+        (lambda f: f.instance_norm(X, None, None, EIGHT[:, None], backend="auto"), ShapeError, "weight.shape = (8, 1)"),
+        (lambda f: f.batch_norm(X, None, None, training=True, eps=-1.0, backend="auto"), ArgumentError, "eps = -1.0"),
+        (lambda f: f.batch_norm(X, None, None, training=True, eps=0.0, backend="auto"), ArgumentError, "eps = 0.0"),
+        (lambda f: f.instance_norm(X, eps=float("nan"), backend="auto"), ArgumentError, "eps = nan"),
+        (lambda f: f.group_norm(X, 2, eps=float("nan"), backend="auto"), ArgumentError, "eps = nan"),
+        (lambda f: f.layer_norm(X, (3,), eps=float("nan"), backend="auto"), ArgumentError, "eps = nan"),
+        (lambda f: f.instance_norm([[1.0]], backend="auto"), ArgumentError, "input = 'list'"),
+        (lambda f: f.instance_norm(X, activation="tanh", backend="auto"), UnknownNameError, "activation = 'tanh'"),
+        (lambda f: f.instance_norm(X, activation="nothing", backend="auto"), UnknownNameError, "activation = 'noth"),
+        (lambda f: f.instance_norm(X, activation=3, backend="auto"), UnknownNameError, "activation = 3"),
+    ],
+)
+def test_bad_input_is_named_whatever_its_size(compute, error, says):
+    with pytest.raises(error) as caught:
+        compute(functional)
+    assert isinstance(caught.value, NormsuiteError) and says in str(caught.value)
+
+
+@pytest.mark.usefixtures("either_way")
+@pytest.mark.parametrize(
+    ("name", "given"),
+    [
+        ("RMSNorm", {"bias": drawn(8, 3, seed=1)}),
+        ("LayerNorm", {"running_mean": drawn(8, seed=1), "running_var": torch.ones(8)}),
+        ("GroupNorm", {"running_mean": drawn(8, seed=1), "running_var": torch.ones(8), "use_input_stats": False}),
+    ],
+)
+def test_nothing_is_dropped_that_torch_does_not_take(name, given):
+    """What torch's function has no argument for is computed by a backend that has, for a small tensor too."""
+    x = drawn(2, 8, 3)
+    spec = NORMS[name]
+    with pytest.raises(UnsupportedError, match="takes no"):
+        functional.normalize(spec, x, num_groups=num_groups(spec), backend="torch", **given)
+
+    def outcome(backend):
+        own = {key: value.clone() if isinstance(value, torch.Tensor) else value for key, value in given.items()}
+        try:
+            y = functional.normalize(spec, x, num_groups=num_groups(spec), backend=backend, **own)
+        except (ShapeError, UnsupportedError, RuntimeError) as error:
+            return type(error).__name__
+        return [y, *(value for value in own.values() if isinstance(value, torch.Tensor))]
+
+    best = outcome("numba")
+    found = outcome("auto")
+    if isinstance(best, str):
+        assert found == best
+    else:
+        assert_close(found, best)
+
+
+@pytest.mark.usefixtures("either_way")
+def test_a_refused_call_moves_nothing():
+    running = torch.zeros(8), torch.ones(8)
+    with pytest.raises(ShapeError):
+        functional.batch_norm(X, *running, torch.ones(7), training=True, backend="auto")
+    with pytest.raises(UnknownNameError):
+        functional.batch_norm(X, *running, training=True, activation="tanh", backend="auto")
+    assert torch.equal(running[0], torch.zeros(8)) and torch.equal(running[1], torch.ones(8))
+
+
+@pytest.mark.parametrize("backend", backends.NAMES)
+def test_what_was_checked_before_does_not_let_a_wrong_type_through(backend):
+    """2.0 equals 2, and is no number of groups all the same."""
+    functional.group_norm(X, 2, backend=backend)
+    with pytest.raises(ArgumentError, match=r"num_groups = 2\.0"):
+        functional.group_norm(X, 2.0, backend=backend)
+
+
+@pytest.mark.usefixtures("either_way")
+def test_an_empty_batch_is_an_empty_batch():
+    x = torch.zeros(0, 8, 3)
+    for spec in NORMS.values():
+        running = {"running_mean": torch.zeros(8), "running_var": torch.ones(8)} if spec.running != "never" else {}
+        y = functional.normalize(spec, x, num_groups=num_groups(spec), backend="auto", **running)
+        assert y.shape == x.shape
+        assert not running or (running["running_var"] == 1).all()
