@@ -9,7 +9,6 @@ shape and type; every floating-point type is taken.
 """
 
 from collections.abc import Callable, Sequence
-from functools import cache
 
 import torch
 import torch.nn.functional as F
@@ -28,13 +27,6 @@ _DIRECT: dict[str | None, Callable[..., torch.Tensor]] = {
     "rms_norm": lambda x, w, b, rm, rv, new, m, eps, g, s: F.rms_norm(x, s or x.shape[1:], w, eps),
     "group_norm": lambda x, w, b, rm, rv, new, m, eps, g, s: F.group_norm(x, g, w, b, eps),
 }
-
-
-@cache
-def _small() -> int:
-    from .backends import auto
-
-    return auto.smallest()
 
 
 def normalize(
@@ -84,21 +76,6 @@ def normalize(
         UnknownNameError: no such backend.
         UnsupportedError: the backend cannot compute this.
     """
-    if backend == "auto" and out is None and process_group is None and not torch.compiler.is_compiling():
-        direct = _DIRECT.get(spec.torch_call)
-        if (
-            direct is not None
-            and isinstance(input, torch.Tensor)
-            and input.numel() < _small()
-            and input.is_contiguous()
-        ):
-            given = (weight, bias, running_mean, running_var, use_input_stats, momentum, eps)
-            try:
-                y = direct(input, *given, num_groups, normalized_shape)
-            except (RuntimeError, ValueError, TypeError):
-                pass  # said below, in our words
-            else:
-                return y if activation is None else getattr(F, activation)(y)
     if not isinstance(input, torch.Tensor):
         raise ArgumentError("input", type(input).__name__, "must be a torch.Tensor")
     if spec.affine == "element" and not isinstance(normalized_shape, int):
@@ -120,7 +97,14 @@ def normalize(
         normalized_shape,
         process_group is None,
     )
-    view = _checked(*given) if torch.compiler.is_compiling() else _checked_before(given)
+    if torch.compiler.is_compiling():
+        view = _checked(*given)
+    else:
+        view, direct = _checked_before(given)
+        if direct is not None and backend == "auto" and out is None and input.is_contiguous():
+            parameters = (weight, bias, running_mean, running_var)
+            y = direct(input, *parameters, use_input_stats, momentum, eps, num_groups, normalized_shape)
+            return y if activation is None else getattr(F, activation)(y)
     call = backends.Call(
         spec=spec,
         view=view,
@@ -184,34 +168,45 @@ def _checked(
     return view
 
 
-_known_views: dict[tuple, View] = {}
+_known: dict[tuple, tuple[View, Callable[..., torch.Tensor] | None]] = {}
+_MOST_KNOWN = 4096
 
 
-def _checked_before(given: tuple) -> View:
-    """`_checked`, remembered: training asks the same again and again, and the checks cost more than a small norm."""
+def _checked_before(given: tuple) -> tuple[View, Callable[..., torch.Tensor] | None]:
+    """`_checked`, remembered, since training asks the same again and again and the checks cost more than a small norm;
+    and torch's own call where the input is so small that `auto` has nothing to choose."""
+    key = (*given, type(given[-3]))  # 2.0 groups are not 2
     try:
-        view = _known_views.get(given)
+        found = _known.get(key)
     except TypeError:  # sizes that are symbols, or something that `_checked` will refuse
-        return _checked(*given)
-    if view is None:
-        view = _checked(*given)
-        if len(_known_views) >= _MOST_VIEWS:
-            _known_views.clear()
-        _known_views[given] = view
-    return view
+        return _checked(*given), None
+    if found is None:
+        found = _checked(*given), _direct(*given)
+        if len(_known) >= _MOST_KNOWN:
+            _known.clear()
+        _known[key] = found
+    return found
 
 
-_MOST_VIEWS = 4096
+def _direct(spec, shape, weight, bias, running_mean, running_var, use_input_stats, eps, num_groups, sizes, alone):
+    """Torch's call for so small an input, or None."""
+    from .backends import auto
+
+    small = 0 < shape.numel() < auto.smallest() and spec.name in auto.table() and spec.torch_call in _DIRECT
+    fits = (spec.centred or bias is None) and (spec.running != "never" or (running_mean is None and use_input_stats))
+    return _DIRECT[spec.torch_call] if small and fits and alone else None
 
 
 def _check_out(out: torch.Tensor, input: torch.Tensor, *parameters: torch.Tensor | None) -> None:
+    if not isinstance(out, torch.Tensor):
+        raise ArgumentError("out", type(out).__name__, "must be a torch.Tensor")
     if out.shape != input.shape or out.dtype != input.dtype or out.device != input.device:
         found = f"{tuple(out.shape)}, {out.dtype}, {out.device}"
         wanted = f"{tuple(input.shape)}, {input.dtype}, {input.device}"
         raise ShapeError("out", found, f"must be like the input, {wanted}")
     if out.stride() != input.stride():
         raise ShapeError("out.stride()", out.stride(), f"must be the input's, {input.stride()}")
-    if torch.is_grad_enabled() and any(t is not None and t.requires_grad for t in (input, *parameters)):
+    if torch.is_grad_enabled() and any(t is not None and t.requires_grad for t in (out, input, *parameters)):
         raise ArgumentError("out", tuple(out.shape), "cannot be given where a gradient is asked for")
 
 

@@ -24,7 +24,8 @@ def measured(monkeypatch):
     names = [name for name in NORMS if name != "RMSNorm"]
     table = {name: {"contiguous": LEAST, "channels_last": LEAST_LAST} for name in names}
     monkeypatch.setattr(auto, "table", lambda: table)
-    monkeypatch.setattr(functional, "_small", lambda: LEAST["forward"][0])
+    monkeypatch.setattr(auto, "smallest", lambda: LEAST["forward"][0])
+    monkeypatch.setattr(functional, "_known", {})
     return table
 
 
@@ -256,7 +257,8 @@ ONE, EIGHT = torch.ones(1), torch.ones(8)
 @pytest.fixture(params=[0, 2**40], ids=["checked", "straight"])
 def either_way(request, monkeypatch):
     """Once with all tensors too large for the straight way, once with all small enough."""
-    monkeypatch.setattr(functional, "_small", lambda: request.param)
+    monkeypatch.setattr(auto, "smallest", lambda: request.param)
+    monkeypatch.setattr(functional, "_known", {})
 
 
 @pytest.mark.usefixtures("either_way")

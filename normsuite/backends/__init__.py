@@ -3,7 +3,7 @@
 A backend is two functions over a `Call`:
 
     why_not(call) -> str | None     the reason why it cannot compute this call, or None if it can
-    apply(call) -> torch.Tensor     the output; updates the running statistics in place where there are any
+    apply(call) -> Tensor     the output; updates the running statistics in place where there are any
 
 Arguments are checked before a backend sees them.
 """
@@ -13,7 +13,8 @@ from dataclasses import dataclass
 from importlib import import_module
 from types import ModuleType
 
-import torch
+from torch import Tensor, distributed  # not torch itself: here that name is the backend's
+from torch.nn import functional
 
 from ..errors import UnknownNameError, UnsupportedError
 from ..spec import NormSpec, View
@@ -40,25 +41,25 @@ class Call:
 
     spec: NormSpec
     view: View
-    input: torch.Tensor
-    weight: torch.Tensor | None = None
-    bias: torch.Tensor | None = None
-    running_mean: torch.Tensor | None = None
-    running_var: torch.Tensor | None = None
+    input: Tensor
+    weight: Tensor | None = None
+    bias: Tensor | None = None
+    running_mean: Tensor | None = None
+    running_var: Tensor | None = None
     use_input_stats: bool = True
-    momentum: float | torch.Tensor = 0.1
+    momentum: float | Tensor = 0.1
     eps: float = 1e-5
     num_groups: int | None = None
     normalized_shape: tuple[int, ...] | None = None
-    process_group: torch.distributed.ProcessGroup | None = None
+    process_group: "distributed.ProcessGroup | None" = None
     activation: str | None = None
-    out: torch.Tensor | None = None
+    out: Tensor | None = None
 
-    def activate(self, y: torch.Tensor) -> torch.Tensor:
+    def activate(self, y: Tensor) -> Tensor:
         """The activation in torch's own operations, for a backend that does not have it in the same pass."""
-        return y if self.activation is None else getattr(torch.nn.functional, self.activation)(y)
+        return y if self.activation is None else getattr(functional, self.activation)(y)
 
-    def deliver(self, y: torch.Tensor) -> torch.Tensor:
+    def deliver(self, y: Tensor) -> Tensor:
         """The output where it was asked for, from a backend that cannot write there itself."""
         return y if self.out is None else self.out.copy_(y)
 
@@ -89,7 +90,7 @@ def get(name: str) -> ModuleType:
     return _loaded[name]
 
 
-def apply(call: Call, backend: str) -> torch.Tensor:
+def apply(call: Call, backend: str) -> Tensor:
     """Compute the call with that backend.
 
     Raises:

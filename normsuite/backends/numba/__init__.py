@@ -32,13 +32,18 @@ def apply(call: Call) -> torch.Tensor:
     if (tracing and torch.compiler.is_exporting()) or (not tracing and _transformed()) or not call.input.numel():
         return reference.apply(call)
     trailing = len(call.normalized_shape) if call.normalized_shape is not None else 0
-    has_affine = call.weight is not None or call.bias is not None
-    if (
-        trailing and has_affine and not operator.is_per_element(call.spec, trailing)
-    ):  # a weight for each number, and means over some of them
-        return _affine_after(call)
+    if trailing and not operator.is_per_element(call.spec, trailing):
+        return reference.apply(call)  # a weight for each number, and means over some of them: nobody has such a norm
+    if not (trailing or "spatial" in call.spec.axes) and call.use_input_stats and call.input.is_contiguous():
+        # The kernels want what is averaged over to lie together, or one after the other in equal steps.
+        turned = replace(call, input=call.input.movedim(1, -1).contiguous().movedim(-1, 1), out=None)
+        return call.deliver(_computed(turned, trailing, tracing).contiguous())
+    return _computed(call, trailing, tracing)
+
+
+def _computed(call: Call, trailing: int, tracing: bool) -> torch.Tensor:
     weight = call.weight
-    if weight is None and has_affine:
+    if weight is None and call.bias is not None:
         weight = torch.ones_like(call.bias)
     running = None if call.running_mean is None else (call.running_mean, call.running_var)
     if not tracing and type(call.input) in (torch.Tensor, torch.nn.Parameter) and not _watched(call.input):
@@ -52,7 +57,7 @@ def apply(call: Call) -> torch.Tensor:
     )
     if running is not None and call.use_input_stats:
         operator.move(running, statistics.detach(), call.momentum, call.view.count)
-    return y
+    return call.deliver(y)
 
 
 def _transformed() -> bool:
@@ -63,12 +68,3 @@ def _transformed() -> bool:
 def _watched(x: torch.Tensor) -> bool:
     """Whether somebody wants to see each operation, such as a fake tensor mode, or there are no numbers at all."""
     return torch._C._len_torch_dispatch_stack() > 0 or x.is_meta
-
-
-def _affine_after(call: Call) -> torch.Tensor:
-    y = apply(replace(call, weight=None, bias=None, activation=None))
-    if call.weight is not None:
-        y = y * call.weight
-    if call.bias is not None:
-        y = y + call.bias
-    return call.activate(y)

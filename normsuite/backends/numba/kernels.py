@@ -7,6 +7,7 @@ that loads the same file under another.
 
 import ctypes
 import hashlib
+import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -46,7 +47,6 @@ def _cache_folder() -> str:
     return str(user_cache_path("normsuite") / "kernels" / digest.hexdigest()[:16])
 
 
-@cache
 def get(name: str, dtype: torch.dtype, code: int = 0) -> Kernel:
     """That kernel for that type of elements.
 
@@ -54,6 +54,19 @@ def get(name: str, dtype: torch.dtype, code: int = 0) -> Kernel:
         name: "segments.forward" and so on: the file and the function.
         code: of the activation, for kernels that have one.
     """
+    found = _kernels.get((name, dtype, code))
+    if found is None:
+        with _compiling:  # one at a time: where Numba keeps what it compiles is a setting of the process
+            found = _kernels.get((name, dtype, code)) or _compiled(name, dtype, code)
+            _kernels[name, dtype, code] = found
+    return found
+
+
+_kernels: dict[tuple[str, torch.dtype, int], Kernel] = {}
+_compiling = threading.Lock()
+
+
+def _compiled(name: str, dtype: torch.dtype, code: int) -> Kernel:
     begun = time.perf_counter()
     file, _, function = name.partition(".")
     python = getattr({"segments": segments, "lanes": lanes}[file], function)(code)

@@ -238,11 +238,18 @@ def _formula(s: Settings, x, weight, bias, spec: NormSpec, view: View, running) 
 def eager(s: Settings, call: Call, weight: torch.Tensor | None, running, momentum) -> torch.Tensor:
     """The norm of tensors that are there, differentiable where they ask for it."""
     x, bias = dense(call.input, s), call.bias
+    copied = x is not call.input
     if torch.is_grad_enabled() and (
         x.requires_grad or (weight is not None and weight.requires_grad) or (bias is not None and bias.requires_grad)
     ):
-        return _Normalize.apply(x, weight, bias, s, running, momentum, call.spec, call.view)
-    return compute(s, x, weight, bias, running, momentum, call.out)[0]
+        y = _Normalize.apply(x, weight, bias, s, running, momentum, call.spec, call.view)
+    else:
+        y = compute(s, x, weight, bias, running, momentum, None if copied else call.out)[0]
+    if copied and call.out is not None:
+        return call.out.copy_(y)
+    if copied and y.dim() > 3 and call.input.movedim(1, -1).is_contiguous():
+        return _laid_out_like(y, call.input)  # normalised in another order, and given back as it came
+    return y
 
 
 # ---- for torch.compile and whatever else looks at operators instead of running them ----
