@@ -34,10 +34,12 @@ def apply(call: Call) -> torch.Tensor:
     trailing = len(call.normalized_shape) if call.normalized_shape is not None else 0
     if trailing and not operator.is_per_element(call.spec, trailing):
         return reference.apply(call)  # a weight for each number, and means over some of them: nobody has such a norm
-    if not (trailing or "spatial" in call.spec.axes) and call.use_input_stats and call.input.is_contiguous():
-        # The kernels want what is averaged over to lie together, or one after the other in equal steps.
-        turned = replace(call, input=call.input.movedim(1, -1).contiguous().movedim(-1, 1), out=None)
-        return call.deliver(_computed(turned, trailing, tracing).contiguous())
+    if not trailing and "spatial" not in call.spec.axes and call.use_input_stats:
+        # What is averaged over has to lie together, or one after the other in equal steps.
+        last = call.input.movedim(1, -1)
+        if not last.is_contiguous():
+            turned = replace(call, input=last.contiguous().movedim(-1, 1), out=None)
+            return call.deliver(_computed(turned, trailing, tracing).contiguous())
     return _computed(call, trailing, tracing)
 
 
