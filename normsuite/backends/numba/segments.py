@@ -209,6 +209,7 @@ def recall(a, data, statistic):
         store(stored, statistic, load(wides(a.running_mean, data), statistic))
         store(stored, count + statistic, wide(0, data))
         store(stored, 2 * count + statistic, wide(1 / math.sqrt(var + a.eps), data))
+        store(stored, 3 * count + statistic, var)
     return load(stored, statistic), load(stored, count + statistic), load(stored, 2 * count + statistic)
 
 
