@@ -7,6 +7,7 @@ that loads the same file under another.
 
 import ctypes
 import hashlib
+import tempfile
 import threading
 import time
 from collections.abc import Callable
@@ -40,11 +41,18 @@ compile_times_s: dict[tuple[str, torch.dtype, int], float] = {}
 
 
 @cache
-def _cache_folder() -> str:
+def _cache_folder() -> str | None:
+    """Where kernels are kept, or None where nothing can be written."""
     digest = hashlib.sha256(f"{__package__} {numba.__version__}".encode())
     for file in sorted(_FOLDER.glob("*.py")):
         digest.update(file.read_bytes())
-    return str(user_cache_path("normsuite") / "kernels" / digest.hexdigest()[:16])
+    folder = user_cache_path("normsuite") / "kernels" / digest.hexdigest()[:16]
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            return str(folder)
+    except OSError:
+        return None
 
 
 def get(name: str, dtype: torch.dtype, code: int = 0) -> Kernel:
@@ -70,9 +78,12 @@ def _compiled(name: str, dtype: torch.dtype, code: int) -> Kernel:
     begun = time.perf_counter()
     file, _, function = name.partition(".")
     python = getattr({"segments": segments, "lanes": lanes}[file], function)(code)
-    before, config.CACHE_DIR = config.CACHE_DIR, _cache_folder()
+    folder, before = _cache_folder(), config.CACHE_DIR
+    config.CACHE_DIR = folder or before
     try:
-        compiled = cfunc(types.void(types.CPointer(STORED[dtype])), cache=True, error_model="numpy")(python)
+        # Without a folder nothing is kept: Numba would write beside the sources, under this module's name.
+        keep = folder is not None
+        compiled = cfunc(types.void(types.CPointer(STORED[dtype])), cache=keep, error_model="numpy")(python)
     finally:
         config.CACHE_DIR = before
     compile_times_s[name, dtype, code] = time.perf_counter() - begun
