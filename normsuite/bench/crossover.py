@@ -3,8 +3,8 @@
     python -m normsuite.bench.crossover
 
 measures both in turn, in one process, for tensors of growing size, and writes `backends/auto.toml` and a record. A size
-counts as won if the whole 95 % interval of the ratio lies below 1; the crossover is the least size from which on all
-measured ones are won.
+counts as won if the ratio of the times lies below 1 and its whole 95 % interval below 1.02, where the bench begins to
+speak of slower; the crossover is the least size from which on all measured ones are won.
 """
 
 import itertools
@@ -24,6 +24,7 @@ from .cases import SEED, Case
 from .contestants.ours import Ours
 from .interleave import Entrant, interleave
 from .run import ALLOCATOR
+from .summary import SLOWER_ABOVE
 from .task import Task
 
 SIZES = tuple(2**power for power in range(11, 24))
@@ -77,8 +78,10 @@ def ratios(spec: NormSpec, case: Case, mode: str) -> statistics.Interval:
 
 
 def crossover(found: dict[int, statistics.Interval]) -> int:
-    """The least size from which on every interval lies below 1; `NEVER` where the largest does not."""
-    won = itertools.takewhile(lambda size: found[size].high < 1, sorted(found, reverse=True))
+    """The least size from which on every size is won; `NEVER` where the largest is not."""
+    won = itertools.takewhile(
+        lambda size: found[size].value < 1 and found[size].high < SLOWER_ABOVE, sorted(found, reverse=True)
+    )
     return min(won, default=NEVER)
 
 

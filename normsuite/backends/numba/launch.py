@@ -11,8 +11,9 @@ from .arguments import Arguments
 from .planning import Plan, parts_for
 from .segments import STATISTICS, WRITE
 
-_COLUMNS = 1024
-"""Columns in a task: their weights and the sums of their gradients stay in the first-level cache."""
+_COLUMNS = 8192
+"""Columns in a task at most: their weights and the sums of their gradients stay in a second-level cache, and what is
+read of a row is long enough for the processor to read ahead."""
 
 _ALONE = 16384
 """Numbers that one thread is done with before another has come."""
@@ -23,8 +24,8 @@ def _threads(plan: Plan) -> int:
 
 
 def _columns(plan: Plan) -> int:
-    """How many tasks share the columns of long rows."""
-    return -(-plan.arguments.length // _COLUMNS)
+    """How many tasks share the columns of long rows; each column's sum is the same with any."""
+    return max(-(-plan.arguments.length // _COLUMNS), 4 * threads.count())
 
 
 def _workspace(a: Arguments, scratch: int, sums: int, areas: int) -> torch.Tensor | None:
@@ -117,12 +118,14 @@ def backward(
     code, count = CODES[activation], _threads(plan)
     if plan.per_element:
         kernel = kernels.get("segments.backward_elements", x.dtype, code)
-        if plan.parts == 1:
+        a.parts = plan.backward_parts
+        if a.parts == 1:
             a.tasks = max(1, min(plan.statistics, parts_for(plan.numel)))
             room = _workspace(a, 2 * plan.statistics, 2 * a.tasks * a.length, 0)
             threads.run(kernel, a, STATISTICS | WRITE, min(count, a.tasks))
         else:
-            room = _workspace(a, 2 * plan.statistics * plan.parts, 0, 0)
+            a.tasks = plan.statistics * a.parts
+            room = _workspace(a, 2 * a.tasks, 0, 0)
             threads.run(kernel, a, STATISTICS, count)
             a.tasks = _columns(plan)
             threads.run(kernel, a, WRITE, count)

@@ -14,8 +14,9 @@ _MOST_PARTS = 64
 _FEW_STATISTICS = 8
 """Fewer than these are shared by several tasks, at the price of reading the tensor once more."""
 
-_ROW_IN_CACHE = 16384
-"""Numbers in a row that stay in a second-level cache, with its gradient, between the sums and the writing."""
+_ROW_IN_CACHE, _ROWS_IN_CACHE = 32768, 8192
+"""Numbers in a row that stay in a second-level cache between the sums and the writing: forward, with its weights, and
+backward, where its gradients and the sums of the weights' stay too."""
 
 _LANES = 64
 """Lanes at least, where so many lie side by side: some vector registers full."""
@@ -28,7 +29,7 @@ class Plan:
     per_element: a weight for each number of a statistic.
     statistics: how many.
     count: numbers in each.
-    parts: tasks that share a statistic.
+    parts, backward_parts: tasks that share a statistic, in the forward and the backward kernel.
     slots: partial sums for each channel's gradient.
     numel: numbers in the tensor.
     areas: float64 numbers that each thread works with.
@@ -40,6 +41,7 @@ class Plan:
     statistics: int
     count: int
     parts: int
+    backward_parts: int
     slots: int
     numel: int
     areas: int
@@ -112,11 +114,15 @@ def make(
 def _segments(numel: int, per_element: bool, fields: dict) -> Plan:
     statistics = fields["outer"] * fields["inner"]
     count = numel // statistics
-    parts = parts_for(numel) if statistics < _FEW_STATISTICS or (per_element and count > _ROW_IN_CACHE) else 1
-    parts = max(1, min(parts, count // 4096))
+
+    def parts_if(shared: bool) -> int:
+        return max(1, min(parts_for(numel), count // 4096)) if shared or statistics < _FEW_STATISTICS else 1
+
+    parts = parts_if(per_element and count > _ROW_IN_CACHE)
+    backward_parts = parts_if(per_element and count > _ROWS_IN_CACHE)
     fields.update(parts=parts, tasks=statistics * parts, grain=max(1, 16384 // count))
     slots = parts * fields["outer"]
-    return Plan("segments", per_element, statistics, count, parts, slots, numel, 0, Arguments(**fields))
+    return Plan("segments", per_element, statistics, count, parts, backward_parts, slots, numel, 0, Arguments(**fields))
 
 
 def _lanes(numel: int, rows: int, stride: int, channels: int, fields: dict) -> Plan:
@@ -131,4 +137,4 @@ def _lanes(numel: int, rows: int, stride: int, channels: int, fields: dict) -> P
     fields.update(length=width, row_inner=rows, stride_row_inner=stride, parts=parts, tasks=tasks)
     statistics = outer * fields["inner"]
     areas = AREAS * width
-    return Plan("lanes", False, statistics, numel // statistics, parts, tasks, numel, areas, Arguments(**fields))
+    return Plan("lanes", False, statistics, numel // statistics, parts, parts, tasks, numel, areas, Arguments(**fields))
