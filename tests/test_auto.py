@@ -14,8 +14,8 @@ from normsuite.errors import ArgumentError, NormsuiteError, ShapeError, UnknownN
 from normsuite.spec import NORMS
 
 EVERY_NORM = pytest.mark.parametrize("spec", NORMS.values(), ids=lambda spec: spec.name)
-LEAST = {"lengths": [1], "forward": [1000], "step": [2000]}
-LEAST_LAST = {"lengths": [1], "forward": [3000], "step": [4000]}
+LEAST = {"lengths": [1], "forward": [1000], "step": [2000], "forward_activated": [1000], "step_activated": [1500]}
+LEAST_LAST = {"lengths": [1], "forward": [3000], "step": [4000], "forward_activated": [1000], "step_activated": [1000]}
 
 
 @pytest.fixture
@@ -54,10 +54,10 @@ def test_the_table_is_of_known_norms_layouts_and_modes():
     for of_norm in table.values():
         assert set(of_norm) == {"contiguous", "channels_last"}
         for of_layout in of_norm.values():
-            assert set(of_layout) == {"lengths", "forward", "step"}
+            assert set(of_layout) == set(LEAST)
             lengths = of_layout["lengths"]
             assert lengths == sorted(set(lengths)) and lengths[0] > 0
-            for mode in ("forward", "step"):
+            for mode in set(of_layout) - {"lengths"}:
                 assert len(of_layout[mode]) == len(lengths)
                 assert all(isinstance(n, int) and n >= auto.smallest() for n in of_layout[mode])
 

@@ -29,7 +29,8 @@ class Choice(NamedTuple):
 @cache
 def table() -> dict[str, dict[str, dict[str, list[int]]]]:
     """For each norm and layout (contiguous, channels_last): "lengths" of numbers that lie side by side, and for each
-    mode (forward, step) from how many numbers on the kernels were faster than torch's call at such a length."""
+    mode (forward, step, and each with an activation behind it) from how many numbers on the kernels were faster than
+    torch's call at such a length."""
     return tomllib.loads((resources.files(__package__) / "auto.toml").read_text(encoding="utf-8"))
 
 
@@ -37,7 +38,7 @@ def table() -> dict[str, dict[str, dict[str, list[int]]]]:
 def smallest() -> int:
     """Below so many numbers torch's call is the fastest for every norm that it has."""
     layouts = [entry for of_norm in table().values() for entry in of_norm.values()]
-    return min(n for entry in layouts for mode in ("forward", "step") for n in entry[mode])
+    return min(n for entry in layouts for mode, sizes in entry.items() if mode != "lengths" for n in sizes)
 
 
 def least(call: Call) -> int:
@@ -54,7 +55,8 @@ def least(call: Call) -> int:
         length = view.count if call.spec.affine == "element" else x.numel() // max(1, x.shape[0] * x.shape[1])
     entry = of_norm[layout]
     place = bisect_right(entry["lengths"], length) - 1
-    return entry["step" if torch.is_grad_enabled() and x.requires_grad else "forward"][max(place, 0)]
+    mode = "step" if torch.is_grad_enabled() and x.requires_grad else "forward"
+    return entry[mode if call.activation is None else f"{mode}_activated"][max(place, 0)]
 
 
 def choose(call: Call) -> Choice:

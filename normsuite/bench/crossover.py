@@ -27,7 +27,7 @@ from .run import ALLOCATOR
 from .summary import SLOWER_ABOVE
 from .task import Task
 
-SIZES = tuple(2**power for power in range(11, 24))
+SIZES = tuple(2**power for power in range(11, 23))
 """Numbers in a tensor."""
 
 LENGTHS = {
@@ -40,9 +40,16 @@ which one it is measured at."""
 CHANNELS = ((1, 16), (32, 128))
 """The same for channels_last: how many channels lie side by side."""
 
-MODES = ("forward", "step")
+MODES = {
+    "forward": ("forward", None),
+    "step": ("step", None),
+    "forward_activated": ("forward", "relu"),
+    "step_activated": ("step", "relu"),
+}
+"""What a crossover is measured for: a mode of the bench, alone or with an activation behind the norm."""
+
 NEVER = 2**62
-SECONDS = 0.12
+SECONDS = 0.1
 
 
 def shapes(spec: NormSpec, layout: str, length: int) -> Iterator[Case]:
@@ -62,8 +69,8 @@ def shapes(spec: NormSpec, layout: str, length: int) -> Iterator[Case]:
 
 
 def ratios(spec: NormSpec, case: Case, mode: str) -> statistics.Interval:
-    """The time of the kernels over the time of torch's call, with its interval."""
-    task = Task(spec, case, mode)
+    """The time of the kernels over the time of torch's call, with its interval, for a key of `MODES`."""
+    task = Task(spec, case, *MODES[mode])
     given = task.operands()
     entrants = []
     for name in ("torch", auto.KERNELS):
