@@ -66,6 +66,8 @@ def choose(call: Call) -> Choice:
         fused = "torch.compile fuses torch's own operations"
         return Choice("torch", fused) if why_not_torch is None else Choice("reference", f"{why_not_torch}; {fused}")
     x = call.input
+    if not x.numel():
+        return Choice("reference", "no numbers; torch's call would make the running statistics NaN")
     if why_not_torch is None and x.device.type == "cpu":
         enough = least(call)
         if x.numel() < enough:
