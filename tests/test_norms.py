@@ -170,7 +170,7 @@ def test_narrow_types_round_the_true_output_once_or_twice(spec, shape, dtype, ba
 @pytest.mark.parametrize("spec", NORMS.values(), ids=lambda spec: spec.name)
 def test_our_backends_keep_their_digits_at_large_means(spec, mean):
     """64 × 1024 numbers of deviation 1 in float32: torch is off by 1e-3 at a mean of 1e4 and by 0.1 at 1e6."""
-    for backend in set(BACKENDS) - {"torch"}:
+    for backend in set(BACKENDS) - {"torch", "auto"}:  # auto may choose torch
         output, gradient = numerics.errors(spec, numerics.SHAPE, backend=backend, mean=mean)
         assert output <= 2e-6 and gradient <= 1e-5
 
