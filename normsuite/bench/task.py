@@ -6,6 +6,7 @@ from dataclasses import asdict, dataclass
 
 import torch
 
+from .. import backends
 from .. import device as devices
 from ..errors import ArgumentError, UnknownNameError
 from ..spec import NORMS, NormSpec, find
@@ -16,7 +17,7 @@ MODES = ("forward", "step", "evaluation")
 """forward: statistics of the input, no gradients. step: the same with the gradients of input, weight and bias.
 evaluation: running statistics, no gradients."""
 
-ACTIVATIONS = (None, "relu", "silu")
+ACTIVATIONS = (None, *backends.ACTIVATIONS)
 NO_ACTIVATION = "none"
 """What a user types for no activation."""
 

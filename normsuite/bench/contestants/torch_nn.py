@@ -5,11 +5,12 @@ from functools import partial
 
 import torch.nn.functional as F
 
+from ...backends import ACTIVATIONS
 from ..summary import AGAIN, BASELINE
 from ..task import EPS, MOMENTUM
 from . import Contestant, in_mode
 
-ACTIVATE = {"relu": F.relu, "silu": F.silu}
+ACTIVATE = {name: getattr(F, name) for name in ACTIVATIONS}
 
 
 class TorchNN(Contestant):
