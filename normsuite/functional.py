@@ -8,25 +8,16 @@ with the mean and the biased variance var = Σ(x − mean)²/n over different el
 shape and type; every floating-point type is taken.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import torch
-import torch.nn.functional as F
 
 from . import backends
 from .errors import ArgumentError, ShapeError, UnknownNameError
 from .spec import NORMS, NormSpec, View
 
 DEFAULT_BACKEND = "torch"
-
-# Torch's calls for small tensors under backend="auto", where checking and choosing would cost more than they do.
-_DIRECT: dict[str | None, Callable[..., torch.Tensor]] = {
-    "batch_norm": lambda x, w, b, rm, rv, new, m, eps, g, s: F.batch_norm(x, rm, rv, w, b, new, m, eps),
-    "instance_norm": lambda x, w, b, rm, rv, new, m, eps, g, s: F.instance_norm(x, rm, rv, w, b, new, m, eps),
-    "layer_norm": lambda x, w, b, rm, rv, new, m, eps, g, s: F.layer_norm(x, s or x.shape[1:], w, b, eps),
-    "rms_norm": lambda x, w, b, rm, rv, new, m, eps, g, s: F.rms_norm(x, s or x.shape[1:], w, eps),
-    "group_norm": lambda x, w, b, rm, rv, new, m, eps, g, s: F.group_norm(x, g, w, b, eps),
-}
+backends.get(DEFAULT_BACKEND)  # now, since torch.compile traces no imports
 
 
 def normalize(
@@ -84,6 +75,24 @@ def normalize(
         raise UnknownNameError.among("activation", activation, backends.ACTIVATIONS)
     if out is not None:
         _check_out(out, input, weight, bias)
+    # By place: this is run for every norm of a model, and names would cost as much as the rest of it.
+    call = backends.Call(
+        spec,
+        None,
+        input,
+        weight,
+        bias,
+        running_mean,
+        running_var,
+        use_input_stats,
+        momentum,
+        eps,
+        num_groups,
+        normalized_shape,
+        process_group,
+        activation,
+        out,
+    )
     given = (
         spec,
         input.shape,
@@ -98,30 +107,9 @@ def normalize(
         process_group is None,
     )
     if torch.compiler.is_compiling():
-        view = _checked(*given)
+        call.view = _checked(*given)
     else:
-        view, direct = _checked_before(given)
-        if direct is not None and backend == "auto" and out is None and input.is_contiguous():
-            parameters = (weight, bias, running_mean, running_var)
-            y = direct(input, *parameters, use_input_stats, momentum, eps, num_groups, normalized_shape)
-            return y if activation is None else getattr(F, activation)(y)
-    call = backends.Call(
-        spec=spec,
-        view=view,
-        input=input,
-        weight=weight,
-        bias=bias,
-        running_mean=running_mean,
-        running_var=running_var,
-        use_input_stats=use_input_stats,
-        momentum=momentum,
-        eps=eps,
-        num_groups=num_groups,
-        normalized_shape=normalized_shape,
-        process_group=process_group,
-        activation=activation,
-        out=out,
-    )
+        call.view, call.decided = _checked_before(given)
     return backends.apply(call, backend)
 
 
@@ -168,33 +156,24 @@ def _checked(
     return view
 
 
-_known: dict[tuple, tuple[View, Callable[..., torch.Tensor] | None]] = {}
+_known: dict[tuple, tuple[View, dict]] = {}
 _MOST_KNOWN = 4096
 
 
-def _checked_before(given: tuple) -> tuple[View, Callable[..., torch.Tensor] | None]:
+def _checked_before(given: tuple) -> tuple[View, dict | None]:
     """`_checked`, remembered, since training asks the same again and again and the checks cost more than a small norm;
-    and torch's own call where the input is so small that `auto` has nothing to choose."""
+    and what a backend has decided for such arguments."""
     key = (*given, type(given[-3]))  # 2.0 groups are not 2
     try:
         found = _known.get(key)
     except TypeError:  # sizes that are symbols, or something that `_checked` will refuse
         return _checked(*given), None
     if found is None:
-        found = _checked(*given), _direct(*given)
+        found = _checked(*given), {}
         if len(_known) >= _MOST_KNOWN:
             _known.clear()
         _known[key] = found
     return found
-
-
-def _direct(spec, shape, weight, bias, running_mean, running_var, use_input_stats, eps, num_groups, sizes, alone):
-    """Torch's call for so small an input, or None."""
-    from .backends import auto
-
-    small = 0 < shape.numel() < auto.smallest() and spec.name in auto.table() and spec.torch_call in _DIRECT
-    fits = (spec.centred or bias is None) and (spec.running != "never" or (running_mean is None and use_input_stats))
-    return _DIRECT[spec.torch_call] if small and fits and alone else None
 
 
 def _check_out(out: torch.Tensor, input: torch.Tensor, *parameters: torch.Tensor | None) -> None:

@@ -254,6 +254,7 @@ class Norm(_WithBackend):
         spatial: *S, which a norm with an affine map per element needs.
         num_groups: for a norm whose groups are given.
         eps: added to the variance.
+        affine: whether a weight and a bias follow.
         activation: what follows in the same pass, or None.
         backend: what computes.
     """
@@ -266,6 +267,7 @@ class Norm(_WithBackend):
         *,
         num_groups: int | None = None,
         eps: float = 1e-5,
+        affine: bool = True,
         activation: str | None = None,
         backend: str = DEFAULT_BACKEND,
     ):
@@ -273,8 +275,8 @@ class Norm(_WithBackend):
         self.spec, self.num_groups, self.eps = spec, num_groups, eps
         self.normalized_shape = (channels, *spatial) if spec.affine == "element" else None
         shape = self.normalized_shape or (channels,)
-        self.weight = nn.Parameter(torch.ones(shape))
-        self.register_parameter("bias", nn.Parameter(torch.zeros(shape)) if spec.centred else None)
+        self.register_parameter("weight", nn.Parameter(torch.ones(shape)) if affine else None)
+        self.register_parameter("bias", nn.Parameter(torch.zeros(shape)) if affine and spec.centred else None)
 
     def forward(self, input: torch.Tensor) -> torch.Tensor:
         return functional.normalize(
@@ -291,14 +293,17 @@ class Norm(_WithBackend):
 
     def extra_repr(self) -> str:
         own = super().extra_repr()
-        return f"{self.spec.name}, {tuple(self.weight.shape)}, eps={self.eps}{own}"
+        shape = None if self.weight is None else tuple(self.weight.shape)
+        return f"{self.spec.name}, {shape}, eps={self.eps}{own}"
 
 
 _MAKERS = {
-    "BatchNorm": lambda channels, spatial, groups, own: BatchNorm(channels, **own),
-    "LayerNorm": lambda channels, spatial, groups, own: LayerNorm((channels, *spatial), **own),
-    "GroupNorm": lambda channels, spatial, groups, own: GroupNorm(groups, channels, **own),
-    "InstanceNorm": lambda channels, spatial, groups, own: InstanceNorm(channels, affine=True, **own),
+    "BatchNorm": lambda channels, spatial, groups, affine, own: BatchNorm(channels, affine=affine, **own),
+    "LayerNorm": lambda channels, spatial, groups, affine, own: LayerNorm(
+        (channels, *spatial), elementwise_affine=affine, **own
+    ),
+    "GroupNorm": lambda channels, spatial, groups, affine, own: GroupNorm(groups, channels, affine=affine, **own),
+    "InstanceNorm": lambda channels, spatial, groups, affine, own: InstanceNorm(channels, affine=affine, **own),
 }
 
 
@@ -308,21 +313,24 @@ def make(
     spatial: Sequence[int],
     *,
     num_groups: int | None = None,
+    affine: bool = True,
     activation: str | None = None,
     backend: str = DEFAULT_BACKEND,
 ) -> nn.Module:
-    """The module of that norm for inputs (N, channels, *spatial), with an affine map whatever its default.
+    """The module of that norm for inputs (N, channels, *spatial), with an affine map unless told otherwise, whatever
+    its default.
 
     Raises:
         ArgumentError: `num_groups` is missing or does not divide the channels, or a new norm with running statistics.
     """
     spec.num_groups(channels, num_groups)
+    own = {"activation": activation, "backend": backend}
     if spec.name in _MAKERS:
-        return _MAKERS[spec.name](channels, spatial, num_groups, {"activation": activation, "backend": backend})
+        return _MAKERS[spec.name](channels, spatial, num_groups, affine, own)
     if spec.running == "always":
         raise ArgumentError("norm", spec.name, "keeps running statistics, which the general module does not")
     groups = num_groups if spec.groups == "given" else None
-    return Norm(spec, channels, spatial, num_groups=groups, activation=activation, backend=backend)
+    return Norm(spec, channels, spatial, num_groups=groups, affine=affine, **own)
 
 
 _OURS: dict[type[nn.Module], type[_WithBackend]] = {

@@ -1,6 +1,7 @@
 """The backend that chooses: what it chooses and why, and that nothing else about a call depends on it."""
 
 import itertools
+import tomllib
 from dataclasses import replace
 
 import pytest
@@ -10,8 +11,11 @@ from torch.testing import assert_close
 
 from normsuite import backends, functional, modules
 from normsuite.backends import auto
+from normsuite.bench import crossover as crossing
+from normsuite.bench.crossover import MODES, as_toml, crossover
 from normsuite.errors import ArgumentError, NormsuiteError, ShapeError, UnknownNameError, UnsupportedError
 from normsuite.spec import NORMS
+from normsuite.statistics import Interval
 
 EVERY_NORM = pytest.mark.parametrize("spec", NORMS.values(), ids=lambda spec: spec.name)
 LEAST = {"lengths": [1], "forward": [1000], "step": [2000], "forward_activated": [1000], "step_activated": [1500]}
@@ -24,7 +28,6 @@ def measured(monkeypatch):
     names = [name for name in NORMS if name != "RMSNorm"]
     table = {name: {"contiguous": LEAST, "channels_last": LEAST_LAST} for name in names}
     monkeypatch.setattr(auto, "table", lambda: table)
-    monkeypatch.setattr(auto, "smallest", lambda: LEAST["forward"][0])
     monkeypatch.setattr(functional, "_known", {})
     return table
 
@@ -49,17 +52,26 @@ def call(spec, x, **given):
 
 
 def test_the_table_is_of_known_norms_layouts_and_modes():
-    table = auto.table()
-    assert set(table) <= set(NORMS)
-    for of_norm in table.values():
-        assert set(of_norm) == {"contiguous", "channels_last"}
-        for of_layout in of_norm.values():
-            assert set(of_layout) == set(LEAST)
-            lengths = of_layout["lengths"]
-            assert lengths == sorted(set(lengths)) and lengths[0] > 0
-            for mode in set(of_layout) - {"lengths"}:
-                assert len(of_layout[mode]) == len(lengths)
-                assert all(isinstance(n, int) and n >= auto.smallest() for n in of_layout[mode])
+    for table in auto.tables().values():
+        assert set(table) <= set(NORMS)
+        for of_norm in table.values():
+            assert set(of_norm) == {"contiguous", "channels_last"}
+            for of_layout in of_norm.values():
+                assert set(LEAST) <= set(of_layout) <= {"lengths", *MODES}
+                lengths = of_layout["lengths"]
+                assert lengths == sorted(set(lengths)) and lengths[0] > 0
+                for mode in set(of_layout) - {"lengths"}:
+                    assert len(of_layout[mode]) == len(lengths)
+                    assert all(isinstance(n, int) and n > 0 for n in of_layout[mode])
+
+
+def test_each_kind_of_processor_has_its_table_and_an_unknown_one_the_most_careful(monkeypatch):
+    small, large = {"lengths": [1], "forward": [10]}, {"lengths": [1], "forward": [70]}
+    known = {"AVX2": {"Some": {"contiguous": small}}, "AVX512": {"Some": {"contiguous": large}}}
+    monkeypatch.setattr(auto, "tables", lambda: known)
+    for kind, expected in (("AVX2", small), ("AVX512", large), ("DEFAULT", large)):
+        monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda kind=kind: kind)
+        assert auto.table.__wrapped__() == {"Some": {"contiguous": expected}}
 
 
 @pytest.mark.parametrize("name", ["BatchNorm", "LayerNorm", "GroupNorm", "InstanceNorm"])
@@ -103,7 +115,7 @@ def test_a_norm_that_was_not_measured_is_the_kernels(measured):
 def test_a_norm_that_torch_has_not_is_the_kernels(measured):
     spec = replace(NORMS["RMSNorm"], name="Other", torch_call=None)
     choice = auto.choose(call(spec, torch.zeros(2, 4)))
-    assert choice.backend == "numba" and "torch.nn.functional has no Other" in choice.reason
+    assert choice.backend == "numba" and "torch has no Other" in choice.reason
     choice = auto.choose(call(NORMS["LayerNorm"], torch.zeros(2, 4), running_mean=torch.zeros(4)))
     assert choice.backend == "numba" and "takes no running_mean" in choice.reason
 
@@ -181,6 +193,27 @@ def test_a_compiled_graph_is_torch_s_operations(measured):
     assert any("group_norm" in target for target in seen) and not any("numba" in target for target in seen)
 
 
+# ---- what is remembered ----
+
+
+def test_a_choice_is_remembered_and_still_follows_what_it_depends_on(measured, monkeypatch):
+    """The second call of a kind asks nobody; another type, layout, activation or mode is another kind."""
+    asked = []
+    choose = auto.choose
+    monkeypatch.setattr(auto, "choose", lambda call: asked.append(1) or choose(call))
+    weight = torch.ones(4)
+    for again in range(2):
+        for x in (torch.zeros(2, 4, 5, 6), channels_last(torch.zeros(2, 4, 5, 6)), torch.zeros(2, 4, 5, 6).double()):
+            for activation in (None, "relu"):
+                for wants in (False, True):
+                    functional.group_norm(
+                        x.clone().requires_grad_(wants), 2, weight.to(x.dtype), activation=activation, backend="auto"
+                    )
+        assert len(asked) == 12, again
+    functional.group_norm(torch.zeros(2, 4, 5, 6), 2, torch.ones(4, requires_grad=True), backend="auto")
+    assert len(asked) == 12, "a weight that wants a gradient makes a step as an input does"
+
+
 # ---- the result ----
 
 
@@ -248,16 +281,17 @@ def test_modules_take_it():
         assert_close(mine.eval()(x), theirs.eval()(x), rtol=1e-5, atol=1e-5)
 
 
-# ---- errors, where a small tensor goes straight to torch ----
+# ---- errors, whoever computes ----
 
 X = torch.ones(2, 8, 3)
 ONE, EIGHT = torch.ones(1), torch.ones(8)
 
 
-@pytest.fixture(params=[0, 2**40], ids=["checked", "straight"])
+@pytest.fixture(params=[1, 2**40], ids=["kernels", "torch"])
 def either_way(request, monkeypatch):
-    """Once with all tensors too large for the straight way, once with all small enough."""
-    monkeypatch.setattr(auto, "smallest", lambda: request.param)
+    """Once with all tensors large enough for the kernels, once with all small enough for torch's call."""
+    entry = {"lengths": [1], **{mode: [request.param] for mode in LEAST if mode != "lengths"}}
+    monkeypatch.setattr(auto, "table", lambda: {name: {"contiguous": entry, "channels_last": entry} for name in NORMS})
     monkeypatch.setattr(functional, "_known", {})
 
 
@@ -379,3 +413,60 @@ def test_an_empty_batch_is_an_empty_batch():
         y = functional.normalize(spec, x, num_groups=num_groups(spec), backend="auto", **running)
         assert y.shape == x.shape
         assert not running or (running["running_var"] == 1).all()
+
+
+# ---- the table's rule ----
+
+
+def ratios(**by_size):
+    return {int(size[1:]): Interval(value, value - 0.05, value + 0.05) for size, value in by_size.items()}
+
+
+@pytest.mark.parametrize(
+    ("found", "expected"),
+    [
+        (ratios(n1=1.5, n2=1.2, n4=0.8, n8=0.6), 4),
+        (ratios(n1=0.9, n2=0.8), 1),
+        (ratios(n1=1.5, n2=1.2), auto.NEVER),
+        (ratios(n1=1.5, n2=0.5, n4=1.01, n8=0.7), 2),  # one size in the noise turns nothing around
+        (ratios(n1=1.5, n2=0.5, n4=0.6, n8=1.01), 2),  # the largest neither
+        (ratios(n1=0.5, n2=1.5, n4=0.6, n8=0.9), 4),  # one that is slower does
+        (ratios(n1=0.5, n2=0.6, n4=1.5), auto.NEVER),
+    ],
+)
+def test_the_crossover_saves_most_and_is_nowhere_slower(found, expected):
+    assert crossover(found) == expected
+
+
+def test_the_table_is_written_as_it_is_read():
+    assert tomllib.loads(as_toml(auto.tables())) == auto.tables()
+
+
+def test_a_measured_crossover_becomes_a_table_that_auto_reads(monkeypatch):
+    """With times by rule instead of by clock: the kernels are ahead from 65,536 numbers on, in every mode."""
+    asked = []
+
+    def ratios(spec, case, mode):
+        asked.append((spec.name, mode))
+        value = 0.5 if torch.Size(case.shape).numel() >= 2**16 else 2.0
+        return Interval(value, value, value)
+
+    monkeypatch.setattr(crossing, "ratios", ratios)
+    monkeypatch.setattr(crossing, "NORMS", {"BatchNorm": NORMS["BatchNorm"], "LayerNorm": NORMS["LayerNorm"]})
+    table, rows = crossing.measure()
+    assert {mode for name, mode in asked if name == "BatchNorm"} == set(MODES)
+    assert not any(mode.startswith("evaluation") for name, mode in asked if name == "LayerNorm")
+    assert len(rows) == len(asked) and all(row["interval"][0] <= row["ratio"] <= row["interval"][1] for row in rows)
+    for layouts in table.values():
+        for entry in layouts.values():
+            found = {least for mode in set(entry) - {"lengths"} for least in entry[mode]}
+            assert all(2**16 <= least < 2**18 for least in found), "the smallest case at or above"
+    assert tomllib.loads(as_toml({"KIND": table})) == {"KIND": table}
+
+
+def test_a_ratio_is_of_two_calls_in_turn():
+    case = next(iter(crossing.shapes(NORMS["LayerNorm"], "contiguous", 768)))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(crossing, "SECONDS", 0.005)
+        found = [crossing.ratios(NORMS["LayerNorm"], case, mode) for mode in ("forward_into", "step_activated")]
+    assert all(0 < r.low <= r.value <= r.high for r in found)

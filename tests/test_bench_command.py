@@ -3,19 +3,19 @@
 import itertools
 import json
 import math
+import os
 import random
 import signal
 import subprocess
 import sys
 import time
-import types
 from pathlib import Path
 
 import pytest
 import torch
 
 from normsuite import results
-from normsuite.bench import contestants, interleave, memory, run, summary, task, timing, worker
+from normsuite.bench import contestants, interleave, memory, process, run, summary, task, timing, worker
 from normsuite.bench.cases import CASES
 from normsuite.bench.contestants import Contestant
 from normsuite.bench.interleave import Entrant
@@ -198,12 +198,12 @@ def test_ratios_verdicts_and_means():
 
 def test_a_disturbed_witness_is_seen():
     made = record({"flax": 1.0}, foreign=["flax"], rounds=8)
-    for process in made["samples"]["processes"]:
+    for one in made["samples"]["processes"]:
         for i in range(8):
             if i % 4:
-                process["times_s"]["flax"][i] = None
+                one["times_s"]["flax"][i] = None
             else:
-                process["times_s"][AGAIN][i] *= 1.5
+                one["times_s"][AGAIN][i] *= 1.5
     bench = Bench([made])
     assert bench.noise_behind_other_pools[1].low > 1.4
     assert bench.noise[1].value == pytest.approx(1, rel=0.01)
@@ -408,7 +408,7 @@ def says(job):
             yield {"task": index, **process, "refused": {}}
 
 
-@pytest.mark.parametrize("end", [run._Died("SIGSEGV"), KeyboardInterrupt()])
+@pytest.mark.parametrize("end", [process.Died("SIGSEGV"), KeyboardInterrupt()])
 def test_what_was_finished_is_kept(end, tmp_path, monkeypatch):
     monkeypatch.setattr(run, "_messages", talk(says, then=end))
     outcome = run.run(task.plan(names=["tiny"], modes=["step"]), processes=3, out=tmp_path)
@@ -427,7 +427,7 @@ def test_what_was_finished_is_kept(end, tmp_path, monkeypatch):
 
 def test_nothing_measured_is_an_error(monkeypatch):
     def nothing(job):
-        raise run._Died("exit code 1: no room")
+        raise process.Died("exit code 1: no room")
         yield
 
     monkeypatch.setattr(run, "_messages", talk(nothing))
@@ -435,14 +435,10 @@ def test_nothing_measured_is_an_error(monkeypatch):
         run.run(task.plan(names=["tiny"]), processes=1)
 
 
-def test_a_dead_child_is_named_by_its_signal(monkeypatch):
-    popen = subprocess.Popen
+def test_a_dead_child_is_named_by_its_signal():
     code = "import os, sys; print('last words', file=sys.stderr); os.kill(os.getpid(), 11)"
-    child = types.SimpleNamespace(**vars(subprocess))
-    child.Popen = lambda arguments, **further: popen([sys.executable, "-c", code], **further)
-    monkeypatch.setattr(run, "subprocess", child)
-    with pytest.raises(run._Died, match="SIGSEGV: last words"):
-        list(run._messages({"tasks": []}, 1))
+    with pytest.raises(process.Died, match="SIGSEGV: last words"):
+        list(process.messages(["-c", code], {"tasks": []}, os.environ))
 
 
 def command(*arguments, cwd):
@@ -456,7 +452,7 @@ def test_the_command(tmp_path):
     done = command(*SHORT, "--case", "tiny", "--json", "-", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     found = json.loads(done.stdout)
-    assert found["tasks"] == 2 and found["environment"]["allocator"] == run.ALLOCATOR
+    assert found["tasks"] == 2 and found["environment"]["allocator"] == process.ALLOCATOR
     assert {r["contestant"] for r in found["rows"]} == {BASELINE, AGAIN, COPY, COPY + ", preallocated", "torch"} | {
         r["contestant"] for r in found["rows"] if r["contestant"] == "torch, preallocated"
     }
@@ -477,10 +473,13 @@ def test_ctrl_c_keeps_what_is_finished_and_leaves_130(tmp_path):
         stderr=subprocess.PIPE,
         text=True,
     )
-    while process.poll() is None and not list(tmp_path.rglob("bench-*.json")):  # the first process has ended
-        time.sleep(0.1)
-    process.send_signal(signal.SIGINT)
-    _, said = process.communicate(timeout=60)
+    try:
+        while process.poll() is None and not list(tmp_path.rglob("bench-*.json")):  # the first process has ended
+            time.sleep(0.1)
+        process.send_signal(signal.SIGINT)
+        _, said = process.communicate(timeout=60)
+    finally:
+        process.kill()
     assert process.returncode == 130 and "interrupted; what was finished is kept" in said
     assert len(results.read_records(tmp_path, summary.WHAT).good) == 2
 

@@ -37,6 +37,8 @@ class Call:
         process_group: processes whose batches are one, or None.
         activation: what follows the norm, one of `ACTIVATIONS`, or None.
         out: where to write the output; only where nothing needs a gradient.
+        decided: where a backend remembers what it decided for calls of the same sizes and settings, by whatever else it
+            looked at; None where nothing is remembered.
     """
 
     spec: NormSpec
@@ -54,6 +56,7 @@ class Call:
     process_group: "distributed.ProcessGroup | None" = None
     activation: str | None = None
     out: Tensor | None = None
+    decided: dict | None = None
 
     def activate(self, y: Tensor) -> Tensor:
         """The activation in torch's own operations, for a backend that does not have it in the same pass."""

@@ -1,6 +1,7 @@
 """The fastest backend for a call, by what was measured: `auto.toml` says from which size on the kernels win.
 
-The table is made by `python -m normsuite.bench.crossover`, which measures torch and the kernels side by side.
+The table is made by `python -m normsuite.bench.crossover`, which measures torch and the kernels side by side, one part
+for each kind of vector instructions that torch tells apart, since its own kernels differ by them.
 """
 
 import tomllib
@@ -16,6 +17,9 @@ from . import Call, get
 from . import apply as apply_with
 
 KERNELS = "numba"
+NEVER = 2**62
+"""More numbers than any tensor has."""
+
 _TORCH, _ = get("torch"), get("reference")  # loaded now, since torch.compile traces no imports
 
 
@@ -26,19 +30,33 @@ class Choice(NamedTuple):
     reason: str
 
 
+Table = dict[str, dict[str, dict[str, list[int]]]]
+
+
 @cache
-def table() -> dict[str, dict[str, dict[str, list[int]]]]:
-    """For each norm and layout (contiguous, channels_last): "lengths" of numbers that lie side by side, and for each
-    mode (forward, step, and each with an activation behind it) from how many numbers on the kernels were faster than
-    torch's call at such a length."""
+def tables() -> dict[str, Table]:
+    """What was measured, by the vector instructions of the processor, as torch names them."""
     return tomllib.loads((resources.files(__package__) / "auto.toml").read_text(encoding="utf-8"))
 
 
 @cache
-def smallest() -> int:
-    """Below so many numbers torch's call is the fastest for every norm that it has."""
-    layouts = [entry for of_norm in table().values() for entry in of_norm.values()]
-    return min(n for entry in layouts for mode, sizes in entry.items() if mode != "lengths" for n in sizes)
+def table() -> Table:
+    """For each norm and layout (contiguous, channels_last): "lengths" of numbers that lie side by side, and for each
+    mode (forward, forward into an output that exists, step, evaluation, and each with an activation behind it) from how
+    many numbers on the kernels were faster than torch's call at such a length. On a kind of processor that nobody
+    measured, the largest numbers of all that were."""
+    measured = tables()
+    own = measured.get(torch.backends.cpu.get_cpu_capability())
+    return own if own is not None else _largest(list(measured.values()))
+
+
+def _largest(values: list):
+    if isinstance(values[0], dict):
+        common = [key for key in values[0] if all(key in value for value in values)]
+        return {key: _largest([value[key] for value in values]) for key in common}
+    if isinstance(values[0], list):
+        return [_largest(list(each)) for each in zip(*values, strict=True)]
+    return max(values)
 
 
 def least(call: Call) -> int:
@@ -55,8 +73,13 @@ def least(call: Call) -> int:
         length = view.count if call.spec.affine == "element" else x.numel() // max(1, x.shape[0] * x.shape[1])
     entry = of_norm[layout]
     place = bisect_right(entry["lengths"], length) - 1
-    mode = "step" if torch.is_grad_enabled() and x.requires_grad else "forward"
-    return entry[mode if call.activation is None else f"{mode}_activated"][max(place, 0)]
+    mode = "step" if _differentiated(call) else "forward" if call.use_input_stats else "evaluation"
+    if mode == "forward" and call.out is not None:
+        mode = "forward_into"  # torch's calls cannot write there: what they make is copied
+    if call.activation is not None:
+        mode += "_activated"
+    numbers = entry.get(mode) or entry.get(mode.replace("_into", ""))
+    return numbers[max(place, 0)] if numbers else NEVER
 
 
 def choose(call: Call) -> Choice:
@@ -88,4 +111,21 @@ def why_not(call: Call) -> str | None:
 
 
 def apply(call: Call) -> torch.Tensor:
-    return apply_with(call, choose(call).backend)
+    if call.decided is None:
+        return apply_with(call, choose(call).backend)
+    x = call.input
+    key = x.dtype, x.device, x.is_contiguous(), call.activation, call.out is None, _differentiated(call)
+    backend = call.decided.get(key)
+    if backend is not None:
+        return backend.apply(call)
+    chosen = choose(call).backend
+    y = apply_with(call, chosen)
+    call.decided[key] = get(chosen)  # only now: what it refuses is asked again
+    return y
+
+
+def _differentiated(call: Call) -> bool:
+    """Whether a backward pass may follow."""
+    if not torch.is_grad_enabled():
+        return False
+    return call.input.requires_grad or (call.weight is not None and call.weight.requires_grad)

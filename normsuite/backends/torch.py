@@ -1,19 +1,17 @@
-"""Torch's own calls, `torch.nn.functional.*_norm`, chosen by the name in the spec."""
+"""Torch's own operators, `torch.batch_norm` and the like, chosen by the name in the spec.
 
-import inspect
+They are called without the Python of `torch.nn.functional` in front of them: what that checks has been checked here.
+"""
+
+from collections.abc import Callable
 from dataclasses import replace
+from operator import attrgetter
+from typing import NamedTuple
 
 import torch
-import torch.nn.functional as F
+from torch.nn import functional
 
 from . import Call
-
-# Which arguments each of torch's norms takes, read once from its signature: no table to keep for each new norm.
-_ARGUMENTS: dict[str, tuple[str, ...]] = {
-    name: tuple(inspect.signature(getattr(F, name)).parameters)
-    for name in dir(F)
-    if name.endswith("_norm") and not name.startswith("_")
-}
 
 # Where torch's name for an argument differs from ours.
 _FIELD = {"training": "use_input_stats"}
@@ -21,24 +19,46 @@ _FIELD = {"training": "use_input_stats"}
 _OPTIONAL = ("weight", "bias", "running_mean", "running_var")
 
 
+class _Operator(NamedTuple):
+    """One of torch's norms: itself, what it takes, that read off a call, and whether it asks if cuDNN may be used."""
+
+    compute: Callable[..., torch.Tensor]
+    takes: tuple[str, ...]
+    read: attrgetter
+    asks_for_cudnn: bool
+
+
+def _operator(name: str) -> _Operator:
+    """Read from its schema, so that there is no table to keep for each new norm."""
+    arguments = [argument.name for argument in getattr(torch.ops.aten, name).default._schema.arguments]
+    takes = tuple(_FIELD.get(argument, argument) for argument in arguments if not argument.startswith("cudnn"))
+    return _Operator(getattr(torch, name), takes, attrgetter(*takes), len(takes) < len(arguments))
+
+
+_OPERATORS = {n: _operator(n) for n in dir(functional) if n.endswith("_norm") and hasattr(torch, n)}
+
+
 def why_not(call: Call) -> str | None:
     name = call.spec.torch_call
-    if name not in _ARGUMENTS:
-        return f"torch.nn.functional has no {call.spec.name}"
+    if name not in _OPERATORS:
+        return f"torch has no {call.spec.name}"
     if call.process_group is not None:
         return "torch's calls know one process; the reference backend joins them"
     for argument in _OPTIONAL:
-        if getattr(call, argument) is not None and argument not in _ARGUMENTS[name]:
-            return f"torch.nn.functional.{name} takes no {argument}"
+        if getattr(call, argument) is not None and argument not in _OPERATORS[name].takes:
+            return f"torch.{name} takes no {argument}"
     return None
 
 
 def apply(call: Call) -> torch.Tensor:
     """What torch computes, with torch's numerics and torch's errors for types that it does not mix."""
-    return call.deliver(call.activate(_normalize(call)))
+    y = _call(call) if type(call.momentum) is float else _with_computed_momentum(call)
+    if call.activation is None and call.out is None:
+        return y
+    return call.deliver(call.activate(y))
 
 
-def _normalize(call: Call) -> torch.Tensor:
+def _with_computed_momentum(call: Call) -> torch.Tensor:
     if not isinstance(call.momentum, torch.Tensor):
         return _call(call)
     if call.running_mean is None or not call.use_input_stats or not call.input.numel():
@@ -54,10 +74,16 @@ def _normalize(call: Call) -> torch.Tensor:
 
 
 def _call(call: Call) -> torch.Tensor:
-    name = call.spec.torch_call
-    y = getattr(F, name)(*[getattr(call, _FIELD.get(argument, argument)) for argument in _ARGUMENTS[name]])
+    compute, takes, read, asks_for_cudnn = _OPERATORS[call.spec.torch_call]
+    x = call.input
+    # torch.compile does not trace an attrgetter, which costs a quarter of the other.
+    given = [getattr(call, name) for name in takes] if torch.compiler.is_compiling() else read(call)
+    # Asking whether cuDNN is switched on costs as much as a check of ours.
+    y = compute(*given, x.is_cpu or torch.backends.cudnn.enabled) if asks_for_cudnn else compute(*given)
+    if x.is_contiguous() or not y.is_contiguous():
+        return y
     # LayerNorm and InstanceNorm of torch lose the channels_last layout, and the convolution behind them would have to
     # make it again. Moving dimensions works under vmap too, where asking for a memory format does not.
-    if y.dim() > 3 and not call.input.is_contiguous() and call.input.movedim(1, -1).is_contiguous():
+    if y.dim() > 3 and x.movedim(1, -1).is_contiguous():
         return y.movedim(1, -1).contiguous().movedim(-1, 1)
     return y

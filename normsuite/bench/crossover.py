@@ -2,12 +2,12 @@
 
     python -m normsuite.bench.crossover
 
-measures both in turn, in one process, for tensors of growing size, and writes `backends/auto.toml` and a record. A size
-counts as won if the ratio of the times lies below 1 and its whole 95 % interval below 1.02, where the bench begins to
-speak of slower; the crossover is the least size from which on all measured ones are won.
+measures both in turn, in one process, for tensors of growing size, and writes this kind of processor's part of
+`backends/auto.toml`, and a record.
 """
 
 import itertools
+import math
 import os
 import random
 import sys
@@ -23,7 +23,7 @@ from ..spec import NORMS, NormSpec
 from .cases import SEED, Case
 from .contestants.ours import Ours
 from .interleave import Entrant, interleave
-from .run import ALLOCATOR
+from .process import ALLOCATOR
 from .summary import SLOWER_ABOVE
 from .task import Task
 
@@ -41,14 +41,13 @@ CHANNELS = ((1, 16), (32, 128))
 """The same for channels_last: how many channels lie side by side."""
 
 MODES = {
-    "forward": ("forward", None),
-    "step": ("step", None),
-    "forward_activated": ("forward", "relu"),
-    "step_activated": ("step", "relu"),
+    f"{mode}{'_into' * into}{'_activated' if activation else ''}": (mode, activation, into)
+    for mode, into in (("forward", False), ("forward", True), ("step", False), ("evaluation", False))
+    for activation in (None, "relu")
 }
-"""What a crossover is measured for: a mode of the bench, alone or with an activation behind the norm."""
+"""What a crossover is measured for: a mode of the bench, alone or with an activation behind the norm, and whether into
+an output that exists."""
 
-NEVER = 2**62
 SECONDS = 0.1
 
 
@@ -70,11 +69,12 @@ def shapes(spec: NormSpec, layout: str, length: int) -> Iterator[Case]:
 
 def ratios(spec: NormSpec, case: Case, mode: str) -> statistics.Interval:
     """The time of the kernels over the time of torch's call, with its interval, for a key of `MODES`."""
-    task = Task(spec, case, *MODES[mode])
+    of_bench, activation, into = MODES[mode]
+    task = Task(spec, case, of_bench, activation)
     given = task.operands()
     entrants = []
     for name in ("torch", auto.KERNELS):
-        call = Ours(name).prepare(task, given)
+        call = Ours(name, preallocated=into).prepare(task, given)
         with torch.set_grad_enabled(task.gradients):
             call()
         entrants.append(Entrant(name, "openmp", call))
@@ -85,11 +85,16 @@ def ratios(spec: NormSpec, case: Case, mode: str) -> statistics.Interval:
 
 
 def crossover(found: dict[int, statistics.Interval]) -> int:
-    """The least size from which on every size is won; `NEVER` where the largest is not."""
-    won = itertools.takewhile(
-        lambda size: found[size].value < 1 and found[size].high < SLOWER_ABOVE, sorted(found, reverse=True)
-    )
-    return min(won, default=NEVER)
+    """The size from which on the kernels save most, by the sum of the logarithms of all ratios from it on; `auto.NEVER`
+    where they save nothing. No size from it on is slower by its interval: one noisy size turns nothing around."""
+    best, saved, least = auto.NEVER, 0.0, 0.0
+    for size in sorted(found, reverse=True):
+        if found[size].low > SLOWER_ABOVE:
+            break
+        saved += math.log(found[size].value)
+        if saved < least:
+            best, least = size, saved
+    return best
 
 
 def measure() -> tuple[dict, list[dict]]:
@@ -101,8 +106,11 @@ def measure() -> tuple[dict, list[dict]]:
             continue
         for layout in ("contiguous", "channels_last"):
             lengths = CHANNELS if layout == "channels_last" else LENGTHS[spec.affine]
-            entry = {"lengths": [least for least, _ in lengths], **{mode: [] for mode in MODES}}
-            for (_, length), mode in itertools.product(lengths, MODES):
+            modes = [
+                mode for mode, (of_bench, *_) in MODES.items() if of_bench != "evaluation" or spec.running == "always"
+            ]
+            entry = {"lengths": [least for least, _ in lengths], **{mode: [] for mode in modes}}
+            for (_, length), mode in itertools.product(lengths, modes):
                 found = {}
                 for case in shapes(spec, layout, length):
                     size = torch.Size(case.shape).numel()
@@ -116,14 +124,15 @@ def measure() -> tuple[dict, list[dict]]:
     return table, rows
 
 
-def as_toml(table: dict) -> str:
+def as_toml(tables: dict[str, auto.Table]) -> str:
     lines = [
         "# From how many numbers on the kernels are faster than torch's call, for tensors whose numbers lie side by",
         "# side in at least such lengths. Made by `python -m normsuite.bench.crossover`.",
     ]
-    for norm, layouts in table.items():
-        for layout, entry in layouts.items():
-            lines += ["", f"[{norm}.{layout}]", *(f"{key} = {values}" for key, values in entry.items())]
+    for kind, table in sorted(tables.items()):
+        for norm, layouts in table.items():
+            for layout, entry in layouts.items():
+                lines += ["", f"[{kind}.{norm}.{layout}]", *(f"{key} = {values}" for key, values in entry.items())]
     return "\n".join(lines) + "\n"
 
 
@@ -131,11 +140,14 @@ def main() -> None:
     """Measure and write; the allocator is pinned first, which takes a new process."""
     if any(os.environ.get(name) != value for name, value in ALLOCATOR.items()):
         os.execve(sys.executable, [sys.executable, "-m", __spec__.name, *sys.argv[1:]], {**os.environ, **ALLOCATOR})
+    kind = torch.backends.cpu.get_cpu_capability()
     table, rows = measure()
-    results.write_text(Path(str(resources.files(backends) / "auto.toml")), as_toml(table))
+    tables = {**auto.tables(), kind: table}
+    results.write_text(Path(str(resources.files(backends) / "auto.toml")), as_toml(tables))
     environment = results.environment(threads=torch.get_num_threads())
-    record = results.make_record("crossover", {"seconds": SECONDS}, rows, environment=environment, seeds=[SEED])
-    results.write_record(Path("reports/bench"), "crossover", record)
+    case = {"seconds": SECONDS, "vector instructions": kind}
+    record = results.make_record("crossover", case, rows, environment=environment, seeds=[SEED])
+    results.write_record(Path("reports/bench"), f"crossover-{kind.lower()}", record)
 
 
 if __name__ == "__main__":

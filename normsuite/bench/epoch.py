@@ -14,6 +14,7 @@ import torch
 from .. import results, statistics
 from ..errors import NormsuiteError
 from ..spec import NORMS, find
+from . import process
 from .cases import SEED
 from .interleave import Entrant, interleave
 
@@ -41,14 +42,12 @@ def run(
         UnknownNameError: no such norm.
         NormsuiteError: a process failed; the message has the last that it said.
     """
-    from .run import environment
-
     specs = [find(name) for name in norms] or [spec for spec in NORMS.values() if spec.torch_call]
     found: dict[str, list[dict]] = {spec.name: [] for spec in specs}
     for number in range(processes):
         job = {"norms": [spec.name for spec in specs], "number": number, "threads": threads}
         command = [sys.executable, "-m", __spec__.name, json.dumps(job)]
-        done = subprocess.run(command, env=environment(threads), capture_output=True, text=True)
+        done = subprocess.run(command, env=process.environment(threads), capture_output=True, text=True)
         if done.returncode:
             last = done.stderr.strip().splitlines()[-1:]
             raise NormsuiteError(f"a measuring process ended with exit code {done.returncode}: {' '.join(last)}")

@@ -6,27 +6,19 @@ differently for whoever comes first in the round. The first process compiles eve
 so that those that take times all find the same.
 """
 
-import json
-import os
-import signal
-import subprocess
-import sys
-import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import platformdirs
 import torch
 
 from .. import results
 from ..errors import ArgumentError, NormsuiteError
-from . import contestants
+from . import contestants, process
 from .cases import SEED
 from .summary import WHAT
 from .task import Task
 
-ALLOCATOR = {"MALLOC_TRIM_THRESHOLD_": "8589934592", "MALLOC_MMAP_THRESHOLD_": "33554432"}
 PROCESSES = 5
 SECONDS = 0.25
 
@@ -103,7 +95,7 @@ def run(
                     table.take(number, message)
                     if "task" in message:
                         on_task(stage, tasks[message["task"]])
-            except _Died as died:
+            except process.Died as died:
                 where = f" at {_title(tasks[begun])}" if begun is not None else ""
                 outcome.notes.append(f"{stage}: the process ended{where} ({died}); what it had finished is kept")
             table.write()
@@ -127,64 +119,12 @@ def not_measured(device: str) -> list[str]:
     return [f"{found.type}: not measured (--device {found.type} measures it)"]
 
 
-class _Died(Exception):
-    """A process ended before it should have; the last that it said."""
-
-
 def _title(task: Task) -> str:
     return f"{task.spec.name} {task.case.name} {task.mode}{f' with {task.activation}' if task.activation else ''}"
 
 
 def _messages(job: dict, threads: int) -> Iterator[dict]:
-    """What a fresh process says, line by line; it is ended if nobody listens any more."""
-    with tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace") as said:
-        process = subprocess.Popen(
-            [sys.executable, "-m", "normsuite.bench.worker"],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=said,
-            text=True,
-            encoding="utf-8",
-            env=environment(threads),
-            start_new_session=True,  # Ctrl-C reaches this process, which ends that one
-        )
-        try:
-            process.stdin.write(json.dumps(job) + "\n")
-            process.stdin.close()
-            for line in process.stdout:
-                yield json.loads(line)
-            if code := process.wait():
-                raise _Died(_last_words(code, said))
-        except (BrokenPipeError, json.JSONDecodeError):
-            raise _Died(_last_words(process.wait(), said)) from None
-        finally:
-            if process.poll() is None:
-                process.kill()
-                process.wait()
-            process.stdout.close()
-
-
-def _last_words(code: int, said) -> str:
-    said.seek(0)
-    lines = [line.strip() for line in said if line.strip()]
-    how = signal.Signals(-code).name if code < 0 else f"exit code {code}"
-    return f"{how}: {lines[-1][:200]}" if lines else how
-
-
-def environment(threads: int) -> dict[str, str]:
-    """Of a process that measures; what the user has set himself stays, but for the allocator."""
-    cache = Path(platformdirs.user_cache_dir("normsuite"))
-    defaults = {
-        "TORCHINDUCTOR_CACHE_DIR": str(cache / "inductor"),
-        "TORCHINDUCTOR_COMPILE_THREADS": "1",  # no compiling processes beside the one that measures
-        "JAX_COMPILATION_CACHE_DIR": str(cache / "jax"),
-        "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
-        "JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES": "-1",
-        "JAX_PLATFORMS": "cpu",
-        "TF_CPP_MIN_LOG_LEVEL": "3",
-    }
-    # NPROC is the size of XLA's pool of threads.
-    return {**defaults, **os.environ, **ALLOCATOR, "NPROC": str(threads)}
+    return process.messages(["-m", "normsuite.bench.worker"], job, process.environment(threads))
 
 
 class _Table:

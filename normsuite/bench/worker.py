@@ -5,20 +5,17 @@ before the process begins.
 """
 
 import gc
-import json
 import os
 import random
-import sys
 import time
 from collections.abc import Callable
-from functools import partial
 
 import torch
 
 from .. import device as devices
 from .. import results
 from ..errors import UnsupportedError
-from . import memory
+from . import memory, process
 from .contestants import Contestant, choose
 from .interleave import Entrant, interleave, spinning_s
 from .numerics import Truth
@@ -170,21 +167,5 @@ def _environment(device: str) -> dict:
     return found
 
 
-def main() -> None:
-    """Standard output is the parent's; what libraries print goes to standard error."""
-    lines = os.fdopen(os.dup(sys.stdout.fileno()), "w", encoding="utf-8")
-    os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
-    emit = partial(_emit, lines)
-    try:
-        work(json.loads(sys.stdin.readline()), emit)
-    except BrokenPipeError:  # the parent is gone
-        sys.exit(1)
-
-
-def _emit(lines, message: dict) -> None:
-    lines.write(results.to_json(message, indent=None) + "\n")
-    lines.flush()
-
-
 if __name__ == "__main__":
-    main()
+    process.speak(work)

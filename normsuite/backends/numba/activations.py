@@ -2,10 +2,13 @@
 
 from numba import njit
 
+from .. import ACTIVATIONS
 from .elements import exponential, wide
 
-CODES = {None: 0, "relu": 1, "silu": 2}
+CODES = {None: 0, **{name: code for code, name in enumerate(ACTIVATIONS, start=1)}}
 """What a kernel is told."""
+
+_RELU, _SILU = CODES["relu"], CODES["silu"]
 
 # Inlined where the code is a constant, so that nothing of the choice is left in a loop.
 _inlined = njit(error_model="numpy", forceinline=True, fastmath={"contract"})
@@ -15,9 +18,9 @@ _inlined = njit(error_model="numpy", forceinline=True, fastmath={"contract"})
 def activate(z, code):
     """max(z, 0), z / (1 + e⁻ᶻ), or z. A NaN stays one."""
     zero, one = wide(0, z), wide(1, z)
-    if code == 1:
+    if code == _RELU:
         return zero if z <= zero else z
-    if code == 2:
+    if code == _SILU:
         return z / (one + exponential(-z))
     return z
 
@@ -26,9 +29,9 @@ def activate(z, code):
 def pull(g, z, code):
     """The gradient g of the activation's output, taken back to its input z; ReLU's is 0 at 0, as torch has it."""
     zero, one = wide(0, z), wide(1, z)
-    if code == 1:
+    if code == _RELU:
         return zero if z <= zero else g
-    if code == 2:
+    if code == _SILU:
         sigma = one / (one + exponential(-z))
         return g * (sigma * (one + z * (one - sigma)))
     return g

@@ -10,7 +10,7 @@ from numba import carray, njit
 from .activations import activate, pull
 from .arguments import NEXT, THREADS, arguments, take
 from .elements import add, add_other, doubles, elements, get, load, put, store, wide, wides
-from .segments import (
+from .settling import (
     STATISTICS,
     WRITE,
     affine,

@@ -9,7 +9,7 @@ from . import kernels, threads
 from .activations import CODES
 from .arguments import Arguments
 from .planning import Plan, parts_for
-from .segments import STATISTICS, WRITE
+from .settling import STATISTICS, WRITE
 
 _COLUMNS = 8192
 """Columns in a task at most: their weights and the sums of their gradients stay in a second-level cache, and what is
@@ -39,6 +39,26 @@ def _workspace(a: Arguments, scratch: int, sums: int, areas: int) -> torch.Tenso
     return room
 
 
+def _arguments(
+    plan: Plan,
+    x: torch.Tensor,
+    y: torch.Tensor | None,
+    statistics: torch.Tensor,
+    weight: torch.Tensor | None,
+    bias: torch.Tensor | None,
+) -> Arguments:
+    """The plan's arguments with the addresses that both ways need; y is what is written."""
+    a = Arguments.from_buffer_copy(plan.arguments)
+    a.x, a.statistics = x.data_ptr(), statistics.data_ptr()
+    if y is not None:
+        a.y = y.data_ptr()
+    if weight is not None:
+        a.weight = weight.data_ptr()
+    if bias is not None:
+        a.bias = bias.data_ptr()
+    return a
+
+
 def forward(
     plan: Plan,
     x: torch.Tensor,
@@ -56,16 +76,11 @@ def forward(
 
     Args:
         x, y: dense, of one layout and type.
-        statistics: (4, plan.statistics) of the wide type.
+        statistics: (4, how many there are) of the wide type.
         weight, bias: contiguous, of the wide type.
         running: means and variances of the wide type, one a statistic: read where the plan is frozen, else moved.
     """
-    a = Arguments.from_buffer_copy(plan.arguments)
-    a.x, a.y, a.statistics = x.data_ptr(), y.data_ptr(), statistics.data_ptr()
-    if weight is not None:
-        a.weight = weight.data_ptr()
-    if bias is not None:
-        a.bias = bias.data_ptr()
+    a = _arguments(plan, x, y, statistics, weight, bias)
     if running is not None:
         a.running_mean, a.running_var = running[0].data_ptr(), running[1].data_ptr()
     a.eps, a.momentum = eps, momentum
@@ -105,14 +120,8 @@ def backward(
         statistics, weight, bias: as `forward` had and left them.
         dweight, dbias: contiguous, of the wide type; both, or neither where none is needed.
     """
-    a = Arguments.from_buffer_copy(plan.arguments)
-    a.x, a.dy, a.statistics = x.data_ptr(), dy.data_ptr(), statistics.data_ptr()
-    if dx is not None:
-        a.y = dx.data_ptr()
-    if weight is not None:
-        a.weight = weight.data_ptr()
-    if bias is not None:
-        a.bias = bias.data_ptr()
+    a = _arguments(plan, x, dx, statistics, weight, bias)
+    a.dy = dy.data_ptr()
     if dweight is not None:
         a.dweight, a.dbias = dweight.data_ptr(), dbias.data_ptr()
     code, count = CODES[activation], _threads(plan)

@@ -135,9 +135,9 @@ def compute(
     """y and the statistics of a dense tensor."""
     plan = s.plan(x, weight is not None)
     y = torch.empty_like(x) if out is None else out
-    statistics = torch.empty((4, plan.statistics), dtype=wide_of(x.dtype))
+    statistics = torch.empty((4, s.statistics), dtype=wide_of(x.dtype))
     in_kernel = running is not None and (
-        s.frozen or (plan.statistics == running[0].numel() and isinstance(momentum, float) and _plain(running, x))
+        s.frozen or (s.statistics == running[0].numel() and isinstance(momentum, float) and _plain(running, x))
     )
     if s.frozen and not _plain(running, x):
         running = tuple(t.to(wide_of(x.dtype)).contiguous() for t in running)

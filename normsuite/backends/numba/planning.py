@@ -77,8 +77,10 @@ def make(
     n, g, k, s = sizes
     c = g * k
     numel = n * c * s
-    if frozen:
-        axes = frozenset({"batch", "spatial"})
+    if s == 1 and (frozen or "batch" in axes):
+        channels_last = True  # one place: its channels lie side by side
+    if frozen:  # nothing is averaged: a contiguous tensor is walked through as it lies, row by row
+        axes = frozenset({"batch", "spatial"} if channels_last else {"spatial"})
         g, k = c, 1
     batch, group, spatial = ("batch" in axes), ("group" in axes), ("spatial" in axes)
     over = k if group else 1

@@ -1,0 +1,130 @@
+"""What both ways through memory share: expressions that have to round alike, statistics settled and recalled, and what
+several tasks have left put together.
+
+Blocks are joined in float64 (Chan, Golub and LeVeque 1983).
+"""
+
+import math
+
+from numba import njit
+
+from .arguments import DONE, take
+from .elements import doubles, load, store, wide, wides
+
+STATISTICS, WRITE = 1, 2
+"""Steps of a kernel, which run as one where one task has a whole statistic."""
+
+# What is written rounds as it stands, alike in forward and backward kernels.
+_writing = njit(error_model="numpy", forceinline=True, fastmath={"contract"})
+_plain = njit(error_model="numpy", forceinline=True)
+_called = njit(error_model="numpy")
+
+
+@_writing
+def centred(value, m, delta):
+    """(x − m) − δ in this order, also within a sum that may be reordered: m + δ would be rounded."""
+    return (value - m) - delta
+
+
+@_writing
+def scaled(d, scale, shift):
+    """d · scale + shift, rounded in the backward kernel as it was in the forward one."""
+    return d * scale + shift
+
+
+@_plain
+def less(product, number):
+    """A rounded product less a number: where a sum of one product is taken from it, nothing is left."""
+    return product - number
+
+
+@_writing
+def affine(a, data, channel):
+    """The weight and the bias of that channel."""
+    weight = load(wides(a.weight, data), channel) if a.weight else wide(1, data)
+    bias = load(wides(a.bias, data), channel) if a.bias else wide(0, data)
+    return weight, bias
+
+
+@_plain
+def join(n, mean, m2, other_n, other_mean, other_m2):
+    """(n, mean, Σ(x − mean)²) of two sets of numbers together."""
+    total = n + other_n
+    apart = other_mean - mean
+    share = other_n / total
+    return total, mean + apart * share, m2 + other_m2 + apart * apart * n * share
+
+
+@_plain
+def off_by_little(total, squares, count):
+    """Whether the middle that deviations were taken from is so close to the mean, one deviation at most, that their
+    squares lose no more than a bit to the correction: (Σd)²/n ≤ Σd²/2."""
+    return 2.0 * total * total <= squares * count
+
+
+@_plain
+def settle(a, data, statistic, n, mean, m2):
+    """Store the statistic for the backward kernel, and move the running ones."""
+    stored = wides(a.statistics, data)
+    count = a.outer * a.inner
+    var = m2 / n
+    rounded = wide(mean, data)
+    store(stored, statistic, rounded)
+    store(stored, count + statistic, wide(mean - rounded, data))
+    store(stored, 2 * count + statistic, wide(1 / math.sqrt(var + a.eps), data))
+    store(stored, 3 * count + statistic, wide(var, data))
+    if a.running_mean and not a.frozen:
+        running_mean, running_var = wides(a.running_mean, data), wides(a.running_var, data)
+        old = load(running_mean, statistic)
+        store(running_mean, statistic, wide(old + a.momentum * (mean - old), data))
+        old = load(running_var, statistic)
+        store(running_var, statistic, wide(old + a.momentum * (m2 / (n - 1) - old), data))
+
+
+@_plain
+def recall(a, data, statistic):
+    """m, δ and rstd; in evaluation from the running statistics, and then stored for the backward kernel."""
+    stored = wides(a.statistics, data)
+    count = a.outer * a.inner
+    if a.frozen:  # as many as channels, however many rows are walked through
+        count, statistic = a.channels, statistic % a.channels
+    if a.frozen and a.running_mean:
+        var = load(wides(a.running_var, data), statistic)
+        store(stored, statistic, load(wides(a.running_mean, data), statistic))
+        store(stored, count + statistic, wide(0, data))
+        store(stored, 2 * count + statistic, wide(1 / math.sqrt(var + a.eps), data))
+        store(stored, 3 * count + statistic, var)
+    return load(stored, statistic), load(stored, count + statistic), load(stored, 2 * count + statistic)
+
+
+@_plain
+def finished_all(a, data, finished):
+    """Whether this thread's tasks were the last ones, so that it may put together what all have left."""
+    return finished > 0 and take(data, DONE, finished) + finished == a.tasks
+
+
+@_called
+def join_parts(a, data):
+    """Settle every statistic from what its parts have left in `scratch`."""
+    scratch = doubles(a.scratch)
+    for statistic in range(a.outer * a.inner):
+        n, mean, m2 = 0.0, 0.0, 0.0
+        for task in range(statistic * a.parts, (statistic + 1) * a.parts):
+            count = load(scratch, 3 * task)
+            if count:
+                n, mean, m2 = join(n, mean, m2, count, load(scratch, 3 * task + 1), load(scratch, 3 * task + 2))
+        settle(a, data, statistic, n, mean, m2)
+
+
+@_called
+def fold(a, data, slots):
+    """dweight and dbias of each channel from so many slots of `sums`, in a fixed order."""
+    sums = doubles(a.sums)
+    dweight, dbias = wides(a.dweight, data), wides(a.dbias, data)
+    for channel in range(a.channels):
+        gx, g = 0.0, 0.0
+        for slot in range(channel, slots * a.channels, a.channels):
+            gx += load(sums, 2 * slot)
+            g += load(sums, 2 * slot + 1)
+        store(dweight, channel, wide(gx, data))
+        store(dbias, channel, wide(g, data))
