@@ -8,9 +8,9 @@ else is undecided, so that more seeds settle a verdict and never turn a right on
 relations is, supported if all of them are, and undecided otherwise.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from statistics import fmean
+from statistics import fmean, median
 
 from . import document
 from .statistics import Comparison, compare
@@ -23,24 +23,48 @@ class Metric:
     """A number read off one run, and how far two norms' means may differ and still be called similar.
 
     Attributes:
-        read: from the run's epochs.
-        margin: in the metric's unit: 0.01 of a nat for losses, 0.2 of a percentage point for accuracies.
+        read: from the run's samples; None where the run did not record it.
+        margin: in the metric's unit: 0.01 of a nat for losses, 0.2 of a percentage point for accuracies, 0.02 for what
+            is relative.
     """
 
-    read: Callable[[Sequence[dict]], float]
+    read: Callable[[dict], float | None]
     margin: float
 
 
+def _last(name: str) -> Callable[[dict], float]:
+    return lambda samples: float(samples["epochs"][-1][name])
+
+
+def _mean(name: str) -> Callable[[dict], float]:
+    return lambda samples: fmean(float(epoch[name]) for epoch in samples["epochs"])
+
+
+def _watched(name: str) -> Callable[[dict], float | None]:
+    """Median over all layers and all times at which they were looked at: the first steps are far from the others, and
+    a layer that says nothing any more has no number."""
+
+    def read(samples: dict) -> float | None:
+        found = [layer[name] for watched in samples.get("shift", ()) for layer in watched["layers"]]
+        finite = [value for value in found if isinstance(value, float | int)]
+        return float(median(finite)) if finite else None
+
+    return read
+
+
 METRICS = {
-    "training loss": Metric(lambda epochs: float(epochs[-1]["train_loss"]), 0.01),
-    "test loss": Metric(lambda epochs: float(epochs[-1]["test_loss"]), 0.01),
-    "training accuracy": Metric(lambda epochs: epochs[-1]["train_accuracy"], 0.002),
-    "test accuracy": Metric(lambda epochs: epochs[-1]["test_accuracy"], 0.002),
-    "training loss over all epochs": Metric(lambda epochs: fmean(float(e["train_loss"]) for e in epochs), 0.01),
-    "training accuracy over all epochs": Metric(lambda epochs: fmean(e["train_accuracy"] for e in epochs), 0.002),
+    "training loss": Metric(_last("train_loss"), 0.01),
+    "test loss": Metric(_last("test_loss"), 0.01),
+    "training accuracy": Metric(_last("train_accuracy"), 0.002),
+    "test accuracy": Metric(_last("test_accuracy"), 0.002),
+    "training loss over all epochs": Metric(_mean("train_loss"), 0.01),
+    "training accuracy over all epochs": Metric(_mean("train_accuracy"), 0.002),
+    "covariate shift": Metric(_watched("shift"), 0.02),
+    "gradient change": Metric(_watched("gradient_change"), 0.02),
 }
-"""What the document compares. The first four are those of the last epoch; the last two, means over the epochs, say how
-fast it was reached."""
+"""What the document compares, and one more. The first four are those of the last epoch; two means over the epochs say
+how fast it was reached. Covariate shift is the document's "change in the distribution of network activations", from one
+half of an epoch to the next; the gradient change is Santurkar et al.'s sense of it (`study/shift.py` has both)."""
 
 
 @dataclass(frozen=True)
@@ -72,9 +96,9 @@ def _expand(relation: document.Relation) -> list[document.Relation]:
 
 def judge(records: Iterable[dict]) -> list[Judged]:
     """Every claim of the document, judged by the records of one study: equal settings but for norm and seed."""
-    runs: dict[str, dict[int, list[dict]]] = {}
+    runs: dict[str, dict[int, dict]] = {}
     for record in records:
-        runs.setdefault(record["case"]["norm"], {})[record["case"]["seed"]] = record["samples"]["epochs"]
+        runs.setdefault(record["case"]["norm"], {})[record["case"]["seed"]] = record["samples"]
     relations = {claim.key: [r for relation in claim.relations for r in _expand(relation)] for claim in document.CLAIMS}
     together = len({r for of_claim in relations.values() for r in of_claim})
     judged = []
@@ -84,15 +108,16 @@ def judge(records: Iterable[dict]) -> list[Judged]:
     return judged
 
 
-def _find(relation: document.Relation, runs: dict[str, dict[int, list[dict]]], together: int) -> Finding:
+def _find(relation: document.Relation, runs: dict[str, dict[int, dict]], together: int) -> Finding:
     left, right = runs.get(relation.left, {}), runs.get(relation.right, {})
-    seeds = sorted(left.keys() & right.keys())
-    if len(seeds) < 2:
-        return Finding(relation, len(seeds), None, NOT_MEASURED)
     metric = METRICS[relation.metric]
+    seeds = sorted(left.keys() & right.keys())
+    lefts, rights = ([metric.read(of_norm[seed]) for seed in seeds] for of_norm in (left, right))
+    if len(seeds) < 2 or None in lefts + rights:
+        return Finding(relation, len(seeds), None, NOT_MEASURED)
     comparison = compare(
-        [metric.read(left[s]) for s in seeds],
-        [metric.read(right[s]) for s in seeds],
+        lefts,
+        rights,
         margin=metric.margin,
         comparisons=together,
     )

@@ -191,10 +191,12 @@ def write_text(path: Path, text: str) -> Path:
             os.fsync(file.fileno())
         temporary.chmod(0o644)
         temporary.replace(path)
-    except OSError as error:
+    except BaseException as error:  # Ctrl-C too
         if temporary is not None:
             temporary.unlink(missing_ok=True)
-        raise OutputError(f"cannot write {str(path)!r} ({error.strerror or error})") from None
+        if isinstance(error, OSError):
+            raise OutputError(f"cannot write {str(path)!r} ({error.strerror or error})") from None
+        raise
     return path
 
 

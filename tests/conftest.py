@@ -1,7 +1,13 @@
 """What all tests share: a fixed number of threads, and a cache of the digits that is not the user's."""
 
+import signal
+
 import pytest
 import torch
+
+# A shell that starts the tests in the background has their processes ignore Ctrl-C, which some of them are about.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(autouse=True, scope="session")

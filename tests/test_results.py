@@ -16,8 +16,9 @@ def record(**changes):
 
 
 def test_a_record_comes_back_as_it_went(tmp_path):
-    results.write_record(tmp_path, "one", record())
-    assert results.read_record(tmp_path / "one.json") == record()
+    made = record()
+    results.write_record(tmp_path, "one", made)
+    assert results.read_record(tmp_path / "one.json") == made
     assert [p.name for p in tmp_path.iterdir()] == ["one.json"]
 
 
@@ -70,3 +71,15 @@ def test_a_newer_schema_is_refused(tmp_path):
 def test_digests_follow_the_value_and_not_its_order():
     assert results.digest({"a": 1, "b": 2}) == results.digest({"b": 2, "a": 1}) != results.digest({"a": 1, "b": 3})
     assert len(results.source_digest()) == 16
+
+
+def test_an_interruption_while_writing_leaves_the_old_file_and_nothing_else(tmp_path, monkeypatch):
+    results.write_text(tmp_path / "a.json", "old")
+
+    def interrupted(_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(results.os, "fsync", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        results.write_text(tmp_path / "a.json", "new")
+    assert [path.name for path in tmp_path.iterdir()] == ["a.json"] and (tmp_path / "a.json").read_text() == "old"

@@ -1,17 +1,16 @@
-"""Training and the sweep: the same start for every norm, records that are whole, runs that are not done twice."""
+"""Planning and training: the same start and the same digits for every norm, and settings that mean what they say."""
 
-import json
-import platform
-from concurrent.futures import Future
-from dataclasses import replace
+import math
 
 import pytest
 import torch
 
 from normsuite import device
-from normsuite.errors import ArgumentError, DataError, NormsuiteError, OutputError, UnknownNameError
+from normsuite.errors import ArgumentError, DataError, UnknownNameError
 from normsuite.spec import NO_NORM, NORMS
-from normsuite.study import network, sweep
+from normsuite.study import network
+from normsuite.study.augment import augmented
+from normsuite.study.plan import PRESETS, plan, preset, read
 from normsuite.study.train import Run, steps, train
 
 SMALL = {"train_size": 640, "batch_size": 64}
@@ -68,15 +67,25 @@ def test_a_run_learns_and_repeats_itself(digits):
 @pytest.mark.parametrize(
     ("make", "error", "says"),
     [
-        (lambda: sweep.plan("slow"), UnknownNameError, "preset = 'slow'"),
-        (lambda: sweep.plan(seeds=0), ArgumentError, "seeds = 0"),
-        (lambda: sweep.plan(epochs=0), ArgumentError, "epochs = 0"),
-        (lambda: sweep.plan(norms=["BatchNom"]), UnknownNameError, "norm = 'BatchNom'"),
-        (lambda: sweep.plan(num_groups=3), ArgumentError, "num_groups = 3"),
-        (lambda: sweep.plan(learning_rate=0.0), ArgumentError, "learning_rate = 0.0"),
-        (lambda: sweep.plan(batch_size=0), ArgumentError, "batch_size = 0"),
-        (lambda: sweep.plan(train_size=10), ArgumentError, "train_size = 10"),
-        (lambda: sweep.plan(backend="fast"), UnknownNameError, "backend = 'fast'"),
+        (lambda: plan("slow"), UnknownNameError, "preset = 'slow'"),
+        (lambda: plan(seeds=0), ArgumentError, "seeds = 0"),
+        (lambda: plan(epochs=0), ArgumentError, "epochs = 0"),
+        (lambda: plan(norms="BatchNorm"), ArgumentError, "norms = 'BatchNorm': must be list"),
+        (lambda: plan(epochs="three"), ArgumentError, "epochs = 'three': must be int"),
+        (lambda: plan(epochs=True), ArgumentError, "epochs = True: must be int"),
+        (lambda: plan(batch_size=[]), ArgumentError, "batch_size = []: has no value"),
+        (lambda: plan(speed=3), UnknownNameError, "setting = 'speed'"),
+        (lambda: plan(learning_rate={"BatchNom": 0.1}), UnknownNameError, "norm = 'BatchNom'"),
+        (lambda: plan(learning_rate=float("nan")), ArgumentError, "learning_rate = nan"),
+        (lambda: plan(l1=-1.0), ArgumentError, "l1 = -1.0: must not be negative"),
+        (lambda: plan(affine="row"), UnknownNameError, "affine = 'row'"),
+        (lambda: steps(Run("none", 0, 1, hold_out=60_000)), ArgumentError, "hold_out = 60000: leaves nothing"),
+        (lambda: plan(norms=["BatchNom"]), UnknownNameError, "norm = 'BatchNom'"),
+        (lambda: plan(num_groups=3), ArgumentError, "num_groups = 3"),
+        (lambda: plan(learning_rate=0.0), ArgumentError, "learning_rate = 0.0"),
+        (lambda: plan(batch_size=0), ArgumentError, "batch_size = 0"),
+        (lambda: plan(train_size=10), ArgumentError, "train_size = 10"),
+        (lambda: plan(backend="fast"), UnknownNameError, "backend = 'fast'"),
         (lambda: device.check("quantum"), ArgumentError, "device = 'quantum'"),
         (lambda: device.check("cuda:99"), ArgumentError, "device = 'cuda:99'"),
         (lambda: steps(Run("none", 0, 1, batch_size=70_000)), ArgumentError, "batch_size = 70000: leaves 0 steps"),
@@ -90,83 +99,114 @@ def test_bad_input_is_named(make, error, says):
 
 
 def test_the_quick_plan_has_every_norm_with_every_seed():
-    runs = sweep.plan("quick")
+    runs = plan("quick")
     assert {(r.norm, r.seed) for r in runs} == {(n, s) for n in (NO_NORM, *NORMS) for s in range(3)}
 
 
-def test_a_changed_norm_or_changed_digits_make_another_run(monkeypatch):
-    run = Run("RMSNorm", 0, 1)
-    name = sweep._record_name(run, "digits")
-    assert name == sweep._record_name(run, "digits") != sweep._record_name(run, "other digits")
-    changed = replace(NORMS["RMSNorm"], axes=frozenset({"spatial"}))
-    monkeypatch.setitem(NORMS, "RMSNorm", changed)
-    assert sweep._record_name(run, "digits") != name
+def test_every_preset_is_a_plan():
+    for name in PRESETS:
+        runs = plan(name)
+        assert {run.norm for run in runs} == {NO_NORM, *NORMS}
+        assert len(set(runs)) == len(runs)
+        for run in runs:
+            steps(run)
 
 
-def test_a_run_that_fails_is_named(tmp_path, digits_cache, monkeypatch):
-    def fail(*arguments):
-        raise MemoryError("too\nmuch")
-
-    monkeypatch.setattr(sweep, "ProcessPoolExecutor", Inline)
-    monkeypatch.setattr(sweep, "_work", fail)
-    runs = sweep.plan(norms=["LayerNorm"], seeds=1, epochs=1, **SMALL)
-    with pytest.raises(NormsuiteError, match=r"LayerNorm, seed 0: failed with MemoryError \(too much\)"):
-        sweep.sweep(runs, tmp_path)
+def test_lists_are_all_combinations_and_rates_the_norms_own():
+    runs = plan(norms=["none", "BatchNorm"], seeds=2, batch_size=[8, 32], learning_rate={"batch_norm": 0.5})
+    assert [(r.seed, r.batch_size, r.norm) for r in runs[:4]] == [
+        (0, 8, "none"), (0, 8, "BatchNorm"), (0, 32, "none"), (0, 32, "BatchNorm"),
+    ]  # fmt: skip
+    assert len(runs) == 8
+    assert {r.norm: r.learning_rate for r in runs} == {"none": Run("none", 0, 1).learning_rate, "BatchNorm": 0.5}
 
 
-class Inline:
-    """An executor that works in this process."""
-
-    def __init__(self, *arguments):
-        pass
-
-    def submit(self, work, *arguments):
-        future = Future()
-        try:
-            future.set_result(work(*arguments))
-        except BaseException as error:
-            future.set_exception(error)
-        return future
-
-    def shutdown(self, **options):
-        pass
+def test_rates_follow_the_root_of_the_batch_size():
+    runs = plan(norms=["none"], seeds=1, batch_size=[2, 128], learning_rate=0.04, scale_learning_rate=True)
+    assert [run.learning_rate for run in runs] == [pytest.approx(0.04 / 8), 0.04]
 
 
-def test_a_sweep_records_every_run_once(tmp_path, digits_cache):
-    runs = sweep.plan(norms=["none", "layer_norm"], seeds=1, epochs=1, **SMALL)
-    made = []
-    records = sweep.sweep(runs, tmp_path, workers=2, on_record=made.append)
-    assert [r["case"]["norm"] for r in records] == ["none", "LayerNorm"] and len(made) == 2
-    for record in records:
-        assert record["environment"]["threads"] == 1 and record["seeds"] == [0]
-        assert set(record["samples"]["epochs"][0]) == {
-            "epoch", "train_loss", "train_accuracy", "test_loss", "test_accuracy", "seconds",
-        }  # fmt: skip
-        text = json.dumps(record)
-        assert platform.node() not in text and str(tmp_path) not in text
-
-    done = []
-    again = sweep.sweep(
-        runs, tmp_path, on_start=lambda total, done_: done.append((total, done_)), on_record=made.append
-    )
-    assert again == records and len(made) == 2 and done == [(20, 20)]
-
-    damaged = next(tmp_path.glob("*LayerNorm*.json"))
-    damaged.write_text(damaged.read_text()[:100])
-    more = sweep.sweep(runs, tmp_path, workers=1, on_record=made.append)
-    assert len(made) == 3 and more[0] == records[0]
-    same = [[{**e, "seconds": 0} for e in r["samples"]["epochs"]] for r in (more[1], records[1])]
-    assert same[0] == same[1]  # whatever the number of workers
-    assert sorted(p.suffix for p in tmp_path.iterdir()) == [".json", ".json"]
+def test_settings_come_from_a_file_too(tmp_path):
+    file = tmp_path / "mine.toml"
+    file.write_text('norms = ["GroupNorm"]\nseeds = 1\nnum_groups = [2, 4]\naugment = true\n')
+    runs = plan("quick", **read(file))
+    assert [(run.num_groups, run.augment, run.epochs) for run in runs] == [
+        (n, True, preset("quick")["epochs"]) for n in (2, 4)
+    ]
+    for text in ("norms = [", "\xff"):
+        file.write_bytes(text.encode("latin-1"))
+        with pytest.raises(DataError, match=r"mine\.toml"):
+            read(file)
+    with pytest.raises(DataError, match=r"none\.toml"):
+        read(tmp_path / "none.toml")
 
 
-def test_a_sweep_fails_before_it_trains(tmp_path, digits_cache):
-    runs = sweep.plan(norms=["none"], seeds=1, epochs=1, **SMALL)
-    with pytest.raises(DataError, match="train-images"):
-        sweep.sweep(runs, tmp_path / "out", data_dir=tmp_path / "empty")
-    assert list((tmp_path / "out").iterdir()) == []
-    (tmp_path / "file").write_text("")
-    with pytest.raises(OutputError, match="cannot write there"):
-        sweep.sweep(runs, tmp_path / "file")
-    with pytest.raises(ArgumentError, match="workers = 0"):
-        sweep.sweep(runs, tmp_path / "out", workers=0)
+def test_held_out_digits_are_tested_on_and_not_trained_on(digits):
+    held = 1000
+    outcome = train(Run("BatchNorm", 0, epochs=1, train_size=640, batch_size=64, hold_out=held), digits)
+    labels = digits.train_labels[-held:]
+    assert outcome.tested == torch.bincount(labels, minlength=10).tolist()
+    assert all(labels[m.digit] == m.label != m.taken_for for m in outcome.mistakes)
+    assert 1 - len(outcome.mistakes) / held == pytest.approx(outcome.epochs[-1].test_accuracy)
+    # All but the held out: a batch size that takes every digit once shows how many there are.
+    assert steps(Run("none", 0, 1, batch_size=5500, hold_out=5000)) == 10
+
+
+def test_mistakes_are_all_that_went_wrong(digits):
+    outcome = train(Run("BatchNorm", 0, epochs=1, **SMALL), digits)
+    assert sum(outcome.tested) == 10_000
+    assert 1 - len(outcome.mistakes) / 10_000 == pytest.approx(outcome.epochs[-1].test_accuracy)
+    assert all(0.1 <= m.confidence <= 1 for m in outcome.mistakes)
+
+
+@pytest.mark.parametrize("settings", [{"l1": 1e-2}, {"l2": 0.5}, {"augment": True}, {"affine": "element"}], ids=str)
+def test_each_setting_changes_what_is_learnt(digits, settings):
+    plain = train(Run("BatchNorm", 0, epochs=1, **SMALL), digits)
+    changed = train(Run("BatchNorm", 0, epochs=1, **SMALL, **settings), digits)
+    assert plain.epochs[-1].test_loss != changed.epochs[-1].test_loss
+
+
+def test_penalties_shrink_the_weights(digits):
+    """What the optimizer makes of them: with a large penalty the weights of a step lie closer to zero."""
+    from normsuite.study.train import stepper
+
+    def size(**settings):
+        run = Run("none", 0, epochs=1, **settings)
+        built = []
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(Run, "network", lambda self, _f=Run.network: built.append(_f(self)) or built[-1])
+            step = stepper(run, digits.train_images[:64], digits.train_labels[:64])
+        for _ in range(5):
+            step()
+        return sum(p.abs().sum().item() for p in built[-1].parameters())
+
+    assert size(l2=5.0) < size(l2=0.0)
+
+
+@pytest.mark.parametrize("norm", NORMS)
+def test_an_affine_map_per_channel_or_per_element(norm):
+    counts = {}
+    for affine in network.AFFINES:
+        built = network.build(NORMS[norm], seed=0, affine=affine)
+        counts[affine] = network.parameter_counts(built)[1]
+        assert built(torch.zeros(4, 1, 28, 28)).shape == (4, 10)
+    maps = 2 if NORMS[norm].centred else 1
+    assert counts["channel"] == maps * (8 + 4 * 16)
+    assert counts["element"] == maps * (8 * 14 * 14 + 4 * 16 * 7 * 7)
+    own = network.parameter_counts(network.build(NORMS[norm], seed=0))[1]
+    assert own == counts[NORMS[norm].affine]
+
+
+def test_augmented_digits_are_moved_and_turned_a_little():
+    draw = torch.Generator().manual_seed(0)
+    images = torch.zeros(200, 1, 28, 28)
+    images[:, :, 10:18, 10:18] = 1.0
+    found = augmented(images, draw)
+    place = torch.arange(28.0)
+    column = (found.sum((1, 2)) * place).sum(1) / found.sum((1, 2, 3))
+    row = (found.sum((1, 3)) * place).sum(1) / found.sum((1, 2, 3))
+    for centre in (row, column):
+        assert (centre - 13.5).abs().max() < 2.2 and centre.std() == pytest.approx(2 * 2 / math.sqrt(12), rel=0.2)
+    assert not torch.equal(found[0], found[1])
+    again = augmented(images, torch.Generator().manual_seed(0))
+    assert torch.equal(found, again)

@@ -1,28 +1,19 @@
 """The digits: found or unpacked, checked, and read by torchvision into one tensor."""
 
 import hashlib
-import lzma
 import os
 import shutil
 import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
-from importlib import resources
 from pathlib import Path
 
 import platformdirs
 import torch
 from torchvision import datasets
 
+from .. import mnist
 from ..errors import DataError, UnknownNameError
-
-# SHA-256 of each file once decompressed, from the data's notice.
-MNIST_FILES = {
-    "train-images-idx3-ubyte": "ba891046e6505d7aadcbbe25680a0738ad16aec93bde7f9b65e87a2fc25776db",
-    "train-labels-idx1-ubyte": "65a50cbbf4e906d70832878ad85ccda5333a97f0f4c3dd2ef09a8a9eef7101c5",
-    "t10k-images-idx3-ubyte": "0fa7898d509279e482958e8ce81c8e77db3f2f8254e26661ceb7762c4d494ce7",
-    "t10k-labels-idx1-ubyte": "ff7bcfd416de33731a308c3f266cc351222c34898ecbeaf847f06e48f7ec33f2",
-}
 
 
 @dataclass(frozen=True)
@@ -57,8 +48,8 @@ def load(dataset: str = "mnist", data_dir: Path | None = None) -> Digits:
     reader, prepare = _SOURCES[dataset]
     root = Path(data_dir) if data_dir is not None else prepare()
     folder = root / reader.__name__ / "raw"
-    known = MNIST_FILES if reader is datasets.MNIST else dict.fromkeys(MNIST_FILES)
-    checksum = hashlib.sha256("".join(_check(folder, known)).encode()).hexdigest()
+    known = mnist.FILES if reader is datasets.MNIST else dict.fromkeys(mnist.FILES)
+    checksum = mnist.checksum(_check(folder, known))
     try:
         train, test = reader(root, train=True), reader(root, train=False)
     except (RuntimeError, ValueError, AssertionError, OSError, EOFError) as error:
@@ -72,11 +63,11 @@ def load(dataset: str = "mnist", data_dir: Path | None = None) -> Digits:
     return Digits(standardised(train.data), train.targets, standardised(test.data), test.targets, checksum)
 
 
-def _unpack_mnist() -> Path:
+def unpacked() -> Path:
     """The package's own digits, unpacked and checked in the user's cache; unpacked again if somebody damaged them."""
     root = Path(platformdirs.user_cache_dir("normsuite")) / "mnist"
     try:
-        _check(root / "MNIST" / "raw", MNIST_FILES)
+        _check(root / "MNIST" / "raw", mnist.FILES)
     except DataError:
         _install(root, _unpack_into)
     return root
@@ -85,13 +76,12 @@ def _unpack_mnist() -> Path:
 def _unpack_into(root: Path) -> None:
     folder = root / "MNIST" / "raw"
     folder.mkdir(parents=True)
-    packed = resources.files(__package__.rpartition(".")[0]) / "data" / "mnist"
-    for name in MNIST_FILES:
+    for name in mnist.FILES:
         try:
-            (folder / name).write_bytes(lzma.decompress((packed / f"{name}.xz").read_bytes()))
-        except (OSError, lzma.LZMAError) as error:
-            raise DataError(f"{name}.xz: cannot be unpacked ({_one_line(error)})") from None
-    _check(folder, MNIST_FILES)
+            (folder / name).write_bytes(mnist.unpack(name))
+        except OSError as error:
+            raise DataError(f"{name}: cannot be written ({error.strerror or error})") from None
+    _check(folder, mnist.FILES)
 
 
 def _download_fashion_mnist() -> Path:
@@ -103,7 +93,7 @@ def _download_fashion_mnist() -> Path:
 
 
 _SOURCES = {
-    "mnist": (datasets.MNIST, _unpack_mnist),
+    "mnist": (datasets.MNIST, unpacked),
     "fashion-mnist": (datasets.FashionMNIST, _download_fashion_mnist),
 }
 

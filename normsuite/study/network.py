@@ -6,6 +6,7 @@ import torch
 from torch import nn
 
 from .. import modules
+from ..errors import UnknownNameError
 from ..functional import DEFAULT_BACKEND
 from ..spec import NormSpec
 
@@ -25,7 +26,39 @@ _SIZE = 28
 _CLASSES = 10
 
 
-def build(norm: NormSpec | None, *, seed: int, num_groups: int = 4, backend: str = DEFAULT_BACKEND) -> nn.Sequential:
+AFFINES = ("channel", "element")
+"""What can share a weight and a bias: all numbers of a channel, or nobody."""
+
+
+class Affine(nn.Module):
+    """y = x · weight + bias, of any shape that x ends in: an affine map that a norm does not have itself."""
+
+    def __init__(self, shape: tuple[int, ...], with_bias: bool):
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(shape))
+        self.register_parameter("bias", nn.Parameter(torch.zeros(shape)) if with_bias else None)
+
+    def forward(self, input: torch.Tensor) -> torch.Tensor:
+        return input * self.weight if self.bias is None else torch.addcmul(self.bias, input, self.weight)
+
+
+def _norm(spec: NormSpec, channels: int, size: int, num_groups: int, affine: str | None, backend: str) -> nn.Module:
+    own = affine in (None, spec.affine)
+    norm = modules.make(spec, channels, (size, size), num_groups=num_groups, affine=own, backend=backend)
+    if own:
+        return norm
+    shape = (channels, 1, 1) if affine == "channel" else (channels, size, size)
+    return nn.Sequential(norm, Affine(shape, with_bias=spec.centred))
+
+
+def build(
+    norm: NormSpec | None,
+    *,
+    seed: int,
+    num_groups: int = 4,
+    affine: str | None = None,
+    backend: str = DEFAULT_BACKEND,
+) -> nn.Sequential:
     """The network with that norm, or with none.
 
     Equal seeds give equal weights whatever the norm: norms draw no random numbers. 8,506 parameters without the norms'.
@@ -34,6 +67,7 @@ def build(norm: NormSpec | None, *, seed: int, num_groups: int = 4, backend: str
         norm: after each convolution (and its pooling), before the activation; None leaves it out.
         seed: of the initial weights.
         num_groups: for a norm whose groups are given; divides 8 and 16.
+        affine: one of `AFFINES`, whatever the norm has by itself; None leaves it to the norm.
         backend: what computes the norms.
 
     Returns:
@@ -41,7 +75,10 @@ def build(norm: NormSpec | None, *, seed: int, num_groups: int = 4, backend: str
 
     Raises:
         ArgumentError: groups that do not divide the channels.
+        UnknownNameError: no such affine map.
     """
+    if affine is not None and affine not in AFFINES:
+        raise UnknownNameError.among("affine", affine, AFFINES)
     torch.manual_seed(seed)
     layers: list[nn.Module] = []
     channels, size = 1, _SIZE
@@ -53,14 +90,17 @@ def build(norm: NormSpec | None, *, seed: int, num_groups: int = 4, backend: str
             layers.append(nn.MaxPool2d(2))
             size //= 2
         if norm is not None:
-            layers.append(modules.make(norm, channels, (size, size), num_groups=num_groups, backend=backend))
+            layers.append(_norm(norm, channels, size, num_groups, affine, backend))
         layers.append(nn.ReLU())
     layers += [nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(channels, _CLASSES)]
     return nn.Sequential(*layers).to(memory_format=torch.channels_last)
 
 
+LEARNING = (nn.Conv2d, nn.Linear)
+"""The layers whose weights do the work: each norm stands behind one of them."""
+
+
 def parameter_counts(network: nn.Module) -> tuple[int, int]:
     """Learnable numbers of the network without its norms, and of the norms."""
-    plain = (nn.Conv2d, nn.Linear)
-    own = sum(p.numel() for m in network.modules() if isinstance(m, plain) for p in m.parameters())
+    own = sum(p.numel() for m in network.modules() if isinstance(m, LEARNING) for p in m.parameters())
     return own, sum(p.numel() for p in network.parameters()) - own

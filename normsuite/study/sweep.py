@@ -1,67 +1,18 @@
-"""Many runs: every norm with every seed, in parallel processes of one thread each, one record a run."""
+"""Many runs: every one in a process of one thread, here or on a cluster, one record a run."""
 
-import multiprocessing
-import signal
-from collections.abc import Callable, Iterable, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
-from concurrent.futures.process import BrokenProcessPool
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from queue import Empty
 
-import torch
+from filelock import FileLock, Timeout
 
 from .. import device, results
-from ..errors import ArgumentError, NormsuiteError, UnknownNameError
-from ..spec import NO_NORM, NORMS, find
-from . import digits
-from .train import Run, steps, train
+from ..errors import ArgumentError, OutputError
+from . import digits, workers
+from .identity import record_name
+from .train import Run, steps
 
-WHAT = "study"
-"""The kind of the records written here."""
-
-
-@dataclass(frozen=True)
-class Preset:
-    """How many seeds and epochs a study has."""
-
-    seeds: int
-    epochs: int
-
-
-PRESETS = {
-    "quick": Preset(seeds=3, epochs=3),  # within 5 minutes on 2 cores
-}
-
-
-def plan(
-    preset: str = "quick",
-    *,
-    norms: Sequence[str] = (),
-    seeds: int | None = None,
-    epochs: int | None = None,
-    **settings,
-) -> list[Run]:
-    """The runs of a study, seed by seed, so that a study cut short has all norms of the seeds it finished.
-
-    Args:
-        preset: one of `PRESETS`.
-        norms: names, "none" among them; every norm and "none" where empty.
-        seeds, epochs: instead of the preset's.
-        settings: further fields of `Run`.
-
-    Raises:
-        UnknownNameError: no such preset or norm.
-        ArgumentError: a value out of range.
-    """
-    if preset not in PRESETS:
-        raise UnknownNameError.among("preset", preset, PRESETS)
-    seeds = PRESETS[preset].seeds if seeds is None else seeds
-    epochs = PRESETS[preset].epochs if epochs is None else epochs
-    if seeds < 1:
-        raise ArgumentError("seeds", seeds, "must be at least 1")
-    chosen = dict.fromkeys(norms or (NO_NORM, *NORMS))
-    return [Run(norm=norm, seed=seed, epochs=epochs, **settings) for seed in range(seeds) for norm in chosen]
+_LOCK = ".sweep.lock"
 
 
 def sweep(
@@ -69,138 +20,95 @@ def sweep(
     folder: Path,
     *,
     data_dir: Path | None = None,
-    workers: int | None = None,
+    processes: int | None = None,
+    scheduler: str | None = None,
     on_start: Callable[[int, int], None] = lambda total_steps, done_steps: None,
     on_steps: Callable[[int], None] = lambda steps: None,
     on_record: Callable[[dict], None] = lambda record: None,
+    on_note: Callable[[str], None] = lambda note: None,
 ) -> list[dict]:
     """Do every run that has no record yet, and return the records of all.
 
     A run is identified by its settings, the sources, the processor and torch's version: a record made under any other
-    is left alone, and the run is done.
+    is left alone, and the run is done. A record is written once it is whole, by this process alone, so that a sweep
+    that was killed in any of its processes goes on with what was unfinished when it is started again.
 
     Args:
         runs: what to do.
-        folder: where the records are and go.
+        folder: where the records are and go; one sweep at a time.
         data_dir: the user's own digits.
-        workers: processes, of one thread each; as many as cores, and one on an accelerator, where left out.
+        processes: as many as cores, and one on an accelerator, where left out.
+        scheduler: address of a Dask scheduler whose workers do the runs instead.
         on_start, on_steps, on_record: told the batches in all and those already done, the batches done since, and
             each new record.
+        on_note: told of records set aside and of workers that died.
 
     Raises:
-        ArgumentError: a device that is not there, or batches too large for the schedule.
+        ArgumentError: a device that is not there, batches too large for the schedule, or a scheduler that does not
+            answer.
         DataError: the digits cannot be read.
-        OutputError: a record cannot be written.
-        NormsuiteError: a run failed or a worker died; the records of finished runs are kept.
+        OutputError: a record cannot be written, or another sweep is writing to this folder.
+        NormsuiteError: a run failed or workers died again and again; the records of finished runs are kept.
     """
     runs = list(runs)
-    if workers is not None and workers < 1:
-        raise ArgumentError("workers", workers, "must be at least 1")
+    if processes is not None and processes < 1:
+        raise ArgumentError("workers", processes, "must be at least 1")
     results.output_folder(folder, "out")
     for run in runs:
         steps(run)
-        device.check(run.device)
+        if scheduler is None:
+            device.check(run.device)
     checksum = digits.load(runs[0].dataset, data_dir).checksum  # unpacked once, before the workers all want it
-    names = {run: _record_name(run, checksum) for run in runs}
-    finished, todo = {}, []
-    for run in runs:
-        try:
-            finished[run] = results.read_record(folder / f"{names[run]}.json")
-        except ArgumentError:
-            todo.append(run)
-    on_start(sum(map(steps, runs)), sum(map(steps, finished)))
-    if todo:
-        on_accelerator = any(run.device != "cpu" for run in todo)
-        workers = min(len(todo), workers or (1 if on_accelerator else results.usable_cores()))
-        for run, record in _in_processes(todo, data_dir, workers, on_steps):
+    names = {run: record_name(run, checksum) for run in runs}
+    with _alone_in(folder), ExitStack() as stack:
+        for leftover in folder.glob("*.part"):  # of a sweep that was killed while it wrote
+            leftover.unlink(missing_ok=True)
+        finished = {run: found for run in runs if (found := _recorded(folder / f"{names[run]}.json", on_note))}
+        todo = [run for run in runs if run not in finished]
+        task = workers.Task(checksum, results.source_digest(), data_dir)
+        if todo and scheduler is not None:
+            done = workers.on_cluster(stack.enter_context(workers.cluster(scheduler)), todo, task, on_steps)
+        else:
+            on_accelerator = any(run.device != "cpu" for run in todo)
+            processes = min(len(todo), processes or (1 if on_accelerator else results.usable_cores()))
+            done = workers.locally(todo, task, processes, on_steps, on_note)
+        on_start(sum(map(steps, runs)), sum(map(steps, finished)))
+        for run, record in done:
             results.write_record(folder, names[run], record)
             finished[run] = record
             on_record(record)
-    return [finished[run] for run in runs]
+        return [finished[run] for run in runs]
 
 
-def _depends(run: Run, checksum: str) -> dict:
-    """What a run's numbers depend on beside its settings, the sources and the machine."""
-    norm = None
-    if run.norm != NO_NORM:
-        norm = asdict(find(run.norm))
-        norm["axes"] = sorted(norm["axes"])
-    return {"norm": norm, "data": checksum}
-
-
-def _record_name(run: Run, checksum: str) -> str:
-    identity = {
-        "run": run.as_dict(),
-        "depends": _depends(run, checksum),
-        "source": results.source_digest(),
-        "environment": _environment(run),
-    }
-    return f"{WHAT}-{run.norm}-seed{run.seed}-{results.digest(identity)}"
-
-
-def _environment(run: Run) -> dict:
-    return results.environment(threads=1, accelerator=device.name(run.device))
-
-
-def _in_processes(todo: list[Run], data_dir: Path | None, workers: int, on_steps: Callable[[int], None]):
-    """Yield every run with its record as it finishes."""
-    context = multiprocessing.get_context("spawn")  # a forked child cannot use torch's threads
-    ticks = context.Queue()
-    others = set(multiprocessing.active_children())
-    pool = ProcessPoolExecutor(workers, context, _start_worker, (ticks,))
+@contextmanager
+def _alone_in(folder: Path) -> Iterator[None]:
+    """Nobody else sweeps in that folder; the system lets go of it however this process ends."""
+    lock = FileLock(folder / _LOCK)
     try:
-        waiting: dict[Future, Run] = {pool.submit(_work, run, data_dir, workers): run for run in todo}
-        while waiting:
-            done, _ = wait(waiting, timeout=0.2, return_when=FIRST_COMPLETED)
-            try:
-                while True:
-                    on_steps(ticks.get_nowait())
-            except Empty:
-                pass
-            for future in done:
-                run = waiting.pop(future)
-                try:
-                    record = future.result()
-                except (NormsuiteError, BrokenProcessPool):
-                    raise
-                except Exception as error:
-                    said = " ".join(str(error).split())
-                    failed = f"{run.norm}, seed {run.seed}: failed with {type(error).__name__} ({said})"
-                    raise NormsuiteError(f"{failed}; finished runs are kept") from error
-                yield run, record
-    except BrokenProcessPool:
-        raise NormsuiteError("a worker process died; finished runs are kept, start again to do the rest") from None
+        lock.acquire(timeout=0)
+    except Timeout:
+        raise OutputError(
+            f"out = {str(folder)!r}: another study is writing there; wait for it or choose another folder"
+        ) from None
+    except OSError as error:
+        raise OutputError(f"out = {str(folder)!r}: cannot be locked ({error.strerror or error})") from None
+    try:
+        yield
     finally:
-        pool.shutdown(wait=False, cancel_futures=True)
-        for worker in set(multiprocessing.active_children()) - others:
-            worker.terminate()
+        lock.release()
 
 
-_ticks = None
-
-
-def _start_worker(ticks) -> None:
-    global _ticks
-    _ticks = ticks
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the parent, which ends the workers
-    torch.set_num_threads(1)
-
-
-def _work(run: Run, data_dir: Path | None, workers: int) -> dict:
-    global _digits
-    key = (run.dataset, data_dir, run.device)
-    if _digits is None or _digits[0] != key:
-        _digits = key, digits.load(run.dataset, data_dir).to(run.device)
-    outcome = train(run, _digits[1], _ticks.put)
-    return results.make_record(
-        WHAT,
-        run.as_dict(),
-        outcome.as_dict(),
-        environment=_environment(run),
-        seeds=[run.seed],
-        depends=_depends(run, _digits[1].checksum),
-        workers=workers,
-    )
-
-
-_digits: tuple | None = None
+def _recorded(path: Path, on_note: Callable[[str], None]) -> dict | None:
+    """The run's record, or None where there is none; a damaged one is set aside."""
+    if not path.exists():
+        return None
+    try:
+        return results.read_record(path)
+    except ArgumentError as error:
+        aside = path.with_suffix(".damaged")
+        try:
+            path.replace(aside)
+        except OSError as problem:
+            raise OutputError(f"cannot set aside {str(path)!r} ({problem.strerror or problem})") from None
+        on_note(f"record {path.name} {error.reason}: set aside as {aside.name}, and run again")
+        return None

@@ -1,7 +1,9 @@
 """One run: one norm, one seed, some epochs, and what was seen after each."""
 
+import math
 import time
 from collections.abc import Callable
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 
 import torch
@@ -12,8 +14,10 @@ from .. import device
 from ..errors import ArgumentError
 from ..functional import DEFAULT_BACKEND
 from ..spec import NO_NORM, find
+from .augment import augmented
 from .digits import Digits
-from .network import build, parameter_counts
+from .network import LEARNING, build, parameter_counts
+from .shift import PROBE, Watch, Watched
 
 _EVALUATION_BATCH = 500
 
@@ -27,8 +31,13 @@ class Run:
         seed: of the initial weights and of the order of the digits, the same for every norm.
         epochs, batch_size, learning_rate: AdamW with a one-cycle schedule that peaks at that rate.
         num_groups: for norms whose groups are given.
+        affine: "channel" or "element", instead of the affine map that each norm has by itself; None for that.
+        l1: weight of Σ|w| over the weights of convolutions and of the linear layer, added to the loss.
+        l2: AdamW's weight decay, of all parameters: w ← w − rate · l2 · w in each step.
+        augment: move each digit by up to 2 pixels and turn it by up to 10 degrees, anew in each epoch.
         dataset, device, backend: what it trains on, where, and what computes the norms.
         train_size: how many of the training digits, from the first; None for all.
+        hold_out: so many of the last training digits are not trained on, and are tested on instead of the test digits.
     """
 
     norm: str
@@ -37,17 +46,25 @@ class Run:
     batch_size: int = 128
     learning_rate: float = 0.02
     num_groups: int = 4
+    affine: str | None = None
+    l1: float = 0.0
+    l2: float = 0.01
+    augment: bool = False
     dataset: str = "mnist"
     device: str = "cpu"
     backend: str = DEFAULT_BACKEND
     train_size: int | None = None
+    hold_out: int = 0
 
     def __post_init__(self):
         for name in ("epochs", "batch_size"):
             if getattr(self, name) < 1:
                 raise ArgumentError(name, getattr(self, name), "must be at least 1")
-        if not self.learning_rate > 0:
+        if not 0 < self.learning_rate < math.inf:
             raise ArgumentError("learning_rate", self.learning_rate, "must be positive")
+        for name in ("l1", "l2", "hold_out"):
+            if not 0 <= getattr(self, name) < math.inf:
+                raise ArgumentError(name, getattr(self, name), "must not be negative")
         if self.train_size is not None and self.train_size < self.batch_size:
             raise ArgumentError("train_size", self.train_size, f"must be at least the batch size, {self.batch_size}")
         if self.norm != NO_NORM:
@@ -57,7 +74,7 @@ class Run:
     def network(self) -> nn.Sequential:
         """The run's network with its initial weights."""
         norm = None if self.norm == NO_NORM else find(self.norm)
-        return build(norm, seed=self.seed, num_groups=self.num_groups, backend=self.backend)
+        return build(norm, seed=self.seed, num_groups=self.num_groups, affine=self.affine, backend=self.backend)
 
     def as_dict(self) -> dict:
         return asdict(self)
@@ -71,7 +88,7 @@ class Epoch:
         epoch: counted from 1.
         train_loss, train_accuracy: mean over the batches as they were trained on.
         test_loss, test_accuracy: over all test digits, in evaluation mode, after the epoch.
-        seconds: of training, the evaluation not counted.
+        seconds: of training, what is only watched and the evaluation not counted.
     """
 
     epoch: int
@@ -83,12 +100,39 @@ class Epoch:
 
 
 @dataclass(frozen=True)
+class Mistake:
+    """A digit that the trained network took for another.
+
+    Attributes:
+        digit: its place in the test digits.
+        label, taken_for: what it is, and what the network said.
+        confidence: the probability that the network gave to what it said.
+    """
+
+    digit: int
+    label: int
+    taken_for: int
+    confidence: float
+
+
+@dataclass(frozen=True)
 class Outcome:
-    """A finished run: its epochs, and the parameters of its network with and without the norms'."""
+    """A finished run.
+
+    Attributes:
+        epochs: what was seen in each.
+        network_parameters, norm_parameters: how many the network has without its norms, and how many these have.
+        mistakes: of the trained network, on the test digits.
+        tested: how many test digits of each label there are.
+        shift: internal covariate shift, twice an epoch.
+    """
 
     epochs: list[Epoch]
     network_parameters: int
     norm_parameters: int
+    mistakes: list[Mistake]
+    tested: list[int]
+    shift: list[Watched]
 
     def as_dict(self) -> dict:
         return asdict(self)
@@ -104,10 +148,16 @@ def steps(run: Run, digits_count: int = 60_000) -> int:
     Raises:
         ArgumentError: there are too few to train on.
     """
-    found = run.epochs * (min(run.train_size or digits_count, digits_count) // run.batch_size)
+    found = run.epochs * (_train_size(run, digits_count) // run.batch_size)
     if found < LEAST_STEPS:
         raise ArgumentError("batch_size", run.batch_size, f"leaves {found} steps, fewer than {LEAST_STEPS}")
     return found
+
+
+def _train_size(run: Run, digits_count: int) -> int:
+    if run.hold_out >= digits_count:
+        raise ArgumentError("hold_out", run.hold_out, f"leaves nothing of {digits_count} digits to train on")
+    return min(run.train_size or digits_count, digits_count - run.hold_out)
 
 
 def train(run: Run, digits: Digits, on_batches: Callable[[int], None] = lambda batches: None) -> Outcome:
@@ -121,52 +171,97 @@ def train(run: Run, digits: Digits, on_batches: Callable[[int], None] = lambda b
     network = run.network()
     counts = parameter_counts(network)
     network.to(run.device)
-    images, labels = digits.train_images[: run.train_size], digits.train_labels[: run.train_size]
-    batches = len(images) // run.batch_size
+    size = _train_size(run, len(digits.train_images))
+    images, labels = digits.train_images[:size], digits.train_labels[:size]
+    test_images, test_labels = digits.test_images, digits.test_labels
+    if run.hold_out:
+        test_images, test_labels = digits.train_images[-run.hold_out :], digits.train_labels[-run.hold_out :]
+    batches = size // run.batch_size
     optimizer, schedule = _optimizer(run, network, run.epochs * batches)
-    order = torch.Generator().manual_seed(run.seed)
+    order, moving = (torch.Generator().manual_seed(seed) for seed in (run.seed, ~run.seed))
+    watch = Watch(network, images[:PROBE])
     epochs = []
     for epoch in range(1, run.epochs + 1):
         # An incomplete last batch is left out, so that every step weighs the same and BatchNorm never sees one digit.
-        chosen = torch.randperm(len(images), generator=order)[: batches * run.batch_size].to(run.device)
+        chosen = torch.randperm(size, generator=order)[: batches * run.batch_size].to(run.device)
         total_loss = torch.zeros((), device=run.device, dtype=torch.float64)
         correct = torch.zeros((), device=run.device, dtype=torch.int64)
-        device.synchronize(run.device)
-        start = time.perf_counter()
         network.train()
-        for done, index in enumerate(chosen.split(run.batch_size), start=1):
-            target = labels[index]
-            output, loss = _step(network, optimizer, images[index], target)
-            schedule.step()
-            total_loss += loss.detach()
-            correct += (output.detach().argmax(1) == target).sum()
-            if done % 50 == 0:
-                on_batches(50)
-        device.synchronize(run.device)
-        seconds = time.perf_counter() - start
+        with _Clock(run.device) as clock:
+            for number, index in enumerate(chosen.split(run.batch_size)):
+                batch, target = images[index], labels[index]
+                if run.augment:
+                    batch = augmented(batch, moving)
+                watched = number in (0, batches // 2)
+                if watched:
+                    with clock.stopped():
+                        watch.before(batch, target)
+                output, loss = _step(network, optimizer, batch, target, run.l1)
+                schedule.step()
+                if watched:
+                    with clock.stopped():
+                        watch.after((epoch - 1) * batches + number)
+                total_loss += loss.detach()
+                correct += (output.detach().argmax(1) == target).sum()
+                if (number + 1) % 50 == 0:
+                    on_batches(50)
         on_batches(batches % 50)
-        seen = batches * run.batch_size
-        test_loss, test_accuracy = evaluate(network, digits.test_images, digits.test_labels)
+        logits = predict(network, test_images)
         epochs.append(
-            Epoch(epoch, total_loss.item() / batches, correct.item() / seen, test_loss, test_accuracy, seconds)
+            Epoch(
+                epoch,
+                train_loss=total_loss.item() / batches,
+                train_accuracy=correct.item() / (batches * run.batch_size),
+                test_loss=F.cross_entropy(logits.double(), test_labels).item(),
+                test_accuracy=(logits.argmax(1) == test_labels).double().mean().item(),
+                seconds=clock.seconds,
+            )
         )
-    return Outcome(epochs, *counts)
+    tested = torch.bincount(test_labels, minlength=logits.shape[1]).tolist()
+    return Outcome(epochs, *counts, _mistakes(logits, test_labels), tested, watch.seen)
+
+
+class _Clock:
+    """Seconds within it, but for those while it was stopped."""
+
+    def __init__(self, device_name: str):
+        self._device = device_name
+        self.seconds = 0.0
+
+    def __enter__(self):
+        device.synchronize(self._device)
+        self._begun = time.perf_counter()
+        return self
+
+    def __exit__(self, *error):
+        device.synchronize(self._device)
+        self.seconds += time.perf_counter() - self._begun
+
+    @contextmanager
+    def stopped(self):
+        self.__exit__()
+        yield
+        self.__enter__()
 
 
 def _optimizer(run: Run, network: nn.Module, total: int):
     """The optimizer, and its schedule over so many steps."""
-    optimizer = torch.optim.AdamW(network.parameters(), lr=run.learning_rate, fused=True)
+    optimizer = torch.optim.AdamW(network.parameters(), lr=run.learning_rate, weight_decay=run.l2, fused=True)
     return optimizer, torch.optim.lr_scheduler.OneCycleLR(
         optimizer, max_lr=run.learning_rate, total_steps=total, pct_start=0.25
     )
 
 
-def _step(network: nn.Module, optimizer, images: torch.Tensor, target: torch.Tensor):
-    """Train on one batch; the output and the loss before it."""
+def _step(network: nn.Module, optimizer, images: torch.Tensor, target: torch.Tensor, l1: float = 0.0):
+    """Train on one batch; the output and the loss before it, without what is added for the weights."""
     output = network(images)
     loss = F.cross_entropy(output, target)
     optimizer.zero_grad()
-    loss.backward()
+    if l1:
+        weights = [module.weight for module in network.modules() if isinstance(module, LEARNING)]
+        (loss + l1 * sum(weight.abs().sum() for weight in weights)).backward()
+    else:
+        loss.backward()
     optimizer.step()
     return output, loss
 
@@ -179,12 +274,14 @@ def stepper(run: Run, images: torch.Tensor, target: torch.Tensor) -> Callable[[]
 
 
 @torch.inference_mode()
-def evaluate(network: nn.Module, images: torch.Tensor, labels: torch.Tensor) -> tuple[float, float]:
-    """Mean cross-entropy and accuracy in evaluation mode."""
+def predict(network: nn.Module, images: torch.Tensor) -> torch.Tensor:
+    """What the network says of them in evaluation mode, before the softmax: (N, classes)."""
     network.eval()
-    loss, correct = 0.0, 0
-    for x, target in zip(images.split(_EVALUATION_BATCH), labels.split(_EVALUATION_BATCH), strict=True):
-        output = network(x)
-        loss += F.cross_entropy(output, target, reduction="sum").item()
-        correct += (output.argmax(1) == target).sum().item()
-    return loss / len(images), correct / len(images)
+    return torch.cat([network(x) for x in images.split(_EVALUATION_BATCH)])
+
+
+def _mistakes(logits: torch.Tensor, labels: torch.Tensor) -> list[Mistake]:
+    confidence, said = logits.double().softmax(1).max(1)
+    wrong = (said != labels).nonzero().ravel()
+    columns = (wrong, labels[wrong], said[wrong], confidence[wrong])
+    return [Mistake(*row[:3], round(row[3], 4)) for row in zip(*(c.tolist() for c in columns), strict=True)]

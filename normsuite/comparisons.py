@@ -1,0 +1,107 @@
+"""Every pair of norms in every metric of a study, whatever the document says of it. Imports no torch.
+
+Differences are paired by seed. For each metric the p values of all pairs are corrected together (Holm), those of
+"different" and those of "equivalent within the margin" apart. A pair that is neither is undecided.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from itertools import combinations
+
+from . import survival
+from .claims import METRICS
+from .spec import NO_NORM, NORMS
+from .statistics import CONFIDENCE, Paired, detectable_effect, holm, paired
+
+HIGHER, LOWER, EQUIVALENT, UNDECIDED = "higher", "lower", "equivalent", "undecided"
+LEVEL = 1 - CONFIDENCE
+
+
+@dataclass(frozen=True)
+class Pair:
+    """Two norms in one metric.
+
+    Attributes:
+        found: the paired difference left − right.
+        seeds: how many both have.
+        p, p_equivalent: corrected for all pairs of the metric.
+        verdict: what left is to right.
+    """
+
+    metric: str
+    left: str
+    right: str
+    seeds: int
+    found: Paired
+    p: float
+    p_equivalent: float
+
+    @property
+    def verdict(self) -> str:
+        """A difference that is both there and within the margin is called equivalent: it does not matter."""
+        if self.p_equivalent < LEVEL:
+            return EQUIVALENT
+        if self.p < LEVEL:
+            return HIGHER if self.found.difference.value > 0 else LOWER
+        return UNDECIDED
+
+
+@dataclass(frozen=True)
+class Reaching:
+    """How soon a norm reaches an accuracy, and the log-rank test against `none`, corrected for all norms.
+
+    Attributes:
+        p: NaN where there is nothing to compare with.
+    """
+
+    norm: str
+    target: float
+    reached: survival.Reached
+    p: float
+
+
+def by_norm(records: Iterable[dict]) -> dict[str, dict[int, dict]]:
+    """The samples of each norm and seed, "none" first."""
+    found: dict[str, dict[int, dict]] = {}
+    for record in records:
+        found.setdefault(record["case"]["norm"], {})[record["case"]["seed"]] = record["samples"]
+    return {name: found[name] for name in (NO_NORM, *NORMS) if name in found}
+
+
+def pairs(records: Sequence[dict], metrics: Iterable[str] = tuple(METRICS)) -> list[Pair]:
+    """All pairs of norms in each metric that their runs recorded, as left and right in the order of all tables."""
+    runs, table = by_norm(records), []
+    for name, metric in ((name, METRICS[name]) for name in metrics):
+        measured = []
+        for left, right in combinations(runs, 2):
+            seeds = sorted(runs[left].keys() & runs[right].keys())
+            lefts, rights = ([metric.read(runs[norm][seed]) for seed in seeds] for norm in (left, right))
+            if len(seeds) >= 2 and None not in lefts + rights:
+                measured.append((left, right, len(seeds), paired(lefts, rights, margin=metric.margin)))
+        p = holm([found.p for *_, found in measured])
+        p_equivalent = holm([found.p_equivalent for *_, found in measured])
+        table += [Pair(name, *row, *both) for row, *both in zip(measured, p, p_equivalent, strict=True)]
+    return table
+
+
+def reaching(records: Sequence[dict]) -> list[Reaching]:
+    """How soon each norm reaches each of the targets."""
+    runs, table = by_norm(records), []
+    for target in survival.TARGETS:
+        found = {
+            norm: survival.reached(
+                [[epoch["test_accuracy"] for epoch in samples["epochs"]] for _, samples in sorted(seeds.items())],
+                target,
+            )
+            for norm, seeds in runs.items()
+        }
+        others = [norm for norm in found if norm != NO_NORM and NO_NORM in found]
+        p = dict(zip(others, holm([survival.logrank(found[norm], found[NO_NORM]) for norm in others]), strict=True))
+        table += [Reaching(norm, target, of_norm, p.get(norm, float("nan"))) for norm, of_norm in found.items()]
+    return table
+
+
+def detectable(seeds: int, norms: int) -> float:
+    """The least true difference between two of so many norms, in deviations of the paired differences over the seeds,
+    that this many seeds find in one metric with 80 % power. (Of the first step of Holm's correction, so at most.)"""
+    return detectable_effect(seeds, comparisons=max(1, norms * (norms - 1) // 2), alpha=LEVEL)

@@ -1,0 +1,30 @@
+"""Which records belong together: those of one condition differ in norm, seed and the norm's own learning rate at most.
+Imports no torch."""
+
+from collections.abc import Iterable, Sequence
+
+_OF_A_RUN = ("norm", "seed", "learning_rate")
+
+
+def condition(record: dict) -> tuple[tuple[str, object], ...]:
+    """The settings that all norms of one comparison share."""
+    return tuple(sorted((k, v) for k, v in record["case"].items() if k not in _OF_A_RUN))
+
+
+def conditions(records: Iterable[dict]) -> dict[tuple, list[dict]]:
+    """Records by condition, in the order in which they come."""
+    found: dict[tuple, list[dict]] = {}
+    for record in records:
+        found.setdefault(condition(record), []).append(record)
+    return found
+
+
+def varied(records: Sequence[dict]) -> list[str]:
+    """Settings that differ between the records, but for norm and seed; and the learning rate only where one norm has
+    several."""
+    names = {name for record in records for name in record["case"] if name not in _OF_A_RUN}
+    found = sorted(name for name in names if len({record["case"].get(name) for record in records}) > 1)
+    rates: dict[tuple, set] = {}
+    for record in records:
+        rates.setdefault((record["case"]["norm"], condition(record)), set()).add(record["case"].get("learning_rate"))
+    return found + ["learning_rate"] * any(len(of_norm) > 1 for of_norm in rates.values())

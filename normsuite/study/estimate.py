@@ -1,0 +1,90 @@
+"""How long a study will take, from some steps of it, done now; and what it will be able to tell apart."""
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+
+from .. import comparisons, results
+from . import train
+from .train import Run
+
+_STEPS = 12
+_TESTED = 10_000
+_METRIC = "test accuracy"
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """What is to be expected.
+
+    Attributes:
+        runs, seconds: of all runs, on that many processes of one thread.
+        effect: least difference between two norms that is found with 80 % power, in deviations of paired differences.
+        deviation: of the paired differences in test accuracy, the largest of all pairs that have been recorded; None
+            where there are none.
+    """
+
+    runs: int
+    processes: int
+    seconds: float
+    effect: float
+    deviation: float | None
+
+    @property
+    def difference(self) -> float | None:
+        """The same in test accuracy."""
+        return None if self.deviation is None else self.effect * self.deviation
+
+
+def estimate(runs: Sequence[Run], recorded: Sequence[dict], processes: int | None = None) -> Estimate:
+    """Time a few steps of every norm and batch size, on random digits, on one thread.
+
+    Args:
+        runs: of a plan.
+        recorded: earlier records, for the deviation.
+        processes: as many as cores where left out.
+    """
+    processes = processes or results.usable_cores()
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        cost: dict[tuple, tuple[float, float]] = {}
+        total = 0.0
+        for run in runs:
+            kind = run.norm, run.batch_size, run.num_groups, run.affine, run.l1 > 0, run.backend, run.device
+            if kind not in cost:
+                cost[kind] = _timed(run)
+            step, test = cost[kind]
+            total += train.steps(run) * step + run.epochs * test * (run.hold_out or _TESTED)
+    finally:
+        torch.set_num_threads(threads)
+    seeds, norms = len({run.seed for run in runs}), len({run.norm for run in runs})
+    effect = comparisons.detectable(seeds, norms)
+    return Estimate(len(runs), processes, total / min(processes, len(runs)), effect, deviation(recorded))
+
+
+def deviation(records: Sequence[dict]) -> float | None:
+    """The largest deviation of paired differences in test accuracy between two norms."""
+    found = [pair.found.deviation for pair in comparisons.pairs(records) if pair.metric == _METRIC]
+    return max((value for value in found if value == value), default=None)
+
+
+def _timed(run: Run) -> tuple[float, float]:
+    """Seconds of a training step, and of testing one digit: the median of a few."""
+    images = torch.randn(run.batch_size, 1, 28, 28, device=run.device)
+    target = torch.randint(10, (run.batch_size,), device=run.device)
+    step = train.stepper(run, images, target)
+    network, tested = run.network().to(run.device), torch.randn(500, 1, 28, 28, device=run.device)
+    step(), train.predict(network, tested)
+    return _median(step, _STEPS), _median(lambda: train.predict(network, tested), 3) / len(tested)
+
+
+def _median(call, times: int) -> float:
+    found = []
+    for _ in range(times):
+        begun = time.perf_counter()
+        call()
+        found.append(time.perf_counter() - begun)
+    return sorted(found)[len(found) // 2]

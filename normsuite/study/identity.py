@@ -1,0 +1,34 @@
+"""What makes a run this run and no other: what its numbers depend on, and the name of its record."""
+
+from dataclasses import asdict
+
+from .. import device, results
+from ..spec import NO_NORM, find
+from .train import Run
+
+WHAT = "study"
+"""The kind of the records of runs."""
+
+
+def depends(run: Run, checksum: str) -> dict:
+    """What a run's numbers depend on beside its settings, the sources and the machine."""
+    norm = None
+    if run.norm != NO_NORM:
+        norm = asdict(find(run.norm))
+        norm["axes"] = sorted(norm["axes"])
+    return {"norm": norm, "data": checksum}
+
+
+def environment(run: Run) -> dict:
+    return results.environment(threads=1, accelerator=device.name(run.device))
+
+
+def record_name(run: Run, checksum: str) -> str:
+    """Of a run with the digits of that checksum, as this machine and these sources would do it."""
+    identity = {
+        "run": run.as_dict(),
+        "depends": depends(run, checksum),
+        "source": results.source_digest(),
+        "environment": environment(run),
+    }
+    return f"{WHAT}-{run.norm}-seed{run.seed}-{results.digest(identity)}"

@@ -1,0 +1,122 @@
+"""From settings to runs: presets and other TOML files, single values and lists of them.
+
+A setting is a field of `Run`, or one of
+
+    norms                   names, "none" among them; every norm and "none" where left out
+    seeds                   how many: 0, 1, …
+    scale_learning_rate     multiply the rate by √(batch size / 128)
+
+A list stands for a run with each of its values; `learning_rate` may be a table with a rate for each norm.
+"""
+
+import itertools
+import math
+import tomllib
+from collections.abc import Mapping
+from dataclasses import MISSING, fields
+from importlib import resources
+from pathlib import Path
+
+from ..errors import ArgumentError, DataError, UnknownNameError
+from ..spec import NO_NORM, NORMS, find
+from .train import Run
+
+DEFAULT_PRESET = "quick"
+_PRESETS = resources.files(__package__) / "presets"
+PRESETS = tuple(sorted(Path(file.name).stem for file in _PRESETS.iterdir() if file.name.endswith(".toml")))
+"""Every preset, found by its file."""
+
+_RUN = {field.name: field for field in fields(Run) if field.name not in ("norm", "seed")}
+_OWN = {"norms": list, "seeds": int, "scale_learning_rate": bool}
+_REFERENCE_BATCH = _RUN["batch_size"].default
+
+
+def preset(name: str) -> dict:
+    """The settings of a preset.
+
+    Raises:
+        UnknownNameError: there is none of that name.
+    """
+    if name not in PRESETS:
+        raise UnknownNameError.among("preset", name, PRESETS)
+    return tomllib.loads((_PRESETS / f"{name}.toml").read_text(encoding="utf-8"))
+
+
+def read(path: Path) -> dict:
+    """The settings in a TOML file.
+
+    Raises:
+        DataError: it cannot be read.
+    """
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise DataError(f"config = {str(path)!r}: cannot be read ({' '.join(str(error).split())})") from None
+
+
+def plan(preset_name: str = DEFAULT_PRESET, **settings) -> list[Run]:
+    """The runs of a study, seed by seed, so that a study cut short has all norms of the seeds it finished.
+
+    Args:
+        preset_name: one of `PRESETS`.
+        settings: what is not as in the preset; None leaves it as it is there.
+
+    Raises:
+        UnknownNameError: no such preset, norm or setting.
+        ArgumentError: a value out of range or of a wrong type.
+    """
+    given = {**preset(preset_name), **{name: value for name, value in settings.items() if value is not None}}
+    for name in given:
+        if name not in {**_RUN, **_OWN}:
+            raise UnknownNameError.among("setting", name, [*_OWN, *_RUN])
+    for name, kind in _OWN.items():
+        _check(name, given.get(name, kind()), kind)
+    seeds = given.get("seeds", 1)
+    if seeds < 1:
+        raise ArgumentError("seeds", seeds, "must be at least 1")
+    norms = [name if name == NO_NORM else find(name).name for name in given.get("norms") or (NO_NORM, *NORMS)]
+    listed = {name: _values(name, given[name]) for name in _RUN if name in given}
+    missing = [name for name, field in _RUN.items() if name not in given and field.default is MISSING]
+    if missing:
+        raise ArgumentError(missing[0], None, "is needed")
+    conditions = [dict(zip(listed, values, strict=True)) for values in itertools.product(*listed.values())]
+    return [
+        Run(norm=norm, seed=seed, **_of_norm(norm, condition, given.get("scale_learning_rate", False)))
+        for seed in range(seeds)
+        for condition in conditions
+        for norm in dict.fromkeys(norms)
+    ]
+
+
+def _values(name: str, value: object) -> list:
+    """The list of a setting's values, each of the type that the run wants."""
+    values = value if isinstance(value, list) else [value]
+    for each in values:
+        if name == "learning_rate" and isinstance(each, Mapping):
+            for norm, rate in each.items():
+                if norm != NO_NORM:
+                    find(norm)
+                _check(name, rate, float)
+        else:
+            _check(name, each, _RUN[name].type)
+    if not values:
+        raise ArgumentError(name, value, "has no value")
+    return list(dict.fromkeys(values)) if not any(isinstance(v, Mapping) for v in values) else values
+
+
+def _check(name: str, value: object, kind: type) -> None:
+    fits = isinstance(value, kind) or (kind is float and isinstance(value, int))
+    if not fits or (isinstance(value, bool) and kind is not bool):
+        raise ArgumentError(name, value, f"must be {getattr(kind, '__name__', kind)}")
+
+
+def _of_norm(norm: str, condition: dict, scaled: bool) -> dict:
+    """The condition with the norm's own learning rate; a norm without one gets the rate of a run without settings."""
+    rate = condition.get("learning_rate", _RUN["learning_rate"].default)
+    if isinstance(rate, Mapping):
+        rate = {find(n).name if n != NO_NORM else n: r for n, r in rate.items()}.get(
+            norm, _RUN["learning_rate"].default
+        )
+    if scaled:
+        rate *= math.sqrt(condition.get("batch_size", _REFERENCE_BATCH) / _REFERENCE_BATCH)
+    return {**condition, "learning_rate": float(rate)}

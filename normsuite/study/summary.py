@@ -1,0 +1,131 @@
+"""What a study's records say, as plain data: claims with verdicts, or, where settings vary, what became of each.
+Imports no torch."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from .. import claims, comparisons
+from ..statistics import Interval, mean_interval
+from .conditions import varied
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One norm under one setting: test accuracy after the last epoch, over so many seeds."""
+
+    norm: str
+    setting: tuple
+    seeds: int
+    accuracy: Interval
+    loss: Interval
+
+
+def cells(records: Sequence[dict]) -> tuple[list[str], list[Cell]]:
+    """The settings that vary, and each norm under each of them."""
+    names = varied(records)
+    found: dict[tuple, list[dict]] = {}
+    for record in records:
+        key = record["case"]["norm"], tuple(record["case"][name] for name in names)
+        found.setdefault(key, []).append(record["samples"]["epochs"][-1])
+    return names, [
+        Cell(
+            norm,
+            setting,
+            len(last),
+            mean_interval([epoch["test_accuracy"] for epoch in last]),
+            mean_interval([float(epoch["test_loss"]) for epoch in last]),
+        )
+        for (norm, setting), last in found.items()
+    ]
+
+
+def best(of_all: Sequence[Cell]) -> dict[str, Cell]:
+    """Each norm's setting of the highest mean accuracy; of equals, that of the lower loss."""
+    found: dict[str, Cell] = {}
+    for cell in of_all:
+        other = found.get(cell.norm)
+        if other is None or (cell.accuracy.value, -cell.loss.value) > (other.accuracy.value, -other.loss.value):
+            found[cell.norm] = cell
+    return found
+
+
+def as_dict(records: Sequence[dict]) -> dict:
+    """All of it for a program; claims and verdicts come last."""
+    names, of_all = cells(records)
+    if names:
+        return {
+            "runs": len(records),
+            "varied": names,
+            "cells": [
+                {
+                    "norm": cell.norm,
+                    **dict(zip(names, cell.setting, strict=True)),
+                    "seeds": cell.seeds,
+                    "test_accuracy": _interval(cell.accuracy),
+                    "test_loss": _interval(cell.loss),
+                }
+                for cell in of_all
+            ],
+            "best": {norm: dict(zip(names, cell.setting, strict=True)) for norm, cell in best(of_all).items()},
+        }
+    norms = {record["case"]["norm"] for record in records}
+    seeds = min(sum(record["case"]["norm"] == norm for record in records) for norm in norms)
+    return {
+        "runs": len(records),
+        "detectable": {"effect": comparisons.detectable(seeds, len(norms)), "power": 0.8, "seeds": seeds},
+        "comparisons": [
+            {
+                "metric": pair.metric,
+                "left": pair.left,
+                "right": pair.right,
+                "seeds": pair.seeds,
+                "difference": _interval(pair.found.difference),
+                "effect": pair.found.effect,
+                "p": pair.p,
+                "p_equivalent": pair.p_equivalent,
+                "margin": pair.found.margin,
+                "verdict": pair.verdict,
+            }
+            for pair in comparisons.pairs(records)
+        ],
+        "epochs_to": [
+            {
+                "norm": row.norm,
+                "test_accuracy": row.target,
+                "epochs": list(row.reached.epochs),
+                "reached": row.reached.count,
+                "median": row.reached.median,
+                "p_against_none": row.p,
+            }
+            for row in comparisons.reaching(records)
+        ],
+        "claims": [_claim(judged) for judged in claims.judge(records)],
+    }
+
+
+def _interval(interval: Interval) -> list[float]:
+    return [interval.value, interval.low, interval.high]
+
+
+def _claim(judged: claims.Judged) -> dict:
+    return {
+        "claim": judged.claim.key,
+        "text": judged.claim.text,
+        "relations": [
+            {
+                "metric": f.relation.metric,
+                "left": f.relation.left,
+                "expected": f.relation.expected,
+                "right": f.relation.right,
+                "seeds": f.seeds,
+                "difference": f.comparison and f.comparison.difference.value,
+                "low": f.comparison and f.comparison.difference.low,
+                "high": f.comparison and f.comparison.difference.high,
+                "confidence": f.comparison and f.comparison.confidence,
+                "margin": f.comparison and f.comparison.margin,
+                "verdict": f.verdict,
+            }
+            for f in judged.findings
+        ],
+        "verdict": judged.verdict,
+    }

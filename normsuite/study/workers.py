@@ -1,0 +1,206 @@
+"""Where runs are done: processes of this machine, or the workers of a Dask cluster. Both are executors of
+concurrent.futures, and do the same to each run.
+"""
+
+import multiprocessing
+import os
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import FIRST_COMPLETED, Executor, Future, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from queue import Empty
+
+import torch
+
+from .. import results
+from ..errors import ArgumentError, DataError, NormsuiteError, UnsupportedError
+from . import digits
+from .identity import WHAT, depends, environment
+from .train import Run, steps, train
+
+ANSWER_S = 10
+"""Seconds that a scheduler has to answer."""
+
+DEATHS = 3
+"""So many times in a row may workers die without a run having been finished between."""
+
+CLUSTER = "pip install normsuite[cluster]"
+
+
+@dataclass(frozen=True)
+class Task:
+    """What all runs of a sweep have in common.
+
+    Attributes:
+        checksum: of the digits that every worker must have.
+        source: digest of the sources that every worker must have.
+        data_dir: the user's own digits.
+    """
+
+    checksum: str
+    source: str
+    data_dir: Path | None
+
+
+_alone = threading.Lock()  # seeds are the process's: where a cluster's worker has several threads, one run at a time
+_digits: tuple | None = None
+_ticks = None
+
+
+def do(run: Run, task: Task) -> dict:
+    """Do one run, on one thread; its record, with the environment that it was done in.
+
+    Raises:
+        DataError: other digits than the sweep's.
+        NormsuiteError: other sources than the sweep's.
+    """
+    global _digits
+    with _alone:
+        if results.source_digest() != task.source:
+            raise NormsuiteError("a worker has another version of normsuite than the one that planned the study")
+        torch.set_num_threads(1)
+        key = (run.dataset, task.data_dir, run.device)
+        if _digits is None or _digits[0] != key:
+            _digits = key, digits.load(run.dataset, task.data_dir).to(run.device)
+        found = _digits[1]
+        if found.checksum != task.checksum:
+            raise DataError(f"a worker has other digits: expected checksum {task.checksum}, found {found.checksum}")
+        outcome = train(run, found, _ticks.put if _ticks is not None else lambda batches: None)
+        return results.make_record(
+            WHAT,
+            run.as_dict(),
+            outcome.as_dict(),
+            environment=environment(run),
+            seeds=[run.seed],
+            depends=depends(run, found.checksum),
+        )
+
+
+def finish(
+    executor: Executor, todo: list[Run], task: Task, while_waiting: Callable[[], None] = lambda: None
+) -> Iterator[tuple[Run, dict]]:
+    """Yield every run with its record as it finishes.
+
+    Raises:
+        NormsuiteError: a run failed.
+    """
+    waiting: dict[Future, Run] = {executor.submit(do, run, task): run for run in todo}
+    try:
+        while waiting:
+            done, _ = wait(waiting, timeout=0.2, return_when=FIRST_COMPLETED)
+            while_waiting()
+            for future in done:
+                run = waiting.pop(future)
+                try:
+                    record = future.result()
+                except (NormsuiteError, BrokenProcessPool):
+                    raise
+                except Exception as error:
+                    said = " ".join(str(error).split())
+                    failed = f"{run.norm}, seed {run.seed}: failed with {type(error).__name__} ({said})"
+                    raise NormsuiteError(f"{failed}; finished runs are kept") from error
+                yield run, record
+    finally:
+        for future in waiting:
+            future.cancel()
+
+
+# ---- processes of this machine ----
+
+
+def locally(
+    todo: list[Run], task: Task, processes: int, on_steps: Callable[[int], None], on_note: Callable[[str], None]
+) -> Iterator[tuple[Run, dict]]:
+    """In so many processes; where one dies, all that is unfinished is begun again."""
+    todo, deaths = list(todo), 0
+    while todo:
+        try:
+            with pool(processes, on_steps) as (executor, tell):
+                for run, record in finish(executor, list(todo), task, tell):
+                    todo.remove(run)
+                    deaths = 0
+                    yield run, {**record, "workers": processes}
+            return
+        except BrokenProcessPool:
+            deaths += 1
+            if deaths == DEATHS:
+                raise NormsuiteError(
+                    f"workers died {DEATHS} times in a row; finished runs are kept, start again to do the rest"
+                ) from None
+            on_note("a worker died; what was unfinished is begun again")
+
+
+@contextmanager
+def pool(processes: int, on_steps: Callable[[int], None]):
+    """An executor, and a function that hands on how many batches its workers have done since."""
+    context = multiprocessing.get_context("spawn")  # a forked child cannot use torch's threads
+    ticks = context.Queue()
+    others = set(multiprocessing.active_children())
+    executor = ProcessPoolExecutor(processes, context, _start, (ticks,))
+
+    def tell() -> None:
+        try:
+            while True:
+                on_steps(ticks.get_nowait())
+        except Empty:
+            pass
+
+    try:
+        yield executor, tell
+    finally:
+        executor.shutdown(wait=False, cancel_futures=True)
+        for worker in set(multiprocessing.active_children()) - others:
+            worker.terminate()
+
+
+def _start(ticks) -> None:
+    global _ticks
+    _ticks = ticks
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the parent, which ends the workers
+    threading.Thread(target=_follow_parent, daemon=True).start()
+
+
+def _follow_parent() -> None:
+    """End with the parent, also where it was killed and could not say so."""
+    multiprocessing.parent_process().join()
+    os._exit(1)
+
+
+# ---- a cluster ----
+
+
+@contextmanager
+def cluster(address: str) -> Iterator[Executor]:
+    """The workers of a Dask scheduler. A run whose worker was lost is given to another one.
+
+    Raises:
+        UnsupportedError: dask.distributed is not installed.
+        ArgumentError: nothing answers there within 10 s, or it has no workers.
+    """
+    try:
+        from distributed import Client
+    except ImportError:
+        raise UnsupportedError("scheduler", address, f"dask.distributed is not installed: {CLUSTER}") from None
+    try:
+        client = Client(address, timeout=ANSWER_S, set_as_default=False)
+        client.wait_for_workers(1, timeout=ANSWER_S)
+    except Exception as error:  # whatever a wrong address makes of it
+        said = " ".join(str(error).split()) or type(error).__name__
+        raise ArgumentError("scheduler", address, f"does not answer within {ANSWER_S} s ({said})") from None
+    try:
+        yield client.get_executor(pure=False, retries=DEATHS)
+    finally:
+        client.close(timeout=ANSWER_S)
+
+
+def on_cluster(
+    executor: Executor, todo: list[Run], task: Task, on_steps: Callable[[int], None]
+) -> Iterator[tuple[Run, dict]]:
+    """On the workers of a cluster, which say how far they are when a run is finished."""
+    for run, record in finish(executor, todo, task):
+        on_steps(steps(run))
+        yield run, record

@@ -1,0 +1,56 @@
+"""How many epochs until an accuracy is reached, where some runs never got there. Thin over scipy; imports no torch."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from scipy import stats
+
+TARGETS = (0.98, 0.99)
+"""Test accuracies whose epochs are counted."""
+
+
+@dataclass(frozen=True)
+class Reached:
+    """When runs reached a target.
+
+    Attributes:
+        epochs: the first epoch in which each run did, in the order of the runs; None where it never did.
+        censored_after: how many epochs each run had: a run that never did would have needed more.
+    """
+
+    epochs: tuple[int | None, ...]
+    censored_after: tuple[int, ...]
+
+    @property
+    def count(self) -> int:
+        return sum(epoch is not None for epoch in self.epochs)
+
+    @property
+    def median(self) -> float | None:
+        """The first epoch by which half of the runs are there (Kaplan and Meier 1958); None where that is not so."""
+        if not self.count:
+            return None
+        found = stats.ecdf(self._censored()).sf
+        there = found.quantiles[found.probabilities <= 0.5]
+        return float(there[0]) if len(there) else None
+
+    def _censored(self) -> stats.CensoredData:
+        right = [after for epoch, after in zip(self.epochs, self.censored_after, strict=True) if epoch is None]
+        return stats.CensoredData(uncensored=[epoch for epoch in self.epochs if epoch is not None], right=right)
+
+
+def reached(runs: Sequence[Sequence[float]], target: float) -> Reached:
+    """From each run's accuracies, epoch by epoch."""
+    firsts = [next((e for e, value in enumerate(of_run, start=1) if value >= target), None) for of_run in runs]
+    return Reached(tuple(firsts), tuple(len(of_run) for of_run in runs))
+
+
+def logrank(left: Reached, right: Reached) -> float:
+    """p value of the log-rank test that both get there alike; NaN where nobody did, 1 where all did at once."""
+    if not left.count + right.count:
+        return math.nan
+    with np.errstate(invalid="ignore"):  # nothing over nothing, where all did at once
+        p = float(stats.logrank(left._censored(), right._censored()).pvalue)
+    return 1.0 if math.isnan(p) else p

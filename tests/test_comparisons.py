@@ -1,0 +1,148 @@
+"""Pairs of norms, epochs to an accuracy, and what a number of seeds can detect."""
+
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy import stats
+
+from normsuite import comparisons, survival
+from normsuite.statistics import detectable_effect, holm, paired
+from normsuite.study import summary
+
+
+def records(seeds=8, noise=1e-4, epochs=3, **accuracy):
+    draw = np.random.default_rng(0)
+    found = []
+    for norm, value in accuracy.items():
+        for seed in range(seeds):
+            reached = value + noise * draw.normal(size=epochs)
+            found.append(
+                {
+                    "case": {"norm": norm, "seed": seed, "learning_rate": 0.1},
+                    "samples": {
+                        "epochs": [
+                            {"train_loss": 1 - a, "test_loss": 1 - a, "train_accuracy": a, "test_accuracy": a}
+                            for a in reached
+                        ]
+                    },
+                }
+            )
+    return found
+
+
+@given(st.lists(st.floats(0, 1), min_size=1, max_size=9))
+def test_holm_is_the_step_down_that_holm_wrote(p_values):
+    adjusted = holm(p_values)
+    for level in (0.01, 0.05, 0.3):
+        rejected = set()
+        for rank, place in enumerate(np.argsort(p_values, kind="stable")):
+            if p_values[place] * (len(p_values) - rank) > level:
+                break
+            rejected.add(int(place))
+        assert rejected == {i for i, p in enumerate(adjusted) if p <= level}
+
+
+def test_holm_leaves_what_decides_nothing_and_counts_it():
+    adjusted = holm([0.01, math.nan, 0.04])
+    assert adjusted[0] == pytest.approx(0.03) and math.isnan(adjusted[1]) and adjusted[2] == pytest.approx(0.08)
+    assert holm([]) == []
+
+
+def test_paired_is_scipy_s_test_and_two_one_sided_ones():
+    draw = np.random.default_rng(1)
+    left, right = draw.normal(size=9), draw.normal(size=9) * 0.2
+    found = paired(left, right, margin=0.5)
+    assert found.p == pytest.approx(stats.ttest_rel(left, right).pvalue)
+    d = left - right
+    se = d.std(ddof=1) / 3
+    one_sided = max(stats.t.sf((d.mean() + 0.5) / se, 8), stats.t.cdf((d.mean() - 0.5) / se, 8))
+    assert found.p_equivalent == pytest.approx(one_sided)
+    # Hedges' exact correction by gamma functions, which 1 - 3/(4 df - 1) approaches.
+    exact = math.gamma(4) / math.sqrt(4) / math.gamma(3.5)
+    assert found.effect == pytest.approx(d.mean() / d.std(ddof=1) * exact, rel=2e-3)
+
+
+@pytest.mark.parametrize(("left", "right"), [([1.0], [0.0]), ([1.0, 1.0], [0.0, 0.0]), ([math.inf, 1.0], [0.0, 0.0])])
+def test_what_decides_nothing_has_no_p(left, right):
+    found = paired(left, right, margin=0.5)
+    assert math.isnan(found.p) and math.isnan(found.p_equivalent) and math.isnan(found.effect)
+
+
+@pytest.mark.parametrize(("samples", "comparisons_"), [(3, 1), (10, 1), (10, 15), (30, 6)])
+def test_the_detectable_effect_is_found_with_its_power(samples, comparisons_):
+    effect = detectable_effect(samples, comparisons=comparisons_)
+    critical = stats.t.ppf(1 - 0.05 / comparisons_ / 2, samples - 1)
+    shifted = stats.nct(samples - 1, effect * math.sqrt(samples))
+    assert shifted.sf(critical) + shifted.cdf(-critical) == pytest.approx(0.8, abs=1e-3)
+
+
+def test_a_detectable_effect_needs_two_samples():
+    assert math.isnan(detectable_effect(1))
+    assert math.isfinite(detectable_effect(2, comparisons=15))
+
+
+def test_pairs_are_told_apart_or_equal_or_undecided():
+    found = {
+        (pair.left, pair.right): pair.verdict
+        for pair in comparisons.pairs(records(none=0.9, BatchNorm=0.95, LayerNorm=0.9501))
+        if pair.metric == "test accuracy"
+    }
+    assert found == {
+        ("none", "BatchNorm"): "lower",
+        ("none", "LayerNorm"): "lower",
+        ("BatchNorm", "LayerNorm"): "equivalent",
+    }
+    noisy = comparisons.pairs(records(seeds=2, noise=10.0, none=0.9, BatchNorm=0.95))
+    assert {pair.verdict for pair in noisy} == {"undecided"}
+    assert "covariate shift" not in {pair.metric for pair in noisy}, "which these runs did not record"
+
+
+def test_false_alarms_among_equal_norms_are_rare():
+    """Under the hypothesis that all are alike, few tables have any pair that is called different."""
+    draw, alarms, tables = np.random.default_rng(2), 0, 200
+    for _ in range(tables):
+        p = [paired(*draw.normal(size=(2, 10)), margin=1e-9).p for _ in range(15)]
+        alarms += min(holm(p)) < 0.05
+    assert stats.binomtest(alarms, tables, 0.05, alternative="greater").pvalue > 1e-3
+
+
+def test_epochs_to_an_accuracy_count_those_that_never_got_there():
+    found = survival.reached([[0.5, 0.98], [0.99, 0.5], [0.1, 0.2], [0.98, 0.98]], 0.98)
+    assert found.epochs == (2, 1, None, 1) and found.count == 3
+    assert found.median == 1
+    assert survival.reached([[0.1], [0.98], [0.1]], 0.98).median is None
+    assert survival.reached([[0.1]], 0.98).median is None
+    fast, slow = survival.reached([[0.98]] * 8, 0.98), survival.reached([[0.1] * 9 + [0.98]] * 8, 0.98)
+    assert survival.logrank(fast, slow) < 0.01 and math.isnan(survival.logrank(*[survival.reached([[0.1]], 0.98)] * 2))
+
+
+def test_reaching_is_compared_with_none():
+    rows = comparisons.reaching(records(none=0.5, BatchNorm=0.995))
+    by = {(row.norm, row.target): row for row in rows}
+    assert by["BatchNorm", 0.99].reached.median == 1 and by["none", 0.99].reached.median is None
+    assert by["BatchNorm", 0.99].p < 0.05 and math.isnan(by["none", 0.99].p)
+
+
+def test_a_study_of_one_setting_ends_with_claims_and_verdicts():
+    found = summary.as_dict(records(none=0.5, BatchNorm=0.9))
+    assert list(found)[-1] == "claims" and all(list(claim)[-1] == "verdict" for claim in found["claims"])
+    assert found["runs"] == 16 and found["detectable"]["seeds"] == 8
+
+
+def test_a_study_of_several_settings_names_the_best():
+    some = records(none=0.5, BatchNorm=0.9)
+    for record in records(none=0.6, BatchNorm=0.8):
+        some.append({**record, "case": {**record["case"], "learning_rate": 0.2}})
+    found = summary.as_dict(some)
+    assert found["varied"] == ["learning_rate"]
+    assert found["best"] == {"none": {"learning_rate": 0.2}, "BatchNorm": {"learning_rate": 0.1}}
+
+
+def test_rates_of_the_norms_own_are_no_setting_that_varies():
+    some = records(none=0.5, BatchNorm=0.9)
+    for record in some:
+        record["case"]["learning_rate"] = {"none": 0.1, "BatchNorm": 0.3}[record["case"]["norm"]]
+    assert "claims" in summary.as_dict(some)

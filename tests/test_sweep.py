@@ -1,0 +1,289 @@
+"""The sweep: records that are whole, runs that are not done twice, and what happens when something dies."""
+
+import errno
+import json
+import os
+import platform
+import signal
+import subprocess
+import sys
+import time
+from concurrent.futures import Future
+from contextlib import contextmanager
+from dataclasses import replace
+
+import psutil
+import pytest
+from filelock import FileLock
+
+from normsuite import results
+from normsuite.errors import ArgumentError, DataError, NormsuiteError, OutputError
+from normsuite.spec import NORMS
+from normsuite.study import sweep, workers
+from normsuite.study.identity import record_name
+from normsuite.study.plan import plan
+from normsuite.study.train import Run
+
+SMALL = {"train_size": 640, "batch_size": 64}
+COMMAND = (sys.executable, "-m", "normsuite", "study")
+WAIT_S = 120
+
+
+def what_was_found(records):
+    """By norm and seed, all but times and who was there."""
+    found = {}
+    for record in records:
+        kept = {k: v for k, v in record.items() if k not in ("written", "workers")}
+        epochs = [{k: v for k, v in epoch.items() if k != "seconds"} for epoch in record["samples"]["epochs"]]
+        kept["samples"] = {**record["samples"], "epochs": epochs}
+        found[record["case"]["norm"], record["case"]["seed"]] = kept
+    return found
+
+
+def recorded(folder):
+    read = results.read_records(folder, "study")
+    assert not read.damaged
+    return what_was_found(read)
+
+
+def test_a_changed_norm_or_changed_digits_make_another_run(monkeypatch):
+    run = Run("RMSNorm", 0, 1)
+    name = record_name(run, "digits")
+    assert name == record_name(run, "digits") != record_name(run, "other digits")
+    changed = replace(NORMS["RMSNorm"], axes=frozenset({"spatial"}))
+    monkeypatch.setitem(NORMS, "RMSNorm", changed)
+    assert record_name(run, "digits") != name
+
+
+class Inline:
+    """An executor that works in this process."""
+
+    def __init__(self, *arguments):
+        pass
+
+    def submit(self, work, *arguments):
+        future = Future()
+        try:
+            future.set_result(work(*arguments))
+        except BaseException as error:
+            future.set_exception(error)
+        return future
+
+    def shutdown(self, **options):
+        pass
+
+
+@pytest.fixture
+def inline(monkeypatch):
+    monkeypatch.setattr(workers, "ProcessPoolExecutor", Inline)
+
+
+@pytest.mark.usefixtures("inline")
+def test_a_run_that_fails_is_named(tmp_path, digits_cache, monkeypatch):
+    def fail(*arguments):
+        raise MemoryError("too\nmuch")
+
+    monkeypatch.setattr(workers, "do", fail)
+    runs = plan(norms=["LayerNorm"], seeds=1, epochs=1, **SMALL)
+    with pytest.raises(NormsuiteError, match=r"LayerNorm, seed 0: failed with MemoryError \(too much\)"):
+        sweep.sweep(runs, tmp_path)
+
+
+def test_a_sweep_records_every_run_once(tmp_path, digits_cache):
+    runs = plan(norms=["none", "layer_norm"], seeds=1, epochs=1, **SMALL)
+    made = []
+    records = sweep.sweep(runs, tmp_path, processes=2, on_record=made.append)
+    assert [r["case"]["norm"] for r in records] == ["none", "LayerNorm"] and len(made) == 2
+    for record in records:
+        assert record["environment"]["threads"] == 1 and record["seeds"] == [0]
+        assert set(record["samples"]["epochs"][0]) == {
+            "epoch", "train_loss", "train_accuracy", "test_loss", "test_accuracy", "seconds",
+        }  # fmt: skip
+        text = json.dumps(record)
+        assert platform.node() not in text and str(tmp_path) not in text
+
+    done = []
+    again = sweep.sweep(
+        runs, tmp_path, on_start=lambda total, done_: done.append((total, done_)), on_record=made.append
+    )
+    assert again == records and len(made) == 2 and done == [(20, 20)]
+
+
+def test_a_damaged_record_is_named_set_aside_and_run_again(tmp_path, digits_cache):
+    runs = plan(norms=["none", "layer_norm"], seeds=1, epochs=1, **SMALL)
+    records = sweep.sweep(runs, tmp_path, processes=2)
+    damaged = next(tmp_path.glob("*LayerNorm*.json"))
+    half = damaged.read_text()[:100]
+    damaged.write_text(half)
+    made, notes = [], []
+    more = sweep.sweep(runs, tmp_path, processes=1, on_record=made.append, on_note=notes.append)
+    assert len(made) == 1 and more[0] == records[0]
+    assert len(notes) == 1 and damaged.name in notes[0] and "is damaged" in notes[0]
+    assert damaged.with_suffix(".damaged").read_text() == half
+    assert what_was_found(more) == what_was_found(records)  # whatever the number of workers
+
+
+def test_a_sweep_fails_before_it_trains(tmp_path, digits_cache):
+    runs = plan(norms=["none"], seeds=1, epochs=1, **SMALL)
+    with pytest.raises(DataError, match="train-images"):
+        sweep.sweep(runs, tmp_path / "out", data_dir=tmp_path / "empty")
+    assert list((tmp_path / "out").iterdir()) == []
+    (tmp_path / "file").write_text("")
+    with pytest.raises(OutputError, match="cannot write there"):
+        sweep.sweep(runs, tmp_path / "file")
+    with pytest.raises(ArgumentError, match="workers = 0"):
+        sweep.sweep(runs, tmp_path / "out", processes=0)
+
+
+def test_a_second_sweep_on_the_same_folder_is_refused(tmp_path, digits_cache):
+    runs = plan(norms=["none"], seeds=1, epochs=1, **SMALL)
+    with FileLock(tmp_path / ".sweep.lock"), pytest.raises(OutputError, match="another study is writing there"):
+        sweep.sweep(runs, tmp_path)
+    assert not list(tmp_path.glob("*.json"))
+
+
+@pytest.mark.usefixtures("inline")
+def test_a_full_disk_is_one_clear_error_and_keeps_what_was_finished(tmp_path, digits_cache, monkeypatch):
+    runs = plan(norms=["none", "BatchNorm"], seeds=1, epochs=1, **SMALL)
+    synced, sync = [], os.fsync
+
+    def full(file):
+        synced.append(file)
+        if len(synced) == 2:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return sync(file)
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(OutputError, match=r"cannot write .*No space left on device"):
+        sweep.sweep(runs, tmp_path)
+    assert len(recorded(tmp_path)) == 1 and not list(tmp_path.glob("*.part"))
+    monkeypatch.undo()
+    (tmp_path / "leftover.part").write_text("{")  # of a process that was killed while it wrote
+    sweep.sweep(runs, tmp_path)
+    assert len(recorded(tmp_path)) == 2 and not list(tmp_path.glob("*.part"))
+
+
+def test_workers_that_die_again_and_again_end_the_sweep(tmp_path, digits_cache, monkeypatch):
+    """A run that always takes its process with it, such as one that needs more memory than there is."""
+    monkeypatch.setattr(workers, "do", _kill_this_process)
+    notes = []
+    with pytest.raises(NormsuiteError, match="workers died 3 times in a row"):
+        sweep.sweep(plan(norms=["none"], seeds=1, epochs=1, **SMALL), tmp_path, processes=1, on_note=notes.append)
+    assert notes == ["a worker died; what was unfinished is begun again"] * 2
+
+
+def _kill_this_process(run, task):
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+# ---- killed in the middle, in earnest ----
+
+STUDY = {"norms": ["none", "BatchNorm", "LayerNorm"], "seeds": 2, "epochs": 2, "train_size": 5120}
+OPTIONS = [
+    *(option for norm in STUDY["norms"] for option in ("--norm", norm)),
+    *("--seeds", "2", "--epochs", "2", "--train-size", "5120"),
+]
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory, digits_cache):
+    folder = tmp_path_factory.mktemp("undisturbed")
+    sweep.sweep(plan(**STUDY), folder)
+    return recorded(folder)
+
+
+@contextmanager
+def started(*command, **options):
+    """A process with all its children gone at the end, whatever happened."""
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, **options)
+    try:
+        yield process
+    finally:
+        for each in (*psutil.Process(process.pid).children(recursive=True), process) if process.poll() is None else ():
+            each.kill()
+        process.communicate()
+
+
+def until(condition, what):
+    end = time.monotonic() + WAIT_S
+    while not (found := condition()):
+        assert time.monotonic() < end, f"waited {WAIT_S} s for {what}"
+        time.sleep(0.05)
+    return found
+
+
+def spawned(pid):
+    """The processes that a sweep's runs are done in."""
+    return [p for p in psutil.Process(pid).children() if any("spawn_main" in word for word in p.cmdline())]
+
+
+def test_a_killed_worker_and_a_killed_parent_lose_only_what_was_unfinished(tmp_path, undisturbed):
+    with started(*COMMAND, *OPTIONS, "--out", str(tmp_path), "--workers", "2") as first:
+        until(lambda: len(list(tmp_path.glob("*.json"))) >= 1, "a first record")
+        spawned(first.pid)[0].kill()
+        line = until(lambda: next((x for x in first.stdout if "worker died" in x), None), "the note")
+        assert "begun again" in line
+        until(lambda: len(list(tmp_path.glob("*.json"))) >= 2, "a record after that")
+        alive = spawned(first.pid)
+        first.kill()
+        first.wait()
+        _, still = psutil.wait_procs(alive, timeout=20)
+        assert alive and not still, "workers end with their parent"
+    kept = {path: path.read_bytes() for path in tmp_path.glob("*.json")}
+    assert 2 <= len(kept) < len(undisturbed)
+    subprocess.run([*COMMAND, *OPTIONS, "--out", str(tmp_path)], check=True, capture_output=True)
+    assert all(path.read_bytes() == text for path, text in kept.items()), "what was finished is not done again"
+    assert recorded(tmp_path) == undisturbed
+
+
+# ---- a cluster ----
+
+LOOPBACK = "127.0.0.1"
+
+
+@contextmanager
+def scheduler(folder):
+    file = folder / "scheduler.json"
+    command = (sys.executable, "-m", "distributed.cli.dask_scheduler", "--host", LOOPBACK, "--port", "0")
+    with started(*command, "--no-dashboard", "--scheduler-file", str(file)):
+        until(file.exists, "the scheduler")
+        yield json.loads(until(file.read_text, "its address"))["address"]
+
+
+def cluster_worker(address):
+    command = (sys.executable, "-m", "distributed.cli.dask_worker", address, "--host", LOOPBACK)
+    return started(*command, "--nthreads", "1", "--no-nanny", "--no-dashboard", "--memory-limit", "0")
+
+
+def test_a_cluster_finds_the_same_with_a_worker_killed(tmp_path, undisturbed):
+    pytest.importorskip("distributed")
+    out = tmp_path / "out"
+    with (
+        scheduler(tmp_path) as address,
+        cluster_worker(address) as lost,
+        cluster_worker(address),
+        started(*COMMAND, *OPTIONS, "--out", str(out), "--scheduler", address) as study,
+    ):
+        until(lambda: len(list(out.glob("*.json"))) >= 1, "a first record")
+        assert len(list(out.glob("*.json"))) < len(undisturbed)
+        lost.send_signal(signal.SIGKILL)
+        said, _ = study.communicate(timeout=WAIT_S)
+        assert study.returncode == 0, said
+    assert recorded(out) == undisturbed
+
+
+def test_a_scheduler_that_does_not_answer_is_named(tmp_path, digits_cache, monkeypatch):
+    pytest.importorskip("distributed")
+    monkeypatch.setattr(workers, "ANSWER_S", 1)
+    runs = plan(norms=["none"], seeds=1, epochs=1, **SMALL)
+    with pytest.raises(ArgumentError, match=r"scheduler = 'tcp://127.0.0.1:1': does not answer within 1 s") as caught:
+        sweep.sweep(runs, tmp_path, scheduler=f"tcp://{LOOPBACK}:1")
+    assert "\n" not in str(caught.value)
+
+
+def test_a_worker_with_other_sources_or_digits_refuses(digits_cache):
+    run = Run("none", 0, epochs=1, **SMALL)
+    with pytest.raises(NormsuiteError, match="another version of normsuite"):
+        workers.do(run, workers.Task("digits", "other sources", None))
+    with pytest.raises(DataError, match="other digits: expected checksum other"):
+        workers.do(run, workers.Task("other", results.source_digest(), None))
