@@ -1,11 +1,12 @@
-"""What asv has recorded, read through asv's own reader: the only place that knows how asv stores results."""
+"""What asv has recorded, read through asv's own reader, and its step detection: the only place that knows asv."""
 
 import itertools
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from .errors import DataError
+from ..errors import DataError
 
 
 @dataclass(frozen=True)
@@ -24,6 +25,7 @@ class Measurement:
         value: asv's (the median of the samples), NaN for n/a, None for failed.
         samples: as recorded; empty where asv was not told to keep them.
         low, high: asv's interval of the median at 99 %, or NaN.
+        numba: the version that asv installed, or "" where nothing says.
     """
 
     benchmark: str
@@ -38,6 +40,12 @@ class Measurement:
     samples: tuple[float, ...]
     low: float
     high: float
+    numba: str = ""
+
+    @property
+    def measured(self) -> bool:
+        """It has a value: neither failed nor n/a."""
+        return self.value is not None and not math.isnan(self.value)
 
 
 @dataclass(frozen=True)
@@ -56,7 +64,7 @@ def read(folder: Path) -> History:
     """Every result in asv's results folder; nothing where the folder is absent or empty.
 
     Results of another version of a benchmark than the newest are left out, as asv itself does. Of one benchmark at one
-    commit on one machine with one torch, measured several times, the last counts.
+    commit on one machine with one torch and numba, measured several times, the last counts.
 
     Raises:
         DataError: the list of benchmarks is damaged.
@@ -90,6 +98,7 @@ def read(folder: Path) -> History:
                 measured.commit,
                 measured.machine,
                 measured.torch,
+                measured.numba,
                 measured.benchmark,
                 *measured.parameters.items(),
             )
@@ -133,8 +142,21 @@ def _measurements(result, benchmark: dict):
             samples=tuple(sample or ()),
             low=_number(stat.get("ci_99_a")),
             high=_number(stat.get("ci_99_b")),
+            numba=str(machine.get("numba") or ""),
         )
 
 
 def _number(value) -> float:
     return math.nan if value is None else float(value)
+
+
+def levels(values: Sequence[float | None]) -> list[tuple[int, int]]:
+    """Runs of values that asv's step detection takes to lie about one level, each as (first, one behind the last).
+
+    asv fits a piecewise constant function by least absolute deviations, and weighs the number of pieces against the fit
+    (Friedrich et al. 2008, Complexity penalized M-estimation). It says nothing of how certain a step is. None is a
+    value that is missing; it may lie in a run.
+    """
+    from asv.step_detect import detect_steps
+
+    return [(first, behind) for first, behind, *_ in detect_steps(list(values))]

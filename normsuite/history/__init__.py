@@ -1,0 +1,10 @@
+"""asv's results over commits: what was recorded, in segments that may be compared, and the steps in them.
+
+Reads results only, and imports no torch.
+"""
+
+from .adapter import TORCH, History, Measurement, read
+from .segments import Segment, segments
+from .steps import Level, Step, Trend, trends
+
+__all__ = ["TORCH", "History", "Level", "Measurement", "Segment", "Step", "Trend", "read", "segments", "trends"]

@@ -1,0 +1,241 @@
+"""Steps in a segment of a history: where they are, how large, how certain, and which of them are regressions."""
+
+import itertools
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from scipy import stats
+
+from ..statistics import CONFIDENCE, Interval
+from . import adapter
+from .adapter import Measurement
+from .segments import Segment, segments
+
+REGRESSION, IMPROVEMENT, WITHIN_NOISE, UNDECIDED = "regression", "improvement", "within noise", "undecided"
+VERDICTS = (REGRESSION, IMPROVEMENT, WITHIN_NOISE, UNDECIDED)
+
+MARGIN = 1.01
+"""A ratio nearer to 1 than this is not called a regression, however certain it is."""
+
+LEAST_COMMITS = 2
+"""A level of fewer cannot be told from a disturbed measurement, but where values have no noise."""
+
+LEAST_PAIRS = 3
+"""Fewer pairs of neighbours give no noise floor."""
+
+_SPIKE = 5  # deviations
+_NORMAL_MAD = 1.4826  # of a normal distribution: its deviation over its median absolute deviation
+_NOWHERE = Interval(math.nan, math.nan, math.nan)
+
+
+@dataclass(frozen=True)
+class Level:
+    """Commits between two steps.
+
+    Attributes:
+        places: of its commits in the segment, ascending; those that were set aside are not among them.
+        value: geometric mean with its 95 % interval, in the segment's unit.
+    """
+
+    places: tuple[int, ...]
+    value: Interval
+
+
+@dataclass(frozen=True)
+class Step:
+    """Two levels, one behind the other.
+
+    Attributes:
+        segment: in which they are.
+        before, after: the levels.
+        ratio: after / before, with the interval that holds together with all others of the table.
+        verdict: one of `VERDICTS`.
+        made_up: it is a regression, and the segment's last level is as good as the one before it.
+    """
+
+    segment: Segment
+    before: Level
+    after: Level
+    ratio: Interval
+    verdict: str
+    made_up: bool = False
+
+    @property
+    def before_commit(self) -> str:
+        """The last that was measured before the step."""
+        return self.segment.commits[self.before.places[-1]]
+
+    @property
+    def commit(self) -> str:
+        """The first that was measured behind it: the step is its, or that of one since `before_commit`."""
+        return self.segment.commits[self.after.places[0]]
+
+    @property
+    def counts(self) -> bool:
+        """A regression that still holds, in the newest segment of its series."""
+        return self.verdict == REGRESSION and self.segment.newest and not self.made_up
+
+
+@dataclass(frozen=True)
+class Trend:
+    """What one segment says.
+
+    Attributes:
+        segment: it.
+        levels: oldest first.
+        steps: between them, one fewer.
+        floor: noise floor as a ratio above 1: so far apart are two neighbouring commits that do not differ in 95 of 100
+            cases. 1 where values have no noise, NaN where there are too few commits.
+        set_aside: places of commits that stood alone against both neighbours.
+    """
+
+    segment: Segment
+    levels: tuple[Level, ...]
+    steps: tuple[Step, ...]
+    floor: float
+    set_aside: tuple[int, ...]
+
+
+def trends(measurements: Iterable[Measurement], *, alpha: float = 1 - CONFIDENCE) -> list[Trend]:
+    """Find the steps of every series and judge them.
+
+    Where steps are is decided by asv's step detection. Each ratio is exp of the difference of two levels' mean
+    logarithms of commits' values, with Student's interval: the deviation is that of commits about their levels, taken
+    over the whole segment, and the confidence 1 − alpha / n, where n counts every place in every segment at which a
+    step could have been found (Bonferroni), since the places were chosen by looking. A commit's samples of one process
+    count as one value: they are not independent. Assumes that commits are, and that the noise of their logarithms is
+    about normal; drift over several commits looks like a step, which is why the noise floor comes in as well.
+
+    A regression is a step whose whole interval is worse than `MARGIN` and whose ratio is worse than the noise floor; an
+    improvement the same on the other side; within noise, whose whole interval is nearer to 1 than the larger of the
+    two. The rest is undecided. Bytes and numerical errors have no noise, and intervals without width.
+
+    Args:
+        measurements: oldest commit first, as `read` gives them.
+        alpha: probability that any interval of the table misses.
+    """
+    found = segments(measurements)
+    places = sum(len(s.values) - 1 for s in found if not s.exact and len(s.values) >= 2 * LEAST_COMMITS)
+    return [_trend(segment, alpha / max(1, places)) for segment in found]
+
+
+def _trend(segment: Segment, alpha: float) -> Trend:
+    values = segment.values
+    spikes = set() if segment.exact else _spikes(values)
+    shown = [None if i in spikes else value for i, value in enumerate(values)]
+    runs = [tuple(i for i in range(*ends) if i not in spikes) for ends in adapter.levels(shown)]
+    if not segment.exact:
+        runs = _supported(runs)
+    aside = tuple(sorted(set(range(len(values))).difference(*runs)))
+    noise = _Exact(segment.values) if segment.exact else _Noise(segment.values, runs)
+    levels = tuple(Level(run, noise.level(run)) for run in runs)
+    floor = noise.floor
+    steps = []
+    for before, after in itertools.pairwise(levels):
+        ratio = noise.ratio(before.places, after.places, alpha)
+        verdict = _verdict(ratio, floor, segment.lower_is_worse)
+        made_up = verdict == REGRESSION and _as_good(levels[-1], before, floor, segment.lower_is_worse)
+        steps.append(Step(segment, before, after, ratio, verdict, made_up))
+    return Trend(segment, levels, tuple(steps), floor, aside)
+
+
+def _spikes(values: Sequence[float]) -> set[int]:
+    """Places that lie far above or far below both neighbours, against what neighbours usually differ by.
+
+    asv's detection, given one such value, takes every commit for a level of its own.
+    """
+    if len(values) < 2 * LEAST_COMMITS or min(values) <= 0:
+        return set()
+    apart = np.diff(np.log(values))
+    far = _SPIKE * _NORMAL_MAD * np.median(np.abs(apart))
+    return {
+        i
+        for i, (to, away) in enumerate(itertools.pairwise(apart), start=1)
+        if to * away < 0 and min(abs(to), abs(away)) > far
+    }
+
+
+def _supported(runs: list[tuple[int, ...]]) -> list[tuple[int, ...]]:
+    """Without levels of a single commit: neighbours among them are one level, one between others is left out.
+
+    The first and the last commit stay, since the next one may yet show a level there.
+    """
+    joined: list[tuple[int, ...]] = []
+    for lone, alike in itertools.groupby(runs, lambda run: len(run) < LEAST_COMMITS):
+        of_kind = list(alike)
+        joined += [tuple(itertools.chain(*of_kind))] if lone else of_kind
+    return [run for place, run in enumerate(joined) if len(run) >= LEAST_COMMITS or place in (0, len(joined) - 1)]
+
+
+def _verdict(ratio: Interval, floor: float, lower_is_worse: bool) -> str:
+    if math.isnan(floor) or math.isnan(ratio.low):
+        return UNDECIDED
+    if ratio.low > MARGIN and ratio.value > floor:
+        return IMPROVEMENT if lower_is_worse else REGRESSION
+    if ratio.high < 1 / MARGIN and ratio.value < 1 / floor:
+        return REGRESSION if lower_is_worse else IMPROVEMENT
+    limit = max(floor, MARGIN)
+    return WITHIN_NOISE if 1 / limit <= ratio.low and ratio.high <= limit else UNDECIDED
+
+
+def _as_good(last: Level, before: Level, floor: float, lower_is_worse: bool) -> bool:
+    better, worse = (before, last) if lower_is_worse else (last, before)
+    return better.value.value <= worse.value.value * max(floor, MARGIN)
+
+
+class _Exact:
+    """Values without noise."""
+
+    floor = 1.0
+
+    def __init__(self, values: Sequence[float]):
+        self._values = values
+
+    def level(self, run: Sequence[int]) -> Interval:
+        value = float(np.median([self._values[i] for i in run]))
+        return Interval(value, value, value)
+
+    def ratio(self, before: Sequence[int], after: Sequence[int], alpha: float) -> Interval:
+        old, new = self.level(before).value, self.level(after).value
+        ratio = new / old if old else math.inf if new else 1.0
+        return Interval(ratio, ratio, ratio)
+
+
+class _Noise:
+    """Of logarithms about their levels; values that have none give no interval and no floor."""
+
+    def __init__(self, values: Sequence[float], runs: Sequence[Sequence[int]]):
+        self._values = np.asarray(values, dtype=float)
+        self._logs = np.log(self._values) if (self._values > 0).all() else np.full(len(values), math.nan)
+        self._df = sum(map(len, runs)) - len(runs)
+        squares = sum(float(((self._logs[list(run)] - self._logs[list(run)].mean()) ** 2).sum()) for run in runs)
+        deviation = math.sqrt(squares / self._df) if self._df else math.nan
+        # Equal values say how coarse the scale is, not how certain a step.
+        self._deviation = deviation if deviation > 1e-12 else math.nan
+        apart = [abs(self._logs[b] - self._logs[a]) for run in runs for a, b in itertools.pairwise(run)]
+        spread = stats.norm.ppf(0.975) * _NORMAL_MAD * np.median(apart) if len(apart) >= LEAST_PAIRS else math.nan
+        self.floor = float(np.exp(spread))
+
+    def level(self, run: Sequence[int]) -> Interval:
+        mean = float(self._logs[list(run)].mean())
+        if math.isnan(mean):
+            return Interval(float(self._values[list(run)].mean()), math.nan, math.nan)
+        return self._interval(mean, 1 / len(run), 1 - CONFIDENCE)
+
+    def ratio(self, before: Sequence[int], after: Sequence[int], alpha: float) -> Interval:
+        old, new = self._logs[list(before)], self._logs[list(after)]
+        difference = float(new.mean() - old.mean())
+        if math.isnan(difference):
+            return _NOWHERE
+        if min(len(old), len(new)) < LEAST_COMMITS:
+            return Interval(math.exp(difference), math.nan, math.nan)
+        return self._interval(difference, 1 / len(old) + 1 / len(new), alpha)
+
+    def _interval(self, mean: float, share: float, alpha: float) -> Interval:
+        """exp(mean ± t · s · √share)."""
+        if math.isnan(self._deviation):
+            return Interval(math.exp(mean), math.nan, math.nan)
+        half = float(stats.t.isf(alpha / 2, self._df)) * self._deviation * math.sqrt(share)
+        return Interval(*(float(np.exp(end)) for end in (mean, mean - half, mean + half)))

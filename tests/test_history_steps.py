@@ -1,0 +1,245 @@
+"""Steps and regressions in a history that asv's own writer wrote; the command that shows them."""
+
+import inspect
+import json
+import math
+import subprocess
+from datetime import UTC, datetime
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+from asv import step_detect
+from asv.benchmarks import Benchmarks
+from asv.config import Config
+from asv.machine import Machine
+from asv.results import Results
+from typer.testing import CliRunner
+
+from normsuite import history
+from normsuite.cli import app
+from normsuite.errors import ArgumentError
+from normsuite.history import adapter
+from normsuite.history.commits import Commits
+from normsuite.history.steps import IMPROVEMENT, REGRESSION, UNDECIDED, WITHIN_NOISE
+from normsuite.history.summary import change
+from normsuite.statistics import Interval
+
+RNG = np.random.default_rng(0)
+BEFORE, AFTER = 15, 15
+
+
+def noisy(*levels, noise=0.01):
+    """Values about each of (level, how many)."""
+    return [float(level * np.exp(noise * e)) for level, n in levels for e in RNG.normal(size=n)]
+
+
+def write(folder, series, *, unit="seconds", torch="2.14.1", cpu="A processor", commits=None, first_day=0):
+    """Store a benchmark named `Series.track` with one parameter, a value for each commit."""
+    config = Config()
+    config.results_dir = str(folder)
+    benchmark = {
+        "name": "latency.Series.track", "params": [[f"'{name}'" for name in series]], "param_names": ["norm"],
+        "unit": unit, "version": "1", "type": "track", "code": "",
+    }  # fmt: skip
+    Benchmarks(config, [benchmark]).save()
+    machine = Machine()
+    machine.__dict__.update(machine=f"host-{cpu}", cpu=cpu, num_cpu="2", os="Linux", arch="x86_64", ram="1")
+    machine.save(str(folder))
+    length = len(next(iter(series.values())))
+    for number in range(length):
+        commit = commits[number] if commits else f"{number + 1:08x}" + 32 * "0"
+        result = Results(
+            {**machine.__dict__, "python": "3.11", "torch": torch}, {}, commit, number * 86_400_000, "3.11",
+            f"venv-{torch}", {},
+        )  # fmt: skip
+        values = [of[number] for of in series.values()]
+        none = [None] * len(values)
+        given = SimpleNamespace(result=values, samples=none, number=none, errcode=0, stderr="", profile=None)
+        started = datetime.fromtimestamp(86_400 * (first_day + number), tz=UTC)
+        result.add_result(benchmark, given, started_at=started)
+        result.save(str(folder))
+    return folder
+
+
+def only(folder):
+    (trend,) = history.trends(history.read(folder).measurements)
+    return trend
+
+
+def test_asv_step_detection_is_what_the_adapter_takes_it_to_be():
+    assert list(inspect.signature(step_detect.detect_steps).parameters) == ["y", "w"]
+    ((first, behind, value, least, error), second) = step_detect.detect_steps([1.0, 1.1, 1.0, 1.1, 5.0, 5.1, 5.0, 5.1])
+    assert (first, behind, second[:2]) == (0, 4, (4, 8)) and least == 1.0 and 1.0 <= value <= 1.1 and error < 0.1
+    assert adapter.levels([1.0, 1.1, 1.0, 1.1, 5.0, 5.1, 5.0, 5.1]) == [(0, 4), (4, 8)]
+    assert adapter.levels([1.0]) == [(0, 1)] and adapter.levels([]) == []
+
+
+def test_a_regression_has_its_commit_size_and_interval(tmp_path):
+    trend = only(write(tmp_path, {"BatchNorm": noisy((1e-3, BEFORE), (1.2e-3, AFTER))}))
+    (step,) = trend.steps
+    assert step.verdict == REGRESSION and step.counts
+    assert int(step.commit[:8], 16) == BEFORE + 1 and int(step.before_commit[:8], 16) == BEFORE
+    assert 1.15 < step.ratio.low < 1.2 < step.ratio.high < 1.25
+    assert 1.01 < trend.floor < 1.06, "two neighbours with 1 % of noise each: 1.96 · √2 · 1 %"
+    assert change(step).startswith("+") and "[+" in change(step)
+
+
+def test_a_faster_commit_is_an_improvement(tmp_path):
+    (step,) = only(write(tmp_path, {"BatchNorm": noisy((1.2e-3, BEFORE), (1e-3, AFTER))})).steps
+    assert step.verdict == IMPROVEMENT and not step.counts and step.ratio.high < 0.9
+
+
+def test_lower_accuracy_is_worse(tmp_path):
+    (step,) = only(write(tmp_path, {"BatchNorm": noisy((0.99, BEFORE), (0.8, AFTER))}, unit="accuracy")).steps
+    assert step.verdict == REGRESSION and step.ratio.high < 1
+    (step,) = only(write(tmp_path / "up", {"BatchNorm": noisy((0.8, BEFORE), (0.99, AFTER))}, unit="accuracy")).steps
+    assert step.verdict == IMPROVEMENT
+
+
+def test_a_step_that_was_made_up_for_no_longer_counts(tmp_path):
+    trend = only(write(tmp_path, {"BatchNorm": noisy((1e-3, 10), (1.3e-3, 10), (1e-3, 10))}))
+    worse, better = trend.steps
+    assert worse.verdict == REGRESSION and worse.made_up and not worse.counts
+    assert better.verdict == IMPROVEMENT and not better.made_up
+
+
+def test_bytes_need_no_second_commit_and_have_no_noise(tmp_path):
+    trend = only(write(tmp_path, {"BatchNorm": [1000.0, 1500.0]}, unit="bytes"))
+    (step,) = trend.steps
+    assert step.verdict == REGRESSION and step.ratio == Interval(1.5, 1.5, 1.5)
+    assert trend.floor == 1 and change(step) == "+50 %"
+
+
+def test_bytes_that_grow_by_less_than_the_margin_are_no_regression(tmp_path):
+    (step,) = only(write(tmp_path, {"BatchNorm": [1000.0] * 4 + [1005.0] * 4}, unit="bytes")).steps
+    assert step.verdict == WITHIN_NOISE
+
+
+def test_a_commit_that_stands_alone_is_set_aside(tmp_path):
+    values = noisy((1e-3, 10))
+    values[5] = 5e-3
+    trend = only(write(tmp_path, {"BatchNorm": values}))
+    assert trend.set_aside == (5,)
+    assert not any(s.verdict in (REGRESSION, IMPROVEMENT) for s in trend.steps)
+
+
+@pytest.mark.parametrize("length", [1, 2, 3])
+def test_a_short_history_has_no_steps_to_speak_of(tmp_path, length):
+    trend = only(write(tmp_path, {"BatchNorm": noisy((1e-3, length))}))
+    assert not any(s.verdict != UNDECIDED for s in trend.steps)
+
+
+def test_a_step_at_the_last_commit_is_undecided(tmp_path):
+    (step,) = only(write(tmp_path, {"BatchNorm": [*noisy((1e-3, 10)), 5e-3]})).steps
+    assert step.verdict == UNDECIDED and math.isnan(step.ratio.low) and step.ratio.value > 4
+
+
+def test_an_upgrade_of_torch_and_another_processor_start_segments(tmp_path):
+    values = noisy((1e-3, 6))
+    write(tmp_path, {"BatchNorm": values})
+    write(tmp_path, {"BatchNorm": [2 * v for v in values]}, torch="2.15.0", first_day=10)
+    write(tmp_path, {"BatchNorm": [4 * v for v in values]}, cpu="Another")
+    found = history.trends(history.read(tmp_path).measurements)
+    assert [t.steps for t in found] == [(), (), ()], "nothing is compared across them"
+    newest = {(t.segment.machine, t.segment.versions): t.segment.newest for t in found}
+    assert newest == {
+        ("A processor, 2 cores", "torch 2.14.1"): False,
+        ("A processor, 2 cores", "torch 2.15.0"): True,
+        ("Another, 2 cores", "torch 2.14.1"): True,
+    }
+
+
+def test_noise_is_not_taken_for_steps(tmp_path):
+    """400 series in 20 tables; 5 % of the tables may have a false step, and 5 of 20 are most unlikely."""
+    tables = [write(tmp_path / str(i), {f"N{k}": noisy((1e-3, 12), noise=0.05) for k in range(20)}) for i in range(20)]
+    false = [
+        any(
+            s.verdict in (REGRESSION, IMPROVEMENT)
+            for t in history.trends(history.read(table).measurements)
+            for s in t.steps
+        )
+        for table in tables
+    ]
+    assert sum(false) < 5
+
+
+def test_error_rates_of_zero_decide_nothing(tmp_path):
+    trend = only(write(tmp_path, {"BatchNorm": [0.0] * 6 + [0.5] * 6}, unit="error rate"))
+    assert math.isnan(trend.floor) and all(s.verdict == UNDECIDED for s in trend.steps) and trend.steps
+
+
+@pytest.fixture
+def repository(tmp_path):
+    """Three commits, the last with a subject that would colour a terminal, and their hashes."""
+    folder = tmp_path / "repository"
+    folder.mkdir()
+
+    def git(*arguments):
+        identity = ["-c", "user.name=A", "-c", "user.email=a@b.c"]
+        done = subprocess.run(["git", "-C", folder, *identity, *arguments], capture_output=True, text=True, check=True)
+        return done.stdout.strip()
+
+    git("init", "--quiet")
+    commits = []
+    for subject in ("First", "Second", "[red]Third[/red] \x1b[31m"):
+        git("commit", "--quiet", "--allow-empty", "-m", subject)
+        commits.append(git("rev-parse", "HEAD"))
+    return folder, commits
+
+
+def test_git_says_subject_and_distance(repository, tmp_path):
+    folder, (first, second, third) = repository
+    commits = Commits(folder)
+    assert commits.subject(first) == "First" and commits.subject(third) == "[red]Third[/red] ?[31m"
+    assert commits.between(second, third) == 1 and commits.between(first, third) == 2
+    assert commits.subject("--output=x") is None and commits.subject("f" * 40) is None
+    nowhere = Commits(tmp_path / "absent")
+    assert nowhere.subject(first) is None and nowhere.between(first, third) is None
+
+
+def run(*arguments):
+    return CliRunner().invoke(app, ["history", *map(str, arguments)])
+
+
+def test_the_command_shows_regressions_first_and_ends_with_1(tmp_path, repository):
+    folder, commits = repository
+    write(
+        tmp_path / "results",
+        {"BatchNorm": [1.0, 1.0, 2.0], "GroupNorm": [2.0, 1.0, 1.0]},
+        unit="bytes",
+        commits=commits,
+    )
+    done = run("--from", tmp_path / "results", "--repository", folder)
+    assert done.exit_code == 1, done.output
+    assert "+100 %" in done.output and "[red]Third[/red]" in done.output and "\x1b[31m" not in done.output
+    assert done.output.index("Regressions") < done.output.index("Improvements") < done.output.index("Segments")
+    assert "2 series, 1 regression in their newest segments" in done.output
+    short = run("--from", tmp_path / "results", "--regressions-only")
+    assert short.exit_code == 1 and "Improvements" not in short.output and "Segments" not in short.output
+
+
+def test_the_command_without_a_regression_ends_with_0_and_writes_json(tmp_path):
+    write(tmp_path, {"BatchNorm": [2.0, 2.0, 1.0], "GroupNorm": [1.0, 1.0, 2.0]}, unit="bytes")
+    done = run("--from", tmp_path, "--benchmark", "BatchNorm$", "--json", "-")
+    assert done.exit_code == 0
+    found = json.loads(done.output)
+    assert found["regressions"] == 0 and [s["verdict"] for s in found["steps"]] == [IMPROVEMENT]
+    assert found["steps"][0]["ratio"] == {"value": 0.5, "low": 0.5, "high": 0.5}
+    assert [s["series"] for s in found["segments"]] == ["latency.Series.track BatchNorm"]
+    assert [level["value"] for level in found["segments"][0]["levels"]] == [2.0, 1.0]
+
+
+def test_nothing_recorded_ends_with_3_and_says_what_to_run(tmp_path):
+    done = run("--from", tmp_path)
+    assert done.exit_code == 3 and "asv run --record-samples" in done.output
+
+
+@pytest.mark.parametrize(
+    ("pattern", "said"), [("nothing-like-it", "matches no series"), ("(", "no regular expression")]
+)
+def test_a_pattern_that_cannot_be_used_is_named(tmp_path, pattern, said):
+    write(tmp_path, {"BatchNorm": [1.0, 1.0]}, unit="bytes")
+    done = run("--from", tmp_path, "--benchmark", pattern)
+    assert isinstance(done.exception, ArgumentError) and f"benchmark = {pattern!r}" in str(done.exception)
+    assert said in str(done.exception)

@@ -1,0 +1,47 @@
+"""The report's trend: steps with their size, segments apart."""
+
+import math
+import re
+
+import numpy as np
+
+from normsuite.history import Measurement
+from normsuite.report import charts
+
+RNG = np.random.default_rng(0)
+
+
+def measured(norm, value, commit, *, torch="2.14.1"):
+    parameters = {"norm": norm, "backend": "torch", "case": "tiny", "device": "cpu"}
+    noisy = float(value * np.exp(0.01 * RNG.normal()))
+    day = 86_400.0 * commit
+    return Measurement(
+        "latency.Latency.track_training_step", parameters, "seconds", f"{commit:08x}" + 32 * "0", day,
+        1000 * day + (torch != "2.14.1"), "A processor, 2 cores", torch, noisy, (), math.nan, math.nan,
+    )  # fmt: skip
+
+
+def test_a_step_is_marked_and_said():
+    found = [measured("BatchNorm", 1e-3 if i < 10 else 1.5e-3, i) for i in range(20)]
+    found += [measured("GroupNorm", 1e-3, i) for i in range(20)]
+    (chart,) = charts.trend(found)
+    said = dict(part.split(" from ", 1) for part in chart.alternative.partition(": ")[2].split("; "))
+    assert re.search(r"regression of \+\d.* at 0000000a$", said["BatchNorm"]) and "regression" not in said["GroupNorm"]
+    assert len(re.findall(r">\+\d\d %<", chart.svg)) == 1
+    assert "torch 2.14.1" not in chart.svg, "one segment needs no name"
+
+
+def test_another_torch_is_drawn_apart():
+    found = [measured("BatchNorm", 1e-3, i) for i in range(6)]
+    found += [measured("BatchNorm", 2e-3, i, torch="2.15.0") for i in range(3, 8)]
+    (chart,) = charts.trend(found)
+    assert chart.svg.index("torch 2.14.1") < chart.svg.index("torch 2.15.0")
+    assert "over 8 commits" in chart.alternative and "regression" not in chart.alternative
+    old, new = "torch 2.14.1", "torch 2.15.0"
+    places = charts._places(charts.trends(found))
+    of = {versions: [x for (v, _), x in places.items() if v == versions] for versions in (old, new)}
+    assert of == {old: [0, 1, 2, 3, 4, 5], new: [7, 8, 9, 10, 11]}
+
+
+def test_nothing_measured_is_no_chart():
+    assert charts.trend([]) == []
