@@ -1,0 +1,100 @@
+"""Two calls timed against each other, A B B A and again, so that a machine whose speed drifts slows both alike."""
+
+import gc
+import random
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from scipy import stats
+
+from ..bench import timing
+
+LEAST_BLOCKS = 6
+MOST_BLOCKS = 2000
+WARM_S = 5e-3
+TRIMMED = 0.25
+"""Share of the blocks that is left out at either end: half of them may be disturbed on one side."""
+
+
+@dataclass(frozen=True)
+class Pair:
+    """What one process says of two calls.
+
+    Attributes:
+        log_ratio: trimmed mean over blocks of log(head / base).
+        base_s: median time of a call of base, in seconds.
+        blocks: how many there were.
+    """
+
+    log_ratio: float
+    base_s: float
+    blocks: int
+
+
+def compare(
+    base: Callable[[], object], head: Callable[[], object], *, seconds: float, draw: random.Random, device: str = "cpu"
+) -> Pair:
+    """Time two calls in blocks A B B A, with either of them as A by chance.
+
+    Each sample of a block is as many calls as the clock needs, the same number for both. A block gives one ratio, of
+    the sums of its two samples each: what drifts evenly within a block cancels.
+
+    Args:
+        base, head: called once before.
+        seconds: how long to go on.
+        draw: which comes first.
+        device: "cpu", or the accelerator whose events are the clock.
+    """
+    sample = timing.sampler(device)
+    repeat = _repeat(sample, base)
+    for call in (base, head):
+        _warm(call)
+    logs, base_s = [], []
+    was_enabled = gc.isenabled()
+    gc.collect(0)
+    gc.disable()
+    try:
+        end = time.perf_counter() + seconds
+        while len(logs) < LEAST_BLOCKS or (time.perf_counter() < end and len(logs) < MOST_BLOCKS):
+            if draw.random() < 0.5:
+                b, h = sample(base, repeat), sample(head, repeat)
+                h += sample(head, repeat)
+                b += sample(base, repeat)
+            else:
+                h, b = sample(head, repeat), sample(base, repeat)
+                b += sample(base, repeat)
+                h += sample(head, repeat)
+            logs.append(np.log(h / b))
+            base_s.append(b / 2)
+    finally:
+        if was_enabled:
+            gc.enable()
+    return Pair(float(stats.trim_mean(logs, TRIMMED)), float(np.median(base_s)), len(logs))
+
+
+def alone(call: Callable[[], object], *, seconds: float, device: str = "cpu") -> float:
+    """Time one call, for a process that cannot hold both: the trimmed mean of the logarithm of its seconds."""
+    sample = timing.sampler(device)
+    repeat = _repeat(sample, call)
+    _warm(call)
+    logs, end = [], time.perf_counter() + seconds
+    gc.collect(0)
+    while len(logs) < 2 * LEAST_BLOCKS or (time.perf_counter() < end and len(logs) < 2 * MOST_BLOCKS):
+        logs.append(np.log(sample(call, repeat)))
+    return float(stats.trim_mean(logs, TRIMMED))
+
+
+def _repeat(sample, call: Callable[[], object]) -> int:
+    repeat = 1
+    while sample(call, repeat) * repeat < timing.SHORTEST_SAMPLE_S:
+        repeat *= 2
+    return repeat
+
+
+def _warm(call: Callable[[], object]) -> None:
+    end = time.perf_counter() + WARM_S
+    call()
+    while time.perf_counter() < end:
+        call()

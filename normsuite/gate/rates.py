@@ -1,0 +1,164 @@
+"""How often the gate is wrong, by the records of its self-checks, with the bounds that so many tables support."""
+
+import math
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+
+from scipy import stats
+
+from .decide import BETTER, SAME, WORSE
+
+WHAT, ASV = "gate-self-check", "gate-self-check-asv"
+"""Kinds of records: a table of the gate, and what `asv continuous` said of two versions."""
+
+SHARES = (0.01, 0.02, 0.05, 0.10)
+"""Slowdowns that are planted, of a call's own time."""
+
+
+@dataclass(frozen=True)
+class Rate:
+    """k of n, with the one-sided 95 % bounds of Clopper and Pearson (1934) on either side."""
+
+    k: int
+    n: int
+
+    @property
+    def at_most(self) -> float:
+        return 1.0 if self.k == self.n else float(stats.beta.ppf(0.95, self.k + 1, self.n - self.k))
+
+    @property
+    def at_least(self) -> float:
+        return 0.0 if self.k == 0 else float(stats.beta.ppf(0.05, self.k, self.n - self.k + 1))
+
+    def as_dict(self) -> dict:
+        return {**asdict(self), "at_most": self.at_most, "at_least": self.at_least}
+
+
+@dataclass(frozen=True)
+class Found:
+    """Of two ways to compare, how often each is wrong. Bounds take tables to be independent, and cells of one table.
+
+    Attributes:
+        false_alarms: tables of a version against itself with a cell called worse, of all such tables.
+        false_praise: the same for better.
+        false_cells: cells called worse without being so, of all that were not: of both kinds of tables.
+        planted: for each planted share the cells called worse, of all that had it.
+        settled: cells of a version against itself that were called the same, of all.
+        seconds: median, and the longest, that a table took.
+    """
+
+    false_alarms: Rate
+    false_praise: Rate
+    false_cells: Rate
+    planted: dict[float, Rate]
+    settled: Rate
+    seconds: tuple[float, float]
+
+    @property
+    def smallest(self) -> float | None:
+        """The least planted share that was found in 90 % of its cells or more, or None."""
+        return next((share for share, rate in self.planted.items() if rate.n and rate.k / rate.n >= 0.9), None)
+
+    def as_dict(self) -> dict:
+        names = ("false_alarms", "false_praise", "false_cells", "settled")
+        rates = {name: getattr(self, name).as_dict() for name in names}
+        planted = {f"{share:g}": rate.as_dict() for share, rate in self.planted.items()}
+        return {**rates, "planted": planted, "smallest": self.smallest, "seconds": list(self.seconds)}
+
+
+def is_planted(record: dict) -> bool:
+    """Whether that table had slowdowns planted."""
+    return bool(record["case"]["planted"])
+
+
+def verdicts(record: dict) -> dict[str, str]:
+    """Of each cell; asv knows only what changed, and by how much."""
+    if record["what"] == WHAT:
+        return {name: found[0] for name, found in record["samples"]["cells"].items()}
+    changes = record["samples"]["changes"]
+    return {
+        name: SAME if name not in changes else WORSE if changes[name] > 1 else BETTER
+        for name in record["case"]["cells"]
+    }
+
+
+def found(records: Sequence[dict]) -> Found:
+    """Of records of one kind, that belong together."""
+    same = [Counter(verdicts(record).values()) for record in records if not is_planted(record)]
+    clean: Counter = Counter()
+    planted: dict[float, Counter] = {share: Counter() for share in SHARES}
+    for record in records:
+        shares = record["case"]["planted"]
+        for name, verdict in verdicts(record).items():
+            (planted[shares[name]] if name in shares else clean)[verdict] += 1
+    took = sorted(record["wall_s"] for record in records)
+    return Found(
+        false_alarms=Rate(sum(table[WORSE] > 0 for table in same), len(same)),
+        false_praise=Rate(sum(table[BETTER] > 0 for table in same), len(same)),
+        false_cells=Rate(clean[WORSE], clean.total()),
+        planted={share: Rate(counted[WORSE], counted.total()) for share, counted in planted.items()},
+        settled=Rate(sum(table[SAME] for table in same), sum(table.total() for table in same)),
+        seconds=(took[len(took) // 2], took[-1]) if took else (math.nan, math.nan),
+    )
+
+
+def of_kind(records: Sequence[dict], what: str) -> list[dict]:
+    return [record for record in records if record["what"] == what]
+
+
+def lines(records: Sequence[dict]) -> list[str]:
+    """For people: the gate, and asv where it was asked too."""
+    said = _lines(found(of_kind(records, WHAT)))
+    if rivals := of_kind(records, ASV):
+        factor = rivals[0]["samples"]["factor"]
+        said += [f"asv continuous --factor {factor:g}: {line}" for line in _lines(found(rivals))]
+    return [*said, "bounds: one-sided, 95 %, Clopper and Pearson"]
+
+
+def _lines(of: Found) -> list[str]:
+    said = []
+    if of.false_alarms.n:
+        said.append(
+            f"a version against itself: {of.false_alarms.k} of {of.false_alarms.n} tables with a false alarm, which "
+            f"supports a rate of at most {_percent(of.false_alarms.at_most)}; {of.false_praise.k} with something "
+            f"called better; {of.settled.k} of {of.settled.n} cells called the same"
+        )
+    if of.false_cells.n:
+        said.append(
+            f"cells without a slowdown: {of.false_cells.k} of {of.false_cells.n} called worse (at most "
+            f"{_percent(of.false_cells.at_most)})"
+        )
+    said += [
+        f"planted {_percent(share)}: found in {rate.k} of {rate.n} cells (at least {_percent(rate.at_least)})"
+        for share, rate in of.planted.items()
+        if rate.n
+    ]
+    if of.smallest is not None:
+        said.append(f"smallest planted slowdown found in nine cells of ten: {_percent(of.smallest)}")
+    return [*said, f"a table took {of.seconds[0]:.0f} s (median; the longest {of.seconds[1]:.0f} s)"]
+
+
+def line(record: dict) -> str:
+    """What one table said, while the others are measured."""
+    counted = Counter(verdicts(record).values())
+    said = ", ".join(f"{number} {verdict}" for verdict, number in counted.most_common())
+    planted = record["case"]["planted"]
+    hit = sum(verdicts(record).get(name) == WORSE for name in planted)
+    of = f"{hit} of {len(planted)} planted slowdowns found; " if planted else "a version against itself; "
+    by = "asv continuous: " if record["what"] == ASV else ""
+    return f"{by}{of}{said}; {record['wall_s']:.0f} s"
+
+
+def as_dict(records: Sequence[dict]) -> dict:
+    """For JSON."""
+    return {
+        "gate": found(of_kind(records, WHAT)).as_dict(),
+        "asv": found(of_kind(records, ASV)).as_dict() if of_kind(records, ASV) else None,
+        "sentences": lines(records),
+        "records": list(records),
+    }
+
+
+def _percent(value: float) -> str:
+    return f"{100 * value:.3g} %"

@@ -1,0 +1,259 @@
+"""What a gate's record says: a row for each cell and metric, the exit code, and a table in Markdown."""
+
+import itertools
+import math
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+from datetime import date
+
+from .. import statistics
+from ..statistics import Interval
+from . import decide
+from .accepted import Accepted
+from .decide import ACCEPTED, BETTER, FAILS, NOT_AVAILABLE, SAME, UNDECIDED, VERDICTS, WORSE
+
+TIME, ERROR_RATE = "time", "error rate"
+NO_REGRESSION, REGRESSION, COULD_NOT_RUN, NOTHING_DECIDED = range(4)
+"""Exit codes."""
+
+POWER = 0.8
+
+
+@dataclass(frozen=True)
+class Row:
+    """One metric of one cell.
+
+    Attributes:
+        cell: its name; a norm and a backend for the error rate.
+        metric: "time", "peak bytes", "saved bytes", "output error at mean …", "gradient error at mean …", "error rate".
+        unit: of `base` and `head`: "s", "bytes", "" or "share".
+        base, head: what was measured in the two versions; None where nothing was.
+        ratio: head / base with its interval, which is a point for numbers without noise; None where there is none. For
+            the error rate the difference head − base.
+        verdict: one of `VERDICTS`.
+        values: how many processes or seeds the interval is made from; None for numbers without noise.
+        note: why, where there is more to say.
+    """
+
+    cell: str
+    metric: str
+    unit: str
+    base: float | None
+    head: float | None
+    ratio: Interval | None
+    verdict: str
+    values: int | None = None
+    note: str = ""
+
+    @property
+    def comparison(self) -> str:
+        """For people: the ratio in per cent, or the difference in percentage points, with the interval."""
+        if self.ratio is None:
+            return ""
+        ends = (self.ratio.value, self.ratio.low, self.ratio.high)
+        if self.metric == ERROR_RATE:
+            shown = [f"{100 * end:+.2f}" for end in ends]
+            return f"{shown[0]} [{shown[1]}, {shown[2]}] points"
+        if self.ratio.low == self.ratio.high:
+            return f"× {self.ratio.value:.3g}" if self.ratio.value >= 2 else f"{self.ratio.value - 1:+.1%}"
+        shown = [f"{100 * (end - 1):+.2f}" for end in ends]
+        return f"{shown[0]} % [{shown[1]}, {shown[2]}]" if not math.isnan(ends[1]) else f"{shown[0]} %"
+
+
+def rows(record: dict, accepted: Sequence[Accepted] = (), today: date | None = None) -> list[Row]:
+    """All rows, the worst verdicts first.
+
+    Args:
+        record: of a gate.
+        accepted: regressions that are known.
+        today: decides which of them still are.
+    """
+    found = [*_times(record), *_counts(record), *_error_rates(record)]
+    today = today or date.today()
+    found = [_accepted(row, accepted, today) for row in found]
+    return sorted(found, key=lambda row: (VERDICTS.index(row.verdict), row.metric != TIME))
+
+
+def comparisons(record: dict) -> int:
+    """How many verdicts of that table come from intervals: its cells, and its norms where error rates are compared."""
+    return len(record["case"]["cells"]) + len(record["case"]["error_rate_norms"])
+
+
+def _times(record: dict) -> list[Row]:
+    samples = record["samples"]
+    values = {name: {int(k): v for k, v in of.items()} for name, of in samples["log_ratios"].items()}
+    decided = decide.decide(
+        {name: of for name, of in values.items() if of},
+        samples["looks"],
+        record["case"]["margins"]["time"],
+        comparisons(record),
+        record["case"]["alpha"],
+    )
+    found = []
+    for name in values:
+        if absent := samples["absent"].get(name):
+            found.append(_not_comparable(name, absent))
+        elif name in decided:
+            decision, base = decided[name], samples["base_s"].get(name)
+            head = None if base is None else base * decision.ratio.value
+            found.append(Row(name, TIME, "s", base, head, decision.ratio, decision.verdict, decision.processes))
+        else:
+            found.append(Row(name, TIME, "s", None, None, None, UNDECIDED, 0, "not measured"))
+    return found
+
+
+def _not_comparable(name: str, absent: dict[str, str]) -> Row:
+    """n/a, but for what base can do and head fails at."""
+    broken = "head" in absent and "base" not in absent and absent["head"].startswith("fails")
+    said = "; ".join(f"{side} {reason}" for side, reason in sorted(absent.items()))
+    return Row(name, TIME, "s", None, None, None, FAILS if broken else NOT_AVAILABLE, None, said)
+
+
+def _counts(record: dict) -> list[Row]:
+    margins, found = record["case"]["margins"], []
+    for name, counts in record["samples"]["counts"].items():
+        base, head = counts.get("base", {}), counts.get("head", {})
+        for metric in base.keys() & head.keys():
+            kind = "bytes" if metric.endswith("bytes") else "error"
+            before, after = float(base[metric]), float(head[metric])
+            ratio = after / before if before and math.isfinite(before) else math.inf if after > before else 1.0
+            verdict = decide.judge_exactly(before, after, margins[kind])
+            unit = "bytes" if kind == "bytes" else ""
+            found.append(Row(name, metric, unit, before, after, Interval(ratio, ratio, ratio), verdict))
+    return sorted(found, key=lambda row: (row.metric, row.cell))
+
+
+def _error_rates(record: dict) -> list[Row]:
+    margin, found = record["case"]["margins"].get("error rate", math.nan), []
+    alpha = record["case"]["alpha"] / comparisons(record)
+    for name, of in record["samples"]["error_rates"].items():
+        if "base" not in of or "head" not in of:
+            said = "; ".join(f"{side} {reason}" for side, reason in sorted(of["absent"].items()))
+            found.append(Row(name, ERROR_RATE, "share", None, None, None, NOT_AVAILABLE, None, said))
+            continue
+        base, head = of["base"], of["head"]
+        means = sum(base) / len(base), sum(head) / len(head)
+        if base == head:
+            note = "the same numbers for every seed"
+            found.append(Row(name, ERROR_RATE, "share", *means, Interval(0.0, 0.0, 0.0), SAME, len(base), note))
+            continue
+        differences = [h - b for h, b in zip(head, base, strict=True)]
+        interval = statistics.mean_interval(differences, 1 - alpha)
+        rise = detectable_rise(differences, margin, alpha)
+        note = f"a rise of {100 * rise:.2f} points or more is found with {POWER:.0%} power"
+        found.append(Row(name, ERROR_RATE, "share", *means, interval, _judge_rise(interval, margin), len(base), note))
+    return found
+
+
+def _judge_rise(difference: Interval, margin: float) -> str:
+    """Non-inferiority: the same, as long as the rise is at most the margin, however much it may have fallen."""
+    if difference.low > margin:
+        return WORSE
+    if difference.high < -margin:
+        return BETTER
+    return SAME if difference.high <= margin else UNDECIDED
+
+
+def detectable_rise(differences: Sequence[float], margin: float, alpha: float) -> float:
+    """The smallest true rise of the error rate that so many seeds of such a spread find beyond the margin."""
+    spread = float(statistics.paired(differences, [0.0] * len(differences), margin=margin).deviation)
+    return margin + spread * statistics.detectable_effect(len(differences), alpha=alpha, power=POWER)
+
+
+def _accepted(row: Row, accepted: Sequence[Accepted], today: date) -> Row:
+    value = row.ratio.value if row.ratio else None
+    for entry in accepted if row.verdict == WORSE else ():
+        if entry.covers(row.cell, row.metric, value, today):
+            return replace(row, verdict=ACCEPTED, note=f"{entry.reason} (until {entry.until})")
+    return row
+
+
+def exit_code(found: Sequence[Row]) -> int:
+    """0 without a regression, 1 with one, 3 where nothing was measured, or nothing decided of what needs intervals."""
+    if any(row.verdict in (WORSE, FAILS) for row in found):
+        return REGRESSION
+    timed = [row for row in found if row.values is not None] or found
+    return NO_REGRESSION if any(row.verdict in (SAME, BETTER, ACCEPTED) for row in timed) else NOTHING_DECIDED
+
+
+def sentences(record: dict, found: Sequence[Row]) -> list[str]:
+    """What there is to say above the table."""
+    lines = []
+    for metric, of in itertools.groupby(sorted(found, key=_kind), key=_kind):
+        counted = Counter(row.verdict for row in of)
+        lines.append(f"{metric}: {', '.join(f'{counted[v]} {v}' for v in VERDICTS if counted[v])}")
+    if not record["case"]["error_rate_norms"]:
+        lines.append("error rate: not measured (--error-rate measures it)")
+    return lines
+
+
+def _kind(row: Row) -> str:
+    return row.metric if row.metric in (TIME, ERROR_RATE) else "bytes" if row.unit == "bytes" else "numerical error"
+
+
+def notable(found: Sequence[Row]) -> list[Row]:
+    """What is not simply the same; all of the time, since its intervals are what one looks for."""
+    return [row for row in found if row.verdict != SAME or row.values is not None]
+
+
+def title(record: dict) -> str:
+    base, head = record["case"]["base"], record["case"]["head"]
+    return f"{_side(head)} against {_side(base)}"
+
+
+def _side(tree: dict) -> str:
+    short = tree["commit"][:9]
+    return short if tree["commit"].startswith(tree["name"]) else f"{tree['name']} ({short})"
+
+
+def as_dict(record: dict, found: Sequence[Row]) -> dict:
+    """For JSON."""
+    return {
+        "title": title(record),
+        "exit_code": exit_code(found),
+        "sentences": sentences(record, found),
+        "rows": [asdict(row) for row in found],
+        "record": record,
+    }
+
+
+_SIGNS = {WORSE: "❌", FAILS: "❌", ACCEPTED: "⚠️", BETTER: "🚀", UNDECIDED: "❔", SAME: "✅", NOT_AVAILABLE: "–"}
+
+
+def markdown(record: dict, found: Sequence[Row]) -> str:
+    """For a pull request: what matters in a table, the rest folded away."""
+    code = exit_code(found)
+    said = {NO_REGRESSION: "no regression", REGRESSION: "regression", NOTHING_DECIDED: "nothing decided"}[code]
+    worth = [row for row in found if row.verdict not in (SAME, UNDECIDED, NOT_AVAILABLE)]
+    rest = [row for row in notable(found) if row not in worth]
+    lines = [f"### normsuite gate: {said}", "", text(title(record)), ""]
+    lines += [f"- {text(line)}" for line in [*sentences(record, found), *record.get("notes", [])]]
+    if worth:
+        lines += ["", *_table(worth)]
+    if rest:
+        lines += ["", f"<details><summary>{len(rest)} more</summary>", "", *_table(rest), "", "</details>"]
+    environment, case = record["environment"], record["case"]
+    lines += [
+        "",
+        f"<sub>{text(environment['cpu'])}, {case['threads']} threads, torch {environment['packages'].get('torch')}; "
+        f"{record['spent_s']:.0f} s; intervals hold together with {1 - case['alpha']:.0%} probability; margin "
+        f"{case['margins']['time']:.0%}.</sub>",
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def _table(found: Sequence[Row]) -> list[str]:
+    lines = ["| | cell | metric | head against base | verdict | |", "|---|---|---|---:|---|---|"]
+    for row in found:
+        cells = [_SIGNS[row.verdict], row.cell, row.metric, row.comparison, row.verdict, row.note]
+        lines.append("| " + " | ".join(text(cell) for cell in cells) + " |")
+    return lines
+
+
+def text(said: str) -> str:
+    """Text that Markdown shows as it is: names of branches and commits are anybody's."""
+    for character in "\\`*_[]<>|#~!":
+        escaped = {"<": "&lt;", ">": "&gt;"}.get(character, f"\\{character}")
+        said = said.replace(character, escaped)
+    return " ".join(said.replace("@", "&#64;").split())

@@ -1,0 +1,147 @@
+"""A process of a gate: it holds both versions, or one of them, and measures cells. `python -m normsuite.gate.worker` is
+started by `measure`; results go out as one line each."""
+
+import gc
+import random
+from collections.abc import Callable
+from pathlib import Path
+from types import ModuleType
+
+import torch
+
+from .. import device as devices
+from .. import results
+from ..bench import memory, numerics, process
+from ..bench.cases import Operands, operands
+from ..bench.task import DTYPES
+from . import pairs, sides
+from .cells import Cell
+from .sides import BASE, HEAD, Absent
+
+MEANS = (0.0, 1e4)
+"""Of the inputs whose numerical error is looked at: at the second one float32 has few digits left for the deviation."""
+
+_MOST_PADDING = 1 << 16
+
+
+def work(job: dict, emit: Callable[[dict], None]) -> None:
+    """Do a job.
+
+    Args:
+        job: "sides" (folder of each that is to be loaded), "cells", "count" (bytes and errors instead of times),
+            "seconds" (for each cell), "threads", "number" (of the process, its seed).
+        emit: told the environment, then each cell; or first of all which side cannot be imported, and why.
+    """
+    torch.set_num_threads(job["threads"])
+    draw = random.Random(job["number"])
+    # The layout of memory decides per cents of a time: it is drawn anew in each process.
+    padding = bytearray(draw.randrange(_MOST_PADDING))
+    packages: dict[str, ModuleType] = {}
+    for side in draw.sample(sorted(job["sides"]), len(job["sides"])):
+        try:
+            packages[side] = sides.load(Path(job["sides"][side]), side, "functional", "backends")
+        except Exception as error:
+            said = f"{type(error).__name__} ({' '.join(str(error).split())[:200]})"
+            emit({"unimportable": side, "error": said, "beside": sorted(packages)})
+            return
+    cells = [Cell.from_dict(found) for found in job["cells"]]
+    emit({"environment": _environment(cells[0].task.device)})
+    order = list(range(len(cells)))
+    draw.shuffle(order)
+    given = _Given(draw)
+    for place, index in enumerate(order):
+        if place == 1:
+            gc.freeze()
+        cell = cells[index]
+        emit({"begin": index})
+        measure = _count if job["count"] else _time
+        emit({"cell": index, **measure(packages, cell, given.of(cell), job["seconds"], draw)})
+    del padding
+
+
+class _Given:
+    """Operands, made once for all cells that share them."""
+
+    def __init__(self, draw: random.Random):
+        self._draw = draw
+        self._made: dict[tuple, tuple[Operands, bytearray]] = {}
+
+    def of(self, cell: Cell) -> Operands:
+        task = cell.task
+        key = (task.spec.affine, task.spec.centred, task.case, task.dtype)
+        if key not in self._made:
+            self._made[key] = task.operands(), bytearray(self._draw.randrange(_MOST_PADDING))
+        given = self._made[key][0]
+        given.input.requires_grad_(task.gradients)
+        return given
+
+
+def _ready(packages: dict[str, ModuleType], cell: Cell, given: Operands) -> tuple[dict[str, Callable], dict[str, str]]:
+    """The calls of those versions that can do the cell, and the reasons of the others."""
+    calls, absent = {}, {}
+    for side, package in packages.items():
+        try:
+            calls[side] = sides.ready(package, cell, given)
+        except Absent as reason:
+            absent[side] = str(reason)
+    return calls, absent
+
+
+def _time(
+    packages: dict[str, ModuleType], cell: Cell, given: Operands, seconds: float, draw: random.Random
+) -> dict[str, object]:
+    calls, absent = _ready(packages, cell, given)
+    if absent:
+        return {"absent": absent}
+    device = cell.task.device
+    with torch.set_grad_enabled(cell.task.gradients):
+        if len(calls) == 1:
+            ((side, call),) = calls.items()
+            return {"side": side, "log_s": pairs.alone(call, seconds=seconds, device=device)}
+        found = pairs.compare(calls[BASE], calls[HEAD], seconds=seconds, draw=draw, device=device)
+    return {"log_ratio": found.log_ratio, "base_s": found.base_s, "blocks": found.blocks}
+
+
+def _count(packages: dict[str, ModuleType], cell: Cell, given: Operands, *_) -> dict[str, object]:
+    calls, absent = _ready(packages, cell, given)
+    counts = {side: _counts(call, cell, given) for side, call in calls.items()}
+    for side in counts:
+        counts[side] |= _errors(packages[side], cell)
+    return {"absent": absent, "counts": counts}
+
+
+def _counts(call: Callable[[], object], cell: Cell, given: Operands) -> dict[str, int]:
+    with torch.set_grad_enabled(cell.task.gradients):
+        found = {"peak bytes": memory.peak_bytes(call, device=cell.task.device)}
+        if cell.task.gradients:
+            parameters = [t for t in (given.weight, given.bias) if t is not None]
+            found["saved bytes"] = memory.saved_bytes(call, beside=parameters)
+    return found
+
+
+def _errors(package: ModuleType, cell: Cell) -> dict[str, float]:
+    """Errors against float64: of the gradient in a step, of the output in other modes."""
+    task, found = cell.task, {}
+    for mean in MEANS if task.training else ():
+        given = operands(task.spec, task.case, device=task.device, dtype=DTYPES[task.dtype], mean=mean)
+        given.input.requires_grad_(task.gradients)
+        with torch.set_grad_enabled(task.gradients):
+            value = sides.prepare(package, cell, given)()
+        tensors = value if task.gradients else (value,)
+        output, gradient = numerics.Truth(task, given).errors(tensors)
+        name = "gradient" if task.gradients else "output"
+        found[f"{name} error at mean {mean:g}"] = gradient if task.gradients else output
+    return found
+
+
+def _environment(device: str) -> dict:
+    found = results.environment(
+        threads=torch.get_num_threads(), accelerator=devices.name(device), driver=devices.driver(device)
+    )
+    if numba := results.version("numba"):
+        found["packages"]["numba"] = numba
+    return found
+
+
+if __name__ == "__main__":
+    process.speak(work)

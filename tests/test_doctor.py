@@ -1,0 +1,150 @@
+"""What the doctor says of machines that are made up, and of this one."""
+
+import json
+import math
+
+import pytest
+from typer.testing import CliRunner
+
+from normsuite import backends, doctor
+from normsuite.bench import contestants, process
+from normsuite.bench.summary import AGAIN, BASELINE
+from normsuite.cli import app
+from normsuite.errors import NormsuiteError, UnsupportedError
+
+QUIET = {
+    "cpu": "A processor", "cores": 4, "usable_cores": 2, "quota": None, "governor": "performance", "turbo": False,
+    "smt": False, "load": 0.1, "threads": 2, "kernels": "torch's OpenMP, 2 threads",
+    "allocator": dict(process.ALLOCATOR), "accelerator": "none",
+}  # fmt: skip
+
+
+def machine(**changed):
+    return doctor.Machine(**{**QUIET, **changed})
+
+
+def test_a_quiet_machine_needs_no_advice():
+    assert doctor.advise(machine()) == []
+
+
+def test_what_the_system_does_not_say_is_no_reason_for_advice():
+    assert doctor.advise(machine(governor=None, turbo=None, smt=None, load=None)) == []
+
+
+@pytest.mark.parametrize(
+    ("changed", "said"),
+    [
+        ({"governor": "powersave"}, "governor is powersave"),
+        ({"turbo": True}, "turbo"),
+        ({"load": 0.7}, "the load is 0.7"),
+        ({"threads": 3}, "OMP_NUM_THREADS=2"),
+        ({"quota": 1.5}, "OMP_NUM_THREADS=1"),
+        ({"quota": 0.5}, "OMP_NUM_THREADS=1"),
+        ({"smt": True}, "share a core"),
+        ({"usable_cores": 4}, "taskset -c 0-1"),
+        ({"usable_cores": 4, "threads": 1}, "taskset -c 0 "),
+        ({"allocator": {"MALLOC_TRIM_THRESHOLD_": "1"}}, "MALLOC_MMAP_THRESHOLD_="),
+    ],
+)
+def test_each_disturbance_has_its_advice(changed, said):
+    (advice,) = doctor.advise(machine(**changed))
+    assert said in advice
+
+
+def process_said(ratio, others):
+    """Of a process in which the second of two equal calls took `ratio` times as long."""
+    first = [1e-3, 1.1e-3, 1e-3, 0.9e-3] * 5
+    return {"times_s": {BASELINE: first, AGAIN: [ratio * t for t in first]}, "others_share": others}
+
+
+def test_noise_is_that_of_processes_and_of_calls():
+    noise = doctor._noise([process_said(0.99, 0.0), process_said(1.01, 0.4)])
+    assert noise.ratio.low < 1 < noise.ratio.high and noise.ratio.value == pytest.approx(1, abs=1e-3)
+    assert noise.spread == pytest.approx(0.2) and noise.call_s == pytest.approx(1e-3)
+    assert noise.others == pytest.approx(0.2) and noise.processes == 2
+    (advice,) = doctor.advise(machine(), noise)
+    assert "other programs took 20%" in advice
+
+
+def test_noise_of_a_system_that_does_not_tell_what_others_take():
+    noise = doctor._noise([process_said(0.99, None), process_said(1.01, None)])
+    assert noise.others is None and doctor.advise(machine(), noise) == []
+
+
+def test_noise_is_measured_in_fresh_processes():
+    noise = doctor.measure_noise(1, processes=2, seconds=0.05)
+    assert noise.processes == 2 and noise.call_s > 0 and noise.spread >= 0
+    assert math.isfinite(noise.ratio.value) and noise.ratio.low <= noise.ratio.value <= noise.ratio.high
+
+
+@pytest.mark.parametrize(
+    ("files", "turbo", "quota"),
+    [
+        ({}, None, None),
+        ({"cpu/intel_pstate/no_turbo": "0\n"}, True, None),
+        ({"cpu/intel_pstate/no_turbo": "1\n", "cpu/cpufreq/boost": "1\n"}, False, None),
+        ({"cpu/cpufreq/boost": "0\n"}, False, None),
+        ({"cpu.max": "max 100000\n"}, None, None),
+        ({"cpu.max": "150000 100000\n"}, None, 1.5),
+    ],
+)
+def test_what_the_system_writes_is_understood(tmp_path, monkeypatch, files, turbo, quota):
+    for name, text in files.items():
+        path = tmp_path / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+    monkeypatch.setattr(doctor, "_CPUS", tmp_path / "cpu")
+    monkeypatch.setattr(doctor, "_QUOTA", tmp_path / "cpu.max")
+    assert (doctor._turbo(), doctor._quota()) == (turbo, quota)
+
+
+def test_a_backend_says_itself_why_not(monkeypatch):
+    def refuse(call):
+        return f"does not feel like {call.spec.name}" if call.spec.name == "GroupNorm" else None
+
+    monkeypatch.setattr(backends.get("reference"), "why_not", refuse)
+    found = doctor.usable_backends()
+    assert set(found) == set(backends.NAMES)
+    assert found["reference"] == "GroupNorm: does not feel like GroupNorm" and found["torch"] is None
+
+
+def test_a_backend_that_cannot_be_imported_says_so(monkeypatch):
+    def get(name, found=backends.get):
+        if name == "reference":
+            raise UnsupportedError("backend", name, "cannot be imported (no such thing)")
+        return found(name)
+
+    monkeypatch.setattr(backends, "get", get)
+    assert "no such thing" in doctor.usable_backends()["reference"]
+
+
+def test_a_rival_that_is_not_installed_names_what_installs_it(monkeypatch):
+    monkeypatch.setattr(contestants, "find_spec", lambda package: None)
+    found = doctor.usable_rivals()
+    assert {"flax", "onnxruntime", "liger", "torch.compile"} <= set(found)
+    assert not {BASELINE, AGAIN, *backends.NAMES} & set(found)
+    for rival in ("flax", "onnxruntime"):
+        assert "not installed" in found[rival] and contestants.PEERS in found[rival]
+
+
+def test_the_command_shows_everything_but_the_noise_when_it_is_to_be_quick():
+    done = CliRunner().invoke(app, ["doctor", "--quick"])
+    assert done.exit_code == 0, done.output
+    for said in ("processor", "governor", "numba kernels", "accelerator", "not measured (--quick)", *backends.NAMES):
+        assert said in done.output
+
+
+def test_the_command_as_json():
+    done = CliRunner().invoke(app, ["doctor", "--quick", "--json", "-"])
+    found = json.loads(done.output)
+    assert done.exit_code == 0 and found["noise"] is None and found["machine"]["threads"] == 2
+    assert set(found["backends"]) == set(backends.NAMES) and isinstance(found["advice"], list)
+
+
+def test_a_measuring_process_that_dies_is_an_error_of_one_line(monkeypatch):
+    def die(*_, **__):
+        raise process.Died("exit code 1: out of luck")
+
+    monkeypatch.setattr(doctor, "measure_noise", die)
+    done = CliRunner().invoke(app, ["doctor"])
+    assert isinstance(done.exception, NormsuiteError) and "out of luck" in str(done.exception)

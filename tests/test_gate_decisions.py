@@ -1,0 +1,360 @@
+"""A gate's verdicts from numbers, without any measurement: intervals, looks, exact metrics, error rates, exit codes."""
+
+import json
+import math
+from datetime import date
+
+import numpy as np
+import pytest
+
+from normsuite import results, statistics
+from normsuite.errors import ArgumentError
+from normsuite.gate import accepted, asv_continuous, decide, rates, summary
+from normsuite.gate.decide import ACCEPTED, BETTER, FAILS, NOT_AVAILABLE, SAME, UNDECIDED, WORSE
+from normsuite.statistics import Interval
+
+CELLS = 48
+TODAY = date(2030, 1, 1)
+
+
+def table(seed, *, processes=6, deviation=0.002, slowdowns=()):
+    """Log ratios of a table, with other deviations for each cell, and those slowdowns in its first cells."""
+    draw = np.random.default_rng(seed)
+    deviations = deviation * np.sqrt(10 / draw.chisquare(10, CELLS))
+    true = np.zeros(CELLS)
+    true[: len(slowdowns)] = np.log1p(slowdowns)
+    logs = true[:, None] + deviations[:, None] * draw.standard_normal((CELLS, processes))
+    return {f"cell {i}": {k + 1: float(v) for k, v in enumerate(row)} for i, row in enumerate(logs)}
+
+
+# ---- variances drawn towards what they have in common ----
+
+
+@pytest.mark.parametrize("likeness", [3.0, 10.0, math.inf])
+def test_moderated_intervals_hold_as_often_as_they_say_and_are_narrower(likeness):
+    """Whether the variances are nearly alike or not: inverse chi-squared with so many degrees of freedom."""
+    draw, alpha, tables, groups, n = np.random.default_rng(0), 0.02, 60, 48, 4
+    missed, widths, own = 0, [], []
+    for _ in range(tables):
+        variances = np.ones(groups) if likeness == math.inf else likeness / draw.chisquare(likeness, groups)
+        samples = np.sqrt(variances)[:, None] * draw.standard_normal((groups, n))
+        found = statistics.moderated_intervals(samples, alpha=alpha)
+        missed += sum(not x.low < 0 < x.high for x in found)
+        widths += [x.high - x.low for x in found]
+        own += [x.high - x.low for x in (statistics.mean_interval(s, 1 - alpha) for s in samples)]
+    rate, chance = missed / (tables * groups), math.sqrt(alpha / (tables * groups))
+    assert alpha / 3 < rate < alpha + 3 * chance
+    assert np.median(widths) < 0.8 * np.median(own)
+
+
+def test_a_group_unlike_the_others_keeps_a_wide_interval():
+    draw = np.random.default_rng(1)
+    samples = [*draw.standard_normal((30, 4)), 1000 * draw.standard_normal(4)]
+    quiet, wild = (x.high - x.low for x in statistics.moderated_intervals(samples, alpha=0.01)[-2:])
+    assert wild > 100 * quiet
+
+
+def test_a_single_group_has_student_s_interval():
+    samples = [0.1, 0.3, 0.2, 0.45]
+    (ours,) = statistics.moderated_intervals([samples], alpha=0.01)
+    theirs = statistics.mean_interval(samples, 0.99)
+    assert (ours.low, ours.high) == pytest.approx((theirs.low, theirs.high))
+
+
+def test_what_has_no_spread_has_no_interval():
+    found = statistics.moderated_intervals([[0.1], [], [0.2, 0.2, 0.2], [0.1, 0.2, 0.3]], alpha=0.05)
+    assert [math.isnan(f.low) for f in found] == [True, True, True, False]
+
+
+# ---- verdicts ----
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "verdict"),
+    [
+        (1.011, 1.03, WORSE),
+        (1.009, 1.03, UNDECIDED),
+        (0.95, 0.989, BETTER),
+        (0.95, 0.991, UNDECIDED),
+        (0.99, 1.01, SAME),
+        (0.98, 1.02, UNDECIDED),
+        (1.001, 1.009, SAME),
+        (math.nan, math.nan, UNDECIDED),
+    ],
+)
+def test_the_interval_decides(low, high, verdict):
+    assert decide.judge(Interval(1.0, low, high), 0.01) == verdict
+
+
+@pytest.mark.parametrize(
+    ("base", "head", "verdict"),
+    [
+        (100, 100, SAME),
+        (100, 101, SAME),
+        (100, 102, WORSE),
+        (100, 98, BETTER),
+        (0, 1, WORSE),
+        (0, 0, SAME),
+        (1.0, math.inf, WORSE),
+        (math.inf, 1.0, BETTER),
+        (math.inf, math.inf, SAME),
+        (1.0, math.nan, WORSE),
+    ],
+)
+def test_numbers_without_noise_are_compared(base, head, verdict):
+    assert decide.judge_exactly(base, head, 0.01) == verdict
+
+
+def test_a_table_without_a_difference_raises_no_alarm():
+    """Also where the margin does not help: any interval that leaves 1 out is an alarm here, in one table of twenty."""
+    alarms = 0
+    for seed in range(80):
+        found = decide.decide(table(seed, processes=9), [4, 6, 9], 1e-9, CELLS)
+        alarms += any(d.verdict in (WORSE, BETTER) for d in found.values())
+    assert alarms <= 4
+
+
+def test_slowdowns_are_found_and_the_rest_is_settled():
+    found = decide.decide(table(0, slowdowns=[0.05] * 8 + [0.02] * 8, processes=9), [4, 6, 9], 0.01, CELLS)
+    verdicts = [d.verdict for d in found.values()]
+    assert verdicts[:8] == [WORSE] * 8
+    assert verdicts[8:16].count(WORSE) >= 7
+    assert WORSE not in verdicts[16:] and verdicts[16:].count(SAME) >= 30
+
+
+def test_a_cell_that_was_decided_stays_so():
+    values = table(3, slowdowns=[0.05], processes=4)
+    values["cell 0"] |= {5: -1.0, 6: -1.0}
+    early, late = (decide.decide(values, looks, 0.01, CELLS)["cell 0"] for looks in ([4], [4, 6]))
+    assert early == late and early.verdict == WORSE and early.processes == 4
+
+
+def test_every_look_costs():
+    values = table(4, processes=4)
+    first, second = (decide.decide(values, looks, 0.01, CELLS)["cell 0"].ratio for looks in ([4], [1, 4]))
+    assert second.high - second.low > first.high - first.low
+
+
+# ---- rows of a record ----
+
+
+def tree(name="base"):
+    return {"name": name, "commit": "a" * 40, "subject": "what it does", "digest": "b" * 40}
+
+
+def record(values=None, *, counts=None, absent=None, error_rates=None, looks=(4,)):
+    values = table(5) if values is None else values
+    case = {
+        "base": tree(),
+        "head": tree("head"),
+        "cells": [{"name": name} for name in {**values, **(absent or {})}],
+        "margins": {"time": 0.01, "bytes": 0.01, "error": 1.0, "error rate": 0.005},
+        "alpha": 0.05,
+        "budget_s": 120.0,
+        "threads": 2,
+        "apart": False,
+        "error_rate_norms": list(error_rates or ()),
+    }
+    samples = {
+        "log_ratios": {
+            **{name: {str(k): v for k, v in of.items()} for name, of in values.items()},
+            **{name: {} for name in absent or ()},
+        },
+        "base_s": dict.fromkeys(values, 1e-3),
+        "looks": list(looks),
+        "seconds": [0.1] * len(looks),
+        "counts": counts or {},
+        "absent": absent or {},
+        "error_rates": error_rates or {},
+    }
+    made = results.make_record("gate", case, samples, environment=results.environment(), seeds=[0], spent_s=60.0)
+    return json.loads(results.to_json(made))  # as it comes back from a file
+
+
+def of(found, metric):
+    (row,) = (row for row in found if row.metric == metric)
+    return row
+
+
+def test_bytes_and_errors_are_rows_of_their_own():
+    counts = {
+        "GroupNorm/numba/tiny/step": {
+            "base": {"peak bytes": 1000, "saved bytes": 500, "gradient error at mean 0": 3e-7},
+            "head": {"peak bytes": 1000, "saved bytes": 756, "gradient error at mean 0": 4e-6},
+        }
+    }
+    found = summary.rows(record(counts=counts))
+    assert of(found, "peak bytes").verdict == SAME
+    assert of(found, "saved bytes").verdict == WORSE and of(found, "saved bytes").ratio.value == pytest.approx(1.512)
+    assert of(found, "gradient error at mean 0").verdict == WORSE
+    assert summary.exit_code(found) == summary.REGRESSION
+    assert found[0].verdict == WORSE, "the worst stands first"
+
+
+def test_what_one_side_lacks_is_not_available_and_what_head_breaks_is_a_regression():
+    lacking = {"RMSNorm/torch/tiny/step": {"base": "has no norm RMSNorm"}}
+    found = summary.rows(record(absent=lacking))
+    assert [row.cell for row in found if row.verdict == NOT_AVAILABLE] == ["RMSNorm/torch/tiny/step"]
+    assert summary.exit_code(found) == summary.NO_REGRESSION
+    broken = {"GroupNorm/numba/tiny/step": {"head": "fails with TypeError (no)"}}
+    found = summary.rows(record(absent=broken))
+    assert found[0].verdict == FAILS and summary.exit_code(found) == summary.REGRESSION
+    both = {"GroupNorm/numba/tiny/step": {"head": "fails with TypeError (no)", "base": "fails with TypeError (no)"}}
+    assert summary.exit_code(summary.rows(record(absent=both))) == summary.NO_REGRESSION
+
+
+def test_faster_is_better_and_no_failure():
+    values = {name: {k: v - 0.1 for k, v in of.items()} for name, of in table(6).items()}
+    found = summary.rows(record(values))
+    assert {row.verdict for row in found} == {BETTER} and summary.exit_code(found) == summary.NO_REGRESSION
+
+
+def test_nothing_decided_is_an_exit_code_of_its_own():
+    noisy = summary.rows(record(table(7, deviation=0.3)))
+    assert {row.verdict for row in noisy} == {UNDECIDED}
+    assert summary.exit_code(noisy) == summary.NOTHING_DECIDED
+    # Exact numbers that are the same decide nothing of the time.
+    counts = {"cell 0": {"base": {"peak bytes": 1}, "head": {"peak bytes": 1}}}
+    assert summary.exit_code(summary.rows(record(table(7, deviation=0.3), counts=counts))) == summary.NOTHING_DECIDED
+    assert summary.exit_code([]) == summary.NOTHING_DECIDED
+
+
+@pytest.mark.parametrize(
+    ("head", "verdict"),
+    [
+        ([0.10, 0.11, 0.12], WORSE),
+        ([0.05, 0.06, 0.07], SAME),
+        ([0.02, 0.031, 0.04], BETTER),
+        ([0.04, 0.06, 0.09], UNDECIDED),
+    ],
+)
+def test_error_rates_are_paired_by_seed(head, verdict):
+    base = [0.0501, 0.0601, 0.0703]
+    found = summary.rows(record(error_rates={"BatchNorm": {"base": base, "head": head}}, values={}, looks=()))
+    row = of(found, "error rate")
+    assert row.verdict == verdict and row.values == 3 and "points or more is found with 80% power" in row.note
+    assert row.ratio.value == pytest.approx(np.mean(head) - np.mean(base))
+
+
+def test_equal_error_rates_are_the_same_without_an_interval():
+    rates = [0.05, 0.06, 0.07]
+    (row,) = summary.rows(record(error_rates={"BatchNorm": {"base": rates, "head": rates}}, values={}, looks=()))
+    assert row.verdict == SAME and row.note == "the same numbers for every seed"
+
+
+def test_the_detectable_rise_is_found_as_often_as_it_says():
+    draw = np.random.default_rng(8)
+    deviation, seeds, margin, alpha = 0.01, 10, 0.005, 0.05
+    sample = deviation * draw.standard_normal(seeds)
+    sample = deviation * (sample - sample.mean()) / sample.std(ddof=1)
+    rise = summary.detectable_rise(sample, margin, alpha)
+    found = 0
+    for _ in range(2000):
+        interval = statistics.mean_interval(rise + deviation * draw.standard_normal(seeds), 1 - alpha)
+        found += interval.low > margin
+    assert found / 2000 == pytest.approx(0.8, abs=0.03)
+
+
+# ---- known regressions ----
+
+
+def write(folder, text):
+    file = folder / accepted.FILE
+    file.write_text(text)
+    return file
+
+
+ENTRY = '[[accepted]]\ncell = "cell *"\nmetric = "time"\nreason = "more checks"\nuntil = 2030-01-31\n'
+
+
+def test_a_known_regression_is_no_failure_until_its_day(tmp_path):
+    known = accepted.read(write(tmp_path, ENTRY + "at_most = 1.1\n"))
+    slow = record(table(9, slowdowns=[0.05]))
+    found = summary.rows(slow, known, TODAY)
+    assert found[0].verdict == ACCEPTED and "more checks" in found[0].note
+    assert summary.exit_code(found) == summary.NO_REGRESSION and accepted.notes(known, TODAY) == []
+    later = date(2030, 2, 1)
+    assert summary.exit_code(summary.rows(slow, known, later)) == summary.REGRESSION
+    assert "accepted until 2030-01-31, and no longer: cell *" in accepted.notes(known, later)[0]
+    slower = record(table(9, slowdowns=[0.2]))
+    assert summary.exit_code(summary.rows(slower, known, TODAY)) == summary.REGRESSION, "more than was accepted"
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("[[accepted]\n", "cannot be read"),
+        ("accepted = 1\n", "no list"),
+        ("accepted = [1]\n", "is no table"),
+        (ENTRY.replace("reason", "cause"), "has 'cause'"),
+        (ENTRY.replace('reason = "more checks"\n', ""), "lacks reason"),
+        (ENTRY.replace("2030-01-31", '"soon"'), "until = 'soon'"),
+        (ENTRY.replace('"more checks"', '""'), "reason = ''"),
+        (ENTRY + 'at_most = "much"\n', "at_most = 'much'"),
+    ],
+)
+def test_a_file_that_accepts_nothing_sensible_is_refused(tmp_path, text, reason):
+    with pytest.raises(ArgumentError, match="accepted = ") as error:
+        accepted.read(write(tmp_path, text))
+    assert reason in str(error.value)
+
+
+# ---- Markdown ----
+
+
+def test_markdown_shows_hostile_names_as_text():
+    made = record(table(10, slowdowns=[0.05]))
+    made["case"]["head"]["name"] = "x|<script>alert(1)</script>@all`[a](b)"
+    text = summary.markdown(made, summary.rows(made))
+    assert "<script>" not in text and "@all" not in text and "[a](b)" not in text
+    assert "normsuite gate: regression" in text and "| ❌ | cell 0 | time | +" in text
+    assert text.count("<details>") == 1
+    rows = [line for line in text.splitlines() if line.startswith("| ")]
+    assert {line.replace("\\|", "").count("|") for line in rows} == {7}
+
+
+# ---- the self-check's rates ----
+
+
+def checked(verdicts, planted=None):
+    cells = {f"cell {i}": [v, 1.0, 0.99, 1.01, 4] for i, v in enumerate(verdicts)}
+    return {"what": rates.WHAT, "case": {"planted": planted or {}}, "samples": {"cells": cells}, "wall_s": 60.0}
+
+
+def test_rates_have_the_bounds_of_clopper_and_pearson():
+    assert rates.Rate(0, 60).at_most == pytest.approx(1 - 0.05 ** (1 / 60))
+    assert rates.Rate(59, 59).at_least == pytest.approx(0.05 ** (1 / 59))
+    assert (rates.Rate(0, 5).at_least, rates.Rate(5, 5).at_most) == (0.0, 1.0)
+
+
+def test_error_rates_of_tables_are_counted():
+    same = [checked([SAME, UNDECIDED, SAME])] * 9 + [checked([SAME, WORSE, BETTER])]
+    planted = [checked([WORSE, UNDECIDED, SAME], {"cell 0": 0.05, "cell 1": 0.01})] * 3
+    found = rates.found(same + planted)
+    assert (found.false_alarms.k, found.false_alarms.n) == (1, 10)
+    assert (found.false_praise.k, found.false_cells.k, found.false_cells.n) == (1, 1, 33)
+    assert (found.planted[0.05].k, found.planted[0.05].n, found.planted[0.01].k) == (3, 3, 0)
+    assert (found.settled.k, found.settled.n) == (19, 30)
+    assert found.smallest == 0.05
+    text = "\n".join(rates.lines(same + planted))
+    assert "1 of 10 tables with a false alarm" in text and "planted 5 %: found in 3 of 3 cells" in text
+    assert rates.line(planted[0]).startswith("1 of 2 planted slowdowns found; 1 worse")
+
+
+def test_what_asv_said_is_counted_in_the_same_way():
+    said = {
+        "what": rates.ASV,
+        "case": {"planted": {"a": 0.05, "b": 0.05}, "cells": ["a", "b", "c"]},
+        "samples": {"changes": {"a": 1.13, "c": 0.52}, "factor": 1.03},
+        "wall_s": 205.0,
+    }
+    found = rates.found([said])
+    assert (found.planted[0.05].k, found.planted[0.05].n, found.false_cells.k, found.false_cells.n) == (1, 2, 0, 1)
+    assert json.loads(results.to_json(rates.as_dict([said])))["asv"]["planted"]["0.05"]["n"] == 2
+    table = """
+    | Change   | Before [a] <x>   | After [b] <y>   |   Ratio | Benchmark (Parameter)                           |
+    |----------|------------------|-----------------|---------|-------------------------------------------------|
+    | +        | 1.00±0.1ms       | 1.13±0ms        |    1.13 | latency.Latency.track_forward('a', 'b')         |
+    | -        | 2.00±0.1ms       | 1.04±0ms        |    0.52 | latency.Latency.track_training_step('c')        |
+    """
+    assert [ratio for _, ratio in asv_continuous.changes(table)] == [1.13, 0.52]
