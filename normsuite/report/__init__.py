@@ -1,32 +1,92 @@
-"""The report: one self-contained HTML page, made from records alone. Imports no torch.
+"""The report: HTML pages that ask for nothing, or Markdown, made from records alone. Imports no torch.
 
-collect reads what was recorded; tables and charts turn it into strings; render puts them into the page.
+collect reads what was recorded; tables, charts and sentences turn it into strings; pages puts these together; render
+and markdown write them down.
 """
 
+import os
 from pathlib import Path
+from urllib.parse import quote
 
 from .. import results
-from .collect import collect
+from ..errors import ArgumentError, UnknownNameError
+from .collect import FOLDERS, collect
+from .compare import compare
+from .markdown import markdown
+from .pages import pages
 from .render import render
 
+FORMATS = ("html", "markdown")
 
-def write(source: Path, out: Path, *, commit: str | None = None) -> tuple[Path, list[str]]:
-    """Write `out/index.html` from the records under `source`.
+
+def write(source: Path, out: Path, *, commit: str | None = None, format: str = "html") -> tuple[Path, list[str]]:
+    """Write `out/index.html`, and the pages that it leads to, or `out/report.md`, from the records under `source`.
 
     Args:
-        source: a folder with `study/` (the study's records), `bench/` (the comparison with the alternatives) and
-            `asv/results/` (asv's), any of which may be absent: the report then says what to run.
-        out: the page's folder, made if need be.
+        source: a folder with `study/` (the study's records), `bench/` (the comparison with the alternatives), `gate/`,
+            `numerics/` and `asv/results/` (asv's), any of which may be absent: the report then says what to run.
+        out: the pages' folder, made if need be.
         commit: the start of the hash of the commit whose cost is shown; the one measured last where left out.
+        format: one of `FORMATS`; Markdown has the sentences and tables in one file, and no charts.
 
     Returns:
-        The page, and one line for everything that is missing or could not be read.
+        The first page, and one line for everything that is missing or could not be read.
 
     Raises:
         ArgumentError: that commit was not measured.
+        UnknownNameError: there is no such format.
+        OutputError: a page cannot be written.
+        DataError: asv's list of benchmarks is damaged.
+    """
+    _check(format)
+    collected = collect(source, commit)
+    if format == "markdown":
+        texts = {"report.md": markdown(pages(collected))}
+    else:
+        texts = render(pages(collected), _raw(source, out))
+    return _write(texts, out), collected.notes
+
+
+def write_comparison(left: Path, right: Path, out: Path, *, format: str = "html") -> Path:
+    """Write `out/compare.html` or `out/compare.md`: the tables of two folders of records, side by side.
+
+    Args:
+        left, right: folders as `write` takes them; A and B in the tables.
+        out: the page's folder, made if need be.
+        format: one of `FORMATS`.
+
+    Raises:
+        ArgumentError: one of the two is no folder.
+        UnknownNameError: there is no such format.
         OutputError: the page cannot be written.
         DataError: asv's list of benchmarks is damaged.
     """
-    collected = collect(source, commit)
+    _check(format)
+    for folder in (left, right):
+        if not folder.is_dir():
+            raise ArgumentError("compare", str(folder), "is no folder")
+    page = compare(collect(left), collect(right), left.resolve().name, right.resolve().name)
+    return _write({"compare.md": markdown([page])} if format == "markdown" else render([page], {}), out)
+
+
+def _check(format: str) -> None:
+    if format not in FORMATS:
+        raise UnknownNameError.among("format", format, FORMATS)
+
+
+def _write(texts: dict[str, str], out: Path) -> Path:
+    """Each text in its file; the first is where one begins to read."""
     results.output_folder(out, "out")
-    return results.write_text(out / "index.html", render(collected)), collected.notes
+    written = [results.write_text(out / name, text) for name, text in texts.items()]
+    return written[0]
+
+
+def _raw(source: Path, out: Path) -> dict[str, str]:
+    """Links to the folders of records, where the report lies among them: else they would say where that is."""
+    if not out.resolve().is_relative_to(source.resolve()):
+        return {}
+    return {
+        command: quote(Path(os.path.relpath((source / folder).resolve(), out.resolve())).as_posix()) + "/"
+        for command, folder in FOLDERS.items()
+        if (source / folder).is_dir()
+    }

@@ -6,7 +6,6 @@ import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from statistics import fmean
 
 import matplotlib
 
@@ -14,18 +13,20 @@ matplotlib.use("Agg")
 
 from matplotlib import pyplot as plt
 from matplotlib.patches import Rectangle
-from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter, PercentFormatter
+from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter, PercentFormatter
 
 from .. import explain
 from ..bench.summary import AGAIN, ALL, AUTO, COPY, TRAFFIC, Bench, Mean, copy_of, interval_text
-from ..history import Measurement
+from ..history import Measurement, Trend, summary, trends
+from ..history.steps import IMPROVEMENT, REGRESSION
 from ..spec import NO_NORM, NORMS, NormSpec
 from . import tables
-from .collect import ASV_COMMAND, BENCH_COMMAND, STUDY_COMMAND, Collected
+from .collect import ASV_COMMAND, BENCH_COMMAND
 
 # Okabe and Ito's colours, which colour-blind readers tell apart; norms take them in order, "none" is grey.
 _PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
 _GREY = "#8a8a8a"
+_COLOURED_WORDS = re.compile(f'(<text style="[^"]*fill: )({"|".join((*_PALETTE, _GREY))})', re.IGNORECASE)
 _INK = "#010203"
 """Stands for the page's text colour, which it becomes in the SVG: a chart follows light and dark as text does."""
 
@@ -37,10 +38,10 @@ _STYLE = {
     "axes.spines.right": False,
     "axes.spines.top": False,
     "axes.titlelocation": "left",
-    "axes.titlesize": 10,
+    "axes.titlesize": 11,
     "figure.constrained_layout.use": True,
     "font.family": "sans-serif",
-    "font.size": 9,
+    "font.size": 10.5,  # the least that can be read where a screen is 390 pixels wide
     "grid.alpha": 0.15,
     "grid.color": _INK,
     "lines.linewidth": 1.8,
@@ -66,42 +67,56 @@ def colour(norm: str) -> str:
     return _GREY if norm == NO_NORM else _PALETTE[list(NORMS).index(norm) % len(_PALETTE)]
 
 
+def marker(norm: str) -> str:
+    """The norm's marker on lines, for those who see no colours."""
+    return "x" if norm == NO_NORM else _MARKERS[list(NORMS).index(norm) % len(_MARKERS)]
+
+
 @contextmanager
-def _figure(name: str, width: float, height: float, rows: int = 1) -> Iterator[tuple]:
+def figure(name: str, width: float, height: float, rows: int = 1) -> Iterator[tuple]:
     """A figure with axes one above the other; `finish` turns it into text.
 
     `name` makes the SVG's identifiers the chart's own, since many charts share a page.
     """
     with matplotlib.rc_context({**_STYLE, "svg.hashsalt": name}):
-        figure, axes = plt.subplots(rows, 1, figsize=(width, height), squeeze=False)
+        drawn, axes = plt.subplots(rows, 1, figsize=(width, height), squeeze=False)
 
         def finish() -> str:
             buffer = io.StringIO()
-            figure.savefig(buffer, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
+            drawn.savefig(buffer, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
             svg = buffer.getvalue()
             svg = svg[svg.index("<svg") :].replace(_INK, "currentColor")
             svg = re.sub(r"<metadata>.*?</metadata>", "", svg, flags=re.S)
+            # Groups are numbered alike in every chart, and nothing refers to them.
+            svg = re.sub(r'<g id="[^"]*"', "<g", svg)
+            # Words need more contrast than lines: their colour is drawn towards that of the page's text.
+            svg = re.sub(
+                r'(<text style="[^"]*fill: )(#[0-9a-f]{6})', r"\1color-mix(in srgb, \2 55%, currentColor)", svg
+            )
             # The page sets the size; the alternative text stands on the figure around it.
             return re.sub(r'<svg ([^>]*?)(width="[^"]*" height="[^"]*"|height="[^"]*" width="[^"]*")', r"<svg \1", svg)
 
         try:
             yield finish, axes[:, 0]
         finally:
-            plt.close(figure)
+            plt.close(drawn)
 
 
-def _label_ends(axis, ends: list[tuple[str, float, float]]) -> None:
+def label_ends(axis, ends: list[tuple[str, float, float]]) -> None:
     """Write each line's name at its end, pushed apart where they would overlap."""
     height = axis.get_position().height * axis.figure.get_figheight() * 72 or 1.0
-    least = 10.5 / height  # one line of text, as a share of the axis
+    least = 12 / height  # one line of text, as a share of the axis
     places = sorted((axis.transAxes.inverted().transform(axis.transData.transform((x, y)))[1], n) for n, x, y in ends)
     at: list[float] = []
     for place, _ in places:
         at.append(max(place, at[-1] + least) if at else place)
-    excess = max(0.0, at[-1] - 1.0) if at else 0.0
+    highest = 1.0
+    for place in reversed(range(len(at))):
+        at[place] = min(at[place], highest)
+        highest = at[place] - least
     for (_, name), y in zip(places, at, strict=True):
         axis.annotate(
-            name, (1.0, y - excess), xycoords="axes fraction", xytext=(5, 0), textcoords="offset points",
+            name, (1.0, y), xycoords="axes fraction", xytext=(5, 0), textcoords="offset points",
             va="center", color=colour(name), fontweight="bold", annotation_clip=False,
         )  # fmt: skip
 
@@ -112,7 +127,7 @@ def shared_means(spec: NormSpec) -> Chart:
     images, channels, height, width = x.shape
     groups = int(labels.max()) + 1
     tint = matplotlib.colormaps["tab20" if groups > 10 else "tab10"]
-    with _figure(f"shared-{spec.name}", 4.3, 2.2) as (finish, (axis,)):
+    with figure(f"shared-{spec.name}", 4.3, 2.2) as (finish, (axis,)):
         for n in range(images):
             for c in range(channels):
                 for i, (value, group) in enumerate(zip(x[n, c].flat, labels[n, c].flat, strict=True)):
@@ -120,7 +135,7 @@ def shared_means(spec: NormSpec) -> Chart:
                     axis.add_patch(Rectangle((left, bottom), 1, 1, facecolor=tint(group), alpha=0.55, edgecolor=_INK))
                     axis.text(left + 0.5, bottom + 0.5, f"{value:g}", ha="center", va="center", fontsize=11)
                     letter = explain.letter(group + 1)
-                    axis.text(left + 0.93, bottom + 0.88, letter, ha="right", va="top", fontsize=6)
+                    axis.text(left + 0.93, bottom + 0.88, letter, ha="right", va="top", fontsize=7.5)
             axis.text(-0.2, -n * 1.25 + 0.5, f"image {n + 1}", ha="right", va="center")
         for c in range(channels):
             axis.text(c * (height * width + 0.35) + 1, 1.15, f"channel {c + 1}", ha="center", va="bottom")
@@ -140,50 +155,6 @@ def shared_means(spec: NormSpec) -> Chart:
     )
 
 
-def learning(collected: Collected) -> list[Chart]:
-    """The document's four charts: a line for each norm, the mean over the seeds, in a band from lowest to highest."""
-    return [
-        _learning(collected, "train_loss", "training loss", "nats", 1.0, True),
-        _learning(collected, "test_loss", "test loss", "nats", 1.0, True),
-        _learning(collected, "train_accuracy", "training accuracy", "%", 100.0, False),
-        _learning(collected, "test_accuracy", "test accuracy", "%", 100.0, False),
-    ]
-
-
-def _learning(collected: Collected, key: str, name: str, unit: str, scale: float, logarithmic: bool) -> Chart:
-    said = []
-    with _figure(f"learning-{key}", 4.3, 3.1) as (finish, (axis,)):
-        ends = []
-        for norm in collected.norms:
-            curves = [[float(e[key]) * scale for e in run["samples"]["epochs"]] for run in collected.runs(norm)]
-            epochs = range(1, len(curves[0]) + 1)
-            mean = [fmean(values) for values in zip(*curves, strict=True)]
-            low, high = ([pick(values) for values in zip(*curves, strict=True)] for pick in (min, max))
-            axis.fill_between(epochs, low, high, color=colour(norm), alpha=0.18, linewidth=0)
-            axis.plot(epochs, mean, color=colour(norm), marker="o", markersize=3)
-            ends.append((norm, epochs[-1], mean[-1]))
-            said.append(f"{norm} {mean[-1]:.4g} {unit} ({low[-1]:.4g} to {high[-1]:.4g})")
-        if logarithmic:
-            axis.set_yscale("log")
-            axis.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
-            axis.yaxis.set_major_formatter(FuncFormatter(lambda v, _: f"{v:g}"))
-            axis.yaxis.set_minor_formatter(NullFormatter())
-        axis.xaxis.set_major_locator(MaxNLocator(integer=True))
-        axis.set_xlabel("epoch")
-        axis.set_ylabel(f"{name} ({unit}{', logarithmic' if logarithmic else ''})")
-        axis.grid(True)
-        axis.figure.canvas.draw()
-        _label_ends(axis, ends)
-        svg = finish()
-    return Chart(
-        svg,
-        f"{name.capitalize()} after the last epoch, mean and range over {len(collected.seeds)} seeds: "
-        + "; ".join(said),
-        f"{name.capitalize()}: mean over {len(collected.seeds)} seeds, band from the lowest seed to the highest.",
-        STUDY_COMMAND,
-    )
-
-
 _MARKER_NAMES = {"o": "disc", "s": "open square", "^": "open triangle", "D": "open diamond", "v": "open wedge"}
 
 
@@ -199,7 +170,7 @@ def _dots(
     backends = list(dict.fromkeys(m.parameters["backend"] for m in found))
     norms = [n for n in NORMS if any(m.parameters["norm"] == n for m in found)]
     said = []
-    with _figure(name, 4.3, 0.2 + 1.4 * len(panels), rows=len(panels)) as (finish, axes):
+    with figure(name, 4.3, 0.2 + 1.4 * len(panels), rows=len(panels)) as (finish, axes):
         for axis, (device, case) in zip(axes, panels, strict=True):
             here = [m for m in found if (m.parameters["device"], m.parameters["case"]) == (device, case)]
             least = min(m.value for m in here)
@@ -279,7 +250,7 @@ def _bars(mode: str, activation: str, means: list[Mean]) -> Chart:
     norms = [n for n in NORMS if any(m.norm == n for m in means)]
     least = TRAFFIC[mode] / 2
     said = []
-    with _figure(f"against-{mode}-{activation}", 4.3, 0.9 + 0.16 * len(norms) * (len(contestants) + 1)) as (
+    with figure(f"against-{mode}-{activation}", 4.3, 0.9 + 0.17 * len(norms) * (len(contestants) + 1)) as (
         finish,
         (axis,),
     ):
@@ -296,7 +267,7 @@ def _bars(mode: str, activation: str, means: list[Mean]) -> Chart:
             if not math.isnan(m.ratio.low):
                 axis.plot([m.ratio.low, m.ratio.high], [y, y], color=_INK, linewidth=1.2)
                 end = max(end, m.ratio.high)
-            axis.annotate(m.contestant, (end, y), xytext=(3, 0), textcoords="offset points", va="center", fontsize=5.5)
+            axis.annotate(m.contestant, (end, y), xytext=(3, 0), textcoords="offset points", va="center", fontsize=8)
             said.append(f"{m.norm} {m.contestant} {interval_text(m.ratio)}")
         # An interval of few processes can reach anywhere: the bars set the scale.
         axis.set_xlim(0, 1.5 * max([1.0, least, *(m.ratio.value for m in means if not math.isnan(m.ratio.value))]))
@@ -343,43 +314,99 @@ def trend(history: list[Measurement]) -> list[Chart]:
 
 
 def _trend(benchmark: str, found: list[Measurement], name: str, scale: float, unit: str, formatter) -> Chart:
-    commits = list(dict.fromkeys(m.commit for m in found))
+    drawn = sorted(trends(found), key=lambda t: [NO_NORM, *NORMS].index(t.segment.measurements[0].parameters["norm"]))
+    places = _places(drawn)
     said = []
-    with _figure(f"trend-{benchmark}", 4.3, 3.1) as (finish, (axis,)):
+    with figure(f"trend-{benchmark}", 4.3, 3.1) as (finish, (axis,)):
         ends = []
-        for norm in (NO_NORM, *NORMS):
-            of_norm = [m for m in found if m.parameters["norm"] == norm]
-            if not of_norm:
-                continue
-            x = [commits.index(m.commit) for m in of_norm]
-            y = [m.value * scale for m in of_norm]
-            bars = [(m.low, m.high) if not m.samples or m.unit == "seconds" else _range(m.samples) for m in of_norm]
+        for of in drawn:
+            norm = of.segment.measurements[0].parameters["norm"]
+            x = [places[of.segment.versions, commit] for commit in of.segment.commits]
+            y = [value * scale for value in of.segment.values]
             axis.plot(x, y, color=colour(norm), marker="o", markersize=3)
-            for place, (low, high) in zip(x, bars, strict=True):
+            for place, m in zip(x, of.segment.measurements, strict=True):
+                low, high = (m.low, m.high) if not m.samples or m.unit == "seconds" else _range(m.samples)
                 if not math.isnan(low) and math.isfinite(high):
                     axis.plot([place, place], [low * scale, high * scale], color=colour(norm), alpha=0.4, linewidth=4)
-            ends.append((norm, x[-1], y[-1]))
-            said.append(f"{norm} from {y[0]:.3g} to {y[-1]:.3g} {unit}")
-        axis.set_xlim(-0.5, len(commits) - 0.5)
+            _draw_steps(axis, of, x, scale, colour(norm))
+            if of.segment.newest:
+                ends.append((norm, x[-1], y[-1]))
+            said.append(f"{norm} from {y[0]:.3g} to {y[-1]:.3g} {unit} with {of.segment.versions}{_steps_said(of)}")
+        axis.set_xlim(-0.5, max(places.values()) + 0.5)
         axis.set_ylim(bottom=0)
-        shown = range(0, len(commits), max(1, len(commits) // 6))
-        axis.set_xticks(list(shown), [commits[i][:8] for i in shown])
+        _label_segments(axis, places)
+        shown = list(places.items())[:: max(1, len(places) // 6)]
+        axis.set_xticks([x for _, x in shown], [commit[:8] for (_, commit), _ in shown])
         axis.set_xlabel("commit, oldest first")
         axis.set_ylabel(unit)
         if formatter is not None:
             axis.yaxis.set_major_formatter(formatter)
         axis.grid(True, axis="y")
         axis.figure.canvas.draw()
-        _label_ends(axis, ends)
+        label_ends(axis, ends)
         svg = finish()
+    commits = {commit for _, commit in places}
     return Chart(
         svg,
         f"{name[0].upper()}{name[1:]} over {len(commits)} commits: {'; '.join(said)}",
         f"{name[0].upper()}{name[1:]}, per commit. Bars: 99 % interval of the median within one process for times, "
-        "lowest to highest seed for error rates. Times on a shared machine drift from commit to commit: this is a "
-        "trend, not a verdict.",
+        "lowest to highest seed for error rates. Bands: a level between two steps with its 95 % interval; steps beyond "
+        "the noise are marked with their size. Another torch starts anew. Times on a shared machine drift from commit "
+        "to commit: this is a trend, not a verdict.",
         f"{ASV_COMMAND} A..B",
     )
+
+
+def _places(drawn: list[Trend]) -> dict[tuple[str, str], int]:
+    """Where each commit stands, by versions and commit: segments beside each other, a place between them free."""
+    last: dict[str, float] = {}
+    for of in drawn:
+        recorded = max(m.recorded for m in of.segment.measurements)
+        last[of.segment.versions] = max(recorded, last.get(of.segment.versions, 0.0))
+    places: dict[tuple[str, str], int] = {}
+    for number, versions in enumerate(sorted(last, key=last.__getitem__)):
+        alike = [m for of in drawn if of.segment.versions == versions for m in of.segment.measurements]
+        for commit in dict.fromkeys(m.commit for m in sorted(alike, key=lambda m: (m.date, m.commit))):
+            places[versions, commit] = len(places) + number
+    return places
+
+
+def _draw_steps(axis, of: Trend, x: list[int], scale: float, tint: str) -> None:
+    """Bands of levels; steps beyond the noise with their size beside them."""
+    for level in of.levels:
+        value = level.value
+        if math.isfinite(value.low) and math.isfinite(value.high):
+            first, last = x[level.places[0]] - 0.3, x[level.places[-1]] + 0.3
+            axis.fill_between([first, last], value.low * scale, value.high * scale, color=tint, alpha=0.2, linewidth=0)
+    for step in of.steps:
+        if step.verdict in (REGRESSION, IMPROVEMENT):
+            ends = [step.before.value.value * scale, step.after.value.value * scale]
+            place = (x[step.before.places[-1]] + x[step.after.places[0]]) / 2
+            axis.plot([place, place], ends, color=tint, linestyle=":", linewidth=1.2)
+            label = f"{(step.ratio.value - 1) * 100:+.2g} %"
+            axis.annotate(
+                label, (place, max(ends)), xytext=(0, 3), textcoords="offset points", ha="center", color=tint,
+                fontsize=7,
+            )  # fmt: skip
+
+
+def _steps_said(of: Trend) -> str:
+    steps = [step for step in of.steps if step.verdict in (REGRESSION, IMPROVEMENT)]
+    return "".join(f", {step.verdict} of {summary.change(step)} at {step.commit[:8]}" for step in steps)
+
+
+def _label_segments(axis, places: dict[tuple[str, str], int]) -> None:
+    """A line before each segment but the first, and what it was measured with."""
+    first = {versions: min(x for (v, _), x in places.items() if v == versions) for versions, _ in places}
+    if len(first) == 1:
+        return
+    for versions, x in first.items():
+        if x:
+            axis.axvline(x - 1, color=_INK, linewidth=0.8, alpha=0.5)
+        axis.annotate(
+            versions, (x - 0.4, 1.0), xycoords=("data", "axes fraction"), xytext=(0, 3), textcoords="offset points",
+            fontsize=7,
+        )  # fmt: skip
 
 
 def _range(samples: tuple[float, ...]) -> tuple[float, float]:

@@ -1,4 +1,4 @@
-"""What there is to report on: the newest study, and asv's results of the newest machine and torch."""
+"""What there is to report on: the newest study, bench and gate, and asv's results of the newest machine and torch."""
 
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -7,12 +7,27 @@ from .. import results
 from ..bench.summary import WHAT as BENCH
 from ..bench.summary import Bench, problem
 from ..errors import ArgumentError
+from ..gate import summary as gate_summary
 from ..history import TORCH, Measurement, read
 from ..spec import NO_NORM, NORMS
 
 STUDY_COMMAND = "normsuite study"
 ASV_COMMAND = "asv run --record-samples"
 BENCH_COMMAND = "normsuite bench"
+GATE_COMMAND = "normsuite gate"
+NUMERICS_COMMAND = "normsuite numerics --json reports/numerics/cpu.json"
+
+FOLDERS = {
+    STUDY_COMMAND: "study",
+    ASV_COMMAND: "asv/results",
+    BENCH_COMMAND: "bench",
+    GATE_COMMAND: "gate",
+    NUMERICS_COMMAND: "numerics",
+}
+"""Where under the source the records of each command lie."""
+
+GATE, NUMERICS = "gate", "numerics"
+"""The kinds of these records; the files that write them import torch."""
 
 
 @dataclass(frozen=True)
@@ -20,18 +35,27 @@ class Collected:
     """Everything that the report shows, and what it could not show.
 
     Attributes:
-        study: records of one study, equal in all but norm and seed, from one processor model and one torch.
+        study: records of one study, equal in all but norm, seed and the norm's own learning rate, from one processor
+            model and one torch.
+        batches: records of one study of several batch sizes, equal in the same way but for these.
         history: measurements from one processor model and one torch, oldest commit first.
+        recorded: those, and the same processor model's with any torch.
         notes: what is missing, damaged or left out, one line each.
         commit: whose cost is shown; None where nothing was measured.
         bench: comparisons with the alternatives, of one machine, equal sources and settings.
+        gate: the newest comparison of two versions; None where there is none.
+        numerics: the newest record of errors against float64, one for each case.
     """
 
     study: list[dict] = field(default_factory=list)
+    batches: list[dict] = field(default_factory=list)
     history: list[Measurement] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     commit: str | None = None
     bench: Bench = field(default_factory=lambda: Bench([]))
+    gate: dict | None = None
+    numerics: list[dict] = field(default_factory=list)
+    recorded: list[Measurement] = field(default_factory=list)
 
     @property
     def norms(self) -> list[str]:
@@ -56,10 +80,12 @@ class Collected:
 def collect(source: Path, commit: str | None = None) -> Collected:
     """Read a folder of records; see `report.write`."""
     notes: list[str] = []
-    study = _newest_study(source / "study", notes)
-    measured = _newest_segment(source / "asv" / "results", notes)
+    study, batches = _newest_studies(source / "study", notes)
+    recorded, measured = _newest_segment(source / "asv" / "results", notes)
     bench = Bench(_newest_bench(source / "bench", notes))
-    return Collected(study, measured, notes, _commit(measured, commit), bench)
+    gate = _newest_gate(source / "gate", notes)
+    numerics = _newest_numerics(source / "numerics", notes)
+    return Collected(study, batches, measured, notes, _commit(measured, commit), bench, gate, numerics, recorded)
 
 
 def _commit(measured: list[Measurement], wanted: str | None) -> str | None:
@@ -75,20 +101,43 @@ def _commit(measured: list[Measurement], wanted: str | None) -> str | None:
     return found[0]
 
 
-def _newest_study(folder: Path, notes: list[str]) -> list[dict]:
+def _newest_studies(folder: Path, notes: list[str]) -> tuple[list[dict], list[dict]]:
+    """The newest comparison of norms, and the newest of batch sizes."""
     records = results.read_records(folder, "study")
     notes.extend(f"record {name} {reason}" for name, reason in records.damaged)
-    studies: dict[str, list[dict]] = {}
-    for record in records:
-        studies.setdefault(_study_key(record), []).append(record)
-    if not studies:
+    tested = [record for record in records if not record["case"].get("hold_out")]
+    if len(tested) < len(records.good):
+        notes.append(f"{len(records.good) - len(tested)} records of runs that chose settings are left out")
+    if not tested:
         notes.append(f"no study has been recorded: run `{STUDY_COMMAND}`")
-        return []
-    newest = max(studies.values(), key=lambda of_study: max(r.get("written", "") for r in of_study))
-    if len(studies) > 1:
-        others = len(records.good) - len(newest)
+        return [], []
+    sizes: dict[str, dict[object, list[dict]]] = {}
+    for record in tested:
+        of_size = sizes.setdefault(_study_key(record), {})
+        of_size.setdefault(record["case"].get("batch_size"), []).append(record)
+    alone = [records for of_size in sizes.values() if len(of_size) == 1 for records in of_size.values()]
+    together = [of_size for of_size in sizes.values() if len(of_size) > 1]
+    study = max(alone or [records for of_size in together for records in of_size.values()], key=_written)
+    newest = max(together, key=lambda of_size: max(map(_written, of_size.values())), default={})
+    batches = [record for of_size in newest.values() for record in _paired(_of_newest_rate(of_size, notes), notes)]
+    shown = {id(record) for record in (*study, *(r for of_size in newest.values() for r in of_size))}
+    if len(shown) < len(tested):
+        others = len(tested) - len(shown)
         notes.append(f"{others} records of other settings, sources, machines or versions are not pooled with these")
-    return _paired(newest, notes)
+    return _paired(_of_newest_rate(study, notes), notes), batches
+
+
+def _written(records: list[dict]) -> str:
+    return max(record.get("written", "") for record in records)
+
+
+def _of_newest_rate(records: list[dict], notes: list[str]) -> list[dict]:
+    """Of each norm the records with the learning rate that it was given last."""
+    rate = {r["case"]["norm"]: r["case"].get("learning_rate") for r in sorted(records, key=lambda r: _written([r]))}
+    kept = [r for r in records if r["case"].get("learning_rate") == rate[r["case"]["norm"]]]
+    if len(kept) < len(records):
+        notes.append(f"{len(records) - len(kept)} records of learning rates that a norm was given before are left out")
+    return kept
 
 
 def _paired(records: list[dict], notes: list[str]) -> list[dict]:
@@ -110,8 +159,9 @@ def _paired(records: list[dict], notes: list[str]) -> list[dict]:
 
 
 def _study_key(record: dict) -> str:
-    """Records with equal keys may be averaged."""
-    case = {k: v for k, v in record["case"].items() if k not in ("norm", "seed")}
+    """Records with equal keys are of one study; its norms may have learning rates of their own, and it may have
+    several batch sizes."""
+    case = {k: v for k, v in record["case"].items() if k not in ("norm", "seed", "learning_rate", "batch_size")}
     depends = {k: v for k, v in record.get("depends", {}).items() if k != "norm"}
     return results.digest([case, depends, record["environment"], record.get("source")])
 
@@ -141,15 +191,55 @@ def _bench_key(record: dict) -> str:
     return results.digest([case, record.get("settings"), record["environment"], record.get("source")])
 
 
-def _newest_segment(folder: Path, notes: list[str]) -> list[Measurement]:
+def _newest_gate(folder: Path, notes: list[str]) -> dict | None:
+    """The record written last that its own reader understands."""
+    records = results.read_records(folder, GATE)
+    notes.extend(f"record {name} {reason}" for name, reason in records.damaged)
+    good = []
+    for record in records:
+        try:
+            gate_summary.title(record)
+            gate_summary.sentences(record, gate_summary.rows(record))
+        except (AttributeError, KeyError, TypeError, ValueError) as error:
+            notes.append(f"a record of the gate is damaged ({type(error).__name__}: {error})")
+        else:
+            good.append(record)
+    if not good:
+        notes.append(f"no two versions have been compared: run `{GATE_COMMAND} BASE`")
+    elif len(good) > 1:
+        notes.append(f"{len(good) - 1} records of earlier gates are left out")
+    return max(good, key=lambda record: _written([record]), default=None)
+
+
+def _newest_numerics(folder: Path, notes: list[str]) -> list[dict]:
+    """The newest record of each case."""
+    records = results.read_records(folder, NUMERICS)
+    notes.extend(f"record {name} {reason}" for name, reason in records.damaged)
+    newest = {}
+    for record in sorted(records, key=lambda r: _written([r])):
+        if isinstance(record["samples"], list) and all(
+            isinstance(row, dict) and {"norm", "mean", "backend", "output", "gradient"} <= row.keys()
+            for row in record["samples"]
+        ):
+            newest[results.digest(record["case"])] = record
+        else:
+            notes.append("a record of numerical errors is damaged (its rows lack something)")
+    if not newest:
+        notes.append(f"no numerical errors have been recorded: run `{NUMERICS_COMMAND}`")
+    return list(newest.values())
+
+
+def _newest_segment(folder: Path, notes: list[str]) -> tuple[list[Measurement], list[Measurement]]:
+    """What was recorded on the newest machine, and the part of it with the newest torch."""
     found = read(folder)
     notes.extend(found.notes)
     measured = [m for m in found.measurements if m.benchmark != TORCH]
     if not measured:
         notes.append(f"asv has no results: run `{ASV_COMMAND}`")
-        return []
+        return [], []
     newest = max(measured, key=lambda m: m.recorded)
-    kept = [m for m in measured if (m.machine, m.torch) == (newest.machine, newest.torch)]
+    recorded = [m for m in measured if m.machine == newest.machine]
+    kept = [m for m in recorded if m.torch == newest.torch]
     if len(kept) < len(measured):
         notes.append(f"{len(measured) - len(kept)} results of other machines or versions of torch are left out")
-    return kept
+    return recorded, kept

@@ -31,7 +31,8 @@ BYTE_UNITS = {"MiB": 2.0**20, "KiB": 2.0**10, "B": 1.0}
 def _in_units(value: float, units: dict[str, float]) -> str:
     """Three digits and the largest unit that leaves at least 1."""
     unit, scale = next(((u, s) for u, s in units.items() if abs(value) >= s), list(units.items())[-1])
-    return f"{value / scale:.3g} {unit}"
+    shown = value / scale
+    return f"{shown:.0f} {unit}" if abs(shown) >= 999.5 else f"{shown:.3g} {unit}"
 
 
 def seconds(value: float) -> str:
@@ -127,6 +128,16 @@ def last_epoch(collected: Collected) -> Table:
             "training time per epoch",
         ),
         rows=rows,
+        command=STUDY_COMMAND,
+    )
+
+
+def verdicts(judged: list[claims.Judged]) -> Table:
+    """The document's claims in its own words, and the verdict on each."""
+    return Table(
+        caption="What the document claims of learning, and what this study finds",
+        columns=("claim", "the document's words", "verdict"),
+        rows=[(j.claim.key, f"“{j.claim.text}”", j.verdict) for j in judged],
         command=STUDY_COMMAND,
     )
 
@@ -331,6 +342,7 @@ def method(collected: Collected) -> list[Table]:
     if collected.study:
         record = collected.study[0]
         environment, case = record["environment"], record["case"]
+        own = ("norm", "seed", "learning_rate")
         rows = [
             ("processor", environment["cpu"]),
             ("cores", str(environment["cores"])),
@@ -342,7 +354,8 @@ def method(collected: Collected) -> list[Table]:
             *environment["packages"].items(),
             ("commit", record.get("commit") or "unknown"),
             ("seeds", ", ".join(map(str, collected.seeds))),
-            *((k.replace("_", " "), str(v)) for k, v in case.items() if k not in ("norm", "seed") and v is not None),
+            ("learning rate", _rates(collected)),
+            *((k.replace("_", " "), str(v)) for k, v in case.items() if k not in own and v is not None),
         ]
         tables.append(Table("The study", ("what", "value"), rows, STUDY_COMMAND))
     if collected.bench.records:
@@ -373,3 +386,11 @@ def method(collected: Collected) -> list[Table]:
         ]
         tables.append(Table("Latency, memory, numerics, error rate", ("what", "value"), rows, ASV_COMMAND))
     return tables
+
+
+def _rates(collected: Collected) -> str:
+    """The learning rate, or each norm's own."""
+    rates = {norm: collected.runs(norm)[0]["case"].get("learning_rate") for norm in collected.norms}
+    if len(set(rates.values())) == 1:
+        return str(next(iter(rates.values())))
+    return ", ".join(f"{norm} {rate:g}" for norm, rate in rates.items())

@@ -1,0 +1,93 @@
+"""Two folders of records side by side: the same tables, a column for each of the two."""
+
+from collections.abc import Callable
+
+from . import learning, numerics, tables
+from .collect import Collected
+from .page import Page, Section
+from .tables import Table
+
+Tables = dict[str, tuple[Table, int]]
+"""By a name that is the same in both folders; with the number of columns that say what a row is about."""
+
+
+def _study(collected: Collected) -> Tables:
+    if not collected.study:
+        return {}
+    judged, _ = tables.measured_claims(collected)
+    return {
+        "last epoch": (tables.last_epoch(collected), 1),
+        "reaching": (learning.reaching(collected), 2),
+        "verdicts": (tables.verdicts(judged), 2),
+    }
+
+
+def _against(collected: Collected) -> Tables:
+    cases = tables.every_case(collected.bench) if collected.bench.records else None
+    return {"cases": (cases, 4)} if cases else {}
+
+
+def _cost(collected: Collected) -> Tables:
+    found = [*tables.latency(collected.cost), tables.memory(collected.cost), tables.error_rate(collected.cost)]
+    return {table.caption: (table, 3) for table in found if table}
+
+
+def _errors(collected: Collected) -> Tables:
+    found = [numerics.table(record) for record in collected.numerics]
+    return {table.caption: (table, 3) for table in found}
+
+
+_PARTS: dict[str, Callable[[Collected], Tables]] = {
+    "Learning": _study,
+    "Against the alternatives": _against,
+    "One commit": _cost,
+    "Numerics": _errors,
+}
+
+
+def compare(left: Collected, right: Collected, left_name: str, right_name: str) -> Page:
+    """One page of what both have.
+
+    Args:
+        left, right: what was collected.
+        left_name, right_name: what to call the two folders.
+    """
+    sections = []
+    for title, part in _PARTS.items():
+        of_left, of_right = part(left), part(right)
+        merged = [
+            merge(table, of_right[name][0], keys)
+            for name, (table, keys) in of_left.items()
+            if name in of_right and table.columns == of_right[name][0].columns
+        ]
+        key = title.lower().replace(" ", "-")
+        if merged:
+            sections.append(Section(key, title, tables=tuple(merged)))
+        else:
+            sections.append(Section(key, title, ("Not in both folders.",)))
+    lead = (
+        f"A is {left_name}, B is {right_name}. Here figures of two machines or versions stand beside each other; "
+        "whether they differ is for the gate and the study to say."
+    )
+    return Page("compare", "Comparison", "Two folders of records", lead, tuple(sections))
+
+
+def merge(left: Table, right: Table, keys: int) -> Table:
+    """One table of two with the same columns: for each value a column of the left and one of the right.
+
+    Args:
+        left, right: the tables.
+        keys: how many of the first columns say what a row is about.
+    """
+    by_key = [{row[:keys]: row[keys:] for row in table.rows} for table in (left, right)]
+    absent = ("–",) * (len(left.columns) - keys)
+    rows = [
+        (*key, *(cell for both in zip(*(of.get(key, absent) for of in by_key), strict=True) for cell in both))
+        for key in dict.fromkeys([*by_key[0], *by_key[1]])
+    ]
+    return Table(
+        caption=left.caption if left.caption == right.caption else f"A: {left.caption}. B: {right.caption}",
+        columns=(*left.columns[:keys], *(f"{column}: {side}" for column in left.columns[keys:] for side in "AB")),
+        rows=rows,
+        command=left.command,
+    )

@@ -1,0 +1,61 @@
+"""What the gate found, as sentences and a table."""
+
+from ..gate import summary
+from .collect import GATE_COMMAND
+from .tables import Table, data_size, percent, relative, seconds
+
+_SHOWS = {"s": seconds, "bytes": data_size, "share": percent, "": relative}
+
+
+def headline(record: dict) -> str:
+    """Which two versions, and what came of it."""
+    code = summary.exit_code(summary.rows(record))
+    said = {
+        summary.NO_REGRESSION: "no regression",
+        summary.REGRESSION: "a regression",
+        summary.NOTHING_DECIDED: "nothing decided",
+    }[code]
+    return f"{summary.title(record)}: {said}."
+
+
+def sentences(record: dict) -> list[str]:
+    """Verdicts counted, and what was noted on the way."""
+    return [*summary.sentences(record, summary.rows(record)), *record.get("notes", [])]
+
+
+def table(record: dict) -> Table:
+    """Every row, the worst verdicts first."""
+    case = record["case"]
+    return Table(
+        caption=f"{summary.title(record)}. Intervals hold together with {1 - case['alpha']:.0%} probability, over all "
+        f"cells and looks; the margin of the time is {case['margins']['time']:.0%}. Counted bytes and errors have no "
+        "interval",
+        columns=("cell", "metric", "base", "head", "head against base", "verdict", "note"),
+        rows=[
+            (
+                row.cell,
+                row.metric,
+                *("–" if value is None else _SHOWS[row.unit](value) for value in (row.base, row.head)),
+                row.comparison or "–",
+                row.verdict,
+                row.note,
+            )
+            for row in summary.rows(record)
+        ],
+        command=GATE_COMMAND,
+    )
+
+
+def method(record: dict) -> Table:
+    """Where and how it was measured."""
+    environment, case = record["environment"], record["case"]
+    rows = [
+        ("processor", environment["cpu"]),
+        ("cores", str(environment["cores"])),
+        ("threads", str(case["threads"])),
+        *environment["packages"].items(),
+        ("base", f"{case['base']['commit']} {case['base'].get('subject', '')}".strip()),
+        ("head", f"{case['head']['commit']} {case['head'].get('subject', '')}".strip()),
+        ("time spent", seconds(record["spent_s"]) if "spent_s" in record else "unknown"),
+    ]
+    return Table("The gate", ("what", "value"), rows, GATE_COMMAND)

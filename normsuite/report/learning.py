@@ -1,0 +1,443 @@
+"""What the study found, as charts and tables: curves, what moved inside the networks, and the digits they got wrong."""
+
+import math
+from collections.abc import Callable, Iterable
+from statistics import fmean, median
+
+import numpy as np
+from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
+
+from .. import claims, comparisons, mnist
+from ..spec import NO_NORM, NORMS
+from ..statistics import mean_interval
+from .charts import Chart, colour, figure, label_ends, marker
+from .collect import STUDY_COMMAND, Collected
+from .tables import Table, percent, points, with_interval
+
+GALLERY = 25
+"""Digits shown of each norm."""
+
+_ACROSS = 5
+
+
+# ---- curves ----
+
+
+def curves(collected: Collected) -> list[Chart]:
+    """The document's four charts, and accuracy against time: a line for each norm, the mean over the seeds, in a band
+    from lowest to highest."""
+    found = [
+        _epochs(collected, "train_loss", "training loss", "nats", 1.0, True),
+        _epochs(collected, "test_loss", "test loss", "nats", 1.0, True),
+        _epochs(collected, "train_accuracy", "training accuracy", "%", 100.0, False),
+        _epochs(collected, "test_accuracy", "test accuracy", "%", 100.0, False),
+    ]
+    return [*found, _against_seconds(collected)]
+
+
+def _epochs(collected: Collected, key: str, name: str, unit: str, scale: float, logarithmic: bool) -> Chart:
+    def lines(norm: str):
+        rows = [[float(e[key]) * scale for e in run["samples"]["epochs"]] for run in collected.runs(norm)]
+        return list(range(1, len(rows[0]) + 1)), rows
+
+    return _lines(
+        collected,
+        f"learning-{key}",
+        lines,
+        along="epoch",
+        up=f"{name} ({unit}{', logarithmic' if logarithmic else ''})",
+        caption=f"{name.capitalize()}: mean over {len(collected.seeds)} seeds, band from the lowest seed to the "
+        f"highest.{'' if logarithmic else _STRETCHED}",
+        said=f"{name.capitalize()} after the last epoch",
+        unit=unit,
+        logarithmic=logarithmic,
+    )
+
+
+_STRETCHED = " The axis is stretched towards 100 %: equal steps are equal ratios of the errors left."
+_LEAST_ERROR = 0.02
+"""Errors in per cent below which accuracies are drawn alike."""
+
+
+def _stretch(axis) -> None:
+    """An axis on which 99 % and 99.3 % lie as far apart as 90 % and 93 %."""
+    low = max(0.0, min(np.nanmin(line.get_ydata()) for line in axis.lines))
+    low = 100 - 2 * (100 - low)  # a band may go further down than fits
+    high = min(100 - _LEAST_ERROR, max(np.nanmax(line.get_ydata()) for line in axis.lines))
+    axis.set_yscale(
+        "function",
+        functions=(lambda y: -np.log(np.maximum(100 - y, _LEAST_ERROR / 2)), lambda z: 100 - np.exp(-z)),
+    )
+    axis.set_ylim(max(low, 0.0), 100 - (100 - high) * 0.8)
+    bottom, top = axis.get_ylim()
+    shown = [tick for tick in (10, 50, 70, 80, 90, 95, 98, 99, 99.5, 99.8, 99.9, 99.95) if bottom <= tick <= top]
+    axis.set_yticks(shown, [f"{tick:g}" for tick in shown])
+
+
+def _against_seconds(collected: Collected) -> Chart:
+    def lines(norm: str):
+        runs = [run["samples"]["epochs"] for run in collected.runs(norm)]
+        spent = np.cumsum([[epoch["seconds"] for epoch in epochs] for epochs in runs], axis=1).mean(axis=0)
+        return list(spent), [[100 * epoch["test_accuracy"] for epoch in epochs] for epochs in runs]
+
+    return _lines(
+        collected,
+        "learning-seconds",
+        lines,
+        along="seconds of training on one thread",
+        up="test accuracy (%)",
+        caption="Test accuracy against time: a point for each epoch, mean over the seeds, band from the lowest seed to "
+        "the highest. Runs shared the machine: the seconds are this machine's, and only roughly comparable."
+        f"{_STRETCHED}",
+        said="Test accuracy after the last epoch",
+        unit="%",
+        logarithmic=False,
+        whole=False,
+    )
+
+
+def shift(collected: Collected) -> list[Chart]:
+    """Covariate shift in both senses; none where the runs did not record it."""
+    if not all(run["samples"].get("shift") for run in collected.study):
+        return []
+    return [
+        _watched(
+            collected,
+            "shift",
+            "covariate shift",
+            "How far means and deviations of a layer's inputs have moved since half an epoch before, in deviations: "
+            "median over the layers, mean over the seeds, band from the lowest seed to the highest.",
+        ),
+        _watched(
+            collected,
+            "gradient_change",
+            "gradient change",
+            "How much a layer's gradient changes when the layers before it take one step, relative to its size "
+            "(Santurkar et al. 2018): median over the layers, mean over the seeds, band from lowest to highest.",
+        ),
+    ]
+
+
+def _watched(collected: Collected, key: str, name: str, caption: str) -> Chart:
+    def value(layers: list[dict]) -> float | None:
+        found = [layer[key] for layer in layers if isinstance(layer[key], float | int)]
+        return median(found) if found else None
+
+    def lines(norm: str):
+        runs = [run["samples"]["shift"] for run in collected.runs(norm)]
+        places = [place for place in range(len(runs[0])) if all(value(run[place]["layers"]) for run in runs)]
+        return [place / 2 for place in places], [[value(run[place]["layers"]) for place in places] for run in runs]
+
+    return _lines(
+        collected,
+        f"learning-{key}",
+        lines,
+        along="epochs done",
+        up=f"{name} (logarithmic)",
+        caption=caption,
+        said=f"{name.capitalize()} at the end",
+        unit="",
+        logarithmic=True,
+    )
+
+
+def _lines(
+    collected: Collected,
+    name: str,
+    lines: Callable[[str], tuple[list[float], list[list[float]]]],
+    *,
+    along: str,
+    up: str,
+    caption: str,
+    said: str,
+    unit: str,
+    logarithmic: bool,
+    whole: bool = True,
+) -> Chart:
+    """A line for each norm, from places along the axis and the values of each seed there."""
+    words = []
+    with figure(name, 4.3, 3.1) as (finish, (axis,)):
+        ends = []
+        for norm in collected.norms:
+            places, rows = lines(norm)
+            if not places:
+                continue
+            mean = [fmean(values) for values in zip(*rows, strict=True)]
+            low, high = ([pick(values) for values in zip(*rows, strict=True)] for pick in (min, max))
+            axis.fill_between(places, low, high, color=colour(norm), alpha=0.18, linewidth=0)
+            axis.plot(places, mean, color=colour(norm), marker=marker(norm), markersize=4)
+            ends.append((norm, places[-1], mean[-1]))
+            words.append(f"{norm} {mean[-1]:.4g} {unit} ({low[-1]:.4g} to {high[-1]:.4g})".replace("  ", " "))
+        if logarithmic:
+            axis.set_yscale("log")
+            low, high = axis.get_ylim()
+            axis.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5) if high < 1000 * low else (1,)))
+            axis.yaxis.set_major_formatter(FuncFormatter(lambda v, _: f"{v:g}"))
+            axis.yaxis.set_minor_formatter(NullFormatter())
+        elif unit == "%":
+            _stretch(axis)
+        if whole:
+            axis.xaxis.set_major_locator(MaxNLocator(integer=True))
+        axis.set_xlabel(along)
+        axis.set_ylabel(up)
+        axis.grid(True)
+        axis.figure.canvas.draw()
+        label_ends(axis, ends)
+        svg = finish()
+    alternative = f"{said}, mean and range over {len(collected.seeds)} seeds: " + "; ".join(words)
+    return Chart(svg, alternative, caption, STUDY_COMMAND)
+
+
+def small_batches(collected: Collected) -> tuple[Chart, Table] | None:
+    """Test accuracy by batch size, a line for each norm."""
+    records = collected.batches
+    if not records:
+        return None
+    sizes = sorted({record["case"]["batch_size"] for record in records})
+    found: dict[str, dict[int, list[float]]] = {}
+    for record in records:
+        of_norm = found.setdefault(record["case"]["norm"], {})
+        of_norm.setdefault(record["case"]["batch_size"], []).append(record["samples"]["epochs"][-1]["test_accuracy"])
+    norms = [name for name in (NO_NORM, *NORMS) if name in found]
+    case = records[0]["case"]
+    with figure("small-batches", 4.3, 3.1) as (finish, (axis,)):
+        ends = []
+        for place, norm in enumerate(norms):
+            at = [size for size in sizes if size in found[norm]]
+            means = [mean_interval([100 * value for value in found[norm][size]]) for size in at]
+            beside = [size * 1.03 ** (place - (len(norms) - 1) / 2) for size in at]  # so that intervals do not overlap
+            axis.plot(beside, [mean.value for mean in means], color=colour(norm), marker=marker(norm), markersize=4)
+            for x, mean in zip(beside, means, strict=True):
+                if not math.isnan(mean.low):
+                    axis.plot([x, x], [mean.low, min(mean.high, 100)], color=colour(norm), alpha=0.45, linewidth=3)
+            ends.append((norm, beside[-1], means[-1].value))
+        axis.set_xscale("log")
+        axis.set_xticks(sizes, [str(size) for size in sizes])
+        axis.xaxis.set_minor_formatter(NullFormatter())
+        axis.set_xlabel("digits in a batch (logarithmic)")
+        axis.set_ylabel("test accuracy (%)")
+        axis.grid(True)
+        axis.figure.canvas.draw()
+        label_ends(axis, ends)
+        svg = finish()
+    cells = {
+        norm: [
+            with_interval(mean_interval(found[norm][size]), percent) if size in found[norm] else "–" for size in sizes
+        ]
+        for norm in norms
+    }
+    seeds = len({record["case"]["seed"] for record in records})
+    digits = f"{case['train_size']:,} digits" if case.get("train_size") else "all digits"
+    caption = (
+        f"Test accuracy by batch size: {case['epochs']} epochs of {digits}, mean over {seeds} seeds [95 % interval]"
+    )
+    said = "; ".join(
+        f"{norm} " + ", ".join(f"{size}: {cell}" for size, cell in zip(sizes, row, strict=True))
+        for norm, row in cells.items()
+    )
+    command = f"{STUDY_COMMAND} --preset batch-size"
+    columns = ("norm", *(f"{size} digits" for size in sizes))
+    table = Table(caption, columns, [(norm, *row) for norm, row in cells.items()], command)
+    return Chart(svg, f"Test accuracy by batch size. {said}", f"{caption}, bars the intervals.", command), table
+
+
+# ---- statistics ----
+
+
+def pairs(collected: Collected) -> list[Table]:
+    """A table for each metric: every pair of norms, with difference, effect and verdict."""
+    found = comparisons.pairs(collected.study)
+    tables = []
+    for metric in dict.fromkeys(pair.metric for pair in found):
+        show = points if "accuracy" in metric else (lambda v: f"{v:+.4f}")
+        margin = claims.METRICS[metric].margin
+        tables.append(
+            Table(
+                caption=f"{metric.capitalize()}: left − right, paired by seed, mean [95 % interval, not corrected]; "
+                "Hedges' g; p values corrected over the pairs of this table (Holm), of the t test and of two one-sided "
+                f"tests for a difference within ± {show(margin).lstrip('+')}",
+                columns=("left", "right", "difference", "effect", "p", "p, equivalence", "left is"),
+                rows=[
+                    (
+                        pair.left,
+                        pair.right,
+                        with_interval(pair.found.difference, show),
+                        f"{pair.found.effect:+.2f}",
+                        f"{pair.p:.2g}",
+                        f"{pair.p_equivalent:.2g}",
+                        pair.verdict,
+                    )
+                    for pair in found
+                    if pair.metric == metric
+                ],
+                command=STUDY_COMMAND,
+            )
+        )
+    return tables
+
+
+def reaching(collected: Collected) -> Table:
+    """Epochs to an accuracy, of all runs."""
+    return Table(
+        caption="Epochs until the test accuracy is first reached: how many runs got there, the median over all runs "
+        "(Kaplan and Meier; runs that did not get there count as longer), and the log-rank test against none, "
+        "corrected over the norms (Holm)",
+        columns=("norm", "test accuracy", "runs", "median epoch", "p against none"),
+        rows=[
+            (
+                row.norm,
+                f"{row.target:.0%}",
+                f"{row.reached.count} of {len(row.reached.epochs)}",
+                "not reached" if row.reached.median is None else f"{row.reached.median:g}",
+                "–" if row.p != row.p else f"{row.p:.2g}",
+            )
+            for row in comparisons.reaching(collected.study)
+        ],
+        command=STUDY_COMMAND,
+    )
+
+
+def detectable(collected: Collected) -> str:
+    """What these seeds could have found."""
+    seeds, norms = len(collected.seeds), len(collected.norms)
+    effect = comparisons.detectable(seeds, norms)
+    return (
+        f"Between any two of {norms}, {seeds} seeds find a true difference of {effect:.2f} deviations of the paired "
+        "differences with 80 % power."
+    )
+
+
+# ---- digits ----
+
+
+def _mistakes(collected: Collected, norm: str) -> dict[int, list[dict]]:
+    """Of each digit what the runs of that norm took it for."""
+    found: dict[int, list[dict]] = {}
+    for run in collected.runs(norm):
+        for mistake in run["samples"]["mistakes"]:
+            found.setdefault(mistake["digit"], []).append(mistake)
+    return found
+
+
+def _recorded(collected: Collected) -> bool:
+    """Whether the runs say which of this package's digits they got wrong."""
+    own = mnist.checksum(list(mnist.FILES.values()))
+    return bool(collected.study) and all(
+        "mistakes" in run["samples"] and run.get("depends", {}).get("data") == own and not run["case"].get("hold_out")
+        for run in collected.study
+    )
+
+
+def confusion(collected: Collected) -> list[Chart]:
+    """A matrix for each norm: which digits were taken for which, a run."""
+    if not all("mistakes" in run["samples"] for run in collected.study):
+        return []
+    return [_confusion(collected, norm) for norm in collected.norms]
+
+
+def _confusion(collected: Collected, norm: str) -> Chart:
+    runs = collected.runs(norm)
+    labels = len(runs[0]["samples"]["tested"])
+    wrong = np.zeros((labels, labels))
+    for run in runs:
+        for mistake in run["samples"]["mistakes"]:
+            wrong[mistake["label"], mistake["taken_for"]] += 1 / len(runs)
+    with figure(f"confusion-{norm}", 3.6, 3.4) as (finish, (axis,)):
+        shown = axis.pcolormesh(wrong, cmap="Blues", vmin=0, edgecolors="none", rasterized=False)
+        for label, taken in np.argwhere(wrong >= 0.05):
+            dark = wrong[label, taken] > 0.6 * wrong.max()
+            axis.text(
+                taken + 0.5, label + 0.5, f"{wrong[label, taken]:.1f}", ha="center", va="center", fontsize=8,
+                color="#ffffff" if dark else "#1c1f23",
+            )  # fmt: skip
+        shown.set_clim(0, max(wrong.max(), 1e-9))
+        axis.set_xticks(np.arange(labels) + 0.5, range(labels))
+        axis.set_yticks(np.arange(labels) + 0.5, range(labels))
+        axis.invert_yaxis()
+        axis.set_aspect("equal")
+        axis.set_xlabel("taken for")
+        axis.set_ylabel("digit")
+        axis.set_title(norm)
+        svg = finish()
+    worst = sorted(((wrong[i, j], i, j) for i, j in np.argwhere(wrong > 0)), reverse=True)[:3]
+    said = "; ".join(f"{i} taken for {j} {count:.1f} times" for count, i, j in worst) or "no mistakes"
+    return Chart(
+        svg,
+        f"{norm}: {wrong.sum():.1f} mistakes a run, most often {said}",
+        f"{norm}: mistakes of a run after the last epoch, mean over {len(runs)} seeds. What is right is left out.",
+        STUDY_COMMAND,
+    )
+
+
+def gallery(collected: Collected) -> list[Chart]:
+    """Of each norm the digits that it took for others most confidently, and those that the norms disagree on."""
+    if not _recorded(collected):
+        return []
+    return [_gallery(collected, norm) for norm in collected.norms]
+
+
+def _gallery(collected: Collected, norm: str) -> Chart:
+    runs, found = len(collected.runs(norm)), _mistakes(collected, norm)
+
+    def confidence(digit: int) -> float:
+        """In the wrong answer, mean over all runs; nothing where a run was right."""
+        return sum(float(mistake["confidence"]) for mistake in found[digit]) / runs
+
+    worst = sorted(found, key=lambda digit: (-confidence(digit), digit))[:GALLERY]
+    texts = []
+    for digit in worst:
+        said = [mistake["taken_for"] for mistake in found[digit]]
+        taken = max(sorted(set(said)), key=said.count)
+        texts.append(f"{found[digit][0]['label']} for {taken}, {confidence(digit):.0%}")
+    return Chart(
+        _mosaic(f"gallery-{norm}", worst, texts),
+        f"{norm}, digits taken for others, with their place among the test digits: "
+        + "; ".join(f"number {digit}, a {text}" for digit, text in zip(worst, texts, strict=True)),
+        f"{norm}: the {len(worst)} digits that it got wrong most confidently. What each is and what it was taken for "
+        "most often, with the confidence in wrong answers, mean over the seeds.",
+        STUDY_COMMAND,
+    )
+
+
+def _mosaic(name: str, places: Iterable[int], texts: list[str]) -> str:
+    places = list(places)
+    down = max(1, -(-len(places) // _ACROSS))
+    with figure(name, 4.3, 0.95 * down + 0.1) as (finish, (axis,)):
+        for number, (place, text) in enumerate(zip(places, texts, strict=True)):
+            row, column = divmod(number, _ACROSS)
+            extent = (column, column + 0.8, -row - 0.8, -row)
+            axis.imshow(255 - mnist.test_pictures()[place], cmap="gray", vmin=0, vmax=255, extent=extent)
+            axis.text(column + 0.4, -row - 0.84, text, ha="center", va="top", fontsize=7.5)
+        axis.set_xlim(-0.1, _ACROSS - 0.1)
+        axis.set_ylim(-down, 0.05)
+        axis.set_axis_off()
+        return finish()
+
+
+def disagreements(collected: Collected, count: int = 15) -> tuple[Chart, Table] | None:
+    """The digits that some norms get right and others do not."""
+    if not _recorded(collected) or len(collected.norms) < 2:
+        return None
+    norms = [norm for norm in collected.norms if norm != NO_NORM]
+    wrong = {norm: _mistakes(collected, norm) for norm in norms}
+    share = {
+        digit: [len(wrong[norm].get(digit, ())) / len(collected.runs(norm)) for norm in norms]
+        for digit in sorted({digit for of_norm in wrong.values() for digit in of_norm})
+    }
+    most = sorted(share, key=lambda digit: (min(share[digit]) - max(share[digit]), digit))[:count]
+    labels = {d: next(m[0]["label"] for of_norm in wrong.values() if (m := of_norm.get(d))) for d in most}
+    chart = Chart(
+        _mosaic("disagreements", most, [f"number {digit}: {labels[digit]}" for digit in most]),
+        "Digits that the norms disagree on, by their place among the test digits: "
+        + ", ".join(f"number {digit}, a {labels[digit]}" for digit in most),
+        "The digits whose share of wrong runs differs most between the norms, with their place among the test digits "
+        "and what they are.",
+        STUDY_COMMAND,
+    )
+    table = Table(
+        caption="The same digits: share of runs that got each wrong",
+        columns=("number", "digit", *norms),
+        rows=[(str(digit), str(labels[digit]), *(f"{part:.0%}" for part in share[digit])) for digit in most],
+        command=STUDY_COMMAND,
+    )
+    return chart, table

@@ -1,0 +1,87 @@
+"""How many digits a norm loses, from the records of `normsuite numerics`: a chart for each backend, and a table."""
+
+import math
+
+from matplotlib.ticker import LogLocator, NullFormatter
+
+from ..spec import NORMS
+from .charts import Chart, colour, figure, label_ends, marker
+from .collect import NUMERICS_COMMAND
+from .tables import Table, relative
+
+_KINDS = {"output": "output", "gradient": "gradient"}
+
+
+def error(value: object) -> float:
+    """An error as recorded, which may be infinite by name; NaN for a reason why there is none."""
+    try:
+        return float(value)
+    except (TypeError, ValueError):
+        return math.nan
+
+
+def charts(record: dict) -> list[Chart]:
+    """Error of the output against the mean of the input, one chart a backend, on equal axes."""
+    rows = [row for row in record["samples"] if row["norm"] in NORMS]
+    finite = [e for row in rows if 0 < (e := error(row["output"])) < math.inf]
+    if not finite:
+        return []
+    limits = min(finite) / 2, max(finite) * 2
+    return [_chart(record, backend, limits) for backend in dict.fromkeys(row["backend"] for row in rows)]
+
+
+def _chart(record: dict, backend: str, limits: tuple[float, float]) -> Chart:
+    rows = [row for row in record["samples"] if row["backend"] == backend]
+    means = sorted({float(row["mean"]) for row in record["samples"]})
+    dtype, device = record["case"]["dtype"], record["case"]["device"]
+    said = []
+    with figure(f"numerics-{device}-{dtype}-{backend}", 4.3, 3.1) as (finish, (axis,)):
+        ends = []
+        for norm in NORMS:
+            found = {float(row["mean"]): error(row["output"]) for row in rows if row["norm"] == norm}
+            found = {mean: value for mean, value in sorted(found.items()) if math.isfinite(value)}
+            if not found:
+                continue
+            places = [means.index(mean) for mean in found]
+            axis.plot(places, list(found.values()), color=colour(norm), marker=marker(norm), markersize=4)
+            ends.append((norm, places[-1], list(found.values())[-1]))
+            said.append(f"{norm} " + ", ".join(f"{relative(value)} at {mean:g}" for mean, value in found.items()))
+        axis.set_yscale("log")
+        axis.set_ylim(*limits)
+        axis.yaxis.set_major_locator(LogLocator(numticks=6))
+        axis.yaxis.set_minor_formatter(NullFormatter())
+        axis.set_xticks(range(len(means)), [f"{mean:g}" for mean in means])
+        axis.set_xlabel("mean of the input, in its deviations")
+        axis.set_ylabel("relative error (logarithmic)")
+        axis.set_title(backend)
+        axis.grid(True)
+        axis.figure.canvas.draw()
+        label_ends(axis, ends)
+        svg = finish()
+    return Chart(
+        svg,
+        f"Largest relative error of the output, {backend}, {dtype} on {device}, by mean of the input: "
+        + "; ".join(said),
+        f"{backend}: largest error of the output against float64, relative to the root mean square, {dtype} on "
+        f"{device}. Computed on fixed inputs: no interval. Errors that are not finite are in the table only.",
+        NUMERICS_COMMAND,
+    )
+
+
+def table(record: dict) -> Table:
+    """Every error, a column a norm."""
+    cells: dict[tuple[str, str, str], dict[str, str]] = {}
+    for kind, name in _KINDS.items():
+        for row in record["samples"]:
+            value = error(row[kind])
+            shown = relative(value) if not math.isnan(value) else f"n/a: {row[kind]}"
+            cells.setdefault((name, f"{row['mean']:g}", row["backend"]), {})[row["norm"]] = shown
+    case = record["case"]
+    return Table(
+        caption=f"Largest error against float64, relative to the true values' root mean square, {case['dtype']} on "
+        f"{case['device']}, shape {' × '.join(map(str, case['shape']))}, input of deviation 1 about the given mean. "
+        "Computed on fixed inputs: no interval",
+        columns=("of the", "input mean", "backend", *NORMS),
+        rows=[(*key, *(of_norm.get(norm, "n/a") for norm in NORMS)) for key, of_norm in cells.items()],
+        command=NUMERICS_COMMAND,
+    )

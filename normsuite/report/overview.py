@@ -1,0 +1,168 @@
+"""Which norm, when: the questions that people come with, each answered in a sentence from the records."""
+
+import math
+from statistics import fmean
+
+from .. import comparisons, explain
+from ..bench.summary import ALL, AUTO, copy_of, interval_text
+from ..spec import NO_NORM, NORMS
+from ..statistics import mean_interval
+from . import gate, numerics, tables
+from .collect import Collected
+from .page import Sentence
+
+FAR = 1e4
+"""The mean, in deviations, at which an input is called far from zero."""
+
+
+def answers(collected: Collected) -> list[Sentence]:
+    """One for each question that the records can answer."""
+    differences = _differences(collected)
+    found = (
+        _learns_best(collected, differences),
+        _worth_it(collected, differences),
+        _small_batches(collected),
+        _cheapest(collected),
+        _faster_than_torch(collected),
+        _exact(collected),
+        _document(collected),
+        _last_change(collected),
+    )
+    return [sentence for sentence in found if sentence is not None]
+
+
+def _accuracies(records: list[dict]) -> dict[str, list[float]]:
+    """Of each norm the test accuracies after the last epoch, the highest mean first."""
+    found = {
+        norm: [float(samples["epochs"][-1]["test_accuracy"]) for samples in seeds.values()]
+        for norm, seeds in comparisons.by_norm(records).items()
+    }
+    return dict(sorted(found.items(), key=lambda item: -fmean(item[1])))
+
+
+def _shown(norm: str, accuracies: list[float]) -> str:
+    return f"{norm} {tables.with_interval(mean_interval(accuracies), tables.percent)}"
+
+
+def _differences(collected: Collected) -> dict[frozenset[str], str]:
+    """Of each pair of norms the paired difference in test accuracy, and the verdict."""
+    return {
+        frozenset((pair.left, pair.right)): f"{pair.left} − {pair.right} = "
+        f"{tables.with_interval(pair.found.difference, tables.points)}, {pair.verdict}"
+        for pair in comparisons.pairs(collected.study, ["test accuracy"])
+    }
+
+
+def _learns_best(collected: Collected, differences: dict[frozenset[str], str]) -> Sentence | None:
+    accuracies = {norm: values for norm, values in _accuracies(collected.study).items() if norm != NO_NORM}
+    if not accuracies:
+        return None
+    epochs, first_two = collected.study[0]["case"]["epochs"], frozenset(list(accuracies)[:2])
+    text = f"Test accuracy after {epochs} epochs, {len(collected.seeds)} seeds: "
+    text += "; ".join(_shown(norm, values) for norm, values in accuracies.items()) + "."
+    if first_two in differences:
+        text += f" First against second: {differences[first_two]}."
+    return Sentence(text, "Which norm learns best?", "learning", "results")
+
+
+def _worth_it(collected: Collected, differences: dict[frozenset[str], str]) -> Sentence | None:
+    accuracies = _accuracies(collected.study)
+    without = accuracies.pop(NO_NORM, None)
+    if not without or not accuracies:
+        return None
+    pair = frozenset((NO_NORM, next(iter(accuracies))))
+    text = (
+        f"Without one the runs end at {tables.percent(min(without))} to {tables.percent(max(without))} test accuracy, "
+        f"with one none ends below {tables.percent(min(min(values) for values in accuracies.values()))}"
+    )
+    text += f"; {differences[pair]}." if pair in differences else "."
+    return Sentence(text, "Is a norm worth it?", "learning", "pairs")
+
+
+def _small_batches(collected: Collected) -> Sentence | None:
+    if not collected.batches:
+        return None
+    sizes = sorted({record["case"]["batch_size"] for record in collected.batches})
+    least = _accuracies([r for r in collected.batches if r["case"]["batch_size"] == sizes[0]])
+    text = f"With {sizes[0]} digits in a batch: {'; '.join(_shown(norm, values) for norm, values in least.items())}."
+    return Sentence(text, "Small batches?", "learning", "small-batches")
+
+
+def _cheapest(collected: Collected) -> Sentence | None:
+    means = [
+        m
+        for m in collected.bench.means(copy_of, [AUTO])
+        if (m.mode, m.size, m.activation) == ("step", "large", "none") and m.norm != ALL
+    ]
+    if means:
+        means.sort(key=lambda m: m.ratio.value)
+        text = "A training step on large inputs, in copies of the same tensor: "
+        text += "; ".join(f"{m.norm} {interval_text(m.ratio)}" for m in means) + "."
+        return Sentence(text, "Which is cheapest?", "cost", "against")
+    steps = tables.ran(collected.cost, tables.TRAINING_STEP)
+    if not steps:
+        return None
+    first, case = steps[0].parameters, steps[-1].parameters["case"]
+    here = {**first, "case": case, "norm": ""}
+    cost = [m for m in steps if {**m.parameters, "norm": ""} == here]
+    text = f"Median time of a training step in the case {case}, {first['backend']} on {first['device']}: "
+    text += "; ".join(f"{m.parameters['norm']} {tables.cell(m, tables.seconds)}" for m in cost) + "."
+    return Sentence(text, "Which is cheapest?", "cost", "commit")
+
+
+def _faster_than_torch(collected: Collected) -> Sentence | None:
+    means = [
+        m
+        for m in collected.bench.means(contestants=[AUTO])
+        if (m.mode, m.size, m.norm) == ("step", "large", ALL) and not math.isnan(m.ratio.value)
+    ]
+    if not means:
+        return None
+    said = [
+        f"{'alone' if m.activation == 'none' else 'with ' + m.activation} {interval_text(m.ratio)} ({m.tasks} cases)"
+        for m in means
+    ]
+    text = (
+        f"Time of a training step with auto over that of torch.nn, large inputs: {'; '.join(said)}. Below 1 is faster."
+    )
+    return Sentence(text, "Which backend?", "cost", "against")
+
+
+def _exact(collected: Collected) -> Sentence | None:
+    rows = [row for record in collected.numerics for row in record["samples"] if float(row["mean"]) == FAR]
+    worst: dict[str, tuple[float, str]] = {}
+    for row in rows:
+        found = numerics.error(row["output"])
+        if not math.isnan(found) and row["norm"] in NORMS:
+            worst[row["backend"]] = max(worst.get(row["backend"], (0.0, "")), (found, row["norm"]))
+    if not worst:
+        return None
+    said = "; ".join(f"{backend} {tables.relative(found)} ({norm})" for backend, (found, norm) in worst.items())
+    text = f"At a mean of {FAR:g} deviations the largest relative error of the output is, by backend: {said}."
+    return Sentence(text, "Inputs far from zero?", "numerics", "far")
+
+
+def _document(collected: Collected) -> Sentence:
+    rows = [row for row in explain.explain_all() if row.printed is not None]
+    figures = [row for row in rows if row.statistic in ("mean", "std")]
+    count = {verdict: sum(r.verdict == verdict for r in figures) for verdict in explain.VERDICTS}
+    other = sum(r.verdict == explain.WRONG for r in rows) - count[explain.WRONG]
+    text = (
+        f"Of the {len(figures)} figures that the document prints in its worked example, {count['exact']} are exact, "
+        f"{count['rounded']} rounded, {count['truncated']} truncated and {count['wrong']} wrong; {other} of its labels "
+        "and parameter counts are wrong too."
+    )
+    if collected.study:
+        judged, _ = tables.measured_claims(collected)
+        verdicts = [j.verdict for j in judged]
+        counted = ", ".join(f"{verdicts.count(v)} {v}" for v in dict.fromkeys(verdicts))
+        text += f" Of its {len(judged)} claims on learning the study finds: {counted}."
+    page, section = ("learning", "claims") if collected.study else ("norms", "BatchNorm")
+    return Sentence(text, "Is the lesson right?", page, section)
+
+
+def _last_change(collected: Collected) -> Sentence | None:
+    if collected.gate is None:
+        return None
+    said = "; ".join(gate.sentences(collected.gate))
+    return Sentence(f"{gate.headline(collected.gate)} {said}.", "Did a change make it worse?", "gate", "gate")
