@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from normsuite import claims
+
 COMMAND = Path(sys.executable).parent / "normsuite"
 
 
@@ -41,6 +43,10 @@ def test_explain_writes_a_file(tmp_path):
         (["explain", "--json", "/proc/none/x.json"], "cannot write '/proc/none/x.json'"),
         (["study", "--preset", "slow"], "preset = 'slow'"),
         (["study", "--groups", "3"], "num_groups = 3"),
+        (["study", "--seeds", "0"], "seeds = 0: must be at least 1"),
+        (["study", "--norm", "BatchNom"], "norm = 'BatchNom': unknown; known are BatchNorm"),
+        (["study", "--config", "/proc/none.toml"], "config = '/proc/none.toml': cannot be read"),
+        (["study", "--scheduler", "tcp://127.0.0.1:1"], "scheduler = 'tcp://127.0.0.1:1': does not answer within 10 s"),
         (["study", "--device", "quantum"], "device = 'quantum': not available here"),
         (["numerics", "--device", "quantum"], "device = 'quantum': not available here"),
         (["study", "--data-dir", "/proc/none"], "train-images-idx3-ubyte"),
@@ -78,3 +84,29 @@ def test_version():
     from normsuite import __version__
 
     assert run("--version").stdout.strip() == __version__
+
+
+def test_a_dry_run_says_how_many_how_long_and_what_it_could_tell_apart(tmp_path):
+    done = run("study", "--preset", "full", "--dry-run", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith("60 runs, about ") and " min on " in done.stdout
+    assert "differences of 1.58 deviations of the paired differences or more are found with 80 % power" in done.stdout
+    found = json.loads(run("study", "--norm", "none", "--dry-run", "--json", "-", cwd=tmp_path).stdout)
+    assert found["runs"] == 3 and found["seconds"] > 1 and found["difference"] is None
+    assert not list(tmp_path.rglob("*.json")), "nothing is run"
+
+
+def test_a_study_as_json_ends_with_claims_and_verdicts(tmp_path, digits_cache):
+    file = tmp_path / "small.toml"
+    file.write_text('norms = ["none", "BatchNorm"]\nepochs = 1\ntrain_size = 1280\n')
+    done = run("study", "--config", file, "--seeds", "2", "--json", "-", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout)
+    assert list(found)[-1] == "claims" and found["runs"] == 4
+    assert {claim["verdict"] for claim in found["claims"]} <= set(claims.VERDICTS)
+    assert {r["verdict"] for claim in found["claims"] for r in claim["relations"]} <= set(claims.VERDICTS)
+    shown = run("study", "--config", file, "--seeds", "2", cwd=tmp_path).stdout
+    for said in ("paired by seed", "covariate shift", "median epoch", "What these runs say"):
+        assert said in shown
+    grid = run("study", "--config", file, "--seeds", "2", "--batch-size", "64", "--batch-size", "128", cwd=tmp_path)
+    assert "Test accuracy by batch_size" in grid.stdout

@@ -1,0 +1,130 @@
+"""`normsuite bench`."""
+
+import sys
+from pathlib import Path
+from typing import Annotated, Optional
+
+import typer
+from rich.table import Table
+
+from .. import results
+from ..errors import ArgumentError, UnknownNameError
+from .shared import REPORTS, Json, console, progress_bar, write_json
+
+
+def bench(
+    what: Annotated[
+        Optional[str], typer.Argument(help="Left out: norms by themselves. study: a training step of the study.")
+    ] = None,
+    norm: Annotated[Optional[list[str]], typer.Option(help="A norm; again for more. All where left out.")] = None,
+    case: Annotated[Optional[list[str]], typer.Option(help="A case by name; again for more.")] = None,
+    shape: Annotated[Optional[list[str]], typer.Option(help="A case of your own, such as 16,64,56,56.")] = None,
+    channels_last: Annotated[bool, typer.Option("--channels-last", help="Layout of --shape.")] = False,
+    groups: Annotated[Optional[int], typer.Option(help="Of GroupNorm, for --shape.")] = None,
+    backend: Annotated[
+        Optional[list[str]], typer.Option(help="Who takes part beside torch.nn and a copy: ours and rivals.")
+    ] = None,
+    mode: Annotated[Optional[list[str]], typer.Option(help="forward, step or evaluation.")] = None,
+    activation: Annotated[Optional[list[str]], typer.Option(help="none, relu or silu.")] = None,
+    dtype: Annotated[Optional[list[str]], typer.Option(help="float32, bfloat16, float16 or float64.")] = None,
+    device: Annotated[str, typer.Option(help="cpu, or an accelerator such as cuda.")] = "cpu",
+    cold: Annotated[bool, typer.Option("--cold", help="Flush an accelerator's caches before each sample.")] = False,
+    processes: Annotated[int, typer.Option(help="Fresh processes that take times.")] = 5,
+    seconds: Annotated[float, typer.Option(help="For each task in each process.")] = 0.25,
+    threads: Annotated[Optional[int], typer.Option(help="Of each process; torch's own number.")] = None,
+    out: Annotated[Path, typer.Option(help="Where the records go.")] = REPORTS / "bench",
+    to: Json = None,
+) -> None:
+    """Time every backend against torch.nn, a copy and other libraries, in turn, call by call; one record a task."""
+    from ..bench import run, task
+    from ..bench.summary import Bench, sentences
+
+    if what is not None:
+        if what != "study":
+            raise UnknownNameError.among("bench", what, ["study"])
+        _bench_study(norm or (), processes, threads, out, to)
+        return
+    own = [task.shape_case(text, channels_last=channels_last, num_groups=groups) for text in dict.fromkeys(shape or ())]
+    if not own and (channels_last or groups is not None):
+        raise ArgumentError("shape", None, "--channels-last and --groups describe a --shape")
+    tasks = task.plan(
+        norms=norm or (),
+        names=case or (),
+        own=own,
+        modes=mode or (),
+        activations=activation or (),
+        dtypes=dtype or (),
+        device=device,
+    )
+    progress = progress_bar("tasks")
+    bar = progress.add_task("bench", total=len(tasks) * (processes + 1))
+
+    def show(stage: str, _) -> None:
+        progress.start()  # only now: what is wrong with the arguments has been said on a line of its own
+        progress.update(bar, advance=1, description=stage)
+
+    try:
+        outcome = run.run(
+            tasks,
+            backends=backend or (),
+            processes=processes,
+            seconds=seconds,
+            threads=threads,
+            cold=cold,
+            out=out,
+            on_task=show,
+        )
+    finally:
+        if progress.live.is_started:
+            progress.stop()
+    for note in outcome.notes:
+        print(f"normsuite: {note}", file=sys.stderr)
+    found = Bench(outcome.records)
+    if outcome.records and to is not None:
+        write_json({**found.as_dict(), "notes": outcome.notes, "not_measured": run.not_measured(device)}, to)
+    elif outcome.records:
+        from ..bench import terminal
+
+        for table in terminal.tables(found):
+            console.print(table)
+        for line in [*sentences(found), *run.not_measured(device)]:
+            console.print(line, highlight=False, soft_wrap=True)
+    if outcome.interrupted:
+        print("normsuite: interrupted; what was finished is kept", file=sys.stderr)
+        raise typer.Exit(130)
+
+
+def _bench_study(norms, processes: int, threads: int | None, out: Path, to: str | None) -> None:
+    import torch
+
+    from ..bench import epoch, throughput
+    from ..statistics import Interval
+
+    threads = threads or torch.get_num_threads()
+    try:
+        record = epoch.run(norms, processes=processes, threads=threads)
+        results.write_record(out, epoch.WHAT, record)
+        whole = throughput.run(norms, threads=threads)
+        results.write_record(out, throughput.WHAT, whole)
+    except KeyboardInterrupt:
+        print("normsuite: interrupted; what was finished is kept", file=sys.stderr)
+        raise typer.Exit(130) from None
+    found, speedups = epoch.ratios(record), throughput.speedups(whole)
+    if to is not None:
+        shown = {norm: {name: [r.value, r.low, r.high] for name, r in of.items()} for norm, of in found.items()}
+        faster = {way: [r.value, r.low, r.high] for way, r in speedups.items()}
+        write_json({"ratios": shown, "record": record, "speedups": faster, "throughput": whole}, to)
+        return
+
+    def text(ratio: Interval) -> str:
+        return f"{ratio.value:.3f} [{ratio.low:.3f}, {ratio.high:.3f}]"
+
+    names = list(found["all"])
+    table = Table("norm", *names, title="A training step of the study: time over that with torch's calls [95 %]")
+    for norm, of in found.items():
+        table.add_row(norm, *(text(of[name]) for name in names))
+    console.print(table)
+    table = Table("by", "times the plain loop's [95 %]", title="Digits per second of a whole study")
+    for way, said in (("one", f"one process, {threads} threads"), ("sweep", f"{threads} processes of one thread")):
+        table.add_row(said, text(speedups[way]))
+    console.print(table)

@@ -1,0 +1,76 @@
+"""`normsuite doctor`."""
+
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.markup import escape
+from rich.table import Table
+
+from ..errors import NormsuiteError
+from .shared import Json, console, write_json
+
+if TYPE_CHECKING:
+    from ..doctor import Diagnosis
+
+
+def doctor(
+    quick: Annotated[bool, typer.Option("--quick", help="Without measuring the noise, which takes 10 s.")] = False,
+    to: Json = None,
+) -> None:
+    """How well this machine can measure, what takes part here and why not, and what would make it quieter."""
+    from .. import doctor as examining
+    from ..bench import process
+
+    try:
+        found = examining.diagnose(measure=not quick)
+    except process.Died as died:
+        raise NormsuiteError(f"the noise could not be measured: {died}") from died
+    if to is not None:
+        write_json(asdict(found), to)
+    if to != "-":
+        _show(found)
+
+
+def _show(found: "Diagnosis") -> None:
+    table = Table(show_header=False)
+    for name, value in _facts(found):
+        table.add_row(name, escape(value))
+    console.print(table)
+    for title, who in (("backend", found.backends), ("rival in `normsuite bench`", found.rivals)):
+        table = Table(title, "on the CPU")
+        for name, reason in who.items():
+            table.add_row(escape(name), escape(reason or "available"), style="" if reason is None else "yellow")
+        console.print(table)
+    console.print("What would make it quieter:" if found.advice else "Nothing is seen that would make it quieter.")
+    for advice in found.advice:
+        console.print(f"- {advice}", highlight=False, soft_wrap=True, markup=False)
+
+
+def _facts(found: "Diagnosis") -> list[tuple[str, str]]:
+    machine, noise = found.machine, found.noise
+    switched = {True: "on", False: "off", None: "not readable"}
+    allocator = ", ".join(f"{name}={value}" for name, value in machine.allocator.items())
+    facts = [
+        ("processor", machine.cpu),
+        ("cores", f"{machine.usable_cores} of {machine.cores} usable"),
+        ("processor time", "no quota seen" if machine.quota is None else f"{machine.quota:g} cores"),
+        ("governor", machine.governor or "not readable"),
+        ("turbo, SMT", f"{switched[machine.turbo]}, {switched[machine.smt]}"),
+        ("load", "not readable" if machine.load is None else f"{machine.load:g}"),
+        ("torch threads", str(machine.threads)),
+        ("numba kernels", machine.kernels),
+        ("allocator", allocator or "as the C library has it"),
+        ("accelerator", machine.accelerator),
+    ]
+    if noise is None:
+        return [*facts, ("noise", "not measured (--quick)")]
+    ratio = noise.ratio
+    facts += [
+        (
+            "a call against itself",
+            f"{ratio.value:.4f} [{ratio.low:.4f}, {ratio.high:.4f}], {noise.processes} processes",
+        ),
+        ("spread of a single call", f"{noise.spread:.1%} of {noise.call_s * 1e3:.3g} ms, 5th to 95th percentile"),
+    ]
+    return facts if noise.others is None else [*facts, ("other programs", f"{noise.others:.1%} of all cores")]

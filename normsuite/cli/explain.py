@@ -1,0 +1,33 @@
+"""`normsuite explain`."""
+
+from typing import Annotated, Optional
+
+import typer
+from rich.table import Table
+
+from .shared import Json, console, write_json
+
+
+def explain(
+    norm: Annotated[Optional[str], typer.Argument(help="One norm; all where left out.")] = None,
+    to: Json = None,
+) -> None:
+    """What each norm averages over, and the source document's worked example checked figure by figure."""
+    from .. import explain as explanation
+    from ..spec import NORMS, find
+
+    specs = [find(norm)] if norm is not None else list(NORMS.values())
+    rows = {spec.name: explanation.explain(spec) for spec in specs}
+    if to is not None:
+        write_json([row.as_dict() for of_norm in rows.values() for row in of_norm], to)
+        return
+    for spec in specs:
+        console.print(f"\n[bold]{spec.name}[/bold]  {spec.shared} per letter", highlight=False)
+        console.print(explanation.drawing(spec), highlight=False, markup=False, soft_wrap=True)
+        table = Table("", "statistic", "printed", "computed", "verdict", "note")
+        for row in rows[spec.name]:
+            computed = f"{row.computed:.6g}" if isinstance(row.computed, float) else str(row.computed)
+            style = {explanation.WRONG: "red", explanation.TRUNCATED: "yellow"}.get(row.verdict, "")
+            index = "" if row.index is None else explanation.letter(row.index)
+            table.add_row(index, row.statistic, row.printed or "–", computed, row.verdict, row.note, style=style)
+        console.print(table)

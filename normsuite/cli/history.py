@@ -1,0 +1,70 @@
+"""`normsuite history`."""
+
+import re
+from pathlib import Path
+from typing import Annotated, Optional
+
+import typer
+
+from ..errors import ArgumentError
+from .shared import REPORTS, Json, console, write_json
+
+
+def history(
+    benchmark: Annotated[
+        Optional[str],
+        typer.Option(metavar="PATTERN", help="Only series whose benchmark and parameters match; as asv's --bench."),
+    ] = None,
+    source: Annotated[Path, typer.Option("--from", help="Folder of asv's results.")] = REPORTS / "asv" / "results",
+    regressions_only: Annotated[bool, typer.Option("--regressions-only", help="Leave out everything else.")] = False,
+    repository: Annotated[Path, typer.Option(help="Whose commits these are; for their subject lines.")] = Path("."),
+    to: Json = None,
+) -> None:
+    """Steps in asv's results over commits, with intervals, and the noise they stand out from.
+
+    Exit codes: 0 no regression in the newest segments, 1 a regression, 2 it could not be read, 3 nothing recorded.
+    """
+    from .. import history as recorded
+    from ..history import summary, terminal
+    from ..history.commits import Commits
+    from ..history.steps import IMPROVEMENT, REGRESSION, UNDECIDED, VERDICTS
+
+    wanted = _pattern(benchmark)
+    found = recorded.read(source)
+    series = recorded.segments(found.measurements)
+    measured = [m for s in series for m in s.measurements if wanted is None or wanted.search(s.series)]
+    if series and not measured:
+        known = ", ".join(dict.fromkeys(s.benchmark for s in series))
+        raise ArgumentError("benchmark", benchmark, f"matches no series; benchmarks are {known}")
+    trends, commits = recorded.trends(measured), Commits(repository)
+    verdicts = (REGRESSION,) if regressions_only else (REGRESSION, IMPROVEMENT, UNDECIDED)
+    if to is not None:
+        shown = summary.steps(trends, *((REGRESSION,) if regressions_only else VERDICTS))
+        write_json(summary.as_dict(trends, shown, found.notes, commits), to)
+    if to != "-":
+        for note in found.notes:
+            console.print(f"note: {note}", highlight=False, soft_wrap=True, markup=False)
+        for table in terminal.tables(trends, commits, verdicts):
+            console.print(table)
+        if trends and not regressions_only:
+            console.print(terminal.group_table(trends))
+        console.print(_conclusion(trends, source), highlight=False, soft_wrap=True, markup=False)
+    if not trends:
+        raise typer.Exit(3)
+    if any(step.counts for trend in trends for step in trend.steps):
+        raise typer.Exit(1)
+
+
+def _pattern(benchmark: str | None) -> re.Pattern | None:
+    try:
+        return None if benchmark is None else re.compile(benchmark)
+    except re.error as error:
+        raise ArgumentError("benchmark", benchmark, f"is no regular expression ({error})") from None
+
+
+def _conclusion(trends: list, source: Path) -> str:
+    if not trends:
+        return f"no results in {source}: run `asv run --record-samples`"
+    series = sum(trend.segment.newest for trend in trends)
+    count = sum(step.counts for trend in trends for step in trend.steps)
+    return f"{series} series, {count or 'no'} regression{'' if count == 1 else 's'} in their newest segments"

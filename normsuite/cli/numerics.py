@@ -1,0 +1,61 @@
+"""`normsuite numerics`."""
+
+from typing import Annotated, Optional
+
+import typer
+from rich.table import Table
+
+from .. import results
+from ..errors import UnsupportedError
+from .shared import Json, console, write_json
+
+
+def numerics(
+    norm: Annotated[Optional[list[str]], typer.Option(help="A norm; again for more. All where left out.")] = None,
+    device: Annotated[str, typer.Option(help="cpu, or an accelerator such as cuda.")] = "cpu",
+    to: Json = None,
+) -> None:
+    """Largest error of each norm and backend against float64, for inputs further and further from zero."""
+    from .. import backends
+    from .. import device as devices
+    from ..bench import numerics as measuring
+    from ..bench.cases import SEED
+    from ..spec import NORMS, find
+
+    devices.check(device)
+
+    computing = [name for name in backends.NAMES if name != "auto"]  # which is one of the others
+    specs = [find(name) for name in norm] if norm else list(NORMS.values())
+    rows = []
+    for spec in specs:
+        for mean in measuring.MEANS:
+            for backend in computing:
+                try:
+                    output, gradient = measuring.errors(
+                        spec, measuring.SHAPE, backend=backend, device=device, mean=mean
+                    )
+                except UnsupportedError as error:
+                    output = gradient = error.reason
+                rows.append(
+                    {"norm": spec.name, "mean": mean, "backend": backend, "output": output, "gradient": gradient}
+                )
+    if to is not None:
+        import torch
+
+        measured = results.environment(threads=torch.get_num_threads(), accelerator=devices.name(device))
+        case = {"shape": measuring.SHAPE.shape, "dtype": "float32", "device": device}
+        write_json(results.make_record("numerics", case, rows, environment=measured, seeds=[SEED]), to)
+        return
+    table = Table(
+        "norm",
+        "input mean",
+        *(f"{what}, {backend}" for what in ("output", "gradient") for backend in computing),
+        title=f"float32, {measuring.SHAPE.name}, deviation 1: largest error relative to the root mean square",
+    )
+    for spec in specs:
+        for mean in measuring.MEANS:
+            here = [row for row in rows if (row["norm"], row["mean"]) == (spec.name, mean)]
+            cells = [row[what] for what in ("output", "gradient") for row in here]
+            shown = [f"{cell:.1e}" if isinstance(cell, float) else cell for cell in cells]
+            table.add_row(spec.name, f"{mean:g}", *shown)
+    console.print(table)

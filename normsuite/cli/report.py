@@ -1,0 +1,34 @@
+"""`normsuite report`."""
+
+import webbrowser
+from pathlib import Path
+from typing import Annotated, Optional
+
+import typer
+
+from ..errors import NormsuiteError
+from .shared import REPORTS, console
+
+
+def report(
+    source: Annotated[Path, typer.Option("--from", help="Folder of the study's records and asv's results.")] = REPORTS,
+    out: Annotated[Path, typer.Option(help="Folder for the pages.")] = REPORTS / "html",
+    commit: Annotated[Optional[str], typer.Option(help="Whose cost to show; the one measured last.")] = None,
+    format: Annotated[str, typer.Option(help="html, or markdown: one file of sentences and tables.")] = "html",
+    compare: Annotated[
+        Optional[tuple[Path, Path]], typer.Option(metavar="A B", help="Two folders of records, side by side, instead.")
+    ] = None,
+    show: Annotated[bool, typer.Option("--open", help="Show the report in the browser.")] = False,
+) -> None:
+    """Write the report from what has been recorded."""
+    from .. import report as reporting
+
+    if compare is not None:
+        page, notes = reporting.write_comparison(*compare, out, format=format), []
+    else:
+        page, notes = reporting.write(source, out, commit=commit, format=format)
+    for note in notes:
+        console.print(f"[yellow]note:[/yellow] {note}", highlight=False, soft_wrap=True)
+    console.print(f"wrote {page}", highlight=False, soft_wrap=True)
+    if show and not webbrowser.open(page.resolve().as_uri()):
+        raise NormsuiteError(f"open: no browser was found for {page}")

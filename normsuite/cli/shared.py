@@ -1,0 +1,56 @@
+"""What commands share: the terminal, where things lie, JSON, progress."""
+
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated, Optional
+
+import typer
+from rich.console import Console
+from rich.markup import escape
+
+from .. import results
+
+console = Console(width=None if sys.stdout.isatty() else 160)  # a pipe or a file has no width to cut tables for
+REPORTS = Path("reports")
+Json = Annotated[Optional[str], typer.Option("--json", metavar="PATH", help="Write JSON there; - for standard output.")]
+
+
+def write_json(value: object, target: str) -> None:
+    """To that file, or to standard output for "-"."""
+    if target == "-":
+        sys.stdout.write(results.to_json(value) + "\n")
+    else:
+        results.write_text(Path(target), results.to_json(value) + "\n")
+
+
+def progress_bar(unit: str):
+    """A bar on standard error, not yet started."""
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        TextColumn,
+        TimeElapsedColumn,
+        TimeRemainingColumn,
+    )
+
+    return Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn(unit),
+        TimeElapsedColumn(),
+        TextColumn("left"),
+        TimeRemainingColumn(),
+        console=Console(stderr=True),
+    )
+
+
+@contextmanager
+def status() -> Iterator[Callable[[str], None]]:
+    """A line on standard error that says what is going on, where that is a terminal, and goes when it is over."""
+    terminal = Console(stderr=True)
+    with terminal.status("") as line:
+        yield lambda text: line.update(escape(text))

@@ -1,0 +1,146 @@
+"""`normsuite study`."""
+
+import sys
+import time
+from pathlib import Path
+from typing import Annotated, Optional
+
+import typer
+
+from .. import results
+from .shared import REPORTS, Json, console, progress_bar, write_json
+
+
+def study(
+    preset: Annotated[str, typer.Option(help="quick, full, batch-size or tune.")] = "quick",
+    config: Annotated[
+        Optional[Path], typer.Option(help="A TOML file of settings, named as the options with _ for -; options win.")
+    ] = None,
+    norm: Annotated[
+        Optional[list[str]], typer.Option(help="A norm, or none; again for more. All where left out.")
+    ] = None,
+    seeds: Annotated[Optional[int], typer.Option(help="How many.")] = None,
+    epochs: Annotated[Optional[int], typer.Option()] = None,
+    batch_size: Annotated[Optional[list[int]], typer.Option(help="Again for more.")] = None,
+    learning_rate: Annotated[
+        Optional[list[float]], typer.Option(help="At the peak of the schedule; again for more.")
+    ] = None,
+    groups: Annotated[Optional[list[int]], typer.Option(help="Of GroupNorm; divides 8; again for more.")] = None,
+    affine: Annotated[
+        Optional[str], typer.Option(help="A weight per channel or per element; each norm's own where left out.")
+    ] = None,
+    l1: Annotated[Optional[float], typer.Option(help="Weight of the sum of the weights' sizes.")] = None,
+    l2: Annotated[Optional[float], typer.Option(help="AdamW's weight decay.")] = None,
+    augment: Annotated[Optional[bool], typer.Option(help="Move and turn the digits a little.")] = None,
+    train_size: Annotated[Optional[int], typer.Option(help="Train on the first so many digits.")] = None,
+    hold_out: Annotated[
+        Optional[int], typer.Option(help="Hold out the last so many training digits, and test on them instead.")
+    ] = None,
+    backend: Annotated[Optional[str], typer.Option(help="What computes the norms.")] = None,
+    device: Annotated[Optional[str], typer.Option(help="cpu, or an accelerator such as cuda.")] = None,
+    dataset: Annotated[Optional[str], typer.Option(help="mnist (included) or fashion-mnist (downloaded once).")] = None,
+    data_dir: Annotated[Optional[Path], typer.Option(help="Your own copy, as torchvision lays it out.")] = None,
+    workers: Annotated[Optional[int], typer.Option(help="Processes of one thread each; one a core.")] = None,
+    scheduler: Annotated[
+        Optional[str], typer.Option(help="A Dask scheduler, such as tcp://host:8786, whose workers do the runs.")
+    ] = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Say how many runs, how long, and what they could tell apart.")
+    ] = False,
+    out: Annotated[Path, typer.Option(help="Where the records go.")] = REPORTS / "study",
+    to: Json = None,
+) -> None:
+    """Train the same small network with each norm on MNIST, and store one record a run."""
+    from ..study import plan, summary, sweep
+
+    settings = plan.read(config) if config is not None else {}
+    preset = settings.pop("preset", preset)
+    options = {
+        "norms": norm,
+        "seeds": seeds,
+        "epochs": epochs,
+        "batch_size": batch_size,
+        "learning_rate": learning_rate,
+        "num_groups": groups,
+        "affine": affine,
+        "l1": l1,
+        "l2": l2,
+        "augment": augment,
+        "train_size": train_size,
+        "hold_out": hold_out,
+        "backend": backend,
+        "device": device,
+        "dataset": dataset,
+    }
+    runs = plan.plan(preset, **{**settings, **{name: value for name, value in options.items() if value is not None}})
+    if dry_run:
+        _dry_run(runs, out, workers, to)
+        return
+    begun = time.monotonic()
+    progress = progress_bar("batches")
+    bar = progress.add_task(f"{len(runs)} runs")
+
+    def start(total: int, done: int) -> None:
+        progress.update(bar, total=total, completed=done)
+        progress.start()  # only now: what is wrong with the arguments has been said on a line of its own
+
+    def show(record: dict) -> None:
+        last = record["samples"]["epochs"][-1]
+        progress.console.print(
+            f"{record['case']['norm']:<12} seed {record['case']['seed']}: "
+            f"test accuracy {last['test_accuracy']:.2%}, test loss {float(last['test_loss']):.4f}",
+            highlight=False,
+        )
+
+    try:
+        records = sweep.sweep(
+            runs,
+            out,
+            data_dir=data_dir,
+            processes=workers,
+            scheduler=scheduler,
+            on_start=start,
+            on_steps=lambda done: progress.update(bar, advance=done),
+            on_record=show,
+            on_note=lambda note: print(f"normsuite: {note}", file=sys.stderr),
+        )
+    except KeyboardInterrupt:
+        print("normsuite: interrupted; what was finished is kept", file=sys.stderr)
+        raise typer.Exit(130) from None
+    finally:
+        if progress.live.is_started:
+            progress.stop()
+    if to is not None:
+        write_json(summary.as_dict(records), to)
+        return
+    from ..study import terminal
+
+    console.print(f"{len(records)} runs in {str(out)!r}, {time.monotonic() - begun:.0f} s", highlight=False)
+    for table in terminal.tables(records):
+        console.print(table)
+
+
+def _dry_run(runs: list, out: Path, workers: int | None, to: str | None) -> None:
+    from dataclasses import asdict
+
+    from ..study import estimate
+    from ..study.identity import WHAT
+
+    recorded = results.read_records(out, WHAT).good if out.is_dir() else []
+    found = estimate.estimate(runs, recorded, workers)
+    if to is not None:
+        write_json({**asdict(found), "difference": found.difference}, to)
+        return
+    minutes = f"{found.seconds / 60:.0f} min" if found.seconds >= 120 else f"{found.seconds:.0f} s"
+    lines = [
+        f"{found.runs} runs, about {minutes} on {found.processes} processes of one thread, going by a few steps now",
+        f"between two norms, differences of {found.effect:.2f} deviations of the paired differences or more are found "
+        "with 80 % power",
+    ]
+    if found.difference is not None:
+        lines.append(
+            f"in test accuracy, by the records here: {100 * found.difference:.2f} percentage points, with the widest "
+            f"of the pairs' deviations, {100 * found.deviation:.2f}"
+        )
+    for line in lines:
+        console.print(line, highlight=False, soft_wrap=True)
