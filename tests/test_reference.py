@@ -1,0 +1,94 @@
+"""What is kept in reports/reference: whole, of today's presets, and what the README and the presets say by it."""
+
+import re
+from pathlib import Path
+from statistics import fmean, median
+
+from normsuite import report, results
+from normsuite.spec import NO_NORM, NORMS
+from normsuite.statistics import mean_interval
+from normsuite.study import summary
+from normsuite.study.plan import plan, preset
+
+REFERENCE = Path(__file__).parent.parent / "reports" / "reference"
+
+
+def records(folder):
+    found = results.read_records(REFERENCE / folder, "study")
+    assert found.good and not found.damaged
+    return found.good
+
+
+def test_the_full_study_has_the_rates_that_tuning_found():
+    """Each norm the one of the highest mean accuracy on held-out digits, of the same rates for all."""
+    tuned = [record for record in records("tune") if record["case"]["epochs"] == preset("tune")["epochs"]]
+    wanted = {(run.norm, run.seed, run.learning_rate) for run in plan("tune")}
+    assert {(r["case"]["norm"], r["case"]["seed"], r["case"]["learning_rate"]) for r in tuned} == wanted
+    assert all(r["case"]["hold_out"] == preset("tune")["hold_out"] for r in tuned)
+    _, cells = summary.cells(tuned)
+    assert {norm: cell.setting[0] for norm, cell in summary.best(cells).items()} == preset("full")["learning_rate"]
+
+
+def test_the_full_study_has_the_epochs_that_tuning_found():
+    """The fewest with which BatchNorm got 99.3 % of the held-out digits right."""
+    accuracy = {}
+    for record in records("tune"):
+        case = record["case"]
+        if (case["norm"], case["learning_rate"]) == ("BatchNorm", preset("full")["learning_rate"]["BatchNorm"]):
+            accuracy.setdefault(case["epochs"], []).append(record["samples"]["epochs"][-1]["test_accuracy"])
+    enough = [epochs for epochs, found in accuracy.items() if fmean(found) >= 0.993]
+    assert preset("full")["epochs"] == min(enough) <= 15
+
+
+def test_the_study_is_the_preset_s():
+    found = {(r["case"]["norm"], r["case"]["seed"]): r["case"] for r in records("study")}
+    assert found == {(run.norm, run.seed): run.as_dict() for run in plan("full")}
+    assert {norm for norm, _ in found} == {NO_NORM, *NORMS}
+
+
+def test_the_readme_says_what_the_full_study_found():
+    """Its figures, computed again: means over seeds at the last epoch, corrected intervals, epochs to 99 %."""
+    readme = " ".join((REFERENCE.parent.parent / "README.md").read_text().split())
+    found = records("study")
+    last = {norm: [r["samples"]["epochs"][-1] for r in found if r["case"]["norm"] == norm] for norm in NORMS}
+    accuracy = {norm: [100 * e["test_accuracy"] for e in epochs] for norm, epochs in last.items()}
+    best = mean_interval(accuracy["BatchNorm"])
+    assert best.value >= 99.3
+    assert f"{best.value:.2f} % [{best.low:.2f}, {best.high:.2f}] of the test digits right" in readme
+    assert f"a test loss of {fmean(e['test_loss'] for e in last['BatchNorm']):.4f}" in readme
+    for norm in set(NORMS) - {"BatchNorm"}:
+        loss = fmean(e["test_loss"] for e in last[norm])
+        assert f"{norm} ({fmean(accuracy[norm]):.2f} %, {loss:.4f})" in readme
+    judged = {claim["claim"]: claim for claim in summary.as_dict(found)["claims"]}
+    verdicts = {name: claim["verdict"] for name, claim in judged.items()}
+    assert [name for name in verdicts if verdicts[name] == "contradicted"] == ["training loss", "training accuracy"]
+    assert verdicts["test loss"] == "supported"
+    assert verdicts["convergence"] == verdicts["covariate shift"] == "undecided"
+    order = [(r["left"], r["right"], r["verdict"]) for r in judged["test accuracy"]["relations"]]
+    assert order == [("BatchNorm", "GroupNorm", "undecided"), ("GroupNorm", "LayerNorm", "supported")]
+    (loss,) = (r for r in judged["training loss"]["relations"] if r["verdict"] == "contradicted")
+    assert f"by {-loss['difference']:.4f} [{-loss['high']:.4f}, {-loss['low']:.4f}]" in readme
+    (faster,) = (r for r in judged["training accuracy"]["relations"] if r["verdict"] == "contradicted")
+    points = [100 * -faster[key] for key in ("difference", "high", "low")]
+    assert f"by {points[0]:.2f} points [{points[1]:.2f}, {points[2]:.2f}]" in readme
+    stuck = [r["samples"]["epochs"][-1]["test_accuracy"] for r in found if r["case"]["norm"] == NO_NORM]
+    assert len(stuck) == 10 and sum(value < 0.2 for value in stuck) == 1
+    epochs = {row["norm"]: row for row in summary.as_dict(found)["epochs_to"] if row["test_accuracy"] == 0.99}
+    reached = [e for e in epochs[NO_NORM]["epochs"] if e is not None]
+    medians = median(reached), epochs["BatchNorm"]["median"]
+    said = f"nine came to 99 % in a median of {medians[0]:.0f} epochs, BatchNorm's in {medians[1]:.0f}"
+    assert len(reached) == 9 and said in readme
+
+
+def test_the_report_kept_here_is_made_of_the_records_kept_here(tmp_path):
+    """The same words, tables and points; drawings may differ in how a version of matplotlib writes its paths."""
+    report.write(REFERENCE, tmp_path)
+    kept = {path.name: words(path) for path in (REFERENCE / "html").glob("*.html")}
+    assert kept == {path.name: words(path) for path in tmp_path.glob("*.html")}
+    assert "learning.html" in kept and "99.31%" in kept["learning.html"]
+
+
+def words(path):
+    """A page without its drawings, and with a stand-in for links to the records, which depend on the folder."""
+    text = re.sub(r"<svg.*?</svg>", "<svg/>", path.read_text(), flags=re.DOTALL)
+    return re.sub(r'\s*<a [^>]*href="\.\./[^>]*>records</a>', "", text)
