@@ -1,0 +1,83 @@
+"""The workflows in .github name commands and options that exist."""
+
+import re
+import shlex
+from pathlib import Path
+
+import pytest
+import typer
+import yaml
+from asv.commands import make_argparser
+
+from normsuite.cli import app
+
+WORKFLOWS = Path(__file__).parent.parent / ".github" / "workflows"
+NAMES = ["gate.yml", "history.yml"]
+COMMANDS = typer.main.get_command(app).commands
+
+
+def load(name):
+    return yaml.safe_load((WORKFLOWS / name).read_text())
+
+
+def steps(name):
+    return [step for job in load(name)["jobs"].values() for step in job["steps"]]
+
+
+def calls(program):
+    """(workflow, arguments) of every call of that program."""
+    return [
+        (name, arguments)
+        for name in NAMES
+        for step in steps(name)
+        for line in step.get("run", "").splitlines()
+        if (arguments := shlex.split(line))[:1] == [program]
+    ]
+
+
+def unknown(arguments):
+    """What of `normsuite ARGUMENTS` does not exist."""
+    command, *rest = arguments
+    if command not in COMMANDS:
+        return [command]
+    options = {option for parameter in COMMANDS[command].params for option in parameter.opts}
+    return [argument for argument in rest if argument.startswith("-") and argument not in options]
+
+
+def test_every_workflow_is_looked_at():
+    assert sorted(path.name for path in WORKFLOWS.iterdir()) == NAMES
+
+
+def test_what_does_not_exist_is_seen():
+    assert unknown(["explode"]) == ["explode"] and unknown(["history", "--no-such-option"]) == ["--no-such-option"]
+
+
+@pytest.mark.parametrize(("name", "arguments"), calls("normsuite"))
+def test_commands_and_options_exist(name, arguments):
+    assert unknown(arguments[1:]) == [], name
+
+
+@pytest.mark.parametrize(("name", "arguments"), calls("asv"))
+def test_calls_of_asv_are_such_that_it_takes(name, arguments):
+    parser, _ = make_argparser()
+    assert callable(parser.parse_args(arguments[1:]).func), name
+
+
+def test_the_gate_writes_what_is_shown_and_uploaded():
+    (gate,) = (arguments for _, arguments in calls("normsuite") if arguments[1] == "gate")
+    written = {gate[gate.index(option) + 1] for option in ("--json", "--markdown")}
+    (upload,) = (step["with"]["path"] for step in steps("gate.yml") if "upload-artifact" in step.get("uses", ""))
+    (summary,) = (step["run"] for step in steps("gate.yml") if "GITHUB_STEP_SUMMARY" in step.get("run", ""))
+    assert upload in written and any(f"cat {path} " in summary for path in written)
+
+
+def test_the_gate_may_only_read():
+    assert load("gate.yml")["permissions"] == {"contents": "read"}
+    (checkout,) = (step for step in steps("gate.yml") if "checkout" in step.get("uses", ""))
+    assert checkout["with"]["fetch-depth"] == 0 and checkout["with"]["persist-credentials"] is False
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_nothing_that_others_choose_becomes_part_of_a_script(name):
+    """A branch may be called anything: it reaches a script as a variable of the environment."""
+    assert not [step["run"] for step in steps(name) if re.search(r"\$\{\{", step.get("run", ""))]
