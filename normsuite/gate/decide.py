@@ -1,9 +1,9 @@
 """Verdicts on ratios head / base, from intervals that hold for the whole table and for every time it was looked at.
 
 A table of m cells is looked at several times while it is measured, and a cell that is decided is measured no more. The
-k-th look gives each interval the level α / (m · 2ᵏ): their sum over cells and looks is at most α, so that with
-probability 1 − α every interval that a verdict was taken from holds its true ratio, however the cells depend on each
-other and whenever one stops (Bonferroni).
+k-th look gives each interval the level α · `share(k)` / m: the shares add up to 1, so that with probability 1 − α every
+interval that a verdict was taken from holds its true ratio, however the cells depend on each other and whenever one
+stops (Bonferroni). The third look, which is where the usual table ends on its usual budget, has half of α.
 
 Such levels are out of reach for methods that only rank: with n processes a sign test cannot go below 2 / 2ⁿ, so that
 48 cells would need 11 processes before the first verdict. Student's t can, but with 4 processes its quantile at that
@@ -26,6 +26,11 @@ VERDICTS = (WORSE, FAILS, ACCEPTED, BETTER, UNDECIDED, SAME, NOT_AVAILABLE)
 ALPHA = 0.05
 FIRST_LOOK = 4
 """Processes before the first look: with fewer there is next to nothing to know of the spread."""
+
+
+def share(look: int) -> float:
+    """Of α, for the look of that number, counted from 1: 1/8, 1/4, 1/2, then 1/16, 1/32 and so on; together 1."""
+    return 2.0 ** (look - 4) if look <= 3 else 2.0**-look
 
 
 def judge(ratio: Interval, margin: float) -> str:
@@ -82,7 +87,7 @@ def decide(
     decided: dict[str, Decision] = {}
     for k, processes in enumerate(looks, start=1):
         seen = {cell: [v for number, v in of.items() if number <= processes] for cell, of in values.items()}
-        intervals = statistics.moderated_intervals(list(seen.values()), alpha=alpha / (comparisons * 2**k))
+        intervals = statistics.moderated_intervals(list(seen.values()), alpha=alpha * share(k) / comparisons)
         for (cell, logs), interval in zip(seen.items(), intervals, strict=True):
             if cell in decided and decided[cell].verdict != UNDECIDED:
                 continue

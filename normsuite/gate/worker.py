@@ -4,6 +4,7 @@ started by `measure`; results go out as one line each."""
 import gc
 import random
 from collections.abc import Callable
+from functools import lru_cache
 from pathlib import Path
 from types import ModuleType
 
@@ -13,7 +14,7 @@ from .. import device as devices
 from .. import results
 from ..bench import memory, numerics, process
 from ..bench.cases import Operands, operands
-from ..bench.task import DTYPES
+from ..bench.task import DTYPES, Task
 from . import pairs, sides
 from .cells import Cell
 from .sides import BASE, HEAD, Absent
@@ -47,7 +48,8 @@ def work(job: dict, emit: Callable[[dict], None]) -> None:
     cells = [Cell.from_dict(found) for found in job["cells"]]
     emit({"environment": _environment(cells[0].task.device)})
     order = list(range(len(cells)))
-    draw.shuffle(order)
+    if not job["count"]:  # counts depend on no order, and in the plan's one cells that share a truth are neighbours
+        draw.shuffle(order)
     given = _Given(draw)
     for place, index in enumerate(order):
         if place == 1:
@@ -123,15 +125,21 @@ def _errors(package: ModuleType, cell: Cell) -> dict[str, float]:
     """Errors against float64: of the gradient in a step, of the output in other modes."""
     task, found = cell.task, {}
     for mean in MEANS if task.training else ():
-        given = operands(task.spec, task.case, device=task.device, dtype=DTYPES[task.dtype], mean=mean)
-        given.input.requires_grad_(task.gradients)
+        given, truth = _truth(task, mean)
         with torch.set_grad_enabled(task.gradients):
             value = sides.prepare(package, cell, given)()
         tensors = value if task.gradients else (value,)
-        output, gradient = numerics.Truth(task, given).errors(tensors)
+        output, gradient = truth.errors(tensors)
         name = "gradient" if task.gradients else "output"
         found[f"{name} error at mean {mean:g}"] = gradient if task.gradients else output
     return found
+
+
+@lru_cache(maxsize=len(MEANS))  # it takes longer than what it judges, and serves both versions and all backends
+def _truth(task: Task, mean: float) -> tuple[Operands, numerics.Truth]:
+    given = operands(task.spec, task.case, device=task.device, dtype=DTYPES[task.dtype], mean=mean)
+    given.input.requires_grad_(task.gradients)
+    return given, numerics.Truth(task, given)
 
 
 def _environment(device: str) -> dict:
