@@ -129,10 +129,20 @@ def test_a_cell_that_was_decided_stays_so():
     assert early == late and early.verdict == WORSE and early.processes == 4
 
 
-def test_every_look_costs():
+def test_all_looks_together_have_alpha_and_no_more():
+    shares = [decide.share(look) for look in range(1, 40)]
+    assert min(shares) > 0 and 0.99 < sum(shares) <= 1 and max(shares) == decide.share(3)
+
+
+def test_a_look_gives_its_share_of_alpha_to_all_cells_alike():
     values = table(4, processes=4)
-    first, second = (decide.decide(values, looks, 0.01, CELLS)["cell 0"].ratio for looks in ([4], [1, 4]))
-    assert second.high - second.low > first.high - first.low
+    found = decide.decide(values, [4], 0.01, CELLS)
+    logs = [list(of.values()) for of in values.values()]
+    alone = statistics.moderated_intervals(logs, alpha=decide.ALPHA * decide.share(1) / CELLS)
+    for decision, interval in zip(found.values(), alone, strict=True):
+        assert (decision.ratio.low, decision.ratio.high) == pytest.approx(
+            (math.exp(interval.low), math.exp(interval.high))
+        )
 
 
 # ---- rows of a record ----
@@ -162,7 +172,7 @@ def record(values=None, *, counts=None, absent=None, error_rates=None, looks=(4,
         },
         "base_s": dict.fromkeys(values, 1e-3),
         "looks": list(looks),
-        "seconds": [0.1] * len(looks),
+        "blocks": [100] * len(looks),
         "counts": counts or {},
         "absent": absent or {},
         "error_rates": error_rates or {},

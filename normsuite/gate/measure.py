@@ -30,14 +30,15 @@ MARGINS = {"time": 0.01, "bytes": 0.01, "error": 1.0, "error rate": error_rate.M
 error lies what another order of the same additions does to it; a lost digit is ten times."""
 
 BUDGET_S = 120.0
-_FIRST_SHARE = 0.4
-"""Of the budget, for the first look, which only finds what is large. Processes differ from each other by about as much
-as the samples within one: rather nine short ones than four long ones."""
+_PROCESSES = 9
+"""How many the budget is cut for: the third look, which has half of alpha. Processes differ from each other, by where
+their code and tensors lie, by about as much as a hundred blocks within one of them do."""
 
-_SHORTEST_S, _LONGEST_S = 0.03, 1.0
-"""Bounds on the time for one cell in one process."""
+_FEWEST_BLOCKS = 20
+_LONGEST_S = 1.0
+"""Bounds on what one cell gets in one process."""
 
-_OVERHEAD_S = 0.02
+_OVERHEAD_S = 0.03
 """What a cell takes beside being timed: operands, first calls, warming up."""
 
 
@@ -129,6 +130,7 @@ class _Gate:
         self.notes: list[str] = []
         self.environment: dict | None = None
         self._counts: dict[str, dict] = {}
+        self._sample_s: dict[str, float] = {}
         self._absent: dict[str, dict[str, str]] = {}
         self._forget()
         self._error_rates: dict[str, dict] = {}
@@ -151,6 +153,7 @@ class _Gate:
                 name = self._setup.cells[index].name
                 self._counts.setdefault(name, {}).update(message["counts"])
                 self._absent.setdefault(name, {}).update(message["absent"])
+                self._sample_s[name] = max(self._sample_s.get(name, 0.0), message["sample_s"])
 
     def _part(self, failed: _Unimportable) -> None:
         """Each version in processes of its own from now on, if that can help."""
@@ -178,25 +181,25 @@ class _Gate:
         self._values: dict[str, dict[int, float]] = {name: {} for name in names}
         self._base_s: dict[str, list[float]] = {name: [] for name in names}
         self._looks: list[int] = []
-        self._seconds: list[float] = []
+        self._blocks: list[int] = []
 
     def _look(self) -> None:
         open_cells = [i for i, c in enumerate(self._setup.cells) if self._measurable(c.name)]
-        seconds = self._first_seconds(len(open_cells))
+        blocks = self._first_blocks(open_cells)
         wanted, processes = decide.FIRST_LOOK, 0
         while open_cells:
-            for _ in range(self._affordable(wanted - processes, len(open_cells), seconds)):
+            for _ in range(self._affordable(wanted - processes, open_cells, blocks)):
                 processes += 1
-                self._time(processes, open_cells, seconds)
+                self._time(processes, open_cells, blocks)
             if self._looks and processes == self._looks[-1]:
                 break  # the budget is spent
             self._looks.append(processes)
-            self._seconds.append(seconds)
+            self._blocks.append(blocks)
             decided = decide.decide(self._measured(), self._looks, self._setup.margins["time"], self._comparisons)
             open_cells = [i for i in open_cells if self._is_open(decided, self._setup.cells[i].name)]
             wanted = math.ceil(processes * 1.5)
-            # Where few cells are left, starting a process should not take longer than measuring in it.
-            seconds = min(_LONGEST_S, max(seconds, self._start_s / max(1, len(open_cells))))
+            if open_cells:  # starting a process should not take longer than measuring in it
+                blocks = max(blocks, self._blocks_in(self._start_s, open_cells))
 
     def _is_open(self, decided: Mapping[str, decide.Decision], name: str) -> bool:
         return name not in decided or decided[name].verdict == decide.UNDECIDED
@@ -207,18 +210,26 @@ class _Gate:
     def _measured(self) -> dict[str, dict[int, float]]:
         return {name: of for name, of in self._values.items() if of}
 
-    def _first_seconds(self, cells: int) -> float:
-        each = (_FIRST_SHARE * self._setup.budget_s - self._spent_s) / decide.FIRST_LOOK / self._starts - self._start_s
-        return min(_LONGEST_S, max(_SHORTEST_S, each / max(1, cells) - _OVERHEAD_S))
+    def _first_blocks(self, indices: Sequence[int]) -> int:
+        each = (self._setup.budget_s - self._spent_s) / _PROCESSES / self._starts - self._start_s
+        return max(_FEWEST_BLOCKS, self._blocks_in(each - _OVERHEAD_S * len(indices), indices))
+
+    def _blocks_in(self, seconds: float, indices: Sequence[int]) -> int:
+        """The same number for each cell, however long its calls take: what a block leaves uncertain is alike."""
+        return int(seconds / max(1e-9, sum(self._seconds(i, 1) for i in indices)))
+
+    def _seconds(self, index: int, blocks: int) -> float:
+        """What that cell gets in a process: a block has four samples."""
+        return min(_LONGEST_S, 4 * blocks * self._sample_s[self._setup.cells[index].name])
 
     @property
     def _starts(self) -> int:
         """Processes for one value."""
         return 2 if self._apart else 1
 
-    def _affordable(self, wanted: int, cells: int, seconds: float) -> int:
+    def _affordable(self, wanted: int, indices: Sequence[int], blocks: int) -> int:
         """How many more the budget has room for; for the first look all, and a word on it if they take longer."""
-        one_s = self._starts * (self._start_s + cells * (seconds + _OVERHEAD_S))
+        one_s = self._starts * (self._start_s + sum(self._seconds(i, blocks) + _OVERHEAD_S for i in indices))
         left = self._setup.budget_s - self._spent_s
         if not self._looks:
             if wanted * one_s > 1.1 * left:
@@ -227,18 +238,18 @@ class _Gate:
             return wanted
         return max(0, min(wanted, int(left / one_s)))
 
-    def _time(self, number: int, indices: Sequence[int], seconds: float) -> None:
+    def _time(self, number: int, indices: Sequence[int], blocks: int) -> None:
         """One value for each of those cells: of one process, or of one for each side, one after the other."""
         stage = f"times, process {number}, {len(indices)} open"
         cells = self._setup.cells
         if not self._apart:
-            for index, found in self._process(SIDES, indices, seconds=seconds, stage=stage).items():
+            for index, found in self._process(SIDES, indices, blocks=blocks, stage=stage).items():
                 if "log_ratio" in found:
                     self._values[cells[index].name][number] = found["log_ratio"]
                     self._base_s[cells[index].name].append(found["base_s"])
             return
         order = SIDES if number % 2 else SIDES[::-1]
-        found = {side: self._process((side,), indices, seconds=seconds, stage=stage) for side in order}
+        found = {side: self._process((side,), indices, blocks=blocks, stage=stage) for side in order}
         for index in found[BASE].keys() & found[HEAD].keys():
             base, head = (found[side][index].get("log_s") for side in SIDES)
             if base is not None and head is not None:
@@ -264,7 +275,7 @@ class _Gate:
         return {BASE: self._setup.base, HEAD: self._setup.head}[side]
 
     def _process(
-        self, sides: Sequence[str], indices: Sequence[int], *, stage: str, count: bool = False, seconds: float = 0.0
+        self, sides: Sequence[str], indices: Sequence[int], *, stage: str, count: bool = False, blocks: int = 0
     ) -> dict[int, dict]:
         """What a process found, by the cell's place in the table; less where it died, which is noted."""
         indices = list(indices)
@@ -272,7 +283,7 @@ class _Gate:
             "sides": {side: str(self._tree(side).folder) for side in sides},
             "cells": [self._setup.cells[i].as_dict() for i in indices],
             "count": count,
-            "seconds": seconds,
+            "seconds": [] if count else [self._seconds(i, blocks) for i in indices],
             "threads": self._setup.threads,
             "number": self._draw.getrandbits(32),
         }
@@ -322,7 +333,7 @@ class _Gate:
             "log_ratios": {name: {str(k): v for k, v in of.items()} for name, of in self._values.items()},
             "base_s": {name: sorted(of)[len(of) // 2] for name, of in self._base_s.items() if of},
             "looks": self._looks,
-            "seconds": self._seconds,
+            "blocks": self._blocks,
             "counts": self._counts,
             "absent": {name: of for name, of in self._absent.items() if of},
             "error_rates": self._error_rates,

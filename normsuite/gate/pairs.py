@@ -87,6 +87,13 @@ def alone(call: Callable[[], object], *, seconds: float, device: str = "cpu") ->
     return float(stats.trim_mean(logs, TRIMMED))
 
 
+def sample_s(call: Callable[[], object], *, device: str = "cpu") -> float:
+    """How long a sample of that call takes, of which a block has four; roughly, to plan with."""
+    sample = timing.sampler(device)
+    repeat = _repeat(sample, call)
+    return repeat * min(sample(call, repeat) for _ in range(3))
+
+
 def _repeat(sample, call: Callable[[], object]) -> int:
     repeat = 1
     while sample(call, repeat) * repeat < timing.SHORTEST_SAMPLE_S:

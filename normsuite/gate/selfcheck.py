@@ -142,7 +142,7 @@ def _table(setup, clone: Path, planted: bool, number: int, identity: dict, on_pr
             "cells": cells,
             "log_ratios": logs,
             "looks": found["samples"]["looks"],
-            "seconds": found["samples"]["seconds"],
+            "blocks": found["samples"]["blocks"],
         },
         environment=found["environment"],
         seeds=[number],

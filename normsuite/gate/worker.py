@@ -30,7 +30,7 @@ def work(job: dict, emit: Callable[[dict], None]) -> None:
 
     Args:
         job: "sides" (folder of each that is to be loaded), "cells", "count" (bytes and errors instead of times),
-            "seconds" (for each cell), "threads", "number" (of the process, its seed).
+            "seconds" (one number for each cell), "threads", "number" (of the process, its seed).
         emit: told the environment, then each cell; or first of all which side cannot be imported, and why.
     """
     torch.set_num_threads(job["threads"])
@@ -57,7 +57,7 @@ def work(job: dict, emit: Callable[[dict], None]) -> None:
         cell = cells[index]
         emit({"begin": index})
         measure = _count if job["count"] else _time
-        emit({"cell": index, **measure(packages, cell, given.of(cell), job["seconds"], draw)})
+        emit({"cell": index, **measure(packages, cell, given.of(cell), job["seconds"][index], draw)})
     del padding
 
 
@@ -109,7 +109,9 @@ def _count(packages: dict[str, ModuleType], cell: Cell, given: Operands, *_) -> 
     counts = {side: _counts(call, cell, given) for side, call in calls.items()}
     for side in counts:
         counts[side] |= _errors(packages[side], cell)
-    return {"absent": absent, "counts": counts}
+    with torch.set_grad_enabled(cell.task.gradients):
+        sample_s = max((pairs.sample_s(call, device=cell.task.device) for call in calls.values()), default=0.0)
+    return {"absent": absent, "counts": counts, "sample_s": sample_s}
 
 
 def _counts(call: Callable[[], object], cell: Cell, given: Operands) -> dict[str, int]:
