@@ -220,7 +220,7 @@ class _Gate:
 
     def _seconds(self, index: int, blocks: int) -> float:
         """What that cell gets in a process: a block has four samples."""
-        return min(_LONGEST_S, 4 * blocks * self._sample_s[self._setup.cells[index].name])
+        return min(_LONGEST_S, 4 * blocks * self._sample_s.get(self._setup.cells[index].name, 0.0))
 
     @property
     def _starts(self) -> int:
@@ -283,7 +283,7 @@ class _Gate:
             "sides": {side: str(self._tree(side).folder) for side in sides},
             "cells": [self._setup.cells[i].as_dict() for i in indices],
             "count": count,
-            "seconds": [] if count else [self._seconds(i, blocks) for i in indices],
+            "seconds": [self._seconds(i, blocks) for i in indices],
             "threads": self._setup.threads,
             "number": self._draw.getrandbits(32),
         }

@@ -134,6 +134,8 @@ def _table(setup, clone: Path, planted: bool, number: int, identity: dict, on_pr
         for row in rows(found)
         if row.metric == TIME and row.ratio is not None
     }
+    if not cells:  # it would count as a table without a false alarm
+        raise NormsuiteError(f"nothing was measured: {'; '.join(found['notes'])}")
     logs = {name: [round(v, 6) for v in of.values()] for name, of in found["samples"]["log_ratios"].items()}
     return results.make_record(
         WHAT,
