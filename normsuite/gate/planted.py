@@ -1,7 +1,7 @@
 """Slowdowns of a known size, for the gate to find: a copy of this file goes into the versions that it is tried on.
 
 Extra work is a loop of additions, as long as the wanted share of the call's own time, both measured in turn in the
-process that is then measured. A share of nought takes the same path without any additions, so that two versions which
+process that is then measured, long enough that the share is the same in each. A share of nought takes the same path without any additions, so that two versions which
 differ in their shares differ in nothing else.
 """
 
@@ -10,7 +10,8 @@ import time
 
 import torch
 
-ROUNDS = 15
+LEAST_ROUNDS, MOST_ROUNDS = 15, 200
+ROUNDS_S = 0.06
 
 
 def slower(normalize, shares):
@@ -58,6 +59,10 @@ def _additions(normalize, share, spec, input, args, kwargs):
 
     for _ in range(3):
         call()
-    count = 1000
-    ratios = [seconds(call) / seconds(lambda: _add(count)) for _ in range(ROUNDS)]
+    count, ratios, end = 1000, [], time.perf_counter() + ROUNDS_S
+    while len(ratios) < LEAST_ROUNDS or (time.perf_counter() < end and len(ratios) < MOST_ROUNDS):
+        # Of two each the shorter: what disturbs a machine only ever adds time.
+        ratios.append(
+            min(seconds(call), seconds(call)) / min(seconds(lambda: _add(count)), seconds(lambda: _add(count)))
+        )
     return round(share * count * statistics.median(ratios))
