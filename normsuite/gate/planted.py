@@ -1,8 +1,8 @@
 """Slowdowns of a known size, for the gate to find: a copy of this file goes into the versions that it is tried on.
 
 Extra work is a loop of additions, as long as the wanted share of the call's own time, both measured in turn in the
-process that is then measured, long enough that the share is the same in each. A share of nought takes the same path without any additions, so that two versions which
-differ in their shares differ in nothing else.
+process that is then measured, long enough that the share is the same in each. A share of nought takes the same path
+without any additions, so that two versions which differ in their shares differ in nothing else.
 """
 
 import statistics
