@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 from html.parser import HTMLParser
@@ -14,7 +15,7 @@ import test_history
 from normsuite import mnist, report, results
 from normsuite.bench import summary as bench
 from normsuite.errors import ArgumentError, OutputError, UnknownNameError
-from normsuite.report import gate, learning, numerics, tables
+from normsuite.report import charts, gate, learning, numerics, tables
 from normsuite.report.collect import collect
 from normsuite.report.compare import merge
 from normsuite.spec import NORMS, find
@@ -358,6 +359,20 @@ def test_the_same_records_give_the_same_bytes(rendered):
     assert write(folder, folder / "again")[0] == texts
 
 
+def test_other_processes_give_the_same_bytes(whole, tmp_path):
+    """Whatever order sets and hashes have there."""
+    written = []
+    for seed in ("1", "2"):
+        out = tmp_path / seed
+        code = (
+            "import sys; from pathlib import Path; from normsuite import report; report.write(*map(Path, sys.argv[1:]))"
+        )
+        command = [sys.executable, "-c", code, str(whole), str(out)]
+        subprocess.run(command, check=True, env={**os.environ, "PYTHONHASHSEED": seed})
+        written.append({file.name: file.read_bytes() for file in out.iterdir()})
+    assert written[0] == written[1] and len(written[0]) > 5
+
+
 def test_identifiers_are_unique_to_their_chart(rendered):
     """Charts share a page: a clip path of one must not be another's."""
     _, texts, _ = rendered
@@ -520,6 +535,34 @@ def test_the_report_imports_no_torch(source, tmp_path):
         "sys.exit('torch' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", code]).returncode == 0
+
+
+@pytest.mark.parametrize(
+    ("norm", "faces", "said"),
+    [
+        (
+            "BatchNorm",
+            "AAAAABBBBBCCCCCDDDDDDDDDDD",
+            "4 groups, each with a colour and a letter. A: channel 1; B: channel 2",
+        ),
+        (
+            "LayerNorm",
+            "AAAAAAAAAAAAAABBBBBBCCCCCC",
+            "3 groups, each with a colour and a letter. A: image 1; B: image 2",
+        ),
+        ("GroupNorm", "AAAAAABBBBBBBBCCDDDDEEFFFF", "A: image 1, channels 1 to 2; B: image 1, channels 3 to 4"),
+        (
+            "InstanceNorm",
+            "AAABBBCCCDDDDDEFGHHHIJKLLL",
+            "12 groups, each with a colour and a letter. A: image 1, channel 1",
+        ),
+    ],
+)
+def test_the_cube_shows_what_is_averaged_over(norm, faces, said):
+    """Four channels of two places in front, of three images above, and three images of two places on the right."""
+    drawn = charts.cube(find(norm))
+    letters = re.findall(r">([A-L])</text>", drawn.svg)
+    assert "".join(sorted(letters)) == faces and said in drawn.alternative
 
 
 def test_the_table_of_figures():

@@ -4,9 +4,11 @@ import math
 import re
 
 import numpy as np
+import pytest
 
-from normsuite.history import Measurement
-from normsuite.report import charts
+from normsuite.errors import ArgumentError
+from normsuite.history import Measurement, trends
+from normsuite.report import trend
 
 RNG = np.random.default_rng(0)
 
@@ -24,7 +26,7 @@ def measured(norm, value, commit, *, torch="2.14.1"):
 def test_a_step_is_marked_and_said():
     found = [measured("BatchNorm", 1e-3 if i < 10 else 1.5e-3, i) for i in range(20)]
     found += [measured("GroupNorm", 1e-3, i) for i in range(20)]
-    (chart,) = charts.trend(found)
+    (chart,) = trend.charts(trends(found))
     said = dict(part.split(" from ", 1) for part in chart.alternative.partition(": ")[2].split("; "))
     assert re.search(r"regression of \+\d.* at 0000000a$", said["BatchNorm"]) and "regression" not in said["GroupNorm"]
     assert len(re.findall(r">\+\d\d %<", chart.svg)) == 1
@@ -34,14 +36,24 @@ def test_a_step_is_marked_and_said():
 def test_another_torch_is_drawn_apart():
     found = [measured("BatchNorm", 1e-3, i) for i in range(6)]
     found += [measured("BatchNorm", 2e-3, i, torch="2.15.0") for i in range(3, 8)]
-    (chart,) = charts.trend(found)
+    (chart,) = trend.charts(trends(found))
     assert chart.svg.index("torch 2.14.1") < chart.svg.index("torch 2.15.0")
     assert "over 8 commits" in chart.alternative and "regression" not in chart.alternative
     old, new = "torch 2.14.1", "torch 2.15.0"
-    places = charts._places(charts.trends(found))
+    places = trend._places(trends(found))
     of = {versions: [x for (v, _), x in places.items() if v == versions] for versions in (old, new)}
     assert of == {old: [0, 1, 2, 3, 4, 5], new: [7, 8, 9, 10, 11]}
 
 
 def test_nothing_measured_is_no_chart():
-    assert charts.trend([]) == []
+    assert trend.charts([]) == []
+
+
+def test_series_are_drawn_on_demand():
+    found = [measured(norm, 1e-3, i) for norm in ("BatchNorm", "GroupNorm") for i in range(6)]
+    (chart,) = trend.charts(trends(found), "GroupNorm torch")
+    assert "BatchNorm from" in chart.alternative and "GroupNorm from" in chart.alternative, "a chart has all norms"
+    with pytest.raises(ArgumentError, match="series = 'memory': matches no series; benchmarks are latency.Latency"):
+        trend.charts(trends(found), "memory")
+    with pytest.raises(ArgumentError, match=r"series = '\(': is no regular expression"):
+        trend.charts(trends(found), "(")

@@ -14,6 +14,10 @@ def report(
     source: Annotated[Path, typer.Option("--from", help="Folder of the study's records and asv's results.")] = REPORTS,
     out: Annotated[Path, typer.Option(help="Folder for the pages.")] = REPORTS / "html",
     commit: Annotated[Optional[str], typer.Option(help="Whose cost to show; the one measured last.")] = None,
+    series: Annotated[
+        Optional[str],
+        typer.Option(metavar="PATTERN", help="Series of asv's whose trend to draw: benchmark and parameters, as text."),
+    ] = None,
     format: Annotated[str, typer.Option(help="html, or markdown: one file of sentences and tables.")] = "html",
     compare: Annotated[
         Optional[tuple[Path, Path]], typer.Option(metavar="A B", help="Two folders of records, side by side, instead.")
@@ -26,7 +30,7 @@ def report(
     if compare is not None:
         page, notes = reporting.write_comparison(*compare, out, format=format), []
     else:
-        page, notes = reporting.write(source, out, commit=commit, format=format)
+        page, notes = reporting.write(source, out, commit=commit, series=series, format=format)
     for note in notes:
         console.print(f"[yellow]note:[/yellow] {note}", highlight=False, soft_wrap=True)
     console.print(f"wrote {page}", highlight=False, soft_wrap=True)

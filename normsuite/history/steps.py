@@ -9,8 +9,8 @@ import numpy as np
 from scipy import stats
 
 from ..statistics import CONFIDENCE, Interval
-from . import adapter
 from .adapter import Measurement
+from .levels import detect
 from .segments import Segment, segments
 
 REGRESSION, IMPROVEMENT, WITHIN_NOISE, UNDECIDED = "regression", "improvement", "within noise", "undecided"
@@ -101,12 +101,13 @@ class Trend:
 def trends(measurements: Iterable[Measurement], *, alpha: float = 1 - CONFIDENCE) -> list[Trend]:
     """Find the steps of every series and judge them.
 
-    Where steps are is decided by asv's step detection. Each ratio is exp of the difference of two levels' mean
-    logarithms of commits' values, with Student's interval: the deviation is that of commits about their levels, taken
-    over the whole segment, and the confidence 1 − alpha / n, where n counts every place in every segment at which a
-    step could have been found (Bonferroni), since the places were chosen by looking. A commit's samples of one process
-    count as one value: they are not independent. Assumes that commits are, and that the noise of their logarithms is
-    about normal; drift over several commits looks like a step, which is why the noise floor comes in as well.
+    Where steps are is decided by asv's step detection (`levels`). Each ratio is exp of the difference of two levels'
+    mean logarithms of commits' values, with Student's interval: the deviation is that of commits about their levels,
+    taken over the whole segment, and the confidence 1 − alpha / n, where n counts every place in every segment at which
+    a step could have been found (Bonferroni), since the places were chosen by looking. A commit's samples of one
+    process count as one value: they are not independent. Assumes that commits are, and that the noise of their
+    logarithms is about normal; drift over several commits looks like a step, which is why the noise floor comes in as
+    well.
 
     A regression is a step whose whole interval is worse than `MARGIN` and whose ratio is worse than the noise floor; an
     improvement the same on the other side; within noise, whose whole interval is nearer to 1 than the larger of the
@@ -118,14 +119,17 @@ def trends(measurements: Iterable[Measurement], *, alpha: float = 1 - CONFIDENCE
     """
     found = segments(measurements)
     places = sum(len(s.values) - 1 for s in found if not s.exact and len(s.values) >= 2 * LEAST_COMMITS)
-    return [_trend(segment, alpha / max(1, places)) for segment in found]
+    spikes = [set() if s.exact else _spikes(s.values) for s in found]
+    shown = [[None if i in of else v for i, v in enumerate(s.values)] for s, of in zip(found, spikes, strict=True)]
+    return [
+        _trend(segment, ends, of, alpha / max(1, places))
+        for segment, ends, of in zip(found, detect(shown), spikes, strict=True)
+    ]
 
 
-def _trend(segment: Segment, alpha: float) -> Trend:
+def _trend(segment: Segment, ends: Sequence[tuple[int, int]], spikes: set[int], alpha: float) -> Trend:
     values = segment.values
-    spikes = set() if segment.exact else _spikes(values)
-    shown = [None if i in spikes else value for i, value in enumerate(values)]
-    runs = [tuple(i for i in range(*ends) if i not in spikes) for ends in adapter.levels(shown)]
+    runs = [tuple(i for i in range(*of) if i not in spikes) for of in ends]
     if not segment.exact:
         runs = _supported(runs)
     aside = tuple(sorted(set(range(len(values))).difference(*runs)))

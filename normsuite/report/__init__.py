@@ -19,7 +19,9 @@ from .render import render
 FORMATS = ("html", "markdown")
 
 
-def write(source: Path, out: Path, *, commit: str | None = None, format: str = "html") -> tuple[Path, list[str]]:
+def write(
+    source: Path, out: Path, *, commit: str | None = None, series: str | None = None, format: str = "html"
+) -> tuple[Path, list[str]]:
     """Write `out/index.html`, and the pages that it leads to, or `out/report.md`, from the records under `source`.
 
     Args:
@@ -27,19 +29,20 @@ def write(source: Path, out: Path, *, commit: str | None = None, format: str = "
             `numerics/` and `asv/results/` (asv's), any of which may be absent: the report then says what to run.
         out: the pages' folder, made if need be.
         commit: the start of the hash of the commit whose cost is shown; the one measured last where left out.
+        series: a regular expression of the series of asv's whose trend is drawn; those that say most where left out.
         format: one of `FORMATS`; Markdown has the sentences and tables in one file, and no charts.
 
     Returns:
         The first page, and one line for everything that is missing or could not be read.
 
     Raises:
-        ArgumentError: that commit was not measured.
+        ArgumentError: that commit was not measured, or no series matches, or too many do.
         UnknownNameError: there is no such format.
         OutputError: a page cannot be written.
         DataError: asv's list of benchmarks is damaged.
     """
     _check(format)
-    collected = collect(source, commit)
+    collected = collect(source, commit, series)
     if format == "markdown":
         texts = {"report.md": markdown(pages(collected))}
     else:

@@ -12,29 +12,28 @@ import matplotlib
 matplotlib.use("Agg")
 
 from matplotlib import pyplot as plt
-from matplotlib.patches import Rectangle
-from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter, PercentFormatter
+from matplotlib.patches import Polygon, Rectangle
+from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 from .. import explain
 from ..bench.summary import AGAIN, ALL, AUTO, COPY, TRAFFIC, Bench, Mean, copy_of, interval_text
-from ..history import Measurement, Trend, summary, trends
-from ..history.steps import IMPROVEMENT, REGRESSION
+from ..history import Measurement
 from ..spec import NO_NORM, NORMS, NormSpec
 from . import tables
 from .collect import ASV_COMMAND, BENCH_COMMAND
 
 # Okabe and Ito's colours, which colour-blind readers tell apart; norms take them in order, "none" is grey.
 _PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
-_GREY = "#8a8a8a"
-_COLOURED_WORDS = re.compile(f'(<text style="[^"]*fill: )({"|".join((*_PALETTE, _GREY))})', re.IGNORECASE)
-_INK = "#010203"
+GREY = "#8a8a8a"
+_COLOURED_WORDS = re.compile(f'(<text style="[^"]*fill: )({"|".join((*_PALETTE, GREY))})', re.IGNORECASE)
+INK = "#010203"
 """Stands for the page's text colour, which it becomes in the SVG: a chart follows light and dark as text does."""
 
 _MARKERS = ("o", "s", "^", "D", "v")
 
 _STYLE = {
-    "axes.edgecolor": _INK,
-    "axes.labelcolor": _INK,
+    "axes.edgecolor": INK,
+    "axes.labelcolor": INK,
     "axes.spines.right": False,
     "axes.spines.top": False,
     "axes.titlelocation": "left",
@@ -43,12 +42,12 @@ _STYLE = {
     "font.family": "sans-serif",
     "font.size": 10.5,  # the least that can be read where a screen is 390 pixels wide
     "grid.alpha": 0.15,
-    "grid.color": _INK,
+    "grid.color": INK,
     "lines.linewidth": 1.8,
     "svg.fonttype": "none",
-    "text.color": _INK,
-    "xtick.color": _INK,
-    "ytick.color": _INK,
+    "text.color": INK,
+    "xtick.color": INK,
+    "ytick.color": INK,
 }
 
 
@@ -64,7 +63,7 @@ class Chart:
 
 def colour(norm: str) -> str:
     """The norm's colour, the same in every chart."""
-    return _GREY if norm == NO_NORM else _PALETTE[list(NORMS).index(norm) % len(_PALETTE)]
+    return GREY if norm == NO_NORM else _PALETTE[list(NORMS).index(norm) % len(_PALETTE)]
 
 
 def marker(norm: str) -> str:
@@ -85,7 +84,7 @@ def figure(name: str, width: float, height: float, rows: int = 1) -> Iterator[tu
             buffer = io.StringIO()
             drawn.savefig(buffer, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
             svg = buffer.getvalue()
-            svg = svg[svg.index("<svg") :].replace(_INK, "currentColor")
+            svg = svg[svg.index("<svg") :].replace(INK, "currentColor")
             svg = re.sub(r"<metadata>.*?</metadata>", "", svg, flags=re.S)
             # Groups are numbered alike in every chart, and nothing refers to them.
             svg = re.sub(r'<g id="[^"]*"', "<g", svg)
@@ -121,18 +120,83 @@ def label_ends(axis, ends: list[tuple[str, float, float]]) -> None:
         )  # fmt: skip
 
 
+def _tints(groups: int):
+    """A colour for each group, the same in the cube and in the tiles."""
+    return matplotlib.colormaps["tab20" if groups > 10 else "tab10"]
+
+
+_SLANT = 0.55, 0.42
+"""How far to the right and up each image behind the first is drawn."""
+
+
+def cube(spec: NormSpec) -> Chart:
+    """The worked example's tensor as images × channels × places, seen from the front, from above and from the right."""
+    labels = explain.labels(spec)
+    images, channels = labels.shape[:2]
+    labels = labels.reshape(images, channels, -1)
+    places = labels.shape[2]
+    groups = int(labels.max()) + 1
+    tint = _tints(groups)
+
+    def at(c: float, p: float, n: float) -> tuple[float, float]:
+        return c + _SLANT[0] * n, _SLANT[1] * n - p
+
+    def face(label: int, corners: list[tuple[float, float, float]]) -> None:
+        points = [at(*corner) for corner in corners]
+        axis.add_patch(Polygon(points, facecolor=tint(label), alpha=0.55, edgecolor=INK, linewidth=0.8))
+        middle = [sum(part) / len(points) for part in zip(*points, strict=True)]
+        axis.text(*middle, explain.letter(label + 1), ha="center", va="center", fontsize=9)
+
+    with figure(f"cube-{spec.name}", 4.3, 2.4) as (finish, (axis,)):
+        for c in range(channels):
+            for p in range(places):
+                face(labels[0, c, p], [(c, p, 0), (c + 1, p, 0), (c + 1, p + 1, 0), (c, p + 1, 0)])
+            for n in range(images):
+                face(labels[n, c, 0], [(c, 0, n), (c + 1, 0, n), (c + 1, 0, n + 1), (c, 0, n + 1)])
+        for n in range(images):
+            for p in range(places):
+                right = channels
+                face(labels[n, -1, p], [(right, p, n), (right, p, n + 1), (right, p + 1, n + 1), (right, p + 1, n)])
+        axis.text(*at(channels / 2, places + 0.15, 0), f"C: {channels} channels", ha="center", va="top")
+        axis.text(*at(-0.15, places / 2, 0), f"H × W: {places} places", ha="right", va="center")
+        axis.text(*at(-0.15, 0, images / 2), f"N: {images} images", ha="right", va="bottom")
+        axis.set_xlim(-2.9, channels + _SLANT[0] * images + 0.1)
+        axis.set_ylim(-places - 0.6, _SLANT[1] * images + 0.1)
+        axis.set_aspect("equal")
+        axis.axis("off")
+        svg = finish()
+    extents = "; ".join(_extent(explain.letter(g + 1), labels == g) for g in range(groups))
+    return Chart(
+        svg,
+        f"The tensor as a block of {images} images by {channels} channels by {places} places. {spec.name} averages "
+        f"over {', '.join(sorted(spec.axes))}: {groups} groups, each with a colour and a letter. {extents}",
+        f"{spec.name}: the tensor (N, C, H × W), cut into what shares {spec.shared}.",
+        f"{tables.EXPLAIN_COMMAND} {spec.name}",
+    )
+
+
+def _extent(letter: str, inside) -> str:
+    """Which images, channels and places a group has a part of; an axis that it has all of is left out."""
+    spans = []
+    for name, size, index in zip(("image", "channel", "place"), inside.shape, inside.nonzero(), strict=True):
+        of = sorted({int(i) + 1 for i in index})
+        if len(of) < size:
+            spans.append(f"{name} {of[0]}" if len(of) == 1 else f"{name}s {of[0]} to {of[-1]}")
+    return f"{letter}: {', '.join(spans) or 'everything'}"
+
+
 def shared_means(spec: NormSpec) -> Chart:
     """The worked example, one tile a number, one colour for each group that shares a mean."""
     x, labels = explain.values(), explain.labels(spec)
     images, channels, height, width = x.shape
     groups = int(labels.max()) + 1
-    tint = matplotlib.colormaps["tab20" if groups > 10 else "tab10"]
+    tint = _tints(groups)
     with figure(f"shared-{spec.name}", 4.3, 2.2) as (finish, (axis,)):
         for n in range(images):
             for c in range(channels):
                 for i, (value, group) in enumerate(zip(x[n, c].flat, labels[n, c].flat, strict=True)):
                     left, bottom = c * (height * width + 0.35) + i, -n * 1.25
-                    axis.add_patch(Rectangle((left, bottom), 1, 1, facecolor=tint(group), alpha=0.55, edgecolor=_INK))
+                    axis.add_patch(Rectangle((left, bottom), 1, 1, facecolor=tint(group), alpha=0.55, edgecolor=INK))
                     axis.text(left + 0.5, bottom + 0.5, f"{value:g}", ha="center", va="center", fontsize=11)
                     letter = explain.letter(group + 1)
                     axis.text(left + 0.93, bottom + 0.88, letter, ha="right", va="top", fontsize=7.5)
@@ -261,19 +325,19 @@ def _bars(mode: str, activation: str, means: list[Mean]) -> Chart:
             place = contestants.index(m.contestant)
             y = norms.index(m.norm) + (place - (len(contestants) - 1) / 2) * height
             ours = m.contestant.startswith(AUTO)
-            tint = colour(m.norm) if ours else _GREY
+            tint = colour(m.norm) if ours else GREY
             axis.barh(y, m.ratio.value, height * 0.85, color=tint, alpha=0.9 if ours else 0.35)
             end = m.ratio.value
             if not math.isnan(m.ratio.low):
-                axis.plot([m.ratio.low, m.ratio.high], [y, y], color=_INK, linewidth=1.2)
+                axis.plot([m.ratio.low, m.ratio.high], [y, y], color=INK, linewidth=1.2)
                 end = max(end, m.ratio.high)
             axis.annotate(m.contestant, (end, y), xytext=(3, 0), textcoords="offset points", va="center", fontsize=8)
             said.append(f"{m.norm} {m.contestant} {interval_text(m.ratio)}")
         # An interval of few processes can reach anywhere: the bars set the scale.
         axis.set_xlim(0, 1.5 * max([1.0, least, *(m.ratio.value for m in means if not math.isnan(m.ratio.value))]))
-        axis.axvline(1, color=_INK, linewidth=1)
+        axis.axvline(1, color=INK, linewidth=1)
         if least != 1:
-            axis.axvline(least, color=_INK, linewidth=1, linestyle=":")
+            axis.axvline(least, color=INK, linewidth=1, linestyle=":")
         axis.set_yticks(range(len(norms)), norms)
         axis.set_ylim(len(norms) - 0.5, -0.5)
         axis.set_xlabel("time / time of a copy of the same tensor")
@@ -290,124 +354,3 @@ def _bars(mode: str, activation: str, means: list[Mean]) -> Chart:
 
 
 _MODES = {"forward": "Forward", "step": "Training step", "evaluation": "Evaluation"}
-
-
-def trend(history: list[Measurement]) -> list[Chart]:
-    """Per commit: latency of the training step in the largest case, and the error rate; oldest commit on the left."""
-    charts = []
-    for benchmark, name, scale, unit, formatter in (
-        (tables.TRAINING_STEP, "training step", 1e3, "ms", None),
-        (tables.ERROR_RATE, "MNIST test error after one short epoch", 100.0, "%", PercentFormatter(decimals=1)),
-    ):
-        found = tables.ran(history, benchmark)
-        if not found:
-            continue
-        backend, device = found[0].parameters["backend"], found[0].parameters["device"]
-        case = found[-1].parameters["case"]
-        found = [
-            m
-            for m in found
-            if (m.parameters["backend"], m.parameters["device"], m.parameters["case"]) == (backend, device, case)
-        ]
-        charts.append(_trend(benchmark, found, f"{name}, {case}, {backend} on {device}", scale, unit, formatter))
-    return charts
-
-
-def _trend(benchmark: str, found: list[Measurement], name: str, scale: float, unit: str, formatter) -> Chart:
-    drawn = sorted(trends(found), key=lambda t: [NO_NORM, *NORMS].index(t.segment.measurements[0].parameters["norm"]))
-    places = _places(drawn)
-    said = []
-    with figure(f"trend-{benchmark}", 4.3, 3.1) as (finish, (axis,)):
-        ends = []
-        for of in drawn:
-            norm = of.segment.measurements[0].parameters["norm"]
-            x = [places[of.segment.versions, commit] for commit in of.segment.commits]
-            y = [value * scale for value in of.segment.values]
-            axis.plot(x, y, color=colour(norm), marker="o", markersize=3)
-            for place, m in zip(x, of.segment.measurements, strict=True):
-                low, high = (m.low, m.high) if not m.samples or m.unit == "seconds" else _range(m.samples)
-                if not math.isnan(low) and math.isfinite(high):
-                    axis.plot([place, place], [low * scale, high * scale], color=colour(norm), alpha=0.4, linewidth=4)
-            _draw_steps(axis, of, x, scale, colour(norm))
-            if of.segment.newest:
-                ends.append((norm, x[-1], y[-1]))
-            said.append(f"{norm} from {y[0]:.3g} to {y[-1]:.3g} {unit} with {of.segment.versions}{_steps_said(of)}")
-        axis.set_xlim(-0.5, max(places.values()) + 0.5)
-        axis.set_ylim(bottom=0)
-        _label_segments(axis, places)
-        shown = list(places.items())[:: max(1, len(places) // 6)]
-        axis.set_xticks([x for _, x in shown], [commit[:8] for (_, commit), _ in shown])
-        axis.set_xlabel("commit, oldest first")
-        axis.set_ylabel(unit)
-        if formatter is not None:
-            axis.yaxis.set_major_formatter(formatter)
-        axis.grid(True, axis="y")
-        axis.figure.canvas.draw()
-        label_ends(axis, ends)
-        svg = finish()
-    commits = {commit for _, commit in places}
-    return Chart(
-        svg,
-        f"{name[0].upper()}{name[1:]} over {len(commits)} commits: {'; '.join(said)}",
-        f"{name[0].upper()}{name[1:]}, per commit. Bars: 99 % interval of the median within one process for times, "
-        "lowest to highest seed for error rates. Bands: a level between two steps with its 95 % interval; steps beyond "
-        "the noise are marked with their size. Another torch starts anew. Times on a shared machine drift from commit "
-        "to commit: this is a trend, not a verdict.",
-        f"{ASV_COMMAND} A..B",
-    )
-
-
-def _places(drawn: list[Trend]) -> dict[tuple[str, str], int]:
-    """Where each commit stands, by versions and commit: segments beside each other, a place between them free."""
-    last: dict[str, float] = {}
-    for of in drawn:
-        recorded = max(m.recorded for m in of.segment.measurements)
-        last[of.segment.versions] = max(recorded, last.get(of.segment.versions, 0.0))
-    places: dict[tuple[str, str], int] = {}
-    for number, versions in enumerate(sorted(last, key=last.__getitem__)):
-        alike = [m for of in drawn if of.segment.versions == versions for m in of.segment.measurements]
-        for commit in dict.fromkeys(m.commit for m in sorted(alike, key=lambda m: (m.date, m.commit))):
-            places[versions, commit] = len(places) + number
-    return places
-
-
-def _draw_steps(axis, of: Trend, x: list[int], scale: float, tint: str) -> None:
-    """Bands of levels; steps beyond the noise with their size beside them."""
-    for level in of.levels:
-        value = level.value
-        if math.isfinite(value.low) and math.isfinite(value.high):
-            first, last = x[level.places[0]] - 0.3, x[level.places[-1]] + 0.3
-            axis.fill_between([first, last], value.low * scale, value.high * scale, color=tint, alpha=0.2, linewidth=0)
-    for step in of.steps:
-        if step.verdict in (REGRESSION, IMPROVEMENT):
-            ends = [step.before.value.value * scale, step.after.value.value * scale]
-            place = (x[step.before.places[-1]] + x[step.after.places[0]]) / 2
-            axis.plot([place, place], ends, color=tint, linestyle=":", linewidth=1.2)
-            label = f"{(step.ratio.value - 1) * 100:+.2g} %"
-            axis.annotate(
-                label, (place, max(ends)), xytext=(0, 3), textcoords="offset points", ha="center", color=tint,
-                fontsize=7,
-            )  # fmt: skip
-
-
-def _steps_said(of: Trend) -> str:
-    steps = [step for step in of.steps if step.verdict in (REGRESSION, IMPROVEMENT)]
-    return "".join(f", {step.verdict} of {summary.change(step)} at {step.commit[:8]}" for step in steps)
-
-
-def _label_segments(axis, places: dict[tuple[str, str], int]) -> None:
-    """A line before each segment but the first, and what it was measured with."""
-    first = {versions: min(x for (v, _), x in places.items() if v == versions) for versions, _ in places}
-    if len(first) == 1:
-        return
-    for versions, x in first.items():
-        if x:
-            axis.axvline(x - 1, color=_INK, linewidth=0.8, alpha=0.5)
-        axis.annotate(
-            versions, (x - 0.4, 1.0), xycoords=("data", "axes fraction"), xytext=(0, 3), textcoords="offset points",
-            fontsize=7,
-        )  # fmt: skip
-
-
-def _range(samples: tuple[float, ...]) -> tuple[float, float]:
-    return min(samples), max(samples)

@@ -40,6 +40,7 @@ class Collected:
         batches: records of one study of several batch sizes, equal in the same way but for these.
         history: measurements from one processor model and one torch, oldest commit first.
         recorded: those, and the same processor model's with any torch.
+        series: a pattern of the series whose trend is drawn; None for those that say most.
         notes: what is missing, damaged or left out, one line each.
         commit: whose cost is shown; None where nothing was measured.
         bench: comparisons with the alternatives, of one machine, equal sources and settings.
@@ -56,6 +57,7 @@ class Collected:
     gate: dict | None = None
     numerics: list[dict] = field(default_factory=list)
     recorded: list[Measurement] = field(default_factory=list)
+    series: str | None = None
 
     @property
     def norms(self) -> list[str]:
@@ -77,7 +79,7 @@ class Collected:
         return [m for m in self.history if m.commit == self.commit]
 
 
-def collect(source: Path, commit: str | None = None) -> Collected:
+def collect(source: Path, commit: str | None = None, series: str | None = None) -> Collected:
     """Read a folder of records; see `report.write`."""
     notes: list[str] = []
     study, batches = _newest_studies(source / "study", notes)
@@ -85,7 +87,9 @@ def collect(source: Path, commit: str | None = None) -> Collected:
     bench = Bench(_newest_bench(source / "bench", notes))
     gate = _newest_gate(source / "gate", notes)
     numerics = _newest_numerics(source / "numerics", notes)
-    return Collected(study, batches, measured, notes, _commit(measured, commit), bench, gate, numerics, recorded)
+    return Collected(
+        study, batches, measured, notes, _commit(measured, commit), bench, gate, numerics, recorded, series
+    )
 
 
 def _commit(measured: list[Measurement], wanted: str | None) -> str | None:

@@ -1,8 +1,9 @@
 """Everything that was collected, as the report's pages."""
 
 from ..bench.summary import sentences as bench_sentences
+from ..history import trends
 from ..spec import NORMS, NormSpec
-from . import charts, gate, learning, numerics, overview, tables
+from . import charts, gate, history, learning, numerics, overview, tables, trend
 from .collect import ASV_COMMAND, BENCH_COMMAND, GATE_COMMAND, NUMERICS_COMMAND, STUDY_COMMAND, Collected
 from .page import Page, Section, Sentence
 
@@ -61,7 +62,12 @@ def _norms() -> Page:
     )
     sections = tuple(
         Section(
-            spec.name, spec.name, (_averages(spec),), (), (charts.shared_means(spec),), (tables.worked_example(spec),)
+            spec.name,
+            spec.name,
+            (_averages(spec),),
+            (),
+            (charts.cube(spec), charts.shared_means(spec)),
+            (tables.worked_example(spec),),
         )
         for spec in NORMS.values()
     )
@@ -199,11 +205,16 @@ def _numerics(collected: Collected) -> Page:
 
 def _history(collected: Collected) -> Page:
     lead = "What the suite tracks from commit to commit. The trend shows where to look; the gate gives verdicts."
-    trend = charts.trend(collected.recorded)
     sections = [_missing("trend", "Trend", "asv has no results.", f"{ASV_COMMAND} A..B")]
-    if trend:
-        rates = tables.error_rate(collected.cost)
-        sections = [Section("trend", "Trend", charts=tuple(trend), tables=_some(rates))]
+    if collected.recorded:
+        of_all = trends(collected.recorded)
+        drawn = trend.charts(of_all, collected.series)
+        steps = _some(history.step_table(of_all))
+        sections = [Section("steps", "Steps", sentences=_sentences(history.sentences(of_all)), tables=steps)]
+        if drawn:
+            rates = tables.error_rate(collected.cost)
+            sections.append(Section("trend", "Trend", charts=tuple(drawn), tables=_some(rates)))
+        sections.append(Section("series", "Every series", tables=_some(history.series_table(of_all)), folded=True))
     return Page("history", "History", "Commit by commit", lead, tuple(sections))
 
 

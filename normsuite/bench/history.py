@@ -1,0 +1,218 @@
+"""How long a long history takes: the report against `asv publish`, on the same made-up results.
+
+The history is a repository of empty commits and asv's own files of results, one for each commit, as `asv run` leaves
+them: series about a level of their own with some per cent of noise, some of them with steps.
+"""
+
+import os
+import random
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+
+from .. import results, statistics
+from ..errors import ArgumentError, NormsuiteError
+
+WHAT = "bench-history"
+COMMITS, SERIES, ROUNDS = 1000, 500, 3
+WAYS = ASV, OURS = "asv publish", "normsuite report"
+WHOLE, ONE_MORE = "whole", "one more commit"
+
+_NORMS = ("BatchNorm", "LayerNorm", "GroupNorm", "InstanceNorm", "RMSNorm")
+_BACKENDS = ("torch", "numba")
+_CASES = ("tiny", "study")
+_PARAMETERS = {"norm": _NORMS, "backend": _BACKENDS, "case": _CASES, "device": ("cpu",)}
+_OF_BENCHMARK = len(_NORMS) * len(_BACKENDS) * len(_CASES)
+_NOISE, _STEPS, _CHANGE = 0.03, 1.0, 0.10
+"""Deviation of a commit's logarithm, steps of a series on average, and their size's deviation."""
+
+_MACHINE = {"machine": "machine", "os": "Linux", "arch": "x86_64", "cpu": "made up", "num_cpu": "2", "ram": "8"}
+_FIRST, _DAY = 1_700_000_000, 86_400
+
+
+class Made:
+    """A made-up history in a folder.
+
+    Args:
+        folder: where: `repository`, `records/asv/results` and `asv.conf.json` are made in it.
+        commits, series: how many; a benchmark has twenty series.
+        seed: of the numbers.
+
+    Raises:
+        ArgumentError: fewer than one commit, or a number of series that twenty does not divide.
+    """
+
+    def __init__(self, folder: Path, commits: int = COMMITS, series: int = SERIES, seed: int = 0):
+        if commits < 1:
+            raise ArgumentError("commits", commits, "must be at least 1")
+        if series < 1 or series % _OF_BENCHMARK:
+            raise ArgumentError("series", series, f"must be a multiple of {_OF_BENCHMARK}")
+        self.folder, self.records = folder, folder / "records"
+        self._results = self.records / "asv" / "results"
+        self._repository = folder / "repository"
+        names = ["latency.Latency.track_forward", "latency.Latency.track_training_step"]
+        names += [f"made.Up.track_{number:02}" for number in range(series // _OF_BENCHMARK)]
+        self._names = names[: series // _OF_BENCHMARK]
+        self._values = _values(commits + 1, series, np.random.default_rng(seed))
+        self._hashes: list[str] = []
+        self._begin()
+        for _ in range(commits):
+            self.commit()
+
+    def _begin(self) -> None:
+        from asv.benchmarks import Benchmarks
+        from asv.config import Config
+        from asv.machine import Machine
+
+        self._git("init", "--quiet", "--initial-branch", "main")
+        config = Config()
+        config.results_dir = str(self._results)
+        choices = [[repr(value) for value in of] for of in _PARAMETERS.values()]
+        shared = {"params": choices, "param_names": list(_PARAMETERS), "unit": "seconds", "version": "1"}
+        Benchmarks(config, [{"name": name, "type": "track", "code": "", **shared} for name in self._names]).save()
+        machine = Machine()
+        machine.__dict__.update(_MACHINE)
+        machine.save(str(self._results))
+        settings = {
+            "version": 1,
+            "project": "made up",
+            "repo": str(self._repository),
+            "branches": ["main"],
+            "results_dir": str(self._results),
+            "html_dir": str(self.folder / "published"),
+            "env_dir": str(self.folder / "env"),
+        }
+        results.write_text(self.folder / "asv.conf.json", results.to_json(settings))
+
+    def commit(self) -> None:
+        """One more commit, with its results."""
+        from asv.results import Results, get_filename
+        from asv.util import write_json
+
+        number = len(self._hashes)
+        date = _FIRST + number * _DAY
+        stamp = {"GIT_AUTHOR_DATE": f"{date} +0000", "GIT_COMMITTER_DATE": f"{date} +0000"}
+        self._git("commit", "--quiet", "--allow-empty", "--message", f"change {number}", environment=stamp)
+        commit = self._git("rev-parse", "HEAD").strip()
+        self._hashes.append(commit)
+        choices = [[repr(value) for value in of] for of in _PARAMETERS.values()]
+        found = {}
+        for place, name in enumerate(self._names):
+            values = self._values[number, place * _OF_BENCHMARK : (place + 1) * _OF_BENCHMARK]
+            low, high = ((values * factor).tolist() for factor in (0.99, 1.01))
+            found[name] = [values.tolist(), choices, "1", date * 1000, 1.0, low, high]
+        columns = ["result", "params", "version", "started_at", "duration", "stats_ci_99_a", "stats_ci_99_b"]
+        data = {
+            "commit_hash": commit,
+            "env_name": "made-up",
+            "date": date * 1000,
+            "params": {**_MACHINE, "python": "3.11", "torch": "2.14.1"},
+            "python": "3.11",
+            "requirements": {},
+            "env_vars": {},
+            "result_columns": columns,
+            "results": found,
+            "durations": {},
+        }
+        path = self._results / get_filename(_MACHINE["machine"], commit, data["env_name"])
+        write_json(str(path), data, Results.api_version, compact=True)
+
+    def _git(self, *arguments: str, environment: dict[str, str] | None = None) -> str:
+        self._repository.mkdir(parents=True, exist_ok=True)
+        who = {f"GIT_{role}_{what}": "normsuite" for role in ("AUTHOR", "COMMITTER") for what in ("NAME", "EMAIL")}
+        done = subprocess.run(
+            ["git", "-C", str(self._repository), *arguments],
+            capture_output=True,
+            text=True,
+            env={**os.environ, **who, **(environment or {}), "GIT_CONFIG_GLOBAL": os.devnull},
+        )
+        if done.returncode:
+            raise NormsuiteError(f"git {arguments[0]}: {' '.join(done.stderr.split())[:200]}")
+        return done.stdout
+
+
+def _values(commits: int, series: int, draw: np.random.Generator) -> np.ndarray:
+    """Seconds, (commits, series)."""
+    logs = draw.normal(np.log(1e-4), 1.0, series) + draw.normal(0.0, _NOISE, (commits, series))
+    for place in range(series):
+        for _ in range(draw.poisson(_STEPS)):
+            logs[draw.integers(commits) :, place] += draw.normal(0.0, _CHANGE)
+    return np.exp(logs)
+
+
+def run(
+    *,
+    commits: int = COMMITS,
+    series: int = SERIES,
+    rounds: int = ROUNDS,
+    on_way: Callable[[str], None] = lambda way: None,
+) -> dict:
+    """One record: seconds and most memory of both ways, from nothing and after one more commit, in each round.
+
+    Args:
+        commits, series: of the made-up history.
+        rounds: a round is both ways in turn, in an order drawn anew, each with nothing kept from before.
+        on_way: told what is done next.
+
+    Raises:
+        ArgumentError: a number that is too small.
+        NormsuiteError: a way failed; the message has the last that it said.
+    """
+    if rounds < 1:
+        raise ArgumentError("rounds", rounds, "must be at least 1")
+    draw, samples = random.Random(0), []
+    for number in range(rounds):
+        with tempfile.TemporaryDirectory() as folder:
+            on_way(f"round {number + 1} of {rounds}: making {commits} commits")
+            made = Made(Path(folder), commits, series, seed=number)
+            found: dict[str, dict] = {way: {} for way in WAYS}
+            for stage in (WHOLE, ONE_MORE):
+                if stage == ONE_MORE:
+                    made.commit()
+                for way in draw.sample(WAYS, len(WAYS)):
+                    on_way(f"round {number + 1} of {rounds}: {way}, {stage}")
+                    found[way][stage] = _timed(way, made)
+            found[OURS]["first_page_bytes"] = (made.folder / "html" / "history.html").stat().st_size
+            samples.append(found)
+    case = {"commits": commits, "series": series, "rounds": rounds}
+    return results.make_record(WHAT, case, samples, environment=results.environment(), seeds=list(range(rounds)))
+
+
+def _timed(way: str, made: Made) -> dict[str, float]:
+    """Wall seconds of a command, and the most bytes that it or a process of its own had at once."""
+    commands = {
+        ASV: ["-m", "asv", "publish", "--config", str(made.folder / "asv.conf.json")],
+        OURS: ["-m", "normsuite", "report", "--from", str(made.records), "--out", str(made.folder / "html")],
+    }
+    environment = {**os.environ, "XDG_CACHE_HOME": str(made.folder / "cache"), "HOME": str(made.folder)}
+    begun = time.perf_counter()
+    with tempfile.TemporaryFile("w+") as said:
+        process = subprocess.Popen(
+            [sys.executable, *commands[way]], stdout=said, stderr=said, env=environment, cwd=made.folder
+        )
+        _, status, usage = os.wait4(process.pid, 0)
+        process.returncode = os.waitstatus_to_exitcode(status)
+        spent_s = time.perf_counter() - begun
+        if process.returncode:
+            said.seek(0)
+            last = said.read().strip().splitlines()[-1:]
+            raise NormsuiteError(f"{way}: ended with exit code {process.returncode}: {' '.join(last)}")
+    return {"seconds": spent_s, "peak_bytes": usage.ru_maxrss * 1024}
+
+
+def ratios(record: dict) -> dict[str, statistics.Interval]:
+    """Of our seconds to asv's for the whole history; "one more commit" is over asv's for the whole one too."""
+    return {
+        stage: statistics.ratio_interval(
+            [
+                statistics.paired_log_ratio([found[OURS][stage]["seconds"]], [found[ASV][WHOLE]["seconds"]])
+                for found in record["samples"]
+            ]
+        )
+        for stage in (WHOLE, ONE_MORE)
+    }

@@ -1,0 +1,145 @@
+"""Commits in sentences, a table of steps, and a small picture of each series."""
+
+import math
+
+from ..history import Trend
+from ..history.steps import IMPROVEMENT, REGRESSION, UNDECIDED
+from ..history.summary import change, steps
+from ..spec import NORMS
+from .charts import colour
+from .collect import ASV_COMMAND
+from .tables import Table, data_size, relative, seconds, with_interval
+
+COMMAND = "normsuite history"
+
+_MOST_STEPS = 100
+_WIDTH, _HEIGHT = 120, 24
+_SHOWN = {"seconds": seconds, "bytes": data_size, "relative error": relative}
+
+
+class Picture(str):
+    """What a picture shows, as text, which sorts, filters and copies like any other; and the picture, as SVG."""
+
+    svg: str
+
+    def __new__(cls, text: str, svg: str):
+        found = super().__new__(cls, text)
+        found.svg = svg
+        return found
+
+
+def sentences(trends: list[Trend]) -> list[str]:
+    """How much there is, and what came of it."""
+    newest = [t for t in trends if t.segment.newest]
+    commits = len({commit for t in newest for commit in t.segment.commits})
+    verdicts = [step.verdict for t in trends for step in t.steps]
+    counts = sum(step.counts for t in trends for step in t.steps)
+    said = [
+        f"{len(newest)} series over {commits} commits: {verdicts.count(REGRESSION)} regressions, of which {counts} "
+        f"still hold in a newest segment, {verdicts.count(IMPROVEMENT)} improvements, and "
+        f"{verdicts.count(UNDECIDED)} steps of which nothing can be said."
+    ]
+    floors = sorted(t.floor for t in newest if not t.segment.exact and not math.isnan(t.floor))
+    if floors:
+        said.append(
+            f"Two neighbouring commits that do not differ lie up to {_percent(floors[len(floors) // 2])} apart in 95 "
+            f"of 100 cases, the median over series; from {_percent(floors[0])} to {_percent(floors[-1])}."
+        )
+    return said
+
+
+def _percent(ratio: float) -> str:
+    return f"{(ratio - 1) * 100:.2g} %"
+
+
+def step_table(trends: list[Trend]) -> Table | None:
+    """Regressions and improvements, those that still hold first, then the largest."""
+    found = steps(trends, REGRESSION, IMPROVEMENT)
+    if not found:
+        return None
+    rest = len(found) - _MOST_STEPS
+    more = f" The largest {_MOST_STEPS}; `{COMMAND} --json -` has {rest} more." if rest > 0 else ""
+    rows = [
+        (
+            step.segment.series,
+            step.verdict,
+            change(step),
+            f"{step.before_commit[:8]}..{step.commit[:8]}",
+            "made up for" if step.made_up else "yes" if step.segment.newest else "in an older segment",
+            f"{step.segment.versions}; {step.segment.machine}",
+        )
+        for step in found[:_MOST_STEPS]
+    ]
+    return Table(
+        f"Steps: the level after over the level before, with intervals that hold at 95 % all together.{more}",
+        ("series", "verdict", "after / before", "commits", "holds", "measured with"),
+        rows,
+        COMMAND,
+    )
+
+
+def series_table(trends: list[Trend]) -> Table | None:
+    """Every series of the newest segments, with its picture, its newest level and its noise."""
+    newest = [t for t in trends if t.segment.newest and t.levels]
+    if not newest:
+        return None
+    rows = []
+    for of in newest:
+        floor = "none" if of.floor == 1 else "too few commits" if math.isnan(of.floor) else f"±{_percent(of.floor)}"
+        beyond = [step for step in of.steps if step.verdict in (REGRESSION, IMPROVEMENT)]
+        last = f"{change(beyond[-1])} at {beyond[-1].commit[:8]}" if beyond else "–"
+        show = _SHOWN.get(of.segment.unit, lambda value: f"{value:.3g}")
+        rows.append(
+            (
+                of.segment.series,
+                picture(of, show),
+                with_interval(of.levels[-1].value, show),
+                floor,
+                str(len(beyond)),
+                last,
+            )
+        )
+    return Table(
+        "Every series: its values over commits, oldest on the left, with its levels as bands; the newest level [95 % "
+        "interval]; how far apart neighbouring commits lie that do not differ, in 95 of 100 cases; steps beyond it",
+        ("series", "over commits", "newest level", "noise floor", "steps", "the last step"),
+        rows,
+        ASV_COMMAND,
+    )
+
+
+def picture(of: Trend, show) -> Picture:
+    """A line through a segment's values, a band for each level: drawn here, since matplotlib takes as long for one as
+    everything else takes for all of them."""
+    values = of.segment.values
+    finite = [v for v in values if math.isfinite(v)]
+    low, high = min(finite), max(finite)
+    wide, tall = _WIDTH / max(1, len(values) - 1), (_HEIGHT - 2) / ((high - low) or 1.0)
+
+    def at(place: float, value: float) -> str:
+        return f"{place * wide:.1f},{1 + (high - value) * tall:.1f}"
+
+    bands = "".join(
+        f'<path d="M{at(level.places[0], level.value.value)}H{level.places[-1] * wide:.1f}" class="level"/>'
+        for level in of.levels
+    )
+    parameters = of.segment.measurements[0].parameters.values()
+    tint = next((colour(norm) for norm in NORMS if norm in parameters), "currentColor")
+    line = " ".join(at(place, value) for place, value in _thinned(values))
+    return Picture(
+        f"{show(values[0])} → {show(values[-1])}",
+        f'<svg viewBox="0 0 {_WIDTH} {_HEIGHT}" class="series" aria-hidden="true">{bands}'
+        f'<polyline points="{line}" stroke="{tint}"/></svg>',
+    )
+
+
+def _thinned(values: list[float]) -> list[tuple[int, float]]:
+    """At most two points for each that the picture is wide: the least and the most of its share of commits."""
+    share = math.ceil(len(values) / (_WIDTH / 2))
+    kept: list[tuple[int, float]] = []
+    for first in range(0, len(values), share):
+        of = [(place, v) for place, v in enumerate(values[first : first + share], first) if math.isfinite(v)]
+        if of:
+            ends = {min(of, key=lambda point: point[1]), max(of, key=lambda point: point[1])}
+            kept += sorted(ends)
+    return kept
