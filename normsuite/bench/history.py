@@ -216,3 +216,27 @@ def ratios(record: dict) -> dict[str, statistics.Interval]:
         )
         for stage in (WHOLE, ONE_MORE)
     }
+
+
+def lines(record: dict) -> list[str]:
+    """For people."""
+    case, samples, found = record["case"], record["samples"], ratios(record)
+    said = [
+        f"{case['commits']} commits × {case['series']} series, {case['rounds']} rounds; seconds over those of `{ASV}` "
+        "for the whole history [95 %]:"
+    ]
+    for stage, ratio in found.items():
+        of = sorted(round_[OURS][stage]["seconds"] for round_ in samples)
+        said.append(
+            f"`{OURS}`, {stage}: {ratio.value:.3f} [{ratio.low:.3f}, {ratio.high:.3f}], {of[len(of) // 2]:.1f} s here"
+        )
+    theirs = sorted(round_[ASV][WHOLE]["seconds"] for round_ in samples)
+    most = {
+        way: max(round_[way][stage]["peak_bytes"] for round_ in samples for stage in (WHOLE, ONE_MORE)) for way in WAYS
+    }
+    page = max(round_[OURS]["first_page_bytes"] for round_ in samples)
+    said.append(f"`{ASV}`: {theirs[len(theirs) // 2]:.1f} s here")
+    said.append(
+        f"most memory: {most[OURS] / 2**20:.0f} MiB, asv {most[ASV] / 2**20:.0f} MiB; the page {page / 2**20:.1f} MiB"
+    )
+    return said

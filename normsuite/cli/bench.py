@@ -9,12 +9,16 @@ from rich.table import Table
 
 from .. import results
 from ..errors import ArgumentError, UnknownNameError
-from .shared import REPORTS, Json, console, progress_bar, write_json
+from .shared import REPORTS, Json, console, progress_bar, status, write_json
 
 
 def bench(
     what: Annotated[
-        Optional[str], typer.Argument(help="Left out: norms by themselves. study: a training step of the study.")
+        Optional[str],
+        typer.Argument(
+            help="Left out: norms by themselves. study: a training step of the study, and a whole one. history: the "
+            "report of a long history."
+        ),
     ] = None,
     norm: Annotated[Optional[list[str]], typer.Option(help="A norm; again for more. All where left out.")] = None,
     case: Annotated[Optional[list[str]], typer.Option(help="A case by name; again for more.")] = None,
@@ -39,9 +43,12 @@ def bench(
     from ..bench import run, task
     from ..bench.summary import Bench, sentences
 
+    if what == "history":
+        _bench_history(out, to)
+        return
     if what is not None:
         if what != "study":
-            raise UnknownNameError.among("bench", what, ["study"])
+            raise UnknownNameError.among("bench", what, ["study", "history"])
         _bench_study(norm or (), processes, threads, out, to)
         return
     own = [task.shape_case(text, channels_last=channels_last, num_groups=groups) for text in dict.fromkeys(shape or ())]
@@ -92,6 +99,26 @@ def bench(
     if outcome.interrupted:
         print("normsuite: interrupted; what was finished is kept", file=sys.stderr)
         raise typer.Exit(130)
+
+
+def _bench_history(out: Path, to: str | None) -> None:
+    from ..bench import history
+
+    results.output_folder(out, "out")
+    with status() as show:
+        try:
+            record = history.run(on_way=show)
+        except KeyboardInterrupt:
+            print("normsuite: interrupted; nothing is kept of a history", file=sys.stderr)
+            raise typer.Exit(130) from None
+    results.write_record(out, history.WHAT, record)
+    found = history.ratios(record)
+    if to is not None:
+        shown = {stage: [r.value, r.low, r.high] for stage, r in found.items()}
+        write_json({"ratios": shown, "record": record}, to)
+    if to != "-":
+        for line in history.lines(record):
+            console.print(line, highlight=False, soft_wrap=True)
 
 
 def _bench_study(norms, processes: int, threads: int | None, out: Path, to: str | None) -> None:

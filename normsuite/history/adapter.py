@@ -5,13 +5,17 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import NamedTuple
 
 from ..errors import DataError
+from ..results import version
+from . import kept
 
 
-@dataclass(frozen=True)
-class Measurement:
+class Measurement(NamedTuple):
     """One benchmark with one choice of parameters, at one commit, in one environment.
+
+    A tuple, since a long history has a million of them.
 
     Attributes:
         benchmark: asv's name for it, such as "latency.Latency.track_forward".
@@ -60,6 +64,14 @@ TORCH = "environment.Environment.track_torch"
 """The benchmark that says which torch the others ran with."""
 
 
+@dataclass(frozen=True)
+class _File:
+    """What one of asv's files holds."""
+
+    measurements: list[Measurement]
+    notes: list[str]
+
+
 def read(folder: Path) -> History:
     """Every result in asv's results folder; nothing where the folder is absent or empty.
 
@@ -72,9 +84,10 @@ def read(folder: Path) -> History:
     from asv import util
     from asv.benchmarks import Benchmarks
     from asv.config import Config
-    from asv.results import Results, iter_results_paths
+    from asv.results import iter_results_paths
 
-    if not (folder / "benchmarks.json").is_file():
+    listed = folder / "benchmarks.json"
+    if not listed.is_file():
         return History()
     config = Config()
     config.results_dir = str(folder)
@@ -82,29 +95,60 @@ def read(folder: Path) -> History:
         benchmarks = Benchmarks.load(config)
     except (util.UserError, ValueError, KeyError) as error:
         raise DataError(f"benchmarks.json: asv cannot read it ({_one_line(error)})") from None
+    files = {
+        (Path(root) / name).relative_to(folder): machine for root, name, machine in iter_results_paths(str(folder))
+    }
+    depends = [Path(__file__).read_bytes(), listed.read_bytes(), (version("asv") or "").encode()]
+    parameters = {name: _parameters(of) for name, of in benchmarks.items()}
+    with kept.Kept(folder, depends) as remembered:
+        read = [
+            remembered.of(path, lambda p=path: _load(folder / p, files[p], benchmarks, parameters))
+            for path in sorted(files)
+        ]
+    return History(_merged(read), [note for file in read for note in file.notes])
+
+
+def _parameters(benchmark: dict) -> list[dict[str, str]]:
+    """Of each choice; the same objects for all commits."""
+    names = benchmark["param_names"]
+    chosen = itertools.product(*benchmark["params"])
+    return [{k: v.strip("'") for k, v in zip(names, of, strict=True)} for of in chosen]
+
+
+def _load(path: Path, machine: str, benchmarks, parameters: dict[str, list[dict[str, str]]]) -> _File:
+    from asv import util
+    from asv.results import Results
+
+    try:
+        result = Results.load(str(path), machine_name=machine)
+    except (util.UserError, ValueError, KeyError) as error:
+        return _File([], [f"asv result {path.name[:8]} cannot be read ({_one_line(error)})"])
+    keys, notes = result.get_result_keys(benchmarks), []
+    if outdated := set(result.get_all_result_keys()) - keys:
+        notes.append(f"{len(outdated)} benchmarks at {path.name[:8]} are of another version and left out")
+    return _File([m for key in sorted(keys) for m in _measurements(result, benchmarks[key], parameters[key])], notes)
+
+
+def _merged(files: list[_File]) -> list[Measurement]:
+    """Of all files, oldest commit first, by benchmark; of what was measured twice the last."""
+    alike: dict[tuple, list[list[Measurement]]] = {}
+    for file in files:
+        if file.measurements:
+            m = file.measurements[0]  # a file is of one commit, machine and environment
+            alike.setdefault((m.date, m.commit, m.machine, m.torch, m.numba), []).append(file.measurements)
+    commits: dict[tuple, list[Measurement]] = {}
+    for (date, commit, *_), of in sorted(alike.items()):
+        commits.setdefault((date, commit), []).extend(of[0] if len(of) == 1 else _last(of))
+    return [m for of in commits.values() for m in sorted(of, key=lambda m: m.benchmark)]
+
+
+def _last(files: list[list[Measurement]]) -> list[Measurement]:
     found: dict[tuple, Measurement] = {}
-    notes = []
-    for root, name, machine in iter_results_paths(str(folder)):
-        try:
-            result = Results.load(str(Path(root) / name), machine_name=machine)
-        except (util.UserError, ValueError, KeyError) as error:
-            notes.append(f"asv result {name[:8]} cannot be read ({_one_line(error)})")
-            continue
-        keys = result.get_result_keys(benchmarks)
-        if outdated := set(result.get_all_result_keys()) - keys:
-            notes.append(f"{len(outdated)} benchmarks at {name[:8]} are of another version and left out")
-        for measured in (m for key in sorted(keys) for m in _measurements(result, benchmarks[key])):
-            place = (
-                measured.commit,
-                measured.machine,
-                measured.torch,
-                measured.numba,
-                measured.benchmark,
-                *measured.parameters.items(),
-            )
-            if place not in found or found[place].recorded <= measured.recorded:
-                found[place] = measured
-    return History(sorted(found.values(), key=lambda m: (m.date, m.commit, m.benchmark)), notes)
+    for m in (m for of in files for m in of):
+        place = (m.benchmark, *m.parameters.items())
+        if place not in found or found[place].recorded <= m.recorded:
+            found[place] = m
+    return list(found.values())
 
 
 def _one_line(error: Exception) -> str:
@@ -120,29 +164,32 @@ def _torch(result) -> str:
     return str(result.params.get("torch") or "")
 
 
-def _measurements(result, benchmark: dict):
+def _measurements(result, benchmark: dict, parameters: list[dict[str, str]]):
     """One measurement for each choice of parameters."""
     name, choices = benchmark["name"], benchmark["params"]
     values = result.get_result_value(name, choices)
     stats = result.get_result_stats(name, choices) or [None] * len(values)
     samples = result.get_result_samples(name, choices) or [None] * len(values)
     machine, torch = result.params, _torch(result)
-    for chosen, value, stat, sample in zip(itertools.product(*choices), values, stats, samples, strict=True):
+    processor = f"{machine.get('cpu') or 'unknown processor'}, {machine.get('num_cpu') or '?'} cores"
+    date, recorded = (result.date or 0) / 1000, float(result.started_at.get(name) or 0)
+    numba = str(machine.get("numba") or "")
+    for chosen, value, stat, sample in zip(parameters, values, stats, samples, strict=True):
         stat = stat or {}
         yield Measurement(
             benchmark=name,
-            parameters={k: v.strip("'") for k, v in zip(benchmark["param_names"], chosen, strict=True)},
+            parameters=chosen,
             unit=benchmark["unit"],
             commit=result.commit_hash,
-            date=(result.date or 0) / 1000,
-            recorded=float(result.started_at.get(name) or 0),
-            machine=f"{machine.get('cpu') or 'unknown processor'}, {machine.get('num_cpu') or '?'} cores",
+            date=date,
+            recorded=recorded,
+            machine=processor,
             torch=torch,
             value=value,
             samples=tuple(sample or ()),
             low=_number(stat.get("ci_99_a")),
             high=_number(stat.get("ci_99_b")),
-            numba=str(machine.get("numba") or ""),
+            numba=numba,
         )
 
 

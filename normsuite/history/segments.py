@@ -82,10 +82,11 @@ def segments(measurements: Iterable[Measurement]) -> list[Segment]:
     Args:
         measurements: oldest commit first, as `read` gives them; what failed or is n/a is passed over.
     """
-    found: dict[tuple, dict[str, list[Measurement]]] = {}
+    found: dict[tuple, dict[tuple, list[Measurement]]] = {}
     for m in measurements:
         if m.measured and m.benchmark != TORCH:
-            found.setdefault((series_name(m), m.machine), {}).setdefault(versions(m), []).append(m)
+            series = (m.benchmark, *m.parameters.values(), m.machine)
+            found.setdefault(series, {}).setdefault((m.torch, m.numba), []).append(m)
     cut = []
     for of_versions in found.values():
         last = max(of_versions.values(), key=lambda of: max(m.recorded for m in of))
