@@ -29,3 +29,12 @@ def digits(digits_cache):
     from normsuite.study import digits
 
     return digits.load()
+
+
+@pytest.fixture(scope="module")
+def own_cache(tmp_path_factory):
+    """A cache apart from the user's, for tests of what is kept of files that are thrown away."""
+    folder = tmp_path_factory.mktemp("own-cache")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_CACHE_HOME", str(folder))
+        yield folder

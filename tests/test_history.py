@@ -13,6 +13,8 @@ from asv.results import Results
 from normsuite import history
 from normsuite.errors import DataError
 
+pytestmark = pytest.mark.usefixtures("own_cache")
+
 TORCH = {
     "name": history.TORCH,
     "params": [],

@@ -1,6 +1,7 @@
 """Steps and regressions in a history that asv's own writer wrote; the command that shows them."""
 
 import inspect
+import itertools
 import json
 import math
 import subprocess
@@ -19,12 +20,13 @@ from typer.testing import CliRunner
 from normsuite import history
 from normsuite.cli import app
 from normsuite.errors import ArgumentError
-from normsuite.history import adapter
+from normsuite.history import adapter, levels
 from normsuite.history.commits import Commits
 from normsuite.history.steps import IMPROVEMENT, REGRESSION, UNDECIDED, WITHIN_NOISE
 from normsuite.history.summary import change
 from normsuite.statistics import Interval
 
+pytestmark = pytest.mark.usefixtures("own_cache")
 RNG = np.random.default_rng(0)
 BEFORE, AFTER = 15, 15
 
@@ -243,3 +245,60 @@ def test_a_pattern_that_cannot_be_used_is_named(tmp_path, pattern, said):
     done = run("--from", tmp_path, "--benchmark", pattern)
     assert isinstance(done.exception, ArgumentError) and f"benchmark = {pattern!r}" in str(done.exception)
     assert said in str(done.exception)
+
+
+# ---- long series ----
+
+
+def test_a_long_series_has_the_steps_that_asv_finds_in_it(own_cache):
+    """Wherever they lie: in the middle of a window, where two meet, and near the ends."""
+    places = [20, 100, 224, 300, 416, 417 + 30, 600, 730]
+    values = noisy(*[(1.0 + place % 2, b - a) for place, (a, b) in enumerate(itertools.pairwise([0, *places, 800]))])
+    assert len(levels.windows(len(values))) > 3
+    (found,) = levels.detect([values])
+    assert found == adapter.levels(values) and [first for first, _ in found] == [0, *places]
+
+
+def test_windows_cover_a_series_and_overlap():
+    for length in (1, 256, 257, 448, 449, 1000):
+        cut = levels.windows(length)
+        assert cut[0][0] == 0 and cut[-1][1] == length and all(b - a <= levels.WINDOW for a, b in cut)
+        assert all(after[0] == before[1] - levels.OVERLAP for before, after in itertools.pairwise(cut))
+
+
+def test_values_that_are_missing_are_in_no_level_s_end(own_cache):
+    values = [None, *noisy((1.0, 299)), None, None, *noisy((2.0, 300)), None]
+    (found,) = levels.detect([values])
+    assert found == [(1, 300), (302, 602)] == adapter.levels(values)
+    assert levels.detect([[None] * 300, []]) == [[], []]
+
+
+def test_what_is_remembered_changes_nothing(own_cache, monkeypatch):
+    series = [noisy((1.0, 280), (1.5, 60)) for _ in range(3)]
+    fresh = levels.detect(series)
+    asked = []
+    monkeypatch.setattr(adapter, "levels", lambda part, whole=adapter.levels: asked.append(len(part)) or whole(part))
+    assert levels.detect(series) == fresh and asked == []
+    more = [[*values, 1.5] for values in series]
+    found = levels.detect(more)
+    assert asked == [len(more[0]) - (levels.WINDOW - levels.OVERLAP)] * 3, "only the last window of each"
+    (file,) = own_cache.rglob("levels-*.json")
+    for damaged in ("{", "[]", '{"a": 1'):
+        file.write_text(damaged)
+        assert levels.detect(more) == found
+
+
+def test_files_that_did_not_change_are_not_read_again(own_cache, tmp_path, monkeypatch):
+    folder = write(tmp_path / "results", {"BatchNorm": noisy((1.0, 5))})
+    first = history.read(folder)
+    loaded = []
+    load = adapter._load
+    monkeypatch.setattr(adapter, "_load", lambda path, *of: loaded.append(path.name) or load(path, *of))
+    assert repr(history.read(folder)) == repr(first) and loaded == []
+    changed = sorted(folder.rglob("0*.json"))[2]
+    changed.write_text(changed.read_text().replace('"date": ', '"date": 1'))
+    again = history.read(folder)
+    assert loaded == [changed.name] and len(again.measurements) == 5 and again != first
+    for part in own_cache.rglob("history/read/*/?"):
+        part.write_bytes(b"damaged")
+    assert repr(history.read(folder)) == repr(again) and len(loaded) == 6

@@ -132,14 +132,17 @@ def _load(path: Path, machine: str, benchmarks, parameters: dict[str, list[dict[
 def _merged(files: list[_File]) -> list[Measurement]:
     """Of all files, oldest commit first, by benchmark; of what was measured twice the last."""
     alike: dict[tuple, list[list[Measurement]]] = {}
+    dates: dict[str, float] = {}
     for file in files:
         if file.measurements:
             m = file.measurements[0]  # a file is of one commit, machine and environment
-            alike.setdefault((m.date, m.commit, m.machine, m.torch, m.numba), []).append(file.measurements)
-    commits: dict[tuple, list[Measurement]] = {}
-    for (date, commit, *_), of in sorted(alike.items()):
-        commits.setdefault((date, commit), []).extend(of[0] if len(of) == 1 else _last(of))
-    return [m for of in commits.values() for m in sorted(of, key=lambda m: m.benchmark)]
+            dates.setdefault(m.commit, m.date)
+            alike.setdefault((m.commit, m.machine, m.torch, m.numba), []).append(file.measurements)
+    commits: dict[str, list[Measurement]] = {}
+    for (commit, *_), of in alike.items():
+        commits.setdefault(commit, []).extend(of[0] if len(of) == 1 else _last(of))
+    ordered = sorted(commits, key=lambda commit: (dates[commit], commit))
+    return [m for commit in ordered for m in sorted(commits[commit], key=lambda m: m.benchmark)]
 
 
 def _last(files: list[list[Measurement]]) -> list[Measurement]:

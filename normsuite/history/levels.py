@@ -1,9 +1,8 @@
 """Levels of many series, by asv's step detection: in windows, on all cores, and each window only once.
 
-A long series is cut into windows that overlap by half, since the detection's time grows faster than the length. Of each
-window the steps in its middle half count, where both sides of a step are seen. Windows lie where they lie from the
-oldest commit on: another commit changes only the last one, and the others are remembered by the values in them, so that
-what is found does not depend on what was remembered.
+A long series is cut into windows that overlap. Of each window the steps in its middle count, where both sides of a step
+are seen. Windows lie where they lie from the oldest commit on: another commit changes only the last one, and the others
+are remembered by the values in them, so that what is found does not depend on what was remembered.
 """
 
 import hashlib
@@ -23,8 +22,8 @@ from .. import results
 from ..errors import OutputError
 from . import adapter
 
-WINDOW = 256
-"""Commits; a multiple of four. A shorter series is one window, and has exactly what asv finds."""
+WINDOW, OVERLAP = 256, 64
+"""Commits. A shorter series is one window, and has exactly what asv finds."""
 
 _REMEMBERED = 50_000
 _WORTH_A_POOL = 256
@@ -47,7 +46,7 @@ def detect(series: Sequence[Values]) -> list[list[tuple[int, int]]]:
 
 def windows(length: int) -> list[tuple[int, int]]:
     """(first, one behind the last) of each window of a series of that length."""
-    starts = range(0, max(1, length - WINDOW // 2), WINDOW // 2) if length > WINDOW else (0,)
+    starts = range(0, max(1, length - OVERLAP), WINDOW - OVERLAP) if length > WINDOW else (0,)
     return [(start, min(length, start + WINDOW)) for start in starts]
 
 
@@ -57,8 +56,8 @@ def _joined(values: Values, cut: list[tuple[int, int]], found: list[list[tuple[i
         return found[0]
     steps: list[int] = []
     for place, ((start, _), of) in enumerate(zip(cut, found, strict=True)):
-        low = start + WINDOW // 4 if place else 0
-        high = start + 3 * WINDOW // 4 if place < len(cut) - 1 else len(values)
+        low = start + OVERLAP // 2 if place else 0
+        high = start + WINDOW - OVERLAP // 2 if place < len(cut) - 1 else len(values)
         for step in (start + first for first, _ in of[1:]):
             # Two windows may disagree by a commit or two on either side of the place where they meet.
             if low - 2 <= step < high + 2 and (not steps or step > steps[-1] + 2 or step >= low + 2):

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import cached_property
 
 from .adapter import TORCH, Measurement
 
@@ -43,11 +44,11 @@ class Segment:
         """Of torch and numba, as far as they are known."""
         return versions(self.measurements[0])
 
-    @property
+    @cached_property
     def commits(self) -> list[str]:
         return [m.commit for m in self.measurements]
 
-    @property
+    @cached_property
     def values(self) -> list[float]:
         return [float(m.value) for m in self.measurements]
 
