@@ -31,6 +31,14 @@ _OF_BENCHMARK = len(_NORMS) * len(_BACKENDS) * len(_CASES)
 _NOISE, _STEPS, _CHANGE = 0.03, 1.0, 0.10
 """Deviation of a commit's logarithm, steps of a series on average, and their size's deviation."""
 
+_SMALL = """
+import resource, subprocess, sys
+code = subprocess.call(sys.argv[2:])
+open(sys.argv[1], "w").write(str(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss))
+sys.exit(code)
+"""
+"""A process is counted with what its parent had when it was forked: this parent has next to nothing."""
+
 _MACHINE = {"machine": "machine", "os": "Linux", "arch": "x86_64", "cpu": "made up", "num_cpu": "2", "ram": "8"}
 _FIRST, _DAY = 1_700_000_000, 86_400
 
@@ -190,19 +198,20 @@ def _timed(way: str, made: Made) -> dict[str, float]:
         OURS: ["-m", "normsuite", "report", "--from", str(made.records), "--out", str(made.folder / "html")],
     }
     environment = {**os.environ, "XDG_CACHE_HOME": str(made.folder / "cache"), "HOME": str(made.folder)}
+    most = made.folder / "most"
     begun = time.perf_counter()
-    with tempfile.TemporaryFile("w+") as said:
-        process = subprocess.Popen(
-            [sys.executable, *commands[way]], stdout=said, stderr=said, env=environment, cwd=made.folder
-        )
-        _, status, usage = os.wait4(process.pid, 0)
-        process.returncode = os.waitstatus_to_exitcode(status)
-        spent_s = time.perf_counter() - begun
-        if process.returncode:
-            said.seek(0)
-            last = said.read().strip().splitlines()[-1:]
-            raise NormsuiteError(f"{way}: ended with exit code {process.returncode}: {' '.join(last)}")
-    return {"seconds": spent_s, "peak_bytes": usage.ru_maxrss * 1024}
+    done = subprocess.run(
+        [sys.executable, "-c", _SMALL, str(most), sys.executable, *commands[way]],
+        capture_output=True,
+        text=True,
+        env=environment,
+        cwd=made.folder,
+    )
+    spent_s = time.perf_counter() - begun
+    if done.returncode:
+        last = (done.stdout + done.stderr).strip().splitlines()[-1:]
+        raise NormsuiteError(f"{way}: ended with exit code {done.returncode}: {' '.join(last)}")
+    return {"seconds": spent_s, "peak_bytes": 1024 * int(most.read_text())}
 
 
 def ratios(record: dict) -> dict[str, statistics.Interval]:

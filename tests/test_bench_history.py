@@ -1,0 +1,55 @@
+"""The made-up history: that both programs read it, and that what is said of them was measured."""
+
+import numpy as np
+import pytest
+
+from normsuite import history
+from normsuite.bench import history as bench
+from normsuite.errors import ArgumentError, NormsuiteError
+
+pytestmark = pytest.mark.usefixtures("own_cache")
+
+
+def test_it_is_read_back_as_it_was_made(tmp_path):
+    made = bench.Made(tmp_path, commits=3, series=40)
+    made.commit()
+    found = history.read(made.records / "asv" / "results")
+    series = history.segments(found.measurements)
+    assert len(series) == 40 and {len(of.values) for of in series} == {4} and not found.notes
+    assert np.array([of.values for of in series]).T.tolist() == made._values[:4].tolist()
+    assert len({of.series for of in series}) == 40
+
+
+def test_both_ways_are_timed_before_and_after_one_more_commit():
+    told = []
+    record = bench.run(commits=8, series=20, rounds=2, on_way=told.append)
+    assert len(record["samples"]) == 2 and len(told) == 2 * (1 + 2 * 2)
+    for found in record["samples"]:
+        for way in bench.WAYS:
+            for stage in (bench.WHOLE, bench.ONE_MORE):
+                assert found[way][stage]["seconds"] > 0.1 and 2**25 < found[way][stage]["peak_bytes"] < 2**30
+        assert found[bench.OURS]["first_page_bytes"] > 1000
+    ratios = bench.ratios(record)
+    assert all(0 < r.low < r.value < r.high for r in ratios.values())
+    said = "\n".join(bench.lines(record))
+    assert "8 commits × 20 series, 2 rounds" in said and f"{ratios[bench.WHOLE].value:.3f}" in said
+
+
+def test_a_way_that_fails_is_said(tmp_path):
+    made = bench.Made(tmp_path, commits=1, series=20)
+    (tmp_path / "asv.conf.json").write_text("{")
+    with pytest.raises(NormsuiteError, match="asv publish: ended with exit code"):
+        bench._timed(bench.ASV, made)
+
+
+@pytest.mark.parametrize(
+    ("given", "says"),
+    [
+        ({"commits": 0}, "commits = 0"),
+        ({"series": 7}, "series = 7: must be a multiple of 20"),
+        ({"rounds": 0}, "rounds = 0"),
+    ],
+)
+def test_numbers_that_make_no_history_are_refused(given, says):
+    with pytest.raises(ArgumentError, match=says):
+        bench.run(**{"commits": 1, "series": 20, "rounds": 1, **given})
