@@ -92,3 +92,30 @@ def words(path):
     """A page without its drawings, and with a stand-in for links to the records, which depend on the folder."""
     text = re.sub(r"<svg.*?</svg>", "<svg/>", path.read_text(), flags=re.DOTALL)
     return re.sub(r'\s*<a [^>]*href="\.\./[^>]*>records</a>', "", text)
+
+
+def test_the_readme_says_what_the_benches_of_a_study_and_of_a_history_found():
+    from normsuite.bench import history, throughput
+
+    readme = " ".join((REFERENCE.parent.parent / "README.md").read_text().split())
+    speedup = throughput.speedups(results.read_record(REFERENCE / "bench-throughput.json"))[throughput.SWEEP]
+    assert f"a study has {speedup.value:.2f} × [{speedup.low:.2f}, {speedup.high:.2f}] the plain loop" in readme
+    ratios = history.ratios(results.read_record(REFERENCE / "bench-history.json"))
+    whole, more = (f"{r.value:.2f} × [{r.low:.2f}, {r.high:.2f}]" for r in ratios.values())
+    assert f"the report takes {whole} of asv's time" in readme and f"and {more} after one more commit" in readme
+
+
+def test_the_readme_claims_of_the_gate_what_its_self_check_supports():
+    from normsuite.gate import rates
+
+    readme = " ".join((REFERENCE.parent.parent / "README.md").read_text().split())
+    found = results.read_records(REFERENCE / "self-check", rates.WHAT)
+    assert not found.damaged and len({str(record["case"]["identity"]) for record in found.good}) == 1
+    of = rates.found(found.good)
+    assert f"{of.false_alarms.k} of {of.false_alarms.n} tables of a version against itself" in readme
+    assert f"a rate of at most {of.false_alarms.at_most:.1%}".replace("%", " %") in readme
+    assert f"{of.false_cells.k} of {of.false_cells.n} cells without a slowdown called worse" in readme
+    assert f"at most {of.false_cells.at_most:.3%}".replace("%", " %") in readme
+    five, ten, two, one = (of.planted[share] for share in (0.05, 0.10, 0.02, 0.01))
+    assert f"5 and 10 % found in {five.k} of {five.n} cells each, of 2 % in {two.k} of {two.n}" in readme
+    assert (five.k, five.n) == (ten.k, ten.n) and one.k == 0

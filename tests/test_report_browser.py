@@ -1,5 +1,6 @@
 """The report in a real browser: quiet, alone, usable by everyone, in light and dark, wide and narrow."""
 
+import base64
 import csv
 import functools
 import io
@@ -223,6 +224,27 @@ def test_without_scripts_nothing_is_missing(browser, site):
         browser.execute_cdp_cmd("Emulation.setScriptExecutionDisabled", {"value": False})
     assert browser.find_elements(By.CSS_SELECTOR, ".tools, thead button") == []
     assert browser.find_element(By.CSS_SELECTOR, "#results table").is_displayed()
+
+
+@pytest.mark.parametrize("name", test_report.PAGES)
+def test_paper_has_no_folds_no_tools_and_no_night(browser, site, name):
+    """Printed from a dark screen, on A4 upright with margins of 1 cm."""
+    show(browser, site / f"{name}.html", scheme="dark")
+    try:
+        document = base64.b64decode(browser.print_page())
+        assert document.startswith(b"%PDF") and len(document) > 10_000
+        folded = browser.execute_script("return [...document.querySelectorAll('details')].map((each) => each.open)")
+        assert all(folded)
+        metrics = {"width": 718, "height": 1047, "deviceScaleFactor": 1, "mobile": False}
+        browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics)
+        features = [{"name": "prefers-color-scheme", "value": "dark"}]
+        browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": "print", "features": features})
+        assert not any(e.is_displayed() for e in browser.find_elements(By.CSS_SELECTOR, "nav, .tools"))
+        assert browser.execute_script(LUMINANCE, browser.find_element(By.TAG_NAME, "body"), "color") < 0.05
+        wide = browser.execute_script("return document.documentElement.scrollWidth")
+        assert wide <= 718
+    finally:
+        browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": ""})
 
 
 @functools.cache

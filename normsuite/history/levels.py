@@ -10,6 +10,7 @@ import itertools
 import json
 import math
 import multiprocessing
+import signal
 from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import suppress
@@ -101,8 +102,14 @@ def _on_all_cores(parts: list[Values]) -> list[list[tuple[int, int]]]:
     cores = results.usable_cores()
     if len(parts) < _WORTH_A_POOL or cores == 1:
         return [adapter.levels(part) for part in parts]
-    with ProcessPoolExecutor(cores, multiprocessing.get_context("spawn")) as pool:
-        return list(pool.map(adapter.levels, parts, chunksize=math.ceil(len(parts) / cores / 8)))
+    # Ctrl-C is the parent's, which then drops what has not begun.
+    ignore = {"initializer": signal.signal, "initargs": (signal.SIGINT, signal.SIG_IGN)}
+    with ProcessPoolExecutor(cores, multiprocessing.get_context("spawn"), **ignore) as pool:
+        try:
+            return list(pool.map(adapter.levels, parts, chunksize=math.ceil(len(parts) / cores / 8)))
+        except KeyboardInterrupt:
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
 
 
 def _file() -> Path:
