@@ -120,7 +120,7 @@ def _chart(group: list[Trend]) -> Chart:
         axis.set_xlim(-0.5, max(places.values()) + 0.5)
         axis.set_ylim(bottom=0)
         _label_segments(axis, places)
-        shown = list(places.items())[:: max(1, len(places) // 6)]
+        shown = list(places.items())[:: math.ceil(len(places) / 3)]  # more hashes would run into each other
         axis.set_xticks([x for _, x in shown], [commit[:8] for (_, commit), _ in shown])
         axis.set_xlabel("commit, oldest first")
         axis.set_ylabel(unit)
