@@ -1,6 +1,7 @@
 """A fresh process that measures: started with an allocator that keeps what it got, told its job, listened to line by
 line, and ended when nobody listens any more."""
 
+import contextlib
 import json
 import os
 import signal
@@ -40,45 +41,73 @@ def environment(threads: int) -> dict[str, str]:
     return {**defaults, **os.environ, **ALLOCATOR, "NPROC": str(threads), "PYTHONPATH": path}
 
 
-def messages(
-    command: Sequence[str], job: dict, env: Mapping[str, str], *, python: str = sys.executable
-) -> Iterator[dict]:
-    """What a fresh process says, one JSON object a line.
+class Process:
+    """A fresh process that is told lines of JSON and says some; it ends with the block.
 
     Args:
         command: what follows the interpreter, such as ["-m", "normsuite.bench.worker"].
-        job: what it is told, as one line of JSON.
         env: its environment.
         python: the interpreter.
-
-    Raises:
-        Died: it ended with an error, or said something else than JSON.
     """
-    with tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace") as said:
-        process = subprocess.Popen(
+
+    def __init__(self, command: Sequence[str], env: Mapping[str, str], *, python: str = sys.executable):
+        self._said = tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace")  # noqa: SIM115, closed on exit
+        self._process = subprocess.Popen(
             [python, "-P", *command],  # the folder one stands in may hold another version of this package
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
-            stderr=said,
+            stderr=self._said,
             text=True,
             encoding="utf-8",
             env=dict(env),
             start_new_session=True,  # Ctrl-C reaches this process, which ends that one
         )
+
+    def __enter__(self) -> "Process":
+        return self
+
+    def __exit__(self, *_) -> None:
+        self._process.kill()
+        self._process.wait()
+        with contextlib.suppress(BrokenPipeError):
+            self._process.stdin.close()
+        self._process.stdout.close()
+        self._said.close()
+
+    def tell(self, line: dict) -> None:
+        """Raises `Died` where nobody listens."""
         try:
-            process.stdin.write(json.dumps(job) + "\n")
-            process.stdin.close()
-            for line in process.stdout:
-                yield json.loads(line)
-            if code := process.wait():
-                raise Died(_last_words(code, said))
-        except (BrokenPipeError, json.JSONDecodeError):
-            raise Died(_last_words(process.wait(), said)) from None
-        finally:
-            if process.poll() is None:
-                process.kill()
-                process.wait()
-            process.stdout.close()
+            self._process.stdin.write(json.dumps(line) + "\n")
+            self._process.stdin.flush()
+        except BrokenPipeError:
+            raise self._died() from None
+
+    def messages(self) -> Iterator[dict]:
+        """What it says, until it ends; one may stop listening and go on later.
+
+        Raises:
+            Died: it ended with an error, or said something else than JSON.
+        """
+        while line := self._process.stdout.readline():
+            try:
+                message = json.loads(line)
+            except json.JSONDecodeError:
+                raise self._died() from None
+            yield message
+        if self._process.wait():
+            raise self._died()
+
+    def _died(self) -> Died:
+        return Died(_last_words(self._process.wait(), self._said))
+
+
+def messages(
+    command: Sequence[str], job: dict, env: Mapping[str, str], *, python: str = sys.executable
+) -> Iterator[dict]:
+    """What a fresh process says of one job; as of `Process`."""
+    with Process(command, env, python=python) as process:
+        process.tell(job)
+        yield from process.messages()
 
 
 def _last_words(code: int, said) -> str:

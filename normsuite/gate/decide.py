@@ -1,9 +1,9 @@
 """Verdicts on ratios head / base, from intervals that hold for the whole table and for every time it was looked at.
 
 A table of m cells is looked at several times while it is measured, and a cell that is decided is measured no more. The
-k-th look gives each interval the level α · `share(k)` / m: the shares add up to 1, so that with probability 1 − α every
-interval that a verdict was taken from holds its true ratio, however the cells depend on each other and whenever one
-stops (Bonferroni). The third look, which is where the usual table ends on its usual budget, has half of α.
+final look, when the budget is spent, has half of α, and those before it share the other half: a look gives each of its
+intervals the level α · share / m, so that with probability 1 − α every interval that a verdict was taken from holds its
+true ratio, however the cells depend on each other and whenever one stops (Bonferroni).
 
 Such levels are out of reach for methods that only rank: with n processes a sign test cannot go below 2 / 2ⁿ, so that
 48 cells would need 11 processes before the first verdict. Student's t can, but with 4 processes its quantile at that
@@ -28,9 +28,13 @@ FIRST_LOOK = 4
 """Processes before the first look: with fewer there is next to nothing to know of the spread."""
 
 
+FINAL_SHARE = 0.5
+"""Of α, for the look that is taken when nothing more can be afforded."""
+
+
 def share(look: int) -> float:
-    """Of α, for the look of that number, counted from 1: 1/8, 1/4, 1/2, then 1/16, 1/32 and so on; together 1."""
-    return 2.0 ** (look - 4) if look <= 3 else 2.0**-look
+    """Of α, for the look of that number before the final one, counted from 1: thrice 1/8, then 1/16, 1/32 and so on."""
+    return 2.0 ** -max(3, look)
 
 
 def judge(ratio: Interval, margin: float) -> str:
@@ -74,6 +78,8 @@ def decide(
     margin: float,
     comparisons: int,
     alpha: float = ALPHA,
+    *,
+    final: bool,
 ) -> dict[str, Decision]:
     """A verdict for each cell, after those looks.
 
@@ -83,11 +89,13 @@ def decide(
         margin: how far from 1 counts as the same.
         comparisons: m, how many verdicts of the table come from intervals.
         alpha: probability of any false interval in the table.
+        final: whether the last of those looks is the final one.
     """
     decided: dict[str, Decision] = {}
     for k, processes in enumerate(looks, start=1):
         seen = {cell: [v for number, v in of.items() if number <= processes] for cell, of in values.items()}
-        intervals = statistics.moderated_intervals(list(seen.values()), alpha=alpha * share(k) / comparisons)
+        of_alpha = FINAL_SHARE if final and k == len(looks) else share(k)
+        intervals = statistics.moderated_intervals(list(seen.values()), alpha=alpha * of_alpha / comparisons)
         for (cell, logs), interval in zip(seen.items(), intervals, strict=True):
             if cell in decided and decided[cell].verdict != UNDECIDED:
                 continue

@@ -1,14 +1,16 @@
 """A gate's measurements: one process that compiles and counts, then processes that take times, where it is still open.
 
 Time is spent in looks: after the first four processes, then after half as many again, and so on, what is decided is
-measured no more, until all is decided or the next process would take longer than the budget has left.
+measured no more, until all is decided or the budget has no room for another process; then comes the final look.
+Processes are started as many at once as there are cores, and then take turns with the clock: importing torch is most of
+what they do.
 """
 
 import math
 import random
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import torch
@@ -16,10 +18,9 @@ from filelock import FileLock
 from platformdirs import user_cache_path
 
 from .. import results
-from ..bench import process
 from ..bench.cases import SEED
 from ..errors import ArgumentError, NormsuiteError
-from . import decide, error_rate
+from . import decide, error_rate, turns
 from .cells import Cell
 from .sides import BASE, HEAD, SIDES
 from .trees import Tree
@@ -30,16 +31,16 @@ MARGINS = {"time": 0.01, "bytes": 0.01, "error": 1.0, "error rate": error_rate.M
 error lies what another order of the same additions does to it; a lost digit is ten times."""
 
 BUDGET_S = 120.0
-_PROCESSES = 9
-"""How many the budget is cut for: the third look, which has half of alpha. Processes differ from each other, by where
-their code and tensors lie, by about as much as a hundred blocks within one of them do."""
+_ALIKE = 100
+"""Blocks after which the noise within a process is as large as the difference between processes, which comes from where
+their code and tensors lie, and which no further block lessens. Measured, and roughly the same in all cells."""
 
 _FEWEST_BLOCKS = 20
 _LONGEST_S = 1.0
 """Bounds on what one cell gets in one process."""
 
-_OVERHEAD_S = 0.03
-"""What a cell takes beside being timed: operands, first calls, warming up."""
+_OVERHEAD_S = 0.015
+"""What a cell takes beside being timed, until one was: warming up, and finding out how often to call it in a sample."""
 
 
 @dataclass
@@ -113,12 +114,6 @@ def run(setup: Setup, on_progress: Callable[[str, float], None] = lambda stage, 
     return outcome
 
 
-class _Unimportable(Exception):
-    def __init__(self, side: str, said: str, beside: list[str]):
-        self.side, self.said, self.beside = side, said, beside
-        super().__init__(side, said)
-
-
 class _Gate:
     def __init__(self, setup: Setup, on_progress: Callable[[str, float], None]):
         self._setup, self._on_progress = setup, on_progress
@@ -139,13 +134,20 @@ class _Gate:
     # ---- counting, which also compiles ----
 
     def count(self) -> None:
-        """Bytes and errors of all cells; what cannot be measured is known after it."""
-        sides = [SIDES] if not self._apart else [(side,) for side in SIDES]
+        """Bytes and errors of all cells; what cannot be measured is known after it.
+
+        No clock runs meanwhile, so that the cells are shared out among all cores.
+        """
+        share = math.ceil(len(self._setup.cells) / self._together)
+        places = range(len(self._setup.cells))
+        jobs = [
+            (sides, places[first : first + share])  # neighbours share their operands, and the truth that they miss
+            for first in range(0, len(places), share)
+            for sides in self._sides
+        ]
         try:
-            found = [
-                self._process(of, range(len(self._setup.cells)), count=True, stage="bytes and errors") for of in sides
-            ]
-        except _Unimportable as failed:
+            found = self._processes(jobs, count=True, stage="bytes and errors")
+        except turns.Unimportable as failed:
             self._part(failed)
             return self.count()
         for messages in found:
@@ -153,9 +155,10 @@ class _Gate:
                 name = self._setup.cells[index].name
                 self._counts.setdefault(name, {}).update(message["counts"])
                 self._absent.setdefault(name, {}).update(message["absent"])
-                self._sample_s[name] = max(self._sample_s.get(name, 0.0), message["sample_s"])
+                shared_s = message["sample_s"] / len(jobs)  # they had the cores at the same time
+                self._sample_s[name] = max(self._sample_s.get(name, 0.0), shared_s)
 
-    def _part(self, failed: _Unimportable) -> None:
+    def _part(self, failed: turns.Unimportable) -> None:
         """Each version in processes of its own from now on, if that can help."""
         tree = self._tree(failed.side)
         if not failed.beside:
@@ -171,7 +174,8 @@ class _Gate:
         """Measure, look, and go on where it is open."""
         try:
             self._look()
-        except _Unimportable as failed:  # which of the two is imported first is drawn: it may have gone well before
+        except turns.Unimportable as failed:
+            # Which of the two is imported first is drawn: it may have gone well before.
             self._part(failed)
             self._forget()
             self._look()
@@ -182,24 +186,30 @@ class _Gate:
         self._base_s: dict[str, list[float]] = {name: [] for name in names}
         self._looks: list[int] = []
         self._blocks: list[int] = []
+        self._final = False
 
     def _look(self) -> None:
         open_cells = [i for i, c in enumerate(self._setup.cells) if self._measurable(c.name)]
-        blocks = self._first_blocks(open_cells)
         wanted, processes = decide.FIRST_LOOK, 0
         while open_cells:
-            for _ in range(self._affordable(wanted - processes, open_cells, blocks)):
-                processes += 1
-                self._time(processes, open_cells, blocks)
-            if self._looks and processes == self._looks[-1]:
-                break  # the budget is spent
+            blocks = self._blocks_each(open_cells)
+            affordable = self._affordable(wanted - processes, open_cells, blocks)
+            self._time(range(processes + 1, processes + affordable + 1), open_cells, blocks)
+            processes += affordable
             self._looks.append(processes)
             self._blocks.append(blocks)
-            decided = decide.decide(self._measured(), self._looks, self._setup.margins["time"], self._comparisons)
+            self._final = not self._affordable(1, open_cells, blocks)
+            decided = decide.decide(
+                self._measured(),
+                self._looks,
+                self._setup.margins["time"],
+                self._comparisons,
+                final=self._final,
+            )
+            if self._final:
+                break
             open_cells = [i for i in open_cells if self._is_open(decided, self._setup.cells[i].name)]
-            wanted = math.ceil(processes * 1.5)
-            if open_cells:  # starting a process should not take longer than measuring in it
-                blocks = max(blocks, self._blocks_in(self._start_s, open_cells))
+            wanted = math.ceil(processes * 1.5 / self._together) * self._together
 
     def _is_open(self, decided: Mapping[str, decide.Decision], name: str) -> bool:
         return name not in decided or decided[name].verdict == decide.UNDECIDED
@@ -210,51 +220,74 @@ class _Gate:
     def _measured(self) -> dict[str, dict[int, float]]:
         return {name: of for name, of in self._values.items() if of}
 
-    def _first_blocks(self, indices: Sequence[int]) -> int:
-        each = (self._setup.budget_s - self._spent_s) / _PROCESSES / self._starts - self._start_s
-        return max(_FEWEST_BLOCKS, self._blocks_in(each - _OVERHEAD_S * len(indices), indices))
+    def _blocks_each(self, indices: Sequence[int]) -> int:
+        """The same number for each cell, however long its calls take: what a block leaves uncertain is alike.
 
-    def _blocks_in(self, seconds: float, indices: Sequence[int]) -> int:
-        """The same number for each cell, however long its calls take: what a block leaves uncertain is alike."""
-        return int(seconds / max(1e-9, sum(self._seconds(i, 1) for i in indices)))
+        With c seconds for a process and d for a block of each cell, and variances of a process and of a block in the
+        ratio 1 : `_ALIKE`, a given time leaves the least uncertainty with √(`_ALIKE` c / d) blocks in each process.
+        """
+        beside_s = self._start_s / self._together + _OVERHEAD_S * len(indices)
+        block_s = sum(self._seconds(i, 1) for i in indices)
+        return max(_FEWEST_BLOCKS, round(math.sqrt(_ALIKE * beside_s / max(1e-9, block_s))))
 
     def _seconds(self, index: int, blocks: int) -> float:
         """What that cell gets in a process: a block has four samples."""
         return min(_LONGEST_S, 4 * blocks * self._sample_s.get(self._setup.cells[index].name, 0.0))
 
     @property
+    def _sides(self) -> list[tuple[str, ...]]:
+        """Of each process for one value."""
+        return [(side,) for side in SIDES] if self._apart else [SIDES]
+
+    @property
     def _starts(self) -> int:
         """Processes for one value."""
-        return 2 if self._apart else 1
+        return len(self._sides)
+
+    @property
+    def _together(self) -> int:
+        """For how many values processes are started at once; each takes a few hundred MiB."""
+        return max(1, min(results.usable_cores() // self._starts, decide.FIRST_LOOK))
 
     def _affordable(self, wanted: int, indices: Sequence[int], blocks: int) -> int:
         """How many more the budget has room for; for the first look all, and a word on it if they take longer."""
-        one_s = self._starts * (self._start_s + sum(self._seconds(i, blocks) + _OVERHEAD_S for i in indices))
+        turn_s = self._starts * sum(self._seconds(i, blocks) + _OVERHEAD_S for i in indices)
         left = self._setup.budget_s - self._spent_s
+        needed = [n * turn_s + math.ceil(n / self._together) * self._start_s for n in range(1, wanted + 1)]
         if not self._looks:
-            if wanted * one_s > 1.1 * left:
-                needed = self._spent_s + wanted * one_s
-                self.notes.append(f"the budget of {self._setup.budget_s:.0f} s is too short: about {needed:.0f} s")
+            if needed[-1] > 1.1 * left:
+                total = self._spent_s + needed[-1]
+                self.notes.append(f"the budget of {self._setup.budget_s:.0f} s is too short: about {total:.0f} s")
             return wanted
-        return max(0, min(wanted, int(left / one_s)))
+        return sum(seconds <= left for seconds in needed)
 
-    def _time(self, number: int, indices: Sequence[int], blocks: int) -> None:
-        """One value for each of those cells: of one process, or of one for each side, one after the other."""
-        stage = f"times, process {number}, {len(indices)} open"
+    def _plan_by(self, index: int, message: Mapping) -> None:
+        """What a sample takes when nothing runs beside it, which is not known before."""
+        if blocks := message.get("blocks"):
+            self._sample_s[self._setup.cells[index].name] = max(0.0, message["spent_s"] - _OVERHEAD_S) / (4 * blocks)
+
+    def _time(self, numbers: Sequence[int], indices: Sequence[int], blocks: int) -> None:
+        """One value for each of those cells and numbers: of one process, or of one for each side."""
         cells = self._setup.cells
-        if not self._apart:
-            for index, found in self._process(SIDES, indices, blocks=blocks, stage=stage).items():
-                if "log_ratio" in found:
-                    self._values[cells[index].name][number] = found["log_ratio"]
-                    self._base_s[cells[index].name].append(found["base_s"])
-            return
-        order = SIDES if number % 2 else SIDES[::-1]
-        found = {side: self._process((side,), indices, blocks=blocks, stage=stage) for side in order}
-        for index in found[BASE].keys() & found[HEAD].keys():
-            base, head = (found[side][index].get("log_s") for side in SIDES)
-            if base is not None and head is not None:
-                self._values[cells[index].name][number] = head - base
-                self._base_s[cells[index].name].append(math.exp(base))
+        while numbers:
+            batch, numbers = numbers[: self._together], numbers[self._together :]
+            stage = f"times, process {batch[-1]}, {len(indices)} open"
+            jobs = [(sides, indices) for number in batch for sides in self._sides[:: 1 if number % 2 else -1]]
+            found = iter(self._processes(jobs, blocks=blocks, stage=stage))
+            for number in batch:
+                merged: dict[int, dict] = {}
+                for _ in range(self._starts):
+                    for index, message in next(found).items():
+                        self._plan_by(index, message)
+                        merged.setdefault(index, {})[message.get("side", "")] = message
+                for index, of in merged.items():
+                    name = cells[index].name
+                    if "log_ratio" in of.get("", {}):
+                        self._values[name][number] = of[""]["log_ratio"]
+                        self._base_s[name].append(of[""]["base_s"])
+                    elif of.keys() == set(SIDES):
+                        self._values[name][number] = of[HEAD]["log_s"] - of[BASE]["log_s"]
+                        self._base_s[name].append(math.exp(of[BASE]["log_s"]))
 
     # ---- error rates, which need no quiet machine and no budget of time ----
 
@@ -274,47 +307,57 @@ class _Gate:
     def _tree(self, side: str) -> Tree:
         return {BASE: self._setup.base, HEAD: self._setup.head}[side]
 
-    def _process(
-        self, sides: Sequence[str], indices: Sequence[int], *, stage: str, count: bool = False, blocks: int = 0
-    ) -> dict[int, dict]:
-        """What a process found, by the cell's place in the table; less where it died, which is noted."""
-        indices = list(indices)
-        job = {
-            "sides": {side: str(self._tree(side).folder) for side in sides},
-            "cells": [self._setup.cells[i].as_dict() for i in indices],
-            "count": count,
-            "seconds": [self._seconds(i, blocks) for i in indices],
-            "threads": self._setup.threads,
-            "number": self._draw.getrandbits(32),
-        }
-        found: dict[int, dict] = {}
-        begun_cell = None
-        with _alone():
-            begun = time.perf_counter()
-            self._on_progress(stage, self._spent_s)
-            try:
-                for message in self._messages(job, sides[0]):
-                    if "unimportable" in message:
-                        raise _Unimportable(message["unimportable"], message["error"], message["beside"])
-                    if "environment" in message:
-                        self.environment = self.environment or message["environment"]
-                        self._start_s = time.perf_counter() - begun
-                    begun_cell = message.get("begin", begun_cell)
-                    if "cell" in message:
-                        found[indices[message["cell"]]] = message
-                        self._on_progress(stage, self._spent_s + time.perf_counter() - begun)
-            except process.Died as died:
-                where = f" at {self._setup.cells[indices[begun_cell]].name}" if begun_cell is not None else ""
-                self.notes.append(f"{stage}: the process ended{where} ({died}); what it had finished is kept")
-            finally:
-                self._spent_s += time.perf_counter() - begun
-        return found
+    def _processes(
+        self, shares: Sequence[tuple[Sequence[str], Sequence[int]]], *, stage: str, count: bool = False, blocks: int = 0
+    ) -> list[dict[int, dict]]:
+        """What a process found for each share (of sides and of cells by their place in the table).
 
-    def _messages(self, job: dict, side: str) -> Iterator[dict]:
-        environment = process.environment(self._setup.threads)
-        environment["NORMSUITE_PADDING"] = "x" * self._draw.randrange(4096)  # its size moves the stack
-        python = self._setup.pythons.get(side, sys.executable)
-        return process.messages(["-m", "normsuite.gate.worker"], job, environment, python=python)
+        Less where it died, which is noted.
+        """
+        cells, setup = self._setup.cells, self._setup
+        jobs = [
+            turns.Job(
+                {
+                    "sides": {side: str(self._tree(side).folder) for side in sides},
+                    "cells": [cells[i].as_dict() for i in indices],
+                    "count": count,
+                    "blocks": blocks,
+                    "longest_s": _LONGEST_S,
+                    "threads": setup.threads,
+                    "number": self._draw.getrandbits(32),
+                },
+                setup.pythons.get(sides[0], sys.executable),
+            )
+            for sides, indices in shares
+        ]
+        with _alone():
+            before_s, begun = self._spent_s, time.perf_counter()
+
+            def seconds() -> float:
+                return time.perf_counter() - begun
+
+            def started() -> None:
+                self._start_s = seconds()
+
+            self._on_progress(stage, before_s)
+            try:
+                turns.take(
+                    jobs,
+                    self._draw,
+                    on_ready=(lambda: None) if count else started,
+                    on_cell=lambda: self._on_progress(stage, before_s + seconds()),
+                )
+            finally:
+                self._spent_s = before_s + seconds()
+        for job, (_, indices) in zip(jobs, shares, strict=True):
+            self.environment = self.environment or job.environment
+            if job.died is not None:
+                where = f" at {cells[indices[job.at]].name}" if job.at is not None else ""
+                self.notes.append(f"{stage}: the process ended{where} ({job.died}); what it had finished is kept")
+        return [
+            {indices[place]: found for place, found in job.found.items()}
+            for job, (_, indices) in zip(jobs, shares, strict=True)
+        ]
 
     def record(self) -> dict:
         setup = self._setup
@@ -333,6 +376,7 @@ class _Gate:
             "log_ratios": {name: {str(k): v for k, v in of.items()} for name, of in self._values.items()},
             "base_s": {name: sorted(of)[len(of) // 2] for name, of in self._base_s.items() if of},
             "looks": self._looks,
+            "final": self._final,
             "blocks": self._blocks,
             "counts": self._counts,
             "absent": {name: of for name, of in self._absent.items() if of},

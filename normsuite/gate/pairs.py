@@ -12,7 +12,6 @@ from scipy import stats
 from ..bench import timing
 
 LEAST_BLOCKS = 6
-MOST_BLOCKS = 2000
 WARM_S = 5e-3
 TRIMMED = 0.25
 """Share of the blocks that is left out at either end: what the least of two samples still lets through."""
@@ -34,7 +33,13 @@ class Pair:
 
 
 def compare(
-    base: Callable[[], object], head: Callable[[], object], *, seconds: float, draw: random.Random, device: str = "cpu"
+    base: Callable[[], object],
+    head: Callable[[], object],
+    *,
+    blocks: int,
+    longest_s: float,
+    draw: random.Random,
+    device: str = "cpu",
 ) -> Pair:
     """Time two calls in blocks A B B A, with either of them as A by chance.
 
@@ -44,7 +49,8 @@ def compare(
 
     Args:
         base, head: called once before.
-        seconds: how long to go on.
+        blocks: how many.
+        longest_s: but not for longer than so many seconds, if they were enough for `LEAST_BLOCKS`.
         draw: which comes first.
         device: "cpu", or the accelerator whose events are the clock.
     """
@@ -57,8 +63,8 @@ def compare(
     gc.collect(0)
     gc.disable()
     try:
-        end = time.perf_counter() + seconds
-        while len(logs) < LEAST_BLOCKS or (time.perf_counter() < end and len(logs) < MOST_BLOCKS):
+        end = time.perf_counter() + longest_s
+        while len(logs) < LEAST_BLOCKS or (len(logs) < blocks and time.perf_counter() < end):
             if draw.random() < 0.5:
                 b, h = sample(base, repeat), sample(head, repeat)
                 h = min(h, sample(head, repeat))
@@ -75,14 +81,17 @@ def compare(
     return Pair(float(stats.trim_mean(logs, TRIMMED)), float(np.median(base_s)), len(logs))
 
 
-def alone(call: Callable[[], object], *, seconds: float, device: str = "cpu") -> float:
-    """Time one call, for a process that cannot hold both: the trimmed mean of the logarithm of its seconds."""
+def alone(call: Callable[[], object], *, blocks: int, longest_s: float, device: str = "cpu") -> float:
+    """Time one call, for a process that cannot hold both: the trimmed mean of the logarithm of its seconds.
+
+    For as long as `compare` takes over two.
+    """
     sample = timing.sampler(device)
     repeat = _repeat(sample, call)
     _warm(call)
-    logs, end = [], time.perf_counter() + seconds
+    logs, end = [], time.perf_counter() + longest_s
     gc.collect(0)
-    while len(logs) < 2 * LEAST_BLOCKS or (time.perf_counter() < end and len(logs) < 2 * MOST_BLOCKS):
+    while len(logs) < 2 * LEAST_BLOCKS or (len(logs) < 4 * blocks and time.perf_counter() < end):
         logs.append(np.log(sample(call, repeat)))
     return float(stats.trim_mean(logs, TRIMMED))
 

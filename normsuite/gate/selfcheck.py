@@ -28,7 +28,7 @@ from .trees import PACKAGE, Tree
 PLANTED = 1 / 3
 """Of the cells of a planted table, at once, an equal number with each share."""
 
-_METHOD = ("decide.py", "measure.py", "pairs.py", "planted.py", "sides.py", "worker.py", "../statistics.py")
+_METHOD = ("decide.py", "measure.py", "pairs.py", "planted.py", "sides.py", "turns.py", "worker.py", "../statistics.py")
 
 
 def run(
@@ -144,6 +144,7 @@ def _table(setup, clone: Path, planted: bool, number: int, identity: dict, on_pr
             "cells": cells,
             "log_ratios": logs,
             "looks": found["samples"]["looks"],
+            "final": found["samples"]["final"],
             "blocks": found["samples"]["blocks"],
         },
         environment=found["environment"],

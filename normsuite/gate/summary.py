@@ -89,6 +89,7 @@ def _times(record: dict) -> list[Row]:
         record["case"]["margins"]["time"],
         comparisons(record),
         record["case"]["alpha"],
+        final=samples.get("final", True),
     )
     found = []
     for name in values:

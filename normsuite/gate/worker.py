@@ -3,6 +3,8 @@ started by `measure`; results go out as one line each."""
 
 import gc
 import random
+import sys
+import time
 from collections.abc import Callable
 from functools import lru_cache
 from pathlib import Path
@@ -30,8 +32,10 @@ def work(job: dict, emit: Callable[[dict], None]) -> None:
 
     Args:
         job: "sides" (folder of each that is to be loaded), "cells", "count" (bytes and errors instead of times),
-            "seconds" (one number for each cell), "threads", "number" (of the process, its seed).
-        emit: told the environment, then each cell; or first of all which side cannot be imported, and why.
+            "blocks" and "longest_s" (for each cell), "threads", "number" (of the process, its seed).
+        emit: told the environment, then each cell; or first of all which side cannot be imported, and why. A process
+            that times makes everything ready before the environment, and goes on when standard input says so: several
+            are started at once, and take turns with the clock.
     """
     torch.set_num_threads(job["threads"])
     draw = random.Random(job["number"])
@@ -46,18 +50,30 @@ def work(job: dict, emit: Callable[[dict], None]) -> None:
             emit({"unimportable": side, "error": said, "beside": sorted(packages)})
             return
     cells = [Cell.from_dict(found) for found in job["cells"]]
-    emit({"environment": _environment(cells[0].task.device)})
-    order = list(range(len(cells)))
-    if not job["count"]:  # counts depend on no order, and in the plan's one cells that share a truth are neighbours
-        draw.shuffle(order)
     given = _Given(draw)
-    for place, index in enumerate(order):
-        if place == 1:
-            gc.freeze()
-        cell = cells[index]
-        emit({"begin": index})
-        measure = _count if job["count"] else _time
-        emit({"cell": index, **measure(packages, cell, given.of(cell), job["seconds"][index], draw)})
+    if job["count"]:
+        emit({"environment": _environment(cells[0].task.device)})
+        for index, cell in enumerate(cells):
+            emit({"begin": index})
+            emit({"cell": index, **_count(packages, cell, given.of(cell))})
+    else:
+        draw.shuffle(order := list(range(len(cells))))
+        ready = {}
+        for index in order:
+            emit({"begin": index})
+            ready[index] = _ready(packages, cells[index], given.of(cells[index]))
+        gc.collect()
+        gc.freeze()
+        emit({"environment": _environment(cells[0].task.device)})
+        if not sys.stdin.readline():  # nobody waits for it any more
+            return
+        draw.shuffle(order)
+        for index in order:
+            emit({"begin": index})
+            begun = time.perf_counter()
+            given.of(cells[index])  # two modes share a tensor, of which one wants its gradient
+            found = _time(*ready[index], cells[index].task, job["blocks"], job["longest_s"], draw)
+            emit({"cell": index, "spent_s": time.perf_counter() - begun, **found})
     del padding
 
 
@@ -90,21 +106,20 @@ def _ready(packages: dict[str, ModuleType], cell: Cell, given: Operands) -> tupl
 
 
 def _time(
-    packages: dict[str, ModuleType], cell: Cell, given: Operands, seconds: float, draw: random.Random
+    calls: dict[str, Callable], absent: dict[str, str], task: Task, blocks: int, longest_s: float, draw: random.Random
 ) -> dict[str, object]:
-    calls, absent = _ready(packages, cell, given)
     if absent:
         return {"absent": absent}
-    device = cell.task.device
-    with torch.set_grad_enabled(cell.task.gradients):
+    bounds = {"blocks": blocks, "longest_s": longest_s, "device": task.device}
+    with torch.set_grad_enabled(task.gradients):
         if len(calls) == 1:
             ((side, call),) = calls.items()
-            return {"side": side, "log_s": pairs.alone(call, seconds=seconds, device=device)}
-        found = pairs.compare(calls[BASE], calls[HEAD], seconds=seconds, draw=draw, device=device)
+            return {"side": side, "log_s": pairs.alone(call, **bounds)}
+        found = pairs.compare(calls[BASE], calls[HEAD], draw=draw, **bounds)
     return {"log_ratio": found.log_ratio, "base_s": found.base_s, "blocks": found.blocks}
 
 
-def _count(packages: dict[str, ModuleType], cell: Cell, given: Operands, *_) -> dict[str, object]:
+def _count(packages: dict[str, ModuleType], cell: Cell, given: Operands) -> dict[str, object]:
     calls, absent = _ready(packages, cell, given)
     counts = {side: _counts(call, cell, given) for side, call in calls.items()}
     for side in counts:

@@ -1,0 +1,105 @@
+"""Processes of a gate that are started together and then take turns with the clock.
+
+Importing torch and making calls ready is most of what a process does, and needs no quiet machine: side by side it takes
+a fraction of the time that it takes one after the other.
+"""
+
+import random
+import sys
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+
+from ..bench import process
+
+_MOST_PADDING = 4096
+
+
+@dataclass
+class Job:
+    """What one process does, and what came of it.
+
+    Attributes:
+        work: what it is told, as `worker.work` wants it.
+        python: the interpreter.
+        found: its message on each cell, by the cell's place in the job.
+        environment: what it said of that.
+        died: how it ended, where it ended badly; what it had finished is in `found`.
+        at: the place of the cell that it began last.
+    """
+
+    work: dict
+    python: str = sys.executable
+    found: dict[int, dict] = field(default_factory=dict)
+    environment: dict | None = None
+    died: str | None = None
+    at: int | None = None
+
+
+class Unimportable(Exception):
+    """A side cannot be imported.
+
+    Attributes:
+        side: which.
+        said: why.
+        beside: the sides that had been imported before it in the same process.
+    """
+
+    def __init__(self, side: str, said: str, beside: Sequence[str]):
+        self.side, self.said, self.beside = side, said, beside
+        super().__init__(side, said)
+
+
+def take(
+    jobs: Sequence[Job],
+    draw: random.Random,
+    *,
+    on_ready: Callable[[], None] = lambda: None,
+    on_cell: Callable[[], None] = lambda: None,
+) -> None:
+    """Do all the jobs; those that count at the same time, those that time one after the other.
+
+    Args:
+        jobs: filled in.
+        draw: how much memory is laid before each process's stack.
+        on_ready: called when all are ready to take times.
+        on_cell: called for every cell.
+
+    Raises:
+        Unimportable: the first that a process told of.
+    """
+    with ExitStack() as stack:
+        running = [stack.enter_context(_start(job, draw)) for job in jobs]
+        messages = [one.messages() for one in running]
+        for job, one, said in zip(jobs, running, messages, strict=True):
+            _listen(job, one, said, job.work, on_cell, until="environment")
+        on_ready()
+        for job, one, said in zip(jobs, running, messages, strict=True):
+            _listen(job, one, said, None if job.work["count"] else {"go": True}, on_cell)
+
+
+def _start(job: Job, draw: random.Random) -> process.Process:
+    environment = process.environment(job.work["threads"])
+    environment["NORMSUITE_PADDING"] = "x" * draw.randrange(_MOST_PADDING)  # its size moves the stack
+    return process.Process(["-m", "normsuite.gate.worker"], environment, python=job.python)
+
+
+def _listen(job: Job, one: process.Process, messages, line: dict | None, on_cell, until: str | None = None) -> None:
+    """Tell it that line, and write down what it says, until there is such a message or no more."""
+    if job.died is not None:
+        return
+    try:
+        if line is not None:
+            one.tell(line)
+        for message in messages:
+            if "unimportable" in message:
+                raise Unimportable(message["unimportable"], message["error"], message["beside"])
+            job.environment = message.get("environment", job.environment)
+            job.at = message.get("begin", job.at)
+            if "cell" in message:
+                job.found[message["cell"]] = message
+                on_cell()
+            if until in message:
+                return
+    except process.Died as died:
+        job.died = str(died)
