@@ -136,7 +136,7 @@ class _Gate:
     def count(self) -> None:
         """Bytes and errors of all cells; what cannot be measured is known after it.
 
-        No clock runs meanwhile, so that the cells are shared out among all cores.
+        It needs no quiet machine, so that the cells are shared out among all cores.
         """
         share = math.ceil(len(self._setup.cells) / self._together)
         places = range(len(self._setup.cells))
@@ -155,8 +155,7 @@ class _Gate:
                 name = self._setup.cells[index].name
                 self._counts.setdefault(name, {}).update(message["counts"])
                 self._absent.setdefault(name, {}).update(message["absent"])
-                shared_s = message["sample_s"] / len(jobs)  # they had the cores at the same time
-                self._sample_s[name] = max(self._sample_s.get(name, 0.0), shared_s)
+                self._sample_s[name] = max(self._sample_s.get(name, 0.0), message.get("sample_s", 0.0))
 
     def _part(self, failed: turns.Unimportable) -> None:
         """Each version in processes of its own from now on, if that can help."""
@@ -262,7 +261,7 @@ class _Gate:
         return sum(seconds <= left for seconds in needed)
 
     def _plan_by(self, index: int, message: Mapping) -> None:
-        """What a sample takes when nothing runs beside it, which is not known before."""
+        """What a sample takes, by more of them than there were before."""
         if blocks := message.get("blocks"):
             self._sample_s[self._setup.cells[index].name] = max(0.0, message["spent_s"] - _OVERHEAD_S) / (4 * blocks)
 

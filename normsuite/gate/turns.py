@@ -1,7 +1,7 @@
 """Processes of a gate that are started together and then take turns with the clock.
 
-Importing torch and making calls ready is most of what a process does, and needs no quiet machine: side by side it takes
-a fraction of the time that it takes one after the other.
+Importing torch, making calls ready and counting is most of what a process does, and needs no quiet machine: side by
+side it takes a fraction of the time that it takes one after the other.
 """
 
 import random
@@ -22,7 +22,7 @@ class Job:
     Attributes:
         work: what it is told, as `worker.work` wants it.
         python: the interpreter.
-        found: its message on each cell, by the cell's place in the job.
+        found: what it said of each cell, by the cell's place in the job.
         environment: what it said of that.
         died: how it ended, where it ended badly; what it had finished is in `found`.
         at: the place of the cell that it began last.
@@ -57,7 +57,7 @@ def take(
     on_ready: Callable[[], None] = lambda: None,
     on_cell: Callable[[], None] = lambda: None,
 ) -> None:
-    """Do all the jobs; those that count at the same time, those that time one after the other.
+    """Do all the jobs: up to the clock at the same time, then one after the other.
 
     Args:
         jobs: filled in.
@@ -72,10 +72,10 @@ def take(
         running = [stack.enter_context(_start(job, draw)) for job in jobs]
         messages = [one.messages() for one in running]
         for job, one, said in zip(jobs, running, messages, strict=True):
-            _listen(job, one, said, job.work, on_cell, until="environment")
+            _listen(job, one, said, job.work, on_cell, until="ready")
         on_ready()
         for job, one, said in zip(jobs, running, messages, strict=True):
-            _listen(job, one, said, None if job.work["count"] else {"go": True}, on_cell)
+            _listen(job, one, said, {"go": True}, on_cell)
 
 
 def _start(job: Job, draw: random.Random) -> process.Process:
@@ -84,20 +84,19 @@ def _start(job: Job, draw: random.Random) -> process.Process:
     return process.Process(["-m", "normsuite.gate.worker"], environment, python=job.python)
 
 
-def _listen(job: Job, one: process.Process, messages, line: dict | None, on_cell, until: str | None = None) -> None:
+def _listen(job: Job, one: process.Process, messages, line: dict, on_cell, until: str | None = None) -> None:
     """Tell it that line, and write down what it says, until there is such a message or no more."""
     if job.died is not None:
         return
     try:
-        if line is not None:
-            one.tell(line)
+        one.tell(line)
         for message in messages:
             if "unimportable" in message:
                 raise Unimportable(message["unimportable"], message["error"], message["beside"])
             job.environment = message.get("environment", job.environment)
             job.at = message.get("begin", job.at)
             if "cell" in message:
-                job.found[message["cell"]] = message
+                job.found.setdefault(message["cell"], {}).update(message)
                 on_cell()
             if until in message:
                 return

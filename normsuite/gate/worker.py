@@ -33,9 +33,9 @@ def work(job: dict, emit: Callable[[dict], None]) -> None:
     Args:
         job: "sides" (folder of each that is to be loaded), "cells", "count" (bytes and errors instead of times),
             "blocks" and "longest_s" (for each cell), "threads", "number" (of the process, its seed).
-        emit: told the environment, then each cell; or first of all which side cannot be imported, and why. A process
-            that times makes everything ready before the environment, and goes on when standard input says so: several
-            are started at once, and take turns with the clock.
+        emit: told the environment, what was counted of each cell, and that all is ready; then, when standard input says
+            so, what a clock said of each cell: several processes are started at once, and take turns with the clock.
+            Or first of all which side cannot be imported, and why.
     """
     torch.set_num_threads(job["threads"])
     draw = random.Random(job["number"])
@@ -51,29 +51,33 @@ def work(job: dict, emit: Callable[[dict], None]) -> None:
             return
     cells = [Cell.from_dict(found) for found in job["cells"]]
     given = _Given(draw)
-    if job["count"]:
-        emit({"environment": _environment(cells[0].task.device)})
-        for index, cell in enumerate(cells):
-            emit({"begin": index})
-            emit({"cell": index, **_count(packages, cell, given.of(cell))})
-    else:
-        draw.shuffle(order := list(range(len(cells))))
-        ready = {}
-        for index in order:
-            emit({"begin": index})
-            ready[index] = _ready(packages, cells[index], given.of(cells[index]))
-        gc.collect()
-        gc.freeze()
-        emit({"environment": _environment(cells[0].task.device)})
-        if not sys.stdin.readline():  # nobody waits for it any more
-            return
+    emit({"environment": _environment(cells[0].task.device)})
+    order = list(range(len(cells)))
+    if not job["count"]:  # counts depend on no order, and in the plan's one cells that share a truth are neighbours
         draw.shuffle(order)
-        for index in order:
-            emit({"begin": index})
-            begun = time.perf_counter()
-            given.of(cells[index])  # two modes share a tensor, of which one wants its gradient
-            found = _time(*ready[index], cells[index].task, job["blocks"], job["longest_s"], draw)
-            emit({"cell": index, "spent_s": time.perf_counter() - begun, **found})
+    ready = {}
+    for index in order:
+        cell = cells[index]
+        emit({"begin": index})
+        ready[index] = calls, absent = _ready(packages, cell, given.of(cell))
+        if job["count"]:
+            counts = {side: _counts(call, cell, given.of(cell)) for side, call in calls.items()}
+            for side in counts:
+                counts[side] |= _errors(packages[side], cell)
+            emit({"cell": index, "absent": absent, "counts": counts})
+    gc.collect()
+    gc.freeze()
+    emit({"ready": True})
+    if not sys.stdin.readline():  # nobody waits for it any more
+        return
+    for index in order:
+        task = cells[index].task
+        given.of(cells[index])  # two modes share a tensor, of which one wants its gradient
+        emit({"begin": index})
+        begun = time.perf_counter()
+        with torch.set_grad_enabled(task.gradients):
+            found = _plan(*ready[index], task) if job["count"] else _time(*ready[index], task, job, draw)
+        emit({"cell": index, "spent_s": time.perf_counter() - begun, **found})
     del padding
 
 
@@ -105,28 +109,21 @@ def _ready(packages: dict[str, ModuleType], cell: Cell, given: Operands) -> tupl
     return calls, absent
 
 
+def _plan(calls: dict[str, Callable], absent: dict[str, str], task: Task) -> dict[str, object]:
+    return {"sample_s": max((pairs.sample_s(call, device=task.device) for call in calls.values()), default=0.0)}
+
+
 def _time(
-    calls: dict[str, Callable], absent: dict[str, str], task: Task, blocks: int, longest_s: float, draw: random.Random
+    calls: dict[str, Callable], absent: dict[str, str], task: Task, job: dict, draw: random.Random
 ) -> dict[str, object]:
     if absent:
         return {"absent": absent}
-    bounds = {"blocks": blocks, "longest_s": longest_s, "device": task.device}
-    with torch.set_grad_enabled(task.gradients):
-        if len(calls) == 1:
-            ((side, call),) = calls.items()
-            return {"side": side, "log_s": pairs.alone(call, **bounds)}
-        found = pairs.compare(calls[BASE], calls[HEAD], draw=draw, **bounds)
+    bounds = {"blocks": job["blocks"], "longest_s": job["longest_s"], "device": task.device}
+    if len(calls) == 1:
+        ((side, call),) = calls.items()
+        return {"side": side, "log_s": pairs.alone(call, **bounds)}
+    found = pairs.compare(calls[BASE], calls[HEAD], draw=draw, **bounds)
     return {"log_ratio": found.log_ratio, "base_s": found.base_s, "blocks": found.blocks}
-
-
-def _count(packages: dict[str, ModuleType], cell: Cell, given: Operands) -> dict[str, object]:
-    calls, absent = _ready(packages, cell, given)
-    counts = {side: _counts(call, cell, given) for side, call in calls.items()}
-    for side in counts:
-        counts[side] |= _errors(packages[side], cell)
-    with torch.set_grad_enabled(cell.task.gradients):
-        sample_s = max((pairs.sample_s(call, device=cell.task.device) for call in calls.values()), default=0.0)
-    return {"absent": absent, "counts": counts, "sample_s": sample_s}
 
 
 def _counts(call: Callable[[], object], cell: Cell, given: Operands) -> dict[str, int]:
