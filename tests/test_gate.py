@@ -14,7 +14,7 @@ import pytest
 
 from normsuite import results
 from normsuite.errors import ArgumentError, NormsuiteError
-from normsuite.gate import bisection, cells, measure, rates, selfcheck, sides, summary, trees
+from normsuite.gate import bisection, calibrate, cells, measure, rates, selfcheck, sides, summary, trees
 from normsuite.gate.decide import BETTER, NOT_AVAILABLE, SAME, WORSE
 
 PACKAGE = Path(sides.__file__).parent.parent
@@ -438,8 +438,10 @@ def test_a_self_check_leaves_records_that_add_up(repository, tmp_path):
 def test_planted_versions_take_longer_by_about_what_was_planted(repository):
     """Ten and a half times, so that it shows on any machine; none where none was planted."""
     (cell,) = cells.plan(only=ONE)
+    shares = {cell: 9.5}
     with selfcheck._clone(trees.of_commit("HEAD", argument="base", repository=repository), repository) as clone:
-        base, head = selfcheck.commit(clone, {}), selfcheck.commit(clone, {cell: 9.5})
+        base = selfcheck.commit(clone, {})
+        head = selfcheck.commit(clone, calibrate.additions(base, shares, threads=1))
         assert base.digest == selfcheck.commit(clone, {}, said="again").digest != head.digest
     outcome = measure.run(measure.Setup(base, head, [cell], measure.MARGINS, 1.0, 1))
     (row,) = (row for row in summary.rows(outcome.record) if row.metric == "time")

@@ -20,7 +20,7 @@ from platformdirs import user_cache_path
 from .. import results
 from ..bench.cases import SEED
 from ..errors import ArgumentError, NormsuiteError
-from . import decide, error_rate, turns
+from . import decide, error_rate, pairs, turns
 from .cells import Cell
 from .sides import BASE, HEAD, SIDES
 from .trees import Tree
@@ -31,9 +31,9 @@ MARGINS = {"time": 0.01, "bytes": 0.01, "error": 1.0, "error rate": error_rate.M
 error lies what another order of the same additions does to it; a lost digit is ten times."""
 
 BUDGET_S = 120.0
-_ALIKE = 100
-"""Blocks after which the noise within a process is as large as the difference between processes, which comes from where
-their code and tensors lie, and which no further block lessens. Measured, and roughly the same in all cells."""
+_ALIKE = 200
+"""Blocks after which the noise within a process is about as large as what processes differ by, which no further block
+lessens. Roughly: since every block has another layout of memory, little is left of the latter."""
 
 _FEWEST_BLOCKS = 20
 _LONGEST_S = 1.0
@@ -230,8 +230,8 @@ class _Gate:
         return max(_FEWEST_BLOCKS, round(math.sqrt(_ALIKE * beside_s / max(1e-9, block_s))))
 
     def _seconds(self, index: int, blocks: int) -> float:
-        """What that cell gets in a process: a block has four samples."""
-        return min(_LONGEST_S, 4 * blocks * self._sample_s.get(self._setup.cells[index].name, 0.0))
+        """What that cell gets in a process."""
+        return min(_LONGEST_S, pairs.SAMPLES * blocks * self._sample_s.get(self._setup.cells[index].name, 0.0))
 
     @property
     def _sides(self) -> list[tuple[str, ...]]:
@@ -263,7 +263,9 @@ class _Gate:
     def _plan_by(self, index: int, message: Mapping) -> None:
         """What a sample takes, by more of them than there were before."""
         if blocks := message.get("blocks"):
-            self._sample_s[self._setup.cells[index].name] = max(0.0, message["spent_s"] - _OVERHEAD_S) / (4 * blocks)
+            self._sample_s[self._setup.cells[index].name] = max(0.0, message["spent_s"] - _OVERHEAD_S) / (
+                pairs.SAMPLES * blocks
+            )
 
     def _time(self, numbers: Sequence[int], indices: Sequence[int], blocks: int) -> None:
         """One value for each of those cells and numbers: of one process, or of one for each side."""

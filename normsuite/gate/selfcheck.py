@@ -19,7 +19,7 @@ from pathlib import Path
 
 from .. import results
 from ..errors import ArgumentError, NormsuiteError
-from . import asv_continuous, measure, trees
+from . import asv_continuous, calibrate, measure, trees
 from .cells import Cell
 from .rates import ASV, SHARES, WHAT, is_planted
 from .summary import TIME, rows
@@ -28,7 +28,17 @@ from .trees import PACKAGE, Tree
 PLANTED = 1 / 3
 """Of the cells of a planted table, at once, an equal number with each share."""
 
-_METHOD = ("decide.py", "measure.py", "pairs.py", "planted.py", "sides.py", "turns.py", "worker.py", "../statistics.py")
+_METHOD = (
+    "calibrate.py",
+    "decide.py",
+    "measure.py",
+    "pairs.py",
+    "planted.py",
+    "sides.py",
+    "turns.py",
+    "worker.py",
+    "../statistics.py",
+)
 
 
 def run(
@@ -121,7 +131,8 @@ def _table(setup, clone: Path, planted: bool, number: int, identity: dict, on_pr
     shares = _shares(setup, number) if planted else {}
     base = head = setup.base
     if planted:
-        base, head = commit(clone, {}), commit(clone, shares)
+        base = commit(clone, {})
+        head = commit(clone, calibrate.additions(base, shares, setup.threads))
     begun = time.perf_counter()
     outcome = measure.run(measure.Setup(**{**_fields(setup), "base": base, "head": head}), on_progress)
     if planted:
@@ -167,7 +178,8 @@ def _by_asv(setup: measure.Setup, clone: Path, number: int, identity: dict, repo
     """Planted versions and a version against itself in turn, of those cells that asv's benchmarks have."""
     cells = [cell for cell in setup.cells if asv_continuous.able(cell, repository)]
     shares = {} if number % 2 else {c: s for c, s in _shares(setup, number // 2).items() if c in cells}
-    base, head = commit(clone, {}), commit(clone, shares, said=f"pair {number}")
+    base = commit(clone, {})
+    head = commit(clone, calibrate.additions(base, shares, setup.threads), said=f"pair {number}")
     changes, spent_s = asv_continuous.compare(repository, clone, base.commit, head.commit, cells)
     return results.make_record(
         ASV,
@@ -189,12 +201,12 @@ def _clone(base: Tree, repository: Path) -> Iterator[Path]:
         yield clone
 
 
-def commit(clone: Path, shares: Mapping[Cell, float], said: str = "") -> Tree:
+def commit(clone: Path, additions: Mapping[Cell, int], said: str = "") -> Tree:
     """A commit with those slowdowns, on top of the clone's version; the same ones give the same package.
 
     Args:
         clone: where.
-        shares: of each cell that is to be slower, of its own time.
+        additions: of each cell that is to be slower.
         said: goes into the message, so that two commits of one package are two.
     """
     package = clone / PACKAGE
@@ -202,8 +214,8 @@ def commit(clone: Path, shares: Mapping[Cell, float], said: str = "") -> Tree:
     functional = package / "functional.py"
     text = functional.read_text(encoding="utf-8")
     keys = {
-        (c.task.spec.name, c.backend, c.task.case.shape, c.task.gradients): share
-        for c, share in sorted(shares.items(), key=lambda item: item[0].name)
+        (c.task.spec.name, c.backend, c.task.case.shape, c.task.gradients): count
+        for c, count in sorted(additions.items(), key=lambda item: item[0].name)
     }
     functional.write_text(
         f"{text}\n\nfrom .planted import slower  # noqa: E402\n\nnormalize = slower(normalize, {keys!r})\n",
@@ -211,7 +223,7 @@ def commit(clone: Path, shares: Mapping[Cell, float], said: str = "") -> Tree:
     )
     shutil.copy(Path(__file__).parent / "planted.py", package / "planted.py")
     _git("-C", str(clone), "add", "--all", "--", PACKAGE)
-    said = " ".join([f"{len(shares)} slowdowns", said]).strip()
+    said = " ".join([f"{len(additions)} slowdowns", said]).strip()
     who = ("-c", "user.name=normsuite", "-c", "user.email=normsuite@localhost", "-c", "commit.gpgsign=false")
     before = _git("-C", str(clone), "rev-parse", "HEAD").strip()
     _git("-C", str(clone), *who, "commit", "--quiet", "--no-verify", "--allow-empty", "-m", said)
