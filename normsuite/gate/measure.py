@@ -31,9 +31,10 @@ MARGINS = {"time": 0.01, "bytes": 0.01, "error": 1.0, "error rate": error_rate.M
 error lies what another order of the same additions does to it; a lost digit is ten times."""
 
 BUDGET_S = 120.0
-_ALIKE = 200
-"""Blocks after which the noise within a process is about as large as what processes differ by, which no further block
-lessens. Roughly: since every block has another layout of memory, little is left of the latter."""
+_ALIKE = 250
+"""Blocks after which the noise within a process is about as large as what processes differ by, by where their code and
+tensors lie, and which no further block lessens. (To lay the heap out anew for every block lessens it, but costs more
+than that: allocated memory then lies where nobody has been.)"""
 
 _FEWEST_BLOCKS = 20
 _LONGEST_S = 1.0

@@ -4,6 +4,8 @@ Extra work is a loop of so many additions. No additions take the same path, so t
 numbers of additions differ in nothing else.
 """
 
+from itertools import repeat
+
 
 def slower(normalize, additions):
     """`functional.normalize` that takes longer where it is told to.
@@ -23,6 +25,7 @@ def slower(normalize, additions):
 
 
 def add(count):
-    total = 0
-    for number in range(count):
-        total += number
+    """As long for each addition, however many there are: small integers, which are kept, would be quicker than large."""
+    total = 0.0
+    for _ in repeat(None, count):
+        total += 1.0
