@@ -25,7 +25,7 @@ def slower(normalize, additions):
 
 
 def add(count):
-    """As long for each addition, however many there are: small integers, which are kept, would be quicker than large."""
+    """As long for each, however many there are: small integers, which are kept, would be quicker than large ones."""
     total = 0.0
     for _ in repeat(None, count):
         total += 1.0
