@@ -6,6 +6,7 @@ import re
 import subprocess
 import sys
 from html.parser import HTMLParser
+from urllib.parse import unquote
 
 import pytest
 import test_bench_command
@@ -16,7 +17,7 @@ from normsuite import mnist, report, results
 from normsuite.bench import summary as bench
 from normsuite.errors import ArgumentError, OutputError, UnknownNameError
 from normsuite.report import charts, gate, learning, numerics, tables
-from normsuite.report.collect import collect
+from normsuite.report.collect import FOLDERS, collect
 from normsuite.report.compare import merge
 from normsuite.spec import NORMS, find
 
@@ -273,10 +274,13 @@ def test_the_errors_far_from_zero(whole):
 def test_records_are_linked_where_the_report_lies_beside_them(rendered, source, tmp_path):
     folder, texts, _ = rendered
     linked = [link for text in texts.values() for link in Page(text).links if link.startswith("..")]
-    assert set(linked) == {"../study/", "../bench/", "../gate/", "../numerics/", "../asv/results/"}
-    assert all((folder / "html" / link).is_dir() for link in linked)
+    recorded = {path for part in FOLDERS.values() for path in (folder / part).rglob("*.json")}
+    assert {(folder / "html" / unquote(link)).resolve() for link in linked} == {path.resolve() for path in recorded}
+    listed = {link for text in texts.values() for link in Page(text).links if link.startswith("records.html#")}
+    assert listed == {f"records.html#{part}" for part in ("study", "bench", "gate", "numerics", "asv")}
     elsewhere, _ = write(source, tmp_path / "elsewhere")
-    assert not any(link.startswith("..") for text in elsewhere.values() for link in Page(text).links)
+    assert "records" not in elsewhere
+    assert not any(link.startswith(("..", "records")) for text in elsewhere.values() for link in Page(text).links)
 
 
 def test_what_the_study_found_beside_the_document(rendered):

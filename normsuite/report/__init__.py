@@ -4,13 +4,12 @@ collect reads what was recorded; tables, charts and sentences turn it into strin
 and markdown write them down.
 """
 
-import os
 from pathlib import Path
-from urllib.parse import quote
 
 from .. import results
 from ..errors import ArgumentError, UnknownNameError
-from .collect import FOLDERS, collect
+from . import raw
+from .collect import collect
 from .compare import compare
 from .markdown import markdown
 from .pages import pages
@@ -46,7 +45,8 @@ def write(
     if format == "markdown":
         texts = {"report.md": markdown(pages(collected))}
     else:
-        texts = render(pages(collected), _raw(source, out))
+        found = raw.files(source, out)
+        texts = render([*pages(collected), *([raw.page(found)] if found else [])], list(found))
     return _write(texts, out), collected.notes
 
 
@@ -69,7 +69,7 @@ def write_comparison(left: Path, right: Path, out: Path, *, format: str = "html"
         if not folder.is_dir():
             raise ArgumentError("compare", str(folder), "is no folder")
     page = compare(collect(left), collect(right), left.resolve().name, right.resolve().name)
-    return _write({"compare.md": markdown([page])} if format == "markdown" else render([page], {}), out)
+    return _write({"compare.md": markdown([page])} if format == "markdown" else render([page], []), out)
 
 
 def _check(format: str) -> None:
@@ -83,13 +83,3 @@ def _write(texts: dict[str, str], out: Path) -> Path:
     written = [results.write_text(out / name, text) for name, text in texts.items()]
     return written[0]
 
-
-def _raw(source: Path, out: Path) -> dict[str, str]:
-    """Links to the folders of records, where the report lies among them: else they would say where that is."""
-    if not out.resolve().is_relative_to(source.resolve()):
-        return {}
-    return {
-        command: quote(Path(os.path.relpath((source / folder).resolve(), out.resolve())).as_posix()) + "/"
-        for command, folder in FOLDERS.items()
-        if (source / folder).is_dir()
-    }

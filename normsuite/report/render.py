@@ -10,7 +10,7 @@ from markupsafe import Markup
 from .. import __version__, claims, explain
 from ..bench import summary
 from ..gate import decide
-from .collect import FOLDERS
+from . import raw
 from .page import Page
 
 VERDICTS = {*explain.VERDICTS, *claims.VERDICTS, *summary.VERDICTS, *decide.VERDICTS}
@@ -21,12 +21,16 @@ def _template(name: str) -> str:
     return (resources.files(__package__) / "templates" / name).read_text(encoding="utf-8")
 
 
-def render(pages: list[Page], raw: dict[str, str]) -> dict[str, str]:
+def _listed(command: str) -> str:
+    return f"{raw.KEY}.html#{raw.section(command)}"
+
+
+def render(pages: list[Page], recorded: list[str]) -> dict[str, str]:
     """Each page's file name and text. All text is escaped; only the charts' own SVG goes in as it is.
 
     Args:
         pages: in the order of the navigation.
-        raw: where the records of a command lie, as a link; of `FOLDERS`, those that there are.
+        recorded: the commands whose records the page of them lists.
     """
     environment = jinja2.Environment(
         loader=jinja2.FunctionLoader(_template),
@@ -47,7 +51,7 @@ def render(pages: list[Page], raw: dict[str, str]) -> dict[str, str]:
             titles=titles,
             verdicts=VERDICTS,
             version=__version__,
-            records=lambda command: next((raw[c] for c in FOLDERS if c in raw and command.startswith(c)), None),
+            records=lambda command: next((_listed(c) for c in recorded if command.startswith(c)), None),
             style=Markup(_template("style.css")),
             script=Markup(script),
             script_digest=digest,
