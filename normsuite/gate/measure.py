@@ -115,12 +115,15 @@ def run(setup: Setup, on_progress: Callable[[str, float], None] = lambda stage, 
     return outcome
 
 
+class _Spent(Exception):
+    """The budget is, in the middle of a process."""
+
+
 class _Gate:
     def __init__(self, setup: Setup, on_progress: Callable[[str, float], None]):
         self._setup, self._on_progress = setup, on_progress
         self._apart = setup.apart
         self._draw = random.Random()
-        self._number = 0
         self._start_s = 5.0
         self._spent_s = 0.0
         self.notes: list[str] = []
@@ -261,6 +264,10 @@ class _Gate:
             return wanted
         return sum(seconds <= left for seconds in needed)
 
+    def _is_spent(self, further_s: float = 0.0) -> bool:
+        """What was planned by a quiet minute may take longer in the next. The first look is taken all the same."""
+        return bool(self._looks) and self._spent_s + further_s > self._setup.budget_s
+
     def _plan_by(self, index: int, message: Mapping) -> None:
         """What a sample takes, by more of them than there were before."""
         if blocks := message.get("blocks"):
@@ -271,7 +278,7 @@ class _Gate:
     def _time(self, numbers: Sequence[int], indices: Sequence[int], blocks: int) -> None:
         """One value for each of those cells and numbers: of one process, or of one for each side."""
         cells = self._setup.cells
-        while numbers:
+        while numbers and not self._is_spent():
             batch, numbers = numbers[: self._together], numbers[self._together :]
             stage = f"times, process {batch[-1]}, {len(indices)} open"
             jobs = [(sides, indices) for number in batch for sides in self._sides[:: 1 if number % 2 else -1]]
@@ -338,17 +345,21 @@ class _Gate:
             def seconds() -> float:
                 return time.perf_counter() - begun
 
-            def started() -> None:
-                self._start_s = seconds()
+            def ready() -> None:
+                if not count:
+                    self._start_s = seconds()
+                go_on()
+
+            def go_on() -> None:
+                self._on_progress(stage, before_s + seconds())
+                if self._is_spent(seconds()):
+                    raise _Spent
 
             self._on_progress(stage, before_s)
             try:
-                turns.take(
-                    jobs,
-                    self._draw,
-                    on_ready=(lambda: None) if count else started,
-                    on_cell=lambda: self._on_progress(stage, before_s + seconds()),
-                )
+                turns.take(jobs, self._draw, on_ready=ready, on_cell=go_on)
+            except _Spent:
+                pass  # what was found is kept
             finally:
                 self._spent_s = before_s + seconds()
         for job, (_, indices) in zip(jobs, shares, strict=True):

@@ -82,4 +82,3 @@ def _write(texts: dict[str, str], out: Path) -> Path:
     results.output_folder(out, "out")
     written = [results.write_text(out / name, text) for name, text in texts.items()]
     return written[0]
-
