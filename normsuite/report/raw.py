@@ -4,7 +4,7 @@ import os
 from pathlib import Path
 from urllib.parse import quote
 
-from .collect import FOLDERS
+from .collect import ASV_COMMAND, FOLDERS
 from .page import Page, Section
 from .tables import Table
 
@@ -27,16 +27,19 @@ def files(source: Path, out: Path) -> dict[str, list[Link]]:
     if not out.resolve().is_relative_to(source.resolve()):
         return {}
     found = {}
-    for command, folder in FOLDERS.items():
-        paths = sorted(path for path in (source / folder).rglob("*.json") if path.is_file())
-        if paths:
-            found[command] = [_link(path, source / folder, out) for path in paths]
+    for command, name in FOLDERS.items():
+        folder = source / name
+        links = [_link(path, out) for path in sorted(folder.glob("*.json"))]
+        if command == ASV_COMMAND and folder.is_dir():
+            links = [Link(f"{name}/", _link(folder, out).href + "/")]  # it calls what is in it after machines
+        if links:
+            found[command] = links
     return found
 
 
-def _link(path: Path, folder: Path, out: Path) -> Link:
+def _link(path: Path, out: Path) -> Link:
     relative = Path(os.path.relpath(path.parent.resolve() / path.name, out.resolve())).as_posix()
-    return Link(path.relative_to(folder).as_posix(), quote(relative))
+    return Link(path.name, quote(relative))
 
 
 def section(command: str) -> str:
@@ -50,8 +53,8 @@ def page(found: dict[str, list[Link]]) -> Page:
     sections = tuple(
         Section(
             section(command),
-            f"{FOLDERS[command]}: {len(links)} {'file' if len(links) == 1 else 'files'}",
-            tables=(Table(f"Files in {FOLDERS[command]}", ("file",), [(link,) for link in links], command),),
+            FOLDERS[command],
+            tables=(Table(f"Records in {FOLDERS[command]}", ("record",), [(link,) for link in links], command),),
             folded=True,
         )
         for command, links in found.items()
