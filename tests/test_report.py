@@ -202,7 +202,7 @@ def test_every_part_is_there(rendered):
     everything = words("".join(texts.values()))
     for said in ("Training loss", "Test loss", "Training accuracy", "Test accuracy", *NORMS, "undecided", "bbbbbbbb"):
         assert said in everything
-    assert 'class="absent"' not in "".join(texts.values())
+    assert "".join(texts.values()).count('class="absent"') == 1 and "--self-check" in words(texts["gate"])
     damaged, others = notes
     assert damaged.startswith("record <img src=x onerror=alert(1)>.json is damaged")
     assert others.startswith(f"{3 * (1 + len(NORMS))} records of other settings, sources, machines or versions")
@@ -269,6 +269,27 @@ def test_the_errors_far_from_zero(whole):
     first, second = numerics.charts(record)
     assert "BatchNorm 1.0e-07 at 0, 1.0e-03 at 10000" in first.alternative
     assert second.alternative.endswith("1.0e-07 at 0"), "an infinite error is no point of a chart"
+
+
+def test_how_often_the_gate_is_wrong_is_told_by_the_newest_records_that_add_up(tmp_path):
+    def write_table(name, verdicts, planted=None, method="new", written="2026-02-02"):
+        record = test_gate_decisions.checked(verdicts, planted)
+        record["case"]["identity"] = {"method": method}
+        record |= {"schema": results.SCHEMA, "environment": results.environment(), "written": written}
+        results.write_text(tmp_path / "self-check" / f"{name}.json", results.to_json(record))
+
+    write_table("a", ["same", "worse"])
+    write_table("b", ["worse", "same"], {"cell 0": 0.05})
+    write_table("c", ["worse", "worse"], method="old", written="2026-01-01")
+    write_table("d", [])
+    results.write_text(tmp_path / "self-check" / "d.json", (tmp_path / "self-check" / "a.json").read_text()[:-9] + "}")
+    found = collect(tmp_path)
+    assert "1 records of self-checks by other methods or elsewhere are left out" in found.notes
+    assert any(note.startswith("record d.json") for note in found.notes)
+    rows = {row[0]: row[1:3] for row in gate.error_rates(found.self_check).rows}
+    assert rows["a version against itself: tables with a false alarm"] == ("1", "1")
+    assert rows["without a slowdown: cells called worse"] == ("1", "3")
+    assert rows["slower by 5%: cells called worse"] == ("1", "1")
 
 
 def test_records_are_linked_where_the_report_lies_beside_them(rendered, source, tmp_path):
@@ -400,9 +421,10 @@ def test_without_records_the_report_says_what_to_run(tmp_path):
         ("numerics", "normsuite numerics --json reports/numerics/cpu.json"),
         ("history", "asv run --record-samples A..B"),
         ("gate", "normsuite gate BASE"),
+        ("gate", "normsuite gate --self-check"),
     ):
         assert f"Run {command} , then" in words(texts[page]) and f"Run {command}." in words(texts["index"])
-    assert "".join(texts.values()).count('class="absent"') == 6
+    assert "".join(texts.values()).count('class="absent"') == 7
     assert any("no study" in n for n in notes) and any("asv has no results" in n for n in notes)
 
 

@@ -7,6 +7,7 @@ from .. import results
 from ..bench.summary import WHAT as BENCH
 from ..bench.summary import Bench, problem
 from ..errors import ArgumentError
+from ..gate import rates
 from ..gate import summary as gate_summary
 from ..history import TORCH, Measurement, read
 from ..spec import NO_NORM, NORMS
@@ -15,12 +16,14 @@ STUDY_COMMAND = "normsuite study"
 ASV_COMMAND = "asv run --record-samples"
 BENCH_COMMAND = "normsuite bench"
 GATE_COMMAND = "normsuite gate"
+SELF_CHECK_COMMAND = "normsuite gate --self-check"
 NUMERICS_COMMAND = "normsuite numerics --json reports/numerics/cpu.json"
 
 FOLDERS = {
     STUDY_COMMAND: "study",
     ASV_COMMAND: "asv/results",
     BENCH_COMMAND: "bench",
+    SELF_CHECK_COMMAND: "self-check",  # before the shorter command, which it begins with
     GATE_COMMAND: "gate",
     NUMERICS_COMMAND: "numerics",
 }
@@ -40,6 +43,7 @@ class Collected:
         batches: records of one study of several batch sizes, equal in the same way but for these.
         history: measurements from one processor model and one torch, oldest commit first.
         recorded: those, and the same processor model's with any torch.
+        self_check: tables of the gate's newest self-check, which share method and processor model.
         series: a pattern of the series whose trend is drawn; None for those that say most.
         notes: what is missing, damaged or left out, one line each.
         commit: whose cost is shown; None where nothing was measured.
@@ -58,6 +62,7 @@ class Collected:
     numerics: list[dict] = field(default_factory=list)
     recorded: list[Measurement] = field(default_factory=list)
     series: str | None = None
+    self_check: list[dict] = field(default_factory=list)
 
     @property
     def norms(self) -> list[str]:
@@ -88,7 +93,17 @@ def collect(source: Path, commit: str | None = None, series: str | None = None) 
     gate = _newest_gate(source / "gate", notes)
     numerics = _newest_numerics(source / "numerics", notes)
     return Collected(
-        study, batches, measured, notes, _commit(measured, commit), bench, gate, numerics, recorded, series
+        study,
+        batches,
+        measured,
+        notes,
+        _commit(measured, commit),
+        bench,
+        gate,
+        numerics,
+        recorded,
+        series,
+        _newest_self_check(source / "self-check", notes),
     )
 
 
@@ -213,6 +228,24 @@ def _newest_gate(folder: Path, notes: list[str]) -> dict | None:
     elif len(good) > 1:
         notes.append(f"{len(good) - 1} records of earlier gates are left out")
     return max(good, key=lambda record: _written([record]), default=None)
+
+
+def _newest_self_check(folder: Path, notes: list[str]) -> list[dict]:
+    """The records that add up with the one written last."""
+    records = results.read_records(folder, rates.WHAT)
+    notes.extend(f"record {name} {reason}" for name, reason in records.damaged)
+    good = []
+    for record in records:
+        try:
+            rates.found([record])
+            good.append((results.digest(record["case"]["identity"]), record))
+        except (AttributeError, KeyError, IndexError, TypeError, ValueError) as error:
+            notes.append(f"a record of the gate's self-check is damaged ({type(error).__name__}: {error})")
+    newest = max(good, key=lambda found: _written([found[1]]), default=("", None))[0]
+    kept = [record for identity, record in good if identity == newest]
+    if len(kept) < len(good):
+        notes.append(f"{len(good) - len(kept)} records of self-checks by other methods or elsewhere are left out")
+    return kept
 
 
 def _newest_numerics(folder: Path, notes: list[str]) -> list[dict]:

@@ -1,7 +1,7 @@
 """What the gate found, as sentences and a table."""
 
-from ..gate import summary
-from .collect import GATE_COMMAND
+from ..gate import rates, summary
+from .collect import GATE_COMMAND, SELF_CHECK_COMMAND
 from .tables import Table, data_size, percent, relative, seconds
 
 _SHOWS = {"s": seconds, "bytes": data_size, "share": percent, "": relative}
@@ -43,6 +43,32 @@ def table(record: dict) -> Table:
             for row in summary.rows(record)
         ],
         command=GATE_COMMAND,
+    )
+
+
+def error_rates(records: list[dict]) -> Table:
+    """How often the gate is wrong, of tables that were made to find out."""
+    of = rates.found(records)
+    asked = [
+        ("a version against itself: tables with a false alarm", of.false_alarms),
+        ("a version against itself: tables with something called better", of.false_praise),
+        ("a version against itself: cells called the same", of.settled),
+        ("without a slowdown: cells called worse", of.false_cells),
+        *((f"slower by {share:.0%}: cells called worse", rate) for share, rate in of.planted.items()),
+    ]
+    environment = records[-1]["environment"]
+    typical, longest = map(seconds, of.seconds)
+    return Table(
+        caption=f"The gate's own error rates, from {len(records)} tables on {environment['cpu']}, "
+        f"{environment['cores']} cores. Bounds: one-sided, 95 %, Clopper and Pearson; they take tables, and cells of "
+        f"one table, to be independent. A table took {typical} in the median, {longest} at most",
+        columns=("of what", "found", "of", "at least", "at most"),
+        rows=[
+            (name, str(rate.k), str(rate.n), f"{rate.at_least:.3g}", f"{rate.at_most:.3g}")
+            for name, rate in asked
+            if rate.n
+        ],
+        command=SELF_CHECK_COMMAND,
     )
 
 

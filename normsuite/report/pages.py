@@ -4,7 +4,15 @@ from ..bench.summary import sentences as bench_sentences
 from ..history import trends
 from ..spec import NORMS, NormSpec
 from . import charts, gate, history, learning, numerics, overview, tables, trend
-from .collect import ASV_COMMAND, BENCH_COMMAND, GATE_COMMAND, NUMERICS_COMMAND, STUDY_COMMAND, Collected
+from .collect import (
+    ASV_COMMAND,
+    BENCH_COMMAND,
+    GATE_COMMAND,
+    NUMERICS_COMMAND,
+    SELF_CHECK_COMMAND,
+    STUDY_COMMAND,
+    Collected,
+)
 from .page import Page, Section, Sentence
 
 
@@ -227,6 +235,11 @@ def _gate(collected: Collected) -> Page:
     if collected.gate is not None:
         lines = [gate.headline(collected.gate), *gate.sentences(collected.gate)]
         sections = [Section("gate", "Verdicts", sentences=_sentences(lines), tables=(gate.table(collected.gate),))]
+    wrong = "How often the gate is wrong"
+    if collected.self_check:
+        sections.append(Section("self-check", wrong, tables=(gate.error_rates(collected.self_check),)))
+    else:
+        sections.append(_missing("self-check", wrong, "It has not been tried on known changes.", SELF_CHECK_COMMAND))
     return Page("gate", "Gate", "Did a change make it worse?", lead, tuple(sections))
 
 
