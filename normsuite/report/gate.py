@@ -50,11 +50,11 @@ def error_rates(records: list[dict]) -> Table:
     """How often the gate is wrong, of tables that were made to find out."""
     of = rates.found(records)
     asked = [
-        ("a version against itself: tables with a false alarm", of.false_alarms),
-        ("a version against itself: tables with something called better", of.false_praise),
-        ("a version against itself: cells called the same", of.settled),
-        ("without a slowdown: cells called worse", of.false_cells),
-        *((f"slower by {share:.0%}: cells called worse", rate) for share, rate in of.planted.items()),
+        ("equal", "tables with a false alarm", of.false_alarms),
+        ("equal", "tables with something called better", of.false_praise),
+        ("equal", "cells called the same", of.settled),
+        ("not slower", "cells called worse", of.false_cells),
+        *((f"slower by {share:.0%}", "cells called worse", rate) for share, rate in of.planted.items()),
     ]
     environment = records[-1]["environment"]
     typical, longest = map(seconds, of.seconds)
@@ -62,10 +62,10 @@ def error_rates(records: list[dict]) -> Table:
         caption=f"The gate's own error rates, from {len(records)} tables on {environment['cpu']}, "
         f"{environment['cores']} cores. Bounds: one-sided, 95 %, Clopper and Pearson; they take tables, and cells of "
         f"one table, to be independent. A table took {typical} in the median, {longest} at most",
-        columns=("of what", "found", "of", "at least", "at most"),
+        columns=("versions", "counted", "found", "of", "at least", "at most"),
         rows=[
-            (name, str(rate.k), str(rate.n), f"{rate.at_least:.3g}", f"{rate.at_most:.3g}")
-            for name, rate in asked
+            (versions, counted, str(rate.k), str(rate.n), f"{rate.at_least:.3g}", f"{rate.at_most:.3g}")
+            for versions, counted, rate in asked
             if rate.n
         ],
         command=SELF_CHECK_COMMAND,
