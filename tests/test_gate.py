@@ -414,6 +414,28 @@ def test_a_version_that_learns_worse_is_found(repository, worse, digits_cache, m
         assert found["base"] == found["head"] and max(found["base"]) < 0.5
 
 
+def test_what_was_found_when_the_budget_was_spent_is_kept(repository, monkeypatch):
+    tree = trees.of_commit("HEAD", argument="base", repository=repository)
+    setup = measure.Setup(tree, tree, cells.plan(only=["LayerNorm/torch/tiny/*"]), measure.MARGINS, 10.0, 1)
+
+    def take(jobs, draw, *, on_ready, on_cell):
+        on_ready()
+        for place in range(2):
+            jobs[0].found[place] = {"log_ratio": 0.1}
+            on_cell()
+
+    monkeypatch.setattr(measure.turns, "take", take)
+    for spent_s, looks, kept in ((0.0, [4], 2), (9.9999, [], 2), (11.0, [], 2), (11.0, [4], 0)):
+        gate = measure._Gate(setup, lambda stage, spent: None)
+        gate._spent_s, gate._looks = spent_s, looks
+        (found,) = gate._processes([(sides.SIDES, [0, 1])], stage="times", blocks=20)
+        assert len(found) == kept, "a first look is taken all the same"
+    gate = measure._Gate(setup, lambda stage, spent: gate.__dict__.update(_spent_s=20.0) if spent else None)
+    gate._spent_s, gate._looks = 9.0, [4]
+    (found,) = gate._processes([(sides.SIDES, [0, 1])], stage="times", blocks=20)
+    assert len(found) < 2 and gate.notes == [], "what came after is not waited for, and nothing died"
+
+
 # ---- the self-check ----
 
 

@@ -1,5 +1,6 @@
 """What is kept in reports/reference: whole, of today's presets, and what the README and the presets say by it."""
 
+import math
 import re
 import shutil
 from pathlib import Path
@@ -120,4 +121,12 @@ def test_the_readme_claims_of_the_gate_what_its_self_check_supports():
     one, two, five, ten = (of.planted[share] for share in (0.01, 0.02, 0.05, 0.10))
     assert f"slowdowns of 5 % found in {five.k} of {five.n} cells, of 10 % in {ten.k} of {ten.n}" in readme
     assert f"of 2 % in {two.k} of {two.n}, of 1 %, the margin itself, in {one.k} of {one.n}" in readme
+    sizes = [
+        100 * math.expm1(fmean(record["samples"]["log_ratios"][cell]))
+        for record in found.good
+        for cell, share in record["case"]["planted"].items()
+        if share == 0.02
+    ]
+    said = f"as 2 % was measured as {fmean(sizes):.2f} % in the mean, from {min(sizes):.2f} to {max(sizes):.2f} %"
+    assert said in readme
     assert f"took {of.seconds[0]:.0f} s in the median, {of.seconds[1]:.0f} s at most" in readme

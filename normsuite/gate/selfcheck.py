@@ -18,6 +18,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from .. import results
+from ..bench import process
 from ..errors import ArgumentError, NormsuiteError
 from . import asv_continuous, calibrate, measure, trees
 from .cells import Cell
@@ -131,8 +132,7 @@ def _table(setup, clone: Path, planted: bool, number: int, identity: dict, on_pr
     shares = _shares(setup, number) if planted else {}
     base = head = setup.base
     if planted:
-        base = commit(clone, {})
-        head = commit(clone, calibrate.additions(base, shares, setup.threads))
+        base, head = _planted(clone, shares, setup.threads)
     begun = time.perf_counter()
     outcome = measure.run(measure.Setup(**{**_fields(setup), "base": base, "head": head}), on_progress)
     if planted:
@@ -166,6 +166,16 @@ def _table(setup, clone: Path, planted: bool, number: int, identity: dict, on_pr
     )
 
 
+def _planted(clone: Path, shares: Mapping[Cell, float], threads: int, said: str = "") -> tuple[Tree, Tree]:
+    """A version, and the same with those slowdowns."""
+    base = commit(clone, {})
+    try:
+        additions = calibrate.additions(base, shares, threads)
+    except process.Died as died:
+        raise NormsuiteError(f"how much extra work a slowdown takes could not be measured: {died}") from None
+    return base, commit(clone, additions, said)
+
+
 def _fields(setup: measure.Setup) -> dict:
     return {name: getattr(setup, name) for name in setup.__dataclass_fields__}
 
@@ -178,8 +188,7 @@ def _by_asv(setup: measure.Setup, clone: Path, number: int, identity: dict, repo
     """Planted versions and a version against itself in turn, of those cells that asv's benchmarks have."""
     cells = [cell for cell in setup.cells if asv_continuous.able(cell, repository)]
     shares = {} if number % 2 else {c: s for c, s in _shares(setup, number // 2).items() if c in cells}
-    base = commit(clone, {})
-    head = commit(clone, calibrate.additions(base, shares, setup.threads), said=f"pair {number}")
+    base, head = _planted(clone, shares, setup.threads, said=f"pair {number}")
     changes, spent_s = asv_continuous.compare(repository, clone, base.commit, head.commit, cells)
     return results.make_record(
         ASV,
