@@ -9,8 +9,8 @@ import sys
 import time
 from pathlib import Path
 
-import psutil
 import pytest
+from processes import started_by
 
 from normsuite import results
 from normsuite.errors import ArgumentError, NormsuiteError
@@ -311,10 +311,7 @@ def test_two_gates_at_once_take_turns(repository):
 
 
 def _measuring(pid):
-    try:
-        return [p for p in psutil.Process(pid).children(recursive=True) if "normsuite.gate.worker" in p.cmdline()]
-    except psutil.NoSuchProcess:
-        return []
+    return started_by(pid, "normsuite.gate.worker")
 
 
 def test_an_interruption_leaves_no_process_and_no_half_written_file(repository):

@@ -15,6 +15,7 @@ from dataclasses import replace
 import psutil
 import pytest
 from filelock import FileLock
+from processes import started_by
 
 from normsuite import results
 from normsuite.errors import ArgumentError, DataError, NormsuiteError, OutputError
@@ -214,7 +215,7 @@ def until(condition, what):
 
 def spawned(pid):
     """The processes that a sweep's runs are done in."""
-    return [p for p in psutil.Process(pid).children() if any("spawn_main" in word for word in p.cmdline())]
+    return started_by(pid, "spawn_main")
 
 
 def test_a_killed_worker_and_a_killed_parent_lose_only_what_was_unfinished(tmp_path, undisturbed):

@@ -1,4 +1,4 @@
-"""A gate's measurements: one process that compiles and counts, then processes that take times, where it is still open.
+"""A gate's measurements: processes that compile and count, then processes that take times, where it is still open.
 
 Time is spent in looks: after the first four processes, then after half as many again, and so on, what is decided is
 measured no more, until all is decided or the budget has no room for another process; then comes the final look.
@@ -31,6 +31,10 @@ MARGINS = {"time": 0.01, "bytes": 0.01, "error": 1.0, "error rate": error_rate.M
 error lies what another order of the same additions does to it; a lost digit is ten times."""
 
 BUDGET_S = 120.0
+
+_BESIDE_S = 5.0
+"""Of the budget, what a command takes beside its processes: its own start and end, and a cell that was under way."""
+
 _ALIKE = 250
 """Blocks after which the noise within a process is about as large as what processes differ by, by where their code and
 tensors lie, and which no further block lessens. (To lay the heap out anew for every block lessens it, but costs more
@@ -61,7 +65,7 @@ class Setup:
         base, head: the two versions.
         cells: what is measured.
         margins: for each kind of metric.
-        budget_s: of measuring; waiting for another gate does not count.
+        budget_s: for the whole command; waiting for another gate does not count.
         threads: of each process.
         apart: each version in processes of its own, instead of both in one.
         pythons: for each side the interpreter; another one than this program's wants `apart`.
@@ -255,7 +259,7 @@ class _Gate:
     def _affordable(self, wanted: int, indices: Sequence[int], blocks: int) -> int:
         """How many more the budget has room for; for the first look all, and a word on it if they take longer."""
         turn_s = self._starts * sum(self._seconds(i, blocks) + _OVERHEAD_S for i in indices)
-        left = self._setup.budget_s - self._spent_s
+        left = self._setup.budget_s - _BESIDE_S - self._spent_s
         needed = [n * turn_s + math.ceil(n / self._together) * self._start_s for n in range(1, wanted + 1)]
         if not self._looks:
             if needed[-1] > 1.1 * left:
@@ -266,7 +270,7 @@ class _Gate:
 
     def _is_spent(self, further_s: float = 0.0) -> bool:
         """What was planned by a quiet minute may take longer in the next. The first look is taken all the same."""
-        return bool(self._looks) and self._spent_s + further_s > self._setup.budget_s
+        return bool(self._looks) and self._spent_s + further_s > self._setup.budget_s - _BESIDE_S
 
     def _plan_by(self, index: int, message: Mapping) -> None:
         """What a sample takes, by more of them than there were before."""

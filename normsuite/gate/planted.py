@@ -12,16 +12,20 @@ def slower(normalize, additions):
 
     Args:
         normalize: the function.
-        additions: how many, by (norm, backend, shape, whether a gradient is wanted).
+        additions: how many, by `key`.
     """
 
     def slowed(spec, input, *args, **kwargs):
         y = normalize(spec, input, *args, **kwargs)
-        key = (spec.name, kwargs["backend"], tuple(input.shape), y.requires_grad)
-        add(additions.get(key, 0))
+        add(additions.get(key(spec.name, kwargs["backend"], input.shape, y.requires_grad), 0))
         return y
 
     return slowed
+
+
+def key(norm, backend, shape, gradient):
+    """Of a call: the norm's and the backend's name, the input's shape, and whether a gradient is wanted."""
+    return norm, backend, tuple(shape), gradient
 
 
 def add(count):

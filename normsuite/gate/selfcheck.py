@@ -22,6 +22,7 @@ from ..bench import process
 from ..errors import ArgumentError, NormsuiteError
 from . import asv_continuous, calibrate, measure, trees
 from .cells import Cell
+from .planted import key
 from .rates import ASV, SHARES, WHAT, is_planted
 from .summary import TIME, rows
 from .trees import PACKAGE, Tree
@@ -223,7 +224,7 @@ def commit(clone: Path, additions: Mapping[Cell, int], said: str = "") -> Tree:
     functional = package / "functional.py"
     text = functional.read_text(encoding="utf-8")
     keys = {
-        (c.task.spec.name, c.backend, c.task.case.shape, c.task.gradients): count
+        key(c.task.spec.name, c.backend, c.task.case.shape, c.task.gradients): count
         for c, count in sorted(additions.items(), key=lambda item: item[0].name)
     }
     functional.write_text(
