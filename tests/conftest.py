@@ -5,6 +5,8 @@ import signal
 import pytest
 import torch
 
+pytest.register_assert_rewrite("outcomes")  # so that what is compared there is shown where it differs
+
 # A shell that starts the tests in the background has their processes ignore Ctrl-C, which some of them are about.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)

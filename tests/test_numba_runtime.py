@@ -1,0 +1,311 @@
+"""Around the CPU kernels: threads, torch's tracers, memory, processes, and where compiled kernels are kept."""
+
+import functools
+import os
+import shutil
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import pytest
+import torch
+from outcomes import EVERY_NORM, LAYOUTS, close, drawn, outcome, same_bits
+from strategies import num_groups
+
+import normsuite
+from normsuite import functional
+from normsuite.bench import memory
+from normsuite.spec import NORMS
+
+pytest.importorskip("numba", reason="needs numba")
+from normsuite.backends.numba import operator, threads
+
+# ---- threads ----
+
+
+@pytest.fixture
+def with_threads():
+    """Set torch's number of threads; it is restored."""
+    before = torch.get_num_threads()
+    yield torch.set_num_threads
+    torch.set_num_threads(before)
+
+
+BITS = [
+    ("BatchNorm", (8, 16, 33, 31)),
+    ("BatchNorm", (4, 2, 170, 71)),
+    ("LayerNorm", (40, 6, 20, 20)),
+    ("LayerNorm", (2, 2, 170, 71)),
+    ("GroupNorm", (8, 16, 33, 31)),
+    ("GroupNorm", (2, 2, 170, 71)),
+    ("InstanceNorm", (8, 16, 33, 31)),
+    ("InstanceNorm", (2, 2, 170, 71)),
+    ("RMSNorm", (40, 6, 20, 20)),
+]
+
+
+@pytest.mark.parametrize("layout", ["contiguous", "channels_last"])
+@pytest.mark.parametrize(("name", "shape"), BITS, ids=[f"{n}-{s[0]}x{s[1]}" for n, s in BITS])
+def test_the_same_bits_for_any_number_of_threads(name, shape, layout, with_threads):
+    spec = NORMS[name]
+    x = LAYOUTS[layout](drawn(*shape, dtype=torch.float32))
+    assert x.numel() > 32768
+    affine = shape[1:] if spec.affine == "element" else shape[1:2]
+    weight = drawn(*affine, dtype=torch.float32, seed=1)
+    bias = drawn(*affine, dtype=torch.float32, seed=2) if spec.centred else None
+    found = []
+    for count in (1, 2, 3):
+        with_threads(count)
+        running = [torch.zeros(shape[1]), torch.ones(shape[1])] if spec.running != "never" else [None, None]
+        options = {"running_mean": running[0], "running_var": running[1], "num_groups": num_groups(spec)}
+        found.append(outcome(spec, x, weight, bias, backend="numba", **options) + [t for t in running if t is not None])
+        if spec.running != "never":
+            assert not torch.equal(running[0], torch.zeros(shape[1]))
+            options["use_input_stats"] = False
+            found[-1] += outcome(spec, x, weight, bias, backend="numba", **options)
+    assert same_bits(found[0], found[1]) and same_bits(found[0], found[2])
+
+
+def test_kernels_follow_torch_s_number_of_threads(with_threads):
+    if threads.why_serial():
+        pytest.skip(threads.why_serial())
+    for count in (1, 3, 2):
+        with_threads(count)
+        assert threads.count() == count
+
+
+@pytest.mark.parametrize("layout", ["contiguous", "channels_last"])
+def test_several_python_threads_at_once(layout):
+    spec = NORMS["BatchNorm"]
+    inputs = [LAYOUTS[layout](drawn(8, 16, 33, 31, dtype=torch.float32, seed=seed)) for seed in range(4)]
+    weight, bias = drawn(16, dtype=torch.float32, seed=8), drawn(16, dtype=torch.float32, seed=9)
+
+    def compute(x):
+        return outcome(spec, x, weight, bias, backend="numba", activation="silu")
+
+    expected = [compute(x) for x in inputs]
+    together, wrong = threading.Barrier(len(inputs)), []
+
+    def work(place):
+        together.wait()
+        try:
+            if not all(same_bits(compute(inputs[place]), expected[place]) for _ in range(10)):
+                wrong.append(place)
+        except BaseException as error:
+            wrong.append(error)
+
+    workers = [threading.Thread(target=work, args=(place,)) for place in range(len(inputs))]
+    for worker in workers:
+        worker.start()
+    for worker in workers:
+        worker.join()
+    assert not wrong
+
+
+# ---- torch's tracers ----
+
+
+def operands(layout, trailing, dtype=torch.float32):
+    x = LAYOUTS[layout](drawn(3, 4, 5, 6, dtype=dtype))
+    affine = x.shape[len(x.shape) - trailing :] if trailing else (4,)
+    weight, bias = drawn(*affine, dtype=dtype, seed=1), drawn(*affine, dtype=dtype, seed=2)
+    spec = NORMS["LayerNorm" if trailing else "BatchNorm"]
+    view = spec.view(x.shape, normalized_shape=tuple(affine) if trailing else None)
+    return x, weight, bias, (" ".join(sorted(spec.axes)), True, operator.sizes_of(view, trailing), trailing > 0)
+
+
+@pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor that is not a leaf:UserWarning")  # of opcheck
+@pytest.mark.parametrize(
+    ("layout", "trailing"), [("contiguous", 0), ("channels_last", 0), ("channels_last", 3), ("contiguous", 1)]
+)
+def test_the_operators_are_what_they_say_to_torch(layout, trailing):
+    x, weight, bias, settings = operands(layout, trailing)
+    running = (torch.zeros(4), torch.ones(4)) if not trailing else None
+    given = [t.clone().requires_grad_() for t in (x, weight, bias)]
+    assert given[0].stride() == x.stride()
+    torch.library.opcheck(operator.traced, (*given, None, None, *settings, 1e-5, "silu"))
+    torch.library.opcheck(operator.traced, (given[0], None, None, None, None, *settings, 1e-5, None))
+    y, statistics = operator.traced(x, weight, bias, None, None, *settings, 1e-5, None)
+    dy = drawn(*y.shape, dtype=y.dtype, seed=5)
+    torch.library.opcheck(operator.traced_backward, (dy, x, statistics, weight, bias, *settings, False, 1e-5, None))
+    if running:
+        torch.library.opcheck(operator.traced, (*given, *running, *settings, 1e-5, None))
+
+
+@pytest.mark.parametrize("layout", ["contiguous", "channels_last"])
+@EVERY_NORM
+def test_a_compiled_graph_gives_the_same_gradients(spec, layout):
+    torch._dynamo.reset()
+    x = LAYOUTS[layout](drawn(3, 4, 5, 6))
+    affine = x.shape[1:] if spec.affine == "element" else (4,)
+    weight, bias = drawn(*affine, seed=1), drawn(*affine, seed=2) if spec.centred else None
+    options = {"num_groups": num_groups(spec), "activation": "silu", "backend": "numba"}
+    call = functools.partial(functional.normalize, spec, **options)
+    compiled = torch.compile(call, fullgraph=True, backend="aot_eager")
+    given = [t.detach().requires_grad_() for t in (x, weight, bias) if t is not None]
+    dy, found = drawn(*x.shape, seed=9), []
+    for compute in (compiled, call):
+        y = compute(*given)
+        found.append([y.detach(), *torch.autograd.grad(y, given, dy)])
+    close(found[0], found[1], 1e-13)
+    assert found[0][0].stride() == found[1][0].stride()
+
+
+# ---- memory ----
+
+
+@pytest.mark.parametrize("layout", ["contiguous", "channels_last"])
+def test_working_memory_is_torch_s_and_little(layout):
+    x = LAYOUTS[layout](drawn(16, 16, 64, 64, dtype=torch.float32))
+    output, statistics = 4 * x.numel(), 4 * 16 * 4
+    with torch.no_grad():
+        peak = memory.peak_bytes(
+            lambda: functional.batch_norm(x, None, None, training=True, activation="relu", backend="numba")
+        )
+    assert output + statistics <= peak <= 1.1 * output
+    if layout == "channels_last":
+        assert peak > output + statistics  # lanes are summed somewhere
+
+
+def test_parts_leave_their_sums_in_torch_s_memory():
+    x = drawn(1, 1, 512, 512, dtype=torch.float32)
+    with torch.no_grad():
+        peak = memory.peak_bytes(lambda: functional.instance_norm(x, backend="numba"))
+    assert 4 * x.numel() + 4 * 4 < peak <= 1.1 * 4 * x.numel()
+
+
+# ---- processes ----
+
+
+def python(script, *arguments, folder=None, **variables):
+    """Run a script in a process of its own, where a warning is an error, and return what it printed."""
+    environment = {k: v for k, v in os.environ.items() if not k.startswith("NUMBA_")}
+    environment["PYTHONPATH"] = os.pathsep.join([*([str(folder)] if folder else []), str(PACKAGE.parent)])
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-c", script, *map(str, arguments)],
+        env=environment | {name: str(value) for name, value in variables.items()},
+        capture_output=True,
+        text=True,
+        timeout=240,
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+PACKAGE = Path(normsuite.__file__).parent
+
+FORK = """
+import os, warnings, torch
+from normsuite import functional
+from normsuite.backends.numba import threads
+
+torch.set_num_threads(2)
+x = torch.linspace(-3, 5, 32 * 8 * 32 * 32).reshape(32, 8, 32, 32).sin().requires_grad_()
+dy = x.detach().flip(0).contiguous()
+
+def step():
+    y = functional.batch_norm(x, None, None, training=True, backend="numba")
+    (dx,) = torch.autograd.grad(y, x, dy)
+    return y.detach().numpy().tobytes(), dx.numpy().tobytes()
+
+before, why = step(), threads.why_serial()
+warnings.filterwarnings("ignore", category=DeprecationWarning)  # of a fork beside threads, which is the point here
+child = os.fork()
+if not child:
+    code = 1
+    try:
+        assert "forked" in threads.why_serial() and threads.count() == 1
+        assert step() == before
+        code = 0
+    finally:
+        os._exit(code)
+assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+assert threads.why_serial() == why and step() == before
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+def test_a_forked_child_computes_alone():
+    python(FORK)
+
+
+TWICE = """
+import sys, torch
+import normsuite, second
+from normsuite import functional as one
+from second import functional as other
+from normsuite.backends.numba import operator as of_one
+from second.backends.numba import operator as of_other
+
+assert of_one.NAMESPACE != of_other.NAMESPACE
+for namespace in (of_one.NAMESPACE, of_other.NAMESPACE):
+    getattr(torch.ops, namespace).normalize, getattr(torch.ops, namespace).normalize_backward
+assert sys.modules["second"].__file__ != sys.modules["normsuite"].__file__
+dy = torch.linspace(-1, 1, 2 * 6 * 40 * 40).reshape(2, 6, 40, 40).cos()
+for seed in range(2):
+    x = torch.randn(2, 6, 40, 40, generator=torch.Generator().manual_seed(seed)).requires_grad_()
+    found = []
+    for functions in (one, other, one, other):
+        y = functions.batch_norm(x, None, None, training=True, backend="numba")
+        found.append((y.detach(), *torch.autograd.grad(y, x, dy)))
+    for again in found[1:]:
+        assert torch.equal(again[0], found[0][0]) and torch.equal(again[1], found[0][1])
+    assert found[0][0].std() > 0.9
+"""
+
+
+def test_two_copies_of_the_package_in_one_process(tmp_path):
+    shutil.copytree(PACKAGE, tmp_path / "second", ignore=shutil.ignore_patterns("data", "__pycache__"))
+    cache = tmp_path / "cache"
+    for _ in range(2):  # compiled, then from disk
+        python(TWICE, folder=tmp_path, XDG_CACHE_HOME=cache)
+
+
+COMPUTE = """
+import threading, torch, numba
+from normsuite import functional
+
+before = numba.config.CACHE_DIR
+x = torch.linspace(-3, 5, 240).reshape(2, 6, 5, 4).sin()
+expected = functional.batch_norm(x, None, None, training=True, backend="reference")
+calls = [lambda: functional.batch_norm(x, None, None, training=True, backend="numba"),
+         lambda: functional.batch_norm(x.to(memory_format=torch.channels_last), None, None, training=True,
+                                       backend="numba")]
+found = []
+workers = [threading.Thread(target=lambda call=call: found.append(call())) for call in 2 * calls]
+for worker in workers:
+    worker.start()
+for worker in workers:
+    worker.join()
+assert len(found) == 4
+for y in found:
+    torch.testing.assert_close(y, expected)
+assert numba.config.CACHE_DIR == before
+"""
+
+
+def files(folder):
+    return {path: path.stat().st_mtime_ns for path in folder.rglob("*") if path.is_file()}
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the cache folder is named by XDG_CACHE_HOME")
+def test_kernels_are_kept_in_the_user_s_cache_and_nowhere_else(tmp_path):
+    """Four threads that ask at once, in a process that compiles and in one that finds the kernels on disk."""
+    cache = tmp_path / "cache"
+    kept = [path for path in PACKAGE.rglob("*.nb[ic]")]
+    python(COMPUTE, XDG_CACHE_HOME=cache)
+    first = files(cache)
+    assert {path.suffix for path in first} == {".nbi", ".nbc"}
+    assert all("normsuite" in path.relative_to(cache).parts for path in first)
+    assert [path for path in PACKAGE.rglob("*.nb[ic]")] == kept == []
+    python(COMPUTE, XDG_CACHE_HOME=cache)
+    assert files(cache) == first
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the cache folder is named by XDG_CACHE_HOME")
+def test_a_cache_that_cannot_be_written_costs_time_and_nothing_else(tmp_path):
+    (tmp_path / "cache").write_text("no folder")
+    python(COMPUTE, XDG_CACHE_HOME=tmp_path / "cache")
+    assert (tmp_path / "cache").read_text() == "no folder"
+    assert not list(PACKAGE.rglob("*.nb[ic]"))
