@@ -1,125 +1,20 @@
 """The report: made from records alone, the same for the same records, and safe to open."""
 
-import json
 import os
-import re
 import subprocess
 import sys
 from html.parser import HTMLParser
 from urllib.parse import unquote
 
 import pytest
-import test_bench_command
-import test_gate_decisions
-import test_history
+from report_records import HOSTILE, NOT_RECORDED, write_source, write_study, write_whole
 
-from normsuite import mnist, report, results
-from normsuite.bench import summary as bench
+from normsuite import report, results
 from normsuite.errors import ArgumentError, OutputError, UnknownNameError
-from normsuite.report import charts, gate, learning, numerics, tables
+from normsuite.report import learning, tables
 from normsuite.report.collect import FOLDERS, collect
 from normsuite.report.compare import merge
-from normsuite.spec import NORMS, find
-
-HOSTILE = "<script>alert(1)</script>"
-
-NOT_RECORDED = {
-    "no two versions have been compared: run `normsuite gate BASE`",
-    "no numerical errors have been recorded: run `normsuite numerics --json reports/numerics/cpu.json`",
-}
-"""Notes on what most of these tests do without."""
-
-
-def watched(seed):
-    """What newer records say beside the epochs."""
-    layer = {"mean": 0.1, "std": 1.0, "shift": 0.2 + seed / 100, "gradient_change": 0.3, "gradient_cosine": 0.9}
-    mistake = {"digit": 8, "label": 5, "taken_for": 6, "confidence": 0.75}
-    return {
-        "shift": [
-            {"step": 10 * step, "layers": [{**layer, "shift": layer["shift"] if step else None}] * 2}
-            for step in range(6)
-        ],
-        "mistakes": [mistake, {**mistake, "digit": 9 + seed, "label": 4, "taken_for": 9}],
-        "tested": [1000] * 10,
-    }
-
-
-def write_study(folder, *, seeds=3, written="2026-01-01T00:00:00+00:00", further=lambda seed: {}, **changes):
-    for seed in range(seeds):
-        for place, norm in enumerate(["none", *NORMS]):
-            epochs = [
-                {
-                    "epoch": e, "train_loss": 1 / e + place / 10 + seed / 100, "train_accuracy": 0.9 + e / 100,
-                    "test_loss": 0.5 / e + seed / 100, "test_accuracy": 0.95 + e / 100 + seed / 1000, "seconds": 2.0,
-                }
-                for e in (1, 2, 3)
-            ]  # fmt: skip
-            record = results.make_record(
-                "study",
-                {"norm": norm, "seed": seed, "epochs": 3, "dataset": "mnist", **changes},
-                {"epochs": epochs, "network_parameters": 8506, "norm_parameters": 16 * place, **further(seed)},
-                environment={**results.environment(threads=1), "cpu": f"Processor {HOSTILE}"},
-                seeds=[seed],
-                depends={"norm": norm, "data": mnist.checksum(list(mnist.FILES.values()))},
-            )
-            record.update(written=written, commit="c" * 40, source="s")
-            results.write_record(folder / "study", f"{norm}-{seed}-{results.digest(changes)}", record)
-
-
-def write_bench(folder, *, written="2026-01-01T00:00:00+00:00", **changes):
-    for place, (norm, mode) in enumerate((norm, mode) for norm in NORMS for mode in ("forward", "step")):
-        record = test_bench_command.record({"auto": 0.5, "flax": 1.5}, norm=norm, mode=mode, seed=place)
-        record["environment"] |= {"cpu": f"Processor {HOSTILE}"}
-        record["samples"]["refused"] = {"liger": HOSTILE}
-        record.update(written=written, commit="c" * 40, source="s", **changes)
-        results.write_record(folder / "bench", f"{norm}-{mode}-{results.digest(changes)}", record)
-
-
-def write_gate(folder, *, written="2026-01-01T00:00:00+00:00"):
-    counts = {"cell 0": {"base": {"peak bytes": 1000}, "head": {"peak bytes": 1512}}}
-    record = test_gate_decisions.record(counts=counts)
-    record["case"]["head"] |= {"name": HOSTILE, "subject": HOSTILE}
-    record["environment"] |= {"cpu": f"Processor {HOSTILE}", "packages": {"torch": "2.14.1"}}
-    record.update(written=written, commit="c" * 40, source="s", notes=[HOSTILE])
-    results.write_record(folder / "gate", f"gate-{written[:10]}", record)
-
-
-def write_numerics(folder):
-    rows = [
-        {"norm": norm, "mean": mean, "backend": backend, "output": 1e-7 * (1 + mean), "gradient": 2e-7}
-        for norm in NORMS
-        for mean in (0.0, 1e4)
-        for backend in ("reference", "torch")
-    ]
-    rows[-1] |= {"output": float("inf"), "gradient": f"cannot {HOSTILE}"}
-    record = results.make_record(
-        "numerics",
-        {"shape": [64, 32, 32], "dtype": "float32", "device": "cpu"},
-        rows,
-        environment=results.environment(threads=2),
-        seeds=[0],
-    )
-    record.update(written="2026-01-01T00:00:00+00:00", commit="c" * 40, source="s")
-    results.write_record(folder / "numerics", "cpu", record)
-
-
-def write_source(folder):
-    """Records as they were before covariate shift and mistakes were recorded."""
-    write_study(folder)
-    write_bench(folder)
-    test_history.write(folder / "asv" / "results", ["b" * 40, "a" * 40], cpu=f"Other {HOSTILE}")
-    return folder
-
-
-def write_whole(folder):
-    """Everything that there is to show."""
-    write_source(folder)
-    write_gate(folder)
-    write_numerics(folder)
-    write_study(folder, written="2026-02-01T00:00:00+00:00", further=watched, l1=0.0)
-    for size in (2, 32):
-        write_study(folder, seeds=2, batch_size=size, train_size=6000)
-    return folder
+from normsuite.spec import NORMS
 
 
 @pytest.fixture
@@ -237,61 +132,6 @@ def test_the_overview_answers_with_figures_and_intervals(rendered):
         assert answer in said, said
 
 
-def test_what_the_gate_found(whole):
-    write_gate(whole, written="2026-02-01T00:00:00+00:00")
-    found = collect(whole)
-    assert found.gate["written"][:7] == "2026-02" and "1 records of earlier gates are left out" in found.notes
-    rows = gate.table(found.gate).rows
-    assert rows[0] == ("cell 0", "peak bytes", "1000 B", "1.48 KiB", "+51.2%", "worse", "")
-    verdicts = [row[5] for row in rows[1:]]
-    assert verdicts == ["undecided"] * verdicts.count("undecided") + ["same"] * verdicts.count("same")
-    assert len(verdicts) == 48 and verdicts.count("same") > 24
-    assert rows[1][2] == "1 ms" and " % [" in rows[1][4], "times have an interval"
-    assert gate.headline(found.gate) == f"{HOSTILE} ({'a' * 9}) against base ({'a' * 9}): a regression."
-
-
-def test_damaged_records_of_a_gate_and_of_errors_are_named_and_skipped(whole):
-    for folder, change in (("gate", {"samples": {}}), ("numerics", {"samples": [{"norm": "BatchNorm"}]})):
-        path = next((whole / folder).glob("*.json"))
-        results.write_text(path, results.to_json({**json.loads(path.read_text()), **change}))
-    found = collect(whole)
-    assert found.gate is None and found.numerics == []
-    assert "a record of the gate is damaged (KeyError: 'log_ratios')" in found.notes
-    assert "a record of numerical errors is damaged (its rows lack something)" in found.notes
-
-
-def test_the_errors_far_from_zero(whole):
-    (record,) = collect(whole).numerics
-    table = numerics.table(record)
-    assert table.columns[:4] == ("of the", "input mean", "backend", "BatchNorm")
-    assert table.rows[0] == ("output", "0", "reference", *["1.0e-07"] * len(NORMS))
-    assert table.rows[3][-1] == "inf" and table.rows[-1][-1] == f"n/a: cannot {HOSTILE}"
-    first, second = numerics.charts(record)
-    assert "BatchNorm 1.0e-07 at 0, 1.0e-03 at 10000" in first.alternative
-    assert second.alternative.endswith("1.0e-07 at 0"), "an infinite error is no point of a chart"
-
-
-def test_how_often_the_gate_is_wrong_is_told_by_the_newest_records_that_add_up(tmp_path):
-    def write_table(name, verdicts, planted=None, method="new", written="2026-02-02"):
-        record = test_gate_decisions.checked(verdicts, planted)
-        record["case"]["identity"] = {"method": method}
-        record |= {"schema": results.SCHEMA, "environment": results.environment(), "written": written}
-        results.write_text(tmp_path / "self-check" / f"{name}.json", results.to_json(record))
-
-    write_table("a", ["same", "worse"])
-    write_table("b", ["worse", "same"], {"cell 0": 0.05})
-    write_table("c", ["worse", "worse"], method="old", written="2026-01-01")
-    write_table("d", [])
-    results.write_text(tmp_path / "self-check" / "d.json", (tmp_path / "self-check" / "a.json").read_text()[:-9] + "}")
-    found = collect(tmp_path)
-    assert "1 records of self-checks by other methods or elsewhere are left out" in found.notes
-    assert any(note.startswith("record d.json") for note in found.notes)
-    rows = {row[:2]: row[2:4] for row in gate.error_rates(found.self_check).rows}
-    assert rows["equal", "tables with a false alarm"] == ("1", "1")
-    assert rows["not slower", "cells called worse"] == ("1", "3")
-    assert rows["slower by 5%", "cells called worse"] == ("1", "1")
-
-
 def test_records_are_linked_where_the_report_lies_beside_them(rendered, source, tmp_path):
     folder, texts, _ = rendered
     linked = [link for text in texts.values() for link in Page(text).links if link.startswith("..")]
@@ -327,34 +167,6 @@ def test_what_the_study_found_beside_the_document(rendered):
     assert "5 taken for 6 1.0 times" in learning.confusion(found)[0].alternative
     assert "number 8, a 5 for 6, 75%" in learning.gallery(found)[0].alternative
     assert learning.disagreements(found)[1].rows[0][:2] == ("8", "5")
-
-
-def test_digits_that_are_not_this_package_s_are_not_drawn(source):
-    write_study(source, written="2026-02-01T00:00:00+00:00", further=watched, l1=0.0)
-    found = collect(source)
-    assert learning.gallery(found)
-    for record in found.study:
-        record["depends"]["data"] = "others"
-    assert learning.gallery(found) == [] and learning.disagreements(found) is None and learning.confusion(found)
-
-
-def test_runs_that_chose_settings_are_not_the_study(source):
-    write_study(source, written="2026-03-01T00:00:00+00:00", hold_out=5000)
-    found = collect(source)
-    assert all(not record["case"].get("hold_out") for record in found.study) and len(found.study) == 18
-    assert set(found.notes) - NOT_RECORDED == {"18 records of runs that chose settings are left out"}
-
-
-def test_norms_may_have_learning_rates_of_their_own(source):
-    for record in list(collect(source).study):
-        record["case"]["learning_rate"] = 0.01 if record["case"]["norm"] == "none" else 0.02
-        record["written"] = "2026-02-01T00:00:00+00:00"
-        name = f"rates-{record['case']['norm']}-{record['case']['seed']}"
-        results.write_record(source / "study", name, record)
-    found = collect(source)
-    assert len(found.study) == 18 and {r["written"][:7] for r in found.study} == {"2026-02"}
-    rows = dict(tables.method(found)[0].rows)
-    assert rows["learning rate"].startswith("none 0.01, BatchNorm 0.02")
 
 
 def test_nothing_outside_the_page_is_asked_for(rendered):
@@ -428,19 +240,6 @@ def test_without_records_the_report_says_what_to_run(tmp_path):
     assert any("no study" in n for n in notes) and any("asv has no results" in n for n in notes)
 
 
-def test_damaged_records_are_named_and_skipped(source):
-    (source / "study" / "bad.json").write_text("{")
-    found = collect(source)
-    assert any("bad.json is damaged" in n for n in found.notes) and len(found.study) == 3 * (1 + len(NORMS))
-
-
-def test_studies_of_other_settings_are_not_pooled(source):
-    write_study(source, seeds=2, written="2026-02-01T00:00:00+00:00", dataset="fashion-mnist")
-    found = collect(source)
-    assert len(found.study) == 2 * (1 + len(NORMS)) and {r["case"]["dataset"] for r in found.study} == {"fashion-mnist"}
-    assert any(f"{3 * (1 + len(NORMS))} records of other settings" in n for n in found.notes)
-
-
 def test_a_diverged_run_is_shown_as_it_went(source, tmp_path):
     path = next((source / "study").glob("none-1-*.json"))
     record = results.read_record(path)
@@ -449,32 +248,6 @@ def test_a_diverged_run_is_shown_as_it_went(source, tmp_path):
     results.write_text(path, results.to_json(record))
     texts, notes = write(source, tmp_path / "html")
     assert set(notes) == NOT_RECORDED and "nan" in words(texts["learning"])
-
-
-def test_only_seeds_that_every_norm_has_are_averaged(source):
-    study = source / "study"
-    next(study.glob("LayerNorm-2-*.json")).unlink()
-    (study / "copy").mkdir()
-    copied = next(study.glob("BatchNorm-0-*.json"))
-    (study / "copy" / copied.name).write_text(copied.read_text())
-    found = collect(source)
-    assert found.seeds == [0, 1] and len(found.study) == 2 * (1 + len(NORMS))
-    assert any(n.startswith(f"{len(NORMS)} records of seeds that not every norm has") for n in found.notes)
-    assert any(n.startswith("1 records of a norm and a seed that are there twice") for n in found.notes)
-
-
-def test_a_damaged_result_of_asv_is_named(source):
-    damaged = next((source / "asv" / "results").rglob("bbbbbbbb-*.json"))
-    damaged.write_text(damaged.read_text()[:50])
-    assert any(n.startswith("asv result bbbbbbbb cannot be read") for n in collect(source).notes)
-
-
-def test_results_of_another_torch_are_not_pooled(source):
-    test_history.write(source / "asv" / "results", ["a" * 40, "b" * 40, "d" * 40], torch="2.15.0")
-    found = collect(source)
-    assert {m.torch for m in found.history} == {"2.15.0"}
-    assert {m.commit[0] for m in found.cost} == {"d"}
-    assert any("8 results of other machines" in n for n in found.notes)
 
 
 def test_the_cost_of_a_commit_that_is_asked_for(source, tmp_path):
@@ -543,14 +316,6 @@ def test_two_folders_side_by_side(whole, tmp_path):
     assert table.rows[1][place] == "98.10% [97.85%, 98.35%]" and table.rows[1][place + 1].startswith("98.05% [")
 
 
-def test_what_only_one_folder_has_is_a_dash():
-    left, right = (
-        tables.Table("same", ("key", "value"), [(name, value)], "command") for name, value in (("x", "1"), ("y", "2"))
-    )
-    assert merge(left, right, 1).rows == [("x", "1", "–"), ("y", "–", "2")]
-    assert merge(left, right, 1).caption == "same"
-
-
 def test_a_folder_that_is_not_there_is_not_compared(source, tmp_path):
     with pytest.raises(ArgumentError, match=r"compare = '.*nowhere': is no folder"):
         report.write_comparison(source, tmp_path / "nowhere", tmp_path / "html")
@@ -566,58 +331,6 @@ def test_the_report_imports_no_torch(source, tmp_path):
     assert subprocess.run([sys.executable, "-c", code]).returncode == 0
 
 
-@pytest.mark.parametrize(
-    ("norm", "faces", "said"),
-    [
-        (
-            "BatchNorm",
-            "AAAAABBBBBCCCCCDDDDDDDDDDD",
-            "4 groups, each with a colour and a letter. A: channel 1; B: channel 2",
-        ),
-        (
-            "LayerNorm",
-            "AAAAAAAAAAAAAABBBBBBCCCCCC",
-            "3 groups, each with a colour and a letter. A: image 1; B: image 2",
-        ),
-        ("GroupNorm", "AAAAAABBBBBBBBCCDDDDEEFFFF", "A: image 1, channels 1 to 2; B: image 1, channels 3 to 4"),
-        (
-            "InstanceNorm",
-            "AAABBBCCCDDDDDEFGHHHIJKLLL",
-            "12 groups, each with a colour and a letter. A: image 1, channel 1",
-        ),
-    ],
-)
-def test_the_cube_shows_what_is_averaged_over(norm, faces, said):
-    """Four channels of two places in front, of three images above, and three images of two places on the right."""
-    drawn = charts.cube(find(norm))
-    letters = re.findall(r">([A-L])</text>", drawn.svg)
-    assert "".join(sorted(letters)) == faces and said in drawn.alternative
-
-
-def test_the_table_of_figures():
-    table = tables.worked_example(find("LayerNorm"))
-    assert table.rows == [
-        ("A", "2, 3, 5, 7, 11, 13, 17, 19", "9.625", "9.625", "exact", "5.97", "5.97782", "truncated", "35.7344", ""),
-        ("B", "0, 1, 1, 2, 3, 5, 8, 13", "4.125", "4.125", "exact", "4.13", "4.13635", "truncated", "17.1094", ""),
-        ("C", "1, 2, 3, 4, 5, 6, 7, 8", "4.5", "4.5", "exact", "2.29", "2.29129", "rounded", "5.25", ""),
-        ("all", "the std row's label", "std", "std", "exact", "", "", "", "", ""),
-        ("all", "learnable parameters", "6", "16", "wrong", "", "", "", "", "it is one pair per mean, 6"),
-    ]  # fmt: skip
-
-
-def test_the_table_of_the_last_epoch(source):
-    row = tables.last_epoch(collect(source)).rows[1]
-    assert row[:3] == ("BatchNorm", "16", "0.4433 [0.4185, 0.4682]")
-    assert row[5] == "98.10% [97.85%, 98.35%]" and row[6] == "2 s"
-
-
-def test_the_tables_of_cost(source):
-    (table,) = tables.latency(collect(source).cost)
-    assert table.rows[0][:3] == ("cpu", "tiny", "torch")
-    assert table.rows[0][3].startswith("2 s [") and set(table.rows[0][4:]) == {"n/a"}
-    assert tables.not_measured(collect(source).cost) == "Not measured here (n/a): cuda."
-
-
 def test_the_comparison_with_the_alternatives(rendered):
     source, texts, _ = rendered
     text, said = texts["cost"], words(texts["cost"])
@@ -628,32 +341,3 @@ def test_the_comparison_with_the_alternatives(rendered):
     assert first.columns[:5] == ("by", "mode", "cases", "all norms", "BatchNorm")
     assert [row[:3] for row in first.rows if row[0] == "flax"] == [("flax", m, "5 large") for m in ("forward", "step")]
     assert len(tables.every_case(found).rows) == 10
-
-
-def test_benches_of_other_settings_are_not_pooled(source):
-    write_bench(source, written="2026-02-01T00:00:00+00:00", settings={"processes": 2, "seconds": 1.0})
-    found = collect(source)
-    assert {r["settings"]["processes"] for r in found.bench.records} == {2} and len(found.bench.records) == 10
-    assert any(n.startswith("10 records of benches made otherwise") for n in found.notes)
-
-
-def test_damaged_records_of_a_bench_are_named_and_skipped(source):
-    path = next((source / "bench").glob("BatchNorm-step-*.json"))
-    record = results.read_record(path)
-    record["samples"]["processes"] = [{}]
-    results.write_text(path, results.to_json(record))
-    (source / "bench" / "bad.json").write_text("[")
-    found = collect(source)
-    assert [note for note in found.notes if note not in NOT_RECORDED] == [
-        "record bad.json is damaged (Expecting value: line 1 column 2 (char 1))",
-        "records of a bench are damaged (a process lacks times): 1",
-    ]
-    assert bench.sentences(found.bench)[1].startswith("auto / torch.nn, step, 4 large cases")
-
-
-@pytest.mark.parametrize(
-    ("value", "shown"),
-    [(2.0, "2 s"), (-1.7, "-1.7 s"), (0.00153, "1.53 ms"), (2.5e-5, "25 µs"), (3e-9, "3 ns"), (0.0, "0 ns")],
-)
-def test_seconds(value, shown):
-    assert tables.seconds(value) == shown

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 import test_report
+from report_records import HOSTILE, write_whole
 
 from normsuite import report
 
@@ -44,7 +45,7 @@ AXE = "axe-core@4.10"
 @pytest.fixture(scope="module")
 def site(tmp_path_factory):
     """A report of everything, hostile names among it."""
-    folder = test_report.write_whole(tmp_path_factory.mktemp("site") / "reports")
+    folder = write_whole(tmp_path_factory.mktemp("site") / "reports")
     page, _ = report.write(folder, folder / "html")
     return page.parent
 
@@ -106,7 +107,7 @@ def test_hostile_names_are_words(browser, site):
         show(browser, site / f"{name}.html")
         assert browser.execute_script("return document.scripts.length") == 1
     show(browser, site / "gate.html")
-    assert test_report.HOSTILE in browser.find_element(By.TAG_NAME, "main").text
+    assert HOSTILE in browser.find_element(By.TAG_NAME, "main").text
 
 
 @pytest.mark.parametrize("size", WIDTHS)
@@ -181,7 +182,7 @@ def test_cells_sort_by_what_they_mean(browser, site):
 
 def test_tables_filter(browser, site):
     show(browser, site / "gate.html")
-    shown, tools = table(browser, test_report.HOSTILE)
+    shown, tools = table(browser, HOSTILE)
     every = first_cells(shown)
     tools.find_element(By.TAG_NAME, "input").send_keys("PEAK worse")
     assert first_cells(shown) == ["cell 0"]
@@ -192,7 +193,7 @@ def test_tables_filter(browser, site):
 
 def test_tables_copy_as_csv(browser, site):
     show(browser, site / "gate.html")
-    shown, tools = table(browser, test_report.HOSTILE)
+    shown, tools = table(browser, HOSTILE)
     browser.execute_script("arguments[0].tBodies[0].rows[1].cells[6].textContent = '=1+1, \"two\"'", shown)
     tools.find_element(By.TAG_NAME, "button").click()
     assert browser.execute_async_script(

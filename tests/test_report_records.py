@@ -1,0 +1,246 @@
+"""What a report takes from records, and the tables and charts' data that come of them."""
+
+import json
+import re
+
+import pytest
+import test_gate_decisions
+import test_history
+from report_records import (
+    HOSTILE,
+    NOT_RECORDED,
+    watched,
+    write_bench,
+    write_gate,
+    write_source,
+    write_study,
+    write_whole,
+)
+
+from normsuite import results
+from normsuite.bench import summary as bench
+from normsuite.report import charts, gate, learning, numerics, tables
+from normsuite.report.collect import collect
+from normsuite.report.compare import merge
+from normsuite.spec import NORMS, find
+
+
+@pytest.fixture
+def source(tmp_path):
+    return write_source(tmp_path / "reports")
+
+
+@pytest.fixture
+def whole(tmp_path):
+    return write_whole(tmp_path / "reports")
+
+
+def test_what_the_gate_found(whole):
+    write_gate(whole, written="2026-02-01T00:00:00+00:00")
+    found = collect(whole)
+    assert found.gate["written"][:7] == "2026-02" and "1 records of earlier gates are left out" in found.notes
+    rows = gate.table(found.gate).rows
+    assert rows[0] == ("cell 0", "peak bytes", "1000 B", "1.48 KiB", "+51.2%", "worse", "")
+    verdicts = [row[5] for row in rows[1:]]
+    assert verdicts == ["undecided"] * verdicts.count("undecided") + ["same"] * verdicts.count("same")
+    assert len(verdicts) == 48 and verdicts.count("same") > 24
+    assert rows[1][2] == "1 ms" and " % [" in rows[1][4], "times have an interval"
+    assert gate.headline(found.gate) == f"{HOSTILE} ({'a' * 9}) against base ({'a' * 9}): a regression."
+
+
+def test_damaged_records_of_a_gate_and_of_errors_are_named_and_skipped(whole):
+    for folder, change in (("gate", {"samples": {}}), ("numerics", {"samples": [{"norm": "BatchNorm"}]})):
+        path = next((whole / folder).glob("*.json"))
+        results.write_text(path, results.to_json({**json.loads(path.read_text()), **change}))
+    found = collect(whole)
+    assert found.gate is None and found.numerics == []
+    assert "a record of the gate is damaged (KeyError: 'log_ratios')" in found.notes
+    assert "a record of numerical errors is damaged (its rows lack something)" in found.notes
+
+
+def test_the_errors_far_from_zero(whole):
+    (record,) = collect(whole).numerics
+    table = numerics.table(record)
+    assert table.columns[:4] == ("of the", "input mean", "backend", "BatchNorm")
+    assert table.rows[0] == ("output", "0", "reference", *["1.0e-07"] * len(NORMS))
+    assert table.rows[3][-1] == "inf" and table.rows[-1][-1] == f"n/a: cannot {HOSTILE}"
+    first, second = numerics.charts(record)
+    assert "BatchNorm 1.0e-07 at 0, 1.0e-03 at 10000" in first.alternative
+    assert second.alternative.endswith("1.0e-07 at 0"), "an infinite error is no point of a chart"
+
+
+def test_how_often_the_gate_is_wrong_is_told_by_the_newest_records_that_add_up(tmp_path):
+    def write_table(name, verdicts, planted=None, method="new", written="2026-02-02"):
+        record = test_gate_decisions.checked(verdicts, planted)
+        record["case"]["identity"] = {"method": method}
+        record |= {"schema": results.SCHEMA, "environment": results.environment(), "written": written}
+        results.write_text(tmp_path / "self-check" / f"{name}.json", results.to_json(record))
+
+    write_table("a", ["same", "worse"])
+    write_table("b", ["worse", "same"], {"cell 0": 0.05})
+    write_table("c", ["worse", "worse"], method="old", written="2026-01-01")
+    write_table("d", [])
+    results.write_text(tmp_path / "self-check" / "d.json", (tmp_path / "self-check" / "a.json").read_text()[:-9] + "}")
+    found = collect(tmp_path)
+    assert "1 records of self-checks by other methods or elsewhere are left out" in found.notes
+    assert any(note.startswith("record d.json") for note in found.notes)
+    rows = {row[:2]: row[2:4] for row in gate.error_rates(found.self_check).rows}
+    assert rows["equal", "tables with a false alarm"] == ("1", "1")
+    assert rows["not slower", "cells called worse"] == ("1", "3")
+    assert rows["slower by 5%", "cells called worse"] == ("1", "1")
+
+
+def test_digits_that_are_not_this_package_s_are_not_drawn(source):
+    write_study(source, written="2026-02-01T00:00:00+00:00", further=watched, l1=0.0)
+    found = collect(source)
+    assert learning.gallery(found)
+    for record in found.study:
+        record["depends"]["data"] = "others"
+    assert learning.gallery(found) == [] and learning.disagreements(found) is None and learning.confusion(found)
+
+
+def test_runs_that_chose_settings_are_not_the_study(source):
+    write_study(source, written="2026-03-01T00:00:00+00:00", hold_out=5000)
+    found = collect(source)
+    assert all(not record["case"].get("hold_out") for record in found.study) and len(found.study) == 18
+    assert set(found.notes) - NOT_RECORDED == {"18 records of runs that chose settings are left out"}
+
+
+def test_norms_may_have_learning_rates_of_their_own(source):
+    for record in list(collect(source).study):
+        record["case"]["learning_rate"] = 0.01 if record["case"]["norm"] == "none" else 0.02
+        record["written"] = "2026-02-01T00:00:00+00:00"
+        name = f"rates-{record['case']['norm']}-{record['case']['seed']}"
+        results.write_record(source / "study", name, record)
+    found = collect(source)
+    assert len(found.study) == 18 and {r["written"][:7] for r in found.study} == {"2026-02"}
+    rows = dict(tables.method(found)[0].rows)
+    assert rows["learning rate"].startswith("none 0.01, BatchNorm 0.02")
+
+
+def test_damaged_records_are_named_and_skipped(source):
+    (source / "study" / "bad.json").write_text("{")
+    found = collect(source)
+    assert any("bad.json is damaged" in n for n in found.notes) and len(found.study) == 3 * (1 + len(NORMS))
+
+
+def test_studies_of_other_settings_are_not_pooled(source):
+    write_study(source, seeds=2, written="2026-02-01T00:00:00+00:00", dataset="fashion-mnist")
+    found = collect(source)
+    assert len(found.study) == 2 * (1 + len(NORMS)) and {r["case"]["dataset"] for r in found.study} == {"fashion-mnist"}
+    assert any(f"{3 * (1 + len(NORMS))} records of other settings" in n for n in found.notes)
+
+
+def test_only_seeds_that_every_norm_has_are_averaged(source):
+    study = source / "study"
+    next(study.glob("LayerNorm-2-*.json")).unlink()
+    (study / "copy").mkdir()
+    copied = next(study.glob("BatchNorm-0-*.json"))
+    (study / "copy" / copied.name).write_text(copied.read_text())
+    found = collect(source)
+    assert found.seeds == [0, 1] and len(found.study) == 2 * (1 + len(NORMS))
+    assert any(n.startswith(f"{len(NORMS)} records of seeds that not every norm has") for n in found.notes)
+    assert any(n.startswith("1 records of a norm and a seed that are there twice") for n in found.notes)
+
+
+def test_a_damaged_result_of_asv_is_named(source):
+    damaged = next((source / "asv" / "results").rglob("bbbbbbbb-*.json"))
+    damaged.write_text(damaged.read_text()[:50])
+    assert any(n.startswith("asv result bbbbbbbb cannot be read") for n in collect(source).notes)
+
+
+def test_results_of_another_torch_are_not_pooled(source):
+    test_history.write(source / "asv" / "results", ["a" * 40, "b" * 40, "d" * 40], torch="2.15.0")
+    found = collect(source)
+    assert {m.torch for m in found.history} == {"2.15.0"}
+    assert {m.commit[0] for m in found.cost} == {"d"}
+    assert any("8 results of other machines" in n for n in found.notes)
+
+
+def test_what_only_one_folder_has_is_a_dash():
+    left, right = (
+        tables.Table("same", ("key", "value"), [(name, value)], "command") for name, value in (("x", "1"), ("y", "2"))
+    )
+    assert merge(left, right, 1).rows == [("x", "1", "–"), ("y", "–", "2")]
+    assert merge(left, right, 1).caption == "same"
+
+
+@pytest.mark.parametrize(
+    ("norm", "faces", "said"),
+    [
+        (
+            "BatchNorm",
+            "AAAAABBBBBCCCCCDDDDDDDDDDD",
+            "4 groups, each with a colour and a letter. A: channel 1; B: channel 2",
+        ),
+        (
+            "LayerNorm",
+            "AAAAAAAAAAAAAABBBBBBCCCCCC",
+            "3 groups, each with a colour and a letter. A: image 1; B: image 2",
+        ),
+        ("GroupNorm", "AAAAAABBBBBBBBCCDDDDEEFFFF", "A: image 1, channels 1 to 2; B: image 1, channels 3 to 4"),
+        (
+            "InstanceNorm",
+            "AAABBBCCCDDDDDEFGHHHIJKLLL",
+            "12 groups, each with a colour and a letter. A: image 1, channel 1",
+        ),
+    ],
+)
+def test_the_cube_shows_what_is_averaged_over(norm, faces, said):
+    """Four channels of two places in front, of three images above, and three images of two places on the right."""
+    drawn = charts.cube(find(norm))
+    letters = re.findall(r">([A-L])</text>", drawn.svg)
+    assert "".join(sorted(letters)) == faces and said in drawn.alternative
+
+
+def test_the_table_of_figures():
+    table = tables.worked_example(find("LayerNorm"))
+    assert table.rows == [
+        ("A", "2, 3, 5, 7, 11, 13, 17, 19", "9.625", "9.625", "exact", "5.97", "5.97782", "truncated", "35.7344", ""),
+        ("B", "0, 1, 1, 2, 3, 5, 8, 13", "4.125", "4.125", "exact", "4.13", "4.13635", "truncated", "17.1094", ""),
+        ("C", "1, 2, 3, 4, 5, 6, 7, 8", "4.5", "4.5", "exact", "2.29", "2.29129", "rounded", "5.25", ""),
+        ("all", "the std row's label", "std", "std", "exact", "", "", "", "", ""),
+        ("all", "learnable parameters", "6", "16", "wrong", "", "", "", "", "it is one pair per mean, 6"),
+    ]  # fmt: skip
+
+
+def test_the_table_of_the_last_epoch(source):
+    row = tables.last_epoch(collect(source)).rows[1]
+    assert row[:3] == ("BatchNorm", "16", "0.4433 [0.4185, 0.4682]")
+    assert row[5] == "98.10% [97.85%, 98.35%]" and row[6] == "2 s"
+
+
+def test_the_tables_of_cost(source):
+    (table,) = tables.latency(collect(source).cost)
+    assert table.rows[0][:3] == ("cpu", "tiny", "torch")
+    assert table.rows[0][3].startswith("2 s [") and set(table.rows[0][4:]) == {"n/a"}
+    assert tables.not_measured(collect(source).cost) == "Not measured here (n/a): cuda."
+
+
+def test_benches_of_other_settings_are_not_pooled(source):
+    write_bench(source, written="2026-02-01T00:00:00+00:00", settings={"processes": 2, "seconds": 1.0})
+    found = collect(source)
+    assert {r["settings"]["processes"] for r in found.bench.records} == {2} and len(found.bench.records) == 10
+    assert any(n.startswith("10 records of benches made otherwise") for n in found.notes)
+
+
+def test_damaged_records_of_a_bench_are_named_and_skipped(source):
+    path = next((source / "bench").glob("BatchNorm-step-*.json"))
+    record = results.read_record(path)
+    record["samples"]["processes"] = [{}]
+    results.write_text(path, results.to_json(record))
+    (source / "bench" / "bad.json").write_text("[")
+    found = collect(source)
+    assert [note for note in found.notes if note not in NOT_RECORDED] == [
+        "record bad.json is damaged (Expecting value: line 1 column 2 (char 1))",
+        "records of a bench are damaged (a process lacks times): 1",
+    ]
+    assert bench.sentences(found.bench)[1].startswith("auto / torch.nn, step, 4 large cases")
+
+
+@pytest.mark.parametrize(
+    ("value", "shown"),
+    [(2.0, "2 s"), (-1.7, "-1.7 s"), (0.00153, "1.53 ms"), (2.5e-5, "25 µs"), (3e-9, "3 ns"), (0.0, "0 ns")],
+)
+def test_seconds(value, shown):
+    assert tables.seconds(value) == shown
