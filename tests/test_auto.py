@@ -3,13 +3,14 @@
 import itertools
 import tomllib
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
 from strategies import num_groups
 from torch.testing import assert_close
 
-from normsuite import backends, functional, modules
+from normsuite import backends, functional, modules, results
 from normsuite.backends import auto
 from normsuite.bench import crossover as crossing
 from normsuite.bench.crossover import MODES, as_toml, crossover
@@ -453,7 +454,8 @@ def test_a_measured_crossover_becomes_a_table_that_auto_reads(monkeypatch):
 
     monkeypatch.setattr(crossing, "ratios", ratios)
     monkeypatch.setattr(crossing, "NORMS", {"BatchNorm": NORMS["BatchNorm"], "LayerNorm": NORMS["LayerNorm"]})
-    table, rows = crossing.measure()
+    rows = crossing.measure()
+    table = crossing.table(rows)
     assert {mode for name, mode in asked if name == "BatchNorm"} == set(MODES)
     assert not any(mode.startswith("evaluation") for name, mode in asked if name == "LayerNorm")
     assert len(rows) == len(asked) and all(row["interval"][0] <= row["ratio"] <= row["interval"][1] for row in rows)
@@ -462,6 +464,14 @@ def test_a_measured_crossover_becomes_a_table_that_auto_reads(monkeypatch):
             found = {least for mode in set(entry) - {"lengths"} for least in entry[mode]}
             assert all(2**16 <= least < 2**18 for least in found), "the smallest case at or above"
     assert tomllib.loads(as_toml({"KIND": table})) == {"KIND": table}
+
+
+def test_the_table_is_what_follows_from_the_ratios_that_are_kept():
+    kept = {}
+    for path in (Path(__file__).parent.parent / "reports" / "reference").glob("crossover-*.json"):
+        record = results.read_record(path)
+        kept[record["case"]["vector instructions"]] = crossing.table(record["samples"])
+    assert kept == auto.tables() and kept
 
 
 def test_a_ratio_is_of_two_calls_in_turn():

@@ -60,7 +60,8 @@ def _largest(values: list):
 
 
 def least(call: Call) -> int:
-    """From how many numbers on the kernels are faster than torch for a call like this one; 0 where nobody measured."""
+    """From how many numbers on the kernels are faster than torch for a call like this one; 0 for a norm that nobody
+    measured, and `NEVER` for a mode that nobody did."""
     x, view = call.input, call.view
     of_norm = table().get(call.spec.name)
     if of_norm is None:
@@ -94,7 +95,8 @@ def choose(call: Call) -> Choice:
     if why_not_torch is None and x.device.type == "cpu":
         enough = least(call)
         if x.numel() < enough:
-            return Choice("torch", f"{x.numel()} numbers; the kernels are faster from {enough} on")
+            faster = "at no size that was measured" if enough == NEVER else f"from {enough} on"
+            return Choice("torch", f"{x.numel()} numbers; the kernels are faster {faster}")
     try:
         why_not_kernels = get(KERNELS).why_not(call)
     except UnsupportedError as error:

@@ -17,13 +17,12 @@ from pathlib import Path
 
 import torch
 
-from .. import backends, results, statistics
+from .. import allocator, backends, results, statistics
 from ..backends import auto
 from ..spec import NORMS, NormSpec
 from .cases import SEED, Case
 from .contestants.ours import Ours
 from .interleave import Entrant, interleave
-from .process import ALLOCATOR
 from .summary import SLOWER_ABOVE
 from .task import Task
 
@@ -97,9 +96,8 @@ def crossover(found: dict[int, statistics.Interval]) -> int:
     return best
 
 
-def measure() -> tuple[dict, list[dict]]:
-    """The table of `auto.toml`, and all ratios behind it."""
-    table: dict = {}
+def measure() -> list[dict]:
+    """All ratios."""
     rows = []
     for spec in NORMS.values():
         if spec.torch_call is None:
@@ -109,19 +107,36 @@ def measure() -> tuple[dict, list[dict]]:
             modes = [
                 mode for mode, (of_bench, *_) in MODES.items() if of_bench != "evaluation" or spec.running == "always"
             ]
-            entry = {"lengths": [least for least, _ in lengths], **{mode: [] for mode in modes}}
             for (_, length), mode in itertools.product(lengths, modes):
-                found = {}
                 for case in shapes(spec, layout, length):
-                    size = torch.Size(case.shape).numel()
-                    found[size] = ratios(spec, case, mode)
-                    interval = [found[size].low, found[size].high]
-                    row = {"norm": spec.name, "layout": layout, "length": length, "mode": mode, "numbers": size}
-                    rows.append({**row, "ratio": found[size].value, "interval": interval})
-                entry[mode].append(crossover(found))
-                print(spec.name, layout, length, mode, entry[mode][-1], file=sys.stderr, flush=True)
-            table.setdefault(spec.name, {})[layout] = entry
-    return table, rows
+                    found = ratios(spec, case, mode)
+                    row = {"norm": spec.name, "layout": layout, "length": length, "mode": mode}
+                    size = {"numbers": torch.Size(case.shape).numel()}
+                    rows.append({**row, **size, "ratio": found.value, "interval": [found.low, found.high]})
+                print(*row.values(), file=sys.stderr, flush=True)
+    return rows
+
+
+_LEAST = {length: least for lengths in (*LENGTHS.values(), CHANNELS) for least, length in lengths}
+
+
+def table(rows: list[dict]) -> auto.Table:
+    """A part of `auto.toml`, from those ratios."""
+    found: dict = {}
+    for row in rows:
+        modes = found.setdefault(row["norm"], {}).setdefault(row["layout"], {})
+        sizes = modes.setdefault(row["mode"], {}).setdefault(row["length"], {})
+        sizes[row["numbers"]] = statistics.Interval(row["ratio"], *row["interval"])
+    return {
+        norm: {
+            layout: {
+                "lengths": [_LEAST[length] for length in next(iter(modes.values()))],
+                **{mode: [crossover(sizes) for sizes in lengths.values()] for mode, lengths in modes.items()},
+            }
+            for layout, modes in layouts.items()
+        }
+        for norm, layouts in found.items()
+    }
 
 
 def as_toml(tables: dict[str, auto.Table]) -> str:
@@ -129,8 +144,8 @@ def as_toml(tables: dict[str, auto.Table]) -> str:
         "# From how many numbers on the kernels are faster than torch's call, for tensors whose numbers lie side by",
         "# side in at least such lengths. Made by `python -m normsuite.bench.crossover`.",
     ]
-    for kind, table in sorted(tables.items()):
-        for norm, layouts in table.items():
+    for kind, of_kind in sorted(tables.items()):
+        for norm, layouts in of_kind.items():
             for layout, entry in layouts.items():
                 lines += ["", f"[{kind}.{norm}.{layout}]", *(f"{key} = {values}" for key, values in entry.items())]
     return "\n".join(lines) + "\n"
@@ -138,11 +153,12 @@ def as_toml(tables: dict[str, auto.Table]) -> str:
 
 def main() -> None:
     """Measure and write; the allocator is pinned first, which takes a new process."""
-    if any(os.environ.get(name) != value for name, value in ALLOCATOR.items()):
-        os.execve(sys.executable, [sys.executable, "-m", __spec__.name, *sys.argv[1:]], {**os.environ, **ALLOCATOR})
+    pinned = {**os.environ, **allocator.PINNED}
+    if pinned != dict(os.environ):
+        os.execve(sys.executable, [sys.executable, "-m", __spec__.name, *sys.argv[1:]], pinned)
     kind = torch.backends.cpu.get_cpu_capability()
-    table, rows = measure()
-    tables = {**auto.tables(), kind: table}
+    rows = measure()
+    tables = {**auto.tables(), kind: table(rows)}
     results.write_text(Path(str(resources.files(backends) / "auto.toml")), as_toml(tables))
     environment = results.environment(threads=torch.get_num_threads())
     case = {"seconds": SECONDS, "vector instructions": kind}
