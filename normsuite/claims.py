@@ -10,6 +10,7 @@ relations is, supported if all of them are, and undecided otherwise.
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from math import isfinite
 from statistics import fmean, median
 
 from . import document
@@ -46,7 +47,7 @@ def _watched(name: str) -> Callable[[dict], float | None]:
 
     def read(samples: dict) -> float | None:
         found = [layer[name] for watched in samples.get("shift", ()) for layer in watched["layers"]]
-        finite = [value for value in found if isinstance(value, float | int)]
+        finite = [value for value in found if isinstance(value, float | int) and isfinite(value)]
         return float(median(finite)) if finite else None
 
     return read

@@ -13,7 +13,7 @@ from .claims import METRICS
 from .spec import NO_NORM, NORMS
 from .statistics import CONFIDENCE, Paired, detectable_effect, holm, paired
 
-HIGHER, LOWER, EQUIVALENT, UNDECIDED = "higher", "lower", "equivalent", "undecided"
+VERDICTS = HIGHER, LOWER, EQUIVALENT, UNDECIDED = "higher", "lower", "equivalent", "undecided"
 LEVEL = 1 - CONFIDENCE
 
 

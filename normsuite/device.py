@@ -25,8 +25,15 @@ def check(device: str) -> str:
 
 
 def name(device: str) -> str | None:
-    """The accelerator's model, or None for the processor."""
-    return None if device == "cpu" else torch.get_device_module(device).get_device_name(device)
+    """The accelerator's model, or None for the processor; what was asked for where it is not here, as on the machine
+    from which a cluster is told what to do."""
+    if device == "cpu":
+        return None
+    try:
+        check(device)
+    except ArgumentError:
+        return device
+    return torch.get_device_module(device).get_device_name(device)
 
 
 def synchronize(device: str) -> None:

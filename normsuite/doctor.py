@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from . import backends, functional, results
+from . import allocator, backends, functional, results
 from . import device as devices
 from .bench import contestants, process
 from .bench.cases import find as find_case
@@ -301,7 +301,7 @@ def _not_pinned(machine: Machine) -> str | None:
 
 
 def _allocator(machine: Machine) -> str | None:
-    unset = [f"{name}={value}" for name, value in process.ALLOCATOR.items() if name not in machine.allocator]
+    unset = [f"{name}={value}" for name, value in allocator.PINNED.items() if name not in machine.allocator]
     if not unset:
         return None
     return (

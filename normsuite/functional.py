@@ -230,8 +230,9 @@ def batch_norm(
         ArgumentError: running statistics needed and missing, or an eps that torch refuses.
         UnknownNameError: no such backend.
 
-    Source: Ioffe and Szegedy 2015, arXiv:1502.03167. Differs from torch only in the type of its errors, which name the
-    argument.
+    Source: Ioffe and Szegedy 2015, arXiv:1502.03167. Differs from torch in its errors, which are
+    of torch's types and name the argument; other backends than "torch" also in how they round, and all of them keep
+    channels_last.
     """
     return normalize(
         NORMS["BatchNorm"],

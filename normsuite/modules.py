@@ -353,8 +353,9 @@ class Conversion:
 
     Attributes:
         changed: names of the modules now of another class.
-        left: names of norms left alone, with their class: subclasses, whose forward pass may be their own, and kinds
-            that have no counterpart here.
+        left: names of norms left alone, with their class: subclasses, whose forward pass may be their own, kinds that
+            have no counterpart here, and for `revert` those with an activation or a process group, which torch.nn's
+            would leave out.
     """
 
     changed: tuple[str, ...]
@@ -389,10 +390,10 @@ def convert(model: nn.Module, *, backend: str = DEFAULT_BACKEND) -> Conversion:
 
 
 def revert(model: nn.Module) -> Conversion:
-    """Undo `convert`: every norm is torch.nn's again, in place."""
+    """Undo `convert`: every norm that torch.nn has a class for is torch.nn's again, in place."""
     changed, left = [], {}
     for name, module in _norms(model):
-        if type(module) in _THEIRS:
+        if type(module) in _THEIRS and not _does_more(module):
             module.__class__ = _THEIRS[type(module)]
             module.__dict__.pop("_backend")
             module.__dict__.pop("_activation", None)
@@ -400,6 +401,11 @@ def revert(model: nn.Module) -> Conversion:
         elif type(module) not in _OURS:
             left[name] = type(module).__qualname__
     return Conversion(tuple(changed), left)
+
+
+def _does_more(module: _WithBackend) -> bool:
+    """Than torch.nn's class, which knows neither of the two."""
+    return module.activation is not None or getattr(module, "process_group", None) is not None
 
 
 def _norms(model: nn.Module) -> Iterator[tuple[str, nn.Module]]:

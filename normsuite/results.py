@@ -18,13 +18,13 @@ from functools import cache
 from importlib import metadata
 from pathlib import Path
 
-from .errors import ArgumentError, OutputError
+from .errors import ArgumentError, DataError, OutputError
 
 SCHEMA = 1
 """Version of the record's layout. Readers take every version up to this one."""
 
 # Where an installed package is asked for its version: what a result can depend on.
-_PACKAGES = ("torch", "torchvision", "numpy", "scipy", "normsuite")
+_PACKAGES = ("torch", "torchvision", "numpy", "numba", "scipy", "normsuite")
 
 # The sources that a study's numbers depend on; the report and the command line are not among them.
 _SOURCES = ("spec.py", "norms", "functional.py", "modules.py", "backends", "distributed.py", "study")
@@ -225,10 +225,13 @@ def read_record(path: Path) -> dict:
 
     Raises:
         ArgumentError: it is damaged, or of a newer schema; the message says which.
+        DataError: it cannot be read at all; it may be whole.
     """
     try:
         record = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
+    except OSError as error:
+        raise DataError(f"record {path.name}: cannot be read ({error.strerror or error})") from None
+    except (UnicodeDecodeError, json.JSONDecodeError) as error:
         raise ArgumentError("record", path.name, f"is damaged ({error})") from None
     missing = (
         [k for k in ("schema", "what", "case", "samples", "environment") if k not in record]
@@ -250,6 +253,9 @@ def read_records(folder: Path, what: str) -> Records:
             record = read_record(path)
         except ArgumentError as error:
             records.damaged.append((path.name, error.reason))
+            continue
+        except DataError as error:
+            records.damaged.append((path.name, str(error)))
             continue
         if record["what"] == what:
             records.good.append(record)

@@ -186,6 +186,8 @@ def load(file: Path) -> NormSpec:
 def _files() -> Iterator[Path]:
     yield from sorted((resources.files(__package__) / "norms").iterdir(), key=lambda file: file.name)
     for folder in filter(None, os.environ.get(FOLDERS_VARIABLE, "").split(os.pathsep)):
+        if not Path(folder).is_dir():
+            raise DataError(f"{FOLDERS_VARIABLE} = {folder!r}: is no folder")
         yield from sorted(Path(folder).glob("*.toml"))
 
 

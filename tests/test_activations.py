@@ -229,6 +229,9 @@ def test_convert_and_revert(theirs):
     assert repr(module).endswith("activation=relu, backend=reference)")
     modules.convert(module, backend="torch")  # again: what follows the norm stays
     assert module.activation == "relu" and module.backend == "torch"
+    assert modules.revert(module).left == {"": theirs.__name__}, "torch's class has no activation"
+    assert module.activation == "relu"
+    module.activation = None
     modules.revert(module)
     assert type(module) is theirs and repr(module) == before
     assert not {"_activation", "_backend", "activation", "backend"} & set(vars(module))

@@ -114,6 +114,10 @@ def test_epochs_to_an_accuracy_count_those_that_never_got_there():
     assert found.epochs == (2, 1, None, 1) and found.count == 3
     assert found.median == 1
     assert survival.reached([[0.1], [0.98], [0.1]], 0.98).median is None
+    # 0.8 · 0.75 · 5/6 is a half, and a little more in floating point.
+    firsts = [1, 1, 2, 2, 3]
+    half = [[0.98 if epoch == first else 0.1 for epoch in (1, 2, 3, 4)] for first in firsts] + [[0.1] * 4] * 5
+    assert survival.reached(half, 0.98).median == 3
     assert survival.reached([[0.1]], 0.98).median is None
     fast, slow = survival.reached([[0.98]] * 8, 0.98), survival.reached([[0.1] * 9 + [0.98]] * 8, 0.98)
     assert survival.logrank(fast, slow) < 0.01 and math.isnan(survival.logrank(*[survival.reached([[0.1]], 0.98)] * 2))

@@ -103,6 +103,16 @@ def test_subclasses_and_other_norms_are_listed_and_left():
     assert reverted.left.keys() == {"mine", "sync", "own"}
 
 
+def test_what_torch_s_class_would_leave_out_is_not_reverted():
+    model = nn.Sequential(modules.BatchNorm2d(3, activation="relu"), modules.BatchNorm2d(3), modules.BatchNorm2d(3))
+    model[1].process_group = object()
+    x = torch.randn(2, 3, 4, 4)
+    expected = model[0](x)
+    reverted = modules.revert(model)
+    assert reverted.changed == ("2",) and reverted.left == {"0": "BatchNorm2d", "1": "BatchNorm2d"}
+    assert torch.equal(model[0](x), expected) and expected.min() == 0
+
+
 def test_an_unknown_backend_changes_nothing():
     norm = nn.LayerNorm(4)
     with pytest.raises(UnknownNameError):

@@ -6,7 +6,7 @@ import math
 import pytest
 from typer.testing import CliRunner
 
-from normsuite import backends, doctor
+from normsuite import allocator, backends, doctor
 from normsuite.bench import contestants, process
 from normsuite.bench.summary import AGAIN, BASELINE
 from normsuite.cli import app
@@ -15,7 +15,7 @@ from normsuite.errors import NormsuiteError, UnsupportedError
 QUIET = {
     "cpu": "A processor", "cores": 4, "usable_cores": 2, "quota": None, "governor": "performance", "turbo": False,
     "smt": False, "load": 0.1, "threads": 2, "kernels": "torch's OpenMP, 2 threads",
-    "allocator": dict(process.ALLOCATOR), "accelerator": "none",
+    "allocator": dict(allocator.PINNED), "accelerator": "none",
 }  # fmt: skip
 
 

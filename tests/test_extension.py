@@ -92,3 +92,9 @@ def test_a_second_norm_of_that_name_is_refused(folder):
     )
     assert done.returncode == 2
     assert done.stderr == "normsuite: plane-norm.toml: there is a norm named batch-norm already\n"
+
+
+def test_a_folder_that_is_not_there_is_named(folder):
+    misspelt = {**environment(folder), spec.FOLDERS_VARIABLE: str(folder / "nroms")}
+    done = subprocess.run([sys.executable, "-m", "normsuite", "explain"], env=misspelt, capture_output=True, text=True)
+    assert done.returncode == 2 and done.stderr.endswith("nroms': is no folder\n"), done.stderr

@@ -34,8 +34,24 @@ def test_the_network_is_small_and_the_same_but_for_the_norm(norm):
     own, of_norms = network.parameter_counts(built)
     assert own == 8506
     assert (of_norms > 0) == (norm is not None)
-    plain = [type(m) for m in network.build(None, seed=0)]
+    plain = [type(m) for m in network.build(None, seed=0) if type(m) is not torch.nn.ReLU]
     assert [type(m) for m in built if type(m) in plain] == plain
+
+
+@pytest.mark.parametrize("affine", [None, *network.AFFINES])
+@pytest.mark.parametrize("norm", [None, *NORMS.values()], ids=lambda spec: spec.name if spec else NO_NORM)
+def test_an_activation_comes_before_every_layer_but_the_first(norm, affine):
+    """In the norm's own pass or behind it, exactly once: half of what a ReLU lets through is 0."""
+    built, seen = network.build(norm, seed=0, affine=affine), []
+    for layer in [m for m in built if isinstance(m, network.LEARNING)][1:-1]:
+        layer.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
+    built(torch.randn(8, 1, 28, 28, generator=torch.Generator().manual_seed(0)))
+    assert len(seen) == 4
+    for inputs in seen:
+        assert inputs.min() == 0 and 0.1 < (inputs == 0).double().mean() < 0.9
+    fused = [m for m in built.modules() if getattr(m, "activation", None) == "relu"]
+    behind = [m for m in built.modules() if isinstance(m, torch.nn.ReLU)]
+    assert len(fused) + len(behind) == 5
 
 
 def test_every_norm_sees_the_same_batches(digits, monkeypatch):
@@ -181,6 +197,7 @@ def test_penalties_shrink_the_weights(digits):
         return sum(p.abs().sum().item() for p in built[-1].parameters())
 
     assert size(l2=5.0) < size(l2=0.0)
+    assert size(l1=1.0) < size(l1=0.0)
 
 
 @pytest.mark.parametrize("norm", NORMS)

@@ -17,7 +17,7 @@ import pytest
 from filelock import FileLock
 from processes import started_by
 
-from normsuite import results
+from normsuite import allocator, results
 from normsuite.errors import ArgumentError, DataError, NormsuiteError, OutputError
 from normsuite.spec import NORMS
 from normsuite.study import sweep, workers
@@ -31,12 +31,13 @@ WAIT_S = 120
 
 
 def what_was_found(records):
-    """By norm and seed, all but times and who was there."""
+    """By norm and seed, all but times, who was there, and what only times depend on."""
     found = {}
     for record in records:
         kept = {k: v for k, v in record.items() if k not in ("written", "workers")}
         epochs = [{k: v for k, v in epoch.items() if k != "seconds"} for epoch in record["samples"]["epochs"]]
         kept["samples"] = {**record["samples"], "epochs": epochs}
+        kept["environment"] = {k: v for k, v in record["environment"].items() if k != "allocator"}
         found[record["case"]["norm"], record["case"]["seed"]] = kept
     return found
 
@@ -90,6 +91,40 @@ def test_a_run_that_fails_is_named(tmp_path, digits_cache, monkeypatch):
         sweep.sweep(runs, tmp_path)
 
 
+def test_what_was_finished_at_the_same_time_as_a_failure_is_kept():
+    class AllAtOnce:
+        def submit(self, work, run, task):
+            future = Future()
+            if run.norm == "none":
+                future.set_exception(MemoryError("too much"))
+            else:
+                future.set_result({"norm": run.norm})
+            return future
+
+    runs, finished = plan(norms=["none", "LayerNorm", "BatchNorm"], seeds=1, epochs=1), []
+    with pytest.raises(NormsuiteError, match="none, seed 0: failed with MemoryError"):
+        for run, record in workers.finish(AllAtOnce(), runs, None):
+            finished.append((run.norm, record["norm"]))
+    assert sorted(finished) == [("BatchNorm", "BatchNorm"), ("LayerNorm", "LayerNorm")]
+
+
+def test_two_datasets_make_one_study(tmp_path, digits_cache, monkeypatch):
+    """Each run has the digits of its own dataset."""
+    asked = []
+    monkeypatch.setattr(sweep.digits, "checksum", lambda dataset, data_dir: asked.append(dataset) or f"of {dataset}")
+    monkeypatch.setattr(sweep.workers, "locally", lambda todo, task, *_: ((run, made(run, task)) for run in todo))
+
+    def made(run, task):
+        epoch = dict.fromkeys(("epoch", "train_loss", "train_accuracy", "test_loss", "test_accuracy", "seconds"), 1.0)
+        samples = {"epochs": [epoch], "network_parameters": 1, "norm_parameters": 0, "of": task.checksums[run.dataset]}
+        return results.make_record("study", run.as_dict(), samples, environment=results.environment(), seeds=[0])
+
+    runs = plan(norms=["none"], seeds=1, epochs=1, dataset=["mnist", "fashion-mnist"])
+    found = sweep.sweep(runs, tmp_path, processes=1)
+    assert asked == ["mnist", "fashion-mnist"]
+    assert [record["samples"]["of"] for record in found] == ["of mnist", "of fashion-mnist"]
+
+
 def test_a_sweep_records_every_run_once(tmp_path, digits_cache):
     runs = plan(norms=["none", "layer_norm"], seeds=1, epochs=1, **SMALL)
     made = []
@@ -97,6 +132,7 @@ def test_a_sweep_records_every_run_once(tmp_path, digits_cache):
     assert [r["case"]["norm"] for r in records] == ["none", "LayerNorm"] and len(made) == 2
     for record in records:
         assert record["environment"]["threads"] == 1 and record["seeds"] == [0]
+        assert allocator.PINNED.items() <= record["environment"]["allocator"].items()
         assert set(record["samples"]["epochs"][0]) == {
             "epoch", "train_loss", "train_accuracy", "test_loss", "test_accuracy", "seconds",
         }  # fmt: skip
@@ -108,6 +144,12 @@ def test_a_sweep_records_every_run_once(tmp_path, digits_cache):
         runs, tmp_path, on_start=lambda total, done_: done.append((total, done_)), on_record=made.append
     )
     assert again == records and len(made) == 2 and done == [(20, 20)]
+
+
+def test_runs_of_machines_that_compute_differently_are_told_of():
+    made = [{"environment": {"cpu": cpu, "packages": {"torch": "2.14.1"}}} for cpu in ("one", "one", "another")]
+    assert sweep.mixed(made[:2]) is None
+    assert "machines that compute differently" in sweep.mixed(made) and "another, torch 2.14.1" in sweep.mixed(made)
 
 
 def test_a_damaged_record_is_named_set_aside_and_run_again(tmp_path, digits_cache):
@@ -214,8 +256,8 @@ def until(condition, what):
 
 
 def spawned(pid):
-    """The processes that a sweep's runs are done in."""
-    return started_by(pid, "spawn_main")
+    """The processes that a sweep's runs are done in: children of the one that imports for all of them."""
+    return [process for process in started_by(pid, "multiprocessing.forkserver") if process.ppid() != pid]
 
 
 def test_a_killed_worker_and_a_killed_parent_lose_only_what_was_unfinished(tmp_path, undisturbed):
@@ -237,6 +279,21 @@ def test_a_killed_worker_and_a_killed_parent_lose_only_what_was_unfinished(tmp_p
     assert recorded(tmp_path) == undisturbed
 
 
+def test_an_interrupted_sweep_leaves_no_process_and_goes_on_later(tmp_path, undisturbed):
+    with started(*COMMAND, *OPTIONS, "--out", str(tmp_path), "--workers", "2") as first:
+        until(lambda: list(tmp_path.glob("*.json")), "a first record")
+        alive = spawned(first.pid)
+        first.send_signal(signal.SIGINT)
+        said, _ = first.communicate(timeout=WAIT_S)
+    assert first.returncode == 130 and "interrupted; what was finished is kept" in said and "Traceback" not in said
+    assert alive and not psutil.wait_procs(alive, timeout=20)[1]
+    kept = {path: path.read_bytes() for path in tmp_path.glob("*.json")}
+    assert 1 <= len(kept) < len(undisturbed) and not list(tmp_path.glob("*.part"))
+    subprocess.run([*COMMAND, *OPTIONS, "--out", str(tmp_path)], check=True, capture_output=True)
+    assert all(path.read_bytes() == text for path, text in kept.items())
+    assert recorded(tmp_path) == undisturbed
+
+
 # ---- a cluster ----
 
 LOOPBACK = "127.0.0.1"
@@ -251,25 +308,29 @@ def scheduler(folder):
         yield json.loads(until(file.read_text, "its address"))["address"]
 
 
-def cluster_worker(address):
-    command = (sys.executable, "-m", "distributed.cli.dask_worker", address, "--host", LOOPBACK)
+def cluster_worker(address, name):
+    command = (sys.executable, "-m", "distributed.cli.dask_worker", address, "--host", LOOPBACK, "--name", name)
     return started(*command, "--nthreads", "1", "--no-nanny", "--no-dashboard", "--memory-limit", "0")
 
 
 def test_a_cluster_finds_the_same_with_a_worker_killed(tmp_path, undisturbed):
-    pytest.importorskip("distributed")
+    distributed = pytest.importorskip("distributed")
     out = tmp_path / "out"
     with (
         scheduler(tmp_path) as address,
-        cluster_worker(address) as lost,
-        cluster_worker(address),
-        started(*COMMAND, *OPTIONS, "--out", str(out), "--scheduler", address) as study,
+        cluster_worker(address, "lost") as lost,
+        cluster_worker(address, "left"),
+        distributed.Client(address, set_as_default=False) as client,
     ):
-        until(lambda: len(list(out.glob("*.json"))) >= 1, "a first record")
-        assert len(list(out.glob("*.json"))) < len(undisturbed)
-        lost.send_signal(signal.SIGKILL)
-        said, _ = study.communicate(timeout=WAIT_S)
-        assert study.returncode == 0, said
+        client.wait_for_workers(2, timeout=WAIT_S)
+        at = {of["name"]: where for where, of in client.scheduler_info()["workers"].items()}
+        with started(*COMMAND, *OPTIONS, "--out", str(out), "--scheduler", address) as study:
+            until(lambda: list(out.glob("*.json")), "a first record")
+            until(lambda: client.processing().get(at["lost"]), "the worker to have a run")
+            assert len(list(out.glob("*.json"))) < len(undisturbed)
+            lost.send_signal(signal.SIGKILL)
+            said, _ = study.communicate(timeout=WAIT_S)
+            assert study.returncode == 0, said
     assert recorded(out) == undisturbed
 
 
@@ -285,6 +346,6 @@ def test_a_scheduler_that_does_not_answer_is_named(tmp_path, digits_cache, monke
 def test_a_worker_with_other_sources_or_digits_refuses(digits_cache):
     run = Run("none", 0, epochs=1, **SMALL)
     with pytest.raises(NormsuiteError, match="another version of normsuite"):
-        workers.do(run, workers.Task("digits", "other sources", None))
+        workers.do(run, workers.Task({"mnist": "digits"}, "other sources", None))
     with pytest.raises(DataError, match="other digits: expected checksum other"):
-        workers.do(run, workers.Task("other", results.source_digest(), None))
+        workers.do(run, workers.Task({"mnist": "other"}, results.source_digest(), None))

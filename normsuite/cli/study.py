@@ -1,5 +1,6 @@
 """`normsuite study`."""
 
+import math
 import sys
 import time
 from pathlib import Path
@@ -8,11 +9,14 @@ from typing import Annotated, Optional
 import typer
 
 from .. import results
+from ..errors import ArgumentError
 from .shared import REPORTS, Json, console, progress_bar, write_json
 
 
 def study(
-    preset: Annotated[str, typer.Option(help="quick, full, batch-size or tune.")] = "quick",
+    preset: Annotated[
+        Optional[str], typer.Option(help="quick, full, batch-size or tune; quick where left out.")
+    ] = None,
     config: Annotated[
         Optional[Path], typer.Option(help="A TOML file of settings, named as the options with _ for -; options win.")
     ] = None,
@@ -47,14 +51,23 @@ def study(
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Say how many runs, how long, and what they could tell apart.")
     ] = False,
-    out: Annotated[Path, typer.Option(help="Where the records go.")] = REPORTS / "study",
+    out: Annotated[Optional[Path], typer.Option(help="Where the records go; reports/study where left out.")] = None,
     to: Json = None,
 ) -> None:
     """Train the same small network with each norm on MNIST, and store one record a run."""
-    from ..study import plan, summary, sweep
+    from ..study import server
+
+    if not dry_run and scheduler is None:
+        server.begin()  # imports torch while this process does
+    from ..study import plan, summary, sweep, terminal
 
     settings = plan.read(config) if config is not None else {}
-    preset = settings.pop("preset", preset)
+    settings = {_IN_FILES.get(name, name): value for name, value in settings.items()}
+    preset = _of_file(settings, "preset", preset, str) or plan.DEFAULT_PRESET
+    workers = _of_file(settings, "workers", workers, int)
+    scheduler = _of_file(settings, "scheduler", scheduler, str)
+    data_dir = _of_file(settings, "data_dir", data_dir, Path)
+    out = _of_file(settings, "out", out, Path) or REPORTS / "study"
     options = {
         "norms": norm,
         "seeds": seeds,
@@ -113,11 +126,25 @@ def study(
     if to is not None:
         write_json(summary.as_dict(records), to)
         return
-    from ..study import terminal
 
     console.print(f"{len(records)} runs in {str(out)!r}, {time.monotonic() - begun:.0f} s", highlight=False)
     for table in terminal.tables(records):
         console.print(table)
+
+
+_IN_FILES = {"norm": "norms", "groups": "num_groups"}
+"""Options that a plan knows by other names."""
+
+
+def _of_file(settings: dict, name: str, option, kind: type):
+    """What the option says, or the file, of what is no setting of a run; it is taken out of the file's settings."""
+    value = settings.pop(name, None)
+    if option is not None or value is None:
+        return option
+    written = str if kind is Path else kind
+    if type(value) is not written:
+        raise ArgumentError(name, value, f"must be {written.__name__}")
+    return kind(value)
 
 
 def _dry_run(runs: list, out: Path, workers: int | None, to: str | None) -> None:
@@ -135,7 +162,9 @@ def _dry_run(runs: list, out: Path, workers: int | None, to: str | None) -> None
     lines = [
         f"{found.runs} runs, about {minutes} on {found.processes} processes of one thread, going by a few steps now",
         f"between two norms, differences of {found.effect:.2f} deviations of the paired differences or more are found "
-        "with 80 % power",
+        "with 80 % power"
+        if math.isfinite(found.effect)
+        else "one seed tells no two norms apart: a difference has no spread to compare it with",
     ]
     if found.difference is not None:
         lines.append(

@@ -1,7 +1,7 @@
 """Which records belong together: those of one condition differ in norm, seed and the norm's own learning rate at most.
 Imports no torch."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 _OF_A_RUN = ("norm", "seed", "learning_rate")
 
@@ -9,14 +9,6 @@ _OF_A_RUN = ("norm", "seed", "learning_rate")
 def condition(record: dict) -> tuple[tuple[str, object], ...]:
     """The settings that all norms of one comparison share."""
     return tuple(sorted((k, v) for k, v in record["case"].items() if k not in _OF_A_RUN))
-
-
-def conditions(records: Iterable[dict]) -> dict[tuple, list[dict]]:
-    """Records by condition, in the order in which they come."""
-    found: dict[tuple, list[dict]] = {}
-    for record in records:
-        found.setdefault(condition(record), []).append(record)
-    return found
 
 
 def varied(records: Sequence[dict]) -> list[str]:

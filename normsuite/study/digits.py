@@ -1,4 +1,7 @@
-"""The digits: found or unpacked, checked, and read by torchvision into one tensor."""
+"""The digits: found or unpacked, checked, and read by torchvision into one tensor.
+
+Torchvision takes a second to import, which only those pay who read digits.
+"""
 
 import hashlib
 import os
@@ -10,7 +13,6 @@ from pathlib import Path
 
 import platformdirs
 import torch
-from torchvision import datasets
 
 from .. import mnist
 from ..errors import DataError, UnknownNameError
@@ -43,13 +45,8 @@ def load(dataset: str = "mnist", data_dir: Path | None = None) -> Digits:
         UnknownNameError: no such dataset.
         DataError: a file is missing or damaged, or could not be downloaded; the message names it.
     """
-    if dataset not in _SOURCES:
-        raise UnknownNameError.among("dataset", dataset, _SOURCES)
-    reader, prepare = _SOURCES[dataset]
-    root = Path(data_dir) if data_dir is not None else prepare()
-    folder = root / reader.__name__ / "raw"
-    known = mnist.FILES if reader is datasets.MNIST else dict.fromkeys(mnist.FILES)
-    checksum = mnist.checksum(_check(folder, known))
+    name, root, found = _found(dataset, data_dir)
+    reader = _reader(name)
     try:
         train, test = reader(root, train=True), reader(root, train=False)
     except (RuntimeError, ValueError, AssertionError, OSError, EOFError) as error:
@@ -60,7 +57,28 @@ def load(dataset: str = "mnist", data_dir: Path | None = None) -> Digits:
     def standardised(images: torch.Tensor) -> torch.Tensor:
         return images.float().div_(255).sub_(mean).div_(std).unsqueeze_(1)
 
-    return Digits(standardised(train.data), train.targets, standardised(test.data), test.targets, checksum)
+    return Digits(standardised(train.data), train.targets, standardised(test.data), test.targets, found)
+
+
+def checksum(dataset: str = "mnist", data_dir: Path | None = None) -> str:
+    """What `load` would say of the digits, without reading them; raises what it raises."""
+    return _found(dataset, data_dir)[2]
+
+
+def _found(dataset: str, data_dir: Path | None) -> tuple[str, Path, str]:
+    """What torchvision calls a dataset, in which folder it is, and the checksum of what lies there."""
+    if dataset not in _SOURCES:
+        raise UnknownNameError.among("dataset", dataset, _SOURCES)
+    name, prepare = _SOURCES[dataset]
+    root = Path(data_dir) if data_dir is not None else prepare()
+    known = mnist.FILES if name == "MNIST" else dict.fromkeys(mnist.FILES)
+    return name, root, mnist.checksum(_check(root / name / "raw", known))
+
+
+def _reader(name: str):
+    from torchvision import datasets
+
+    return getattr(datasets, name)
 
 
 def unpacked() -> Path:
@@ -88,13 +106,13 @@ def _download_fashion_mnist() -> Path:
     """Fashion-MNIST by torchvision's download, kept in the user's cache."""
     root = Path(platformdirs.user_cache_dir("normsuite")) / "fashion-mnist"
     if not root.exists():
-        _install(root, lambda fresh: datasets.FashionMNIST(fresh, download=True))
+        _install(root, lambda fresh: _reader("FashionMNIST")(fresh, download=True))
     return root
 
 
 _SOURCES = {
-    "mnist": (datasets.MNIST, unpacked),
-    "fashion-mnist": (datasets.FashionMNIST, _download_fashion_mnist),
+    "mnist": ("MNIST", unpacked),
+    "fashion-mnist": ("FashionMNIST", _download_fashion_mnist),
 }
 
 

@@ -1,13 +1,15 @@
 """How long a study will take, from some steps of it, done now; and what it will be able to tell apart."""
 
+import math
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
 
-from .. import comparisons, results
-from . import train
+from .. import comparisons, device, results
+from ..errors import ArgumentError
+from . import conditions, train
 from .train import Run
 
 _STEPS = 12
@@ -45,7 +47,14 @@ def estimate(runs: Sequence[Run], recorded: Sequence[dict], processes: int | Non
         runs: of a plan.
         recorded: earlier records, for the deviation.
         processes: as many as cores where left out.
+
+    Raises:
+        ArgumentError: a device that is not there, fewer than one process, or batches too large for the schedule.
     """
+    if processes is not None and processes < 1:
+        raise ArgumentError("workers", processes, "must be at least 1")
+    for name in dict.fromkeys(run.device for run in runs):
+        device.check(name)
     processes = processes or results.usable_cores()
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
@@ -62,13 +71,33 @@ def estimate(runs: Sequence[Run], recorded: Sequence[dict], processes: int | Non
         torch.set_num_threads(threads)
     seeds, norms = len({run.seed for run in runs}), len({run.norm for run in runs})
     effect = comparisons.detectable(seeds, norms)
-    return Estimate(len(runs), processes, total / min(processes, len(runs)), effect, deviation(recorded))
+    return Estimate(len(runs), processes, total / min(processes, len(runs)), effect, deviation(runs, recorded))
 
 
-def deviation(records: Sequence[dict]) -> float | None:
-    """The largest deviation of paired differences in test accuracy between two norms."""
-    found = [pair.found.deviation for pair in comparisons.pairs(records) if pair.metric == _METRIC]
-    return max((value for value in found if value == value), default=None)
+def deviation(runs: Sequence[Run], records: Sequence[dict]) -> float | None:
+    """The largest deviation of paired differences in test accuracy between two norms.
+
+    Of records of the very runs that are planned, whatever their seeds, and of one machine and source at a time: other
+    settings spread in other ways.
+    """
+    planned = {_kind(run.as_dict()) for run in runs}
+    studies: dict[str, list[dict]] = {}
+    for record in records:
+        if _kind(record["case"]) in planned:
+            made = [conditions.condition(record), record["environment"], record.get("source")]
+            studies.setdefault(results.digest(made), []).append(record)
+    found = [
+        pair.found.deviation
+        for study in studies.values()
+        for pair in comparisons.pairs(study, [_METRIC])
+        if math.isfinite(pair.found.deviation)
+    ]
+    return max(found, default=None)
+
+
+def _kind(case: dict) -> str:
+    """Of runs that are equal but for their seed."""
+    return results.digest({name: value for name, value in case.items() if name != "seed"})
 
 
 def _timed(run: Run) -> tuple[float, float]:

@@ -25,10 +25,12 @@ def environment(run: Run) -> dict:
 
 def record_name(run: Run, checksum: str) -> str:
     """Of a run with the digits of that checksum, as this machine and these sources would do it."""
+    here = environment(run)
+    del here["allocator"]  # decides how long a run takes, and nothing else
     identity = {
         "run": run.as_dict(),
         "depends": depends(run, checksum),
         "source": results.source_digest(),
-        "environment": environment(run),
+        "environment": here,
     }
     return f"{WHAT}-{run.norm}-seed{run.seed}-{results.digest(identity)}"

@@ -1,6 +1,7 @@
 """The network that every norm is tried in: five small convolutions, the norm after each of them."""
 
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from torch import nn
@@ -43,12 +44,13 @@ class Affine(nn.Module):
 
 
 def _norm(spec: NormSpec, channels: int, size: int, num_groups: int, affine: str | None, backend: str) -> nn.Module:
+    """The norm and the activation, in one pass where nothing comes between them."""
     own = affine in (None, spec.affine)
-    norm = modules.make(spec, channels, (size, size), num_groups=num_groups, affine=own, backend=backend)
+    make = partial(modules.make, spec, channels, (size, size), num_groups=num_groups, affine=own, backend=backend)
     if own:
-        return norm
+        return make(activation="relu")
     shape = (channels, 1, 1) if affine == "channel" else (channels, size, size)
-    return nn.Sequential(norm, Affine(shape, with_bias=spec.centred))
+    return nn.Sequential(make(), Affine(shape, with_bias=spec.centred), nn.ReLU())
 
 
 def build(
@@ -89,9 +91,7 @@ def build(
         if stage.pool:
             layers.append(nn.MaxPool2d(2))
             size //= 2
-        if norm is not None:
-            layers.append(_norm(norm, channels, size, num_groups, affine, backend))
-        layers.append(nn.ReLU())
+        layers.append(nn.ReLU() if norm is None else _norm(norm, channels, size, num_groups, affine, backend))
     layers += [nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(channels, _CLASSES)]
     return nn.Sequential(*layers).to(memory_format=torch.channels_last)
 

@@ -101,6 +101,8 @@ def _values(name: str, value: object) -> list:
             _check(name, each, _RUN[name].type)
     if not values:
         raise ArgumentError(name, value, "has no value")
+    if _RUN[name].type is float:  # 0 and 0.0 are one setting, with one record
+        values = [value if isinstance(value, Mapping) else float(value) for value in values]
     return list(dict.fromkeys(values)) if not any(isinstance(v, Mapping) for v in values) else values
 
 

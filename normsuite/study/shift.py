@@ -11,6 +11,7 @@ Santurkar et al.'s (2018, arXiv:1805.11604): how much a layer's gradient G chang
 step and it does not, as ‖G' − G‖ / ‖G‖ and as the cosine of the angle between the two.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -71,7 +72,7 @@ class Watch:
         """Right before a training step on that batch."""
         self._batch = images, target
         self._old = self._parameters()
-        self._gradients_before = self._gradients(self._old)
+        self._gradients_before = self._gradients(self._old, self._layers[1:])
 
     def after(self, step: int) -> None:
         """Right behind the training step of that number."""
@@ -79,7 +80,7 @@ class Watch:
         layers = []
         for place, name in enumerate(self._layers[1:]):
             old_gradient = self._gradients_before[name]
-            new_gradient = self._gradients(self._mixed(self._old, new, name))[name]
+            new_gradient = self._gradients(self._mixed(self._old, new, name), [name])[name]
             mean, std = moments[place]
             layers.append(
                 Layer(
@@ -105,14 +106,14 @@ class Watch:
     def _buffers(self) -> dict[str, torch.Tensor]:
         return {name: buffer.clone() for name, buffer in self._network.named_buffers()}
 
-    def _gradients(self, parameters: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-        """Of each layer's weights, on the step's batch."""
+    def _gradients(self, parameters: dict[str, torch.Tensor], layers: Sequence[str]) -> dict[str, torch.Tensor]:
+        """Of those layers' weights, on the step's batch."""
         images, target = self._batch
-        wanted = {f"{name}.weight": parameters[f"{name}.weight"].clone().requires_grad_() for name in self._layers}
+        wanted = {f"{name}.weight": parameters[f"{name}.weight"].clone().requires_grad_() for name in layers}
         with torch.enable_grad():
             output = functional_call(self._network, {**parameters, **wanted, **self._buffers()}, (images,))
             found = torch.autograd.grad(F.cross_entropy(output, target), list(wanted.values()))
-        return dict(zip(self._layers, found, strict=True))
+        return dict(zip(layers, found, strict=True))
 
     @torch.no_grad()
     def _moments(self) -> list[tuple[torch.Tensor, torch.Tensor]]:

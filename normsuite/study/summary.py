@@ -50,28 +50,44 @@ def best(of_all: Sequence[Cell]) -> dict[str, Cell]:
 
 
 def as_dict(records: Sequence[dict]) -> dict:
-    """All of it for a program; claims and verdicts come last."""
+    """All of it for a program; claims and verdicts come last.
+
+    Where settings vary, norms are compared under each of them by itself; but not where one norm has several learning
+    rates, which are there to choose from.
+    """
     names, of_all = cells(records)
-    if names:
-        return {
-            "runs": len(records),
-            "varied": names,
-            "cells": [
-                {
-                    "norm": cell.norm,
-                    **dict(zip(names, cell.setting, strict=True)),
-                    "seeds": cell.seeds,
-                    "test_accuracy": _interval(cell.accuracy),
-                    "test_loss": _interval(cell.loss),
-                }
-                for cell in of_all
-            ],
-            "best": {norm: dict(zip(names, cell.setting, strict=True)) for norm, cell in best(of_all).items()},
-        }
+    found = {
+        "runs": len(records),
+        "cells": [
+            {
+                "norm": cell.norm,
+                **dict(zip(names, cell.setting, strict=True)),
+                "seeds": cell.seeds,
+                "test_accuracy": _interval(cell.accuracy),
+                "test_loss": _interval(cell.loss),
+            }
+            for cell in of_all
+        ],
+    }
+    if not names:
+        return {**found, **_compared(records)}
+    found["varied"] = names
+    found["best"] = {norm: dict(zip(names, cell.setting, strict=True)) for norm, cell in best(of_all).items()}
+    if "learning_rate" not in names:
+        settings: dict[tuple, list[dict]] = {}
+        for record in records:
+            settings.setdefault(tuple(record["case"][name] for name in names), []).append(record)
+        found["settings"] = [
+            {**dict(zip(names, setting, strict=True)), **_compared(of)} for setting, of in settings.items()
+        ]
+    return found
+
+
+def _compared(records: Sequence[dict]) -> dict:
+    """Of runs of one setting: every pair of norms, epochs to the targets, and the claims."""
     norms = {record["case"]["norm"] for record in records}
     seeds = min(sum(record["case"]["norm"] == norm for record in records) for norm in norms)
     return {
-        "runs": len(records),
         "detectable": {"effect": comparisons.detectable(seeds, len(norms)), "power": 0.8, "seeds": seeds},
         "comparisons": [
             {

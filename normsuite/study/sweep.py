@@ -1,14 +1,14 @@
 """Many runs: every one in a process of one thread, here or on a cluster, one record a run."""
 
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 
 from filelock import FileLock, Timeout
 
 from .. import device, results
 from ..errors import ArgumentError, OutputError
-from . import digits, workers
+from . import digits, records, workers
 from .identity import record_name
 from .train import Run, steps
 
@@ -46,7 +46,7 @@ def sweep(
     Raises:
         ArgumentError: a device that is not there, batches too large for the schedule, or a scheduler that does not
             answer.
-        DataError: the digits cannot be read.
+        DataError: the digits, or a record that is there, cannot be read.
         OutputError: a record cannot be written, or another sweep is writing to this folder.
         NormsuiteError: a run failed or workers died again and again; the records of finished runs are kept.
     """
@@ -58,14 +58,15 @@ def sweep(
         steps(run)
         if scheduler is None:
             device.check(run.device)
-    checksum = digits.load(runs[0].dataset, data_dir).checksum  # unpacked once, before the workers all want it
-    names = {run: record_name(run, checksum) for run in runs}
+    # Unpacked once, before the workers all want them.
+    checksums = {dataset: digits.checksum(dataset, data_dir) for dataset in dict.fromkeys(r.dataset for r in runs)}
+    names = {run: record_name(run, checksums[run.dataset]) for run in runs}
     with _alone_in(folder), ExitStack() as stack:
         for leftover in folder.glob("*.part"):  # of a sweep that was killed while it wrote
             leftover.unlink(missing_ok=True)
         finished = {run: found for run in runs if (found := _recorded(folder / f"{names[run]}.json", on_note))}
         todo = [run for run in runs if run not in finished]
-        task = workers.Task(checksum, results.source_digest(), data_dir)
+        task = workers.Task(checksums, results.source_digest(), data_dir)
         if todo and scheduler is not None:
             done = workers.on_cluster(stack.enter_context(workers.cluster(scheduler)), todo, task, on_steps)
         else:
@@ -73,11 +74,27 @@ def sweep(
             processes = min(len(todo), processes or (1 if on_accelerator else results.usable_cores()))
             done = workers.locally(todo, task, processes, on_steps, on_note)
         on_start(sum(map(steps, runs)), sum(map(steps, finished)))
-        for run, record in done:
-            results.write_record(folder, names[run], record)
-            finished[run] = record
-            on_record(record)
-        return [finished[run] for run in runs]
+        with closing(done):  # also where a record cannot be written: no worker goes on behind it
+            for run, record in done:
+                # As it was stored, so that a sweep says the same of runs that are done and of those that were.
+                finished[run] = results.read_record(results.write_record(folder, names[run], record))
+                on_record(finished[run])
+        found = [finished[run] for run in runs]
+        if note := mixed(found):
+            on_note(note)
+        return found
+
+
+def mixed(records: Iterable[dict]) -> str | None:
+    """What there is to say of runs that were not all done on one model of processor with the same versions."""
+    kinds = {
+        f"{of['cpu']}, {', '.join(f'{name} {version}' for name, version in of['packages'].items())}"
+        for of in (record["environment"] for record in records)
+    }
+    if len(kinds) < 2:
+        return None
+    said = "these runs come from machines that compute differently: what differs between them is not the norms' alone"
+    return f"{said} ({'; '.join(sorted(kinds))})"
 
 
 @contextmanager
@@ -99,11 +116,18 @@ def _alone_in(folder: Path) -> Iterator[None]:
 
 
 def _recorded(path: Path, on_note: Callable[[str], None]) -> dict | None:
-    """The run's record, or None where there is none; a damaged one is set aside."""
+    """The run's record, or None where there is none; a damaged one is set aside.
+
+    Raises:
+        DataError: it cannot be read; it may be whole.
+    """
     if not path.exists():
         return None
     try:
-        return results.read_record(path)
+        record = results.read_record(path)
+        if problem := records.problem(record):
+            raise ArgumentError("record", path.name, f"is damaged ({problem})")
+        return record
     except ArgumentError as error:
         aside = path.with_suffix(".damaged")
         try:

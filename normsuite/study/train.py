@@ -189,7 +189,7 @@ def train(run: Run, digits: Digits, on_batches: Callable[[int], None] = lambda b
         network.train()
         with _Clock(run.device) as clock:
             for number, index in enumerate(chosen.split(run.batch_size)):
-                batch, target = images[index], labels[index]
+                batch, target = images.index_select(0, index), labels.index_select(0, index)
                 if run.augment:
                     batch = augmented(batch, moving)
                 watched = number in (0, batches // 2)
@@ -270,7 +270,7 @@ def stepper(run: Run, images: torch.Tensor, target: torch.Tensor) -> Callable[[]
     """A function that trains the run's network on one batch, again and again: what an epoch repeats."""
     network = run.network().to(run.device).train()
     optimizer, _ = _optimizer(run, network, LEAST_STEPS)
-    return lambda: _step(network, optimizer, images, target)
+    return lambda: _step(network, optimizer, images, target, run.l1)
 
 
 @torch.inference_mode()

@@ -18,7 +18,7 @@ import torch
 
 from .. import results
 from ..errors import ArgumentError, DataError, NormsuiteError, UnsupportedError
-from . import digits
+from . import digits, server
 from .identity import WHAT, depends, environment
 from .train import Run, steps, train
 
@@ -36,12 +36,12 @@ class Task:
     """What all runs of a sweep have in common.
 
     Attributes:
-        checksum: of the digits that every worker must have.
+        checksums: of the digits that every worker must have, by dataset.
         source: digest of the sources that every worker must have.
         data_dir: the user's own digits.
     """
 
-    checksum: str
+    checksums: dict[str, str]
     source: str
     data_dir: Path | None
 
@@ -67,8 +67,9 @@ def do(run: Run, task: Task) -> dict:
         if _digits is None or _digits[0] != key:
             _digits = key, digits.load(run.dataset, task.data_dir).to(run.device)
         found = _digits[1]
-        if found.checksum != task.checksum:
-            raise DataError(f"a worker has other digits: expected checksum {task.checksum}, found {found.checksum}")
+        expected = task.checksums[run.dataset]
+        if found.checksum != expected:
+            raise DataError(f"a worker has other digits: expected checksum {expected}, found {found.checksum}")
         outcome = train(run, found, _ticks.put if _ticks is not None else lambda batches: None)
         return results.make_record(
             WHAT,
@@ -93,7 +94,7 @@ def finish(
         while waiting:
             done, _ = wait(waiting, timeout=0.2, return_when=FIRST_COMPLETED)
             while_waiting()
-            for future in done:
+            for future in sorted(done, key=_failed):  # what was finished at the same time as a failure is kept
                 run = waiting.pop(future)
                 try:
                     record = future.result()
@@ -107,6 +108,10 @@ def finish(
     finally:
         for future in waiting:
             future.cancel()
+
+
+def _failed(future: Future) -> bool:
+    return future.exception() is not None
 
 
 # ---- processes of this machine ----
@@ -137,7 +142,7 @@ def locally(
 @contextmanager
 def pool(processes: int, on_steps: Callable[[int], None]):
     """An executor, and a function that hands on how many batches its workers have done since."""
-    context = multiprocessing.get_context("spawn")  # a forked child cannot use torch's threads
+    context = server.context()
     ticks = context.Queue()
     others = set(multiprocessing.active_children())
     executor = ProcessPoolExecutor(processes, context, _start, (ticks,))
