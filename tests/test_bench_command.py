@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from normsuite import results
+from normsuite import allocator, results
 from normsuite.bench import contestants, interleave, memory, process, run, summary, task, timing, worker
 from normsuite.bench.cases import CASES
 from normsuite.bench.contestants import Contestant
@@ -452,7 +452,7 @@ def test_the_command(tmp_path):
     done = command(*SHORT, "--case", "tiny", "--json", "-", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     found = json.loads(done.stdout)
-    assert found["tasks"] == 2 and found["environment"]["allocator"] == process.ALLOCATOR
+    assert found["tasks"] == 2 and found["environment"]["allocator"] == allocator.PINNED
     assert {r["contestant"] for r in found["rows"]} == {BASELINE, AGAIN, COPY, COPY + ", preallocated", "torch"} | {
         r["contestant"] for r in found["rows"] if r["contestant"] == "torch, preallocated"
     }

@@ -1,6 +1,10 @@
 """The made-up history: that both programs read it, and that what is said of them was measured."""
 
+import subprocess
+import sys
+
 import numpy as np
+import psutil
 import pytest
 
 from normsuite import history
@@ -27,12 +31,27 @@ def test_both_ways_are_timed_before_and_after_one_more_commit():
     for found in record["samples"]:
         for way in bench.WAYS:
             for stage in (bench.WHOLE, bench.ONE_MORE):
-                assert found[way][stage]["seconds"] > 0.1 and 2**25 < found[way][stage]["peak_bytes"] < 2**30
+                assert found[way][stage]["seconds"] > 0.1 and 2**23 < found[way][stage]["peak_bytes"] < 2**30
         assert found[bench.OURS]["first_page_bytes"] > 1000
     ratios = bench.ratios(record)
     assert all(0 < r.low < r.value < r.high for r in ratios.values())
     said = "\n".join(bench.lines(record))
     assert "8 commits × 20 series, 2 rounds" in said and f"{ratios[bench.WHOLE].value:.3f}" in said
+
+
+def test_memory_is_that_of_a_command_and_all_that_it_started():
+    """Two processes of 64 MiB each, beside what Python itself takes."""
+    block = "import time; x = bytearray(b'x' * 2**26); print('ready', flush=True); time.sleep(60)"
+    code = f"import subprocess, sys; subprocess.Popen([sys.executable, '-c', {block!r}]); {block}"
+    with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True) as process:
+        try:
+            assert [process.stdout.readline() for _ in range(2)] == ["ready\n"] * 2
+            assert 2**27 < bench._bytes_in_use(process.pid) < 2**27 + 2**26
+        finally:
+            for child in psutil.Process(process.pid).children():
+                child.kill()
+            process.kill()
+    assert bench._bytes_in_use(process.pid) == 0
 
 
 def test_a_way_that_fails_is_said(tmp_path):

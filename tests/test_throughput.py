@@ -60,9 +60,10 @@ def test_the_plain_loop_has_torch_s_norms_only(norm):
 
 
 def test_all_ways_are_timed_in_fresh_processes(digits_cache):
-    found = throughput.run(["BatchNorm"], rounds=1, threads=1, train_size=1280)
+    found = throughput.run(["BatchNorm"], rounds=1, threads=1, epochs=2, backend="auto", train_size=1280)
     case = found["case"]
-    assert (found["what"], case["digits"], case["norms"]) == (throughput.WHAT, 1280, ["BatchNorm"])
+    assert (found["what"], case["digits"], case["norms"]) == (throughput.WHAT, 2560, ["BatchNorm"])
+    assert (case["epochs"], case["backend"]) == (2, "auto")
     (took,) = found["samples"]
     assert set(took) == {PLAIN, ONE, SWEEP} and min(took.values()) > 0
     assert json.loads(json.dumps(found)) == found
@@ -80,18 +81,19 @@ def test_an_unknown_norm_is_refused_before_anything_runs():
         throughput.run(["WeightNorm"], threads=1)
 
 
-def test_the_processes_are_those_of_every_measurement(digits_cache, monkeypatch):
-    environments = []
+def test_the_plain_loop_and_the_sweep_are_started_as_users_start_them(digits_cache, monkeypatch):
+    """And the sweep sets its workers' allocator itself."""
+    environments = {}
 
     started = subprocess.run
 
     def run(command, **options):
-        if throughput.__name__ not in command:
+        if throughput.__name__ not in command and "study" not in command:
             return started(command, **options)
-        environments.append(options["env"])
+        environments[SWEEP if "study" in command else command[-2]] = options["env"]
         return subprocess.CompletedProcess(command, 0, stdout="", stderr="")
 
     monkeypatch.setattr(throughput.subprocess, "run", run)
     throughput.run(["BatchNorm"], rounds=2, threads=1)
-    assert len(environments) == 6
-    assert all(env["MALLOC_TRIM_THRESHOLD_"] for env in environments)
+    assert {way for way, env in environments.items() if "MALLOC_TRIM_THRESHOLD_" in env} == {ONE}
+    assert set(environments) == {PLAIN, ONE, SWEEP}

@@ -46,11 +46,10 @@ def run(
     found: dict[str, list[dict]] = {spec.name: [] for spec in specs}
     for number in range(processes):
         job = {"norms": [spec.name for spec in specs], "number": number, "threads": threads}
-        command = [sys.executable, "-m", __spec__.name, json.dumps(job)]
+        command = [sys.executable, "-P", "-m", __spec__.name, json.dumps(job)]
         done = subprocess.run(command, env=process.environment(threads), capture_output=True, text=True)
         if done.returncode:
-            last = done.stderr.strip().splitlines()[-1:]
-            raise NormsuiteError(f"a measuring process ended with exit code {done.returncode}: {' '.join(last)}")
+            raise NormsuiteError(f"a measuring process ended with {process.last_words(done.returncode, done.stderr)}")
         for norm, times in json.loads(done.stdout).items():
             found[norm].append(times)
             on_norm(norm)

@@ -11,12 +11,15 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
+import psutil
 
 from .. import results, statistics
 from ..errors import ArgumentError, NormsuiteError
+from . import process
 
 WHAT = "bench-history"
 COMMITS, SERIES, ROUNDS = 1000, 500, 3
@@ -31,13 +34,8 @@ _OF_BENCHMARK = len(_NORMS) * len(_BACKENDS) * len(_CASES)
 _NOISE, _STEPS, _CHANGE = 0.03, 1.0, 0.10
 """Deviation of a commit's logarithm, steps of a series on average, and their size's deviation."""
 
-_SMALL = """
-import resource, subprocess, sys
-code = subprocess.call(sys.argv[2:])
-open(sys.argv[1], "w").write(str(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss))
-sys.exit(code)
-"""
-"""A process is counted with what its parent had when it was forked: this parent has next to nothing."""
+_LOOK_S = 0.1
+"""Between two looks at how much memory there is in use."""
 
 _MACHINE = {"machine": "machine", "os": "Linux", "arch": "x86_64", "cpu": "made up", "num_cpu": "2", "ram": "8"}
 _FIRST, _DAY = 1_700_000_000, 86_400
@@ -192,26 +190,42 @@ def run(
 
 
 def _timed(way: str, made: Made) -> dict[str, float]:
-    """Wall seconds of a command, and the most bytes that it or a process of its own had at once."""
+    """Wall seconds of a command, and the most bytes that it and all processes of its own had at once."""
     commands = {
         ASV: ["-m", "asv", "publish", "--config", str(made.folder / "asv.conf.json")],
         OURS: ["-m", "normsuite", "report", "--from", str(made.records), "--out", str(made.folder / "html")],
     }
     environment = {**os.environ, "XDG_CACHE_HOME": str(made.folder / "cache"), "HOME": str(made.folder)}
-    most = made.folder / "most"
-    begun = time.perf_counter()
-    done = subprocess.run(
-        [sys.executable, "-c", _SMALL, str(most), sys.executable, *commands[way]],
-        capture_output=True,
-        text=True,
-        env=environment,
-        cwd=made.folder,
-    )
-    spent_s = time.perf_counter() - begun
-    if done.returncode:
-        last = (done.stdout + done.stderr).strip().splitlines()[-1:]
-        raise NormsuiteError(f"{way}: ended with exit code {done.returncode}: {' '.join(last)}")
-    return {"seconds": spent_s, "peak_bytes": 1024 * int(most.read_text())}
+    most = 0
+    with tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace") as said:
+        begun = time.perf_counter()
+        started = subprocess.Popen(
+            [sys.executable, *commands[way]], stdout=said, stderr=said, env=environment, cwd=made.folder
+        )
+        while True:
+            most = max(most, _bytes_in_use(started.pid))
+            try:
+                started.wait(_LOOK_S)
+                break
+            except subprocess.TimeoutExpired:
+                continue
+        spent_s = time.perf_counter() - begun
+        if started.returncode:
+            said.seek(0)
+            raise NormsuiteError(f"{way}: ended with {process.last_words(started.returncode, said.read())}")
+    return {"seconds": spent_s, "peak_bytes": most}
+
+
+def _bytes_in_use(pid: int) -> int:
+    """Of a process and all below it; what several share counts once, where the system says so."""
+    total = 0
+    with suppress(psutil.NoSuchProcess):
+        first = psutil.Process(pid)
+        for each in (first, *first.children(recursive=True)):
+            with suppress(psutil.NoSuchProcess, psutil.AccessDenied):
+                found = each.memory_full_info()
+                total += getattr(found, "pss", found.rss)
+    return total
 
 
 def ratios(record: dict) -> dict[str, statistics.Interval]:

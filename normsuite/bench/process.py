@@ -13,8 +13,7 @@ from pathlib import Path
 
 import platformdirs
 
-ALLOCATOR = {"MALLOC_TRIM_THRESHOLD_": "8589934592", "MALLOC_MMAP_THRESHOLD_": "33554432"}
-"""glibc otherwise gives memory back and faults it in again, differently for whoever comes first in a round."""
+from .. import allocator
 
 _ROOT = Path(__file__).resolve().parent.parent.parent
 
@@ -38,7 +37,7 @@ def environment(threads: int) -> dict[str, str]:
     # For interpreters that this package is not installed for.
     path = os.pathsep.join([str(_ROOT), *filter(None, [os.environ.get("PYTHONPATH")])])
     # NPROC is the size of XLA's pool of threads.
-    return {**defaults, **os.environ, **ALLOCATOR, "NPROC": str(threads), "PYTHONPATH": path}
+    return {**defaults, **os.environ, **allocator.PINNED, "NPROC": str(threads), "PYTHONPATH": path}
 
 
 class Process:
@@ -98,7 +97,8 @@ class Process:
             raise self._died()
 
     def _died(self) -> Died:
-        return Died(_last_words(self._process.wait(), self._said))
+        self._said.seek(0)
+        return Died(last_words(self._process.wait(), self._said.read()))
 
 
 def messages(
@@ -110,9 +110,9 @@ def messages(
         yield from process.messages()
 
 
-def _last_words(code: int, said) -> str:
-    said.seek(0)
-    lines = [line.strip() for line in said if line.strip()]
+def last_words(code: int, said: str) -> str:
+    """How a process ended, and the last line that it said."""
+    lines = [line.strip() for line in said.splitlines() if line.strip()]
     how = signal.Signals(-code).name if code < 0 else f"exit code {code}"
     return f"{how}: {lines[-1][:200]}" if lines else how
 

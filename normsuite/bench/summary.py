@@ -6,6 +6,7 @@ table, with probability 95 % (Bonferroni).
 """
 
 import math
+from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
@@ -31,9 +32,6 @@ BUSY_ABOVE = 0.05
 
 SLOWER, FASTER, NOT_SLOWER, UNDECIDED = "slower", "faster", "not slower", "undecided"
 VERDICTS = (SLOWER, FASTER, NOT_SLOWER, UNDECIDED)
-
-BUSY_ABOVE = 0.05
-"""A larger share of the processor taken by other programs is said beside the ratios."""
 
 
 @dataclass(frozen=True)
@@ -120,6 +118,8 @@ def problem(record: dict) -> str | None:
             return f"its case lacks {name}"
     if case["mode"] not in TRAFFIC or "activation" not in case:
         return f"mode = {case['mode']!r}"
+    if "processes" not in (record.get("settings") or {}):
+        return "it lacks settings"
     for name, kind in (("processes", list), ("counts", dict), ("refused", dict)):
         if not isinstance(samples, dict) or not isinstance(samples.get(name), kind):
             return f"it lacks {name}"
@@ -363,10 +363,11 @@ def sentences(bench: Bench) -> list[str]:
             for row in of_auto
             if row.verdict == SLOWER
         ]
-        undecided = sum(row.verdict == UNDECIDED for row in of_auto)
+        counted = Counter(row.verdict for row in of_auto)
+        others = ", ".join(f"{counted[verdict]} {verdict}" for verdict in VERDICTS[1:])
         said.append(
-            f"auto is slower than {BASELINE} in {len(slow)} of {len(of_auto)} cases"
-            + (f": {'; '.join(slow)}" if slow else f" (corrected intervals; {undecided} undecided)")
+            f"auto is slower than {BASELINE} in {len(slow)} of {len(of_auto)} cases by corrected intervals ({others})"
+            + (f": {'; '.join(slow)}" if slow else "")
         )
     _, noise = bench.noise
     tasks, behind = bench.noise_behind_other_pools

@@ -5,7 +5,10 @@ Three ways to the same runs, as whole commands in turn, each in a fresh process:
     plain       torchvision's DataLoader with ToTensor and Normalize, torch.nn's norms, one run after the other in one
                 process with as many threads as are given
     one         the study's own training, one run after the other, likewise
-    sweep       the study: as many processes of one thread each
+    sweep       `normsuite study`, with as many processes of one thread each
+
+The plain loop is started as one starts it, and the sweep too, which sets its workers' allocator itself; the way between
+them is given the same.
 """
 
 import json
@@ -21,20 +24,21 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 from torch.utils.data import DataLoader, Subset
-from torchvision import datasets, transforms
 
-from .. import modules, results, statistics
+from .. import allocator, modules, results
 from ..errors import NormsuiteError
+from ..functional import DEFAULT_BACKEND
 from ..study import digits
-from ..study.plan import plan
+from ..study.plan import DEFAULT_PRESET, plan, preset
 from ..study.train import Run, train
 from . import process
 from .cases import SEED
 
 WHAT = "bench-throughput"
 WAYS = PLAIN, ONE, SWEEP = "plain", "one", "sweep"
-ROUNDS = 3
+ROUNDS = 5
 TRAIN_SIZE = 60_000
+EPOCHS = preset(DEFAULT_PRESET)["epochs"]
 _MEAN, _STD = (0.1307,), (0.3081,)
 """Of the training pixels, as tutorials give them."""
 
@@ -44,6 +48,8 @@ def run(
     *,
     rounds: int = ROUNDS,
     threads: int,
+    epochs: int = EPOCHS,
+    backend: str = DEFAULT_BACKEND,
     train_size: int = TRAIN_SIZE,
     on_way: Callable[[str], None] = lambda way: None,
 ) -> dict:
@@ -53,35 +59,69 @@ def run(
         norms: names; every norm and none where left out.
         rounds: of all ways, in an order drawn anew.
         threads: of the ways with one process; processes of the sweep.
-        train_size: digits of an epoch; every run has one.
+        epochs: of every run.
+        backend: what computes the study's norms.
+        train_size: digits of an epoch.
 
     Raises:
-        UnknownNameError: no such norm.
+        ArgumentError: a number out of range.
+        UnknownNameError: no such norm or backend.
         NormsuiteError: a way failed; the message has the last that it said.
     """
-    runs = plan(norms=list(norms) or None, seeds=1, epochs=1, train_size=train_size)
-    job = json.dumps({"norms": [each.norm for each in runs], "threads": threads, "train_size": train_size})
+    settings = {"epochs": epochs, "backend": backend, "train_size": train_size}
+    runs = plan(norms=list(norms) or None, seeds=1, **settings)
+    job = json.dumps({"norms": [each.norm for each in runs], "threads": threads, "settings": settings})
     digits.load()  # unpacked before anything is timed
     draw, samples = random.Random(SEED), []
     for _ in range(rounds):
         took = {}
         for way in draw.sample(WAYS, len(WAYS)):
             begun = time.perf_counter()
-            command = [sys.executable, "-P", "-m", __spec__.name, way, job]
-            done = subprocess.run(command, env=process.environment(threads), capture_output=True, text=True)
+            with tempfile.TemporaryDirectory() as folder:
+                command = _study(runs, threads, folder) if way == SWEEP else ["-m", __spec__.name, way, job]
+                done = subprocess.run(
+                    [sys.executable, "-P", *command], env=_environment(way, threads), capture_output=True, text=True
+                )
             took[way] = time.perf_counter() - begun
             if done.returncode:
-                last = done.stderr.strip().splitlines()[-1:]
-                raise NormsuiteError(f"{way}: ended with exit code {done.returncode}: {' '.join(last)}")
+                raise NormsuiteError(f"{way}: ended with {process.last_words(done.returncode, done.stderr)}")
             on_way(way)
         samples.append(took)
-    case = {"norms": [each.norm for each in runs], "digits": len(runs) * train_size, "epochs": 1, "rounds": rounds}
+    case = {
+        "norms": [each.norm for each in runs],
+        "digits": len(runs) * epochs * train_size,
+        "epochs": epochs,
+        "backend": backend,
+        "rounds": rounds,
+    }
     measured = results.environment(threads=threads)
     return results.make_record(WHAT, case, samples, environment=measured, seeds=[SEED])
 
 
-def speedups(record: dict) -> dict[str, statistics.Interval]:
+def _study(runs: Sequence[Run], processes: int, folder: str) -> list[str]:
+    """The command of that very sweep, each run of which has the same settings but for its norm."""
+    first = runs[0]
+    options = {
+        "--seeds": 1,
+        "--epochs": first.epochs,
+        "--train-size": first.train_size,
+        "--backend": first.backend,
+        "--workers": processes,
+        "--out": folder,
+    }
+    given = [part for name, value in options.items() for part in (name, str(value))]
+    return ["-m", "normsuite", "study", *given, *(part for run in runs for part in ("--norm", run.norm))]
+
+
+def _environment(way: str, threads: int) -> dict[str, str]:
+    found = process.environment(threads)
+    return found if way == ONE else {name: value for name, value in found.items() if name not in allocator.PINNED}
+
+
+def speedups(record: dict) -> dict:
     """How many times the plain loop's digits per second each of the other ways has, with its interval over rounds."""
+    from .. import statistics  # half a second, which the processes that are timed need not pay
+
     return {
         way: statistics.ratio_interval(
             [statistics.paired_log_ratio([took[PLAIN]], [took[way]]) for took in record["samples"]]
@@ -92,17 +132,23 @@ def speedups(record: dict) -> dict[str, statistics.Interval]:
 
 
 def _of_torch(network: nn.Sequential) -> nn.Sequential:
-    """The network with torch.nn's norms; the two that take any rank here have a class for each there."""
-    modules.revert(network)
+    """The network with torch.nn's norms, and their activations behind them; the two norms that take any rank here have
+    a class for each there."""
     of_any_rank = {modules.BatchNorm: nn.BatchNorm2d, modules.InstanceNorm: nn.InstanceNorm2d}
     for place, layer in enumerate(network):
-        if type(layer) in of_any_rank:
-            network[place] = of_any_rank[type(layer)](layer.num_features, affine=layer.affine)
+        if getattr(layer, "activation", None) == "relu":
+            layer.activation = None
+            theirs = of_any_rank.get(type(layer))
+            norm = layer if theirs is None else theirs(layer.num_features, affine=layer.affine)
+            network[place] = nn.Sequential(norm, nn.ReLU())
+    modules.revert(network)
     return network
 
 
 def _plain(of_run: Run, root: Path) -> None:
     """What one finds in tutorials, for the same network, epochs and batch size."""
+    from torchvision import datasets, transforms  # takes a second, which the other ways need not pay
+
     transform = transforms.Compose([transforms.ToTensor(), transforms.Normalize(_MEAN, _STD)])
     training = Subset(datasets.MNIST(root, train=True, transform=transform), range(of_run.train_size))
     testing = datasets.MNIST(root, train=False, transform=transform)
@@ -125,22 +171,17 @@ def _plain(of_run: Run, root: Path) -> None:
                 correct += (network(images).argmax(1) == target).sum().item()
 
 
-def _work(way: str, norms: list[str], threads: int, train_size: int) -> None:
-    runs = plan(norms=norms, seeds=1, epochs=1, train_size=train_size)
+def _work(way: str, norms: list[str], threads: int, settings: dict) -> None:
+    runs = plan(norms=norms, seeds=1, **settings)
     torch.set_num_threads(threads)
     if way == PLAIN:
         root = digits.unpacked()
         for each in runs:
             _plain(each, root)
-    elif way == ONE:
+    else:
         data = digits.load()
         for each in runs:
             train(each, data)
-    else:
-        from ..study.sweep import sweep
-
-        with tempfile.TemporaryDirectory() as folder:
-            sweep(runs, Path(folder), processes=threads)
 
 
 if __name__ == "__main__":

@@ -11,8 +11,15 @@ from .. import results
 from ..errors import ArgumentError, UnknownNameError
 from .shared import REPORTS, Json, console, progress_bar, status, write_json
 
+_TAKES = {
+    "study": {"norm", "backend", "processes", "threads", "epochs", "out", "to"},
+    "history": {"out", "to"},
+}
+"""Options of those that are no bench of norms by themselves, which takes all but `epochs`."""
+
 
 def bench(
+    context: typer.Context,
     what: Annotated[
         Optional[str],
         typer.Argument(
@@ -36,6 +43,7 @@ def bench(
     processes: Annotated[int, typer.Option(help="Fresh processes that take times.")] = 5,
     seconds: Annotated[float, typer.Option(help="For each task in each process.")] = 0.25,
     threads: Annotated[Optional[int], typer.Option(help="Of each process; torch's own number.")] = None,
+    epochs: Annotated[Optional[int], typer.Option(help="Of each run, for study; those of its preset quick.")] = None,
     out: Annotated[Path, typer.Option(help="Where the records go.")] = REPORTS / "bench",
     to: Json = None,
 ) -> None:
@@ -43,13 +51,17 @@ def bench(
     from ..bench import run, task
     from ..bench.summary import Bench, sentences
 
+    if what is not None and what not in _TAKES:
+        raise UnknownNameError.among("bench", what, _TAKES)
+    for name, value in context.params.items():
+        given = context.get_parameter_source(name).name == "COMMANDLINE" and name != "what"
+        if given and not (name != "epochs" if what is None else name in _TAKES[what]):
+            raise ArgumentError(name, value, f"is not for `{' '.join(filter(None, ('bench', what)))}`")
     if what == "history":
         _bench_history(out, to)
         return
-    if what is not None:
-        if what != "study":
-            raise UnknownNameError.among("bench", what, ["study", "history"])
-        _bench_study(norm or (), processes, threads, out, to)
+    if what == "study":
+        _bench_study(norm or (), backend or (), processes, threads, epochs, out, to)
         return
     own = [task.shape_case(text, channels_last=channels_last, num_groups=groups) for text in dict.fromkeys(shape or ())]
     if not own and (channels_last or groups is not None):
@@ -95,7 +107,7 @@ def bench(
         for table in terminal.tables(found):
             console.print(table)
         for line in [*sentences(found), *run.not_measured(device)]:
-            console.print(line, highlight=False, soft_wrap=True)
+            console.print(line, highlight=False, markup=False, soft_wrap=True)
     if outcome.interrupted:
         print("normsuite: interrupted; what was finished is kept", file=sys.stderr)
         raise typer.Exit(130)
@@ -118,20 +130,25 @@ def _bench_history(out: Path, to: str | None) -> None:
         write_json({"ratios": shown, "record": record}, to)
     if to != "-":
         for line in history.lines(record):
-            console.print(line, highlight=False, soft_wrap=True)
+            console.print(line, highlight=False, markup=False, soft_wrap=True)
 
 
-def _bench_study(norms, processes: int, threads: int | None, out: Path, to: str | None) -> None:
+def _bench_study(
+    norms, backends, processes: int, threads: int | None, epochs: int | None, out: Path, to: str | None
+) -> None:
     import torch
 
     from ..bench import epoch, throughput
     from ..statistics import Interval
 
     threads = threads or torch.get_num_threads()
+    if len(backends) > 1:
+        raise ArgumentError("backend", ", ".join(backends), "must be one, which computes the norms of the whole study")
+    whole_study = {"epochs": epochs, "backend": next(iter(backends), None)}
     try:
         record = epoch.run(norms, processes=processes, threads=threads)
         results.write_record(out, epoch.WHAT, record)
-        whole = throughput.run(norms, threads=threads)
+        whole = throughput.run(norms, threads=threads, **{k: v for k, v in whole_study.items() if v is not None})
         results.write_record(out, throughput.WHAT, whole)
     except KeyboardInterrupt:
         print("normsuite: interrupted; what was finished is kept", file=sys.stderr)
@@ -151,7 +168,9 @@ def _bench_study(norms, processes: int, threads: int | None, out: Path, to: str 
     for norm, of in found.items():
         table.add_row(norm, *(text(of[name]) for name in names))
     console.print(table)
-    table = Table("by", "times the plain loop's [95 %]", title="Digits per second of a whole study")
+    case = whole["case"]
+    title = f"Digits per second of a whole study, {case['epochs']} epochs a run, norms by {case['backend']}"
+    table = Table("by", "times the plain loop's [95 %]", title=title)
     for way, said in (("one", f"one process, {threads} threads"), ("sweep", f"{threads} processes of one thread")):
         table.add_row(said, text(speedups[way]))
     console.print(table)

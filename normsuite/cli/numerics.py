@@ -1,5 +1,6 @@
 """`normsuite numerics`."""
 
+from pathlib import Path
 from typing import Annotated, Optional
 
 import typer
@@ -7,15 +8,18 @@ from rich.table import Table
 
 from .. import results
 from ..errors import UnsupportedError
-from .shared import Json, console, write_json
+from .shared import REPORTS, Json, console, write_json
 
 
 def numerics(
     norm: Annotated[Optional[list[str]], typer.Option(help="A norm; again for more. All where left out.")] = None,
     device: Annotated[str, typer.Option(help="cpu, or an accelerator such as cuda.")] = "cpu",
+    out: Annotated[Path, typer.Option(help="Where the record goes.")] = REPORTS / "numerics",
     to: Json = None,
 ) -> None:
     """Largest error of each norm and backend against float64, for inputs further and further from zero."""
+    import torch
+
     from .. import backends
     from .. import device as devices
     from ..bench import numerics as measuring
@@ -23,7 +27,7 @@ def numerics(
     from ..spec import NORMS, find
 
     devices.check(device)
-
+    results.output_folder(out, "out")
     computing = [name for name in backends.NAMES if name != "auto"]  # which is one of the others
     specs = [find(name) for name in norm] if norm else list(NORMS.values())
     rows = []
@@ -39,12 +43,12 @@ def numerics(
                 rows.append(
                     {"norm": spec.name, "mean": mean, "backend": backend, "output": output, "gradient": gradient}
                 )
+    measured = results.environment(threads=torch.get_num_threads(), accelerator=devices.name(device))
+    case = {"shape": measuring.SHAPE.shape, "dtype": "float32", "device": device}
+    record = results.make_record("numerics", case, rows, environment=measured, seeds=[SEED])
+    results.write_record(out, f"numerics-{device}-{results.digest(results.to_json(record))}".replace(":", "-"), record)
     if to is not None:
-        import torch
-
-        measured = results.environment(threads=torch.get_num_threads(), accelerator=devices.name(device))
-        case = {"shape": measuring.SHAPE.shape, "dtype": "float32", "device": device}
-        write_json(results.make_record("numerics", case, rows, environment=measured, seeds=[SEED]), to)
+        write_json(record, to)
         return
     table = Table(
         "norm",
