@@ -278,9 +278,9 @@ def test_a_cell_that_head_breaks_is_a_regression(repository):
 
 
 def test_a_version_that_cannot_stand_beside_the_other_is_measured_apart(repository):
-    """It refuses to be the second of its kind in a process, as one with other compiled libraries would. Which of the
-    two is imported first is drawn for each process."""
+    """Each refuses to be the second of its kind in a process, as one with other compiled libraries would."""
     append(repository, "errors.py", ALONE, "alone")
+    append(repository, "errors.py", "# more\n")
     done = gate(repository, "HEAD~1", "HEAD", "--json", "-")
     assert done.returncode in (0, 1, 3) and "(ImportError (one is enough)): each in its own processes" in done.stderr
     assert json.loads(done.stdout)["record"]["case"]["apart"] is True

@@ -191,15 +191,16 @@ def _compare(setup, accepted: Path | None, root: Path, out: Path, to: str | None
         print(f"normsuite: {note}", file=sys.stderr)
     found = []
     if outcome.record is not None:
-        results.write_record(out, measure.name(outcome.record), outcome.record)
-        found = summary.rows(outcome.record, entries)
+        record = summary.with_accepted(outcome.record, entries, date.today())
+        results.write_record(out, measure.name(record), record)
+        found = summary.rows(record)
         if to is not None:
-            write_json(summary.as_dict(outcome.record, found), to)
+            write_json(summary.as_dict(record, found), to)
         if markdown is not None:
-            _write(summary.markdown(outcome.record, found), markdown)
+            _write(summary.markdown(record, found), markdown)
         if to != "-" and markdown != "-":
-            console.print(terminal.table(outcome.record, found))
-            for line in summary.sentences(outcome.record, found):
+            console.print(terminal.table(record, found))
+            for line in summary.sentences(record, found):
                 console.print(line, highlight=False, markup=False, soft_wrap=True)
     if outcome.interrupted:
         print("normsuite: interrupted; what was finished is kept", file=sys.stderr)

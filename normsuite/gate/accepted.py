@@ -2,7 +2,7 @@
 
 import tomllib
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import asdict, dataclass, fields
 from datetime import date
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -30,6 +30,13 @@ class Accepted:
     reason: str
     until: date
     at_most: float | None = None
+
+    def as_dict(self) -> dict:
+        return {**asdict(self), "until": self.until.isoformat()}
+
+    @classmethod
+    def from_dict(cls, found: dict) -> "Accepted":
+        return cls(**{**found, "until": date.fromisoformat(found["until"])})
 
     def covers(self, cell: str, metric: str, ratio: float | None, today: date) -> bool:
         """Whether that regression is accepted today."""

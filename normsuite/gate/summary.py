@@ -61,18 +61,23 @@ class Row:
         return f"{shown[0]} % [{shown[1]}, {shown[2]}]" if not math.isnan(ends[1]) else f"{shown[0]} %"
 
 
-def rows(record: dict, accepted: Sequence[Accepted] = (), today: date | None = None) -> list[Row]:
-    """All rows, the worst verdicts first.
+def rows(record: dict) -> list[Row]:
+    """All rows, the worst verdicts first; what was known when it was measured is accepted.
 
     Args:
-        record: of a gate.
-        accepted: regressions that are known.
-        today: decides which of them still are.
+        record: of a gate, with the known regressions of that day where there were any (`with_accepted`).
     """
     found = [*_times(record), *_counts(record), *_error_rates(record)]
-    today = today or date.today()
+    known = record.get("accepted", {"entries": []})
+    accepted = [Accepted.from_dict(entry) for entry in known["entries"]]
+    today = date.fromisoformat(known["day"]) if accepted else date.min
     found = [_accepted(row, accepted, today) for row in found]
     return sorted(found, key=lambda row: (VERDICTS.index(row.verdict), row.metric != TIME))
+
+
+def with_accepted(record: dict, accepted: Sequence[Accepted], today: date) -> dict:
+    """The record with the regressions that are known on that day, so that whoever reads it judges alike."""
+    return {**record, "accepted": {"day": today.isoformat(), "entries": [entry.as_dict() for entry in accepted]}}
 
 
 def comparisons(record: dict) -> int:
