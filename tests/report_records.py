@@ -11,7 +11,7 @@ HOSTILE = "<script>alert(1)</script>"
 
 NOT_RECORDED = {
     "no two versions have been compared: run `normsuite gate BASE`",
-    "no numerical errors have been recorded: run `normsuite numerics --json reports/numerics/cpu.json`",
+    "no numerical errors have been recorded: run `normsuite numerics`",
 }
 """Notes on what most of these tests do without."""
 

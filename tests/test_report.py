@@ -11,7 +11,7 @@ from report_records import HOSTILE, NOT_RECORDED, write_source, write_study, wri
 
 from normsuite import report, results
 from normsuite.errors import ArgumentError, OutputError, UnknownNameError
-from normsuite.report import learning, tables
+from normsuite.report import digits, learning, tables
 from normsuite.report.collect import FOLDERS, collect
 from normsuite.report.compare import merge
 from normsuite.spec import NORMS
@@ -119,10 +119,11 @@ def test_the_overview_answers_with_figures_and_intervals(rendered):
     said = words(texts["index"])
     for answer in (
         "Which norm learns best? Test accuracy after 3 epochs, 3 seeds: BatchNorm 98.10% [97.85%, 98.35%]",
-        "Is a norm worth it? Without one the runs end at 98.00% to 98.20% test accuracy, with one none ends below "
-        "98.00%; none − BatchNorm = +0.00 pp, undecided.",
+        "Is a norm worth it? Without a norm runs end at 98.00% to 98.20% test accuracy, with one at 98.00% or more; "
+        "none − BatchNorm = +0.00 pp, undecided.",
         "Small batches? With 2 digits in a batch: none 98.05% [97.41%, 98.69%]",
-        "Which is cheapest? A training step on large inputs, in copies of the same tensor: RMSNorm 1 [",
+        "Which is cheapest? A training step on large inputs takes so many times as long as copying the same tensor: "
+        "RMSNorm 1 [",
         "Which backend? Time of a training step with auto over that of torch.nn, large inputs: alone 0.5 [",
         "Inputs far from zero? At a mean of 10000 deviations the largest relative error of the output is, by backend: "
         "reference 1.0e-03 (RMSNorm); torch inf (RMSNorm).",
@@ -164,9 +165,9 @@ def test_what_the_study_found_beside_the_document(rendered):
     assert "6,000 digits" in chart.caption
     first, second = learning.shift(found)
     assert "none 0.21 (0.2 to 0.22)" in first.alternative and "none 0.3 (0.3 to 0.3)" in second.alternative
-    assert "5 taken for 6 1.0 times" in learning.confusion(found)[0].alternative
-    assert "number 8, a 5 for 6, 75%" in learning.gallery(found)[0].alternative
-    assert learning.disagreements(found)[1].rows[0][:2] == ("8", "5")
+    assert "5 taken for 6 1.0 times" in digits.confusion(found)[0].alternative
+    assert "number 8, a 5 for 6, 75%" in digits.gallery(found)[0].alternative
+    assert digits.disagreements(found)[1].rows[0][:2] == ("8", "5")
 
 
 def test_nothing_outside_the_page_is_asked_for(rendered):
@@ -230,7 +231,7 @@ def test_without_records_the_report_says_what_to_run(tmp_path):
         ("learning", "normsuite study"),
         ("cost", "normsuite bench"),
         ("cost", "asv run --record-samples"),
-        ("numerics", "normsuite numerics --json reports/numerics/cpu.json"),
+        ("numerics", "normsuite numerics"),
         ("history", "asv run --record-samples A..B"),
         ("gate", "normsuite gate BASE"),
         ("gate", "normsuite gate --self-check"),
@@ -303,7 +304,9 @@ def test_an_unknown_format_is_refused(source, tmp_path):
 def test_two_folders_side_by_side(whole, tmp_path):
     other = write_source(tmp_path / "other")
     write_study(other, seeds=2, written="2026-03-01T00:00:00+00:00", l1=0.5)
-    page = report.write_comparison(whole, other, tmp_path / "html")
+    (other / "study" / "bad.json").write_text("{")
+    page, notes = report.write_comparison(whole, other, tmp_path / "html")
+    assert any(note.startswith("B: record bad.json is damaged") for note in notes)
     text = page.read_text(encoding="utf-8")
     said = words(text)
     assert page.name == "compare.html" and HOSTILE not in text
@@ -314,6 +317,12 @@ def test_two_folders_side_by_side(whole, tmp_path):
     assert table.rows[1][:3] == ("BatchNorm", "16", "16")
     place = table.columns.index("test accuracy: A")
     assert table.rows[1][place] == "98.10% [97.85%, 98.35%]" and table.rows[1][place + 1].startswith("98.05% [")
+
+
+def test_two_folders_of_one_name_are_told_apart(source, tmp_path):
+    other = write_source(tmp_path / "other" / source.name)
+    page, _ = report.write_comparison(source, other, tmp_path / "html")
+    assert f"A is {tmp_path.name}/reports, B is other/reports." in words(page.read_text(encoding="utf-8"))
 
 
 def test_a_folder_that_is_not_there_is_not_compared(source, tmp_path):

@@ -17,9 +17,9 @@ from report_records import (
     write_whole,
 )
 
-from normsuite import results
+from normsuite import report, results
 from normsuite.bench import summary as bench
-from normsuite.report import charts, gate, learning, numerics, tables
+from normsuite.report import diagrams, digits, gate, numerics, tables
 from normsuite.report.collect import collect
 from normsuite.report.compare import merge
 from normsuite.spec import NORMS, find
@@ -54,8 +54,8 @@ def test_damaged_records_of_a_gate_and_of_errors_are_named_and_skipped(whole):
         results.write_text(path, results.to_json({**json.loads(path.read_text()), **change}))
     found = collect(whole)
     assert found.gate is None and found.numerics == []
-    assert "a record of the gate is damaged (KeyError: 'log_ratios')" in found.notes
-    assert "a record of numerical errors is damaged (its rows lack something)" in found.notes
+    assert "records of the gate are damaged (KeyError: 'log_ratios'): 1" in found.notes
+    assert "records of numerical errors are damaged (KeyError: 'mean'): 1" in found.notes
 
 
 def test_the_errors_far_from_zero(whole):
@@ -93,10 +93,10 @@ def test_how_often_the_gate_is_wrong_is_told_by_the_newest_records_that_add_up(t
 def test_digits_that_are_not_this_package_s_are_not_drawn(source):
     write_study(source, written="2026-02-01T00:00:00+00:00", further=watched, l1=0.0)
     found = collect(source)
-    assert learning.gallery(found)
+    assert digits.gallery(found)
     for record in found.study:
         record["depends"]["data"] = "others"
-    assert learning.gallery(found) == [] and learning.disagreements(found) is None and learning.confusion(found)
+    assert digits.gallery(found) == [] and digits.disagreements(found) is None and digits.confusion(found)
 
 
 def test_runs_that_chose_settings_are_not_the_study(source):
@@ -122,6 +122,72 @@ def test_damaged_records_are_named_and_skipped(source):
     (source / "study" / "bad.json").write_text("{")
     found = collect(source)
     assert any("bad.json is damaged" in n for n in found.notes) and len(found.study) == 3 * (1 + len(NORMS))
+
+
+def without(record, path):
+    """The record, less what lies at the end of that path."""
+    *way, last = path
+    inner = record
+    for key in way:
+        inner = inner[key]
+    del inner[last]
+    return record
+
+
+@pytest.mark.parametrize(
+    ("folder", "path"),
+    [
+        ("study", ("case", "norm")),
+        ("study", ("case", "seed")),
+        ("study", ("samples", "epochs")),
+        ("study", ("samples", "epochs", 0)),
+        ("study", ("samples", "epochs", 0, "test_loss")),
+        ("study", ("samples", "norm_parameters")),
+        ("study", ("environment", "cpu")),
+        ("bench", ("settings", "processes")),
+        ("bench", ("environment", "packages")),
+        ("gate", ("case", "threads")),
+        ("gate", ("case", "head", "commit")),
+        ("gate", ("environment", "packages")),
+        ("numerics", ("case", "dtype")),
+        ("numerics", ("samples", 0, "mean")),
+        ("numerics", ("environment", "cores")),
+    ],
+    ids=lambda value: value if isinstance(value, str) else ".".join(map(str, value)),
+)
+def test_a_record_that_lacks_something_is_named_and_skipped(whole, folder, path):
+    """The rest is shown as if it were not there."""
+    chosen = sorted((whole / folder).glob("*.json"))[0]
+    results.write_text(chosen, results.to_json(without(json.loads(chosen.read_text()), path)))
+    _, notes = report.write(whole, whole / "html")
+    assert sum(note.startswith("records of") and " are damaged (" in note for note in notes) == 1, notes
+
+
+def test_what_a_record_of_a_run_has_to_have_is_what_a_run_has():
+    from dataclasses import fields
+
+    from normsuite.study.records import OF_AN_EPOCH
+    from normsuite.study.train import Epoch
+
+    assert tuple(field.name for field in fields(Epoch)) == OF_AN_EPOCH
+
+
+def test_results_of_a_norm_that_is_not_known_here_are_in_the_history_only(source):
+    for path in (source / "asv" / "results").rglob("*.json"):
+        path.write_text(path.read_text().replace("'BatchNorm'", "'Whitening$'"))
+    found = collect(source)
+    assert "no such norm here: results of Whitening$ are in the history only" in found.notes
+    texts = report.write(source, source / "html")
+    assert texts[0].is_file() and "Whitening$" in (source / "html" / "history.html").read_text()
+
+
+def test_what_was_accepted_is_not_shown_as_a_regression(whole):
+    (path,) = (whole / "gate").glob("*.json")
+    entry = {"cell": "*", "metric": "*", "reason": "known", "until": "2030-01-01", "at_most": None}
+    record = {**json.loads(path.read_text()), "accepted": {"day": "2026-01-01", "entries": [entry]}}
+    results.write_text(path, results.to_json(record))
+    found = collect(whole).gate
+    assert gate.headline(found).endswith("no regression.") and gate.table(found).rows[0][5] == "accepted"
 
 
 def test_studies_of_other_settings_are_not_pooled(source):
@@ -188,20 +254,23 @@ def test_what_only_one_folder_has_is_a_dash():
 )
 def test_the_cube_shows_what_is_averaged_over(norm, faces, said):
     """Four channels of two places in front, of three images above, and three images of two places on the right."""
-    drawn = charts.cube(find(norm))
+    drawn = diagrams.cube(find(norm))
     letters = re.findall(r">([A-L])</text>", drawn.svg)
     assert "".join(sorted(letters)) == faces and said in drawn.alternative
 
 
 def test_the_table_of_figures():
-    table = tables.worked_example(find("LayerNorm"))
-    assert table.rows == [
+    figures, others = tables.worked_example(find("LayerNorm"))
+    assert figures.columns[2:5] == ("mean: printed", "mean: computed", "mean: verdict")
+    assert figures.rows == [
         ("A", "2, 3, 5, 7, 11, 13, 17, 19", "9.625", "9.625", "exact", "5.97", "5.97782", "truncated", "35.7344", ""),
         ("B", "0, 1, 1, 2, 3, 5, 8, 13", "4.125", "4.125", "exact", "4.13", "4.13635", "truncated", "17.1094", ""),
         ("C", "1, 2, 3, 4, 5, 6, 7, 8", "4.5", "4.5", "exact", "2.29", "2.29129", "rounded", "5.25", ""),
-        ("all", "the std row's label", "std", "std", "exact", "", "", "", "", ""),
-        ("all", "learnable parameters", "6", "16", "wrong", "", "", "", "", "it is one pair per mean, 6"),
     ]  # fmt: skip
+    assert others.rows == [
+        ("the std row's label", "std", "std", "exact", ""),
+        ("learnable parameters", "6", "16", "wrong", "it is one pair per mean, 6"),
+    ]
 
 
 def test_the_table_of_the_last_epoch(source):

@@ -28,11 +28,11 @@ def report(
     from .. import report as reporting
 
     if compare is not None:
-        page, notes = reporting.write_comparison(*compare, out, format=format), []
+        page, notes = reporting.write_comparison(*compare, out, format=format)
     else:
         page, notes = reporting.write(source, out, commit=commit, series=series, format=format)
     for note in notes:
-        console.print(f"[yellow]note:[/yellow] {note}", highlight=False, soft_wrap=True)
-    console.print(f"wrote {page}", highlight=False, soft_wrap=True)
+        console.print(f"note: {note}", highlight=False, markup=False, soft_wrap=True)
+    console.print(f"wrote {page}", highlight=False, markup=False, soft_wrap=True)
     if show and not webbrowser.open(page.resolve().as_uri()):
         raise NormsuiteError(f"open: no browser was found for {page}")

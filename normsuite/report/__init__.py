@@ -50,13 +50,16 @@ def write(
     return _write(texts, out), collected.notes
 
 
-def write_comparison(left: Path, right: Path, out: Path, *, format: str = "html") -> Path:
+def write_comparison(left: Path, right: Path, out: Path, *, format: str = "html") -> tuple[Path, list[str]]:
     """Write `out/compare.html` or `out/compare.md`: the tables of two folders of records, side by side.
 
     Args:
         left, right: folders as `write` takes them; A and B in the tables.
         out: the page's folder, made if need be.
         format: one of `FORMATS`.
+
+    Returns:
+        The page, and one line for everything that is missing in either or could not be read.
 
     Raises:
         ArgumentError: one of the two is no folder.
@@ -68,8 +71,13 @@ def write_comparison(left: Path, right: Path, out: Path, *, format: str = "html"
     for folder in (left, right):
         if not folder.is_dir():
             raise ArgumentError("compare", str(folder), "is no folder")
-    page = compare(collect(left), collect(right), left.resolve().name, right.resolve().name)
-    return _write({"compare.md": markdown([page])} if format == "markdown" else render([page], []), out)
+    found = collect(left), collect(right)
+    names = [folder.resolve().name for folder in (left, right)]
+    if names[0] == names[1]:
+        names = [f"{folder.resolve().parent.name}/{name}" for folder, name in zip((left, right), names, strict=True)]
+    page = compare(*found, *names)
+    notes = [f"{side}: {note}" for side, of in zip("AB", found, strict=True) for note in of.notes]
+    return _write({"compare.md": markdown([page])} if format == "markdown" else render([page], []), out), notes
 
 
 def _check(format: str) -> None:

@@ -1,23 +1,26 @@
 """What there is to report on: the newest study, bench and gate, and asv's results of the newest machine and torch."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from .. import results
 from ..bench.summary import WHAT as BENCH
-from ..bench.summary import Bench, problem
+from ..bench.summary import Bench
+from ..bench.summary import problem as bench_problem
 from ..errors import ArgumentError
 from ..gate import rates
 from ..gate import summary as gate_summary
 from ..history import TORCH, Measurement, read
 from ..spec import NO_NORM, NORMS
+from ..study.records import problem as study_problem
 
 STUDY_COMMAND = "normsuite study"
 ASV_COMMAND = "asv run --record-samples"
 BENCH_COMMAND = "normsuite bench"
 GATE_COMMAND = "normsuite gate"
 SELF_CHECK_COMMAND = "normsuite gate --self-check"
-NUMERICS_COMMAND = "normsuite numerics --json reports/numerics/cpu.json"
+NUMERICS_COMMAND = "normsuite numerics"
 
 FOLDERS = {
     STUDY_COMMAND: "study",
@@ -31,6 +34,8 @@ FOLDERS = {
 
 GATE, NUMERICS = "gate", "numerics"
 """The kinds of these records; the files that write them import torch."""
+
+_CALLED = {BENCH: "a bench", GATE: "the gate", NUMERICS: "numerical errors", rates.WHAT: "the gate's self-check"}
 
 
 @dataclass(frozen=True)
@@ -120,13 +125,67 @@ def _commit(measured: list[Measurement], wanted: str | None) -> str | None:
     return found[0]
 
 
+def _good(folder: Path, what: str, problem: Callable[[dict], str | None], notes: list[str]) -> list[dict]:
+    """Records of that kind that have all that is read of them; a note on each of the others."""
+    read_of = results.read_records(folder, what)
+    notes.extend(f"record {name} {reason}" for name, reason in read_of.damaged)
+    problems = [_machine_problem(record) or problem(record) for record in read_of]
+    for reason in filter(None, dict.fromkeys(problems)):
+        notes.append(f"records of {_CALLED.get(what, what)} are damaged ({reason}): {problems.count(reason)}")
+    return [record for record, reason in zip(read_of, problems, strict=True) if reason is None]
+
+
+def _machine_problem(record: dict) -> str | None:
+    found = record["environment"]
+    whole = isinstance(found, dict) and {"cpu", "cores"} <= found.keys() and isinstance(found.get("packages"), dict)
+    return None if whole else "does not say on which machine it was made"
+
+
+def _unreadable(read_all: Callable[[dict], object]) -> Callable[[dict], str | None]:
+    """What hinders those who read all that there is to read of a record."""
+
+    def problem(record: dict) -> str | None:
+        try:
+            read_all(record)
+        except (AttributeError, IndexError, KeyError, TypeError, ValueError) as error:
+            return f"{type(error).__name__}: {error}"
+        return None
+
+    return problem
+
+
+@_unreadable
+def _gate_problem(record: dict) -> None:
+    gate_summary.title(record)
+    gate_summary.sentences(record, gate_summary.rows(record))
+    for side in ("base", "head"):
+        record["case"][side]["commit"].strip()
+    record["case"]["threads"]
+
+
+@_unreadable
+def _self_check_problem(record: dict) -> None:
+    rates.found([record])
+    record["case"]["identity"]
+
+
+@_unreadable
+def _numerics_problem(record: dict) -> None:
+    case = record["case"]
+    for needed in (case["dtype"], case["device"], *case["shape"]):
+        str(needed)
+    for row in record["samples"]:
+        f"{row['mean']:g}"
+        for name in ("norm", "backend", "output", "gradient"):
+            row[name]
+
+
 def _newest_studies(folder: Path, notes: list[str]) -> tuple[list[dict], list[dict]]:
     """The newest comparison of norms, and the newest of batch sizes."""
-    records = results.read_records(folder, "study")
-    notes.extend(f"record {name} {reason}" for name, reason in records.damaged)
-    tested = [record for record in records if not record["case"].get("hold_out")]
-    if len(tested) < len(records.good):
-        notes.append(f"{len(records.good) - len(tested)} records of runs that chose settings are left out")
+    good = _good(folder, "study", study_problem, notes)
+    tested = [record for record in good if not record["case"].get("hold_out")]
+    if len(tested) < len(good):
+        notes.append(f"{len(good) - len(tested)} records of runs that chose settings are left out")
     if not tested:
         notes.append(f"no study has been recorded: run `{STUDY_COMMAND}`")
         return [], []
@@ -182,17 +241,14 @@ def _study_key(record: dict) -> str:
     several batch sizes."""
     case = {k: v for k, v in record["case"].items() if k not in ("norm", "seed", "learning_rate", "batch_size")}
     depends = {k: v for k, v in record.get("depends", {}).items() if k != "norm"}
-    return results.digest([case, depends, record["environment"], record.get("source")])
+    # The allocator decides how long a run takes, and nothing else.
+    environment = {name: value for name, value in record["environment"].items() if name != "allocator"}
+    return results.digest([case, depends, environment, record.get("source")])
 
 
 def _newest_bench(folder: Path, notes: list[str]) -> list[dict]:
     """The newest record of each task, of those that were made like the newest of all."""
-    records = results.read_records(folder, BENCH)
-    notes.extend(f"record {name} {reason}" for name, reason in records.damaged)
-    reasons = [problem(record) for record in records]
-    good = [record for record, reason in zip(records, reasons, strict=True) if reason is None]
-    for reason in filter(None, dict.fromkeys(reasons)):
-        notes.append(f"records of a bench are damaged ({reason}): {reasons.count(reason)}")
+    good = _good(folder, BENCH, bench_problem, notes)
     if not good:
         notes.append(f"nothing has been compared with the alternatives: run `{BENCH_COMMAND}`")
         return []
@@ -212,17 +268,7 @@ def _bench_key(record: dict) -> str:
 
 def _newest_gate(folder: Path, notes: list[str]) -> dict | None:
     """The record written last that its own reader understands."""
-    records = results.read_records(folder, GATE)
-    notes.extend(f"record {name} {reason}" for name, reason in records.damaged)
-    good = []
-    for record in records:
-        try:
-            gate_summary.title(record)
-            gate_summary.sentences(record, gate_summary.rows(record))
-        except (AttributeError, KeyError, TypeError, ValueError) as error:
-            notes.append(f"a record of the gate is damaged ({type(error).__name__}: {error})")
-        else:
-            good.append(record)
+    good = _good(folder, GATE, _gate_problem, notes)
     if not good:
         notes.append(f"no two versions have been compared: run `{GATE_COMMAND} BASE`")
     elif len(good) > 1:
@@ -232,17 +278,9 @@ def _newest_gate(folder: Path, notes: list[str]) -> dict | None:
 
 def _newest_self_check(folder: Path, notes: list[str]) -> list[dict]:
     """The records that add up with the one written last."""
-    records = results.read_records(folder, rates.WHAT)
-    notes.extend(f"record {name} {reason}" for name, reason in records.damaged)
-    good = []
-    for record in records:
-        try:
-            rates.found([record])
-            good.append((results.digest(record["case"]["identity"]), record))
-        except (AttributeError, KeyError, IndexError, TypeError, ValueError) as error:
-            notes.append(f"a record of the gate's self-check is damaged ({type(error).__name__}: {error})")
-    newest = max(good, key=lambda found: _written([found[1]]), default=("", None))[0]
-    kept = [record for identity, record in good if identity == newest]
+    good = _good(folder, rates.WHAT, _self_check_problem, notes)
+    newest = max(good, key=lambda record: _written([record]), default=None)
+    kept = [record for record in good if record["case"]["identity"] == newest["case"]["identity"]]
     if len(kept) < len(good):
         notes.append(f"{len(good) - len(kept)} records of self-checks by other methods or elsewhere are left out")
     return kept
@@ -250,17 +288,8 @@ def _newest_self_check(folder: Path, notes: list[str]) -> list[dict]:
 
 def _newest_numerics(folder: Path, notes: list[str]) -> list[dict]:
     """The newest record of each case."""
-    records = results.read_records(folder, NUMERICS)
-    notes.extend(f"record {name} {reason}" for name, reason in records.damaged)
-    newest = {}
-    for record in sorted(records, key=lambda r: _written([r])):
-        if isinstance(record["samples"], list) and all(
-            isinstance(row, dict) and {"norm", "mean", "backend", "output", "gradient"} <= row.keys()
-            for row in record["samples"]
-        ):
-            newest[results.digest(record["case"])] = record
-        else:
-            notes.append("a record of numerical errors is damaged (its rows lack something)")
+    good = _good(folder, NUMERICS, _numerics_problem, notes)
+    newest = {results.digest(record["case"]): record for record in sorted(good, key=lambda r: _written([r]))}
     if not newest:
         notes.append(f"no numerical errors have been recorded: run `{NUMERICS_COMMAND}`")
     return list(newest.values())
@@ -279,4 +308,7 @@ def _newest_segment(folder: Path, notes: list[str]) -> tuple[list[Measurement], 
     kept = [m for m in recorded if m.torch == newest.torch]
     if len(kept) < len(measured):
         notes.append(f"{len(measured) - len(kept)} results of other machines or versions of torch are left out")
+    strange = {m.parameters["norm"] for m in kept if "norm" in m.parameters} - {NO_NORM, *NORMS}
+    if strange:
+        notes.append(f"no such norm here: results of {', '.join(sorted(strange))} are in the history only")
     return recorded, kept

@@ -72,8 +72,8 @@ def _worth_it(collected: Collected, differences: dict[frozenset[str], str]) -> S
         return None
     pair = frozenset((NO_NORM, next(iter(accuracies))))
     text = (
-        f"Without one the runs end at {tables.percent(min(without))} to {tables.percent(max(without))} test accuracy, "
-        f"with one none ends below {tables.percent(min(min(values) for values in accuracies.values()))}"
+        f"Without a norm runs end at {tables.percent(min(without))} to {tables.percent(max(without))} test accuracy, "
+        f"with one at {tables.percent(min(min(values) for values in accuracies.values()))} or more"
     )
     text += f"; {differences[pair]}." if pair in differences else "."
     return Sentence(text, "Is a norm worth it?", "learning", "pairs")
@@ -96,7 +96,7 @@ def _cheapest(collected: Collected) -> Sentence | None:
     ]
     if means:
         means.sort(key=lambda m: m.ratio.value)
-        text = "A training step on large inputs, in copies of the same tensor: "
+        text = "A training step on large inputs takes so many times as long as copying the same tensor: "
         text += "; ".join(f"{m.norm} {interval_text(m.ratio)}" for m in means) + "."
         return Sentence(text, "Which is cheapest?", "cost", "against")
     steps = tables.ran(collected.cost, tables.TRAINING_STEP)
@@ -138,7 +138,8 @@ def _exact(collected: Collected) -> Sentence | None:
     if not worst:
         return None
     said = "; ".join(f"{backend} {tables.relative(found)} ({norm})" for backend, (found, norm) in worst.items())
-    text = f"At a mean of {FAR:g} deviations the largest relative error of the output is, by backend: {said}."
+    text = f"At a mean of {FAR:g} deviations the largest relative error of the output is, by backend: {said}. "
+    text += "Computed on fixed inputs: no interval."
     return Sentence(text, "Inputs far from zero?", "numerics", "far")
 
 

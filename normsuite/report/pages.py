@@ -3,7 +3,7 @@
 from ..bench.summary import sentences as bench_sentences
 from ..history import trends
 from ..spec import NORMS, NormSpec
-from . import charts, gate, history, learning, numerics, overview, tables, trend
+from . import cost, diagrams, digits, gate, history, learning, numerics, overview, tables, trend
 from .collect import (
     ASV_COMMAND,
     BENCH_COMMAND,
@@ -64,9 +64,9 @@ def _overview(collected: Collected, others: list[Page]) -> Page:
 def _norms() -> Page:
     lead = (
         "y = (x − mean) / √(variance + eps) · weight + bias. The norms differ in which numbers share a mean and a "
-        "variance. Below is the document's worked example of three images with four channels of two numbers each; its "
-        "printed figures stand beside the computed ones. A figure is exact, rounded, truncated or wrong, whichever "
-        "holds first."
+        "variance; RMSNorm takes no mean off and divides by the root of the mean square. Below is the document's "
+        "worked example of three images with four channels of two numbers each; its printed figures stand beside "
+        "the computed ones. A figure is exact, rounded, truncated or wrong, whichever holds first."
     )
     sections = tuple(
         Section(
@@ -74,8 +74,8 @@ def _norms() -> Page:
             spec.name,
             (_averages(spec),),
             (),
-            (charts.cube(spec), charts.shared_means(spec)),
-            (tables.worked_example(spec),),
+            (diagrams.cube(spec), diagrams.shared_means(spec)),
+            tuple(tables.worked_example(spec)),
         )
         for spec in NORMS.values()
     )
@@ -107,7 +107,7 @@ def _studied(collected: Collected) -> list[Section]:
     )
     shift = learning.shift(collected)
     small = learning.small_batches(collected)
-    digits = learning.disagreements(collected)
+    disagreed = digits.disagreements(collected)
     sections = [
         Section(
             "results",
@@ -134,14 +134,14 @@ def _studied(collected: Collected) -> list[Section]:
             _missing("small-batches", "Small batches", "No study of batch sizes has been recorded.", command)
         )
     for key, title, found in (
-        ("confusion", "Which digits were taken for which", learning.confusion(collected)),
-        ("mistakes", "The digits that they got wrong", learning.gallery(collected)),
+        ("confusion", "Which digits were taken for which", digits.confusion(collected)),
+        ("mistakes", "The digits that they got wrong", digits.gallery(collected)),
     ):
         if found:
             sections.append(Section(key, title, charts=tuple(found), folded=True))
-    if digits:
+    if disagreed:
         title = "The digits that they disagree on"
-        sections.append(Section("disagreements", title, charts=digits[:1], tables=digits[1:], folded=True))
+        sections.append(Section("disagreements", title, charts=disagreed[:1], tables=disagreed[1:], folded=True))
     return sections
 
 
@@ -163,7 +163,7 @@ def _cost(collected: Collected) -> Page:
                 against,
                 (text,),
                 _sentences(lines),
-                tuple(charts.against(bench)),
+                tuple(cost.against(bench)),
                 tuple(tables.against(bench)),
             ),
             Section("cases", "Every case", tables=_some(tables.every_case(bench)), folded=True),
@@ -179,7 +179,7 @@ def _cost(collected: Collected) -> Page:
                 "One commit",
                 (text,),
                 _sentences(_some(tables.not_measured(measured))),
-                (*charts.latency(measured), *_some(charts.memory(measured))),
+                (*cost.latency(measured), *_some(cost.memory(measured))),
                 (*tables.latency(measured), *_some(tables.memory(measured))),
             )
         )

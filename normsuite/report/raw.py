@@ -29,7 +29,7 @@ def files(source: Path, out: Path) -> dict[str, list[Link]]:
     found = {}
     for command, name in FOLDERS.items():
         folder = source / name
-        links = [_link(path, out) for path in sorted(folder.glob("*.json"))]
+        links = [_link(path, out) for path in sorted(folder.rglob("*.json"))]
         if command == ASV_COMMAND and folder.is_dir():
             links = [Link(f"{name}/", _link(folder, out).href + "/")]  # it calls what is in it after machines
         if links:
@@ -49,7 +49,10 @@ def section(command: str) -> str:
 
 def page(found: dict[str, list[Link]]) -> Page:
     """A table for each command that left records."""
-    lead = "Every figure and table was made from these files alone, by the command that stands beside it."
+    lead = (
+        "Every figure and table was made from files of these, recorded by the command that stands beside it. What was "
+        "damaged or is left out, and why, stands on the page of the method."
+    )
     sections = tuple(
         Section(
             section(command),

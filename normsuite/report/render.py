@@ -7,18 +7,32 @@ from importlib import resources
 import jinja2
 from markupsafe import Markup
 
-from .. import __version__, claims, explain
+from .. import __version__, claims, comparisons, explain, results
 from ..bench import summary
 from ..gate import decide
+from ..history import steps
 from . import raw
 from .page import Page
 
-VERDICTS = {*explain.VERDICTS, *claims.VERDICTS, *summary.VERDICTS, *decide.VERDICTS}
+VERDICTS = {
+    *explain.VERDICTS,
+    *claims.VERDICTS,
+    *comparisons.VERDICTS,
+    *summary.VERDICTS,
+    *decide.VERDICTS,
+    *steps.VERDICTS,
+}
 """Cells that are coloured by what they say."""
 
 
 def _template(name: str) -> str:
     return (resources.files(__package__) / "templates" / name).read_text(encoding="utf-8")
+
+
+def _generator() -> str:
+    """What decides about every byte of a page, beside the records."""
+    libraries = ", ".join(f"{name} {results.version(name)}" for name in ("matplotlib", "numpy", "jinja2"))
+    return f"normsuite {__version__}, {libraries}"
 
 
 def _listed(command: str) -> str:
@@ -51,6 +65,7 @@ def render(pages: list[Page], recorded: list[str]) -> dict[str, str]:
             titles=titles,
             verdicts=VERDICTS,
             version=__version__,
+            generator=_generator(),
             records=lambda command: next((_listed(c) for c in recorded if command.startswith(c)), None),
             style=Markup(_template("style.css")),
             script=Markup(script),

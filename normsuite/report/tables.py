@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from .. import claims, explain
 from ..bench.summary import ALL, AUTO, BASELINE, COPY, Bench, Mean, copy_of, interval_text, mode_text
 from ..history import Measurement
-from ..spec import NORMS, NormSpec
+from ..spec import NO_NORM, NORMS, NormSpec
 from ..statistics import Interval, mean_interval
 from .collect import ASV_COMMAND, BENCH_COMMAND, STUDY_COMMAND, Collected
 
@@ -46,8 +46,8 @@ def data_size(value: float) -> str:
 
 
 def points(value: float) -> str:
-    """A difference of two shares, in percentage points."""
-    return f"{value * 100:+.2f} pp"
+    """A difference of two shares, in percentage points; what rounds to nothing has no minus."""
+    return f"{round(value * 100, 2) + 0.0:+.2f} pp"
 
 
 def percent(value: float) -> str:
@@ -65,8 +65,8 @@ def with_interval(interval: Interval, show) -> str:
     return f"{show(interval.value)} [{show(interval.low)}, {show(interval.high)}]"
 
 
-def worked_example(spec: NormSpec) -> Table:
-    """One row for each group of numbers that share a mean, then the label and the parameter count."""
+def worked_example(spec: NormSpec) -> list[Table]:
+    """One row for each group of numbers that share a mean; and the label and the parameter count."""
     x, labels = explain.values(), explain.labels(spec)
     by_group: dict[int | None, list[explain.Row]] = {}
     for row in explain.explain(spec):
@@ -83,22 +83,31 @@ def worked_example(spec: NormSpec) -> Table:
                 "; ".join(notes) or derived.note,
             )
         )
-    padding = ("",) * (3 * len(printable) - 2)
-    for row in by_group[None]:
-        name = {"label": "the std row's label", "parameters": "learnable parameters"}[row.statistic]
-        rows.append(("all", name, row.printed or "–", str(row.computed), row.verdict, *padding, row.note))
-    return Table(
+    command = f"{EXPLAIN_COMMAND} {spec.name}"
+    judged = ("printed", "computed", "verdict")
+    figures = Table(
         caption=f"{spec.name}: the document's figures, and what they are",
         columns=(
             "group",
             "numbers",
-            *(column for r in printable for column in (f"{r.statistic}: printed", "computed", "verdict")),
+            *(f"{r.statistic}: {column}" for r in printable for column in judged),
             derived.statistic,
             "note",
         ),
         rows=rows,
-        command=f"{EXPLAIN_COMMAND} {spec.name}",
+        command=command,
     )
+    names = {"label": "the std row's label", "parameters": "learnable parameters"}
+    others = Table(
+        caption=f"{spec.name}: what else the document prints",
+        columns=("what", *judged, "note"),
+        rows=[
+            (names[row.statistic], row.printed or "–", str(row.computed), row.verdict, row.note)
+            for row in by_group[None]
+        ],
+        command=command,
+    )
+    return [table for table in (figures, others) if table.rows]
 
 
 def last_epoch(collected: Collected) -> Table:
@@ -177,8 +186,9 @@ ERROR_RATE = "mnist.ErrorRate.track_mnist"
 
 
 def ran(measurements: Iterable[Measurement], benchmark: str) -> list[Measurement]:
-    """Those of one benchmark that have a value: neither failed nor n/a."""
-    return [m for m in measurements if m.benchmark == benchmark and m.value is not None and not math.isnan(m.value)]
+    """Those of one benchmark that have a value, neither failed nor n/a, and a norm that is known here."""
+    known = (NO_NORM, *NORMS)
+    return [m for m in measurements if m.benchmark == benchmark and m.measured and m.parameters.get("norm") in known]
 
 
 def not_measured(measurements: list[Measurement]) -> str:
@@ -346,11 +356,11 @@ def method(collected: Collected) -> list[Table]:
         rows = [
             ("processor", environment["cpu"]),
             ("cores", str(environment["cores"])),
-            ("threads of one run", str(environment["threads"])),
+            ("threads of one run", str(environment.get("threads", "unknown"))),
             ("runs side by side", str(record.get("workers", "unknown"))),
-            ("accelerator", environment["accelerator"] or "none"),
-            ("system", environment["system"]),
-            ("Python", environment["python"]),
+            ("accelerator", environment.get("accelerator") or "none"),
+            ("system", environment.get("system", "unknown")),
+            ("Python", environment.get("python", "unknown")),
             *environment["packages"].items(),
             ("commit", record.get("commit") or "unknown"),
             ("seeds", ", ".join(map(str, collected.seeds))),
@@ -365,13 +375,13 @@ def method(collected: Collected) -> list[Table]:
         rows = [
             ("processor", environment["cpu"]),
             ("cores", str(environment["cores"])),
-            ("threads", str(environment["threads"])),
-            ("accelerator", environment["accelerator"] or "none"),
-            ("driver", environment["driver"] or "none"),
+            ("threads", str(environment.get("threads", "unknown"))),
+            ("accelerator", environment.get("accelerator") or "none"),
+            ("driver", environment.get("driver") or "none"),
             *environment["packages"].items(),
-            ("allocator", ", ".join(f"{k}={v}" for k, v in environment["allocator"].items()) or "as it is"),
+            ("allocator", ", ".join(f"{k}={v}" for k, v in environment.get("allocator", {}).items()) or "as it is"),
             ("processes", str(settings["processes"])),
-            ("seconds a task and process", f"{settings['seconds']:g}"),
+            ("seconds a task and process", str(settings.get("seconds", "unknown"))),
             ("taken by other programs", "unknown" if share is None else f"{share:.1%} of the processor"),
             ("commit", record.get("commit") or "unknown"),
         ]

@@ -10,7 +10,7 @@ from ..history.steps import IMPROVEMENT, REGRESSION
 from ..history.summary import change
 from ..spec import NO_NORM, NORMS
 from . import tables
-from .charts import GREY, INK, Chart, colour, figure, label_ends
+from .charts import INK, Chart, colour, figure, label_ends
 from .collect import ASV_COMMAND
 
 _MOST_CHARTS = 24
@@ -73,10 +73,6 @@ def _line(trend: Trend) -> str:
     return trend.segment.measurements[0].parameters.get("norm", trend.segment.series)
 
 
-def _tint(name: str) -> str:
-    return colour(name) if name in NORMS or name == NO_NORM else GREY
-
-
 def _scale(group: list[Trend]) -> tuple[str, float]:
     """A unit, and what a value is divided by to be in it."""
     unit = group[0].segment.unit
@@ -102,7 +98,7 @@ def _chart(group: list[Trend]) -> Chart:
     with figure("trend-" + re.sub(r"[^A-Za-z0-9]+", "-", name), 4.3, 3.1) as (finish, (axis,)):
         ends = []
         for of in drawn:
-            tint = _tint(_line(of))
+            tint = colour(_line(of))
             x = [places[of.segment.versions, commit] for commit in of.segment.commits]
             y = [value / scale for value in of.segment.values]
             axis.plot(x, y, color=tint, marker="o" if short else "", markersize=3, linewidth=1.8 if short else 0.8)

@@ -3,25 +3,29 @@
 
 const UNITS = {ns: 1e-9, "µs": 1e-6, ms: 1e-3, s: 1, B: 1, KiB: 2 ** 10, MiB: 2 ** 20};
 
-// What a cell sorts by: its leading number in base units, or null for text.
+const NUMBER = /^[×±\s]*([+−-]?(?:\d[\d,]*(?:\.\d+)?(?:e[+-]?\d{1,3})?|inf|∞))(?![\p{L}\d])(?:\s*(ns|µs|ms|s|B|KiB|MiB)(?!\p{L}))?/u;
+
+// What a cell sorts by: its leading number in base units, or null for text. Hashes of commits are text.
 function number(text) {
-  const found = /^[×\s]*([+−-]?\d[\d,]*(?:\.\d+)?(?:e[+-]?\d+)?)(?:\s*(ns|µs|ms|s|B|KiB|MiB)\b)?/.exec(text);
-  return found ? Number(found[1].replace("−", "-").replaceAll(",", "")) * (UNITS[found[2]] ?? 1) : null;
+  const found = NUMBER.exec(text);
+  return found && Number(found[1].replace("−", "-").replace(/inf|∞/, "Infinity").replaceAll(",", "")) * (UNITS[found[2]] ?? 1);
 }
 
 // Numbers first, then text, then what is missing, whichever way round.
 function compare(left, right, direction) {
   const [a, b] = [left, right].map(number);
-  if (a !== null && b !== null) return direction * (a - b);
+  if (a !== null && b !== null) return direction * (a === b ? 0 : a - b);  // two infinities are equal
   const rank = (value, text) => (value !== null ? 0 : /^(–|n\/a)?$/.test(text) ? 2 : 1);
   return rank(a, left) - rank(b, right) || direction * left.localeCompare(right, "en", {numeric: true});
 }
 
+const QUANTITY = /^[+-]?[\d.,]+(e[+-]?\d+)?( ?[%\p{L}]+)?( \[[-+−\d.,%∞\p{L} ]*\])?$/u;
+
 function csv(table) {
   const cell = (element) => {
     const text = element.textContent.trim();
-    // A spreadsheet would compute text that looks like a formula.
-    const plain = /^[=@\t]|^[+-](?![\d.])/.test(text) ? "'" + text : text;
+    // A spreadsheet would compute text that looks like a formula; a number with its unit and interval is none.
+    const plain = /^[=@\t+-]/.test(text) && !QUANTITY.test(text) ? "'" + text : text;
     return /[",\n]/.test(plain) ? '"' + plain.replaceAll('"', '""') + '"' : plain;
   };
   return [...table.rows].filter((row) => !row.hidden).map((row) => [...row.cells].map(cell).join(",")).join("\n") + "\n";
@@ -67,9 +71,12 @@ function tools(box) {
   const input = document.createElement("input");
   input.type = "search";
   label.append("Filter rows ", input);
+  const caption = table.caption.textContent.trim();
+  input.setAttribute("aria-label", "Filter rows: " + caption);
   const button = document.createElement("button");
   button.type = "button";
   button.textContent = "Copy as CSV";
+  button.setAttribute("aria-label", "Copy as CSV: " + caption);
   const said = document.createElement("output");
   bar.append(label, button, said);
   box.before(bar);

@@ -1,0 +1,149 @@
+"""What a norm costs, as charts: asv's results of one commit, and the comparison with the alternatives."""
+
+import math
+
+from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+
+from ..bench.summary import AGAIN, ALL, AUTO, COPY, TRAFFIC, Bench, Mean, copy_of, interval_text
+from ..history import Measurement
+from ..spec import NORMS
+from . import tables
+from .charts import GREY, INK, MARKERS, Chart, colour, figure
+from .collect import ASV_COMMAND, BENCH_COMMAND
+
+_MARKER_NAMES = {"o": "disc", "s": "open square", "^": "open triangle", "D": "open diamond", "v": "open wedge"}
+
+
+def _dots(
+    name: str, found: list[Measurement], caption: str, what: str, units: dict[str, float], *, logarithmic: bool
+) -> Chart:
+    """Norms against one value, a panel a case, a marker a backend; intervals drawn where there are any.
+
+    `units` are those to choose from for each panel, the largest first.
+    """
+    devices = list(dict.fromkeys(m.parameters["device"] for m in found))
+    panels = list(dict.fromkeys((m.parameters["device"], m.parameters["case"]) for m in found))
+    backends = list(dict.fromkeys(m.parameters["backend"] for m in found))
+    norms = [n for n in NORMS if any(m.parameters["norm"] == n for m in found)]
+    said = []
+    with figure(name, 4.3, 0.2 + 1.4 * len(panels), rows=len(panels)) as (finish, axes):
+        for axis, (device, case) in zip(axes, panels, strict=True):
+            here = [m for m in found if (m.parameters["device"], m.parameters["case"]) == (device, case)]
+            least = min(m.value for m in here)
+            unit, scale = next(((u, s) for u, s in units.items() if least >= s), list(units.items())[-1])
+            for m in here:
+                norm, backend = m.parameters["norm"], m.parameters["backend"]
+                y = norms.index(norm) + (backends.index(backend) - (len(backends) - 1) / 2) * 0.3
+                if not math.isnan(m.low) and m.high > m.low:
+                    bar = [m.low / scale, m.high / scale]
+                    axis.plot(bar, [y, y], color=colour(norm), linewidth=3.5, alpha=0.45)
+                marker, fill = MARKERS[backends.index(backend)], "full" if backend == backends[0] else "none"
+                axis.plot(m.value / scale, y, marker, color=colour(norm), markersize=6, fillstyle=fill)
+                said.append(f"{case} {norm} {backend} {m.value / scale:.3g} {unit}")
+            axis.set_title(f"{case}, {unit}" if len(devices) == 1 else f"{case} on {device}, {unit}")
+            if logarithmic:
+                axis.set_xscale("log")
+                low, high = axis.get_xlim()
+                axis.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5) if high < 30 * low else (1,)))
+                axis.xaxis.set_minor_formatter(NullFormatter())
+            else:
+                axis.set_xlim(left=0)
+            axis.xaxis.set_major_formatter(FuncFormatter(lambda v, _: f"{v:g}"))
+            axis.set_yticks(range(len(norms)), norms)
+            axis.set_ylim(len(norms) - 0.5, -0.5)
+            axis.grid(True, axis="x")
+        svg = finish()
+    shapes = ", ".join(f"{_MARKER_NAMES[m]}: {b}" for m, b in zip(MARKERS, backends, strict=False))
+    axis_kind = " Logarithmic axes." if logarithmic else ""
+    return Chart(
+        svg, f"{what}. {'; '.join(said)}", f"{caption} {shapes[0].upper()}{shapes[1:]}.{axis_kind}", ASV_COMMAND
+    )
+
+
+def latency(measurements: list[Measurement]) -> list[Chart]:
+    """Time of a call, one chart for the forward pass and one for the training step."""
+    return [
+        _dots(
+            f"latency-{name.replace(' ', '-')}",
+            found,
+            f"{name.capitalize()}: median time of a call, the bar its 99 % interval.",
+            f"Median time of the {name}",
+            tables.TIME_UNITS,
+            logarithmic=True,
+        )
+        for benchmark, name in tables.LATENCY.items()
+        if (found := tables.ran(measurements, benchmark))
+    ]
+
+
+def memory(measurements: list[Measurement]) -> Chart | None:
+    """Peak bytes of a training step."""
+    found = tables.ran(measurements, tables.MEMORY)
+    return found and _dots(
+        "memory",
+        found,
+        "Training step: most tensor bytes at once beside the operands, counted exactly.",
+        "Peak memory of a training step",
+        tables.BYTE_UNITS,
+        logarithmic=False,
+    )
+
+
+def against(bench: Bench) -> list[Chart]:
+    """Time over that of a copy, one chart a mode: bars over the large cases, a line where the copy is."""
+    means = [
+        m for m in bench.means(copy_of) if m.size == "large" and not m.contestant.startswith(COPY) and m.norm != ALL
+    ]
+    charts = []
+    for mode, activation in dict.fromkeys((m.mode, m.activation) for m in means):
+        charts.append(_bars(mode, activation, [m for m in means if (m.mode, m.activation) == (mode, activation)]))
+    return charts
+
+
+def _bars(mode: str, activation: str, means: list[Mean]) -> Chart:
+    name = _MODES[mode] + ("" if activation == "none" else f" with {activation}")
+    contestants = [c for c in dict.fromkeys(m.contestant for m in means) if c != AGAIN]
+    norms = [n for n in NORMS if any(m.norm == n for m in means)]
+    least = TRAFFIC[mode] / 2
+    # An interval of few processes can reach anywhere: the bars set the scale, and what reaches beyond it is cut.
+    limit = 1.5 * max([1.0, least, *(m.ratio.value for m in means if not math.isnan(m.ratio.value))])
+    said = []
+    with figure(f"against-{mode}-{activation}", 4.3, 0.9 + 0.17 * len(norms) * (len(contestants) + 1)) as (
+        finish,
+        (axis,),
+    ):
+        height = 1 / (len(contestants) + 1)
+        for m in means:
+            if m.contestant == AGAIN or math.isnan(m.ratio.value):
+                continue
+            place = contestants.index(m.contestant)
+            y = norms.index(m.norm) + (place - (len(contestants) - 1) / 2) * height
+            ours = m.contestant.startswith(AUTO)
+            tint = colour(m.norm) if ours else GREY
+            axis.barh(y, m.ratio.value, height * 0.85, color=tint, alpha=0.9 if ours else 0.35)
+            end = m.ratio.value
+            if not math.isnan(m.ratio.low):
+                axis.plot([m.ratio.low, m.ratio.high], [y, y], color=INK, linewidth=1.2)
+                end = min(limit, max(end, m.ratio.high))
+            axis.annotate(m.contestant, (end, y), xytext=(3, 0), textcoords="offset points", va="center", fontsize=8)
+            said.append(f"{m.norm} {m.contestant} {interval_text(m.ratio)}")
+        axis.set_xlim(0, limit)
+        axis.axvline(1, color=INK, linewidth=1)
+        if least != 1:
+            axis.axvline(least, color=INK, linewidth=1, linestyle=":")
+        axis.set_yticks(range(len(norms)), norms)
+        axis.set_ylim(len(norms) - 0.5, -0.5)
+        axis.set_xlabel("time / time of a copy of the same tensor")
+        axis.grid(True, axis="x")
+        svg = finish()
+    dotted = "" if least == 1 else f", the dotted line the least traffic of a step, {least:g} copies"
+    return Chart(
+        svg,
+        f"{name}, large cases: time over that of a copy. {'; '.join(said)}",
+        f"{name}: geometric mean over the large cases, with 95 % intervals over processes; ours in colour. The line is "
+        f"the copy{dotted}.",
+        BENCH_COMMAND,
+    )
+
+
+_MODES = {"forward": "Forward", "step": "Training step", "evaluation": "Evaluation"}

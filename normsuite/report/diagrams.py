@@ -1,0 +1,108 @@
+"""What each norm averages over, drawn: the tensor as a block, and the worked example number by number."""
+
+import matplotlib
+from matplotlib.patches import Polygon, Rectangle
+
+from .. import explain
+from ..spec import NormSpec
+from . import tables
+from .charts import INK, Chart, figure
+
+
+def _tints(groups: int):
+    """A colour for each group, the same in the cube and in the tiles."""
+    return matplotlib.colormaps["tab20" if groups > 10 else "tab10"]
+
+
+_SLANT = 0.55, 0.42
+"""How far to the right and up each image behind the first is drawn."""
+
+
+def cube(spec: NormSpec) -> Chart:
+    """The worked example's tensor as images × channels × places, seen from the front, from above and from the right."""
+    labels = explain.labels(spec)
+    images, channels = labels.shape[:2]
+    labels = labels.reshape(images, channels, -1)
+    places = labels.shape[2]
+    groups = int(labels.max()) + 1
+    tint = _tints(groups)
+
+    def at(c: float, p: float, n: float) -> tuple[float, float]:
+        return c + _SLANT[0] * n, _SLANT[1] * n - p
+
+    def face(label: int, corners: list[tuple[float, float, float]]) -> None:
+        points = [at(*corner) for corner in corners]
+        axis.add_patch(Polygon(points, facecolor=tint(label), alpha=0.55, edgecolor=INK, linewidth=0.8))
+        middle = [sum(part) / len(points) for part in zip(*points, strict=True)]
+        axis.text(*middle, explain.letter(label + 1), ha="center", va="center", fontsize=9)
+
+    with figure(f"cube-{spec.name}", 4.3, 2.4) as (finish, (axis,)):
+        for c in range(channels):
+            for p in range(places):
+                face(labels[0, c, p], [(c, p, 0), (c + 1, p, 0), (c + 1, p + 1, 0), (c, p + 1, 0)])
+            for n in range(images):
+                face(labels[n, c, 0], [(c, 0, n), (c + 1, 0, n), (c + 1, 0, n + 1), (c, 0, n + 1)])
+        for n in range(images):
+            for p in range(places):
+                right = channels
+                face(labels[n, -1, p], [(right, p, n), (right, p, n + 1), (right, p + 1, n + 1), (right, p + 1, n)])
+        axis.text(*at(channels / 2, places + 0.15, 0), f"C: {channels} channels", ha="center", va="top")
+        axis.text(*at(-0.15, places / 2, 0), f"H × W: {places} places", ha="right", va="center")
+        axis.text(*at(-0.15, 0, images / 2), f"N: {images} images", ha="right", va="bottom")
+        axis.set_xlim(-2.9, channels + _SLANT[0] * images + 0.1)
+        axis.set_ylim(-places - 0.6, _SLANT[1] * images + 0.1)
+        axis.set_aspect("equal")
+        axis.axis("off")
+        svg = finish()
+    extents = "; ".join(_extent(explain.letter(g + 1), labels == g) for g in range(groups))
+    return Chart(
+        svg,
+        f"The tensor as a block of {images} images by {channels} channels by {places} places. {spec.name} averages "
+        f"over {', '.join(sorted(spec.axes))}: {groups} groups, each with a colour and a letter. {extents}",
+        f"{spec.name}: the tensor (N, C, H × W), cut into what shares {spec.shared}.",
+        f"{tables.EXPLAIN_COMMAND} {spec.name}",
+    )
+
+
+def _extent(letter: str, inside) -> str:
+    """Which images, channels and places a group has a part of; an axis that it has all of is left out."""
+    spans = []
+    for name, size, index in zip(("image", "channel", "place"), inside.shape, inside.nonzero(), strict=True):
+        of = sorted({int(i) + 1 for i in index})
+        if len(of) < size:
+            spans.append(f"{name} {of[0]}" if len(of) == 1 else f"{name}s {of[0]} to {of[-1]}")
+    return f"{letter}: {', '.join(spans) or 'everything'}"
+
+
+def shared_means(spec: NormSpec) -> Chart:
+    """The worked example, one tile a number, one colour for each group that shares a mean."""
+    x, labels = explain.values(), explain.labels(spec)
+    images, channels, height, width = x.shape
+    groups = int(labels.max()) + 1
+    tint = _tints(groups)
+    with figure(f"shared-{spec.name}", 4.3, 2.2) as (finish, (axis,)):
+        for n in range(images):
+            for c in range(channels):
+                for i, (value, group) in enumerate(zip(x[n, c].flat, labels[n, c].flat, strict=True)):
+                    left, bottom = c * (height * width + 0.35) + i, -n * 1.25
+                    axis.add_patch(Rectangle((left, bottom), 1, 1, facecolor=tint(group), alpha=0.55, edgecolor=INK))
+                    axis.text(left + 0.5, bottom + 0.5, f"{value:g}", ha="center", va="center", fontsize=11)
+                    letter = explain.letter(group + 1)
+                    axis.text(left + 0.93, bottom + 0.88, letter, ha="right", va="top", fontsize=7.5)
+            axis.text(-0.2, -n * 1.25 + 0.5, f"image {n + 1}", ha="right", va="center")
+        for c in range(channels):
+            axis.text(c * (height * width + 0.35) + 1, 1.15, f"channel {c + 1}", ha="center", va="bottom")
+        axis.set_xlim(-1.9, channels * (height * width + 0.35))
+        axis.set_ylim(-(images - 1) * 1.25 - 0.1, 1.7)
+        axis.set_aspect("equal")
+        axis.axis("off")
+        svg = finish()
+    each = x.size // groups
+    return Chart(
+        svg,
+        f"{spec.name} on the worked example: {groups} groups of {each} numbers share {spec.shared}. "
+        + "; ".join(f"{explain.letter(g + 1)}: {', '.join(f'{v:g}' for v in x[labels == g])}" for g in range(groups)),
+        f"{spec.name}: numbers of one colour and letter share {spec.shared} "
+        f"(averaged over {', '.join(sorted(spec.axes))}).",
+        f"{tables.EXPLAIN_COMMAND} {spec.name}",
+    )

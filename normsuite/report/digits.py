@@ -1,0 +1,149 @@
+"""The digits that the study's networks got wrong: which for which, the worst of each norm, and where norms disagree."""
+
+from collections.abc import Iterable
+
+import numpy as np
+
+from .. import mnist
+from ..spec import NO_NORM
+from .charts import Chart, figure
+from .collect import STUDY_COMMAND, Collected
+from .tables import Table
+
+GALLERY = 25
+"""Digits shown of each norm."""
+
+_ACROSS = 5
+
+
+def _mistakes(collected: Collected, norm: str) -> dict[int, list[dict]]:
+    """Of each digit what the runs of that norm took it for."""
+    found: dict[int, list[dict]] = {}
+    for run in collected.runs(norm):
+        for mistake in run["samples"]["mistakes"]:
+            found.setdefault(mistake["digit"], []).append(mistake)
+    return found
+
+
+def _recorded(collected: Collected) -> bool:
+    """Whether the runs say which of this package's digits they got wrong."""
+    own = mnist.checksum(list(mnist.FILES.values()))
+    return bool(collected.study) and all(
+        "mistakes" in run["samples"] and run.get("depends", {}).get("data") == own and not run["case"].get("hold_out")
+        for run in collected.study
+    )
+
+
+def confusion(collected: Collected) -> list[Chart]:
+    """A matrix for each norm: which digits were taken for which, a run."""
+    if not all("mistakes" in run["samples"] for run in collected.study):
+        return []
+    return [_confusion(collected, norm) for norm in collected.norms]
+
+
+def _confusion(collected: Collected, norm: str) -> Chart:
+    runs = collected.runs(norm)
+    labels = len(runs[0]["samples"]["tested"])
+    wrong = np.zeros((labels, labels))
+    for run in runs:
+        for mistake in run["samples"]["mistakes"]:
+            wrong[mistake["label"], mistake["taken_for"]] += 1 / len(runs)
+    with figure(f"confusion-{norm}", 3.6, 3.4) as (finish, (axis,)):
+        shown = axis.pcolormesh(wrong, cmap="Blues", vmin=0, edgecolors="none", rasterized=False)
+        for label, taken in np.argwhere(wrong >= 0.05):
+            dark = wrong[label, taken] > 0.6 * wrong.max()
+            axis.text(
+                taken + 0.5, label + 0.5, f"{wrong[label, taken]:.1f}", ha="center", va="center", fontsize=8,
+                color="#ffffff" if dark else "#1c1f23",
+            )  # fmt: skip
+        shown.set_clim(0, max(wrong.max(), 1e-9))
+        axis.set_xticks(np.arange(labels) + 0.5, range(labels))
+        axis.set_yticks(np.arange(labels) + 0.5, range(labels))
+        axis.invert_yaxis()
+        axis.set_aspect("equal")
+        axis.set_xlabel("taken for")
+        axis.set_ylabel("digit")
+        axis.set_title(norm)
+        svg = finish()
+    worst = sorted(((wrong[i, j], i, j) for i, j in np.argwhere(wrong > 0)), reverse=True)[:3]
+    said = "; ".join(f"{i} taken for {j} {count:.1f} times" for count, i, j in worst) or "no mistakes"
+    return Chart(
+        svg,
+        f"{norm}: {wrong.sum():.1f} mistakes a run, most often {said}",
+        f"{norm}: mistakes of a run after the last epoch, mean over {len(runs)} seeds. What is right is left out.",
+        STUDY_COMMAND,
+    )
+
+
+def gallery(collected: Collected) -> list[Chart]:
+    """Of each norm the digits that it took for others most confidently, and those that the norms disagree on."""
+    if not _recorded(collected):
+        return []
+    return [_gallery(collected, norm) for norm in collected.norms]
+
+
+def _gallery(collected: Collected, norm: str) -> Chart:
+    runs, found = len(collected.runs(norm)), _mistakes(collected, norm)
+
+    def confidence(digit: int) -> float:
+        """In the wrong answer, mean over all runs; nothing where a run was right."""
+        return sum(float(mistake["confidence"]) for mistake in found[digit]) / runs
+
+    worst = sorted(found, key=lambda digit: (-confidence(digit), digit))[:GALLERY]
+    texts = []
+    for digit in worst:
+        said = [mistake["taken_for"] for mistake in found[digit]]
+        taken = max(sorted(set(said)), key=said.count)
+        texts.append(f"{found[digit][0]['label']} for {taken}, {confidence(digit):.0%}")
+    return Chart(
+        _mosaic(f"gallery-{norm}", worst, texts),
+        f"{norm}, digits taken for others, with their place among the test digits: "
+        + "; ".join(f"number {digit}, a {text}" for digit, text in zip(worst, texts, strict=True)),
+        f"{norm}: the {len(worst)} digits that it got wrong most confidently. What each is and what it was taken for "
+        "most often, with the confidence in wrong answers, mean over the seeds.",
+        STUDY_COMMAND,
+    )
+
+
+def _mosaic(name: str, places: Iterable[int], texts: list[str]) -> str:
+    places = list(places)
+    down = max(1, -(-len(places) // _ACROSS))
+    with figure(name, 4.3, 0.95 * down + 0.1) as (finish, (axis,)):
+        for number, (place, text) in enumerate(zip(places, texts, strict=True)):
+            row, column = divmod(number, _ACROSS)
+            extent = (column, column + 0.8, -row - 0.8, -row)
+            axis.imshow(255 - mnist.test_pictures()[place], cmap="gray", vmin=0, vmax=255, extent=extent)
+            axis.text(column + 0.4, -row - 0.84, text, ha="center", va="top", fontsize=7.5)
+        axis.set_xlim(-0.1, _ACROSS - 0.1)
+        axis.set_ylim(-down, 0.05)
+        axis.set_axis_off()
+        return finish()
+
+
+def disagreements(collected: Collected, count: int = 15) -> tuple[Chart, Table] | None:
+    """The digits that some norms get right and others do not."""
+    if not _recorded(collected) or len(collected.norms) < 2:
+        return None
+    norms = [norm for norm in collected.norms if norm != NO_NORM]
+    wrong = {norm: _mistakes(collected, norm) for norm in norms}
+    share = {
+        digit: [len(wrong[norm].get(digit, ())) / len(collected.runs(norm)) for norm in norms]
+        for digit in sorted({digit for of_norm in wrong.values() for digit in of_norm})
+    }
+    most = sorted(share, key=lambda digit: (min(share[digit]) - max(share[digit]), digit))[:count]
+    labels = {d: next(m[0]["label"] for of_norm in wrong.values() if (m := of_norm.get(d))) for d in most}
+    chart = Chart(
+        _mosaic("disagreements", most, [f"number {digit}: {labels[digit]}" for digit in most]),
+        "Digits that the norms disagree on, by their place among the test digits: "
+        + ", ".join(f"number {digit}, a {labels[digit]}" for digit in most),
+        "The digits whose share of wrong runs differs most between the norms, with their place among the test digits "
+        "and what they are.",
+        STUDY_COMMAND,
+    )
+    table = Table(
+        caption="The same digits: share of runs that got each wrong",
+        columns=("number", "digit", *norms),
+        rows=[(str(digit), str(labels[digit]), *(f"{part:.0%}" for part in share[digit])) for digit in most],
+        command=STUDY_COMMAND,
+    )
+    return chart, table
