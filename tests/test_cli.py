@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from normsuite import claims
+from normsuite import claims, results
 
 COMMAND = Path(sys.executable).parent / "normsuite"
 
@@ -45,6 +45,12 @@ def test_explain_writes_a_file(tmp_path):
         (["study", "--groups", "3"], "num_groups = 3"),
         (["study", "--seeds", "0"], "seeds = 0: must be at least 1"),
         (["study", "--norm", "BatchNom"], "norm = 'BatchNom': unknown; known are BatchNorm"),
+        (["study", "--workers", "0", "--dry-run"], "workers = 0: must be at least 1"),
+        (["study", "--device", "quantum", "--dry-run"], "device = 'quantum': not available here"),
+        (["bench", "--epochs", "2"], "epochs = 2: is not for `bench`"),
+        (["bench", "history", "--threads", "2"], "threads = 2: is not for `bench history`"),
+        (["bench", "study", "--device", "cuda"], "device = 'cuda': is not for `bench study`"),
+        (["bench", "everything"], "bench = 'everything': unknown; known are study, history"),
         (["study", "--config", "/proc/none.toml"], "config = '/proc/none.toml': cannot be read"),
         (["study", "--scheduler", "tcp://127.0.0.1:1"], "scheduler = 'tcp://127.0.0.1:1': does not answer within 10 s"),
         (["study", "--device", "quantum"], "device = 'quantum': not available here"),
@@ -66,8 +72,8 @@ def test_a_report_of_nothing_says_what_to_run(tmp_path):
     assert (tmp_path / "reports" / "html" / "index.html").is_file()
 
 
-def test_numerics_as_json_has_every_backend_side_by_side():
-    done = run("numerics", "--norm", "LayerNorm", "--json", "-")
+def test_numerics_as_json_has_every_backend_side_by_side(tmp_path):
+    done = run("numerics", "--norm", "LayerNorm", "--json", "-", cwd=tmp_path)
     record = json.loads(done.stdout)
     assert done.returncode == 0 and record["what"] == "numerics" and record["environment"]["packages"]["torch"]
     errors = {(row["backend"], row["mean"]): (row["output"], row["gradient"]) for row in record["samples"]}
@@ -75,9 +81,11 @@ def test_numerics_as_json_has_every_backend_side_by_side():
     assert min(errors["torch", 1e6]) > 1e-3
 
 
-def test_numerics_as_a_table():
-    done = run("numerics", "--norm", "groupnorm")
+def test_numerics_as_a_table_and_as_a_record(tmp_path):
+    done = run("numerics", "--norm", "groupnorm", cwd=tmp_path)
     assert done.returncode == 0 and done.stdout.count("GroupNorm") == 4
+    (record,) = results.read_records(tmp_path / "reports" / "numerics", "numerics")
+    assert {row["norm"] for row in record["samples"]} == {"GroupNorm"} and record["case"]["device"] == "cpu"
 
 
 def test_version():
@@ -96,13 +104,35 @@ def test_a_dry_run_says_how_many_how_long_and_what_it_could_tell_apart(tmp_path)
     assert not list(tmp_path.rglob("*.json")), "nothing is run"
 
 
+def test_an_option_wins_over_the_file(tmp_path):
+    file = tmp_path / "mine.toml"
+    file.write_text('preset = "full"\nworkers = "two"\n')
+    done = run("study", "--config", file, "--preset", "quick", "--workers", "2", "--dry-run", cwd=tmp_path)
+    assert done.returncode == 0 and done.stdout.startswith("18 runs"), done.stderr
+    done = run("study", "--config", file, "--dry-run", cwd=tmp_path)
+    assert done.returncode == 2 and "workers = 'two': must be int" in done.stderr
+
+
+def test_a_name_in_a_note_is_no_markup(tmp_path):
+    (tmp_path / "reports" / "study").mkdir(parents=True)
+    (tmp_path / "reports" / "study" / "[bold]a[red].json").write_text("{")
+    done = run("report", cwd=tmp_path)
+    assert done.returncode == 0 and "record [bold]a[red].json is damaged" in done.stdout, done.stderr
+
+
 def test_a_study_as_json_ends_with_claims_and_verdicts(tmp_path, digits_cache):
     file = tmp_path / "small.toml"
-    file.write_text('norms = ["none", "BatchNorm"]\nepochs = 1\ntrain_size = 1280\n')
+    file.write_text('norm = ["none", "BatchNorm"]\nepochs = 1\ntrain_size = 1280\nout = "mine"\nworkers = 1\n')
     done = run("study", "--config", file, "--seeds", "2", "--json", "-", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     found = json.loads(done.stdout)
-    assert list(found)[-1] == "claims" and found["runs"] == 4
+    assert list(found)[-1] == "claims" and found["runs"] == 4 == len(list((tmp_path / "mine").glob("*.json")))
+    again = run("study", "--config", file, "--seeds", "2", "--json", "-", cwd=tmp_path)
+    assert again.stdout == done.stdout, "of runs that are done it says what it said of them when they were done"
+    planned = json.loads(run("study", "--config", file, "--dry-run", "--json", "-", cwd=tmp_path).stdout)
+    assert planned["deviation"] > 0
+    others = run("study", "--config", file, "--epochs", "2", "--dry-run", "--json", "-", cwd=tmp_path)
+    assert json.loads(others.stdout)["deviation"] is None, "other runs spread in other ways"
     assert {claim["verdict"] for claim in found["claims"]} <= set(claims.VERDICTS)
     assert {r["verdict"] for claim in found["claims"] for r in claim["relations"]} <= set(claims.VERDICTS)
     shown = run("study", "--config", file, "--seeds", "2", cwd=tmp_path).stdout
@@ -110,3 +140,7 @@ def test_a_study_as_json_ends_with_claims_and_verdicts(tmp_path, digits_cache):
         assert said in shown
     grid = run("study", "--config", file, "--seeds", "2", "--batch-size", "64", "--batch-size", "128", cwd=tmp_path)
     assert "Test accuracy by batch_size" in grid.stdout
+    sizes = ["--batch-size", "64", "--batch-size", "128"]
+    found = json.loads(run("study", "--config", file, "--seeds", "2", *sizes, "--json", "-", cwd=tmp_path).stdout)
+    assert [part["batch_size"] for part in found["settings"]] == [64, 128] and len(found["cells"]) == 4
+    assert all(part["comparisons"] and part["claims"] for part in found["settings"])
