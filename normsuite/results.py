@@ -83,6 +83,14 @@ def environment(*, threads: int | None = None, accelerator: str | None = None, d
     }
 
 
+_ONLY_FOR_TIMES = ("cores", "governor", "allocator")
+
+
+def decisive(environment: dict) -> dict:
+    """Of an environment what may change what a run computes, without what decides how long it takes alone."""
+    return {name: value for name, value in environment.items() if name not in _ONLY_FOR_TIMES}
+
+
 @cache
 def commit() -> str | None:
     """The commit of the checkout that this package lies in, with "+" behind it if it was changed since; or None."""
@@ -184,7 +192,8 @@ def write_text(path: Path, text: str) -> Path:
     temporary = None
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile("w", encoding="utf-8", dir=path.parent, suffix=".part", delete=False) as file:
+        kind = {"prefix": f"{path.stem}-", "suffix": ".part"}
+        with tempfile.NamedTemporaryFile("w", encoding="utf-8", dir=path.parent, delete=False, **kind) as file:
             temporary = Path(file.name)
             file.write(text)
             file.flush()

@@ -129,7 +129,13 @@ def test_a_study_as_json_ends_with_claims_and_verdicts(tmp_path, digits_cache):
     assert list(found)[-1] == "claims" and found["runs"] == 4 == len(list((tmp_path / "mine").glob("*.json")))
     again = run("study", "--config", file, "--seeds", "2", "--json", "-", cwd=tmp_path)
     assert again.stdout == done.stdout, "of runs that are done it says what it said of them when they were done"
-    planned = json.loads(run("study", "--config", file, "--dry-run", "--json", "-", cwd=tmp_path).stdout)
+    (tmp_path / "mine" / "damaged.json").write_text(
+        '{"schema": 1, "what": "study", "case": 0, "samples": {}, "environment": {}}'
+    )
+    dry = tmp_path / "dry.toml"
+    dry.write_text(file.read_text() + 'dry_run = true\njson = "planned.json"\n')
+    assert run("study", "--config", dry, cwd=tmp_path).returncode == 0
+    planned = json.loads((tmp_path / "planned.json").read_text())
     assert planned["deviation"] > 0
     others = run("study", "--config", file, "--epochs", "2", "--dry-run", "--json", "-", cwd=tmp_path)
     assert json.loads(others.stdout)["deviation"] is None, "other runs spread in other ways"

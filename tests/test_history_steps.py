@@ -106,6 +106,14 @@ def test_a_step_that_was_made_up_for_no_longer_counts(tmp_path):
     assert better.verdict == IMPROVEMENT and not better.made_up
 
 
+def test_a_last_commit_that_nothing_confirms_makes_up_for_nothing(tmp_path):
+    values = [*noisy((1e-3, 10), (1.3e-3, 10)), 1e-3]
+    worse, *_ = only(write(tmp_path / "one", {"BatchNorm": values})).steps
+    assert worse.verdict == REGRESSION and worse.counts
+    worse, *_ = only(write(tmp_path / "two", {"BatchNorm": [*values, 1e-3]})).steps
+    assert worse.made_up
+
+
 def test_bytes_need_no_second_commit_and_have_no_noise(tmp_path):
     trend = only(write(tmp_path, {"BatchNorm": [1000.0, 1500.0]}, unit="bytes"))
     (step,) = trend.steps

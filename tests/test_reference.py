@@ -6,7 +6,7 @@ import shutil
 from pathlib import Path
 from statistics import fmean, median
 
-from normsuite import report, results
+from normsuite import comparisons, report, results
 from normsuite.spec import NO_NORM, NORMS
 from normsuite.statistics import mean_interval
 from normsuite.study import summary
@@ -61,6 +61,10 @@ def test_the_readme_says_what_the_full_study_found():
     for norm in set(NORMS) - {"BatchNorm"}:
         loss = fmean(e["test_loss"] for e in last[norm])
         assert f"{norm} ({fmean(accuracy[norm]):.2f} %, {loss:.4f})" in readme
+    metrics = ("test loss", "test accuracy")
+    others = [pair for pair in comparisons.pairs(found, metrics) if pair.left == "BatchNorm"]
+    apart = [(pair.metric, pair.right) for pair in others if pair.verdict != comparisons.EQUIVALENT]
+    assert apart == [("test accuracy", "LayerNorm")] and len(others) == 8, "the others are within the margins"
     judged = {claim["claim"]: claim for claim in summary.as_dict(found)["claims"]}
     verdicts = {name: claim["verdict"] for name, claim in judged.items()}
     assert [name for name in verdicts if verdicts[name] == "contradicted"] == ["training loss", "training accuracy"]
@@ -110,8 +114,11 @@ def test_the_readme_says_what_the_benches_of_a_study_and_of_a_history_found():
     from normsuite.bench import history, throughput
 
     readme = " ".join((REFERENCE.parent.parent / "README.md").read_text().split())
-    speedup = throughput.speedups(results.read_record(REFERENCE / "bench-throughput.json"))[throughput.SWEEP]
-    assert f"a study has {speedup.value:.2f} × [{speedup.low:.2f}, {speedup.high:.2f}] the plain loop" in readme
+    record = results.read_record(REFERENCE / "bench-throughput.json")
+    speedups = throughput.speedups(record)
+    one, sweep = (f"{of.value:.2f} × [{of.low:.2f}, {of.high:.2f}]" for of in map(speedups.get, throughput.WAYS[1:]))
+    assert f"a study has {sweep} the plain loop" in readme and f"one process with two threads {one}" in readme
+    assert len(record["case"]["norms"]) == record["case"]["epochs"] == 6, "as the README says"
     ratios = history.ratios(results.read_record(REFERENCE / "bench-history.json"))
     whole, more = (f"{r.value:.2f} × [{r.low:.2f}, {r.high:.2f}]" for r in ratios.values())
     assert f"the report takes {whole} of asv's time" in readme and f"and {more} after one more commit" in readme

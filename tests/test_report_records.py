@@ -94,6 +94,8 @@ def test_digits_that_are_not_this_package_s_are_not_drawn(source):
     write_study(source, written="2026-02-01T00:00:00+00:00", further=watched, l1=0.0)
     found = collect(source)
     assert digits.gallery(found)
+    found.study[0]["samples"]["mistakes"][0]["confidence"] = "nan"  # of a run that diverged
+    assert "nan" not in digits.gallery(found)[0].alternative
     for record in found.study:
         record["depends"]["data"] = "others"
     assert digits.gallery(found) == [] and digits.disagreements(found) is None and digits.confusion(found)

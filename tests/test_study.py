@@ -137,6 +137,11 @@ def test_lists_are_all_combinations_and_rates_the_norms_own():
     assert {r.norm: r.learning_rate for r in runs} == {"none": Run("none", 0, 1).learning_rate, "BatchNorm": 0.5}
 
 
+def test_a_rate_that_two_tables_give_a_norm_is_one_run():
+    runs = plan(norms=["none", "BatchNorm"], seeds=1, learning_rate=[{"BatchNorm": 0.04}, {"BatchNorm": 0.08}])
+    assert [run.norm for run in runs] == ["none", "BatchNorm", "BatchNorm"]
+
+
 def test_rates_follow_the_root_of_the_batch_size():
     runs = plan(norms=["none"], seeds=1, batch_size=[2, 128], learning_rate=0.04, scale_learning_rate=True)
     assert [run.learning_rate for run in runs] == [pytest.approx(0.04 / 8), 0.04]

@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 import time
-from concurrent.futures import Future
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import replace
 
@@ -54,6 +54,16 @@ def test_a_changed_norm_or_changed_digits_make_another_run(monkeypatch):
     assert name == record_name(run, "digits") != record_name(run, "other digits")
     changed = replace(NORMS["RMSNorm"], axes=frozenset({"spatial"}))
     monkeypatch.setitem(NORMS, "RMSNorm", changed)
+    assert record_name(run, "digits") != name
+
+
+def test_a_machine_that_computes_otherwise_makes_another_run_and_a_faster_one_does_not(monkeypatch):
+    run = Run("none", 0, 1)
+    name = record_name(run, "digits")
+    monkeypatch.setattr(results, "usable_cores", lambda: 64)
+    monkeypatch.setattr(results, "_governor", lambda: "performance")
+    assert record_name(run, "digits") == name
+    monkeypatch.setattr("torch.backends.cpu.get_cpu_capability", lambda: "of another kind")
     assert record_name(run, "digits") != name
 
 
@@ -201,9 +211,10 @@ def test_a_full_disk_is_one_clear_error_and_keeps_what_was_finished(tmp_path, di
         sweep.sweep(runs, tmp_path)
     assert len(recorded(tmp_path)) == 1 and not list(tmp_path.glob("*.part"))
     monkeypatch.undo()
-    (tmp_path / "leftover.part").write_text("{")  # of a process that was killed while it wrote
+    (tmp_path / "study-none-left.part").write_text("{")  # of a process that was killed while it wrote
+    (tmp_path / "film.part").write_text("a stranger's")
     sweep.sweep(runs, tmp_path)
-    assert len(recorded(tmp_path)) == 2 and not list(tmp_path.glob("*.part"))
+    assert len(recorded(tmp_path)) == 2 and [path.name for path in tmp_path.glob("*.part")] == ["film.part"]
 
 
 def test_workers_that_die_again_and_again_end_the_sweep(tmp_path, digits_cache, monkeypatch):
@@ -332,6 +343,48 @@ def test_a_cluster_finds_the_same_with_a_worker_killed(tmp_path, undisturbed):
             said, _ = study.communicate(timeout=WAIT_S)
             assert study.returncode == 0, said
     assert recorded(out) == undisturbed
+
+
+def test_a_cluster_without_workers_is_named_and_one_that_lost_them_is_waited_for(tmp_path, digits_cache, monkeypatch):
+    pytest.importorskip("distributed")
+    monkeypatch.setattr(workers, "ANSWER_S", 1)
+    monkeypatch.setattr(workers, "LOOK_S", 0.2)
+    runs = plan(norms=["none"], seeds=1, epochs=1, **SMALL)
+    notes: list[str] = []
+    with scheduler(tmp_path) as address:
+        with pytest.raises(ArgumentError, match=r"has no workers after 1 s"):
+            sweep.sweep(runs, tmp_path / "out", scheduler=address)
+        monkeypatch.setattr(workers, "ANSWER_S", WAIT_S)
+        with ThreadPoolExecutor(1) as pool:
+            with cluster_worker(address, "idle") as idle:
+                found = pool.submit(_after_the_last_worker, runs, tmp_path / "out", address, notes, idle)
+                until(lambda: found.done() or any("no workers left" in note for note in notes), "a note")
+            assert not found.done(), found
+            with cluster_worker(address, "new"):
+                assert len(found.result(timeout=WAIT_S)) == 1
+    assert notes == ["the cluster has no workers left; waiting for one", "the cluster has workers again"]
+
+
+def _after_the_last_worker(runs, out, address, notes, worker):
+    """A sweep whose only worker is lost as soon as it begins."""
+    return sweep.sweep(
+        runs, out, scheduler=address, on_start=lambda *steps: worker.send_signal(signal.SIGKILL), on_note=notes.append
+    )
+
+
+def test_a_scheduler_that_is_gone_is_said(digits_cache):
+    """Its futures are then cancelled."""
+    run = Run("none", 0, epochs=1, **SMALL)
+
+    class Gone(Inline):
+        def submit(self, work, *arguments):
+            future = Future()
+            future.cancel()
+            future.set_running_or_notify_cancel()
+            return future
+
+    with pytest.raises(NormsuiteError, match="the scheduler is gone; finished runs are kept"):
+        list(workers.finish(Gone(), [run], workers.Task({"mnist": "digits"}, "sources", None)))
 
 
 def test_a_scheduler_that_does_not_answer_is_named(tmp_path, digits_cache, monkeypatch):

@@ -68,6 +68,8 @@ def study(
     scheduler = _of_file(settings, "scheduler", scheduler, str)
     data_dir = _of_file(settings, "data_dir", data_dir, Path)
     out = _of_file(settings, "out", out, Path) or REPORTS / "study"
+    dry_run = bool(_of_file(settings, "dry_run", dry_run or None, bool))
+    to = _of_file(settings, "json", to, str)
     options = {
         "norms": norm,
         "seeds": seeds,
@@ -150,11 +152,11 @@ def _of_file(settings: dict, name: str, option, kind: type):
 def _dry_run(runs: list, out: Path, workers: int | None, to: str | None) -> None:
     from dataclasses import asdict
 
-    from ..study import estimate
+    from ..study import estimate, records
     from ..study.identity import WHAT
 
     recorded = results.read_records(out, WHAT).good if out.is_dir() else []
-    found = estimate.estimate(runs, recorded, workers)
+    found = estimate.estimate(runs, [record for record in recorded if records.problem(record) is None], workers)
     if to is not None:
         write_json({**asdict(found), "difference": found.difference}, to)
         return

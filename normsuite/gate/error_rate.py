@@ -6,6 +6,7 @@ run on each core.
 
 from collections.abc import Callable, Sequence
 from concurrent.futures import as_completed
+from concurrent.futures.process import BrokenProcessPool
 from functools import cache
 from pathlib import Path
 
@@ -52,7 +53,10 @@ def measure(
         }
         for done, future in enumerate(as_completed(futures), start=1):
             norm, side, seed = futures[future]
-            rate, reason = future.result()
+            try:
+                rate, reason = future.result()
+            except BrokenProcessPool:  # what was timed is kept all the same
+                rate, reason = None, "not measured: a process that trained was killed"
             if reason is None:
                 found[norm].setdefault(side, {})[seed] = rate
             else:

@@ -147,7 +147,9 @@ def _error_rates(record: dict) -> list[Row]:
         differences = [h - b for h, b in zip(head, base, strict=True)]
         interval = statistics.mean_interval(differences, 1 - alpha)
         rise = detectable_rise(differences, margin, alpha)
-        note = f"a rise of {100 * rise:.2f} points or more is found with {POWER:.0%} power"
+        note = "all seeds differ by the same amount"
+        if math.isfinite(rise):
+            note = f"a rise of {100 * rise:.2f} points or more is found with {POWER:.0%} power"
         found.append(Row(name, ERROR_RATE, "share", *means, interval, _judge_rise(interval, margin), len(base), note))
     return found
 

@@ -8,6 +8,7 @@ import tarfile
 import tempfile
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -115,7 +116,7 @@ def root(repository: Path) -> Path:
     return _Git(repository).root
 
 
-class _Failed(Exception):
+class _Failed(NormsuiteError):
     """Git ended with an error."""
 
 
@@ -174,5 +175,6 @@ def _exported(git: _Git, digest: str) -> Path:
 def _forget(trees: Path) -> None:
     oldest = time.time() - KEPT_DAYS * 86_400
     for folder in trees.iterdir():
-        if folder.stat().st_mtime < oldest:
-            shutil.rmtree(folder, ignore_errors=True)
+        with suppress(FileNotFoundError):  # another gate's, which has its name by now
+            if folder.stat().st_mtime < oldest:
+                shutil.rmtree(folder, ignore_errors=True)

@@ -2,6 +2,7 @@
 
 import gc
 import hashlib
+import os
 import pickle
 import shutil
 import tempfile
@@ -79,11 +80,13 @@ class Kept:
     def _write(self) -> None:
         self._folder.mkdir(parents=True, exist_ok=True)
         for part in self._changed:
-            with tempfile.NamedTemporaryFile(dir=self._folder, prefix=".part-", delete=False) as file:
-                pickle.dump(self._used[part], file, protocol=pickle.HIGHEST_PROTOCOL)
-            Path(file.name).replace(self._folder / part)
-        (self._folder / "read").touch()
+            # In a folder of its own, of which nothing is left if this is interrupted.
+            with tempfile.TemporaryDirectory(dir=self._folder, prefix=".part-") as aside:
+                written = Path(aside) / part
+                written.write_bytes(pickle.dumps(self._used[part], protocol=pickle.HIGHEST_PROTOCOL))
+                written.replace(self._folder / part)
+        os.utime(self._folder)
         oldest = time.time() - KEPT_DAYS * 86_400
         for folder in self._all.iterdir():
-            if folder != self._folder and (folder / "read").stat().st_mtime < oldest:
+            if folder.stat().st_mtime < oldest:
                 shutil.rmtree(folder, ignore_errors=True)

@@ -1,8 +1,9 @@
 """Levels of many series, by asv's step detection: in windows, on all cores, and each window only once.
 
 A long series is cut into windows that overlap. Of each window the steps in its middle count, where both sides of a step
-are seen. Windows lie where they lie from the oldest commit on: another commit changes only the last one, and the others
-are remembered by the values in them, so that what is found does not depend on what was remembered.
+are seen. A window in which no mean stands out from the one before it is one level, and asv is not asked (`contrast`).
+Windows lie where they lie from the oldest commit on: another commit changes only the last one, and the others are
+remembered by the values in them, so that what is found does not depend on what was remembered.
 """
 
 import hashlib
@@ -21,7 +22,7 @@ from platformdirs import user_cache_path
 
 from .. import results
 from ..errors import OutputError
-from . import adapter
+from . import adapter, contrast
 
 WINDOW, OVERLAP = 256, 64
 """Commits. A shorter series is one window, and has exactly what asv finds."""
@@ -79,23 +80,30 @@ def _at(present: list[int], place: int) -> int:
     return int(np.searchsorted(present, place))
 
 
-def _detected(parts: list[tuple]) -> list[list[tuple[int, int]]]:
-    """asv's levels of each window, of those that are remembered or now."""
-    keys = [_key(part) for part in parts]
+def _detected(parts: list[Values]) -> list[list[tuple[int, int]]]:
+    """Levels of each window: one where it is flat, else asv's, which are remembered or found now."""
+    windows = [np.array(part, dtype=float) for part in parts]  # None becomes NaN
+    present = [np.flatnonzero(~np.isnan(window)) for window in windows]
+    flat = contrast.flat([window[at] for window, at in zip(windows, present, strict=True)])
+    keys = {place: _key(window) for place, window in enumerate(windows) if not flat[place]}
+    known = _known({key: parts[place] for place, key in keys.items()})
+    return [
+        known[keys[place]] if place in keys else [(int(at[0]), int(at[-1]) + 1)] for place, at in enumerate(present)
+    ]
+
+
+def _known(parts: dict[str, Values]) -> dict[str, list[tuple[int, int]]]:
+    """asv's levels of windows by their keys."""
     remembered = _recall()
-    missing = {key: part for key, part in zip(keys, parts, strict=True) if key not in remembered}
-    if missing:
-        fresh = dict(zip(missing, _on_all_cores(list(missing.values())), strict=True))
-        used = {key: fresh[key] if key in fresh else remembered[key] for key in keys}
-        others = itertools.islice((item for item in remembered.items() if item[0] not in used), _REMEMBERED)
-        remembered = {**used, **dict(others)}
-        _remember(remembered)
-    return [[(first, behind) for first, behind in remembered[key]] for key in keys]
+    if missing := {key: part for key, part in parts.items() if key not in remembered}:
+        remembered |= zip(missing, _on_all_cores(list(missing.values())), strict=True)
+        others = (item for item in remembered.items() if item[0] not in parts)
+        _remember({key: remembered[key] for key in parts} | dict(itertools.islice(others, _REMEMBERED)))
+    return {key: [(first, behind) for first, behind in remembered[key]] for key in parts}
 
 
-def _key(part: Values) -> str:
-    values = np.array([math.nan if value is None else value for value in part], dtype=float)
-    return hashlib.sha256(values.tobytes()).hexdigest()[:32]
+def _key(window: np.ndarray) -> str:
+    return hashlib.sha256(window.tobytes()).hexdigest()[:32]
 
 
 def _on_all_cores(parts: list[Values]) -> list[list[tuple[int, int]]]:

@@ -136,11 +136,13 @@ def _trend(segment: Segment, ends: Sequence[tuple[int, int]], spikes: set[int], 
     noise = _Exact(segment.values) if segment.exact else _Noise(segment.values, runs)
     levels = tuple(Level(run, noise.level(run)) for run in runs)
     floor = noise.floor
+    # A last commit that nothing confirms yet makes up for nothing.
+    known = levels[:-1] if not segment.exact and levels and len(levels[-1].places) < LEAST_COMMITS else levels
     steps = []
     for before, after in itertools.pairwise(levels):
         ratio = noise.ratio(before.places, after.places, alpha)
         verdict = _verdict(ratio, floor, segment.lower_is_worse)
-        made_up = verdict == REGRESSION and _as_good(levels[-1], before, floor, segment.lower_is_worse)
+        made_up = verdict == REGRESSION and _as_good(known[-1], before, floor, segment.lower_is_worse)
         steps.append(Step(segment, before, after, ratio, verdict, made_up))
     return Trend(segment, levels, tuple(steps), floor, aside)
 

@@ -241,9 +241,7 @@ def _study_key(record: dict) -> str:
     several batch sizes."""
     case = {k: v for k, v in record["case"].items() if k not in ("norm", "seed", "learning_rate", "batch_size")}
     depends = {k: v for k, v in record.get("depends", {}).items() if k != "norm"}
-    # The allocator decides how long a run takes, and nothing else.
-    environment = {name: value for name, value in record["environment"].items() if name != "allocator"}
-    return results.digest([case, depends, environment, record.get("source")])
+    return results.digest([case, depends, results.decisive(record["environment"]), record.get("source")])
 
 
 def _newest_bench(folder: Path, notes: list[str]) -> list[dict]:

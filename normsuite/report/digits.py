@@ -1,5 +1,6 @@
 """The digits that the study's networks got wrong: which for which, the worst of each norm, and where norms disagree."""
 
+import math
 from collections.abc import Iterable
 
 import numpy as np
@@ -87,7 +88,8 @@ def _gallery(collected: Collected, norm: str) -> Chart:
 
     def confidence(digit: int) -> float:
         """In the wrong answer, mean over all runs; nothing where a run was right."""
-        return sum(float(mistake["confidence"]) for mistake in found[digit]) / runs
+        of_runs = (float(mistake["confidence"]) for mistake in found[digit])
+        return sum(of_run for of_run in of_runs if math.isfinite(of_run)) / runs  # a run that diverged has none
 
     worst = sorted(found, key=lambda digit: (-confidence(digit), digit))[:GALLERY]
     texts = []

@@ -100,14 +100,15 @@ def shift(collected: Collected) -> list[Chart]:
             "shift",
             "covariate shift",
             "How far means and deviations of a layer's inputs have moved since half an epoch before, in deviations: "
-            "median over the layers, mean over the seeds, band from the lowest seed to the highest.",
+            "median over the layers that still vary, mean over the seeds, band from the lowest seed to the highest.",
         ),
         _watched(
             collected,
             "gradient_change",
             "gradient change",
             "How much a layer's gradient changes when the layers before it take one step, relative to its size "
-            "(Santurkar et al. 2018): median over the layers, mean over the seeds, band from lowest to highest.",
+            "(Santurkar et al. 2018): median over the layers that still have one, mean over the seeds, band from the "
+            "lowest seed to the highest.",
         ),
     ]
 

@@ -10,6 +10,7 @@ import torch
 from .. import comparisons, device, results
 from ..errors import ArgumentError
 from . import conditions, train
+from .sweep import usual
 from .train import Run
 
 _STEPS = 12
@@ -46,7 +47,7 @@ def estimate(runs: Sequence[Run], recorded: Sequence[dict], processes: int | Non
     Args:
         runs: of a plan.
         recorded: earlier records, for the deviation.
-        processes: as many as cores where left out.
+        processes: as many as a sweep takes where left out.
 
     Raises:
         ArgumentError: a device that is not there, fewer than one process, or batches too large for the schedule.
@@ -55,7 +56,7 @@ def estimate(runs: Sequence[Run], recorded: Sequence[dict], processes: int | Non
         raise ArgumentError("workers", processes, "must be at least 1")
     for name in dict.fromkeys(run.device for run in runs):
         device.check(name)
-    processes = processes or results.usable_cores()
+    processes = processes or usual(runs)
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
@@ -84,7 +85,7 @@ def deviation(runs: Sequence[Run], records: Sequence[dict]) -> float | None:
     studies: dict[str, list[dict]] = {}
     for record in records:
         if _kind(record["case"]) in planned:
-            made = [conditions.condition(record), record["environment"], record.get("source")]
+            made = [conditions.condition(record), results.decisive(record["environment"]), record.get("source")]
             studies.setdefault(results.digest(made), []).append(record)
     found = [
         pair.found.deviation

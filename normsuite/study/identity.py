@@ -2,6 +2,8 @@
 
 from dataclasses import asdict
 
+import torch
+
 from .. import device, results
 from ..spec import NO_NORM, find
 from .train import Run
@@ -16,7 +18,8 @@ def depends(run: Run, checksum: str) -> dict:
     if run.norm != NO_NORM:
         norm = asdict(find(run.norm))
         norm["axes"] = sorted(norm["axes"])
-    return {"norm": norm, "data": checksum}
+    # Processors of one name may differ in them, and sums are then taken in another order.
+    return {"norm": norm, "data": checksum, "instructions": torch.backends.cpu.get_cpu_capability()}
 
 
 def environment(run: Run) -> dict:
@@ -25,12 +28,10 @@ def environment(run: Run) -> dict:
 
 def record_name(run: Run, checksum: str) -> str:
     """Of a run with the digits of that checksum, as this machine and these sources would do it."""
-    here = environment(run)
-    del here["allocator"]  # decides how long a run takes, and nothing else
     identity = {
         "run": run.as_dict(),
         "depends": depends(run, checksum),
         "source": results.source_digest(),
-        "environment": here,
+        "environment": results.decisive(environment(run)),
     }
     return f"{WHAT}-{run.norm}-seed{run.seed}-{results.digest(identity)}"

@@ -80,12 +80,13 @@ def plan(preset_name: str = DEFAULT_PRESET, **settings) -> list[Run]:
     if missing:
         raise ArgumentError(missing[0], None, "is needed")
     conditions = [dict(zip(listed, values, strict=True)) for values in itertools.product(*listed.values())]
-    return [
+    runs = (
         Run(norm=norm, seed=seed, **_of_norm(norm, condition, given.get("scale_learning_rate", False)))
         for seed in range(seeds)
         for condition in conditions
-        for norm in dict.fromkeys(norms)
-    ]
+        for norm in norms
+    )
+    return list(dict.fromkeys(runs))  # two tables of rates may give a norm the same one
 
 
 def _values(name: str, value: object) -> list:

@@ -9,7 +9,7 @@ from filelock import FileLock, Timeout
 from .. import device, results
 from ..errors import ArgumentError, OutputError
 from . import digits, records, workers
-from .identity import record_name
+from .identity import WHAT, record_name
 from .train import Run, steps
 
 _LOCK = ".sweep.lock"
@@ -62,17 +62,16 @@ def sweep(
     checksums = {dataset: digits.checksum(dataset, data_dir) for dataset in dict.fromkeys(r.dataset for r in runs)}
     names = {run: record_name(run, checksums[run.dataset]) for run in runs}
     with _alone_in(folder), ExitStack() as stack:
-        for leftover in folder.glob("*.part"):  # of a sweep that was killed while it wrote
+        for leftover in folder.glob(f"{WHAT}-*.part"):  # of a sweep that was killed while it wrote
             leftover.unlink(missing_ok=True)
         finished = {run: found for run in runs if (found := _recorded(folder / f"{names[run]}.json", on_note))}
         todo = [run for run in runs if run not in finished]
         task = workers.Task(checksums, results.source_digest(), data_dir)
         if todo and scheduler is not None:
-            done = workers.on_cluster(stack.enter_context(workers.cluster(scheduler)), todo, task, on_steps)
+            executor, tell = stack.enter_context(workers.cluster(scheduler, on_note))
+            done = workers.on_cluster(executor, todo, task, on_steps, tell)
         else:
-            on_accelerator = any(run.device != "cpu" for run in todo)
-            processes = min(len(todo), processes or (1 if on_accelerator else results.usable_cores()))
-            done = workers.locally(todo, task, processes, on_steps, on_note)
+            done = workers.locally(todo, task, min(len(todo), processes or usual(todo)), on_steps, on_note)
         on_start(sum(map(steps, runs)), sum(map(steps, finished)))
         with closing(done):  # also where a record cannot be written: no worker goes on behind it
             for run, record in done:
@@ -85,16 +84,26 @@ def sweep(
         return found
 
 
+def usual(runs: Iterable[Run]) -> int:
+    """How many processes do them where nobody says: one on an accelerator, else one a core."""
+    return 1 if any(run.device != "cpu" for run in runs) else results.usable_cores()
+
+
 def mixed(records: Iterable[dict]) -> str | None:
     """What there is to say of runs that were not all done on one model of processor with the same versions."""
     kinds = {
-        f"{of['cpu']}, {', '.join(f'{name} {version}' for name, version in of['packages'].items())}"
-        for of in (record["environment"] for record in records)
+        ", ".join([of["cpu"], *_instructions(record), *(f"{name} {v}" for name, v in of["packages"].items())])
+        for record, of in ((record, record["environment"]) for record in records)
     }
     if len(kinds) < 2:
         return None
     said = "these runs come from machines that compute differently: what differs between them is not the norms' alone"
     return f"{said} ({'; '.join(sorted(kinds))})"
+
+
+def _instructions(record: dict) -> list[str]:
+    """Earlier records do not say."""
+    return [str(found)] if (found := record.get("depends", {}).get("instructions")) else []
 
 
 @contextmanager

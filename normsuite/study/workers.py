@@ -6,8 +6,9 @@ import multiprocessing
 import os
 import signal
 import threading
+import time
 from collections.abc import Callable, Iterator
-from concurrent.futures import FIRST_COMPLETED, Executor, Future, ProcessPoolExecutor, wait
+from concurrent.futures import FIRST_COMPLETED, CancelledError, Executor, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -24,6 +25,9 @@ from .train import Run, steps, train
 
 ANSWER_S = 10
 """Seconds that a scheduler has to answer."""
+
+LOOK_S = 5
+"""Seconds between two looks at whether a cluster has workers."""
 
 DEATHS = 3
 """So many times in a row may workers die without a run having been finished between."""
@@ -100,6 +104,8 @@ def finish(
                     record = future.result()
                 except (NormsuiteError, BrokenProcessPool):
                     raise
+                except CancelledError:
+                    raise NormsuiteError("the scheduler is gone; finished runs are kept") from None
                 except Exception as error:
                     said = " ".join(str(error).split())
                     failed = f"{run.norm}, seed {run.seed}: failed with {type(error).__name__} ({said})"
@@ -111,7 +117,7 @@ def finish(
 
 
 def _failed(future: Future) -> bool:
-    return future.exception() is not None
+    return future.cancelled() or future.exception() is not None
 
 
 # ---- processes of this machine ----
@@ -179,8 +185,9 @@ def _follow_parent() -> None:
 
 
 @contextmanager
-def cluster(address: str) -> Iterator[Executor]:
-    """The workers of a Dask scheduler. A run whose worker was lost is given to another one.
+def cluster(address: str, on_note: Callable[[str], None]) -> Iterator[tuple[Executor, Callable[[], None]]]:
+    """The workers of a Dask scheduler, and a function that says it where none is left. A run whose worker was lost is
+    given to another one, as soon as there is one.
 
     Raises:
         UnsupportedError: dask.distributed is not installed.
@@ -192,20 +199,47 @@ def cluster(address: str) -> Iterator[Executor]:
         raise UnsupportedError("scheduler", address, f"dask.distributed is not installed: {CLUSTER}") from None
     try:
         client = Client(address, timeout=ANSWER_S, set_as_default=False)
-        client.wait_for_workers(1, timeout=ANSWER_S)
     except Exception as error:  # whatever a wrong address makes of it
         said = " ".join(str(error).split()) or type(error).__name__
         raise ArgumentError("scheduler", address, f"does not answer within {ANSWER_S} s ({said})") from None
     try:
-        yield client.get_executor(pure=False, retries=DEATHS)
+        try:
+            client.wait_for_workers(1, timeout=ANSWER_S)
+        except TimeoutError:
+            raise ArgumentError("scheduler", address, f"has no workers after {ANSWER_S} s") from None
+        yield client.get_executor(pure=False, retries=DEATHS), _Look(client, on_note)
     finally:
         client.close(timeout=ANSWER_S)
 
 
+class _Look:
+    """Says when a cluster has lost its last worker, and when it has one again."""
+
+    def __init__(self, client, on_note: Callable[[str], None]):
+        self._client, self._on_note = client, on_note
+        self._next, self._alone = time.monotonic(), False
+
+    def __call__(self) -> None:
+        if time.monotonic() < self._next:
+            return
+        self._next = time.monotonic() + LOOK_S
+        if self._client.status != "running":  # it is connecting again, or what waits is told that the scheduler is gone
+            return
+        alone = not self._client.nthreads()
+        if alone != self._alone:
+            self._alone = alone
+            said = "has no workers left; waiting for one" if alone else "has workers again"
+            self._on_note(f"the cluster {said}")
+
+
 def on_cluster(
-    executor: Executor, todo: list[Run], task: Task, on_steps: Callable[[int], None]
+    executor: Executor,
+    todo: list[Run],
+    task: Task,
+    on_steps: Callable[[int], None],
+    while_waiting: Callable[[], None] = lambda: None,
 ) -> Iterator[tuple[Run, dict]]:
     """On the workers of a cluster, which say how far they are when a run is finished."""
-    for run, record in finish(executor, todo, task):
+    for run, record in finish(executor, todo, task, while_waiting):
         on_steps(steps(run))
         yield run, record
