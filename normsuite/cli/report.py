@@ -7,6 +7,7 @@ from typing import Annotated, Optional
 import typer
 
 from ..errors import NormsuiteError
+from ..garbage import uncollected
 from .shared import REPORTS, console
 
 
@@ -27,10 +28,11 @@ def report(
     """Write the report from what has been recorded."""
     from .. import report as reporting
 
-    if compare is not None:
-        page, notes = reporting.write_comparison(*compare, out, format=format)
-    else:
-        page, notes = reporting.write(source, out, commit=commit, series=series, format=format)
+    with uncollected():  # a long history is a million values
+        if compare is not None:
+            page, notes = reporting.write_comparison(*compare, out, format=format)
+        else:
+            page, notes = reporting.write(source, out, commit=commit, series=series, format=format)
     for note in notes:
         console.print(f"note: {note}", highlight=False, markup=False, soft_wrap=True)
     console.print(f"wrote {page}", highlight=False, markup=False, soft_wrap=True)

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from ..errors import DataError
+from ..garbage import uncollected
 from ..results import version
 from . import kept
 
@@ -100,7 +101,7 @@ def read(folder: Path) -> History:
     }
     depends = [Path(__file__).read_bytes(), listed.read_bytes(), (version("asv") or "").encode()]
     parameters = {name: _parameters(of) for name, of in benchmarks.items()}
-    with kept.Kept(folder, depends) as remembered:
+    with uncollected(), kept.Kept(folder, depends) as remembered:
         read = [
             remembered.of(path, lambda p=path: _load(folder / p, files[p], benchmarks, parameters))
             for path in sorted(files)

@@ -1,6 +1,5 @@
 """What was read of files before, in the user's own cache: of a thousand of asv's files, one is new."""
 
-import gc
 import hashlib
 import os
 import pickle
@@ -37,9 +36,6 @@ class Kept:
         self._changed: set[str] = set()
 
     def __enter__(self) -> "Kept":
-        # A million objects are made, of which none is garbage.
-        self._collecting = gc.isenabled()
-        gc.disable()
         return self
 
     def of(self, path: Path, read: Callable[[], object]) -> object:
@@ -63,8 +59,6 @@ class Kept:
         return before[1]
 
     def __exit__(self, *error) -> None:
-        if self._collecting:
-            gc.enable()
         if error == (None, None, None):
             with suppress(OSError):
                 self._write()
