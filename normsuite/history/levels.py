@@ -114,7 +114,8 @@ def _on_all_cores(parts: list[Values]) -> list[list[tuple[int, int]]]:
     ignore = {"initializer": signal.signal, "initargs": (signal.SIGINT, signal.SIG_IGN)}
     with ProcessPoolExecutor(cores, multiprocessing.get_context("spawn"), **ignore) as pool:
         try:
-            return list(pool.map(adapter.levels, parts, chunksize=math.ceil(len(parts) / cores / 8)))
+            found = pool.map(adapter.step_detection(), map(list, parts), chunksize=math.ceil(len(parts) / cores / 8))
+            return [adapter.runs(of) for of in found]
         except KeyboardInterrupt:
             pool.shutdown(wait=False, cancel_futures=True)
             raise

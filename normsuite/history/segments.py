@@ -84,10 +84,16 @@ def segments(measurements: Iterable[Measurement]) -> list[Segment]:
         measurements: oldest commit first, as `read` gives them; what failed or is n/a is passed over.
     """
     found: dict[tuple, dict[tuple, list[Measurement]]] = {}
+    of_objects: dict[
+        tuple, list[Measurement]
+    ] = {}  # a long history has a million measurements, and few objects in them
     for m in measurements:
         if m.measured and m.benchmark != TORCH:
-            series = (m.benchmark, *m.parameters.values(), m.machine)
-            found.setdefault(series, {}).setdefault((m.torch, m.numba), []).append(m)
+            same = (m.benchmark, id(m.parameters), m.machine, m.torch, m.numba)
+            if same not in of_objects:
+                series = (m.benchmark, *m.parameters.values(), m.machine)
+                of_objects[same] = found.setdefault(series, {}).setdefault((m.torch, m.numba), [])
+            of_objects[same].append(m)
     cut = []
     for of_versions in found.values():
         last = max(of_versions.values(), key=lambda of: max(m.recorded for m in of))

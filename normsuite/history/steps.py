@@ -156,11 +156,8 @@ def _spikes(values: Sequence[float]) -> set[int]:
         return set()
     apart = np.diff(np.log(values))
     far = _SPIKE * _NORMAL_MAD * np.median(np.abs(apart))
-    return {
-        i
-        for i, (to, away) in enumerate(itertools.pairwise(apart), start=1)
-        if to * away < 0 and min(abs(to), abs(away)) > far
-    }
+    to, away = apart[:-1], apart[1:]
+    return set((1 + np.flatnonzero((to * away < 0) & (np.minimum(abs(to), abs(away)) > far))).tolist())
 
 
 def _supported(runs: list[tuple[int, ...]]) -> list[tuple[int, ...]]:

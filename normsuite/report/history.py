@@ -1,5 +1,6 @@
 """Commits in sentences, a table of steps, and a small picture of each series."""
 
+import itertools
 import math
 
 from ..history import Trend
@@ -137,9 +138,9 @@ def _thinned(values: list[float]) -> list[tuple[int, float]]:
     """At most two points for each that the picture is wide: the least and the most of its share of commits."""
     share = math.ceil(len(values) / (_WIDTH / 2))
     kept: list[tuple[int, float]] = []
-    for first in range(0, len(values), share):
-        of = [(place, v) for place, v in enumerate(values[first : first + share], first) if math.isfinite(v)]
-        if of:
-            ends = {min(of, key=lambda point: point[1]), max(of, key=lambda point: point[1])}
-            kept += sorted(ends)
+    finite = [place for place, v in enumerate(values) if math.isfinite(v)]
+    for _, of in itertools.groupby(finite, lambda place: place // share):
+        places = list(of)
+        ends = {min(places, key=values.__getitem__), max(places, key=values.__getitem__)}
+        kept += [(place, values[place]) for place in sorted(ends)]
     return kept
