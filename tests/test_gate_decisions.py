@@ -262,6 +262,28 @@ def test_equal_error_rates_are_the_same_without_an_interval():
     assert row.verdict == SAME and row.note == "the same numbers for every seed"
 
 
+@pytest.mark.parametrize(
+    ("reason", "verdict", "code"),
+    [
+        ("fails with ValueError (no)", FAILS, summary.REGRESSION),
+        ("has no norm", NOT_AVAILABLE, summary.NOTHING_DECIDED),
+    ],
+)
+def test_a_version_that_cannot_train_any_more_is_a_regression(reason, verdict, code):
+    rates = {"BatchNorm": {"base": [0.05, 0.06], "absent": {"head": reason}}}
+    (row,) = found = summary.rows(record(error_rates=rates, values={}, looks=()))
+    assert row.verdict == verdict and row.note == f"head {reason}" and summary.exit_code(found) == code
+
+
+@pytest.mark.parametrize(("at_most", "verdict"), [(2.0, ACCEPTED), (1.5, WORSE)])
+def test_of_an_accepted_error_rate_the_ratio_is_bounded(tmp_path, at_most, verdict):
+    entry = ENTRY.replace("cell *", "*").replace("time", "error rate")
+    rates = {"BatchNorm": {"base": [0.0501, 0.0601, 0.0703], "head": [0.10, 0.11, 0.12]}}
+    known = accepted.read(write(tmp_path, f"{entry}at_most = {at_most}\n"))
+    (row,) = summary.rows(kept_as(record(error_rates=rates, values={}, looks=()), known, TODAY))
+    assert row.verdict == verdict
+
+
 def test_the_detectable_rise_is_found_as_often_as_it_says():
     draw = np.random.default_rng(8)
     deviation, seeds, margin, alpha = 0.01, 10, 0.005, 0.05

@@ -119,7 +119,12 @@ def test_the_readme_says_what_the_benches_of_a_study_and_of_a_history_found():
     one, sweep = (f"{of.value:.2f} × [{of.low:.2f}, {of.high:.2f}]" for of in map(speedups.get, throughput.WAYS[1:]))
     assert f"a study has {sweep} the plain loop" in readme and f"one process with two threads {one}" in readme
     assert len(record["case"]["norms"]) == record["case"]["epochs"] == 6, "as the README says"
-    ratios = history.ratios(results.read_record(REFERENCE / "bench-history.json"))
+    record = results.read_record(REFERENCE / "bench-history.json")
+    ours = [of_round[history.OURS] for of_round in record["samples"]]
+    peak = max(found[stage]["peak_bytes"] for found in ours for stage in (history.WHOLE, history.ONE_MORE))
+    assert f"with {peak / 2**20:.0f} MiB of memory at most" in readme and peak < 2**30
+    assert max(found["first_page_bytes"] for found in ours) <= 3_000_000
+    ratios = history.ratios(record)
     whole, more = (f"{r.value:.2f} × [{r.low:.2f}, {r.high:.2f}]" for r in ratios.values())
     assert f"the report takes {whole} of asv's time" in readme and f"and {more} after one more commit" in readme
 

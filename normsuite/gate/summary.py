@@ -99,7 +99,7 @@ def _times(record: dict) -> list[Row]:
     found = []
     for name in values:
         if absent := samples["absent"].get(name):
-            found.append(_not_comparable(name, absent))
+            found.append(_not_comparable(name, TIME, "s", absent))
         elif name in decided:
             decision, base = decided[name], samples["base_s"].get(name)
             head = None if base is None else base * decision.ratio.value
@@ -109,11 +109,11 @@ def _times(record: dict) -> list[Row]:
     return found
 
 
-def _not_comparable(name: str, absent: dict[str, str]) -> Row:
+def _not_comparable(name: str, metric: str, unit: str, absent: dict[str, str]) -> Row:
     """n/a, but for what base can do and head fails at."""
     broken = "head" in absent and "base" not in absent and absent["head"].startswith("fails")
     said = "; ".join(f"{side} {reason}" for side, reason in sorted(absent.items()))
-    return Row(name, TIME, "s", None, None, None, FAILS if broken else NOT_AVAILABLE, None, said)
+    return Row(name, metric, unit, None, None, None, FAILS if broken else NOT_AVAILABLE, None, said)
 
 
 def _counts(record: dict) -> list[Row]:
@@ -135,8 +135,7 @@ def _error_rates(record: dict) -> list[Row]:
     alpha = record["case"]["alpha"] / comparisons(record)
     for name, of in record["samples"]["error_rates"].items():
         if "base" not in of or "head" not in of:
-            said = "; ".join(f"{side} {reason}" for side, reason in sorted(of["absent"].items()))
-            found.append(Row(name, ERROR_RATE, "share", None, None, None, NOT_AVAILABLE, None, said))
+            found.append(_not_comparable(name, ERROR_RATE, "share", of["absent"]))
             continue
         base, head = of["base"], of["head"]
         means = sum(base) / len(base), sum(head) / len(head)
@@ -171,6 +170,8 @@ def detectable_rise(differences: Sequence[float], margin: float, alpha: float) -
 
 def _accepted(row: Row, accepted: Sequence[Accepted], today: date) -> Row:
     value = row.ratio.value if row.ratio else None
+    if row.metric == ERROR_RATE and row.base:  # whose `ratio` is a difference
+        value = row.head / row.base
     for entry in accepted if row.verdict == WORSE else ():
         if entry.covers(row.cell, row.metric, value, today):
             return replace(row, verdict=ACCEPTED, note=f"{entry.reason} (until {entry.until})")
