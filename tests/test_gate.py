@@ -411,6 +411,35 @@ def test_a_version_that_learns_worse_is_found(repository, worse, digits_cache, m
         assert found["base"] == found["head"] and max(found["base"]) < 0.5
 
 
+def test_a_training_process_that_is_killed_is_a_reason_and_no_end(repository, monkeypatch):
+    from normsuite.gate import error_rate
+
+    monkeypatch.setattr(error_rate, "_train", _kill_this_process)
+    tree = trees.of_commit("HEAD", argument="base", repository=repository)
+    found = error_rate.measure({"base": tree, "head": tree}, ["BatchNorm"], 2)
+    reason = "not measured: a process that trained was killed"
+    assert found == {"BatchNorm": {"absent": {"base": reason, "head": reason}}}
+
+
+def _kill_this_process(*arguments):
+    time.sleep(0.5)  # until all runs are handed out
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def test_git_that_fails_while_a_tree_is_exported_is_one_clear_error(repository, monkeypatch):
+    append(repository, "errors.py", "# a text that has not been exported yet\n")
+    whole = trees._Git.bytes
+
+    def failing(git, *arguments):
+        if arguments[0] == "archive":
+            raise trees._Failed("promised objects are not here")
+        return whole(git, *arguments)
+
+    monkeypatch.setattr(trees._Git, "bytes", failing)
+    with pytest.raises(NormsuiteError, match="promised objects are not here"):
+        trees.of_commit("HEAD", argument="base", repository=repository)
+
+
 def test_what_was_found_when_the_budget_was_spent_is_kept(repository, monkeypatch):
     tree = trees.of_commit("HEAD", argument="base", repository=repository)
     setup = measure.Setup(tree, tree, cells.plan(only=["LayerNorm/torch/tiny/*"]), measure.MARGINS, 10.0, 1)

@@ -160,6 +160,8 @@ def test_runs_of_machines_that_compute_differently_are_told_of():
     made = [{"environment": {"cpu": cpu, "packages": {"torch": "2.14.1"}}} for cpu in ("one", "one", "another")]
     assert sweep.mixed(made[:2]) is None
     assert "machines that compute differently" in sweep.mixed(made) and "another, torch 2.14.1" in sweep.mixed(made)
+    narrow, wide = ({**made[0], "depends": {"instructions": name}} for name in ("AVX2", "AVX512"))
+    assert "one, AVX2, torch 2.14.1; one, AVX512, torch" in sweep.mixed([wide, narrow])
 
 
 def test_a_damaged_record_is_named_set_aside_and_run_again(tmp_path, digits_cache):

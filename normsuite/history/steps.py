@@ -10,6 +10,7 @@ from scipy import stats
 
 from ..statistics import CONFIDENCE, Interval
 from .adapter import Measurement
+from .contrast import NORMAL_MAD
 from .levels import detect
 from .segments import Segment, segments
 
@@ -26,7 +27,6 @@ LEAST_PAIRS = 3
 """Fewer pairs of neighbours give no noise floor."""
 
 _SPIKE = 5  # deviations
-_NORMAL_MAD = 1.4826  # of a normal distribution: its deviation over its median absolute deviation
 _NOWHERE = Interval(math.nan, math.nan, math.nan)
 
 
@@ -155,7 +155,7 @@ def _spikes(values: Sequence[float]) -> set[int]:
     if len(values) < 2 * LEAST_COMMITS or min(values) <= 0:
         return set()
     apart = np.diff(np.log(values))
-    far = _SPIKE * _NORMAL_MAD * np.median(np.abs(apart))
+    far = _SPIKE * NORMAL_MAD * np.median(np.abs(apart))
     to, away = apart[:-1], apart[1:]
     return set((1 + np.flatnonzero((to * away < 0) & (np.minimum(abs(to), abs(away)) > far))).tolist())
 
@@ -218,7 +218,7 @@ class _Noise:
         # Equal values say how coarse the scale is, not how certain a step.
         self._deviation = deviation if deviation > 1e-12 else math.nan
         apart = [abs(self._logs[b] - self._logs[a]) for run in runs for a, b in itertools.pairwise(run)]
-        spread = stats.norm.ppf(0.975) * _NORMAL_MAD * np.median(apart) if len(apart) >= LEAST_PAIRS else math.nan
+        spread = stats.norm.ppf(0.975) * NORMAL_MAD * np.median(apart) if len(apart) >= LEAST_PAIRS else math.nan
         self.floor = float(np.exp(spread))
 
     def level(self, run: Sequence[int]) -> Interval:

@@ -91,19 +91,18 @@ def usual(runs: Iterable[Run]) -> int:
 
 def mixed(records: Iterable[dict]) -> str | None:
     """What there is to say of runs that were not all done on one model of processor with the same versions."""
-    kinds = {
-        ", ".join([of["cpu"], *_instructions(record), *(f"{name} {v}" for name, v in of["packages"].items())])
-        for record, of in ((record, record["environment"]) for record in records)
-    }
+    kinds = {_computed_by(record) for record in records}
     if len(kinds) < 2:
         return None
     said = "these runs come from machines that compute differently: what differs between them is not the norms' alone"
     return f"{said} ({'; '.join(sorted(kinds))})"
 
 
-def _instructions(record: dict) -> list[str]:
-    """Earlier records do not say."""
-    return [str(found)] if (found := record.get("depends", {}).get("instructions")) else []
+def _computed_by(record: dict) -> str:
+    """Processor, its instructions (of which earlier records say nothing), and versions."""
+    environment = record["environment"]
+    versions = (f"{name} {version}" for name, version in environment["packages"].items())
+    return ", ".join(filter(None, [environment["cpu"], record.get("depends", {}).get("instructions"), *versions]))
 
 
 @contextmanager
