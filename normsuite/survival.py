@@ -39,7 +39,7 @@ class Reached:
         there = found.quantiles[found.probabilities <= 0.5 + _ROUNDING]
         return float(there[0]) if len(there) else None
 
-    def _censored(self) -> stats.CensoredData:
+    def _censored(self) -> "stats.CensoredData":  # a name, which loads nothing
         right = [after for epoch, after in zip(self.epochs, self.censored_after, strict=True) if epoch is None]
         return stats.CensoredData(uncensored=[epoch for epoch in self.epochs if epoch is not None], right=right)
 

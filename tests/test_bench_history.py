@@ -8,6 +8,7 @@ import psutil
 import pytest
 
 from normsuite import history
+from normsuite.bench import browser
 from normsuite.bench import history as bench
 from normsuite.errors import ArgumentError, NormsuiteError
 
@@ -18,7 +19,7 @@ def test_it_is_read_back_as_it_was_made(tmp_path):
     made = bench.Made(tmp_path, commits=3, series=40)
     made.commit()
     found = history.read(made.records / "asv" / "results")
-    series = history.segments(found.measurements)
+    series = history.segments(found.results)
     assert len(series) == 40 and {len(of.values) for of in series} == {4} and not found.notes
     assert np.array([of.values for of in series]).T.tolist() == made._values[:4].tolist()
     assert len({of.series for of in series}) == 40
@@ -27,15 +28,21 @@ def test_it_is_read_back_as_it_was_made(tmp_path):
 def test_both_ways_are_timed_before_and_after_one_more_commit():
     told = []
     record = bench.run(commits=8, series=20, rounds=2, on_way=told.append)
-    assert len(record["samples"]) == 2 and len(told) == 2 * (1 + 2 * 2)
+    assert len(record["samples"]) == 2 and len(told) == 2 * (1 + 2 * 2 + (not browser.missing()))
     for found in record["samples"]:
         for way in bench.WAYS:
             for stage in (bench.WHOLE, bench.ONE_MORE):
                 assert found[way][stage]["seconds"] > 0.1 and 2**23 < found[way][stage]["peak_bytes"] < 2**30
-        assert found[bench.OURS]["first_page_bytes"] > 1000
+        assert min(found[bench.OURS]["page_bytes"].values()) > 1000
     ratios = bench.ratios(record)
     assert all(0 < r.low < r.value < r.high for r in ratios.values())
+    reason = record["not_in_a_browser"]
+    assert reason == browser.missing()
+    loads = [of[bench.OURS].get("interactive_seconds", {}) for of in record["samples"]]
+    assert [sum(map(len, of.values())) for of in loads] == [0 if reason else 2 * browser.LOADS] * 2
+    assert all(0.001 < seconds < 60 for of in loads for of_page in of.values() for seconds in of_page)
     said = "\n".join(bench.lines(record))
+    assert (reason or f"of {2 * browser.LOADS} loads in Chromium") in said
     assert "8 commits × 20 series, 2 rounds" in said and f"{ratios[bench.WHOLE].value:.3f}" in said
 
 

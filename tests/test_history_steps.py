@@ -20,7 +20,7 @@ from typer.testing import CliRunner
 from normsuite import history
 from normsuite.cli import app
 from normsuite.errors import ArgumentError
-from normsuite.history import adapter, levels
+from normsuite.history import adapter, contrast, levels
 from normsuite.history.commits import Commits
 from normsuite.history.steps import IMPROVEMENT, REGRESSION, UNDECIDED, WITHIN_NOISE
 from normsuite.history.summary import change
@@ -65,7 +65,7 @@ def write(folder, series, *, unit="seconds", torch="2.14.1", cpu="A processor", 
 
 
 def only(folder):
-    (trend,) = history.trends(history.read(folder).measurements)
+    (trend,) = history.trends(history.segments(history.read(folder).results))
     return trend
 
 
@@ -150,7 +150,7 @@ def test_an_upgrade_of_torch_and_another_processor_start_segments(tmp_path):
     write(tmp_path, {"BatchNorm": values})
     write(tmp_path, {"BatchNorm": [2 * v for v in values]}, torch="2.15.0", first_day=10)
     write(tmp_path, {"BatchNorm": [4 * v for v in values]}, cpu="Another")
-    found = history.trends(history.read(tmp_path).measurements)
+    found = history.trends(history.segments(history.read(tmp_path).results))
     assert [t.steps for t in found] == [(), (), ()], "nothing is compared across them"
     newest = {(t.segment.machine, t.segment.versions): t.segment.newest for t in found}
     assert newest == {
@@ -160,13 +160,21 @@ def test_an_upgrade_of_torch_and_another_processor_start_segments(tmp_path):
     }
 
 
+def test_series_stand_in_the_order_of_their_parameters_whenever_they_were_first_measured(tmp_path):
+    write(tmp_path, {"A": [None, math.nan, 1.0, 1.1], "B": [1.0, 2.0, None, 3.0], "C": [None] * 4}, unit="seconds")
+    found = history.segments(history.read(tmp_path).results)
+    assert [(of.series.split()[-1], of.values) for of in found] == [("A", [1.0, 1.1]), ("B", [1.0, 2.0, 3.0])]
+    assert [len({m.commit for m in of.measurements}) for of in found] == [2, 3]
+    assert [[m.value for m in of.measurements] == of.values for of in found] == [True, True]
+
+
 def test_noise_is_not_taken_for_steps(tmp_path):
     """400 series in 20 tables; 5 % of the tables may have a false step, and 5 of 20 are most unlikely."""
     tables = [write(tmp_path / str(i), {f"N{k}": noisy((1e-3, 12), noise=0.05) for k in range(20)}) for i in range(20)]
     false = [
         any(
             s.verdict in (REGRESSION, IMPROVEMENT)
-            for t in history.trends(history.read(table).measurements)
+            for t in history.trends(history.segments(history.read(table).results))
             for s in t.steps
         )
         for table in tables
@@ -286,10 +294,14 @@ def test_what_is_remembered_changes_nothing(own_cache, monkeypatch):
     fresh = levels.detect(series)
     asked = []
     monkeypatch.setattr(adapter, "levels", lambda part, whole=adapter.levels: asked.append(len(part)) or whole(part))
-    assert levels.detect(series) == fresh and asked == []
+    looked_at = []
+    flat = contrast.flat
+    monkeypatch.setattr(contrast, "flat", lambda parts: looked_at.extend(map(len, parts)) or flat(parts))
+    assert levels.detect(series) == fresh and asked == looked_at == []
     more = [[*values, 1.5] for values in series]
     found = levels.detect(more)
-    assert asked == [len(more[0]) - (levels.WINDOW - levels.OVERLAP)] * 3, "only the last window of each"
+    last = len(more[0]) - (levels.WINDOW - levels.OVERLAP)
+    assert asked == looked_at == [last] * 3, "only the last window of each"
     (file,) = own_cache.rglob("levels-*.json")
     for damaged in ("{", "[]", '{"a": 1'):
         file.write_text(damaged)
@@ -310,3 +322,15 @@ def test_files_that_did_not_change_are_not_read_again(own_cache, tmp_path, monke
     for part in own_cache.rglob("history/read/*/?"):
         part.write_bytes(b"damaged")
     assert repr(history.read(folder)) == repr(again) and len(loaded) == 6
+
+
+def test_many_windows_are_looked_at_by_several_processes(own_cache, monkeypatch):
+    parts = [np.array(noisy((1.0, 20), (2.0, 20), (1.0 + i / 20, 20))) for i in range(12)]
+    alone = levels._on_all_cores(parts)
+    here = []
+    monkeypatch.setattr(adapter, "levels", lambda part, whole=adapter.levels: here.append(part) or whole(part))
+    monkeypatch.setattr(levels, "_WORTH_A_PROCESS", 2)
+    monkeypatch.setattr(levels.results, "usable_cores", lambda: 3)
+    together = levels._on_all_cores(parts * 20)
+    assert together == alone * 20 and len(alone[0]) > 1
+    assert 0 < len(here) < len(parts) * 20, "some of them here, some elsewhere"

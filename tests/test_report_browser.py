@@ -17,28 +17,10 @@ import test_report
 from report_records import HOSTILE, write_whole
 
 from normsuite import report
+from normsuite.bench import browser as browser_at_hand
 
-webdriver = pytest.importorskip("selenium.webdriver", reason="selenium is not installed")
+pytestmark = pytest.mark.skipif(bool(reason := browser_at_hand.missing()), reason=reason or "")
 
-from selenium.webdriver.chrome.service import Service  # noqa: E402
-from selenium.webdriver.common.by import By  # noqa: E402
-
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-DRIVER = shutil.which("chromedriver")
-pytestmark = pytest.mark.skipif(
-    not (CHROMIUM and DRIVER), reason="no Chromium with its driver here (Debian: apt-get install chromium-driver)"
-)
-
-FLAGS = (
-    "--headless",
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-)
 WIDTHS = {"phone": (390, 844), "desk": (1440, 900)}
 AXE = "axe-core@4.10"
 
@@ -52,15 +34,9 @@ def site(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def browser(tmp_path_factory):
-    options = webdriver.ChromeOptions()
-    options.binary_location = CHROMIUM
-    for flag in (*FLAGS, f"--user-data-dir={tmp_path_factory.mktemp('profile')}"):
-        options.add_argument(flag)
-    options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
-    driver = webdriver.Chrome(options=options, service=Service(DRIVER))
-    yield driver
-    driver.quit()
+def browser():
+    with browser_at_hand.opened(logs={"browser": "ALL", "performance": "ALL"}) as driver:
+        yield driver
 
 
 def show(browser, page, *, size="desk", scheme="light", part=""):
@@ -108,7 +84,7 @@ def test_hostile_names_are_words(browser, site):
         show(browser, site / f"{name}.html")
         assert browser.execute_script("return document.scripts.length") == 1
     show(browser, site / "gate.html")
-    assert HOSTILE in browser.find_element(By.TAG_NAME, "main").text
+    assert HOSTILE in browser.find_element("tag name", "main").text
 
 
 @pytest.mark.parametrize("size", WIDTHS)
@@ -133,9 +109,9 @@ return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2];
 def test_light_and_dark(browser, site, scheme):
     """Text and the charts' words stand out from what is behind them (WCAG's 4.5)."""
     show(browser, site / "learning.html", scheme=scheme)
-    body = browser.find_element(By.TAG_NAME, "body")
-    axis = browser.find_element(By.CSS_SELECTOR, "figure svg text")
-    panel = browser.find_element(By.CSS_SELECTOR, "figure")
+    body = browser.find_element("tag name", "body")
+    axis = browser.find_element("css selector", "figure svg text")
+    panel = browser.find_element("css selector", "figure")
     paper, behind = (browser.execute_script(LUMINANCE, e, "backgroundColor") for e in (body, panel))
     assert (paper > 0.5) == (scheme == "light") == (behind > 0.5)
     for over, under in (
@@ -147,15 +123,15 @@ def test_light_and_dark(browser, site, scheme):
 
 def table(browser, caption):
     """The table of that caption, and the tools above it."""
-    for box in browser.find_elements(By.CSS_SELECTOR, ".scroll"):
+    for box in browser.find_elements("css selector", ".scroll"):
         if box.get_attribute("aria-label").startswith(caption):
-            return box.find_element(By.TAG_NAME, "table"), box.find_element(By.XPATH, "preceding-sibling::*[1]")
+            return box.find_element("tag name", "table"), box.find_element("xpath", "preceding-sibling::*[1]")
     raise AssertionError(f"no table {caption!r}")
 
 
 def first_cells(shown):
     return [
-        head.text for head in shown.find_elements(By.CSS_SELECTOR, "tbody tr:not([hidden]) th") if head.is_displayed()
+        head.text for head in shown.find_elements("css selector", "tbody tr:not([hidden]) th") if head.is_displayed()
     ]
 
 
@@ -163,12 +139,12 @@ def test_tables_sort(browser, site):
     show(browser, site / "learning.html")
     shown, _ = table(browser, "After 3 epochs")
     before = first_cells(shown)
-    head = shown.find_elements(By.CSS_SELECTOR, "thead th")[1]
-    button = head.find_element(By.TAG_NAME, "button")
+    head = shown.find_elements("css selector", "thead th")[1]
+    button = head.find_element("tag name", "button")
     for order, expected in (("ascending", before), ("descending", before[::-1])):
         button.click()
         assert head.get_attribute("aria-sort") == order and first_cells(shown) == expected
-    shown.find_element(By.CSS_SELECTOR, "thead th button").click()
+    shown.find_element("css selector", "thead th button").click()
     assert first_cells(shown) == sorted(before, key=str.lower) and head.get_attribute("aria-sort") is None
 
 
@@ -185,10 +161,10 @@ def test_tables_filter(browser, site):
     show(browser, site / "gate.html")
     shown, tools = table(browser, HOSTILE)
     every = first_cells(shown)
-    tools.find_element(By.TAG_NAME, "input").send_keys("PEAK worse")
+    tools.find_element("tag name", "input").send_keys("PEAK worse")
     assert first_cells(shown) == ["cell 0"]
-    assert tools.find_element(By.TAG_NAME, "output").text == f"1 of {len(every)} rows"
-    tools.find_element(By.TAG_NAME, "input").send_keys(" nowhere")
+    assert tools.find_element("tag name", "output").text == f"1 of {len(every)} rows"
+    tools.find_element("tag name", "input").send_keys(" nowhere")
     assert first_cells(shown) == []
 
 
@@ -196,11 +172,11 @@ def test_tables_copy_as_csv(browser, site):
     show(browser, site / "gate.html")
     shown, tools = table(browser, HOSTILE)
     browser.execute_script("arguments[0].tBodies[0].rows[1].cells[6].textContent = '=1+1, \"two\"'", shown)
-    tools.find_element(By.TAG_NAME, "button").click()
+    tools.find_element("tag name", "button").click()
     assert browser.execute_async_script(
         "const [output, done] = arguments;"
         "const wait = () => (output.textContent ? done(output.textContent) : setTimeout(wait, 10)); wait();",
-        tools.find_element(By.TAG_NAME, "output"),
+        tools.find_element("tag name", "output"),
     ) == "copied"  # fmt: skip
     rows = list(csv.reader(io.StringIO(browser.execute_script("return csv(arguments[0])", shown))))
     assert rows[0] == ["cell", "metric", "base", "head", "head against base", "verdict", "note"]
@@ -210,11 +186,11 @@ def test_tables_copy_as_csv(browser, site):
 
 def test_pages_lead_to_each_other_and_open_what_is_folded(browser, site):
     show(browser, site / "index.html")
-    browser.find_element(By.PARTIAL_LINK_TEXT, "Every pair of norms").click()
+    browser.find_element("partial link text", "Every pair of norms").click()
     assert browser.current_url == (site / "learning.html").as_uri() + "#pairs"
-    assert browser.find_element(By.CSS_SELECTOR, "#pairs table").is_displayed()
-    assert not browser.find_element(By.CSS_SELECTOR, "#confusion figure").is_displayed()
-    browser.find_element(By.LINK_TEXT, "Overview").click()
+    assert browser.find_element("css selector", "#pairs table").is_displayed()
+    assert not browser.find_element("css selector", "#confusion figure").is_displayed()
+    browser.find_element("link text", "Overview").click()
     assert browser.current_url == (site / "index.html").as_uri()
 
 
@@ -226,8 +202,8 @@ def test_without_scripts_nothing_is_missing(browser, site, tmp_path):
     page.write_text(text)
     show(browser, page)
     assert any("script" in entry["message"] for entry in browser.get_log("browser")), "it was refused"
-    assert browser.find_elements(By.CSS_SELECTOR, ".tools, thead button") == []
-    assert browser.find_element(By.CSS_SELECTOR, "#results table").is_displayed()
+    assert browser.find_elements("css selector", ".tools, thead button") == []
+    assert browser.find_element("css selector", "#results table").is_displayed()
 
 
 @pytest.mark.parametrize("name", test_report.PAGES)
@@ -243,8 +219,8 @@ def test_paper_has_no_folds_no_tools_and_no_night(browser, site, name):
         browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics)
         features = [{"name": "prefers-color-scheme", "value": "dark"}]
         browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": "print", "features": features})
-        assert not any(e.is_displayed() for e in browser.find_elements(By.CSS_SELECTOR, "nav, .tools"))
-        assert browser.execute_script(LUMINANCE, browser.find_element(By.TAG_NAME, "body"), "color") < 0.05
+        assert not any(e.is_displayed() for e in browser.find_elements("css selector", "nav, .tools"))
+        assert browser.execute_script(LUMINANCE, browser.find_element("tag name", "body"), "color") < 0.05
         wide = browser.execute_script("return document.documentElement.scrollWidth")
         assert wide <= 718
     finally:

@@ -24,6 +24,8 @@ from normsuite.report.collect import collect
 from normsuite.report.compare import merge
 from normsuite.spec import NORMS, find
 
+pytestmark = pytest.mark.usefixtures("own_cache")
+
 
 @pytest.fixture
 def source(tmp_path):

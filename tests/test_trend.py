@@ -6,9 +6,13 @@ import re
 import numpy as np
 import pytest
 
+from normsuite import history
 from normsuite.errors import ArgumentError
-from normsuite.history import Measurement, trends
+from normsuite.history import Result
+from normsuite.report import history as small
 from normsuite.report import trend
+
+pytestmark = pytest.mark.usefixtures("own_cache")
 
 RNG = np.random.default_rng(0)
 
@@ -17,10 +21,14 @@ def measured(norm, value, commit, *, torch="2.14.1"):
     parameters = {"norm": norm, "backend": "torch", "case": "tiny", "device": "cpu"}
     noisy = float(value * np.exp(0.01 * RNG.normal()))
     day = 86_400.0 * commit
-    return Measurement(
-        "latency.Latency.track_training_step", parameters, "seconds", f"{commit:08x}" + 32 * "0", day,
-        1000 * day + (torch != "2.14.1"), "A processor, 2 cores", torch, noisy, (), math.nan, math.nan,
+    return Result(
+        "latency.Latency.track_training_step", [parameters], "seconds", f"{commit:08x}" + 32 * "0", day,
+        1000 * day + (torch != "2.14.1"), "A processor, 2 cores", torch, (noisy,), ((),), (math.nan,), (math.nan,),
     )  # fmt: skip
+
+
+def trends(results):
+    return history.trends(history.segments(results))
 
 
 def test_a_step_is_marked_and_said():
@@ -57,3 +65,14 @@ def test_series_are_drawn_on_demand():
         trend.charts(trends(found), "memory")
     with pytest.raises(ArgumentError, match=r"series = '\(': is no regular expression"):
         trend.charts(trends(found), "(")
+
+
+def test_a_picture_keeps_the_extremes_of_a_long_series():
+    values = RNG.normal(size=1003).tolist()
+    values[333], values[500], values[777], values[1002] = 9.0, math.inf, -9.0, math.nan
+    kept = small._thinned(values)
+    places = [place for place, _ in kept]
+    assert places == sorted(set(places)) and 60 < len(kept) <= 120
+    assert (333, 9.0) in kept and (777, -9.0) in kept and all(math.isfinite(value) for _, value in kept)
+    assert small._thinned([3.0, 1.0, 2.0]) == [(0, 3.0), (1, 1.0), (2, 2.0)]
+    assert small._thinned([1.0, 2.0] * 60) == list(enumerate([1.0, 2.0] * 60)), "as many as fit are all there"

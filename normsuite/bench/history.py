@@ -1,4 +1,4 @@
-"""How long a long history takes: the report against `asv publish`, on the same made-up results.
+"""How long a long history takes: the report against `asv publish`, on the same made-up results; its pages' size.
 
 The history is a repository of empty commits and asv's own files of results, one for each commit, as `asv run` leaves
 them: series about a level of their own with some per cent of noise, some of them with steps.
@@ -19,7 +19,7 @@ import psutil
 
 from .. import results, statistics
 from ..errors import ArgumentError, NormsuiteError
-from . import process
+from . import browser, process
 
 WHAT = "bench-history"
 COMMITS, SERIES, ROUNDS = 1000, 500, 3
@@ -33,6 +33,9 @@ _PARAMETERS = {"norm": _NORMS, "backend": _BACKENDS, "case": _CASES, "device": (
 _OF_BENCHMARK = len(_NORMS) * len(_BACKENDS) * len(_CASES)
 _NOISE, _STEPS, _CHANGE = 0.03, 1.0, 0.10
 """Deviation of a commit's logarithm, steps of a series on average, and their size's deviation."""
+
+_PAGES = ("index.html", "history.html")
+"""The first, and the largest."""
 
 _LOOK_S = 0.1
 """Between two looks at how much memory there is in use."""
@@ -171,7 +174,7 @@ def run(
     """
     if rounds < 1:
         raise ArgumentError("rounds", rounds, "must be at least 1")
-    draw, samples = random.Random(0), []
+    draw, samples, no_browser = random.Random(0), [], browser.missing()
     for number in range(rounds):
         with tempfile.TemporaryDirectory() as folder:
             on_way(f"round {number + 1} of {rounds}: making {commits} commits")
@@ -183,10 +186,15 @@ def run(
                 for way in draw.sample(WAYS, len(WAYS)):
                     on_way(f"round {number + 1} of {rounds}: {way}, {stage}")
                     found[way][stage] = _timed(way, made)
-            found[OURS]["first_page_bytes"] = (made.folder / "html" / "history.html").stat().st_size
+            pages = [made.folder / "html" / name for name in _PAGES]
+            found[OURS]["page_bytes"] = {page.name: page.stat().st_size for page in pages}
+            if no_browser is None:
+                on_way(f"round {number + 1} of {rounds}: pages in a browser")
+                found[OURS]["interactive_seconds"] = browser.interactive_s(pages)
             samples.append(found)
     case = {"commits": commits, "series": series, "rounds": rounds}
-    return results.make_record(WHAT, case, samples, environment=results.environment(), seeds=list(range(rounds)))
+    seeds, here = list(range(rounds)), results.environment()
+    return results.make_record(WHAT, case, samples, environment=here, seeds=seeds, not_in_a_browser=no_browser)
 
 
 def _timed(way: str, made: Made) -> dict[str, float]:
@@ -257,9 +265,16 @@ def lines(record: dict) -> list[str]:
     most = {
         way: max(round_[way][stage]["peak_bytes"] for round_ in samples for stage in (WHOLE, ONE_MORE)) for way in WAYS
     }
-    page = max(round_[OURS]["first_page_bytes"] for round_ in samples)
     said.append(f"`{ASV}`: {theirs[len(theirs) // 2]:.1f} s here")
-    said.append(
-        f"most memory: {most[OURS] / 2**20:.0f} MiB, asv {most[ASV] / 2**20:.0f} MiB; the page {page / 2**20:.1f} MiB"
-    )
-    return said
+    said.append(f"most memory: {most[OURS] / 2**20:.0f} MiB, asv {most[ASV] / 2**20:.0f} MiB")
+    return said + [_page_said(name, record) for name in _PAGES]
+
+
+def _page_said(name: str, record: dict) -> str:
+    ours = [found[OURS] for found in record["samples"]]
+    said = f"{name}: {max(of['page_bytes'][name] for of in ours) / 2**20:.1f} MiB"
+    if record["not_in_a_browser"]:
+        return f"{said}, not measured in a browser: {record['not_in_a_browser']}"
+    loads = sorted(seconds for of in ours for seconds in of["interactive_seconds"][name])
+    median, most = (1000 * loads[place] for place in (len(loads) // 2, -1))
+    return f"{said}, can be used after {median:.0f} ms, {most:.0f} ms at most of {len(loads)} loads in Chromium"

@@ -6,8 +6,9 @@ from typing import Annotated, Optional
 
 import typer
 
+from .. import lazily
 from ..errors import ArgumentError
-from .shared import REPORTS, Json, console, write_json
+from .shared import DISTRIBUTIONS, REPORTS, Json, console, write_json
 
 
 def history(
@@ -24,6 +25,7 @@ def history(
 
     Exit codes: 0 no regression in the newest segments, 1 a regression, 2 it could not be read, 3 nothing recorded.
     """
+    lazily.load(*DISTRIBUTIONS)
     from .. import history as recorded
     from ..history import summary, terminal
     from ..history.commits import Commits
@@ -31,12 +33,12 @@ def history(
 
     wanted = _pattern(benchmark)
     found = recorded.read(source)
-    series = recorded.segments(found.measurements)
-    measured = [m for s in series for m in s.measurements if wanted is None or wanted.search(s.series)]
-    if series and not measured:
-        known = ", ".join(dict.fromkeys(s.benchmark for s in series))
+    segments = recorded.segments(found.results)
+    chosen = [segment for segment in segments if wanted is None or wanted.search(segment.series)]
+    if segments and not chosen:
+        known = ", ".join(dict.fromkeys(segment.benchmark for segment in segments))
         raise ArgumentError("benchmark", benchmark, f"matches no series; benchmarks are {known}")
-    trends, commits = recorded.trends(measured), Commits(repository)
+    trends, commits = recorded.trends(chosen), Commits(repository)
     verdicts = (REGRESSION,) if regressions_only else (REGRESSION, IMPROVEMENT, UNDECIDED)
     if to is not None:
         shown = summary.steps(trends, *((REGRESSION,) if regressions_only else VERDICTS))

@@ -6,9 +6,10 @@ from typing import Annotated, Optional
 
 import typer
 
+from .. import lazily
 from ..errors import NormsuiteError
 from ..garbage import uncollected
-from .shared import REPORTS, console
+from .shared import DISTRIBUTIONS, REPORTS, console
 
 
 def report(
@@ -26,6 +27,7 @@ def report(
     show: Annotated[bool, typer.Option("--open", help="Show the report in the browser.")] = False,
 ) -> None:
     """Write the report from what has been recorded."""
+    lazily.load(*DISTRIBUTIONS)
     from .. import report as reporting
 
     with uncollected():  # a long history is a million values

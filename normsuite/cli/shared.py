@@ -14,6 +14,9 @@ from .. import results
 
 console = Console(width=None if sys.stdout.isatty() else 160)  # a pipe or a file has no width to cut tables for
 REPORTS = Path("reports")
+DISTRIBUTIONS = ("scipy.stats", "scipy.optimize")
+"""What takes longest to load of all that reading records may need."""
+
 Json = Annotated[Optional[str], typer.Option("--json", metavar="PATH", help="Write JSON there; - for standard output.")]
 
 

@@ -3,8 +3,20 @@
 Reads results only, and imports no torch.
 """
 
-from .adapter import TORCH, History, Measurement, read
+from .adapter import TORCH, History, Measurement, Result, read
 from .segments import Segment, segments
 from .steps import Level, Step, Trend, trends
 
-__all__ = ["TORCH", "History", "Level", "Measurement", "Segment", "Step", "Trend", "read", "segments", "trends"]
+__all__ = [
+    "TORCH",
+    "History",
+    "Level",
+    "Measurement",
+    "Result",
+    "Segment",
+    "Step",
+    "Trend",
+    "read",
+    "segments",
+    "trends",
+]

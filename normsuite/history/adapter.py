@@ -16,8 +16,6 @@ from . import kept
 class Measurement(NamedTuple):
     """One benchmark with one choice of parameters, at one commit, in one environment.
 
-    A tuple, since a long history has a million of them.
-
     Attributes:
         benchmark: asv's name for it, such as "latency.Latency.track_forward".
         parameters: by name, as text without quotes.
@@ -53,12 +51,65 @@ class Measurement(NamedTuple):
         return self.value is not None and not math.isnan(self.value)
 
 
+class Result(NamedTuple):
+    """One benchmark with all choices of its parameters, at one commit, in one environment: what asv records at once.
+
+    A long history is a million values, and few of them are ever looked at alone.
+
+    Attributes:
+        parameters: of each choice; the same object for all commits, as far as they were read together.
+        values, samples, low, high: of each choice, as in `Measurement`, which has the rest as well.
+    """
+
+    benchmark: str
+    parameters: Sequence[dict[str, str]]
+    unit: str
+    commit: str
+    date: float
+    recorded: float
+    machine: str
+    torch: str
+    values: tuple[float | None, ...]
+    samples: tuple[tuple[float, ...], ...]
+    low: tuple[float, ...]
+    high: tuple[float, ...]
+    numba: str = ""
+
+    def measurement(self, choice: int) -> Measurement:
+        """Of one choice of parameters, by its place."""
+        return Measurement(
+            benchmark=self.benchmark,
+            parameters=self.parameters[choice],
+            unit=self.unit,
+            commit=self.commit,
+            date=self.date,
+            recorded=self.recorded,
+            machine=self.machine,
+            torch=self.torch,
+            value=self.values[choice],
+            samples=self.samples[choice],
+            low=self.low[choice],
+            high=self.high[choice],
+            numba=self.numba,
+        )
+
+    @property
+    def measurements(self) -> list[Measurement]:
+        """Of each choice of parameters."""
+        return [self.measurement(choice) for choice in range(len(self.values))]
+
+
 @dataclass(frozen=True)
 class History:
     """What was measured, oldest commit first, and one line for everything that could not be read."""
 
-    measurements: list[Measurement] = field(default_factory=list)
+    results: list[Result] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
+
+    @property
+    def measurements(self) -> list[Measurement]:
+        """Of all results, in their order."""
+        return [m for result in self.results for m in result.measurements]
 
 
 TORCH = "environment.Environment.track_torch"
@@ -69,7 +120,7 @@ TORCH = "environment.Environment.track_torch"
 class _File:
     """What one of asv's files holds."""
 
-    measurements: list[Measurement]
+    results: list[Result]
     notes: list[str]
 
 
@@ -127,32 +178,19 @@ def _load(path: Path, machine: str, benchmarks, parameters: dict[str, list[dict[
     keys, notes = result.get_result_keys(benchmarks), []
     if outdated := set(result.get_all_result_keys()) - keys:
         notes.append(f"{len(outdated)} benchmarks at {path.name[:8]} are of another version and left out")
-    return _File([m for key in sorted(keys) for m in _measurements(result, benchmarks[key], parameters[key])], notes)
+    return _File([_result(result, benchmarks[key], parameters[key]) for key in sorted(keys)], notes)
 
 
-def _merged(files: list[_File]) -> list[Measurement]:
+def _merged(files: list[_File]) -> list[Result]:
     """Of all files, oldest commit first, by benchmark; of what was measured twice the last."""
-    alike: dict[tuple, list[list[Measurement]]] = {}
+    last: dict[tuple, Result] = {}
     dates: dict[str, float] = {}
-    for file in files:
-        if file.measurements:
-            m = file.measurements[0]  # a file is of one commit, machine and environment
-            dates.setdefault(m.commit, m.date)
-            alike.setdefault((m.commit, m.machine, m.torch, m.numba), []).append(file.measurements)
-    commits: dict[str, list[Measurement]] = {}
-    for (commit, *_), of in alike.items():
-        commits.setdefault(commit, []).extend(of[0] if len(of) == 1 else _last(of))
-    ordered = sorted(commits, key=lambda commit: (dates[commit], commit))
-    return [m for commit in ordered for m in sorted(commits[commit], key=lambda m: m.benchmark)]
-
-
-def _last(files: list[list[Measurement]]) -> list[Measurement]:
-    found: dict[tuple, Measurement] = {}
-    for m in (m for of in files for m in of):
-        place = (m.benchmark, *m.parameters.items())
-        if place not in found or found[place].recorded <= m.recorded:
-            found[place] = m
-    return list(found.values())
+    for result in (result for file in files for result in file.results):
+        dates.setdefault(result.commit, result.date)
+        place = (result.commit, result.benchmark, result.machine, result.torch, result.numba)
+        if place not in last or last[place].recorded <= result.recorded:
+            last[place] = result
+    return sorted(last.values(), key=lambda result: (dates[result.commit], result.commit, result.benchmark))
 
 
 def _one_line(error: Exception) -> str:
@@ -168,33 +206,28 @@ def _torch(result) -> str:
     return str(result.params.get("torch") or "")
 
 
-def _measurements(result, benchmark: dict, parameters: list[dict[str, str]]):
-    """One measurement for each choice of parameters."""
+def _result(result, benchmark: dict, parameters: list[dict[str, str]]) -> Result:
+    """One benchmark of one of asv's files."""
     name, choices = benchmark["name"], benchmark["params"]
     values = result.get_result_value(name, choices)
-    stats = result.get_result_stats(name, choices) or [None] * len(values)
+    stats = [of or {} for of in result.get_result_stats(name, choices) or [None] * len(values)]
     samples = result.get_result_samples(name, choices) or [None] * len(values)
-    machine, torch = result.params, _torch(result)
-    processor = f"{machine.get('cpu') or 'unknown processor'}, {machine.get('num_cpu') or '?'} cores"
-    date, recorded = (result.date or 0) / 1000, float(result.started_at.get(name) or 0)
-    numba = str(machine.get("numba") or "")
-    for chosen, value, stat, sample in zip(parameters, values, stats, samples, strict=True):
-        stat = stat or {}
-        yield Measurement(
-            benchmark=name,
-            parameters=chosen,
-            unit=benchmark["unit"],
-            commit=result.commit_hash,
-            date=date,
-            recorded=recorded,
-            machine=processor,
-            torch=torch,
-            value=value,
-            samples=tuple(sample or ()),
-            low=_number(stat.get("ci_99_a")),
-            high=_number(stat.get("ci_99_b")),
-            numba=numba,
-        )
+    machine = result.params
+    return Result(
+        benchmark=name,
+        parameters=parameters,
+        unit=benchmark["unit"],
+        commit=result.commit_hash,
+        date=(result.date or 0) / 1000,
+        recorded=float(result.started_at.get(name) or 0),
+        machine=f"{machine.get('cpu') or 'unknown processor'}, {machine.get('num_cpu') or '?'} cores",
+        torch=_torch(result),
+        values=tuple(values),
+        samples=tuple(tuple(of or ()) for of in samples),
+        low=tuple(_number(of.get("ci_99_a")) for of in stats),
+        high=tuple(_number(of.get("ci_99_b")) for of in stats),
+        numba=str(machine.get("numba") or ""),
+    )
 
 
 def _number(value) -> float:

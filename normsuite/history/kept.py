@@ -80,7 +80,15 @@ class Kept:
                 written.write_bytes(pickle.dumps(self._used[part], protocol=pickle.HIGHEST_PROTOCOL))
                 written.replace(self._folder / part)
         os.utime(self._folder)
-        oldest = time.time() - KEPT_DAYS * 86_400
-        for folder in self._all.iterdir():
-            if folder.stat().st_mtime < oldest:
-                shutil.rmtree(folder, ignore_errors=True)
+        forget(self._all)
+
+
+def forget(all_of_them: Path) -> None:
+    """Remove from that folder what was last written, or marked as used, more than `KEPT_DAYS` ago."""
+    oldest = time.time() - KEPT_DAYS * 86_400
+    for each in all_of_them.iterdir():
+        if each.stat().st_mtime < oldest:
+            if each.is_dir():
+                shutil.rmtree(each, ignore_errors=True)
+            else:
+                each.unlink(missing_ok=True)

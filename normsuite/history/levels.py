@@ -9,7 +9,6 @@ remembered by the values in them, so that what is found does not depend on what 
 import hashlib
 import itertools
 import json
-import math
 import multiprocessing
 import signal
 from collections.abc import Sequence
@@ -22,28 +21,31 @@ from platformdirs import user_cache_path
 
 from .. import results
 from ..errors import OutputError
-from . import adapter, contrast
+from . import adapter, contrast, kept
 
 WINDOW, OVERLAP = 256, 64
 """Commits. A shorter series is one window, and has exactly what asv finds."""
 
 _REMEMBERED = 50_000
-_WORTH_A_POOL = 256
-"""So many windows take longer than starting processes for them."""
+_WORTH_A_PROCESS = 32
+"""So many windows take longer than starting a process."""
 
 Values = Sequence[float | None]
+Levels = list[tuple[int, int]]
+"""Each as (first, one behind the last)."""
 
 
-def detect(series: Sequence[Values]) -> list[list[tuple[int, int]]]:
-    """For each series its levels, each as (first, one behind the last); None is a value that is missing.
+def detect(series: Sequence[Values]) -> list[Levels]:
+    """For each series its levels; None is a value that is missing.
 
     A level begins where one of the windows has a step. Where two windows meet and differ by a commit or two about the
     place of a step, it is one step, where the earlier window has it.
     """
-    cut = [windows(len(values)) for values in series]
-    parts = [tuple(values[first:behind]) for values, of in zip(series, cut, strict=True) for first, behind in of]
+    arrays = [np.array(values, dtype=float) for values in series]  # None becomes NaN
+    cut = [windows(len(values)) for values in arrays]
+    parts = [values[first:behind] for values, of in zip(arrays, cut, strict=True) for first, behind in of]
     found = iter(_detected(parts))
-    return [_joined(values, of, [next(found) for _ in of]) for values, of in zip(series, cut, strict=True)]
+    return [_joined(values, of, [next(found) for _ in of]) for values, of in zip(arrays, cut, strict=True)]
 
 
 def windows(length: int) -> list[tuple[int, int]]:
@@ -52,7 +54,7 @@ def windows(length: int) -> list[tuple[int, int]]:
     return [(start, min(length, start + WINDOW)) for start in starts]
 
 
-def _joined(values: Values, cut: list[tuple[int, int]], found: list[list[tuple[int, int]]]) -> list[tuple[int, int]]:
+def _joined(values: np.ndarray, cut: list[tuple[int, int]], found: list[Levels]) -> Levels:
     """The levels of a whole series, of those of its windows."""
     if len(cut) == 1:
         return found[0]
@@ -64,65 +66,70 @@ def _joined(values: Values, cut: list[tuple[int, int]], found: list[list[tuple[i
             # Two windows may disagree by a commit or two on either side of the place where they meet.
             if low - 2 <= step < high + 2 and (not steps or step > steps[-1] + 2 or step >= low + 2):
                 steps.append(step)
-    present = [i for i, value in enumerate(values) if value is not None and not math.isnan(value)]
-    if not present:
+    present = _present(values)
+    if not len(present):
         return []
     # As asv has them, a level ends with the last value in it.
-    ends = sorted({present[0], *(step for step in steps if step > present[0]), present[-1] + 1})
+    first, last = int(present[0]), int(present[-1])
+    ends = sorted({first, *(step for step in steps if step > first), last + 1})
+    at = np.searchsorted(present, ends)
     return [
-        (first, present[_at(present, behind) - 1] + 1)
-        for first, behind in itertools.pairwise(ends)
-        if _at(present, first) < _at(present, behind)
+        (begin, int(present[behind - 1]) + 1)
+        for begin, (here, behind) in zip(ends, itertools.pairwise(at), strict=False)
+        if here < behind
     ]
 
 
-def _at(present: list[int], place: int) -> int:
-    return int(np.searchsorted(present, place))
+def _present(values: np.ndarray) -> np.ndarray:
+    """Where there is a value."""
+    return np.flatnonzero(~np.isnan(values))
 
 
-def _detected(parts: list[Values]) -> list[list[tuple[int, int]]]:
-    """Levels of each window: one where it is flat, else asv's, which are remembered or found now."""
-    windows = [np.array(part, dtype=float) for part in parts]  # None becomes NaN
-    present = [np.flatnonzero(~np.isnan(window)) for window in windows]
-    flat = contrast.flat([window[at] for window, at in zip(windows, present, strict=True)])
-    keys = {place: _key(window) for place, window in enumerate(windows) if not flat[place]}
-    known = _known({key: parts[place] for place, key in keys.items()})
-    return [
-        known[keys[place]] if place in keys else [(int(at[0]), int(at[-1]) + 1)] for place, at in enumerate(present)
-    ]
-
-
-def _known(parts: dict[str, Values]) -> dict[str, list[tuple[int, int]]]:
-    """asv's levels of windows by their keys."""
+def _detected(parts: list[np.ndarray]) -> list[Levels]:
+    """Levels of each window, remembered or found now."""
+    keys = [hashlib.sha256(part.tobytes()).hexdigest()[:32] for part in parts]
     remembered = _recall()
-    if missing := {key: part for key, part in parts.items() if key not in remembered}:
-        remembered |= zip(missing, _on_all_cores(list(missing.values())), strict=True)
-        others = (item for item in remembered.items() if item[0] not in parts)
-        _remember({key: remembered[key] for key in parts} | dict(itertools.islice(others, _REMEMBERED)))
-    return {key: [(first, behind) for first, behind in remembered[key]] for key in parts}
+    if missing := {key: part for key, part in zip(keys, parts, strict=True) if key not in remembered}:
+        remembered |= zip(missing, _found(list(missing.values())), strict=True)
+        here = dict.fromkeys(keys)
+        others = (key for key in remembered if key not in here)
+        _remember({key: remembered[key] for key in (*here, *itertools.islice(others, _REMEMBERED))})
+    return [[(first, behind) for first, behind in remembered[key]] for key in keys]
 
 
-def _key(window: np.ndarray) -> str:
-    return hashlib.sha256(window.tobytes()).hexdigest()[:32]
+def _found(parts: list[np.ndarray]) -> list[Levels]:
+    """Levels of each window: one where it is flat, else those that asv finds."""
+    present = [_present(part) for part in parts]
+    flat = contrast.flat([part[at] for part, at in zip(parts, present, strict=True)])
+    asked = iter(_on_all_cores([part for part, is_flat in zip(parts, flat, strict=True) if not is_flat]))
+    return [
+        [(int(at[0]), int(at[-1]) + 1)] if is_flat else next(asked) for at, is_flat in zip(present, flat, strict=True)
+    ]
 
 
-def _on_all_cores(parts: list[Values]) -> list[list[tuple[int, int]]]:
-    cores = results.usable_cores()
-    if len(parts) < _WORTH_A_POOL or cores == 1:
-        return [adapter.levels(part) for part in parts]
+def _on_all_cores(parts: list[np.ndarray]) -> list[Levels]:
+    """Levels that asv finds, here and, where there are many parts, in other processes at the same time."""
+    helpers = min(results.usable_cores() - 1, len(parts) // _WORTH_A_PROCESS)
+    if helpers < 1:
+        return [adapter.levels(part.tolist()) for part in parts]
     # Ctrl-C is the parent's, which then drops what has not begun.
     ignore = {"initializer": signal.signal, "initargs": (signal.SIGINT, signal.SIG_IGN)}
-    with ProcessPoolExecutor(cores, multiprocessing.get_context("spawn"), **ignore) as pool:
+    with ProcessPoolExecutor(helpers, multiprocessing.get_context("spawn"), **ignore) as pool:
         try:
-            found = pool.map(adapter.step_detection(), map(list, parts), chunksize=math.ceil(len(parts) / cores / 8))
-            return [adapter.runs(of) for of in found]
+            asked = [pool.submit(adapter.step_detection(), part.tolist()) for part in parts]
+            here: dict[int, Levels] = {}
+            for place in reversed(range(len(parts))):
+                if asked[place].cancel():  # nobody has begun with it yet
+                    here[place] = adapter.levels(parts[place].tolist())
+            return [here[i] if i in here else adapter.runs(of.result()) for i, of in enumerate(asked)]
         except KeyboardInterrupt:
             pool.shutdown(wait=False, cancel_futures=True)
             raise
 
 
 def _file() -> Path:
-    return user_cache_path("normsuite") / "history" / f"levels-asv-{results.version('asv')}.json"
+    by = hashlib.sha256(Path(contrast.__file__).read_bytes()).hexdigest()[:8]
+    return user_cache_path("normsuite") / "history" / "levels" / f"levels-asv-{results.version('asv')}-{by}.json"
 
 
 def _recall() -> dict[str, list]:
@@ -137,3 +144,4 @@ def _remember(found: dict[str, list]) -> None:
     with suppress(OSError, OutputError):  # where nothing can be kept it is found again
         _file().parent.mkdir(parents=True, exist_ok=True)
         results.write_text(_file(), json.dumps(found, separators=(",", ":")))
+        kept.forget(_file().parent)

@@ -1,10 +1,13 @@
 """Series of one benchmark over commits, cut where something else than a commit changed."""
 
+import itertools
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
 
-from .adapter import TORCH, Measurement
+import numpy as np
+
+from .adapter import TORCH, Measurement, Result
 
 EXACT_UNITS = ("bytes", "relative error")
 """Of what is counted or computed from seeded inputs: equal commits give equal values on equal machines."""
@@ -15,42 +18,57 @@ class Segment:
     """One benchmark with one choice of parameters, on one machine with one torch and numba; oldest commit first.
 
     Attributes:
-        measurements: that have a value, one for each commit.
+        results: in which that choice has a value, one for each commit.
+        choice: the place of its parameters among theirs.
+        values: of it.
         newest: of the segments of its benchmark, parameters and machine it was measured last.
     """
 
-    measurements: tuple[Measurement, ...]
+    results: tuple[Result, ...]
+    choice: int
+    values: list[float]
     newest: bool
 
     @property
     def series(self) -> str:
-        """Its benchmark and parameters."""
-        return series_name(self.measurements[0])
+        """Its benchmark and parameters, as one line."""
+        return " ".join([self.benchmark, *self.parameters.values()])
 
     @property
     def benchmark(self) -> str:
-        return self.measurements[0].benchmark
+        return self.results[0].benchmark
+
+    @property
+    def parameters(self) -> dict[str, str]:
+        return self.results[0].parameters[self.choice]
 
     @property
     def unit(self) -> str:
-        return self.measurements[0].unit
+        return self.results[0].unit
 
     @property
     def machine(self) -> str:
-        return self.measurements[0].machine
+        return self.results[0].machine
 
     @property
     def versions(self) -> str:
         """Of torch and numba, as far as they are known."""
-        return versions(self.measurements[0])
+        known = (("torch", self.results[0].torch), ("numba", self.results[0].numba))
+        return ", ".join(f"{name} {version}" for name, version in known if version) or "torch of unknown version"
 
     @cached_property
     def commits(self) -> list[str]:
-        return [m.commit for m in self.measurements]
+        return [result.commit for result in self.results]
 
-    @cached_property
-    def values(self) -> list[float]:
-        return [float(m.value) for m in self.measurements]
+    @property
+    def measurements(self) -> list[Measurement]:
+        """Its values with their samples and intervals."""
+        return [result.measurement(self.choice) for result in self.results]
+
+    @property
+    def recorded(self) -> float:
+        """When it was measured last, milliseconds since 1970."""
+        return _recorded(self.results)
 
     @property
     def exact(self) -> bool:
@@ -63,39 +81,38 @@ class Segment:
         return "accuracy" in self.unit
 
 
-def series_name(measured: Measurement) -> str:
-    """The benchmark and its parameters, as one line."""
-    return " ".join([measured.benchmark, *measured.parameters.values()])
-
-
-def versions(measured: Measurement) -> str:
-    """Of torch and numba, as far as they are known."""
-    known = (("torch", measured.torch), ("numba", measured.numba))
-    return ", ".join(f"{name} {version}" for name, version in known if version) or "torch of unknown version"
-
-
-def segments(measurements: Iterable[Measurement]) -> list[Segment]:
-    """Every series in its segments, in the order of their first measurements.
+def segments(results: Iterable[Result]) -> list[Segment]:
+    """Every series in its segments, in the order of their first results.
 
     Another processor or number of cores, another torch, or another numba where asv recorded it, is another segment:
     across them nothing is compared.
 
     Args:
-        measurements: oldest commit first, as `read` gives them; what failed or is n/a is passed over.
+        results: oldest commit first, as `read` gives them; what failed or is n/a is passed over.
     """
-    found: dict[tuple, dict[tuple, list[Measurement]]] = {}
-    of_objects: dict[
-        tuple, list[Measurement]
-    ] = {}  # a long history has a million measurements, and few objects in them
-    for m in measurements:
-        if m.measured and m.benchmark != TORCH:
-            same = (m.benchmark, id(m.parameters), m.machine, m.torch, m.numba)
-            if same not in of_objects:
-                series = (m.benchmark, *m.parameters.values(), m.machine)
-                of_objects[same] = found.setdefault(series, {}).setdefault((m.torch, m.numba), [])
-            of_objects[same].append(m)
+    alike: dict[tuple, list[Result]] = {}
+    choices: dict[int, tuple] = {}  # thousands of results share a few lists of them
+    for result in results:
+        if result.benchmark != TORCH:
+            if id(result.parameters) not in choices:
+                choices[id(result.parameters)] = tuple(tuple(of.values()) for of in result.parameters)
+            measured_by = (result.benchmark, choices[id(result.parameters)], result.machine)
+            alike.setdefault((*measured_by, result.torch, result.numba), []).append(result)
+    found: dict[tuple, list[tuple[tuple[Result, ...], int, list[float]]]] = {}
+    for (benchmark, names, machine, *_), of in alike.items():
+        values = np.array([result.values for result in of], dtype=float)  # None becomes NaN
+        there = ~np.isnan(values)
+        for choice, name in enumerate(names):
+            measured = tuple(itertools.compress(of, there[:, choice]))
+            if measured:
+                of_choice = (measured, choice, values[there[:, choice], choice].tolist())
+                found.setdefault((benchmark, name, machine), []).append(of_choice)
     cut = []
-    for of_versions in found.values():
-        last = max(of_versions.values(), key=lambda of: max(m.recorded for m in of))
-        cut += [Segment(tuple(of), of is last) for of in of_versions.values()]
+    for of_series in found.values():
+        last = of_series[0] if len(of_series) == 1 else max(of_series, key=lambda of: _recorded(of[0]))
+        cut += [Segment(*of, newest=of is last) for of in of_series]
     return cut
+
+
+def _recorded(results: Iterable[Result]) -> float:
+    return max(result.recorded for result in results)

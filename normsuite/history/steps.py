@@ -2,17 +2,16 @@
 
 import itertools
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import stats
+from scipy import special
 
 from ..statistics import CONFIDENCE, Interval
-from .adapter import Measurement
 from .contrast import NORMAL_MAD
 from .levels import detect
-from .segments import Segment, segments
+from .segments import Segment
 
 REGRESSION, IMPROVEMENT, WITHIN_NOISE, UNDECIDED = "regression", "improvement", "within noise", "undecided"
 VERDICTS = (REGRESSION, IMPROVEMENT, WITHIN_NOISE, UNDECIDED)
@@ -98,7 +97,7 @@ class Trend:
     set_aside: tuple[int, ...]
 
 
-def trends(measurements: Iterable[Measurement], *, alpha: float = 1 - CONFIDENCE) -> list[Trend]:
+def trends(found: Sequence[Segment], *, alpha: float = 1 - CONFIDENCE) -> list[Trend]:
     """Find the steps of every series and judge them.
 
     Where steps are is decided by asv's step detection (`levels`). Each ratio is exp of the difference of two levels'
@@ -114,22 +113,27 @@ def trends(measurements: Iterable[Measurement], *, alpha: float = 1 - CONFIDENCE
     two. The rest is undecided. Bytes and numerical errors have no noise, and intervals without width.
 
     Args:
-        measurements: oldest commit first, as `read` gives them.
+        found: all segments of the table.
         alpha: probability that any interval of the table misses.
     """
-    found = segments(measurements)
     places = sum(len(s.values) - 1 for s in found if not s.exact and len(s.values) >= 2 * LEAST_COMMITS)
     spikes = [set() if s.exact else _spikes(s.values) for s in found]
-    shown = [[None if i in of else v for i, v in enumerate(s.values)] for s, of in zip(found, spikes, strict=True)]
+    shown = [_without(s.values, of) for s, of in zip(found, spikes, strict=True)]
     return [
         _trend(segment, ends, of, alpha / max(1, places))
         for segment, ends, of in zip(found, detect(shown), spikes, strict=True)
     ]
 
 
+def _without(values: Sequence[float], spikes: set[int]) -> np.ndarray:
+    shown = np.array(values, dtype=float)
+    shown[list(spikes)] = math.nan
+    return shown
+
+
 def _trend(segment: Segment, ends: Sequence[tuple[int, int]], spikes: set[int], alpha: float) -> Trend:
     values = segment.values
-    runs = [tuple(i for i in range(*of) if i not in spikes) for of in ends]
+    runs = [tuple(i for i in range(*of) if i not in spikes) if spikes else tuple(range(*of)) for of in ends]
     if not segment.exact:
         runs = _supported(runs)
     aside = tuple(sorted(set(range(len(values))).difference(*runs)))
@@ -213,12 +217,13 @@ class _Noise:
         self._values = np.asarray(values, dtype=float)
         self._logs = np.log(self._values) if (self._values > 0).all() else np.full(len(values), math.nan)
         self._df = sum(map(len, runs)) - len(runs)
-        squares = sum(float(((self._logs[list(run)] - self._logs[list(run)].mean()) ** 2).sum()) for run in runs)
+        of_runs = [self._logs[list(run)] for run in runs]
+        squares = sum(float(((logs - logs.mean()) ** 2).sum()) for logs in of_runs)
         deviation = math.sqrt(squares / self._df) if self._df else math.nan
         # Equal values say how coarse the scale is, not how certain a step.
         self._deviation = deviation if deviation > 1e-12 else math.nan
-        apart = [abs(self._logs[b] - self._logs[a]) for run in runs for a, b in itertools.pairwise(run)]
-        spread = stats.norm.ppf(0.975) * NORMAL_MAD * np.median(apart) if len(apart) >= LEAST_PAIRS else math.nan
+        apart = np.abs(np.concatenate([np.diff(logs) for logs in of_runs] or [[]]))
+        spread = special.ndtri(0.975) * NORMAL_MAD * np.median(apart) if len(apart) >= LEAST_PAIRS else math.nan
         self.floor = float(np.exp(spread))
 
     def level(self, run: Sequence[int]) -> Interval:
@@ -240,5 +245,5 @@ class _Noise:
         """exp(mean ± t · s · √share)."""
         if math.isnan(self._deviation):
             return Interval(math.exp(mean), math.nan, math.nan)
-        half = float(stats.t.isf(alpha / 2, self._df)) * self._deviation * math.sqrt(share)
+        half = -float(special.stdtrit(self._df, alpha / 2)) * self._deviation * math.sqrt(share)
         return Interval(*(float(np.exp(end)) for end in (mean, mean - half, mean + half)))

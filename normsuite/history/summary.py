@@ -116,7 +116,7 @@ def _segment(trend: Trend) -> dict:
     return {
         "series": of.series,
         "benchmark": of.benchmark,
-        "parameters": of.measurements[0].parameters,
+        "parameters": of.parameters,
         "unit": of.unit,
         "machine": of.machine,
         "versions": of.versions,

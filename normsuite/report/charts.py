@@ -2,17 +2,15 @@
 
 import io
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
 import matplotlib
-
-matplotlib.use("Agg")
-
-from matplotlib import pyplot as plt
+from matplotlib.figure import Figure
 
 from ..spec import NORMS
+from .drawn import drawn
 
 # Okabe and Ito's colours, which colour-blind readers tell apart; norms take them in order, "none" is grey.
 _PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
@@ -22,6 +20,9 @@ INK = "#010203"
 """Stands for the page's text colour, which it becomes in the SVG: a chart follows light and dark as text does."""
 
 MARKERS = ("o", "s", "^", "D", "v")
+
+_DEFAULTS = {name: value for name, value in matplotlib.rcParamsDefault.items() if name != "backend"}
+"""Whatever style the user's own matplotlib has."""
 
 _STYLE = {
     "axes.edgecolor": INK,
@@ -46,12 +47,26 @@ _STYLE = {
 
 @dataclass(frozen=True)
 class Chart:
-    """A drawing as SVG, what it shows in words, its caption, and the command that measured it."""
+    """A drawing, what it shows in words, its caption, and the command that measured it.
 
-    svg: str
+    Attributes:
+        draw: makes SVG of its arguments, which have all of the records that it needs; called when it has to be.
+        data: these arguments, JSON values.
+        alternative: what the drawing shows, for those who do not see it.
+        caption: what stands below it.
+        command: what recorded it.
+    """
+
+    draw: Callable[..., str]
+    data: tuple
     alternative: str
     caption: str
     command: str
+
+    @property
+    def svg(self) -> str:
+        """The drawing, kept or made now."""
+        return drawn(self.draw, *self.data)
 
 
 def colour(norm: str) -> str:
@@ -70,8 +85,9 @@ def figure(name: str, width: float, height: float, rows: int = 1) -> Iterator[tu
 
     `name` makes the SVG's identifiers the chart's own, since many charts share a page.
     """
-    with matplotlib.rc_context({**_STYLE, "svg.hashsalt": name}):
-        drawn, axes = plt.subplots(rows, 1, figsize=(width, height), squeeze=False)
+    with matplotlib.rc_context({**_DEFAULTS, **_STYLE, "svg.hashsalt": name}):
+        drawn = Figure(figsize=(width, height))  # without pyplot, which keeps figures and takes time to load
+        axes = drawn.subplots(rows, 1, squeeze=False)
 
         def finish() -> str:
             buffer = io.StringIO()
@@ -87,10 +103,7 @@ def figure(name: str, width: float, height: float, rows: int = 1) -> Iterator[tu
             # The page sets the size; the alternative text stands on the figure around it.
             return re.sub(r'<svg ([^>]*?)(width="[^"]*" height="[^"]*"|height="[^"]*" width="[^"]*")', r"<svg \1", svg)
 
-        try:
-            yield finish, axes[:, 0]
-        finally:
-            plt.close(drawn)
+        yield finish, axes[:, 0]
 
 
 def label_ends(axis, ends: list[tuple[str, float, float]]) -> None:

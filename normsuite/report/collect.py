@@ -11,7 +11,7 @@ from ..bench.summary import problem as bench_problem
 from ..errors import ArgumentError
 from ..gate import rates
 from ..gate import summary as gate_summary
-from ..history import TORCH, Measurement, read
+from ..history import TORCH, Measurement, Result, read
 from ..spec import NO_NORM, NORMS
 from ..study.records import problem as study_problem
 
@@ -46,7 +46,7 @@ class Collected:
         study: records of one study, equal in all but norm, seed and the norm's own learning rate, from one processor
             model and one torch.
         batches: records of one study of several batch sizes, equal in the same way but for these.
-        history: measurements from one processor model and one torch, oldest commit first.
+        history: asv's results from one processor model and one torch, oldest commit first.
         recorded: those, and the same processor model's with any torch.
         self_check: tables of the gate's newest self-check, which share method and processor model.
         series: a pattern of the series whose trend is drawn; None for those that say most.
@@ -59,13 +59,13 @@ class Collected:
 
     study: list[dict] = field(default_factory=list)
     batches: list[dict] = field(default_factory=list)
-    history: list[Measurement] = field(default_factory=list)
+    history: list[Result] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     commit: str | None = None
     bench: Bench = field(default_factory=lambda: Bench([]))
     gate: dict | None = None
     numerics: list[dict] = field(default_factory=list)
-    recorded: list[Measurement] = field(default_factory=list)
+    recorded: list[Result] = field(default_factory=list)
     series: str | None = None
     self_check: list[dict] = field(default_factory=list)
 
@@ -86,7 +86,7 @@ class Collected:
     @property
     def cost(self) -> list[Measurement]:
         """The measurements of the commit whose cost is shown."""
-        return [m for m in self.history if m.commit == self.commit]
+        return [m for result in self.history if result.commit == self.commit for m in result.measurements]
 
 
 def collect(source: Path, commit: str | None = None, series: str | None = None) -> Collected:
@@ -112,11 +112,11 @@ def collect(source: Path, commit: str | None = None, series: str | None = None) 
     )
 
 
-def _commit(measured: list[Measurement], wanted: str | None) -> str | None:
+def _commit(measured: list[Result], wanted: str | None) -> str | None:
     """The commit that was measured last, or the one that was asked for by the start of its hash."""
-    commits = list(dict.fromkeys(m.commit for m in measured))
+    commits = list(dict.fromkeys(result.commit for result in measured))
     if wanted is None:
-        return max(measured, key=lambda m: m.recorded).commit if measured else None
+        return max(measured, key=lambda result: result.recorded).commit if measured else None
     found = [c for c in commits if wanted and c.startswith(wanted)]
     if len(found) != 1:
         known = ", ".join(c[:8] for c in commits) or "none"
@@ -293,20 +293,22 @@ def _newest_numerics(folder: Path, notes: list[str]) -> list[dict]:
     return list(newest.values())
 
 
-def _newest_segment(folder: Path, notes: list[str]) -> tuple[list[Measurement], list[Measurement]]:
+def _newest_segment(folder: Path, notes: list[str]) -> tuple[list[Result], list[Result]]:
     """What was recorded on the newest machine, and the part of it with the newest torch."""
     found = read(folder)
     notes.extend(found.notes)
-    measured = [m for m in found.measurements if m.benchmark != TORCH]
+    measured = [result for result in found.results if result.benchmark != TORCH]
     if not measured:
         notes.append(f"asv has no results: run `{ASV_COMMAND}`")
         return [], []
-    newest = max(measured, key=lambda m: m.recorded)
-    recorded = [m for m in measured if m.machine == newest.machine]
-    kept = [m for m in recorded if m.torch == newest.torch]
+    newest = max(measured, key=lambda result: result.recorded)
+    recorded = [result for result in measured if result.machine == newest.machine]
+    kept = [result for result in recorded if result.torch == newest.torch]
     if len(kept) < len(measured):
-        notes.append(f"{len(measured) - len(kept)} results of other machines or versions of torch are left out")
-    strange = {m.parameters["norm"] for m in kept if "norm" in m.parameters} - {NO_NORM, *NORMS}
+        others = sum(len(result.values) for result in measured) - sum(len(result.values) for result in kept)
+        notes.append(f"{others} results of other machines or versions of torch are left out")
+    choices = {id(result.parameters): result.parameters for result in kept}
+    strange = {of["norm"] for parameters in choices.values() for of in parameters if "norm" in of} - {NO_NORM, *NORMS}
     if strange:
         notes.append(f"no such norm here: results of {', '.join(sorted(strange))} are in the history only")
     return recorded, kept

@@ -22,29 +22,45 @@ def _dots(
     `units` are those to choose from for each panel, the largest first.
     """
     devices = list(dict.fromkeys(m.parameters["device"] for m in found))
-    panels = list(dict.fromkeys((m.parameters["device"], m.parameters["case"]) for m in found))
     backends = list(dict.fromkeys(m.parameters["backend"] for m in found))
-    norms = [n for n in NORMS if any(m.parameters["norm"] == n for m in found)]
-    said = []
+    panels, said = [], []
+    for device, case in dict.fromkeys((m.parameters["device"], m.parameters["case"]) for m in found):
+        here = [m for m in found if (m.parameters["device"], m.parameters["case"]) == (device, case)]
+        least = min(m.value for m in here)
+        unit, scale = next(((u, s) for u, s in units.items() if least >= s), list(units.items())[-1])
+        dots = []
+        for m in here:
+            norm, backend = m.parameters["norm"], m.parameters["backend"]
+            dots.append((norm, backend, *(value / scale for value in (m.value, m.low, m.high))))
+            said.append(f"{case} {norm} {backend} {m.value / scale:.3g} {unit}")
+        panels.append((f"{case}, {unit}" if len(devices) == 1 else f"{case} on {device}, {unit}", dots))
+    shapes = ", ".join(f"{_MARKER_NAMES[m]}: {b}" for m, b in zip(MARKERS, backends, strict=False))
+    axis_kind = " Logarithmic axes." if logarithmic else ""
+    return Chart(
+        _draw_dots,
+        (name, panels, backends, logarithmic),
+        f"{what}. {'; '.join(said)}",
+        f"{caption} {shapes[0].upper()}{shapes[1:]}.{axis_kind}",
+        ASV_COMMAND,
+    )
+
+
+def _draw_dots(name: str, panels: list, backends: list[str], logarithmic: bool) -> str:
+    """A panel for each title, with norm, backend, value and its interval."""
+    norms = [norm for norm in NORMS if any(dot[0] == norm for _, dots in panels for dot in dots)]
     with figure(name, 4.3, 0.2 + 1.4 * len(panels), rows=len(panels)) as (finish, axes):
-        for axis, (device, case) in zip(axes, panels, strict=True):
-            here = [m for m in found if (m.parameters["device"], m.parameters["case"]) == (device, case)]
-            least = min(m.value for m in here)
-            unit, scale = next(((u, s) for u, s in units.items() if least >= s), list(units.items())[-1])
-            for m in here:
-                norm, backend = m.parameters["norm"], m.parameters["backend"]
+        for axis, (title, dots) in zip(axes, panels, strict=True):
+            for norm, backend, value, low, high in dots:
                 y = norms.index(norm) + (backends.index(backend) - (len(backends) - 1) / 2) * 0.3
-                if not math.isnan(m.low) and m.high > m.low:
-                    bar = [m.low / scale, m.high / scale]
-                    axis.plot(bar, [y, y], color=colour(norm), linewidth=3.5, alpha=0.45)
+                if not math.isnan(low) and high > low:
+                    axis.plot([low, high], [y, y], color=colour(norm), linewidth=3.5, alpha=0.45)
                 marker, fill = MARKERS[backends.index(backend)], "full" if backend == backends[0] else "none"
-                axis.plot(m.value / scale, y, marker, color=colour(norm), markersize=6, fillstyle=fill)
-                said.append(f"{case} {norm} {backend} {m.value / scale:.3g} {unit}")
-            axis.set_title(f"{case}, {unit}" if len(devices) == 1 else f"{case} on {device}, {unit}")
+                axis.plot(value, y, marker, color=colour(norm), markersize=6, fillstyle=fill)
+            axis.set_title(title)
             if logarithmic:
                 axis.set_xscale("log")
-                low, high = axis.get_xlim()
-                axis.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5) if high < 30 * low else (1,)))
+                left, right = axis.get_xlim()
+                axis.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5) if right < 30 * left else (1,)))
                 axis.xaxis.set_minor_formatter(NullFormatter())
             else:
                 axis.set_xlim(left=0)
@@ -52,12 +68,7 @@ def _dots(
             axis.set_yticks(range(len(norms)), norms)
             axis.set_ylim(len(norms) - 0.5, -0.5)
             axis.grid(True, axis="x")
-        svg = finish()
-    shapes = ", ".join(f"{_MARKER_NAMES[m]}: {b}" for m, b in zip(MARKERS, backends, strict=False))
-    axis_kind = " Logarithmic axes." if logarithmic else ""
-    return Chart(
-        svg, f"{what}. {'; '.join(said)}", f"{caption} {shapes[0].upper()}{shapes[1:]}.{axis_kind}", ASV_COMMAND
-    )
+        return finish()
 
 
 def latency(measurements: list[Measurement]) -> list[Chart]:
@@ -107,26 +118,34 @@ def _bars(mode: str, activation: str, means: list[Mean]) -> Chart:
     least = TRAFFIC[mode] / 2
     # An interval of few processes can reach anywhere: the bars set the scale, and what reaches beyond it is cut.
     limit = 1.5 * max([1.0, least, *(m.ratio.value for m in means if not math.isnan(m.ratio.value))])
-    said = []
-    with figure(f"against-{mode}-{activation}", 4.3, 0.9 + 0.17 * len(norms) * (len(contestants) + 1)) as (
-        finish,
-        (axis,),
-    ):
-        height = 1 / (len(contestants) + 1)
-        for m in means:
-            if m.contestant == AGAIN or math.isnan(m.ratio.value):
-                continue
-            place = contestants.index(m.contestant)
-            y = norms.index(m.norm) + (place - (len(contestants) - 1) / 2) * height
-            ours = m.contestant.startswith(AUTO)
-            tint = colour(m.norm) if ours else GREY
-            axis.barh(y, m.ratio.value, height * 0.85, color=tint, alpha=0.9 if ours else 0.35)
-            end = m.ratio.value
-            if not math.isnan(m.ratio.low):
-                axis.plot([m.ratio.low, m.ratio.high], [y, y], color=INK, linewidth=1.2)
-                end = min(limit, max(end, m.ratio.high))
-            axis.annotate(m.contestant, (end, y), xytext=(3, 0), textcoords="offset points", va="center", fontsize=8)
-            said.append(f"{m.norm} {m.contestant} {interval_text(m.ratio)}")
+    shown = [m for m in means if m.contestant != AGAIN and not math.isnan(m.ratio.value)]
+    bars = [(m.norm, m.contestant, m.ratio.value, m.ratio.low, m.ratio.high) for m in shown]
+    said = "; ".join(f"{m.norm} {m.contestant} {interval_text(m.ratio)}" for m in shown)
+    dotted = "" if least == 1 else f", the dotted line the least traffic of a step, {least:g} copies"
+    return Chart(
+        _draw_bars,
+        (f"against-{mode}-{activation}", bars, norms, contestants, least, limit),
+        f"{name}, large cases: time over that of a copy. {said}",
+        f"{name}: geometric mean over the large cases, with 95 % intervals over processes; ours in colour. The line is "
+        f"the copy{dotted}.",
+        BENCH_COMMAND,
+    )
+
+
+def _draw_bars(name: str, bars: list, norms: list[str], contestants: list[str], least: float, limit: float) -> str:
+    """Bars of norm, contestant, ratio and its interval, up to a limit; a dotted line where the least traffic is."""
+    height = 1 / (len(contestants) + 1)
+    with figure(name, 4.3, 0.9 + 0.17 * len(norms) * (len(contestants) + 1)) as (finish, (axis,)):
+        for norm, contestant, ratio, low, high in bars:
+            y = norms.index(norm) + (contestants.index(contestant) - (len(contestants) - 1) / 2) * height
+            ours = contestant.startswith(AUTO)
+            tint, alpha = (colour(norm), 0.9) if ours else (GREY, 0.35)
+            axis.barh(y, ratio, height * 0.85, color=tint, alpha=alpha)
+            end = ratio
+            if not math.isnan(low):
+                axis.plot([low, high], [y, y], color=INK, linewidth=1.2)
+                end = min(limit, max(end, high))
+            axis.annotate(contestant, (end, y), xytext=(3, 0), textcoords="offset points", va="center", fontsize=9)
         axis.set_xlim(0, limit)
         axis.axvline(1, color=INK, linewidth=1)
         if least != 1:
@@ -135,15 +154,7 @@ def _bars(mode: str, activation: str, means: list[Mean]) -> Chart:
         axis.set_ylim(len(norms) - 0.5, -0.5)
         axis.set_xlabel("time / time of a copy of the same tensor")
         axis.grid(True, axis="x")
-        svg = finish()
-    dotted = "" if least == 1 else f", the dotted line the least traffic of a step, {least:g} copies"
-    return Chart(
-        svg,
-        f"{name}, large cases: time over that of a copy. {'; '.join(said)}",
-        f"{name}: geometric mean over the large cases, with 95 % intervals over processes; ours in colour. The line is "
-        f"the copy{dotted}.",
-        BENCH_COMMAND,
-    )
+        return finish()
 
 
 _MODES = {"forward": "Forward", "step": "Training step", "evaluation": "Evaluation"}

@@ -1,6 +1,7 @@
 """What each norm averages over, drawn: the tensor as a block, and the worked example number by number."""
 
 import matplotlib
+import numpy as np
 from matplotlib.patches import Polygon, Rectangle
 
 from .. import explain
@@ -25,7 +26,21 @@ def cube(spec: NormSpec) -> Chart:
     labels = labels.reshape(images, channels, -1)
     places = labels.shape[2]
     groups = int(labels.max()) + 1
-    tint = _tints(groups)
+    extents = "; ".join(_extent(explain.letter(g + 1), labels == g) for g in range(groups))
+    return Chart(
+        _cube,
+        (spec.name, labels.tolist()),
+        f"The tensor as a block of {images} images by {channels} channels by {places} places. {spec.name} averages "
+        f"over {', '.join(sorted(spec.axes))}: {groups} groups, each with a colour and a letter. {extents}",
+        f"{spec.name}: the tensor (N, C, H × W), cut into what shares {spec.shared}.",
+        f"{tables.EXPLAIN_COMMAND} {spec.name}",
+    )
+
+
+def _cube(name: str, groups: list) -> str:
+    labels = np.array(groups)
+    images, channels, places = labels.shape
+    tint = _tints(int(labels.max()) + 1)
 
     def at(c: float, p: float, n: float) -> tuple[float, float]:
         return c + _SLANT[0] * n, _SLANT[1] * n - p
@@ -34,9 +49,9 @@ def cube(spec: NormSpec) -> Chart:
         points = [at(*corner) for corner in corners]
         axis.add_patch(Polygon(points, facecolor=tint(label), alpha=0.55, edgecolor=INK, linewidth=0.8))
         middle = [sum(part) / len(points) for part in zip(*points, strict=True)]
-        axis.text(*middle, explain.letter(label + 1), ha="center", va="center", fontsize=9)
+        axis.text(*middle, explain.letter(label + 1), ha="center", va="center", fontsize=10)
 
-    with figure(f"cube-{spec.name}", 4.3, 2.4) as (finish, (axis,)):
+    with figure(f"cube-{name}", 4.3, 2.4) as (finish, (axis,)):
         for c in range(channels):
             for p in range(places):
                 face(labels[0, c, p], [(c, p, 0), (c + 1, p, 0), (c + 1, p + 1, 0), (c, p + 1, 0)])
@@ -53,15 +68,7 @@ def cube(spec: NormSpec) -> Chart:
         axis.set_ylim(-places - 0.6, _SLANT[1] * images + 0.1)
         axis.set_aspect("equal")
         axis.axis("off")
-        svg = finish()
-    extents = "; ".join(_extent(explain.letter(g + 1), labels == g) for g in range(groups))
-    return Chart(
-        svg,
-        f"The tensor as a block of {images} images by {channels} channels by {places} places. {spec.name} averages "
-        f"over {', '.join(sorted(spec.axes))}: {groups} groups, each with a colour and a letter. {extents}",
-        f"{spec.name}: the tensor (N, C, H × W), cut into what shares {spec.shared}.",
-        f"{tables.EXPLAIN_COMMAND} {spec.name}",
-    )
+        return finish()
 
 
 def _extent(letter: str, inside) -> str:
@@ -77,10 +84,24 @@ def _extent(letter: str, inside) -> str:
 def shared_means(spec: NormSpec) -> Chart:
     """The worked example, one tile a number, one colour for each group that shares a mean."""
     x, labels = explain.values(), explain.labels(spec)
-    images, channels, height, width = x.shape
     groups = int(labels.max()) + 1
-    tint = _tints(groups)
-    with figure(f"shared-{spec.name}", 4.3, 2.2) as (finish, (axis,)):
+    each = x.size // groups
+    return Chart(
+        _shared_means,
+        (spec.name, x.tolist(), labels.tolist()),
+        f"{spec.name} on the worked example: {groups} groups of {each} numbers share {spec.shared}. "
+        + "; ".join(f"{explain.letter(g + 1)}: {', '.join(f'{v:g}' for v in x[labels == g])}" for g in range(groups)),
+        f"{spec.name}: numbers of one colour and letter share {spec.shared} "
+        f"(averaged over {', '.join(sorted(spec.axes))}).",
+        f"{tables.EXPLAIN_COMMAND} {spec.name}",
+    )
+
+
+def _shared_means(name: str, values: list, groups: list) -> str:
+    x, labels = np.array(values), np.array(groups)
+    images, channels, height, width = x.shape
+    tint = _tints(int(labels.max()) + 1)
+    with figure(f"shared-{name}", 4.3, 2.2) as (finish, (axis,)):
         for n in range(images):
             for c in range(channels):
                 for i, (value, group) in enumerate(zip(x[n, c].flat, labels[n, c].flat, strict=True)):
@@ -88,7 +109,7 @@ def shared_means(spec: NormSpec) -> Chart:
                     axis.add_patch(Rectangle((left, bottom), 1, 1, facecolor=tint(group), alpha=0.55, edgecolor=INK))
                     axis.text(left + 0.5, bottom + 0.5, f"{value:g}", ha="center", va="center", fontsize=11)
                     letter = explain.letter(group + 1)
-                    axis.text(left + 0.93, bottom + 0.88, letter, ha="right", va="top", fontsize=7.5)
+                    axis.text(left + 0.93, bottom + 0.88, letter, ha="right", va="top", fontsize=9)
             axis.text(-0.2, -n * 1.25 + 0.5, f"image {n + 1}", ha="right", va="center")
         for c in range(channels):
             axis.text(c * (height * width + 0.35) + 1, 1.15, f"channel {c + 1}", ha="center", va="bottom")
@@ -96,13 +117,4 @@ def shared_means(spec: NormSpec) -> Chart:
         axis.set_ylim(-(images - 1) * 1.25 - 0.1, 1.7)
         axis.set_aspect("equal")
         axis.axis("off")
-        svg = finish()
-    each = x.size // groups
-    return Chart(
-        svg,
-        f"{spec.name} on the worked example: {groups} groups of {each} numbers share {spec.shared}. "
-        + "; ".join(f"{explain.letter(g + 1)}: {', '.join(f'{v:g}' for v in x[labels == g])}" for g in range(groups)),
-        f"{spec.name}: numbers of one colour and letter share {spec.shared} "
-        f"(averaged over {', '.join(sorted(spec.axes))}).",
-        f"{tables.EXPLAIN_COMMAND} {spec.name}",
-    )
+        return finish()

@@ -1,7 +1,6 @@
 """The digits that the study's networks got wrong: which for which, the worst of each norm, and where norms disagree."""
 
 import math
-from collections.abc import Iterable
 
 import numpy as np
 
@@ -49,12 +48,27 @@ def _confusion(collected: Collected, norm: str) -> Chart:
     for run in runs:
         for mistake in run["samples"]["mistakes"]:
             wrong[mistake["label"], mistake["taken_for"]] += 1 / len(runs)
+    worst = sorted(((wrong[i, j], i, j) for i, j in np.argwhere(wrong > 0)), reverse=True)[:3]
+    said = "; ".join(f"{i} taken for {j} {count:.1f} times" for count, i, j in worst) or "no mistakes"
+    return Chart(
+        _matrix,
+        (norm, wrong.tolist()),
+        f"{norm}: {wrong.sum():.1f} mistakes a run, most often {said}",
+        f"{norm}: mistakes of a run after the last epoch, mean over {len(runs)} seeds. What is right is left out.",
+        STUDY_COMMAND,
+    )
+
+
+def _matrix(norm: str, mistakes: list[list[float]]) -> str:
+    """Mistakes a run, by the digit and what it was taken for."""
+    wrong = np.array(mistakes)
+    labels = len(wrong)
     with figure(f"confusion-{norm}", 3.6, 3.4) as (finish, (axis,)):
         shown = axis.pcolormesh(wrong, cmap="Blues", vmin=0, edgecolors="none", rasterized=False)
         for label, taken in np.argwhere(wrong >= 0.05):
             dark = wrong[label, taken] > 0.6 * wrong.max()
             axis.text(
-                taken + 0.5, label + 0.5, f"{wrong[label, taken]:.1f}", ha="center", va="center", fontsize=8,
+                taken + 0.5, label + 0.5, f"{wrong[label, taken]:.1f}", ha="center", va="center", fontsize=9,
                 color="#ffffff" if dark else "#1c1f23",
             )  # fmt: skip
         shown.set_clim(0, max(wrong.max(), 1e-9))
@@ -65,15 +79,7 @@ def _confusion(collected: Collected, norm: str) -> Chart:
         axis.set_xlabel("taken for")
         axis.set_ylabel("digit")
         axis.set_title(norm)
-        svg = finish()
-    worst = sorted(((wrong[i, j], i, j) for i, j in np.argwhere(wrong > 0)), reverse=True)[:3]
-    said = "; ".join(f"{i} taken for {j} {count:.1f} times" for count, i, j in worst) or "no mistakes"
-    return Chart(
-        svg,
-        f"{norm}: {wrong.sum():.1f} mistakes a run, most often {said}",
-        f"{norm}: mistakes of a run after the last epoch, mean over {len(runs)} seeds. What is right is left out.",
-        STUDY_COMMAND,
-    )
+        return finish()
 
 
 def gallery(collected: Collected) -> list[Chart]:
@@ -98,7 +104,8 @@ def _gallery(collected: Collected, norm: str) -> Chart:
         taken = max(sorted(set(said)), key=said.count)
         texts.append(f"{found[digit][0]['label']} for {taken}, {confidence(digit):.0%}")
     return Chart(
-        _mosaic(f"gallery-{norm}", worst, texts),
+        _mosaic,
+        (f"gallery-{norm}", _pictures(worst), texts),
         f"{norm}, digits taken for others, with their place among the test digits: "
         + "; ".join(f"number {digit}, a {text}" for digit, text in zip(worst, texts, strict=True)),
         f"{norm}: the {len(worst)} digits that it got wrong most confidently. What each is and what it was taken for "
@@ -107,15 +114,19 @@ def _gallery(collected: Collected, norm: str) -> Chart:
     )
 
 
-def _mosaic(name: str, places: Iterable[int], texts: list[str]) -> str:
-    places = list(places)
-    down = max(1, -(-len(places) // _ACROSS))
+def _pictures(places: list[int]) -> list:
+    """Of the test digits, dark on light."""
+    return [(255 - mnist.test_pictures()[place]).tolist() for place in places]
+
+
+def _mosaic(name: str, pictures: list, texts: list[str]) -> str:
+    down = max(1, -(-len(pictures) // _ACROSS))
     with figure(name, 4.3, 0.95 * down + 0.1) as (finish, (axis,)):
-        for number, (place, text) in enumerate(zip(places, texts, strict=True)):
+        for number, (picture, text) in enumerate(zip(pictures, texts, strict=True)):
             row, column = divmod(number, _ACROSS)
             extent = (column, column + 0.8, -row - 0.8, -row)
-            axis.imshow(255 - mnist.test_pictures()[place], cmap="gray", vmin=0, vmax=255, extent=extent)
-            axis.text(column + 0.4, -row - 0.84, text, ha="center", va="top", fontsize=7.5)
+            axis.imshow(np.array(picture, dtype=np.uint8), cmap="gray", vmin=0, vmax=255, extent=extent)
+            axis.text(column + 0.4, -row - 0.84, text, ha="center", va="top", fontsize=9)
         axis.set_xlim(-0.1, _ACROSS - 0.1)
         axis.set_ylim(-down, 0.05)
         axis.set_axis_off()
@@ -135,7 +146,8 @@ def disagreements(collected: Collected, count: int = 15) -> tuple[Chart, Table] 
     most = sorted(share, key=lambda digit: (min(share[digit]) - max(share[digit]), digit))[:count]
     labels = {d: next(m[0]["label"] for of_norm in wrong.values() if (m := of_norm.get(d))) for d in most}
     chart = Chart(
-        _mosaic("disagreements", most, [f"number {digit}: {labels[digit]}" for digit in most]),
+        _mosaic,
+        ("disagreements", _pictures(most), [f"no. {digit}: {labels[digit]}" for digit in most]),
         "Digits that the norms disagree on, by their place among the test digits: "
         + ", ".join(f"number {digit}, a {labels[digit]}" for digit in most),
         "The digits whose share of wrong runs differs most between the norms, with their place among the test digits "

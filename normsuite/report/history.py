@@ -1,7 +1,8 @@
 """Commits in sentences, a table of steps, and a small picture of each series."""
 
-import itertools
 import math
+
+import numpy as np
 
 from ..history import Trend
 from ..history.steps import IMPROVEMENT, REGRESSION, UNDECIDED
@@ -113,8 +114,9 @@ def picture(of: Trend, show) -> Picture:
     """A line through a segment's values, a band for each level: drawn here, since matplotlib takes as long for one as
     everything else takes for all of them."""
     values = of.segment.values
-    finite = [v for v in values if math.isfinite(v)]
-    low, high = min(finite), max(finite)
+    there = np.array(values)
+    there = there[np.isfinite(there)]
+    low, high = float(there.min()), float(there.max())
     wide, tall = _WIDTH / max(1, len(values) - 1), (_HEIGHT - 2) / ((high - low) or 1.0)
 
     def at(place: float, value: float) -> str:
@@ -124,7 +126,7 @@ def picture(of: Trend, show) -> Picture:
         f'<path d="M{at(level.places[0], level.value.value)}H{level.places[-1] * wide:.1f}" class="level"/>'
         for level in of.levels
     )
-    parameters = of.segment.measurements[0].parameters.values()
+    parameters = of.segment.parameters.values()
     tint = next((colour(norm) for norm in NORMS if norm in parameters), "currentColor")
     line = " ".join(at(place, value) for place, value in _thinned(values))
     return Picture(
@@ -137,10 +139,10 @@ def picture(of: Trend, show) -> Picture:
 def _thinned(values: list[float]) -> list[tuple[int, float]]:
     """At most two points for each that the picture is wide: the least and the most of its share of commits."""
     share = math.ceil(len(values) / (_WIDTH / 2))
-    kept: list[tuple[int, float]] = []
-    finite = [place for place, v in enumerate(values) if math.isfinite(v)]
-    for _, of in itertools.groupby(finite, lambda place: place // share):
-        places = list(of)
-        ends = {min(places, key=values.__getitem__), max(places, key=values.__getitem__)}
-        kept += [(place, values[place]) for place in sorted(ends)]
-    return kept
+    shares = np.full((math.ceil(len(values) / share), share), math.nan)
+    shares.flat[: len(values)] = values
+    finite, first = np.isfinite(shares), share * np.arange(len(shares))
+    least = first + np.where(finite, shares, math.inf).argmin(axis=1)
+    most = first + np.where(finite, shares, -math.inf).argmax(axis=1)
+    kept = np.unique([least, most]).tolist()
+    return [(place, values[place]) for place in kept if math.isfinite(values[place])]

@@ -9,7 +9,7 @@ from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormat
 
 from .. import claims, comparisons
 from ..spec import NO_NORM, NORMS
-from ..statistics import mean_interval
+from ..study.summary import share_interval
 from .charts import Chart, colour, figure, label_ends, marker
 from .collect import STUDY_COMMAND, Collected
 from .tables import Table, percent, points, with_interval
@@ -150,37 +150,42 @@ def _lines(
     whole: bool = True,
 ) -> Chart:
     """A line for each norm, from places along the axis and the values of each seed there."""
-    words = []
+    drawn, words = [], []
+    for norm in collected.norms:
+        places, rows = lines(norm)
+        if not places:
+            continue
+        mean = [fmean(values) for values in zip(*rows, strict=True)]
+        low, high = ([pick(values) for values in zip(*rows, strict=True)] for pick in (min, max))
+        drawn.append((norm, places, mean, low, high))
+        words.append(f"{norm} {mean[-1]:.4g} {unit} ({low[-1]:.4g} to {high[-1]:.4g})".replace("  ", " "))
+    scale = "log" if logarithmic else "stretched" if unit == "%" else "linear"
+    alternative = f"{said}, mean and range over {len(collected.seeds)} seeds: " + "; ".join(words)
+    return Chart(_draw_lines, (name, drawn, along, up, scale, whole), alternative, caption, STUDY_COMMAND)
+
+
+def _draw_lines(name: str, lines: list, along: str, up: str, scale: str, whole: bool) -> str:
+    """A line for each norm in its band; `whole`: the places are whole numbers."""
     with figure(name, 4.3, 3.1) as (finish, (axis,)):
-        ends = []
-        for norm in collected.norms:
-            places, rows = lines(norm)
-            if not places:
-                continue
-            mean = [fmean(values) for values in zip(*rows, strict=True)]
-            low, high = ([pick(values) for values in zip(*rows, strict=True)] for pick in (min, max))
+        for norm, places, mean, low, high in lines:
             axis.fill_between(places, low, high, color=colour(norm), alpha=0.18, linewidth=0)
             axis.plot(places, mean, color=colour(norm), marker=marker(norm), markersize=4)
-            ends.append((norm, places[-1], mean[-1]))
-            words.append(f"{norm} {mean[-1]:.4g} {unit} ({low[-1]:.4g} to {high[-1]:.4g})".replace("  ", " "))
-        if logarithmic:
+        if scale == "log":
             axis.set_yscale("log")
-            low, high = axis.get_ylim()
-            axis.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5) if high < 1000 * low else (1,)))
+            bottom, top = axis.get_ylim()
+            axis.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5) if top < 1000 * bottom else (1,)))
             axis.yaxis.set_major_formatter(FuncFormatter(lambda v, _: f"{v:g}"))
             axis.yaxis.set_minor_formatter(NullFormatter())
-        elif unit == "%":
+        elif scale == "stretched":
             _stretch(axis)
         if whole:
             axis.xaxis.set_major_locator(MaxNLocator(integer=True))
         axis.set_xlabel(along)
         axis.set_ylabel(up)
         axis.grid(True)
-        axis.figure.canvas.draw()
-        label_ends(axis, ends)
-        svg = finish()
-    alternative = f"{said}, mean and range over {len(collected.seeds)} seeds: " + "; ".join(words)
-    return Chart(svg, alternative, caption, STUDY_COMMAND)
+        axis.figure.draw_without_rendering()
+        label_ends(axis, [(norm, places[-1], mean[-1]) for norm, places, mean, *_ in lines])
+        return finish()
 
 
 def small_batches(collected: Collected) -> tuple[Chart, Table] | None:
@@ -195,31 +200,9 @@ def small_batches(collected: Collected) -> tuple[Chart, Table] | None:
         of_norm.setdefault(record["case"]["batch_size"], []).append(record["samples"]["epochs"][-1]["test_accuracy"])
     norms = [name for name in (NO_NORM, *NORMS) if name in found]
     case = records[0]["case"]
-    with figure("small-batches", 4.3, 3.1) as (finish, (axis,)):
-        ends = []
-        for place, norm in enumerate(norms):
-            at = [size for size in sizes if size in found[norm]]
-            means = [mean_interval([100 * value for value in found[norm][size]]) for size in at]
-            beside = [size * 1.03 ** (place - (len(norms) - 1) / 2) for size in at]  # so that intervals do not overlap
-            axis.plot(beside, [mean.value for mean in means], color=colour(norm), marker=marker(norm), markersize=4)
-            for x, mean in zip(beside, means, strict=True):
-                if not math.isnan(mean.low):
-                    axis.plot([x, x], [mean.low, min(mean.high, 100)], color=colour(norm), alpha=0.45, linewidth=3)
-            ends.append((norm, beside[-1], means[-1].value))
-        axis.set_xscale("log")
-        axis.set_xticks(sizes, [str(size) for size in sizes])
-        axis.xaxis.set_minor_formatter(NullFormatter())
-        axis.set_xlabel("digits in a batch (logarithmic)")
-        axis.set_ylabel("test accuracy (%)")
-        axis.grid(True)
-        axis.figure.canvas.draw()
-        label_ends(axis, ends)
-        svg = finish()
+    means = {norm: {size: share_interval(shares) for size, shares in sorted(found[norm].items())} for norm in norms}
     cells = {
-        norm: [
-            with_interval(mean_interval(found[norm][size]), percent) if size in found[norm] else "–" for size in sizes
-        ]
-        for norm in norms
+        norm: [with_interval(of[size], percent) if size in of else "–" for size in sizes] for norm, of in means.items()
     }
     seeds = len({record["case"]["seed"] for record in records})
     digits = f"{case['train_size']:,} digits" if case.get("train_size") else "all digits"
@@ -233,7 +216,32 @@ def small_batches(collected: Collected) -> tuple[Chart, Table] | None:
     command = f"{STUDY_COMMAND} --preset batch-size"
     columns = ("norm", *(f"{size} digits" for size in sizes))
     table = Table(caption, columns, [(norm, *row) for norm, row in cells.items()], command)
-    return Chart(svg, f"Test accuracy by batch size. {said}", f"{caption}, bars the intervals.", command), table
+    lines = [(norm, list(of), [(m.value, m.low, m.high) for m in of.values()]) for norm, of in means.items()]
+    alternative = f"Test accuracy by batch size. {said}"
+    return Chart(_draw_sizes, (sizes, lines), alternative, f"{caption}, bars the intervals.", command), table
+
+
+def _draw_sizes(sizes: list[int], lines: list) -> str:
+    """A line for each norm, with sizes and the mean accuracy there in its interval."""
+    with figure("small-batches", 4.3, 3.1) as (finish, (axis,)):
+        ends = []
+        for place, (norm, at, means) in enumerate(lines):
+            beside = [size * 1.03 ** (place - (len(lines) - 1) / 2) for size in at]  # so that intervals do not overlap
+            line = [100 * mean for mean, _, _ in means]
+            axis.plot(beside, line, color=colour(norm), marker=marker(norm), markersize=4)
+            for x, (_, low, high) in zip(beside, means, strict=True):
+                if not math.isnan(low):
+                    axis.plot([x, x], [100 * low, 100 * high], color=colour(norm), alpha=0.45, linewidth=3)
+            ends.append((norm, beside[-1], line[-1]))
+        axis.set_xscale("log")
+        axis.set_xticks(sizes, [str(size) for size in sizes])
+        axis.xaxis.set_minor_formatter(NullFormatter())
+        axis.set_xlabel("digits in a batch (logarithmic)")
+        axis.set_ylabel("test accuracy (%)")
+        axis.grid(True)
+        axis.figure.draw_without_rendering()
+        label_ends(axis, ends)
+        return finish()
 
 
 # ---- statistics ----

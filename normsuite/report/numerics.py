@@ -34,18 +34,29 @@ def _chart(record: dict, backend: str, limits: tuple[float, float]) -> Chart:
     rows = [row for row in record["samples"] if row["backend"] == backend]
     means = sorted({float(row["mean"]) for row in record["samples"]})
     dtype, device = record["case"]["dtype"], record["case"]["device"]
-    said = []
-    with figure(f"numerics-{device}-{dtype}-{backend}", 4.3, 3.1) as (finish, (axis,)):
-        ends = []
-        for norm in NORMS:
-            found = {float(row["mean"]): error(row["output"]) for row in rows if row["norm"] == norm}
-            found = {mean: value for mean, value in sorted(found.items()) if math.isfinite(value)}
-            if not found:
-                continue
-            places = [means.index(mean) for mean in found]
-            axis.plot(places, list(found.values()), color=colour(norm), marker=marker(norm), markersize=4)
-            ends.append((norm, places[-1], list(found.values())[-1]))
+    lines, said = [], []
+    for norm in NORMS:
+        found = {float(row["mean"]): error(row["output"]) for row in rows if row["norm"] == norm}
+        found = {mean: value for mean, value in sorted(found.items()) if math.isfinite(value)}
+        if found:
+            lines.append((norm, [means.index(mean) for mean in found], list(found.values())))
             said.append(f"{norm} " + ", ".join(f"{relative(value)} at {mean:g}" for mean, value in found.items()))
+    return Chart(
+        _draw,
+        (f"numerics-{device}-{dtype}-{backend}", backend, lines, means, limits),
+        f"Largest relative error of the output, {backend}, {dtype} on {device}, by mean of the input: "
+        + "; ".join(said),
+        f"{backend}: largest error of the output against float64, relative to the root mean square, {dtype} on "
+        f"{device}. Computed on fixed inputs: no interval. Errors that are not finite are in the table only.",
+        NUMERICS_COMMAND,
+    )
+
+
+def _draw(name: str, title: str, lines: list, means: list[float], limits: tuple[float, float]) -> str:
+    """A line for each norm, with places among the means and the error there."""
+    with figure(name, 4.3, 3.1) as (finish, (axis,)):
+        for norm, places, errors in lines:
+            axis.plot(places, errors, color=colour(norm), marker=marker(norm), markersize=4)
         axis.set_yscale("log")
         axis.set_ylim(*limits)
         axis.yaxis.set_major_locator(LogLocator(numticks=6))
@@ -53,19 +64,11 @@ def _chart(record: dict, backend: str, limits: tuple[float, float]) -> Chart:
         axis.set_xticks(range(len(means)), [f"{mean:g}" for mean in means])
         axis.set_xlabel("mean of the input, in its deviations")
         axis.set_ylabel("relative error (logarithmic)")
-        axis.set_title(backend)
+        axis.set_title(title)
         axis.grid(True)
-        axis.figure.canvas.draw()
-        label_ends(axis, ends)
-        svg = finish()
-    return Chart(
-        svg,
-        f"Largest relative error of the output, {backend}, {dtype} on {device}, by mean of the input: "
-        + "; ".join(said),
-        f"{backend}: largest error of the output against float64, relative to the root mean square, {dtype} on "
-        f"{device}. Computed on fixed inputs: no interval. Errors that are not finite are in the table only.",
-        NUMERICS_COMMAND,
-    )
+        axis.figure.draw_without_rendering()
+        label_ends(axis, [(norm, places[-1], errors[-1]) for norm, places, errors in lines])
+        return finish()
 
 
 def table(record: dict) -> Table:

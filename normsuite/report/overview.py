@@ -6,7 +6,7 @@ from statistics import fmean
 from .. import comparisons, explain
 from ..bench.summary import ALL, AUTO, copy_of, interval_text
 from ..spec import NO_NORM, NORMS
-from ..statistics import mean_interval
+from ..study.summary import share_interval
 from . import gate, numerics, tables
 from .collect import Collected
 from .page import Sentence
@@ -41,7 +41,7 @@ def _accuracies(records: list[dict]) -> dict[str, list[float]]:
 
 
 def _shown(norm: str, accuracies: list[float]) -> str:
-    return f"{norm} {tables.with_interval(mean_interval(accuracies), tables.percent)}"
+    return f"{norm} {tables.with_interval(share_interval(accuracies), tables.percent)}"
 
 
 def _differences(collected: Collected) -> dict[frozenset[str], str]:

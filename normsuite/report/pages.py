@@ -1,7 +1,7 @@
 """Everything that was collected, as the report's pages."""
 
 from ..bench.summary import sentences as bench_sentences
-from ..history import trends
+from ..history import segments, trends
 from ..spec import NORMS, NormSpec
 from . import cost, diagrams, digits, gate, history, learning, numerics, overview, tables, trend
 from .collect import (
@@ -215,7 +215,7 @@ def _history(collected: Collected) -> Page:
     lead = "What the suite tracks from commit to commit. The trend shows where to look; the gate gives verdicts."
     sections = [_missing("trend", "Trend", "asv has no results.", f"{ASV_COMMAND} A..B")]
     if collected.recorded:
-        of_all = trends(collected.recorded)
+        of_all = trends(segments(collected.recorded))
         drawn = trend.charts(of_all, collected.series)
         steps = _some(history.step_table(of_all))
         sections = [Section("steps", "Steps", sentences=_sentences(history.sentences(of_all)), tables=steps)]

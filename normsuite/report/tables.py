@@ -9,6 +9,7 @@ from ..bench.summary import ALL, AUTO, BASELINE, COPY, Bench, Mean, copy_of, int
 from ..history import Measurement
 from ..spec import NO_NORM, NORMS, NormSpec
 from ..statistics import Interval, mean_interval
+from ..study.summary import share_interval
 from .collect import ASV_COMMAND, BENCH_COMMAND, STUDY_COMMAND, Collected
 
 EXPLAIN_COMMAND = "normsuite explain"
@@ -113,14 +114,15 @@ def worked_example(spec: NormSpec) -> list[Table]:
 def last_epoch(collected: Collected) -> Table:
     """Each norm after the last epoch: mean over the seeds and its 95 % interval."""
     epochs = collected.study[0]["case"]["epochs"]
-    shows = {"loss": lambda v: f"{v:.4f}", "accuracy": percent}
+    shows = {"loss": (mean_interval, lambda v: f"{v:.4f}"), "accuracy": (share_interval, percent)}
     rows = []
     for norm in collected.norms:
         runs = collected.runs(norm)
         cells = [norm, str(runs[0]["samples"]["norm_parameters"])]
         for metric in ("train_loss", "test_loss", "train_accuracy", "test_accuracy"):
             values = [float(run["samples"]["epochs"][-1][metric]) for run in runs]
-            cells.append(with_interval(mean_interval(values), shows[metric.partition("_")[2]]))
+            mean, show = shows[metric.partition("_")[2]]
+            cells.append(with_interval(mean(values), show))
         spent = [sum(epoch["seconds"] for epoch in run["samples"]["epochs"]) / epochs for run in runs]
         cells.append(with_interval(mean_interval(spent), seconds))
         rows.append(tuple(cells))
@@ -266,7 +268,7 @@ def error_rate(measurements: list[Measurement]) -> Table | None:
                 m.parameters["norm"],
                 m.parameters["backend"],
                 m.parameters["device"],
-                with_interval(mean_interval(m.samples), percent) if m.samples else percent(m.value),
+                with_interval(share_interval(m.samples), percent) if m.samples else percent(m.value),
             )
             for m in found
         ],

@@ -58,9 +58,9 @@ def _groups(trends: Sequence[Trend]) -> list[list[Trend]]:
     """Those that differ in their norm and their versions alone."""
     found: dict[tuple, list[Trend]] = {}
     for trend in trends:
-        measured = trend.segment.measurements[0]
-        others = tuple(value for name, value in measured.parameters.items() if name != "norm")
-        found.setdefault((measured.benchmark, *others), []).append(trend)
+        of = trend.segment
+        others = tuple(value for name, value in of.parameters.items() if name != "norm")
+        found.setdefault((of.benchmark, *others), []).append(trend)
     return list(found.values())
 
 
@@ -70,7 +70,7 @@ def _benchmark(group: list[Trend]) -> str:
 
 def _line(trend: Trend) -> str:
     """What its line is called: its norm, where it has one."""
-    return trend.segment.measurements[0].parameters.get("norm", trend.segment.series)
+    return trend.segment.parameters.get("norm", trend.segment.series)
 
 
 def _scale(group: list[Trend]) -> tuple[str, float]:
@@ -88,42 +88,28 @@ def _scale(group: list[Trend]) -> tuple[str, float]:
 def _chart(group: list[Trend]) -> Chart:
     order = [NO_NORM, *NORMS]
     drawn = sorted(group, key=lambda t: order.index(_line(t)) if _line(t) in order else len(order))
-    parameters = drawn[0].segment.measurements[0].parameters
+    parameters = drawn[0].segment.parameters
     others = [value for name, value in parameters.items() if name != "norm"]
     name = ", ".join([_NAMES.get(_benchmark(group), _benchmark(group)), *others])
     unit, scale = _scale(group)
     places = _places(drawn)
     short = len(places) <= _SHORT
-    said = []
-    with figure("trend-" + re.sub(r"[^A-Za-z0-9]+", "-", name), 4.3, 3.1) as (finish, (axis,)):
-        ends = []
-        for of in drawn:
-            tint = colour(_line(of))
-            x = [places[of.segment.versions, commit] for commit in of.segment.commits]
-            y = [value / scale for value in of.segment.values]
-            axis.plot(x, y, color=tint, marker="o" if short else "", markersize=3, linewidth=1.8 if short else 0.8)
-            if short:
-                bars = [(place, *_interval(m)) for place, m in zip(x, of.segment.measurements, strict=True)]
-                bars = [bar for bar in bars if all(map(math.isfinite, bar))]
-                at, low, high = ([bar[i] for bar in bars] for i in range(3))
-                axis.vlines(at, [v / scale for v in low], [v / scale for v in high], color=tint, alpha=0.4, linewidth=4)
-            _draw_steps(axis, of, x, scale, tint)
-            if of.segment.newest:
-                ends.append((_line(of), x[-1], y[-1]))
-            said.append(
-                f"{_line(of)} from {y[0]:.3g} to {y[-1]:.3g} {unit} with {of.segment.versions}{_steps_said(of)}"
-            )
-        axis.set_xlim(-0.5, max(places.values()) + 0.5)
-        axis.set_ylim(bottom=0)
-        _label_segments(axis, places)
-        shown = list(places.items())[:: math.ceil(len(places) / 3)]  # more hashes would run into each other
-        axis.set_xticks([x for _, x in shown], [commit[:8] for (_, commit), _ in shown])
-        axis.set_xlabel("commit, oldest first")
-        axis.set_ylabel(unit)
-        axis.grid(True, axis="y")
-        axis.figure.canvas.draw()
-        label_ends(axis, ends)
-        svg = finish()
+    lines, said = [], []
+    for of in drawn:
+        x = [places[of.segment.versions, commit] for commit in of.segment.commits]
+        lines.append(
+            {
+                "name": _line(of),
+                "newest": of.segment.newest,
+                "x": x,
+                "y": [value / scale for value in of.segment.values],
+                "bars": _bars(of, x, scale) if short else [],
+                "bands": _bands(of, x, scale),
+                "steps": _steps(of, x, scale),
+            }
+        )
+        first, last = (of.segment.values[place] / scale for place in (0, -1))
+        said.append(f"{_line(of)} from {first:.3g} to {last:.3g} {unit} with {of.segment.versions}{_steps_said(of)}")
     commits = {commit for _, commit in places}
     title = f"{name[0].upper()}{name[1:]}"
     bars = (
@@ -131,14 +117,59 @@ def _chart(group: list[Trend]) -> Chart:
         if short
         else "So many commits are drawn without the intervals of each. "
     )
+    key = "trend-" + re.sub(r"[^A-Za-z0-9]+", "-", name)
+    shown = list(places.items())[:: math.ceil(len(places) / 3)]  # more hashes would run into each other
+    ticks = [(x, commit[:8]) for (_, commit), x in shown]
     return Chart(
-        svg,
+        _draw,
+        (key, lines, unit, short, max(places.values()), ticks, _segments(places)),
         f"{title} over {len(commits)} commits: {'; '.join(said)}",
         f"{title}, per commit. {bars}Bands: a level between two steps with its 95 % interval; steps beyond the noise "
         "are marked with their size. Another torch starts anew. Times on a shared machine drift from commit to commit: "
         "this is a trend, not a verdict.",
         f"{ASV_COMMAND} A..B",
     )
+
+
+def _draw(name: str, lines: list[dict], unit: str, short: bool, last: int, ticks: list, segments: list) -> str:
+    """A line for each norm and segment, with intervals, bands and steps; `last`: the place of the newest commit."""
+    with figure(name, 4.3, 3.1) as (finish, (axis,)):
+        for line in lines:
+            tint, x, y = colour(line["name"]), line["x"], line["y"]
+            axis.plot(x, y, color=tint, marker="o" if short else "", markersize=3, linewidth=1.8 if short else 0.8)
+            if short:
+                at, low, high = ([bar[i] for bar in line["bars"]] for i in range(3))
+                axis.vlines(at, low, high, color=tint, alpha=0.4, linewidth=4)
+            for begin, end, low, high in line["bands"]:
+                axis.fill_between([begin, end], low, high, color=tint, alpha=0.2, linewidth=0)
+            for place, before, after, label in line["steps"]:
+                axis.plot([place, place], [before, after], color=tint, linestyle=":", linewidth=1.2)
+                axis.annotate(
+                    label, (place, max(before, after)), xytext=(0, 3), textcoords="offset points", ha="center",
+                    color=tint, fontsize=9,
+                )  # fmt: skip
+        axis.set_xlim(-0.5, last + 0.5)
+        axis.set_ylim(bottom=0)
+        for place, versions in segments:
+            if place:
+                axis.axvline(place - 1, color=INK, linewidth=0.8, alpha=0.5)
+            axis.annotate(
+                versions, (place - 0.4, 1.0), xycoords=("data", "axes fraction"), xytext=(0, 3),
+                textcoords="offset points", fontsize=9,
+            )  # fmt: skip
+        axis.set_xticks([place for place, _ in ticks], [commit for _, commit in ticks])
+        axis.set_xlabel("commit, oldest first")
+        axis.set_ylabel(unit)
+        axis.grid(True, axis="y")
+        axis.figure.draw_without_rendering()
+        label_ends(axis, [(line["name"], line["x"][-1], line["y"][-1]) for line in lines if line["newest"]])
+        return finish()
+
+
+def _bars(of: Trend, x: list[int], scale: float) -> list[tuple[float, ...]]:
+    """Place, low and high of each value that has an interval."""
+    bars = [(place, *_interval(m)) for place, m in zip(x, of.segment.measurements, strict=True)]
+    return [(place, low / scale, high / scale) for place, low, high in bars if math.isfinite(low + high)]
 
 
 def _interval(measured) -> tuple[float, float]:
@@ -148,37 +179,27 @@ def _interval(measured) -> tuple[float, float]:
     return min(measured.samples), max(measured.samples)
 
 
-def _places(drawn: list[Trend]) -> dict[tuple[str, str], int]:
-    """Where each commit stands, by versions and commit: segments beside each other, a place between them free."""
-    last: dict[str, float] = {}
-    for of in drawn:
-        recorded = max(m.recorded for m in of.segment.measurements)
-        last[of.segment.versions] = max(recorded, last.get(of.segment.versions, 0.0))
-    places: dict[tuple[str, str], int] = {}
-    for number, versions in enumerate(sorted(last, key=last.__getitem__)):
-        alike = [m for of in drawn if of.segment.versions == versions for m in of.segment.measurements]
-        for commit in dict.fromkeys(m.commit for m in sorted(alike, key=lambda m: (m.date, m.commit))):
-            places[versions, commit] = len(places) + number
-    return places
+def _bands(of: Trend, x: list[int], scale: float) -> list[tuple[float, ...]]:
+    """Begin, end, low and high of each level that has an interval."""
+    known = [level for level in of.levels if math.isfinite(level.value.low) and math.isfinite(level.value.high)]
+    return [
+        (x[level.places[0]] - 0.3, x[level.places[-1]] + 0.3, level.value.low / scale, level.value.high / scale)
+        for level in known
+    ]
 
 
-def _draw_steps(axis, of: Trend, x: list[int], scale: float, tint: str) -> None:
-    """Bands of levels; steps beyond the noise with their size beside them."""
-    for level in of.levels:
-        value = level.value
-        if math.isfinite(value.low) and math.isfinite(value.high):
-            first, last = x[level.places[0]] - 0.3, x[level.places[-1]] + 0.3
-            axis.fill_between([first, last], value.low / scale, value.high / scale, color=tint, alpha=0.2, linewidth=0)
-    for step in of.steps:
-        if step.verdict in (REGRESSION, IMPROVEMENT):
-            ends = [step.before.value.value / scale, step.after.value.value / scale]
-            place = (x[step.before.places[-1]] + x[step.after.places[0]]) / 2
-            axis.plot([place, place], ends, color=tint, linestyle=":", linewidth=1.2)
-            label = f"{(step.ratio.value - 1) * 100:+.2g} %"
-            axis.annotate(
-                label, (place, max(ends)), xytext=(0, 3), textcoords="offset points", ha="center", color=tint,
-                fontsize=7,
-            )  # fmt: skip
+def _steps(of: Trend, x: list[int], scale: float) -> list[tuple]:
+    """Place, before, after and the size in words of each step beyond the noise."""
+    beyond = [step for step in of.steps if step.verdict in (REGRESSION, IMPROVEMENT)]
+    return [
+        (
+            (x[step.before.places[-1]] + x[step.after.places[0]]) / 2,
+            step.before.value.value / scale,
+            step.after.value.value / scale,
+            f"{(step.ratio.value - 1) * 100:+.2g} %",
+        )
+        for step in beyond
+    ]
 
 
 def _steps_said(of: Trend) -> str:
@@ -186,15 +207,22 @@ def _steps_said(of: Trend) -> str:
     return "".join(f", {step.verdict} of {change(step)} at {step.commit[:8]}" for step in steps)
 
 
-def _label_segments(axis, places: dict[tuple[str, str], int]) -> None:
-    """A line before each segment but the first, and what it was measured with."""
-    first = {versions: min(x for (v, _), x in places.items() if v == versions) for versions, _ in places}
-    if len(first) == 1:
-        return
-    for versions, x in first.items():
-        if x:
-            axis.axvline(x - 1, color=INK, linewidth=0.8, alpha=0.5)
-        axis.annotate(
-            versions, (x - 0.4, 1.0), xycoords=("data", "axes fraction"), xytext=(0, 3), textcoords="offset points",
-            fontsize=7,
-        )  # fmt: skip
+def _places(drawn: list[Trend]) -> dict[tuple[str, str], int]:
+    """Where each commit stands, by versions and commit: segments beside each other, a place between them free."""
+    last: dict[str, float] = {}
+    for of in drawn:
+        last[of.segment.versions] = max(of.segment.recorded, last.get(of.segment.versions, 0.0))
+    places: dict[tuple[str, str], int] = {}
+    for number, versions in enumerate(sorted(last, key=last.__getitem__)):
+        alike = {(r.date, r.commit) for of in drawn if of.segment.versions == versions for r in of.segment.results}
+        for commit in dict.fromkeys(commit for _, commit in sorted(alike)):
+            places[versions, commit] = len(places) + number
+    return places
+
+
+def _segments(places: dict[tuple[str, str], int]) -> list[tuple[int, str]]:
+    """Where each segment begins, and what it was measured with; nothing where there is one."""
+    first: dict[str, int] = {}
+    for (versions, _), x in places.items():
+        first[versions] = min(x, first.get(versions, x))
+    return [(x, versions) for versions, x in first.items()] if len(first) > 1 else []

@@ -4,6 +4,8 @@ Imports no torch."""
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
+
 from .. import claims, comparisons
 from ..statistics import Interval, mean_interval
 from .conditions import varied
@@ -20,6 +22,15 @@ class Cell:
     loss: Interval
 
 
+def share_interval(shares: Sequence[float]) -> Interval:
+    """Mean of accuracies or error rates with Student's t interval, cut off where no share can be.
+
+    The true mean lies in [0, 1], so that what is cut off never held it.
+    """
+    mean = mean_interval(shares)
+    return Interval(mean.value, *np.clip([mean.low, mean.high], 0.0, 1.0).tolist())
+
+
 def cells(records: Sequence[dict]) -> tuple[list[str], list[Cell]]:
     """The settings that vary, and each norm under each of them."""
     names = varied(records)
@@ -32,7 +43,7 @@ def cells(records: Sequence[dict]) -> tuple[list[str], list[Cell]]:
             norm,
             setting,
             len(last),
-            mean_interval([epoch["test_accuracy"] for epoch in last]),
+            share_interval([epoch["test_accuracy"] for epoch in last]),
             mean_interval([float(epoch["test_loss"]) for epoch in last]),
         )
         for (norm, setting), last in found.items()
