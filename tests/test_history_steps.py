@@ -20,6 +20,7 @@ from typer.testing import CliRunner
 from normsuite import history
 from normsuite.cli import app
 from normsuite.errors import ArgumentError
+from normsuite.helpers import ALONE, Helpers
 from normsuite.history import adapter, contrast, levels
 from normsuite.history.commits import Commits
 from normsuite.history.steps import IMPROVEMENT, REGRESSION, UNDECIDED, WITHIN_NOISE
@@ -324,13 +325,10 @@ def test_files_that_did_not_change_are_not_read_again(own_cache, tmp_path, monke
     assert repr(history.read(folder)) == repr(again) and len(loaded) == 6
 
 
-def test_many_windows_are_looked_at_by_several_processes(own_cache, monkeypatch):
-    parts = [np.array(noisy((1.0, 20), (2.0, 20), (1.0 + i / 20, 20))) for i in range(12)]
-    alone = levels._on_all_cores(parts)
-    here = []
-    monkeypatch.setattr(adapter, "levels", lambda part, whole=adapter.levels: here.append(part) or whole(part))
-    monkeypatch.setattr(levels, "_WORTH_A_PROCESS", 2)
-    monkeypatch.setattr(levels.results, "usable_cores", lambda: 3)
-    together = levels._on_all_cores(parts * 20)
-    assert together == alone * 20 and len(alone[0]) > 1
-    assert 0 < len(here) < len(parts) * 20, "some of them here, some elsewhere"
+def test_many_windows_are_shared_with_helpers(own_cache, monkeypatch):
+    parts = [np.array(noisy((1.0, 20), (2.0, 20), (1.0 + i / 20, 20))) for i in range(levels._WORTH_HELPERS)]
+    alone = levels._asked(parts, ALONE)
+    assert len(alone[0]) > 1 and alone == [adapter.levels(part) for part in parts]
+    with Helpers(count=1) as helpers:
+        assert levels._asked(parts[1:], helpers) == alone[1:] and helpers._pool is None, "too few"
+        assert levels._asked(parts, helpers) == alone and helpers._pool is not None

@@ -50,6 +50,17 @@ def test_a_long_history_needs_none_of_it(command, said, tmp_path, own_cache):
     assert said in done.stdout
 
 
+def test_a_report_that_draws_nothing_new_needs_no_matplotlib(tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    arguments = ["report", "--from", str(tmp_path), "--out", str(tmp_path / "html")]
+    for loaded in (True, False):
+        done = run(
+            f"import sys; from normsuite.cli import app; app({arguments!r}, standalone_mode=False)\n"
+            f"assert ('matplotlib' in sys.modules) is {loaded}"
+        )
+        assert done.returncode == 0, done.stderr
+
+
 def test_a_module_that_is_not_there_is_said():
     with pytest.raises(ModuleNotFoundError, match="no_such"):
         lazily.load("scipy.no_such")

@@ -8,6 +8,7 @@ import typer
 
 from .. import lazily
 from ..errors import ArgumentError
+from ..helpers import Helpers
 from .shared import DISTRIBUTIONS, REPORTS, Json, console, write_json
 
 
@@ -38,7 +39,8 @@ def history(
     if segments and not chosen:
         known = ", ".join(dict.fromkeys(segment.benchmark for segment in segments))
         raise ArgumentError("benchmark", benchmark, f"matches no series; benchmarks are {known}")
-    trends, commits = recorded.trends(chosen), Commits(repository)
+    with Helpers(late=DISTRIBUTIONS) as helpers:
+        trends, commits = recorded.trends(chosen, helpers=helpers), Commits(repository)
     verdicts = (REGRESSION,) if regressions_only else (REGRESSION, IMPROVEMENT, UNDECIDED)
     if to is not None:
         shown = summary.steps(trends, *((REGRESSION,) if regressions_only else VERDICTS))

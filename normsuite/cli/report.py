@@ -1,5 +1,6 @@
 """`normsuite report`."""
 
+import gc
 import webbrowser
 from pathlib import Path
 from typing import Annotated, Optional
@@ -9,7 +10,14 @@ import typer
 from .. import lazily
 from ..errors import NormsuiteError
 from ..garbage import uncollected
+from ..helpers import Helpers
 from .shared import DISTRIBUTIONS, REPORTS, console
+
+_LONG = 250
+"""Files of asv's: with more there is enough to do for several processes from the beginning."""
+
+_MODULES = ("matplotlib.backends.backend_svg", "matplotlib.figure", "normsuite.report.cost", "asv.step_detect")
+"""What a helper needs for a long history's charts and steps."""
 
 
 def report(
@@ -28,15 +36,22 @@ def report(
 ) -> None:
     """Write the report from what has been recorded."""
     lazily.load(*DISTRIBUTIONS)
-    from .. import report as reporting
+    with uncollected(), Helpers(modules=_MODULES, late=DISTRIBUTIONS) as helpers:  # a long history is a million values
+        if compare is None and format == "html" and _is_long(source):
+            helpers.start()
+        from .. import report as reporting
 
-    with uncollected():  # a long history is a million values
         if compare is not None:
             page, notes = reporting.write_comparison(*compare, out, format=format)
         else:
-            page, notes = reporting.write(source, out, commit=commit, series=series, format=format)
+            page, notes = reporting.write(source, out, commit=commit, series=series, format=format, helpers=helpers)
+        gc.freeze()  # what is left ends with this process: there is nothing to search for
     for note in notes:
         console.print(f"note: {note}", highlight=False, markup=False, soft_wrap=True)
     console.print(f"wrote {page}", highlight=False, markup=False, soft_wrap=True)
     if show and not webbrowser.open(page.resolve().as_uri()):
         raise NormsuiteError(f"open: no browser was found for {page}")
+
+
+def _is_long(source: Path) -> bool:
+    return sum(1 for _ in (source / "asv" / "results").glob("*/*.json")) > _LONG

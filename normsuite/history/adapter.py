@@ -2,7 +2,7 @@
 
 import itertools
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
@@ -241,16 +241,6 @@ def levels(values: Sequence[float | None]) -> list[tuple[int, int]]:
     (Friedrich et al. 2008, Complexity penalized M-estimation). It says nothing of how certain a step is. None is a
     value that is missing; it may lie in a run.
     """
-    return runs(step_detection()(list(values)))
-
-
-def step_detection() -> Callable[[list], list[tuple]]:
-    """asv's own function, which a process can be given that shall import nothing else."""
     from asv.step_detect import detect_steps
 
-    return detect_steps
-
-
-def runs(found: Iterable[tuple]) -> list[tuple[int, int]]:
-    """Of what asv's step detection found."""
-    return [(first, behind) for first, behind, *_ in found]
+    return [(first, behind) for first, behind, *_ in detect_steps(list(values))]

@@ -1,4 +1,4 @@
-"""Levels of many series, by asv's step detection: in windows, on all cores, and each window only once.
+"""Levels of many series, by asv's step detection: in windows, with helpers, and each window only once.
 
 A long series is cut into windows that overlap. Of each window the steps in its middle count, where both sides of a step
 are seen. A window in which no mean stands out from the one before it is one level, and asv is not asked (`contrast`).
@@ -9,10 +9,7 @@ remembered by the values in them, so that what is found does not depend on what 
 import hashlib
 import itertools
 import json
-import multiprocessing
-import signal
 from collections.abc import Sequence
-from concurrent.futures import ProcessPoolExecutor
 from contextlib import suppress
 from pathlib import Path
 
@@ -21,21 +18,23 @@ from platformdirs import user_cache_path
 
 from .. import results
 from ..errors import OutputError
+from ..helpers import ALONE, Helpers
 from . import adapter, contrast, kept
 
 WINDOW, OVERLAP = 256, 64
 """Commits. A shorter series is one window, and has exactly what asv finds."""
 
 _REMEMBERED = 50_000
-_WORTH_A_PROCESS = 32
+_WORTH_HELPERS = 32
 """So many windows take longer than starting a process."""
+_BATCH = 4
 
 Values = Sequence[float | None]
 Levels = list[tuple[int, int]]
 """Each as (first, one behind the last)."""
 
 
-def detect(series: Sequence[Values]) -> list[Levels]:
+def detect(series: Sequence[Values], helpers: Helpers = ALONE) -> list[Levels]:
     """For each series its levels; None is a value that is missing.
 
     A level begins where one of the windows has a step. Where two windows meet and differ by a commit or two about the
@@ -44,7 +43,7 @@ def detect(series: Sequence[Values]) -> list[Levels]:
     arrays = [np.array(values, dtype=float) for values in series]  # None becomes NaN
     cut = [windows(len(values)) for values in arrays]
     parts = [values[first:behind] for values, of in zip(arrays, cut, strict=True) for first, behind in of]
-    found = iter(_detected(parts))
+    found = iter(_detected(parts, helpers))
     return [_joined(values, of, [next(found) for _ in of]) for values, of in zip(arrays, cut, strict=True)]
 
 
@@ -85,46 +84,45 @@ def _present(values: np.ndarray) -> np.ndarray:
     return np.flatnonzero(~np.isnan(values))
 
 
-def _detected(parts: list[np.ndarray]) -> list[Levels]:
+def _detected(parts: list[np.ndarray], helpers: Helpers) -> list[Levels]:
     """Levels of each window, remembered or found now."""
     keys = [hashlib.sha256(part.tobytes()).hexdigest()[:32] for part in parts]
     remembered = _recall()
     if missing := {key: part for key, part in zip(keys, parts, strict=True) if key not in remembered}:
-        remembered |= zip(missing, _found(list(missing.values())), strict=True)
+        remembered |= zip(missing, _found(list(missing.values()), helpers), strict=True)
         here = dict.fromkeys(keys)
         others = (key for key in remembered if key not in here)
         _remember({key: remembered[key] for key in (*here, *itertools.islice(others, _REMEMBERED))})
     return [[(first, behind) for first, behind in remembered[key]] for key in keys]
 
 
-def _found(parts: list[np.ndarray]) -> list[Levels]:
+def _found(parts: list[np.ndarray], helpers: Helpers) -> list[Levels]:
     """Levels of each window: one where it is flat, else those that asv finds."""
     present = [_present(part) for part in parts]
     flat = contrast.flat([part[at] for part, at in zip(parts, present, strict=True)])
-    asked = iter(_on_all_cores([part for part, is_flat in zip(parts, flat, strict=True) if not is_flat]))
+    asked = iter(_asked([part for part, is_flat in zip(parts, flat, strict=True) if not is_flat], helpers))
     return [
         [(int(at[0]), int(at[-1]) + 1)] if is_flat else next(asked) for at, is_flat in zip(present, flat, strict=True)
     ]
 
 
-def _on_all_cores(parts: list[np.ndarray]) -> list[Levels]:
-    """Levels that asv finds, here and, where there are many parts, in other processes at the same time."""
-    helpers = min(results.usable_cores() - 1, len(parts) // _WORTH_A_PROCESS)
-    if helpers < 1:
-        return [adapter.levels(part.tolist()) for part in parts]
-    # Ctrl-C is the parent's, which then drops what has not begun.
-    ignore = {"initializer": signal.signal, "initargs": (signal.SIGINT, signal.SIG_IGN)}
-    with ProcessPoolExecutor(helpers, multiprocessing.get_context("spawn"), **ignore) as pool:
-        try:
-            asked = [pool.submit(adapter.step_detection(), part.tolist()) for part in parts]
-            here: dict[int, Levels] = {}
-            for place in reversed(range(len(parts))):
-                if asked[place].cancel():  # nobody has begun with it yet
-                    here[place] = adapter.levels(parts[place].tolist())
-            return [here[i] if i in here else adapter.runs(of.result()) for i, of in enumerate(asked)]
-        except KeyboardInterrupt:
-            pool.shutdown(wait=False, cancel_futures=True)
-            raise
+def _asked(parts: list[np.ndarray], helpers: Helpers) -> list[Levels]:
+    """Levels that asv finds."""
+    if len(parts) >= _WORTH_HELPERS:
+        helpers.start()
+    given = [helpers.give(_of_each, [part.tolist() for part in of]) for of in _batches(parts)]
+    # From the last one back, since the helpers begin with the first.
+    found = [part.result() for part in reversed(given)][::-1]
+    return list(itertools.chain.from_iterable(found))
+
+
+def _batches(parts: list[np.ndarray]) -> list[list[np.ndarray]]:
+    """So that a helper need not be given the next one all the time by a process that has work of its own."""
+    return [parts[first : first + _BATCH] for first in range(0, len(parts), _BATCH)]
+
+
+def _of_each(parts: list[list[float]]) -> list[Levels]:
+    return [adapter.levels(part) for part in parts]
 
 
 def _file() -> Path:

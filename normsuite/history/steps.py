@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import special
 
+from ..helpers import ALONE, Helpers
 from ..statistics import CONFIDENCE, Interval
 from .contrast import NORMAL_MAD
 from .levels import detect
@@ -97,7 +98,7 @@ class Trend:
     set_aside: tuple[int, ...]
 
 
-def trends(found: Sequence[Segment], *, alpha: float = 1 - CONFIDENCE) -> list[Trend]:
+def trends(found: Sequence[Segment], *, alpha: float = 1 - CONFIDENCE, helpers: Helpers = ALONE) -> list[Trend]:
     """Find the steps of every series and judge them.
 
     Where steps are is decided by asv's step detection (`levels`). Each ratio is exp of the difference of two levels'
@@ -115,13 +116,14 @@ def trends(found: Sequence[Segment], *, alpha: float = 1 - CONFIDENCE) -> list[T
     Args:
         found: all segments of the table.
         alpha: probability that any interval of the table misses.
+        helpers: who may take a share of the detection.
     """
     places = sum(len(s.values) - 1 for s in found if not s.exact and len(s.values) >= 2 * LEAST_COMMITS)
     spikes = [set() if s.exact else _spikes(s.values) for s in found]
     shown = [_without(s.values, of) for s, of in zip(found, spikes, strict=True)]
     return [
         _trend(segment, ends, of, alpha / max(1, places))
-        for segment, ends, of in zip(found, detect(shown), spikes, strict=True)
+        for segment, ends, of in zip(found, detect(shown, helpers), spikes, strict=True)
     ]
 
 

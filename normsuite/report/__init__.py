@@ -8,6 +8,7 @@ from pathlib import Path
 
 from .. import results
 from ..errors import ArgumentError, UnknownNameError
+from ..helpers import ALONE, Helpers
 from . import raw
 from .collect import collect
 from .compare import compare
@@ -19,7 +20,13 @@ FORMATS = ("html", "markdown")
 
 
 def write(
-    source: Path, out: Path, *, commit: str | None = None, series: str | None = None, format: str = "html"
+    source: Path,
+    out: Path,
+    *,
+    commit: str | None = None,
+    series: str | None = None,
+    format: str = "html",
+    helpers: Helpers = ALONE,
 ) -> tuple[Path, list[str]]:
     """Write `out/index.html`, and the pages that it leads to, or `out/report.md`, from the records under `source`.
 
@@ -30,6 +37,7 @@ def write(
         commit: the start of the hash of the commit whose cost is shown; the one measured last where left out.
         series: a regular expression of the series of asv's whose trend is drawn; those that say most where left out.
         format: one of `FORMATS`; Markdown has the sentences and tables in one file, and no charts.
+        helpers: who may take a share of the work.
 
     Returns:
         The first page, and one line for everything that is missing or could not be read.
@@ -46,7 +54,7 @@ def write(
         texts = {"report.md": markdown(pages(collected))}
     else:
         found = raw.files(source, out)
-        texts = render([*pages(collected), *([raw.page(found)] if found else [])], list(found))
+        texts = render([*pages(collected, helpers), *([raw.page(found)] if found else [])], list(found))
     return _write(texts, out), collected.notes
 
 

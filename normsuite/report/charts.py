@@ -1,16 +1,17 @@
-"""What all charts share: matplotlib figures as SVG text, in one style, each with a sentence that says what it shows."""
+"""What all charts share: matplotlib figures as SVG text, in one style, each with a sentence that says what it shows.
+
+matplotlib is imported where something is drawn: most of a report's drawings are kept, or made by helpers.
+"""
 
 import io
 import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
-import matplotlib
-from matplotlib.figure import Figure
-
+from ..helpers import Helpers, Part
 from ..spec import NORMS
-from .drawn import drawn
+from . import drawn
 
 # Okabe and Ito's colours, which colour-blind readers tell apart; norms take them in order, "none" is grey.
 _PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
@@ -20,9 +21,6 @@ INK = "#010203"
 """Stands for the page's text colour, which it becomes in the SVG: a chart follows light and dark as text does."""
 
 MARKERS = ("o", "s", "^", "D", "v")
-
-_DEFAULTS = {name: value for name, value in matplotlib.rcParamsDefault.items() if name != "backend"}
-"""Whatever style the user's own matplotlib has."""
 
 _STYLE = {
     "axes.edgecolor": INK,
@@ -45,7 +43,7 @@ _STYLE = {
 }
 
 
-@dataclass(frozen=True)
+@dataclass
 class Chart:
     """A drawing, what it shows in words, its caption, and the command that measured it.
 
@@ -62,11 +60,17 @@ class Chart:
     alternative: str
     caption: str
     command: str
+    _begun: Part | None = field(default=None, init=False, repr=False, compare=False)
+
+    def begin(self, helpers: Helpers) -> None:
+        """Have it drawn by them, where it is not kept; it will be asked for."""
+        if self._begun is None and not drawn.is_kept(self.draw, *self.data):
+            self._begun = helpers.give(drawn.drawn, self.draw, *self.data)
 
     @property
     def svg(self) -> str:
         """The drawing, kept or made now."""
-        return drawn(self.draw, *self.data)
+        return drawn.drawn(self.draw, *self.data) if self._begun is None else self._begun.result()
 
 
 def colour(norm: str) -> str:
@@ -85,7 +89,12 @@ def figure(name: str, width: float, height: float, rows: int = 1) -> Iterator[tu
 
     `name` makes the SVG's identifiers the chart's own, since many charts share a page.
     """
-    with matplotlib.rc_context({**_DEFAULTS, **_STYLE, "svg.hashsalt": name}):
+    import matplotlib
+    from matplotlib.figure import Figure
+
+    # Whatever style the user's own matplotlib has.
+    defaults = {name: value for name, value in matplotlib.rcParamsDefault.items() if name != "backend"}
+    with matplotlib.rc_context({**defaults, **_STYLE, "svg.hashsalt": name}):
         drawn = Figure(figsize=(width, height))  # without pyplot, which keeps figures and takes time to load
         axes = drawn.subplots(rows, 1, squeeze=False)
 

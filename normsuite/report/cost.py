@@ -2,8 +2,6 @@
 
 import math
 
-from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
-
 from ..bench.summary import AGAIN, ALL, AUTO, COPY, TRAFFIC, Bench, Mean, copy_of, interval_text
 from ..history import Measurement
 from ..spec import NORMS
@@ -47,6 +45,8 @@ def _dots(
 
 def _draw_dots(name: str, panels: list, backends: list[str], logarithmic: bool) -> str:
     """A panel for each title, with norm, backend, value and its interval."""
+    from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+
     norms = [norm for norm in NORMS if any(dot[0] == norm for _, dots in panels for dot in dots)]
     with figure(name, 4.3, 0.2 + 1.4 * len(panels), rows=len(panels)) as (finish, axes):
         for axis, (title, dots) in zip(axes, panels, strict=True):

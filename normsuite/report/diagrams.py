@@ -1,8 +1,6 @@
 """What each norm averages over, drawn: the tensor as a block, and the worked example number by number."""
 
-import matplotlib
 import numpy as np
-from matplotlib.patches import Polygon, Rectangle
 
 from .. import explain
 from ..spec import NormSpec
@@ -12,6 +10,8 @@ from .charts import INK, Chart, figure
 
 def _tints(groups: int):
     """A colour for each group, the same in the cube and in the tiles."""
+    import matplotlib
+
     return matplotlib.colormaps["tab20" if groups > 10 else "tab10"]
 
 
@@ -38,6 +38,8 @@ def cube(spec: NormSpec) -> Chart:
 
 
 def _cube(name: str, groups: list) -> str:
+    from matplotlib.patches import Polygon
+
     labels = np.array(groups)
     images, channels, places = labels.shape
     tint = _tints(int(labels.max()) + 1)
@@ -98,6 +100,8 @@ def shared_means(spec: NormSpec) -> Chart:
 
 
 def _shared_means(name: str, values: list, groups: list) -> str:
+    from matplotlib.patches import Rectangle
+
     x, labels = np.array(values), np.array(groups)
     images, channels, height, width = x.shape
     tint = _tints(int(labels.max()) + 1)

@@ -25,8 +25,7 @@ def drawn(draw: Callable[..., str], *data) -> str:
         draw: what it draws depends on its arguments and this package alone.
         data: JSON values.
     """
-    digest = results.digest([_version(), draw.__module__, draw.__qualname__, data])
-    path = user_cache_path("normsuite") / "report" / f"{digest}.svg"
+    path = _path(draw, data)
     with suppress(OSError, UnicodeDecodeError):
         svg = path.read_text(encoding="utf-8")
         if svg.startswith("<svg") and svg.rstrip().endswith("</svg>"):
@@ -38,6 +37,16 @@ def drawn(draw: Callable[..., str], *data) -> str:
         results.write_text(path, svg)
         kept.forget(path.parent)
     return svg
+
+
+def is_kept(draw: Callable[..., str], *data) -> bool:
+    """Whether it has been drawn before."""
+    return _path(draw, data).is_file()
+
+
+def _path(draw: Callable[..., str], data: tuple) -> Path:
+    digest = results.digest([_version(), draw.__module__, draw.__qualname__, data])
+    return user_cache_path("normsuite") / "report" / f"{digest}.svg"
 
 
 @cache

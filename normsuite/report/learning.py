@@ -5,7 +5,6 @@ from collections.abc import Callable
 from statistics import fmean, median
 
 import numpy as np
-from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
 
 from .. import claims, comparisons
 from ..spec import NO_NORM, NORMS
@@ -166,6 +165,8 @@ def _lines(
 
 def _draw_lines(name: str, lines: list, along: str, up: str, scale: str, whole: bool) -> str:
     """A line for each norm in its band; `whole`: the places are whole numbers."""
+    from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
+
     with figure(name, 4.3, 3.1) as (finish, (axis,)):
         for norm, places, mean, low, high in lines:
             axis.fill_between(places, low, high, color=colour(norm), alpha=0.18, linewidth=0)
@@ -223,6 +224,8 @@ def small_batches(collected: Collected) -> tuple[Chart, Table] | None:
 
 def _draw_sizes(sizes: list[int], lines: list) -> str:
     """A line for each norm, with sizes and the mean accuracy there in its interval."""
+    from matplotlib.ticker import NullFormatter
+
     with figure("small-batches", 4.3, 3.1) as (finish, (axis,)):
         ends = []
         for place, (norm, at, means) in enumerate(lines):

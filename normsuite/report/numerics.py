@@ -2,8 +2,6 @@
 
 import math
 
-from matplotlib.ticker import LogLocator, NullFormatter
-
 from ..spec import NORMS
 from .charts import Chart, colour, figure, label_ends, marker
 from .collect import NUMERICS_COMMAND
@@ -54,6 +52,8 @@ def _chart(record: dict, backend: str, limits: tuple[float, float]) -> Chart:
 
 def _draw(name: str, title: str, lines: list, means: list[float], limits: tuple[float, float]) -> str:
     """A line for each norm, with places among the means and the error there."""
+    from matplotlib.ticker import LogLocator, NullFormatter
+
     with figure(name, 4.3, 3.1) as (finish, (axis,)):
         for norm, places, errors in lines:
             axis.plot(places, errors, color=colour(norm), marker=marker(norm), markersize=4)

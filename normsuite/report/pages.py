@@ -1,9 +1,13 @@
 """Everything that was collected, as the report's pages."""
 
+from collections.abc import Iterable
+
 from ..bench.summary import sentences as bench_sentences
+from ..helpers import ALONE, Helpers
 from ..history import segments, trends
 from ..spec import NORMS, NormSpec
 from . import cost, diagrams, digits, gate, history, learning, numerics, overview, tables, trend
+from .charts import Chart
 from .collect import (
     ASV_COMMAND,
     BENCH_COMMAND,
@@ -16,18 +20,24 @@ from .collect import (
 from .page import Page, Section, Sentence
 
 
-def pages(collected: Collected) -> list[Page]:
-    """The overview and what it leads to, in the order of the navigation."""
-    others = [
-        _norms(),
-        _learning(collected),
-        _cost(collected),
-        _numerics(collected),
-        _history(collected),
-        _gate(collected),
-        _method(collected),
-    ]
+def pages(collected: Collected, helpers: Helpers = ALONE) -> list[Page]:
+    """The overview and what it leads to, in the order of the navigation.
+
+    Args:
+        collected: what there is to show.
+        helpers: who may take a share of the drawings and of what a history takes.
+    """
+    before = [_norms(), _learning(collected), _cost(collected), _numerics(collected)]
+    for page in before:
+        for section in page.sections:
+            _begin(section.charts, helpers)
+    others = [*before, _history(collected, helpers), _gate(collected), _method(collected)]
     return [_overview(collected, others), *others]
+
+
+def _begin(charts: Iterable[Chart], helpers: Helpers) -> None:
+    for chart in charts:
+        chart.begin(helpers)
 
 
 def _missing(key: str, title: str, missing: str, command: str) -> Section:
@@ -211,12 +221,13 @@ def _numerics(collected: Collected) -> Page:
     return Page("numerics", "Numerics", "How exact they are", lead, tuple(sections))
 
 
-def _history(collected: Collected) -> Page:
+def _history(collected: Collected, helpers: Helpers) -> Page:
     lead = "What the suite tracks from commit to commit. The trend shows where to look; the gate gives verdicts."
     sections = [_missing("trend", "Trend", "asv has no results.", f"{ASV_COMMAND} A..B")]
     if collected.recorded:
-        of_all = trends(segments(collected.recorded))
+        of_all = trends(segments(collected.recorded), helpers=helpers)
         drawn = trend.charts(of_all, collected.series)
+        _begin(drawn, helpers)
         steps = _some(history.step_table(of_all))
         sections = [Section("steps", "Steps", sentences=_sentences(history.sentences(of_all)), tables=steps)]
         if drawn:

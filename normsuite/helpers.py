@@ -1,0 +1,92 @@
+"""Processes on the cores that this one leaves, which take their share of work in parts of some milliseconds."""
+
+import atexit
+import gc
+import importlib
+import multiprocessing
+import signal
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+
+from . import lazily, results
+
+MOST = 7
+"""Helpers; more would take longer to start than they have to do."""
+
+
+class Part:
+    """Something to compute: by a helper, or here, where none has begun with it when it is asked for."""
+
+    def __init__(self, function: Callable, arguments: tuple, future: Future | None = None):
+        self._function, self._arguments, self._future = function, arguments, future
+
+    def result(self):
+        """What the function returns, or raises."""
+        if self._future is not None and not self._future.cancel():
+            try:
+                return self._future.result()
+            except BrokenProcessPool:  # somebody killed a helper
+                pass
+        return self._function(*self._arguments)
+
+
+class Helpers:
+    """None until they are started, and none after the context; one can do without them.
+
+    A helper begins with importing the program's main module again, as `multiprocessing` has it: they are for commands,
+    whose main module does nothing when it is imported. A library's caller may not know that of theirs.
+
+    Args:
+        count: how many; as many as there are cores beside this process's where left out.
+        modules: what they shall have imported before the first part comes.
+        late: what shall be loaded when it is used (`lazily`).
+    """
+
+    def __init__(self, count: int | None = None, modules: Sequence[str] = (), late: Sequence[str] = ()):
+        self._count = min(MOST, results.usable_cores() - 1) if count is None else count
+        self._libraries = tuple(late), tuple(modules)
+        self._pool: ProcessPoolExecutor | None = None
+
+    def start(self) -> None:
+        """Let them come, where there are cores for them."""
+        if self._pool is None and self._count > 0:
+            context = multiprocessing.get_context("spawn")
+            self._pool = ProcessPoolExecutor(self._count, context, initializer=_begin, initargs=self._libraries)
+            self._pool.submit(int)  # the first part is what starts them
+
+    def give(self, function: Callable, *arguments) -> Part:
+        """To whoever is free first.
+
+        Args:
+            function, arguments: what can be pickled.
+        """
+        future = None
+        if self._pool is not None:
+            try:
+                future = self._pool.submit(function, *arguments)
+            except BrokenProcessPool:
+                self._pool = None
+        return Part(function, arguments, future)
+
+    def __enter__(self) -> "Helpers":
+        return self
+
+    def __exit__(self, *error) -> None:
+        if self._pool is not None:
+            # Waits for what has begun, after Ctrl-C too: who does not wait and forgets the pool, in Python 3.11 has
+            # everything done.
+            self._pool.shutdown(cancel_futures=True)
+            self._pool = None
+
+
+ALONE = Helpers(count=0)
+"""For those that have none."""
+
+
+def _begin(late: Sequence[str], modules: Sequence[str]) -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's, which then drops what has not begun
+    atexit.register(gc.freeze)  # what is left then ends with the process: there is nothing to search for
+    lazily.load(*late)
+    for name in modules:
+        importlib.import_module(name)

@@ -1,0 +1,100 @@
+"""Helpers: they take their share, and nothing depends on them."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+from normsuite.helpers import ALONE, MOST, Helpers
+
+
+def slow(number):
+    time.sleep(0.02)
+    return number, os.getpid()
+
+
+def kill_helper():
+    """The process that runs it, where that is not the tests' own."""
+    if os.getppid() != int(os.environ["NOBODY_BUT"]):
+        return "here"
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def fail():
+    raise ValueError("as it is meant")
+
+
+def test_helpers_and_the_caller_share_what_there_is():
+    with Helpers(count=2) as helpers:
+        helpers.start()
+        given = [helpers.give(slow, number) for number in range(150)]
+        found = [part.result() for part in reversed(given)][::-1]
+    assert [number for number, _ in found] == list(range(150))
+    by = {process for _, process in found}
+    assert os.getpid() in by and 2 <= len(by) <= 3
+
+
+def test_without_helpers_it_is_done_here():
+    with Helpers(count=1) as helpers:
+        assert helpers.give(slow, 1).result() == (1, os.getpid()), "not started"
+    ALONE.start()
+    assert ALONE.give(slow, 2).result() == (2, os.getpid())
+    with Helpers(count=0) as helpers:
+        helpers.start()
+        assert helpers.give(slow, 3).result() == (3, os.getpid())
+
+
+def test_a_failure_is_the_caller_s():
+    with Helpers(count=1) as helpers:
+        helpers.start()
+        given = [helpers.give(fail) for _ in range(5)]
+        for part in given:
+            with pytest.raises(ValueError, match="as it is meant"):
+                part.result()
+
+
+def test_a_helper_that_was_killed_leaves_its_work_to_the_caller(monkeypatch):
+    monkeypatch.setenv("NOBODY_BUT", str(os.getpid()))
+    with Helpers(count=1) as helpers:
+        helpers.start()
+        given = [helpers.give(kill_helper), *(helpers.give(slow, number) for number in range(3))]
+        time.sleep(1.0)  # it comes and goes
+        assert [part.result() for part in given][1:] == [(number, os.getpid()) for number in range(3)]
+        assert helpers.give(slow, 4).result() == (4, os.getpid()), "and nothing is given any more"
+
+
+def test_there_are_as_many_as_cores_are_left(monkeypatch):
+    for cores, expected in ((1, 0), (2, 1), (64, MOST)):
+        monkeypatch.setattr("normsuite.results.usable_cores", lambda cores=cores: cores)
+        assert Helpers()._count == expected
+
+
+def test_ctrl_c_leaves_none_behind(tmp_path):
+    """In the parent's group, as in a terminal."""
+    script = tmp_path / "script.py"
+    script.write_text(
+        "import os, time\n"
+        "from normsuite.helpers import Helpers\n"
+        "if __name__ == '__main__':\n"
+        "    with Helpers(count=1) as helpers:\n"
+        "        helpers.start()\n"
+        "        parts = [helpers.give(time.sleep, 0.2) for _ in range(100)]\n"
+        "        print(helpers.give(os.getpid) and 'begun', flush=True)\n"
+        "        [part.result() for part in parts]\n"
+    )
+    with subprocess.Popen(
+        [sys.executable, str(script)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
+    ) as process:
+        assert process.stdout.readline() == "begun\n"
+        time.sleep(1.0)
+        os.killpg(process.pid, signal.SIGINT)
+        _, said = process.communicate(timeout=30)
+    assert "KeyboardInterrupt" in said and process.returncode
+    end = time.monotonic() + 10
+    with pytest.raises(ProcessLookupError):
+        while time.monotonic() < end:  # they end when the parent has
+            os.killpg(process.pid, 0)
+            time.sleep(0.05)
