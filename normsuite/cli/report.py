@@ -19,6 +19,9 @@ _LONG = 250
 _MODULES = ("matplotlib.backends.backend_svg", "matplotlib.figure", "normsuite.report.cost", "asv.step_detect")
 """What a helper needs for a long history's charts and steps."""
 
+_LATE = (*DISTRIBUTIONS, "scipy.special")
+"""What it does not need, and would load with these."""
+
 
 def report(
     source: Annotated[Path, typer.Option("--from", help="Folder of the study's records and asv's results.")] = REPORTS,
@@ -35,10 +38,10 @@ def report(
     show: Annotated[bool, typer.Option("--open", help="Show the report in the browser.")] = False,
 ) -> None:
     """Write the report from what has been recorded."""
-    lazily.load(*DISTRIBUTIONS)
-    with uncollected(), Helpers(modules=_MODULES, late=DISTRIBUTIONS) as helpers:  # a long history is a million values
+    with uncollected(), Helpers(modules=_MODULES, late=_LATE) as helpers:  # a long history is a million values
         if compare is None and format == "html" and _is_long(source):
             helpers.start()
+        lazily.load(*DISTRIBUTIONS)
         from .. import report as reporting
 
         if compare is not None:
