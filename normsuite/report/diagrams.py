@@ -111,7 +111,7 @@ def _shared_means(name: str, values: list, groups: list) -> str:
                 for i, (value, group) in enumerate(zip(x[n, c].flat, labels[n, c].flat, strict=True)):
                     left, bottom = c * (height * width + 0.35) + i, -n * 1.25
                     axis.add_patch(Rectangle((left, bottom), 1, 1, facecolor=tint(group), alpha=0.55, edgecolor=INK))
-                    axis.text(left + 0.5, bottom + 0.5, f"{value:g}", ha="center", va="center", fontsize=11)
+                    axis.text(left + 0.1, bottom + 0.42, f"{value:g}", ha="left", va="center", fontsize=11)
                     letter = explain.letter(group + 1)
                     axis.text(left + 0.93, bottom + 0.88, letter, ha="right", va="top", fontsize=9)
             axis.text(-0.2, -n * 1.25 + 0.5, f"image {n + 1}", ha="right", va="center")

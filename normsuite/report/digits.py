@@ -67,8 +67,9 @@ def _matrix(norm: str, mistakes: list[list[float]]) -> str:
         shown = axis.pcolormesh(wrong, cmap="Blues", vmin=0, edgecolors="none", rasterized=False)
         for label, taken in np.argwhere(wrong >= 0.05):
             dark = wrong[label, taken] > 0.6 * wrong.max()
+            shown_as = f"{wrong[label, taken]:.{0 if wrong[label, taken] >= 9.95 else 1}f}"  # no wider than its cell
             axis.text(
-                taken + 0.5, label + 0.5, f"{wrong[label, taken]:.1f}", ha="center", va="center", fontsize=9,
+                taken + 0.5, label + 0.5, shown_as, ha="center", va="center", fontsize=9,
                 color="#ffffff" if dark else "#1c1f23",
             )  # fmt: skip
         shown.set_clim(0, max(wrong.max(), 1e-9))
