@@ -154,3 +154,14 @@ def test_the_readme_claims_of_the_gate_what_its_self_check_supports():
     said = f"as 2 % was measured as {fmean(sizes):.2f} % in the mean, from {min(sizes):.2f} to {max(sizes):.2f} %"
     assert said in readme
     assert f"took {of.seconds[0]:.0f} s in the median, {of.seconds[1]:.0f} s at most" in readme
+    rivals = results.read_records(REFERENCE / "self-check", rates.ASV).good
+    assert {record["samples"]["factor"] for record in rivals} == {1.03}
+    assert all(record["case"]["identity"] == found.good[0]["case"]["identity"] for record in rivals)
+    asv = rates.found(rivals)
+    assert f"worse in {asv.false_alarms.k} of {asv.false_alarms.n} tables of a version against itself, and in" in readme
+    assert f"in {asv.false_cells.k} of {asv.false_cells.n} cells without a slowdown; it found 5 %" in readme
+    two, five, ten = (f"{of.k} of {of.n}" for of in map(asv.planted.get, (0.02, 0.05, 0.10)))
+    found = (
+        f"it found 5 % in {five} cells, 10 % in {ten}, 2 % in {two}, in {asv.seconds[0]:.0f} s a table in the median"
+    )
+    assert found in readme
