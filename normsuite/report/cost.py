@@ -66,7 +66,7 @@ def _draw_dots(name: str, panels: list, backends: list[str], logarithmic: bool) 
                 axis.set_xlim(left=0)
             axis.xaxis.set_major_formatter(FuncFormatter(lambda v, _: f"{v:g}"))
             axis.set_yticks(range(len(norms)), norms)
-            axis.set_ylim(len(norms) - 0.5, -0.5)
+            axis.set_ylim(len(norms) - 0.3, -0.7)  # whole markers at both ends
             axis.grid(True, axis="x")
         return finish()
 
