@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from normsuite import comparisons, survival
-from normsuite.statistics import detectable_effect, holm, paired
+from normsuite.statistics import detectable_effect, holm, mean_interval, paired
 from normsuite.study import summary
 
 
@@ -150,3 +150,13 @@ def test_rates_of_the_norms_own_are_no_setting_that_varies():
     for record in some:
         record["case"]["learning_rate"] = {"none": 0.1, "BatchNorm": 0.3}[record["case"]["norm"]]
     assert "claims" in summary.as_dict(some)
+
+
+def test_an_interval_of_shares_ends_where_shares_do():
+    mean = summary.share_interval([1.0, 1.0, 1.0, 0.2])
+    assert mean.value == pytest.approx(0.8) and mean.high == 1.0 and 0.0 < mean.low < 0.4
+    errors = summary.share_interval([0.0, 0.0, 0.0, 0.8])
+    assert errors.low == 0.0 and errors.high == pytest.approx(1 - mean.low)
+    inside = [0.90, 0.91, 0.92]
+    assert summary.share_interval(inside) == mean_interval(inside)
+    assert math.isnan(summary.share_interval([0.5]).low)

@@ -66,22 +66,26 @@ def write(folder, commits, *, version="1", torch="2.14.1", samples=SAMPLES, cpu=
         result.save(str(folder))
 
 
+def measurements(folder):
+    return [m for result in history.read(folder).results for m in result.measurements]
+
+
 def test_the_torch_that_ran_is_known_in_an_environment_that_exists(tmp_path):
     write(tmp_path, ["a" * 40], torch=None, ran=2_014_001)
-    assert {m.torch for m in history.read(tmp_path).measurements} == {"2.14.1"}
+    assert {m.torch for m in measurements(tmp_path)} == {"2.14.1"}
 
 
 def test_the_last_measurement_of_a_commit_counts(tmp_path):
     """Once in asv's own environment, once in one that exists: the same machine, commit and torch."""
     write(tmp_path, ["a" * 40], samples=[1.0] * 10)
     write(tmp_path, ["b" * 40, "a" * 40], torch=None, ran=2_014_001)
-    found = [m for m in history.read(tmp_path).measurements if m.commit == "a" * 40 and m.benchmark != history.TORCH]
+    found = [m for m in measurements(tmp_path) if m.commit == "a" * 40 and m.benchmark != history.TORCH]
     assert len(found) == 4 and found[0].value == 2.0
 
 
 def test_results_come_back_with_samples_interval_and_machine(tmp_path):
     write(tmp_path, ["b" * 40, "a" * 40])
-    found = history.read(tmp_path).measurements
+    found = measurements(tmp_path)
     assert [m.commit[0] for m in found] == ["b"] * 4 + ["a"] * 4  # by date, not by name
     first = found[0]
     assert first.parameters == {"norm": "BatchNorm", "backend": "torch", "case": "tiny", "device": "cpu"}
@@ -96,7 +100,7 @@ def test_results_come_back_with_samples_interval_and_machine(tmp_path):
 def test_results_of_another_version_of_a_benchmark_are_left_out(tmp_path):
     write(tmp_path, ["a" * 40], version="0")
     found = history.read(tmp_path)
-    assert found.measurements == [] and found.notes == ["1 benchmarks at aaaaaaaa are of another version and left out"]
+    assert found.results == [] and found.notes == ["1 benchmarks at aaaaaaaa are of another version and left out"]
 
 
 def test_no_results_are_no_error(tmp_path):

@@ -319,7 +319,7 @@ def test_files_that_did_not_change_are_not_read_again(own_cache, tmp_path, monke
     changed = sorted(folder.rglob("0*.json"))[2]
     changed.write_text(changed.read_text().replace('"date": ', '"date": 1'))
     again = history.read(folder)
-    assert loaded == [changed.name] and len(again.measurements) == 5 and again != first
+    assert loaded == [changed.name] and len(again.results) == 5 and again != first
     for part in own_cache.rglob("history/read/*/?"):
         part.write_bytes(b"damaged")
     assert repr(history.read(folder)) == repr(again) and len(loaded) == 6

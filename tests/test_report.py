@@ -11,6 +11,7 @@ from report_records import HOSTILE, NOT_RECORDED, write_source, write_study, wri
 
 from normsuite import report, results
 from normsuite.errors import ArgumentError, OutputError, UnknownNameError
+from normsuite.helpers import Helpers
 from normsuite.report import digits, learning, tables
 from normsuite.report.collect import FOLDERS, collect
 from normsuite.report.compare import merge
@@ -214,6 +215,19 @@ def test_other_processes_give_the_same_bytes(whole, tmp_path):
         apart = {"XDG_CACHE_HOME": str(tmp_path / f"cache-{seed}")}  # nothing that the other one drew
         subprocess.run(command, check=True, env={**os.environ, **apart, "PYTHONHASHSEED": seed})
         written.append({file.name: file.read_bytes() for file in out.iterdir()})
+    assert written[0] == written[1] and len(written[0]) > 5
+
+
+def test_helpers_change_no_byte(whole, tmp_path, monkeypatch):
+    """With nothing kept from before in either."""
+    written = []
+    for count in (0, 1):
+        monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / f"cache-{count}"))
+        with Helpers(count=count) as helpers:
+            helpers.start()
+            report.write(whole, tmp_path / f"out-{count}", helpers=helpers)
+        written.append({file.name: file.read_bytes() for file in (tmp_path / f"out-{count}").iterdir()})
+        assert len(list((tmp_path / f"cache-{count}").rglob("report/*.svg"))) > 10
     assert written[0] == written[1] and len(written[0]) > 5
 
 

@@ -209,10 +209,12 @@ def test_without_scripts_nothing_is_missing(browser, site, tmp_path):
 
 def printed(browser, tries=5):
     """The page as PDF; Chromium now and then says no more than that printing failed, and prints when asked again."""
+    from selenium.common.exceptions import WebDriverException  # it may not be installed
+
     for left in reversed(range(tries)):
         try:
             return base64.b64decode(browser.print_page())
-        except Exception as error:
+        except WebDriverException as error:
             if "Printing failed" not in str(error) or not left:
                 raise
             time.sleep(0.2)

@@ -106,11 +106,6 @@ class History:
     results: list[Result] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
 
-    @property
-    def measurements(self) -> list[Measurement]:
-        """Of all results, in their order."""
-        return [m for result in self.results for m in result.measurements]
-
 
 TORCH = "environment.Environment.track_torch"
 """The benchmark that says which torch the others ran with."""

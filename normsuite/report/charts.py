@@ -93,7 +93,7 @@ def figure(name: str, width: float, height: float, rows: int = 1) -> Iterator[tu
     from matplotlib.figure import Figure
 
     # Whatever style the user's own matplotlib has.
-    defaults = {name: value for name, value in matplotlib.rcParamsDefault.items() if name != "backend"}
+    defaults = {key: value for key, value in matplotlib.rcParamsDefault.items() if key != "backend"}
     with matplotlib.rc_context({**defaults, **_STYLE, "svg.hashsalt": name}):
         drawn = Figure(figsize=(width, height))  # without pyplot, which keeps figures and takes time to load
         axes = drawn.subplots(rows, 1, squeeze=False)
