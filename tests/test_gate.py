@@ -1,21 +1,26 @@
 """The gate on real versions of the package: commits of a temporary repository, measured by real processes."""
 
+import gc
 import json
+import math
 import os
+import random
 import shutil
 import signal
 import subprocess
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from processes import started_by
 
 from normsuite import results
 from normsuite.errors import ArgumentError, NormsuiteError
-from normsuite.gate import bisection, calibrate, cells, measure, rates, selfcheck, sides, summary, trees
+from normsuite.gate import bisection, calibrate, cells, measure, pairs, rates, selfcheck, sides, summary, trees
 from normsuite.gate.decide import BETTER, NOT_AVAILABLE, SAME, WORSE
+from normsuite.statistics import Interval
 
 PACKAGE = Path(sides.__file__).parent.parent
 COMMAND = Path(sys.executable).parent / "normsuite"
@@ -43,10 +48,22 @@ BREAKS = WRAPPED.format(
         return whole(spec, input, *args, **kwargs)"""
 )
 KILLS = WRAPPED.format(
-    body="""if 'normsuite_head' in __name__:
+    body="""if spec.name == 'GroupNorm':
             __import__('os').kill(__import__('os').getpid(), 9)
         return whole(spec, input, *args, **kwargs)"""
 )
+KILLS_TRAINING = """
+
+def _killing(whole):
+    def optimizer(run, *args):
+        if run.norm == 'BatchNorm':
+            __import__('os').kill(__import__('os').getpid(), 9)
+        return whole(run, *args)
+    return optimizer
+
+
+_optimizer = _killing(_optimizer)
+"""
 ALONE = """
 import sys
 
@@ -341,10 +358,56 @@ def test_an_interruption_leaves_no_process_and_no_half_written_file(repository):
     assert git(repository, "status", "--porcelain", "--", "normsuite") == ""
 
 
-def test_a_process_that_dies_is_said_and_what_it_had_is_kept(repository):
+@pytest.mark.parametrize("apart", [False, True])
+def test_a_cell_at_which_head_ends_its_process_is_a_regression_and_the_others_are_measured(repository, apart):
     append(repository, "functional.py", KILLS, "kills")
-    done = gate(repository, "HEAD~1", "HEAD", only=["GroupNorm/torch/tiny/forward"])
-    assert done.returncode == 3 and "SIGKILL" in done.stderr and "GroupNorm/torch/tiny/forward" in done.stderr
+    names = [f"{norm}/torch/tiny/forward" for norm in ("LayerNorm", "GroupNorm", "InstanceNorm")]
+    done = gate(repository, "HEAD~1", "HEAD", *(["--apart"] if apart else []), "--json", "-", only=names)
+    assert done.returncode == 1 and "the process ended at GroupNorm/torch/tiny/forward (SIGKILL)" in done.stderr
+    found = {row["cell"]: row for row in json.loads(done.stdout)["rows"] if row["metric"] == "time"}
+    assert found[names[1]]["verdict"] == "fails"
+    assert found[names[1]]["note"] == "head fails: the process that tried it ended (SIGKILL)"
+    assert all(found[name]["values"] >= 4 for name in (names[0], names[2]))
+
+
+def test_a_cell_at_which_both_end_their_processes_is_not_available(repository):
+    append(repository, "functional.py", KILLS, "kills")
+    append(repository, "errors.py", "# more\n")
+    code, rows = judged(repository, "HEAD~1", "HEAD", only=[*ONE, "GroupNorm/torch/tiny/forward"])
+    assert code in (summary.NO_REGRESSION, summary.NOTHING_DECIDED)
+    assert rows["GroupNorm/torch/tiny/forward", "time"].verdict == NOT_AVAILABLE and rows[ONE[0], "time"].values >= 4
+
+
+def test_another_interpreter_measures_its_version_apart(repository, tmp_path):
+    """One that keeps a list of what it was started for."""
+    append(repository, "errors.py", "# more\n")
+    python, started = tmp_path / "python", tmp_path / "started"
+    python.write_text(f'#!/bin/sh\necho "$@" >> {started}\nexec {sys.executable} "$@"\n')
+    python.chmod(0o755)
+    done = gate(repository, "HEAD~1", "HEAD", "--base-python", str(python), "--json", "-")
+    assert done.returncode in (0, 1, 3), done.stderr
+    record = json.loads(done.stdout)["record"]
+    assert record["case"]["apart"] is True
+    (values,) = record["samples"]["log_ratios"].values()
+    assert len(started.read_text().splitlines()) == 1 + len(values) >= 5, "to count, and once for each value"
+
+
+def test_nothing_is_collected_while_the_clock_runs():
+    """Not with both versions in one process, and not with one."""
+    seen = []
+
+    def call():
+        seen.append(gc.isenabled())
+        time.sleep(1e-4)
+
+    for measured in (
+        lambda: pairs.alone(call, blocks=10, longest_s=1.0),
+        lambda: pairs.compare(call, call, blocks=10, longest_s=1.0, draw=random.Random(0)),
+    ):
+        seen.clear()
+        measured()
+        at = seen.index(False)
+        assert all(seen[:at]) and not any(seen[at:]) and len(seen[at:]) >= 40 and gc.isenabled()
 
 
 @pytest.mark.parametrize(
@@ -411,19 +474,30 @@ def test_a_version_that_learns_worse_is_found(repository, worse, digits_cache, m
         assert found["base"] == found["head"] and max(found["base"]) < 0.5
 
 
-def test_a_training_process_that_is_killed_is_a_reason_and_no_end(repository, monkeypatch):
+def test_a_version_that_ends_the_processes_that_train_it_fails_at_that_norm(
+    repository, tmp_path, digits_cache, monkeypatch
+):
+    """The other norm of the same processes is trained; each side by its own interpreter."""
     from normsuite.gate import error_rate
 
-    monkeypatch.setattr(error_rate, "_train", _kill_this_process)
-    tree = trees.of_commit("HEAD", argument="base", repository=repository)
-    found = error_rate.measure({"base": tree, "head": tree}, ["BatchNorm"], 2)
-    reason = "not measured: a process that trained was killed"
-    assert found == {"BatchNorm": {"absent": {"base": reason, "head": reason}}}
-
-
-def _kill_this_process(*arguments):
-    time.sleep(0.5)  # until all runs are handed out
-    os.kill(os.getpid(), signal.SIGKILL)
+    monkeypatch.setattr(error_rate, "TRAIN_SIZE", 480)
+    append(repository, "study/train.py", KILLS_TRAINING, "kills")
+    python, started = tmp_path / "python", tmp_path / "started"
+    python.write_text(f'#!/bin/sh\necho "$@" >> {started}\nexec {sys.executable} "$@"\n')
+    python.chmod(0o755)
+    before, after = (trees.of_commit(name, argument="base", repository=repository) for name in ("HEAD~1", "HEAD"))
+    done = []
+    found = error_rate.measure(
+        {"base": before, "head": after},
+        ["BatchNorm", "LayerNorm"],
+        2,
+        pythons={"base": str(python)},
+        on_run=lambda *of: done.append(of),
+    )
+    reason = f"fails: {error_rate.TRIES} processes that trained it ended (SIGKILL)"
+    assert found["BatchNorm"]["absent"] == {"head": reason} and len(found["BatchNorm"]["base"]) == 2
+    assert found["LayerNorm"]["base"] == found["LayerNorm"]["head"]
+    assert done == [(n, 8) for n in range(1, 7)] and "normsuite.gate.error_rate" in started.read_text()
 
 
 def test_git_that_fails_while_a_tree_is_exported_is_one_clear_error(repository, monkeypatch):
@@ -454,12 +528,47 @@ def test_what_was_found_when_the_budget_was_spent_is_kept(repository, monkeypatc
     for spent_s, looks, kept in ((0.0, [4], 2), (9.9999, [], 2), (11.0, [], 2), (11.0, [4], 0)):
         gate = measure._Gate(setup, lambda stage, spent: None)
         gate._spent_s, gate._looks = spent_s, looks
-        (found,) = gate._processes([(sides.SIDES, [0, 1])], stage="times", blocks=20)
-        assert len(found) == kept, "a first look is taken all the same"
+        (job,) = gate._processes([(sides.SIDES, [0, 1])], stage="times", blocks=20)
+        assert len(job.found) == kept, "a first look is taken all the same"
     gate = measure._Gate(setup, lambda stage, spent: gate.__dict__.update(_spent_s=20.0) if spent else None)
     gate._spent_s, gate._looks = 9.0, [4]
-    (found,) = gate._processes([(sides.SIDES, [0, 1])], stage="times", blocks=20)
-    assert len(found) < 2 and gate.notes == [], "what came after is not waited for, and nothing died"
+    (job,) = gate._processes([(sides.SIDES, [0, 1])], stage="times", blocks=20)
+    assert len(job.found) < 2 and gate.notes == [], "what came after is not waited for, and nothing died"
+
+
+def test_what_a_look_decides_is_measured_no_more(repository, monkeypatch):
+    """One cell is twice as slow from the first look on, the other on either side of the margin until the budget is
+    spent."""
+    tree = trees.of_commit("HEAD", argument="base", repository=repository)
+    planned = cells.plan(only=["LayerNorm/torch/tiny/*"])
+    setup = measure.Setup(tree, tree, planned, measure.MARGINS, 60.0, 1)
+    gate = measure._Gate(setup, lambda stage, spent: None)
+    for cell in planned:
+        gate._absent[cell.name], gate._sample_s[cell.name] = {}, 1e-4
+    asked, draw, clock = [], random.Random(0), [0.0]
+
+    def take(jobs, _, *, on_ready, on_cell):
+        for job in jobs:
+            names = [cells.Cell.from_dict(cell).name for cell in job.work["cells"]]
+            asked.append(names)
+            values = {planned[0].name: 0.7 + 1e-4 * draw.random(), planned[1].name: 0.02 * draw.random()}
+            job.found = {place: {"log_ratio": values[name], "base_s": 1.0} for place, name in enumerate(names)}
+        clock[0] += 2.0
+
+    monkeypatch.setattr(measure.turns, "take", take)
+    monkeypatch.setattr(measure, "time", SimpleNamespace(perf_counter=lambda: clock[0]))
+    gate.look()
+    first = gate._looks[0]
+    assert first == 4 and len(gate._looks) >= 4 and gate._final
+    assert gate._looks == sorted(gate._looks) and len(asked) == gate._looks[-1] == len(gate._values[planned[1].name])
+    assert all(len(of) == 2 for of in asked[:first]) and asked[first:] == [[planned[1].name]] * (len(asked) - first)
+    verdicts = {row.cell: (row.verdict, row.values) for row in summary.rows(_recorded(gate)) if row.metric == "time"}
+    assert verdicts[planned[0].name] == (WORSE, 4)
+
+
+def _recorded(gate):
+    gate.environment = results.environment()
+    return gate.record()
 
 
 # ---- the self-check ----
@@ -481,6 +590,41 @@ def test_a_self_check_leaves_records_that_add_up(repository, tmp_path):
     other = measure.Setup(tree, tree, setup.cells, measure.MARGINS, 2.0, 1)
     assert selfcheck.run(other, tables=0, planted_tables=0, **run) == [], "another budget is another gate"
     assert git(repository, "status", "--porcelain") == "" and len(git(repository, "log", "--format=%h").split()) == 1
+
+
+def test_a_self_check_says_its_rates_with_their_bounds(repository, tmp_path):
+    arguments = ("--self-check", "--tables", "1", "--planted-tables", "1", "--out", str(tmp_path / "check"))
+    done = gate(repository, *arguments, "--json", str(tmp_path / "rates.json"), only=["LayerNorm/torch/tiny/*"])
+    assert done.returncode == 0, done.stderr
+    assert len(results.read_records(tmp_path / "check", rates.WHAT).good) == 2
+    found = json.loads((tmp_path / "rates.json").read_text())
+    assert "false" in done.stdout and found
+
+
+@pytest.mark.parametrize("command", [["gate", "--self-check"], ["bisect", "HEAD~1", "HEAD"]])
+def test_an_interrupted_check_or_bisection_leaves_no_process(repository, tmp_path, command):
+    append(repository, "errors.py", "# more\n")
+    process = subprocess.Popen(
+        [COMMAND, *command, "--only", ONE[0], "--budget", "600s", "--out", str(tmp_path / "out")],
+        cwd=repository,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "PYTHONPATH": str(PACKAGE.parent), "TMPDIR": str(tmp_path)},
+    )
+    workers = []
+    try:
+        while not workers:
+            assert process.poll() is None, process.communicate()
+            workers = _measuring(process.pid)
+            time.sleep(0.05)
+        process.send_signal(signal.SIGINT)
+        _, said = process.communicate(timeout=60)
+    finally:
+        process.kill()
+    assert process.returncode == 130 and "interrupted" in said and "Traceback" not in said
+    assert not any(worker.is_running() for worker in workers)
+    assert not list(tmp_path.glob("tmp*")), "the clone that was committed into is gone"
 
 
 def test_planted_versions_take_longer_by_about_what_was_planted(repository):
@@ -539,6 +683,37 @@ def test_a_bisection_finds_the_commit_of_a_step(repository):
     found = json.loads(done.stdout)
     assert [suspect["commit"] for suspect in found["suspects"]] == [culprit]
     assert found["row"]["cell"] == ONE[0] and f"made by {culprit[:9]} the slow one" in found["sentence"]
+
+
+def test_the_commit_from_which_on_a_cell_fails_is_found(repository):
+    """Those before it are good, however their times lie."""
+    start = git(repository, "rev-parse", "HEAD")
+    append(repository, "errors.py", "# one\n", "one")
+    append(repository, "functional.py", BREAKS, "breaks it")
+    culprit = git(repository, "rev-parse", "HEAD")
+    append(repository, "errors.py", "# two\n", "two")
+    said = []
+    given = {"repository": repository, "cells": cells.plan(only=ONE), "budget_s": 1.0, "threads": 1}
+    found = bisection.run(
+        start, "HEAD", metric="time", out=repository / "reports" / "gate", on_line=said.append, **given
+    )
+    assert [suspect["commit"] for suspect in found.suspects] == [culprit] and found.row.verdict == "fails", said
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "half", "side"),
+    [
+        (1.2, 1.3, 1.1, bisection.BAD),
+        (0.9, 1.05, 1.1, bisection.GOOD),
+        (1.0, 1.2, 1.1, bisection.UNKNOWN),
+        (math.nan, math.nan, 1.1, bisection.UNKNOWN),
+        (1.5, 1.5, math.inf, bisection.GOOD),
+        (math.inf, math.inf, math.inf, bisection.BAD),
+    ],
+)
+def test_a_commit_is_on_the_side_of_half_the_step_where_its_interval_is(low, high, half, side):
+    row = summary.Row("cell", "time", "s", 1.0, 1.0, Interval(low, low, high), SAME)
+    assert bisection._side(row, half) == side
 
 
 def test_a_bisection_wants_one_end_before_the_other(repository):

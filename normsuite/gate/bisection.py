@@ -125,15 +125,19 @@ def run(
         return Bisection([], None, made, f"no cell got worse in {metric}; {undecided} of {len(found)} undecided")
     step = max(worse, key=lambda row: math.inf if row.ratio is None else row.ratio.value)
     of = [cell for cell in cells if cell.name == step.cell]
-    half = 1.0 if step.ratio is None else math.sqrt(step.ratio.value)
+    half = math.inf if step.ratio is None else math.sqrt(step.ratio.value)
 
     def probe(place: int) -> str:
-        tree = trees.of_commit(commits[place], argument="commit", repository=repository)
         for times in (1, 4):
             try:
-                (row,) = compare(tree, of, times * budget_s, half - 1 if math.isfinite(half) and half > 1 else None)
-            except (ArgumentError, NormsuiteError, ValueError) as error:
-                on_line(f"{_short(tree)}: left out ({error})")
+                tree = trees.of_commit(commits[place], argument="commit", repository=repository)
+                margin = half - 1 if math.isfinite(half) and half > 1 else None
+                row = next(iter(compare(tree, of, times * budget_s, margin)), None)
+            except (ArgumentError, NormsuiteError) as error:
+                on_line(f"{commits[place][:9]}: left out ({error})")
+                return UNKNOWN
+            if row is None:
+                on_line(f"{_short(tree)}: left out ({metric} could not be measured)")
                 return UNKNOWN
             verdict = _side(row, half)
             on_line(f"{_short(tree)}: {verdict}, {row.comparison or row.note}")
@@ -153,12 +157,14 @@ def run(
 
 
 def _side(row: Row, half: float) -> str:
-    """On which side of half the step; a cell that fails where the good end does it is past it."""
+    """On which side of half the step; where that is infinite, only what fails, or is infinite too, is past it."""
     if row.verdict == summary.FAILS:
         return BAD
     if row.ratio is None or math.isnan(row.ratio.low):
         return UNKNOWN
-    return BAD if row.ratio.low > half else GOOD if row.ratio.high <= half else UNKNOWN
+    if row.ratio.low > half or row.ratio.low == math.inf:
+        return BAD
+    return GOOD if row.ratio.high <= half else UNKNOWN
 
 
 def _between(good: Tree, bad: Tree, repository: Path) -> list[str]:

@@ -6,9 +6,9 @@ intervals the level α · share / m, so that with probability 1 − α every int
 true ratio, however the cells depend on each other and whenever one stops (Bonferroni).
 
 Such levels are out of reach for methods that only rank: with n processes a sign test cannot go below 2 / 2ⁿ, so that
-48 cells would need 11 processes before the first verdict. Student's t can, but with 4 processes its quantile at that
-level is 16; once the variance is known it is 3.5. The cells' variances are alike, and so each cell's is drawn towards
-what all have in common (`statistics.moderated`).
+48 cells would need 14 processes before a verdict at an early look, and 12 at the final one. Student's t can, but with 4
+processes its quantile at that level is 16; once the variance is known it is 3.5. The cells' variances are alike, and so
+each cell's is drawn towards what all have in common (`statistics.moderated`).
 """
 
 import math

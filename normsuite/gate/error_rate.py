@@ -1,20 +1,22 @@
 """How well two versions learn: each trains its own small network on its own digits, with the same seeds.
 
-A run is what asv tracks too: one short epoch on MNIST, in a process of one thread. No time is taken, so that there is a
-run on each core.
+A run is what asv tracks too: one short epoch on MNIST, in a process of one thread and one version, `python -m
+normsuite.gate.error_rate`. No time is taken, so that there is a process on each core.
 """
 
-from collections.abc import Callable, Sequence
-from concurrent.futures import as_completed
-from concurrent.futures.process import BrokenProcessPool
-from functools import cache
+import itertools
+import sys
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, suppress
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 
 from .. import results
+from ..bench import process
 from ..errors import ArgumentError
-from ..study import workers
 from . import sides
 from .sides import SIDES
 from .trees import Tree
@@ -25,9 +27,20 @@ TRAIN_SIZE, BATCH_SIZE = 9_600, 48
 MARGIN = 0.005
 SEEDS = 10
 
+TRIES = 2
+"""A norm at which so many processes of a version ended is one that this version cannot train."""
+
+Run = tuple[str, int]
+"""A norm and a seed."""
+
 
 def measure(
-    trees: dict[str, Tree], norms: Sequence[str], seeds: int, on_run: Callable[[int, int], None] = lambda done, of: None
+    trees: Mapping[str, Tree],
+    norms: Sequence[str],
+    seeds: int,
+    *,
+    pythons: Mapping[str, str] | None = None,
+    on_run: Callable[[int, int], None] = lambda done, of: None,
 ) -> dict[str, dict]:
     """For each norm the error rates of "base" and of "head", one for each seed, or under "absent" the reasons.
 
@@ -35,6 +48,7 @@ def measure(
         trees: of the two sides.
         norms: names.
         seeds: how many.
+        pythons: for each side another interpreter than this one.
         on_run: told how many runs of how many are done.
 
     Raises:
@@ -42,52 +56,108 @@ def measure(
     """
     if seeds < 2:
         raise ArgumentError("seeds", seeds, "must be at least 2, since one says nothing of the spread")
+    of_each = max(1, results.usable_cores() // len(SIDES))
+    todo: dict[str, list[Run]] = {side: [(norm, seed) for norm in norms for seed in range(seeds)] for side in SIDES}
     found: dict[str, dict] = {norm: {} for norm in norms}
-    cores = results.usable_cores()
-    with workers.pool(cores, lambda steps: None) as (executor, _):
-        futures = {
-            executor.submit(_train, str(trees[side].folder), side, norm, seed): (norm, side, seed)
-            for norm in norms
-            for seed in range(seeds)
-            for side in SIDES
-        }
-        for done, future in enumerate(as_completed(futures), start=1):
-            norm, side, seed = futures[future]
-            try:
-                rate, reason = future.result()
-            except BrokenProcessPool:  # what was timed is kept all the same
-                rate, reason = None, "not measured: a process that trained was killed"
-            if reason is None:
-                found[norm].setdefault(side, {})[seed] = rate
+    deaths: Counter[tuple[str, str | None]] = Counter()
+    done, of = 0, len(SIDES) * len(norms) * seeds
+    while any(todo.values()):
+        shares = [
+            _Share(side, str(trees[side].folder), runs[part::of_each], (pythons or {}).get(side, sys.executable))
+            for part in range(of_each)
+            for side, runs in todo.items()
+            if runs[part::of_each]
+        ]
+        for share, message in _trained(shares):
+            norm, seed = message["run"]
+            todo[share.side].remove((norm, seed))
+            if message["absent"] is None:
+                found[norm].setdefault(share.side, {})[seed] = message["rate"]
             else:
-                found[norm].setdefault("absent", {})[side] = reason
-            on_run(done, len(futures))
-    for of in found.values():
-        for side in of.keys() & set(SIDES):
-            of[side] = [of[side][seed] for seed in sorted(of[side])]
-        for side in of.get("absent", {}):
-            of.pop(side, None)
+                found[norm].setdefault("absent", {})[share.side] = message["absent"]
+            on_run(done := done + 1, of)
+        for share in shares:
+            if share.died is None or not set(share.runs) & set(todo[share.side]):
+                continue
+            deaths[share.side, share.at] += 1
+            if deaths[share.side, share.at] >= TRIES:
+                for norm in norms if share.at is None else (share.at,):
+                    reason = f"fails: {TRIES} processes that trained it ended ({share.died})"
+                    found[norm].setdefault("absent", {})[share.side] = reason
+                    todo[share.side] = [run for run in todo[share.side] if run[0] != norm]
+    for of_norm in found.values():
+        for side in of_norm.keys() & set(SIDES):
+            of_norm[side] = [of_norm[side][seed] for seed in sorted(of_norm[side])]
+        for side in of_norm.get("absent", {}):
+            of_norm.pop(side, None)
     return found
 
 
-def _train(folder: str, side: str, norm: str, seed: int) -> tuple[float | None, str | None]:
-    """The share of the test digits that are wrong, or why there is none."""
-    torch.set_num_threads(1)
+@dataclass
+class _Share:
+    """What one process trains, and how it ended, at which norm, where that was before its time."""
+
+    side: str
+    folder: str
+    runs: Sequence[Run]
+    python: str
+    died: str | None = None
+    at: str | None = None
+
+
+def _trained(shares: Sequence[_Share]) -> Iterator[tuple[_Share, dict]]:
+    """Each run of all shares as it is done, in processes side by side."""
+    with ExitStack() as stack:
+        running = [stack.enter_context(_start(share)) for share in shares]
+        said = [_listen(share, one) for share, one in zip(shares, running, strict=True)]
+        for heard in itertools.zip_longest(*said):  # in turn: what is not listened to yet waits in its pipe
+            yield from (found for found in heard if found is not None)
+
+
+def _start(share: _Share) -> process.Process:
+    one = process.Process(["-m", __name__], process.environment(1), python=share.python)
+    job = {"side": share.side, "folder": share.folder, "runs": share.runs}
+    with suppress(process.Died):  # who listens is told
+        one.tell({**job, "train_size": TRAIN_SIZE, "batch_size": BATCH_SIZE})
+    return one
+
+
+def _listen(share: _Share, one: process.Process) -> Iterator[tuple[_Share, dict]]:
     try:
-        package = _loaded(folder, side)
-        if norm not in package.NORMS:
-            return None, f"has no norm {norm}"
-        run = package.study.train.Run(norm, seed, epochs=1, train_size=TRAIN_SIZE, batch_size=BATCH_SIZE)
-        return 1 - package.study.train.train(run, _digits(folder, side)).epochs[-1].test_accuracy, None
-    except Exception as error:  # of that version: a version before the study is one of them
-        return None, f"fails with {type(error).__name__} ({' '.join(str(error).split())[:200]})"
+        for message in one.messages():
+            share.at = message["run"][0]
+            if "rate" in message:
+                yield share, message
+    except process.Died as died:
+        share.died = str(died)
 
 
-@cache
-def _loaded(folder: str, side: str):
-    return sides.load(Path(folder), side, "study.digits", "study.train")
+def train(job: dict, emit: Callable[[dict], None]) -> None:
+    """Do a process's share.
+
+    Args:
+        job: "side", "folder" of its package, "runs" (norm and seed), "train_size", "batch_size".
+        emit: told each run as it begins, and then with its "rate", the share of the test digits that are wrong, or
+            under "absent" why there is none.
+    """
+    torch.set_num_threads(1)
+    package = digits = None
+    for norm, seed in job["runs"]:
+        emit({"run": [norm, seed]})
+        rate = absent = None
+        try:
+            package = package or sides.load(Path(job["folder"]), job["side"], "study.digits", "study.train")
+            if norm not in package.NORMS:
+                absent = f"has no norm {norm}"
+            else:
+                digits = digits or package.study.digits.load()
+                sizes = {"train_size": job["train_size"], "batch_size": job["batch_size"]}
+                run = package.study.train.Run(norm, seed, epochs=1, **sizes)
+                rate = 1 - package.study.train.train(run, digits).epochs[-1].test_accuracy
+        except Exception as error:  # of that version: a version before the study is one of them
+            absent = f"fails with {type(error).__name__} ({' '.join(str(error).split())[:200]})"
+        emit({"run": [norm, seed], "rate": rate, "absent": absent})
 
 
-@cache
-def _digits(folder: str, side: str):
-    return _loaded(folder, side).study.digits.load()
+if __name__ == "__main__":
+    process.speak(train)

@@ -144,26 +144,47 @@ class _Gate:
     def count(self) -> None:
         """Bytes and errors of all cells; what cannot be measured is known after it.
 
-        It needs no quiet machine, so that the cells are shared out among all cores.
+        It needs no quiet machine, so that the cells are shared out among all cores. A cell at which a process died is
+        tried again in processes of one version each, and the cells behind it without it.
         """
         share = math.ceil(len(self._setup.cells) / self._together)
-        places = range(len(self._setup.cells))
-        jobs = [
-            (sides, places[first : first + share])  # neighbours share their operands, and the truth that they miss
-            for first in range(0, len(places), share)
-            for sides in self._sides
-        ]
+        places = range(len(self._setup.cells))  # neighbours share their operands, and the truth that they miss
+        shares = [places[first : first + share] for first in range(0, len(places), share)]
         try:
-            found = self._processes(jobs, count=True, stage="bytes and errors")
+            while shares:
+                broken, shares = self._count([(sides, part) for part in shares for sides in self._sides])
+                if broken:
+                    self._count([((side,), [index]) for index in broken for side in SIDES])
         except turns.Unimportable as failed:
             self._part(failed)
             return self.count()
-        for messages in found:
-            for index, message in messages.items():
+
+    def _count(self, jobs: Sequence[tuple[Sequence[str], Sequence[int]]]) -> tuple[list[int], list[Sequence[int]]]:
+        """Count those cells on those sides.
+
+        Returns:
+            The cells at which a process died, and the shares that are left behind each of them.
+        """
+        broken, left = {}, {}
+        done = self._processes(jobs, count=True, stage="bytes and errors")
+        for job, (sides, indices) in zip(done, jobs, strict=True):
+            for index, message in job.found.items():
+                self._note(index, message["counts"], message["absent"])
                 name = self._setup.cells[index].name
-                self._counts.setdefault(name, {}).update(message["counts"])
-                self._absent.setdefault(name, {}).update(message["absent"])
                 self._sample_s[name] = max(self._sample_s.get(name, 0.0), message.get("sample_s", 0.0))
+            if job.died is None or job.at is None or job.at in job.found:
+                continue  # it did all, or no single cell is to blame
+            if len(indices) == len(sides) == 1:
+                self._note(job.at, {}, {sides[0]: f"fails: the process that tried it ended ({job.died})"})
+            else:
+                broken[job.at] = None
+                left[job.at] = [index for index in indices if index not in job.found and index != job.at]
+        return list(broken), [part for part in left.values() if part]
+
+    def _note(self, index: int, counts: Mapping[str, dict], absent: Mapping[str, str]) -> None:
+        name = self._setup.cells[index].name
+        self._counts.setdefault(name, {}).update(counts)
+        self._absent.setdefault(name, {}).update(absent)
 
     def _part(self, failed: turns.Unimportable) -> None:
         """Each version in processes of its own from now on, if that can help."""
@@ -290,7 +311,7 @@ class _Gate:
             for number in batch:
                 merged: dict[int, dict] = {}
                 for _ in range(self._starts):
-                    for index, message in next(found).items():
+                    for index, message in next(found).found.items():
                         self._plan_by(index, message)
                         merged.setdefault(index, {})[message.get("side", "")] = message
                 for index, of in merged.items():
@@ -307,13 +328,14 @@ class _Gate:
     def learn(self) -> None:
         """Where they are asked for."""
         if self._setup.norms:
-            trees = {side: self._tree(side) for side in SIDES}
-            self._error_rates = error_rate.measure(
-                trees,
-                self._setup.norms,
-                self._setup.seeds,
-                lambda done, of: self._on_progress(f"error rates, run {done} of {of}", self._spent_s),
-            )
+            with _alone():  # another gate's clock may be running
+                self._error_rates = error_rate.measure(
+                    {side: self._tree(side) for side in SIDES},
+                    self._setup.norms,
+                    self._setup.seeds,
+                    pythons=self._setup.pythons,
+                    on_run=lambda done, of: self._on_progress(f"error rates, run {done} of {of}", self._spent_s),
+                )
 
     # ---- processes ----
 
@@ -322,8 +344,8 @@ class _Gate:
 
     def _processes(
         self, shares: Sequence[tuple[Sequence[str], Sequence[int]]], *, stage: str, count: bool = False, blocks: int = 0
-    ) -> list[dict[int, dict]]:
-        """What a process found for each share (of sides and of cells by their place in the table).
+    ) -> list[turns.Job]:
+        """What a process found for each share (of sides and of cells), by the cells' places in the table.
 
         Less where it died, which is noted.
         """
@@ -368,13 +390,12 @@ class _Gate:
                 self._spent_s = before_s + seconds()
         for job, (_, indices) in zip(jobs, shares, strict=True):
             self.environment = self.environment or job.environment
+            job.found = {indices[place]: found for place, found in job.found.items()}
+            job.at = None if job.at is None else indices[job.at]
             if job.died is not None:
-                where = f" at {cells[indices[job.at]].name}" if job.at is not None else ""
+                where = f" at {cells[job.at].name}" if job.at is not None else ""
                 self.notes.append(f"{stage}: the process ended{where} ({job.died}); what it had finished is kept")
-        return [
-            {indices[place]: found for place, found in job.found.items()}
-            for job, (_, indices) in zip(jobs, shares, strict=True)
-        ]
+        return jobs
 
     def record(self) -> dict:
         setup = self._setup

@@ -10,6 +10,7 @@ import numpy as np
 from scipy import stats
 
 from ..bench import timing
+from ..garbage import uncollected
 
 SAMPLES = 4
 """Of a block."""
@@ -62,10 +63,8 @@ def compare(
     for call in (base, head):
         _warm(call)
     logs, base_s = [], []
-    was_enabled = gc.isenabled()
     gc.collect(0)
-    gc.disable()
-    try:
+    with uncollected():
         end = time.perf_counter() + longest_s
         while len(logs) < LEAST_BLOCKS or (len(logs) < blocks and time.perf_counter() < end):
             if draw.random() < 0.5:
@@ -78,9 +77,6 @@ def compare(
                 h = min(h, sample(head, repeat))
             logs.append(np.log(h / b))
             base_s.append(b)
-    finally:
-        if was_enabled:
-            gc.enable()
     return Pair(float(stats.trim_mean(logs, TRIMMED)), float(np.median(base_s)), len(logs))
 
 
@@ -92,10 +88,12 @@ def alone(call: Callable[[], object], *, blocks: int, longest_s: float, device: 
     sample = timing.sampler(device)
     repeat = _repeat(sample, call)
     _warm(call)
-    logs, end = [], time.perf_counter() + longest_s
+    logs: list[float] = []
     gc.collect(0)
-    while len(logs) < 2 * LEAST_BLOCKS or (len(logs) < SAMPLES * blocks and time.perf_counter() < end):
-        logs.append(np.log(sample(call, repeat)))
+    with uncollected():
+        end = time.perf_counter() + longest_s
+        while len(logs) < 2 * LEAST_BLOCKS or (len(logs) < SAMPLES * blocks and time.perf_counter() < end):
+            logs.append(np.log(sample(call, repeat)))
     return float(stats.trim_mean(logs, TRIMMED))
 
 
