@@ -61,3 +61,30 @@ def test_a_flat_series_is_the_level_that_asv_finds(own_cache, monkeypatch):
     expected = [adapter.levels(of) for of in series]
     monkeypatch.setattr(adapter, "levels", lambda part: pytest.fail("asked for a flat series"))
     assert levels.detect(series) == expected and all(len(of) == 1 for of in expected)
+
+
+@pytest.mark.parametrize("kind", NOISE)
+def test_where_asv_finds_a_step_among_the_last_values_they_do_not_go_on(kind):
+    draw, steps = np.random.default_rng(4), 0
+    for _ in range(150):
+        n, tail = int(draw.integers(levels.OVERLAP, levels.WINDOW)), int(draw.integers(1, levels.EVERY))
+        row = NOISE[kind](draw, n)
+        row[-tail:] += draw.normal(0, 40 / tail)
+        row = 1000 + row
+        found = adapter.levels(row.tolist())
+        if len(found) > 1 and found[-1][0] >= n - tail:
+            steps += 1
+            assert not contrast.goes_on(row[:-tail], row[-tail:])
+    assert steps >= 10, "asv was put to the question"
+
+
+def test_values_of_a_level_go_on_and_a_short_level_is_not_judged():
+    draw = np.random.default_rng(5)
+    found = [contrast.goes_on(row[:-7], row[-7:]) for row in draw.normal(5.0, 0.2, (400, 100))]
+    assert np.mean(found) > 0.99
+    row = draw.normal(5.0, 0.2, 100)
+    assert not contrast.goes_on(row[: contrast.LEAST_VALUES - 1], row[-7:])
+    assert not contrast.goes_on(row[:-7], row[-7:] + 0.8), "four deviations, seven times"
+    equal = np.full(100, 0.3)
+    assert contrast.goes_on(equal[:-3], equal[-3:]) and not contrast.goes_on(equal[:-3], equal[-3:] + 1e-9)
+    assert contrast.goes_on(equal, equal[:0])

@@ -37,7 +37,7 @@ def noisy(*levels, noise=0.01):
     return [float(level * np.exp(noise * e)) for level, n in levels for e in RNG.normal(size=n)]
 
 
-def write(folder, series, *, unit="seconds", torch="2.14.1", cpu="A processor", commits=None, first_day=0):
+def write(folder, series, *, unit="seconds", torch="2.14.1", cpu="A processor", commits=None, first_day=0, host="host"):
     """Store a benchmark named `Series.track` with one parameter, a value for each commit."""
     config = Config()
     config.results_dir = str(folder)
@@ -47,7 +47,7 @@ def write(folder, series, *, unit="seconds", torch="2.14.1", cpu="A processor", 
     }  # fmt: skip
     Benchmarks(config, [benchmark]).save()
     machine = Machine()
-    machine.__dict__.update(machine=f"host-{cpu}", cpu=cpu, num_cpu="2", os="Linux", arch="x86_64", ram="1")
+    machine.__dict__.update(machine=f"{host}-{cpu}", cpu=cpu, num_cpu="2", os="Linux", arch="x86_64", ram="1")
     machine.save(str(folder))
     length = len(next(iter(series.values())))
     for number in range(length):
@@ -86,6 +86,23 @@ def test_a_regression_has_its_commit_size_and_interval(tmp_path):
     assert 1.15 < step.ratio.low < 1.2 < step.ratio.high < 1.25
     assert 1.01 < trend.floor < 1.06, "two neighbours with 1 % of noise each: 1.96 · √2 · 1 %"
     assert change(step).startswith("+") and "[+" in change(step)
+
+
+def test_the_noise_floor_is_that_of_measurements_of_one_commit_where_there_are_any(tmp_path):
+    """Commits differ by 1 %, measurements of one commit by a tenth of that; three of them are enough."""
+    values = noisy((1e-3, 12))
+    again = [value * factor for value, factor in zip(values, (1.001, 0.999, 1.0015), strict=False)]
+    write(tmp_path, {"BatchNorm": values})
+    apart = only(tmp_path)
+    write(tmp_path, {"BatchNorm": again[:2]}, host="second", first_day=100)
+    assert only(tmp_path).floor > 1.01 and only(tmp_path).repeats == 0, "two are too few"
+    write(tmp_path, {"BatchNorm": again}, host="second", first_day=100)
+    trend = only(tmp_path)
+    assert trend.repeats == 3 and apart.repeats == 0 and apart.floor > 1.01
+    assert trend.floor == pytest.approx(np.exp(1.96 * 1.4826 * 1e-3), rel=1e-4)
+    assert trend.segment.values == [*again, *values[3:]], "what was measured last counts"
+    found = CliRunner().invoke(app, ["history", "--from", str(tmp_path)], terminal_width=200)
+    assert "(repeats)" in found.output
 
 
 def test_a_faster_commit_is_an_improvement(tmp_path):
@@ -291,22 +308,44 @@ def test_values_that_are_missing_are_in_no_level_s_end(own_cache):
 
 
 def test_what_is_remembered_changes_nothing(own_cache, monkeypatch):
+    """Not for any of sixteen more commits, of which the first four go on and a later one begins a level."""
     series = [noisy((1.0, 280), (1.5, 60)) for _ in range(3)]
-    fresh = levels.detect(series)
+    later = [noisy((1.5, 4), (1.9, 12)) for _ in series]
+    fresh = [levels.detect([values + more[:n] for values, more in zip(series, later, strict=True)]) for n in range(17)]
     asked = []
     monkeypatch.setattr(adapter, "levels", lambda part, whole=adapter.levels: asked.append(len(part)) or whole(part))
     looked_at = []
     flat = contrast.flat
     monkeypatch.setattr(contrast, "flat", lambda parts: looked_at.extend(map(len, parts)) or flat(parts))
-    assert levels.detect(series) == fresh and asked == looked_at == []
-    more = [[*values, 1.5] for values in series]
-    found = levels.detect(more)
-    last = len(more[0]) - (levels.WINDOW - levels.OVERLAP)
-    assert asked == looked_at == [last] * 3, "only the last window of each"
+    assert levels.detect(series) == fresh[0] and asked == looked_at == []
     (file,) = own_cache.rglob("levels-*.json")
-    for damaged in ("{", "[]", '{"a": 1'):
-        file.write_text(damaged)
-        assert levels.detect(more) == found
+    for number in reversed(range(17)):
+        file.unlink()
+        more = [values + of[:number] for values, of in zip(series, later, strict=True)]
+        found = levels.detect(more)
+        assert found == fresh[number] and asked, "from nothing"
+        for damaged in ("{", "[]", '{"a": 1'):
+            file.write_text(damaged)
+            assert levels.detect(more) == found
+
+
+def test_a_last_window_is_asked_about_for_every_eighth_commit_and_where_one_stands_out(own_cache, monkeypatch):
+    start = levels.WINDOW - levels.OVERLAP
+    values = noisy((1.0, start + 40), (1.5, 60))
+    levels.detect([values[: len(values) - len(values[start:]) % levels.EVERY]])
+    asked = []
+    monkeypatch.setattr(adapter, "levels", lambda part, whole=adapter.levels: asked.append(len(part)) or whole(part))
+    for number in range(1, 25):
+        values.append(1.5 * 1.01 ** ((-1) ** number))
+        before = len(asked)
+        (found,) = levels.detect([values])
+        last = len(values) - start
+        assert found[-1] == (start + 40, len(values)) and asked[before:] == [last] * (last % levels.EVERY == 0)
+    asked.clear()
+    for _ in range(4):
+        values.append(3.0)
+        (found,) = levels.detect([values])
+    assert len(asked) == 4 and found[-1] == (len(values) - 4, len(values)), "seen as soon as asv sees it"
 
 
 def test_files_that_did_not_change_are_not_read_again(own_cache, tmp_path, monkeypatch):
@@ -326,7 +365,7 @@ def test_files_that_did_not_change_are_not_read_again(own_cache, tmp_path, monke
 
 
 def test_many_windows_are_shared_with_helpers(own_cache, monkeypatch):
-    parts = [np.array(noisy((1.0, 20), (2.0, 20), (1.0 + i / 20, 20))) for i in range(levels._WORTH_HELPERS)]
+    parts = [noisy((1.0, 20), (2.0, 20), (1.0 + i / 20, 20)) for i in range(levels._WORTH_HELPERS)]
     alone = levels._asked(parts, ALONE)
     assert len(alone[0]) > 1 and alone == [adapter.levels(part) for part in parts]
     with Helpers(count=1) as helpers:

@@ -59,6 +59,7 @@ class Result(NamedTuple):
     Attributes:
         parameters: of each choice; the same object for all commits, as far as they were read together.
         values, samples, low, high: of each choice, as in `Measurement`, which has the rest as well.
+        earlier: the same, measured before; oldest first.
     """
 
     benchmark: str
@@ -74,6 +75,7 @@ class Result(NamedTuple):
     low: tuple[float, ...]
     high: tuple[float, ...]
     numba: str = ""
+    earlier: tuple["Result", ...] = ()
 
     def measurement(self, choice: int) -> Measurement:
         """Of one choice of parameters, by its place."""
@@ -123,7 +125,8 @@ def read(folder: Path) -> History:
     """Every result in asv's results folder; nothing where the folder is absent or empty.
 
     Results of another version of a benchmark than the newest are left out, as asv itself does. Of one benchmark at one
-    commit on one machine with one torch and numba, measured several times, the last counts.
+    commit on one machine with one torch and numba, measured several times, the last counts, and the others say how far
+    apart measurements of one commit lie.
 
     Raises:
         DataError: the list of benchmarks is damaged.
@@ -183,8 +186,11 @@ def _merged(files: list[_File]) -> list[Result]:
     for result in (result for file in files for result in file.results):
         dates.setdefault(result.commit, result.date)
         place = (result.commit, result.benchmark, result.machine, result.torch, result.numba)
-        if place not in last or last[place].recorded <= result.recorded:
-            last[place] = result
+        if place in last:
+            known = (*last[place].earlier, last[place]._replace(earlier=()), result)
+            *earlier, result = sorted(known, key=lambda of: of.recorded)
+            result = result._replace(earlier=tuple(earlier))
+        last[place] = result
     return sorted(last.values(), key=lambda result: (dates[result.commit], result.commit, result.benchmark))
 
 

@@ -1,6 +1,6 @@
 """Whether a series could have a step at all: a look at many series at once, far cheaper than finding where."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 import numpy as np
 
@@ -29,17 +29,31 @@ def contrasts(values: np.ndarray) -> np.ndarray:
     Args:
         values: (rows, n), finite.
     """
-    sums = np.cumsum(np.pad(values - values[:, :1], ((0, 0), (1, 0))), axis=1)
     most, deviation = np.zeros(len(values)), np.full(len(values), np.inf)
-    for k in _lengths(values.shape[1] // 2):
-        of_k = sums[:, k:] - sums[:, :-k]
-        apart = np.abs(of_k[:, k:] - of_k[:, :-k]) / np.sqrt(2 * k)
+    for k, apart in _apart(values, _lengths(values.shape[1] // 2)):
         most = np.maximum(most, apart.max(axis=1))
         if k <= _SHORT:
             deviation = np.minimum(deviation, NORMAL_MAD * np.median(apart, axis=1))
     differ = (values != values[:, :1]).any(axis=1)
     with np.errstate(divide="ignore", invalid="ignore"):
         return np.where(differ, most / deviation, 0.0)
+
+
+def goes_on(level: np.ndarray, since: np.ndarray) -> bool:
+    """Whether a few further values may be of that level; False where it is too short to tell.
+
+    No mean of the last k of them is `FLAT` standard errors from the level's, with the deviation of `contrasts`.
+
+    Args:
+        level, since: without missing values.
+    """
+    if len(level) < LEAST_VALUES:
+        return False
+    level, since = level - level[0], since - level[0]  # so that equal values have a mean that is equal too
+    deviation = min(NORMAL_MAD * np.median(apart) for _, apart in _apart(level[None], range(1, _SHORT + 1)))
+    k = np.arange(1, len(since) + 1)
+    means = np.cumsum(since[::-1] - level.mean()) / k
+    return bool((np.abs(means) <= FLAT * deviation * np.sqrt(1 / k + 1 / len(level))).all())
 
 
 def flat(parts: Sequence[Sequence[float]]) -> list[bool]:
@@ -58,6 +72,14 @@ def flat(parts: Sequence[Sequence[float]]) -> list[bool]:
             for place, contrast in zip(of, alike, strict=True):
                 found[place] = bool(contrast < FLAT)
     return found
+
+
+def _apart(values: np.ndarray, lengths: Iterable[int]) -> Iterator[tuple[int, np.ndarray]]:
+    """Of each length k the absolute d(·, k) of every row."""
+    sums = np.cumsum(np.pad(values - values[:, :1], ((0, 0), (1, 0))), axis=1)
+    for k in lengths:
+        of_k = sums[:, k:] - sums[:, :-k]
+        yield k, np.abs(of_k[:, k:] - of_k[:, :-k]) / np.sqrt(2 * k)
 
 
 def _lengths(most: int) -> list[int]:

@@ -4,6 +4,9 @@ A long series is cut into windows that overlap. Of each window the steps in its 
 are seen. A window in which no mean stands out from the one before it is one level, and asv is not asked (`contrast`).
 Windows lie where they lie from the oldest commit on: another commit changes only the last one, and the others are
 remembered by the values in them, so that what is found does not depend on what was remembered.
+
+A long last window is not looked at anew for every commit, but for every eighth; what came since then is of the last
+level that was found, unless it stands out from it. That, too, goes by the place of commits in the series alone.
 """
 
 import hashlib
@@ -22,7 +25,10 @@ from ..helpers import ALONE, Helpers
 from . import adapter, contrast, kept
 
 WINDOW, OVERLAP = 256, 64
-"""Commits. A shorter series is one window, and has exactly what asv finds."""
+"""Commits. A shorter series is one window; one that is shorter than `OVERLAP` has exactly what asv finds."""
+
+EVERY = 8
+"""Commits: so many are added to a last window before asv is asked about it again, where none of them stands out."""
 
 _REMEMBERED = 50_000
 _WORTH_HELPERS = 32
@@ -42,8 +48,9 @@ def detect(series: Sequence[Values], helpers: Helpers = ALONE) -> list[Levels]:
     """
     arrays = [np.array(values, dtype=float) for values in series]  # None becomes NaN
     cut = [windows(len(values)) for values in arrays]
-    parts = [values[first:behind] for values, of in zip(arrays, cut, strict=True) for first, behind in of]
-    found = iter(_detected(parts, helpers))
+    parts = [_Part(values[first:behind]) for values, of in zip(arrays, cut, strict=True) for first, behind in of]
+    with _Remembered() as remembered:
+        found = iter(_levels(parts, remembered, helpers))
     return [_joined(values, of, [next(found) for _ in of]) for values, of in zip(arrays, cut, strict=True)]
 
 
@@ -84,45 +91,92 @@ def _present(values: np.ndarray) -> np.ndarray:
     return np.flatnonzero(~np.isnan(values))
 
 
-def _detected(parts: list[np.ndarray], helpers: Helpers) -> list[Levels]:
-    """Levels of each window, remembered or found now."""
-    keys = [hashlib.sha256(part.tobytes()).hexdigest()[:32] for part in parts]
-    remembered = _recall()
-    if missing := {key: part for key, part in zip(keys, parts, strict=True) if key not in remembered}:
-        remembered |= zip(missing, _found(list(missing.values()), helpers), strict=True)
-        here = dict.fromkeys(keys)
-        others = (key for key in remembered if key not in here)
-        _remember({key: remembered[key] for key in (*here, *itertools.islice(others, _REMEMBERED))})
-    return [[(first, behind) for first, behind in remembered[key]] for key in keys]
+class _Part:
+    """The values of a window, or of its beginning, and the name that they are remembered by."""
+
+    def __init__(self, values: np.ndarray):
+        self.values = values
+        self.key = hashlib.sha256(values.tobytes()).hexdigest()[:32]
+
+    def __len__(self) -> int:
+        return len(self.values)
+
+    @property
+    def one(self) -> Levels:
+        """A level from the first value to the last."""
+        at = _present(self.values)
+        return [(int(at[0]), int(at[-1]) + 1)]
+
+    @property
+    def since(self) -> int:
+        """How many values came since it was asked about; none for one that is short."""
+        return len(self) % EVERY if len(self) >= OVERLAP else 0
 
 
-def _found(parts: list[np.ndarray], helpers: Helpers) -> list[Levels]:
-    """Levels of each window: one where it is flat, else those that asv finds."""
-    present = [_present(part) for part in parts]
-    flat = contrast.flat([part[at] for part, at in zip(parts, present, strict=True)])
-    asked = iter(_asked([part for part, is_flat in zip(parts, flat, strict=True) if not is_flat], helpers))
-    return [
-        [(int(at[0]), int(at[-1]) + 1)] if is_flat else next(asked) for at, is_flat in zip(present, flat, strict=True)
-    ]
+def _levels(parts: list[_Part], remembered: "_Remembered", helpers: Helpers) -> list[Levels]:
+    """One where a part is flat; else what asv finds, in all of it, or but for the last few values."""
+    missing = remembered.missing(parts)
+    flat = contrast.flat([part.values[_present(part.values)] for part in missing])
+    remembered.update({part.key: part.one for part, is_flat in zip(missing, flat, strict=True) if is_flat})
+    grown = [part for part in remembered.missing(missing) if part.since]
+    settled = _levels([_Part(part.values[: -part.since]) for part in grown], remembered, helpers) if grown else []
+    for part, known in zip(grown, settled, strict=True):
+        if known and _goes_on(part, known[-1][0]):
+            remembered.update({part.key: [*known[:-1], (known[-1][0], part.one[0][1])]})
+    asked = remembered.missing(missing)
+    found = _asked([part.values.tolist() for part in asked], helpers)
+    remembered.update({part.key: levels for part, levels in zip(asked, found, strict=True)})
+    return [remembered[part] for part in parts]
 
 
-def _asked(parts: list[np.ndarray], helpers: Helpers) -> list[Levels]:
+def _goes_on(part: _Part, begin: int) -> bool:
+    """Whether the last few values may be of the level that begins there."""
+    level, since = np.split(part.values[begin:], [-part.since])
+    return contrast.goes_on(level[_present(level)], since[_present(since)])
+
+
+def _asked(parts: list[list[float]], helpers: Helpers) -> list[Levels]:
     """Levels that asv finds."""
     if len(parts) >= _WORTH_HELPERS:
         helpers.start()
-    given = [helpers.give(_of_each, [part.tolist() for part in of]) for of in _batches(parts)]
+    given = [helpers.give(_of_each, of) for of in _batches(parts)]
     # From the last one back, since the helpers begin with the first.
     found = [part.result() for part in reversed(given)][::-1]
     return list(itertools.chain.from_iterable(found))
 
 
-def _batches(parts: list[np.ndarray]) -> list[list[np.ndarray]]:
+def _batches(parts: list[list[float]]) -> list[list[list[float]]]:
     """So that a helper need not be given the next one all the time by a process that has work of its own."""
     return [parts[first : first + _BATCH] for first in range(0, len(parts), _BATCH)]
 
 
 def _of_each(parts: list[list[float]]) -> list[Levels]:
     return [adapter.levels(part) for part in parts]
+
+
+class _Remembered:
+    """Levels by the values that they are of, kept in the user's cache."""
+
+    def __enter__(self) -> "_Remembered":
+        self._found, self._used, self._is_new = _recall(), {}, False
+        return self
+
+    def __exit__(self, kind, *_) -> None:
+        if kind is None and self._is_new:
+            others = (key for key in self._found if key not in self._used)
+            _remember({key: self._found[key] for key in (*self._used, *itertools.islice(others, _REMEMBERED))})
+
+    def missing(self, parts: list[_Part]) -> list[_Part]:
+        """Those of which nothing is known, each once."""
+        return list({part.key: part for part in parts if part.key not in self._found}.values())
+
+    def update(self, found: dict[str, Levels]) -> None:
+        self._found |= found
+        self._is_new |= bool(found)
+
+    def __getitem__(self, part: _Part) -> Levels:
+        self._used[part.key] = None
+        return [(first, behind) for first, behind in self._found[part.key]]
 
 
 def _file() -> Path:

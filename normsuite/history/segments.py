@@ -21,12 +21,14 @@ class Segment:
         results: in which that choice has a value, one for each commit.
         choice: the place of its parameters among theirs.
         values: of it.
+        repeats: the values of each commit that was measured more than once, oldest first.
         newest: of the segments of its benchmark, parameters and machine it was measured last.
     """
 
     results: tuple[Result, ...]
     choice: int
     values: list[float]
+    repeats: list[list[float]]
     newest: bool
 
     @property
@@ -98,20 +100,26 @@ def segments(results: Iterable[Result]) -> list[Segment]:
                 choices[id(result.parameters)] = tuple(tuple(of.values()) for of in result.parameters)
             measured_by = (result.benchmark, choices[id(result.parameters)], result.machine)
             alike.setdefault((*measured_by, result.torch, result.numba), []).append(result)
-    found: dict[tuple, list[tuple[tuple[Result, ...], int, list[float]]]] = {}
+    found: dict[tuple, list[tuple[tuple[Result, ...], int, list[float], list[list[float]]]]] = {}
     for (benchmark, names, machine, *_), of in alike.items():
         values = np.array([result.values for result in of], dtype=float)  # None becomes NaN
         there = ~np.isnan(values)
+        again = [result for result in of if result.earlier]
         for choice, name in enumerate(names):
             measured = tuple(itertools.compress(of, there[:, choice]))
             if measured:
-                of_choice = (measured, choice, values[there[:, choice], choice].tolist())
+                of_choice = (measured, choice, values[there[:, choice], choice].tolist(), _repeats(again, choice))
                 found.setdefault((benchmark, name, machine), []).append(of_choice)
     cut = []
     for of_series in found.values():
         last = of_series[0] if len(of_series) == 1 else max(of_series, key=lambda of: _recorded(of[0]))
         cut += [Segment(*of, newest=of is last) for of in of_series]
     return cut
+
+
+def _repeats(again: Iterable[Result], choice: int) -> list[list[float]]:
+    measured = [[one.measurement(choice) for one in (*result.earlier, result)] for result in again]
+    return [[one.value for one in of if one.measured] for of in measured]
 
 
 def _recorded(results: Iterable[Result]) -> float:

@@ -24,7 +24,10 @@ LEAST_COMMITS = 2
 """A level of fewer cannot be told from a disturbed measurement, but where values have no noise."""
 
 LEAST_PAIRS = 3
-"""Fewer pairs of neighbours give no noise floor."""
+"""Fewer pairs of measurements give no noise floor."""
+
+NOISE = "how far apart two measurements of one commit lie in 95 of 100 cases, or else two commits that do not differ"
+"""What a noise floor is, for people."""
 
 _SPIKE = 5  # deviations
 _NOWHERE = Interval(math.nan, math.nan, math.nan)
@@ -86,8 +89,10 @@ class Trend:
         segment: it.
         levels: oldest first.
         steps: between them, one fewer.
-        floor: noise floor as a ratio above 1: so far apart are two neighbouring commits that do not differ in 95 of 100
-            cases. 1 where values have no noise, NaN where there are too few commits.
+        floor: noise floor as a ratio above 1: so far apart are two measurements of one commit, in 95 of 100 cases, or
+            where too few commits were measured again, two neighbouring commits of one level. 1 where values have no
+            noise, NaN where there are too few commits of either kind.
+        repeats: of how many commits' measurements it was found, 0 where of neighbours.
         set_aside: places of commits that stood alone against both neighbours.
     """
 
@@ -95,6 +100,7 @@ class Trend:
     levels: tuple[Level, ...]
     steps: tuple[Step, ...]
     floor: float
+    repeats: int
     set_aside: tuple[int, ...]
 
 
@@ -139,7 +145,7 @@ def _trend(segment: Segment, ends: Sequence[tuple[int, int]], spikes: set[int], 
     if not segment.exact:
         runs = _supported(runs)
     aside = tuple(sorted(set(range(len(values))).difference(*runs)))
-    noise = _Exact(segment.values) if segment.exact else _Noise(segment.values, runs)
+    noise = _Exact(segment.values) if segment.exact else _Noise(segment.values, runs, segment.repeats)
     levels = tuple(Level(run, noise.level(run)) for run in runs)
     floor = noise.floor
     # A last commit that nothing confirms yet makes up for nothing.
@@ -150,7 +156,7 @@ def _trend(segment: Segment, ends: Sequence[tuple[int, int]], spikes: set[int], 
         verdict = _verdict(ratio, floor, segment.lower_is_worse)
         made_up = verdict == REGRESSION and _as_good(known[-1], before, floor, segment.lower_is_worse)
         steps.append(Step(segment, before, after, ratio, verdict, made_up))
-    return Trend(segment, levels, tuple(steps), floor, aside)
+    return Trend(segment, levels, tuple(steps), floor, noise.repeats, aside)
 
 
 def _spikes(values: Sequence[float]) -> set[int]:
@@ -197,7 +203,7 @@ def _as_good(last: Level, before: Level, floor: float, lower_is_worse: bool) -> 
 class _Exact:
     """Values without noise."""
 
-    floor = 1.0
+    floor, repeats = 1.0, 0
 
     def __init__(self, values: Sequence[float]):
         self._values = values
@@ -215,7 +221,7 @@ class _Exact:
 class _Noise:
     """Of logarithms about their levels; values that have none give no interval and no floor."""
 
-    def __init__(self, values: Sequence[float], runs: Sequence[Sequence[int]]):
+    def __init__(self, values: Sequence[float], runs: Sequence[Sequence[int]], repeats: Sequence[Sequence[float]]):
         self._values = np.asarray(values, dtype=float)
         self._logs = np.log(self._values) if (self._values > 0).all() else np.full(len(values), math.nan)
         self._df = sum(map(len, runs)) - len(runs)
@@ -224,7 +230,10 @@ class _Noise:
         deviation = math.sqrt(squares / self._df) if self._df else math.nan
         # Equal values say how coarse the scale is, not how certain a step.
         self._deviation = deviation if deviation > 1e-12 else math.nan
-        apart = np.abs(np.concatenate([np.diff(logs) for logs in of_runs] or [[]]))
+        again = [np.log(of) for of in repeats if len(of) > 1 and min(of) > 0]
+        self.repeats = len(again) if sum(len(logs) - 1 for logs in again) >= LEAST_PAIRS else 0
+        # What was measured again tells more than neighbours, which may differ by a little that is no noise.
+        apart = np.abs(np.concatenate([np.diff(logs) for logs in (again if self.repeats else of_runs)] or [[]]))
         spread = special.ndtri(0.975) * NORMAL_MAD * np.median(apart) if len(apart) >= LEAST_PAIRS else math.nan
         self.floor = float(np.exp(spread))
 

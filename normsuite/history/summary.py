@@ -21,6 +21,7 @@ class Group:
         commits: how many were measured.
         floor: median of the noise floors that are known, as a ratio; NaN where none is.
         highest_floor: the highest of them.
+        repeats: how many of its series have theirs from commits that were measured again; the others from neighbours.
         newest: they count for the exit code.
     """
 
@@ -31,6 +32,7 @@ class Group:
     commits: int
     floor: float
     highest_floor: float
+    repeats: int
     newest: bool
 
 
@@ -43,12 +45,19 @@ def groups(trends: Iterable[Trend]) -> list[Group]:
     summed = []
     for (benchmark, machine, versions, newest), alike in found.items():
         floors = [t.floor for t in alike if not math.isnan(t.floor)] or [math.nan]
-        commits = len({commit for t in alike for commit in t.segment.commits})
         summed.append(
             Group(
-                benchmark, machine, versions, len(alike), commits, float(np.median(floors)), max(floors), newest
+                benchmark=benchmark,
+                machine=machine,
+                versions=versions,
+                series=len(alike),
+                commits=len({commit for t in alike for commit in t.segment.commits}),
+                floor=float(np.median(floors)),
+                highest_floor=max(floors),
+                repeats=sum(t.repeats > 0 for t in alike),
+                newest=newest,
             )
-        )  # fmt: skip
+        )
     return summed
 
 
@@ -124,6 +133,7 @@ def _segment(trend: Trend) -> dict:
         "commits": of.commits,
         "values": of.values,
         "floor": trend.floor,
+        "repeats": trend.repeats,
         "set_aside": [of.commits[i] for i in trend.set_aside],
         "levels": [
             {"first": of.commits[level.places[0]], "last": of.commits[level.places[-1]], **asdict(level.value)}

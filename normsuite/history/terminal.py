@@ -7,7 +7,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from .commits import Commits
-from .steps import IMPROVEMENT, REGRESSION, UNDECIDED, Step, Trend
+from .steps import IMPROVEMENT, NOISE, REGRESSION, UNDECIDED, Step, Trend
 from .summary import change, groups, steps, where
 
 _STYLES = {REGRESSION: "red", IMPROVEMENT: "green", UNDECIDED: "yellow"}
@@ -42,7 +42,7 @@ def group_table(trends: Sequence[Trend]) -> Table:
     """Segments and their noise."""
     table = Table(
         "benchmark", "measured with", "series", "commits", "noise floor", "highest", "segment",
-        title="Segments, and how far apart neighbouring commits lie that do not differ, in 95 of 100 cases",
+        title=f"Segments, and {NOISE}",
     )  # fmt: skip
     for group in groups(trends):
         table.add_row(
@@ -50,7 +50,7 @@ def group_table(trends: Sequence[Trend]) -> Table:
             escape(f"{group.versions}; {group.machine}"),
             str(group.series),
             str(group.commits),
-            _floor(group.floor),
+            _floor(group.floor) + (" (repeats)" if group.repeats else ""),
             _floor(group.highest_floor),
             "newest" if group.newest else "older",
         )

@@ -5,7 +5,7 @@ import math
 import numpy as np
 
 from ..history import Trend
-from ..history.steps import IMPROVEMENT, REGRESSION, UNDECIDED
+from ..history.steps import IMPROVEMENT, NOISE, REGRESSION, UNDECIDED
 from ..history.summary import change, steps
 from ..spec import NORMS
 from .charts import colour
@@ -37,15 +37,17 @@ def sentences(trends: list[Trend]) -> list[str]:
     verdicts = [step.verdict for t in trends for step in t.steps]
     counts = sum(step.counts for t in trends for step in t.steps)
     said = [
-        f"{len(newest)} series over {commits} commits: {verdicts.count(REGRESSION)} regressions, of which {counts} "
-        f"still hold in a newest segment, {verdicts.count(IMPROVEMENT)} improvements, and "
-        f"{verdicts.count(UNDECIDED)} steps of which nothing can be said."
+        f"{len(newest)} series over {commits} commit{'' if commits == 1 else 's'}: {verdicts.count(REGRESSION)} "
+        f"regressions, of which {counts} still hold in a newest segment, {verdicts.count(IMPROVEMENT)} improvements, "
+        f"and {verdicts.count(UNDECIDED)} steps of which nothing can be said."
     ]
     floors = sorted(t.floor for t in newest if not t.segment.exact and not math.isnan(t.floor))
     if floors:
+        again = sum(t.repeats > 0 for t in newest)
         said.append(
-            f"Two neighbouring commits that do not differ lie up to {_percent(floors[len(floors) // 2])} apart in 95 "
-            f"of 100 cases, the median over series; from {_percent(floors[0])} to {_percent(floors[-1])}."
+            f"Two measurements of what does not differ lie up to {_percent(floors[len(floors) // 2])} apart in 95 of "
+            f"100 cases, the median over series; from {_percent(floors[0])} to {_percent(floors[-1])}: measurements of "
+            f"one commit in {again} series, of neighbouring commits in the others."
         )
     return said
 
@@ -103,7 +105,7 @@ def series_table(trends: list[Trend]) -> Table | None:
         )
     return Table(
         "Every series: its values over commits, oldest on the left, with its levels as bands; the newest level [95 % "
-        "interval]; how far apart neighbouring commits lie that do not differ, in 95 of 100 cases; steps beyond it",
+        f"interval]; {NOISE}; steps beyond it",
         ("series", "over commits", "newest level", "noise floor", "steps", "the last step"),
         rows,
         ASV_COMMAND,
