@@ -1,5 +1,15 @@
-"""`python -m normsuite`."""
+"""`python -m normsuite`, and the command `normsuite`.
 
-from .cli import main
+Helpers import the program's main module again (`helpers`): this one is at hand at once.
+"""
 
-main()
+
+def main() -> None:
+    """Run the command."""
+    from .cli import main as run
+
+    run()
+
+
+if __name__ == "__main__":
+    main()

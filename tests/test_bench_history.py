@@ -33,6 +33,8 @@ def test_both_ways_are_timed_before_and_after_one_more_commit():
         for way in bench.WAYS:
             for stage in (bench.WHOLE, bench.ONE_MORE):
                 assert found[way][stage]["seconds"] > 0.1 and 2**23 < found[way][stage]["peak_bytes"] < 2**30
+        later = found[bench.OURS][bench.ONE_MORE]
+        assert len(later["each_s"]) == bench.LATER and later["seconds"] == pytest.approx(np.mean(later["each_s"]))
         assert min(found[bench.OURS]["page_bytes"].values()) > 1000
     ratios = bench.ratios(record)
     assert all(0 < r.low < r.value < r.high for r in ratios.values())
@@ -43,6 +45,7 @@ def test_both_ways_are_timed_before_and_after_one_more_commit():
     assert all(0.001 < seconds < 60 for of in loads for of_page in of.values() for seconds in of_page)
     said = "\n".join(bench.lines(record))
     assert (reason or f"of {2 * browser.LOADS} loads in Chromium") in said
+    assert f"one more commit, mean of {bench.LATER}: " in said
     assert "8 commits × 20 series, 2 rounds" in said and f"{ratios[bench.WHOLE].value:.3f}" in said
 
 
