@@ -5,6 +5,8 @@ import gc
 import importlib
 import multiprocessing
 import signal
+import sys
+import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
@@ -34,7 +36,8 @@ class Part:
 class Helpers:
     """None until they are started, and none after the context; one can do without them.
 
-    A helper begins with importing the program's main module again, as `multiprocessing` has it: they are for commands,
+    On Linux a process of one thread is copied, with all that it has imported. Elsewhere, and of several threads, a
+    helper begins with importing the program's main module again, as `multiprocessing` has it: they are for commands,
     whose main module does nothing when it is imported. A library's caller may not know that of theirs.
 
     Args:
@@ -51,7 +54,9 @@ class Helpers:
     def start(self) -> None:
         """Let them come, where there are cores for them."""
         if self._pool is None and self._count > 0:
-            context = multiprocessing.get_context("spawn")
+            # The lock that another thread holds would stay locked in a copy.
+            copied = sys.platform == "linux" and threading.active_count() == 1
+            context = multiprocessing.get_context("fork" if copied else "spawn")
             self._pool = ProcessPoolExecutor(self._count, context, initializer=_begin, initargs=self._libraries)
             self._pool.submit(int)  # the first part is what starts them
 
@@ -86,6 +91,8 @@ ALONE = Helpers(count=0)
 
 def _begin(late: Sequence[str], modules: Sequence[str]) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's, which then drops what has not begun
+    gc.freeze()  # nothing that was copied is searched, which would copy it in earnest
+    gc.enable()
     atexit.register(gc.freeze)  # what is left then ends with the process: there is nothing to search for
     lazily.load(*late)
     for name in modules:

@@ -37,6 +37,34 @@ def test_helpers_and_the_caller_share_what_there_is():
     assert os.getpid() in by and 2 <= len(by) <= 3
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="processes are copied on Linux only")
+@pytest.mark.parametrize("threads", [1, 2])
+def test_a_process_of_one_thread_is_copied_and_one_of_several_is_not(tmp_path, threads):
+    """A copy has what was imported, and its garbage is collected again."""
+    script = tmp_path / "script.py"
+    script.write_text(f"""
+import gc, os, sys, threading, time
+from normsuite.helpers import Helpers
+
+def found():
+    return os.getpid(), gc.isenabled(), "colorsys" in sys.modules
+
+if __name__ == "__main__":
+    import colorsys
+    for _ in range({threads} - 1):
+        threading.Thread(target=time.sleep, args=(1,), daemon=True).start()
+    gc.disable()
+    with Helpers(count=1) as helpers:
+        helpers.start()
+        given = [helpers.give(found) for _ in range(3)]
+        time.sleep(3 if {threads} > 1 else 0.5)
+        pid, collected, has = given[0].result()
+    print(pid != os.getpid(), collected, has)
+""")
+    done = subprocess.run([sys.executable, script], capture_output=True, text=True, timeout=60)
+    assert done.stderr == "" and done.stdout.split() == ["True", "True", str(threads == 1)]
+
+
 def test_without_helpers_it_is_done_here():
     with Helpers(count=1) as helpers:
         assert helpers.give(slow, 1).result() == (1, os.getpid()), "not started"

@@ -16,8 +16,8 @@ from .shared import DISTRIBUTIONS, REPORTS, console
 _LONG = 250
 """Files of asv's: with more there is enough to do for several processes from the beginning."""
 
-_MODULES = ("matplotlib.backends.backend_svg", "matplotlib.figure", "normsuite.report.cost", "asv.step_detect")
-"""What a helper needs for a long history's charts and steps."""
+_MODULES = ("matplotlib.backends.backend_svg", "matplotlib.figure")
+"""What a helper needs for charts, beside what this process has."""
 
 _LATE = (*DISTRIBUTIONS, "scipy.special")
 """What it does not need, and would load with these."""
@@ -39,11 +39,11 @@ def report(
 ) -> None:
     """Write the report from what has been recorded."""
     with uncollected(), Helpers(modules=_MODULES, late=_LATE) as helpers:  # a long history is a million values
-        if compare is None and format == "html" and _is_long(source):
-            helpers.start()
         lazily.load(*DISTRIBUTIONS)
         from .. import report as reporting
 
+        if compare is None and format == "html" and _is_long(source):
+            helpers.start()
         if compare is not None:
             page, notes = reporting.write_comparison(*compare, out, format=format)
         else:

@@ -32,7 +32,7 @@ EVERY = 8
 
 _REMEMBERED = 50_000
 _WORTH_HELPERS = 32
-"""So many windows take longer than starting a process."""
+"""So many windows take longer than starting a process, or than waiting for what it is about."""
 _BATCH = 4
 
 Values = Sequence[float | None]
@@ -137,8 +137,9 @@ def _goes_on(part: _Part, begin: int) -> bool:
 
 def _asked(parts: list[list[float]], helpers: Helpers) -> list[Levels]:
     """Levels that asv finds."""
-    if len(parts) >= _WORTH_HELPERS:
-        helpers.start()
+    if len(parts) < _WORTH_HELPERS:
+        return _of_each(parts)
+    helpers.start()
     given = [helpers.give(_of_each, of) for of in _batches(parts)]
     # From the last one back, since the helpers begin with the first.
     found = [part.result() for part in reversed(given)][::-1]
