@@ -14,6 +14,7 @@ from normsuite import backends, functional, modules, results
 from normsuite.backends import auto
 from normsuite.bench import crossover as crossing
 from normsuite.bench.crossover import MODES, as_toml, crossover
+from normsuite.bench.task import Task
 from normsuite.errors import ArgumentError, NormsuiteError, ShapeError, UnknownNameError, UnsupportedError
 from normsuite.spec import NORMS
 from normsuite.statistics import Interval
@@ -23,11 +24,16 @@ LEAST = {"lengths": [1], "forward": [1000], "step": [2000], "forward_activated":
 LEAST_LAST = {"lengths": [1], "forward": [3000], "step": [4000], "forward_activated": [1000], "step_activated": [1000]}
 
 
+def of_layouts(spec, contiguous, channels_last):
+    """A norm's part of the table."""
+    return {name: channels_last if name.startswith("channels") else contiguous for name in crossing.layouts(spec)}
+
+
 @pytest.fixture
 def measured(monkeypatch):
     """A table of our own, whatever was measured: for every norm but RMSNorm."""
     names = [name for name in NORMS if name != "RMSNorm"]
-    table = {name: {"contiguous": LEAST, "channels_last": LEAST_LAST} for name in names}
+    table = {name: of_layouts(NORMS[name], LEAST, LEAST_LAST) for name in names}
     monkeypatch.setattr(auto, "table", lambda: table)
     monkeypatch.setattr(functional, "_known", {})
     return table
@@ -55,8 +61,8 @@ def call(spec, x, **given):
 def test_the_table_is_of_known_norms_layouts_and_modes():
     for table in auto.tables().values():
         assert set(table) <= set(NORMS)
-        for of_norm in table.values():
-            assert set(of_norm) == {"contiguous", "channels_last"}
+        for name, of_norm in table.items():
+            assert set(of_norm) == set(crossing.layouts(NORMS[name]))
             for of_layout in of_norm.values():
                 assert set(LEAST) <= set(of_layout) <= {"lengths", *MODES}
                 lengths = of_layout["lengths"]
@@ -95,10 +101,31 @@ def test_small_tensors_are_torch_s_and_large_ones_the_kernels(name, measured):
 
 def test_the_number_depends_on_how_many_lie_side_by_side(monkeypatch):
     entry = {"lengths": [1, 64], "forward": [10**6, 100], "step": [10**6, 100]}
-    monkeypatch.setattr(auto, "table", lambda: {"BatchNorm": {"contiguous": entry, "channels_last": entry}})
+    monkeypatch.setattr(auto, "table", lambda: {"BatchNorm": of_layouts(NORMS["BatchNorm"], entry, entry)})
     for length, expected in ((63, "torch"), (64, "numba"), (65, "numba")):
         assert auto.choose(call(NORMS["BatchNorm"], torch.zeros(4, 2, length))).backend == expected
         assert auto.choose(call(NORMS["BatchNorm"], channels_last(torch.zeros(4, length, 2, 2)))).backend == expected
+
+
+def test_layouts_are_told_apart():
+    few, many = torch.zeros(2, 4, 7, 7), torch.zeros(2, 4, 16, 16)
+    for name, x, expected in (
+        ("GroupNorm", few, ("contiguous", 49)),
+        ("GroupNorm", channels_last(few), ("channels_last_few", 4)),
+        ("GroupNorm", channels_last(many), ("channels_last", 4)),
+        ("LayerNorm", many, ("contiguous", 1024)),
+        ("LayerNorm", many[:1], ("row", 1024)),
+        ("LayerNorm", channels_last(many[:1]), ("channels_last", 4)),
+        ("BatchNorm", torch.zeros(1, 4), ("contiguous", 1)),
+    ):
+        assert auto.layout(call(NORMS[name], x)) == expected
+    for spec in NORMS.values():
+        for layout, lengths in crossing.layouts(spec).items():
+            (case, *_) = crossing.shapes(spec, layout, lengths[-1][1])
+            task = Task(spec, case, "forward")
+            view = spec.view(case.shape, num_groups=task.num_groups, normalized_shape=task.normalized_shape)
+            measured = backends.Call(spec, view, task.operands().input)
+            assert auto.layout(measured)[0] == layout, "measured where it is looked up"
 
 
 def test_a_choice_is_a_backend_and_one_line(measured):
@@ -292,7 +319,7 @@ ONE, EIGHT = torch.ones(1), torch.ones(8)
 def either_way(request, monkeypatch):
     """Once with all tensors large enough for the kernels, once with all small enough for torch's call."""
     entry = {"lengths": [1], **{mode: [request.param] for mode in LEAST if mode != "lengths"}}
-    monkeypatch.setattr(auto, "table", lambda: {name: {"contiguous": entry, "channels_last": entry} for name in NORMS})
+    monkeypatch.setattr(auto, "table", lambda: {name: of_layouts(spec, entry, entry) for name, spec in NORMS.items()})
     monkeypatch.setattr(functional, "_known", {})
 
 

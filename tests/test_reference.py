@@ -129,7 +129,10 @@ def test_the_readme_says_what_the_benches_of_a_study_and_of_a_history_found():
     assert f"Its pages can be used after {1000 * max(loads):.0f} ms at most" in readme and max(loads) < 1
     ratios = history.ratios(record)
     whole, more = (f"{r.value:.2f} × [{r.low:.2f}, {r.high:.2f}]" for r in ratios.values())
-    assert f"the report takes {whole} of asv's time" in readme and f"and {more} after one more commit, the mean of eight" in readme
+    assert (
+        f"the report takes {whole} of asv's time" in readme
+        and f"and {more} after one more commit, the mean of eight" in readme
+    )
 
 
 def test_the_readme_claims_of_the_gate_what_its_self_check_supports():

@@ -20,6 +20,9 @@ KERNELS = "numba"
 NEVER = 2**62
 """More numbers than any tensor has."""
 
+FEW_PLACES = 128
+"""A channels_last tensor of fewer places is one with few of them: what is done once a sample then takes its time."""
+
 _TORCH, _ = get("torch"), get("reference")  # loaded now, since torch.compile traces no imports
 
 
@@ -41,7 +44,7 @@ def tables() -> dict[str, Table]:
 
 @cache
 def table() -> Table:
-    """For each norm and layout (contiguous, channels_last): "lengths" of numbers that lie side by side, and for each
+    """For each norm and layout (`layout`): "lengths" of numbers that lie side by side, and for each
     mode (forward, forward into an output that exists, step, evaluation, and each with an activation behind it) from how
     many numbers on the kernels were faster than torch's call at such a length. On a kind of processor that nobody
     measured, the largest numbers of all that were."""
@@ -62,17 +65,11 @@ def _largest(values: list):
 def least(call: Call) -> int:
     """From how many numbers on the kernels are faster than torch for a call like this one; 0 for a norm that nobody
     measured, and `NEVER` for a mode that nobody did."""
-    x, view = call.input, call.view
     of_norm = table().get(call.spec.name)
     if of_norm is None:
         return 0
-    # A tensor that is neither contiguous nor channels_last is copied by both.
-    layout = "channels_last" if x.dim() > 2 and not x.is_contiguous() else "contiguous"
-    if layout == "channels_last":
-        length = x.shape[1]
-    else:
-        length = view.count if call.spec.affine == "element" else x.numel() // max(1, x.shape[0] * x.shape[1])
-    entry = of_norm[layout]
+    name, length = layout(call)
+    entry = of_norm[name]
     place = bisect_right(entry["lengths"], length) - 1
     mode = "step" if _differentiated(call) else "forward" if call.use_input_stats else "evaluation"
     if mode == "forward" and call.out is not None:
@@ -81,6 +78,23 @@ def least(call: Call) -> int:
         mode += "_activated"
     numbers = entry.get(mode) or entry.get(mode.replace("_into", ""))
     return numbers[max(place, 0)] if numbers else NEVER
+
+
+def layout(call: Call) -> tuple[str, int]:
+    """How a tensor lies, as the table tells it apart, and how many of its numbers side by side.
+
+    contiguous; row, all of it one row of a norm over trailing sizes, which torch leaves to one thread; channels_last,
+    and channels_last_few, of few places.
+    """
+    x, view = call.input, call.view
+    # A tensor that is neither contiguous nor channels_last is copied by both.
+    channels_last = x.dim() > 2 and not x.is_contiguous()
+    if call.spec.affine == "element" and not channels_last:
+        return "row" if view.count == x.numel() else "contiguous", view.count
+    places = x.numel() // max(1, x.shape[0] * x.shape[1])
+    if channels_last:
+        return "channels_last_few" if places < FEW_PLACES else "channels_last", x.shape[1]
+    return "contiguous", places
 
 
 def choose(call: Call) -> Choice:

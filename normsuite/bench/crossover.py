@@ -39,6 +39,9 @@ which one it is measured at."""
 CHANNELS = ((1, 16), (32, 128))
 """The same for channels_last: how many channels lie side by side."""
 
+ROW = ((1, 1),)
+"""The same for a single row, whose length is its size."""
+
 MODES = {
     f"{mode}{'_into' * into}{'_activated' if activation else ''}": (mode, activation, into)
     for mode, into in (("forward", False), ("forward", True), ("step", False), ("evaluation", False))
@@ -50,20 +53,29 @@ an output that exists."""
 SECONDS = 0.1
 
 
+def layouts(spec: NormSpec) -> dict[str, tuple[tuple[int, int], ...]]:
+    """The layouts of `auto.layout` that such a norm has, and the lengths that they are measured at."""
+    rows = {"row": ROW} if spec.affine == "element" else {}
+    return {"contiguous": LENGTHS[spec.affine], **rows, "channels_last": CHANNELS, "channels_last_few": CHANNELS}
+
+
 def shapes(spec: NormSpec, layout: str, length: int) -> Iterator[Case]:
     """Cases of growing size whose numbers lie side by side in that length."""
     for size in SIZES:
-        if layout == "channels_last":
-            places = 7 if size < 2**16 else 28
-            batch, shape = size // (length * places * places), (length, places, places)
+        if layout.startswith("channels_last"):
+            side = 7 if layout == "channels_last_few" else 14 if size < 2**16 else 28
+            batch, shape = size // (length * side * side), (length, side, side)
+        elif layout == "row":
+            batch, shape = 1, (size,)
         elif spec.affine == "element":
             batch, shape = size // length, (length,)
         else:
             side = int(length**0.5)
             batch, shape = size // (32 * length), (32, side, side)
         if batch:
-            trailing = shape if spec.affine == "element" and layout == "contiguous" else None
-            yield Case(str(size), (batch, *shape), 8, "crossover", layout == "channels_last", trailing)
+            channels_last = layout.startswith("channels_last")
+            trailing = shape if spec.affine == "element" and not channels_last else None
+            yield Case(str(size), (batch, *shape), 8, "crossover", channels_last, trailing)
 
 
 def ratios(spec: NormSpec, case: Case, mode: str) -> statistics.Interval:
@@ -102,11 +114,8 @@ def measure() -> list[dict]:
     for spec in NORMS.values():
         if spec.torch_call is None:
             continue
-        for layout in ("contiguous", "channels_last"):
-            lengths = CHANNELS if layout == "channels_last" else LENGTHS[spec.affine]
-            modes = [
-                mode for mode, (of_bench, *_) in MODES.items() if of_bench != "evaluation" or spec.running == "always"
-            ]
+        modes = [mode for mode, (of_bench, *_) in MODES.items() if of_bench != "evaluation" or spec.running == "always"]
+        for layout, lengths in layouts(spec).items():
             for (_, length), mode in itertools.product(lengths, modes):
                 for case in shapes(spec, layout, length):
                     found = ratios(spec, case, mode)
@@ -117,7 +126,7 @@ def measure() -> list[dict]:
     return rows
 
 
-_LEAST = {length: least for lengths in (*LENGTHS.values(), CHANNELS) for least, length in lengths}
+_LEAST = {length: least for lengths in (*LENGTHS.values(), CHANNELS, ROW) for least, length in lengths}
 
 
 def table(rows: list[dict]) -> auto.Table:

@@ -195,8 +195,19 @@ def _statistics(a, data, task, area):
 
 
 @_lanes
+def _spread_affine(a, data, area):
+    """Every lane's bias and weight, into areas 5 and 7: once for all that a task has."""
+    shifts, weights = wides(area + 40 * a.length, data), wides(area + 56 * a.length, data)
+    for channel in range(a.channels):
+        weight, bias = affine(a, data, channel)
+        for lane in range(channel, a.length, a.channels):
+            store(shifts, lane, bias)
+            store(weights, lane, weight)
+
+
+@_lanes
 def _spread(a, data, outer, area):
-    """For every lane m, δ, rstd · weight, bias, rstd and weight, into areas 2 to 7."""
+    """For every lane m, δ, rstd · weight, bias, rstd and weight, in areas 2 to 7."""
     ms, deltas, scales, shifts, rstds, weights = (
         wides(area + 16 * a.length, data),
         wides(area + 24 * a.length, data),
@@ -206,16 +217,15 @@ def _spread(a, data, outer, area):
         wides(area + 56 * a.length, data),
     )
     per_statistic = a.channels // a.inner
-    for channel in range(a.channels):
-        m, delta, rstd = recall(a, data, outer * a.inner + channel // per_statistic)
-        weight, bias = affine(a, data, channel)
-        for lane in range(channel, a.length, a.channels):
-            store(ms, lane, m)
-            store(deltas, lane, delta)
-            store(scales, lane, rstd * weight)
-            store(shifts, lane, bias)
-            store(rstds, lane, rstd)
-            store(weights, lane, weight)
+    for inner in range(a.inner):
+        m, delta, rstd = recall(a, data, outer * a.inner + inner)
+        for place in range(inner * per_statistic, a.length, a.channels):
+            for lane in range(place, place + per_statistic):
+                store(ms, lane, m)
+                store(deltas, lane, delta)
+                store(rstds, lane, rstd)
+    for lane in range(a.length):
+        store(scales, lane, load(rstds, lane) * load(weights, lane))
     return ms, deltas, scales, shifts, rstds, weights
 
 
@@ -243,6 +253,7 @@ def _write_rows(x, y, ms, deltas, scales, shifts, start, rows, stride, width, co
 def _write(a, data, task, area, code):
     x, y = elements(a.x, data), elements(a.y, data)
     first_outer, last_outer, first, last = _rows_of(a, task)
+    _spread_affine(a, data, area)
     for outer in range(first_outer, last_outer):
         ms, deltas, scales, shifts, _, _ = _spread(a, data, outer, area)
         _write_rows(
@@ -301,12 +312,12 @@ def _pull_rows(x, dy, ms, deltas, scales, shifts, totals, weighted, start, rows,
 
 
 @_lanes
-def _pull_part(a, data, task, outer, area, first, last, code):
+def _pull_part(a, data, task, outer, area, spread, first, last, code):
     """Σg·x̂ and Σg of every channel over those rows, into the task's slot of `sums`; what they come to for each
     statistic, into `scratch`."""
     x, dy, sums, scratch = elements(a.x, data), elements(a.dy, data), doubles(a.sums), doubles(a.scratch)
     width = a.length
-    ms, deltas, scales, shifts, rstds, _ = _spread(a, data, outer, area)
+    ms, deltas, scales, shifts, rstds, _ = spread
     totals64, weighted64 = doubles(area), doubles(area + 8 * width)
     # The areas of m and so on hold float64 or narrower; what they leave free in float32 is not used.
     totals, weighted = wides(area + 64 * width, data), wides(area + 72 * width, data)
@@ -370,11 +381,11 @@ def _write_dx(
 
 
 @_lanes
-def _pull_back(a, data, outer, area, first, last, code):
+def _pull_back(a, data, outer, area, spread, first, last, code):
     """dx = rstd · ((weight·g − mean_g) − x̂·mean_gx)."""
     x, dy, dx, scratch = elements(a.x, data), elements(a.dy, data), elements(a.y, data), doubles(a.scratch)
     width = a.length
-    ms, deltas, scales, shifts, rstds, weights = _spread(a, data, outer, area)
+    ms, deltas, scales, shifts, rstds, weights = spread
     means_g, means_gx = wides(area + 64 * width, data), wides(area + 72 * width, data)
     per_statistic = a.channels // a.inner
     n = a.row_inner * (width // a.channels) * per_statistic
@@ -411,11 +422,13 @@ def backward(code):
             if a.phase & STATISTICS and a.sums:
                 _clear(doubles(a.sums), 2 * task * a.channels, 2 * a.channels)
             first_outer, last_outer, first, last = _rows_of(a, task)
+            _spread_affine(a, data, area)
             for outer in range(first_outer, last_outer):
+                spread = _spread(a, data, outer, area)
                 if a.phase & STATISTICS:
-                    _pull_part(a, data, task, outer, area, first, last, code)
+                    _pull_part(a, data, task, outer, area, spread, first, last, code)
                 if a.phase & WRITE:
-                    _pull_back(a, data, outer, area, first, last, code)
+                    _pull_back(a, data, outer, area, spread, first, last, code)
             finished += 1
         if a.phase & STATISTICS and a.sums and finished_all(a, data, finished):
             fold(a, data, a.tasks)

@@ -1,5 +1,6 @@
 """How a norm walks over one tensor: which kernels, with which sizes, strides and parts."""
 
+import math
 from dataclasses import dataclass
 
 from ...spec import Axis
@@ -19,7 +20,11 @@ _ROW_IN_CACHE, _ROWS_IN_CACHE = 32768, 8192
 backward, where its gradients and the sums of the weights' stay too."""
 
 _LANES = 64
-"""Lanes at least, where so many lie side by side: some vector registers full."""
+"""Lanes, where so many lie side by side: some vector registers full."""
+
+_SQUARE = 0.75
+"""Lanes over the square root of a statistic's numbers at most: of fewer numbers, what is done once for each lane takes
+longer than what is done for each row."""
 
 
 @dataclass(frozen=True)
@@ -130,8 +135,9 @@ def _segments(numel: int, per_element: bool, fields: dict) -> Plan:
 def _lanes(numel: int, rows: int, stride: int, channels: int, fields: dict) -> Plan:
     together = 1
     if stride == channels and channels < _LANES:  # places side by side
-        wanted = -(-_LANES // channels)
-        together = next((d for d in range(wanted, min(rows, 4 * wanted) + 1) if rows % d == 0), 1)
+        wanted = min(_LANES, _SQUARE * math.sqrt(rows * channels)) / channels
+        divisors = [d for d in range(1, min(rows, int(4 * wanted)) + 1) if rows % d == 0] or [1]
+        together = min(divisors, key=lambda d: abs(math.log(d / wanted)))
     rows, stride, width = rows // together, stride * together, channels * together
     outer = fields["outer"]
     parts = min(rows, parts_for(numel)) if outer < _FEW_STATISTICS else 1
