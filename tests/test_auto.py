@@ -121,7 +121,7 @@ def test_layouts_are_told_apart():
         assert auto.layout(call(NORMS[name], x)) == expected
     for spec in NORMS.values():
         for layout, lengths in crossing.layouts(spec).items():
-            (case, *_) = crossing.shapes(spec, layout, lengths[-1][1])
+            *_, case = crossing.shapes(spec, layout, lengths[-1][1])
             task = Task(spec, case, "forward")
             view = spec.view(case.shape, num_groups=task.num_groups, normalized_shape=task.normalized_shape)
             measured = backends.Call(spec, view, task.operands().input)

@@ -1,11 +1,15 @@
 """What measures: exact bytes, the right number of calls, errors of the size that was planted."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
 
 from normsuite import backends
 from normsuite.bench import cases, memory, numerics, timing
+from normsuite.bench.contestants import bound
+from normsuite.bench.task import Task
 from normsuite.errors import UnknownNameError
 from normsuite.spec import NORMS
 
@@ -89,3 +93,19 @@ def test_operands_are_the_same_every_time():
 def test_an_unknown_case_is_named():
     with pytest.raises(UnknownNameError, match="case = 'huge': unknown; known are tiny, study, resnet, token"):
         cases.find("huge")
+
+
+@pytest.mark.parametrize("mode", ["forward", "step"])
+def test_the_bound_reads_what_a_norm_reads_and_writes_what_it_writes(mode):
+    fresh, into = bound.CONTESTANTS
+    task = Task(NORMS["GroupNorm"], cases.find("study-7"), mode)
+    given = task.operands()
+    assert fresh.why_not(task) is None and (into.why_not(task) is None) == (mode == "forward")
+    assert all(c.why_not(replace(task, activation="relu")) for c in bound.CONTESTANTS)
+    found = fresh.tensors(fresh.prepare(task, given)())
+    assert torch.equal(found[0], given.input / 2) and found[0].stride() == given.input.stride()
+    if mode == "step":
+        assert torch.equal(found[1], given.dy + given.input / 2)
+    else:
+        call = into.prepare(task, given)
+        assert call() is call() and torch.equal(call(), found[0])

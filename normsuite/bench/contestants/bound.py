@@ -1,8 +1,11 @@
-"""What two passes over a tensor cost without a norm: torch's own sum, then torch's own product into an output.
+"""What a norm's passes over a tensor cost without a norm: torch's own sums, then torch's own products.
 
-A norm that reads its input for the statistics and again for the result cannot be much faster than these on a tensor
-that a first-level cache does not hold. Who comes near it has nothing left to win but the second reading.
+A norm that reads its input for the statistics and again for the result, and in the backward pass its input and the
+gradient twice, cannot be much faster than these on a tensor that a first-level cache does not hold. Who comes near them
+has nothing left to win but the second reading. A step has what torch's autograd takes as well.
 """
+
+from functools import partial
 
 import torch
 
@@ -13,13 +16,15 @@ class TwoPasses(Contestant):
     is_norm = False
 
     def why_not(self, task):
-        if task.mode != "forward" or task.activation is not None:
-            return "stands beside a forward pass alone"
-        return None
+        if task.mode == "evaluation" or task.activation is not None:
+            return "stands beside a norm alone that computes statistics"
+        return "a step makes new tensors" if self.preallocated and task.gradients else None
 
     def prepare(self, task, given):
+        if task.gradients:
+            return partial(_step, given.input, given.dy)
         x = given.input.detach()
-        y = torch.empty_like(x)
+        y = torch.empty_like(x) if self.preallocated else None
 
         def passes():
             x.sum()
@@ -28,4 +33,26 @@ class TwoPasses(Contestant):
         return passes
 
 
-CONTESTANTS = (TwoPasses("sum and product", preallocated=True),)
+class _Passes(torch.autograd.Function):
+    """y = x / 2, and something of the same traffic as a norm's backward pass for a gradient."""
+
+    @staticmethod
+    def forward(ctx, x):
+        ctx.save_for_backward(x)
+        x.sum()
+        return x * 0.5
+
+    @staticmethod
+    def backward(ctx, dy):
+        (x,) = ctx.saved_tensors
+        x.sum()
+        dy.sum()
+        return torch.add(dy, x, alpha=0.5)
+
+
+def _step(x: torch.Tensor, dy: torch.Tensor) -> tuple[torch.Tensor, ...]:
+    y = _Passes.apply(x)
+    return (y, *torch.autograd.grad(y, x, dy))
+
+
+CONTESTANTS = (TwoPasses("sum and product"), TwoPasses("sum and product", preallocated=True))
