@@ -277,6 +277,14 @@ def test_a_commit_that_cannot_be_imported_is_named(repository):
     assert f"head = 'HEAD ({commit})': cannot be imported: RuntimeError (not today)" in done.stderr
 
 
+def test_a_commit_that_ends_the_process_that_imports_it_is_named(repository):
+    append(repository, "errors.py", "\n__import__('os').kill(__import__('os').getpid(), 11)\n", "ends it")
+    head = git(repository, "rev-parse", "HEAD")[:9]
+    done = gate(repository, "HEAD~1", "HEAD")
+    assert done.returncode == 2 and "Traceback" not in done.stderr
+    assert f"head = 'HEAD ({head})': cannot be imported: the process ended: SIGSEGV" in done.stderr
+
+
 def test_a_norm_that_base_did_not_have_is_not_available(repository):
     (repository / "normsuite" / "norms" / "40-instance-norm.toml").unlink()
     git(repository, "add", "--all")

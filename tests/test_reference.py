@@ -1,5 +1,6 @@
 """What is kept in reports/reference: whole, of today's presets, and what the README and the presets say by it."""
 
+import json
 import math
 import re
 import shutil
@@ -171,3 +172,61 @@ def test_the_readme_claims_of_the_gate_what_its_self_check_supports():
         f"it found 5 % in {five} cells, 10 % in {ten}, 2 % in {two}, in {asv.seconds[0]:.0f} s a table in the median"
     )
     assert found in readme
+
+
+# ---- the comparison with the alternatives ----
+
+COLUMNS = (("forward", "none"), ("forward", "relu"), ("step", "none"), ("step", "relu"))
+
+
+def bench_summaries():
+    """Of two runs of the same command."""
+    return [json.loads((REFERENCE / f"{name}.json").read_text()) for name in ("bench-summary", "bench-summary-again")]
+
+
+def over_torch_nn(found, contestant, size, norm="all"):
+    """Geometric means by mode and activation."""
+    return {
+        (mean["mode"], mean["activation"]): mean["ratio"]
+        for mean in found["summary"]["geometric_means_to_torch_nn"]
+        if (mean["contestant"], mean["size"], mean["norm"]) == (contestant, size, norm)
+    }
+
+
+def bench_table():
+    """As the README has it."""
+    first, again = bench_summaries()
+    rows = {name: over_torch_nn(first, "auto", "large", name) for name, spec in NORMS.items() if spec.torch_call}
+    rows["all"] = over_torch_nn(first, "auto", "large")
+    rows["all, the other run"] = over_torch_nn(again, "auto", "large")
+    rows["two passes without a norm"] = over_torch_nn(first, "sum and product", "large")
+    rows["all, tiny cases"] = over_torch_nn(first, "auto", "tiny")
+    lines = ["| | forward | forward, relu | step | step, relu |", "|---|---|---|---|---|"]
+    for name, of in rows.items():
+        cells = [
+            f"{of[c]['value']:.2f} [{of[c]['low']:.2f}, {of[c]['high']:.2f}]" if c in of else "–" for c in COLUMNS
+        ]
+        lines.append(f"| {' | '.join([name, *cells])} |")
+    return lines
+
+
+def test_the_readme_says_what_the_bench_of_norms_found():
+    readme = (REFERENCE.parent.parent / "README.md").read_text()
+    assert "\n".join(bench_table()) in readme
+    first, again = bench_summaries()
+    readme, verdicts = " ".join(readme.split()), first["summary"]["verdicts_of_auto"]
+    slower = first["summary"]["slower_cases_of_auto"]
+    count = sum(verdicts.values())
+    assert f"Of {count} cases by themselves it is slower in {verdicts['slower']}" in readme
+    assert f"and faster in {verdicts['faster']}" in readme and all(case["tiny"] for case in slower)
+    assert verdicts["slower"] == len(slower)
+    assert {found["settings"]["processes"] for found in (first, again)} == {3}
+
+
+def test_two_runs_of_the_bench_agree_within_their_intervals():
+    first, again = bench_summaries()
+    for size in ("large", "tiny"):
+        of_first, of_again = (over_torch_nn(found, "auto", size) for found in (first, again))
+        assert of_first.keys() == of_again.keys() >= set(COLUMNS)
+        for column, mean in of_first.items():
+            assert mean["low"] <= of_again[column]["high"] and of_again[column]["low"] <= mean["high"], column

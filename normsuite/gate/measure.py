@@ -172,6 +172,8 @@ class _Gate:
                 self._note(index, message["counts"], message["absent"])
                 name = self._setup.cells[index].name
                 self._sample_s[name] = max(self._sample_s.get(name, 0.0), message.get("sample_s", 0.0))
+            if job.died is not None and job.environment is None:
+                raise turns.Unimportable(sides[-1], f"the process ended: {job.died}", sides[:-1])
             if job.died is None or job.at is None or job.at in job.found:
                 continue  # it did all, or no single cell is to blame
             if len(indices) == len(sides) == 1:
