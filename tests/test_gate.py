@@ -339,15 +339,15 @@ def _measuring(pid):
     return started_by(pid, "normsuite.gate.worker")
 
 
-def test_an_interruption_leaves_no_process_and_no_half_written_file(repository):
-    append(repository, "errors.py", "# more\n")
+def interrupt(repository, *arguments, measuring_s=0.0, **environment):
+    """Ctrl-C once it measures; it ends as it should, and so do its processes."""
     process = subprocess.Popen(
-        [COMMAND, "gate", "HEAD~1", "HEAD", "--case", "tiny", "--backend", "torch", "--budget", "600s"],
+        [COMMAND, *arguments, "--budget", "600s"],
         cwd=repository,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
-        env={**os.environ, "PYTHONPATH": str(PACKAGE.parent)},
+        env={**os.environ, "PYTHONPATH": str(PACKAGE.parent), **environment},
     )
     workers = []
     try:
@@ -355,13 +355,18 @@ def test_an_interruption_leaves_no_process_and_no_half_written_file(repository):
             assert process.poll() is None, process.communicate()
             workers = _measuring(process.pid)
             time.sleep(0.05)
-        time.sleep(1)
+        time.sleep(measuring_s)
         process.send_signal(signal.SIGINT)
         _, said = process.communicate(timeout=60)
     finally:
         process.kill()
     assert process.returncode == 130 and "interrupted" in said and "Traceback" not in said
     assert not any(worker.is_running() for worker in workers)
+
+
+def test_an_interruption_leaves_no_process_and_no_half_written_file(repository):
+    append(repository, "errors.py", "# more\n")
+    interrupt(repository, "gate", "HEAD~1", "HEAD", "--case", "tiny", "--backend", "torch", measuring_s=1.0)
     assert not list(repository.rglob("*.part")) and not list(trees.user_cache_path("normsuite").rglob(".part-*"))
     assert git(repository, "status", "--porcelain", "--", "normsuite") == ""
 
@@ -606,32 +611,14 @@ def test_a_self_check_says_its_rates_with_their_bounds(repository, tmp_path):
     assert done.returncode == 0, done.stderr
     assert len(results.read_records(tmp_path / "check", rates.WHAT).good) == 2
     found = json.loads((tmp_path / "rates.json").read_text())
-    assert "false" in done.stdout and found
+    assert found["gate"]["false_alarms"]["n"] == 1 == found["gate"]["planted"]["0.02"]["n"] and found["asv"] is None
+    assert done.stdout.splitlines() == found["sentences"] and len(found["records"]) == 2
 
 
 @pytest.mark.parametrize("command", [["gate", "--self-check"], ["bisect", "HEAD~1", "HEAD"]])
 def test_an_interrupted_check_or_bisection_leaves_no_process(repository, tmp_path, command):
     append(repository, "errors.py", "# more\n")
-    process = subprocess.Popen(
-        [COMMAND, *command, "--only", ONE[0], "--budget", "600s", "--out", str(tmp_path / "out")],
-        cwd=repository,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        env={**os.environ, "PYTHONPATH": str(PACKAGE.parent), "TMPDIR": str(tmp_path)},
-    )
-    workers = []
-    try:
-        while not workers:
-            assert process.poll() is None, process.communicate()
-            workers = _measuring(process.pid)
-            time.sleep(0.05)
-        process.send_signal(signal.SIGINT)
-        _, said = process.communicate(timeout=60)
-    finally:
-        process.kill()
-    assert process.returncode == 130 and "interrupted" in said and "Traceback" not in said
-    assert not any(worker.is_running() for worker in workers)
+    interrupt(repository, *command, "--only", ONE[0], "--out", str(tmp_path / "out"), TMPDIR=str(tmp_path))
     assert not list(tmp_path.glob("tmp*")), "the clone that was committed into is gone"
 
 
