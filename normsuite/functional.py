@@ -11,8 +11,10 @@ shape and type; every floating-point type is taken.
 from collections.abc import Sequence
 
 import torch
+from torch.compiler import is_dynamo_compiling
 
 from . import backends
+from .backends import differentiated
 from .errors import ArgumentError, ShapeError, UnknownNameError
 from .spec import NORMS, NormSpec, View
 
@@ -69,48 +71,85 @@ def normalize(
     """
     if not isinstance(input, torch.Tensor):
         raise ArgumentError("input", type(input).__name__, "must be a torch.Tensor")
-    if spec.affine == "element" and not isinstance(normalized_shape, int):
+    if spec.affine == "element" and type(normalized_shape) is not tuple and not isinstance(normalized_shape, int):
         normalized_shape = tuple(input.shape[1:] if normalized_shape is None else normalized_shape)
-    if activation is not None and activation not in backends.ACTIVATIONS:
-        raise UnknownNameError.among("activation", activation, backends.ACTIVATIONS)
     if out is not None:
         _check_out(out, input, weight, bias)
-    # By place: this is run for every norm of a model, and names would cost as much as the rest of it.
+    kind = None
+    if (
+        type(input) is torch.Tensor
+        and type(momentum) is float
+        and (num_groups is None or type(num_groups) is int)  # 2.0 groups are not 2
+        and process_group is None
+        and not is_dynamo_compiling()
+    ):
+        kind = (
+            spec,
+            backend,
+            activation,
+            input.shape,
+            input.dtype,
+            input.is_cpu or input.device,  # asking for less takes less
+            input.is_contiguous(),
+            differentiated(input, weight),
+            None if weight is None else weight.shape,
+            None if bias is None else bias.shape,
+            None if running_mean is None else running_mean.shape,
+            None if running_var is None else running_var.shape,
+            use_input_stats,
+            eps,
+            num_groups,
+            normalized_shape,
+            out is None,
+        )
+        try:
+            again = _known.get(kind)
+        except TypeError:  # something that `_checked` will refuse
+            kind = again = None
+        if again is not None:
+            y = again(input, weight, bias, running_mean, running_var, momentum, out)
+            if y is not None:
+                return y
+    if activation is not None and activation not in backends.ACTIVATIONS:
+        raise UnknownNameError.among("activation", activation, backends.ACTIVATIONS)
     call = backends.Call(
-        spec,
-        None,
-        input,
-        weight,
-        bias,
-        running_mean,
-        running_var,
-        use_input_stats,
-        momentum,
-        eps,
-        num_groups,
-        normalized_shape,
-        process_group,
-        activation,
-        out,
+        spec=spec,
+        view=_checked(
+            spec,
+            input.shape,
+            *(None if given is None else given.shape for given in (weight, bias, running_mean, running_var)),
+            use_input_stats,
+            eps,
+            num_groups,
+            normalized_shape,
+            process_group is None,
+        ),
+        input=input,
+        weight=weight,
+        bias=bias,
+        running_mean=running_mean,
+        running_var=running_var,
+        use_input_stats=use_input_stats,
+        momentum=momentum,
+        eps=eps,
+        num_groups=num_groups,
+        normalized_shape=normalized_shape,
+        process_group=process_group,
+        activation=activation,
+        out=out,
     )
-    given = (
-        spec,
-        input.shape,
-        None if weight is None else weight.shape,
-        None if bias is None else bias.shape,
-        None if running_mean is None else running_mean.shape,
-        None if running_var is None else running_var.shape,
-        use_input_stats,
-        eps,
-        num_groups,
-        normalized_shape,
-        process_group is None,
-    )
-    if torch.compiler.is_compiling():
-        call.view = _checked(*given)
-    else:
-        call.view, call.decided = _checked_before(given)
-    return backends.apply(call, backend)
+    y = backends.apply(call, backend)
+    if kind is not None and kind not in _known:  # only now: what a backend refuses is asked again
+        if len(_known) >= _MOST_KNOWN:
+            _known.clear()
+        _known[kind] = backends.get(backend).again(call)
+    return y
+
+
+_known: dict[tuple, backends.Again | None] = {}
+"""What computes calls of a kind that was checked and computed before, if anything does: a model makes the same ones in
+every step, and checking and choosing take longer than a small norm."""
+_MOST_KNOWN = 4096
 
 
 def _checked(
@@ -154,26 +193,6 @@ def _checked(
     if alone and use_input_stats and view.count == 1 and (spec.running != "never" or not view.dims):
         raise ShapeError("input.shape", tuple(shape), "expected more than 1 value per channel when training")
     return view
-
-
-_known: dict[tuple, tuple[View, dict]] = {}
-_MOST_KNOWN = 4096
-
-
-def _checked_before(given: tuple) -> tuple[View, dict | None]:
-    """`_checked`, remembered, since training asks the same again and again and the checks cost more than a small norm;
-    and what a backend has decided for such arguments."""
-    key = (*given, type(given[-3]))  # 2.0 groups are not 2
-    try:
-        found = _known.get(key)
-    except TypeError:  # sizes that are symbols, or something that `_checked` will refuse
-        return _checked(*given), None
-    if found is None:
-        found = _checked(*given), {}
-        if len(_known) >= _MOST_KNOWN:
-            _known.clear()
-        _known[key] = found
-    return found
 
 
 def _check_out(out: torch.Tensor, input: torch.Tensor, *parameters: torch.Tensor | None) -> None:

@@ -1,13 +1,16 @@
 """The backend that chooses: what it chooses and why, and that nothing else about a call depends on it."""
 
+import gc
 import itertools
 import tomllib
+import weakref
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
 from strategies import num_groups
+from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.testing import assert_close
 
 from normsuite import backends, functional, modules, results
@@ -180,9 +183,7 @@ def test_an_accelerator_is_torch_s(measured):
             return getattr(self.x, name)
 
     x = torch.zeros(2, 4, 3000)
-    given = call(NORMS["BatchNorm"], x)
-    given.input = Elsewhere(x)
-    choice = auto.choose(given)
+    choice = auto.choose(replace(call(NORMS["BatchNorm"], x), input=Elsewhere(x)))
     assert choice.backend == "torch" and "not on cuda" in choice.reason
 
 
@@ -230,16 +231,98 @@ def test_a_choice_is_remembered_and_still_follows_what_it_depends_on(measured, m
     choose = auto.choose
     monkeypatch.setattr(auto, "choose", lambda call: asked.append(1) or choose(call))
     weight = torch.ones(4)
-    for again in range(2):
+    for first in (True, False):
+        before = len(asked)
         for x in (torch.zeros(2, 4, 5, 6), channels_last(torch.zeros(2, 4, 5, 6)), torch.zeros(2, 4, 5, 6).double()):
             for activation in (None, "relu"):
                 for wants in (False, True):
                     functional.group_norm(
                         x.clone().requires_grad_(wants), 2, weight.to(x.dtype), activation=activation, backend="auto"
                     )
-        assert len(asked) == 12, again
+        assert (len(asked) > before) == first
     functional.group_norm(torch.zeros(2, 4, 5, 6), 2, torch.ones(4, requires_grad=True), backend="auto")
-    assert len(asked) == 12, "a weight that wants a gradient makes a step as an input does"
+    assert len(asked) == before, "a weight that wants a gradient makes a step as an input does"
+
+
+@pytest.mark.parametrize("backend", ["auto", "torch", "numba"])
+@EVERY_NORM
+def test_a_call_like_one_before_gives_what_the_first_gave(spec, backend, measured, monkeypatch):
+    """Bit for bit, from other tensors than the first call's; running statistics and a given output are the new ones."""
+
+    def computed(x, train, activation, into, wants):
+        generator = torch.Generator().manual_seed(7)
+        affine = x.shape[1:] if spec.affine == "element" else x.shape[1:2]
+        weight, bias = (torch.randn(affine, generator=generator).requires_grad_(wants) for _ in range(2))
+        running = [torch.zeros(x.shape[1]), torch.ones(x.shape[1])] if spec.running != "never" else [None, None]
+        out = torch.empty_like(x) if into else None
+        y = functional.normalize(
+            spec,
+            x,
+            weight,
+            bias if spec.centred else None,
+            running_mean=running[0],
+            running_var=running[1],
+            use_input_stats=train,
+            momentum=0.3,
+            num_groups=num_groups(spec),
+            activation=activation,
+            out=out,
+            backend=backend,
+        )
+        assert out is None or y is out
+        more = torch.autograd.grad(y, weight, torch.ones_like(y)) if wants else ()
+        return [y, *more, *(t for t in running if t is not None)]
+
+    for shape, layout, train, activation, (into, wants) in itertools.product(
+        [(2, 4, 5, 6), (4, 8, 16, 17)],
+        [lambda x: x, channels_last],
+        [True, False] if spec.running != "never" else [True],
+        [None, "relu"],
+        [(False, False), (False, True), (True, False)],
+    ):
+        x, other = layout(drawn(*shape)), layout(drawn(*shape, seed=1))
+        monkeypatch.setattr(functional, "_known", {})
+        computed(other, train, activation, into, wants)
+        again = computed(x, train, activation, into, wants)
+        assert len(functional._known) == 1
+        monkeypatch.setattr(functional, "_known", {})
+        first = computed(x, train, activation, into, wants)
+        assert all(torch.equal(a, b) and a.stride() == b.stride() for a, b in zip(again, first, strict=True))
+
+
+@pytest.mark.parametrize("backend", backends.NAMES)
+def test_what_is_remembered_keeps_no_tensor(backend, measured):
+    x, out = drawn(4, 8, 16, 17), torch.empty(4, 8, 16, 17)
+    tensors = [weakref.ref(x), weakref.ref(out)]
+    functional.group_norm(x, 2, out=out, activation="relu", backend=backend)
+    del x, out
+    gc.collect()
+    assert [ref() for ref in tensors] == [None, None]
+
+
+@pytest.mark.parametrize("backend", ["auto", "numba"])
+def test_a_parameter_that_has_no_numbers_is_not_taken_for_none(backend, measured):
+    """A kernel is told of an absent weight by the address that a tensor without memory has, too."""
+    x, weight = drawn(4, 8, 16, 17), torch.ones(8)
+    for first in (True, False):
+        with pytest.raises((UnsupportedError, RuntimeError), match="meta"):
+            functional.group_norm(x, 2, weight.to("meta"), backend=backend)
+        if first:
+            functional.group_norm(x, 2, weight, backend=backend)
+
+
+@pytest.mark.filterwarnings("ignore:.*torch.jit.script:FutureWarning")  # torch's own decompositions
+def test_what_is_remembered_is_not_used_where_torch_looks_at_operations(measured):
+    """After a call of the same kind: each sample for itself, as operations, and differentiated forward."""
+    x = drawn(3, 4, 8, 16, 17)
+    expected = torch.stack([functional.group_norm(one, 2, backend="numba") for one in x])
+    assert_close(torch.vmap(lambda one: functional.group_norm(one, 2, backend="numba"))(x), expected)
+    one, other = x[0], x[1]
+    with FakeTensorMode() as mode:
+        assert functional.group_norm(mode.from_tensor(one), 2, backend="numba").shape == one.shape
+    _, along = torch.func.jvp(lambda x: functional.group_norm(x, 2, backend="numba"), (one,), (other,))
+    _, wanted = torch.func.jvp(lambda x: functional.group_norm(x, 2, backend="reference"), (one,), (other,))
+    assert_close(along, wanted)
 
 
 # ---- the result ----

@@ -1,28 +1,32 @@
 """Ways to compute a norm: every module in this folder is one backend, named like its file.
 
-A backend is two functions over a `Call`:
+A backend is three functions over a `Call`:
 
     why_not(call) -> str | None     the reason why it cannot compute this call, or None if it can
     apply(call) -> Tensor     the output; updates the running statistics in place where there are any
+    again(call) -> Again | None     a shorter way to `apply` for more calls of its kind, if there is one
 
-Arguments are checked before a backend sees them.
+Arguments are checked before a backend sees them. Calls are of one kind where all that their tensors have beside numbers
+is equal (sizes, type, device, contiguous or not, whether a gradient may be asked for, and which are given), and all
+settings.
 """
 
 import pkgutil
+from collections.abc import Callable
 from dataclasses import dataclass
 from importlib import import_module
 from types import ModuleType
 
-from torch import Tensor, distributed  # not torch itself: here that name is the backend's
+from torch import Tensor, distributed, is_grad_enabled  # not torch itself: here that name is the backend's
 from torch.nn import functional
 
 from ..errors import UnknownNameError, UnsupportedError
 from ..spec import NormSpec, View
 
 
-@dataclass(slots=True, eq=False)  # not frozen: that would make it three times as dear, for every norm of a model
+@dataclass(frozen=True, slots=True, eq=False)
 class Call:
-    """One application of a norm, checked; nobody changes it.
+    """One application of a norm, checked.
 
     Attributes:
         spec, view: the norm, and how it sees `input`.
@@ -37,8 +41,6 @@ class Call:
         process_group: processes whose batches are one, or None.
         activation: what follows the norm, one of `ACTIVATIONS`, or None.
         out: where to write the output; only where nothing needs a gradient.
-        decided: where a backend remembers what it decided for calls of the same sizes and settings, by whatever else it
-            looked at; None where nothing is remembered.
     """
 
     spec: NormSpec
@@ -56,7 +58,11 @@ class Call:
     process_group: "distributed.ProcessGroup | None" = None
     activation: str | None = None
     out: Tensor | None = None
-    decided: dict | None = None
+
+    @property
+    def differentiated(self) -> bool:
+        """Whether a backward pass may follow."""
+        return differentiated(self.input, self.weight)
 
     def activate(self, y: Tensor) -> Tensor:
         """The activation in torch's own operations, for a backend that does not have it in the same pass."""
@@ -66,6 +72,17 @@ class Call:
         """The output where it was asked for, from a backend that cannot write there itself."""
         return y if self.out is None else self.out.copy_(y)
 
+
+def differentiated(input: Tensor, weight: Tensor | None) -> bool:
+    """Whether a backward pass through a norm of these may follow."""
+    return is_grad_enabled() and (input.requires_grad or (weight is not None and weight.requires_grad))
+
+
+Again = Callable[
+    [Tensor, Tensor | None, Tensor | None, Tensor | None, Tensor | None, float | Tensor, Tensor | None], Tensor | None
+]
+"""Computes calls of one kind from what differs between them: input, weight, bias, running_mean, running_var, momentum
+and out. None where it turns out that this one is to be applied as if it were the first."""
 
 ACTIVATIONS = ("relu", "silu")
 """What can follow a norm in one pass, as torch.nn.functional names it."""

@@ -13,7 +13,7 @@ from typing import NamedTuple
 import torch
 
 from ..errors import UnsupportedError
-from . import Call, get
+from . import Again, Call, get
 from . import apply as apply_with
 
 KERNELS = "numba"
@@ -71,7 +71,7 @@ def least(call: Call) -> int:
     name, length = layout(call)
     entry = of_norm[name]
     place = bisect_right(entry["lengths"], length) - 1
-    mode = "step" if _differentiated(call) else "forward" if call.use_input_stats else "evaluation"
+    mode = "step" if call.differentiated else "forward" if call.use_input_stats else "evaluation"
     if mode == "forward" and call.out is not None:
         mode = "forward_into"  # torch's calls cannot write there: what they make is copied
     if call.activation is not None:
@@ -127,21 +127,8 @@ def why_not(call: Call) -> str | None:
 
 
 def apply(call: Call) -> torch.Tensor:
-    if call.decided is None:
-        return apply_with(call, choose(call).backend)
-    x = call.input
-    key = x.dtype, x.device, x.is_contiguous(), call.activation, call.out is None, _differentiated(call)
-    backend = call.decided.get(key)
-    if backend is not None:
-        return backend.apply(call)
-    chosen = choose(call).backend
-    y = apply_with(call, chosen)
-    call.decided[key] = get(chosen)  # only now: what it refuses is asked again
-    return y
+    return apply_with(call, choose(call).backend)
 
 
-def _differentiated(call: Call) -> bool:
-    """Whether a backward pass may follow."""
-    if not torch.is_grad_enabled():
-        return False
-    return call.input.requires_grad or (call.weight is not None and call.weight.requires_grad)
+def again(call: Call) -> Again | None:
+    return get(choose(call).backend).again(call)

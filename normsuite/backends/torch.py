@@ -5,26 +5,26 @@ They are called without the Python of `torch.nn.functional` in front of them: wh
 
 from collections.abc import Callable
 from dataclasses import replace
-from operator import attrgetter
 from typing import NamedTuple
 
 import torch
 from torch.nn import functional
 
-from . import Call
+from . import Again, Call
 
 # Where torch's name for an argument differs from ours.
 _FIELD = {"training": "use_input_stats"}
 
 _OPTIONAL = ("weight", "bias", "running_mean", "running_var")
+_GIVEN = ("input", *_OPTIONAL, "momentum", "out")
+"""What an `Again` is given, in this order."""
 
 
 class _Operator(NamedTuple):
-    """One of torch's norms: itself, what it takes, that read off a call, and whether it asks if cuDNN may be used."""
+    """One of torch's norms: itself, what it takes, and whether it asks if cuDNN may be used."""
 
     compute: Callable[..., torch.Tensor]
     takes: tuple[str, ...]
-    read: attrgetter
     asks_for_cudnn: bool
 
 
@@ -32,7 +32,7 @@ def _operator(name: str) -> _Operator:
     """Read from its schema, so that there is no table to keep for each new norm."""
     arguments = [argument.name for argument in getattr(torch.ops.aten, name).default._schema.arguments]
     takes = tuple(_FIELD.get(argument, argument) for argument in arguments if not argument.startswith("cudnn"))
-    return _Operator(getattr(torch, name), takes, attrgetter(*takes), len(takes) < len(arguments))
+    return _Operator(getattr(torch, name), takes, len(takes) < len(arguments))
 
 
 _OPERATORS = {n: _operator(n) for n in dir(functional) if n.endswith("_norm") and hasattr(torch, n)}
@@ -74,16 +74,38 @@ def _with_computed_momentum(call: Call) -> torch.Tensor:
 
 
 def _call(call: Call) -> torch.Tensor:
-    compute, takes, read, asks_for_cudnn = _OPERATORS[call.spec.torch_call]
-    x = call.input
-    # torch.compile does not trace an attrgetter, which costs a quarter of the other.
-    given = [getattr(call, name) for name in takes] if torch.compiler.is_compiling() else read(call)
-    # Asking whether cuDNN is switched on costs as much as a check of ours.
-    y = compute(*given, x.is_cpu or torch.backends.cudnn.enabled) if asks_for_cudnn else compute(*given)
-    if x.is_contiguous() or not y.is_contiguous():
-        return y
-    # LayerNorm and InstanceNorm of torch lose the channels_last layout, and the convolution behind them would have to
-    # make it again. Moving dimensions works under vmap too, where asking for a memory format does not.
-    if y.dim() > 3 and x.movedim(1, -1).is_contiguous():
+    compute, takes, asks_for_cudnn = _OPERATORS[call.spec.torch_call]
+    x, given = call.input, [getattr(call, name) for name in takes]
+    y = compute(*given, torch.backends.cudnn.enabled) if asks_for_cudnn else compute(*given)
+    return y if x.is_contiguous() else _laid_out_like(x, y)
+
+
+def _laid_out_like(x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
+    """LayerNorm and InstanceNorm of torch lose the channels_last layout, and the convolution behind them would have to
+    make it again. Moving dimensions works under vmap too, where asking for a memory format does not."""
+    if y.is_contiguous() and y.dim() > 3 and x.movedim(1, -1).is_contiguous():
         return y.movedim(1, -1).contiguous().movedim(-1, 1)
     return y
+
+
+def again(call: Call) -> Again:
+    compute, takes, asks_for_cudnn = _OPERATORS[call.spec.torch_call]
+    # No more of the call is kept than settings, so that its tensors can go. Written out, since to pick by place what
+    # torch takes costs a tenth of a small norm.
+    settings = {name: getattr(call, name) for name in takes if name not in _GIVEN}
+    taken = ", ".join(takes)
+    if asks_for_cudnn:  # and asking whether it is switched on costs as much
+        taken += ", True" if call.input.is_cpu else ", cudnn.enabled"
+    known = {"compute": compute, "cudnn": torch.backends.cudnn, **settings}
+    computed = eval(f"lambda {', '.join(_GIVEN)}: compute({taken})", known)
+    if call.input.is_contiguous() and call.activation is None and call.out is None:
+        return computed
+    activate = None if call.activation is None else getattr(functional, call.activation)
+
+    def finished(input, weight, bias, running_mean, running_var, momentum, out):
+        y = _laid_out_like(input, computed(input, weight, bias, running_mean, running_var, momentum, out))
+        if activate is not None:
+            y = activate(y)
+        return y if out is None else out.copy_(y)
+
+    return finished

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import torch
 
-from .. import Call, reference
+from .. import Again, Call, reference
 from . import elements, operator
 
 
@@ -16,6 +16,9 @@ def why_not(call: Call) -> str | None:
         return f"has no kernel for {call.input.dtype}"
     if call.input.device.type not in ("cpu", "meta"):
         return f"computes on the CPU, not on {call.input.device.type}"
+    for name in ("weight", "bias", "running_mean", "running_var"):
+        if (given := getattr(call, name)) is not None and given.device != call.input.device:
+            return f"reads the memory behind {name}, which lies on {given.device} and the input on {call.input.device}"
     if call.process_group is not None:
         return "knows one process; the reference backend joins them"
     return None
@@ -31,11 +34,10 @@ def apply(call: Call) -> torch.Tensor:
     tracing = torch.compiler.is_compiling()
     if (tracing and torch.compiler.is_exporting()) or (not tracing and _transformed()) or not call.input.numel():
         return reference.apply(call)
-    trailing = len(call.normalized_shape) if call.normalized_shape is not None else 0
+    trailing = _trailing(call)
     if trailing and not operator.is_per_element(call.spec, trailing):
         return reference.apply(call)  # a weight for each number, and means over some of them: nobody has such a norm
-    if not trailing and "spatial" not in call.spec.axes and call.use_input_stats:
-        # What is averaged over has to lie together, or one after the other in equal steps.
+    if _strided(call):
         last = call.input.movedim(1, -1)
         if not last.is_contiguous():
             turned = replace(call, input=last.contiguous().movedim(-1, 1), out=None)
@@ -43,14 +45,48 @@ def apply(call: Call) -> torch.Tensor:
     return _computed(call, trailing, tracing)
 
 
+def again(call: Call) -> Again | None:
+    trailing = _trailing(call)
+    if not call.input.numel() or _strided(call) or (trailing and not operator.is_per_element(call.spec, trailing)):
+        return None
+    spec, view, settings = call.spec, call.view, _settings(call, trailing)
+
+    def computed(input, weight, bias, running_mean, running_var, momentum, out):
+        if _transformed() or _watched(input):
+            return None
+        running = None if running_mean is None else (running_mean, running_var)
+        return operator.eager(settings, spec, view, input, _scale(weight, bias), bias, running, momentum, out)
+
+    return computed
+
+
+def _trailing(call: Call) -> int:
+    """Over how many trailing dimensions; 0 for a norm over what its axes say."""
+    return len(call.normalized_shape) if call.normalized_shape is not None else 0
+
+
+def _strided(call: Call) -> bool:
+    """Whether what is averaged over has to lie together, or one after the other in equal steps, and may not."""
+    return call.normalized_shape is None and "spatial" not in call.spec.axes and call.use_input_stats
+
+
+def _scale(weight: torch.Tensor | None, bias: torch.Tensor | None) -> torch.Tensor | None:
+    """A weight where there is a bias: the kernels know none without it."""
+    return torch.ones_like(bias) if weight is None and bias is not None else weight
+
+
+def _settings(call: Call, trailing: int) -> operator.Settings:
+    return operator.settings(call.spec, call.view, trailing, not call.use_input_stats, call.eps, call.activation)
+
+
 def _computed(call: Call, trailing: int, tracing: bool) -> torch.Tensor:
-    weight = call.weight
-    if weight is None and call.bias is not None:
-        weight = torch.ones_like(call.bias)
+    weight = _scale(call.weight, call.bias)
     running = None if call.running_mean is None else (call.running_mean, call.running_var)
     if not tracing and type(call.input) in (torch.Tensor, torch.nn.Parameter) and not _watched(call.input):
-        s = operator.settings(call.spec, call.view, trailing, not call.use_input_stats, call.eps, call.activation)
-        return operator.eager(s, call, weight, running, call.momentum)
+        settings = _settings(call, trailing)
+        return operator.eager(
+            settings, call.spec, call.view, call.input, weight, call.bias, running, call.momentum, call.out
+        )
     sizes, per_element = operator.sizes_of(call.view, trailing), operator.is_per_element(call.spec, trailing)
     given = (None, None) if call.use_input_stats or running is None else running
     axes = " ".join(sorted(call.spec.axes))

@@ -118,9 +118,9 @@ def _affine(parameter: torch.Tensor | None, x: torch.Tensor, s: Settings) -> tor
         return None
     if s.per_element and _is_channels_last(x):
         parameter = parameter.movedim(0, -1)
-    if parameter.dtype == wide_of(x.dtype) and parameter.is_contiguous():
+    if parameter.dtype == wide_of(x.dtype) and parameter.is_contiguous() and parameter.is_cpu:
         return parameter
-    return parameter.detach().to(wide_of(x.dtype)).contiguous()
+    return parameter.detach().to(x.device, wide_of(x.dtype)).contiguous()
 
 
 def compute(
@@ -140,7 +140,7 @@ def compute(
         s.frozen or (s.statistics == running[0].numel() and isinstance(momentum, float) and _plain(running, x))
     )
     if s.frozen and not _plain(running, x):
-        running = tuple(t.to(wide_of(x.dtype)).contiguous() for t in running)
+        running = tuple(t.to(x.device, wide_of(x.dtype)).contiguous() for t in running)
     launch.forward(
         plan,
         x,
@@ -159,7 +159,7 @@ def compute(
 
 
 def _plain(running: tuple[torch.Tensor, torch.Tensor], x: torch.Tensor) -> bool:
-    return all(t.dtype == wide_of(x.dtype) and t.is_contiguous() for t in running)
+    return all(t.dtype == wide_of(x.dtype) and t.is_contiguous() and t.is_cpu for t in running)
 
 
 @torch.no_grad()
@@ -235,20 +235,30 @@ def _formula(s: Settings, x, weight, bias, spec: NormSpec, view: View, running) 
     return reference.apply(call)
 
 
-def eager(s: Settings, call: Call, weight: torch.Tensor | None, running, momentum) -> torch.Tensor:
+def eager(
+    s: Settings,
+    spec: NormSpec,
+    view: View,
+    input: torch.Tensor,
+    weight: torch.Tensor | None,
+    bias: torch.Tensor | None,
+    running: tuple[torch.Tensor, torch.Tensor] | None,
+    momentum: float | torch.Tensor,
+    out: torch.Tensor | None,
+) -> torch.Tensor:
     """The norm of tensors that are there, differentiable where they ask for it."""
-    x, bias = dense(call.input, s), call.bias
-    copied = x is not call.input
+    x = dense(input, s)
+    copied = x is not input
     if torch.is_grad_enabled() and (
         x.requires_grad or (weight is not None and weight.requires_grad) or (bias is not None and bias.requires_grad)
     ):
-        y = _Normalize.apply(x, weight, bias, s, running, momentum, call.spec, call.view)
+        y = _Normalize.apply(x, weight, bias, s, running, momentum, spec, view)
     else:
-        y = compute(s, x, weight, bias, running, momentum, None if copied else call.out)[0]
-    if copied and call.out is not None:
-        return call.out.copy_(y)
-    if copied and y.dim() > 3 and call.input.movedim(1, -1).is_contiguous():
-        return _laid_out_like(y, call.input)  # normalised in another order, and given back as it came
+        y = compute(s, x, weight, bias, running, momentum, None if copied else out)[0]
+    if copied and out is not None:
+        return out.copy_(y)
+    if copied and y.dim() > 3 and input.movedim(1, -1).is_contiguous():
+        return _laid_out_like(y, input)  # normalised in another order, and given back as it came
     return y
 
 
