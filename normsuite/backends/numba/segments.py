@@ -91,6 +91,14 @@ def _part_of(a, task):
     return divmod(task, a.parts)
 
 
+@_plain
+def _blocks_of(a, part, blocks):
+    """The first block of a part of a statistic, and the one behind its last."""
+    if a.parts == 1:  # a division takes as long as a block of a small statistic
+        return 0, blocks
+    return blocks * part // a.parts, blocks * (part + 1) // a.parts
+
+
 # ---- statistics ----
 
 # Each row is summed for itself, so that the processor can begin the next one before this one's sum is there.
@@ -148,7 +156,10 @@ def _moments(a, x, start, shape, first, last):
                 middle = wide(middle + total / count, x)
                 total, squares = _deviations(x, at, rows, stride, length, middle)
             off = total / count
-            n, mean, m2 = join(n, mean, m2, count, middle + off, squares - total * off)
+            if n == 0:
+                n, mean, m2 = count, middle + off, squares - total * off
+            else:
+                n, mean, m2 = join(n, mean, m2, count, middle + off, squares - total * off)
         else:
             n += count
             m2 += _squares(x, at, rows, stride, length)
@@ -198,7 +209,8 @@ def _statistics(a, data, task, shape, blocks):
     statistic, part = _part_of(a, task)
     start = _statistic_at(a, statistic)[0]
     x = elements(a.x, data)
-    n, mean, m2 = _moments(a, x, start, shape, blocks * part // a.parts, blocks * (part + 1) // a.parts)
+    first, last = _blocks_of(a, part, blocks)
+    n, mean, m2 = _moments(a, x, start, shape, first, last)
     if a.parts == 1:
         settle(a, data, statistic, n, mean, m2)
     else:
@@ -214,7 +226,8 @@ def _write(a, data, task, shape, blocks, code, per_element):
     start, channel, _ = _statistic_at(a, statistic)
     x, y = elements(a.x, data), elements(a.y, data)
     m, delta, rstd = recall(a, data, statistic)
-    for index in range(blocks * part // a.parts, blocks * (part + 1) // a.parts):
+    first, last = _blocks_of(a, part, blocks)
+    for index in range(first, last):
         offset, further, rows, column, length = _block(a, shape, index)
         at, stride = start + offset, a.stride_row_inner
         if per_element:
@@ -329,7 +342,8 @@ def _pull_part(a, data, task, shape, blocks, code):
             store(sums, 2 * (slots + here), 0.0)
             store(sums, 2 * (slots + here) + 1, 0.0)
     all_g, all_gx = 0.0, 0.0
-    for index in range(blocks * part // a.parts, blocks * (part + 1) // a.parts):
+    first, last = _blocks_of(a, part, blocks)
+    for index in range(first, last):
         offset, further, rows, _, length = _block(a, shape, index)
         at_once = rows if a.channel_row_inner == 0 else 1
         for row in range(0, rows, at_once):
@@ -356,7 +370,8 @@ def _pull_back(a, data, task, shape, blocks, code, all_g, all_gx):
     n = a.row_outer * a.row_inner * a.length
     mean_g = wide(all_g / n, data) if a.centred and not a.frozen else wide(0, data)
     mean_gx = wide(all_gx / n, data) if not a.frozen else wide(0, data)
-    for index in range(blocks * part // a.parts, blocks * (part + 1) // a.parts):
+    first, last = _blocks_of(a, part, blocks)
+    for index in range(first, last):
         offset, further, rows, _, length = _block(a, shape, index)
         at_once = rows if a.channel_row_inner == 0 else 1
         for row in range(0, rows, at_once):
