@@ -7,6 +7,7 @@ import subprocess
 import sys
 import threading
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -19,7 +20,7 @@ from normsuite.bench import memory
 from normsuite.spec import NORMS
 
 pytest.importorskip("numba", reason="needs numba")
-from normsuite.backends.numba import operator, threads
+from normsuite.backends.numba import operator, segments, threads
 
 # ---- threads ----
 
@@ -30,6 +31,18 @@ def with_threads():
     before = torch.get_num_threads()
     yield torch.set_num_threads
     torch.set_num_threads(before)
+
+
+@pytest.mark.parametrize("workers", [1, 2, 3, 8])
+def test_turns_take_every_grain_once_and_threads_far_from_each_other(workers):
+    """Of threads that come in turn, each walks through a stretch of its own."""
+    for turns in range(40):
+        given = SimpleNamespace(workers=workers)
+        taken = [segments._apart.py_func(given, turn, turns) for turn in range(turns)]
+        assert sorted(taken) == list(range(turns))
+        for worker in range(workers):
+            own = taken[worker::workers]
+            assert own == list(range(own[0], own[0] + len(own))) if own else turns <= worker
 
 
 BITS = [

@@ -98,12 +98,15 @@ def again(call: Call) -> Again:
         taken += ", True" if call.input.is_cpu else ", cudnn.enabled"
     known = {"compute": compute, "cudnn": torch.backends.cudnn, **settings}
     computed = eval(f"lambda {', '.join(_GIVEN)}: compute({taken})", known)
-    if call.input.is_contiguous() and call.activation is None and call.out is None:
+    contiguous = call.input.is_contiguous()
+    if contiguous and call.activation is None and call.out is None:
         return computed
     activate = None if call.activation is None else getattr(functional, call.activation)
 
     def finished(input, weight, bias, running_mean, running_var, momentum, out):
-        y = _laid_out_like(input, computed(input, weight, bias, running_mean, running_var, momentum, out))
+        y = computed(input, weight, bias, running_mean, running_var, momentum, out)
+        if not contiguous:
+            y = _laid_out_like(input, y)
         if activate is not None:
             y = activate(y)
         return y if out is None else out.copy_(y)

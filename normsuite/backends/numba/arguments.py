@@ -19,6 +19,7 @@ class Arguments(ctypes.Structure):
             first, since `take` counts them up.
         tasks, grain: how many tasks there are, and how many a thread takes at a time.
         phase: which step of the kernel runs.
+        workers: on how many threads.
         x, dy, y: tensors of the input's type; y is dx in a backward kernel.
         weight, bias: of the wide type.
         statistics: (4, number of statistics) of the wide type: the rounded mean m, its correction δ, rstd, variance.
@@ -33,7 +34,7 @@ class Arguments(ctypes.Structure):
     """
 
     _fields_ = [
-        *[(name, ctypes.c_int64) for name in ("next", "threads", "done", "tasks", "grain", "phase")],
+        *[(name, ctypes.c_int64) for name in ("next", "threads", "done", "tasks", "grain", "phase", "workers")],
         *[(name, ctypes.c_int64) for name in ("x", "dy", "y", "weight", "bias", "statistics")],
         *[(name, ctypes.c_int64) for name in ("running_mean", "running_var", "scratch", "areas", "sums")],
         *[(name, ctypes.c_int64) for name in ("dweight", "dbias", "outer", "inner", "row_outer", "row_inner")],

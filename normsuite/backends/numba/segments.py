@@ -177,6 +177,18 @@ def _statistic_at(a, statistic):
     )
 
 
+@_plain
+def _apart(a, turn, turns):
+    """Which grain a turn takes. The turns are as many shares as there are threads, taken from in turn: what two threads
+    have at the same time lies far apart. Neighbouring rows share a line of the cache at their ends, which threads that
+    write to both would take from each other again and again."""
+    if a.workers == 1:
+        return turn
+    place, share = divmod(turn, a.workers)
+    least, longer = divmod(turns, a.workers)
+    return place + share * least + min(share, longer)
+
+
 # ---- forward ----
 
 
@@ -256,11 +268,13 @@ def _write_columns(a, data, task, code):
 def _forward_tasks(a, data, code, per_element):
     shape = _block_shape(a)
     blocks = a.row_outer * shape[2] * shape[3]
+    turns = (a.tasks + a.grain - 1) // a.grain
     finished = 0
     while True:
-        first = take(data, NEXT, a.grain)
-        if first >= a.tasks:
+        turn = take(data, NEXT, 1)
+        if turn >= turns:
             break
+        first = _apart(a, turn, turns) * a.grain
         last = min(first + a.grain, a.tasks)
         # All statistics of the grain before the first is used: a processor works on several at once, since none waits
         # for another's root and quotients.
@@ -388,11 +402,13 @@ def _backward_tasks(a, data, code):
     shape = _block_shape(a)
     blocks = a.row_outer * shape[2] * shape[3]
     scratch = doubles(a.scratch)
+    turns = (a.tasks + a.grain - 1) // a.grain
     finished = 0
     while True:
-        first = take(data, NEXT, a.grain)
-        if first >= a.tasks:
+        turn = take(data, NEXT, 1)
+        if turn >= turns:
             break
+        first = _apart(a, turn, turns) * a.grain
         last = min(first + a.grain, a.tasks)
         if a.phase & STATISTICS:
             for task in range(first, last):

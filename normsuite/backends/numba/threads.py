@@ -48,7 +48,7 @@ def why_serial() -> str | None:
 def run(kernel: Kernel, arguments: Arguments, phase: int, threads: int) -> None:
     """Call the kernel on that many threads at once and wait for all of them; one of them is this one."""
     arguments.next = arguments.threads = arguments.done = 0
-    arguments.phase = phase
+    arguments.phase, arguments.workers = phase, threads
     if threads > 1:
         _parallel(kernel.address, ctypes.byref(arguments), threads, 0)
     else:
