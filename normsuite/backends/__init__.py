@@ -6,9 +6,8 @@ A backend is three functions over a `Call`:
     apply(call) -> Tensor     the output; updates the running statistics in place where there are any
     again(call) -> Again | None     a shorter way to `apply` for more calls of its kind, if there is one
 
-Arguments are checked before a backend sees them. Calls are of one kind where all that their tensors have beside numbers
-is equal (sizes, type, device, contiguous or not, whether a gradient may be asked for, and which are given), and all
-settings.
+Arguments are checked before a backend sees them. Calls are of one kind where all settings are equal, which tensors are
+given, their sizes, the input's type, device and whether it is contiguous, and whether a gradient may be asked for.
 """
 
 import pkgutil
@@ -79,7 +78,7 @@ def differentiated(input: Tensor, weight: Tensor | None) -> bool:
 
 
 Again = Callable[
-    [Tensor, Tensor | None, Tensor | None, Tensor | None, Tensor | None, float | Tensor, Tensor | None], Tensor | None
+    [Tensor, Tensor | None, Tensor | None, Tensor | None, Tensor | None, float, Tensor | None], Tensor | None
 ]
 """Computes calls of one kind from what differs between them: input, weight, bias, running_mean, running_var, momentum
 and out. None where it turns out that this one is to be applied as if it were the first."""

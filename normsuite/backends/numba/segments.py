@@ -94,7 +94,7 @@ def _part_of(a, task):
 @_plain
 def _blocks_of(a, part, blocks):
     """The first block of a part of a statistic, and the one behind its last."""
-    if a.parts == 1:  # a division takes as long as a block of a small statistic
+    if a.parts == 1:  # the divisions would show where statistics are small
         return 0, blocks
     return blocks * part // a.parts, blocks * (part + 1) // a.parts
 
