@@ -1,26 +1,33 @@
 """Around the CPU kernels: threads, torch's tracers, memory, processes, and where compiled kernels are kept."""
 
 import functools
+import itertools
+import math
 import os
+import re
 import shutil
 import subprocess
 import sys
 import threading
 from pathlib import Path
+from statistics import fmean
 from types import SimpleNamespace
 
 import pytest
 import torch
-from outcomes import EVERY_NORM, LAYOUTS, close, drawn, outcome, same_bits
+from outcomes import EVERY_NORM, LAYOUTS, agree, close, drawn, outcome, same_bits
 from strategies import num_groups
+from torch.testing import assert_close
 
 import normsuite
-from normsuite import functional
+from normsuite import functional, results
 from normsuite.bench import memory
+from normsuite.bench.summary import SLOWER_ABOVE
 from normsuite.spec import NORMS
 
 pytest.importorskip("numba", reason="needs numba")
-from normsuite.backends.numba import operator, segments, threads
+from normsuite.backends.numba import launch, operator, outputs, segments, threads
+from normsuite.bench import streaming
 
 # ---- threads ----
 
@@ -188,6 +195,110 @@ def test_parts_leave_their_sums_in_torch_s_memory():
     assert 4 * x.numel() + 4 * 4 < peak <= 1.1 * 4 * x.numel()
 
 
+# ---- large results ----
+
+LARGE = [
+    ("BatchNorm", (3, 5, 23, 45)),
+    ("GroupNorm", (3, 6, 33, 31)),
+    ("InstanceNorm", (9, 5, 33, 31)),
+    ("LayerNorm", (9, 6, 33, 61)),
+    ("LayerNorm", (7, 2, 90, 71)),
+    ("LayerNorm", (3, 2, 90, 71)),
+    ("RMSNorm", (10, 6, 33, 61)),
+]
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=str)
+@pytest.mark.parametrize("layout", ["contiguous", "channels_last"])
+@pytest.mark.parametrize(("name", "shape"), LARGE, ids=[f"{n}-{'x'.join(map(str, s))}" for n, s in LARGE])
+def test_what_is_written_past_the_caches_has_the_same_bits(name, shape, layout, dtype, monkeypatch):
+    """Rows that begin and end in the middle of a line, and more numbers than a buffer holds."""
+    spec, x = NORMS[name], LAYOUTS[layout](drawn(*shape, dtype=dtype))
+    of_affine = shape[1:] if spec.affine == "element" else shape[1:2]
+    weight = drawn(*of_affine, seed=1, dtype=dtype)
+    bias = drawn(*of_affine, seed=2, dtype=dtype) if spec.centred else None
+    computed = functools.partial(outcome, spec, x, weight, bias, num_groups=num_groups(spec), backend="numba")
+    wanted = computed()
+    monkeypatch.setattr(outputs, "STREAMED", 0)
+    monkeypatch.setattr(launch, "_SHORTEST_RUN", 0)
+    asked, get = [], launch.kernels.get
+    monkeypatch.setattr(launch.kernels, "get", lambda *given: asked.append(given) or get(*given))
+    found = computed()
+    assert len(asked) == 2 and all(streamed for _, _, _, streamed in asked)
+    assert same_bits(found, wanted)
+
+
+def test_what_shares_a_line_with_others_is_not_touched():
+    room = torch.full((4096,), 7.0)
+    inner = room[3:-5].view(1, 4, 1022)
+    x = drawn(1, 4, 1022, dtype=torch.float32)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(outputs, "STREAMED", 0)
+        y = functional.instance_norm(x, out=inner, backend="numba")
+    assert_close(y, functional.instance_norm(x, backend="reference"))
+    assert y.data_ptr() == inner.data_ptr() and (room[:3] == 7).all() and (room[-5:] == 7).all()
+
+
+def test_only_what_is_large_and_lies_together_is_written_past_the_caches():
+    def streamed(x, spec, count):
+        s = operator.Settings(spec.axes, True, operator.sizes_of(spec.view(x.shape), 0), False, False, 1e-5, None)
+        return launch._streamed(s.plan(x, False), torch.empty(count, dtype=x.dtype))
+
+    instance, many = NORMS["InstanceNorm"], outputs.STREAMED // 4
+    assert streamed(torch.empty(2, 3, 32, 32), instance, many)
+    assert not streamed(torch.empty(2, 3, 32, 32), instance, many - 1)
+    assert not streamed(torch.empty(2, 3, 7, 7), instance, many), "rows of 196 bytes"
+    last = torch.empty(2, 64, 32, 32).contiguous(memory_format=torch.channels_last)
+    assert streamed(last, instance, many)
+    wide = torch.empty(2, 2048, 2, 2).contiguous(memory_format=torch.channels_last)
+    assert not streamed(wide, instance, many), "a row does not fit into the buffer"
+
+
+def test_rows_that_are_worked_on_together_give_what_all_at_once_give(monkeypatch):
+    x = drawn(11, 2, 90, 71)
+    monkeypatch.setattr(launch, "_TOGETHER", 5 * x[0].numel())
+    for activation in (None, "relu"):
+        agree(NORMS["LayerNorm"], x, drawn(*x.shape[1:], seed=1), drawn(*x.shape[1:], seed=2), activation=activation)
+
+
+@pytest.mark.parametrize(("name", "layout"), streaming.NORMALISED, ids=lambda given: str(given))
+def test_both_ways_to_write_are_measured_in_the_same_chains(name, layout, monkeypatch):
+    monkeypatch.setattr(streaming, "SECONDS", 0.005)
+    before = outputs.STREAMED
+    for call in streaming.chains(name, layout, batch=2).values():
+        first, second = call(), call()
+        assert torch.equal(first, second) if isinstance(first, torch.Tensor) else same_bits(first, second)
+        found = streaming.ratio(call)
+        assert 0 < found.low <= found.value <= found.high
+    assert before == outputs.STREAMED
+
+
+def test_the_share_of_the_cache_is_one_from_which_on_it_was_nowhere_slower():
+    """By the ratios that are kept, with what is in front of the norm and behind it."""
+    (path,) = (Path(__file__).parent.parent / "reports" / "reference").glob("streaming-*.json")
+    record = results.read_record(path)
+    least = record["case"]["last-level cache"] // outputs.SHARE
+    rows = [row for row in record["samples"] if row["bytes"] >= least]
+    assert len(rows) >= 3 * 4 * 3 and not [row for row in rows if row["interval"][0] > SLOWER_ABOVE]
+    assert math.exp(fmean(math.log(row["ratio"]) for row in rows)) < 1
+
+
+@pytest.mark.skipif(not Path("/proc/self/smaps").exists(), reason="needs Linux's list of what memory was asked for")
+def test_large_results_ask_for_large_pages():
+    def asked(y):
+        mapped = Path("/proc/self/smaps").read_text().split("VmFlags:")
+        for before, after in itertools.pairwise(mapped):
+            begin, end = (int(at, 16) for at in re.findall(r"^([0-9a-f]+)-([0-9a-f]+) ", before, re.MULTILINE)[-1])
+            if begin <= y.data_ptr() + y.nbytes // 2 < end:
+                return "hg" in after.split("\n")[0].split()
+        raise AssertionError("its memory is not mapped")
+
+    x = torch.empty(32 * outputs.HUGE // 4)
+    assert asked(outputs.like(x)) and not asked(torch.empty_like(x))
+    turned = torch.empty(2, 3, 4, 5).movedim(1, -1)
+    assert outputs.like(turned).stride() == turned.stride()
+
+
 # ---- processes ----
 
 
@@ -210,7 +321,7 @@ PACKAGE = Path(normsuite.__file__).parent
 
 FORK = """
 import os, warnings, torch
-from normsuite import functional
+from normsuite import functional, results
 from normsuite.backends.numba import threads
 
 torch.set_num_threads(2)
@@ -277,7 +388,7 @@ def test_two_copies_of_the_package_in_one_process(tmp_path):
 
 COMPUTE = """
 import threading, torch, numba
-from normsuite import functional
+from normsuite import functional, results
 
 before = numba.config.CACHE_DIR
 x = torch.linspace(-3, 5, 240).reshape(2, 6, 5, 4).sin()

@@ -30,6 +30,7 @@ class Arguments(ctypes.Structure):
         dweight, dbias: of the wide type.
         parts: how many tasks share a statistic.
         stride_*, channel_*: how far the next of them lies, and how many channels further it is.
+        row, rows: which of the rows a step is for, where it is not for all of them.
         frozen: statistics are the running ones, and constants to the gradient.
     """
 
@@ -41,7 +42,7 @@ class Arguments(ctypes.Structure):
         *[(name, ctypes.c_int64) for name in ("length", "parts", "stride_outer", "stride_inner")],
         *[(name, ctypes.c_int64) for name in ("stride_row_outer", "stride_row_inner")],
         *[(name, ctypes.c_int64) for name in ("channel_outer", "channel_inner", "channel_row_outer")],
-        *[(name, ctypes.c_int64) for name in ("channel_row_inner", "channels", "centred", "frozen")],
+        *[(name, ctypes.c_int64) for name in ("channel_row_inner", "channels", "centred", "frozen", "row", "rows")],
         *[(name, ctypes.c_double) for name in ("eps", "momentum")],
     ]
 

@@ -76,13 +76,17 @@ def wide(typing, value, like):
 # keeps it well enough: each number is read before it is written, and not again.) Everything else, `load` and `store`.
 
 
-def _promise(builder, instruction, mine: str | None, *others: str) -> None:
+_WRITTEN = ("output", "second output", "third output", "fourth output", "sum", "other sum")
+"""What a loop may write, each in a place of its own."""
+
+
+def _promise(builder, instruction, mine: str | None) -> None:
     module = builder.module
     domain = module.add_metadata(["normsuite"])
-    scope = {name: module.add_metadata([f"normsuite {name}", domain]) for name in ("output", "sum", "other sum")}
+    scope = {name: module.add_metadata([f"normsuite {name}", domain]) for name in _WRITTEN}
     if mine:
         instruction.set_metadata("alias.scope", module.add_metadata([scope[mine]]))
-    instruction.set_metadata("noalias", module.add_metadata([scope[name] for name in others]))
+    instruction.set_metadata("noalias", module.add_metadata([scope[name] for name in _WRITTEN if name != mine]))
 
 
 def _widened(builder, found, stored):
@@ -118,7 +122,7 @@ def get(typing, pointer, index):
 
     def generate(context, builder, signature, arguments):
         found = builder.load(builder.gep(arguments[0], [arguments[1]]))
-        _promise(builder, found, None, "output", "sum", "other sum")
+        _promise(builder, found, None)
         return _widened(builder, found, pointer.dtype)
 
     return wide_of(pointer.dtype)(pointer, types.int64), generate
@@ -136,17 +140,34 @@ def store(typing, pointer, index, value):
     return types.void(pointer, types.int64, wide_of(pointer.dtype)), generate
 
 
+def _putter(mine: str):
+    def put(typing, pointer, index, value):
+        def generate(context, builder, signature, arguments):
+            base, at, given = arguments
+            written = builder.store(_narrowed(builder, given, pointer.dtype), builder.gep(base, [at]))
+            _promise(builder, written, mine)
+            return context.get_dummy_value()
+
+        return types.void(pointer, types.int64, wide_of(pointer.dtype)), generate
+
+    return intrinsic(put)
+
+
+put = _putter("output")
+"""Write one element of an output, rounded to nearest, ties to even: (pointer, index, value)."""
+
+put_second, put_third, put_fourth = (_putter(f"{place} output") for place in ("second", "third", "fourth"))
+"""The same for other outputs in the same loop."""
+
+
 @intrinsic
-def put(typing, pointer, index, value):
-    """Write one element of an output, rounded to nearest, ties to even."""
+def behind(typing, pointer, index):
+    """The pointer to that element."""
 
     def generate(context, builder, signature, arguments):
-        base, at, given = arguments
-        written = builder.store(_narrowed(builder, given, pointer.dtype), builder.gep(base, [at]))
-        _promise(builder, written, "output", "sum", "other sum")
-        return context.get_dummy_value()
+        return builder.gep(arguments[0], [arguments[1]])
 
-    return types.void(pointer, types.int64, wide_of(pointer.dtype)), generate
+    return pointer(pointer, types.int64), generate
 
 
 @intrinsic
@@ -164,7 +185,7 @@ def prefetch(typing, pointer, index):
     return types.void(pointer, types.int64), generate
 
 
-def _adder(mine: str, *others: str):
+def _adder(mine: str):
     def add(typing, pointer, index, value):
         def generate(context, builder, signature, arguments):
             base, at, given = arguments
@@ -172,7 +193,7 @@ def _adder(mine: str, *others: str):
             old = builder.load(place)
             written = builder.store(builder.fadd(old, given), place)
             for instruction in (old, written):
-                _promise(builder, instruction, mine, *others)
+                _promise(builder, instruction, mine)
             return context.get_dummy_value()
 
         return types.void(pointer, types.int64, pointer.dtype), generate
@@ -180,10 +201,10 @@ def _adder(mine: str, *others: str):
     return intrinsic(add)
 
 
-add = _adder("sum", "other sum", "output")
+add = _adder("sum")
 """Add to one of many running sums: (pointer, index, value)."""
 
-add_other = _adder("other sum", "sum", "output")
+add_other = _adder("other sum")
 """The same for other sums in the same loop."""
 
 

@@ -36,7 +36,7 @@ class Kernel:
     owner: object
 
 
-compile_times_s: dict[tuple[str, torch.dtype, int], float] = {}
+compile_times_s: dict[tuple[str, torch.dtype, int, bool], float] = {}
 """Seconds that each kernel used in this process took to be there, compiled or read from disk."""
 
 
@@ -55,29 +55,31 @@ def _cache_folder() -> str | None:
         return None
 
 
-def get(name: str, dtype: torch.dtype, code: int = 0) -> Kernel:
+def get(name: str, dtype: torch.dtype, code: int = 0, streamed: bool = False) -> Kernel:
     """That kernel for that type of elements.
 
     Args:
         name: "segments.forward" and so on: the file and the function.
         code: of the activation, for kernels that have one.
+        streamed: writes its result past the caches.
     """
-    found = _kernels.get((name, dtype, code))
+    key = name, dtype, code, streamed
+    found = _kernels.get(key)
     if found is None:
         with _compiling:  # one at a time: where Numba keeps what it compiles is a setting of the process
-            found = _kernels.get((name, dtype, code)) or _compiled(name, dtype, code)
-            _kernels[name, dtype, code] = found
+            found = _kernels.get(key) or _compiled(*key)
+            _kernels[key] = found
     return found
 
 
-_kernels: dict[tuple[str, torch.dtype, int], Kernel] = {}
+_kernels: dict[tuple[str, torch.dtype, int, bool], Kernel] = {}
 _compiling = threading.Lock()
 
 
-def _compiled(name: str, dtype: torch.dtype, code: int) -> Kernel:
+def _compiled(name: str, dtype: torch.dtype, code: int, streamed: bool) -> Kernel:
     begun = time.perf_counter()
     file, _, function = name.partition(".")
-    python = getattr({"segments": segments, "lanes": lanes}[file], function)(code)
+    python = getattr({"segments": segments, "lanes": lanes}[file], function)(code, streamed)
     folder, before = _cache_folder(), config.CACHE_DIR
     config.CACHE_DIR = folder or before
     try:
@@ -86,5 +88,5 @@ def _compiled(name: str, dtype: torch.dtype, code: int) -> Kernel:
         compiled = cfunc(types.void(types.CPointer(STORED[dtype])), cache=keep, error_model="numpy")(python)
     finally:
         config.CACHE_DIR = before
-    compile_times_s[name, dtype, code] = time.perf_counter() - begun
+    compile_times_s[name, dtype, code, streamed] = time.perf_counter() - begun
     return Kernel(compiled.address, ctypes.CFUNCTYPE(None, ctypes.c_void_p)(compiled.address), compiled)

@@ -9,7 +9,22 @@ from numba import carray, njit
 
 from .activations import activate, pull
 from .arguments import NEXT, THREADS, arguments, take
-from .elements import add, add_other, doubles, elements, get, load, put, store, wide, wides
+from .elements import (
+    add,
+    add_other,
+    behind,
+    doubles,
+    elements,
+    get,
+    load,
+    put,
+    put_fourth,
+    put_second,
+    put_third,
+    store,
+    wide,
+    wides,
+)
 from .settling import (
     STATISTICS,
     WRITE,
@@ -18,12 +33,14 @@ from .settling import (
     finished_all,
     fold,
     join_parts,
+    join_sums,
     less,
     off_by_little,
     recall,
     scaled,
     settle,
 )
+from .streaming import BUFFER, BUFFERS, arrived, buffer, stream
 
 BLOCK = 8192
 """Numbers in a block."""
@@ -59,16 +76,17 @@ def _rows_of(a, task):
 
 @_called
 def _add_deviations(x, middles, totals, squares, start, rows, stride, width):
-    """Each lane's Σ(x − middle) and Σ(x − middle)², two rows at a time."""
+    """Each lane's Σ(x − middle) and Σ(x − middle)², four rows at a time."""
     row = 0
-    while row + 2 <= rows:
+    while row + 4 <= rows:
         at = start + row * stride
         for i in range(width):
             middle = get(middles, i)
             d, e = get(x, at + i) - middle, get(x, at + stride + i) - middle
-            add(totals, i, d + e)
-            add_other(squares, i, d * d + e * e)
-        row += 2
+            f, g = get(x, at + 2 * stride + i) - middle, get(x, at + 3 * stride + i) - middle
+            add(totals, i, (d + e) + (f + g))
+            add_other(squares, i, (d * d + e * e) + (f * f + g * g))
+        row += 4
     while row < rows:
         at = start + row * stride
         for i in range(width):
@@ -157,6 +175,8 @@ def _moments(a, data, area, outer, first, last):
 @_plain
 def _fold(means, m2s, rows, first, width, channels, per_statistic):
     """n, mean and Σ(x − mean)² of all lanes of one statistic, each over so many rows."""
+    if width == channels and per_statistic == 1:
+        return rows, load(means, first), load(m2s, first)
     lanes = (width // channels) * per_statistic
     mean, m2 = 0.0, 0.0
     for place in range(first, width, channels):
@@ -176,7 +196,7 @@ def _statistics(a, data, task, area):
     """Lanes folded into statistics: settled where the task has all of their rows, else left for the other parts."""
     first_outer, last_outer, first, last = _rows_of(a, task)
     means, m2s = doubles(area), doubles(area + 8 * a.length)
-    per_statistic = a.channels // a.inner
+    per_statistic, part = a.channels // a.inner, task % a.parts
     for outer in range(first_outer, last_outer):
         rows = _moments(a, data, area, outer, first, last)
         for inner in range(a.inner):
@@ -185,7 +205,7 @@ def _statistics(a, data, task, area):
                 settle(a, data, outer * a.inner + inner, n, mean, m2)
             else:
                 scratch = doubles(a.scratch)
-                at = 3 * ((outer * a.inner + inner) * a.parts + task % a.parts)
+                at = 3 * ((outer * a.inner + inner) * a.parts + part)
                 store(scratch, at, n)
                 store(scratch, at + 1, mean)
                 store(scratch, at + 2, m2)
@@ -196,73 +216,108 @@ def _statistics(a, data, task, area):
 
 @_lanes
 def _spread_affine(a, data, area):
-    """Every lane's bias and weight, into areas 5 and 7: once for all that a task has."""
+    """Every lane's bias and weight, from areas 5 and 7 where they are not there as they are: once for all that a task
+    has."""
     shifts, weights = wides(area + 40 * a.length, data), wides(area + 56 * a.length, data)
+    if a.length == a.channels and a.weight and a.bias:
+        return wides(a.bias, data), wides(a.weight, data)
     for channel in range(a.channels):
         weight, bias = affine(a, data, channel)
         for lane in range(channel, a.length, a.channels):
             store(shifts, lane, bias)
             store(weights, lane, weight)
+    return shifts, weights
 
 
 @_lanes
-def _spread(a, data, outer, area):
-    """For every lane m, δ, rstd · weight, bias, rstd and weight, in areas 2 to 7."""
-    ms, deltas, scales, shifts, rstds, weights = (
+def _spread(a, data, outer, area, shifts, weights):
+    """For every lane m, δ, rstd · weight, bias, rstd and weight: as they are where a lane is a statistic, else in areas
+    2 to 7."""
+    ms, deltas, scales, rstds = (
         wides(area + 16 * a.length, data),
         wides(area + 24 * a.length, data),
         wides(area + 32 * a.length, data),
-        wides(area + 40 * a.length, data),
         wides(area + 48 * a.length, data),
-        wides(area + 56 * a.length, data),
     )
-    per_statistic = a.channels // a.inner
-    for inner in range(a.inner):
-        m, delta, rstd = recall(a, data, outer * a.inner + inner)
-        for place in range(inner * per_statistic, a.length, a.channels):
-            for lane in range(place, place + per_statistic):
-                store(ms, lane, m)
-                store(deltas, lane, delta)
-                store(rstds, lane, rstd)
+    if a.length == a.inner and not a.frozen:
+        stored, first, count = wides(a.statistics, data), outer * a.inner, a.outer * a.inner
+        ms, deltas, rstds = (
+            behind(stored, first),
+            behind(stored, count + first),
+            behind(stored, 2 * count + first),
+        )
+    else:
+        per_statistic = a.channels // a.inner
+        for inner in range(a.inner):
+            m, delta, rstd = recall(a, data, outer * a.inner + inner)
+            for place in range(inner * per_statistic, a.length, a.channels):
+                for lane in range(place, place + per_statistic):
+                    store(ms, lane, m)
+                    store(deltas, lane, delta)
+                    store(rstds, lane, rstd)
     for lane in range(a.length):
         store(scales, lane, load(rstds, lane) * load(weights, lane))
     return ms, deltas, scales, shifts, rstds, weights
 
 
 @_lanes
-def _write_rows(x, y, ms, deltas, scales, shifts, start, rows, stride, width, code):
-    """Two rows at a time, so that what belongs to the lanes is read half as often."""
+def _write_some_rows(x, y, ms, deltas, scales, shifts, rows, stride, apart, width, code):
+    """Four rows at a time, so that what belongs to the lanes is read less often; they are written so far apart."""
     row = 0
-    while row + 2 <= rows:
-        at = start + row * stride
+    while row + 4 <= rows:
+        at, to = row * stride, row * apart
         for i in range(width):
             m, delta, scale, shift = get(ms, i), get(deltas, i), get(scales, i), get(shifts, i)
             d, e = centred(get(x, at + i), m, delta), centred(get(x, at + stride + i), m, delta)
-            put(y, at + i, activate(scaled(d, scale, shift), code))
-            put(y, at + stride + i, activate(scaled(e, scale, shift), code))
-        row += 2
+            f, g = centred(get(x, at + 2 * stride + i), m, delta), centred(get(x, at + 3 * stride + i), m, delta)
+            put(y, to + i, activate(scaled(d, scale, shift), code))
+            put_second(y, to + apart + i, activate(scaled(e, scale, shift), code))
+            put_third(y, to + 2 * apart + i, activate(scaled(f, scale, shift), code))
+            put_fourth(y, to + 3 * apart + i, activate(scaled(g, scale, shift), code))
+        row += 4
     while row < rows:
-        at = start + row * stride
+        at, to = row * stride, row * apart
         for i in range(width):
             d = centred(get(x, at + i), get(ms, i), get(deltas, i))
-            put(y, at + i, activate(scaled(d, get(scales, i), get(shifts, i)), code))
+            put(y, to + i, activate(scaled(d, get(scales, i), get(shifts, i)), code))
         row += 1
 
 
 @_lanes
-def _write(a, data, task, area, code):
+def _stream_rows(y, here, rows, stride, width):
+    if stride == width:
+        stream(y, here, rows * width)
+    else:
+        for row in range(rows):
+            stream(behind(y, row * stride), behind(here, row * width), width)
+
+
+@_lanes
+def _write_rows(x, y, ms, deltas, scales, shifts, start, rows, stride, width, code, streamed):
+    here = buffer(y)
+    group = BUFFERS * (BUFFER // width) if streamed else rows
+    for first in range(0, rows, group):
+        count, at = min(group, rows - first), start + first * stride
+        to, apart = (here, width) if streamed else (behind(y, at), stride)
+        _write_some_rows(behind(x, at), to, ms, deltas, scales, shifts, count, stride, apart, width, code)
+        if streamed:
+            _stream_rows(behind(y, at), here, count, stride, width)
+
+
+@_lanes
+def _write(a, data, task, area, code, streamed):
     x, y = elements(a.x, data), elements(a.y, data)
     first_outer, last_outer, first, last = _rows_of(a, task)
-    _spread_affine(a, data, area)
+    shifts, weights = _spread_affine(a, data, area)
     for outer in range(first_outer, last_outer):
-        ms, deltas, scales, shifts, _, _ = _spread(a, data, outer, area)
+        ms, deltas, scales, _, _, _ = _spread(a, data, outer, area, shifts, weights)
         _write_rows(
             x, y, ms, deltas, scales, shifts, outer * a.stride_outer + first * a.stride_row_inner, last - first,
-            a.stride_row_inner, a.length, code,
+            a.stride_row_inner, a.length, code, streamed,
         )  # fmt: skip
 
 
-def forward(code):
+def forward(code, streamed):
     """y = act(((x − m) − δ) · rstd · weight + bias)."""
 
     def lanes_forward(data):
@@ -276,8 +331,10 @@ def forward(code):
             if a.phase & STATISTICS:
                 _statistics(a, data, task, area)
             if a.phase & WRITE:
-                _write(a, data, task, area, code)
+                _write(a, data, task, area, code, streamed)
             finished += 1
+        if streamed:
+            arrived(data)
         if a.phase == STATISTICS and finished_all(a, data, finished):
             join_parts(a, data)
 
@@ -288,26 +345,34 @@ def forward(code):
 
 
 @_lanes
+def _pull_one(x, dy, at, m, delta, scale, shift, code):
+    """g and g·((x − m) − δ) of one number."""
+    d = centred(get(x, at), m, delta)
+    g = pull(get(dy, at), scaled(d, scale, shift), code)
+    return g, g * d
+
+
+@_lanes
 def _pull_rows(x, dy, ms, deltas, scales, shifts, totals, weighted, start, rows, stride, width, code):
-    """Each lane's Σg and Σg·((x − m) − δ), two rows at a time."""
+    """Each lane's Σg and Σg·((x − m) − δ), four rows at a time."""
     row = 0
-    while row + 2 <= rows:
+    while row + 4 <= rows:
         at = start + row * stride
         for i in range(width):
             m, delta, scale, shift = get(ms, i), get(deltas, i), get(scales, i), get(shifts, i)
-            d, e = centred(get(x, at + i), m, delta), centred(get(x, at + stride + i), m, delta)
-            g = pull(get(dy, at + i), scaled(d, scale, shift), code)
-            h = pull(get(dy, at + stride + i), scaled(e, scale, shift), code)
-            add(totals, i, g + h)
-            add_other(weighted, i, g * d + h * e)
-        row += 2
+            g0, gd0 = _pull_one(x, dy, at + i, m, delta, scale, shift, code)
+            g1, gd1 = _pull_one(x, dy, at + stride + i, m, delta, scale, shift, code)
+            g2, gd2 = _pull_one(x, dy, at + 2 * stride + i, m, delta, scale, shift, code)
+            g3, gd3 = _pull_one(x, dy, at + 3 * stride + i, m, delta, scale, shift, code)
+            add(totals, i, (g0 + g1) + (g2 + g3))
+            add_other(weighted, i, (gd0 + gd1) + (gd2 + gd3))
+        row += 4
     while row < rows:
         at = start + row * stride
         for i in range(width):
-            d = centred(get(x, at + i), get(ms, i), get(deltas, i))
-            g = pull(get(dy, at + i), scaled(d, get(scales, i), get(shifts, i)), code)
+            g, gd = _pull_one(x, dy, at + i, get(ms, i), get(deltas, i), get(scales, i), get(shifts, i), code)
             add(totals, i, g)
-            add_other(weighted, i, g * d)
+            add_other(weighted, i, gd)
         row += 1
 
 
@@ -333,7 +398,7 @@ def _pull_part(a, data, task, outer, area, spread, first, last, code):
         for i in range(width):
             store(totals64, i, load(totals64, i) + load(totals, i))
             store(weighted64, i, load(weighted64, i) + load(weighted, i))
-    per_statistic = a.channels // a.inner
+    per_statistic, part = a.channels // a.inner, task % a.parts
     for inner in range(a.inner):
         all_g, all_gx = 0.0, 0.0
         for channel in range(inner * per_statistic, (inner + 1) * per_statistic):
@@ -349,39 +414,66 @@ def _pull_part(a, data, task, outer, area, spread, first, last, code):
                 slot = 2 * (task * a.channels + channel)
                 store(sums, slot, load(sums, slot) + gx)
                 store(sums, slot + 1, load(sums, slot + 1) + g)
-        at = 2 * ((outer * a.inner + inner) * a.parts + task % a.parts)
+        at = 2 * ((outer * a.inner + inner) * a.parts + part)
         store(scratch, at, all_g)
         store(scratch, at + 1, all_gx)
 
 
 @_lanes
-def _write_dx(
-    x, dy, dx, ms, deltas, scales, shifts, rstds, weights, means_g, means_gx, start, rows, stride, width, code
+def _dx(x, dy, at, of_lane, code):
+    """rstd · ((weight·g − mean_g) − x̂·mean_gx) of one number."""
+    m, delta, scale, shift, rstd, weight, mean_g, mean_gx = of_lane
+    d = centred(get(x, at), m, delta)
+    g = pull(get(dy, at), scaled(d, scale, shift), code)
+    return rstd * (less(weight * g, mean_g) - (d * rstd) * mean_gx)
+
+
+@_lanes
+def _write_some_dx(
+    x, dy, dx, ms, deltas, scales, shifts, rstds, weights, means_g, means_gx, rows, stride, apart, width, code
 ):
-    """dx = rstd · ((weight·g − mean_g) − x̂·mean_gx), two rows at a time."""
+    """Four rows at a time, which are written so far apart."""
     row = 0
-    while row + 2 <= rows:
-        at = start + row * stride
+    while row + 4 <= rows:
+        at, to = row * stride, row * apart
         for i in range(width):
             m, delta, scale, shift = get(ms, i), get(deltas, i), get(scales, i), get(shifts, i)
             rstd, weight, mean_g, mean_gx = get(rstds, i), get(weights, i), get(means_g, i), get(means_gx, i)
-            d, e = centred(get(x, at + i), m, delta), centred(get(x, at + stride + i), m, delta)
-            g = pull(get(dy, at + i), scaled(d, scale, shift), code)
-            h = pull(get(dy, at + stride + i), scaled(e, scale, shift), code)
-            put(dx, at + i, rstd * (less(weight * g, mean_g) - (d * rstd) * mean_gx))
-            put(dx, at + stride + i, rstd * (less(weight * h, mean_g) - (e * rstd) * mean_gx))
-        row += 2
+            of_lane = m, delta, scale, shift, rstd, weight, mean_g, mean_gx
+            put(dx, to + i, _dx(x, dy, at + i, of_lane, code))
+            put_second(dx, to + apart + i, _dx(x, dy, at + stride + i, of_lane, code))
+            put_third(dx, to + 2 * apart + i, _dx(x, dy, at + 2 * stride + i, of_lane, code))
+            put_fourth(dx, to + 3 * apart + i, _dx(x, dy, at + 3 * stride + i, of_lane, code))
+        row += 4
     while row < rows:
-        at = start + row * stride
+        at, to = row * stride, row * apart
         for i in range(width):
-            d, rstd = centred(get(x, at + i), get(ms, i), get(deltas, i)), get(rstds, i)
-            g = pull(get(dy, at + i), scaled(d, get(scales, i), get(shifts, i)), code)
-            put(dx, at + i, rstd * (less(get(weights, i) * g, get(means_g, i)) - (d * rstd) * get(means_gx, i)))
+            m, delta, scale, shift = get(ms, i), get(deltas, i), get(scales, i), get(shifts, i)
+            rstd, weight, mean_g, mean_gx = get(rstds, i), get(weights, i), get(means_g, i), get(means_gx, i)
+            of_lane = m, delta, scale, shift, rstd, weight, mean_g, mean_gx
+            put(dx, to + i, _dx(x, dy, at + i, of_lane, code))
         row += 1
 
 
 @_lanes
-def _pull_back(a, data, outer, area, spread, first, last, code):
+def _write_dx(
+    x, dy, dx, ms, deltas, scales, shifts, rstds, weights, means_g, means_gx, start, rows, stride, width, code, streamed
+):
+    here = buffer(dx)
+    group = BUFFERS * (BUFFER // width) if streamed else rows
+    for first in range(0, rows, group):
+        count, at = min(group, rows - first), start + first * stride
+        to, apart = (here, width) if streamed else (behind(dx, at), stride)
+        _write_some_dx(
+            behind(x, at), behind(dy, at), to, ms, deltas, scales, shifts, rstds, weights, means_g, means_gx,
+            count, stride, apart, width, code,
+        )  # fmt: skip
+        if streamed:
+            _stream_rows(behind(dx, at), here, count, stride, width)
+
+
+@_lanes
+def _pull_back(a, data, outer, area, spread, first, last, code, streamed):
     """dx = rstd · ((weight·g − mean_g) − x̂·mean_gx)."""
     x, dy, dx, scratch = elements(a.x, data), elements(a.dy, data), elements(a.y, data), doubles(a.scratch)
     width = a.length
@@ -392,10 +484,8 @@ def _pull_back(a, data, outer, area, spread, first, last, code):
     for inner in range(a.inner):
         all_g, all_gx = 0.0, 0.0
         if not a.frozen:
-            for part in range(a.parts):
-                at = 2 * ((outer * a.inner + inner) * a.parts + part)
-                all_g += load(scratch, at)
-                all_gx += load(scratch, at + 1)
+            at = 2 * (outer * a.inner + inner) * a.parts
+            all_g, all_gx = load(scratch, at), load(scratch, at + 1)
         mean_g = wide(all_g / n, data) if a.centred else wide(0, data)
         mean_gx = wide(all_gx / n, data)
         for place in range(inner * per_statistic, width, a.channels):
@@ -405,10 +495,11 @@ def _pull_back(a, data, outer, area, spread, first, last, code):
     _write_dx(
         x, dy, dx, ms, deltas, scales, shifts, rstds, weights, means_g, means_gx,
         outer * a.stride_outer + first * a.stride_row_inner, last - first, a.stride_row_inner, width, code,
+        streamed,
     )  # fmt: skip
 
 
-def backward(code):
+def backward(code, streamed):
     """dx = rstd · (weight·g − mean(weight·g) − x̂ · mean(weight·g·x̂)); dweight = Σ g·x̂, dbias = Σ g of each channel."""
 
     def lanes_backward(data):
@@ -422,15 +513,20 @@ def backward(code):
             if a.phase & STATISTICS and a.sums:
                 _clear(doubles(a.sums), 2 * task * a.channels, 2 * a.channels)
             first_outer, last_outer, first, last = _rows_of(a, task)
-            _spread_affine(a, data, area)
+            shifts, weights = _spread_affine(a, data, area)
             for outer in range(first_outer, last_outer):
-                spread = _spread(a, data, outer, area)
+                spread = _spread(a, data, outer, area, shifts, weights)
                 if a.phase & STATISTICS:
                     _pull_part(a, data, task, outer, area, spread, first, last, code)
                 if a.phase & WRITE:
-                    _pull_back(a, data, outer, area, spread, first, last, code)
+                    _pull_back(a, data, outer, area, spread, first, last, code, streamed)
             finished += 1
-        if a.phase & STATISTICS and a.sums and finished_all(a, data, finished):
-            fold(a, data, a.tasks)
+        if streamed:
+            arrived(data)
+        if a.phase & STATISTICS and (a.sums or a.parts > 1) and finished_all(a, data, finished):
+            if a.parts > 1:
+                join_sums(a, data, 0, a.outer * a.inner)
+            if a.sums:
+                fold(a, data, a.tasks)
 
     return lanes_backward

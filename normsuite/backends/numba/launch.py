@@ -5,7 +5,7 @@ Working memory is torch's, so that whoever counts tensors counts it.
 
 import torch
 
-from . import kernels, threads
+from . import kernels, outputs, threads
 from .activations import CODES
 from .arguments import Arguments
 from .planning import Plan, parts_for
@@ -15,12 +15,26 @@ _COLUMNS = 8192
 """Columns in a task at most: their weights and the sums of their gradients stay in a second-level cache, and what is
 read of a row is long enough for the processor to read ahead."""
 
+_SHORTEST_RUN = 2048
+"""Bytes side by side from which on it is worth to write past the caches: at both ends are lines that it cannot be done
+for."""
+
+_TOGETHER = 2**20
+"""Numbers of long rows, which are read twice on the way back, that a last-level cache holds beside their gradients."""
+
 _ALONE = 16384
 """Numbers that one thread is done with before another has come."""
 
 
 def _threads(plan: Plan) -> int:
     return 1 if plan.numel <= _ALONE else min(threads.count(), plan.arguments.tasks)
+
+
+def _streamed(plan: Plan, y: torch.Tensor | None) -> bool:
+    """Whether to write y past the caches."""
+    if y is None or y.nbytes < outputs.STREAMED:
+        return False
+    return plan.run * y.element_size() >= _SHORTEST_RUN
 
 
 def _columns(plan: Plan) -> int:
@@ -87,7 +101,7 @@ def forward(
     count = _threads(plan)
     room = _workspace(a, 3 * plan.statistics * plan.parts if plan.parts > 1 else 0, 0, count * plan.areas)
     name = f"{plan.file}.forward_elements" if plan.per_element else f"{plan.file}.forward"
-    kernel = kernels.get(name, x.dtype, CODES[activation])
+    kernel = kernels.get(name, x.dtype, CODES[activation], _streamed(plan, y))
     if plan.arguments.frozen:
         threads.run(kernel, a, WRITE, count)
     elif plan.parts == 1:
@@ -124,20 +138,23 @@ def backward(
     a.dy = dy.data_ptr()
     if dweight is not None:
         a.dweight, a.dbias = dweight.data_ptr(), dbias.data_ptr()
-    code, count = CODES[activation], _threads(plan)
+    code, count, streamed = CODES[activation], _threads(plan), _streamed(plan, dx)
     if plan.per_element:
-        kernel = kernels.get("segments.backward_elements", x.dtype, code)
+        kernel = kernels.get("segments.backward_elements", x.dtype, code, streamed)
         a.parts = plan.backward_parts
         if a.parts == 1:
             a.tasks = max(1, min(plan.statistics, parts_for(plan.numel)))
             room = _workspace(a, 2 * plan.statistics, 2 * a.tasks * a.length, 0)
             threads.run(kernel, a, STATISTICS | WRITE, min(count, a.tasks))
         else:
-            a.tasks = plan.statistics * a.parts
-            room = _workspace(a, 2 * a.tasks, 0, 0)
-            threads.run(kernel, a, STATISTICS, count)
-            a.tasks = _columns(plan)
-            threads.run(kernel, a, WRITE, count)
+            room = _workspace(a, 2 * plan.statistics * a.parts, 0, 0)
+            together = max(1, _TOGETHER // a.length)
+            for first in range(0, plan.statistics, together):
+                a.row, a.rows = first, min(together, plan.statistics - first)
+                a.tasks = a.rows * a.parts
+                threads.run(kernel, a, STATISTICS, count)
+                a.tasks = _columns(plan)
+                threads.run(kernel, a, WRITE, count)
         del room
         return
     room = _workspace(
@@ -146,7 +163,7 @@ def backward(
         0 if dweight is None else 2 * plan.slots * a.channels,
         count * plan.areas,
     )
-    kernel = kernels.get(f"{plan.file}.backward", x.dtype, code)
+    kernel = kernels.get(f"{plan.file}.backward", x.dtype, code, streamed)
     sums = 0 if a.frozen and dweight is None else STATISTICS
     writing = 0 if dx is None else WRITE
     steps = (sums | writing,) if plan.parts == 1 else (sums, writing)

@@ -9,7 +9,7 @@ import torch
 
 from ...spec import Axis, NormSpec, View
 from .. import Call, reference
-from . import launch, planning
+from . import launch, outputs, planning
 
 NAMESPACE = __package__.replace(".", "_")
 """Of the registered operators: the package's own name, so that two copies of it can live in one process."""
@@ -112,15 +112,15 @@ def wide_of(dtype: torch.dtype) -> torch.dtype:
     return torch.float64 if dtype == torch.float64 else torch.float32
 
 
-def _affine(parameter: torch.Tensor | None, x: torch.Tensor, s: Settings) -> torch.Tensor | None:
+def _affine(parameter: torch.Tensor | None, x: torch.Tensor, wide: torch.dtype, turned: bool) -> torch.Tensor | None:
     """Weight or bias in the wide type, in the order of the tensor's numbers."""
     if parameter is None:
         return None
-    if s.per_element and _is_channels_last(x):
+    if turned:
         parameter = parameter.movedim(0, -1)
-    if parameter.dtype == wide_of(x.dtype) and parameter.is_contiguous() and parameter.is_cpu:
-        return parameter
-    return parameter.detach().to(x.device, wide_of(x.dtype)).contiguous()
+    if parameter.dtype == wide and parameter.is_cpu:
+        return parameter if parameter.is_contiguous() else parameter.contiguous()
+    return parameter.detach().to(x.device, wide).contiguous()
 
 
 def compute(
@@ -133,9 +133,9 @@ def compute(
     out: torch.Tensor | None = None,
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """y and the statistics of a dense tensor."""
-    plan = s.plan(x, weight is not None)
-    y = torch.empty_like(x) if out is None else out
-    statistics = torch.empty((4, s.statistics), dtype=wide_of(x.dtype))
+    plan, wide, turned = s.plan(x, weight is not None), wide_of(x.dtype), s.per_element and _is_channels_last(x)
+    y = outputs.like(x) if out is None else out
+    statistics = torch.empty(4, s.statistics, dtype=wide)
     in_kernel = running is not None and (
         s.frozen or (s.statistics == running[0].numel() and isinstance(momentum, float) and _plain(running, x))
     )
@@ -146,8 +146,8 @@ def compute(
         x,
         y,
         statistics,
-        _affine(weight, x, s),
-        _affine(bias, x, s),
+        _affine(weight, x, wide, turned),
+        _affine(bias, x, wide, turned),
         running=running if in_kernel else None,
         momentum=momentum if in_kernel else 0.0,
         eps=s.eps,
@@ -184,18 +184,20 @@ def differentiate(
     needed: tuple[bool, bool],
 ) -> tuple[torch.Tensor | None, torch.Tensor | None, torch.Tensor | None]:
     """dx, dweight and dbias of a dense tensor; `needed` says whether dx, and whether the parameters' gradients."""
-    dx = torch.empty_like(x) if needed[0] or s.per_element else None
+    dx = outputs.like(x) if needed[0] or s.per_element else None
     dweight = dbias = None
-    turned = s.per_element and _is_channels_last(x)
+    wide, turned = wide_of(x.dtype), s.per_element and _is_channels_last(x)
     if weight is not None and (needed[1] or s.per_element):
-        shape = (*weight.shape[1:], weight.shape[0]) if turned else weight.shape
-        wide = wide_of(x.dtype)
-        dweight, dbias = torch.empty(shape, dtype=wide), torch.empty(shape, dtype=wide)
+        if weight.dtype == wide and weight.is_cpu and weight.is_contiguous() and not turned:
+            dweight, dbias = torch.empty_like(weight), torch.empty_like(weight)  # faster than from a shape
+        else:
+            shape = (*weight.shape[1:], weight.shape[0]) if turned else weight.shape
+            dweight, dbias = torch.empty(shape, dtype=wide), torch.empty(shape, dtype=wide)
     if dy.dtype != x.dtype:
         dy = dy.to(x.dtype)
     launch.backward(
         s.plan(x, weight is not None), _laid_out_like(dy, x), x, statistics,
-        _affine(weight, x, s), _affine(bias, x, s), dx, dweight, dbias, activation=s.activation,
+        _affine(weight, x, wide, turned), _affine(bias, x, wide, turned), dx, dweight, dbias, activation=s.activation,
     )  # fmt: skip
     if dweight is None:
         return dx, None, None
@@ -210,27 +212,28 @@ def differentiate(
 
 class _Normalize(torch.autograd.Function):
     @staticmethod
-    def forward(ctx, x, weight, bias, s, running, momentum, spec, view):
+    def forward(ctx, x, weight, bias, how):
+        s, running, momentum, _, _ = how
         y, statistics = compute(s, x, weight, bias, running, momentum)
         ctx.save_for_backward(x, weight, bias, statistics)
-        ctx.settings, ctx.formula = s, (spec, view, running if s.frozen else None)
+        ctx.how = how
         return y
 
     @staticmethod
     def backward(ctx, dy):
         x, weight, bias, statistics = ctx.saved_tensors
-        s, needs = ctx.settings, ctx.needs_input_grad[:3]
+        s, needs = ctx.how[0], ctx.needs_input_grad
         if torch.is_grad_enabled():  # a derivative of this derivative will be asked for
-            given = [t for t, need in zip((x, weight, bias), needs, strict=True) if need]
-            found = iter(torch.autograd.grad(_formula(s, x, weight, bias, *ctx.formula), given, dy, create_graph=True))
-            gradients = [next(found) if need else None for need in needs]
+            given = [t for t, need in zip((x, weight, bias), needs[:3], strict=True) if need]
+            found = iter(torch.autograd.grad(_formula(x, weight, bias, *ctx.how), given, dy, create_graph=True))
+            gradients = [next(found) if need else None for need in needs[:3]]
         else:
             gradients = differentiate(s, dy, x, statistics, weight, bias, (needs[0], needs[1] or needs[2]))
-        return (*gradients, None, None, None, None, None)
+        return (*gradients, None)
 
 
-def _formula(s: Settings, x, weight, bias, spec: NormSpec, view: View, running) -> torch.Tensor:
-    mean, var = running or (None, None)
+def _formula(x, weight, bias, s: Settings, running, momentum, spec: NormSpec, view: View) -> torch.Tensor:
+    mean, var = running if s.frozen else (None, None)
     call = Call(spec, view, x, weight, bias, mean, var, not s.frozen, eps=s.eps, activation=s.activation)
     return reference.apply(call)
 
@@ -252,7 +255,7 @@ def eager(
     if torch.is_grad_enabled() and (
         x.requires_grad or (weight is not None and weight.requires_grad) or (bias is not None and bias.requires_grad)
     ):
-        y = _Normalize.apply(x, weight, bias, s, running, momentum, spec, view)
+        y = _Normalize.apply(x, weight, bias, (s, running, momentum, spec, view))
     else:
         y = compute(s, x, weight, bias, running, momentum, None if copied else out)[0]
     if copied and out is not None:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from ...spec import Axis
 from .arguments import Arguments
 from .lanes import AREAS
+from .streaming import BUFFER
 
 _PART = 32768
 """Numbers that one task has at least where tasks share a statistic or a sum."""
@@ -15,9 +16,9 @@ _MOST_PARTS = 64
 _FEW_STATISTICS = 8
 """Fewer than these are shared by several tasks, at the price of reading the tensor once more."""
 
-_ROW_IN_CACHE, _ROWS_IN_CACHE = 32768, 8192
-"""Numbers in a row that stay in a second-level cache between the sums and the writing: forward, with its weights, and
-backward, where its gradients and the sums of the weights' stay too."""
+_ROW_IN_CACHE, _ROWS_IN_CACHE = 2**20, 8192
+"""Numbers in a row that stay in a cache between the sums and the writing: forward, in a last-level one, and backward,
+where its gradients and the sums of the weights' stay too, in a second-level one."""
 
 _LANES = 64
 """Lanes, where so many lie side by side: some vector registers full."""
@@ -37,6 +38,7 @@ class Plan:
     parts, backward_parts: tasks that share a statistic, in the forward and the backward kernel.
     slots: partial sums for each channel's gradient.
     numel: numbers in the tensor.
+    run: numbers that are written side by side; 0 where none fit into the buffer of what is written past the caches.
     areas: float64 numbers that each thread works with.
     arguments: sizes and strides, with all addresses 0.
     """
@@ -49,6 +51,7 @@ class Plan:
     backward_parts: int
     slots: int
     numel: int
+    run: int
     areas: int
     arguments: Arguments
 
@@ -129,7 +132,8 @@ def _segments(numel: int, per_element: bool, fields: dict) -> Plan:
     backward_parts = parts_if(per_element and count > _ROWS_IN_CACHE)
     fields.update(parts=parts, tasks=statistics * parts, grain=max(1, 16384 // count))
     slots = parts * fields["outer"]
-    return Plan("segments", per_element, statistics, count, parts, backward_parts, slots, numel, 0, Arguments(**fields))
+    run, arguments = fields["length"], Arguments(**fields)
+    return Plan("segments", per_element, statistics, count, parts, backward_parts, slots, numel, run, 0, arguments)
 
 
 def _lanes(numel: int, rows: int, stride: int, channels: int, fields: dict) -> Plan:
@@ -145,4 +149,7 @@ def _lanes(numel: int, rows: int, stride: int, channels: int, fields: dict) -> P
     fields.update(length=width, row_inner=rows, stride_row_inner=stride, parts=parts, tasks=tasks)
     statistics = outer * fields["inner"]
     areas = AREAS * width
-    return Plan("lanes", False, statistics, numel // statistics, parts, parts, tasks, numel, areas, Arguments(**fields))
+    run = 0 if width > BUFFER else rows * width if stride == width else width
+    return Plan(
+        "lanes", False, statistics, numel // statistics, parts, parts, tasks, numel, run, areas, Arguments(**fields)
+    )

@@ -9,7 +9,23 @@ from numba import carray, njit
 
 from .activations import activate, pull
 from .arguments import NEXT, arguments, take
-from .elements import add, add_other, doubles, elements, get, load, prefetch, put, store, wide, wides
+from .elements import (
+    add,
+    add_other,
+    behind,
+    doubles,
+    elements,
+    get,
+    load,
+    prefetch,
+    put,
+    put_fourth,
+    put_second,
+    put_third,
+    store,
+    wide,
+    wides,
+)
 from .settling import (
     STATISTICS,
     WRITE,
@@ -19,12 +35,14 @@ from .settling import (
     fold,
     join,
     join_parts,
+    join_sums,
     less,
     off_by_little,
     recall,
     scaled,
     settle,
 )
+from .streaming import BUFFER, arrived, buffer, stream
 
 BLOCK = 4096
 """Numbers in a block."""
@@ -44,9 +62,10 @@ _called = njit(error_model="numpy")
 
 
 @_plain
-def _ask_for(x, start, stride, length):
-    """The beginning of the row behind this one, where it does not lie right behind: the processor guesses the rest."""
-    if stride != length:
+def _ask_for(x, start, stride, length, more):
+    """The beginning of the row behind this one, where there is one and it does not lie right behind: the processor
+    guesses the rest."""
+    if more and stride != length:
         for i in range(0, min(length, _AHEAD), 16):
             prefetch(x, start + stride + i)
 
@@ -110,7 +129,7 @@ def _deviations(x, start, rows, stride, length, mean):
     total, squares = wide(0, x), wide(0, x)
     for row in range(rows):
         at, own, own_squares = start + row * stride, wide(0, x), wide(0, x)
-        _ask_for(x, at, stride, length)
+        _ask_for(x, at, stride, length, row + 1 < rows)
         for i in range(length):
             d = get(x, at + i) - mean
             own += d
@@ -125,7 +144,7 @@ def _squares(x, start, rows, stride, length):
     squares = wide(0, x)
     for row in range(rows):
         at, own = start + row * stride, wide(0, x)
-        _ask_for(x, at, stride, length)
+        _ask_for(x, at, stride, length, row + 1 < rows)
         for i in range(length):
             value = get(x, at + i)
             own += value * value
@@ -149,6 +168,8 @@ def _moments(a, x, start, shape, first, last):
     for index in range(first, last):
         offset, _, rows, _, length = _block(a, shape, index)
         count, at, stride = float(rows * length), start + offset, a.stride_row_inner
+        if stride == length:  # rows one behind the other
+            rows, length = 1, rows * length
         if a.centred:
             middle = _guess(x, at, rows, stride, length) if n == 0 else wide(mean, x)
             total, squares = _deviations(x, at, rows, stride, length, middle)
@@ -193,26 +214,52 @@ def _apart(a, turn, turns):
 
 
 @_writing
-def _write_rows(x, y, start, rows, stride, length, m, delta, scale, shift, code):
-    for row in range(rows):
-        at = start + row * stride
-        for i in range(length):
-            put(y, at + i, activate(scaled(centred(get(x, at + i), m, delta), scale, shift), code))
+def _write_row(x, y, length, m, delta, scale, shift, code):
+    for i in range(length):
+        put(y, i, activate(scaled(centred(get(x, i), m, delta), scale, shift), code))
 
 
 @_writing
-def _write_elements(x, y, weight, bias, start, column, length, m, delta, rstd, code):
-    """With a weight and a bias for each number; an address of 0 stands for no bias."""
+def _write_rows(x, y, start, rows, stride, length, m, delta, scale, shift, code, streamed):
+    here = buffer(y)
+    for row in range(rows):
+        at = start + row * stride
+        if streamed:
+            for first in range(at, at + length, BUFFER):
+                count = min(BUFFER, at + length - first)
+                _write_row(behind(x, first), here, count, m, delta, scale, shift, code)
+                stream(behind(y, first), here, count)
+        else:
+            _write_row(behind(x, at), behind(y, at), length, m, delta, scale, shift, code)
+
+
+@_writing
+def _write_elements_row(x, y, weight, bias, column, length, m, delta, rstd, code):
     if bias == 0:
         weights = wides(weight, x)
         for i in range(length):
-            x_hat = centred(get(x, start + i), m, delta) * rstd
-            put(y, start + i, activate(x_hat * get(weights, column + i), code))
+            x_hat = centred(get(x, i), m, delta) * rstd
+            put(y, i, activate(x_hat * get(weights, column + i), code))
     else:
         weights, biases = wides(weight, x), wides(bias, x)
         for i in range(length):
-            x_hat = centred(get(x, start + i), m, delta) * rstd
-            put(y, start + i, activate(x_hat * get(weights, column + i) + get(biases, column + i), code))
+            x_hat = centred(get(x, i), m, delta) * rstd
+            put(y, i, activate(x_hat * get(weights, column + i) + get(biases, column + i), code))
+
+
+@_writing
+def _write_elements(x, y, weight, bias, start, column, length, m, delta, rstd, code, streamed):
+    """With a weight and a bias for each number; an address of 0 stands for no bias."""
+    if streamed:
+        here = buffer(y)
+        for first in range(0, length, BUFFER):
+            count = min(BUFFER, length - first)
+            _write_elements_row(
+                behind(x, start + first), here, weight, bias, column + first, count, m, delta, rstd, code
+            )
+            stream(behind(y, start + first), here, count)
+    else:
+        _write_elements_row(behind(x, start), behind(y, start), weight, bias, column, length, m, delta, rstd, code)
 
 
 @_plain
@@ -233,7 +280,7 @@ def _statistics(a, data, task, shape, blocks):
 
 
 @_writing
-def _write(a, data, task, shape, blocks, code, per_element):
+def _write(a, data, task, shape, blocks, code, per_element, streamed):
     statistic, part = _part_of(a, task)
     start, channel, _ = _statistic_at(a, statistic)
     x, y = elements(a.x, data), elements(a.y, data)
@@ -243,29 +290,29 @@ def _write(a, data, task, shape, blocks, code, per_element):
         offset, further, rows, column, length = _block(a, shape, index)
         at, stride = start + offset, a.stride_row_inner
         if per_element:
-            _write_elements(x, y, a.weight, a.bias, at, column, length, m, delta, rstd, code)
+            _write_elements(x, y, a.weight, a.bias, at, column, length, m, delta, rstd, code, streamed)
         elif a.channel_row_inner == 0:
             weight, bias = affine(a, data, channel + further)
-            _write_rows(x, y, at, rows, stride, length, m, delta, rstd * weight, bias, code)
+            _write_rows(x, y, at, rows, stride, length, m, delta, rstd * weight, bias, code, streamed)
         else:
             for row in range(rows):
                 weight, bias = affine(a, data, channel + further + row * a.channel_row_inner)
-                _write_rows(x, y, at + row * stride, 1, stride, length, m, delta, rstd * weight, bias, code)
+                _write_rows(x, y, at + row * stride, 1, stride, length, m, delta, rstd * weight, bias, code, streamed)
 
 
 @_writing
-def _write_columns(a, data, task, code):
+def _write_columns(a, data, task, code, streamed):
     """The same columns of all rows, so that their weights stay in the cache."""
     x, y = elements(a.x, data), elements(a.y, data)
     first, last = a.length * task // a.tasks, a.length * (task + 1) // a.tasks
     for row in range(a.outer * a.inner):
         m, delta, rstd = recall(a, data, row)
         at = row * a.length + first
-        _write_elements(x, y, a.weight, a.bias, at, first, last - first, m, delta, rstd, code)
+        _write_elements(x, y, a.weight, a.bias, at, first, last - first, m, delta, rstd, code, streamed)
 
 
 @_writing
-def _forward_tasks(a, data, code, per_element):
+def _forward_tasks(a, data, code, per_element, streamed):
     shape = _block_shape(a)
     blocks = a.row_outer * shape[2] * shape[3]
     turns = (a.tasks + a.grain - 1) // a.grain
@@ -284,28 +331,30 @@ def _forward_tasks(a, data, code, per_element):
         if a.phase & WRITE:
             for task in range(first, last):
                 if per_element and a.phase == WRITE:
-                    _write_columns(a, data, task, code)
+                    _write_columns(a, data, task, code, streamed)
                 else:
-                    _write(a, data, task, shape, blocks, code, per_element)
+                    _write(a, data, task, shape, blocks, code, per_element, streamed)
         finished += last - first
+    if streamed:
+        arrived(data)
     if a.phase == STATISTICS and finished_all(a, data, finished):
         join_parts(a, data)
 
 
-def forward(code):
+def forward(code, streamed):
     """y = act(((x − m) − δ) · rstd · weight + bias), a weight and a bias for each row of a channel."""
 
     def segments_forward(data):
-        _forward_tasks(carray(arguments(data), 1)[0], data, code, False)
+        _forward_tasks(carray(arguments(data), 1)[0], data, code, False, streamed)
 
     return segments_forward
 
 
-def forward_elements(code):
+def forward_elements(code, streamed):
     """The same with a weight and a bias for each number of a statistic, which is one row."""
 
     def segments_forward_elements(data):
-        _forward_tasks(carray(arguments(data), 1)[0], data, code, True)
+        _forward_tasks(carray(arguments(data), 1)[0], data, code, True, streamed)
 
     return segments_forward_elements
 
@@ -319,8 +368,8 @@ def _pulls(x, dy, start, rows, stride, length, m, delta, scale, shift, code):
     total, weighted = wide(0, x), wide(0, x)
     for row in range(rows):
         at, own, own_weighted = start + row * stride, wide(0, x), wide(0, x)
-        _ask_for(x, at, stride, length)
-        _ask_for(dy, at, stride, length)
+        _ask_for(x, at, stride, length, row + 1 < rows)
+        _ask_for(dy, at, stride, length, row + 1 < rows)
         for i in range(length):
             d = centred(get(x, at + i), m, delta)
             g = pull(get(dy, at + i), scaled(d, scale, shift), code)
@@ -332,15 +381,29 @@ def _pulls(x, dy, start, rows, stride, length, m, delta, scale, shift, code):
 
 
 @_writing
-def _write_dx(x, dy, dx, start, rows, stride, length, m, delta, rstd, weight, shift, mean_g, mean_gx, code):
+def _write_dx_row(x, dy, dx, length, m, delta, rstd, weight, shift, mean_g, mean_gx, code):
     """dx = rstd · ((weight·g − mean_g) − x̂·mean_gx)."""
     scale = rstd * weight
+    for i in range(length):
+        d = centred(get(x, i), m, delta)
+        g = pull(get(dy, i), scaled(d, scale, shift), code)
+        put(dx, i, rstd * (less(weight * g, mean_g) - (d * rstd) * mean_gx))
+
+
+@_writing
+def _write_dx(x, dy, dx, start, rows, stride, length, m, delta, rstd, weight, shift, mean_g, mean_gx, code, streamed):
+    here = buffer(dx)
     for row in range(rows):
         at = start + row * stride
-        for i in range(length):
-            d = centred(get(x, at + i), m, delta)
-            g = pull(get(dy, at + i), scaled(d, scale, shift), code)
-            put(dx, at + i, rstd * (less(weight * g, mean_g) - (d * rstd) * mean_gx))
+        piece = BUFFER if streamed else length
+        for first in range(at, at + length, piece):
+            count = min(piece, at + length - first)
+            to = here if streamed else behind(dx, first)
+            _write_dx_row(
+                behind(x, first), behind(dy, first), to, count, m, delta, rstd, weight, shift, mean_g, mean_gx, code
+            )
+            if streamed:
+                stream(behind(dx, first), here, count)
 
 
 @_writing
@@ -376,7 +439,7 @@ def _pull_part(a, data, task, shape, blocks, code):
 
 
 @_writing
-def _pull_back(a, data, task, shape, blocks, code, all_g, all_gx):
+def _pull_back(a, data, task, shape, blocks, code, all_g, all_gx, streamed):
     statistic, part = _part_of(a, task)
     start, channel, _ = _statistic_at(a, statistic)
     x, dy, dx = elements(a.x, data), elements(a.dy, data), elements(a.y, data)
@@ -393,12 +456,12 @@ def _pull_back(a, data, task, shape, blocks, code, all_g, all_gx):
             weight, bias = affine(a, data, channel + further + row * a.channel_row_inner)
             _write_dx(
                 x, dy, dx, at, at_once, a.stride_row_inner, length,
-                m, delta, rstd, weight, bias, mean_g, mean_gx, code,
+                m, delta, rstd, weight, bias, mean_g, mean_gx, code, streamed,
             )  # fmt: skip
 
 
 @_writing
-def _backward_tasks(a, data, code):
+def _backward_tasks(a, data, code, streamed):
     shape = _block_shape(a)
     blocks = a.row_outer * shape[2] * shape[3]
     scratch = doubles(a.scratch)
@@ -419,22 +482,25 @@ def _backward_tasks(a, data, code):
             for task in range(first, last):
                 all_g, all_gx = 0.0, 0.0
                 if not a.frozen:
-                    whole = _part_of(a, task)[0]
-                    for part in range(whole * a.parts, (whole + 1) * a.parts):
-                        all_g += load(scratch, 2 * part)
-                        all_gx += load(scratch, 2 * part + 1)
-                _pull_back(a, data, task, shape, blocks, code, all_g, all_gx)
+                    at = 2 * _part_of(a, task)[0] * a.parts
+                    all_g, all_gx = load(scratch, at), load(scratch, at + 1)
+                _pull_back(a, data, task, shape, blocks, code, all_g, all_gx, streamed)
         finished += last - first
-    if a.phase & STATISTICS and a.sums and finished_all(a, data, finished):
-        fold(a, data, a.parts * a.outer)
+    if streamed:
+        arrived(data)
+    if a.phase & STATISTICS and (a.sums or a.parts > 1) and finished_all(a, data, finished):
+        if a.parts > 1:
+            join_sums(a, data, 0, a.outer * a.inner)
+        if a.sums:
+            fold(a, data, a.parts * a.outer)
 
 
-def backward(code):
+def backward(code, streamed):
     """dx = rstd · (weight·g − mean(weight·g) − x̂ · mean(weight·g·x̂)); dweight = Σ g·x̂ and
     dbias = Σ g of each channel."""
 
     def segments_backward(data):
-        _backward_tasks(carray(arguments(data), 1)[0], data, code)
+        _backward_tasks(carray(arguments(data), 1)[0], data, code, streamed)
 
     return segments_backward
 
@@ -458,23 +524,6 @@ def _pulls_of_elements(x, dy, weight, bias, start, column, length, m, delta, rst
 
 
 @_writing
-def _write_dx_of_elements(
-    x, dy, dx, weight, bias, dweight, dweight_at, dbias, dbias_at, start, column, length,
-    m, delta, rstd, mean_g, mean_gx, code,
-):  # fmt: skip
-    """dx of a piece of a row; adds g·x̂ and g to dweight and dbias."""
-    weights, biases = wides(weight, x), wides(bias, x)
-    for i in range(length):
-        x_hat = centred(get(x, start + i), m, delta) * rstd
-        w = get(weights, column + i)
-        z = x_hat * w if bias == 0 else x_hat * w + get(biases, column + i)
-        g = pull(get(dy, start + i), z, code)
-        put(dx, start + i, rstd * (less(w * g, mean_g) - x_hat * mean_gx))
-        add(dweight, dweight_at + i, g * x_hat)
-        add_other(dbias, dbias_at + i, g)
-
-
-@_writing
 def _pull_row(a, data, row, first, last, code):
     """Sums over the numbers first to last of a row."""
     x, dy = elements(a.x, data), elements(a.dy, data)
@@ -489,16 +538,88 @@ def _pull_row(a, data, row, first, last, code):
     return all_g, all_gx
 
 
+@_plain
+def _means(a, data, row):
+    """The means of weight·g and weight·g·x̂ of a row, from its sums in `scratch`."""
+    scratch, at = doubles(a.scratch), 2 * row * a.parts
+    all_g, all_gx = load(scratch, at), load(scratch, at + 1)
+    return wide(all_g / a.length, data) if a.centred else wide(0, data), wide(all_gx / a.length, data)
+
+
 @_writing
-def _pull_row_back(a, data, row, column, length, dweight, dweight_at, dbias, dbias_at, all_g, all_gx, code):
-    x, dy, dx = elements(a.x, data), elements(a.dy, data), elements(a.y, data)
+def _back(x, dy, i, w, shift, m, delta, rstd, mean_g, mean_gx, code):
+    """Of one number: dx, g·x̂ and g."""
+    x_hat = centred(get(x, i), m, delta) * rstd
+    g = pull(get(dy, i), x_hat * w + shift, code)
+    return rstd * (less(w * g, mean_g) - x_hat * mean_gx), g * x_hat, g
+
+
+@_writing
+def _write_dx_of_row(a, data, row, column, length, dx, dweight, dbias, code):
+    """dx of a piece of a row; adds g·x̂ and g to dweight and dbias."""
+    at, bias = row * a.length + column, a.bias
+    x, dy = behind(elements(a.x, data), at), behind(elements(a.dy, data), at)
+    weights, biases = behind(wides(a.weight, data), column), behind(wides(bias, data), column)
     m, delta, rstd = recall(a, data, row)
-    mean_g = wide(all_g / a.length, data) if a.centred else wide(0, data)
-    mean_gx = wide(all_gx / a.length, data)
-    _write_dx_of_elements(
-        x, dy, dx, a.weight, a.bias, dweight, dweight_at, dbias, dbias_at, row * a.length + column, column, length,
-        m, delta, rstd, mean_g, mean_gx, code,
-    )  # fmt: skip
+    mean_g, mean_gx = _means(a, data, row)
+    for i in range(length):
+        shift = wide(0, data) if bias == 0 else get(biases, i)
+        d, gx, g = _back(x, dy, i, get(weights, i), shift, m, delta, rstd, mean_g, mean_gx, code)
+        put(dx, i, d)
+        add(dweight, i, gx)
+        add_other(dbias, i, g)
+
+
+@_writing
+def _write_dx_of_four_rows(a, data, row, column, length, dx, apart, dweight, dbias, code):
+    """The same of four rows at once, which are written so far apart: weights and sums are read and written once."""
+    stride, bias = a.length, a.bias
+    at = row * stride + column
+    x, dy = behind(elements(a.x, data), at), behind(elements(a.dy, data), at)
+    weights, biases = behind(wides(a.weight, data), column), behind(wides(bias, data), column)
+    m0, delta0, rstd0 = recall(a, data, row)
+    m1, delta1, rstd1 = recall(a, data, row + 1)
+    m2, delta2, rstd2 = recall(a, data, row + 2)
+    m3, delta3, rstd3 = recall(a, data, row + 3)
+    mean_g0, mean_gx0 = _means(a, data, row)
+    mean_g1, mean_gx1 = _means(a, data, row + 1)
+    mean_g2, mean_gx2 = _means(a, data, row + 2)
+    mean_g3, mean_gx3 = _means(a, data, row + 3)
+    for i in range(length):
+        w, shift = get(weights, i), wide(0, data) if bias == 0 else get(biases, i)
+        d, gx0, g0 = _back(x, dy, i, w, shift, m0, delta0, rstd0, mean_g0, mean_gx0, code)
+        put(dx, i, d)
+        d, gx1, g1 = _back(x, dy, stride + i, w, shift, m1, delta1, rstd1, mean_g1, mean_gx1, code)
+        put_second(dx, apart + i, d)
+        d, gx2, g2 = _back(x, dy, 2 * stride + i, w, shift, m2, delta2, rstd2, mean_g2, mean_gx2, code)
+        put_third(dx, 2 * apart + i, d)
+        d, gx3, g3 = _back(x, dy, 3 * stride + i, w, shift, m3, delta3, rstd3, mean_g3, mean_gx3, code)
+        put_fourth(dx, 3 * apart + i, d)
+        add(dweight, i, (gx0 + gx1) + (gx2 + gx3))
+        add_other(dbias, i, (g0 + g1) + (g2 + g3))
+
+
+@_writing
+def _pull_rows_back(a, data, row, rows, column, length, dweight, dbias, code, streamed):
+    """dx of those columns of so many rows, and what they add to dweight and dbias."""
+    dx = elements(a.y, data)
+    here = buffer(dx)
+    last = row + rows
+    while row < last:
+        together = 4 if last - row >= 4 else 1
+        piece = BUFFER if streamed else max(length, 1)
+        for first in range(0, length, piece):
+            count, at = min(piece, length - first), row * a.length + column + first
+            to, apart = (here, BUFFER) if streamed else (behind(dx, at), a.length)
+            sums, other_sums = behind(dweight, first), behind(dbias, first)
+            if together == 4:
+                _write_dx_of_four_rows(a, data, row, column + first, count, to, apart, sums, other_sums, code)
+            else:
+                _write_dx_of_row(a, data, row, column + first, count, to, sums, other_sums, code)
+            if streamed:
+                for each in range(together):
+                    stream(behind(dx, at + each * a.length), behind(here, each * BUFFER), count)
+        row += together
 
 
 @_writing
@@ -509,46 +630,41 @@ def _clear(sums, start, length):
 
 
 @_writing
-def _some_rows(a, data, task, code):
+def _some_rows(a, data, task, code, streamed):
     """Rows that a cache holds, read once from memory; the gradients of weight and bias go into sums of the task's."""
-    sums = wides(a.sums, data)
-    at = 2 * task * a.length
-    _clear(sums, at, 2 * a.length)
+    sums = behind(wides(a.sums, data), 2 * task * a.length)
+    _clear(sums, 0, 2 * a.length)
     scratch, rows = doubles(a.scratch), a.outer * a.inner
     last = rows * (task + 1) // a.tasks
     for first in range(rows * task // a.tasks, last, a.grain):
-        for row in range(first, min(first + a.grain, last)):
+        count = min(a.grain, last - first)
+        for row in range(first, first + count):
             all_g, all_gx = _pull_row(a, data, row, 0, a.length, code)
             store(scratch, 2 * row, all_g)
             store(scratch, 2 * row + 1, all_gx)
-        for row in range(first, min(first + a.grain, last)):
-            all_g, all_gx = load(scratch, 2 * row), load(scratch, 2 * row + 1)
-            _pull_row_back(a, data, row, 0, a.length, sums, at, sums, at + a.length, all_g, all_gx, code)
+        _pull_rows_back(a, data, first, count, 0, a.length, sums, behind(sums, a.length), code, streamed)
 
 
 @_writing
 def _part_of_a_row(a, data, task, code):
     """Sums of a part of a long row."""
     row, part = divmod(task, a.parts)
+    row += a.row
     all_g, all_gx = _pull_row(a, data, row, a.length * part // a.parts, a.length * (part + 1) // a.parts, code)
-    scratch = doubles(a.scratch)
-    store(scratch, 2 * task, all_g)
-    store(scratch, 2 * task + 1, all_gx)
+    scratch, at = doubles(a.scratch), 2 * (row * a.parts + part)
+    store(scratch, at, all_g)
+    store(scratch, at + 1, all_gx)
 
 
 @_writing
-def _some_columns(a, data, task, code):
-    """The same columns of all rows, so that the sums over rows stay in the cache."""
-    scratch, dweight, dbias = doubles(a.scratch), wides(a.dweight, data), wides(a.dbias, data)
+def _some_columns(a, data, task, code, streamed):
+    """The same columns of all rows of the step, so that the sums over rows stay in the cache."""
     first, last = a.length * task // a.tasks, a.length * (task + 1) // a.tasks
-    _clear(dweight, first, last - first)
-    _clear(dbias, first, last - first)
-    for row in range(a.outer * a.inner):
-        all_g, all_gx = 0.0, 0.0
-        for part in range(row * a.parts, (row + 1) * a.parts):
-            all_g += load(scratch, 2 * part)
-            all_gx += load(scratch, 2 * part + 1)
-        _pull_row_back(a, data, row, first, last - first, dweight, first, dbias, first, all_g, all_gx, code)
+    dweight, dbias = behind(wides(a.dweight, data), first), behind(wides(a.dbias, data), first)
+    if a.row == 0:
+        _clear(dweight, 0, last - first)
+        _clear(dbias, 0, last - first)
+    _pull_rows_back(a, data, a.row, a.rows, first, last - first, dweight, dbias, code, streamed)
 
 
 @_called
@@ -565,27 +681,32 @@ def _fold_elements(a, data):
 
 
 @_writing
-def _backward_elements_tasks(a, data, code):
+def _backward_elements_tasks(a, data, code, streamed):
     finished = 0
     while True:
         task = take(data, NEXT, 1)
         if task >= a.tasks:
             break
         if a.phase == STATISTICS | WRITE:
-            _some_rows(a, data, task, code)
+            _some_rows(a, data, task, code, streamed)
         elif a.phase == STATISTICS:
             _part_of_a_row(a, data, task, code)
         else:
-            _some_columns(a, data, task, code)
+            _some_columns(a, data, task, code, streamed)
         finished += 1
-    if a.phase == STATISTICS | WRITE and finished_all(a, data, finished):
-        _fold_elements(a, data)
+    if streamed:
+        arrived(data)
+    if a.phase & STATISTICS and finished_all(a, data, finished):
+        if a.parts > 1:
+            join_sums(a, data, a.row, a.row + a.rows)
+        else:
+            _fold_elements(a, data)
 
 
-def backward_elements(code):
+def backward_elements(code, streamed):
     """`backward` with a weight and a bias for each number of a statistic, which is one row."""
 
     def segments_backward_elements(data):
-        _backward_elements_tasks(carray(arguments(data), 1)[0], data, code)
+        _backward_elements_tasks(carray(arguments(data), 1)[0], data, code, streamed)
 
     return segments_backward_elements

@@ -117,6 +117,19 @@ def join_parts(a, data):
 
 
 @_called
+def join_sums(a, data, first, last):
+    """Add up what the parts of those statistics have left in `scratch` on the way back, into the place of the first."""
+    scratch = doubles(a.scratch)
+    for statistic in range(first, last):
+        g, gx = 0.0, 0.0
+        for task in range(statistic * a.parts, (statistic + 1) * a.parts):
+            g += load(scratch, 2 * task)
+            gx += load(scratch, 2 * task + 1)
+        store(scratch, 2 * statistic * a.parts, g)
+        store(scratch, 2 * statistic * a.parts + 1, gx)
+
+
+@_called
 def fold(a, data, slots):
     """dweight and dbias of each channel from so many slots of `sums`, in a fixed order."""
     sums = doubles(a.sums)

@@ -47,7 +47,8 @@ def why_serial() -> str | None:
 
 def run(kernel: Kernel, arguments: Arguments, phase: int, threads: int) -> None:
     """Call the kernel on that many threads at once and wait for all of them; one of them is this one."""
-    arguments.next = arguments.threads = arguments.done = 0
+    if arguments.next:  # from the step before
+        arguments.next = arguments.threads = arguments.done = 0
     arguments.phase, arguments.workers = phase, threads
     if threads > 1:
         _parallel(kernel.address, ctypes.byref(arguments), threads, 0)

@@ -1,0 +1,49 @@
+"""Where results go: into pages of 2 MiB, where Linux has them for who asks, and past the caches where they are large.
+
+Memory that the system has just given is there only when it is touched, page by page: in pages of 4 KiB that takes
+longer than a norm. NumPy asks in the same way; torch only where THP_MEM_ALLOC_ENABLE is set.
+"""
+
+import ctypes
+import mmap
+import os
+
+import torch
+
+HUGE = 4 * 2**20
+"""Bytes from which on a result asks for large pages, as NumPy's do."""
+
+
+def _last_level() -> int:
+    """Bytes of the last-level cache, 32 MiB where the system does not say."""
+    try:
+        return os.sysconf("SC_LEVEL3_CACHE_SIZE") or 2**25
+    except (AttributeError, OSError, ValueError):
+        return 2**25
+
+
+LAST_LEVEL = _last_level()
+
+SHARE = 8
+STREAMED = LAST_LEVEL // SHARE
+"""Bytes from which on a result is written past the caches: that share of the last-level one. From there on a norm, what
+makes its input and what reads its output are faster together, by what `normsuite.bench.streaming` measured."""
+
+_PAGE = mmap.PAGESIZE
+_ADVICE = getattr(mmap, "MADV_HUGEPAGE", None)
+
+try:
+    _advise = ctypes.CDLL(None).madvise
+    _advise.argtypes = [ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int]
+except (AttributeError, OSError, TypeError):
+    _ADVICE = None
+
+
+def like(x: torch.Tensor) -> torch.Tensor:
+    """An empty tensor of the same shape, type and layout."""
+    y = torch.empty_like(x)
+    if _ADVICE is not None and y.nbytes >= HUGE:
+        begin = -(-y.data_ptr() // _PAGE) * _PAGE
+        end = (y.data_ptr() + y.nbytes) // _PAGE * _PAGE
+        _advise(begin, end - begin, _ADVICE)  # a system without such pages refuses, and nothing is lost
+    return y

@@ -1,0 +1,85 @@
+"""Writing past the caches: a large result neither has to be fetched before it is overwritten, nor drives out what will
+be read again.
+
+Numbers are computed into a buffer that stays in the first-level cache, and copied from there a line at a time.
+"""
+
+from llvmlite import ir
+from numba import njit, types
+from numba.core import cgutils
+from numba.extending import intrinsic
+
+LINE = 64
+"""Bytes in a line of the cache."""
+
+BUFFER = 1024
+"""Numbers of a row in a buffer."""
+
+BUFFERS = 4
+"""Rows that a buffer has room for, one behind the other."""
+
+
+@intrinsic
+def buffer(typing, like):
+    """Room on the stack for `BUFFERS · BUFFER` elements of the type that the pointer points to."""
+
+    def generate(context, builder, signature, arguments):
+        with builder.goto_entry_block():  # Numba's own helper would fill it with zeros in every call
+            place = builder.alloca(ir.ArrayType(context.get_value_type(like.dtype), BUFFERS * BUFFER))
+        place.align = LINE
+        return builder.bitcast(place, context.get_value_type(like))
+
+    return like(like), generate
+
+
+@intrinsic
+def _copy(typing, target, source, count):
+    """Copy so many elements: those before the first line of the target, its lines past the caches, and the rest."""
+    size = target.dtype.bitwidth // 8
+
+    def generate(context, builder, signature, arguments):
+        target, source, count = arguments
+        i32, i64 = ir.IntType(32), ir.IntType(64)
+        lines = ir.PointerType(ir.VectorType(ir.IntType(8), LINE))
+
+        def number(value):
+            return ir.Constant(i64, value)
+
+        def one_by_one(begin, end):
+            with cgutils.for_range_slice(builder, begin, end, number(1)) as (i, _):
+                builder.store(builder.load(builder.gep(source, [i])), builder.gep(target, [i]))
+
+        ahead = builder.and_(builder.neg(builder.ptrtoint(target, i64)), number(LINE - 1))
+        ahead = builder.udiv(ahead, number(size))
+        ahead = builder.select(builder.icmp_signed("<", ahead, count), ahead, count)
+        whole = builder.udiv(builder.mul(builder.sub(count, ahead), number(size)), number(LINE))
+        one_by_one(number(0), ahead)
+        to, found = (builder.bitcast(builder.gep(pointer, [ahead]), lines) for pointer in (target, source))
+        past = builder.module.add_metadata([ir.Constant(i32, 1)])
+        with cgutils.for_range(builder, whole) as loop:
+            line = builder.load(builder.gep(found, [loop.index]))
+            line.align = size
+            written = builder.store(line, builder.gep(to, [loop.index]))
+            written.align = LINE
+            written.set_metadata("nontemporal", past)
+        one_by_one(builder.add(ahead, builder.mul(whole, number(LINE // size))), count)
+        return context.get_dummy_value()
+
+    return types.void(target, source, types.int64), generate
+
+
+@njit(error_model="numpy")
+def stream(target, source, count):
+    """Copy so many elements past the caches, but for those that share a line of the cache with others."""
+    _copy(target, source, count)
+
+
+@intrinsic
+def arrived(typing, like):
+    """Wait until what was written past the caches can be read by other threads: it is not ordered as other writing."""
+
+    def generate(context, builder, signature, arguments):
+        builder.fence("seq_cst")
+        return context.get_dummy_value()
+
+    return types.void(like), generate
