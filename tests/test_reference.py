@@ -10,8 +10,10 @@ from pathlib import Path
 from statistics import fmean, median
 
 from normsuite import comparisons, report, results
+from normsuite.backends.numba import outputs
+from normsuite.bench import streaming
+from normsuite.bench.summary import SLOWER_ABOVE, Bench
 from normsuite.bench.summary import WHAT as BENCH
-from normsuite.bench.summary import Bench
 from normsuite.spec import NO_NORM, NORMS
 from normsuite.statistics import mean_interval
 from normsuite.study import summary
@@ -175,6 +177,25 @@ def test_the_readme_claims_of_the_gate_what_its_self_check_supports():
         f"it found 5 % in {five} cells, 10 % in {ten}, 2 % in {two}, in {asv.seconds[0]:.0f} s a table in the median"
     )
     assert found in readme
+
+
+# ---- writing past the caches ----
+
+
+def test_the_readme_says_what_writing_past_the_caches_saves():
+    record = results.read_record(REFERENCE / "streaming-avx512.json")
+    saved = []
+    for way, share in outputs.SHARE.items():
+        least = record["case"]["last-level cache"] // share
+        rows = [row for row in record["samples"] if row["chain"].startswith(way) and row["bytes"] >= least]
+        assert len(rows) >= 4 * len(streaming.NORMALISED)
+        assert not [row for row in rows if row["interval"][0] > SLOWER_ABOVE], "nowhere slower"
+        saved.append(math.exp(fmean(math.log(row["ratio"]) for row in rows)))
+    forward, step = saved
+    readme = " ".join((REFERENCE.parent.parent / "README.md").read_text().split())
+    assert f"all takes {forward:.2f} × the time then, and a step {step:.2f} ×" in readme
+    names = {3: "From a third of the last-level cache on", 8: "on the way back from an eighth"}
+    assert all(names[share] in readme for share in outputs.SHARE.values())
 
 
 # ---- the comparison with the alternatives ----

@@ -44,9 +44,9 @@ def tables() -> dict[str, Table]:
 
 @cache
 def table() -> Table:
-    """For each norm and layout (`layout`): "lengths" of numbers that lie side by side, and for each
-    mode (forward, forward into an output that exists, step, evaluation, and each with an activation behind it) from how
-    many numbers on the kernels were faster than torch's call at such a length. On a kind of processor that nobody
+    """For each norm and layout (`layout`): "lengths" of numbers that lie side by side, and for each mode from how many
+    numbers on the kernels were faster than torch's call at such a length: forward, step and evaluation, the first and
+    the last also into an output that exists, and each with an activation behind it. On a kind of processor that nobody
     measured, the largest numbers of all that were."""
     measured = tables()
     own = measured.get(torch.backends.cpu.get_cpu_capability())
@@ -72,8 +72,8 @@ def least(call: Call) -> int:
     entry = of_norm[name]
     place = bisect_right(entry["lengths"], length) - 1
     mode = "step" if call.differentiated else "forward" if call.use_input_stats else "evaluation"
-    if mode == "forward" and call.out is not None:
-        mode = "forward_into"  # torch's calls cannot write there: what they make is copied
+    if call.out is not None:
+        mode += "_into"  # torch's calls cannot write there: what they make is copied
     if call.activation is not None:
         mode += "_activated"
     numbers = entry.get(mode) or entry.get(mode.replace("_into", ""))

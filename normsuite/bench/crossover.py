@@ -44,7 +44,13 @@ ROW = ((1, 1),)
 
 MODES = {
     f"{mode}{'_into' * into}{'_activated' if activation else ''}": (mode, activation, into)
-    for mode, into in (("forward", False), ("forward", True), ("step", False), ("evaluation", False))
+    for mode, into in (
+        ("forward", False),
+        ("forward", True),
+        ("step", False),
+        ("evaluation", False),
+        ("evaluation", True),
+    )
     for activation in (None, "relu")
 }
 """What a crossover is measured for: a mode of the bench, alone or with an activation behind the norm, and whether into

@@ -3,12 +3,13 @@ what reads its output behind it, since those pay for what is not in the caches a
 
     python -m normsuite.bench.streaming
 
-measures the kernels both ways in turn, in one process, and writes a record. `backends.numba.outputs.STREAMED` is the
-share of the last-level cache that it finds.
+measures the kernels both ways in turn, in five processes, and writes a record. `backends.numba.outputs.SHARE` says what
+was found, as shares of the last-level cache.
 """
 
-import os
+import json
 import random
+import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -22,8 +23,8 @@ from .cases import SEED
 from .interleave import Entrant, interleave
 
 CHANNELS, SIDE = 64, 28
-BATCHES = (2, 4, 8, 16, 24, 32, 48, 64, 128, 256)
-"""Samples of 64 channels of 28 × 28: 0.4 to 51 MB in float32."""
+BATCHES = (8, 12, 16, 24, 32, 48, 64, 96, 128)
+"""Samples of 64 channels of 28 × 28: 1.6 to 26 MB in float32."""
 
 NORMALISED = (
     ("BatchNorm", torch.contiguous_format),
@@ -34,21 +35,23 @@ NORMALISED = (
 """One norm for each way through memory."""
 
 NEVER, ALWAYS = 2**62, 0
-SECONDS = 0.25
+PROCESSES = 5
+SECONDS = 0.2
+MEASURE = "measure"
 
 
-def _written_from(least: int, call: Callable[[], object]) -> Callable[[], object]:
-    """The call, with results written past the caches from so many bytes on."""
+def _written_from(least: int, way: str, call: Callable[[], object]) -> Callable[[], object]:
+    """The call, with what is written on that way written past the caches from so many bytes on."""
 
     def changed() -> object:
-        outputs.STREAMED = least
+        outputs.STREAMED[way] = least
         return call()
 
     return changed
 
 
 def chains(name: str, layout: torch.memory_format, batch: int) -> dict[str, Callable[[], object]]:
-    """A product, the norm of it, and what reads that: a sum or ReLU, and a training step with ReLU."""
+    """A product, the norm of it, and what reads that: a sum or ReLU, and the way back of ReLU's too."""
     spec = NORMS[name]
     draw = torch.Generator().manual_seed(SEED)
     given = torch.randn(batch, CHANNELS, SIDE, SIDE, generator=draw).contiguous(memory_format=layout)
@@ -72,43 +75,61 @@ def chains(name: str, layout: torch.memory_format, batch: int) -> dict[str, Call
         y = normalised(x).relu()
         return torch.autograd.grad(y, (x, weight, bias), y.detach())
 
-    return {"forward, sum": summed, "forward, relu": rectified, "step, relu": trained}
+    return {"forward, sum": summed, "forward, relu": rectified, "backward, relu": trained}
 
 
-def ratio(call: Callable[[], object]) -> statistics.Interval:
-    """The time of the call where results are written past the caches, over its time where they are not."""
-    before = outputs.STREAMED
-    ways = {"past": _written_from(ALWAYS, call), "through": _written_from(NEVER, call)}
-    entrants = [Entrant(name, "openmp", way) for name, way in ways.items()]
+def ratio(chain: str, call: Callable[[], object]) -> float:
+    """The median logarithm of the call's time where what is written on the way that the chain is named by is written
+    past the caches, over its time where it is not."""
+    way, _, _ = chain.partition(", ")
+    before = outputs.STREAMED[way]
+    calls = {"past": _written_from(ALWAYS, way, call), "through": _written_from(NEVER, way, call)}
+    entrants = [Entrant(name, "openmp", call) for name, call in calls.items()]
     try:
-        times = interleave(entrants, witness="", seconds=SECONDS, draw=random.Random(SEED), waits_s={}, least=10)
+        times = interleave(entrants, witness="", seconds=SECONDS, draw=random.Random(), waits_s={}, least=10)
     finally:
-        outputs.STREAMED = before
-    return statistics.median_interval([a / b for a, b in zip(times["past"], times["through"], strict=True)])
+        outputs.STREAMED[way] = before
+    return statistics.paired_log_ratio(times["past"], times["through"])
 
 
 def measure() -> list[dict]:
-    """All ratios."""
+    """All ratios, in this process."""
     rows = []
     for name, layout in NORMALISED:
         for batch in BATCHES:
             for chain, call in chains(name, layout, batch).items():
-                found = ratio(call)
                 row = {"norm": name, "channels_last": layout == torch.channels_last, "chain": chain}
-                row |= {"bytes": 4 * batch * CHANNELS * SIDE**2}
-                rows.append({**row, "ratio": found.value, "interval": [found.low, found.high]})
-                print(*rows[-1].values(), file=sys.stderr, flush=True)
+                rows.append({**row, "bytes": 4 * batch * CHANNELS * SIDE**2, "log": ratio(chain, call)})
+    return rows
+
+
+def joined(processes: list[list[dict]]) -> list[dict]:
+    """One row for each ratio, with its interval over processes: where memory lies in one decides as much as what is
+    written past the caches."""
+    rows = []
+    for same in zip(*processes, strict=True):
+        logs = [row["log"] for row in same]
+        found = statistics.ratio_interval(logs)
+        kept = {name: value for name, value in same[0].items() if name != "log"}
+        rows.append({**kept, "ratio": found.value, "interval": [found.low, found.high], "logs": logs})
     return rows
 
 
 def main() -> None:
-    """Measure and write; the allocator is pinned first, which takes a new process."""
-    pinned = {**os.environ, **allocator.PINNED}
-    if pinned != dict(os.environ):
-        os.execve(sys.executable, [sys.executable, "-m", __spec__.name, *sys.argv[1:]], pinned)
-    rows = measure()
+    """Measure in fresh processes and write."""
+    if sys.argv[1:] == [MEASURE]:
+        print(json.dumps(measure()))
+        return
+    command, found = [sys.executable, "-m", __spec__.name, MEASURE], []
+    for _ in range(PROCESSES):
+        with allocator.pinned():
+            done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
+        found.append(json.loads(done.stdout))
+    rows = joined(found)
+    for row in rows:
+        print(*(value for name, value in row.items() if name != "logs"))
     environment = results.environment(threads=torch.get_num_threads())
-    case = {"seconds": SECONDS, "last-level cache": outputs.LAST_LEVEL, "from": outputs.STREAMED}
+    case = {"seconds": SECONDS, "last-level cache": outputs.LAST_LEVEL}
     record = results.make_record("streaming", case, rows, environment=environment, seeds=[SEED])
     results.write_record(Path("reports/bench"), "streaming", record)
 

@@ -18,9 +18,7 @@ from .elements import (
     get,
     load,
     put,
-    put_fourth,
     put_second,
-    put_third,
     store,
     wide,
     wides,
@@ -262,19 +260,16 @@ def _spread(a, data, outer, area, shifts, weights):
 
 @_lanes
 def _write_some_rows(x, y, ms, deltas, scales, shifts, rows, stride, apart, width, code):
-    """Four rows at a time, so that what belongs to the lanes is read less often; they are written so far apart."""
+    """Two rows at a time, so that what belongs to the lanes is read half as often; they are written so far apart."""
     row = 0
-    while row + 4 <= rows:
+    while row + 2 <= rows:
         at, to = row * stride, row * apart
         for i in range(width):
             m, delta, scale, shift = get(ms, i), get(deltas, i), get(scales, i), get(shifts, i)
             d, e = centred(get(x, at + i), m, delta), centred(get(x, at + stride + i), m, delta)
-            f, g = centred(get(x, at + 2 * stride + i), m, delta), centred(get(x, at + 3 * stride + i), m, delta)
             put(y, to + i, activate(scaled(d, scale, shift), code))
             put_second(y, to + apart + i, activate(scaled(e, scale, shift), code))
-            put_third(y, to + 2 * apart + i, activate(scaled(f, scale, shift), code))
-            put_fourth(y, to + 3 * apart + i, activate(scaled(g, scale, shift), code))
-        row += 4
+        row += 2
     while row < rows:
         at, to = row * stride, row * apart
         for i in range(width):
@@ -434,7 +429,7 @@ def _write_some_dx(
 ):
     """Four rows at a time, which are written so far apart."""
     row = 0
-    while row + 4 <= rows:
+    while row + 2 <= rows:
         at, to = row * stride, row * apart
         for i in range(width):
             m, delta, scale, shift = get(ms, i), get(deltas, i), get(scales, i), get(shifts, i)
@@ -442,9 +437,7 @@ def _write_some_dx(
             of_lane = m, delta, scale, shift, rstd, weight, mean_g, mean_gx
             put(dx, to + i, _dx(x, dy, at + i, of_lane, code))
             put_second(dx, to + apart + i, _dx(x, dy, at + stride + i, of_lane, code))
-            put_third(dx, to + 2 * apart + i, _dx(x, dy, at + 2 * stride + i, of_lane, code))
-            put_fourth(dx, to + 3 * apart + i, _dx(x, dy, at + 3 * stride + i, of_lane, code))
-        row += 4
+        row += 2
     while row < rows:
         at, to = row * stride, row * apart
         for i in range(width):

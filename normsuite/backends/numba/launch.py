@@ -30,9 +30,10 @@ def _threads(plan: Plan) -> int:
     return 1 if plan.numel <= _ALONE else min(threads.count(), plan.arguments.tasks)
 
 
-def _streamed(plan: Plan, y: torch.Tensor | None) -> bool:
-    """Whether to write y past the caches."""
-    if y is None or y.nbytes < outputs.STREAMED:
+def _streamed(plan: Plan, y: torch.Tensor | None, way: str, parts: int) -> bool:
+    """Whether to write y past the caches, forward or backward: where one task reads the numbers of a statistic again
+    and writes. Where others do, all is read from memory again, and nothing was gained."""
+    if y is None or y.nbytes < outputs.STREAMED[way] or parts > 1 or plan.arguments.frozen:
         return False
     return plan.run * y.element_size() >= _SHORTEST_RUN
 
@@ -101,7 +102,7 @@ def forward(
     count = _threads(plan)
     room = _workspace(a, 3 * plan.statistics * plan.parts if plan.parts > 1 else 0, 0, count * plan.areas)
     name = f"{plan.file}.forward_elements" if plan.per_element else f"{plan.file}.forward"
-    kernel = kernels.get(name, x.dtype, CODES[activation], _streamed(plan, y))
+    kernel = kernels.get(name, x.dtype, CODES[activation], _streamed(plan, y, "forward", plan.parts))
     if plan.arguments.frozen:
         threads.run(kernel, a, WRITE, count)
     elif plan.parts == 1:
@@ -138,10 +139,11 @@ def backward(
     a.dy = dy.data_ptr()
     if dweight is not None:
         a.dweight, a.dbias = dweight.data_ptr(), dbias.data_ptr()
-    code, count, streamed = CODES[activation], _threads(plan), _streamed(plan, dx)
+    code, count = CODES[activation], _threads(plan)
+    streamed = _streamed(plan, dx, "backward", plan.backward_parts)
     if plan.per_element:
-        kernel = kernels.get("segments.backward_elements", x.dtype, code, streamed)
         a.parts = plan.backward_parts
+        kernel = kernels.get("segments.backward_elements", x.dtype, code, streamed)
         if a.parts == 1:
             a.tasks = max(1, min(plan.statistics, parts_for(plan.numel)))
             room = _workspace(a, 2 * plan.statistics, 2 * a.tasks * a.length, 0)

@@ -24,10 +24,10 @@ def _last_level() -> int:
 
 LAST_LEVEL = _last_level()
 
-SHARE = 8
-STREAMED = LAST_LEVEL // SHARE
-"""Bytes from which on a result is written past the caches: that share of the last-level one. From there on a norm, what
-makes its input and what reads its output are faster together, by what `normsuite.bench.streaming` measured."""
+SHARE = {"forward": 3, "backward": 8}
+STREAMED = {way: LAST_LEVEL // share for way, share in SHARE.items()}
+"""Bytes from which on a result is written past the caches: those shares of the last-level one. From there on a norm,
+what makes its input and what reads its output are faster together, by what `normsuite.bench.streaming` measured."""
 
 _PAGE = mmap.PAGESIZE
 _ADVICE = getattr(mmap, "MADV_HUGEPAGE", None)

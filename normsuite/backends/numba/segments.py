@@ -301,14 +301,14 @@ def _write(a, data, task, shape, blocks, code, per_element, streamed):
 
 
 @_writing
-def _write_columns(a, data, task, code, streamed):
+def _write_columns(a, data, task, code):
     """The same columns of all rows, so that their weights stay in the cache."""
     x, y = elements(a.x, data), elements(a.y, data)
     first, last = a.length * task // a.tasks, a.length * (task + 1) // a.tasks
     for row in range(a.outer * a.inner):
         m, delta, rstd = recall(a, data, row)
         at = row * a.length + first
-        _write_elements(x, y, a.weight, a.bias, at, first, last - first, m, delta, rstd, code, streamed)
+        _write_elements(x, y, a.weight, a.bias, at, first, last - first, m, delta, rstd, code, False)
 
 
 @_writing
@@ -331,7 +331,7 @@ def _forward_tasks(a, data, code, per_element, streamed):
         if a.phase & WRITE:
             for task in range(first, last):
                 if per_element and a.phase == WRITE:
-                    _write_columns(a, data, task, code, streamed)
+                    _write_columns(a, data, task, code)
                 else:
                     _write(a, data, task, shape, blocks, code, per_element, streamed)
         finished += last - first
@@ -657,14 +657,14 @@ def _part_of_a_row(a, data, task, code):
 
 
 @_writing
-def _some_columns(a, data, task, code, streamed):
+def _some_columns(a, data, task, code):
     """The same columns of all rows of the step, so that the sums over rows stay in the cache."""
     first, last = a.length * task // a.tasks, a.length * (task + 1) // a.tasks
     dweight, dbias = behind(wides(a.dweight, data), first), behind(wides(a.dbias, data), first)
     if a.row == 0:
         _clear(dweight, 0, last - first)
         _clear(dbias, 0, last - first)
-    _pull_rows_back(a, data, a.row, a.rows, first, last - first, dweight, dbias, code, streamed)
+    _pull_rows_back(a, data, a.row, a.rows, first, last - first, dweight, dbias, code, False)
 
 
 @_called
@@ -692,7 +692,7 @@ def _backward_elements_tasks(a, data, code, streamed):
         elif a.phase == STATISTICS:
             _part_of_a_row(a, data, task, code)
         else:
-            _some_columns(a, data, task, code, streamed)
+            _some_columns(a, data, task, code)
         finished += 1
     if streamed:
         arrived(data)
