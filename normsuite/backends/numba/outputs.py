@@ -17,9 +17,10 @@ HUGE = 4 * 2**20
 def _last_level() -> int:
     """Bytes of the last-level cache, 32 MiB where the system does not say."""
     try:
-        return os.sysconf("SC_LEVEL3_CACHE_SIZE") or 2**25
+        found = os.sysconf("SC_LEVEL3_CACHE_SIZE")
     except (AttributeError, OSError, ValueError):
-        return 2**25
+        found = 0
+    return found if found > 0 else 2**25
 
 
 LAST_LEVEL = _last_level()
