@@ -256,10 +256,17 @@ def test_the_readme_says_what_the_bench_of_norms_found():
     assert {found["settings"]["processes"] for found in (first, again)} == {3}
 
 
-def test_two_runs_of_the_bench_agree_within_their_intervals():
+def test_two_runs_of_the_bench_agree_within_their_intervals_but_where_the_readme_says():
     first, again = bench_summaries()
+    apart = []
     for size in ("large", "tiny"):
         of_first, of_again = (over_torch_nn(found, "auto", size) for found in (first, again))
         assert of_first.keys() == of_again.keys() >= set(COLUMNS)
         for column, mean in of_first.items():
-            assert mean["low"] <= of_again[column]["high"] and of_again[column]["low"] <= mean["high"], column
+            other = of_again[column]
+            if mean["low"] > other["high"] or other["low"] > mean["high"]:
+                apart.append((size, *column, f"{mean['value']:.2f} and {other['value']:.2f}"))
+    readme = " ".join((REFERENCE.parent.parent / "README.md").read_text().split())
+    said = ", ".join(f"{size} cases in {mode} with {activation}: {found}" for size, mode, activation, found in apart)
+    assert f"The two runs agree within their intervals{' but for ' * bool(apart)}{said}." in readme
+    assert not [column for column in apart if column[0] == "large"]
