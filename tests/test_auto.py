@@ -2,6 +2,7 @@
 
 import gc
 import itertools
+import math
 import tomllib
 import weakref
 from dataclasses import replace
@@ -23,8 +24,15 @@ from normsuite.spec import NORMS
 from normsuite.statistics import Interval
 
 EVERY_NORM = pytest.mark.parametrize("spec", NORMS.values(), ids=lambda spec: spec.name)
-LEAST = {"lengths": [1], "forward": [1000], "step": [2000], "forward_activated": [1000], "step_activated": [1500]}
-LEAST_LAST = {"lengths": [1], "forward": [3000], "step": [4000], "forward_activated": [1000], "step_activated": [1000]}
+
+
+def from_on(**least):
+    """An entry of the table: for each mode the kernels from so many numbers on."""
+    return {"lengths": [1], **{mode: [[numbers]] for mode, numbers in least.items()}}
+
+
+LEAST = from_on(forward=1000, step=2000, forward_activated=1000, step_activated=1500)
+LEAST_LAST = from_on(forward=3000, step=4000, forward_activated=1000, step_activated=1000)
 
 
 def of_layouts(spec, contiguous, channels_last):
@@ -72,14 +80,17 @@ def test_the_table_is_of_known_norms_layouts_and_modes():
                 assert lengths == sorted(set(lengths)) and lengths[0] > 0
                 for mode in set(of_layout) - {"lengths"}:
                     assert len(of_layout[mode]) == len(lengths)
-                    assert all(isinstance(n, int) and n > 0 for n in of_layout[mode])
+                    for changes in of_layout[mode]:
+                        assert changes == sorted(set(changes)) and all(isinstance(n, int) and n > 0 for n in changes)
 
 
 def test_each_kind_of_processor_has_its_table_and_an_unknown_one_the_most_careful(monkeypatch):
-    small, large = {"lengths": [1], "forward": [10]}, {"lengths": [1], "forward": [70]}
-    known = {"AVX2": {"Some": {"contiguous": small}}, "AVX512": {"Some": {"contiguous": large}}}
+    one = {"lengths": [1, 8], "forward": [[10, 90], []], "step": [[10], [10, 20, 50]]}
+    other = {"lengths": [1, 9], "forward": [[70], [5]], "step": [[5], [15, 60]]}
+    both = {"lengths": [1, 9], "forward": [[70, 90], []], "step": [[10], [15, 20, 50, 60]]}
+    known = {"AVX2": {"Some": {"contiguous": one}}, "AVX512": {"Some": {"contiguous": other}}}
     monkeypatch.setattr(auto, "tables", lambda: known)
-    for kind, expected in (("AVX2", small), ("AVX512", large), ("DEFAULT", large)):
+    for kind, expected in (("AVX2", one), ("AVX512", other), ("DEFAULT", both)):
         monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda kind=kind: kind)
         assert auto.table.__wrapped__() == {"Some": {"contiguous": expected}}
 
@@ -87,7 +98,7 @@ def test_each_kind_of_processor_has_its_table_and_an_unknown_one_the_most_carefu
 @pytest.mark.parametrize("name", ["BatchNorm", "LayerNorm", "GroupNorm", "InstanceNorm"])
 def test_small_tensors_are_torch_s_and_large_ones_the_kernels(name, measured):
     for layout, wants in itertools.product(["contiguous", "channels_last"], [False, True]):
-        least = measured[name][layout]["step" if wants else "forward"][0]
+        ((least,),) = measured[name][layout]["step" if wants else "forward"]
         for numel, expected in ((least - 50, "torch"), (least, "numba"), (10 * least, "numba")):
             x = torch.zeros(1, 2, 25, numel // 50)
             if layout == "channels_last":
@@ -99,11 +110,22 @@ def test_small_tensors_are_torch_s_and_large_ones_the_kernels(name, measured):
                 assert str(least) in choice.reason
             with torch.no_grad():  # nothing is kept for a backward pass then
                 choice = auto.choose(call(NORMS[name], x))
-            assert choice.backend == ("torch" if numel < measured[name][layout]["forward"][0] else "numba")
+            assert choice.backend == ("torch" if numel < measured[name][layout]["forward"][0][0] else "numba")
+
+
+def test_sizes_may_be_torch_s_again(monkeypatch):
+    entry = {"lengths": [1], "forward": [[1000, 2000, 4000]], "step": [[]]}
+    monkeypatch.setattr(auto, "table", lambda: {"BatchNorm": of_layouts(NORMS["BatchNorm"], entry, entry)})
+    for numel, expected in ((999, "torch"), (1000, "numba"), (2000, "torch"), (3999, "torch"), (4000, "numba")):
+        choice = auto.choose(call(NORMS["BatchNorm"], torch.zeros(1, 1, numel)))
+        assert choice.backend == expected
+        assert expected == "numba" or choice.reason.endswith("faster from 1000 to 1999 and from 4000 on")
+    choice = auto.choose(call(NORMS["BatchNorm"], torch.zeros(1, 1, 10**6, requires_grad=True)))
+    assert choice.backend == "torch" and "at no size" in choice.reason
 
 
 def test_the_number_depends_on_how_many_lie_side_by_side(monkeypatch):
-    entry = {"lengths": [1, 64], "forward": [10**6, 100], "step": [10**6, 100]}
+    entry = {"lengths": [1, 64], "forward": [[10**6], [100]], "step": [[10**6], [100]]}
     monkeypatch.setattr(auto, "table", lambda: {"BatchNorm": of_layouts(NORMS["BatchNorm"], entry, entry)})
     for length, expected in ((63, "torch"), (64, "numba"), (65, "numba")):
         assert auto.choose(call(NORMS["BatchNorm"], torch.zeros(4, 2, length))).backend == expected
@@ -401,7 +423,7 @@ ONE, EIGHT = torch.ones(1), torch.ones(8)
 @pytest.fixture(params=[1, 2**40], ids=["kernels", "torch"])
 def either_way(request, monkeypatch):
     """Once with all tensors large enough for the kernels, once with all small enough for torch's call."""
-    entry = {"lengths": [1], **{mode: [request.param] for mode in LEAST if mode != "lengths"}}
+    entry = from_on(**{mode: request.param for mode in LEAST if mode != "lengths"})
     monkeypatch.setattr(auto, "table", lambda: {name: of_layouts(spec, entry, entry) for name, spec in NORMS.items()})
     monkeypatch.setattr(functional, "_known", {})
 
@@ -536,13 +558,16 @@ def ratios(**by_size):
 @pytest.mark.parametrize(
     ("found", "expected"),
     [
-        (ratios(n1=1.5, n2=1.2, n4=0.8, n8=0.6), 4),
-        (ratios(n1=0.9, n2=0.8), 1),
-        (ratios(n1=1.5, n2=1.2), auto.NEVER),
-        (ratios(n1=1.5, n2=0.5, n4=1.01, n8=0.7), 2),  # one size in the noise turns nothing around
-        (ratios(n1=1.5, n2=0.5, n4=0.6, n8=1.01), 2),  # the largest neither
-        (ratios(n1=0.5, n2=1.5, n4=0.6, n8=0.9), 4),  # one that is slower does
-        (ratios(n1=0.5, n2=0.6, n4=1.5), auto.NEVER),
+        (ratios(n1=1.5, n2=1.2, n4=0.8, n8=0.6), [4]),
+        (ratios(n1=0.9, n2=0.8), [1]),
+        (ratios(n1=1.5, n2=1.2), []),
+        (ratios(n1=1.01, n2=1.02), []),
+        (ratios(n1=1.5, n2=0.5, n4=1.01, n8=0.7), [2]),  # one size in the noise turns nothing around
+        (ratios(n1=1.5, n2=0.5, n4=0.6, n8=1.01), [2]),  # the largest neither
+        (ratios(n1=1.01, n2=0.5), [2]),
+        (ratios(n1=0.5, n2=1.5, n4=0.6, n8=0.9), [1, 2, 4]),  # one that is slower does
+        (ratios(n1=0.5, n2=0.6, n4=1.5), [1, 4]),
+        (ratios(n1=0.5, n2=1.5, n4=1.2, n8=1.01), [1, 2]),
     ],
 )
 def test_the_crossover_saves_most_and_is_nowhere_slower(found, expected):
@@ -559,7 +584,7 @@ def test_a_measured_crossover_becomes_a_table_that_auto_reads(monkeypatch):
 
     def ratios(spec, case, mode):
         asked.append((spec.name, mode))
-        value = 0.5 if torch.Size(case.shape).numel() >= 2**16 else 2.0
+        value = 0.5 if math.prod(case.shape) >= 2**16 else 2.0
         return Interval(value, value, value)
 
     monkeypatch.setattr(crossing, "ratios", ratios)
@@ -571,7 +596,7 @@ def test_a_measured_crossover_becomes_a_table_that_auto_reads(monkeypatch):
     assert len(rows) == len(asked) and all(row["interval"][0] <= row["ratio"] <= row["interval"][1] for row in rows)
     for layouts in table.values():
         for entry in layouts.values():
-            found = {least for mode in set(entry) - {"lengths"} for least in entry[mode]}
+            found = {least for mode in set(entry) - {"lengths"} for (least,) in entry[mode]}
             assert all(2**16 <= least < 2**18 for least in found), "the smallest case at or above"
     assert tomllib.loads(as_toml({"KIND": table})) == {"KIND": table}
 

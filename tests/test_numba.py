@@ -71,6 +71,7 @@ def test_parameters_that_do_not_lie_side_by_side(spec):
 SIZES = {
     "short rows": (5, 6, 7, 11),
     "many short rows": (70, 6, 97),
+    "more rows than a thread takes at a time": (400, 6, 2, 2),
     "rows longer than a block": (3, 2, 5003),
     "a row of a block": (2, 4, 64, 64),
     "few statistics, in parts": (4, 2, 170, 71),

@@ -222,6 +222,7 @@ def test_what_is_written_past_the_caches_has_the_same_bits(name, shape, layout, 
     asked, get = [], launch.kernels.get
     monkeypatch.setattr(launch.kernels, "get", lambda *given: asked.append(given) or get(*given))
     found = computed()
+    asked = [given for given in asked if given[0] != "turning.turn"]
     long = spec.affine == "element" and x[0].numel() > planning._ROWS_IN_CACHE and planning.parts_for(x.numel()) > 1
     assert [streamed for _, _, _, streamed in asked] == [True, not long]
     assert same_bits(found, wanted)
@@ -244,7 +245,7 @@ def test_what_shares_a_line_with_others_is_not_touched():
 def test_only_what_is_large_and_lies_together_is_written_past_the_caches():
     def streamed(x, spec, count, parts=1):
         s = operator.Settings(spec.axes, True, operator.sizes_of(spec.view(x.shape), 0), False, False, 1e-5, None)
-        return launch._streamed(s.plan(x, False), torch.empty(count, dtype=x.dtype), "backward", parts)
+        return launch._streamed(s.launch(x, None).plan, torch.empty(count, dtype=x.dtype), "backward", parts)
 
     instance, many = NORMS["InstanceNorm"], outputs.STREAMED["backward"] // 4
     assert streamed(torch.empty(2, 3, 32, 32), instance, many)

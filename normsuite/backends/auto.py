@@ -1,4 +1,4 @@
-"""The fastest backend for a call, by what was measured: `auto.toml` says from which size on the kernels win.
+"""The fastest backend for a call, by what was measured: `auto.toml` says at which sizes the kernels win.
 
 The table is made by `python -m normsuite.bench.crossover`, which measures torch and the kernels side by side, one part
 for each kind of vector instructions that torch tells apart, since its own kernels differ by them.
@@ -6,8 +6,10 @@ for each kind of vector instructions that torch tells apart, since its own kerne
 
 import tomllib
 from bisect import bisect_right
+from collections.abc import Sequence
 from functools import cache
 from importlib import resources
+from itertools import zip_longest
 from typing import NamedTuple
 
 import torch
@@ -17,9 +19,6 @@ from . import Again, Call, get
 from . import apply as apply_with
 
 KERNELS = "numba"
-NEVER = 2**62
-"""More numbers than any tensor has."""
-
 FEW_PLACES = 128
 """A channels_last tensor of fewer places is one with few of them: what is done once a sample then takes its time."""
 
@@ -33,7 +32,7 @@ class Choice(NamedTuple):
     reason: str
 
 
-Table = dict[str, dict[str, dict[str, list[int]]]]
+Table = dict[str, dict[str, dict[str, list]]]
 
 
 @cache
@@ -44,30 +43,45 @@ def tables() -> dict[str, Table]:
 
 @cache
 def table() -> Table:
-    """For each norm and layout (`layout`): "lengths" of numbers that lie side by side, and for each mode from how many
-    numbers on the kernels were faster than torch's call at such a length: forward, step and evaluation, the first and
-    the last also into an output that exists, and each with an activation behind it. On a kind of processor that nobody
-    measured, the largest numbers of all that were."""
+    """For each norm and layout (`layout`): "lengths" of numbers that lie side by side, and for each mode and length the
+    sizes at which another becomes faster, torch's call (below the first), the kernels (from there on), torch's call
+    again and so on. Modes are forward, step and evaluation, the first and the last also into an output that exists, and
+    each with an activation behind it. On a kind of processor that nobody measured, the kernels have the sizes at which
+    they are faster on all that were."""
     measured = tables()
     own = measured.get(torch.backends.cpu.get_cpu_capability())
-    return own if own is not None else _largest(list(measured.values()))
+    return own if own is not None else _common(list(measured.values()))
 
 
-def _largest(values: list):
+def _common(values: list):
     if isinstance(values[0], dict):
         common = [key for key in values[0] if all(key in value for value in values)]
-        return {key: _largest([value[key] for value in values]) for key in common}
-    if isinstance(values[0], list):
-        return [_largest(list(each)) for each in zip(*values, strict=True)]
-    return max(values)
+        return {key: _common([value[key] for value in values]) for key in common}
+    if isinstance(values[0], list) and values[0] and isinstance(values[0][0], list):
+        return [_everywhere(each) for each in zip(*values, strict=True)]
+    return [max(each) for each in zip(*values, strict=True)]
 
 
-def least(call: Call) -> int:
-    """From how many numbers on the kernels are faster than torch for a call like this one; 0 for a norm that nobody
-    measured, and `NEVER` for a mode that nobody did."""
+def _everywhere(changes: Sequence[list[int]]) -> list[int]:
+    """The changes where the kernels are chosen only if all of those choose them."""
+    found: list[int] = []
+    for size in sorted(set().union(*changes)):
+        if all(is_faster(size, each) for each in changes) != len(found) % 2:
+            found.append(size)
+    return found
+
+
+def is_faster(numbers: int, changes: Sequence[int]) -> bool:
+    """Whether so many numbers are the kernels', by the sizes at which that changes."""
+    return bisect_right(changes, numbers) % 2 == 1
+
+
+def changes(call: Call) -> Sequence[int]:
+    """The sizes at which another becomes faster for calls like this one: always the kernels for a norm that nobody
+    measured, and always torch for a mode that nobody did."""
     of_norm = table().get(call.spec.name)
     if of_norm is None:
-        return 0
+        return (0,)
     name, length = layout(call)
     entry = of_norm[name]
     place = bisect_right(entry["lengths"], length) - 1
@@ -76,8 +90,8 @@ def least(call: Call) -> int:
         mode += "_into"  # torch's calls cannot write there: what they make is copied
     if call.activation is not None:
         mode += "_activated"
-    numbers = entry.get(mode) or entry.get(mode.replace("_into", ""))
-    return numbers[max(place, 0)] if numbers else NEVER
+    found = entry.get(mode) or entry.get(mode.replace("_into", ""))
+    return found[max(place, 0)] if found else ()
 
 
 def layout(call: Call) -> tuple[str, int]:
@@ -107,19 +121,26 @@ def choose(call: Call) -> Choice:
     if not x.numel():
         return Choice("reference", "no numbers; torch's call would make the running statistics NaN")
     if why_not_torch is None and x.device.type == "cpu":
-        enough = least(call)
-        if x.numel() < enough:
-            faster = "at no size that was measured" if enough == NEVER else f"from {enough} on"
-            return Choice("torch", f"{x.numel()} numbers; the kernels are faster {faster}")
+        sizes = changes(call)
+        if not is_faster(x.numel(), sizes):
+            return Choice("torch", f"{x.numel()} numbers; the kernels are faster {_in_words(sizes)}")
     try:
         why_not_kernels = get(KERNELS).why_not(call)
     except UnsupportedError as error:
         why_not_kernels = error.reason
     if why_not_kernels is None:
-        return Choice(KERNELS, why_not_torch or f"{x.numel()} numbers, enough for the kernels to be faster")
+        return Choice(KERNELS, why_not_torch or f"{x.numel()} numbers, of which the kernels are faster")
     if why_not_torch is None:
         return Choice("torch", f"{KERNELS} {why_not_kernels}")
     return Choice("reference", f"{why_not_torch}; {KERNELS} {why_not_kernels}")
+
+
+def _in_words(sizes: Sequence[int]) -> str:
+    ranges = [
+        f"from {begin} on" if end is None else f"from {begin} to {end - 1}"
+        for begin, end in zip_longest(sizes[::2], sizes[1::2])
+    ]
+    return " and ".join(ranges) or "at no size that was measured"
 
 
 def why_not(call: Call) -> str | None:

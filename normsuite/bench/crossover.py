@@ -1,4 +1,4 @@
-"""From which size on our kernels are faster than torch's calls: what `backend="auto"` decides by.
+"""At which sizes our kernels are faster than torch's calls: what `backend="auto"` decides by.
 
     python -m normsuite.bench.crossover
 
@@ -26,8 +26,8 @@ from .interleave import Entrant, interleave
 from .summary import SLOWER_ABOVE
 from .task import Task
 
-SIZES = tuple(2**power for power in range(11, 23))
-"""Numbers in a tensor."""
+SIZES = (*(2**power for power in range(11, 22)), 3 * 2**20, 2**22, 2**24)
+"""Numbers in a tensor; the largest takes memory that the system gives anew for each."""
 
 LENGTHS = {
     "channel": ((1, 49), (128, 196), (512, 784)),
@@ -101,17 +101,22 @@ def ratios(spec: NormSpec, case: Case, mode: str) -> statistics.Interval:
     return statistics.median_interval([ours / theirs for theirs, ours in pairs])
 
 
-def crossover(found: dict[int, statistics.Interval]) -> int:
-    """The size from which on the kernels save most, by the sum of the logarithms of all ratios from it on; `auto.NEVER`
-    where they save nothing. No size from it on is slower by its interval: one noisy size turns nothing around."""
-    best, saved, least = auto.NEVER, 0.0, 0.0
-    for size in sorted(found, reverse=True):
-        if found[size].low > SLOWER_ABOVE:
-            break
-        saved += math.log(found[size].value)
-        if saved < least:
-            best, least = size, saved
-    return best
+def crossover(found: dict[int, statistics.Interval]) -> list[int]:
+    """The sizes at which another becomes faster, torch's call below the first and the kernels from it on.
+
+    The kernels have sizes up to one where they are slower by its interval, from where they save most on the way there,
+    by the sum of the logarithms of their ratios: one noisy size turns nothing around. Beyond it they may begin again.
+    """
+    changes: list[int] = []
+    sizes = sorted(found)
+    for slower, run in itertools.groupby(range(len(sizes)), lambda i: found[sizes[i]].low > SLOWER_ABOVE):
+        run = list(run)
+        end = run[-1] + 1
+        saved = {i: sum(math.log(found[size].value) for size in sizes[i:end]) for i in run}
+        begin = min(run, key=saved.get)
+        if not slower and saved[begin] < 0:
+            changes += [sizes[begin], *sizes[end : end + 1]]
+    return changes
 
 
 def measure() -> list[dict]:
@@ -156,8 +161,9 @@ def table(rows: list[dict]) -> auto.Table:
 
 def as_toml(tables: dict[str, auto.Table]) -> str:
     lines = [
-        "# From how many numbers on the kernels are faster than torch's call, for tensors whose numbers lie side by",
-        "# side in at least such lengths. Made by `python -m normsuite.bench.crossover`.",
+        "# For tensors whose numbers lie side by side in at least such lengths: the sizes at which another becomes",
+        "# faster, torch's call below the first, the kernels from it on, torch's call again from the second on, and so",
+        "# on. Made by `python -m normsuite.bench.crossover`.",
     ]
     for kind, of_kind in sorted(tables.items()):
         for norm, layouts in of_kind.items():

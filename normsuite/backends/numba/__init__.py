@@ -50,12 +50,14 @@ def again(call: Call) -> Again | None:
     if not call.input.numel() or _strided(call) or (trailing and not operator.is_per_element(call.spec, trailing)):
         return None
     spec, view, settings = call.spec, call.view, _settings(call, trailing)
+    compute = operator.of_dense if call.input.is_contiguous() else operator.eager
 
     def computed(input, weight, bias, running_mean, running_var, momentum, out):
         if _transformed() or _watched(input):
             return None
         running = None if running_mean is None else (running_mean, running_var)
-        return operator.eager(settings, spec, view, input, _scale(weight, bias), bias, running, momentum, out)
+        scale = weight if weight is not None or bias is None else _scale(weight, bias)
+        return compute(settings, spec, view, input, scale, bias, running, momentum, out)
 
     return computed
 

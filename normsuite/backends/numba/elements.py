@@ -186,23 +186,23 @@ def prefetch(typing, pointer, index):
 
 
 def _adder(mine: str):
-    def add(typing, pointer, index, value):
+    def add(typing, pointer, index, value, begun):
         def generate(context, builder, signature, arguments):
-            base, at, given = arguments
+            base, at, given, begun = arguments
             place = builder.gep(base, [at])
             old = builder.load(place)
-            written = builder.store(builder.fadd(old, given), place)
+            written = builder.store(builder.select(begun, builder.fadd(old, given), given), place)
             for instruction in (old, written):
                 _promise(builder, instruction, mine)
             return context.get_dummy_value()
 
-        return types.void(pointer, types.int64, pointer.dtype), generate
+        return types.void(pointer, types.int64, pointer.dtype, types.boolean), generate
 
     return intrinsic(add)
 
 
 add = _adder("sum")
-"""Add to one of many running sums: (pointer, index, value)."""
+"""Add to one of many running sums: (pointer, index, value, begun), or write it there where the sum has not begun."""
 
 add_other = _adder("other sum")
 """The same for other sums in the same loop."""

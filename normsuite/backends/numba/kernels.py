@@ -21,7 +21,7 @@ from numba import cfunc, types
 from numba.core import config
 from platformdirs import user_cache_path
 
-from . import lanes, segments
+from . import lanes, segments, turning
 from .elements import STORED
 
 _FOLDER = Path(__file__).parent
@@ -79,7 +79,7 @@ _compiling = threading.Lock()
 def _compiled(name: str, dtype: torch.dtype, code: int, streamed: bool) -> Kernel:
     begun = time.perf_counter()
     file, _, function = name.partition(".")
-    python = getattr({"segments": segments, "lanes": lanes}[file], function)(code, streamed)
+    python = getattr({"segments": segments, "lanes": lanes, "turning": turning}[file], function)(code, streamed)
     folder, before = _cache_folder(), config.CACHE_DIR
     config.CACHE_DIR = folder or before
     try:

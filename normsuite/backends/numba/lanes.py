@@ -39,6 +39,7 @@ from .settling import (
     recall,
     scaled,
     settle,
+    settle_all,
 )
 from .streaming import BUFFER, BUFFERS, arrived, buffer, stream
 
@@ -84,15 +85,15 @@ def _add_deviations(x, middles, totals, squares, start, rows, stride, width):
             middle = get(middles, i)
             d, e = get(x, at + i) - middle, get(x, at + stride + i) - middle
             f, g = get(x, at + 2 * stride + i) - middle, get(x, at + 3 * stride + i) - middle
-            add(totals, i, (d + e) + (f + g))
-            add_other(squares, i, (d * d + e * e) + (f * f + g * g))
+            add(totals, i, (d + e) + (f + g), True)
+            add_other(squares, i, (d * d + e * e) + (f * f + g * g), True)
         row += 4
     while row < rows:
         at = start + row * stride
         for i in range(width):
             d = get(x, at + i) - get(middles, i)
-            add(totals, i, d)
-            add_other(squares, i, d * d)
+            add(totals, i, d, True)
+            add_other(squares, i, d * d, True)
         row += 1
 
 
@@ -103,7 +104,7 @@ def _guess(x, middles, start, rows, stride, width):
     for sample in range(_SAMPLES):
         at = start + (sample * rows) // _SAMPLES * stride
         for i in range(width):
-            add(middles, i, get(x, at + i))
+            add(middles, i, get(x, at + i), True)
     share = wide(1.0 / _SAMPLES, x)
     for i in range(width):
         store(middles, i, load(middles, i) * share)
@@ -172,6 +173,20 @@ def _moments(a, data, area, outer, first, last):
     return n
 
 
+@_called
+def _join_places(means, m2s, rows, width, channels):
+    """Join the lanes of each channel, which are over so many rows, into its first one; how many numbers that is."""
+    n = float(rows)
+    for place in range(channels, width, channels):
+        share = rows / (n + rows)
+        for channel in range(channels):
+            apart = get(means, place + channel) - load(means, channel)
+            store(means, channel, load(means, channel) + apart * share)
+            store(m2s, channel, load(m2s, channel) + get(m2s, place + channel) + apart * apart * n * share)
+        n += rows
+    return n
+
+
 @_plain
 def _fold(means, m2s, rows, first, width, channels, per_statistic):
     """n, mean and Σ(x − mean)² of all lanes of one statistic, each over so many rows."""
@@ -199,7 +214,11 @@ def _statistics(a, data, task, area):
     per_statistic, part = a.channels // a.inner, task % a.parts
     for outer in range(first_outer, last_outer):
         rows = _moments(a, data, area, outer, first, last)
-        for inner in range(a.inner):
+        alone = per_statistic == 1 and a.parts == 1  # each channel is a statistic, and this task has all of it
+        if alone:
+            n = _join_places(means, m2s, rows, a.length, a.channels)
+            settle_all(a, data, outer * a.inner, a.inner, n, means, m2s)
+        for inner in range(a.inner if alone else 0, a.inner):
             n, mean, m2 = _fold(means, m2s, rows, inner * per_statistic, a.length, a.channels, per_statistic)
             if a.parts == 1:
                 settle(a, data, outer * a.inner + inner, n, mean, m2)
@@ -229,6 +248,14 @@ def _spread_affine(a, data, area):
     return shifts, weights
 
 
+@_called
+def _repeat(values, width, channels):
+    """What the first lanes of all channels have, in their other lanes too."""
+    for place in range(channels, width, channels):
+        for channel in range(channels):
+            put(values, place + channel, get(values, channel))
+
+
 @_lanes
 def _spread(a, data, outer, area, shifts, weights):
     """For every lane m, δ, rstd · weight, bias, rstd and weight: as they are where a lane is a statistic, else in areas
@@ -250,11 +277,13 @@ def _spread(a, data, outer, area, shifts, weights):
         per_statistic = a.channels // a.inner
         for inner in range(a.inner):
             m, delta, rstd = recall(a, data, outer * a.inner + inner)
-            for place in range(inner * per_statistic, a.length, a.channels):
-                for lane in range(place, place + per_statistic):
-                    store(ms, lane, m)
-                    store(deltas, lane, delta)
-                    store(rstds, lane, rstd)
+            for lane in range(inner * per_statistic, (inner + 1) * per_statistic):
+                store(ms, lane, m)
+                store(deltas, lane, delta)
+                store(rstds, lane, rstd)
+        _repeat(ms, a.length, a.channels)
+        _repeat(deltas, a.length, a.channels)
+        _repeat(rstds, a.length, a.channels)
     for lane in range(a.length):
         store(scales, lane, load(rstds, lane) * load(weights, lane))
     return ms, deltas, scales, shifts, rstds, weights
@@ -361,16 +390,24 @@ def _pull_rows(x, dy, ms, deltas, scales, shifts, totals, weighted, start, rows,
             g1, gd1 = _pull_one(x, dy, at + stride + i, m, delta, scale, shift, code)
             g2, gd2 = _pull_one(x, dy, at + 2 * stride + i, m, delta, scale, shift, code)
             g3, gd3 = _pull_one(x, dy, at + 3 * stride + i, m, delta, scale, shift, code)
-            add(totals, i, (g0 + g1) + (g2 + g3))
-            add_other(weighted, i, (gd0 + gd1) + (gd2 + gd3))
+            add(totals, i, (g0 + g1) + (g2 + g3), True)
+            add_other(weighted, i, (gd0 + gd1) + (gd2 + gd3), True)
         row += 4
     while row < rows:
         at = start + row * stride
         for i in range(width):
             g, gd = _pull_one(x, dy, at + i, get(ms, i), get(deltas, i), get(scales, i), get(shifts, i), code)
-            add(totals, i, g)
-            add_other(weighted, i, gd)
+            add(totals, i, g, True)
+            add_other(weighted, i, gd, True)
         row += 1
+
+
+@_called
+def _add_places(sums, width, channels):
+    """Add what the other lanes of each channel have to its first one."""
+    for place in range(channels, width, channels):
+        for channel in range(channels):
+            add(sums, channel, get(sums, place + channel), True)
 
 
 @_lanes
@@ -395,15 +432,13 @@ def _pull_part(a, data, task, outer, area, spread, first, last, code):
         for i in range(width):
             store(totals64, i, load(totals64, i) + load(totals, i))
             store(weighted64, i, load(weighted64, i) + load(weighted, i))
+    _add_places(totals64, width, a.channels)
+    _add_places(weighted64, width, a.channels)
     per_statistic, part = a.channels // a.inner, task % a.parts
     for inner in range(a.inner):
         all_g, all_gx = 0.0, 0.0
         for channel in range(inner * per_statistic, (inner + 1) * per_statistic):
-            g, gd = 0.0, 0.0
-            for lane in range(channel, width, a.channels):
-                g += load(totals64, lane)
-                gd += load(weighted64, lane)
-            gx = gd * float(load(rstds, channel))
+            g, gx = load(totals64, channel), load(weighted64, channel) * float(load(rstds, channel))
             weight, _ = affine(a, data, channel)
             all_g += weight * g
             all_gx += weight * gx
@@ -483,10 +518,11 @@ def _pull_back(a, data, outer, area, spread, first, last, code, streamed):
             all_g, all_gx = load(scratch, at), load(scratch, at + 1)
         mean_g = wide(all_g / n, data) if a.centred else wide(0, data)
         mean_gx = wide(all_gx / n, data)
-        for place in range(inner * per_statistic, width, a.channels):
-            for lane in range(place, place + per_statistic):
-                store(means_g, lane, mean_g)
-                store(means_gx, lane, mean_gx)
+        for lane in range(inner * per_statistic, (inner + 1) * per_statistic):
+            store(means_g, lane, mean_g)
+            store(means_gx, lane, mean_gx)
+    _repeat(means_g, width, a.channels)
+    _repeat(means_gx, width, a.channels)
     _write_dx(
         x, dy, dx, ms, deltas, scales, shifts, rstds, weights, means_g, means_gx,
         outer * a.stride_outer + first * a.stride_row_inner, last - first, a.stride_row_inner, width, code,

@@ -3,6 +3,8 @@
 Working memory is torch's, so that whoever counts tensors counts it.
 """
 
+from collections.abc import Sequence
+
 import torch
 
 from . import kernels, outputs, threads
@@ -10,6 +12,7 @@ from .activations import CODES
 from .arguments import Arguments
 from .planning import Plan, parts_for
 from .settling import STATISTICS, WRITE
+from .turning import TILE
 
 _COLUMNS = 8192
 """Columns in a task at most: their weights and the sums of their gradients stay in a second-level cache, and what is
@@ -19,15 +22,15 @@ _SHORTEST_RUN = 2048
 """Bytes side by side from which on it is worth to write past the caches: at both ends are lines that it cannot be done
 for."""
 
+_ROWS_TOGETHER = 32768
+"""Numbers of short rows, which are read twice on the way back, that a second-level cache holds with their gradients."""
+
 _TOGETHER = 2**20
-"""Numbers of long rows, which are read twice on the way back, that a last-level cache holds beside their gradients."""
+"""Numbers of long rows, which are read twice on the way back, that a last-level cache holds with their gradients.
+Rows are taken by fours in both, since their kernel works on four at once."""
 
 _ALONE = 16384
 """Numbers that one thread is done with before another has come."""
-
-
-def _threads(plan: Plan) -> int:
-    return 1 if plan.numel <= _ALONE else min(threads.count(), plan.arguments.tasks)
 
 
 def _streamed(plan: Plan, y: torch.Tensor | None, way: str, parts: int) -> bool:
@@ -54,121 +57,164 @@ def _workspace(a: Arguments, scratch: int, sums: int, areas: int) -> torch.Tenso
     return room
 
 
-def _arguments(
-    plan: Plan,
-    x: torch.Tensor,
-    y: torch.Tensor | None,
-    statistics: torch.Tensor,
-    weight: torch.Tensor | None,
-    bias: torch.Tensor | None,
-) -> Arguments:
-    """The plan's arguments with the addresses that both ways need; y is what is written."""
-    a = Arguments.from_buffer_copy(plan.arguments)
-    a.x, a.statistics = x.data_ptr(), statistics.data_ptr()
-    if y is not None:
-        a.y = y.data_ptr()
-    if weight is not None:
-        a.weight = weight.data_ptr()
-    if bias is not None:
-        a.bias = bias.data_ptr()
-    return a
+def _turn(sizes: tuple[int, int], sources: tuple[int, int], targets: tuple[int, int], wide: torch.dtype) -> None:
+    """Write the matrices at those addresses, of so many rows and columns, with rows and columns exchanged."""
+    (rows, columns), (weight, bias), (dweight, dbias) = sizes, sources, targets
+    a = Arguments(row_inner=rows, length=columns, weight=weight, bias=bias, dweight=dweight, dbias=dbias)
+    a.tasks = -(-columns // TILE)
+    count = 1 if rows * columns <= _ALONE else min(threads.count(), a.tasks)
+    threads.run(kernels.get("turning.turn", wide), a, WRITE, count)
 
 
-def forward(
-    plan: Plan,
-    x: torch.Tensor,
-    y: torch.Tensor,
-    statistics: torch.Tensor,
-    weight: torch.Tensor | None,
-    bias: torch.Tensor | None,
-    *,
-    running: tuple[torch.Tensor, torch.Tensor] | None,
-    momentum: float,
-    eps: float,
-    activation: str | None,
-) -> None:
-    """Write y and the statistics, and move the running ones.
+def _turned(plan: Plan, a: Arguments, wide: torch.dtype, gradients: bool) -> torch.Tensor:
+    """Room for the weights in the order of the tensor's numbers, and for their gradients where asked for; the arguments
+    then point there."""
+    channels, places = plan.turned
+    each = channels * places
+    room = torch.empty(4 * each if gradients else 2 * each, dtype=wide)
+    first, size = room.data_ptr(), each * room.element_size()
+    _turn(plan.turned, (a.weight, a.bias), (first, first + size), wide)
+    a.weight = first
+    if a.bias:
+        a.bias = first + size
+    if gradients:
+        a.dweight, a.dbias = first + 2 * size, first + 3 * size
+    return room
 
-    Args:
-        x, y: dense, of one layout and type.
-        statistics: (4, how many there are) of the wide type.
-        weight, bias: contiguous, of the wide type.
-        running: means and variances of the wide type, one a statistic: read where the plan is frozen, else moved.
+
+class Launch:
+    """A plan's kernels for tensors of one type, an activation and an eps: what is the same in each call is found once.
+
+    Attributes:
+        plan: how the tensors are walked through.
+        dtype, wide: of their elements, and of what is computed from them.
     """
-    a = _arguments(plan, x, y, statistics, weight, bias)
-    if running is not None:
-        a.running_mean, a.running_var = running[0].data_ptr(), running[1].data_ptr()
-    a.eps, a.momentum = eps, momentum
-    count = _threads(plan)
-    room = _workspace(a, 3 * plan.statistics * plan.parts if plan.parts > 1 else 0, 0, count * plan.areas)
-    name = f"{plan.file}.forward_elements" if plan.per_element else f"{plan.file}.forward"
-    kernel = kernels.get(name, x.dtype, CODES[activation], _streamed(plan, y, "forward", plan.parts))
-    if plan.arguments.frozen:
-        threads.run(kernel, a, WRITE, count)
-    elif plan.parts == 1:
-        threads.run(kernel, a, STATISTICS | WRITE, count)
-    else:
-        threads.run(kernel, a, STATISTICS, count)
-        if plan.per_element:
-            a.tasks, a.grain = _columns(plan), 1
-        threads.run(kernel, a, WRITE, count)
-    del room  # only now
 
+    def __init__(self, plan: Plan, dtype: torch.dtype, wide: torch.dtype, activation: str | None, eps: float) -> None:
+        self.plan, self.dtype, self.wide, self._code = plan, dtype, wide, CODES[activation]
+        self._template = Arguments.from_buffer_copy(plan.arguments)
+        self._template.eps = eps
+        self._most_threads = 1 if plan.numel <= _ALONE else plan.arguments.tasks
+        elements = "_elements" if plan.per_element else ""
+        self._forward, self._backward = f"{plan.file}.forward{elements}", f"{plan.file}.backward{elements}"
 
-def backward(
-    plan: Plan,
-    dy: torch.Tensor,
-    x: torch.Tensor,
-    statistics: torch.Tensor,
-    weight: torch.Tensor | None,
-    bias: torch.Tensor | None,
-    dx: torch.Tensor | None,
-    dweight: torch.Tensor | None,
-    dbias: torch.Tensor | None,
-    *,
-    activation: str | None,
-) -> None:
-    """Write dx, dweight and dbias.
+    def _arguments(
+        self,
+        x: torch.Tensor,
+        y: torch.Tensor | None,
+        statistics: torch.Tensor,
+        weight: torch.Tensor | None,
+        bias: torch.Tensor | None,
+    ) -> Arguments:
+        """With the addresses that both ways need; y is what is written."""
+        a = Arguments.from_buffer_copy(self._template)
+        a.x, a.statistics = x.data_ptr(), statistics.data_ptr()
+        if y is not None:
+            a.y = y.data_ptr()
+        if weight is not None:
+            a.weight = weight.data_ptr()
+        if bias is not None:
+            a.bias = bias.data_ptr()
+        return a
 
-    Args:
-        dy, x, dx: dense, of one layout and type; no dx where none is needed.
-        statistics, weight, bias: as `forward` had and left them.
-        dweight, dbias: contiguous, of the wide type; both, or neither where none is needed.
-    """
-    a = _arguments(plan, x, dx, statistics, weight, bias)
-    a.dy = dy.data_ptr()
-    if dweight is not None:
-        a.dweight, a.dbias = dweight.data_ptr(), dbias.data_ptr()
-    code, count = CODES[activation], _threads(plan)
-    streamed = _streamed(plan, dx, "backward", plan.backward_parts)
-    if plan.per_element:
-        a.parts = plan.backward_parts
-        kernel = kernels.get("segments.backward_elements", x.dtype, code, streamed)
-        if a.parts == 1:
-            a.tasks = max(1, min(plan.statistics, parts_for(plan.numel)))
+    def forward(
+        self,
+        x: torch.Tensor,
+        y: torch.Tensor,
+        statistics: torch.Tensor,
+        weight: torch.Tensor | None,
+        bias: torch.Tensor | None,
+        running: Sequence[torch.Tensor] | None,
+        momentum: float | torch.Tensor,
+    ) -> None:
+        """Write y and the statistics, and move the running ones.
+
+        Args:
+            x, y: dense, of one layout and type.
+            statistics: (4, how many there are) of the wide type.
+            weight, bias: contiguous, of the wide type.
+            running: means and variances of the wide type, one a statistic: read where the plan is frozen, else moved.
+        """
+        plan, a = self.plan, self._arguments(x, y, statistics, weight, bias)
+        if running is not None:
+            a.running_mean, a.running_var = running[0].data_ptr(), running[1].data_ptr()
+            if not plan.arguments.frozen:
+                a.momentum = momentum
+        count = min(threads.count(), self._most_threads)
+        kernel = kernels.get(self._forward, self.dtype, self._code, _streamed(plan, y, "forward", plan.parts))
+        turned = None if plan.turned is None else _turned(plan, a, self.wide, gradients=False)
+        if plan.parts == 1 and not plan.areas:
+            threads.run(kernel, a, WRITE if plan.arguments.frozen else STATISTICS | WRITE, count)
+            return
+        room = _workspace(a, 3 * plan.statistics * plan.parts if plan.parts > 1 else 0, 0, count * plan.areas)
+        if plan.arguments.frozen:
+            threads.run(kernel, a, WRITE, count)
+        elif plan.parts == 1:
+            threads.run(kernel, a, STATISTICS | WRITE, count)
+        else:
+            threads.run(kernel, a, STATISTICS, count)
+            if plan.per_element:
+                a.tasks, a.grain = _columns(plan), 1
+            threads.run(kernel, a, WRITE, count)
+        del room, turned  # only now
+
+    def backward(
+        self,
+        dy: torch.Tensor,
+        x: torch.Tensor,
+        statistics: torch.Tensor,
+        weight: torch.Tensor | None,
+        bias: torch.Tensor | None,
+        dx: torch.Tensor | None,
+        dweight: torch.Tensor | None,
+        dbias: torch.Tensor | None,
+    ) -> None:
+        """Write dx, dweight and dbias.
+
+        Args:
+            dy, x, dx: dense, of one layout and type; no dx where none is needed.
+            statistics, weight, bias: as `forward` had and left them.
+            dweight, dbias: contiguous, of the wide type; both, or neither where none is needed.
+        """
+        plan, a = self.plan, self._arguments(x, dx, statistics, weight, bias)
+        a.dy = dy.data_ptr()
+        if dweight is not None:
+            a.dweight, a.dbias = dweight.data_ptr(), dbias.data_ptr()
+        count = min(threads.count(), self._most_threads)
+        streamed = _streamed(plan, dx, "backward", plan.backward_parts)
+        kernel = kernels.get(self._backward, self.dtype, self._code, streamed)
+        if plan.turned is None:
+            self._run_backward(a, kernel, count)
+            return
+        wanted = a.dweight, a.dbias if a.bias else 0
+        room = _turned(plan, a, self.wide, gradients=True)
+        self._run_backward(a, kernel, count)
+        _turn(plan.turned[::-1], (a.dweight, a.dbias if wanted[1] else 0), wanted, self.wide)
+        del room  # only now
+
+    def _run_backward(self, a: Arguments, kernel: kernels.Kernel, count: int) -> None:
+        plan = self.plan
+        if not plan.per_element:
+            scratch, sums = 2 * plan.statistics * plan.parts, 2 * plan.slots * plan.arguments.channels
+            room = _workspace(a, scratch, sums if a.dweight else 0, count * plan.areas)
+            adding = 0 if plan.arguments.frozen and not a.dweight else STATISTICS
+            writing = WRITE if a.y else 0
+            for step in (adding | writing,) if plan.parts == 1 else (adding, writing):
+                if step:
+                    threads.run(kernel, a, step, count)
+        elif plan.backward_parts == 1:
+            a.parts, a.tasks = 1, min(-(-plan.statistics // 4), parts_for(plan.numel))
+            a.grain = max(4, _ROWS_TOGETHER // a.length // 4 * 4)
             room = _workspace(a, 2 * plan.statistics, 2 * a.tasks * a.length, 0)
             threads.run(kernel, a, STATISTICS | WRITE, min(count, a.tasks))
         else:
+            a.parts = plan.backward_parts
             room = _workspace(a, 2 * plan.statistics * a.parts, 0, 0)
-            together = max(1, _TOGETHER // a.length)
+            together = max(4, _TOGETHER // a.length // 4 * 4)
             for first in range(0, plan.statistics, together):
                 a.row, a.rows = first, min(together, plan.statistics - first)
                 a.tasks = a.rows * a.parts
                 threads.run(kernel, a, STATISTICS, count)
                 a.tasks = _columns(plan)
                 threads.run(kernel, a, WRITE, count)
-        del room
-        return
-    room = _workspace(
-        a,
-        2 * plan.statistics * plan.parts,
-        0 if dweight is None else 2 * plan.slots * a.channels,
-        count * plan.areas,
-    )
-    kernel = kernels.get(f"{plan.file}.backward", x.dtype, code, streamed)
-    sums = 0 if a.frozen and dweight is None else STATISTICS
-    writing = 0 if dx is None else WRITE
-    steps = (sums | writing,) if plan.parts == 1 else (sums, writing)
-    for step in filter(None, steps):
-        threads.run(kernel, a, step, count)
-    del room
+        del room  # only now

@@ -24,7 +24,8 @@ class Settings:
         sizes: (N, G, K, S), the spatial sizes in one.
         per_element: a weight for each number that is averaged, as they lie in the tensor.
         frozen: normalised by the running statistics.
-        plans: those that were needed, by (channels_last, affine).
+        launches: those that were needed, by (contiguous, affine, type).
+        statistics: how many there are.
     """
 
     axes: frozenset[Axis]
@@ -34,30 +35,33 @@ class Settings:
     frozen: bool
     eps: float
     activation: str | None
-    plans: dict[tuple[bool, bool], planning.Plan] = field(default_factory=dict)
+    launches: dict[tuple[bool, bool, torch.dtype], launch.Launch] = field(default_factory=dict)
+    statistics: int = field(init=False)
 
-    @property
-    def statistics(self) -> int:
-        """How many there are."""
+    def __post_init__(self) -> None:
         n, g, k, s = self.sizes
-        if self.frozen:
-            return g * k
         over = self.axes
-        return (1 if "batch" in over else n) * (g if "group" in over else g * k) * (1 if "spatial" in over else s)
+        counts = (1 if "batch" in over else n) * (g if "group" in over else g * k) * (1 if "spatial" in over else s)
+        self.statistics = g * k if self.frozen else counts
 
-    def plan(self, x: torch.Tensor, affine: bool) -> planning.Plan:
-        key = _is_channels_last(x), affine
-        if key not in self.plans:
-            self.plans[key] = planning.make(
+    def launch(self, x: torch.Tensor, weight: torch.Tensor | None) -> launch.Launch:
+        """For a dense tensor, with or without an affine map."""
+        key = x.is_contiguous(), weight is not None, x.dtype
+        found = self.launches.get(key)
+        if found is None:
+            contiguous, affine, dtype = key
+            plan = planning.make(
                 self.sizes,
                 self.axes,
-                channels_last=key[0],
+                channels_last=not contiguous,  # of a dense tensor: it is the one or the other
                 centred=self.centred,
                 affine=affine,
                 per_element=self.per_element and affine,
                 frozen=self.frozen,
             )
-        return self.plans[key]
+            found = launch.Launch(plan, dtype, wide_of(dtype), self.activation, self.eps)
+            self.launches[key] = found
+        return found
 
 
 @lru_cache(maxsize=4096)
@@ -90,10 +94,6 @@ def _product(sizes: Sequence[int]) -> int:
     return n
 
 
-def _is_channels_last(x: torch.Tensor) -> bool:
-    return not x.is_contiguous()  # of a dense tensor: it is the one or the other
-
-
 def dense(x: torch.Tensor, s: Settings) -> torch.Tensor:
     """The tensor itself where it is contiguous or channels_last (of any rank), else a contiguous copy."""
     n, g, k, _ = s.sizes
@@ -112,15 +112,11 @@ def wide_of(dtype: torch.dtype) -> torch.dtype:
     return torch.float64 if dtype == torch.float64 else torch.float32
 
 
-def _affine(parameter: torch.Tensor | None, x: torch.Tensor, wide: torch.dtype, turned: bool) -> torch.Tensor | None:
-    """Weight or bias in the wide type, in the order of the tensor's numbers."""
-    if parameter is None:
-        return None
-    if turned:
-        parameter = parameter.movedim(0, -1)
-    if parameter.dtype == wide and parameter.is_cpu:
-        return parameter if parameter.is_contiguous() else parameter.contiguous()
-    return parameter.detach().to(x.device, wide).contiguous()
+def _affine(parameter: torch.Tensor | None, wide: torch.dtype) -> torch.Tensor | None:
+    """Weight or bias in the wide type."""
+    if parameter is None or _plain(parameter, wide):
+        return parameter
+    return parameter.detach().to("cpu", wide).contiguous()
 
 
 def compute(
@@ -133,33 +129,25 @@ def compute(
     out: torch.Tensor | None = None,
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """y and the statistics of a dense tensor."""
-    plan, wide, turned = s.plan(x, weight is not None), wide_of(x.dtype), s.per_element and _is_channels_last(x)
+    ready = s.launch(x, weight)
+    wide = ready.wide
     y = outputs.like(x) if out is None else out
     statistics = torch.empty(4, s.statistics, dtype=wide)
-    in_kernel = running is not None and (
-        s.frozen or (s.statistics == running[0].numel() and isinstance(momentum, float) and _plain(running, x))
-    )
-    if s.frozen and not _plain(running, x):
-        running = tuple(t.to(x.device, wide_of(x.dtype)).contiguous() for t in running)
-    launch.forward(
-        plan,
-        x,
-        y,
-        statistics,
-        _affine(weight, x, wide, turned),
-        _affine(bias, x, wide, turned),
-        running=running if in_kernel else None,
-        momentum=momentum if in_kernel else 0.0,
-        eps=s.eps,
-        activation=s.activation,
-    )
-    if running is not None and not in_kernel:
-        move(running, statistics, momentum, plan.count)
+    moved = None
+    if running is not None:
+        plain = _plain(running[0], wide) and _plain(running[1], wide)
+        if s.frozen:
+            running = running if plain else tuple(_affine(t, wide) for t in running)
+        elif not (plain and s.statistics == running[0].numel() and type(momentum) is float):
+            running, moved = None, running
+    ready.forward(x, y, statistics, _affine(weight, wide), _affine(bias, wide), running, momentum)
+    if moved is not None:
+        move(moved, statistics, momentum, ready.plan.count)
     return y, statistics
 
 
-def _plain(running: tuple[torch.Tensor, torch.Tensor], x: torch.Tensor) -> bool:
-    return all(t.dtype == wide_of(x.dtype) and t.is_contiguous() and t.is_cpu for t in running)
+def _plain(t: torch.Tensor, wide: torch.dtype) -> bool:
+    return t.dtype == wide and t.is_contiguous() and t.is_cpu
 
 
 @torch.no_grad()
@@ -184,26 +172,18 @@ def differentiate(
     needed: tuple[bool, bool],
 ) -> tuple[torch.Tensor | None, torch.Tensor | None, torch.Tensor | None]:
     """dx, dweight and dbias of a dense tensor; `needed` says whether dx, and whether the parameters' gradients."""
+    ready = s.launch(x, weight)
+    wide = ready.wide
     dx = outputs.like(x) if needed[0] or s.per_element else None
-    dweight = dbias = None
-    wide, turned = wide_of(x.dtype), s.per_element and _is_channels_last(x)
-    if weight is not None and (needed[1] or s.per_element):
-        if weight.dtype == wide and weight.is_cpu and weight.is_contiguous() and not turned:
-            dweight, dbias = torch.empty_like(weight), torch.empty_like(weight)  # faster than from a shape
-        else:
-            shape = (*weight.shape[1:], weight.shape[0]) if turned else weight.shape
-            dweight, dbias = torch.empty(shape, dtype=wide), torch.empty(shape, dtype=wide)
+    scale, shift, dweight, dbias = _affine(weight, wide), _affine(bias, wide), None, None
+    if scale is not None and (needed[1] or s.per_element):
+        dweight, dbias = torch.empty_like(scale), torch.empty_like(scale)
     if dy.dtype != x.dtype:
         dy = dy.to(x.dtype)
-    launch.backward(
-        s.plan(x, weight is not None), _laid_out_like(dy, x), x, statistics,
-        _affine(weight, x, wide, turned), _affine(bias, x, wide, turned), dx, dweight, dbias, activation=s.activation,
-    )  # fmt: skip
+    ready.backward(_laid_out_like(dy, x), x, statistics, scale, shift, dx, dweight, dbias)
     if dweight is None:
         return dx, None, None
-    if turned:
-        dweight, dbias = (g.movedim(-1, 0).contiguous() for g in (dweight, dbias))
-    if dweight.dtype != weight.dtype:
+    if scale is not weight:
         dweight = dweight.to(weight.dtype)
     if bias is None:
         return dx, dweight, None
@@ -251,18 +231,33 @@ def eager(
 ) -> torch.Tensor:
     """The norm of tensors that are there, differentiable where they ask for it."""
     x = dense(input, s)
-    copied = x is not input
+    if x is input:
+        return of_dense(s, spec, view, x, weight, bias, running, momentum, out)
+    y = of_dense(s, spec, view, x, weight, bias, running, momentum, None)
+    if out is not None:
+        return out.copy_(y)
+    if y.dim() > 3 and input.movedim(1, -1).is_contiguous():
+        return _laid_out_like(y, input)  # normalised in another order, and given back as it came
+    return y
+
+
+def of_dense(
+    s: Settings,
+    spec: NormSpec,
+    view: View,
+    x: torch.Tensor,
+    weight: torch.Tensor | None,
+    bias: torch.Tensor | None,
+    running: tuple[torch.Tensor, torch.Tensor] | None,
+    momentum: float | torch.Tensor,
+    out: torch.Tensor | None,
+) -> torch.Tensor:
+    """`eager` for a dense tensor."""
     if torch.is_grad_enabled() and (
         x.requires_grad or (weight is not None and weight.requires_grad) or (bias is not None and bias.requires_grad)
     ):
-        y = _Normalize.apply(x, weight, bias, (s, running, momentum, spec, view))
-    else:
-        y = compute(s, x, weight, bias, running, momentum, None if copied else out)[0]
-    if copied and out is not None:
-        return out.copy_(y)
-    if copied and y.dim() > 3 and input.movedim(1, -1).is_contiguous():
-        return _laid_out_like(y, input)  # normalised in another order, and given back as it came
-    return y
+        return _Normalize.apply(x, weight, bias, (s, running, momentum, spec, view))
+    return compute(s, x, weight, bias, running, momentum, out)[0]
 
 
 # ---- for torch.compile and whatever else looks at operators instead of running them ----

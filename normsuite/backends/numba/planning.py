@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from ...spec import Axis
 from .arguments import Arguments
 from .lanes import AREAS
+from .segments import MOST
 from .streaming import BUFFER
 
 _PART = 32768
@@ -33,6 +34,7 @@ class Plan:
     """Attributes:
     file: of the kernels: "segments" or "lanes".
     per_element: a weight for each number of a statistic.
+    turned: (channels, places) of those weights, where the tensor's numbers lie place by place and theirs do not.
     statistics: how many.
     count: numbers in each.
     parts, backward_parts: tasks that share a statistic, in the forward and the backward kernel.
@@ -45,6 +47,7 @@ class Plan:
 
     file: str
     per_element: bool
+    turned: tuple[int, int] | None
     statistics: int
     count: int
     parts: int
@@ -97,7 +100,7 @@ def make(
         batches = n if batch else 1
         common.update(outer=1, inner=n // batches, stride_inner=c * s, length=c * s, row_outer=1, row_inner=batches)
         common.update(stride_row_inner=c * s)
-        return _segments(numel, per_element, common)
+        return _segments(numel, per_element, common, (c, s) if per_element and channels_last else None)
     if not channels_last and spatial:
         inner = g if group else c
         rows, stride = [(n, c * s, 0)] if batch else [(1, 0, 0)], s
@@ -121,7 +124,7 @@ def make(
     return _lanes(numel, rows, row_stride, c, common)
 
 
-def _segments(numel: int, per_element: bool, fields: dict) -> Plan:
+def _segments(numel: int, per_element: bool, fields: dict, turned: tuple[int, int] | None = None) -> Plan:
     statistics = fields["outer"] * fields["inner"]
     count = numel // statistics
 
@@ -130,10 +133,10 @@ def _segments(numel: int, per_element: bool, fields: dict) -> Plan:
 
     parts = parts_if(per_element and count > _ROW_IN_CACHE)
     backward_parts = parts_if(per_element and count > _ROWS_IN_CACHE)
-    fields.update(parts=parts, tasks=statistics * parts, grain=max(1, 16384 // count))
+    fields.update(parts=parts, tasks=statistics * parts, grain=max(1, min(MOST, 16384 // count)))
     slots = parts * fields["outer"]
-    run, arguments = fields["length"], Arguments(**fields)
-    return Plan("segments", per_element, statistics, count, parts, backward_parts, slots, numel, run, 0, arguments)
+    shares, run, arguments = (parts, backward_parts, slots), fields["length"], Arguments(**fields)
+    return Plan("segments", per_element, turned, statistics, count, *shares, numel, run, 0, arguments)
 
 
 def _lanes(numel: int, rows: int, stride: int, channels: int, fields: dict) -> Plan:
@@ -147,9 +150,7 @@ def _lanes(numel: int, rows: int, stride: int, channels: int, fields: dict) -> P
     parts = min(rows, parts_for(numel)) if outer < _FEW_STATISTICS else 1
     tasks = outer * parts if parts > 1 else min(outer, parts_for(numel))
     fields.update(length=width, row_inner=rows, stride_row_inner=stride, parts=parts, tasks=tasks)
-    statistics = outer * fields["inner"]
-    areas = AREAS * width
+    statistics, areas = outer * fields["inner"], AREAS * width
     run = 0 if width > BUFFER else rows * width if stride == width else width
-    return Plan(
-        "lanes", False, statistics, numel // statistics, parts, parts, tasks, numel, run, areas, Arguments(**fields)
-    )
+    shares, arguments = (parts, parts, tasks), Arguments(**fields)
+    return Plan("lanes", False, None, statistics, numel // statistics, *shares, numel, run, areas, arguments)

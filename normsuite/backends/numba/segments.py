@@ -40,12 +40,15 @@ from .settling import (
     off_by_little,
     recall,
     scaled,
-    settle,
+    settle_all,
 )
 from .streaming import BUFFER, arrived, buffer, stream
 
 BLOCK = 4096
 """Numbers in a block."""
+
+MOST = 2048
+"""Statistics that a thread takes at a time at most."""
 
 _AHEAD = 256
 """Numbers of the next row that are asked for early."""
@@ -100,6 +103,13 @@ def _block(a, shape, index):
         column,
         min(piece, a.length - column),
     )
+
+
+@_plain
+def _are_short_rows(a):
+    """Whether each statistic is one row, and one block. To look for where its blocks begin and end would take longer
+    than the sums of few numbers."""
+    return a.row_outer * a.row_inner == 1 and a.length <= BLOCK and a.parts == 1
 
 
 @_plain
@@ -161,6 +171,18 @@ def _guess(x, start, rows, stride, length):
     return total * wide(1 / _SAMPLES, x)
 
 
+@_summing_inlined
+def _moments_of_block(x, start, rows, stride, length, middle):
+    """Mean and Σ(x − mean)² of a block, from a guess of the mean."""
+    count = float(rows * length)
+    total, squares = _deviations(x, start, rows, stride, length, middle)
+    if not off_by_little(total, squares, count):
+        middle = wide(middle + total / count, x)
+        total, squares = _deviations(x, start, rows, stride, length, middle)
+    off = total / count
+    return middle + off, squares - total * off
+
+
 @_called
 def _moments(a, x, start, shape, first, last):
     """n, mean and Σ(x − mean)² of those blocks of the statistic at `start`; of Σx² where the norm does not centre."""
@@ -172,15 +194,11 @@ def _moments(a, x, start, shape, first, last):
             rows, length = 1, rows * length
         if a.centred:
             middle = _guess(x, at, rows, stride, length) if n == 0 else wide(mean, x)
-            total, squares = _deviations(x, at, rows, stride, length, middle)
-            if not off_by_little(total, squares, count):
-                middle = wide(middle + total / count, x)
-                total, squares = _deviations(x, at, rows, stride, length, middle)
-            off = total / count
+            here, here_m2 = _moments_of_block(x, at, rows, stride, length, middle)
             if n == 0:
-                n, mean, m2 = count, middle + off, squares - total * off
+                n, mean, m2 = count, here, here_m2
             else:
-                n, mean, m2 = join(n, mean, m2, count, middle + off, squares - total * off)
+                n, mean, m2 = join(n, mean, m2, count, here, here_m2)
         else:
             n += count
             m2 += _squares(x, at, rows, stride, length)
@@ -262,21 +280,46 @@ def _write_elements(x, y, weight, bias, start, column, length, m, delta, rstd, c
         _write_elements_row(behind(x, start), behind(y, start), weight, bias, column, length, m, delta, rstd, code)
 
 
+@_called
+def _moments_of_short_rows(a, x, first, last, means, m2s):
+    """Of statistics that are one short row each."""
+    length, centres, inner, turns = a.length, a.centred, a.stride_inner, a.inner
+    outer, place = divmod(first, turns)
+    for i in range(last - first):
+        at = outer * a.stride_outer + place * inner
+        if centres:
+            mean, m2 = _moments_of_block(x, at, 1, 0, length, _guess(x, at, 1, 0, length))
+        else:
+            mean, m2 = 0.0, float(_squares(x, at, 1, 0, length))
+        store(means, i, mean)
+        store(m2s, i, m2)
+        place += 1
+        if place == turns:
+            outer, place = outer + 1, 0
+
+
 @_plain
-def _statistics(a, data, task, shape, blocks):
-    """Blocks of one part of a statistic: settled where the part is all of it, else left for the other parts."""
-    statistic, part = _part_of(a, task)
-    start = _statistic_at(a, statistic)[0]
-    x = elements(a.x, data)
-    first, last = _blocks_of(a, part, blocks)
-    n, mean, m2 = _moments(a, x, start, shape, first, last)
+def _statistics(a, data, first, last, shape, blocks, short):
+    """Parts of statistics, one each of those tasks: settled where a part is all of its statistic, else left for the
+    other parts."""
+    x, scratch, room = elements(a.x, data), doubles(a.scratch), buffer(doubles(0))
+    means, m2s = room, behind(room, MOST)
+    if short:
+        _moments_of_short_rows(a, x, first, last, means, m2s)
+    for task in range(last if short else first, last):
+        statistic, part = _part_of(a, task)
+        start = _statistic_at(a, statistic)[0]
+        begin, end = _blocks_of(a, part, blocks)
+        n, mean, m2 = _moments(a, x, start, shape, begin, end)
+        if a.parts == 1:
+            store(means, task - first, mean)
+            store(m2s, task - first, m2)
+        else:
+            store(scratch, 3 * task, n)
+            store(scratch, 3 * task + 1, mean)
+            store(scratch, 3 * task + 2, m2)
     if a.parts == 1:
-        settle(a, data, statistic, n, mean, m2)
-    else:
-        scratch = doubles(a.scratch)
-        store(scratch, 3 * task, n)
-        store(scratch, 3 * task + 1, mean)
-        store(scratch, 3 * task + 2, m2)
+        settle_all(a, data, first, last - first, float(a.row_outer * a.row_inner * a.length), means, m2s)
 
 
 @_writing
@@ -301,6 +344,21 @@ def _write(a, data, task, shape, blocks, code, per_element, streamed):
 
 
 @_writing
+def _write_short_rows(a, data, first, last, code):
+    """Statistics that are one short row each."""
+    x, y, length = elements(a.x, data), elements(a.y, data), a.length
+    outer, inner = divmod(first, a.inner)
+    for task in range(first, last):
+        at = outer * a.stride_outer + inner * a.stride_inner
+        m, delta, rstd = recall(a, data, task)
+        weight, bias = affine(a, data, outer * a.channel_outer + inner * a.channel_inner)
+        _write_row(behind(x, at), behind(y, at), length, m, delta, rstd * weight, bias, code)
+        inner += 1
+        if inner == a.inner:
+            outer, inner = outer + 1, 0
+
+
+@_writing
 def _write_columns(a, data, task, code):
     """The same columns of all rows, so that their weights stay in the cache."""
     x, y = elements(a.x, data), elements(a.y, data)
@@ -314,7 +372,7 @@ def _write_columns(a, data, task, code):
 @_writing
 def _forward_tasks(a, data, code, per_element, streamed):
     shape = _block_shape(a)
-    blocks = a.row_outer * shape[2] * shape[3]
+    blocks, short = a.row_outer * shape[2] * shape[3], _are_short_rows(a)
     turns = (a.tasks + a.grain - 1) // a.grain
     finished = 0
     while True:
@@ -326,9 +384,10 @@ def _forward_tasks(a, data, code, per_element, streamed):
         # All statistics of the grain before the first is used: a processor works on several at once, since none waits
         # for another's root and quotients.
         if a.phase & STATISTICS:
-            for task in range(first, last):
-                _statistics(a, data, task, shape, blocks)
-        if a.phase & WRITE:
+            _statistics(a, data, first, last, shape, blocks, short)
+        if a.phase & WRITE and short and not streamed and not per_element:
+            _write_short_rows(a, data, first, last, code)
+        elif a.phase & WRITE:
             for task in range(first, last):
                 if per_element and a.phase == WRITE:
                     _write_columns(a, data, task, code)
@@ -461,9 +520,53 @@ def _pull_back(a, data, task, shape, blocks, code, all_g, all_gx, streamed):
 
 
 @_writing
+def _pull_short_rows(a, data, first, last, code):
+    """`_pull_part` of statistics that are one short row each; their sums go into `scratch`."""
+    x, dy, sums, scratch = elements(a.x, data), elements(a.dy, data), doubles(a.sums), doubles(a.scratch)
+    length, summed = a.length, a.sums != 0
+    outer, inner = divmod(first, a.inner)
+    for task in range(first, last):
+        at = outer * a.stride_outer + inner * a.stride_inner
+        channel = outer * a.channel_outer + inner * a.channel_inner
+        m, delta, rstd = recall(a, data, task)
+        weight, bias = affine(a, data, channel)
+        g, gd = _pulls(x, dy, at, 1, 0, length, m, delta, rstd * weight, bias, code)
+        g64, gx = float(g), float(gd) * float(rstd)
+        store(scratch, 2 * task, weight * g64)
+        store(scratch, 2 * task + 1, weight * gx)
+        if summed:
+            slot = 2 * (outer * a.channels + channel)
+            store(sums, slot, gx)
+            store(sums, slot + 1, g64)
+        inner += 1
+        if inner == a.inner:
+            outer, inner = outer + 1, 0
+
+
+@_writing
+def _pull_short_rows_back(a, data, first, last, code):
+    """`_pull_back` of statistics that are one short row each."""
+    x, dy, dx, scratch = elements(a.x, data), elements(a.dy, data), elements(a.y, data), doubles(a.scratch)
+    length, centres, frozen = a.length, a.centred and not a.frozen, a.frozen
+    outer, inner = divmod(first, a.inner)
+    for task in range(first, last):
+        at = outer * a.stride_outer + inner * a.stride_inner
+        m, delta, rstd = recall(a, data, task)
+        weight, bias = affine(a, data, outer * a.channel_outer + inner * a.channel_inner)
+        mean_g = wide(load(scratch, 2 * task) / length, data) if centres else wide(0, data)
+        mean_gx = wide(0, data) if frozen else wide(load(scratch, 2 * task + 1) / length, data)
+        _write_dx_row(
+            behind(x, at), behind(dy, at), behind(dx, at), length, m, delta, rstd, weight, bias, mean_g, mean_gx, code
+        )
+        inner += 1
+        if inner == a.inner:
+            outer, inner = outer + 1, 0
+
+
+@_writing
 def _backward_tasks(a, data, code, streamed):
     shape = _block_shape(a)
-    blocks = a.row_outer * shape[2] * shape[3]
+    blocks, short = a.row_outer * shape[2] * shape[3], _are_short_rows(a)
     scratch = doubles(a.scratch)
     turns = (a.tasks + a.grain - 1) // a.grain
     finished = 0
@@ -473,12 +576,16 @@ def _backward_tasks(a, data, code, streamed):
             break
         first = _apart(a, turn, turns) * a.grain
         last = min(first + a.grain, a.tasks)
-        if a.phase & STATISTICS:
+        if a.phase & STATISTICS and short:
+            _pull_short_rows(a, data, first, last, code)
+        elif a.phase & STATISTICS:
             for task in range(first, last):
                 all_g, all_gx = _pull_part(a, data, task, shape, blocks, code)
                 store(scratch, 2 * task, all_g)
                 store(scratch, 2 * task + 1, all_gx)
-        if a.phase & WRITE:
+        if a.phase & WRITE and short and not streamed:
+            _pull_short_rows_back(a, data, first, last, code)
+        elif a.phase & WRITE:
             for task in range(first, last):
                 all_g, all_gx = 0.0, 0.0
                 if not a.frozen:
@@ -555,8 +662,8 @@ def _back(x, dy, i, w, shift, m, delta, rstd, mean_g, mean_gx, code):
 
 
 @_writing
-def _write_dx_of_row(a, data, row, column, length, dx, dweight, dbias, code):
-    """dx of a piece of a row; adds g·x̂ and g to dweight and dbias."""
+def _write_dx_of_row(a, data, row, column, length, dx, dweight, dbias, begun, code):
+    """dx of a piece of a row; adds g·x̂ and g to dweight and dbias, where these have begun, or begins them."""
     at, bias = row * a.length + column, a.bias
     x, dy = behind(elements(a.x, data), at), behind(elements(a.dy, data), at)
     weights, biases = behind(wides(a.weight, data), column), behind(wides(bias, data), column)
@@ -566,12 +673,12 @@ def _write_dx_of_row(a, data, row, column, length, dx, dweight, dbias, code):
         shift = wide(0, data) if bias == 0 else get(biases, i)
         d, gx, g = _back(x, dy, i, get(weights, i), shift, m, delta, rstd, mean_g, mean_gx, code)
         put(dx, i, d)
-        add(dweight, i, gx)
-        add_other(dbias, i, g)
+        add(dweight, i, gx, begun)
+        add_other(dbias, i, g, begun)
 
 
 @_writing
-def _write_dx_of_four_rows(a, data, row, column, length, dx, apart, dweight, dbias, code):
+def _write_dx_of_four_rows(a, data, row, column, length, dx, apart, dweight, dbias, begun, code):
     """The same of four rows at once, which are written so far apart: weights and sums are read and written once."""
     stride, bias = a.length, a.bias
     at = row * stride + column
@@ -595,13 +702,13 @@ def _write_dx_of_four_rows(a, data, row, column, length, dx, apart, dweight, dbi
         put_third(dx, 2 * apart + i, d)
         d, gx3, g3 = _back(x, dy, 3 * stride + i, w, shift, m3, delta3, rstd3, mean_g3, mean_gx3, code)
         put_fourth(dx, 3 * apart + i, d)
-        add(dweight, i, (gx0 + gx1) + (gx2 + gx3))
-        add_other(dbias, i, (g0 + g1) + (g2 + g3))
+        add(dweight, i, (gx0 + gx1) + (gx2 + gx3), begun)
+        add_other(dbias, i, (g0 + g1) + (g2 + g3), begun)
 
 
 @_writing
-def _pull_rows_back(a, data, row, rows, column, length, dweight, dbias, code, streamed):
-    """dx of those columns of so many rows, and what they add to dweight and dbias."""
+def _pull_rows_back(a, data, row, rows, column, length, dweight, dbias, begun, code, streamed):
+    """dx of those columns of so many rows, and what they add to dweight and dbias, or begin these with."""
     dx = elements(a.y, data)
     here = buffer(dx)
     last = row + rows
@@ -613,36 +720,30 @@ def _pull_rows_back(a, data, row, rows, column, length, dweight, dbias, code, st
             to, apart = (here, BUFFER) if streamed else (behind(dx, at), a.length)
             sums, other_sums = behind(dweight, first), behind(dbias, first)
             if together == 4:
-                _write_dx_of_four_rows(a, data, row, column + first, count, to, apart, sums, other_sums, code)
+                _write_dx_of_four_rows(a, data, row, column + first, count, to, apart, sums, other_sums, begun, code)
             else:
-                _write_dx_of_row(a, data, row, column + first, count, to, sums, other_sums, code)
+                _write_dx_of_row(a, data, row, column + first, count, to, sums, other_sums, begun, code)
             if streamed:
                 for each in range(together):
                     stream(behind(dx, at + each * a.length), behind(here, each * BUFFER), count)
-        row += together
-
-
-@_writing
-def _clear(sums, start, length):
-    zero = wide(0, sums)
-    for i in range(length):
-        store(sums, start + i, zero)
+        row, begun = row + together, True
 
 
 @_writing
 def _some_rows(a, data, task, code, streamed):
     """Rows that a cache holds, read once from memory; the gradients of weight and bias go into sums of the task's."""
     sums = behind(wides(a.sums, data), 2 * task * a.length)
-    _clear(sums, 0, 2 * a.length)
     scratch, rows = doubles(a.scratch), a.outer * a.inner
-    last = rows * (task + 1) // a.tasks
-    for first in range(rows * task // a.tasks, last, a.grain):
+    fours = (rows + 3) // 4  # that no row is left to be worked on alone
+    begin, last = 4 * (fours * task // a.tasks), min(rows, 4 * (fours * (task + 1) // a.tasks))
+    for first in range(begin, last, a.grain):
         count = min(a.grain, last - first)
         for row in range(first, first + count):
             all_g, all_gx = _pull_row(a, data, row, 0, a.length, code)
             store(scratch, 2 * row, all_g)
             store(scratch, 2 * row + 1, all_gx)
-        _pull_rows_back(a, data, first, count, 0, a.length, sums, behind(sums, a.length), code, streamed)
+        begun = first > begin
+        _pull_rows_back(a, data, first, count, 0, a.length, sums, behind(sums, a.length), begun, code, streamed)
 
 
 @_writing
@@ -661,23 +762,18 @@ def _some_columns(a, data, task, code):
     """The same columns of all rows of the step, so that the sums over rows stay in the cache."""
     first, last = a.length * task // a.tasks, a.length * (task + 1) // a.tasks
     dweight, dbias = behind(wides(a.dweight, data), first), behind(wides(a.dbias, data), first)
-    if a.row == 0:
-        _clear(dweight, 0, last - first)
-        _clear(dbias, 0, last - first)
-    _pull_rows_back(a, data, a.row, a.rows, first, last - first, dweight, dbias, code, False)
+    _pull_rows_back(a, data, a.row, a.rows, first, last - first, dweight, dbias, a.row > 0, code, False)
 
 
 @_called
 def _fold_elements(a, data):
     """dweight and dbias of each number from the sums of the tasks, in a fixed order."""
     sums, dweight, dbias = wides(a.sums, data), wides(a.dweight, data), wides(a.dbias, data)
-    _clear(dweight, 0, a.length)
-    _clear(dbias, 0, a.length)
     for task in range(a.tasks):
         at = 2 * task * a.length
         for i in range(a.length):
-            add(dweight, i, get(sums, at + i))
-            add_other(dbias, i, get(sums, at + a.length + i))
+            add(dweight, i, get(sums, at + i), task > 0)
+            add_other(dbias, i, get(sums, at + a.length + i), task > 0)
 
 
 @_writing

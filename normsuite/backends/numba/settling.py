@@ -9,7 +9,7 @@ import math
 from numba import njit
 
 from .arguments import DONE, take
-from .elements import doubles, load, store, wide, wides
+from .elements import behind, doubles, get, load, put, put_fourth, put_second, put_third, store, wide, wides
 
 STATISTICS, WRITE = 1, 2
 """Steps of a kernel, which run as one where one task has a whole statistic."""
@@ -62,23 +62,51 @@ def off_by_little(total, squares, count):
     return 2.0 * total * total <= squares * count
 
 
-@_plain
+@_writing
+def _rounded(mean, var, eps, like):
+    """m, its correction δ, and rstd."""
+    m = wide(mean, like)
+    return m, wide(mean - m, like), wide(1 / math.sqrt(var + eps), like)
+
+
+@_writing
+def _move(a, data, statistic, n, mean, m2):
+    """The running statistics, which are of one channel each."""
+    running_mean, running_var = wides(a.running_mean, data), wides(a.running_var, data)
+    old = load(running_mean, statistic)
+    store(running_mean, statistic, wide(old + a.momentum * (mean - old), data))
+    old = load(running_var, statistic)
+    store(running_var, statistic, wide(old + a.momentum * (m2 / (n - 1) - old), data))
+
+
+@_writing
 def settle(a, data, statistic, n, mean, m2):
     """Store the statistic for the backward kernel, and move the running ones."""
-    stored = wides(a.statistics, data)
-    count = a.outer * a.inner
-    var = m2 / n
-    rounded = wide(mean, data)
-    store(stored, statistic, rounded)
-    store(stored, count + statistic, wide(mean - rounded, data))
-    store(stored, 2 * count + statistic, wide(1 / math.sqrt(var + a.eps), data))
+    stored, count, var = wides(a.statistics, data), a.outer * a.inner, m2 / n
+    m, delta, rstd = _rounded(mean, var, a.eps, data)
+    store(stored, statistic, m)
+    store(stored, count + statistic, delta)
+    store(stored, 2 * count + statistic, rstd)
     store(stored, 3 * count + statistic, wide(var, data))
     if a.running_mean and not a.frozen:
-        running_mean, running_var = wides(a.running_mean, data), wides(a.running_var, data)
-        old = load(running_mean, statistic)
-        store(running_mean, statistic, wide(old + a.momentum * (mean - old), data))
-        old = load(running_var, statistic)
-        store(running_var, statistic, wide(old + a.momentum * (m2 / (n - 1) - old), data))
+        _move(a, data, statistic, n, mean, m2)
+
+
+@_called
+def settle_all(a, data, first, number, n, means, m2s):
+    """`settle` for so many statistics of n numbers each, whose roots and quotients are taken several at a time."""
+    count, eps = a.outer * a.inner, a.eps
+    stored = behind(wides(a.statistics, data), first)
+    for i in range(number):
+        var = get(m2s, i) / n
+        m, delta, rstd = _rounded(get(means, i), var, eps, data)
+        put(stored, i, m)
+        put_second(stored, count + i, delta)
+        put_third(stored, 2 * count + i, rstd)
+        put_fourth(stored, 3 * count + i, wide(var, data))
+    if a.running_mean and not a.frozen:
+        for i in range(number):
+            _move(a, data, first + i, n, load(means, i), load(m2s, i))
 
 
 @_plain
