@@ -566,7 +566,7 @@ def ratios(**by_size):
         (ratios(n1=1.5, n2=0.5, n4=0.6, n8=1.01), [2]),  # the largest neither
         (ratios(n1=1.01, n2=0.5), [2]),
         (ratios(n1=0.5, n2=1.5, n4=0.6, n8=0.9), [1, 2, 4]),  # one that is slower does
-        (ratios(n1=0.5, n2=0.6, n4=1.5), [1, 4]),
+        (ratios(n1=0.5, n2=0.6, n4=1.5), [1, 3]),  # what lies between 2 and 4 is torch's
         (ratios(n1=0.5, n2=1.5, n4=1.2, n8=1.01), [1, 2]),
     ],
 )

@@ -104,8 +104,9 @@ def ratios(spec: NormSpec, case: Case, mode: str) -> statistics.Interval:
 def crossover(found: dict[int, statistics.Interval]) -> list[int]:
     """The sizes at which another becomes faster, torch's call below the first and the kernels from it on.
 
-    The kernels have sizes up to one where they are slower by its interval, from where they save most on the way there,
-    by the sum of the logarithms of their ratios: one noisy size turns nothing around. Beyond it they may begin again.
+    The kernels have sizes up to the last in front of one where they are slower by its interval, from where they save
+    most on the way there, by the sum of the logarithms of their ratios: one noisy size turns nothing around. Beyond the
+    slower one they may begin again; what lies between two sizes that were measured is theirs only where both are.
     """
     changes: list[int] = []
     sizes = sorted(found)
@@ -115,7 +116,9 @@ def crossover(found: dict[int, statistics.Interval]) -> list[int]:
         saved = {i: sum(math.log(found[size].value) for size in sizes[i:end]) for i in run}
         begin = min(run, key=saved.get)
         if not slower and saved[begin] < 0:
-            changes += [sizes[begin], *sizes[end : end + 1]]
+            changes.append(sizes[begin])
+            if end < len(sizes):
+                changes.append(sizes[end - 1] + 1)
     return changes
 
 

@@ -42,13 +42,13 @@ from .settling import (
     scaled,
     settle_all,
 )
-from .streaming import BUFFER, arrived, buffer, stream
+from .streaming import BUFFER, BUFFERS, arrived, buffer, stream
 
 BLOCK = 4096
 """Numbers in a block."""
 
-MOST = 2048
-"""Statistics that a thread takes at a time at most."""
+MOST = BUFFERS * BUFFER // 2
+"""Statistics that a thread takes at a time at most: their means and sums of squares lie in a buffer."""
 
 _AHEAD = 256
 """Numbers of the next row that are asked for early."""
