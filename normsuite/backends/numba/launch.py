@@ -143,9 +143,6 @@ class Launch:
         count = min(threads.count(), self._most_threads)
         kernel = kernels.get(self._forward, self.dtype, self._code, _streamed(plan, y, "forward", plan.parts))
         turned = None if plan.turned is None else _turned(plan, a, self.wide, gradients=False)
-        if plan.parts == 1 and not plan.areas:
-            threads.run(kernel, a, WRITE if plan.arguments.frozen else STATISTICS | WRITE, count)
-            return
         room = _workspace(a, 3 * plan.statistics * plan.parts if plan.parts > 1 else 0, 0, count * plan.areas)
         if plan.arguments.frozen:
             threads.run(kernel, a, WRITE, count)
