@@ -46,9 +46,11 @@ def driver(device: str) -> str | None:
     """Versions of the accelerator's driver and runtime as far as torch knows them, or None for the processor."""
     if device == "cpu":
         return None
+    from torch.utils import collect_env  # slow to import
+
     found = {"cuda": torch.version.cuda, "hip": torch.version.hip}
-    if torch.device(device).type == "cuda" and hasattr(torch._C, "_cuda_getDriverVersion"):
-        found["cuda driver"] = torch._C._cuda_getDriverVersion()
+    if torch.device(device).type == "cuda":
+        found["driver"] = collect_env.get_nvidia_driver_version(collect_env.run)
     return ", ".join(f"{name} {version}" for name, version in found.items() if version) or None
 
 

@@ -52,13 +52,16 @@ def write_study(folder, *, seeds=3, written="2026-01-01T00:00:00+00:00", further
             results.write_record(folder / "study", f"{norm}-{seed}-{results.digest(changes)}", record)
 
 
-def write_bench(folder, *, written="2026-01-01T00:00:00+00:00", **changes):
+def write_bench(folder, *, written="2026-01-01T00:00:00+00:00", task=None, accelerator=None, cold=False, **changes):
     for place, (norm, mode) in enumerate((norm, mode) for norm in NORMS for mode in ("forward", "step")):
         record = test_bench_command.record({"auto": 0.5, "flax": 1.5}, norm=norm, mode=mode, seed=place)
-        record["environment"] |= {"cpu": f"Processor {HOSTILE}"}
+        record["environment"] |= {"cpu": f"Processor {HOSTILE}", "accelerator": accelerator}
+        record["case"] |= task or {}
+        record["settings"]["cold"] = cold
         record["samples"]["refused"] = {"liger": HOSTILE}
         record.update(written=written, commit="c" * 40, source="s", **changes)
-        results.write_record(folder / "bench", f"{norm}-{mode}-{results.digest(changes)}", record)
+        name = f"{norm}-{mode}-{results.digest([changes, task, cold])}"
+        results.write_record(folder / "bench", name, record)
 
 
 def write_gate(folder, *, written="2026-01-01T00:00:00+00:00"):

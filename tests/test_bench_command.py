@@ -111,6 +111,23 @@ def test_a_pool_that_spins_is_waited_for_before_another_is_timed(clock):
     assert len(clock.slept) == clock.slept.count(1e-3) + clock.slept.count(2e-3)
 
 
+def test_a_device_that_sleeps_at_first_and_idles_before_each_sample_favours_nobody(clock, monkeypatch):
+    """What the first call of a sample waits for is lost in it, however many calls a sample has."""
+
+    def sample(call, repeat):
+        asleep = 3.0 if clock.now < 5e-3 else 1.0
+        begun = clock.now
+        clock.now += 20e-6
+        for _ in range(repeat):
+            call()
+        return asleep * (clock.now - begun) / repeat
+
+    monkeypatch.setattr(timing, "sampler", lambda device: sample)
+    found = measure([entrant(clock, name, 10e-6) for name in (BASELINE, AGAIN)], device="cuda")
+    assert math.exp(summary.paired_log_ratio(found[AGAIN], found[BASELINE])) == pytest.approx(1, abs=0.01)
+    assert found[AGAIN] == pytest.approx([10e-6] * len(found[AGAIN]), rel=0.02)
+
+
 def test_how_long_threads_spin_is_measured(clock):
     def call():
         clock.burning_until = clock.now + 9e-3
@@ -207,6 +224,16 @@ def test_a_disturbed_witness_is_seen():
     bench = Bench([made])
     assert bench.noise_behind_other_pools[1].low > 1.4
     assert bench.noise[1].value == pytest.approx(1, rel=0.01)
+
+
+def test_noise_that_is_not_noise_is_said():
+    fair, unfair = (
+        Bench([record({AUTO: 0.5, AGAIN: again}, norm=spec.name, seed=i) for i, spec in enumerate(SPECS)])
+        for again in (1.0, 0.95)
+    )
+    (line,) = [said for said in summary.sentences(unfair) if said.startswith("noise")]
+    assert "0.95 [" in line and "which is not 1" in line
+    assert "which is not 1" not in "".join(summary.sentences(fair))
 
 
 def test_one_process_decides_nothing():
@@ -390,7 +417,7 @@ def talk(messages, *, then=None):
     """Stands for the processes: says those messages, then fails, if at all, as asked."""
 
     def processes(job, threads):
-        yield {"environment": results.environment(threads=threads), "clock_mhz": None}
+        yield {"environment": results.environment(threads=threads)}
         yield from messages(job)
         if then and not job["count"] and job["number"] == 2:
             raise then
@@ -405,7 +432,7 @@ def says(job):
             yield {"task": index, "counts": {}, "refused": {}, "different": {}}
         else:
             (process,) = samples({AUTO: 0.5}, processes=1, seed=job["number"])
-            yield {"task": index, **process, "refused": {}}
+            yield {"task": index, **process, "clock_mhz": 1000 + job["number"], "refused": {}}
 
 
 @pytest.mark.parametrize("end", [process.Died("SIGSEGV"), KeyboardInterrupt()])
@@ -422,6 +449,7 @@ def test_what_was_finished_is_kept(end, tmp_path, monkeypatch):
             "times, process 2 of 3: the process ended at RMSNorm tiny step with relu (SIGSEGV); what it had finished "
             "is kept"
         ]
+    assert outcome.records[0]["clocks_mhz"] == {n: 1000 + n for n in range(1, max(done) + 1)}
     assert results.read_records(tmp_path, summary.WHAT).damaged == []
 
 

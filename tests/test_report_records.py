@@ -297,6 +297,25 @@ def test_benches_of_other_settings_are_not_pooled(source):
     assert any(n.startswith("10 records of benches made otherwise") for n in found.notes)
 
 
+def test_benches_of_several_devices_stand_one_behind_the_other(source):
+    """Each with the newest of its kind, under a name of its own, and the processor's first."""
+    there = {"task": {"device": "cuda"}, "accelerator": HOSTILE}
+    write_bench(source, written="2026-03-01T00:00:00+00:00", **there)
+    write_bench(source, written="2026-04-01T00:00:00+00:00", **there, cold=True)
+    write_bench(source, written="2026-05-01T00:00:00+00:00", task={"dtype": "bfloat16"})
+    found = collect(source)
+    kinds = [("cpu", "float32"), ("cpu", "bfloat16"), ("cuda", "float32"), ("cuda", "float32")]
+    assert [b.key[:2] for b in found.benches] == kinds and found.bench is found.benches[0]
+    assert [b.where for b in found.benches[:3]] == ["", "bfloat16", HOSTILE]
+    assert found.benches[3].where == f"{HOSTILE}, caches flushed before each sample"
+    assert not [n for n in found.notes if "benches" in n]
+    page, _ = report.write(source, source / "html")
+    cost, method = (page.with_name(f"{name}.html").read_text() for name in ("cost", "method"))
+    assert cost.count("Against the alternatives") >= 4 and "Not measured here: an accelerator" not in cost
+    assert "<script>alert" not in cost + method
+    assert method.count("seconds a task and process") == 4
+
+
 def test_damaged_records_of_a_bench_are_named_and_skipped(source):
     path = next((source / "bench").glob("BatchNorm-step-*.json"))
     record = results.read_record(path)

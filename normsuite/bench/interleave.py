@@ -121,7 +121,8 @@ def interleave(
         For each label one time of a call in seconds for each round; None where it sat out.
     """
     sample = timing.sampler(device)
-    turns = {e.label: _calibrated(e, sample, once=flush is not None) for e in entrants}
+    shortest = 0.0 if flush is not None else timing.shortest_sample_s(device)
+    turns = {e.label: _calibrated(e, sample, shortest) for e in entrants}
     home = turns[witness].entrant.pool if witness in turns else None
     _be_thrifty([t for name, t in turns.items() if name not in always], list(turns.values()), waits_s, home)
     times: dict[str, list[float | None]] = {e.label: [] for e in entrants}
@@ -164,15 +165,15 @@ def _warm(call: Callable[[], object]) -> None:
             return
 
 
-def _calibrated(entrant: Entrant, sample, *, once: bool) -> _Turn:
+def _calibrated(entrant: Entrant, sample, shortest_s: float) -> _Turn:
     """How many calls make a sample long enough for the clock; the least of three, since one may be disturbed."""
     repeat = 1
     while True:
         elapsed = sample(entrant.call, repeat)
-        if once or elapsed * repeat >= timing.SHORTEST_SAMPLE_S:
+        if elapsed * repeat >= shortest_s:
             break
         repeat *= 2
-    again = 0 if once or elapsed * repeat >= LONG_CALL_S else 2
+    again = 0 if not shortest_s or elapsed * repeat >= LONG_CALL_S else 2
     return _Turn(entrant, repeat, min([elapsed, *(sample(entrant.call, repeat) for _ in range(again))]))
 
 

@@ -133,7 +133,6 @@ class _Table:
     def __init__(self, tasks: Sequence[Task], settings: dict, out: Path | None):
         self._tasks, self._settings, self._out = tasks, settings, out
         self._environment: dict | None = None
-        self._clocks_mhz: dict[int, int] = {}
         self._counted: dict[int, dict] = {}
         self._timed: dict[int, dict[int, dict]] = {}
         self._written: dict[int, int] = {}
@@ -143,8 +142,6 @@ class _Table:
         """One line of the process of that number, 0 being the one that counts."""
         if "environment" in message:
             self._environment = message["environment"]
-            if message["clock_mhz"] is not None:
-                self._clocks_mhz[number] = message["clock_mhz"]
         if "task" not in message:
             return
         index = message["task"]
@@ -186,7 +183,7 @@ class _Table:
             environment=self._environment,
             seeds=[SEED],
             settings=self._settings,
-            clocks_mhz=self._clocks_mhz,
+            clocks_mhz={n: found["clock_mhz"] for n, found in timed.items() if found["clock_mhz"] is not None},
         )
 
 

@@ -27,6 +27,9 @@ TRAFFIC = {"forward": 2.0, "evaluation": 2.0, "step": 5.0}
 """Least traffic in tensors: read x and write y; a step also reads x and dy and writes dx. A copy moves 2."""
 
 SLOWER_ABOVE = 1.02
+NOISE_ABOVE = 1.005
+"""Where torch.nn over itself lies further from 1 than this with its whole interval, that is said."""
+
 BUSY_ABOVE = 0.05
 """A larger share of the processor taken by other programs is said beside the ratios."""
 
@@ -118,7 +121,7 @@ def problem(record: dict) -> str | None:
             return f"its case lacks {name}"
     if case["mode"] not in TRAFFIC or "activation" not in case:
         return f"mode = {case['mode']!r}"
-    if "processes" not in (record.get("settings") or {}):
+    if not isinstance(record.get("settings"), dict) or "processes" not in record["settings"]:
         return "it lacks settings"
     for name, kind in (("processes", list), ("counts", dict), ("refused", dict)):
         if not isinstance(samples, dict) or not isinstance(samples.get(name), kind):
@@ -141,6 +144,23 @@ class Bench:
     def __init__(self, records: Sequence[dict]):
         self.records = list(records)
         self._logs: dict[tuple[int, str, str, bool], list[float]] = {}
+
+    @property
+    def key(self) -> tuple[str, str, bool]:
+        """Device, type of the numbers, and whether caches were flushed: what one table has in common."""
+        case, settings = self.records[0]["case"], self.records[0]["settings"]
+        return case.get("device", "cpu"), case.get("dtype", "float32"), bool(settings.get("cold"))
+
+    @property
+    def where(self) -> str:
+        """The same in words, as much of it as is not the usual; "" for float32 on the processor."""
+        device, dtype, cold = self.key
+        said = [
+            "" if device == "cpu" else self.records[0]["environment"].get("accelerator") or device,
+            "" if dtype == "float32" else dtype,
+            "caches flushed before each sample" if cold else "",
+        ]
+        return ", ".join(filter(None, said))
 
     @cached_property
     def contestants(self) -> list[str]:
@@ -374,6 +394,8 @@ def sentences(bench: Bench) -> list[str]:
     said.append(f"noise: {BASELINE} / itself {interval_text(noise)}")
     if tasks:
         said[-1] += f"; right behind other thread pools {interval_text(behind)}"
+    if noise.low > NOISE_ABOVE or noise.high < 1 / NOISE_ABOVE:
+        said[-1] += ", which is not 1: something favours one of the two, and ratios of this run may be off by as much"
     share = bench.others_share
     if share is not None and share > BUSY_ABOVE:
         said.append(

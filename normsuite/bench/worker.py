@@ -40,7 +40,7 @@ def work(job: dict, emit: Callable[[dict], None]) -> None:
     torch.set_num_threads(job["threads"])
     tasks = [Task.from_dict(found) for found in job["tasks"]]
     device = tasks[0].device
-    emit({"environment": _environment(device), "clock_mhz": devices.clock_mhz(device)})
+    emit({"environment": _environment(device)})
     draw = random.Random(job["number"])
     order = list(range(len(tasks)))
     if not job["count"]:
@@ -104,6 +104,7 @@ def _time(task: Task, job: dict, draw: random.Random, waits_s: dict[str, float])
         "own_pools": [e.label for e in entrants if e.pool != home],
         "waits_s": {pool: round(wait, 6) for pool, wait in waits_s.items()} if on_cpu else {},
         "others_share": others.share(),
+        "clock_mhz": devices.clock_mhz(task.device),  # now: a device at rest sleeps
         "refused": refused,
     }
 

@@ -52,7 +52,8 @@ class Collected:
         series: a pattern of the series whose trend is drawn; None for those that say most.
         notes: what is missing, damaged or left out, one line each.
         commit: whose cost is shown; None where nothing was measured.
-        bench: comparisons with the alternatives, of one machine, equal sources and settings.
+        benches: comparisons with the alternatives, each of one machine, equal sources and settings; the newest of each
+            device, type of numbers and state of the caches, the processor's first.
         gate: the newest comparison of two versions; None where there is none.
         numerics: the newest record of errors against float64, one for each case.
     """
@@ -62,7 +63,7 @@ class Collected:
     history: list[Result] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     commit: str | None = None
-    bench: Bench = field(default_factory=lambda: Bench([]))
+    benches: list[Bench] = field(default_factory=list)
     gate: dict | None = None
     numerics: list[dict] = field(default_factory=list)
     recorded: list[Result] = field(default_factory=list)
@@ -84,6 +85,11 @@ class Collected:
         return sorted((r for r in self.study if r["case"]["norm"] == norm), key=lambda r: r["case"]["seed"])
 
     @property
+    def bench(self) -> Bench:
+        """The first comparison with the alternatives, or an empty one."""
+        return self.benches[0] if self.benches else Bench([])
+
+    @property
     def cost(self) -> list[Measurement]:
         """The measurements of the commit whose cost is shown."""
         return [m for result in self.history if result.commit == self.commit for m in result.measurements]
@@ -94,7 +100,7 @@ def collect(source: Path, commit: str | None = None, series: str | None = None) 
     notes: list[str] = []
     study, batches = _newest_studies(source / "study", notes)
     recorded, measured = _newest_segment(source / "asv" / "results", notes)
-    bench = Bench(_newest_bench(source / "bench", notes))
+    benches = _newest_benches(source / "bench", notes)
     gate = _newest_gate(source / "gate", notes)
     numerics = _newest_numerics(source / "numerics", notes)
     return Collected(
@@ -103,7 +109,7 @@ def collect(source: Path, commit: str | None = None, series: str | None = None) 
         measured,
         notes,
         _commit(measured, commit),
-        bench,
+        benches,
         gate,
         numerics,
         recorded,
@@ -244,24 +250,27 @@ def _study_key(record: dict) -> str:
     return results.digest([case, depends, results.decisive(record["environment"]), record.get("source")])
 
 
-def _newest_bench(folder: Path, notes: list[str]) -> list[dict]:
-    """The newest record of each task, of those that were made like the newest of all."""
-    good = _good(folder, BENCH, bench_problem, notes)
+def _newest_benches(folder: Path, notes: list[str]) -> list[Bench]:
+    """The newest record of each task, of those that were made like the newest of all of the same kind."""
+    good = sorted(_good(folder, BENCH, bench_problem, notes), key=lambda r: r.get("written", ""))
     if not good:
         notes.append(f"nothing has been compared with the alternatives: run `{BENCH_COMMAND}`")
-        return []
-    good.sort(key=lambda r: r.get("written", ""))
-    key = _bench_key(good[-1])
-    kept = {results.digest(r["case"]): r for r in good if _bench_key(r) == key}
-    if len(kept) < len(good):
-        notes.append(f"{len(good) - len(kept)} records of benches made otherwise or before are left out")
-    return list(kept.values())
+    kinds: dict[tuple, list[dict]] = {}
+    for record in good:
+        kinds.setdefault(Bench([record]).key, []).append(record)
+    benches = []
+    for records in kinds.values():
+        made = _made(records[-1])
+        benches.append(Bench(list({results.digest(r["case"]): r for r in records if _made(r) == made}.values())))
+    left_out = len(good) - sum(len(bench.records) for bench in benches)
+    if left_out:
+        notes.append(f"{left_out} records of benches made otherwise or before are left out")
+    return sorted(benches, key=lambda bench: (bench.key[0] != "cpu", bench.key[1] != "float32", bench.key))
 
 
-def _bench_key(record: dict) -> str:
-    """Records with equal keys may stand in one table."""
-    case = {k: record["case"].get(k) for k in ("dtype", "device")}
-    return results.digest([case, record.get("settings"), record["environment"], record.get("source")])
+def _made(record: dict) -> str:
+    """Records with equal digests may stand in one table, if they are of one kind."""
+    return results.digest([record.get("settings"), record["environment"], record.get("source")])
 
 
 def _newest_gate(folder: Path, notes: list[str]) -> dict | None:

@@ -23,8 +23,8 @@ def _study(collected: Collected) -> Tables:
 
 
 def _against(collected: Collected) -> Tables:
-    cases = tables.every_case(collected.bench) if collected.bench.records else None
-    return {"cases": (cases, 4)} if cases else {}
+    found = {bench.where: tables.every_case(bench) for bench in collected.benches}
+    return {where: (cases, 4) for where, cases in found.items() if cases}
 
 
 def _cost(collected: Collected) -> Tables:

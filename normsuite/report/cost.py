@@ -100,18 +100,22 @@ def memory(measurements: list[Measurement]) -> Chart | None:
     )
 
 
-def against(bench: Bench) -> list[Chart]:
-    """Time over that of a copy, one chart a mode: bars over the large cases, a line where the copy is."""
+def against(bench: Bench, own: str = "") -> list[Chart]:
+    """Time over that of a copy, one chart a mode: bars over the large cases, a line where the copy is.
+
+    `own` tells the charts of one comparison from those of another on the same page.
+    """
     means = [
         m for m in bench.means(copy_of) if m.size == "large" and not m.contestant.startswith(COPY) and m.norm != ALL
     ]
     charts = []
     for mode, activation in dict.fromkeys((m.mode, m.activation) for m in means):
-        charts.append(_bars(mode, activation, [m for m in means if (m.mode, m.activation) == (mode, activation)]))
+        here = [m for m in means if (m.mode, m.activation) == (mode, activation)]
+        charts.append(_bars(f"against{own}-{mode}-{activation}", mode, activation, here))
     return charts
 
 
-def _bars(mode: str, activation: str, means: list[Mean]) -> Chart:
+def _bars(key: str, mode: str, activation: str, means: list[Mean]) -> Chart:
     name = _MODES[mode] + ("" if activation == "none" else f" with {activation}")
     contestants = [c for c in dict.fromkeys(m.contestant for m in means) if c != AGAIN]
     norms = [n for n in NORMS if any(m.norm == n for m in means)]
@@ -124,7 +128,7 @@ def _bars(mode: str, activation: str, means: list[Mean]) -> Chart:
     dotted = "" if least == 1 else f", the dotted line the least traffic of a step, {least:g} copies"
     return Chart(
         _draw_bars,
-        (f"against-{mode}-{activation}", bars, norms, contestants, least, limit),
+        (key, bars, norms, contestants, least, limit),
         f"{name}, large cases: time over that of a copy. {said}",
         f"{name}: geometric mean over the large cases, with 95 % intervals over processes; ours in colour. The line is "
         f"the copy{dotted}.",

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 
+from ..bench.summary import Bench
 from ..bench.summary import sentences as bench_sentences
 from ..helpers import ALONE, Helpers
 from ..history import segments, trends
@@ -155,29 +156,36 @@ def _studied(collected: Collected) -> list[Section]:
     return sections
 
 
+def _against(bench: Bench, number: int, further: list[str]) -> list[Section]:
+    """A comparison with the alternatives and its cases; the first of a page has the plain names."""
+    own = f"-{number + 1}" if number else ""
+    text = (
+        "Every backend against torch.nn, other libraries and a copy of the same tensor, call by call in turn, in fresh "
+        "processes."
+    )
+    cases = f"Every case{f' ({bench.where})' if bench.where else ''}"
+    return [
+        Section(
+            f"against{own}",
+            tables.against_title(bench),
+            (text,),
+            _sentences([*bench_sentences(bench), *further]),
+            tuple(cost.against(bench, own)),
+            tuple(tables.against(bench)),
+            folded=number > 0,
+        ),
+        Section(f"cases{own}", cases, tables=_some(tables.every_case(bench)), folded=True),
+    ]
+
+
 def _cost(collected: Collected) -> Page:
-    bench, measured = collected.bench, collected.cost
-    against = "Against the alternatives"
-    sections = [_missing("against", against, "Nothing has been compared with the alternatives.", BENCH_COMMAND)]
-    if bench.records:
-        text = (
-            "Every backend against torch.nn, other libraries and a copy of the same tensor, call by call in turn, in "
-            "fresh processes."
-        )
-        lines = bench_sentences(bench)
-        if {record["case"]["device"] for record in bench.records} == {"cpu"}:
-            lines.append("Not measured here: an accelerator.")
-        sections = [
-            Section(
-                "against",
-                against,
-                (text,),
-                _sentences(lines),
-                tuple(cost.against(bench)),
-                tuple(tables.against(bench)),
-            ),
-            Section("cases", "Every case", tables=_some(tables.every_case(bench)), folded=True),
-        ]
+    measured = collected.cost
+    missing = "Nothing has been compared with the alternatives."
+    sections = [_missing("against", tables.AGAINST, missing, BENCH_COMMAND)]
+    if collected.benches:
+        only_cpu = all(bench.key[0] == "cpu" for bench in collected.benches)
+        further = ["Not measured here: an accelerator."] if only_cpu else []
+        sections = [s for number, bench in enumerate(collected.benches) for s in _against(bench, number, further)]
     if measured:
         text = (
             "Time and memory of one norm applied to one tensor. Every value comes from a process of its own: compare "

@@ -276,6 +276,14 @@ def error_rate(measurements: list[Measurement]) -> Table | None:
     )
 
 
+AGAINST = "Against the alternatives"
+
+
+def against_title(bench: Bench) -> str:
+    """With the device and what else is not the usual."""
+    return f"{AGAINST}: {bench.where}" if bench.where else AGAINST
+
+
 def against(bench: Bench) -> list[Table]:
     """Geometric means against torch.nn and a copy, and every case of `auto`."""
     shown = [
@@ -370,16 +378,18 @@ def method(collected: Collected) -> list[Table]:
             *((k.replace("_", " "), str(v)) for k, v in case.items() if k not in own and v is not None),
         ]
         tables.append(Table("The study", ("what", "value"), rows, STUDY_COMMAND))
-    if collected.bench.records:
-        record = collected.bench.records[0]
+    for bench in collected.benches:
+        record = bench.records[0]
         environment, settings = record["environment"], record["settings"]
-        share = collected.bench.others_share
+        share = bench.others_share
+        clocks = [mhz for r in bench.records for mhz in (r.get("clocks_mhz") or {}).values()]
         rows = [
             ("processor", environment["cpu"]),
             ("cores", str(environment["cores"])),
             ("threads", str(environment.get("threads", "unknown"))),
             ("accelerator", environment.get("accelerator") or "none"),
             ("driver", environment.get("driver") or "none"),
+            *([("clock behind a task", f"{min(clocks)} to {max(clocks)} MHz")] if clocks else []),
             *environment["packages"].items(),
             ("allocator", ", ".join(f"{k}={v}" for k, v in environment.get("allocator", {}).items()) or "as it is"),
             ("processes", str(settings["processes"])),
@@ -387,7 +397,7 @@ def method(collected: Collected) -> list[Table]:
             ("taken by other programs", "unknown" if share is None else f"{share:.1%} of the processor"),
             ("commit", record.get("commit") or "unknown"),
         ]
-        tables.append(Table("Against the alternatives", ("what", "value"), rows, BENCH_COMMAND))
+        tables.append(Table(against_title(bench), ("what", "value"), rows, BENCH_COMMAND))
     if collected.cost:
         m = collected.cost[0]
         rows = [
