@@ -43,22 +43,22 @@ def synchronize(device: str) -> None:
 
 
 def driver(device: str) -> str | None:
-    """Versions of the accelerator's driver and runtime as far as torch knows them, or None for the processor."""
+    """Versions of the accelerator's runtime and driver as far as torch can tell, or None for the processor."""
     if device == "cpu":
         return None
-    from torch.utils import collect_env  # slow to import
-
     found = {"cuda": torch.version.cuda, "hip": torch.version.hip}
-    if torch.device(device).type == "cuda":
+    if torch.device(device).type == "cuda" and torch.version.cuda:
+        from torch.utils import collect_env  # asks nvidia-smi
+
         found["driver"] = collect_env.get_nvidia_driver_version(collect_env.run)
     return ", ".join(f"{name} {version}" for name, version in found.items() if version) or None
 
 
 def clock_mhz(device: str) -> int | None:
-    """The accelerator's clock at this moment, where its driver tells; in MHz."""
+    """The accelerator's clock at this moment, where its driver tells (NVIDIA's through nvidia-ml-py); in MHz."""
     try:
         return torch.get_device_module(device).clock_rate(device) if device != "cpu" else None
-    except (AttributeError, ModuleNotFoundError, RuntimeError):  # no such function, or no library to ask
+    except Exception:  # no such function, no library to ask, or one with errors of its own: it is a remark, no result
         return None
 
 

@@ -23,6 +23,9 @@ DEVICE = FOUND.type if FOUND else "none"
 pytestmark = pytest.mark.skipif(FOUND is None, reason="needs an accelerator")
 
 ON_CPU_ONLY = ("numba",)
+MOST_BYTES_A_SECOND = 1e14
+"""Ten times what the fastest caches give."""
+
 SHOWN = [CASES[name] for name in ("tiny", "study", "study-7", "token", "vit")]
 
 # Of the largest difference to the oracle, over the root mean square.
@@ -104,27 +107,27 @@ def test_peak_bytes_are_the_allocator_s():
 def test_the_device_says_what_it_is():
     assert devices.check(DEVICE) == DEVICE and devices.name(DEVICE)
     assert devices.cache_bytes(DEVICE) >= 2**20
-    if DEVICE == "cuda":
+    if torch.version.cuda:
         assert "driver" in devices.driver(DEVICE)
 
 
 @pytest.mark.parametrize("cold", [False, True], ids=["warm", "flushed"])
 def test_a_bench_has_a_record(cold):
-    """One kernel's time lies between that of nothing and of a minute; names and bytes are in the record."""
+    """No step is faster than its traffic; names and bytes are in the record."""
     tasks = [task.Task(NORMS["LayerNorm"], CASES["vit"], "step", "relu", device=DEVICE)]
     outcome = run.run(tasks, backends=[AUTO], processes=2, seconds=0.02, cold=cold)
     (record,) = outcome.records
     assert not outcome.notes and record["settings"]["cold"] == cold
     assert record["environment"]["accelerator"] == devices.name(DEVICE)
     assert record["environment"]["driver"] == devices.driver(DEVICE)
-    if devices.clock_mhz(DEVICE) is not None:
-        assert set(record["clocks_mhz"]) == {1, 2}
+    clocks = [found["clock_mhz"] for found in record["samples"]["processes"]]
+    assert len(clocks) == 2 and (None in clocks) == (devices.clock_mhz(DEVICE) is None)
     rows = {row.contestant: row for row in Bench([record]).rows}
     assert {BASELINE, AGAIN, COPY, AUTO} <= rows.keys()
     tensor = tasks[0].case.bytes
     for name in (BASELINE, AUTO):
         row = rows[name]
-        assert 1e-7 < row.time_s.value < 60 and row.gradient_error < 4e-6
+        assert row.time_s.value > 5 * tensor / MOST_BYTES_A_SECOND and row.gradient_error < 4e-6
         assert row.peak_bytes >= 2 * tensor and row.saved_bytes >= tensor
     assert rows[COPY].peak_bytes == tensor
 

@@ -15,6 +15,7 @@ import pytest
 import torch
 
 from normsuite import allocator, results
+from normsuite import device as devices
 from normsuite.bench import contestants, interleave, memory, process, run, summary, task, timing, worker
 from normsuite.bench.cases import CASES
 from normsuite.bench.contestants import Contestant
@@ -111,21 +112,24 @@ def test_a_pool_that_spins_is_waited_for_before_another_is_timed(clock):
     assert len(clock.slept) == clock.slept.count(1e-3) + clock.slept.count(2e-3)
 
 
-def test_a_device_that_sleeps_at_first_and_idles_before_each_sample_favours_nobody(clock, monkeypatch):
-    """What the first call of a sample waits for is lost in it, however many calls a sample has."""
+@pytest.mark.parametrize("first_s", [0.0, 40e-6, 1e-3, 0.1])
+@pytest.mark.parametrize("device", ["cpu", "cuda"])
+def test_a_slow_first_call_and_what_a_sample_costs_by_itself_favour_nobody(device, first_s, clock, monkeypatch):
+    """What each sample waits for is lost in it: it has as many calls as the clock needs, however slow the first was."""
+    shortest = timing.shortest_sample_s(device)
+    costs = iter([first_s])
 
     def sample(call, repeat):
-        asleep = 3.0 if clock.now < 5e-3 else 1.0
         begun = clock.now
-        clock.now += 20e-6
+        clock.now += shortest / 200 + next(costs, 0.0)
         for _ in range(repeat):
             call()
-        return asleep * (clock.now - begun) / repeat
+        return (clock.now - begun) / repeat
 
     monkeypatch.setattr(timing, "sampler", lambda device: sample)
-    found = measure([entrant(clock, name, 10e-6) for name in (BASELINE, AGAIN)], device="cuda")
-    assert math.exp(summary.paired_log_ratio(found[AGAIN], found[BASELINE])) == pytest.approx(1, abs=0.01)
-    assert found[AGAIN] == pytest.approx([10e-6] * len(found[AGAIN]), rel=0.02)
+    found = measure([entrant(clock, name, 6e-6) for name in (BASELINE, AGAIN)], device=device)
+    assert found[BASELINE] == pytest.approx(found[AGAIN])
+    assert found[AGAIN] == pytest.approx([6e-6] * len(found[AGAIN]), rel=0.01)
 
 
 def test_how_long_threads_spin_is_measured(clock):
@@ -449,7 +453,8 @@ def test_what_was_finished_is_kept(end, tmp_path, monkeypatch):
             "times, process 2 of 3: the process ended at RMSNorm tiny step with relu (SIGSEGV); what it had finished "
             "is kept"
         ]
-    assert outcome.records[0]["clocks_mhz"] == {n: 1000 + n for n in range(1, max(done) + 1)}
+    clocks = [p["clock_mhz"] for p in outcome.records[0]["samples"]["processes"]]
+    assert clocks == [1000 + n if n <= max(done) else None for n in range(1, 4)]
     assert results.read_records(tmp_path, summary.WHAT).damaged == []
 
 
@@ -537,6 +542,11 @@ def test_an_expected_error_is_one_line_and_exit_code_2(arguments, says, tmp_path
     [
         (lambda r: r["case"].pop("tiny"), "its case lacks tiny"),
         (lambda r: r["case"].update(mode="fast"), "mode = 'fast'"),
+        (lambda r: r["case"].update(dtype=["float32"]), "dtype = ['float32']"),
+        (lambda r: r["case"].update(device=1), "device = 1"),
+        (lambda r: r["environment"].update(accelerator=[1]), "accelerator = [1]"),
+        (lambda r: r.update(settings=["processes"]), "it lacks settings"),
+        (lambda r: r["samples"]["processes"][0].update(clock_mhz="fast"), "clock_mhz = 'fast'"),
         (lambda r: r["samples"].pop("counts"), "it lacks counts"),
         (lambda r: r["samples"]["processes"][0].pop("times_s"), "a process lacks times"),
         (lambda r: r["samples"]["processes"][0]["times_s"][AGAIN].pop(), "its rounds are not complete"),
@@ -547,6 +557,23 @@ def test_damaged_records_are_told_from_good_ones(damage, says):
     assert summary.problem(made) is None
     damage(made)
     assert summary.problem(made) == says
+
+
+def test_the_processor_s_caches_are_not_flushed():
+    with pytest.raises(ArgumentError, match="cold = True: flushes an accelerator's caches"):
+        run.run(task.plan(names=["tiny"]), cold=True)
+
+
+def test_a_clock_that_cannot_be_read_is_none(monkeypatch):
+    class Module:
+        @staticmethod
+        def clock_rate(device):
+            raise LookupError("not for this device")
+
+    monkeypatch.setattr(torch, "get_device_module", lambda device: Module)
+    assert devices.clock_mhz("cuda") is None
+    monkeypatch.setattr(Module, "clock_rate", staticmethod(lambda device: 1980))
+    assert devices.clock_mhz("cuda") == 1980 and devices.clock_mhz("cpu") is None
 
 
 def test_unknown_contestants_are_named_before_anything_runs():

@@ -12,8 +12,8 @@ from statistics import fmean, median
 from normsuite import comparisons, report, results
 from normsuite.backends.numba import outputs
 from normsuite.bench import streaming
-from normsuite.bench.summary import SLOWER_ABOVE, Bench
-from normsuite.bench.summary import WHAT as BENCH
+from normsuite.bench.summary import SLOWER_ABOVE
+from normsuite.report.collect import collect
 from normsuite.spec import NO_NORM, NORMS
 from normsuite.statistics import mean_interval
 from normsuite.study import summary
@@ -204,11 +204,23 @@ COLUMNS = (("forward", "none"), ("forward", "relu"), ("step", "none"), ("step", 
 
 
 @cache
+def benches():
+    """The processor's, and the accelerator's with its caches flushed."""
+    found = collect(REFERENCE)
+    assert [bench.key for bench in found.benches] == [
+        ("", "float32", False),
+        ("NVIDIA H100 80GB HBM3", "float32", True),
+    ]
+    assert not [note for note in found.notes if "bench" in note]
+    return found.benches
+
+
+@cache
 def bench_summaries():
-    """Of two runs of the same command: one by its records, one kept as what they said."""
-    first = results.read_records(REFERENCE / "bench", BENCH)
-    assert not first.damaged
-    return Bench(first.good).as_dict(), json.loads((REFERENCE / "bench-summary-again.json").read_text())
+    """Of two runs with everybody, one by its records and one kept as what they said, and of one with `auto` alone."""
+    again, alone = (json.loads((REFERENCE / f"bench-summary-{name}.json").read_text()) for name in ("again", "alone"))
+    assert (again["settings"]["backends"], alone["settings"]["backends"]) == ([], ["auto"])
+    return benches()[0].as_dict(), again, alone
 
 
 def over_torch_nn(found, contestant, size, norm="all"):
@@ -222,13 +234,15 @@ def over_torch_nn(found, contestant, size, norm="all"):
 
 def bench_table():
     """As the README has it."""
-    first, again = bench_summaries()
+    first, again, alone = bench_summaries()
     rows = {name: over_torch_nn(first, "auto", "large", name) for name, spec in NORMS.items() if spec.torch_call}
     rows["all"] = over_torch_nn(first, "auto", "large")
     rows["all, the other run"] = over_torch_nn(again, "auto", "large")
+    rows["all, `auto` alone"] = over_torch_nn(alone, "auto", "large")
     rows["two passes without a norm"] = over_torch_nn(first, "sum and product", "large")
     rows["the same over GroupNorm"] = over_torch_nn(first, "sum and product", "large", "GroupNorm")
     rows["all, tiny cases"] = over_torch_nn(first, "auto", "tiny")
+    rows["all, tiny cases, `auto` alone"] = over_torch_nn(alone, "auto", "tiny")
     lines = ["| | forward | forward, relu | step | step, relu |", "|---|---|---|---|---|"]
     for name, of in rows.items():
         cells = [f"{of[c]['value']:.2f} [{of[c]['low']:.2f}, {of[c]['high']:.2f}]" if c in of else "–" for c in COLUMNS]
@@ -239,12 +253,18 @@ def bench_table():
 def test_the_readme_says_what_the_bench_of_norms_found():
     readme = (REFERENCE.parent.parent / "README.md").read_text()
     assert "\n".join(bench_table()) in readme
-    first, again = bench_summaries()
-    readme, verdicts = " ".join(readme.split()), first["summary"]["verdicts_of_auto"]
-    slower = [f"{c['norm']} in {c['mode']} of `{c['case']}`" for c in first["summary"]["slower_cases_of_auto"]]
-    count, of_slower = sum(verdicts.values()), f"{len(slower)} ({', '.join(slower)})" if slower else "none"
-    assert f"Of {count} cases by themselves it is slower in {of_slower} and faster in {verdicts['faster']}" in readme
-    assert verdicts["slower"] == len(slower)
+    first, again, alone = bench_summaries()
+    readme = " ".join(readme.split())
+    for found, said in ((first, "cases by themselves it is"), (again, "in the other run"), (alone, "and alone")):
+        verdicts, slow = found["summary"]["verdicts_of_auto"], found["summary"]["slower_cases_of_auto"]
+        slower = [
+            f"{c['norm']} in {c['mode']} of `{c['case']}`{f' with {a}' if (a := c['activation']) != 'none' else ''}"
+            for c in slow
+        ]
+        of_slower = f"{len(slower)} ({', '.join(slower)})" if slower else "none"
+        assert f"{said} slower in {of_slower} and faster in {verdicts['faster']}" in readme
+        assert verdicts["slower"] == len(slower) and sum(verdicts.values()) == 268 and "Of 268 cases" in readme
+        assert all(c["tiny"] for c in slow)
     forward, step = (
         "{value:.2f} × [{low:.2f}, {high:.2f}]".format(**mean["ratio"])
         for mode in ("forward", "step")
@@ -253,11 +273,37 @@ def test_the_readme_says_what_the_bench_of_norms_found():
         and (mean["mode"], mean["activation"]) == (mode, "none")
     )
     assert f"Of torch.compile of the plain formula a forward pass takes {forward} the time, and a step {step}" in readme
-    assert {found["settings"]["processes"] for found in (first, again)} == {3}
+    assert [found["settings"]["processes"] for found in (first, again, alone)] == [5, 3, 5], "as the README says"
+
+
+def accelerator_sentences():
+    """As the README has them."""
+    bench = benches()[1]
+    found, means = bench.as_dict(), {m: bench.means(contestants=[m]) for m in ("auto", "torch.compile", "liger")}
+    said = {
+        (name, m.mode): f"{m.ratio.value:.1f} × [{m.ratio.low:.1f}, {m.ratio.high:.1f}]"
+        for name, of in means.items()
+        for m in of
+        if (m.size, m.activation, m.norm) == ("large", "none", "all")
+    }
+    noise, verdicts = found["summary"]["noise"], found["summary"]["verdicts_of_auto"]
+    return (
+        f"{len(bench.records)} tasks of an {found['environment']['accelerator']}",
+        f"slower than torch.nn in {verdicts['slower'] or 'none'}",
+        f"torch.nn itself, a second time, takes {noise['value']:.2f} × [{noise['low']:.2f}, {noise['high']:.2f}]",
+        f"torch.compile takes {said['torch.compile', 'forward']} the time of torch.nn forward and "
+        f"{said['torch.compile', 'step']} in a step, Liger {said['liger', 'forward']} and {said['liger', 'step']}",
+    )
+
+
+def test_the_readme_says_what_an_accelerator_found():
+    readme = " ".join((REFERENCE.parent.parent / "README.md").read_text().split())
+    for sentence in accelerator_sentences():
+        assert sentence in readme
 
 
 def test_two_runs_of_the_bench_agree_within_their_intervals_but_where_the_readme_says():
-    first, again = bench_summaries()
+    first, again, _ = bench_summaries()
     apart = []
     for size in ("large", "tiny"):
         of_first, of_again = (over_torch_nn(found, "auto", size) for found in (first, again))

@@ -304,16 +304,27 @@ def test_benches_of_several_devices_stand_one_behind_the_other(source):
     write_bench(source, written="2026-04-01T00:00:00+00:00", **there, cold=True)
     write_bench(source, written="2026-05-01T00:00:00+00:00", task={"dtype": "bfloat16"})
     found = collect(source)
-    kinds = [("cpu", "float32"), ("cpu", "bfloat16"), ("cuda", "float32"), ("cuda", "float32")]
+    kinds = [("", "float32"), ("", "bfloat16"), (HOSTILE, "float32"), (HOSTILE, "float32")]
     assert [b.key[:2] for b in found.benches] == kinds and found.bench is found.benches[0]
     assert [b.where for b in found.benches[:3]] == ["", "bfloat16", HOSTILE]
     assert found.benches[3].where == f"{HOSTILE}, caches flushed before each sample"
     assert not [n for n in found.notes if "benches" in n]
     page, _ = report.write(source, source / "html")
     cost, method = (page.with_name(f"{name}.html").read_text() for name in ("cost", "method"))
-    assert cost.count("Against the alternatives") >= 4 and "Not measured here: an accelerator" not in cost
+    assert cost.count("Against the alternatives") == 4 and "Not measured here: an accelerator" not in cost
+    for found in (re.findall(r'<section[^>]* id="([^"]+)"', cost), re.findall(r'<clipPath id="([^"]+)"', cost)):
+        assert found and len(set(found)) == len(found)
     assert "<script>alert" not in cost + method
     assert method.count("seconds a task and process") == 4
+
+
+def test_two_folders_of_two_accelerators_stand_side_by_side(source, tmp_path):
+    other = write_source(tmp_path / "other")
+    for folder, model in ((source, "Model A"), (other, "Model B")):
+        write_bench(folder, written="2026-03-01T00:00:00+00:00", task={"device": "cuda"}, accelerator=model)
+    page, _ = report.write_comparison(source, other, tmp_path / "html")
+    text = page.read_text()
+    assert "A: Every case (Model A): time" in text and "B: Every case (Model B): time" in text
 
 
 def test_damaged_records_of_a_bench_are_named_and_skipped(source):

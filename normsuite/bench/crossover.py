@@ -26,7 +26,7 @@ from .interleave import Entrant, interleave
 from .summary import SLOWER_ABOVE
 from .task import Task
 
-SIZES = (*(2**power for power in range(11, 22)), 3 * 2**20, 2**22, 2**24)
+SIZES = (*(2**power for power in range(8, 22)), 3 * 2**20, 2**22, 2**23, 2**24)
 """Numbers in a tensor; the largest takes memory that the system gives anew for each."""
 
 LENGTHS = {
@@ -38,6 +38,9 @@ which one it is measured at."""
 
 CHANNELS = ((1, 16), (32, 128))
 """The same for channels_last: how many channels lie side by side."""
+
+GROUPS = 8
+"""Of GroupNorm, and the channels of the smallest tensors."""
 
 ROW = ((1, 1),)
 """The same for a single row, whose length is its size."""
@@ -76,12 +79,12 @@ def shapes(spec: NormSpec, layout: str, length: int) -> Iterator[Case]:
         elif spec.affine == "element":
             batch, shape = size // length, (length,)
         else:
-            side = int(length**0.5)
-            batch, shape = size // (32 * length), (32, side, side)
+            side, channels = int(length**0.5), 32 if size >= 32 * length else GROUPS
+            batch, shape = size // (channels * length), (channels, side, side)
         if batch:
             channels_last = layout.startswith("channels_last")
             trailing = shape if spec.affine == "element" and not channels_last else None
-            yield Case(str(size), (batch, *shape), 8, "crossover", channels_last, trailing)
+            yield Case(str(size), (batch, *shape), GROUPS, "crossover", channels_last, trailing)
 
 
 def ratios(spec: NormSpec, case: Case, mode: str) -> statistics.Interval:

@@ -166,15 +166,18 @@ def _warm(call: Callable[[], object]) -> None:
 
 
 def _calibrated(entrant: Entrant, sample, shortest_s: float) -> _Turn:
-    """How many calls make a sample long enough for the clock; the least of three, since one may be disturbed."""
+    """How many calls make a sample long enough for the clock, by the least of three samples: one may be disturbed, and
+    the first of all, of a cold call, would have every sample of the baseline be of that one call."""
     repeat = 1
     while True:
         elapsed = sample(entrant.call, repeat)
+        if shortest_s:
+            elapsed = min(elapsed, sample(entrant.call, repeat))
+        if shortest_s and elapsed * repeat < LONG_CALL_S:
+            elapsed = min(elapsed, sample(entrant.call, repeat))
         if elapsed * repeat >= shortest_s:
-            break
+            return _Turn(entrant, repeat, elapsed)
         repeat *= 2
-    again = 0 if not shortest_s or elapsed * repeat >= LONG_CALL_S else 2
-    return _Turn(entrant, repeat, min([elapsed, *(sample(entrant.call, repeat) for _ in range(again))]))
 
 
 def _be_thrifty(turns: list[_Turn], all_turns: list[_Turn], waits_s: Mapping[str, float], home: str | None) -> None:

@@ -56,7 +56,7 @@ def run(
         on_task: told the stage and each task that is finished.
 
     Raises:
-        ArgumentError: a number out of range.
+        ArgumentError: a number out of range, or caches to flush on the processor.
         UnknownNameError: no such contestant.
         OutputError: a record cannot be written.
         NormsuiteError: no process finished any task; the message has the last that one said.
@@ -66,6 +66,8 @@ def run(
             raise ArgumentError(name, value, "must be at least 1")
     if not 0 < seconds < float("inf"):
         raise ArgumentError("seconds", seconds, "must be positive")
+    if cold and tasks[0].device == "cpu":
+        raise ArgumentError("cold", cold, "flushes an accelerator's caches; the processor's tasks run with warm ones")
     contestants.choose(backends)
     if out is not None:
         results.output_folder(out, "out")
@@ -167,7 +169,7 @@ class _Table:
     def _record(self, index: int) -> dict:
         task, counted, timed = self._tasks[index], self._counted.get(index, {}), self._timed[index]
         different = counted.get("different", {})
-        absent = {"times_s": {}, "own_pools": [], "waits_s": {}, "others_share": None}
+        absent = {"times_s": {}, "own_pools": [], "waits_s": {}, "others_share": None, "clock_mhz": None}
         processes = []
         for number in range(1, self._settings["processes"] + 1):  # one that died leaves its place empty
             found = timed.get(number, absent)
@@ -183,7 +185,6 @@ class _Table:
             environment=self._environment,
             seeds=[SEED],
             settings=self._settings,
-            clocks_mhz={n: found["clock_mhz"] for n, found in timed.items() if found["clock_mhz"] is not None},
         )
 
 

@@ -123,12 +123,21 @@ def problem(record: dict) -> str | None:
         return f"mode = {case['mode']!r}"
     if not isinstance(record.get("settings"), dict) or "processes" not in record["settings"]:
         return "it lacks settings"
+    for name, found in (
+        ("device", case.get("device", "cpu")),
+        ("dtype", case.get("dtype", "float32")),
+        ("accelerator", record["environment"].get("accelerator") or ""),
+    ):
+        if not isinstance(found, str):
+            return f"{name} = {found!r}"
     for name, kind in (("processes", list), ("counts", dict), ("refused", dict)):
         if not isinstance(samples, dict) or not isinstance(samples.get(name), kind):
             return f"it lacks {name}"
     for process in samples["processes"]:
         if not isinstance(process, dict) or not {"times_s", "own_pools", "others_share"} <= process.keys():
             return "a process lacks times"
+        if not isinstance(process.get("clock_mhz"), int | None):
+            return f"clock_mhz = {process['clock_mhz']!r}"
         if len({len(times) for times in process["times_s"].values()}) > 1:
             return "its rounds are not complete"
     return None
@@ -147,19 +156,18 @@ class Bench:
 
     @property
     def key(self) -> tuple[str, str, bool]:
-        """Device, type of the numbers, and whether caches were flushed: what one table has in common."""
-        case, settings = self.records[0]["case"], self.records[0]["settings"]
-        return case.get("device", "cpu"), case.get("dtype", "float32"), bool(settings.get("cold"))
+        """The accelerator ("" for the processor), the type of the numbers, and whether the accelerator's caches were
+        flushed: what all records of one table have in common."""
+        record = self.records[0]
+        device = record["case"].get("device", "cpu")
+        model = "" if device == "cpu" else record["environment"].get("accelerator") or device
+        return model, record["case"].get("dtype", "float32"), bool(model and record["settings"].get("cold"))
 
     @property
     def where(self) -> str:
         """The same in words, as much of it as is not the usual; "" for float32 on the processor."""
-        device, dtype, cold = self.key
-        said = [
-            "" if device == "cpu" else self.records[0]["environment"].get("accelerator") or device,
-            "" if dtype == "float32" else dtype,
-            "caches flushed before each sample" if cold else "",
-        ]
+        model, dtype, cold = self.key
+        said = [model, "" if dtype == "float32" else dtype, "caches flushed before each sample" if cold else ""]
         return ", ".join(filter(None, said))
 
     @cached_property
@@ -392,10 +400,10 @@ def sentences(bench: Bench) -> list[str]:
     _, noise = bench.noise
     tasks, behind = bench.noise_behind_other_pools
     said.append(f"noise: {BASELINE} / itself {interval_text(noise)}")
-    if tasks:
-        said[-1] += f"; right behind other thread pools {interval_text(behind)}"
     if noise.low > NOISE_ABOVE or noise.high < 1 / NOISE_ABOVE:
         said[-1] += ", which is not 1: something favours one of the two, and ratios of this run may be off by as much"
+    if tasks:
+        said[-1] += f"; right behind other thread pools {interval_text(behind)}"
     share = bench.others_share
     if share is not None and share > BUSY_ABOVE:
         said.append(

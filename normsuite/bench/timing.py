@@ -11,9 +11,8 @@ SHORTEST_SAMPLE_S = 100e-6
 
 SHORTEST_DEVICE_SAMPLE_S = 2e-3
 """On an accelerator, which idles from the first event until the host has launched the first call. With samples of
-100 µs the second torch.nn took 0.956 [0.943, 0.969] of the first one's time on an H100: who is calibrated first, on a
-device that still sleeps, makes fewer calls a sample, and each bears more of those microseconds. Where a sample is one
-call, behind a flush of the caches, it took 1.013 [0.999, 1.026]."""
+100 µs whoever made half as many calls a sample seemed up to a quarter slower on an H100: there are some 20 of these
+microseconds. In 2 ms they are 1 % of a sample."""
 
 
 def latency_samples(

@@ -59,7 +59,7 @@ def compare(
         device: "cpu", or the accelerator whose events are the clock.
     """
     sample = timing.sampler(device)
-    repeat = _repeat(sample, base)
+    repeat = _repeat(sample, base, device)
     for call in (base, head):
         _warm(call)
     logs, base_s = [], []
@@ -86,7 +86,7 @@ def alone(call: Callable[[], object], *, blocks: int, longest_s: float, device: 
     For as long as `compare` takes over two.
     """
     sample = timing.sampler(device)
-    repeat = _repeat(sample, call)
+    repeat = _repeat(sample, call, device)
     _warm(call)
     logs: list[float] = []
     gc.collect(0)
@@ -100,13 +100,13 @@ def alone(call: Callable[[], object], *, blocks: int, longest_s: float, device: 
 def sample_s(call: Callable[[], object], *, device: str = "cpu") -> float:
     """How long a sample of that call takes, of which a block has `SAMPLES`; roughly, to plan with."""
     sample = timing.sampler(device)
-    repeat = _repeat(sample, call)
+    repeat = _repeat(sample, call, device)
     return repeat * min(sample(call, repeat) for _ in range(3))
 
 
-def _repeat(sample, call: Callable[[], object]) -> int:
+def _repeat(sample, call: Callable[[], object], device: str) -> int:
     repeat = 1
-    while sample(call, repeat) * repeat < timing.SHORTEST_SAMPLE_S:
+    while sample(call, repeat) * repeat < timing.shortest_sample_s(device):
         repeat *= 2
     return repeat
 

@@ -1,4 +1,5 @@
-"""What there is to report on: the newest study, bench and gate, and asv's results of the newest machine and torch."""
+"""What there is to report on: the newest study and gate, the newest bench of each device, and asv's results of the
+newest machine and torch."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -265,7 +266,7 @@ def _newest_benches(folder: Path, notes: list[str]) -> list[Bench]:
     left_out = len(good) - sum(len(bench.records) for bench in benches)
     if left_out:
         notes.append(f"{left_out} records of benches made otherwise or before are left out")
-    return sorted(benches, key=lambda bench: (bench.key[0] != "cpu", bench.key[1] != "float32", bench.key))
+    return sorted(benches, key=lambda bench: (bench.key[0], bench.key[1] != "float32", bench.key))
 
 
 def _made(record: dict) -> str:

@@ -23,8 +23,9 @@ def _study(collected: Collected) -> Tables:
 
 
 def _against(collected: Collected) -> Tables:
-    found = {bench.where: tables.every_case(bench) for bench in collected.benches}
-    return {where: (cases, 4) for where, cases in found.items() if cases}
+    found = {bench.key: tables.every_case(bench) for bench in collected.benches}
+    # Two processors stand side by side, and so do two accelerators, whatever they are called.
+    return {f"{bool(device)} {dtype} {cold}": (cases, 4) for (device, dtype, cold), cases in found.items() if cases}
 
 
 def _cost(collected: Collected) -> Tables:

@@ -96,7 +96,9 @@ def _cheapest(collected: Collected) -> Sentence | None:
     ]
     if means:
         means.sort(key=lambda m: m.ratio.value)
-        text = "A training step on large inputs takes so many times as long as copying the same tensor: "
+        text = (
+            f"A training step on large inputs{_on(collected)} takes so many times as long as copying the same tensor: "
+        )
         text += "; ".join(f"{m.norm} {interval_text(m.ratio)}" for m in means) + "."
         return Sentence(text, "Which is cheapest?", "cost", "against")
     steps = tables.ran(collected.cost, tables.TRAINING_STEP)
@@ -108,6 +110,11 @@ def _cheapest(collected: Collected) -> Sentence | None:
     text = f"Median time of a training step in the case {case}, {first['backend']} on {first['device']}: "
     text += "; ".join(f"{m.parameters['norm']} {tables.cell(m, tables.seconds)}" for m in cost) + "."
     return Sentence(text, "Which is cheapest?", "cost", "commit")
+
+
+def _on(collected: Collected) -> str:
+    """Where the first comparison was made, if that is not the usual."""
+    return f" ({collected.bench.where})" if collected.bench.where else ""
 
 
 def _faster_than_torch(collected: Collected) -> Sentence | None:
@@ -123,7 +130,8 @@ def _faster_than_torch(collected: Collected) -> Sentence | None:
         for m in means
     ]
     text = (
-        f"Time of a training step with auto over that of torch.nn, large inputs: {'; '.join(said)}. Below 1 is faster."
+        f"Time of a training step with auto over that of torch.nn, large inputs{_on(collected)}: {'; '.join(said)}. "
+        "Below 1 is faster."
     )
     return Sentence(text, "Which backend?", "cost", "against")
 

@@ -157,25 +157,41 @@ def _studied(collected: Collected) -> list[Section]:
 
 
 def _against(bench: Bench, number: int, further: list[str]) -> list[Section]:
-    """A comparison with the alternatives and its cases; the first of a page has the plain names."""
+    """A comparison with the alternatives and its cases; the first of a page has the plain names.
+
+    `further` lines stand behind what it found.
+    """
     own = f"-{number + 1}" if number else ""
     text = (
         "Every backend against torch.nn, other libraries and a copy of the same tensor, call by call in turn, in fresh "
         "processes."
     )
-    cases = f"Every case{f' ({bench.where})' if bench.where else ''}"
     return [
         Section(
             f"against{own}",
-            tables.against_title(bench),
+            tables.titled(tables.AGAINST, bench),
             (text,),
             _sentences([*bench_sentences(bench), *further]),
             tuple(cost.against(bench, own)),
             tuple(tables.against(bench)),
             folded=number > 0,
         ),
-        Section(f"cases{own}", cases, tables=_some(tables.every_case(bench)), folded=True),
+        Section(
+            f"cases{own}",
+            tables.titled("Every case", bench),
+            tables=_some(tables.every_case(bench)),
+            folded=True,
+        ),
     ]
+
+
+def _other_source(bench: Bench, first: Bench) -> list[str]:
+    """That a comparison was made of another version of the package than the first one of the page."""
+    (there, here) = (found.records[0] for found in (bench, first))
+    if there.get("source") == here.get("source"):
+        return []
+    commit, written = (str(there.get(name) or "unknown") for name in ("commit", "written"))
+    return [f"Of another version of the package than the first comparison: commit {commit[:8]}, {written[:10]}."]
 
 
 def _cost(collected: Collected) -> Page:
@@ -183,9 +199,10 @@ def _cost(collected: Collected) -> Page:
     missing = "Nothing has been compared with the alternatives."
     sections = [_missing("against", tables.AGAINST, missing, BENCH_COMMAND)]
     if collected.benches:
-        only_cpu = all(bench.key[0] == "cpu" for bench in collected.benches)
-        further = ["Not measured here: an accelerator."] if only_cpu else []
-        sections = [s for number, bench in enumerate(collected.benches) for s in _against(bench, number, further)]
+        only_cpu = not any(bench.key[0] for bench in collected.benches)
+        sections = _against(collected.bench, 0, ["Not measured here: an accelerator."] if only_cpu else [])
+        for number, bench in enumerate(collected.benches[1:], 1):
+            sections += _against(bench, number, _other_source(bench, collected.bench))
     if measured:
         text = (
             "Time and memory of one norm applied to one tensor. Every value comes from a process of its own: compare "

@@ -279,9 +279,9 @@ def error_rate(measurements: list[Measurement]) -> Table | None:
 AGAINST = "Against the alternatives"
 
 
-def against_title(bench: Bench) -> str:
+def titled(title: str, bench: Bench) -> str:
     """With the device and what else is not the usual."""
-    return f"{AGAINST}: {bench.where}" if bench.where else AGAINST
+    return f"{title} ({bench.where})" if bench.where else title
 
 
 def against(bench: Bench) -> list[Table]:
@@ -319,8 +319,8 @@ def every_case(bench: Bench) -> Table | None:
     """Every task as `auto` does it, or as all do where it did none."""
     rows = [row for row in bench.rows if row.contestant.startswith(AUTO)] or bench.rows
     return rows and Table(
-        caption="Every case: time, ratios [95 % intervals], share of the least traffic at the speed of a copy, bytes, "
-        f"error against float64. Verdicts by intervals corrected for {len(bench.records)} tasks",
+        caption=f"{titled('Every case', bench)}: time, ratios [95 % intervals], share of the least traffic at the "
+        f"speed of a copy, bytes, error against float64. Verdicts corrected for {len(bench.records)} tasks",
         columns=(
             "case",
             "norm",
@@ -382,14 +382,15 @@ def method(collected: Collected) -> list[Table]:
         record = bench.records[0]
         environment, settings = record["environment"], record["settings"]
         share = bench.others_share
-        clocks = [mhz for r in bench.records for mhz in (r.get("clocks_mhz") or {}).values()]
+        clocks = [p.get("clock_mhz") for r in bench.records for p in r["samples"]["processes"]]
+        clocks = sorted(mhz for mhz in clocks if mhz is not None)
         rows = [
             ("processor", environment["cpu"]),
             ("cores", str(environment["cores"])),
             ("threads", str(environment.get("threads", "unknown"))),
             ("accelerator", environment.get("accelerator") or "none"),
             ("driver", environment.get("driver") or "none"),
-            *([("clock behind a task", f"{min(clocks)} to {max(clocks)} MHz")] if clocks else []),
+            *([("accelerator's clock right after a task", f"{clocks[0]} to {clocks[-1]} MHz")] if clocks else []),
             *environment["packages"].items(),
             ("allocator", ", ".join(f"{k}={v}" for k, v in environment.get("allocator", {}).items()) or "as it is"),
             ("processes", str(settings["processes"])),
@@ -397,7 +398,7 @@ def method(collected: Collected) -> list[Table]:
             ("taken by other programs", "unknown" if share is None else f"{share:.1%} of the processor"),
             ("commit", record.get("commit") or "unknown"),
         ]
-        tables.append(Table(against_title(bench), ("what", "value"), rows, BENCH_COMMAND))
+        tables.append(Table(titled(AGAINST, bench), ("what", "value"), rows, BENCH_COMMAND))
     if collected.cost:
         m = collected.cost[0]
         rows = [
