@@ -10,8 +10,8 @@ SHORTEST_SAMPLE_S = 100e-6
 """A sample lasts at least this long, so that reading the clock (some 50 ns) is lost in it."""
 
 SHORTEST_DEVICE_SAMPLE_S = 2e-3
-"""On an accelerator, which idles from the first event until the host has launched the first call, for some microseconds:
-too many among 100."""
+"""On an accelerator, which idles from the first event until the host has launched the first call, for some
+microseconds: too many among 100."""
 
 
 def latency_samples(
