@@ -187,7 +187,7 @@ def _against(bench: Bench, number: int, further: list[str]) -> list[Section]:
 
 def _other_source(bench: Bench, first: Bench) -> list[str]:
     """That a comparison was made of another version of the package than the first one of the page."""
-    (there, here) = (found.records[0] for found in (bench, first))
+    there, here = (found.records[0] for found in (bench, first))
     if there.get("source") == here.get("source"):
         return []
     commit, written = (str(there.get(name) or "unknown") for name in ("commit", "written"))
