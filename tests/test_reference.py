@@ -12,6 +12,7 @@ from statistics import fmean, median
 from normsuite import comparisons, report, results
 from normsuite.backends.numba import outputs
 from normsuite.bench import streaming
+from normsuite.bench.cases import CASES
 from normsuite.bench.summary import SLOWER_ABOVE
 from normsuite.report.collect import collect
 from normsuite.spec import NO_NORM, NORMS
@@ -298,6 +299,17 @@ def test_the_readme_says_what_an_accelerator_found():
     readme = " ".join((REFERENCE.parent.parent / "README.md").read_text().split())
     for sentence in accelerator_sentences():
         assert sentence in readme
+    study, stage = (
+        next(
+            row["time_s"]["value"]
+            for row in benches()[1].as_dict()["rows"]
+            if (row["norm"], row["case"], row["mode"], row["activation"]) == ("BatchNorm", case, "step", "none")
+            and row["contestant"] == "torch.nn"
+        )
+        for case in ("study", "stage-56")
+    )
+    assert math.prod(CASES["stage-56"].shape) == 8 * math.prod(CASES["study"].shape)
+    assert 0.9 < stage / study < 1.1, "as the README says"
 
 
 def test_two_runs_of_the_bench_agree_within_their_intervals_but_where_the_readme_says():
