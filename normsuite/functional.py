@@ -11,10 +11,10 @@ shape and type; every floating-point type is taken.
 from collections.abc import Sequence
 
 import torch
+from torch import Tensor, is_grad_enabled
 from torch.compiler import is_dynamo_compiling
 
 from . import backends
-from .backends import differentiated
 from .errors import ArgumentError, ShapeError, UnknownNameError
 from .spec import NORMS, NormSpec, View
 
@@ -69,16 +69,16 @@ def normalize(
         UnknownNameError: no such backend.
         UnsupportedError: the backend cannot compute this.
     """
-    if not isinstance(input, torch.Tensor):
+    if type(input) is not Tensor and not isinstance(input, Tensor):
         raise ArgumentError("input", type(input).__name__, "must be a torch.Tensor")
-    if spec.affine == "element" and type(normalized_shape) is not tuple and not isinstance(normalized_shape, int):
+    if type(normalized_shape) is not tuple and spec.affine == "element" and not isinstance(normalized_shape, int):
         normalized_shape = tuple(input.shape[1:] if normalized_shape is None else normalized_shape)
     if out is not None:
         _check_out(out, input, weight, bias)
     kind = None
     if (
-        type(input) is torch.Tensor
-        and type(momentum) is float
+        type(input) is Tensor
+        and (running_mean is None or type(momentum) is float)
         and (num_groups is None or type(num_groups) is int)  # 2.0 groups are not 2
         and process_group is None
         and not is_dynamo_compiling()
@@ -87,15 +87,13 @@ def normalize(
             spec,
             backend,
             activation,
-            input.shape,
-            input.dtype,
-            input.is_cpu or input.device,  # asking for less takes less
+            input.numel() if spec.affine == "element" else input.shape,  # asking for less takes less
             input.is_contiguous(),
-            differentiated(input, weight),
-            None if weight is None else weight.shape,
-            None if bias is None else bias.shape,
-            None if running_mean is None else running_mean.shape,
-            None if running_var is None else running_var.shape,
+            is_grad_enabled() and (input.requires_grad or (weight is not None and weight.requires_grad)),
+            weight is None,
+            bias is None,
+            running_mean is None,
+            running_var is None,
             use_input_stats,
             eps,
             num_groups,
@@ -107,7 +105,10 @@ def normalize(
         except TypeError:  # something that `_checked` will refuse
             kind = again = None
         if again is not None:
-            y = again(input, weight, bias, running_mean, running_var, momentum, out)
+            try:
+                y = again(input, weight, bias, running_mean, running_var, momentum, out)
+            except Exception:  # said below in our words, if we have any
+                y = None
             if y is not None:
                 return y
     if activation is not None and activation not in backends.ACTIVATIONS:
@@ -139,7 +140,7 @@ def normalize(
         out=out,
     )
     y = backends.apply(call, backend)
-    if kind is not None and kind not in _known:  # only now: what a backend refuses is asked again
+    if kind is not None:  # only now: what a backend refuses is asked again
         if len(_known) >= _MOST_KNOWN:
             _known.clear()
         _known[kind] = backends.get(backend).again(call)

@@ -51,7 +51,7 @@ class View:
         return n
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)  # comparing and hashing the fields at each call would cost more than a small norm
 class NormSpec:
     """What one normalization layer averages over, and what it has beside.
 
@@ -78,9 +78,6 @@ class NormSpec:
     torch_call: str | None
     paper: str
     centred: bool = True
-
-    def __hash__(self) -> int:
-        return hash(self.name)  # the fields at each lookup would cost more than a small norm
 
     @property
     def shared(self) -> str:

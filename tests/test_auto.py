@@ -530,6 +530,77 @@ def test_a_refused_call_moves_nothing():
     assert torch.equal(running[0], torch.zeros(8)) and torch.equal(running[1], torch.ones(8))
 
 
+def call_of(spec, x, **changed):
+    """A training call with everything that the norm takes, some of it changed."""
+    affine = x.shape[1:] if spec.affine == "element" else x.shape[1:2]
+    given = {"weight": torch.ones(affine), "bias": torch.ones(affine) if spec.centred else None}
+    if spec.running != "never":
+        given.update(running_mean=torch.zeros(x.shape[1]), running_var=torch.ones(x.shape[1]))
+    given.update(changed)
+    return given, lambda backend: functional.normalize(spec, x, num_groups=num_groups(spec), backend=backend, **given)
+
+
+@pytest.mark.usefixtures("either_way")
+@pytest.mark.parametrize("backend", ["auto", "torch", "numba"])
+@pytest.mark.parametrize("name", ["weight", "bias", "running_mean", "running_var"])
+@EVERY_NORM
+def test_a_call_like_one_before_is_refused_for_a_parameter_of_another_shape(spec, name, backend):
+    """Of as many numbers, and of others; nothing is moved."""
+    given, right = call_of(spec, X)
+    if given.get(name) is None:
+        pytest.skip(f"{spec.name} has no {name}")
+    for shape in [(*given[name].shape, 1), given[name].shape[:0], (4, -1), (given[name].numel() - 1,)]:
+        right(backend)
+        some = torch.full_like(given[name], float(name != "running_mean")).flatten()
+        changed, call = call_of(spec, X, **{name: (some if -1 in shape else some[: math.prod(shape)]).reshape(shape)})
+        with pytest.raises(ShapeError, match=rf"{name}\.shape = "):
+            call(backend)
+        if "running_var" in changed:
+            assert (changed["running_mean"] == 0).all() and (changed["running_var"] == 1).all()
+
+
+@pytest.mark.usefixtures("either_way")
+@pytest.mark.parametrize("backend", ["auto", "torch", "numba"])
+@pytest.mark.parametrize("name", ["LayerNorm", "RMSNorm"])
+def test_as_many_numbers_in_another_shape_are_another_call(name, backend):
+    """What is known of (4, 6, 3) holds for other inputs of 72 numbers that end alike, and not for those that do not."""
+    compute = {"LayerNorm": functional.layer_norm, "RMSNorm": functional.rms_norm}[name]
+    compute(drawn(4, 6, 3), (6, 3), eps=1e-5, backend=backend)
+    for shape in [(2, 2, 6, 3), (4, 6, 3), (1, 4, 6, 3)]:
+        x = drawn(*shape, seed=1).requires_grad_()
+        y = compute(x, (6, 3), eps=1e-5, backend=backend)
+        wanted = compute(x, (6, 3), eps=1e-5, backend="reference")
+        assert_close(y, wanted)
+        (first,) = torch.autograd.grad(y.square().sum(), x, create_graph=True)
+        (second,) = torch.autograd.grad(wanted.square().sum(), x, create_graph=True)
+        assert_close(*(torch.autograd.grad(g.square().sum(), x)[0] for g in (first, second)), rtol=1e-4, atol=1e-4)
+    for shape in [(4, 3, 6), (72,), (12, 6), (6, 4, 3)]:
+        with pytest.raises(ShapeError, match=r"must end in normalized_shape = \(6, 3\)"):
+            compute(drawn(*shape), (6, 3), eps=1e-5, backend=backend)
+
+
+@pytest.mark.filterwarnings("ignore:Mismatch dtype between input and weight")
+@pytest.mark.usefixtures("either_way")
+@pytest.mark.parametrize("backend", ["auto", "torch", "numba"])
+@EVERY_NORM
+def test_a_call_like_one_before_of_other_types_is_computed_or_refused_as_if_it_were_the_first(spec, backend):
+    def outcome(x, **changed):
+        try:
+            return call_of(spec, x, **changed)[1](backend)
+        except RuntimeError as error:
+            return str(error)
+
+    for x, weight in [(X.double(), torch.float64), (X.bfloat16(), torch.float32), (X, torch.float64)]:
+        shape = X.shape[1:] if spec.affine == "element" else X.shape[1:2]
+        given = {"weight": torch.ones(shape, dtype=weight)}
+        functional._known.clear()
+        first = outcome(x, **given)
+        functional._known.clear()
+        call_of(spec, X)[1](backend)
+        again = outcome(x, **given)
+        assert first == again if isinstance(first, str) else torch.equal(first, again)
+
+
 @pytest.mark.parametrize("backend", backends.NAMES)
 def test_what_was_checked_before_does_not_let_a_wrong_type_through(backend):
     """2.0 equals 2, and is no number of groups all the same."""

@@ -6,8 +6,9 @@ A backend is three functions over a `Call`:
     apply(call) -> Tensor     the output; updates the running statistics in place where there are any
     again(call) -> Again | None     a shorter way to `apply` for more calls of its kind, if there is one
 
-Arguments are checked before a backend sees them. Calls are of one kind where all settings are equal, which tensors are
-given, their sizes, the input's type, device and whether it is contiguous, and whether a gradient may be asked for.
+Arguments are checked before `why_not` and `apply` see them. Calls are of one kind where all settings are equal, which
+tensors are given, the input's sizes (how many numbers, for a norm over trailing sizes) and whether it is contiguous,
+and whether a gradient may be asked for. The rest is for `again` to look at, if what it calls does not look anyway.
 """
 
 import pkgutil
@@ -81,7 +82,8 @@ Again = Callable[
     [Tensor, Tensor | None, Tensor | None, Tensor | None, Tensor | None, float, Tensor | None], Tensor | None
 ]
 """Computes calls of one kind from what differs between them: input, weight, bias, running_mean, running_var, momentum
-and out. None where it turns out that this one is to be applied as if it were the first."""
+and out. None, or any error before anything is changed, where this one is to be checked and applied as if it were the
+first."""
 
 ACTIVATIONS = ("relu", "silu")
 """What can follow a norm in one pass, as torch.nn.functional names it."""

@@ -21,7 +21,8 @@ _GIVEN = ("input", *_OPTIONAL, "momentum", "out")
 
 
 class _Operator(NamedTuple):
-    """One of torch's norms: itself, what it takes, and whether it asks if cuDNN may be used."""
+    """One of torch's norms: itself, what it takes, and whether it must be told if cuDNN may be used (where that is left
+    out by default, it makes no difference)."""
 
     compute: Callable[..., torch.Tensor]
     takes: tuple[str, ...]
@@ -30,9 +31,10 @@ class _Operator(NamedTuple):
 
 def _operator(name: str) -> _Operator:
     """Read from its schema, so that there is no table to keep for each new norm."""
-    arguments = [argument.name for argument in getattr(torch.ops.aten, name).default._schema.arguments]
-    takes = tuple(_FIELD.get(argument, argument) for argument in arguments if not argument.startswith("cudnn"))
-    return _Operator(getattr(torch, name), takes, len(takes) < len(arguments))
+    arguments = getattr(torch.ops.aten, name).default._schema.arguments
+    takes = tuple(_FIELD.get(a.name, a.name) for a in arguments if not a.name.startswith("cudnn"))
+    asks = any(a.name.startswith("cudnn") and not a.has_default_value() for a in arguments)
+    return _Operator(getattr(torch, name), takes, asks)
 
 
 _OPERATORS = {n: _operator(n) for n in dir(functional) if n.endswith("_norm") and hasattr(torch, n)}
@@ -94,21 +96,25 @@ def again(call: Call) -> Again:
     # torch takes costs a tenth of a small norm.
     settings = {name: getattr(call, name) for name in takes if name not in _GIVEN}
     taken = ", ".join(takes)
-    if asks_for_cudnn:  # and asking whether it is switched on costs as much
-        taken += ", True" if call.input.is_cpu else ", cudnn.enabled"
+    if asks_for_cudnn:
+        taken += ", input.is_cpu or cudnn.enabled"  # asking whether it is switched on costs a tenth too
     known = {"compute": compute, "cudnn": torch.backends.cudnn, **settings}
-    computed = eval(f"lambda {', '.join(_GIVEN)}: compute({taken})", known)
-    contiguous = call.input.is_contiguous()
-    if contiguous and call.activation is None and call.out is None:
+    written = f"compute({taken})"
+    if call.activation is not None:
+        # torch.relu is torch.nn.functional's without the Python around it; not all have such a one.
+        known["activate"] = getattr(torch, call.activation, getattr(functional, call.activation))
+        written = f"activate({written})"
+    if call.spec.affine == "channel" and (given := [n for n in ("weight", "bias") if getattr(call, n) is not None]):
+        # Torch looks at the sizes of all tensors, but of BatchNorm's weight and bias only counts the numbers.
+        written += " if " + " == ".join([*(f"{name}.ndim" for name in given), "1"]) + " else None"
+    computed = eval(f"lambda {', '.join(_GIVEN)}: {written}", known)
+    if call.out is None and call.input.is_contiguous():
         return computed
-    activate = None if call.activation is None else getattr(functional, call.activation)
 
     def finished(input, weight, bias, running_mean, running_var, momentum, out):
         y = computed(input, weight, bias, running_mean, running_var, momentum, out)
-        if not contiguous:
-            y = _laid_out_like(input, y)
-        if activate is not None:
-            y = activate(y)
-        return y if out is None else out.copy_(y)
+        if y is None:
+            return None
+        return _laid_out_like(input, y) if out is None else out.copy_(y)
 
     return finished

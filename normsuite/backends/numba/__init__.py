@@ -50,14 +50,31 @@ def again(call: Call) -> Again | None:
     if not call.input.numel() or _strided(call) or (trailing and not operator.is_per_element(call.spec, trailing)):
         return None
     spec, view, settings = call.spec, call.view, _settings(call, trailing)
-    compute = operator.of_dense if call.input.is_contiguous() else operator.eager
+    dtype, shape, shape_may_differ = call.input.dtype, call.input.shape, spec.affine == "element"
+    parameter = call.weight if call.bias is None else call.bias
+    affine_shape = None if parameter is None else parameter.shape
+    channels = None if call.running_mean is None else call.running_mean.shape
+    compute, found = operator.eager, settings
+    if call.input.is_contiguous():
+        compute, found = operator.of_dense, settings.launch(call.input, parameter)
 
     def computed(input, weight, bias, running_mean, running_var, momentum, out):
+        if input.dtype is not dtype or not input.is_cpu or (shape_may_differ and input.shape != shape):
+            return None
         if _transformed() or _watched(input):
             return None
-        running = None if running_mean is None else (running_mean, running_var)
-        scale = weight if weight is not None or bias is None else _scale(weight, bias)
-        return compute(settings, spec, view, input, scale, bias, running, momentum, out)
+        if weight is None:
+            weight = _scale(weight, bias)
+        elif weight.shape != affine_shape:
+            return None
+        if bias is not None and bias.shape != affine_shape:
+            return None
+        running = None
+        if running_mean is not None:
+            running = running_mean, running_var
+            if running_mean.shape != channels or running_var.shape != channels:
+                return None
+        return compute(found, spec, view, input, weight, bias, running, momentum, out)
 
     return computed
 

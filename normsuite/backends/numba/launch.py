@@ -88,10 +88,15 @@ class Launch:
     Attributes:
         plan: how the tensors are walked through.
         dtype, wide: of their elements, and of what is computed from them.
+        activation, eps: of the norm.
+        frozen: normalised by the running statistics.
+        statistics: how many there are; the channels' where they are given, however their rows are walked through.
     """
 
     def __init__(self, plan: Plan, dtype: torch.dtype, wide: torch.dtype, activation: str | None, eps: float) -> None:
-        self.plan, self.dtype, self.wide, self._code = plan, dtype, wide, CODES[activation]
+        self.plan, self.dtype, self.wide, self.activation, self.eps = plan, dtype, wide, activation, eps
+        self.frozen, self._code = bool(plan.arguments.frozen), CODES[activation]
+        self.statistics = plan.arguments.channels if self.frozen else plan.statistics
         self._template = Arguments.from_buffer_copy(plan.arguments)
         self._template.eps = eps
         self._most_threads = 1 if plan.numel <= _ALONE else plan.arguments.tasks
@@ -138,13 +143,13 @@ class Launch:
         plan, a = self.plan, self._arguments(x, y, statistics, weight, bias)
         if running is not None:
             a.running_mean, a.running_var = running[0].data_ptr(), running[1].data_ptr()
-            if not plan.arguments.frozen:
+            if not self.frozen:
                 a.momentum = momentum
         count = min(threads.count(), self._most_threads)
         kernel = kernels.get(self._forward, self.dtype, self._code, _streamed(plan, y, "forward", plan.parts))
         turned = None if plan.turned is None else _turned(plan, a, self.wide, gradients=False)
         room = _workspace(a, 3 * plan.statistics * plan.parts if plan.parts > 1 else 0, 0, count * plan.areas)
-        if plan.arguments.frozen:
+        if self.frozen:
             threads.run(kernel, a, WRITE, count)
         elif plan.parts == 1:
             threads.run(kernel, a, STATISTICS | WRITE, count)
@@ -194,7 +199,7 @@ class Launch:
         if not plan.per_element:
             scratch, sums = 2 * plan.statistics * plan.parts, 2 * plan.slots * plan.arguments.channels
             room = _workspace(a, scratch, sums if a.dweight else 0, count * plan.areas)
-            adding = 0 if plan.arguments.frozen and not a.dweight else STATISTICS
+            adding = 0 if self.frozen and not a.dweight else STATISTICS
             writing = WRITE if a.y else 0
             for step in (adding | writing,) if plan.parts == 1 else (adding, writing):
                 if step:

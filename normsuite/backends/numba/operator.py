@@ -25,7 +25,6 @@ class Settings:
         per_element: a weight for each number that is averaged, as they lie in the tensor.
         frozen: normalised by the running statistics.
         launches: those that were needed, by (contiguous, affine, type).
-        statistics: how many there are.
     """
 
     axes: frozenset[Axis]
@@ -36,13 +35,13 @@ class Settings:
     eps: float
     activation: str | None
     launches: dict[tuple[bool, bool, torch.dtype], launch.Launch] = field(default_factory=dict)
-    statistics: int = field(init=False)
 
-    def __post_init__(self) -> None:
-        n, g, k, s = self.sizes
-        over = self.axes
+    @property
+    def statistics(self) -> int:
+        """How many there are."""
+        (n, g, k, s), over = self.sizes, self.axes
         counts = (1 if "batch" in over else n) * (g if "group" in over else g * k) * (1 if "spatial" in over else s)
-        self.statistics = g * k if self.frozen else counts
+        return g * k if self.frozen else counts
 
     def launch(self, x: torch.Tensor, weight: torch.Tensor | None) -> launch.Launch:
         """For a dense tensor, with or without an affine map."""
@@ -116,11 +115,13 @@ def _affine(parameter: torch.Tensor | None, wide: torch.dtype) -> torch.Tensor |
     """Weight or bias in the wide type."""
     if parameter is None or _plain(parameter, wide):
         return parameter
-    return parameter.detach().to("cpu", wide).contiguous()
+    if not parameter.is_cpu:
+        raise RuntimeError(f"the kernels read memory of the CPU, not of {parameter.device}")
+    return parameter.detach().to(wide).contiguous()
 
 
 def compute(
-    s: Settings,
+    ready: launch.Launch,
     x: torch.Tensor,
     weight: torch.Tensor | None,
     bias: torch.Tensor | None,
@@ -129,16 +130,15 @@ def compute(
     out: torch.Tensor | None = None,
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """y and the statistics of a dense tensor."""
-    ready = s.launch(x, weight)
     wide = ready.wide
     y = outputs.like(x) if out is None else out
-    statistics = torch.empty(4, s.statistics, dtype=wide)
+    statistics = torch.empty(4, ready.statistics, dtype=wide)
     moved = None
     if running is not None:
         plain = _plain(running[0], wide) and _plain(running[1], wide)
-        if s.frozen:
+        if ready.frozen:
             running = running if plain else tuple(_affine(t, wide) for t in running)
-        elif not (plain and s.statistics == running[0].numel() and type(momentum) is float):
+        elif not (plain and ready.statistics == running[0].numel() and type(momentum) is float):
             running, moved = None, running
     ready.forward(x, y, statistics, _affine(weight, wide), _affine(bias, wide), running, momentum)
     if moved is not None:
@@ -147,7 +147,7 @@ def compute(
 
 
 def _plain(t: torch.Tensor, wide: torch.dtype) -> bool:
-    return t.dtype == wide and t.is_contiguous() and t.is_cpu
+    return t.dtype is wide and t.is_contiguous() and t.is_cpu
 
 
 @torch.no_grad()
@@ -163,7 +163,7 @@ def move(
 
 
 def differentiate(
-    s: Settings,
+    ready: launch.Launch,
     dy: torch.Tensor,
     x: torch.Tensor,
     statistics: torch.Tensor,
@@ -172,13 +172,12 @@ def differentiate(
     needed: tuple[bool, bool],
 ) -> tuple[torch.Tensor | None, torch.Tensor | None, torch.Tensor | None]:
     """dx, dweight and dbias of a dense tensor; `needed` says whether dx, and whether the parameters' gradients."""
-    ready = s.launch(x, weight)
-    wide = ready.wide
-    dx = outputs.like(x) if needed[0] or s.per_element else None
+    wide, per_element = ready.wide, ready.plan.per_element
+    dx = outputs.like(x) if needed[0] or per_element else None
     scale, shift, dweight, dbias = _affine(weight, wide), _affine(bias, wide), None, None
-    if scale is not None and (needed[1] or s.per_element):
+    if scale is not None and (needed[1] or per_element):
         dweight, dbias = torch.empty_like(scale), torch.empty_like(scale)
-    if dy.dtype != x.dtype:
+    if dy.dtype is not x.dtype:
         dy = dy.to(x.dtype)
     ready.backward(_laid_out_like(dy, x), x, statistics, scale, shift, dx, dweight, dbias)
     if dweight is None:
@@ -193,8 +192,8 @@ def differentiate(
 class _Normalize(torch.autograd.Function):
     @staticmethod
     def forward(ctx, x, weight, bias, how):
-        s, running, momentum, _, _ = how
-        y, statistics = compute(s, x, weight, bias, running, momentum)
+        ready, running, momentum, _, _ = how
+        y, statistics = compute(ready, x, weight, bias, running, momentum)
         ctx.save_for_backward(x, weight, bias, statistics)
         ctx.how = how
         return y
@@ -202,19 +201,19 @@ class _Normalize(torch.autograd.Function):
     @staticmethod
     def backward(ctx, dy):
         x, weight, bias, statistics = ctx.saved_tensors
-        s, needs = ctx.how[0], ctx.needs_input_grad
+        needs = ctx.needs_input_grad
         if torch.is_grad_enabled():  # a derivative of this derivative will be asked for
             given = [t for t, need in zip((x, weight, bias), needs[:3], strict=True) if need]
             found = iter(torch.autograd.grad(_formula(x, weight, bias, *ctx.how), given, dy, create_graph=True))
             gradients = [next(found) if need else None for need in needs[:3]]
         else:
-            gradients = differentiate(s, dy, x, statistics, weight, bias, (needs[0], needs[1] or needs[2]))
+            gradients = differentiate(ctx.how[0], dy, x, statistics, weight, bias, (needs[0], needs[1] or needs[2]))
         return (*gradients, None)
 
 
-def _formula(x, weight, bias, s: Settings, running, momentum, spec: NormSpec, view: View) -> torch.Tensor:
-    mean, var = running if s.frozen else (None, None)
-    call = Call(spec, view, x, weight, bias, mean, var, not s.frozen, eps=s.eps, activation=s.activation)
+def _formula(x, weight, bias, ready: launch.Launch, running, momentum, spec: NormSpec, view: View) -> torch.Tensor:
+    mean, var = running if ready.frozen else (None, None)
+    call = Call(spec, view, x, weight, bias, mean, var, not ready.frozen, eps=ready.eps, activation=ready.activation)
     return reference.apply(call)
 
 
@@ -231,9 +230,10 @@ def eager(
 ) -> torch.Tensor:
     """The norm of tensors that are there, differentiable where they ask for it."""
     x = dense(input, s)
+    ready = s.launch(x, weight)
     if x is input:
-        return of_dense(s, spec, view, x, weight, bias, running, momentum, out)
-    y = of_dense(s, spec, view, x, weight, bias, running, momentum, None)
+        return of_dense(ready, spec, view, x, weight, bias, running, momentum, out)
+    y = of_dense(ready, spec, view, x, weight, bias, running, momentum, None)
     if out is not None:
         return out.copy_(y)
     if y.dim() > 3 and input.movedim(1, -1).is_contiguous():
@@ -242,7 +242,7 @@ def eager(
 
 
 def of_dense(
-    s: Settings,
+    ready: launch.Launch,
     spec: NormSpec,
     view: View,
     x: torch.Tensor,
@@ -252,12 +252,12 @@ def of_dense(
     momentum: float | torch.Tensor,
     out: torch.Tensor | None,
 ) -> torch.Tensor:
-    """`eager` for a dense tensor."""
+    """`eager` for a dense tensor, whose kernels are found."""
     if torch.is_grad_enabled() and (
         x.requires_grad or (weight is not None and weight.requires_grad) or (bias is not None and bias.requires_grad)
     ):
-        return _Normalize.apply(x, weight, bias, (s, running, momentum, spec, view))
-    return compute(s, x, weight, bias, running, momentum, out)[0]
+        return _Normalize.apply(x, weight, bias, (ready, running, momentum, spec, view))
+    return compute(ready, x, weight, bias, running, momentum, out)[0]
 
 
 # ---- for torch.compile and whatever else looks at operators instead of running them ----
@@ -281,7 +281,7 @@ def traced(
     frozen = running_mean is not None
     s = Settings(frozenset(axes.split()), centred, tuple(sizes), per_element, frozen, eps, activation)
     x = dense(x, s)
-    return compute(s, x, weight, bias, (running_mean, running_var) if frozen else None)
+    return compute(s.launch(x, weight), x, weight, bias, (running_mean, running_var) if frozen else None)
 
 
 @traced.register_fake
@@ -312,7 +312,7 @@ def traced_backward(
     """`differentiate` as an operator; an absent parameter's gradient is empty."""
     s = Settings(frozenset(axes.split()), centred, tuple(sizes), per_element, frozen, eps, activation)
     x = dense(x, s)
-    dx, dweight, dbias = differentiate(s, dy, x, statistics, weight, bias, (True, True))
+    dx, dweight, dbias = differentiate(s.launch(x, weight), dy, x, statistics, weight, bias, (True, True))
     return dx, x.new_empty(0) if dweight is None else dweight, x.new_empty(0) if dbias is None else dbias
 
 
