@@ -2,8 +2,8 @@
 
 A norm that reads its input for the statistics and again for the result, and in the backward pass its input and the
 gradient twice, cannot be much faster than these on a tensor that a first-level cache does not hold. Who comes near them
-has nothing left to win but the second reading. A step has what torch's autograd takes as well. An activation in the same
-passes reads and writes nothing more, so that it is left out.
+has nothing left to win but the second reading. A step has what torch's autograd takes as well. An activation in the
+same passes reads and writes nothing more, so that it is left out.
 """
 
 from functools import partial
