@@ -2,25 +2,26 @@
 
     python -m normsuite.bench.crossover
 
-measures both in turn, in one process, for tensors of growing size, and writes this kind of processor's part of
+measures both in turn, in three processes, for tensors of growing size, and writes this kind of processor's part of
 `backends/auto.toml`, and a record.
 """
 
 import itertools
 import math
-import os
 import random
 import sys
 from collections.abc import Iterator
+from functools import lru_cache
 from importlib import resources
 from pathlib import Path
 
 import torch
 
-from .. import allocator, backends, results, statistics
+from .. import backends, results, statistics
 from ..backends import auto
 from ..spec import NORMS, NormSpec
-from .cases import SEED, Case
+from . import several
+from .cases import SEED, Case, Operands, operands
 from .contestants.ours import Ours
 from .interleave import Entrant, interleave
 from .summary import SLOWER_ABOVE
@@ -59,7 +60,9 @@ MODES = {
 """What a crossover is measured for: a mode of the bench, alone or with an activation behind the norm, and whether into
 an output that exists."""
 
-SECONDS = 0.1
+PROCESSES = 3
+SECONDS = 0.05
+"""For each ratio in each process."""
 
 
 def layouts(spec: NormSpec) -> dict[str, tuple[tuple[int, int], ...]]:
@@ -87,11 +90,18 @@ def shapes(spec: NormSpec, layout: str, length: int) -> Iterator[Case]:
             yield Case(str(size), (batch, *shape), GROUPS, "crossover", channels_last, trailing)
 
 
-def ratios(spec: NormSpec, case: Case, mode: str) -> statistics.Interval:
-    """The time of the kernels over the time of torch's call, with its interval, for a key of `MODES`."""
+@lru_cache(maxsize=1)
+def _operands(spec: NormSpec, case: Case) -> Operands:
+    """Drawn once for all modes: that takes longer than they do."""
+    return operands(spec, case)
+
+
+def ratio(spec: NormSpec, case: Case, mode: str) -> float:
+    """The median logarithm of the time of the kernels over that of torch's call, for a key of `MODES`."""
     of_bench, activation, into = MODES[mode]
     task = Task(spec, case, of_bench, activation)
-    given = task.operands()
+    given = _operands(spec, case)
+    given.input.requires_grad_(task.gradients)
     entrants = []
     for name in ("torch", auto.KERNELS):
         call = Ours(name, preallocated=into).prepare(task, given)
@@ -100,8 +110,7 @@ def ratios(spec: NormSpec, case: Case, mode: str) -> statistics.Interval:
         entrants.append(Entrant(name, "openmp", call))
     with torch.set_grad_enabled(task.gradients):
         times = interleave(entrants, witness="", seconds=SECONDS, draw=random.Random(SEED), waits_s={})
-    pairs = zip(times["torch"], times[auto.KERNELS], strict=True)
-    return statistics.median_interval([ours / theirs for theirs, ours in pairs])
+    return statistics.paired_log_ratio(times[auto.KERNELS], times["torch"])
 
 
 def crossover(found: dict[int, statistics.Interval]) -> list[int]:
@@ -126,20 +135,19 @@ def crossover(found: dict[int, statistics.Interval]) -> list[int]:
 
 
 def measure() -> list[dict]:
-    """All ratios."""
+    """All ratios, in this process."""
     rows = []
     for spec in NORMS.values():
         if spec.torch_call is None:
             continue
         modes = [mode for mode, (of_bench, *_) in MODES.items() if of_bench != "evaluation" or spec.running == "always"]
         for layout, lengths in layouts(spec).items():
-            for (_, length), mode in itertools.product(lengths, modes):
-                for case in shapes(spec, layout, length):
-                    found = ratios(spec, case, mode)
+            for _, length in lengths:
+                print(spec.name, layout, length, file=sys.stderr, flush=True)
+                for case, mode in itertools.product(shapes(spec, layout, length), modes):
                     row = {"norm": spec.name, "layout": layout, "length": length, "mode": mode}
-                    size = {"numbers": torch.Size(case.shape).numel()}
-                    rows.append({**row, **size, "ratio": found.value, "interval": [found.low, found.high]})
-                print(*row.values(), file=sys.stderr, flush=True)
+                    numbers = torch.Size(case.shape).numel()
+                    rows.append({**row, "numbers": numbers, "log": ratio(spec, case, mode)})
     return rows
 
 
@@ -179,16 +187,13 @@ def as_toml(tables: dict[str, auto.Table]) -> str:
 
 
 def main() -> None:
-    """Measure and write; the allocator is pinned first, which takes a new process."""
-    pinned = {**os.environ, **allocator.PINNED}
-    if pinned != dict(os.environ):
-        os.execve(sys.executable, [sys.executable, "-m", __spec__.name, *sys.argv[1:]], pinned)
+    """Measure in fresh processes and write."""
+    rows = several.measured(__spec__.name, measure, PROCESSES)
     kind = torch.backends.cpu.get_cpu_capability()
-    rows = measure()
     tables = {**auto.tables(), kind: table(rows)}
     results.write_text(Path(str(resources.files(backends) / "auto.toml")), as_toml(tables))
     environment = results.environment(threads=torch.get_num_threads())
-    case = {"seconds": SECONDS, "vector instructions": kind}
+    case = {"seconds": SECONDS, "processes": PROCESSES, "vector instructions": kind}
     record = results.make_record("crossover", case, rows, environment=environment, seeds=[SEED])
     results.write_record(Path("reports/bench"), f"crossover-{kind.lower()}", record)
 

@@ -7,18 +7,16 @@ measures the kernels both ways in turn, in five processes, and writes a record. 
 was found, as shares of the last-level cache.
 """
 
-import json
 import random
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import torch
 
-from .. import allocator, functional, results, statistics
+from .. import functional, results, statistics
 from ..backends.numba import outputs
 from ..spec import NORMS
+from . import several
 from .cases import SEED
 from .interleave import Entrant, interleave
 
@@ -37,7 +35,6 @@ NORMALISED = (
 NEVER, ALWAYS = 2**62, 0
 PROCESSES = 5
 SECONDS = 0.2
-MEASURE = "measure"
 
 
 def _written_from(least: int, way: str, call: Callable[[], object]) -> Callable[[], object]:
@@ -103,29 +100,9 @@ def measure() -> list[dict]:
     return rows
 
 
-def joined(processes: list[list[dict]]) -> list[dict]:
-    """One row for each ratio, with its interval over processes: where memory lies in one decides as much as what is
-    written past the caches."""
-    rows = []
-    for same in zip(*processes, strict=True):
-        logs = [row["log"] for row in same]
-        found = statistics.ratio_interval(logs)
-        kept = {name: value for name, value in same[0].items() if name != "log"}
-        rows.append({**kept, "ratio": found.value, "interval": [found.low, found.high], "logs": logs})
-    return rows
-
-
 def main() -> None:
     """Measure in fresh processes and write."""
-    if sys.argv[1:] == [MEASURE]:
-        print(json.dumps(measure()))
-        return
-    command, found = [sys.executable, "-m", __spec__.name, MEASURE], []
-    for _ in range(PROCESSES):
-        with allocator.pinned():
-            done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
-        found.append(json.loads(done.stdout))
-    rows = joined(found)
+    rows = several.measured(__spec__.name, measure, PROCESSES)
     for row in rows:
         print(*(value for name, value in row.items() if name != "logs"))
     environment = results.environment(threads=torch.get_num_threads())
