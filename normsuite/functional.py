@@ -21,6 +21,8 @@ from .spec import NORMS, NormSpec, View
 DEFAULT_BACKEND = "torch"
 backends.get(DEFAULT_BACKEND)  # now, since torch.compile traces no imports
 
+_LAYER_NORM, _RMS_NORM = NORMS["LayerNorm"], NORMS["RMSNorm"]
+
 
 def normalize(
     spec: NormSpec,
@@ -143,7 +145,10 @@ def normalize(
     if kind is not None:  # only now: what a backend refuses is asked again
         if len(_known) >= _MOST_KNOWN:
             _known.clear()
-        _known[kind] = backends.get(backend).again(call)
+        module = backends.get(backend)
+        _known[kind] = module.again(call)
+        if spec.affine == "element":
+            _unchecked[spec, backend, activation] = module.unchecked(spec, activation)
     return y
 
 
@@ -151,6 +156,31 @@ _known: dict[tuple, backends.Again | None] = {}
 """What computes calls of a kind that was checked and computed before, if anything does: a model makes the same ones in
 every step, and checking and choosing take longer than a small norm."""
 _MOST_KNOWN = 4096
+
+_unchecked: dict[tuple, backends.Unchecked | None] = {}
+"""By spec, backend and activation: even to look up its kind is too much beside torch's LayerNorm of one row."""
+
+
+def _small(
+    spec: NormSpec,
+    input: Tensor,
+    normalized_shape: Sequence[int],
+    weight: Tensor | None,
+    bias: Tensor | None,
+    eps: float,
+    activation: str | None,
+    backend: str,
+) -> Tensor | None:
+    """A norm over trailing sizes by who looks at the arguments himself; None where it is not for him, or he refuses."""
+    if is_dynamo_compiling() or type(input) is not Tensor or eps != eps:
+        return None
+    try:
+        found = _unchecked.get((spec, backend, activation))
+        if found is not None and 0 < input.numel() < found.below and input.is_contiguous():
+            return found.compute(input, normalized_shape, weight, bias, eps)
+    except Exception:  # said in our words where it is checked
+        pass
+    return None
 
 
 def _checked(
@@ -350,8 +380,12 @@ def layer_norm(
 
     Source: Ba, Kiros and Hinton 2016, arXiv:1607.06450. Differs from torch as `batch_norm` does.
     """
+    if out is None:
+        y = _small(_LAYER_NORM, input, normalized_shape, weight, bias, eps, activation, backend)
+        if y is not None:
+            return y
     return normalize(
-        NORMS["LayerNorm"],
+        _LAYER_NORM,
         input,
         weight,
         bias,
@@ -394,8 +428,12 @@ def rms_norm(
     """
     if eps is None:
         eps = torch.finfo(torch.promote_types(input.dtype, torch.float32)).eps
+    if out is None:
+        y = _small(_RMS_NORM, input, normalized_shape, weight, None, eps, activation, backend)
+        if y is not None:
+            return y
     return normalize(
-        NORMS["RMSNorm"],
+        _RMS_NORM,
         input,
         weight,
         eps=eps,
@@ -448,3 +486,13 @@ def group_norm(
         out=out,
         backend=backend,
     )
+
+
+NAMED = {
+    "BatchNorm": batch_norm,
+    "InstanceNorm": instance_norm,
+    "LayerNorm": layer_norm,
+    "RMSNorm": rms_norm,
+    "GroupNorm": group_norm,
+}
+"""The functions above, by their norms' names."""

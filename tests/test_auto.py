@@ -42,13 +42,19 @@ def of_layouts(spec, contiguous, channels_last):
     return {name: channels_last if name.startswith("channels") else contiguous for name in crossing.layouts(spec)}
 
 
+def forget(monkeypatch):
+    """As if nothing had been computed yet."""
+    monkeypatch.setattr(functional, "_known", {})
+    monkeypatch.setattr(functional, "_unchecked", {})
+
+
 @pytest.fixture
 def measured(monkeypatch):
     """A table of our own, whatever was measured: for every norm but RMSNorm."""
     names = [name for name in NORMS if name != "RMSNorm"]
     table = {name: of_layouts(NORMS[name], LEAST, LEAST_LAST) for name in names}
     monkeypatch.setattr(auto, "table", lambda: table)
-    monkeypatch.setattr(functional, "_known", {})
+    forget(monkeypatch)
     return table
 
 
@@ -305,11 +311,11 @@ def test_a_call_like_one_before_gives_what_the_first_gave(spec, backend, measure
         [(False, False), (False, True), (True, False)],
     ):
         x, other = layout(drawn(*shape)), layout(drawn(*shape, seed=1))
-        monkeypatch.setattr(functional, "_known", {})
+        forget(monkeypatch)
         computed(other, train, activation, into, wants)
         again = computed(x, train, activation, into, wants)
         assert len(functional._known) == 1
-        monkeypatch.setattr(functional, "_known", {})
+        forget(monkeypatch)
         first = computed(x, train, activation, into, wants)
         assert all(torch.equal(a, b) and a.stride() == b.stride() for a, b in zip(again, first, strict=True))
 
@@ -427,7 +433,7 @@ def either_way(request, monkeypatch):
     """Once with all tensors large enough for the kernels, once with all small enough for torch's call."""
     entry = from_on(**{mode: request.param for mode in LEAST if mode != "lengths"})
     monkeypatch.setattr(auto, "table", lambda: {name: of_layouts(spec, entry, entry) for name, spec in NORMS.items()})
-    monkeypatch.setattr(functional, "_known", {})
+    forget(monkeypatch)
 
 
 @pytest.mark.usefixtures("either_way")
@@ -561,6 +567,42 @@ def test_a_call_like_one_before_is_refused_for_a_parameter_of_another_shape(spec
             assert (changed["running_mean"] == 0).all() and (changed["running_var"] == 1).all()
 
 
+@pytest.mark.parametrize(
+    ("backend", "numbers", "activation"), [("auto", 48, None), ("auto", 48, "relu"), ("torch", 4800, None)]
+)
+@pytest.mark.parametrize("name", ["LayerNorm", "RMSNorm"])
+def test_what_torch_looks_at_itself_is_not_even_looked_up(name, backend, numbers, activation, monkeypatch):
+    """Below the least size at which the kernels are faster in some mode, and with torch's calls always."""
+    table = {
+        name: of_layouts(spec, from_on(forward=200, step_activated=100), LEAST_LAST) for name, spec in NORMS.items()
+    }
+    monkeypatch.setattr(auto, "table", lambda: table)
+    forget(monkeypatch)
+    compute = functional.NAMED[name]
+    given = {"weight": drawn(3, seed=1), "eps": 1e-5, "backend": backend, "activation": activation}
+    if name == "LayerNorm":
+        given["bias"] = drawn(3, seed=2)
+    x = drawn(numbers // 6, 2, 3)
+    first = compute(x, (3,), **given)
+    looked = []
+    monkeypatch.setattr(functional, "normalize", lambda spec, input, *_, **__: looked.append(input))
+    assert torch.equal(compute(x, (3,), **given), first) and not looked
+    assert torch.equal(compute(x, [3], **given), first) and not looked
+    turned = drawn(2, 3, 4, 5).contiguous(memory_format=torch.channels_last)
+    for other, further in [
+        (x, {"eps": float("nan")}),
+        (x, {"out": torch.empty_like(x)}),
+        (x, {"weight": torch.ones(1, 3)}),
+        (x, {"weight": torch.ones(3, device="meta")}),
+        (x[:, :, :2].contiguous(), {}),
+        (x[:0], {}),
+        (turned[:, :, :, :3], {}),
+        *([(drawn(20, 2, 3), {})] if backend == "auto" else []),
+    ]:
+        compute(other, (3,), **{**given, **further})
+        assert looked.pop() is other, "refused, laid out or chosen for where it is checked"
+
+
 @pytest.mark.usefixtures("either_way")
 @pytest.mark.parametrize("backend", ["auto", "torch", "numba"])
 @pytest.mark.parametrize("name", ["LayerNorm", "RMSNorm"])
@@ -585,7 +627,9 @@ def test_as_many_numbers_in_another_shape_are_another_call(name, backend):
 @pytest.mark.usefixtures("either_way")
 @pytest.mark.parametrize("backend", ["auto", "torch", "numba"])
 @EVERY_NORM
-def test_a_call_like_one_before_of_other_types_is_computed_or_refused_as_if_it_were_the_first(spec, backend):
+def test_a_call_like_one_before_of_other_types_is_computed_or_refused_as_if_it_were_the_first(
+    spec, backend, monkeypatch
+):
     def outcome(x, **changed):
         try:
             return call_of(spec, x, **changed)[1](backend)
@@ -595,9 +639,9 @@ def test_a_call_like_one_before_of_other_types_is_computed_or_refused_as_if_it_w
     for x, weight in [(X.double(), torch.float64), (X.bfloat16(), torch.float32), (X, torch.float64)]:
         shape = X.shape[1:] if spec.affine == "element" else X.shape[1:2]
         given = {"weight": torch.ones(shape, dtype=weight)}
-        functional._known.clear()
+        forget(monkeypatch)
         first = outcome(x, **given)
-        functional._known.clear()
+        forget(monkeypatch)
         call_of(spec, X)[1](backend)
         again = outcome(x, **given)
         assert first == again if isinstance(first, str) else torch.equal(first, again)

@@ -15,7 +15,8 @@ from typing import NamedTuple
 import torch
 
 from ..errors import UnsupportedError
-from . import Again, Call, get
+from ..spec import NormSpec
+from . import Again, Call, Unchecked, get
 from . import apply as apply_with
 
 KERNELS = "numba"
@@ -153,3 +154,20 @@ def apply(call: Call) -> torch.Tensor:
 
 def again(call: Call) -> Again | None:
     return get(choose(call).backend).again(call)
+
+
+def unchecked(spec: NormSpec, activation: str | None) -> Unchecked | None:
+    """Torch's, up to the size from which the kernels are faster in some mode."""
+    found, of_norm = _TORCH.unchecked(spec, activation), table().get(spec.name)
+    if found is None or of_norm is None:
+        return None
+    entries = (of_norm[name] for name in ("contiguous", "row"))
+    begins = [
+        changes[0]
+        for entry in entries
+        for mode, of_lengths in entry.items()
+        if mode != "lengths" and "_into" not in mode
+        for changes in of_lengths
+        if changes
+    ]
+    return found._replace(below=min(begins, default=found.below))

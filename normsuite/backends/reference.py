@@ -9,6 +9,7 @@ import torch
 
 from ..distributed import sum_over_processes
 from ..errors import ShapeError
+from ..spec import NormSpec
 from . import Call
 
 
@@ -49,6 +50,10 @@ def apply(call: Call) -> torch.Tensor:
 
 def again(call: Call) -> None:
     """Nothing: slow on purpose, it is asked in full each time."""
+
+
+def unchecked(spec: NormSpec, activation: str | None) -> None:
+    """Nothing, as `again`."""
 
 
 def _statistics(x: torch.Tensor, call: Call):

@@ -3,6 +3,7 @@
 They are called without the Python of `torch.nn.functional` in front of them: what that checks has been checked here.
 """
 
+import math
 from collections.abc import Callable
 from dataclasses import replace
 from typing import NamedTuple
@@ -10,7 +11,8 @@ from typing import NamedTuple
 import torch
 from torch.nn import functional
 
-from . import Again, Call
+from ..spec import NormSpec
+from . import Again, Call, Unchecked
 
 # Where torch's name for an argument differs from ours.
 _FIELD = {"training": "use_input_stats"}
@@ -90,24 +92,33 @@ def _laid_out_like(x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
     return y
 
 
-def again(call: Call) -> Again:
-    compute, takes, asks_for_cudnn = _OPERATORS[call.spec.torch_call]
-    # No more of the call is kept than settings, so that its tensors can go. Written out, since to pick by place what
-    # torch takes costs a tenth of a small norm.
-    settings = {name: getattr(call, name) for name in takes if name not in _GIVEN}
-    taken = ", ".join(takes)
-    if asks_for_cudnn:
+def _function(
+    arguments: tuple[str, ...], operator: _Operator, activation: str | None, condition: str, settings: dict
+) -> Callable[..., torch.Tensor | None]:
+    """The operator and the activation behind it as a function of those arguments, None where the condition fails.
+    Written out, since to pick by place what torch takes costs a tenth of a small norm."""
+    taken = ", ".join(operator.takes)
+    if operator.asks_for_cudnn:
         taken += ", input.is_cpu or cudnn.enabled"  # asking whether it is switched on costs a tenth too
-    known = {"compute": compute, "cudnn": torch.backends.cudnn, **settings}
+    known = {"compute": operator.compute, "cudnn": torch.backends.cudnn, **settings}
     written = f"compute({taken})"
-    if call.activation is not None:
+    if activation is not None:
         # torch.relu is torch.nn.functional's without the Python around it; not all have such a one.
-        known["activate"] = getattr(torch, call.activation, getattr(functional, call.activation))
+        known["activate"] = getattr(torch, activation, getattr(functional, activation))
         written = f"activate({written})"
+    if condition:
+        written += f" if {condition} else None"
+    return eval(f"lambda {', '.join(arguments)}: {written}", known)
+
+
+def again(call: Call) -> Again:
+    operator, condition = _OPERATORS[call.spec.torch_call], ""
     if call.spec.affine == "channel" and (given := [n for n in ("weight", "bias") if getattr(call, n) is not None]):
         # Torch looks at the sizes of all tensors, but of BatchNorm's weight and bias only counts the numbers.
-        written += " if " + " == ".join([*(f"{name}.ndim" for name in given), "1"]) + " else None"
-    computed = eval(f"lambda {', '.join(_GIVEN)}: {written}", known)
+        condition = " == ".join([*(f"{name}.ndim" for name in given), "1"])
+    # No more of the call is kept than settings, so that its tensors can go.
+    settings = {name: getattr(call, name) for name in operator.takes if name not in _GIVEN}
+    computed = _function(_GIVEN, operator, call.activation, condition, settings)
     if call.out is None and call.input.is_contiguous():
         return computed
 
@@ -118,3 +129,13 @@ def again(call: Call) -> Again:
         return _laid_out_like(input, y) if out is None else out.copy_(y)
 
     return finished
+
+
+def unchecked(spec: NormSpec, activation: str | None) -> Unchecked | None:
+    """Calls of any size: of such a norm torch looks at everything itself."""
+    if spec.torch_call not in _OPERATORS:
+        return None
+    operator = _OPERATORS[spec.torch_call]
+    condition = " and ".join(f"{name} is None" for name in ("weight", "bias") if name not in operator.takes)
+    arguments = ("input", "normalized_shape", "weight", "bias", "eps")
+    return Unchecked(math.inf, _function(arguments, operator, activation, condition, {}))

@@ -3,6 +3,7 @@
 None imports its library before it is used: what is not installed is a reason printed in the table, not an error.
 """
 
+import inspect
 import pkgutil
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
@@ -17,7 +18,7 @@ import torch
 from ...errors import UnknownNameError
 from ..cases import Operands
 from ..summary import AGAIN, BASELINE, COPY
-from ..task import Task
+from ..task import EPS, MOMENTUM, Task
 
 PEERS = "pip install normsuite[peers]"
 
@@ -77,6 +78,26 @@ def in_mode(task: Task, given: Operands, forward: Callable[[], torch.Tensor]) ->
         return (y, *torch.autograd.grad(y, wanted, dy))
 
     return step
+
+
+def by_place(call: Callable, task: Task, given: Operands) -> list[object]:
+    """What a norm's function takes by place, in torch.nn.functional's names."""
+    running_mean, running_var = task.running()
+    values = {
+        "input": given.input,
+        "weight": given.weight,
+        "bias": given.bias,
+        "running_mean": running_mean,
+        "running_var": running_var,
+        "training": task.training,
+        "use_input_stats": task.training,
+        "momentum": MOMENTUM,
+        "eps": EPS,
+        "num_groups": task.num_groups,
+        "normalized_shape": task.normalized_shape,
+    }
+    arguments = inspect.signature(call).parameters.values()
+    return [values[a.name] for a in arguments if a.kind is a.POSITIONAL_OR_KEYWORD]
 
 
 def not_installed(*packages: str, command: str = PEERS) -> str | None:

@@ -1,14 +1,12 @@
 """The baseline: torch.nn.functional's own call, then torch's activation. Twice, so that the run shows its own noise."""
 
-import inspect
 from functools import partial
 
 import torch.nn.functional as F
 
 from ...backends import ACTIVATIONS
 from ..summary import AGAIN, BASELINE
-from ..task import EPS, MOMENTUM
-from . import Contestant, in_mode
+from . import Contestant, by_place, in_mode
 
 ACTIVATE = {name: getattr(F, name) for name in ACTIVATIONS}
 
@@ -19,21 +17,7 @@ class TorchNN(Contestant):
 
     def prepare(self, task, given):
         call = getattr(F, task.spec.torch_call)
-        running_mean, running_var = task.running()
-        values = {
-            "input": given.input,
-            "weight": given.weight,
-            "bias": given.bias,
-            "running_mean": running_mean,
-            "running_var": running_var,
-            "training": task.training,
-            "use_input_stats": task.training,
-            "momentum": MOMENTUM,
-            "eps": EPS,
-            "num_groups": task.num_groups,
-            "normalized_shape": task.normalized_shape,
-        }
-        norm = partial(call, *[values[argument] for argument in inspect.signature(call).parameters])
+        norm = partial(call, *by_place(call, task, given))
         if task.activation is None:
             return in_mode(task, given, norm)
         activate = ACTIVATE[task.activation]
