@@ -91,6 +91,7 @@ def normalize(
             activation,
             input.numel() if spec.affine == "element" else input.shape,  # asking for less takes less
             input.is_contiguous(),
+            # `Call.differentiated`, of what is not a call yet.
             is_grad_enabled() and (input.requires_grad or (weight is not None and weight.requires_grad)),
             weight is None,
             bias is None,

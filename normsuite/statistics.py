@@ -40,16 +40,6 @@ def mean_interval(samples: Sequence[float], confidence: float = CONFIDENCE) -> I
     return Interval(mean, float(low), float(high))
 
 
-def median_interval(samples: Sequence[float], confidence: float = CONFIDENCE) -> Interval:
-    """Median with the distribution-free interval between two order statistics (scipy's `quantile_test`).
-
-    Too few samples for that confidence give no interval.
-    """
-    x = np.asarray(samples, dtype=float)
-    found = stats.quantile_test(x, q=float(np.median(x)), p=0.5).confidence_interval(confidence)
-    return Interval(float(np.median(x)), float(found.low), float(found.high))
-
-
 @dataclass(frozen=True)
 class Comparison:
     """A paired difference left − right and what it decides.

@@ -14,7 +14,6 @@ from normsuite.statistics import (
     compare,
     geometric_mean_interval,
     mean_interval,
-    median_interval,
     paired_log_ratio,
     ratio_interval,
 )
@@ -34,12 +33,10 @@ def test_intervals_hold_what_they_promise():
     samples = draw.normal(size=(2000, 6))
     held = np.mean([i.low <= 0 <= i.high for i in map(mean_interval, samples)])
     assert abs(held - 0.95) < 0.02
-    held = np.mean([i.low <= 0 <= i.high for i in map(median_interval, draw.normal(size=(400, 15)))])
-    assert held >= 0.95
 
 
 def test_one_sample_gives_no_interval():
-    assert math.isnan(mean_interval([1.0]).low) and math.isnan(median_interval([1.0, 2.0]).low)
+    assert math.isnan(mean_interval([1.0]).low)
     assert math.isnan(mean_interval([1.0, math.inf]).low)
     assert math.isnan(mean_interval([2.0, 2.0]).low)  # equal values show how coarse the scale is
 

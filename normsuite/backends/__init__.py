@@ -64,7 +64,9 @@ class Call:
     @property
     def differentiated(self) -> bool:
         """Whether a backward pass may follow."""
-        return differentiated(self.input, self.weight)
+        return is_grad_enabled() and (
+            self.input.requires_grad or (self.weight is not None and self.weight.requires_grad)
+        )
 
     def activate(self, y: Tensor) -> Tensor:
         """The activation in torch's own operations, for a backend that does not have it in the same pass."""
@@ -73,11 +75,6 @@ class Call:
     def deliver(self, y: Tensor) -> Tensor:
         """The output where it was asked for, from a backend that cannot write there itself."""
         return y if self.out is None else self.out.copy_(y)
-
-
-def differentiated(input: Tensor, weight: Tensor | None) -> bool:
-    """Whether a backward pass through a norm of these may follow."""
-    return is_grad_enabled() and (input.requires_grad or (weight is not None and weight.requires_grad))
 
 
 Again = Callable[
