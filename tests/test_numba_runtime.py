@@ -25,7 +25,7 @@ from normsuite.spec import NORMS
 
 pytest.importorskip("numba", reason="needs numba")
 from normsuite.backends.numba import launch, operator, outputs, planning, segments, threads
-from normsuite.bench import several, streaming
+from normsuite.bench import streaming
 
 # ---- threads ----
 
@@ -274,13 +274,6 @@ def test_both_ways_to_write_are_measured_in_the_same_chains(name, layout, monkey
         assert torch.equal(first, second) if isinstance(first, torch.Tensor) else same_bits(first, second)
         assert math.isfinite(streaming.ratio(chain, call))
     assert before == outputs.STREAMED
-
-
-def test_ratios_of_several_processes_are_joined():
-    rows = [[{"norm": "BatchNorm", "bytes": 4, "log": log}] for log in (0.1, 0.2, 0.3)]
-    (row,) = several.joined(rows)
-    assert row["norm"] == "BatchNorm" and row["ratio"] == pytest.approx(math.exp(0.2)) and "log" not in row
-    assert row["interval"][0] < row["ratio"] < row["interval"][1]
 
 
 @pytest.mark.skipif(not Path("/proc/self/smaps").exists(), reason="needs Linux's list of what memory was asked for")
