@@ -71,7 +71,7 @@ def normalize(
         UnknownNameError: no such backend.
         UnsupportedError: the backend cannot compute this.
     """
-    if type(input) is not Tensor and not isinstance(input, Tensor):
+    if not isinstance(input, Tensor):
         raise ArgumentError("input", type(input).__name__, "must be a torch.Tensor")
     if type(normalized_shape) is not tuple and spec.affine == "element" and not isinstance(normalized_shape, int):
         normalized_shape = tuple(input.shape[1:] if normalized_shape is None else normalized_shape)
