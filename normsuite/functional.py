@@ -21,7 +21,7 @@ from .spec import NORMS, NormSpec, View
 DEFAULT_BACKEND = "torch"
 backends.get(DEFAULT_BACKEND)  # now, since torch.compile traces no imports
 
-_LAYER_NORM, _RMS_NORM = NORMS["LayerNorm"], NORMS["RMSNorm"]
+_BATCH_NORM, _LAYER_NORM, _RMS_NORM = NORMS["BatchNorm"], NORMS["LayerNorm"], NORMS["RMSNorm"]
 
 
 def normalize(
@@ -148,8 +148,8 @@ def normalize(
             _known.clear()
         module = backends.get(backend)
         _known[kind] = module.again(call)
-        if spec.affine == "element":
-            _unchecked[spec, backend, activation] = module.unchecked(spec, activation)
+        if (spec, backend, activation) not in _unchecked:
+            _unchecked[spec, backend, activation] = module.unchecked(spec, activation) or _nobody
     return y
 
 
@@ -158,30 +158,13 @@ _known: dict[tuple, backends.Again | None] = {}
 every step, and checking and choosing take longer than a small norm."""
 _MOST_KNOWN = 4096
 
-_unchecked: dict[tuple, backends.Unchecked | None] = {}
-"""By spec, backend and activation: even to look up its kind is too much beside torch's LayerNorm of one row."""
+_unchecked: dict[tuple, backends.Unchecked] = {}
+"""What computes small calls of a spec, backend and activation that was computed before: even to look up its kind is too
+much beside torch's norm of one row, and so would be a function around those lines of the named norms that ask it."""
 
 
-def _small(
-    spec: NormSpec,
-    input: Tensor,
-    normalized_shape: Sequence[int],
-    weight: Tensor | None,
-    bias: Tensor | None,
-    eps: float,
-    activation: str | None,
-    backend: str,
-) -> Tensor | None:
-    """A norm over trailing sizes by who looks at the arguments himself; None where it is not for him, or he refuses."""
-    if is_dynamo_compiling() or type(input) is not Tensor or eps != eps:
-        return None
-    try:
-        found = _unchecked.get((spec, backend, activation))
-        if found is not None and 0 < input.numel() < found.below and input.is_contiguous():
-            return found.compute(input, normalized_shape, weight, bias, eps)
-    except Exception:  # said in our words where it is checked
-        pass
-    return None
+def _nobody(*arguments: object) -> None:
+    """Where a backend has no such way."""
 
 
 def _checked(
@@ -285,8 +268,15 @@ def batch_norm(
     of torch's types and name the argument; other backends than "torch" also in how they round, and all of them keep
     channels_last.
     """
+    if not training and out is None and process_group is None and not is_grad_enabled() and not is_dynamo_compiling():
+        try:
+            y = _unchecked[_BATCH_NORM, backend, activation](input, None, weight, bias, running_mean, running_var, eps)
+        except Exception:  # said below in our words, if we have any
+            y = None
+        if y is not None:
+            return y
     return normalize(
-        NORMS["BatchNorm"],
+        _BATCH_NORM,
         input,
         weight,
         bias,
@@ -381,8 +371,11 @@ def layer_norm(
 
     Source: Ba, Kiros and Hinton 2016, arXiv:1607.06450. Differs from torch as `batch_norm` does.
     """
-    if out is None:
-        y = _small(_LAYER_NORM, input, normalized_shape, weight, bias, eps, activation, backend)
+    if out is None and not is_dynamo_compiling():
+        try:
+            y = _unchecked[_LAYER_NORM, backend, activation](input, normalized_shape, weight, bias, None, None, eps)
+        except Exception:  # said below in our words, if we have any
+            y = None
         if y is not None:
             return y
     return normalize(
@@ -429,8 +422,11 @@ def rms_norm(
     """
     if eps is None:
         eps = torch.finfo(torch.promote_types(input.dtype, torch.float32)).eps
-    if out is None:
-        y = _small(_RMS_NORM, input, normalized_shape, weight, None, eps, activation, backend)
+    if out is None and not is_dynamo_compiling():
+        try:
+            y = _unchecked[_RMS_NORM, backend, activation](input, normalized_shape, weight, None, None, None, eps)
+        except Exception:  # said below in our words, if we have any
+            y = None
         if y is not None:
             return y
     return normalize(

@@ -567,40 +567,93 @@ def test_a_call_like_one_before_is_refused_for_a_parameter_of_another_shape(spec
             assert (changed["running_mean"] == 0).all() and (changed["running_var"] == 1).all()
 
 
-@pytest.mark.parametrize(
+def not_looked_up(name, monkeypatch, backend, x, settings, others):
+    """A call like one before goes straight to torch, and those others, that differ from it, to where all is checked."""
+    compute, activation = functional.NAMED[name], settings.get("activation")
+    first = compute(x, **settings, backend=backend)
+    looked = []
+    monkeypatch.setattr(functional, "normalize", lambda spec, input, *_, **__: looked.append(input))
+    assert torch.equal(compute(x, **settings, backend=backend), first) and not looked
+    assert compute(x[:0], **settings, backend=backend).shape == x[:0].shape and not looked
+    for other, further in others:
+        compute(other, **{**settings, **further}, backend=backend)
+        assert [x is other for x in looked] == [True], f"{further} of {tuple(other.shape)} was not checked"
+        looked.clear()
+    compute(x, **{**settings, "activation": "silu" if activation is None else None}, backend=backend)
+    assert looked, "another activation has not been computed before"
+
+
+STRAIGHT = pytest.mark.parametrize(
     ("backend", "numbers", "activation"), [("auto", 48, None), ("auto", 48, "relu"), ("torch", 4800, None)]
 )
+
+
+@STRAIGHT
 @pytest.mark.parametrize("name", ["LayerNorm", "RMSNorm"])
 def test_what_torch_looks_at_itself_is_not_even_looked_up(name, backend, numbers, activation, monkeypatch):
     """Below the least size at which the kernels are faster in some mode, and with torch's calls always."""
-    table = {
-        name: of_layouts(spec, from_on(forward=200, step_activated=100), LEAST_LAST) for name, spec in NORMS.items()
-    }
+    entry = from_on(forward=200, forward_activated=200, step=200, step_activated=100)
+    table = {name: of_layouts(spec, entry, LEAST_LAST) for name, spec in NORMS.items()}
     monkeypatch.setattr(auto, "table", lambda: table)
     forget(monkeypatch)
-    compute = functional.NAMED[name]
-    given = {"weight": drawn(3, seed=1), "eps": 1e-5, "backend": backend, "activation": activation}
-    if name == "LayerNorm":
-        given["bias"] = drawn(3, seed=2)
     x = drawn(numbers // 6, 2, 3)
-    first = compute(x, (3,), **given)
-    looked = []
-    monkeypatch.setattr(functional, "normalize", lambda spec, input, *_, **__: looked.append(input))
-    assert torch.equal(compute(x, (3,), **given), first) and not looked
-    assert torch.equal(compute(x, [3], **given), first) and not looked
-    turned = drawn(2, 3, 4, 5).contiguous(memory_format=torch.channels_last)
-    for other, further in [
+    settings = {"normalized_shape": (3,), "weight": drawn(3, seed=1), "eps": 1e-5, "activation": activation}
+    if name == "LayerNorm":
+        settings["bias"] = drawn(3, seed=2)
+    others = [
         (x, {"eps": float("nan")}),
         (x, {"out": torch.empty_like(x)}),
         (x, {"weight": torch.ones(1, 3)}),
         (x, {"weight": torch.ones(3, device="meta")}),
         (x[:, :, :2].contiguous(), {}),
-        (x[:0], {}),
-        (turned[:, :, :, :3], {}),
-        *([(drawn(20, 2, 3), {})] if backend == "auto" else []),
-    ]:
-        compute(other, (3,), **{**given, **further})
-        assert looked.pop() is other, "refused, laid out or chosen for where it is checked"
+        (torch.nn.Parameter(x), {}),
+        (channels_last(drawn(2, 3, 4, 3)), {}),
+    ]
+    if backend == "auto":
+        others.append((drawn(40, 2, 3), {}))
+    not_looked_up(name, monkeypatch, backend, x, settings, others)
+
+
+@STRAIGHT
+@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
+def test_evaluation_is_not_even_looked_up(layout, backend, numbers, activation, monkeypatch):
+    """By running statistics and without a gradient, below the least size at which the kernels are faster."""
+    entry = from_on(forward=1, step=1, forward_activated=1, step_activated=1, evaluation=200, evaluation_activated=100)
+    monkeypatch.setattr(auto, "table", lambda: {name: of_layouts(NORMS[name], entry, entry) for name in NORMS})
+    forget(monkeypatch)
+    x = drawn(numbers // 24, 6, 2, 2).contiguous(memory_format=layout)
+    weight, bias, mean, var = (drawn(6, seed=seed) for seed in range(1, 5))
+    settings = {
+        "running_mean": mean,
+        "running_var": var.abs(),
+        "weight": weight,
+        "bias": bias,
+        "activation": activation,
+    }
+    one = torch.ones(1)
+    others = [
+        (x, {"training": True}),
+        (x, {"eps": float("nan")}),
+        (x, {"out": torch.empty_like(x)}),
+        (x, {"process_group": "a group"}),
+        (x, {"weight": weight.reshape(2, 3)}),
+        (x, {"bias": bias[None]}),
+        (x, {"running_mean": None}),
+        (x, {"running_var": None}),
+        (x, {"running_mean": None, "running_var": None}),
+        (drawn(6), {}),
+        (torch.nn.Parameter(x), {}),
+        *((x, {name: value}) for name in settings if name != "activation" for value in (one, torch.ones(6, 1))),
+    ]
+    if backend == "auto":
+        others.append((drawn(10, 6, 2, 2), {}))
+    with torch.no_grad():
+        assert functional.batch_norm(x, **settings, backend=backend).stride() == x.stride()
+        not_looked_up("BatchNorm", monkeypatch, backend, x, settings, others)
+    looked = []
+    monkeypatch.setattr(functional, "normalize", lambda spec, input, *_, **__: looked.append(input))
+    functional.batch_norm(x, **settings, backend=backend)
+    assert looked, "where a gradient may be asked for, the kernels may be faster"
 
 
 @pytest.mark.usefixtures("either_way")

@@ -5,7 +5,7 @@ A backend is four functions, three of them over a `Call`:
     why_not(call) -> str | None     the reason why it cannot compute this call, or None if it can
     apply(call) -> Tensor     the output; updates the running statistics in place where there are any
     again(call) -> Again | None     a shorter way to `apply` for more calls of its kind, if there is one
-    unchecked(spec, activation) -> Unchecked | None     a way for small calls of a norm over trailing sizes, if any
+    unchecked(spec, activation) -> Unchecked | None     a way for small calls that looks at them itself, if any
 
 Arguments are checked before `why_not` and `apply` see them. Calls are of one kind where all settings are equal, which
 tensors are given, the input's sizes (how many numbers, for a norm over trailing sizes) and whether it is contiguous,
@@ -17,7 +17,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from importlib import import_module
 from types import ModuleType
-from typing import NamedTuple
 
 from torch import Tensor, distributed, is_grad_enabled  # not torch itself: here that name is the backend's
 from torch.nn import functional
@@ -85,17 +84,12 @@ and out. None, or any error before anything is changed, where this one is to be 
 first."""
 
 
-class Unchecked(NamedTuple):
-    """Computes calls of a norm over trailing sizes that nobody has looked at, but for this: the input is contiguous.
-
-    Attributes:
-        below: inputs of fewer numbers.
-        compute: from input, normalized_shape, weight, bias and eps; None or any error where those do not fit.
-    """
-
-    below: float
-    compute: Callable[[Tensor, Sequence[int], Tensor | None, Tensor | None, float], Tensor | None]
-
+Unchecked = Callable[
+    [Tensor, Sequence[int] | None, Tensor | None, Tensor | None, Tensor | None, Tensor | None, float], Tensor | None
+]
+"""Computes calls that nobody has looked at, of a norm over trailing sizes, or by running statistics where no gradient
+is recorded, from input, normalized_shape, weight, bias, running_mean, running_var and eps. None or any error where
+those do not fit, or where another way is faster."""
 
 ACTIVATIONS = ("relu", "silu")
 """What can follow a norm in one pass, as torch.nn.functional names it."""

@@ -4,6 +4,7 @@ The table is made by `python -m normsuite.bench.crossover`, which measures torch
 for each kind of vector instructions that torch tells apart, since its own kernels differ by them.
 """
 
+import math
 import tomllib
 from bisect import bisect_right
 from collections.abc import Sequence
@@ -157,17 +158,14 @@ def again(call: Call) -> Again | None:
 
 
 def unchecked(spec: NormSpec, activation: str | None) -> Unchecked | None:
-    """Torch's, up to the size from which the kernels are faster in some mode."""
-    found, of_norm = _TORCH.unchecked(spec, activation), table().get(spec.name)
-    if found is None or of_norm is None:
+    """Torch's, up to the size from which the kernels are faster in some mode and layout that it computes."""
+    of_norm = table().get(spec.name)
+    if of_norm is None:
         return None
-    entries = (of_norm[name] for name in ("contiguous", "row"))
-    begins = [
-        changes[0]
-        for entry in entries
-        for mode, of_lengths in entry.items()
-        if mode != "lengths" and "_into" not in mode
-        for changes in of_lengths
-        if changes
-    ]
-    return found._replace(below=min(begins, default=found.below))
+    trailing = spec.affine == "element"
+    modes = ("forward", "step") if trailing else ("evaluation",)
+    if activation is not None:
+        modes = tuple(f"{mode}_activated" for mode in modes)
+    entries = [entry for name, entry in of_norm.items() if not (trailing and name.startswith("channels_last"))]
+    begins = [changes[0] for entry in entries for mode in modes for changes in entry.get(mode, ()) if changes]
+    return _TORCH.unchecked(spec, activation, below=min(begins, default=math.inf))

@@ -100,7 +100,7 @@ def _function(
     taken = ", ".join(operator.takes)
     if operator.asks_for_cudnn:
         taken += ", input.is_cpu or cudnn.enabled"  # asking whether it is switched on costs a tenth too
-    known = {"compute": operator.compute, "cudnn": torch.backends.cudnn, **settings}
+    known = {"compute": operator.compute, "cudnn": torch.backends.cudnn, "Tensor": torch.Tensor, **settings}
     written = f"compute({taken})"
     if activation is not None:
         # torch.relu is torch.nn.functional's without the Python around it; not all have such a one.
@@ -131,11 +131,17 @@ def again(call: Call) -> Again:
     return finished
 
 
-def unchecked(spec: NormSpec, activation: str | None) -> Unchecked | None:
-    """Calls of any size: of such a norm torch looks at everything itself."""
+def unchecked(spec: NormSpec, activation: str | None, below: float = math.inf) -> Unchecked | None:
+    """Of such norms torch looks at nearly everything itself; calls of fewer numbers than those, and of some."""
     if spec.torch_call not in _OPERATORS:
         return None
     operator = _OPERATORS[spec.torch_call]
-    condition = " and ".join(f"{name} is None" for name in ("weight", "bias") if name not in operator.takes)
-    arguments = ("input", "normalized_shape", "weight", "bias", "eps")
-    return Unchecked(math.inf, _function(arguments, operator, activation, condition, {}))
+    conditions = ["type(input) is Tensor", "input.numel() < below", "eps == eps"]
+    if spec.affine == "element":
+        conditions.append("input.is_contiguous()")  # another layout would be lost
+    else:
+        conditions += [f"({name} is None or {name}.ndim == 1)" for name in ("weight", "bias")]
+    conditions += [f"{name} is None" for name in _OPTIONAL if name not in operator.takes]
+    settings = {"below": below, "use_input_stats": False, "momentum": 0.0}
+    arguments = ("input", "normalized_shape", *_OPTIONAL, "eps")
+    return _function(arguments, operator, activation, " and ".join(conditions), settings)

@@ -6,7 +6,7 @@ None imports its library before it is used: what is not installed is a reason pr
 import inspect
 import pkgutil
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from importlib import import_module
@@ -98,6 +98,22 @@ def by_place(call: Callable, task: Task, given: Operands) -> list[object]:
     }
     arguments = inspect.signature(call).parameters.values()
     return [values[a.name] for a in arguments if a.kind is a.POSITIONAL_OR_KEYWORD]
+
+
+def written_out(
+    function: Callable,
+    arguments: Sequence[object],
+    keywords: Mapping[str, object] | None = None,
+    then: Callable[[torch.Tensor], torch.Tensor] | None = None,
+) -> Callable[[], torch.Tensor]:
+    """`then(function(*arguments, **keywords))`, or without `then`, as somebody writes it down: stars, and what
+    functools.partial does with keywords, make a tuple and a dictionary at each call, a thirtieth of a small norm."""
+    keywords = keywords or {}
+    places = {f"argument_{place}": value for place, value in enumerate(arguments)}
+    written = f"function({', '.join([*places, *(f'{name}={name}' for name in keywords)])})"
+    if then is not None:
+        written = f"then({written})"
+    return eval(f"lambda: {written}", {"function": function, "then": then, **places, **keywords})
 
 
 def not_installed(*packages: str, command: str = PEERS) -> str | None:

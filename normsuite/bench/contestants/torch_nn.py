@@ -1,12 +1,10 @@
 """The baseline: torch.nn.functional's own call, then torch's activation. Twice, so that the run shows its own noise."""
 
-from functools import partial
-
 import torch.nn.functional as F
 
 from ...backends import ACTIVATIONS
 from ..summary import AGAIN, BASELINE
-from . import Contestant, by_place, in_mode
+from . import Contestant, by_place, in_mode, written_out
 
 ACTIVATE = {name: getattr(F, name) for name in ACTIVATIONS}
 
@@ -17,11 +15,8 @@ class TorchNN(Contestant):
 
     def prepare(self, task, given):
         call = getattr(F, task.spec.torch_call)
-        norm = partial(call, *by_place(call, task, given))
-        if task.activation is None:
-            return in_mode(task, given, norm)
-        activate = ACTIVATE[task.activation]
-        return in_mode(task, given, lambda: activate(norm()))
+        activate = None if task.activation is None else ACTIVATE[task.activation]
+        return in_mode(task, given, written_out(call, by_place(call, task, given), then=activate))
 
 
 CONTESTANTS = (TorchNN(BASELINE), TorchNN(AGAIN))
