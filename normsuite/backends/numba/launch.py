@@ -3,6 +3,7 @@
 Working memory is torch's, so that whoever counts tensors counts it.
 """
 
+import math
 from collections.abc import Sequence
 
 import torch
@@ -10,7 +11,7 @@ import torch
 from . import kernels, outputs, threads
 from .activations import CODES
 from .arguments import Arguments
-from .planning import Plan, parts_for
+from .planning import Plan
 from .settling import STATISTICS, WRITE
 from .turning import TILE
 
@@ -44,6 +45,14 @@ def _streamed(plan: Plan, y: torch.Tensor | None, way: str, parts: int) -> bool:
 def _columns(plan: Plan) -> int:
     """How many tasks share the columns of long rows; each column's sum is the same with any."""
     return max(-(-plan.arguments.length // _COLUMNS), 4 * threads.count())
+
+
+def _tasks_of_rows(rows: int, numel: int) -> int:
+    """How many tasks share rows on the way back, with any number of threads. Each leaves sums as long as a row, and one
+    thread adds them up: the square root of the rows takes as long there as in the tasks, and less than half of it was
+    best on two threads. A power of two, so that as many threads are done at the same time."""
+    most = max(4, math.isqrt(4 * rows // 25))
+    return max(1, min(1 << most.bit_length() - 1, -(-rows // 4), numel // _ALONE))
 
 
 def _workspace(a: Arguments, scratch: int, sums: int, areas: int) -> torch.Tensor | None:
@@ -205,7 +214,7 @@ class Launch:
                 if step:
                     threads.run(kernel, a, step, count)
         elif plan.backward_parts == 1:
-            a.parts, a.tasks = 1, min(-(-plan.statistics // 4), parts_for(plan.numel))
+            a.parts, a.tasks = 1, _tasks_of_rows(plan.statistics, plan.numel)
             a.grain = max(4, _ROWS_TOGETHER // a.length // 4 * 4)
             room = _workspace(a, 2 * plan.statistics, 2 * a.tasks * a.length, 0)
             threads.run(kernel, a, STATISTICS | WRITE, min(count, a.tasks))

@@ -10,9 +10,12 @@ from .segments import MOST
 from .streaming import BUFFER
 
 _PART = 32768
-"""Numbers that one task has at least where tasks share a statistic or a sum."""
+"""Numbers that one task has, about, where tasks share a statistic or a sum."""
 
 _MOST_PARTS = 64
+
+_ROWS = 64
+"""Rows of lanes that one task has at least where tasks share a statistic: what it does once takes as long as a few."""
 
 _FEW_STATISTICS = 8
 """Fewer than these are shared by several tasks, at the price of reading the tensor once more."""
@@ -60,8 +63,9 @@ class Plan:
 
 
 def parts_for(numel: int) -> int:
-    """Whatever the number of threads, so that sums are taken in the same order with any."""
-    return max(1, min(_MOST_PARTS, numel // _PART))
+    """Whatever the number of threads, so that sums are taken in the same order with any; an even number, since most
+    threads come in pairs."""
+    return 1 if numel < 2 * _PART else min(_MOST_PARTS, 2 * round(numel / (2 * _PART)))
 
 
 def make(
@@ -147,7 +151,7 @@ def _lanes(numel: int, rows: int, stride: int, channels: int, fields: dict) -> P
         together = min(divisors, key=lambda d: abs(math.log(d / wanted)))
     rows, stride, width = rows // together, stride * together, channels * together
     outer = fields["outer"]
-    parts = min(rows, parts_for(numel)) if outer < _FEW_STATISTICS else 1
+    parts = max(1, min(rows // _ROWS, parts_for(numel))) if outer < _FEW_STATISTICS else 1
     tasks = outer * parts if parts > 1 else min(outer, parts_for(numel))
     fields.update(length=width, row_inner=rows, stride_row_inner=stride, parts=parts, tasks=tasks)
     statistics, areas = outer * fields["inner"], AREAS * width

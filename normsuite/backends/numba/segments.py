@@ -30,12 +30,15 @@ from .settling import (
     STATISTICS,
     WRITE,
     affine,
+    all_sums,
     centred,
     finished_all,
     fold,
     join,
     join_parts,
     join_sums,
+    leave,
+    leave_sums,
     less,
     off_by_little,
     recall,
@@ -302,7 +305,7 @@ def _moments_of_short_rows(a, x, first, last, means, m2s):
 def _statistics(a, data, first, last, shape, blocks, short):
     """Parts of statistics, one each of those tasks: settled where a part is all of its statistic, else left for the
     other parts."""
-    x, scratch, room = elements(a.x, data), doubles(a.scratch), buffer(doubles(0))
+    x, room = elements(a.x, data), buffer(doubles(0))
     means, m2s = room, behind(room, MOST)
     if short:
         _moments_of_short_rows(a, x, first, last, means, m2s)
@@ -315,9 +318,7 @@ def _statistics(a, data, first, last, shape, blocks, short):
             store(means, task - first, mean)
             store(m2s, task - first, m2)
         else:
-            store(scratch, 3 * task, n)
-            store(scratch, 3 * task + 1, mean)
-            store(scratch, 3 * task + 2, m2)
+            leave(a, data, statistic, part, n, mean, m2)
     if a.parts == 1:
         settle_all(a, data, first, last - first, float(a.row_outer * a.row_inner * a.length), means, m2s)
 
@@ -522,7 +523,7 @@ def _pull_back(a, data, task, shape, blocks, code, all_g, all_gx, streamed):
 @_writing
 def _pull_short_rows(a, data, first, last, code):
     """`_pull_part` of statistics that are one short row each; their sums go into `scratch`."""
-    x, dy, sums, scratch = elements(a.x, data), elements(a.dy, data), doubles(a.sums), doubles(a.scratch)
+    x, dy, sums = elements(a.x, data), elements(a.dy, data), doubles(a.sums)
     length, summed = a.length, a.sums != 0
     outer, inner = divmod(first, a.inner)
     for task in range(first, last):
@@ -532,8 +533,7 @@ def _pull_short_rows(a, data, first, last, code):
         weight, bias = affine(a, data, channel)
         g, gd = _pulls(x, dy, at, 1, 0, length, m, delta, rstd * weight, bias, code)
         g64, gx = float(g), float(gd) * float(rstd)
-        store(scratch, 2 * task, weight * g64)
-        store(scratch, 2 * task + 1, weight * gx)
+        leave_sums(a, data, task, 0, weight * g64, weight * gx)
         if summed:
             slot = 2 * (outer * a.channels + channel)
             store(sums, slot, gx)
@@ -546,15 +546,16 @@ def _pull_short_rows(a, data, first, last, code):
 @_writing
 def _pull_short_rows_back(a, data, first, last, code):
     """`_pull_back` of statistics that are one short row each."""
-    x, dy, dx, scratch = elements(a.x, data), elements(a.dy, data), elements(a.y, data), doubles(a.scratch)
+    x, dy, dx = elements(a.x, data), elements(a.dy, data), elements(a.y, data)
     length, centres, frozen = a.length, a.centred and not a.frozen, a.frozen
     outer, inner = divmod(first, a.inner)
     for task in range(first, last):
         at = outer * a.stride_outer + inner * a.stride_inner
         m, delta, rstd = recall(a, data, task)
         weight, bias = affine(a, data, outer * a.channel_outer + inner * a.channel_inner)
-        mean_g = wide(load(scratch, 2 * task) / length, data) if centres else wide(0, data)
-        mean_gx = wide(0, data) if frozen else wide(load(scratch, 2 * task + 1) / length, data)
+        all_g, all_gx = all_sums(a, data, task)
+        mean_g = wide(all_g / length, data) if centres else wide(0, data)
+        mean_gx = wide(0, data) if frozen else wide(all_gx / length, data)
         _write_dx_row(
             behind(x, at), behind(dy, at), behind(dx, at), length, m, delta, rstd, weight, bias, mean_g, mean_gx, code
         )
@@ -567,7 +568,6 @@ def _pull_short_rows_back(a, data, first, last, code):
 def _backward_tasks(a, data, code, streamed):
     shape = _block_shape(a)
     blocks, short = a.row_outer * shape[2] * shape[3], _are_short_rows(a)
-    scratch = doubles(a.scratch)
     turns = (a.tasks + a.grain - 1) // a.grain
     finished = 0
     while True:
@@ -581,16 +581,15 @@ def _backward_tasks(a, data, code, streamed):
         elif a.phase & STATISTICS:
             for task in range(first, last):
                 all_g, all_gx = _pull_part(a, data, task, shape, blocks, code)
-                store(scratch, 2 * task, all_g)
-                store(scratch, 2 * task + 1, all_gx)
+                statistic, part = _part_of(a, task)
+                leave_sums(a, data, statistic, part, all_g, all_gx)
         if a.phase & WRITE and short and not streamed:
             _pull_short_rows_back(a, data, first, last, code)
         elif a.phase & WRITE:
             for task in range(first, last):
                 all_g, all_gx = 0.0, 0.0
                 if not a.frozen:
-                    at = 2 * _part_of(a, task)[0] * a.parts
-                    all_g, all_gx = load(scratch, at), load(scratch, at + 1)
+                    all_g, all_gx = all_sums(a, data, _part_of(a, task)[0])
                 _pull_back(a, data, task, shape, blocks, code, all_g, all_gx, streamed)
         finished += last - first
     if streamed:
@@ -647,9 +646,8 @@ def _pull_row(a, data, row, first, last, code):
 
 @_plain
 def _means(a, data, row):
-    """The means of weight·g and weight·g·x̂ of a row, from its sums in `scratch`."""
-    scratch, at = doubles(a.scratch), 2 * row * a.parts
-    all_g, all_gx = load(scratch, at), load(scratch, at + 1)
+    """The means of weight·g and weight·g·x̂ of a row."""
+    all_g, all_gx = all_sums(a, data, row)
     return wide(all_g / a.length, data) if a.centred else wide(0, data), wide(all_gx / a.length, data)
 
 
@@ -733,15 +731,14 @@ def _pull_rows_back(a, data, row, rows, column, length, dweight, dbias, begun, c
 def _some_rows(a, data, task, code, streamed):
     """Rows that a cache holds, read once from memory; the gradients of weight and bias go into sums of the task's."""
     sums = behind(wides(a.sums, data), 2 * task * a.length)
-    scratch, rows = doubles(a.scratch), a.outer * a.inner
+    rows = a.outer * a.inner
     fours = (rows + 3) // 4  # that no row is left to be worked on alone
     begin, last = 4 * (fours * task // a.tasks), min(rows, 4 * (fours * (task + 1) // a.tasks))
     for first in range(begin, last, a.grain):
         count = min(a.grain, last - first)
         for row in range(first, first + count):
             all_g, all_gx = _pull_row(a, data, row, 0, a.length, code)
-            store(scratch, 2 * row, all_g)
-            store(scratch, 2 * row + 1, all_gx)
+            leave_sums(a, data, row, 0, all_g, all_gx)
         begun = first > begin
         _pull_rows_back(a, data, first, count, 0, a.length, sums, behind(sums, a.length), begun, code, streamed)
 
@@ -752,9 +749,7 @@ def _part_of_a_row(a, data, task, code):
     row, part = divmod(task, a.parts)
     row += a.row
     all_g, all_gx = _pull_row(a, data, row, a.length * part // a.parts, a.length * (part + 1) // a.parts, code)
-    scratch, at = doubles(a.scratch), 2 * (row * a.parts + part)
-    store(scratch, at, all_g)
-    store(scratch, at + 1, all_gx)
+    leave_sums(a, data, row, part, all_g, all_gx)
 
 
 @_writing

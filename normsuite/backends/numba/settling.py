@@ -9,7 +9,21 @@ import math
 from numba import njit
 
 from .arguments import DONE, take
-from .elements import behind, doubles, get, load, put, put_fourth, put_second, put_third, store, wide, wides
+from .elements import (
+    add,
+    add_other,
+    behind,
+    doubles,
+    get,
+    load,
+    put,
+    put_fourth,
+    put_second,
+    put_third,
+    store,
+    wide,
+    wides,
+)
 
 STATISTICS, WRITE = 1, 2
 """Steps of a kernel, which run as one where one task has a whole statistic."""
@@ -131,41 +145,73 @@ def finished_all(a, data, finished):
     return finished > 0 and take(data, DONE, finished) + finished == a.tasks
 
 
+# Between its parts a statistic's numbers lie in `scratch` part by part, statistic behind statistic: so those of several
+# are joined at a time, and a task writes what it has of neighbours side by side.
+
+
+@_plain
+def leave(a, data, statistic, part, n, mean, m2):
+    """Leave a part's (n, mean, Σ(x − mean)²) to be joined; n is alike for all statistics."""
+    count = a.outer * a.inner
+    here = behind(doubles(a.scratch), part * (2 * count + 1))
+    store(here, 0, n)
+    store(here, 1 + statistic, mean)
+    store(here, 1 + count + statistic, m2)
+
+
 @_called
 def join_parts(a, data):
-    """Settle every statistic from what its parts have left in `scratch`."""
-    scratch = doubles(a.scratch)
-    for statistic in range(a.outer * a.inner):
-        n, mean, m2 = 0.0, 0.0, 0.0
-        for task in range(statistic * a.parts, (statistic + 1) * a.parts):
-            count = load(scratch, 3 * task)
-            if count:
-                n, mean, m2 = join(n, mean, m2, count, load(scratch, 3 * task + 1), load(scratch, 3 * task + 2))
-        settle(a, data, statistic, n, mean, m2)
+    """Settle every statistic from what its parts have left."""
+    count = a.outer * a.inner
+    first = doubles(a.scratch)
+    n, means, m2s = load(first, 0), behind(first, 1), behind(first, 1 + count)
+    for part in range(1, a.parts):
+        other = behind(first, part * (2 * count + 1))
+        here, other_means, other_m2s = load(other, 0), behind(other, 1), behind(other, 1 + count)
+        if here:
+            share = here / (n + here)
+            for i in range(count):
+                apart = get(other_means, i) - load(means, i)
+                add(means, i, apart * share, True)
+                add_other(m2s, i, get(other_m2s, i) + apart * apart * n * share, True)
+        n += here
+    settle_all(a, data, 0, count, n, means, m2s)
+
+
+@_plain
+def leave_sums(a, data, statistic, part, all_g, all_gx):
+    """Leave a part's Σ weight·g and Σ weight·g·x̂ to be added up."""
+    here = behind(doubles(a.scratch), 2 * (part * a.outer * a.inner + statistic))
+    store(here, 0, all_g)
+    store(here, 1, all_gx)
 
 
 @_called
 def join_sums(a, data, first, last):
-    """Add up what the parts of those statistics have left in `scratch` on the way back, into the place of the first."""
+    """Add up what the parts of those statistics have left."""
+    sums = behind(doubles(a.scratch), 2 * first)
+    for part in range(1, a.parts):
+        further = behind(sums, part * 2 * a.outer * a.inner)
+        for i in range(2 * (last - first)):
+            add(sums, i, get(further, i), True)
+
+
+@_plain
+def all_sums(a, data, statistic):
+    """Σ weight·g and Σ weight·g·x̂ over all parts."""
     scratch = doubles(a.scratch)
-    for statistic in range(first, last):
-        g, gx = 0.0, 0.0
-        for task in range(statistic * a.parts, (statistic + 1) * a.parts):
-            g += load(scratch, 2 * task)
-            gx += load(scratch, 2 * task + 1)
-        store(scratch, 2 * statistic * a.parts, g)
-        store(scratch, 2 * statistic * a.parts + 1, gx)
+    return load(scratch, 2 * statistic), load(scratch, 2 * statistic + 1)
 
 
 @_called
 def fold(a, data, slots):
-    """dweight and dbias of each channel from so many slots of `sums`, in a fixed order."""
-    sums = doubles(a.sums)
+    """dweight and dbias of each channel from so many slots of `sums`, in a fixed order, added up in the first."""
+    sums, length = doubles(a.sums), 2 * a.channels
     dweight, dbias = wides(a.dweight, data), wides(a.dbias, data)
+    for slot in range(1, slots):
+        further = behind(sums, slot * length)
+        for i in range(length):
+            add(sums, i, get(further, i), True)
     for channel in range(a.channels):
-        gx, g = 0.0, 0.0
-        for slot in range(channel, slots * a.channels, a.channels):
-            gx += load(sums, 2 * slot)
-            g += load(sums, 2 * slot + 1)
-        store(dweight, channel, wide(gx, data))
-        store(dbias, channel, wide(g, data))
+        store(dweight, channel, wide(load(sums, 2 * channel), data))
+        store(dbias, channel, wide(load(sums, 2 * channel + 1), data))
