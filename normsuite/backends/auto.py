@@ -158,7 +158,7 @@ def again(call: Call) -> Again | None:
 
 
 def unchecked(spec: NormSpec, activation: str | None) -> Unchecked | None:
-    """Torch's, up to the size from which the kernels are faster in some mode and layout that it computes."""
+    """Torch's, on the CPU up to the size from which the kernels are faster in some mode and layout that it computes."""
     of_norm = table().get(spec.name)
     if of_norm is None:
         return None

@@ -132,11 +132,11 @@ def again(call: Call) -> Again:
 
 
 def unchecked(spec: NormSpec, activation: str | None, below: float = math.inf) -> Unchecked | None:
-    """Of such norms torch looks at nearly everything itself; calls of fewer numbers than those, and of some."""
+    """Of such norms torch looks at nearly everything itself; on the CPU calls of fewer numbers than those."""
     if spec.torch_call not in _OPERATORS:
         return None
     operator = _OPERATORS[spec.torch_call]
-    conditions = ["type(input) is Tensor", "input.numel() < below", "eps == eps"]
+    conditions = ["type(input) is Tensor", "(input.numel() < below or not input.is_cpu)", "eps == eps"]
     if spec.affine == "element":
         conditions.append("input.is_contiguous()")  # another layout would be lost
     else:
