@@ -142,6 +142,7 @@ def unchecked(spec: NormSpec, activation: str | None, below: float = math.inf) -
     else:
         conditions += [f"({name} is None or {name}.ndim == 1)" for name in ("weight", "bias")]
     conditions += [f"{name} is None" for name in _OPTIONAL if name not in operator.takes]
+    # Of a norm with running statistics calls in evaluation are asked for, which moves none.
     settings = {"below": below, "use_input_stats": False, "momentum": 0.0}
     arguments = ("input", "normalized_shape", *_OPTIONAL, "eps")
     return _function(arguments, operator, activation, " and ".join(conditions), settings)
