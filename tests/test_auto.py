@@ -617,9 +617,11 @@ def test_what_torch_looks_at_itself_is_not_even_looked_up(name, backend, numbers
 @STRAIGHT
 @pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
 def test_evaluation_is_not_even_looked_up(layout, backend, numbers, activation, monkeypatch):
-    """By running statistics and without a gradient, below the least size at which the kernels are faster."""
-    entry = from_on(forward=1, step=1, forward_activated=1, step_activated=1, evaluation=200, evaluation_activated=100)
-    monkeypatch.setattr(auto, "table", lambda: {name: of_layouts(NORMS[name], entry, entry) for name in NORMS})
+    """By running statistics and without a gradient, below the least size at which the kernels are faster, of tensors
+    that lie as they are another one."""
+    first = {"forward": 1, "step": 1, "forward_activated": 1, "step_activated": 1}
+    last, entry = (from_on(**first, evaluation=n, evaluation_activated=n) for n in (200, 400))
+    monkeypatch.setattr(auto, "table", lambda: {name: of_layouts(NORMS[name], entry, last) for name in NORMS})
     forget(monkeypatch)
     x = drawn(numbers // 24, 6, 2, 2).contiguous(memory_format=layout)
     weight, bias, mean, var = (drawn(6, seed=seed) for seed in range(1, 5))
@@ -646,8 +648,14 @@ def test_evaluation_is_not_even_looked_up(layout, backend, numbers, activation, 
         *((x, {name: value}) for name in settings if name != "activation" for value in (one, torch.ones(6, 1))),
     ]
     if backend == "auto":
-        others.append((drawn(10, 6, 2, 2), {}))
+        others += [(drawn(20, 6, 2, 2), {}), (channels_last(drawn(10, 6, 2, 2)), {})]
     with torch.no_grad():
+        between, looked = drawn(10, 6, 2, 2), []
+        functional.batch_norm(between, **settings, backend=backend)
+        with monkeypatch.context() as within:
+            within.setattr(functional, "normalize", lambda *_, **__: looked.append(1))
+            functional.batch_norm(between, **settings, backend=backend)
+        assert not looked, "as it lies, the kernels are faster from another size on"
         assert functional.batch_norm(x, **settings, backend=backend).stride() == x.stride()
         not_looked_up("BatchNorm", monkeypatch, backend, x, settings, others)
     looked = []

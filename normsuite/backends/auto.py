@@ -166,6 +166,10 @@ def unchecked(spec: NormSpec, activation: str | None) -> Unchecked | None:
     modes = ("forward", "step") if trailing else ("evaluation",)
     if activation is not None:
         modes = tuple(f"{mode}_activated" for mode in modes)
-    entries = [entry for name, entry in of_norm.items() if not (trailing and name.startswith("channels_last"))]
-    begins = [changes[0] for entry in entries for mode in modes for changes in entry.get(mode, ()) if changes]
-    return _TORCH.unchecked(spec, activation, below=min(begins, default=math.inf))
+
+    def least(layouts: Sequence[str]) -> float:
+        found = [changes[0] for name in layouts for mode in modes for changes in of_norm[name].get(mode, ()) if changes]
+        return min(found, default=math.inf)
+
+    contiguous = [name for name in of_norm if not name.startswith("channels_last")]
+    return _TORCH.unchecked(spec, activation, least(contiguous if trailing else list(of_norm)), least(contiguous))

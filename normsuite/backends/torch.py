@@ -131,18 +131,22 @@ def again(call: Call) -> Again:
     return finished
 
 
-def unchecked(spec: NormSpec, activation: str | None, below: float = math.inf) -> Unchecked | None:
-    """Of such norms torch looks at nearly everything itself; on the CPU calls of fewer numbers than those."""
+def unchecked(
+    spec: NormSpec, activation: str | None, below: float = math.inf, below_contiguous: float = math.inf
+) -> Unchecked | None:
+    """Of such norms torch looks at nearly everything itself; on the CPU in calls of fewer numbers than those, of any
+    layout and of the usual one."""
     if spec.torch_call not in _OPERATORS:
         return None
     operator = _OPERATORS[spec.torch_call]
-    conditions = ["type(input) is Tensor", "(input.numel() < below or not input.is_cpu)", "eps == eps"]
+    sizes = "input.numel() < below or (input.numel() < below_contiguous and input.is_contiguous()) or not input.is_cpu"
+    conditions = ["type(input) is Tensor", f"({sizes})", "eps == eps"]
     if spec.affine == "element":
         conditions.append("input.is_contiguous()")  # another layout would be lost
     else:
         conditions += [f"({name} is None or {name}.ndim == 1)" for name in ("weight", "bias")]
     conditions += [f"{name} is None" for name in _OPTIONAL if name not in operator.takes]
     # Of a norm with running statistics calls in evaluation are asked for, which moves none.
-    settings = {"below": below, "use_input_stats": False, "momentum": 0.0}
+    settings = {"below": below, "below_contiguous": below_contiguous, "use_input_stats": False, "momentum": 0.0}
     arguments = ("input", "normalized_shape", *_OPTIONAL, "eps")
     return _function(arguments, operator, activation, " and ".join(conditions), settings)
