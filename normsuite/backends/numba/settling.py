@@ -11,7 +11,6 @@ from numba import njit
 from .arguments import DONE, take
 from .elements import (
     add,
-    add_other,
     behind,
     doubles,
     get,
@@ -172,8 +171,9 @@ def join_parts(a, data):
             share = here / (n + here)
             for i in range(count):
                 apart = get(other_means, i) - load(means, i)
-                add(means, i, apart * share, True)
-                add_other(m2s, i, get(other_m2s, i) + apart * apart * n * share, True)
+                # Not `add`: what it writes `get` would promise not to read, as it then does to settle.
+                store(means, i, load(means, i) + apart * share)
+                store(m2s, i, load(m2s, i) + (get(other_m2s, i) + apart * apart * n * share))
         n += here
     settle_all(a, data, 0, count, n, means, m2s)
 
