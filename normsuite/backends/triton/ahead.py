@@ -1,0 +1,122 @@
+"""Compile the kernels for a device that is not here, and read what the compiler made of them.
+
+Neither registers nor instructions prove speed; they show what would be slow: spills to local memory, scalar loads, and
+atomics, which would make results differ from run to run.
+"""
+
+import re
+import subprocess
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import torch
+import triton
+from triton.backends.compiler import GPUTarget
+from triton.compiler import ASTSource
+
+_POINTER = {torch.float32: "*fp32", torch.float64: "*fp64", torch.bfloat16: "*bf16", torch.float16: "*fp16"}
+_OPTIONS = ("num_warps", "num_stages", "maxnreg")
+
+
+@dataclass
+class Recorder:
+    """Stands for `launch.run`, and keeps what would have been queued."""
+
+    launches: list[tuple[triton.JITFunction, tuple[int, ...], dict, dict]] = field(default_factory=list)
+
+    def __call__(self, kernel, grid, *arguments, **named) -> None:
+        options = {name: named.pop(name) for name in _OPTIONS if name in named}
+        given = dict(zip(kernel.arg_names, arguments, strict=False)) | named
+        self.launches.append((kernel, grid, given, options))
+
+
+def _source(kernel: triton.JITFunction, given: dict) -> ASTSource:
+    """The kernel specialised as a launch with aligned pointers specialises it."""
+    signature, constants, attributes = {}, {}, {}
+    for place, parameter in enumerate(kernel.params):
+        name, value = parameter.name, given[parameter.name]
+        if parameter.is_constexpr or value is None or (type(value) is int and value == 1):
+            signature[name], constants[(place,)] = "constexpr", value
+        elif isinstance(value, torch.Tensor):
+            signature[name], attributes[(place,)] = _POINTER[value.dtype], [["tt.divisibility", 16]]
+        elif isinstance(value, float):
+            signature[name] = "fp32"
+        else:
+            signature[name] = "i32" if -(2**31) <= value < 2**31 else "i64"
+            if value % 16 == 0:
+                attributes[(place,)] = [["tt.divisibility", 16]]
+    return ASTSource(kernel, signature, constants, attributes)
+
+
+@dataclass(frozen=True)
+class Compiled:
+    """What the compiler made of one kernel.
+
+    Attributes:
+        kernel: its name.
+        capability: 80 for sm_80.
+        warps, registers: of a program, and of each thread.
+        stack_bytes, local_bytes, shared_bytes: a thread's stack and local memory, and a program's shared memory.
+        loads, stores: global memory instructions by width in bits.
+        local: loads and stores of local memory, which are spills.
+        atomics: instructions that update memory in whatever order threads come.
+    """
+
+    kernel: str
+    capability: int
+    warps: int
+    registers: int
+    stack_bytes: int
+    local_bytes: int
+    shared_bytes: int
+    loads: dict[int, int]
+    stores: dict[int, int]
+    local: int
+    atomics: int
+
+
+def compiled(recorder: Recorder, capability: int) -> Iterator[Compiled]:
+    """Compile what was recorded for that capability of NVIDIA's devices, and yield what came out."""
+    target = GPUTarget("cuda", capability, 32)
+    for kernel, _, given, options in recorder.launches:
+        found = triton.compile(_source(kernel, given), target=target, options=options)
+        yield _read(kernel.__name__, capability, options.get("num_warps", 4), found)
+
+
+def _tool(name: str) -> str:
+    return str(Path(triton.__file__).parent / "backends" / "nvidia" / "bin" / name)
+
+
+def _read(name: str, capability: int, warps: int, found) -> Compiled:
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / "kernel.cubin"
+        file.write_bytes(found.asm["cubin"])
+        usage = subprocess.run([_tool("cuobjdump"), "--dump-resource-usage", file], capture_output=True, text=True)
+        code = subprocess.run([_tool("nvdisasm"), "-c", file], capture_output=True, text=True, check=True).stdout
+    numbers = {key: int(value) for key, value in re.findall(r"(REG|STACK|LOCAL|SHARED):(\d+)", usage.stdout)}
+    return Compiled(
+        kernel=name,
+        capability=capability,
+        warps=warps,
+        registers=numbers["REG"],
+        stack_bytes=numbers["STACK"],
+        local_bytes=numbers["LOCAL"],
+        shared_bytes=found.metadata.shared,
+        loads=_widths(code, "LDG") | _widths(code, "LDGSTS"),
+        stores=_widths(code, "STG"),
+        local=len(re.findall(r"\b(?:LDL|STL)\b", code)),
+        atomics=len(re.findall(r"\b(?:ATOM|ATOMG|RED|REDG)\b[.\s]", code)),
+    )
+
+
+def _widths(code: str, instruction: str) -> dict[int, int]:
+    """How many instructions of that name there are, by width in bits."""
+    found: dict[int, int] = {}
+    for modifiers in re.findall(rf"\b{instruction}((?:\.\w+)+)", code):
+        parts = modifiers.split(".")
+        width = next((int(p) for p in parts if p in ("64", "128", "256")), None)
+        width = width or next((int(p[1:]) for p in parts if p in ("U8", "S8", "U16", "S16")), 32)
+        found[width] = found.get(width, 0) + 1
+    return found

@@ -1,0 +1,347 @@
+"""Which kernels one kind of call runs, in which order, with which tiles."""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property, lru_cache
+
+import torch
+import triton
+
+from . import merging, resident, spanning, tiles
+from .geometry import Geometry, by_channel
+from .tiles import Family, Tile
+
+MOST_OFFSET = 2**31 - 2**20
+"""Offsets above this need 64 bits, those of a tile beyond the end included."""
+
+
+@lru_cache
+def multiprocessors(device: torch.device) -> int:
+    """Return how many there are; of no device, as under the interpreter, few."""
+    if device.type in ("cpu", "meta"):
+        return 4
+    properties = torch.get_device_module(device).get_device_properties(device)
+    return getattr(properties, "multi_processor_count", 0) or 16
+
+
+def run(kernel: triton.JITFunction, grid: tuple[int, int], *arguments, **named) -> None:
+    """Queue a kernel on the current stream of the current device."""
+    kernel[grid](*arguments, **named)
+
+
+@dataclass(frozen=True)
+class Work:
+    """How the tiles of a tensor are shared among programs.
+
+    Attributes:
+        source: where a kernel has the statistics, as `kernels` lists them.
+        tile: of a program.
+        row_tiles, col_tiles: of one statistic.
+        units: blocks of statistics.
+        per_part: tiles that a program takes.
+        geometry: that of the launch, or where its statistics are computed piece by piece, that of the pieces.
+        pieces: of one statistic.
+        stages: of the loads in a loop.
+        own: tiles that a program writes of a statistic that it keeps.
+    """
+
+    source: str
+    geometry: Geometry
+    tile: Tile
+    row_tiles: int
+    col_tiles: int
+    units: int
+    per_part: int
+    pieces: int = 1
+    stages: int = 1
+    own: int = 1
+
+    @property
+    def tiles(self) -> int:
+        return self.row_tiles * self.col_tiles
+
+    @property
+    def parts(self) -> int:
+        return triton.cdiv(self.tiles, self.per_part)
+
+
+@dataclass(frozen=True, eq=False)
+class Launch:
+    """A norm over tensors of one geometry.
+
+    Attributes:
+        geometry: where statistics and their elements lie.
+        centred, activation, eps: of the norm.
+        frozen: normalised by the running statistics.
+        itemsize: bytes of an element.
+        multiprocessors: of the device.
+        family: what that device likes.
+        run: queues a kernel.
+    """
+
+    geometry: Geometry
+    centred: bool
+    activation: str | None
+    frozen: bool
+    eps: float
+    itemsize: int
+    multiprocessors: int
+    family: Family = tiles.HOPPER
+    run: Callable[..., None] = run
+
+    @property
+    def statistics(self) -> int:
+        return self.geometry.statistics
+
+    def forward(self, x, y, statistics, weight, bias, running, momentum: float) -> None:
+        """Write y, and `statistics` (3, number) unless it is None; move `running` where it is given."""
+        running_mean, running_var = running or (None, None)
+        work = self._forward_work
+        save = statistics is not None and work.source != "memory"
+        if work.source == "memory":
+            if statistics is None:
+                statistics = torch.empty((3, self.statistics), dtype=torch.float32, device=x.device)
+            self._merge(x, statistics, running_mean, running_var, momentum)
+            running_mean = running_var = None
+        given = (x, y, weight, bias, statistics, running_mean, running_var)
+        numbers = (self.eps, momentum, float(self.geometry.count))
+        if work.source == "registers":
+            self.run(
+                resident.forward_resident, (self._programs(work, work.stages), 1), *given, *numbers, SAVE=save,
+                units=work.units, STAGES=work.stages, **self._few_registers(work),
+                **self._resident(work), **self._channels(work.geometry),
+            )  # fmt: skip
+            return
+        self.run(
+            spanning.forward, (work.units, work.parts), *given, *numbers,
+            tiles=work.tiles, tiles_per_part=work.per_part, SOURCE=work.source, SAVE=save,
+            **self._walk(work), **self._channels(work.geometry),
+        )  # fmt: skip
+
+    def _merge(self, x, statistics, running_mean, running_var, momentum) -> None:
+        work, number = self._forward_work, self.statistics
+        partial = torch.empty((3, work.parts, number * work.pieces), dtype=torch.float64, device=x.device)
+        self.run(
+            spanning.partial_statistics, (work.units, work.parts),
+            x, partial, tiles=work.tiles, tiles_per_part=work.per_part, **self._walk(work),
+        )  # fmt: skip
+        p, block = tiles.adding(work.parts * work.pieces, number, self.multiprocessors)
+        self.run(
+            merging.finalize, (triton.cdiv(number, block), 1),
+            partial, statistics, running_mean, running_var, self.eps, momentum, work.parts, number,
+            PIECES=work.pieces, P=p, A=block, num_warps=4,
+        )  # fmt: skip
+
+    def backward(self, dy, x, statistics, weight, bias, dx, dweight, dbias) -> None:
+        """Write dx, dweight and dbias, each unless it is None."""
+        work = self._backward_work
+        g = self.geometry
+        sums = self._sums(dy, x, statistics, weight, bias) if work.source == "memory" else None
+        walk, fixed, walks, per_walk, programs, slots, slots_row = self._backward_shares
+        width, partial = g.channels * (1 if dbias is None else 2), None
+        if dweight is not None:
+            partial = torch.empty((slots, width), dtype=torch.float32, device=x.device)
+        if work.source == "registers":
+            self.run(
+                resident.backward_resident, (programs, work.tiles // work.own),
+                x, dy, dx, weight, bias, statistics, partial, float(g.count), units=work.units,
+                slots_row=slots_row, width=width, SHARED=self._shared, SHIFTS=dbias is not None,
+                APART=g.col.channel != 0 if work.row_tiles == 1 else g.row.channel != 0 or g.row_outer.channel != 0,
+                OWN=work.own, STAGES=work.stages, **self._resident(work), **self._channels(g),
+            )  # fmt: skip
+        else:
+            self.run(
+                spanning.backward, (programs, walks * (1 if work.source == "program" else fixed)),
+                x, dy, dx, weight, bias, statistics, sums, partial, float(g.count),
+                units=work.units, row_tiles=work.row_tiles, col_tiles=work.col_tiles,
+                fixed_tiles=fixed, walks=walks, tiles_per_walk=per_walk, slots_row=slots_row, width=width,
+                SOURCE=work.source, WALK=walk, SHARED=self._shared, SHIFTS=dbias is not None,
+                **self._walk(work), **self._channels(work.geometry),
+            )  # fmt: skip
+        if partial is not None:
+            self._add_up(partial, dweight, dbias, slots, width, g.channels, 1.0, 1)
+
+    def _sums(self, dy, x, statistics, weight, bias) -> torch.Tensor:
+        work, number = self._backward_work, self.statistics
+        partial = torch.empty((work.parts, 2 * number * work.pieces), dtype=torch.float32, device=x.device)
+        sums = torch.empty((2, number), dtype=torch.float32, device=x.device)
+        self.run(
+            spanning.partial_sums, (work.units, work.parts),
+            x, dy, weight, bias, statistics, partial, tiles=work.tiles, tiles_per_part=work.per_part,
+            **self._walk(work), **self._channels(work.geometry),
+        )  # fmt: skip
+        count = self.geometry.count
+        self._add_up(partial, sums, None, work.parts, 2 * number, 2 * number, 1.0 / count, work.pieces)
+        return sums
+
+    def _add_up(self, partial, result, second, slots, width, half, scale, pieces) -> None:
+        s, block = tiles.adding(slots * pieces, width, self.multiprocessors)
+        self.run(
+            merging.add_up, (triton.cdiv(width, block), 1),
+            partial, result, second, slots, width, half, scale, PIECES=pieces, S=s, W=block, num_warps=4,
+        )  # fmt: skip
+
+    @cached_property
+    def _forward_work(self) -> Work:
+        return self._work(self.family.resident, backward=False)
+
+    @cached_property
+    def _backward_work(self) -> Work:
+        return self._work(self.family.resident_backward, backward=True)
+
+    @cached_property
+    def _shared(self) -> bool:
+        """Whether all units have the same channels."""
+        g = self._backward_work.geometry
+        kept = g.outer.channel or g.middle.channel or g.inner.channel
+        return g.channels > 0 and not kept and self._backward_work.units > 1 and self._backward_work.source != "program"
+
+    @cached_property
+    def _backward_shares(self) -> tuple[str, int, int, int, int, int, int]:
+        """How the backward kernel walks: the axis, tiles across it, parts along it and their tiles, programs for the
+        units, and how many partial sums there are of each channel, and in each of those for rows."""
+        work, family = self._backward_work, self.family
+        g = work.geometry
+        walk = "rows" if g.col.channel else "cols" if g.row.channel or g.row_outer.channel else "both"
+        along = {"rows": work.row_tiles, "cols": work.col_tiles, "both": work.tiles}[walk]
+        fixed = work.tiles // along
+        per_walk = along
+        if work.source in ("memory", "running"):
+            per_walk = tiles.tiles_per_part(along, work.units * fixed, self.multiprocessors, family)
+        walks = triton.cdiv(along, per_walk)
+        programs, slots = work.units, 1
+        if self._shared:
+            programs = self._programs(work, 2)
+            if work.source != "registers":
+                programs = min(work.units, max(1, family.persistent * self.multiprocessors // (fixed * walks)))
+            slots = programs
+        else:
+            blocks = triton.cdiv(g.inner.size, work.tile.inner)
+            for dim, size in ((g.outer, g.outer.size), (g.middle, g.middle.size), (g.inner, blocks)):
+                slots *= 1 if dim.channel else size
+        slots_row = g.row_outer.size if g.row.channel and not g.row_outer.channel else 1
+        return walk, fixed, walks, per_walk, programs, slots * walks * slots_row, slots_row
+
+    def _programs(self, work: Work, stages: int) -> int:
+        """How many programs take the statistics that they keep: one for each unit, or, where loads are under way in a
+        loop, as many as run at a time."""
+        if stages == 1:
+            return work.units
+        size = work.tile.size * work.tiles * self.itemsize
+        each = max(1, min(self.family.most_programs, self.family.in_flight // size))
+        return min(work.units, each * self.multiprocessors)
+
+    def _work(self, limit: int, *, backward: bool) -> Work:
+        g, family, processors = self.geometry, self.family, self.multiprocessors
+        if not self.frozen:
+            work = self._resident_work(limit, backward=backward)
+            if work is not None and (work.units >= processors // 2 or g.count < family.split):
+                return work
+            tile = tiles.parts_tile(g, self.itemsize, family)
+            units = _units(g, tile)
+            at_once = min(units, 2 * processors) * tile.inner * g.count * self.itemsize * (2 if backward else 1)
+            if units >= processors and at_once <= family.cached_bytes:
+                row_tiles, col_tiles = _tiles(g, tile)
+                return Work("program", g, tile, row_tiles, col_tiles, units, row_tiles * col_tiles)
+        g, pieces = by_channel(g, family.segment)
+        tile = tiles.parts_tile(g, self.itemsize, family)
+        row_tiles, col_tiles = _tiles(g, tile)
+        units = _units(g, tile)
+        per_part = tiles.tiles_per_part(row_tiles * col_tiles, units, processors, family)
+        return Work("running" if self.frozen else "memory", g, tile, row_tiles, col_tiles, units, per_part, pieces)
+
+    def _resident_work(self, limit: int, *, backward: bool) -> Work | None:
+        g, family = self.geometry, self.family
+        per_row = backward and g.col.channel != 0 and g.rows == 1  # gradients of a weight for each element are kept too
+        tile = tiles.resident(g, self.itemsize, family, limit, waste=2.0 if per_row else family.waste)
+        if tile is None:
+            return None
+        row_tiles, col_tiles = _tiles(g, tile)
+        own = row_tiles * col_tiles
+        if per_row and own == 1 and tile.size > family.kept:
+            own, col_tiles = 1, tile.size // family.kept
+            tile = tiles.Tile(1, 1, family.kept, tile.warps)
+        if backward:
+            stages = family.stages if per_row else 1
+            if own < row_tiles * col_tiles and self.itemsize > 2:
+                stages = 2  # so many as shared memory holds
+        else:
+            stages = 2 if g.count * self.itemsize >= family.ahead else 1
+        return Work(
+            "registers", g, tile, row_tiles, col_tiles, _units(g, tile), row_tiles * col_tiles,
+            stages=stages if _align(g) * self.itemsize >= 8 else 1, own=own,
+        )  # fmt: skip
+
+    def _walk(self, work: Work) -> dict:
+        """What every kernel is told of the geometry and the tile."""
+        g, tile, align = work.geometry, work.tile, _align(work.geometry)
+        even = 4 * (g.inner.size % tile.inner == 0) + 2 * (g.rows % tile.rows == 0) + (g.col.size % tile.cols == 0)
+        return {
+            "blocks": triton.cdiv(g.inner.size, tile.inner),
+            "middle": g.middle.size,
+            "inner": g.inner.size,
+            "rows": g.rows,
+            "row": g.row.size,
+            "cols": g.col.size,
+            "number": self.statistics,
+            "outer_stride": g.outer.stride,
+            "middle_stride": g.middle.stride,
+            "inner_stride": g.inner.stride,
+            "row_outer_stride": g.row_outer.stride,
+            "row_stride": g.row.stride,
+            "col_stride": g.col.stride,
+            "TWO_LEVELS": g.row_outer.size > 1,
+            "CENTRED": self.centred,
+            "PIECES": work.pieces,
+            "EVEN": int(even),
+            "WIDE": g.span > MOST_OFFSET,
+            "ALIGN": align,
+            "INNER_ALIGN": align if g.inner.stride == 1 and g.inner.size % align == 0 else 1,
+            "COL_ALIGN": align if g.col.stride == 1 and g.col.size % align == 0 else 1,
+            "A": tile.inner,
+            "R": tile.rows,
+            "L": tile.cols,
+            "STAGES": self.family.stages,
+            "num_warps": tile.warps,
+        }
+
+    def _few_registers(self, work: Work) -> dict:
+        """A limit by which two programs of half a multiprocessor's threads fit, where their elements do too."""
+        half = work.tile.warps == 16 and self.itemsize <= 2 and work.stages == 1
+        return {"maxnreg": 64} if half else {}
+
+    def _resident(self, work: Work) -> dict:
+        """What a kernel is told that keeps whole statistics."""
+        of_tile = self._walk(work) | {"TILES": work.tiles, "ALONG_ROWS": work.row_tiles > 1}
+        for unknown in ("STAGES", "PIECES"):
+            del of_tile[unknown]
+        return of_tile
+
+    def _channels(self, g: Geometry) -> dict:
+        """What kernels that apply an affine map are told of it."""
+        return {
+            "channels": g.channels,
+            "C_OUTER": g.outer.channel,
+            "C_MIDDLE": g.middle.channel,
+            "C_INNER": g.inner.channel,
+            "C_ROW_OUTER": g.row_outer.channel,
+            "C_ROW": g.row.channel,
+            "C_COL": g.col.channel,
+            "ACTIVATION": self.activation,
+        }
+
+
+def _units(g: Geometry, tile: Tile) -> int:
+    return g.outer.size * g.middle.size * triton.cdiv(g.inner.size, tile.inner)
+
+
+def _tiles(g: Geometry, tile: Tile) -> tuple[int, int]:
+    """Along rows and columns."""
+    return triton.cdiv(g.rows, tile.rows), triton.cdiv(g.col.size, tile.cols)
+
+
+def _align(g: Geometry) -> int:
+    """The power of two, 16 at most, of which all strides but 1 are multiples."""
+    strides = (d.stride for d in (g.outer, g.middle, g.inner, g.row_outer, g.row, g.col))
+    return math.gcd(16, *(stride for stride in strides if stride != 1))

@@ -1,0 +1,143 @@
+"""Which tiles a kernel takes: a few constants per device family, measured by `tools/tune_triton.py`, never at run time."""
+
+from dataclasses import dataclass
+
+from .geometry import Geometry
+
+
+@dataclass(frozen=True)
+class Tile:
+    """A block of `inner` statistics, `rows` rows and `cols` columns, and the warps that share it."""
+
+    inner: int
+    rows: int
+    cols: int
+    warps: int
+
+    @property
+    def size(self) -> int:
+        return self.inner * self.rows * self.cols
+
+
+@dataclass(frozen=True)
+class Family:
+    """What a family of devices likes.
+
+    Attributes:
+        resident: elements of the largest tile that a forward kernel keeps, in float32 lanes.
+        resident_backward: the same of a backward kernel.
+        tile: elements of one tile, of which a statistic has a few.
+        most_tiles: of one statistic.
+        stages: loads that are under way at a time in a loop.
+        wanted: elements in a tile that several short statistics share.
+        split: elements in a tile of a statistic that is cut into parts.
+        per_thread: elements for each thread.
+        waves: programs for each multiprocessor where a tensor is cut into parts.
+        ahead: bytes of a statistic from which on a forward kernel loads the next one while it computes.
+        waste: elements in tiles over elements that exist, at most.
+        kept: elements of a row of which a program keeps the gradients of weight and bias.
+        in_flight: bytes of tensors that a multiprocessor's programs keep.
+        most_programs: of one multiprocessor.
+        persistent: programs for each multiprocessor where each takes many statistics.
+        segment: bytes side by side from which on memory is read at full speed.
+        cached_bytes: bytes that the last-level cache holds between two readings of the same.
+    """
+
+    resident: int = 32768
+    resident_backward: int = 16384
+    tile: int = 4096
+    most_tiles: int = 16
+    stages: int = 3
+    wanted: int = 2048
+    split: int = 4096
+    per_thread: int = 32
+    waves: int = 8
+    ahead: int = 81920
+    waste: float = 1.15
+    kept: int = 8192
+    in_flight: int = 16384
+    most_programs: int = 4
+    persistent: int = 2
+    segment: int = 128
+    cached_bytes: int = 36 * 2**20
+
+
+HOPPER = Family()
+
+
+def power(n: int) -> int:
+    """Return the smallest power of two that is not below n."""
+    return 1 << max(n - 1, 0).bit_length()
+
+
+def floor_power(n: int) -> int:
+    """Return the largest power of two that is not above n."""
+    return 1 << (max(n, 1).bit_length() - 1)
+
+
+def warps(size: int, per_thread: int, most: int = 32) -> int:
+    """Return how many warps have so many elements at so many for each thread."""
+    return min(most, max(1, floor_power(size // (32 * per_thread))))
+
+
+def chunk(size: int, most: int, waste: float) -> int:
+    """Return the largest power of two of which a few cover so many elements with little to spare."""
+    if power(size) <= waste * size and (power(size) <= most or waste >= 2):
+        return power(size)
+    found = min(floor_power(size), most)
+    while found > 32 and -(-size // found) * found > waste * size:
+        found //= 2
+    return found
+
+
+def resident(g: Geometry, itemsize: int, family: Family, limit: int, waste: float) -> Tile | None:
+    """Return a tile of which a few hold whole statistics, or None where one has more than `limit` elements."""
+    rows, cols = g.rows, g.col.size
+    side = power(cols) if g.col.stride == 1 else 1  # elements that lie side by side
+    least = 1
+    if g.inner.stride == (cols if g.col.stride == 1 else 1):
+        least = min(power(-(-32 // (side * itemsize))), power(g.inner.size))
+    found = []
+    for tile_rows, tile_cols in (
+        (power(rows), chunk(cols, max(1, family.tile // power(rows)), waste)),
+        (chunk(rows, max(1, family.tile // power(cols)), waste), power(cols)),
+    ):
+        tiles = -(-rows // tile_rows) * -(-cols // tile_cols)
+        padded = least * tile_rows * tile_cols * tiles
+        if tiles <= family.most_tiles and padded <= limit:
+            found.append((padded, tiles, tile_rows, tile_cols))
+    if not found:
+        return None
+    padded, tiles, tile_rows, tile_cols = min(found)
+    inner = max(least, min(floor_power(max(1, family.wanted * least // padded)), power(g.inner.size)))
+    size = inner * tile_rows * tile_cols
+    of_all = warps(size * tiles, family.per_thread)
+    return Tile(inner, tile_rows, tile_cols, min(of_all, max(1, size * itemsize // (32 * 16))))
+
+
+def parts_tile(g: Geometry, itemsize: int, family: Family) -> Tile:
+    """Return a tile for statistics that are cut into parts."""
+    wide = max(1, family.segment // itemsize)
+    if g.col.stride == 1:
+        cols = min(power(g.col.size), family.split)
+        inner = 1
+        if cols < wide and g.inner.stride == g.col.size:
+            inner = min(power(g.inner.size), max(1, wide // cols))
+    else:
+        cols = 1
+        inner = min(power(g.inner.size), wide)
+    rows = min(power(g.rows), max(1, family.split // (cols * inner)))
+    return Tile(inner, rows, cols, warps(inner * rows * cols, family.per_thread))
+
+
+def tiles_per_part(tiles: int, units: int, multiprocessors: int, family: Family) -> int:
+    """Return how many tiles one program takes, so that there are enough programs and not too many partial results."""
+    wanted = max(1, -(-family.waves * multiprocessors // units))
+    return max(1, tiles // min(wanted, tiles, 1024))
+
+
+def adding(slots: int, width: int, multiprocessors: int) -> tuple[int, int]:
+    """Return how many slots and entries one program adds up at a time: few entries where there are few, so that they
+    are not left to a few programs."""
+    entries = max(4, min(32, floor_power(width // multiprocessors), power(width)))
+    return min(power(slots), 2048 // entries), entries

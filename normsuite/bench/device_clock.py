@@ -1,0 +1,179 @@
+"""How long calls take on an accelerator: device time, and the time for which they keep the host.
+
+An event pair around an eager call times the host where kernels are short. Device time is therefore that of a captured
+graph, replayed: no Python runs between its kernels. Every call of the graph has operands of its own, together more than
+the caches hold, so that none finds its input there. The device is given other work first, so that the whole sample is
+in its queue before the first event is due. What cannot be captured is queued call by call behind such work, and is
+called that.
+
+Host time is the wall clock of a call that nobody waits for, of so few calls that the queue never fills up.
+"""
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import torch
+
+SHORTEST_SAMPLE_S = 1e-3
+"""A sample of device time lasts at least this long: events count in steps of half a microsecond."""
+
+AHEAD_S = 2e-3
+"""Work that the device has before a sample is queued, so that the host is done queueing before the sample begins."""
+
+HOST_CALLS = 100
+"""Calls in a sample of host time. A queue holds about a thousand kernels; a norm's step takes ten at most."""
+
+ROTATION = 3
+"""Operands of all calls in a graph, as a multiple of the last-level cache."""
+
+MOST_OPERANDS = 32
+
+Call = Callable[[], object]
+
+
+class Device(Protocol):
+    """What is asked of an accelerator's runtime."""
+
+    def capture(self, calls: Sequence[Call]) -> Callable[[], None]:
+        """Return what replays those calls as one graph; raise RuntimeError where they cannot be captured."""
+
+    def event(self) -> "Event":
+        """Return an event that takes the time."""
+
+    def occupy(self, seconds: float) -> None:
+        """Queue work that takes about that long."""
+
+    def synchronize(self) -> None:
+        """Wait until everything that was queued is done."""
+
+
+class Event(Protocol):
+    def record(self) -> None:
+        """Queue it."""
+
+    def elapsed_time(self, end: "Event") -> float:
+        """Return the milliseconds from this to the end, both of which have happened."""
+
+
+class Accelerator:
+    """torch's accelerator as a `Device`."""
+
+    def __init__(self, device: str):
+        self._device = torch.device(device)
+        self._module = torch.get_device_module(self._device)
+        # Autograd runs a backward pass on the stream of its forward pass, and a graph is captured on one that is not
+        # the default one: so everything runs on this.
+        self._stream = self._module.Stream(self._device)
+        self._module.set_stream(self._stream)
+        self._kept: list[object] = []
+        self._matrix = torch.randn((2048, 2048), device=self._device)
+        self._product_s: float | None = None
+
+    def capture(self, calls):
+        graph_type = getattr(self._module, "CUDAGraph", None) or getattr(self._module, "XPUGraph", None)
+        if graph_type is None:
+            raise RuntimeError(f"torch captures no graphs on {self._device.type}")
+        graph, results = graph_type(), []
+        with self._module.graph(graph, stream=self._stream):
+            results.extend(call() for call in calls)
+        self._kept.append((graph, results, calls))  # outputs too: the next call would find their memory in the caches
+        return graph.replay
+
+    def event(self):
+        return torch.Event(self._device, enable_timing=True)
+
+    def occupy(self, seconds):
+        if self._product_s is None:
+            self._product_s = 1.0
+            for _ in range(2):  # the first one loads the library
+                self.synchronize()
+                begun = time.perf_counter()
+                torch.mm(self._matrix, self._matrix)
+                self.synchronize()
+                self._product_s = time.perf_counter() - begun
+        for _ in range(max(1, round(seconds / self._product_s))):
+            torch.mm(self._matrix, self._matrix)
+
+    def synchronize(self):
+        torch.accelerator.synchronize(self._device)
+
+    def release(self) -> None:
+        """Let go of captured graphs and their memory."""
+        self.synchronize()
+        self._kept.clear()
+        torch.accelerator.memory.empty_cache()
+
+
+@dataclass(frozen=True)
+class Recorded:
+    """Calls that can be queued again and again.
+
+    Attributes:
+        queue: queues all of them once.
+        calls: how many those are.
+        captured: whether as one graph; the reason why not otherwise.
+    """
+
+    queue: Callable[[], None]
+    calls: int
+    captured: bool
+    reason: str | None = None
+
+
+def operand_sets(operand_bytes: int, cache_bytes: int) -> int:
+    """Return how many sets of operands of that size are more than the caches hold; two at least, and not so many that
+    small ones take longer to make than to measure."""
+    return max(2, min(MOST_OPERANDS, -(-ROTATION * cache_bytes // max(1, operand_bytes))))
+
+
+def record(calls: Sequence[Call], device: Device) -> Recorded:
+    """Capture the calls, each of which has been warmed up before, as one graph; or queue them one by one."""
+
+    def queue_each() -> None:
+        for call in calls:
+            call()
+
+    for _ in range(2):  # modules load and memory is cached outside the graph
+        queue_each()
+    device.synchronize()
+    try:
+        return Recorded(device.capture(calls), len(calls), True)
+    except RuntimeError as error:
+        device.synchronize()
+        queue_each()
+        return Recorded(queue_each, len(calls), False, " ".join(str(error).split())[:200])
+
+
+def device_sample(recorded: Recorded, repeat: int, device: Device) -> float:
+    """Return the device's seconds for one of the calls, of so many repetitions of all."""
+    start, end = device.event(), device.event()
+    device.occupy(AHEAD_S)
+    start.record()
+    for _ in range(repeat):
+        recorded.queue()
+    end.record()
+    device.synchronize()
+    return start.elapsed_time(end) / 1e3 / (repeat * recorded.calls)
+
+
+def calibrate(recorded: Recorded, device: Device) -> int:
+    """Return how many repetitions make a sample long enough."""
+    repeat = 1
+    while (took := device_sample(recorded, repeat, device) * repeat * recorded.calls) < SHORTEST_SAMPLE_S:
+        repeat = max(2 * repeat, round(repeat * SHORTEST_SAMPLE_S / max(took, 1e-6)))
+    return repeat
+
+
+def host_sample(calls: Sequence[Call], device: Device) -> float:
+    """Return the seconds for which one of the calls keeps the host."""
+    device.synchronize()
+    rounds = max(1, HOST_CALLS // len(calls))
+    begun = time.perf_counter()
+    for _ in range(rounds):
+        for call in calls:
+            call()
+    took = time.perf_counter() - begun
+    device.synchronize()
+    return took / (rounds * len(calls))
