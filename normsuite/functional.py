@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import torch
-from torch import Size, Tensor, is_grad_enabled
+from torch import Tensor, is_grad_enabled
 from torch.compiler import is_dynamo_compiling
 from torch.overrides import handle_torch_function, has_torch_function
 
@@ -85,22 +85,9 @@ def normalize(
     if spec.affine == "element" and normalized_shape is None and isinstance(input, Tensor):
         normalized_shape = tuple(input.shape[1:])
     return compute(
-        spec,
-        input,
-        weight,
-        bias,
-        running_mean,
-        running_var,
-        use_input_stats,
-        momentum,
-        eps,
-        num_groups,
-        normalized_shape,
-        process_group,
-        activation,
-        out,
-        backend,
-    )
+        spec, input, weight, bias, running_mean, running_var, use_input_stats, momentum, eps, num_groups,
+        normalized_shape, process_group, activation, out, backend,
+    )  # fmt: skip
 
 
 class _Known(NamedTuple):
@@ -109,6 +96,7 @@ class _Known(NamedTuple):
 
     compute: Callable[..., Tensor]
     fits: Callable[..., bool] | None
+    trailing: tuple[int, ...] | None
     affine_shape: tuple[int, ...]
     channels: tuple[int]
     weight: torch.dtype | None
@@ -148,7 +136,7 @@ def compute(
     has had effects.
     """
     key, eager = None, not is_dynamo_compiling()
-    if eager and normalized_shape is not None and type(normalized_shape) is not Size:
+    if eager and normalized_shape is not None and type(normalized_shape) is not tuple:
         normalized_shape = validation.sizes("normalized_shape", normalized_shape)
     if (
         type(input) is Tensor
@@ -156,13 +144,17 @@ def compute(
         and input.layout is _strided
         and not input.is_nested
         and type(eps) is float
-        and (running_mean is None or type(momentum) is float)
+        and (weight is None or type(weight) in EXACT)
+        and (bias is None or type(bias) in EXACT)
+        and (
+            running_mean is None
+            or (type(running_mean) in EXACT and type(running_var) in EXACT and type(momentum) is float)
+        )
         and type(use_input_stats) is bool
         and (num_groups is None or type(num_groups) is int)  # 2.0 groups are not 2
         and process_group is None
         and type(backend) is str
         and (activation is None or type(activation) is str)
-        and _is_recording() is None
     ):
         if out is not None:
             validation.output(out, input, weight, bias, running_mean, running_var)
@@ -193,19 +185,15 @@ def compute(
         )
         known = _known.get(key)
         if known is not None:
-            run, fits, affine_shape, channels, of_weight, of_bias, of_mean, of_var = known
+            run, fits, trailing, affine_shape, channels, of_weight, of_bias, of_mean, of_var = known
             if (
-                (
-                    weight is None
-                    or (type(weight) in EXACT and weight.shape == affine_shape and weight.dtype is of_weight)
-                )
-                and (bias is None or (type(bias) in EXACT and bias.shape == affine_shape and bias.dtype is of_bias))
+                (trailing is normalized_shape or all(type(size) is int for size in normalized_shape))  # 3.0 is not 3
+                and (weight is None or (weight.shape == affine_shape and weight.dtype is of_weight))
+                and (bias is None or (bias.shape == affine_shape and bias.dtype is of_bias))
                 and (
                     running_mean is None
                     or (
-                        type(running_mean) in EXACT
-                        and type(running_var) in EXACT
-                        and running_mean.shape == channels
+                        running_mean.shape == channels
                         and running_var.shape == channels
                         and running_mean.dtype is of_mean
                         and running_var.dtype is of_var
@@ -219,22 +207,9 @@ def compute(
     elif not isinstance(input, Tensor):
         if has_torch_function((input,)):  # as torch.fx's proxies
             return _handed_over(
-                spec,
-                input,
-                weight,
-                bias,
-                running_mean,
-                running_var,
-                use_input_stats,
-                momentum,
-                eps,
-                num_groups,
-                normalized_shape,
-                process_group,
-                activation,
-                out,
-                backend,
-            )
+                spec, input, weight, bias, running_mean, running_var, use_input_stats, momentum, eps, num_groups,
+                normalized_shape, process_group, activation, out, backend,
+            )  # fmt: skip
         raise ArgumentError("input", type(input).__name__, "must be a torch.Tensor")
     call = _call(
         spec, input, weight, bias, running_mean, running_var, use_input_stats, momentum, eps, num_groups,
@@ -244,7 +219,7 @@ def compute(
     if num_batches_tracked is not None:
         num_batches_tracked.add_(1)
     y = chosen.apply(call)
-    if key is not None and all(t is None or type(t) in EXACT for t in (weight, bias, running_mean, running_var)):
+    if key is not None and _is_recording() is None:  # while torch.jit records, sizes are tensors
         _remember(key, call, chosen.again(call))
     return y
 
@@ -257,7 +232,8 @@ def _remember(key: tuple, call: backends.Call, again: backends.Again | None) -> 
     tensors = (call.weight, call.bias, call.running_mean, call.running_var)
     channels = tuple(call.input.shape[1:2])
     affine_shape = call.normalized_shape if call.spec.affine == "element" else channels
-    _known[key] = _Known(*again, affine_shape, channels, *(None if t is None else t.dtype for t in tensors))
+    trailing = call.normalized_shape
+    _known[key] = _Known(*again, trailing, affine_shape, channels, *(None if t is None else t.dtype for t in tensors))
 
 
 def _call(
@@ -281,7 +257,7 @@ def _call(
     use_input_stats = validation.flag("training" if spec is _BATCH_NORM else "use_input_stats", use_input_stats)
     eps, momentum = validation.real("eps", eps), validation.weight_of_new(momentum)
     if normalized_shape is not None:
-        normalized_shape = tuple(normalized_shape)
+        normalized_shape = validation.sizes("normalized_shape", normalized_shape)
     if spec.groups == "given":
         num_groups = validation.index("num_groups", num_groups, "must be a positive integer")
     validation.choice("activation", activation, backends.ACTIVATIONS)

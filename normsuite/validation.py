@@ -11,10 +11,6 @@ from torch.compiler import is_compiling
 from .errors import ArgumentError, ShapeError, UnknownNameError
 from .spec import NormSpec, View
 
-_checked_sizes: dict[int, tuple[int, ...]] = {}
-"""Tuples of plain integers by their identity: a model gives the same one in every step."""
-_MOST_SIZES = 1024
-
 
 def real(name: str, value: object) -> float:
     """Return the number as a float.
@@ -64,16 +60,11 @@ def sizes(name: str, value: object) -> tuple[int, ...]:
     Raises:
         ArgumentError: it is no sequence of integers.
     """
-    if _checked_sizes.get(id(value)) is value:
-        return value
     if isinstance(value, str | bytes | Tensor) or not hasattr(value, "__iter__"):
         raise ArgumentError(name, value, "must be a sequence of sizes")
-    found = tuple(index(name, size, "must be a sequence of integers") for size in value)
     if type(value) is tuple and all(type(size) is int for size in value):
-        if len(_checked_sizes) >= _MOST_SIZES:
-            _checked_sizes.clear()
-        _checked_sizes[id(value)] = value  # held, so that the identity stays its own
-    return found
+        return value
+    return tuple(index(name, size, "must be a sequence of integers") for size in value)
 
 
 def choice(name: str, value: object, known: Sequence[str]) -> None:

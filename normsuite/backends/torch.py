@@ -10,7 +10,6 @@ from typing import NamedTuple
 import torch
 from torch.nn import functional
 
-from .. import addresses
 from . import Again, Call
 
 # Where torch's name for an argument differs from ours.
@@ -161,22 +160,23 @@ def _with_computed_momentum(call: Call) -> torch.Tensor:
 
 
 def again(call: Call) -> Again:
-    """Torch's operator, then what it leaves to do, in this order: gradient, layout, activation, given output."""
+    """Torch's operator, then what it leaves to do, in this order: layout, activation, given output."""
     compute = _OPERATORS[call.spec.torch_call].of(call)
-    x, gradient = call.input, None
+    x = call.input
     if call.differentiated and call.spec.torch_call in ("batch_norm", "instance_norm"):
+        compute = _of_dense_weight(compute)
         if not call.use_input_stats:
             compute = _of_copies(compute)
-        if call.spec.torch_call == "instance_norm" or x.shape[0] == 1:
-            gradient = _as_torch_reads_it
+        if x.dim() > 3 and (call.spec.torch_call == "instance_norm" or x.shape[0] == 1):
+            compute = _of_one_place(compute)
     restored = not x.is_nested and not x.is_contiguous()
-    if gradient is None and not restored and call.activation is None and call.out is None:
+    if call.activation is None and call.out is None and not restored:
         return Again(compute)
     activate = None
     if call.activation is not None:
         # torch.relu is torch.nn.functional's without the Python around it; not all have such a one.
         activate = getattr(torch, call.activation, getattr(functional, call.activation))
-    if gradient is None and not restored and call.out is None:
+    if call.out is None and not restored:
 
         def activated(input, weight, bias, running_mean, running_var, momentum, out):
             return activate(compute(input, weight, bias, running_mean, running_var, momentum, None))
@@ -184,10 +184,7 @@ def again(call: Call) -> Again:
         return Again(activated)
 
     def finished(input, weight, bias, running_mean, running_var, momentum, out):
-        read = input if gradient is None else _canonical(input)
-        y = compute(read, weight, bias, running_mean, running_var, momentum, None)
-        if gradient is not None:
-            y = gradient(y)
+        y = compute(input, weight, bias, running_mean, running_var, momentum, None)
         if restored:
             y = _laid_out_like(input, y)
         if activate is not None:
@@ -210,58 +207,31 @@ def _of_copies(compute: _Compute) -> _Compute:
     a word to autograd, so that the gradient of an evaluation would be another one after a training step."""
 
     def computed(input, weight, bias, running_mean, running_var, momentum, out):
-        return compute(input, weight, bias, running_mean.clone(), running_var.clone(), momentum, out)
+        mean, var = (t.clone(memory_format=torch.contiguous_format) for t in (running_mean, running_var))
+        return compute(input, weight, bias, mean, var, momentum, out)
 
     return computed
 
 
-# Torch's kernels on the CPU take a tensor of one sample (all of InstanceNorm's is one to them) for contiguous and for
-# channels_last at once, by strides that nobody steps along, and read input and gradient in different orders then.
+def _of_dense_weight(compute: _Compute) -> _Compute:
+    """With a weight whose numbers lie side by side: some of torch's kernels read it so on the way back, whatever its
+    stride, and the gradient would be wrong."""
+
+    def computed(input, weight, bias, running_mean, running_var, momentum, out):
+        if weight is not None and not weight.is_contiguous():
+            weight = weight.contiguous()
+        return compute(input, weight, bias, running_mean, running_var, momentum, out)
+
+    return computed
 
 
-def _is_canonical(t: torch.Tensor) -> bool:
-    """Whether the strides are those of a contiguous tensor, also of sizes of 1."""
-    expected = 1
-    for size, stride in zip(reversed(t.shape), reversed(t.stride()), strict=True):
-        if stride != expected:
-            return False
-        expected *= size
-    return True
+def _of_one_place(compute: _Compute) -> _Compute:
+    """With all places in one dimension. Torch's kernels on the CPU take a tensor of one sample and more dimensions (all
+    of InstanceNorm's is one sample to them) for contiguous and for channels_last at once, and read input and gradient
+    in different orders then: the gradients would be wrong, without a word."""
 
+    def computed(input, weight, bias, running_mean, running_var, momentum, out):
+        y = compute(input.flatten(2), weight, bias, running_mean, running_var, momentum, out)
+        return y.view_as(input)  # to split a dimension moves nothing, however it lies
 
-def _canonical(t: torch.Tensor) -> torch.Tensor:
-    """The tensor, in a contiguous copy where its strides are others."""
-    if addresses.observed() or torch.compiler.is_compiling():  # strides may not be asked for
-        return t.clone(memory_format=torch.contiguous_format)
-    return t if _is_canonical(t) else t.clone(memory_format=torch.contiguous_format)
-
-
-class _CanonicalGradient(torch.autograd.Function):
-    """The identity, whose gradient is contiguous."""
-
-    generate_vmap_rule = True
-
-    @staticmethod
-    def forward(y):
-        return y.view_as(y)
-
-    @staticmethod
-    def setup_context(ctx, inputs, output):
-        pass
-
-    @staticmethod
-    def backward(ctx, dy):
-        return dy.clone(memory_format=torch.contiguous_format)
-
-    @staticmethod
-    def jvp(ctx, dy):
-        return dy.view_as(dy)
-
-
-def _as_torch_reads_it(y: torch.Tensor) -> torch.Tensor:
-    """y, whose gradient reaches torch's operator contiguous."""
-    if torch.compiler.is_compiling() or (addresses.transformed() and not torch.jit.is_tracing()):
-        return _CanonicalGradient.apply(y)
-    if y.requires_grad:
-        y.register_hook(_canonical)
-    return y
+    return computed

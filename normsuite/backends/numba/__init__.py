@@ -56,7 +56,7 @@ def apply(call: Call) -> torch.Tensor:
         return _in_operations(call)
     if call.out is not None:
         addresses.refuse_gone(out=call.out)
-    if not call.input.is_contiguous() and _strided(call) and not call.input.movedim(1, -1).is_contiguous():
+    if _strided(call) and not call.input.movedim(1, -1).is_contiguous():
         turned = replace(call, input=call.input.movedim(1, -1).contiguous().movedim(-1, 1), out=None)
         return call.deliver(_computed(turned, trailing).contiguous())
     return _computed(call, trailing)
@@ -136,7 +136,7 @@ def _traced(call: Call, trailing: int) -> torch.Tensor:
     sizes, per_element = operator.sizes_of(call.view, trailing), operator.is_per_element(call.spec, trailing)
     given = (None, None) if call.use_input_stats or running is None else running
     axes, x = " ".join(sorted(call.spec.axes)), call.input
-    turned = _strided(call) and not x.is_contiguous() and not x.movedim(1, -1).is_contiguous()
+    turned = _strided(call) and not x.movedim(1, -1).is_contiguous()
     if turned:
         x = x.movedim(1, -1).contiguous().movedim(-1, 1)
     y, statistics = operator.traced(
