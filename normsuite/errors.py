@@ -37,8 +37,12 @@ class UnknownNameError(ArgumentError):
         return cls(argument, value, f"unknown; known are {', '.join(known)}")
 
 
-class UnsupportedError(ArgumentError):
-    """A backend cannot compute this call, for the reason given."""
+class UnsupportedError(ArgumentError, RuntimeError):
+    """A backend cannot compute this call, for the reason given; torch raises RuntimeError for such calls."""
+
+
+class StorageError(ArgumentError, RuntimeError):
+    """The memory behind a tensor is not what the tensor says, or no longer what it was in the forward pass."""
 
 
 class DataError(NormsuiteError):

@@ -8,20 +8,29 @@ with the mean and the biased variance var = Σ(x − mean)²/n over different el
 shape and type; every floating-point type is taken.
 """
 
-from collections.abc import Sequence
+import inspect
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, is_grad_enabled
 from torch.compiler import is_dynamo_compiling
+from torch.overrides import handle_torch_function, has_torch_function
 
-from . import backends
-from .errors import ArgumentError, ShapeError, UnknownNameError
-from .spec import NORMS, NormSpec, View
+from . import backends, validation
+from .addresses import EXACT
+from .errors import ArgumentError
+from .spec import NORMS, NormSpec
 
 DEFAULT_BACKEND = "torch"
 backends.get(DEFAULT_BACKEND)  # now, since torch.compile traces no imports
 
-_BATCH_NORM, _LAYER_NORM, _RMS_NORM = NORMS["BatchNorm"], NORMS["LayerNorm"], NORMS["RMSNorm"]
+_BATCH_NORM, _LAYER_NORM, _GROUP_NORM, _INSTANCE_NORM, _RMS_NORM = (
+    NORMS[name] for name in ("BatchNorm", "LayerNorm", "GroupNorm", "InstanceNorm", "RMSNorm")
+)
+_EPS = {dtype: torch.finfo(dtype).eps for dtype in (torch.float32, torch.float64)}
+"""What RMSNorm adds where nothing is given, for the usual types: asking takes a tenth of a small norm."""
+_strided, _is_recording = torch.strided, torch._C._get_tracing_state
 
 
 def normalize(
@@ -71,28 +80,99 @@ def normalize(
         UnknownNameError: no such backend.
         UnsupportedError: the backend cannot compute this.
     """
-    if not isinstance(input, Tensor):
-        raise ArgumentError("input", type(input).__name__, "must be a torch.Tensor")
-    if type(normalized_shape) is not tuple and spec.affine == "element" and not isinstance(normalized_shape, int):
-        normalized_shape = tuple(input.shape[1:] if normalized_shape is None else normalized_shape)
-    if out is not None:
-        _check_out(out, input, weight, bias)
-    kind = None
+    if not isinstance(spec, NormSpec):
+        raise ArgumentError("spec", spec, "must be a NormSpec, such as those in normsuite.spec.NORMS")
+    if spec.affine == "element" and normalized_shape is None and isinstance(input, Tensor):
+        normalized_shape = tuple(input.shape[1:])
+    return compute(
+        spec, input, weight, bias, running_mean, running_var, use_input_stats, momentum, eps, num_groups,
+        normalized_shape, process_group, activation, out, backend,
+    )  # fmt: skip
+
+
+class _Known(NamedTuple):
+    """How calls of a kind are computed that was checked and computed before, and what else of its tensors was checked:
+    their shapes and types, where they are given."""
+
+    compute: Callable[..., Tensor]
+    fits: Callable[..., bool] | None
+    trailing: tuple[int, ...] | None
+    affine_shape: tuple[int, ...]
+    channels: tuple[int]
+    weight: torch.dtype | None
+    bias: torch.dtype | None
+    running_mean: torch.dtype | None
+    running_var: torch.dtype | None
+
+
+_known: dict[tuple, _Known] = {}
+"""By all other things that an answer depends on. A model makes the same calls in every step, and checking and choosing
+take longer than a small norm."""
+_MOST_KNOWN = 4096
+
+
+def compute(
+    spec: NormSpec,
+    input: Tensor,
+    weight: Tensor | None,
+    bias: Tensor | None,
+    running_mean: Tensor | None,
+    running_var: Tensor | None,
+    use_input_stats: bool,
+    momentum: float | Tensor,
+    eps: float,
+    num_groups: int | None,
+    normalized_shape: Sequence[int] | None,
+    process_group: "torch.distributed.ProcessGroup | None",
+    activation: str | None,
+    out: Tensor | None,
+    backend: str,
+    num_batches_tracked: Tensor | None = None,
+) -> Tensor:
+    """Compute any norm from all of its arguments by place, as `normalize` describes them; add one to
+    `num_batches_tracked` once the call is accepted.
+
+    Nothing that ends a call is caught here: torch itself ends calls by exceptions of its own, and a call that was begun
+    has had effects.
+    """
+    key, eager = None, not is_dynamo_compiling()
+    if eager and normalized_shape is not None and type(normalized_shape) is not tuple:
+        normalized_shape = validation.sizes("normalized_shape", normalized_shape)
     if (
         type(input) is Tensor
-        and (running_mean is None or type(momentum) is float)
+        and eager
+        and input.layout is _strided
+        and not input.is_nested
+        and type(eps) is float
+        and (weight is None or type(weight) in EXACT)
+        and (bias is None or type(bias) in EXACT)
+        and (
+            running_mean is None
+            or (type(running_mean) in EXACT and type(running_var) in EXACT and type(momentum) is float)
+        )
+        and type(use_input_stats) is bool
         and (num_groups is None or type(num_groups) is int)  # 2.0 groups are not 2
         and process_group is None
-        and not is_dynamo_compiling()
+        and type(backend) is str
+        and (activation is None or type(activation) is str)
     ):
-        kind = (
+        if out is not None:
+            validation.output(out, input, weight, bias, running_mean, running_var)
+        key = (
             spec,
             backend,
             activation,
-            input.numel() if spec.affine == "element" else input.shape,  # asking for less takes less
+            input.shape,
+            input.dtype,
+            input.device,
             input.is_contiguous(),
             # `Call.differentiated`, of what is not a call yet.
-            is_grad_enabled() and (input.requires_grad or (weight is not None and weight.requires_grad)),
+            is_grad_enabled()
+            and (
+                input.requires_grad
+                or (weight is not None and weight.requires_grad)
+                or (bias is not None and bias.requires_grad)
+            ),
             weight is None,
             bias is None,
             running_mean is None,
@@ -103,31 +183,99 @@ def normalize(
             normalized_shape,
             out is None,
         )
-        try:
-            again = _known.get(kind)
-        except TypeError:  # something that `_checked` will refuse
-            kind = again = None
-        if again is not None:
-            try:
-                y = again(input, weight, bias, running_mean, running_var, momentum, out)
-            except Exception:  # said below in our words, if we have any
-                y = None
-            if y is not None:
-                return y
-    if activation is not None and activation not in backends.ACTIVATIONS:
-        raise UnknownNameError.among("activation", activation, backends.ACTIVATIONS)
-    call = backends.Call(
+        known = _known.get(key)
+        if known is not None:
+            run, fits, trailing, affine_shape, channels, of_weight, of_bias, of_mean, of_var = known
+            if (
+                (trailing is normalized_shape or all(type(size) is int for size in normalized_shape))  # 3.0 is not 3
+                and (weight is None or (weight.shape == affine_shape and weight.dtype is of_weight))
+                and (bias is None or (bias.shape == affine_shape and bias.dtype is of_bias))
+                and (
+                    running_mean is None
+                    or (
+                        running_mean.shape == channels
+                        and running_var.shape == channels
+                        and running_mean.dtype is of_mean
+                        and running_var.dtype is of_var
+                    )
+                )
+                and (fits is None or fits(input, weight, bias, running_mean, running_var, out))
+            ):
+                if num_batches_tracked is not None:
+                    num_batches_tracked.add_(1)
+                return run(input, weight, bias, running_mean, running_var, momentum, out)
+    elif not isinstance(input, Tensor):
+        if has_torch_function((input,)):  # as torch.fx's proxies
+            return _handed_over(
+                spec, input, weight, bias, running_mean, running_var, use_input_stats, momentum, eps, num_groups,
+                normalized_shape, process_group, activation, out, backend,
+            )  # fmt: skip
+        raise ArgumentError("input", type(input).__name__, "must be a torch.Tensor")
+    call = _call(
+        spec, input, weight, bias, running_mean, running_var, use_input_stats, momentum, eps, num_groups,
+        normalized_shape, process_group, activation, out,
+    )  # fmt: skip
+    chosen = backends.checked(call, backend)
+    if num_batches_tracked is not None:
+        num_batches_tracked.add_(1)
+    y = chosen.apply(call)
+    if key is not None and _is_recording() is None:  # while torch.jit records, sizes are tensors
+        _remember(key, call, chosen.again(call))
+    return y
+
+
+def _remember(key: tuple, call: backends.Call, again: backends.Again | None) -> None:
+    if again is None:
+        return
+    if len(_known) >= _MOST_KNOWN:
+        _known.clear()
+    tensors = (call.weight, call.bias, call.running_mean, call.running_var)
+    channels = tuple(call.input.shape[1:2])
+    affine_shape = call.normalized_shape if call.spec.affine == "element" else channels
+    trailing = call.normalized_shape
+    _known[key] = _Known(*again, trailing, affine_shape, channels, *(None if t is None else t.dtype for t in tensors))
+
+
+def _call(
+    spec: NormSpec,
+    input: Tensor,
+    weight: object,
+    bias: object,
+    running_mean: object,
+    running_var: object,
+    use_input_stats: object,
+    momentum: object,
+    eps: object,
+    num_groups: object,
+    normalized_shape: object,
+    process_group: object,
+    activation: object,
+    out: object,
+) -> backends.Call:
+    """The call, with everything about it checked; raises what `normalize` says."""
+    shapes = validation.tensors(input, weight, bias, running_mean, running_var)
+    use_input_stats = validation.flag("training" if spec is _BATCH_NORM else "use_input_stats", use_input_stats)
+    eps, momentum = validation.real("eps", eps), validation.weight_of_new(momentum)
+    if normalized_shape is not None:
+        normalized_shape = validation.sizes("normalized_shape", normalized_shape)
+    if spec.groups == "given":
+        num_groups = validation.index("num_groups", num_groups, "must be a positive integer")
+    validation.choice("activation", activation, backends.ACTIVATIONS)
+    if out is not None:
+        validation.output(out, input, weight, bias, running_mean, running_var)
+    view = validation.view(
+        spec,
+        validation.shape(input),
+        *shapes,
+        use_input_stats,
+        eps,
+        num_groups,
+        normalized_shape,
+        process_group is None,
+    )
+    return backends.Call(
         spec=spec,
-        view=_checked(
-            spec,
-            input.shape,
-            *(None if given is None else given.shape for given in (weight, bias, running_mean, running_var)),
-            use_input_stats,
-            eps,
-            num_groups,
-            normalized_shape,
-            process_group is None,
-        ),
+        view=view,
         input=input,
         weight=weight,
         bias=bias,
@@ -142,85 +290,21 @@ def normalize(
         activation=activation,
         out=out,
     )
-    y = backends.apply(call, backend)
-    if kind is not None:  # only now: what a backend refuses is asked again
-        if len(_known) >= _MOST_KNOWN:
-            _known.clear()
-        module = backends.get(backend)
-        _known[kind] = module.again(call)
-        if (spec, backend, activation) not in _unchecked:
-            _unchecked[spec, backend, activation] = module.unchecked(spec, activation) or _nobody
-    return y
 
 
-_known: dict[tuple, backends.Again | None] = {}
-"""What computes calls of a kind that was checked and computed before, if anything does: a model makes the same ones in
-every step, and checking and choosing take longer than a small norm."""
-_MOST_KNOWN = 4096
-
-_unchecked: dict[tuple, backends.Unchecked] = {}
-"""What computes small calls of a spec, backend and activation that was computed before: even to look up its kind is too
-much beside torch's norm of one row, and so would be a function around those lines of the named norms that ask it."""
-
-
-def _nobody(*arguments: object) -> None:
-    """Where a backend has no such way."""
-
-
-def _checked(
-    spec: NormSpec,
-    shape: torch.Size,
-    weight: torch.Size | None,
-    bias: torch.Size | None,
-    running_mean: torch.Size | None,
-    running_var: torch.Size | None,
-    use_input_stats: bool,
-    eps: float,
-    num_groups: int | None,
-    normalized_shape: tuple[int, ...] | None,
-    alone: bool,
-) -> View:
-    """The norm's view of the input, if all shapes and settings fit it; raises what `normalize` says."""
-    if eps != eps:  # NaN, in words that torch.compile can trace
-        raise ArgumentError("eps", eps, "must be a number")
-    if spec.running == "always" and use_input_stats and eps <= 0:
-        raise ArgumentError("eps", eps, "must be positive during training")
-    if isinstance(normalized_shape, int):
-        raise ArgumentError("normalized_shape", normalized_shape, "must be a sequence of sizes")
-    view = spec.view(shape, num_groups=num_groups, normalized_shape=normalized_shape)
-    channels = tuple(shape[1:2])
-    affine_shape = normalized_shape if spec.affine == "element" else channels
-    for name, parameter, expected in (
-        ("weight", weight, affine_shape),
-        ("bias", bias, affine_shape),
-        ("running_mean", running_mean, channels),
-        ("running_var", running_var, channels),
-    ):
-        if parameter is not None and tuple(parameter) != expected:
-            raise ShapeError(f"{name}.shape", tuple(parameter), f"must be {expected}")
-    if (running_mean is None) != (running_var is None):
-        missing = "running_mean" if running_mean is None else "running_var"
-        raise ArgumentError(missing, None, "running_mean and running_var are given together or not at all")
-    if not use_input_stats and running_mean is None:
-        raise ArgumentError("running_mean", None, "is needed where the statistics of the input are not used")
-    if spec.groups == "given" and 0 in view.shape[1:]:
-        raise ShapeError("input.shape", tuple(shape), "needs at least one channel and one value in each")
-    if alone and use_input_stats and view.count == 1 and (spec.running != "never" or not view.dims):
-        raise ShapeError("input.shape", tuple(shape), "expected more than 1 value per channel when training")
-    return view
-
-
-def _check_out(out: torch.Tensor, input: torch.Tensor, *parameters: torch.Tensor | None) -> None:
-    if not isinstance(out, torch.Tensor):
-        raise ArgumentError("out", type(out).__name__, "must be a torch.Tensor")
-    if out.shape != input.shape or out.dtype != input.dtype or out.device != input.device:
-        found = f"{tuple(out.shape)}, {out.dtype}, {out.device}"
-        wanted = f"{tuple(input.shape)}, {input.dtype}, {input.device}"
-        raise ShapeError("out", found, f"must be like the input, {wanted}")
-    if out.stride() != input.stride():
-        raise ShapeError("out.stride()", out.stride(), f"must be the input's, {input.stride()}")
-    if torch.is_grad_enabled() and any(t is not None and t.requires_grad for t in (out, input, *parameters)):
-        raise ArgumentError("out", tuple(out.shape), "cannot be given where a gradient is asked for")
+def _handed_over(spec: NormSpec, input: object, *given: object) -> object:
+    """The norm's function for something that is no tensor but takes torch's functions, as torch.nn.functional does."""
+    names = (
+        "weight", "bias", "running_mean", "running_var", "use_input_stats", "momentum", "eps", "num_groups",
+        "normalized_shape", "process_group", "activation", "out", "backend",
+    )  # fmt: skip
+    arguments = dict(zip(names, given, strict=True))
+    function = NAMED.get(spec.name)
+    if function is None:
+        return handle_torch_function(normalize, (input,), spec, input, **arguments)
+    arguments["training"] = arguments["use_input_stats"]
+    taken = [name for name in inspect.signature(function).parameters if name in arguments]
+    return handle_torch_function(function, (input,), input, **{name: arguments[name] for name in taken})
 
 
 def batch_norm(
@@ -268,28 +352,10 @@ def batch_norm(
     of torch's types and name the argument; other backends than "torch" also in how they round, and all of them keep
     channels_last.
     """
-    if not training and out is None and process_group is None and not is_grad_enabled() and not is_dynamo_compiling():
-        try:
-            y = _unchecked[_BATCH_NORM, backend, activation](input, None, weight, bias, running_mean, running_var, eps)
-        except Exception:  # said below in our words, if we have any
-            y = None
-        if y is not None:
-            return y
-    return normalize(
-        _BATCH_NORM,
-        input,
-        weight,
-        bias,
-        running_mean=running_mean,
-        running_var=running_var,
-        use_input_stats=training,
-        momentum=momentum,
-        eps=eps,
-        process_group=process_group,
-        activation=activation,
-        out=out,
-        backend=backend,
-    )
+    return compute(
+        _BATCH_NORM, input, weight, bias, running_mean, running_var, training, momentum, eps, None, None, process_group,
+        activation, out, backend,
+    )  # fmt: skip
 
 
 def instance_norm(
@@ -325,20 +391,10 @@ def instance_norm(
 
     Source: Ulyanov, Vedaldi and Lempitsky 2016, arXiv:1607.08022. Differs from torch as `batch_norm` does.
     """
-    return normalize(
-        NORMS["InstanceNorm"],
-        input,
-        weight,
-        bias,
-        running_mean=running_mean,
-        running_var=running_var,
-        use_input_stats=use_input_stats,
-        momentum=momentum,
-        eps=eps,
-        activation=activation,
-        out=out,
-        backend=backend,
-    )
+    return compute(
+        _INSTANCE_NORM, input, weight, bias, running_mean, running_var, use_input_stats, momentum, eps, None, None,
+        None, activation, out, backend,
+    )  # fmt: skip
 
 
 def layer_norm(
@@ -371,24 +427,10 @@ def layer_norm(
 
     Source: Ba, Kiros and Hinton 2016, arXiv:1607.06450. Differs from torch as `batch_norm` does.
     """
-    if out is None and not is_dynamo_compiling():
-        try:
-            y = _unchecked[_LAYER_NORM, backend, activation](input, normalized_shape, weight, bias, None, None, eps)
-        except Exception:  # said below in our words, if we have any
-            y = None
-        if y is not None:
-            return y
-    return normalize(
-        _LAYER_NORM,
-        input,
-        weight,
-        bias,
-        eps=eps,
-        normalized_shape=normalized_shape,
-        activation=activation,
-        out=out,
-        backend=backend,
-    )
+    return compute(
+        _LAYER_NORM, input, weight, bias, None, None, True, 0.0, eps, None, normalized_shape, None, activation, out,
+        backend,
+    )  # fmt: skip
 
 
 def rms_norm(
@@ -421,24 +463,13 @@ def rms_norm(
     Source: Zhang and Sennrich 2019, arXiv:1910.07467. Differs from torch as `batch_norm` does.
     """
     if eps is None:
-        eps = torch.finfo(torch.promote_types(input.dtype, torch.float32)).eps
-    if out is None and not is_dynamo_compiling():
-        try:
-            y = _unchecked[_RMS_NORM, backend, activation](input, normalized_shape, weight, None, None, None, eps)
-        except Exception:  # said below in our words, if we have any
-            y = None
-        if y is not None:
-            return y
-    return normalize(
-        _RMS_NORM,
-        input,
-        weight,
-        eps=eps,
-        normalized_shape=normalized_shape,
-        activation=activation,
-        out=out,
-        backend=backend,
-    )
+        eps = _EPS.get(getattr(input, "dtype", None))
+        if eps is None and isinstance(input, Tensor):
+            eps = torch.finfo(torch.promote_types(input.dtype, torch.float32)).eps
+    return compute(
+        _RMS_NORM, input, weight, None, None, None, True, 0.0, eps, None, normalized_shape, None, activation, out,
+        backend,
+    )  # fmt: skip
 
 
 def group_norm(
@@ -472,16 +503,8 @@ def group_norm(
 
     Source: Wu and He 2018, arXiv:1803.08494. Differs from torch as `batch_norm` does.
     """
-    return normalize(
-        NORMS["GroupNorm"],
-        input,
-        weight,
-        bias,
-        eps=eps,
-        num_groups=num_groups,
-        activation=activation,
-        out=out,
-        backend=backend,
+    return compute(
+        _GROUP_NORM, input, weight, bias, None, None, True, 0.0, eps, num_groups, None, None, activation, out, backend
     )
 
 

@@ -5,20 +5,33 @@ decay rules and `isinstance` checks written for torch.nn hold; only what compute
 """
 
 import inspect
+import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import nn
+from torch.fx import Proxy
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.modules.instancenorm import _InstanceNorm
+from torch.nn.utils import fusion
 
 from . import backends, functional
-from .errors import ArgumentError, ShapeError, UnknownNameError
+from .errors import ArgumentError, ShapeError, UnknownNameError, UnsupportedError
 from .functional import DEFAULT_BACKEND
 from .spec import NORMS, NormSpec
 
 _OWN_ARGUMENTS = ("backend", "activation")
+_BATCH_NORM = NORMS["BatchNorm"]
+_CONVERSIONS = frozenset(
+    function.__code__
+    for function in (
+        nn.SyncBatchNorm.convert_sync_batchnorm.__func__,
+        fusion.fuse_conv_bn_eval,
+        fusion.fuse_linear_bn_eval,
+    )
+)
+"""Torch's own conversions, which take a norm of ours for a plain one by what it has in common with that."""
 _TORCH_BASES = (_BatchNorm, _InstanceNorm, nn.LayerNorm, nn.GroupNorm, nn.RMSNorm)
 
 
@@ -34,6 +47,10 @@ class _WithBackend(nn.Module):
 
     def __init_subclass__(cls, **options):
         super().__init_subclass__(**options)
+        if cls.__module__ != __name__:
+            if "__init__" in vars(cls):  # a signature that is inherited is not its own
+                cls.__signature__ = inspect.Signature(list(inspect.signature(cls.__init__).parameters.values())[1:])
+            return
         base = next((c for c in cls.__mro__ if c.__module__.startswith("torch.nn")), nn.Module)
         if base is not nn.Module and "__init__" not in vars(cls):  # help() shows torch's arguments and ours
             theirs = [p for p in inspect.signature(base).parameters.values()]
@@ -76,37 +93,59 @@ class _BatchNormForward(_WithBackend):
         super().__init__(*arguments, **options)
         self.process_group = process_group
 
+    @property
+    def eps(self) -> float:
+        """Added to the variance. Torch's own conversions ask for it, and would drop an activation without a word."""
+        if self._activation is not None and sys._getframe(1).f_code in _CONVERSIONS:
+            function = sys._getframe(1).f_code.co_name
+            advice = f"{function} would drop it: set it to None and put torch.nn's module behind the norm first"
+            raise UnsupportedError("activation", self._activation, advice)
+        return self.__dict__["eps"]
+
+    @eps.setter
+    def eps(self, value: float) -> None:
+        self.__dict__["eps"] = value
+
     def forward(self, input: torch.Tensor) -> torch.Tensor:
+        if type(input) is not torch.Tensor and isinstance(input, Proxy):
+            return _as_leaf(self, input)
         self._check_input_dim(input)
         update = self.training and self.track_running_stats
         use_input_stats = self.training or self.running_mean is None
         keep = update or not use_input_stats
-        return functional.batch_norm(
+        momentum, counted = self.momentum, self.num_batches_tracked if update else None
+        if momentum is None:
+            momentum = 0.0
+            if counted is not None:
+                # Stays a tensor: reading it would break a compiled graph. This batch is counted once it is accepted.
+                wide = torch.promote_types(self.running_mean.dtype, torch.float32)
+                momentum = (counted + 1).to(wide).reciprocal()
+        return functional.compute(
+            _BATCH_NORM,
             input,
-            self.running_mean if keep else None,
-            self.running_var if keep else None,
             self.weight,
             self.bias,
+            self.running_mean if keep else None,
+            self.running_var if keep else None,
             use_input_stats,
-            self._count_batch() if update else 0.0,
-            self.eps,
-            process_group=self.process_group if use_input_stats else None,
-            activation=self._activation,
-            backend=self._backend,
+            momentum,
+            self.__dict__["eps"],
+            None,
+            None,
+            self.process_group if use_input_stats else None,
+            self._activation,
+            None,
+            self._backend,
+            counted,
         )
-
-    def _count_batch(self) -> float | torch.Tensor:
-        """Count one more batch, and say which weight its statistics get."""
-        if self.num_batches_tracked is not None:
-            self.num_batches_tracked.add_(1)
-            if self.momentum is None:
-                # Stays a tensor: reading it would break a compiled graph.
-                wide = torch.promote_types(self.running_mean.dtype, torch.float32)
-                return self.num_batches_tracked.to(wide).reciprocal()
-        return self.momentum if self.momentum is not None else 0.0
 
 
 class _InstanceNormForward(_WithBackend):
+    def forward(self, input: torch.Tensor) -> torch.Tensor:
+        if type(input) is not torch.Tensor and isinstance(input, Proxy):
+            return _as_leaf(self, input)
+        return super().forward(input)
+
     def _apply_instance_norm(self, input: torch.Tensor) -> torch.Tensor:
         # Torch's forward checks the rank, warns of a channel count that does not fit, adds a batch dimension where
         # there is none, and then calls this.
@@ -179,6 +218,8 @@ class InstanceNorm(_InstanceNormForward, _InstanceNorm):
     """
 
     def forward(self, input: torch.Tensor) -> torch.Tensor:
+        if type(input) is not torch.Tensor and isinstance(input, Proxy):
+            return _as_leaf(self, input)
         _check_rank(input, lowest=3)
         if input.shape[1] != self.num_features:
             raise ShapeError("input.shape", tuple(input.shape), f"must have {self.num_features} channels")
@@ -193,6 +234,8 @@ class LayerNorm(_WithBackend, nn.LayerNorm):
     """
 
     def forward(self, input: torch.Tensor) -> torch.Tensor:
+        if type(input) is not torch.Tensor and isinstance(input, Proxy):
+            return _as_leaf(self, input)
         return functional.layer_norm(
             input,
             self.normalized_shape,
@@ -212,6 +255,8 @@ class RMSNorm(_WithBackend, nn.RMSNorm):
     """
 
     def forward(self, input: torch.Tensor) -> torch.Tensor:
+        if type(input) is not torch.Tensor and isinstance(input, Proxy):
+            return _as_leaf(self, input)
         return functional.rms_norm(
             input,
             self.normalized_shape,
@@ -234,6 +279,8 @@ class GroupNorm(_WithBackend, nn.GroupNorm):
         super().__init__(num_groups, num_channels, *arguments, **options)
 
     def forward(self, input: torch.Tensor) -> torch.Tensor:
+        if type(input) is not torch.Tensor and isinstance(input, Proxy):
+            return _as_leaf(self, input)
         return functional.group_norm(
             input,
             self.num_groups,
@@ -279,6 +326,8 @@ class Norm(_WithBackend):
         self.register_parameter("bias", nn.Parameter(torch.zeros(shape)) if affine and spec.centred else None)
 
     def forward(self, input: torch.Tensor) -> torch.Tensor:
+        if type(input) is not torch.Tensor and isinstance(input, Proxy):
+            return _as_leaf(self, input)
         return functional.normalize(
             self.spec,
             input,
@@ -353,9 +402,9 @@ class Conversion:
 
     Attributes:
         changed: names of the modules now of another class.
-        left: names of norms left alone, with their class: subclasses, whose forward pass may be their own, kinds that
-            have no counterpart here, and for `revert` those with an activation or a process group, which torch.nn's
-            would leave out.
+        left: names of norms left alone, with their class: subclasses, whose forward pass may be their own, instances
+            whose forward was replaced (as hooks of other libraries do), kinds that have no counterpart here, and for
+            `revert` those with an activation or a process group, which torch.nn's would leave out.
     """
 
     changed: tuple[str, ...]
@@ -380,6 +429,9 @@ def convert(model: nn.Module, *, backend: str = DEFAULT_BACKEND) -> Conversion:
     changed, left = [], {}
     for name, module in _norms(model):
         if type(module) in _OURS:
+            if "forward" in vars(module):
+                left[name] = f"{type(module).__qualname__} with a forward of its own"
+                continue
             module.__class__ = _OURS[type(module)]
         elif not isinstance(module, _WithBackend):
             left[name] = type(module).__qualname__
@@ -410,6 +462,11 @@ def _does_more(module: _WithBackend) -> bool:
 
 def _norms(model: nn.Module) -> Iterator[tuple[str, nn.Module]]:
     return ((name, module) for name, module in model.named_modules() if isinstance(module, _TORCH_BASES))
+
+
+def _as_leaf(module: nn.Module, input: Proxy) -> Proxy:
+    """The call as torch.fx records one of torch.nn's modules: whole, without a look inside."""
+    return input.tracer.create_proxy("call_module", input.tracer.path_of_module(module), (input,), {})
 
 
 def _check_rank(input: torch.Tensor, lowest: int) -> None:

@@ -45,7 +45,6 @@ def of_layouts(spec, contiguous, channels_last):
 def forget(monkeypatch):
     """As if nothing had been computed yet."""
     monkeypatch.setattr(functional, "_known", {})
-    monkeypatch.setattr(functional, "_unchecked", {})
 
 
 @pytest.fixture
@@ -218,15 +217,7 @@ def test_an_accelerator_is_torch_s(measured):
 
 
 def test_without_numba_everything_is_torch_s_or_the_reference_s(measured, monkeypatch):
-    found = backends.get
-
-    def get(name):
-        if name == "numba":
-            raise UnsupportedError("backend", name, "cannot be imported (No module named 'numba')")
-        return found(name)
-
-    monkeypatch.setattr(backends, "get", get)
-    monkeypatch.setattr(auto, "get", get)
+    monkeypatch.setattr(auto, "why_not_loaded", lambda name: "cannot be imported (No module named 'numba')")
     x = drawn(4, 8, 300)
     choice = auto.choose(call(NORMS["BatchNorm"], x))
     assert choice.backend == "torch" and "cannot be imported" in choice.reason
@@ -567,101 +558,48 @@ def test_a_call_like_one_before_is_refused_for_a_parameter_of_another_shape(spec
             assert (changed["running_mean"] == 0).all() and (changed["running_var"] == 1).all()
 
 
-def not_looked_up(name, monkeypatch, backend, x, settings, others):
-    """A call like one before goes straight to torch, and those others, that differ from it, to where all is checked."""
-    compute, activation = functional.NAMED[name], settings.get("activation")
-    first = compute(x, **settings, backend=backend)
-    looked = []
-    monkeypatch.setattr(functional, "normalize", lambda spec, input, *_, **__: looked.append(input))
-    assert torch.equal(compute(x, **settings, backend=backend), first) and not looked
-    assert compute(x[:0], **settings, backend=backend).shape == x[:0].shape and not looked
-    for other, further in others:
-        compute(other, **{**settings, **further}, backend=backend)
-        assert [x is other for x in looked] == [True], f"{further} of {tuple(other.shape)} was not checked"
-        looked.clear()
-    compute(x, **{**settings, "activation": "silu" if activation is None else None}, backend=backend)
-    assert looked, "another activation has not been computed before"
-
-
-STRAIGHT = pytest.mark.parametrize(
-    ("backend", "numbers", "activation"), [("auto", 48, None), ("auto", 48, "relu"), ("torch", 4800, None)]
-)
-
-
-@STRAIGHT
-@pytest.mark.parametrize("name", ["LayerNorm", "RMSNorm"])
-def test_what_torch_looks_at_itself_is_not_even_looked_up(name, backend, numbers, activation, monkeypatch):
-    """Below the least size at which the kernels are faster in some mode, and with torch's calls always."""
-    entry = from_on(forward=200, forward_activated=200, step=200, step_activated=100)
-    table = {name: of_layouts(spec, entry, LEAST_LAST) for name, spec in NORMS.items()}
-    monkeypatch.setattr(auto, "table", lambda: table)
+@pytest.mark.parametrize("backend", ["auto", "torch", "numba"])
+@EVERY_NORM
+def test_a_call_like_one_before_is_not_checked_in_full_and_another_is(spec, backend, monkeypatch):
+    """Whatever the answer depends on makes another kind of call."""
+    asked, in_full = [], functional._call
+    monkeypatch.setattr(functional, "_call", lambda *given: asked.append(1) or in_full(*given))
     forget(monkeypatch)
-    x = drawn(numbers // 6, 2, 3)
-    settings = {"normalized_shape": (3,), "weight": drawn(3, seed=1), "eps": 1e-5, "activation": activation}
-    if name == "LayerNorm":
-        settings["bias"] = drawn(3, seed=2)
+    x = drawn(4, 8, 6, 5)
+    shape = x.shape[1:] if spec.affine == "element" else x.shape[1:2]
+    given = {"weight": torch.ones(shape), "eps": 1e-5, "num_groups": num_groups(spec)}
+    if spec.affine == "element":
+        given["normalized_shape"] = tuple(shape)
     others = [
-        (x, {"eps": float("nan")}),
-        (x, {"out": torch.empty_like(x)}),
-        (x, {"weight": torch.ones(1, 3)}),
-        (x, {"weight": torch.ones(3, device="meta")}),
-        (x[:, :, :2].contiguous(), {}),
-        (torch.nn.Parameter(x), {}),
-        (channels_last(drawn(2, 3, 4, 3)), {}),
+        {"input": x[:2]},
+        {"input": x.double(), "weight": torch.ones(shape, dtype=torch.float64)},
+        {"input": channels_last(x)},
+        {"input": x.clone().requires_grad_()},
+        {"weight": None},
+        {"eps": 1e-3},
+        {"eps": 1},
+        {"activation": "relu"},
+        {"activation": "silu"},
+        {"out": torch.empty_like(x)},
+        {"backend": "reference"},
     ]
-    if backend == "auto":
-        others.append((drawn(40, 2, 3), {}))
-    not_looked_up(name, monkeypatch, backend, x, settings, others)
+    if spec.centred:
+        others.append({"bias": torch.ones(shape)})
+    if spec.running != "never":
+        running = {"running_mean": torch.zeros(8), "running_var": torch.ones(8)}
+        others += [running, {**running, "use_input_stats": False}]
 
+    def call(changed=None):
+        before = len(asked)
+        arguments = {"input": x, "backend": backend, **given, **(changed or {})}
+        functional.normalize(spec, arguments.pop("input"), **arguments)
+        return len(asked) > before
 
-@STRAIGHT
-@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
-def test_evaluation_is_not_even_looked_up(layout, backend, numbers, activation, monkeypatch):
-    """By running statistics and without a gradient, below the least size at which the kernels are faster, of tensors
-    that lie as they are another one."""
-    first = {"forward": 1, "step": 1, "forward_activated": 1, "step_activated": 1}
-    last, entry = (from_on(**first, evaluation=n, evaluation_activated=n) for n in (200, 400))
-    monkeypatch.setattr(auto, "table", lambda: {name: of_layouts(NORMS[name], entry, last) for name in NORMS})
-    forget(monkeypatch)
-    x = drawn(numbers // 24, 6, 2, 2).contiguous(memory_format=layout)
-    weight, bias, mean, var = (drawn(6, seed=seed) for seed in range(1, 5))
-    settings = {
-        "running_mean": mean,
-        "running_var": var.abs(),
-        "weight": weight,
-        "bias": bias,
-        "activation": activation,
-    }
-    one = torch.ones(1)
-    others = [
-        (x, {"training": True}),
-        (x, {"eps": float("nan")}),
-        (x, {"out": torch.empty_like(x)}),
-        (x, {"process_group": "a group"}),
-        (x, {"weight": weight.reshape(2, 3)}),
-        (x, {"bias": bias[None]}),
-        (x, {"running_mean": None}),
-        (x, {"running_var": None}),
-        (x, {"running_mean": None, "running_var": None}),
-        (drawn(6), {}),
-        (torch.nn.Parameter(x), {}),
-        *((x, {name: value}) for name in settings if name != "activation" for value in (one, torch.ones(6, 1))),
-    ]
-    if backend == "auto":
-        others += [(drawn(20, 6, 2, 2), {}), (channels_last(drawn(10, 6, 2, 2)), {})]
-    with torch.no_grad():
-        between, looked = drawn(10, 6, 2, 2), []
-        functional.batch_norm(between, **settings, backend=backend)
-        with monkeypatch.context() as within:
-            within.setattr(functional, "normalize", lambda *_, **__: looked.append(1))
-            functional.batch_norm(between, **settings, backend=backend)
-        assert not looked, "as it lies, the kernels are faster from another size on"
-        assert functional.batch_norm(x, **settings, backend=backend).stride() == x.stride()
-        not_looked_up("BatchNorm", monkeypatch, backend, x, settings, others)
-    looked = []
-    monkeypatch.setattr(functional, "normalize", lambda spec, input, *_, **__: looked.append(input))
-    functional.batch_norm(x, **settings, backend=backend)
-    assert looked, "where a gradient may be asked for, the kernels may be faster"
+    assert call()
+    for changed in others:
+        assert not call(), "the same call again is looked up"
+        assert call(changed), f"a call with another {', '.join(changed)} is checked"
+    assert not call({"input": x.clone(), "weight": torch.nn.Parameter(torch.ones(shape), requires_grad=False)})
 
 
 @pytest.mark.usefixtures("either_way")

@@ -1,22 +1,25 @@
 """Ways to compute a norm: every module in this folder is one backend, named like its file.
 
-A backend is four functions, three of them over a `Call`:
+A backend is three functions over a `Call` (`Backend`, which is checked when one is loaded):
 
     why_not(call) -> str | None     the reason why it cannot compute this call, or None if it can
     apply(call) -> Tensor     the output; updates the running statistics in place where there are any
     again(call) -> Again | None     a shorter way to `apply` for more calls of its kind, if there is one
-    unchecked(spec, activation) -> Unchecked | None     a way for small calls that looks at them itself, if any
 
-Arguments are checked before `why_not` and `apply` see them. Calls are of one kind where all settings are equal, which
-tensors are given, the input's sizes (how many numbers, for a norm over trailing sizes) and whether it is contiguous,
-and whether a gradient may be asked for. The rest is for `again` to look at, if what it calls does not look anyway.
+Arguments are checked before any of them sees them. What a backend refuses it refuses in `why_not`, or in `apply` before
+anything has changed; an exception that ends a call is nobody's to catch.
+
+Calls are of one kind where all settings are equal and for the input and each other tensor: class (torch.Tensor; of
+parameters torch.nn.Parameter too), shape, type; the input's device and whether it is contiguous; whether a gradient may
+be asked for. What else an answer depends on is for `Again.fits` to look at.
 """
 
+import inspect
 import pkgutil
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from importlib import import_module
-from types import ModuleType
+from typing import NamedTuple, Protocol, runtime_checkable
 
 from torch import Tensor, distributed, is_grad_enabled  # not torch itself: here that name is the backend's
 from torch.nn import functional
@@ -64,7 +67,9 @@ class Call:
     def differentiated(self) -> bool:
         """Whether a backward pass may follow."""
         return is_grad_enabled() and (
-            self.input.requires_grad or (self.weight is not None and self.weight.requires_grad)
+            self.input.requires_grad
+            or (self.weight is not None and self.weight.requires_grad)
+            or (self.bias is not None and self.bias.requires_grad)
         )
 
     def activate(self, y: Tensor) -> Tensor:
@@ -76,20 +81,33 @@ class Call:
         return y if self.out is None else self.out.copy_(y)
 
 
-Again = Callable[
-    [Tensor, Tensor | None, Tensor | None, Tensor | None, Tensor | None, float, Tensor | None], Tensor | None
-]
-"""Computes calls of one kind from what differs between them: input, weight, bias, running_mean, running_var, momentum
-and out. None, or any error before anything is changed, where this one is to be checked and applied as if it were the
-first."""
+Given = Tensor | None
 
 
-Unchecked = Callable[
-    [Tensor, Sequence[int] | None, Tensor | None, Tensor | None, Tensor | None, Tensor | None, float], Tensor | None
-]
-"""Computes calls that nobody has looked at, of a norm over trailing sizes, or by running statistics where no gradient
-is recorded, from input, normalized_shape, weight, bias, running_mean, running_var and eps. None or any error where
-those do not fit, or where another way is faster."""
+class Again(NamedTuple):
+    """A shorter way for calls of one kind.
+
+    Attributes:
+        compute: the output from what differs between such calls: input, weight, bias, running_mean, running_var,
+            momentum (a float) and out. Keeps no tensor.
+        fits: whether `compute` may have these, from the same without momentum; None where it may have all. It changes
+            nothing and raises nothing: where it says no, the call is checked and applied as if it were the first.
+    """
+
+    compute: Callable[[Tensor, Given, Given, Given, Given, float, Given], Tensor]
+    fits: Callable[[Tensor, Given, Given, Given, Given, Given], bool] | None = None
+
+
+@runtime_checkable
+class Backend(Protocol):
+    """What a module in this folder has to have."""
+
+    def why_not(self, call: Call) -> str | None: ...
+
+    def apply(self, call: Call) -> Tensor: ...
+
+    def again(self, call: Call) -> Again | None: ...
+
 
 ACTIVATIONS = ("relu", "silu")
 """What can follow a norm in one pass, as torch.nn.functional names it."""
@@ -97,28 +115,65 @@ ACTIVATIONS = ("relu", "silu")
 NAMES: tuple[str, ...] = tuple(sorted(module.name for module in pkgutil.iter_modules(__path__)))
 """Every backend, found by its file; none is imported before it is used."""
 
-_loaded: dict[str, ModuleType] = {}
+_loaded: dict[str, Backend] = {}
+_broken: dict[str, str] = {}
+"""Why a backend that was asked for could not be loaded."""
 
 
-def get(name: str) -> ModuleType:
+def get(name: str) -> Backend:
     """The backend of that name.
 
     Raises:
         UnknownNameError: there is none.
-        UnsupportedError: what it is built on is not installed.
+        UnsupportedError: what it is built on is not installed, or it is not a `Backend`.
     """
-    if name not in _loaded:
-        if name not in NAMES:
-            raise UnknownNameError.among("backend", name, NAMES)
-        try:
-            _loaded[name] = import_module(f".{name}", __name__)
-        except ImportError as error:
-            raise UnsupportedError("backend", name, f"cannot be imported ({error})") from error
+    found = _loaded.get(name) if isinstance(name, str) else None
+    if found is not None:
+        return found
+    if not isinstance(name, str) or name not in NAMES:
+        raise UnknownNameError.among("backend", name, NAMES)
+    reason = why_not_loaded(name)
+    if reason is not None:
+        raise UnsupportedError("backend", name, reason)
     return _loaded[name]
 
 
-def apply(call: Call, backend: str) -> Tensor:
-    """Compute the call with that backend.
+def why_not_loaded(name: str) -> str | None:
+    """The reason why the backend of that name cannot be had, or None; loads it, once."""
+    if name in _loaded:
+        return None
+    if name not in _broken:
+        try:
+            module = import_module(f".{name}", __name__)
+        except ImportError as error:
+            _broken[name] = f"cannot be imported ({error})"
+        else:
+            missing = _missing(module)
+            if not missing:
+                _loaded[name] = module
+                return None
+            _broken[name] = f"is no backend: lacks {', '.join(missing)}"
+    return _broken[name]
+
+
+def _missing(module: object) -> list[str]:
+    """The functions of the protocol that the module lacks or that do not take one call."""
+    wanted = [name for name in vars(Backend) if not name.startswith("_")]
+    return [f"{name}(call)" for name in wanted if not _takes_a_call(getattr(module, name, None))]
+
+
+def _takes_a_call(function: object) -> bool:
+    if not callable(function):
+        return False
+    try:
+        inspect.signature(function).bind(None)
+    except (TypeError, ValueError):
+        return False
+    return True
+
+
+def checked(call: Call, backend: str) -> Backend:
+    """The backend, which can compute the call.
 
     Raises:
         UnknownNameError: there is no such backend.
@@ -128,4 +183,9 @@ def apply(call: Call, backend: str) -> Tensor:
     reason = module.why_not(call)
     if reason is not None:
         raise UnsupportedError("backend", backend, reason)
-    return module.apply(call)
+    return module
+
+
+def apply(call: Call, backend: str) -> Tensor:
+    """Compute the call with that backend; raises what `checked` does."""
+    return checked(call, backend).apply(call)

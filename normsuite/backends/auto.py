@@ -4,7 +4,6 @@ The table is made by `python -m normsuite.bench.crossover`, which measures torch
 for each kind of vector instructions that torch tells apart, since its own kernels differ by them.
 """
 
-import math
 import tomllib
 from bisect import bisect_right
 from collections.abc import Sequence
@@ -15,10 +14,7 @@ from typing import NamedTuple
 
 import torch
 
-from ..errors import UnsupportedError
-from ..spec import NormSpec
-from . import Again, Call, Unchecked, get
-from . import apply as apply_with
+from . import Again, Call, checked, get, why_not_loaded
 
 KERNELS = "numba"
 FEW_PLACES = 128
@@ -120,16 +116,15 @@ def choose(call: Call) -> Choice:
         fused = "torch.compile fuses torch's own operations"
         return Choice("torch", fused) if why_not_torch is None else Choice("reference", f"{why_not_torch}; {fused}")
     x = call.input
+    if why_not_torch is None and (x.is_nested or torch.jit.is_tracing()):
+        return Choice("torch", "nested tensors and traces are torch's own operations")
     if not x.numel():
         return Choice("reference", "no numbers; torch's call would make the running statistics NaN")
     if why_not_torch is None and x.device.type == "cpu":
         sizes = changes(call)
         if not is_faster(x.numel(), sizes):
             return Choice("torch", f"{x.numel()} numbers; the kernels are faster {_in_words(sizes)}")
-    try:
-        why_not_kernels = get(KERNELS).why_not(call)
-    except UnsupportedError as error:
-        why_not_kernels = error.reason
+    why_not_kernels = why_not_loaded(KERNELS) or get(KERNELS).why_not(call)
     if why_not_kernels is None:
         return Choice(KERNELS, why_not_torch or f"{x.numel()} numbers, of which the kernels are faster")
     if why_not_torch is None:
@@ -146,30 +141,14 @@ def _in_words(sizes: Sequence[int]) -> str:
 
 
 def why_not(call: Call) -> str | None:
-    return None  # what is chosen is asked when it is applied
+    """What the backend that is chosen says: if none can, the reference has the last word."""
+    chosen = choose(call).backend
+    return get(chosen).why_not(call)
 
 
 def apply(call: Call) -> torch.Tensor:
-    return apply_with(call, choose(call).backend)
+    return checked(call, choose(call).backend).apply(call)
 
 
 def again(call: Call) -> Again | None:
     return get(choose(call).backend).again(call)
-
-
-def unchecked(spec: NormSpec, activation: str | None) -> Unchecked | None:
-    """Torch's, on the CPU up to the size from which the kernels are faster in some mode and layout that it computes."""
-    of_norm = table().get(spec.name)
-    if of_norm is None:
-        return None
-    trailing = spec.affine == "element"
-    modes = ("forward", "step") if trailing else ("evaluation",)
-    if activation is not None:
-        modes = tuple(f"{mode}_activated" for mode in modes)
-
-    def least(layouts: Sequence[str]) -> float:
-        found = [changes[0] for name in layouts for mode in modes for changes in of_norm[name].get(mode, ()) if changes]
-        return min(found, default=math.inf)
-
-    contiguous = [name for name in of_norm if not name.startswith("channels_last")]
-    return _TORCH.unchecked(spec, activation, least(contiguous if trailing else list(of_norm)), least(contiguous))

@@ -9,13 +9,14 @@ import torch
 
 from ..distributed import sum_over_processes
 from ..errors import ShapeError
-from ..spec import NormSpec
 from . import Call
 
 
 def why_not(call: Call) -> str | None:
     if not call.input.is_floating_point():
         return f"needs a floating-point input, not {call.input.dtype}"
+    if call.input.is_nested:
+        return "knows no nested tensors"
     if call.process_group is not None and not (call.spec.centred and "batch" in call.spec.axes):
         return f"{call.spec.name} has no statistics of the batch to join"
     return None
@@ -28,7 +29,9 @@ def apply(call: Call) -> torch.Tensor:
     """
     view = call.view
     wide = torch.promote_types(call.input.dtype, torch.float32)
-    x = call.input.reshape(view.shape).to(wide)  # splits one dimension: a view, in whatever order the elements lie
+    # Splits one dimension: a view, in whatever order the elements lie. How many samples is left open to who records.
+    samples = -1 if call.input.numel() else view.shape[0]
+    x = call.input.reshape((samples, *view.shape[1:])).to(wide)
     if not call.use_input_stats:
         centred = x - call.running_mean.to(wide).reshape(view.affine_shape)
         var = call.running_var.to(wide).reshape(view.affine_shape)
@@ -50,10 +53,6 @@ def apply(call: Call) -> torch.Tensor:
 
 def again(call: Call) -> None:
     """Nothing: slow on purpose, it is asked in full each time."""
-
-
-def unchecked(spec: NormSpec, activation: str | None) -> None:
-    """Nothing, as `again`."""
 
 
 def _statistics(x: torch.Tensor, call: Call):

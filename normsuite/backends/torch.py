@@ -3,7 +3,6 @@
 They are called without the Python of `torch.nn.functional` in front of them: what that checks has been checked here.
 """
 
-import math
 from collections.abc import Callable
 from dataclasses import replace
 from typing import NamedTuple
@@ -11,35 +10,97 @@ from typing import NamedTuple
 import torch
 from torch.nn import functional
 
-from ..spec import NormSpec
-from . import Again, Call, Unchecked
+from . import Again, Call
 
 # Where torch's name for an argument differs from ours.
 _FIELD = {"training": "use_input_stats"}
 
 _OPTIONAL = ("weight", "bias", "running_mean", "running_var")
-_GIVEN = ("input", *_OPTIONAL, "momentum", "out")
-"""What an `Again` is given, in this order."""
+
+_Compute = Callable[..., torch.Tensor]
+"""From (input, weight, bias, running_mean, running_var, momentum, out), as `Again.compute`."""
+
+
+_cudnn = torch.backends.cudnn
+"""Asked at each call whether it may be used, but for the CPU: there it makes no difference, and asking takes a tenth of
+a small norm."""
+
+
+# One function for each signature of torch's. No more of the call is held than settings, so that its tensors can go.
+
+
+def _batch_norm(call: Call) -> _Compute:
+    training, eps, on_cpu = call.use_input_stats, call.eps, call.input.device.type == "cpu"
+
+    def compute(input, weight, bias, running_mean, running_var, momentum, out):
+        cudnn = on_cpu or _cudnn.enabled
+        return torch.batch_norm(input, weight, bias, running_mean, running_var, training, momentum, eps, cudnn)
+
+    return compute
+
+
+def _instance_norm(call: Call) -> _Compute:
+    use_input_stats, eps, on_cpu = call.use_input_stats, call.eps, call.input.device.type == "cpu"
+
+    def compute(input, weight, bias, running_mean, running_var, momentum, out):
+        cudnn = on_cpu or _cudnn.enabled
+        return torch.instance_norm(
+            input, weight, bias, running_mean, running_var, use_input_stats, momentum, eps, cudnn
+        )
+
+    return compute
+
+
+def _layer_norm(call: Call) -> _Compute:
+    shape, eps, layer_norm = call.normalized_shape, call.eps, torch.layer_norm
+
+    def compute(input, weight, bias, running_mean, running_var, momentum, out):
+        return layer_norm(input, shape, weight, bias, eps)
+
+    return compute
+
+
+def _rms_norm(call: Call) -> _Compute:
+    shape, eps, rms_norm = call.normalized_shape, call.eps, torch.rms_norm
+
+    def compute(input, weight, bias, running_mean, running_var, momentum, out):
+        return rms_norm(input, shape, weight, eps)
+
+    return compute
+
+
+def _group_norm(call: Call) -> _Compute:
+    groups, eps, group_norm = call.num_groups, call.eps, torch.group_norm
+
+    def compute(input, weight, bias, running_mean, running_var, momentum, out):
+        return group_norm(input, groups, weight, bias, eps)
+
+    return compute
 
 
 class _Operator(NamedTuple):
-    """One of torch's norms: itself, what it takes, and whether it must be told if cuDNN may be used (where that is left
-    out by default, it makes no difference)."""
+    """One of torch's norms: what makes a function of it, and the names of the arguments that it takes."""
 
-    compute: Callable[..., torch.Tensor]
-    takes: tuple[str, ...]
-    asks_for_cudnn: bool
+    of: Callable[[Call], _Compute]
+    takes: frozenset[str]
 
 
-def _operator(name: str) -> _Operator:
-    """Read from its schema, so that there is no table to keep for each new norm."""
+def _takes(name: str) -> frozenset[str]:
+    """Read from the operator's schema."""
     arguments = getattr(torch.ops.aten, name).default._schema.arguments
-    takes = tuple(_FIELD.get(a.name, a.name) for a in arguments if not a.name.startswith("cudnn"))
-    asks = any(a.name.startswith("cudnn") and not a.has_default_value() for a in arguments)
-    return _Operator(getattr(torch, name), takes, asks)
+    return frozenset(_FIELD.get(a.name, a.name) for a in arguments)
 
 
-_OPERATORS = {n: _operator(n) for n in dir(functional) if n.endswith("_norm") and hasattr(torch, n)}
+_OPERATORS = {
+    name: _Operator(of, _takes(name))
+    for name, of in (
+        ("batch_norm", _batch_norm),
+        ("instance_norm", _instance_norm),
+        ("layer_norm", _layer_norm),
+        ("rms_norm", _rms_norm),
+        ("group_norm", _group_norm),
+    )
+}
 
 
 def why_not(call: Call) -> str | None:
@@ -51,37 +112,86 @@ def why_not(call: Call) -> str | None:
     for argument in _OPTIONAL:
         if getattr(call, argument) is not None and argument not in _OPERATORS[name].takes:
             return f"torch.{name} takes no {argument}"
+    return _why_not_mixed(call)
+
+
+def _why_not_mixed(call: Call) -> str | None:
+    """On the CPU torch takes parameters of the input's type, or all in float32 beside a narrower input."""
+    x = call.input
+    if x.device.type != "cpu" or call.spec.torch_call == "rms_norm":
+        return None
+    narrow, found = x.dtype in (torch.bfloat16, torch.float16), None
+    for name in _OPTIONAL:
+        given = getattr(call, name)
+        if given is None:
+            continue
+        first, found = found is None, found or given.dtype
+        fits = given.dtype is found and (found is x.dtype or (narrow and found is torch.float32))
+        if not fits:
+            beside = f"{x.dtype} input" if first or found is given.dtype else f"parameters of {found}"
+            return f"torch.{call.spec.torch_call} on the CPU takes no {name} of {given.dtype} beside {beside}"
     return None
 
 
 def apply(call: Call) -> torch.Tensor:
-    """What torch computes, with torch's numerics and torch's errors for types that it does not mix."""
-    y = _call(call) if type(call.momentum) is float else _with_computed_momentum(call)
-    if call.activation is None and call.out is None:
-        return y
-    return call.deliver(call.activate(y))
+    """What torch computes, with torch's numerics."""
+    if isinstance(call.momentum, torch.Tensor):
+        return _with_computed_momentum(call)
+    return _apply(call)
+
+
+def _apply(call: Call) -> torch.Tensor:
+    return again(call).compute(
+        call.input, call.weight, call.bias, call.running_mean, call.running_var, call.momentum, call.out
+    )
 
 
 def _with_computed_momentum(call: Call) -> torch.Tensor:
-    if not isinstance(call.momentum, torch.Tensor):
-        return _call(call)
     if call.running_mean is None or not call.use_input_stats or not call.input.numel():
-        return _call(replace(call, momentum=0.0))
+        return _apply(replace(call, momentum=0.0))
     # Torch wants a number, and reading one from a tensor breaks a compiled graph. With a weight of 1 the running
     # statistics become those of the batch, which then move ours.
     mean, var = torch.zeros_like(call.running_mean), torch.zeros_like(call.running_var)
-    y = _call(replace(call, running_mean=mean, running_var=var, momentum=1.0))
+    y = _apply(replace(call, running_mean=mean, running_var=var, momentum=1.0))
     with torch.no_grad():
         call.running_mean.lerp_(mean, call.momentum.to(mean.dtype))
         call.running_var.lerp_(var, call.momentum.to(var.dtype))
     return y
 
 
-def _call(call: Call) -> torch.Tensor:
-    compute, takes, asks_for_cudnn = _OPERATORS[call.spec.torch_call]
-    x, given = call.input, [getattr(call, name) for name in takes]
-    y = compute(*given, torch.backends.cudnn.enabled) if asks_for_cudnn else compute(*given)
-    return y if x.is_contiguous() else _laid_out_like(x, y)
+def again(call: Call) -> Again:
+    """Torch's operator, then what it leaves to do, in this order: layout, activation, given output."""
+    compute = _OPERATORS[call.spec.torch_call].of(call)
+    x = call.input
+    if call.differentiated and call.spec.torch_call in ("batch_norm", "instance_norm"):
+        compute = _of_dense_weight(compute)
+        if not call.use_input_stats:
+            compute = _of_copies(compute)
+        if x.dim() > 3 and (call.spec.torch_call == "instance_norm" or x.shape[0] == 1):
+            compute = _of_one_place(compute)
+    restored = not x.is_nested and not x.is_contiguous()
+    if call.activation is None and call.out is None and not restored:
+        return Again(compute)
+    activate = None
+    if call.activation is not None:
+        # torch.relu is torch.nn.functional's without the Python around it; not all have such a one.
+        activate = getattr(torch, call.activation, getattr(functional, call.activation))
+    if call.out is None and not restored:
+
+        def activated(input, weight, bias, running_mean, running_var, momentum, out):
+            return activate(compute(input, weight, bias, running_mean, running_var, momentum, None))
+
+        return Again(activated)
+
+    def finished(input, weight, bias, running_mean, running_var, momentum, out):
+        y = compute(input, weight, bias, running_mean, running_var, momentum, None)
+        if restored:
+            y = _laid_out_like(input, y)
+        if activate is not None:
+            y = activate(y)
+        return y if out is None else out.copy_(y)
+
+    return Again(finished)
 
 
 def _laid_out_like(x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
@@ -92,61 +202,36 @@ def _laid_out_like(x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
     return y
 
 
-def _function(
-    arguments: tuple[str, ...], operator: _Operator, activation: str | None, condition: str, settings: dict
-) -> Callable[..., torch.Tensor | None]:
-    """The operator and the activation behind it as a function of those arguments, None where the condition fails.
-    Written out, since to pick by place what torch takes costs a tenth of a small norm."""
-    taken = ", ".join(operator.takes)
-    if operator.asks_for_cudnn:
-        taken += ", input.is_cpu or cudnn.enabled"  # asking whether it is switched on costs a tenth too
-    known = {"compute": operator.compute, "cudnn": torch.backends.cudnn, "Tensor": torch.Tensor, **settings}
-    written = f"compute({taken})"
-    if activation is not None:
-        # torch.relu is torch.nn.functional's without the Python around it; not all have such a one.
-        known["activate"] = getattr(torch, activation, getattr(functional, activation))
-        written = f"activate({written})"
-    if condition:
-        written += f" if {condition} else None"
-    return eval(f"lambda {', '.join(arguments)}: {written}", known)
+def _of_copies(compute: _Compute) -> _Compute:
+    """With copies of the running statistics: torch saves them for the backward pass, and moves them in training without
+    a word to autograd, so that the gradient of an evaluation would be another one after a training step."""
+
+    def computed(input, weight, bias, running_mean, running_var, momentum, out):
+        mean, var = (t.clone(memory_format=torch.contiguous_format) for t in (running_mean, running_var))
+        return compute(input, weight, bias, mean, var, momentum, out)
+
+    return computed
 
 
-def again(call: Call) -> Again:
-    operator, condition = _OPERATORS[call.spec.torch_call], ""
-    if call.spec.affine == "channel" and (given := [n for n in ("weight", "bias") if getattr(call, n) is not None]):
-        # Torch looks at the sizes of all tensors, but of BatchNorm's weight and bias only counts the numbers.
-        condition = " == ".join([*(f"{name}.ndim" for name in given), "1"])
-    # No more of the call is kept than settings, so that its tensors can go.
-    settings = {name: getattr(call, name) for name in operator.takes if name not in _GIVEN}
-    computed = _function(_GIVEN, operator, call.activation, condition, settings)
-    if call.out is None and call.input.is_contiguous():
-        return computed
+def _of_dense_weight(compute: _Compute) -> _Compute:
+    """With a weight whose numbers lie side by side: some of torch's kernels read it so on the way back, whatever its
+    stride, and the gradient would be wrong."""
 
-    def finished(input, weight, bias, running_mean, running_var, momentum, out):
-        y = computed(input, weight, bias, running_mean, running_var, momentum, out)
-        if y is None:
-            return None
-        return _laid_out_like(input, y) if out is None else out.copy_(y)
+    def computed(input, weight, bias, running_mean, running_var, momentum, out):
+        if weight is not None and not weight.is_contiguous():
+            weight = weight.contiguous()
+        return compute(input, weight, bias, running_mean, running_var, momentum, out)
 
-    return finished
+    return computed
 
 
-def unchecked(
-    spec: NormSpec, activation: str | None, below: float = math.inf, below_contiguous: float = math.inf
-) -> Unchecked | None:
-    """Of such norms torch looks at nearly everything itself; on the CPU in calls of fewer numbers than those, of any
-    layout and of the usual one."""
-    if spec.torch_call not in _OPERATORS:
-        return None
-    operator = _OPERATORS[spec.torch_call]
-    sizes = "input.numel() < below or (input.numel() < below_contiguous and input.is_contiguous()) or not input.is_cpu"
-    conditions = ["type(input) is Tensor", f"({sizes})", "eps == eps"]
-    if spec.affine == "element":
-        conditions.append("input.is_contiguous()")  # another layout would be lost
-    else:
-        conditions += [f"({name} is None or {name}.ndim == 1)" for name in ("weight", "bias")]
-    conditions += [f"{name} is None" for name in _OPTIONAL if name not in operator.takes]
-    # Of a norm with running statistics calls in evaluation are asked for, which moves none.
-    settings = {"below": below, "below_contiguous": below_contiguous, "use_input_stats": False, "momentum": 0.0}
-    arguments = ("input", "normalized_shape", *_OPTIONAL, "eps")
-    return _function(arguments, operator, activation, " and ".join(conditions), settings)
+def _of_one_place(compute: _Compute) -> _Compute:
+    """With all places in one dimension. Torch's kernels on the CPU take a tensor of one sample and more dimensions (all
+    of InstanceNorm's is one sample to them) for contiguous and for channels_last at once, and read input and gradient
+    in different orders then: the gradients would be wrong, without a word."""
+
+    def computed(input, weight, bias, running_mean, running_var, momentum, out):
+        y = compute(input.flatten(2), weight, bias, running_mean, running_var, momentum, out)
+        return y.view_as(input)  # to split a dimension moves nothing, however it lies
+
+    return computed

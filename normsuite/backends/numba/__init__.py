@@ -6,10 +6,18 @@ Corrected two-pass statistics, as in `reference`; results do not depend on the n
 from dataclasses import replace
 
 import torch
+from torch._subclasses.fake_tensor import FakeTensor
 
-from ...spec import NormSpec
+from ... import addresses
 from .. import Again, Call, reference
+from .. import torch as theirs
 from . import elements, operator
+
+_PARAMETERS = ("weight", "bias", "running_mean", "running_var")
+
+
+_FAKE = addresses.EXACT | {FakeTensor}
+"""Classes whose tensors a registered operator may be asked for: what is looked at, and what looks."""
 
 
 def why_not(call: Call) -> str | None:
@@ -17,33 +25,48 @@ def why_not(call: Call) -> str | None:
         return f"has no kernel for {call.input.dtype}"
     if call.input.device.type not in ("cpu", "meta"):
         return f"computes on the CPU, not on {call.input.device.type}"
-    for name in ("weight", "bias", "running_mean", "running_var"):
+    for name in _PARAMETERS:
         if (given := getattr(call, name)) is not None and given.device != call.input.device:
             return f"reads the memory behind {name}, which lies on {given.device} and the input on {call.input.device}"
     if call.process_group is not None:
         return "knows one process; the reference backend joins them"
-    return None
+    return theirs.why_not(call) if call.input.is_nested else None
 
 
 def apply(call: Call) -> torch.Tensor:
     """The formula of `reference`, in kernels.
 
     Where torch looks at operations instead of running them, or differentiates in other ways than backward, what it sees
-    is an operator of ours (torch.compile) or the formula in torch's own operations (torch.export, whose result is to
-    run where this package is not; vmap, forward mode).
+    is an operator of ours (torch.compile, dispatch modes) or torch's own operations (torch.export and torch.jit.trace,
+    whose results are to run where this package is not; vmap, forward mode). Tensors that are no memory of the CPU give
+    way to these too.
     """
-    tracing = torch.compiler.is_compiling()
-    if (tracing and torch.compiler.is_exporting()) or (not tracing and _transformed()) or not call.input.numel():
-        return reference.apply(call)
     trailing = _trailing(call)
+    if torch.compiler.is_compiling():
+        return _traced(call, trailing) if not torch.compiler.is_exporting() else reference.apply(call)
+    if call.input.is_nested or addresses.transformed() or not call.input.numel():
+        return _in_operations(call)
     if trailing and not operator.is_per_element(call.spec, trailing):
         return reference.apply(call)  # a weight for each number, and means over some of them: nobody has such a norm
-    if _strided(call):
-        last = call.input.movedim(1, -1)
-        if not last.is_contiguous():
-            turned = replace(call, input=last.contiguous().movedim(-1, 1), out=None)
-            return call.deliver(_computed(turned, trailing, tracing).contiguous())
-    return _computed(call, trailing, tracing)
+    given = [t for t in (call.input, *(getattr(call, name) for name in _PARAMETERS)) if t is not None]
+    if addresses.watched() or any(t.is_meta for t in given):
+        return _traced(call, trailing) if all(type(t) in _FAKE for t in given) else reference.apply(call)
+    if not all(map(addresses.is_memory, given)):
+        addresses.refuse_gone(input=call.input, **{name: getattr(call, name) for name in _PARAMETERS})
+        return _in_operations(call)
+    if call.out is not None:
+        addresses.refuse_gone(out=call.out)
+    if _strided(call) and not call.input.movedim(1, -1).is_contiguous():
+        turned = replace(call, input=call.input.movedim(1, -1).contiguous().movedim(-1, 1), out=None)
+        return call.deliver(_computed(turned, trailing).contiguous())
+    return _computed(call, trailing)
+
+
+def _in_operations(call: Call) -> torch.Tensor:
+    """Torch's own call where what it makes keeps sizes open or the formula knows no such tensors, else the formula."""
+    if (call.input.is_nested or torch.jit.is_tracing()) and theirs.why_not(call) is None:
+        return theirs.apply(call)
+    return reference.apply(call)
 
 
 def again(call: Call) -> Again | None:
@@ -51,37 +74,28 @@ def again(call: Call) -> Again | None:
     if not call.input.numel() or _strided(call) or (trailing and not operator.is_per_element(call.spec, trailing)):
         return None
     spec, view, settings = call.spec, call.view, _settings(call, trailing)
-    dtype, shape, shape_may_differ = call.input.dtype, call.input.shape, spec.affine == "element"
     parameter = call.weight if call.bias is None else call.bias
-    affine_shape = None if parameter is None else parameter.shape
-    channels = None if call.running_mean is None else call.running_mean.shape
-    compute, found = operator.eager, settings
+    launch, apply = None, operator.eager
     if call.input.is_contiguous():
-        compute, found = operator.of_dense, settings.launch(call.input, parameter)
+        launch, apply = settings.launch(call.input, parameter), operator.of_dense
+    found = settings if launch is None else launch
+    is_memory, observed = addresses.is_memory, addresses.observed
 
-    def computed(input, weight, bias, running_mean, running_var, momentum, out):
-        if input.dtype is not dtype or not input.is_cpu or (shape_may_differ and input.shape != shape):
-            return None
-        if _transformed() or _watched(input):
-            return None
-        if weight is None:
-            weight = _scale(weight, bias)
-        elif weight.shape != affine_shape:
-            return None
-        if bias is not None and bias.shape != affine_shape:
-            return None
-        running = None
-        if running_mean is not None:
-            running = running_mean, running_var
-            if running_mean.shape != channels or running_var.shape != channels:
-                return None
-        return compute(found, spec, view, input, weight, bias, running, momentum, out)
+    def fits(input, weight, bias, running_mean, running_var, out):
+        return (
+            not observed()
+            and is_memory(input)
+            and (weight is None or is_memory(weight))
+            and (bias is None or is_memory(bias))
+            and (running_mean is None or (is_memory(running_mean) and is_memory(running_var)))
+            and (out is None or is_memory(out))
+        )
 
-    return computed
+    def compute(input, weight, bias, running_mean, running_var, momentum, out):
+        running = None if running_mean is None else (running_mean, running_var)
+        return apply(found, spec, view, input, _scale(weight, bias), bias, running, momentum, out)
 
-
-def unchecked(spec: NormSpec, activation: str | None) -> None:
-    """Nothing: a kernel reads whatever lies where it is sent."""
+    return Again(compute, fits)
 
 
 def _trailing(call: Call) -> int:
@@ -103,30 +117,31 @@ def _settings(call: Call, trailing: int) -> operator.Settings:
     return operator.settings(call.spec, call.view, trailing, not call.use_input_stats, call.eps, call.activation)
 
 
-def _computed(call: Call, trailing: int, tracing: bool) -> torch.Tensor:
+def _computed(call: Call, trailing: int) -> torch.Tensor:
+    running = None if call.running_mean is None else (call.running_mean, call.running_var)
+    settings, weight = _settings(call, trailing), _scale(call.weight, call.bias)
+    return operator.eager(
+        settings, call.spec, call.view, call.input, weight, call.bias, running, call.momentum, call.out
+    )
+
+
+def _traced(call: Call, trailing: int) -> torch.Tensor:
+    """By the registered operator, which torch's tracers and modes see as one."""
+    if trailing and not operator.is_per_element(call.spec, trailing):
+        return reference.apply(call)
+    if not call.input.numel():
+        return reference.apply(call)
     weight = _scale(call.weight, call.bias)
     running = None if call.running_mean is None else (call.running_mean, call.running_var)
-    if not tracing and type(call.input) in (torch.Tensor, torch.nn.Parameter) and not _watched(call.input):
-        settings = _settings(call, trailing)
-        return operator.eager(
-            settings, call.spec, call.view, call.input, weight, call.bias, running, call.momentum, call.out
-        )
     sizes, per_element = operator.sizes_of(call.view, trailing), operator.is_per_element(call.spec, trailing)
     given = (None, None) if call.use_input_stats or running is None else running
-    axes = " ".join(sorted(call.spec.axes))
+    axes, x = " ".join(sorted(call.spec.axes)), call.input
+    turned = _strided(call) and not x.movedim(1, -1).is_contiguous()
+    if turned:
+        x = x.movedim(1, -1).contiguous().movedim(-1, 1)
     y, statistics = operator.traced(
-        call.input, weight, call.bias, *given, axes, call.spec.centred, sizes, per_element, call.eps, call.activation
+        x, weight, call.bias, *given, axes, call.spec.centred, sizes, per_element, call.eps, call.activation
     )
     if running is not None and call.use_input_stats:
         operator.move(running, statistics.detach(), call.momentum, call.view.count)
-    return call.deliver(y)
-
-
-def _transformed() -> bool:
-    """Whether a transform of torch.func or forward mode is under way."""
-    return torch._C._functorch.peek_interpreter_stack() is not None or torch.autograd.forward_ad._current_level >= 0
-
-
-def _watched(x: torch.Tensor) -> bool:
-    """Whether somebody wants to see each operation, such as a fake tensor mode, or there are no numbers at all."""
-    return torch._C._len_torch_dispatch_stack() > 0 or x.is_meta
+    return call.deliver(y.contiguous() if turned else y)

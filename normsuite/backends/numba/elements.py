@@ -235,11 +235,12 @@ def _from_bits(typing, value):
 
 
 def exponential(x):
-    """eˣ, for x up to 88 in float32; a NaN stays one."""
+    """eˣ, infinite in float32 from its largest number on, e⁸⁸ between 88 and there; a NaN stays one."""
     raise NotImplementedError
 
 
 _F = types.float32
+_LARGEST = 88.72283935546875  # above it eˣ is no float32
 _SHIFT = 12582912.0  # 1.5 · 2²³: adding it leaves the nearest integer in a float32's low bits
 
 
@@ -256,6 +257,8 @@ def _exponential_32_body(x):
 
     No library call, so that a loop over it is vectorised.
     """
+    # Infinite, not only large: a quotient of two infinities is no number, and SiLU of -inf has to be none.
+    beyond = x > _F(_LARGEST)
     x = _F(88.0) if x > _F(88.0) else x
     x = _F(-87.0) if x < _F(-87.0) else x
     shifted = x * _F(1.44269504088896341) + _F(_SHIFT)
@@ -268,7 +271,8 @@ def _exponential_32_body(x):
     p = p * r + _F(1.6666665459e-1)
     p = p * r + _F(5.0000001201e-1)
     y = p * (r * r) + r + _F(1.0)
-    return y * _from_bits(types.int32((_bits(shifted) - _bits(_F(_SHIFT)) + types.int32(127)) << types.int32(23)))
+    y = y * _from_bits(types.int32((_bits(shifted) - _bits(_F(_SHIFT)) + types.int32(127)) << types.int32(23)))
+    return _F(math.inf) if beyond else y
 
 
 def _exponential_32(x):

@@ -21,10 +21,12 @@ from numba import cfunc, types
 from numba.core import config
 from platformdirs import user_cache_path
 
-from . import lanes, segments, turning
+from .. import ACTIVATIONS
+from . import activations, arguments, elements, lanes, segments, settling, streaming, turning
 from .elements import STORED
 
-_FOLDER = Path(__file__).parent
+_SOURCES = (activations, arguments, elements, lanes, segments, settling, streaming, turning)
+"""The modules that a kernel is made of: what else lies in the folder runs it."""
 
 
 @dataclass(frozen=True)
@@ -43,9 +45,9 @@ compile_times_s: dict[tuple[str, torch.dtype, int, bool], float] = {}
 @cache
 def _cache_folder() -> str | None:
     """Where kernels are kept, or None where nothing can be written."""
-    digest = hashlib.sha256(f"{__package__} {numba.__version__}".encode())
-    for file in sorted(_FOLDER.glob("*.py")):
-        digest.update(file.read_bytes())
+    digest = hashlib.sha256(f"{__package__} {numba.__version__} {ACTIVATIONS}".encode())
+    for module in _SOURCES:
+        digest.update(Path(module.__file__).read_bytes())
     folder = user_cache_path("normsuite") / "kernels" / digest.hexdigest()[:16]
     try:
         folder.mkdir(parents=True, exist_ok=True)

@@ -55,11 +55,12 @@ def _tasks_of_rows(rows: int, numel: int) -> int:
     return max(1, min(1 << most.bit_length() - 1, -(-rows // 4), numel // _ALONE))
 
 
-def _workspace(a: Arguments, scratch: int, sums: int, areas: int) -> torch.Tensor | None:
-    """Room for so many float64 numbers of each kind, in one tensor."""
+def _workspace(a: Arguments, like: torch.Tensor, scratch: int, sums: int, areas: int) -> torch.Tensor | None:
+    """Room for so many float64 numbers of each kind, in one tensor, where that other one lies: the default device may
+    be another."""
     if not scratch + sums + areas:
         return None
-    room = torch.empty(scratch + sums + areas, dtype=torch.float64)
+    room = like.new_empty(scratch + sums + areas, dtype=torch.float64)
     a.scratch = room.data_ptr()
     a.sums = a.scratch + 8 * scratch if sums else 0
     a.areas = a.scratch + 8 * (scratch + sums)
@@ -75,12 +76,12 @@ def _turn(sizes: tuple[int, int], sources: tuple[int, int], targets: tuple[int, 
     threads.run(kernels.get("turning.turn", wide), a, WRITE, count)
 
 
-def _turned(plan: Plan, a: Arguments, wide: torch.dtype, gradients: bool) -> torch.Tensor:
-    """Room for the weights in the order of the tensor's numbers, and for their gradients where asked for; the arguments
-    then point there."""
+def _turned(plan: Plan, a: Arguments, statistics: torch.Tensor, gradients: bool) -> torch.Tensor:
+    """Room for the weights in the order of the tensor's numbers, and for their gradients where asked for, of the type
+    of the statistics; the arguments then point there."""
     channels, places = plan.turned
-    each = channels * places
-    room = torch.empty(4 * each if gradients else 2 * each, dtype=wide)
+    each, wide = channels * places, statistics.dtype
+    room = statistics.new_empty(4 * each if gradients else 2 * each)
     first, size = room.data_ptr(), each * room.element_size()
     _turn(plan.turned, (a.weight, a.bias), (first, first + size), wide)
     a.weight = first
@@ -140,7 +141,7 @@ class Launch:
         bias: torch.Tensor | None,
         running: Sequence[torch.Tensor] | None,
         momentum: float | torch.Tensor,
-    ) -> None:
+    ) -> bool:
         """Write y and the statistics, and move the running ones.
 
         Args:
@@ -148,16 +149,23 @@ class Launch:
             statistics: (4, how many there are) of the wide type.
             weight, bias: contiguous, of the wide type.
             running: means and variances of the wide type, one a statistic: read where the plan is frozen, else moved.
+
+        Returns:
+            Whether the running statistics are done with. They are not where their memory meets that of another tensor:
+            the kernel would read what it has changed, and the caller has to move them.
         """
-        plan, a = self.plan, self._arguments(x, y, statistics, weight, bias)
+        plan, a, done = self.plan, self._arguments(x, y, statistics, weight, bias), True
         if running is not None:
             a.running_mean, a.running_var = running[0].data_ptr(), running[1].data_ptr()
             if not self.frozen:
+                done = self._are_apart(a, x.nbytes)
                 a.momentum = momentum
+                if not done:
+                    a.running_mean = a.running_var = 0
         count = min(threads.count(), self._most_threads)
         kernel = kernels.get(self._forward, self.dtype, self._code, _streamed(plan, y, "forward", plan.parts))
-        turned = None if plan.turned is None else _turned(plan, a, self.wide, gradients=False)
-        room = _workspace(a, 3 * plan.statistics * plan.parts if plan.parts > 1 else 0, 0, count * plan.areas)
+        turned = None if plan.turned is None else _turned(plan, a, statistics, gradients=False)
+        room = _workspace(a, x, 3 * plan.statistics * plan.parts if plan.parts > 1 else 0, 0, count * plan.areas)
         if self.frozen:
             threads.run(kernel, a, WRITE, count)
         elif plan.parts == 1:
@@ -168,6 +176,20 @@ class Launch:
                 a.tasks, a.grain = _columns(plan), 1
             threads.run(kernel, a, WRITE, count)
         del room, turned  # only now
+        return done
+
+    def _are_apart(self, a: Arguments, numbers: int) -> bool:
+        """Whether the running statistics meet neither each other nor what is read: so many bytes of input, weight and
+        bias."""
+        size, first, second = self.statistics * self.wide.itemsize, a.running_mean, a.running_var
+        if abs(first - second) < size:
+            return False
+        for running in (first, second):
+            if running < a.x + numbers and a.x < running + size:
+                return False
+            if (a.weight and abs(running - a.weight) < size) or (a.bias and abs(running - a.bias) < size):
+                return False
+        return True
 
     def backward(
         self,
@@ -184,7 +206,7 @@ class Launch:
 
         Args:
             dy, x, dx: dense, of one layout and type; no dx where none is needed.
-            statistics, weight, bias: as `forward` had and left them.
+            statistics, weight, bias: as `forward` had and left them; the bias is read where an activation follows.
             dweight, dbias: contiguous, of the wide type; both, or neither where none is needed.
         """
         plan, a = self.plan, self._arguments(x, dx, statistics, weight, bias)
@@ -195,19 +217,19 @@ class Launch:
         streamed = _streamed(plan, dx, "backward", plan.backward_parts)
         kernel = kernels.get(self._backward, self.dtype, self._code, streamed)
         if plan.turned is None:
-            self._run_backward(a, kernel, count)
+            self._run_backward(a, x, kernel, count)
             return
-        wanted = a.dweight, a.dbias if a.bias else 0
-        room = _turned(plan, a, self.wide, gradients=True)
-        self._run_backward(a, kernel, count)
-        _turn(plan.turned[::-1], (a.dweight, a.dbias if wanted[1] else 0), wanted, self.wide)
+        wanted = a.dweight, a.dbias
+        room = _turned(plan, a, statistics, gradients=True)
+        self._run_backward(a, x, kernel, count)
+        _turn(plan.turned[::-1], (a.dweight, a.dbias), wanted, self.wide)
         del room  # only now
 
-    def _run_backward(self, a: Arguments, kernel: kernels.Kernel, count: int) -> None:
+    def _run_backward(self, a: Arguments, x: torch.Tensor, kernel: kernels.Kernel, count: int) -> None:
         plan = self.plan
         if not plan.per_element:
             scratch, sums = 2 * plan.statistics * plan.parts, 2 * plan.slots * plan.arguments.channels
-            room = _workspace(a, scratch, sums if a.dweight else 0, count * plan.areas)
+            room = _workspace(a, x, scratch, sums if a.dweight else 0, count * plan.areas)
             adding = 0 if self.frozen and not a.dweight else STATISTICS
             writing = WRITE if a.y else 0
             for step in (adding | writing,) if plan.parts == 1 else (adding, writing):
@@ -216,11 +238,11 @@ class Launch:
         elif plan.backward_parts == 1:
             a.parts, a.tasks = 1, _tasks_of_rows(plan.statistics, plan.numel)
             a.grain = max(4, _ROWS_TOGETHER // a.length // 4 * 4)
-            room = _workspace(a, 2 * plan.statistics, 2 * a.tasks * a.length, 0)
+            room = _workspace(a, x, 2 * plan.statistics, 2 * a.tasks * a.length, 0)
             threads.run(kernel, a, STATISTICS | WRITE, min(count, a.tasks))
         else:
             a.parts = plan.backward_parts
-            room = _workspace(a, 2 * plan.statistics * a.parts, 0, 0)
+            room = _workspace(a, x, 2 * plan.statistics * a.parts, 0, 0)
             together = max(4, _TOGETHER // a.length // 4 * 4)
             for first in range(0, plan.statistics, together):
                 a.row, a.rows = first, min(together, plan.statistics - first)

@@ -7,6 +7,7 @@ from functools import lru_cache
 
 import torch
 
+from ... import addresses
 from ...spec import Axis, NormSpec, View
 from .. import Call, reference
 from . import launch, outputs, planning
@@ -115,8 +116,6 @@ def _affine(parameter: torch.Tensor | None, wide: torch.dtype) -> torch.Tensor |
     """Weight or bias in the wide type."""
     if parameter is None or _plain(parameter, wide):
         return parameter
-    if not parameter.is_cpu:
-        raise RuntimeError(f"the kernels read memory of the CPU, not of {parameter.device}")
     return parameter.detach().to(wide).contiguous()
 
 
@@ -129,10 +128,11 @@ def compute(
     momentum: float = 0.0,
     out: torch.Tensor | None = None,
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """y and the statistics of a dense tensor."""
+    """y and the statistics of a dense tensor. All tensors have passed the gate (`addresses`)."""
     wide = ready.wide
-    y = outputs.like(x) if out is None else out
-    statistics = torch.empty(4, ready.statistics, dtype=wide)
+    into = out is not None and _is_room(out, x, weight, bias, running)
+    y = out if into else outputs.like(x)
+    statistics = x.new_empty((4, ready.statistics), dtype=wide)  # not where a default device is
     moved = None
     if running is not None:
         plain = _plain(running[0], wide) and _plain(running[1], wide)
@@ -140,14 +140,31 @@ def compute(
             running = running if plain else tuple(_affine(t, wide) for t in running)
         elif not (plain and ready.statistics == running[0].numel() and type(momentum) is float):
             running, moved = None, running
-    ready.forward(x, y, statistics, _affine(weight, wide), _affine(bias, wide), running, momentum)
+    if not ready.forward(x, y, statistics, _affine(weight, wide), _affine(bias, wide), running, momentum):
+        moved = running
+    if into:
+        addresses.written(out)
     if moved is not None:
         move(moved, statistics, momentum, ready.plan.count)
-    return y, statistics
+    return (y if into or out is None else out.copy_(y)), statistics
+
+
+def _is_room(
+    out: torch.Tensor,
+    x: torch.Tensor,
+    weight: torch.Tensor | None,
+    bias: torch.Tensor | None,
+    running: tuple[torch.Tensor, torch.Tensor] | None,
+) -> bool:
+    """Whether the result may be written there while the rest is read: to memory of its own, or exactly that of the
+    input, whose numbers are read before they are overwritten."""
+    if not addresses.is_memory(out) or addresses.overlaps(out, (weight, bias, *(running or ()))):
+        return False
+    return addresses.is_same_memory(out, x) or not addresses.overlaps(out, (x,))
 
 
 def _plain(t: torch.Tensor, wide: torch.dtype) -> bool:
-    return t.dtype is wide and t.is_contiguous() and t.is_cpu
+    return t.dtype is wide and t.is_contiguous()
 
 
 @torch.no_grad()
@@ -169,24 +186,21 @@ def differentiate(
     statistics: torch.Tensor,
     weight: torch.Tensor | None,
     bias: torch.Tensor | None,
-    needed: tuple[bool, bool],
+    needed: Sequence[bool],
 ) -> tuple[torch.Tensor | None, torch.Tensor | None, torch.Tensor | None]:
-    """dx, dweight and dbias of a dense tensor; `needed` says whether dx, and whether the parameters' gradients."""
+    """dx, dweight and dbias of a dense tensor; `needed` says whether dx, dweight and dbias. The bias is read where an
+    activation follows."""
     wide, per_element = ready.wide, ready.plan.per_element
     dx = outputs.like(x) if needed[0] or per_element else None
-    scale, shift, dweight, dbias = _affine(weight, wide), _affine(bias, wide), None, None
-    if scale is not None and (needed[1] or per_element):
+    scale, dweight, dbias = _affine(weight, wide), None, None
+    if scale is not None and (needed[1] or needed[2] or per_element):
         dweight, dbias = torch.empty_like(scale), torch.empty_like(scale)
     if dy.dtype is not x.dtype:
         dy = dy.to(x.dtype)
-    ready.backward(_laid_out_like(dy, x), x, statistics, scale, shift, dx, dweight, dbias)
+    ready.backward(_laid_out_like(dy, x), x, statistics, scale, _affine(bias, wide), dx, dweight, dbias)
     if dweight is None:
         return dx, None, None
-    if scale is not weight:
-        dweight = dweight.to(weight.dtype)
-    if bias is None:
-        return dx, dweight, None
-    return dx, dweight, dbias if dbias.dtype == bias.dtype else dbias.to(bias.dtype)
+    return dx, dweight.to(weight.dtype), dbias
 
 
 class _Normalize(torch.autograd.Function):
@@ -194,27 +208,60 @@ class _Normalize(torch.autograd.Function):
     def forward(ctx, x, weight, bias, how):
         ready, running, momentum, _, _ = how
         y, statistics = compute(ready, x, weight, bias, running, momentum)
-        ctx.save_for_backward(x, weight, bias, statistics)
-        ctx.how = how
+        # Only an activation's derivative asks for the bias: a copy of it, since torch's own calls do not save it and
+        # a bias may be stepped between two backward passes.
+        shift = None if bias is None or ready.activation is None else bias.detach().clone()
+        ctx.save_for_backward(x, weight, shift, statistics)
+        ctx.how, ctx.bias, ctx.layout = how, bias, x.stride()
+        ctx.shape, ctx.dtype = x.shape, x.dtype
+        if weight is not None:
+            ctx.of_weight = weight.shape, weight.dtype
         return y
 
     @staticmethod
     def backward(ctx, dy):
-        x, weight, bias, statistics = ctx.saved_tensors
-        needs = ctx.needs_input_grad
-        if torch.is_grad_enabled():  # a derivative of this derivative will be asked for
-            given = [t for t, need in zip((x, weight, bias), needs[:3], strict=True) if need]
-            found = iter(torch.autograd.grad(_formula(x, weight, bias, *ctx.how), given, dy, create_graph=True))
-            gradients = [next(found) if need else None for need in needs[:3]]
-        else:
-            gradients = differentiate(ctx.how[0], dy, x, statistics, weight, bias, (needs[0], needs[1] or needs[2]))
-        return (*gradients, None)
+        x, weight, shift, statistics = ctx.saved_tensors
+        addresses.refuse_changed("input", x, ctx.shape, ctx.dtype)
+        if weight is not None:
+            addresses.refuse_changed("weight", weight, *ctx.of_weight)
+        needs, bias = ctx.needs_input_grad[:3], ctx.bias
+        # A derivative of this derivative will be asked for, or dy is many gradients in one, or of another kind.
+        if torch.is_grad_enabled() or addresses.observed() or not addresses.is_memory(dy):
+            return (*_by_formula(ctx, dy, x, weight, shift, statistics), None)
+        addresses.demand(input=x, weight=weight)
+        if x.stride() != ctx.layout:
+            x = torch.empty_strided(ctx.shape, ctx.layout, dtype=x.dtype, device=x.device).copy_(x)
+        dx, dweight, dbias = differentiate(ctx.how[0], dy, x, statistics, weight, shift, needs)
+        if dbias is not None and needs[2]:
+            dbias = dbias.to(bias.dtype)
+        return (dx if needs[0] else None, dweight if needs[1] else None, dbias if needs[2] else None, None)
 
 
-def _formula(x, weight, bias, ready: launch.Launch, running, momentum, spec: NormSpec, view: View) -> torch.Tensor:
-    mean, var = running if ready.frozen else (None, None)
-    call = Call(spec, view, x, weight, bias, mean, var, not ready.frozen, eps=ready.eps, activation=ready.activation)
-    return reference.apply(call)
+def _by_formula(ctx, dy, x, weight, shift, statistics) -> list[torch.Tensor | None]:
+    """The gradients in torch's own operations, which can be differentiated again, batched and traced."""
+    needs, further = ctx.needs_input_grad[:3], torch.is_grad_enabled()
+    ready, _, _, spec, view = ctx.how
+    sources = [x, weight, ctx.bias]
+    if not further:
+        pairs = zip(sources, needs, strict=True)
+        sources = [None if t is None else t.detach().requires_grad_(need) for t, need in pairs]
+    with torch.enable_grad():
+        x, weight, bias = sources
+        if bias is not None:
+            # The values that the forward pass saw; the bias itself may have been stepped since.
+            change = bias - bias.detach()
+            bias = change if shift is None else shift + change
+        mean = var = None
+        if ready.frozen:  # as they were: a training step may have moved the running ones since
+            m, delta, _, var = statistics
+            mean = m + delta
+        call = Call(
+            spec, view, x, weight, bias, mean, var, not ready.frozen, eps=ready.eps, activation=ready.activation
+        )
+        y = reference.apply(call)
+        given = [t for t, need in zip(sources, needs, strict=True) if need]
+        found = iter(torch.autograd.grad(y, given, dy, create_graph=further))
+    return [next(found) if need else None for need in needs]
 
 
 def eager(
@@ -281,6 +328,7 @@ def traced(
     frozen = running_mean is not None
     s = Settings(frozenset(axes.split()), centred, tuple(sizes), per_element, frozen, eps, activation)
     x = dense(x, s)
+    addresses.demand(input=x, weight=weight, bias=bias, running_mean=running_mean, running_var=running_var)
     return compute(s.launch(x, weight), x, weight, bias, (running_mean, running_var) if frozen else None)
 
 
@@ -312,8 +360,9 @@ def traced_backward(
     """`differentiate` as an operator; an absent parameter's gradient is empty."""
     s = Settings(frozenset(axes.split()), centred, tuple(sizes), per_element, frozen, eps, activation)
     x = dense(x, s)
-    dx, dweight, dbias = differentiate(s.launch(x, weight), dy, x, statistics, weight, bias, (True, True))
-    return dx, x.new_empty(0) if dweight is None else dweight, x.new_empty(0) if dbias is None else dbias
+    addresses.demand(input=x, dy=dy, statistics=statistics, weight=weight, bias=bias)
+    dx, dweight, dbias = differentiate(s.launch(x, weight), dy, x, statistics, weight, bias, (True, True, True))
+    return dx, x.new_empty(0) if weight is None else dweight, x.new_empty(0) if bias is None else dbias.to(bias.dtype)
 
 
 @traced_backward.register_fake

@@ -1,0 +1,137 @@
+"""The gate before raw addresses: which tensors are memory that a kernel may read or write, and which only look like it.
+
+A kernel sees an address and sizes. Whatever else a tensor can be (a subclass with an address of its own making or none,
+a view under a transform, a layout without strides, bits that stand for their negative, storage that was given back or
+cut short, an address between two numbers) is refused here, in one place, for every backend that reads addresses.
+"""
+
+from collections.abc import Iterable
+
+import torch
+from torch import Tensor
+from torch.autograd import forward_ad
+from torch.nn import Parameter
+
+from .errors import StorageError
+
+EXACT = frozenset({Tensor, Parameter})
+"""Classes whose tensors are what they seem. A subclass may compute something else, or have no memory of its own."""
+
+_strided = torch.strided
+_has_storage = torch._C._has_storage  # not of many tensors in one, as batched gradients are
+_interpreter = torch._C._functorch.peek_interpreter_stack
+_modes = torch._C._len_torch_dispatch_stack
+_tracing = torch._C._get_tracing_state
+
+
+def watched() -> bool:
+    """Return whether a dispatch mode wants to see each operation, such as one that counts or fakes them."""
+    return _modes() > 0
+
+
+def transformed() -> bool:
+    """Return whether tensors stand for others: under torch.func, in forward mode, or while torch.jit records."""
+    return _interpreter() is not None or forward_ad._current_level >= 0 or _tracing() is not None
+
+
+def observed() -> bool:
+    """Return whether operations are looked at instead of only run."""
+    return _modes() > 0 or _interpreter() is not None or forward_ad._current_level >= 0 or _tracing() is not None
+
+
+def is_memory(t: Tensor) -> bool:
+    """Return whether the tensor is real numbers of its type in the CPU's memory, all of them there.
+
+    Of a tensor with gaps or steps this says that torch may copy it; a kernel reads only what is dense.
+    """
+    if type(t) not in EXACT or not _has_storage(t) or t.layout is not _strided or not t.is_cpu or t.is_neg():
+        return False
+    size = t.element_size()
+    if t.data_ptr() % size:
+        return False
+    if t.is_contiguous():
+        return t.storage_offset() * size + t.nbytes <= t.untyped_storage().nbytes()
+    return why_gone(t) is None
+
+
+def why_no_memory(t: Tensor) -> str | None:
+    """Return the reason why a kernel may not read the tensor by its address, or None if it may."""
+    if type(t) not in EXACT:
+        return f"is a {type(t).__qualname__}, whose numbers may lie elsewhere"
+    if not _has_storage(t):
+        return "has no memory of its own"
+    if t.layout is not _strided or t.is_nested:
+        return f"has the layout {t.layout}{', nested' if t.is_nested else ''}"
+    if not t.is_cpu:
+        return f"lies on {t.device}"
+    if t.is_neg() or t.is_conj():
+        return "stands for the negative or conjugate of its memory"
+    if missing := why_gone(t):
+        return missing
+    if t.data_ptr() % t.element_size():
+        return "begins between two numbers of its type"
+    return None
+
+
+def why_gone(t: Tensor) -> str | None:
+    """Return the reason why the memory of a strided tensor is not all there, or None if it is."""
+    last = sum((size - 1) * stride for size, stride in zip(t.shape, t.stride(), strict=True))
+    needed = (t.storage_offset() + last + 1) * t.element_size() if t.numel() else 0
+    found = t.untyped_storage().nbytes()
+    return f"needs {needed} bytes of its storage, which has {found}" if found < needed else None
+
+
+def demand(**tensors: Tensor | None) -> None:
+    """Raise StorageError for the first of those tensors that a kernel may not read by its address."""
+    for name, t in tensors.items():
+        if t is not None and not is_memory(t):
+            raise StorageError(name, _described(t), why_no_memory(t) or "cannot be read by its address")
+
+
+def refuse_gone(**tensors: Tensor | None) -> None:
+    """Raise StorageError for the first of those tensors whose storage was given back or cut short."""
+    for name, t in tensors.items():
+        plain = t is not None and type(t) in EXACT and t.layout is _strided and not t.is_nested and _has_storage(t)
+        if plain and t.device.type != "meta" and (reason := why_gone(t)):
+            raise StorageError(name, _described(t), reason)
+
+
+def refuse_changed(name: str, t: Tensor, shape: torch.Size, dtype: torch.dtype) -> None:
+    """Raise StorageError for a tensor that is of another shape or type than in the forward pass."""
+    if t.shape != shape or t.dtype is not dtype:
+        raise StorageError(name, _described(t), f"was {tuple(shape)}, {dtype} in the forward pass")
+
+
+def _described(t: Tensor) -> str:
+    return f"{tuple(t.shape)}, {t.dtype}"
+
+
+def _span(t: Tensor) -> tuple[int, int]:
+    begin = t.data_ptr()
+    if t.is_contiguous() or not t.numel():
+        return begin, begin + t.nbytes
+    last = sum((size - 1) * stride for size, stride in zip(t.shape, t.stride(), strict=True)) + 1
+    return begin, begin + last * t.element_size()
+
+
+def overlaps(written: Tensor, others: Iterable[Tensor | None]) -> bool:
+    """Return whether the memory between a tensor's first and last number meets that of another of them."""
+    begin, end = _span(written)
+    for other in others:
+        if other is not None:
+            first, last = _span(other)
+            if first < end and begin < last:
+                return True
+    return False
+
+
+def is_same_memory(a: Tensor, b: Tensor) -> bool:
+    """Return whether each number of the one is that of the other, at the same place."""
+    return a.data_ptr() == b.data_ptr() and a.dtype is b.dtype and a.shape == b.shape and a.stride() == b.stride()
+
+
+def written(*tensors: Tensor) -> None:
+    """Tell autograd that a kernel has written to those tensors, as an operation of torch would have."""
+    for t in tensors:
+        if not t.is_inference():
+            torch.autograd.graph.increment_version(t)

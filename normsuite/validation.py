@@ -1,0 +1,182 @@
+"""Check what a norm is given before anything is computed or changed; a refusal names the argument and its value."""
+
+import operator
+from collections.abc import Sequence
+from numbers import Real
+
+import torch
+from torch import Tensor
+from torch.compiler import is_compiling
+
+from .errors import ArgumentError, ShapeError, UnknownNameError
+from .spec import NormSpec, View
+
+
+def real(name: str, value: object) -> float:
+    """Return the number as a float.
+
+    Raises:
+        ArgumentError: it is no real number, or larger than any float.
+    """
+    if is_compiling():  # which has settings of its own for numbers, and leaves some of them open
+        return value
+    if not isinstance(value, Real):
+        raise ArgumentError(name, value, "must be a real number")
+    if isinstance(value, int) and value.bit_length() > 1024:
+        raise ArgumentError(name, f"an integer of {value.bit_length()} bits", "must be a number that a float can hold")
+    return float(value)
+
+
+def weight_of_new(value: object) -> float | Tensor:
+    """Return the momentum, which a tensor of one number may hold."""
+    if not isinstance(value, Tensor):
+        return real("momentum", value)
+    if value.numel() != 1 or not value.is_floating_point():
+        given = f"a tensor of shape {tuple(value.shape)} and type {value.dtype}"
+        raise ArgumentError("momentum", given, "must be a real number or a floating-point tensor of one")
+    return value
+
+
+def flag(name: str, value: object) -> bool:
+    """Return the switch, which must be True or False."""
+    if type(value) is not bool:
+        raise ArgumentError(name, value, "must be True or False")
+    return value
+
+
+def index(name: str, value: object, reason: str) -> int:
+    """Return the integer; a float that happens to be whole is none."""
+    if type(value) is int or is_compiling():
+        return value
+    whole = isinstance(value, Tensor) and value.numel() == 1 and not (value.is_floating_point() or value.is_complex())
+    if not whole and (isinstance(value, Tensor) or not hasattr(value, "__index__")):
+        raise ArgumentError(name, value, reason)
+    return operator.index(value)
+
+
+def sizes(name: str, value: object) -> tuple[int, ...]:
+    """Return the sizes as a tuple of integers.
+
+    Raises:
+        ArgumentError: it is no sequence of integers.
+    """
+    if isinstance(value, str | bytes | Tensor) or not hasattr(value, "__iter__"):
+        raise ArgumentError(name, value, "must be a sequence of sizes")
+    if type(value) is tuple and all(type(size) is int for size in value):
+        return value
+    return tuple(index(name, size, "must be a sequence of integers") for size in value)
+
+
+def choice(name: str, value: object, known: Sequence[str]) -> None:
+    """Raise UnknownNameError for anything but None and those names."""
+    if value is not None and not (isinstance(value, str) and value in known):
+        raise UnknownNameError.among(name, value, known)
+
+
+def shape(t: Tensor) -> tuple[int, ...]:
+    """Return the tensor's sizes.
+
+    Raises:
+        ArgumentError: a nested tensor of the layout that has none.
+    """
+    if t.is_nested and t.layout is torch.strided:
+        raise ArgumentError("input", "a nested tensor of the strided layout", "has no shape; one of torch.jagged has")
+    state = torch._C._get_tracing_state() if not is_compiling() else None
+    if state is None:
+        return t.shape
+    torch._C._set_tracing_state(None)  # while torch.jit records, sizes are tensors, and to look at one is a warning
+    try:
+        return t.shape
+    finally:
+        torch._C._set_tracing_state(state)
+
+
+def tensors(
+    input: Tensor, weight: object, bias: object, running_mean: object, running_var: object
+) -> tuple[torch.Size | None, ...]:
+    """Return the shapes of those four tensors.
+
+    Raises:
+        ArgumentError: one is neither a tensor nor None, or holds other numbers than floating-point ones beside a
+            floating-point input.
+    """
+    shapes = []
+    for name, given in (
+        ("weight", weight),
+        ("bias", bias),
+        ("running_mean", running_mean),
+        ("running_var", running_var),
+    ):
+        if given is None:
+            shapes.append(None)
+            continue
+        if not isinstance(given, Tensor):
+            raise ArgumentError(name, type(given).__name__, "must be a torch.Tensor or None")
+        if input.is_floating_point() and not given.is_floating_point():
+            raise ArgumentError(f"{name}.dtype", given.dtype, f"must be a floating-point type beside {input.dtype}")
+        shapes.append(shape(given))
+    return tuple(shapes)
+
+
+def view(
+    spec: NormSpec,
+    shape: torch.Size,
+    weight: torch.Size | None,
+    bias: torch.Size | None,
+    running_mean: torch.Size | None,
+    running_var: torch.Size | None,
+    use_input_stats: bool,
+    eps: float,
+    num_groups: int | None,
+    normalized_shape: tuple[int, ...] | None,
+    alone: bool,
+) -> View:
+    """Return the norm's view of the input, if all shapes and settings fit it; raise what `normalize` says."""
+    if eps != eps:  # NaN, in words that torch.compile can trace
+        raise ArgumentError("eps", eps, "must be a number")
+    if spec.running == "always" and use_input_stats and eps <= 0:
+        raise ArgumentError("eps", eps, "must be positive during training")
+    found = spec.view(shape, num_groups=num_groups, normalized_shape=normalized_shape)
+    channels = tuple(shape[1:2])
+    affine_shape = normalized_shape if spec.affine == "element" else channels
+    for name, parameter, expected in (
+        ("weight", weight, affine_shape),
+        ("bias", bias, affine_shape),
+        ("running_mean", running_mean, channels),
+        ("running_var", running_var, channels),
+    ):
+        if parameter is not None and tuple(parameter) != expected:
+            raise ShapeError(f"{name}.shape", tuple(parameter), f"must be {expected}")
+    if (running_mean is None) != (running_var is None):
+        missing = "running_mean" if running_mean is None else "running_var"
+        raise ArgumentError(missing, None, "running_mean and running_var are given together or not at all")
+    if not use_input_stats and running_mean is None:
+        raise ArgumentError("running_mean", None, "is needed where the statistics of the input are not used")
+    if spec.groups == "given" and 0 in found.shape[1:]:
+        raise ShapeError("input.shape", tuple(shape), "needs at least one channel and one value in each")
+    if alone and use_input_stats and found.count == 1 and (spec.running != "never" or not found.dims):
+        raise ShapeError("input.shape", tuple(shape), "expected more than 1 value per channel when training")
+    if spec.groups == "given" and use_input_stats and found.count * found.shape[0] == 1:
+        raise ShapeError("input.shape", tuple(shape), "expected more than 1 value per group when training")
+    return found
+
+
+def output(out: object, input: Tensor, weight: Tensor | None, bias: Tensor | None, *running: Tensor | None) -> None:
+    """Raise for an `out` that the result cannot be written to."""
+    if not isinstance(out, Tensor):
+        raise ArgumentError("out", type(out).__name__, "must be a torch.Tensor")
+    if out.shape != input.shape or out.dtype != input.dtype or out.device != input.device:
+        found = f"{tuple(out.shape)}, {out.dtype}, {out.device}"
+        wanted = f"{tuple(input.shape)}, {input.dtype}, {input.device}"
+        raise ShapeError("out", found, f"must be like the input, {wanted}")
+    if out.stride() != input.stride():
+        raise ShapeError("out.stride()", out.stride(), f"must be the input's, {input.stride()}")
+    if any(stride == 0 and size > 1 for size, stride in zip(out.shape, out.stride(), strict=True)):
+        raise ShapeError("out.stride()", out.stride(), "must give each number a place of its own")
+    if torch.is_grad_enabled() and any(t is not None and t.requires_grad for t in (out, input, weight, bias)):
+        raise ArgumentError("out", tuple(out.shape), "cannot be given where a gradient is asked for")
+    if not is_compiling() and out.is_inference() and not torch.is_inference_mode_enabled():
+        raise ArgumentError("out", tuple(out.shape), "was made in inference mode and can only be written to there")
+    for name, given in zip(("running_mean", "running_var"), running, strict=False):
+        if given is out:
+            raise ArgumentError("out", tuple(out.shape), f"must not be {name}")
