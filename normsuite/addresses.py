@@ -39,6 +39,20 @@ def observed() -> bool:
     return _modes() > 0 or _interpreter() is not None or forward_ad._current_level >= 0 or _tracing() is not None
 
 
+def is_memory_of(t: Tensor, device: torch.device) -> bool:
+    """Return whether the tensor is real numbers of its type in that device's memory, all of them there."""
+    if type(t) not in EXACT or not _has_storage(t) or t.layout is not _strided or t.device != device or t.is_neg():
+        return False
+    return not t.is_conj() and t.data_ptr() % t.element_size() == 0 and why_gone(t) is None
+
+
+def demand_on(device: torch.device, **tensors: Tensor | None) -> None:
+    """Raise StorageError for the first of those tensors that is no memory of that device."""
+    for name, t in tensors.items():
+        if t is not None and not is_memory_of(t, device):
+            raise StorageError(name, _described(t), why_gone(t) or f"is no memory of {device}")
+
+
 def is_memory(t: Tensor) -> bool:
     """Return whether the tensor is real numbers of its type in the CPU's memory, all of them there.
 

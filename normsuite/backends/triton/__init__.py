@@ -1,0 +1,136 @@
+"""Compiled kernels for accelerators: statistics, norm and activation in one pass, forward and backward, in Triton.
+
+Corrected two-pass statistics, as in `reference`; results have the same bits in every run. With TRITON_INTERPRET=1 in
+the environment they compute on the CPU, number by number, which is for tests only.
+"""
+
+import os
+from dataclasses import replace
+
+import torch
+from torch._subclasses.fake_tensor import FakeTensor
+
+from ... import addresses
+from .. import Again, Call, reference
+from .. import torch as theirs
+from . import operator
+
+DTYPES = (torch.float32, torch.bfloat16, torch.float16)
+INTERPRETED = os.environ.get("TRITON_INTERPRET") == "1"
+DEVICES = ("cpu", "meta") if INTERPRETED else ("cuda", "xpu", "meta")
+
+_PARAMETERS = ("weight", "bias", "running_mean", "running_var")
+_FAKE = addresses.EXACT | {FakeTensor}
+
+
+def why_not(call: Call) -> str | None:
+    if call.input.dtype not in DTYPES:
+        return f"has no kernel for {call.input.dtype}"
+    if call.input.device.type not in DEVICES:
+        return f"computes on an accelerator, not on {call.input.device.type}"
+    for name in _PARAMETERS:
+        if (given := getattr(call, name)) is not None:
+            if given.device != call.input.device:
+                return f"reads the memory behind {name}, which lies on {given.device}, not on {call.input.device}"
+            if given.dtype not in DTYPES:
+                return f"has no kernel for a {name} of {given.dtype}"
+    if call.process_group is not None:
+        return "knows one process; the reference backend joins them"
+    return theirs.why_not(call) if call.input.is_nested else None
+
+
+def apply(call: Call) -> torch.Tensor:
+    """The formula of `reference`, in kernels; where torch looks at operations instead of running them, as `numba`."""
+    if torch.compiler.is_compiling():
+        return _traced(call) if not torch.compiler.is_exporting() else reference.apply(call)
+    if call.input.is_nested or addresses.transformed() or not call.input.numel():
+        return _in_operations(call)
+    if not _has_kernel(call):
+        return reference.apply(call)
+    given = [t for t in (call.input, *(getattr(call, name) for name in _PARAMETERS), call.out) if t is not None]
+    if addresses.watched() or call.input.is_meta:
+        return _traced(call) if all(type(t) in _FAKE for t in given) else reference.apply(call)
+    if not all(addresses.is_memory_of(t, call.input.device) for t in given):
+        addresses.refuse_gone(input=call.input, **{name: getattr(call, name) for name in _PARAMETERS}, out=call.out)
+        return _in_operations(call)
+    if _strided(call) and not call.input.movedim(1, -1).is_contiguous():
+        turned = replace(call, input=call.input.movedim(1, -1).contiguous().movedim(-1, 1), out=None)
+        return call.deliver(_computed(turned).contiguous())
+    return _computed(call)
+
+
+def again(call: Call) -> Again | None:
+    if not call.input.numel() or _strided(call) or not _has_kernel(call) or call.input.device.type == "meta":
+        return None
+    spec, view, settings, device = call.spec, call.view, _settings(call), call.input.device
+    is_memory, observed = addresses.is_memory_of, addresses.observed
+
+    def fits(*tensors):
+        return not observed() and all(t is None or is_memory(t, device) for t in tensors)
+
+    def compute(input, weight, bias, running_mean, running_var, momentum, out):
+        running = None if running_mean is None else (running_mean, running_var)
+        return operator.eager(settings, spec, view, input, _scale(weight, bias), bias, running, momentum, out)
+
+    return Again(compute, fits)
+
+
+def _in_operations(call: Call) -> torch.Tensor:
+    """Torch's own call where what it makes keeps sizes open or the formula knows no such tensors, else the formula."""
+    if (call.input.is_nested or torch.jit.is_tracing()) and theirs.why_not(call) is None:
+        return theirs.apply(call)
+    return reference.apply(call)
+
+
+def _trailing(call: Call) -> int:
+    """Over how many trailing dimensions; 0 for a norm over what its axes say."""
+    return len(call.normalized_shape) if call.normalized_shape is not None else 0
+
+
+def _has_kernel(call: Call) -> bool:
+    """Whether a weight for each number comes with means over all of those, as in every norm that there is."""
+    trailing = _trailing(call)
+    return not trailing or operator.is_per_element(call.spec, trailing)
+
+
+def _strided(call: Call) -> bool:
+    """Whether what is averaged over has to lie together, or one after the other in equal steps, and may not."""
+    return call.normalized_shape is None and "spatial" not in call.spec.axes and call.use_input_stats
+
+
+def _scale(weight: torch.Tensor | None, bias: torch.Tensor | None) -> torch.Tensor | None:
+    """A weight where there is a bias: the kernels know none without it."""
+    return torch.ones_like(bias) if weight is None and bias is not None else weight
+
+
+def _settings(call: Call) -> operator.Settings:
+    return operator.settings(call.spec, call.view, _trailing(call), not call.use_input_stats, call.eps, call.activation)
+
+
+def _computed(call: Call) -> torch.Tensor:
+    running = None if call.running_mean is None else (call.running_mean, call.running_var)
+    return operator.eager(
+        _settings(call), call.spec, call.view, call.input, _scale(call.weight, call.bias), call.bias, running,
+        call.momentum, call.out,
+    )  # fmt: skip
+
+
+def _traced(call: Call) -> torch.Tensor:
+    """By the registered operator, which torch's tracers and modes see as one."""
+    if not _has_kernel(call) or not call.input.numel():
+        return reference.apply(call)
+    trailing, x = _trailing(call), call.input
+    weight = _scale(call.weight, call.bias)
+    running = None if call.running_mean is None else (call.running_mean, call.running_var)
+    sizes, per_element = operator.sizes_of(call.view, trailing), operator.is_per_element(call.spec, trailing)
+    given = (None, None) if call.use_input_stats or running is None else running
+    turned = _strided(call) and not x.movedim(1, -1).is_contiguous()
+    if turned:
+        x = x.movedim(1, -1).contiguous().movedim(-1, 1)
+    axes = " ".join(sorted(call.spec.axes))
+    y, statistics = operator.traced(
+        x, weight, call.bias, *given, axes, call.spec.centred, sizes, per_element, call.eps, call.activation
+    )
+    if running is not None and call.use_input_stats:
+        operator.move(running, statistics.detach(), call.momentum, call.view.count, call.eps)
+    return call.deliver(y.contiguous() if turned else y)

@@ -308,7 +308,8 @@ class Launch:
 
     def _few_registers(self, work: Work) -> dict:
         """A limit by which two programs of half a multiprocessor's threads fit, where their elements do too."""
-        half = work.tile.warps == 16 and self.itemsize <= 2 and work.stages == 1
+        few = work.tile.size * work.tiles <= 16384
+        half = work.tile.warps == 16 and self.itemsize <= 2 and work.stages == 1 and few
         return {"maxnreg": 64} if half else {}
 
     def _resident(self, work: Work) -> dict:
