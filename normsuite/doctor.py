@@ -195,8 +195,11 @@ def usable_backends() -> dict[str, str | None]:
                     )
             except UnsupportedError as error:
                 refused[spec.name] = error.reason
-        reasons = "; ".join(f"{norm}: {reason}" for norm, reason in refused.items())
-        found[name] = reasons or None
+        reasons = set(refused.values())
+        if len(refused) == len(NORMS) and len(reasons) == 1:  # as true of the backend as of each norm
+            found[name] = reasons.pop()
+        else:
+            found[name] = "; ".join(f"{norm}: {reason}" for norm, reason in refused.items()) or None
     return found
 
 

@@ -5,7 +5,14 @@ from dataclasses import dataclass
 import torch
 from hypothesis import strategies as st
 
+from normsuite import backends
 from normsuite.spec import NORMS, NormSpec
+
+ON_ACCELERATORS = ("triton",)
+"""The backends that refuse tensors of the CPU."""
+
+ON_CPU = tuple(name for name in backends.NAMES if name not in ON_ACCELERATORS)
+"""The backends that compute on the CPU."""
 
 SHAPES = [(6, 4), (3, 4, 5), (2, 4, 3, 5), (2, 4, 3, 2, 3)]
 """From (N, C) to (N, C, D, H, W)."""

@@ -36,6 +36,8 @@ BOUNDS = {torch.float64: 1e-13, torch.float32: 4e-6, torch.float16: 8 * 2**-10, 
 @pytest.mark.parametrize("backend", [name for name in (AUTO, *backends.NAMES) if name not in ON_CPU_ONLY])
 @EVERY_NORM
 def test_every_norm_gives_what_the_oracle_gives(spec, backend, dtype):
+    if backend == "triton" and dtype == torch.float64:
+        pytest.skip("the kernels compute in float32")
     contestant = next(c for c in contestants.everyone() if c.label == backend)
     for case in SHOWN:
         if case.suits(spec):

@@ -4,6 +4,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import strategies
 import torch
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -13,10 +14,12 @@ from benchmarks import environment, latency, mnist, numerics, parameters  # noqa
 from benchmarks import memory as memory_benchmarks  # noqa: E402
 from benchmarks.step import Step  # noqa: E402
 
+ON_CPU = [name for name in parameters.BACKENDS if name in strategies.ON_CPU]
+
 
 @pytest.mark.parametrize("mode", ["forward", "training_step"])
 @pytest.mark.parametrize("case", parameters.CASES)
-@pytest.mark.parametrize("backend", parameters.BACKENDS)
+@pytest.mark.parametrize("backend", ON_CPU)
 @pytest.mark.parametrize("norm", parameters.NORMS)
 def test_latency(benchmark, norm, backend, case, mode):
     step = Step()
@@ -31,7 +34,7 @@ def samples(result):
     return result["samples"]
 
 
-@pytest.mark.parametrize("backend", parameters.BACKENDS)
+@pytest.mark.parametrize("backend", ON_CPU)
 @pytest.mark.parametrize("norm", parameters.NORMS)
 def test_every_cell_measures_something(norm, backend):
     cell = (norm, backend, "tiny", "cpu")
@@ -64,7 +67,13 @@ def test_the_error_rate_has_a_sample_for_each_seed(digits, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    "cell", [("WeightNorm", "torch", "cpu"), ("BatchNorm", "fast", "cpu"), ("BatchNorm", "torch", "quantum")]
+    "cell",
+    [
+        ("WeightNorm", "torch", "cpu"),
+        ("BatchNorm", "fast", "cpu"),
+        ("BatchNorm", "torch", "quantum"),
+        ("BatchNorm", "triton", "cpu"),
+    ],
 )
 def test_what_a_commit_or_a_machine_lacks_is_not_available(cell):
     with pytest.raises(NotImplementedError):  # asv shows n/a

@@ -6,10 +6,11 @@ import io
 import pytest
 import torch
 import torchvision
+from strategies import ON_CPU
 from torch import nn
 from torch.testing import assert_close
 
-from normsuite import backends, modules
+from normsuite import modules
 from normsuite.errors import UnknownNameError
 
 MODELS = {
@@ -29,7 +30,7 @@ def step(model, x):
     return y.detach(), [p.grad.clone() for p in model.parameters()]
 
 
-@pytest.mark.parametrize("backend", backends.NAMES)
+@pytest.mark.parametrize("backend", ON_CPU)
 @pytest.mark.parametrize("name", MODELS)
 def test_models_of_torchvision(name, backend):
     size, left = MODELS[name]

@@ -108,6 +108,10 @@ def test_a_backend_says_itself_why_not(monkeypatch):
     assert found["reference"] == "GroupNorm: does not feel like GroupNorm" and found["torch"] is None
 
 
+def test_a_backend_of_accelerators_says_so_once():
+    assert doctor.usable_backends()["triton"] == "computes on an accelerator, not on cpu"
+
+
 def test_a_backend_that_cannot_be_imported_says_so(monkeypatch):
     def get(name, found=backends.get):
         if name == "reference":

@@ -1,6 +1,8 @@
 """Bad input to the functions: a typed error of one line that names the argument and its value."""
 
 import pickle
+import subprocess
+import sys
 
 import pytest
 import torch
@@ -85,3 +87,21 @@ def test_backends_are_found_by_file():
     assert {"reference", "torch"} <= set(backends.NAMES)
     for name in backends.NAMES:
         assert callable(backends.get(name).apply) and callable(backends.get(name).why_not)
+
+
+def test_a_backend_lacks_what_it_is_built_on():
+    """In a process of its own, since a backend is imported once."""
+    code = """
+import sys
+sys.modules["triton"] = None
+import torch, normsuite.functional as F
+from normsuite.errors import UnsupportedError
+try:
+    F.layer_norm(torch.zeros(2, 4), (4,), backend="triton")
+except UnsupportedError as error:
+    print(error)
+print(float(F.layer_norm(torch.ones(2, 4), (4,), backend="auto").sum()))
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    reason, total = done.stdout.splitlines()
+    assert reason.startswith("backend = 'triton': cannot be imported") and "triton" in reason[20:] and total == "0.0"

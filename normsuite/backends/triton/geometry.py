@@ -5,8 +5,8 @@ Those that a norm averages over are its *reduced* dimensions, the others tell it
 dimensions that one stride walks through are merged, after which two kept levels around an innermost one, and two levels
 of rows around columns, are enough for every norm:
 
-    element (o, p, i; q, r, l) of statistic (o, p, i):
-        offset  = o·outer.stride + p·middle.stride + i·inner.stride + q·row_outer.stride + r·row.stride + l·col.stride
+    element (o, p, i; q, r, c) of statistic (o, p, i):
+        offset  = o·outer.stride + p·middle.stride + i·inner.stride + q·row_outer.stride + r·row.stride + c·col.stride
         channel = the same sum with `.channel` for `.stride`
 """
 
@@ -69,7 +69,8 @@ class Geometry:
 
 def by_channel(g: Geometry, most: int) -> tuple[Geometry, int]:
     """Return the same elements with one statistic per channel where channels lie side by side, and how many of those
-    are one statistic of g: whatever their number, memory is then read in whole vectors. Statistics of more than `most` channels stay."""
+    are one statistic of g: whatever their number, memory is then read in whole vectors. Statistics of more than `most`
+    channels stay."""
     groups, k = g.inner, g.col
     if k.stride != 1 or groups.stride != k.size or groups.channel != k.size * k.channel or not 1 < k.size <= most:
         return g, 1

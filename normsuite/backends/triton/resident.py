@@ -85,11 +85,11 @@ def _forward_unit(
     sums = tl.zeros((A, R, L), tl.float32)
     for tile in tl.static_range(TILES):
         r = along(tile if ALONG_ROWS else 0, R, WIDE)
-        l = along(0 if ALONG_ROWS else tile, L, WIDE)
+        c = along(0 if ALONG_ROWS else tile, L, WIDE)
         offsets = offsets_of(
-            first, i, r, l, row, inner_stride, row_outer_stride, row_stride, col_stride, TWO_LEVELS, ALIGN
+            first, i, r, c, row, inner_stride, row_outer_stride, row_stride, col_stride, TWO_LEVELS, ALIGN
         )
-        mask = inside(i, r, l, inner, rows, cols, EVEN, INNER_ALIGN, COL_ALIGN)
+        mask = inside(i, r, c, inner, rows, cols, EVEN, INNER_ALIGN, COL_ALIGN)
         v = read(x + offsets, mask, EVEN, "evict_first")
         tiles = tiles + (v,)
         sums += v if CENTRED else v * v
@@ -99,8 +99,8 @@ def _forward_unit(
         squares = tl.zeros((A, R, L), tl.float32)
         for tile in tl.static_range(TILES):
             r = along(tile if ALONG_ROWS else 0, R, WIDE)
-            l = along(0 if ALONG_ROWS else tile, L, WIDE)
-            mask = inside(i, r, l, inner, rows, cols, EVEN, INNER_ALIGN, COL_ALIGN)
+            c = along(0 if ALONG_ROWS else tile, L, WIDE)
+            mask = inside(i, r, c, inner, rows, cols, EVEN, INNER_ALIGN, COL_ALIGN)
             d = kept(tiles[tile] - m, mask, EVEN)
             sums += d
             squares += d * d
@@ -122,12 +122,12 @@ def _forward_unit(
         update_running(running_mean, running_var, i, exists, m, delta, var, count, momentum)
     for tile in tl.static_range(TILES):
         r = along(tile if ALONG_ROWS else 0, R, WIDE)
-        l = along(0 if ALONG_ROWS else tile, L, WIDE)
+        c = along(0 if ALONG_ROWS else tile, L, WIDE)
         offsets = offsets_of(
-            first, i, r, l, row, inner_stride, row_outer_stride, row_stride, col_stride, TWO_LEVELS, ALIGN
+            first, i, r, c, row, inner_stride, row_outer_stride, row_stride, col_stride, TWO_LEVELS, ALIGN
         )
-        mask = inside(i, r, l, inner, rows, cols, EVEN, INNER_ALIGN, COL_ALIGN)
-        channel = channels_of(base, i, r, l, row, C_INNER, C_ROW_OUTER, C_ROW, C_COL)
+        mask = inside(i, r, c, inner, rows, cols, EVEN, INNER_ALIGN, COL_ALIGN)
+        channel = channels_of(base, i, r, c, row, C_INNER, C_ROW_OUTER, C_ROW, C_COL)
         w, b = affine(weight, bias, channel, channels)
         x_hat = ((tiles[tile] - m) - delta) * rstd if CENTRED else tiles[tile] * rstd
         z = scaled(x_hat, w, b, weight is not None, bias is not None)
@@ -161,12 +161,12 @@ def backward_resident(
         for tile in tl.static_range(TILES):
             i = along(0, A, WIDE)
             r = along((shift + tile) % TILES if ALONG_ROWS else 0, R, WIDE)
-            l = along(0 if ALONG_ROWS else (shift + tile) % TILES, L, WIDE)
-            channel = channels_of(0, i, r, l, row, C_INNER, C_ROW_OUTER, C_ROW, C_COL)
+            c = along(0 if ALONG_ROWS else (shift + tile) % TILES, L, WIDE)
+            channel = channels_of(0, i, r, c, row, C_INNER, C_ROW_OUTER, C_ROW, C_COL)
             w, b = affine(weight, bias, channel, channels)
             weights = weights + (w, b)
     shares = ()
-    for tile in tl.static_range(OWN if SHARED else 1):
+    for _ in tl.static_range(OWN if SHARED else 1):
         shares = shares + (tl.zeros((A, R, L), tl.float32), tl.zeros((A, R, L), tl.float32))
     if STAGES == 1 and not SHARED:
         shares = _backward_unit(
@@ -189,10 +189,10 @@ def backward_resident(
         for tile in tl.static_range(OWN):
             i = along(0, A, WIDE)
             r = along(shift + tile if ALONG_ROWS else 0, R, WIDE)
-            l = along(0 if ALONG_ROWS else shift + tile, L, WIDE)
+            c = along(0 if ALONG_ROWS else shift + tile, L, WIDE)
             write_share(
                 partial, shares[2 * tile], shares[2 * tile + 1], tl.program_id(0).to(tl.int64), 0,
-                i, r, l, inner, rows, row, cols, channels,
+                i, r, c, inner, rows, row, cols, channels,
                 slots_row, width, C_INNER, C_ROW_OUTER, C_ROW, C_COL, TWO_LEVELS, SHIFTS,
             )  # fmt: skip
 
@@ -226,15 +226,15 @@ def _backward_unit(
     for tile in tl.static_range(TILES):
         place = tile if OWN == TILES else (shift + tile) % TILES
         r = along(place if ALONG_ROWS else 0, R, WIDE)
-        l = along(0 if ALONG_ROWS else place, L, WIDE)
+        c = along(0 if ALONG_ROWS else place, L, WIDE)
         offsets = offsets_of(
-            first, i, r, l, row, inner_stride, row_outer_stride, row_stride, col_stride, TWO_LEVELS, ALIGN
+            first, i, r, c, row, inner_stride, row_outer_stride, row_stride, col_stride, TWO_LEVELS, ALIGN
         )
-        mask = inside(i, r, l, inner, rows, cols, EVEN, INNER_ALIGN, COL_ALIGN)
+        mask = inside(i, r, c, inner, rows, cols, EVEN, INNER_ALIGN, COL_ALIGN)
         if OWN < TILES:
             w, b = weights[2 * tile], weights[2 * tile + 1]
         else:
-            channel = channels_of(base, i, r, l, row, C_INNER, C_ROW_OUTER, C_ROW, C_COL)
+            channel = channels_of(base, i, r, c, row, C_INNER, C_ROW_OUTER, C_ROW, C_COL)
             w, b = affine(weight, bias, channel, channels)
         v = read(x + offsets, mask, EVEN, "evict_first")
         g = read(dy + offsets, mask, EVEN, "evict_first")
@@ -261,18 +261,18 @@ def _backward_unit(
     for tile in tl.static_range(OWN):
         place = tile if OWN == TILES else shift + tile
         r = along(place if ALONG_ROWS else 0, R, WIDE)
-        l = along(0 if ALONG_ROWS else place, L, WIDE)
+        c = along(0 if ALONG_ROWS else place, L, WIDE)
         offsets = offsets_of(
-            first, i, r, l, row, inner_stride, row_outer_stride, row_stride, col_stride, TWO_LEVELS, ALIGN
+            first, i, r, c, row, inner_stride, row_outer_stride, row_stride, col_stride, TWO_LEVELS, ALIGN
         )
-        mask = inside(i, r, l, inner, rows, cols, EVEN, INNER_ALIGN, COL_ALIGN)
+        mask = inside(i, r, c, inner, rows, cols, EVEN, INNER_ALIGN, COL_ALIGN)
         g = gradients[tile]
         x_hat = values[tile]
         if dx is not None:
             if OWN < TILES:
                 w = weights[2 * tile]
             else:
-                channel = channels_of(base, i, r, l, row, C_INNER, C_ROW_OUTER, C_ROW, C_COL)
+                channel = channels_of(base, i, r, c, row, C_INNER, C_ROW_OUTER, C_ROW, C_COL)
                 w, b = affine(weight, bias, channel, channels)
             result = (g * w - c1 - x_hat * c2) * rstd if CENTRED else (g * w - x_hat * c2) * rstd
             write(dx + offsets, result, mask, EVEN)
@@ -295,9 +295,9 @@ def _backward_unit(
             gx_sums += gradients[tile] * values[tile]
             if APART or tile == TILES - 1:
                 r = along(tile if ALONG_ROWS else 0, R, WIDE)
-                l = along(0 if ALONG_ROWS else tile, L, WIDE)
+                c = along(0 if ALONG_ROWS else tile, L, WIDE)
                 write_share(
-                    partial, g_sums, gx_sums, slot, base, i, r, l, inner, rows, row, cols, channels,
+                    partial, g_sums, gx_sums, slot, base, i, r, c, inner, rows, row, cols, channels,
                     slots_row, width, C_INNER, C_ROW_OUTER, C_ROW, C_COL, TWO_LEVELS, SHIFTS,
                 )  # fmt: skip
                 g_sums = tl.zeros((A, R, L), tl.float32)

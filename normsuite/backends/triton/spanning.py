@@ -48,7 +48,7 @@ def forward(
     ALIGN: tl.constexpr, INNER_ALIGN: tl.constexpr, COL_ALIGN: tl.constexpr,
     A: tl.constexpr, R: tl.constexpr, L: tl.constexpr, STAGES: tl.constexpr,
 ):  # fmt: skip
-    """Write y; SAVE: and the statistics; with running statistics, move them, or (SOURCE "running") normalise by them."""
+    """Write y; SAVE: and the statistics; move the running statistics, or (SOURCE "running") normalise by them."""
     outer, mid, block = split_unit(tl.program_id(0), blocks, middle)
     first = start_of(outer, mid, outer_stride, middle_stride, ALIGN)
     base = outer * C_OUTER + mid * C_MIDDLE
@@ -79,14 +79,14 @@ def forward(
         m, delta, rstd = read_statistics(statistics, statistic, number, exists, CENTRED)
     for tile in tl.range(begin, end, num_stages=STAGES):
         r = along(tile // col_tiles, R, WIDE)
-        l = along(tile % col_tiles, L, WIDE)
+        c = along(tile % col_tiles, L, WIDE)
         offsets = offsets_of(
-            first, i, r, l, row, inner_stride, row_outer_stride, row_stride, col_stride, TWO_LEVELS, ALIGN
+            first, i, r, c, row, inner_stride, row_outer_stride, row_stride, col_stride, TWO_LEVELS, ALIGN
         )
-        mask = inside(i, r, l, inner, rows, cols, EVEN, INNER_ALIGN, COL_ALIGN)
+        mask = inside(i, r, c, inner, rows, cols, EVEN, INNER_ALIGN, COL_ALIGN)
         v = read(x + offsets, mask, EVEN, "evict_first")
         d = (v - m) - delta if CENTRED else v
-        channel = channels_of(base, i, r, l, row, C_INNER, C_ROW_OUTER, C_ROW, C_COL)
+        channel = channels_of(base, i, r, c, row, C_INNER, C_ROW_OUTER, C_ROW, C_COL)
         w, b = affine(weight, bias, channel, channels)
         z = scaled(d * rstd, w, b, weight is not None, bias is not None)
         write(y + offsets, activated(z, ACTIVATION), mask, EVEN)
@@ -108,11 +108,11 @@ def statistics_of_part(
     pivot = tl.zeros((A, 1, 1), tl.float32)
     if CENTRED:
         r = along(begin // col_tiles, R, WIDE)
-        l = along(begin % col_tiles, L, WIDE)
+        c = along(begin % col_tiles, L, WIDE)
         offsets = offsets_of(
-            first, i, r, l, row, inner_stride, row_outer_stride, row_stride, col_stride, TWO_LEVELS, ALIGN
+            first, i, r, c, row, inner_stride, row_outer_stride, row_stride, col_stride, TWO_LEVELS, ALIGN
         )
-        mask = inside(i, r, l, inner, rows, cols, EVEN, INNER_ALIGN, COL_ALIGN)
+        mask = inside(i, r, c, inner, rows, cols, EVEN, INNER_ALIGN, COL_ALIGN)
         here = tl.minimum(rows - (begin // col_tiles) * R, R) * tl.minimum(cols - (begin % col_tiles) * L, L)
         pivot = total(read(x + offsets, mask, EVEN, "evict_last")) / here.to(tl.float32)
     sums = tl.zeros((A, R, L), tl.float32)
@@ -120,11 +120,11 @@ def statistics_of_part(
     n = tl.zeros((), tl.int64)
     for tile in tl.range(begin, end, num_stages=STAGES):
         r = along(tile // col_tiles, R, WIDE)
-        l = along(tile % col_tiles, L, WIDE)
+        c = along(tile % col_tiles, L, WIDE)
         offsets = offsets_of(
-            first, i, r, l, row, inner_stride, row_outer_stride, row_stride, col_stride, TWO_LEVELS, ALIGN
+            first, i, r, c, row, inner_stride, row_outer_stride, row_stride, col_stride, TWO_LEVELS, ALIGN
         )
-        mask = inside(i, r, l, inner, rows, cols, EVEN, INNER_ALIGN, COL_ALIGN)
+        mask = inside(i, r, c, inner, rows, cols, EVEN, INNER_ALIGN, COL_ALIGN)
         d = kept(read(x + offsets, mask, EVEN, "evict_last") - pivot, mask, EVEN)
         if CENTRED:
             sums += d
@@ -187,15 +187,15 @@ def sums_of_part(
     products = tl.zeros((A, R, L), tl.float32)
     for tile in tl.range(begin, end, num_stages=STAGES):
         r = along(tile // col_tiles, R, WIDE)
-        l = along(tile % col_tiles, L, WIDE)
+        c = along(tile % col_tiles, L, WIDE)
         offsets = offsets_of(
-            first, i, r, l, row, inner_stride, row_outer_stride, row_stride, col_stride, TWO_LEVELS, ALIGN
+            first, i, r, c, row, inner_stride, row_outer_stride, row_stride, col_stride, TWO_LEVELS, ALIGN
         )
-        mask = inside(i, r, l, inner, rows, cols, EVEN, INNER_ALIGN, COL_ALIGN)
+        mask = inside(i, r, c, inner, rows, cols, EVEN, INNER_ALIGN, COL_ALIGN)
         v = read(x + offsets, mask, EVEN, "evict_last")
         g = read(dy + offsets, mask, EVEN, "evict_last")
         x_hat = ((v - m) - delta) * rstd if CENTRED else v * rstd
-        channel = channels_of(base, i, r, l, row, C_INNER, C_ROW_OUTER, C_ROW, C_COL)
+        channel = channels_of(base, i, r, c, row, C_INNER, C_ROW_OUTER, C_ROW, C_COL)
         w, b = affine(weight, bias, channel, channels)
         z = scaled(x_hat, w, b, weight is not None, bias is not None)
         gw = kept(activated_backward(g, z, ACTIVATION) * w, mask, EVEN)
@@ -287,7 +287,7 @@ def backward(
         c1, c2 = all_sums / count, all_products / count
     for fixed in range(fixed_begin, fixed_end):
         r = along(0 if WALK == "both" or WALK == "rows" else fixed, R, WIDE)
-        l = along(fixed if WALK == "rows" else 0, L, WIDE)
+        c = along(fixed if WALK == "rows" else 0, L, WIDE)
         g_sums = tl.zeros((A, R, L), tl.float32)
         gx_sums = tl.zeros((A, R, L), tl.float32)
         for unit in range(tl.program_id(0), units, tl.num_programs(0)):
@@ -304,16 +304,16 @@ def backward(
             for step in tl.range(0, steps, num_stages=STAGES):
                 if WALK == "both":
                     r = along((here + step) // col_tiles, R, WIDE)
-                    l = along((here + step) % col_tiles, L, WIDE)
+                    c = along((here + step) % col_tiles, L, WIDE)
                 elif WALK == "cols":
-                    l = along(here + step, L, WIDE)
+                    c = along(here + step, L, WIDE)
                 else:
                     r = along(here + step, R, WIDE)
                 offsets = offsets_of(
-                    first, i, r, l, row, inner_stride, row_outer_stride, row_stride, col_stride, TWO_LEVELS, ALIGN
+                    first, i, r, c, row, inner_stride, row_outer_stride, row_stride, col_stride, TWO_LEVELS, ALIGN
                 )
-                mask = inside(i, r, l, inner, rows, cols, EVEN, INNER_ALIGN, COL_ALIGN)
-                channel = channels_of(base, i, r, l, row, C_INNER, C_ROW_OUTER, C_ROW, C_COL)
+                mask = inside(i, r, c, inner, rows, cols, EVEN, INNER_ALIGN, COL_ALIGN)
+                channel = channels_of(base, i, r, c, row, C_INNER, C_ROW_OUTER, C_ROW, C_COL)
                 w, b = affine(weight, bias, channel, channels)
                 v = read(x + offsets, mask, EVEN, "evict_first")
                 g = read(dy + offsets, mask, EVEN, "evict_first")
@@ -345,6 +345,6 @@ def backward(
                     slot = slot * blocks + block
             slot = slot * walks + part % walks
             write_share(
-                partial, g_sums, gx_sums, slot, base, i, r, l, inner, rows, row, cols, channels, slots_row, width,
+                partial, g_sums, gx_sums, slot, base, i, r, c, inner, rows, row, cols, channels, slots_row, width,
                 C_INNER, C_ROW_OUTER, C_ROW, C_COL, TWO_LEVELS, SHIFTS,
             )  # fmt: skip

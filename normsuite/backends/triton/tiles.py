@@ -1,4 +1,5 @@
-"""Which tiles a kernel takes: a few constants per device family, measured by `tools/tune_triton.py`, never at run time."""
+"""Which tiles a kernel takes: a few constants per device family, measured by `tools/tune_triton.py` and never at run
+time."""
 
 from dataclasses import dataclass
 

@@ -30,13 +30,13 @@ def start_of(outer, middle, outer_stride, middle_stride, ALIGN: tl.constexpr):
 
 @triton.jit
 def offsets_of(
-    first, i, r, l, row, inner_stride, row_outer_stride, row_stride, col_stride,
+    first, i, r, c, row, inner_stride, row_outer_stride, row_stride, col_stride,
     TWO_LEVELS: tl.constexpr, ALIGN: tl.constexpr,
 ):  # fmt: skip
     """Return where the elements of a tile lie; with two levels of rows, every `row` of them start anew."""
     of_row = (r // row) * row_outer_stride + (r % row) * row_stride if TWO_LEVELS else r * row_stride
     of_inner = i * inner_stride
-    of_col = l * col_stride
+    of_col = c * col_stride
     # Said where they are computed: what is said of a function's arguments is lost when it is inlined.
     of_row = tl.multiple_of(of_row, [ALIGN])
     if col_stride == 1:
@@ -47,7 +47,7 @@ def offsets_of(
 
 
 @triton.jit
-def channels_of(base, i, r, l, row, INNER: tl.constexpr, ROW_OUTER: tl.constexpr, ROW: tl.constexpr, COL: tl.constexpr):
+def channels_of(base, i, r, c, row, INNER: tl.constexpr, ROW_OUTER: tl.constexpr, ROW: tl.constexpr, COL: tl.constexpr):
     """Return the tile's indices into weight and bias, of size 1 along axes that do not move them."""
     channel = tl.zeros((1, 1, 1), tl.int32) + base
     if INNER:
@@ -55,12 +55,12 @@ def channels_of(base, i, r, l, row, INNER: tl.constexpr, ROW_OUTER: tl.constexpr
     if ROW or ROW_OUTER:
         channel = channel + ((r // row) * ROW_OUTER + (r % row) * ROW)[None, :, None]
     if COL:
-        channel = channel + (l * COL)[None, None, :]
+        channel = channel + (c * COL)[None, None, :]
     return channel
 
 
 @triton.jit
-def inside(i, r, l, inner, rows, cols, EVEN: tl.constexpr, INNER_ALIGN: tl.constexpr, COL_ALIGN: tl.constexpr):
+def inside(i, r, c, inner, rows, cols, EVEN: tl.constexpr, INNER_ALIGN: tl.constexpr, COL_ALIGN: tl.constexpr):
     """Return which elements of a tile exist. EVEN: bits for the axes whose tiles have no elements outside. Along the
     axis of stride 1 the comparison is one of whole vectors."""
     mask = tl.full((1, 1, 1), True, tl.int1)
@@ -69,7 +69,7 @@ def inside(i, r, l, inner, rows, cols, EVEN: tl.constexpr, INNER_ALIGN: tl.const
     if EVEN & 2 == 0:
         mask = mask & (r < rows)[None, :, None]
     if EVEN & 1 == 0:
-        mask = mask & (l // COL_ALIGN < cols // COL_ALIGN)[None, None, :]
+        mask = mask & (c // COL_ALIGN < cols // COL_ALIGN)[None, None, :]
     return mask
 
 
@@ -171,7 +171,7 @@ def activated_backward(g, z, ACTIVATION: tl.constexpr):
 
 @triton.jit
 def write_share(
-    partial, g_sums, gx_sums, slot, base, i, r, l, inner, rows, row, cols, channels, slots_row, width,
+    partial, g_sums, gx_sums, slot, base, i, r, c, inner, rows, row, cols, channels, slots_row, width,
     C_INNER: tl.constexpr, C_ROW_OUTER: tl.constexpr, C_ROW: tl.constexpr, C_COL: tl.constexpr,
     TWO_LEVELS: tl.constexpr, SHIFTS: tl.constexpr,
 ):  # fmt: skip
@@ -188,7 +188,7 @@ def write_share(
         gx_sums = tl.sum(gx_sums, axis=0, keep_dims=True)
         if SHIFTS:
             g_sums = tl.sum(g_sums, axis=0, keep_dims=True)
-    channel = channels_of(base, i, r, l, row, C_INNER, C_ROW_OUTER, C_ROW, C_COL)
+    channel = channels_of(base, i, r, c, row, C_INNER, C_ROW_OUTER, C_ROW, C_COL)
     place = slot * slots_row * width + channel
     valid = channel < channels
     if C_INNER:
@@ -198,7 +198,7 @@ def write_share(
         if C_ROW_OUTER == 0 and TWO_LEVELS:
             place = place + ((r // row) * width)[None, :, None]
     if C_COL:
-        valid = valid & (l < cols)[None, None, :]
+        valid = valid & (c < cols)[None, None, :]
     tl.store(partial + place, gx_sums, mask=valid)
     if SHIFTS:
         tl.store(partial + place + channels, g_sums, mask=valid)
