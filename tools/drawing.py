@@ -160,6 +160,8 @@ def kind(draw: random.Random) -> Kind:
     groups = None
     if spec.groups == "given":
         groups = draw.choice([g for g in range(1, shape[1] + 1) if shape[1] % g == 0])
+    if spec.view(shape, num_groups=groups, normalized_shape=trailing).count == 1 and dtype.itemsize < 4:
+        dtype = torch.float32  # of the smallest variance, the third power of 1/√eps is beyond float16, in torch too
     weight_kind = draw.choice(("plain",) * 8 + ("parameter", "expanded", "gapped", "subclass"))
     bias = spec.centred and draw.random() < 0.7
     # What a formula of ours is asked for beside a wrapper subclass is the subclass's own to answer.

@@ -167,7 +167,7 @@ def again(call: Call) -> Again:
         compute = _of_dense_weight(compute)
         if not call.use_input_stats:
             compute = _of_copies(compute)
-        if x.dim() > 3 and (call.spec.torch_call == "instance_norm" or x.shape[0] == 1):
+        if x.dim() > 3 and (call.spec.torch_call == "instance_norm" or call.view.shape[0] == 1):
             compute = _of_one_place(compute)
     restored = not x.is_nested and not x.is_contiguous()
     if call.activation is None and call.out is None and not restored:
