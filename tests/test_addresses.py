@@ -182,7 +182,7 @@ def test_data_that_were_replaced_before_the_backward_pass_are_refused(spec, name
     given = {"input": x.requires_grad_(), "weight": weight.requires_grad_()}
     y = norm_of(spec, *given.values(), backend=backend)
     given[name].data = changed(given[name].data)
-    says = f"{name} = " if backend == "numba" else ""  # what `auto` leaves to torch, torch refuses
+    says = f"{name} = " if backend == "numba" else None  # what `auto` leaves to torch, torch refuses
     with pytest.raises(RuntimeError, match=says) as caught:
         y.sum().backward()
     assert isinstance(caught.value, StorageError) or backend == "auto"

@@ -26,7 +26,7 @@ def why_not(call: Call) -> str | None:
     Raises:
         StorageError: the memory of a tensor was given back or cut short, of which nobody could compute anything.
     """
-    if not torch.compiler.is_compiling():
+    if not torch.compiler.is_compiling() and not addresses.observed():
         addresses.refuse_gone(input=call.input, **{name: getattr(call, name) for name in _PARAMETERS})
     if call.input.dtype not in elements.STORED:
         return f"has no kernel for {call.input.dtype}"
