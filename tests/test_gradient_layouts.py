@@ -21,11 +21,12 @@ SHAPES = [
     (1, 4, 2, 3, 2),
     (2, 8, 1, 7),
     (2, 1, 4, 4),
+    (3, 6, 3, 1),
     (1, 8, 7),
     (5, 6),
     (3, 4, 5, 6),
 ]
-FEW = ("contiguous", "channels_last", "samples inside", "reversed", "odd strides")
+FEW = ("contiguous", "channels_last", "samples inside", "odd strides", "odd strides, channels_last")
 
 
 def gradients(spec, x, weight, bias, dy, running, backend):

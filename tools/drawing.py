@@ -173,7 +173,8 @@ def kind(draw: random.Random) -> Kind:
         spec=spec,
         shape=shape,
         dtype=dtype,
-        of_parameters=dtype if draw.random() < 0.75 else draw.choice(DTYPES),
+        # Torch's own vmap of mixed types promotes some results and fails an assertion in others.
+        of_parameters=dtype if draw.random() < 0.75 or context == "vmap" else draw.choice(DTYPES),
         layout=draw.choice(list(LAYOUTS)),
         of_dy=draw.choice([*LAYOUTS, "expanded"]),
         weight=draw.random() < 0.75,
