@@ -130,9 +130,7 @@ def main() -> None:
                 for mode in ("forward", "step", *(["evaluation"] if spec.running == "always" else [])):
                     found = []
                     for size in SIZES:
-                        measured = ratios(
-                            spec, layout, dtype, mode, size, clock, options.rounds, options.device
-                        )
+                        measured = ratios(spec, layout, dtype, mode, size, clock, options.rounds, options.device)
                         found.append((size, *measured))
                     entry[mode] = least(found)
                     shown = " ".join(f"{size // MIB}:{d:.2f}/{h:.2f}/{w:.1f}" for size, d, h, w in found)
