@@ -4,12 +4,16 @@
 is known, and torch computes.
 """
 
+import math
 import tomllib
+from collections.abc import Sequence
 from functools import cache
 from importlib import resources
 from typing import TYPE_CHECKING
 
 import torch
+
+from .spec import NormSpec, View
 
 if TYPE_CHECKING:
     from .backends import Call
@@ -17,6 +21,9 @@ if TYPE_CHECKING:
 KERNELS = "triton"
 NEVER = -1
 """What stands in the table for a mode in which torch is faster at the largest size that was measured."""
+
+FEW = 64
+"""Statistics of which there are few, for devices of a hundred multiprocessors."""
 
 _ALIGNMENT = 16
 """Bytes of a vector: rows of another multiple are read number by number."""
@@ -36,14 +43,22 @@ def model(device: torch.device) -> str:
     return torch.get_device_module(device).get_device_name(device)
 
 
-def layout(call: "Call") -> str:
-    """Return how a tensor lies, as the table tells it apart: "channels_last", "unaligned" (rows that do not begin at
-    whole vectors) or "contiguous"."""
-    x = call.input
-    if not x.is_contiguous():
+def layout_of(spec: NormSpec, view: View, shape: Sequence[int], itemsize: int, *, contiguous: bool) -> str:
+    """Return how a tensor lies, as the table tells it apart: "channels_last"; "few" (so few statistics that torch, which
+    gives each to one program, leaves most of the device idle); "unaligned" (rows that do not begin at whole vectors);
+    or "contiguous"."""
+    if not contiguous:
         return "channels_last"
-    rows = x.shape[-1] if call.spec.affine == "element" else x.shape[2:].numel()
-    return "unaligned" if rows * x.element_size() % _ALIGNMENT else "contiguous"
+    if spec.affine == "element" and math.prod(shape) < FEW * view.count:
+        return "few"
+    row = shape[-1] if spec.affine == "element" else math.prod(shape[2:])
+    return "unaligned" if row * itemsize % _ALIGNMENT else "contiguous"
+
+
+def layout(call: "Call") -> str:
+    """Return `layout_of` the call's input."""
+    x = call.input
+    return layout_of(call.spec, call.view, x.shape, x.element_size(), contiguous=x.is_contiguous())
 
 
 def mode(call: "Call") -> str:

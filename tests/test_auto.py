@@ -239,7 +239,7 @@ def test_the_shipped_table_of_accelerators_has_known_entries():
     for norms in accelerators.table().values():
         assert set(norms) <= set(NORMS)
         for layouts in norms.values():
-            assert set(layouts) <= {"contiguous", "channels_last", "unaligned"}
+            assert set(layouts) <= {"contiguous", "channels_last", "unaligned", "few"}
             for dtypes in layouts.values():
                 for entry in dtypes.values():
                     assert set(entry) <= {"forward", "step", "evaluation"}

@@ -1,156 +1,124 @@
-"""Measure from which size on the triton kernels are faster than torch's calls, and write `accelerators.toml`.
+"""Write `normsuite/accelerators.toml` of a bench's records: from which size on the triton kernels are faster than torch's
+calls, for each device that was measured.
 
-For each norm, layout, type and mode, both are timed on tensors of growing size by the device's own time (captured
-graphs over rotating operands, A B B A) and by the host's. The kernels get a size if they take at most MARGIN of torch's
-device time there and at every larger one, and if either the device is what the call waits for or they keep the host no
-longer than torch does.
+A call takes as long as the device or the host, whichever takes longer. The kernels get a size if a call of theirs takes at
+most MARGIN of torch's there and at every larger size that was measured for that norm, layout, type and mode. A step is a
+forward and a backward pass. What was not measured stays torch's.
 
-    python tools/accelerator_table.py [--device cuda] [--out normsuite/backends/accelerators.toml] [--rounds 6]
+    python -m tools.accelerator_table RECORDS... [--out FILE]
 """
 
 import argparse
+import json
+import math
 import statistics
-import tomllib
-from collections.abc import Callable
+from collections import defaultdict
+from collections.abc import Iterable
 from pathlib import Path
 
-import torch
-import torch.nn.functional as F
-
-import normsuite.functional as ours
-from normsuite.bench import device_clock
-from normsuite.spec import NORMS
+from normsuite.accelerators import NEVER, layout_of
+from normsuite.spec import find
 
 MARGIN = 0.98
-MIB = 2**20
-SIZES = tuple(n * MIB for n in (2, 4, 8, 16, 64, 256))
-"""Bytes of the input."""
+OURS, THEIRS = "triton", "torch.nn"
+ITEMSIZE = {"float32": 4, "bfloat16": 2, "float16": 2}
 
-DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
-ROW, CHANNELS, GROUPS, PLACES = 4096, 256, 32, (28, 28)
-LAYOUTS = {"element": ("contiguous", "unaligned"), "channel": ("contiguous", "channels_last")}
-NEVER = -1
+Times = dict[str, tuple[float, float]]
+"""Device and host seconds of a call, by implementation."""
 
 
-def operands(spec, layout: str, dtype: torch.dtype, size: int, device: torch.device) -> dict:
-    """Random tensors of about that many bytes."""
-    if spec.affine == "element":
-        row = ROW + 1 if layout == "unaligned" else ROW
-        shape, affine = (max(1, size // (row * dtype.itemsize)), row), (row,)
-    else:
-        n = max(1, size // (CHANNELS * PLACES[0] * PLACES[1] * dtype.itemsize))
-        shape, affine = (n, CHANNELS, *PLACES), (CHANNELS,)
-
-    def normal(*sizes):
-        return torch.randn(sizes, device=device, dtype=torch.float32)
-
-    x, dy = normal(*shape).to(dtype), normal(*shape).to(dtype)
-    if layout == "channels_last":
-        x, dy = (t.contiguous(memory_format=torch.channels_last) for t in (x, dy))
-    of_parameters = dtype if spec.running == "never" else torch.float32
-    weight = (1 + 0.1 * normal(*affine)).to(of_parameters)
-    bias = normal(*affine).to(of_parameters) if spec.centred else None
-    running = (torch.zeros(CHANNELS, device=device), torch.ones(CHANNELS, device=device))
-    return {"x": x, "dy": dy, "weight": weight, "bias": bias, "running": running, "affine": affine}
+def times(record: dict) -> Times | None:
+    """Return the medians of both implementations, or None where one of them took no part."""
+    found = {}
+    for name in (OURS, THEIRS):
+        medians = []
+        for metric in ("times_s", "host_s"):
+            samples = [t for process in record["samples"]["processes"] for t in process[metric].get(name, ())]
+            if not samples:
+                return None
+            medians.append(statistics.median(samples))
+        found[name] = tuple(medians)
+    return found
 
 
-def norm(spec, given: dict, mode: str, backend: str | None) -> Callable[[torch.Tensor], torch.Tensor]:
-    """The norm as a function of its input; torch.nn.functional's own where no backend is named."""
-    weight, bias, running = given["weight"], given["bias"], given["running"]
-    module, named = (F, {}) if backend is None else (ours, {"backend": backend})
-    match spec.name:
-        case "BatchNorm":
-            return lambda x: module.batch_norm(x, *running, weight, bias, mode != "evaluation", **named)
-        case "InstanceNorm":
-            return lambda x: module.instance_norm(x, None, None, weight, bias, **named)
-        case "LayerNorm":
-            return lambda x: module.layer_norm(x, given["affine"], weight, bias, **named)
-        case "RMSNorm":
-            return lambda x: module.rms_norm(x, given["affine"], weight, 1e-5, **named)
-        case _:
-            return lambda x: module.group_norm(x, GROUPS, weight, bias, **named)
-
-
-def call(spec, given: dict, mode: str, backend: str | None) -> Callable[[], object]:
-    """One forward pass, or one with its backward pass."""
-    compute, x = norm(spec, given, mode, backend), given["x"]
-    if mode != "step":
-        return lambda: compute(x)
-    wanted = [t.detach().requires_grad_() for t in (x, given["weight"], given["bias"]) if t is not None]
-    given = {**given, "weight": wanted[1], "bias": wanted[2] if len(wanted) > 2 else None}
-    compute = norm(spec, given, mode, backend)
-    return lambda: torch.autograd.grad(compute(wanted[0]), wanted, given["dy"])
-
-
-def ratios(spec, layout: str, dtype, mode: str, size: int, device: device_clock.Accelerator, rounds: int, name: str):
-    """Return device time and host time of the kernels over torch's, and the device time over the host time."""
-    where = torch.device(name)
-    cache = torch.get_device_module(where).get_device_properties(where).L2_cache_size
-    count = device_clock.operand_sets(2 * size, cache)
-    sets = [operands(spec, layout, dtype, size, where) for _ in range(count)]
-    with torch.set_grad_enabled(mode == "step"):
-        calls = {b: [call(spec, given, mode, b) for given in sets] for b in (None, "triton")}
-        recorded = {b: device_clock.record(of_b, device) for b, of_b in calls.items()}
-        repeat = {b: device_clock.calibrate(r, device) for b, r in recorded.items()}
-        times, hosts = {None: [], "triton": []}, {None: [], "triton": []}
-        for number in range(rounds):
-            for b in (None, "triton") if number % 2 else ("triton", None):
-                times[b].append(device_clock.device_sample(recorded[b], repeat[b], device))
-                hosts[b].append(device_clock.host_sample(calls[b], device))
-    device.release()
-    on_device, on_host = (
-        statistics.median(t / n for t, n in zip(of["triton"], of[None], strict=True)) for of in (times, hosts)
+def entry_of(case: dict) -> tuple[str, str, str]:
+    """Return norm, layout and type, as the table has them."""
+    spec = find(case["norm"])
+    view = spec.view(
+        case["shape"],
+        num_groups=case["num_groups"] if spec.groups == "given" else None,
+        normalized_shape=case["normalized_shape"] if spec.affine == "element" else None,
     )
-    return on_device, on_host, statistics.median(times["triton"]) / statistics.median(hosts["triton"])
+    itemsize = ITEMSIZE[case["dtype"]]
+    found = layout_of(spec, view, case["shape"], itemsize, contiguous=not case["channels_last"])
+    return spec.name, found, case["dtype"]
 
 
-def least(found: list[tuple[int, float, float, float]]) -> int:
+def with_steps(measured: dict[tuple, Times]) -> dict[tuple, Times]:
+    """Return the times by (entry, size, case, mode), with a step for each case of which both passes were measured."""
+    found = dict(measured)
+    for (entry, size, case, mode), forward in measured.items():
+        backward = measured.get((entry, size, case, "backward"))
+        if mode == "forward" and backward is not None and (entry, size, case, "step") not in measured:
+            found[entry, size, case, "step"] = {
+                name: tuple(a + b for a, b in zip(forward[name], backward[name], strict=True)) for name in forward
+            }
+    return found
+
+
+def least(sizes: Iterable[tuple[int, Times]]) -> int:
     """Return the smallest size from which on the kernels win, or NEVER."""
     smallest = NEVER
-    for size, on_device, on_host, waits in reversed(found):
-        if on_device > MARGIN or (waits < 1 and on_host > 1):
+    for size, found in sorted(sizes, key=lambda each: each[0], reverse=True):
+        if max(found[OURS]) > MARGIN * max(found[THEIRS]):
             break
         smallest = size
     return smallest
 
 
+def table(records: Iterable[dict]) -> dict[str, dict[tuple[str, str, str], dict[str, int]]]:
+    """Return the entries of each device; records of calls with an activation behind them are left out."""
+    measured: dict[str, dict[tuple, Times]] = defaultdict(dict)
+    for record in records:
+        case = record["case"]
+        found = times(record) if case["device"] != "cpu" and case["activation"] is None else None
+        if found is not None and case["dtype"] in ITEMSIZE:
+            size = math.prod(case["shape"]) * ITEMSIZE[case["dtype"]]
+            device = record["environment"]["accelerator"]
+            measured[device][entry_of(case), size, case["case"], case["mode"]] = found
+    result: dict[str, dict] = {}
+    for device, of_device in measured.items():
+        by_mode = defaultdict(list)
+        for (entry, size, _, mode), found in with_steps(of_device).items():
+            if mode != "backward":
+                by_mode[entry, mode].append((size, found))
+        entries: dict[tuple, dict[str, int]] = defaultdict(dict)
+        for (entry, mode), sizes in sorted(by_mode.items()):
+            entries[entry][mode] = least(sizes)
+        result[device] = entries
+    return result
+
+
+def as_toml(found: dict) -> str:
+    """Return the table as TOML."""
+    lines = [
+        "# Bytes of the input from which on the triton kernels are faster than torch's calls, by device; -1: never.",
+        "# Made by tools/accelerator_table.py of the records in reports/reference/bench.",
+    ]
+    for device, entries in found.items():
+        for (norm, layout, dtype), modes in entries.items():
+            lines += ["", f'["{device}".{norm}.{layout}.{dtype}]', *(f"{mode} = {size}" for mode, size in modes.items())]
+    return "\n".join(lines) + "\n"
+
+
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--device", default="cuda")
-    parser.add_argument("--out", type=Path, default=Path("normsuite/backends/accelerators.toml"))
-    parser.add_argument("--rounds", type=int, default=6)
+    parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
+    parser.add_argument("records", nargs="+", type=Path, help="folders of records")
+    parser.add_argument("--out", type=Path, default=Path("normsuite/accelerators.toml"))
     options = parser.parse_args()
-    model = torch.get_device_module(options.device).get_device_name(options.device)
-    clock = device_clock.Accelerator(options.device)
-    lines = []
-    for spec in NORMS.values():
-        for layout in LAYOUTS[spec.affine]:
-            for dtype_name, dtype in DTYPES.items():
-                entry = {}
-                for mode in ("forward", "step", *(["evaluation"] if spec.running == "always" else [])):
-                    found = []
-                    for size in SIZES:
-                        measured = ratios(spec, layout, dtype, mode, size, clock, options.rounds, options.device)
-                        found.append((size, *measured))
-                    entry[mode] = least(found)
-                    shown = " ".join(f"{size // MIB}:{d:.2f}/{h:.2f}/{w:.1f}" for size, d, h, w in found)
-                    print(f"{spec.name:12} {layout:13} {dtype_name:8} {mode:10} {shown} -> {entry[mode]}", flush=True)
-                lines.append(f'["{model}".{spec.name}.{layout}.{dtype_name}]')
-                lines += [f"{mode} = {size}" for mode, size in entry.items()]
-    others = {}
-    if options.out.exists():
-        others = {k: v for k, v in tomllib.loads(options.out.read_text(encoding="utf-8")).items() if k != model}
-    for name, norms in others.items():
-        for norm_name, layouts in norms.items():
-            for layout, dtypes in layouts.items():
-                for dtype_name, entry in dtypes.items():
-                    lines.append(f'["{name}".{norm_name}.{layout}.{dtype_name}]')
-                    lines += [f"{mode} = {size}" for mode, size in entry.items()]
-    head = (
-        "# Bytes of the input from which on the triton kernels are faster than torch's calls, by device; -1: never.\n"
-        "# Made by tools/accelerator_table.py.\n\n"
-    )
-    options.out.write_text(head + "\n".join(lines) + "\n", encoding="utf-8")
+    files = [file for folder in options.records for file in sorted(folder.glob("*.json"))]
+    found = table(json.loads(file.read_text(encoding="utf-8")) for file in files)
+    options.out.write_text(as_toml(found), encoding="utf-8")
 
 
 if __name__ == "__main__":
