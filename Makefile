@@ -8,7 +8,7 @@ INSTALLED := $(VENV)/.installed
 # As asv.conf.json sets them, which asv does not do in an environment that exists.
 QUIET_ALLOCATOR := MALLOC_TRIM_THRESHOLD_=8589934592 MALLOC_MMAP_THRESHOLD_=33554432
 
-.PHONY: report test benchmark lint clean
+.PHONY: report test benchmark faults lint clean
 
 # The environment, the study, the benchmarks of the checked-out commit in that same environment, the page.
 report: $(INSTALLED)
@@ -24,6 +24,11 @@ test: $(INSTALLED)
 
 benchmark: $(INSTALLED)
 	$(BIN)/python -m pytest --benchmark-only
+
+# A thousand damaged files, each read alone; then repositories, streams, signals and users.
+faults: $(INSTALLED)
+	$(BIN)/python tools/faults.py --count 1000
+	$(BIN)/python -m pytest -q tests/test_damaged_files.py tests/test_caches.py tests/test_trees.py tests/test_exit_codes.py
 
 lint: $(INSTALLED)
 	$(BIN)/python -m ruff check .

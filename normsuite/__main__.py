@@ -6,6 +6,9 @@ Helpers import the program's main module again (`helpers`): this one is at hand 
 
 def main() -> None:
     """Run the command."""
+    from . import streams
+
+    streams.prepare()
     from .cli import main as run
 
     run()

@@ -43,7 +43,12 @@ def is_memory_of(t: Tensor, device: torch.device) -> bool:
     """Return whether the tensor is real numbers of its type in that device's memory, all of them there."""
     if type(t) not in EXACT or not _has_storage(t) or t.layout is not _strided or t.device != device or t.is_neg():
         return False
-    return not t.is_conj() and t.data_ptr() % t.element_size() == 0 and why_gone(t) is None
+    size = t.element_size()
+    if t.data_ptr() % size:
+        return False
+    if t.is_contiguous():
+        return t.storage_offset() * size + t.nbytes <= t.untyped_storage().nbytes()
+    return why_gone(t) is None
 
 
 def demand_on(device: torch.device, **tensors: Tensor | None) -> None:

@@ -54,6 +54,25 @@ def driver(device: str) -> str | None:
     return ", ".join(f"{name} {version}" for name, version in found.items() if version) or None
 
 
+def properties(device: str) -> dict:
+    """What the accelerator has: multiprocessors, bytes of memory and of its last-level cache; None where torch does not
+    say."""
+    found = torch.get_device_module(device).get_device_properties(device)
+    names = {
+        "multiprocessors": "multi_processor_count",
+        "memory_bytes": "total_memory",
+        "cache_bytes": "L2_cache_size",
+        "shared_bytes_per_multiprocessor": "shared_memory_per_multiprocessor",
+    }
+    return {name: getattr(found, attribute, None) for name, attribute in names.items()}
+
+
+def free_bytes(device: str) -> int:
+    """Memory that can be had on the accelerator now: what is free there, and what torch's allocator keeps unused."""
+    free, _ = torch.get_device_module(device).mem_get_info(device)
+    return free + torch.accelerator.memory_reserved(device) - torch.accelerator.memory_allocated(device)
+
+
 def clock_mhz(device: str) -> int | None:
     """The accelerator's clock at this moment, where its driver tells (NVIDIA's through nvidia-ml-py); in MHz."""
     try:

@@ -15,7 +15,7 @@ from . import device as devices
 from .bench import contestants, process
 from .bench.cases import find as find_case
 from .bench.summary import AGAIN, BASELINE, COPY
-from .bench.task import MODES, Task
+from .bench.task import USUAL_MODES, Task
 from .errors import UnsupportedError
 from .spec import NORMS
 from .statistics import Interval, paired_log_ratio, ratio_interval
@@ -205,7 +205,7 @@ def usable_backends() -> dict[str, str | None]:
 
 def usable_rivals() -> dict[str, str | None]:
     """Why each rival of `normsuite bench` does not take part on the CPU, in its own words; None where it does."""
-    tasks = [Task(spec, find_case(CASE), mode) for spec in NORMS.values() for mode in MODES]
+    tasks = [Task(spec, find_case(CASE), mode) for spec in NORMS.values() for mode in USUAL_MODES]
     found = {}
     for contestant in contestants.everyone():
         ours = contestant.name in (*backends.NAMES, BASELINE, AGAIN) or contestant.name.startswith(COPY)
@@ -236,7 +236,6 @@ def measure_noise(threads: int, *, processes: int = PROCESSES, seconds: float = 
         "backends": [BASELINE],
         "threads": threads,
         "seconds": seconds,
-        "cold": False,
     }
     said = []
     for number in range(1, processes + 1):

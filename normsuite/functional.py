@@ -83,7 +83,7 @@ def normalize(
     if not isinstance(spec, NormSpec):
         raise ArgumentError("spec", spec, "must be a NormSpec, such as those in normsuite.spec.NORMS")
     if spec.affine == "element" and normalized_shape is None and isinstance(input, Tensor):
-        normalized_shape = tuple(input.shape[1:])
+        normalized_shape = tuple(validation.shape(input)[1:])
     return compute(
         spec, input, weight, bias, running_mean, running_var, use_input_stats, momentum, eps, num_groups,
         normalized_shape, process_group, activation, out, backend,

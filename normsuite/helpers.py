@@ -90,6 +90,7 @@ ALONE = Helpers(count=0)
 
 
 def _begin(late: Sequence[str], modules: Sequence[str]) -> None:
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's, which then drops what has not begun
     gc.freeze()  # nothing that was copied is searched, which would copy it in earnest
     gc.enable()

@@ -9,16 +9,20 @@ import json
 import math
 import os
 import platform
-import subprocess
+import stat
+import sys
 import tempfile
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import cache
 from importlib import metadata
 from pathlib import Path
 
-from .errors import ArgumentError, DataError, OutputError
+from . import reading
+from .errors import ArgumentError, DataError, NormsuiteError, OutputError
+from .git import Git
 
 SCHEMA = 1
 """Version of the record's layout. Readers take every version up to this one."""
@@ -96,16 +100,12 @@ def decisive(environment: dict) -> dict:
 @cache
 def commit() -> str | None:
     """The commit of the checkout that this package lies in, with "+" behind it if it was changed since; or None."""
-    here = Path(__file__).resolve().parent
-
-    def git(*arguments: str) -> str:
-        return subprocess.run(["git", "-C", str(here), *arguments], capture_output=True, text=True, check=True).stdout
-
+    git = Git(Path(__file__).resolve().parent, foreign=True)
     try:
         if not git("ls-files", "--", __file__).strip():  # installed into an environment inside somebody's checkout
             return None
         return git("rev-parse", "HEAD").strip() + ("+" if git("status", "--porcelain", "--", ".").strip() else "")
-    except (OSError, subprocess.CalledProcessError):
+    except NormsuiteError:
         return None
 
 
@@ -188,27 +188,62 @@ def output_folder(path: Path, argument: str) -> Path:
 def write_text(path: Path, text: str) -> Path:
     """Write a file whole or not at all: into a temporary file beside it, which then takes its name.
 
+    That is for new files, and for regular ones of this user's own. A device, a pipe, a link, or a file with several
+    names or another owner stays what it is: the text goes into it.
+
     Raises:
-        OutputError: it could not be written; nothing is left of it.
+        OutputError: it could not be written; of a new file nothing is left.
     """
-    temporary = None
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        kind = {"prefix": f"{path.stem}-", "suffix": ".part"}
-        with tempfile.NamedTemporaryFile("w", encoding="utf-8", dir=path.parent, delete=False, **kind) as file:
+        if _is_to_be_replaced(path):
+            _write_aside(path, text.encode())
+        else:
+            _write_into(path, text)
+    except UnicodeEncodeError as error:
+        raise OutputError(f"cannot write {str(path)!r} ({error.reason})") from None
+    except ValueError as error:  # a null character in its name
+        raise OutputError(f"cannot write {str(path)!r} ({error})") from None
+    except OSError as error:
+        raise OutputError(f"cannot write {str(path)!r} ({error.strerror or error})") from None
+    return path
+
+
+def _is_to_be_replaced(path: Path) -> bool:
+    try:
+        found = path.lstat()
+    except FileNotFoundError:
+        return True
+    own = not hasattr(os, "geteuid") or found.st_uid == os.geteuid()
+    return stat.S_ISREG(found.st_mode) and found.st_nlink == 1 and own
+
+
+def _write_aside(path: Path, content: bytes) -> None:
+    temporary = None
+    path.parent.mkdir(parents=True, exist_ok=True)
+    mode = stat.S_IMODE(path.stat().st_mode) if path.exists() else 0o644
+    try:
+        kind = {"prefix": f"{path.stem[:100]}-", "suffix": ".part"}
+        with tempfile.NamedTemporaryFile("wb", dir=path.parent, delete=False, **kind) as file:
             temporary = Path(file.name)
-            file.write(text)
+            file.write(content)
             file.flush()
             os.fsync(file.fileno())
-        temporary.chmod(0o644)
+        temporary.chmod(mode)
         temporary.replace(path)
-    except BaseException as error:  # Ctrl-C too
+    except BaseException:  # Ctrl-C too
         if temporary is not None:
             temporary.unlink(missing_ok=True)
-        if isinstance(error, OSError):
-            raise OutputError(f"cannot write {str(path)!r} ({error.strerror or error})") from None
         raise
-    return path
+
+
+def _write_into(path: Path, text: str) -> None:
+    with suppress(OSError, ValueError, AttributeError):  # where the standard output has no file of its own
+        if os.path.samestat(path.stat(), os.fstat(sys.stdout.fileno())):
+            sys.stdout.write(text)  # behind what was written there before, and before what follows
+            sys.stdout.flush()
+            return
+    with path.open("w", encoding="utf-8") as file:
+        file.write(text)
 
 
 def write_record(folder: Path, name: str, record: dict) -> Path:
@@ -216,16 +251,26 @@ def write_record(folder: Path, name: str, record: dict) -> Path:
 
     Raises:
         OutputError: it could not be written.
+        ArgumentError: the name is none of a file in that folder.
     """
+    if name in ("", ".", "..") or any(character in name for character in "/\\\0"):
+        raise ArgumentError("name", name, "is no name of a file in a folder")
     return write_text(folder / f"{name}.json", to_json(record) + "\n")
 
 
 @dataclass
 class Records:
-    """Records read from a folder, and the files that could not be read, with the reason."""
+    """Records read from a folder, and the files that could not be read, with the reason.
+
+    Attributes:
+        good: in the order of their files' names.
+        names: of the files of these.
+        damaged: file name and reason.
+    """
 
     good: list[dict] = field(default_factory=list)
     damaged: list[tuple[str, str]] = field(default_factory=list)
+    names: list[str] = field(default_factory=list)
 
     def __iter__(self) -> Iterator[dict]:
         return iter(self.good)
@@ -239,35 +284,42 @@ def read_record(path: Path) -> dict:
         DataError: it cannot be read at all; it may be whole.
     """
     try:
-        record = json.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise DataError(f"record {path.name}: cannot be read ({error.strerror or error})") from None
-    except (UnicodeDecodeError, json.JSONDecodeError) as error:
-        raise ArgumentError("record", path.name, f"is damaged ({error})") from None
+        record = reading.read_json(path)
+    except reading.Unreadable as error:
+        if error.damaged:
+            raise ArgumentError("record", error.file, f"is damaged ({error.reason})") from None
+        raise DataError(f"record {error.file}: {error.reason}") from None
+    name = reading.printable(path.name)
     missing = (
         [k for k in ("schema", "what", "case", "samples", "environment") if k not in record]
         if isinstance(record, dict)
         else ["schema"]
     )
     if missing:
-        raise ArgumentError("record", path.name, f"is damaged (lacks {', '.join(missing)})")
-    if not isinstance(record["schema"], int) or record["schema"] > SCHEMA:
-        raise ArgumentError("record", path.name, f"has schema {record['schema']!r}; this version reads up to {SCHEMA}")
+        raise ArgumentError("record", name, f"is damaged (lacks {', '.join(missing)})")
+    if not isinstance(record["what"], str):
+        raise ArgumentError("record", name, "is damaged (what it is of is no text)")
+    if type(record["schema"]) is not int or record["schema"] > SCHEMA:
+        raise ArgumentError("record", name, f"has schema {record['schema']!r}; this version reads up to {SCHEMA}")
     return record
 
 
 def read_records(folder: Path, what: str) -> Records:
-    """All records of that kind under a folder, in the order of their file names; an absent folder has none."""
+    """Return all records of that kind under a folder, in the order of their files; an absent folder has none."""
     records = Records()
-    for path in sorted(folder.rglob("*.json")):
+    paths, refused = reading.files(folder)
+    records.damaged += [(name, f"record {name}: {reason}") for name, reason in refused]
+    for path in sorted(paths):
+        name = reading.printable(path.name)
         try:
             record = read_record(path)
         except ArgumentError as error:
-            records.damaged.append((path.name, error.reason))
+            records.damaged.append((name, error.reason))
             continue
         except DataError as error:
-            records.damaged.append((path.name, str(error)))
+            records.damaged.append((name, str(error)))
             continue
         if record["what"] == what:
             records.good.append(record)
+            records.names.append(name)
     return records

@@ -10,7 +10,7 @@ folders that the environment variable NORMSUITE_NORMS lists.
 
 import operator
 import os
-import tomllib
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import MISSING, dataclass, fields
 from importlib import resources
@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Literal, get_args
 
 from .errors import ArgumentError, DataError, ShapeError, UnknownNameError
+from .reading import Unreadable, read_toml
 
 Axis = Literal["batch", "group", "spatial"]
 FOLDERS_VARIABLE = "NORMSUITE_NORMS"
@@ -152,6 +153,9 @@ def _key(name: str) -> str:
     return name.lower().replace("_", "").replace("-", "")
 
 
+_NAME = re.compile(r"[^\W_][\w .+-]{0,99}")
+
+
 def load(file: Path) -> NormSpec:
     """The norm that a TOML file describes.
 
@@ -159,9 +163,9 @@ def load(file: Path) -> NormSpec:
         DataError: it cannot be read, or a field is missing, unknown or has a value that it cannot have.
     """
     try:
-        found = tomllib.loads(file.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise DataError(f"{file.name}: cannot be read ({error})") from None
+        found = read_toml(file)
+    except Unreadable as error:
+        raise DataError(f"{error.file}: cannot be read ({error.reason})") from None
     known = {field.name: field for field in fields(NormSpec)}
     missing = [n for n, f in known.items() if f.default is MISSING and n not in found and n != "torch_call"]
     if missing or found.keys() - known.keys():
@@ -169,6 +173,11 @@ def load(file: Path) -> NormSpec:
         raise DataError(f"{file.name}: {wrong}; the fields are {', '.join(known)}")
     if not isinstance(found["name"], str) or _key(found["name"]) in ("", NO_NORM):
         raise DataError(f"{file.name}: name = {found['name']!r} must be a name, and not {NO_NORM}")
+    if not _NAME.fullmatch(found["name"]):
+        raise DataError(
+            f"{file.name}: name = {found['name']!r} must be of letters, digits, spaces and _ . + - alone, and begin "
+            "with a letter or digit: records are called after it"
+        )
     for name, field in known.items():
         choices = get_args(Axis if name == "axes" else field.type) if name in found else ()
         given = found.get(name)

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 from torch.compiler import is_compiling
 
+from . import addresses
 from .errors import ArgumentError, ShapeError, UnknownNameError
 from .spec import NormSpec, View
 
@@ -175,6 +176,8 @@ def output(out: object, input: Tensor, weight: Tensor | None, bias: Tensor | Non
         raise ShapeError("out.stride()", out.stride(), "must give each number a place of its own")
     if torch.is_grad_enabled() and any(t is not None and t.requires_grad for t in (out, input, weight, bias)):
         raise ArgumentError("out", tuple(out.shape), "cannot be given where a gradient is asked for")
+    if not is_compiling():
+        addresses.refuse_gone(out=out)
     if not is_compiling() and out.is_inference() and not torch.is_inference_mode_enabled():
         raise ArgumentError("out", tuple(out.shape), "was made in inference mode and can only be written to there")
     for name, given in zip(("running_mean", "running_var"), running, strict=False):

@@ -15,7 +15,7 @@ from strategies import ON_CPU, num_groups
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.testing import assert_close
 
-from normsuite import backends, functional, modules, results
+from normsuite import accelerators, backends, functional, modules, results
 from normsuite.backends import auto
 from normsuite.bench import crossover as crossing
 from normsuite.bench import several
@@ -198,22 +198,52 @@ def test_types_without_a_kernel_are_torch_s_or_the_reference_s(measured):
         functional.normalize(replace(NORMS["LayerNorm"], name="Other", torch_call=None), large.int(), backend="auto")
 
 
-def test_an_accelerator_is_torch_s(measured):
-    """What is asked here of the meta device holds for any: the kernels compute on the CPU."""
+class Elsewhere:
+    """A tensor of the CPU that says it lies on an accelerator."""
 
-    class Elsewhere:
-        device = torch.device("cuda", 0)
-        requires_grad = False
+    device = torch.device("cuda", 0)
+    requires_grad = False
 
-        def __init__(self, x):
-            self.x = x
+    def __init__(self, x):
+        self.x = x
 
-        def __getattr__(self, name):
-            return getattr(self.x, name)
+    def __getattr__(self, name):
+        return getattr(self.x, name)
 
-    x = torch.zeros(2, 4, 3000)
+
+TABLE = {"GPU": {"BatchNorm": {"contiguous": {"float32": {"forward": 40_000, "step": -1}}}}}
+
+
+@pytest.mark.parametrize(
+    ("model", "shape", "channels_last", "backend", "reason"),
+    [
+        ("other GPU", (2, 4, 3000), False, "torch", "nobody has measured"),
+        ("GPU", (2, 4, 3000), False, "triton", "kernels are faster"),
+        ("GPU", (2, 4, 300), False, "torch", "9600 bytes"),
+        ("GPU", (2, 4, 3001), False, "torch", "unaligned float32"),
+        ("GPU", (2, 4, 50, 60), True, "torch", "channels_last float32"),
+    ],
+)
+def test_an_accelerator_has_a_table_of_its_own(measured, monkeypatch, model, shape, channels_last, backend, reason):
+    pytest.importorskip("triton")
+    monkeypatch.setattr(accelerators, "table", lambda: TABLE)
+    monkeypatch.setattr(accelerators, "model", lambda device: model)
+    x = torch.zeros(shape)
+    if channels_last:
+        x = x.contiguous(memory_format=torch.channels_last)
     choice = auto.choose(replace(call(NORMS["BatchNorm"], x), input=Elsewhere(x)))
-    assert choice.backend == "torch" and "not on cuda" in choice.reason
+    assert choice.backend == backend and reason in choice.reason
+
+
+def test_the_shipped_table_of_accelerators_has_known_entries():
+    for norms in accelerators.table().values():
+        assert set(norms) <= set(NORMS)
+        for layouts in norms.values():
+            assert set(layouts) <= {"contiguous", "channels_last", "unaligned"}
+            for dtypes in layouts.values():
+                for entry in dtypes.values():
+                    assert set(entry) <= {"forward", "step", "evaluation"}
+                    assert all(size == accelerators.NEVER or size > 0 for size in entry.values())
 
 
 def test_without_numba_everything_is_torch_s_or_the_reference_s(measured, monkeypatch):

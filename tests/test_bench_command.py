@@ -151,12 +151,6 @@ def test_who_costs_much_sits_out_rounds_and_stays_paired(clock):
     assert None not in measure(people, seconds=10, always=["slow"])["slow"]
 
 
-def test_caches_are_flushed_before_each_sample_when_asked_for(clock):
-    log = []
-    measure([entrant(clock, BASELINE, 1e-6, log=log)], flush=lambda: log.append("flush"), least=3, most=3)
-    assert log[1:] == ["flush", BASELINE] * 3  # one call each, none that warms; the first is the calibration
-
-
 def samples(ratios, *, processes=5, rounds=6, noise=0.001, seed=0, foreign=()):
     """Times of contestants by their ratio to torch.nn, with noise between processes."""
     draw = random.Random(seed)
@@ -180,7 +174,7 @@ def record(ratios, *, norm="BatchNorm", case="stage-7", mode="step", activation=
             {"processes": samples(ratios, **further), "counts": counts, "refused": {"liger": "needs an accelerator"}},
             environment=results.environment(threads=2),
             seeds=[0],
-            settings={"processes": 5, "seconds": 0.4, "threads": 2, "cold": False, "backends": []},
+            settings={"processes": 5, "seconds": 0.4, "threads": 2, "backends": []},
         ),
         "written": "2026-01-01T00:00:00+00:00",
     }
@@ -298,6 +292,7 @@ def test_a_case_of_ones_own():
         (lambda: task.plan(norms=["BatchNorm"], names=["token"]), "norm = 'BatchNorm'"),
         (lambda: contestants.choose(["tensorrt"]), "backend = 'tensorrt': unknown; known are torch.nn"),
         (lambda: run.run([], processes=0), "processes = 0"),
+        (lambda: run.run([], budget_s=5.0), "budget = 5.0: is for accelerators"),
         (lambda: run.run([], seconds=math.nan), "seconds = nan"),
         (lambda: run.run([], threads=0), "threads = 0"),
     ],
@@ -397,14 +392,14 @@ def test_who_computes_something_else_is_left_out_with_the_reason(monkeypatch):
     tiny = task.Task(NORMS["RMSNorm"], CASES["tiny"], "step")
     found = []
     job = {"count": True, "tasks": [tiny.as_dict()], "backends": [], "threads": 2, "seconds": 0.1, "number": 0}
-    worker.work({**job, "cold": False}, found.append)
+    worker.work(job, found.append)
     environment, begun, counted = found
     assert environment["environment"]["packages"]["torch"] and begun == {"begin": 0}
     assert counted["refused"]["unable"] == "has no such thing"
     assert counted["refused"]["broken"] == "failed with RuntimeError (out of luck)"
     assert counted["different"]["wrong"].startswith("computes something else (")
     assert counted["counts"][BASELINE]["output_error"] < 1e-6 and counted["counts"][COPY]["peak_bytes"] == 4096
-    worker.work({**job, "count": False, "seconds": 0.01, "number": 1, "cold": False}, found.append)
+    worker.work({**job, "count": False, "seconds": 0.01, "number": 1}, found.append)
     timed = found[-1]
     assert {BASELINE, AGAIN, COPY, "torch", "wrong"} == set(timed["times_s"])
     assert all(len(times) == len(timed["times_s"][COPY]) >= 6 for times in timed["times_s"].values())
@@ -557,11 +552,6 @@ def test_damaged_records_are_told_from_good_ones(damage, says):
     assert summary.problem(made) is None
     damage(made)
     assert summary.problem(made) == says
-
-
-def test_the_processor_s_caches_are_not_flushed():
-    with pytest.raises(ArgumentError, match="cold = True: flushes an accelerator's caches"):
-        run.run(task.plan(names=["tiny"]), cold=True)
 
 
 def test_a_clock_that_cannot_be_read_is_none(monkeypatch):

@@ -7,7 +7,8 @@ import pytest
 import torch
 from torchvision import datasets
 
-from normsuite.errors import DataError, UnknownNameError
+from normsuite import caches
+from normsuite.errors import DataError, OutputError, UnknownNameError
 from normsuite.study import digits
 
 
@@ -75,8 +76,11 @@ def test_fashion_mnist_is_read_from_a_folder_by_torchvision(own_copy):
     assert len(digits.load("fashion-mnist", own_copy).test_labels) == 10_000
 
 
-def test_a_folder_that_cannot_be_made_is_named(tmp_path, monkeypatch):
+def test_without_a_cache_the_digits_lie_in_a_temporary_folder_of_the_users_own(tmp_path, monkeypatch):
     (tmp_path / "file").write_text("")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
-    with pytest.raises(DataError, match="cannot prepare"):
+    monkeypatch.setattr(caches.tempfile, "gettempdir", lambda: str(tmp_path))
+    assert digits.unpacked().is_relative_to(tmp_path) and len(digits.load().test_labels) == 10_000
+    monkeypatch.setattr(caches.tempfile, "gettempdir", lambda: str(tmp_path / "file"))
+    with pytest.raises(OutputError, match="cannot write"):
         digits.load()

@@ -97,10 +97,13 @@ def test_results_come_back_with_samples_interval_and_machine(tmp_path):
     assert math.isnan(missing.value) and failed.value is None and missing.samples == ()
 
 
-def test_results_of_another_version_of_a_benchmark_are_left_out(tmp_path):
+def test_results_of_another_version_of_a_benchmark_are_a_segment_of_their_own(tmp_path):
     write(tmp_path, ["a" * 40], version="0")
     found = history.read(tmp_path)
-    assert found.results == [] and found.notes == ["1 benchmarks at aaaaaaaa are of another version and left out"]
+    assert [result.former for result in found.results] == [True]
+    (segment,) = history.segments(found.results)
+    assert not segment.newest and segment.versions == "torch 2.14.1, benchmark version 0"
+    assert "1 result of another version of a benchmark" in found.notes[0]
 
 
 def test_no_results_are_no_error(tmp_path):

@@ -21,7 +21,7 @@ from normsuite import history
 from normsuite.cli import app
 from normsuite.errors import ArgumentError
 from normsuite.helpers import ALONE, Helpers
-from normsuite.history import adapter, contrast, levels
+from normsuite.history import adapter, contrast, files, levels
 from normsuite.history.commits import Commits
 from normsuite.history.steps import IMPROVEMENT, REGRESSION, UNDECIDED, WITHIN_NOISE
 from normsuite.history.summary import change
@@ -200,9 +200,11 @@ def test_noise_is_not_taken_for_steps(tmp_path):
     assert sum(false) < 5
 
 
-def test_error_rates_of_zero_decide_nothing(tmp_path):
+def test_error_rates_of_zero_are_judged_by_their_difference(tmp_path):
     trend = only(write(tmp_path, {"BatchNorm": [0.0] * 6 + [0.5] * 6}, unit="error rate"))
-    assert math.isnan(trend.floor) and all(s.verdict == UNDECIDED for s in trend.steps) and trend.steps
+    (step,) = trend.steps
+    assert step.verdict == REGRESSION and step.difference == Interval(0.5, 0.5, 0.5)
+    assert change(step) == "+0.5 error rate" and not trend.relative
 
 
 @pytest.fixture
@@ -227,7 +229,7 @@ def repository(tmp_path):
 def test_git_says_subject_and_distance(repository, tmp_path):
     folder, (first, second, third) = repository
     commits = Commits(folder)
-    assert commits.subject(first) == "First" and commits.subject(third) == "[red]Third[/red] ?[31m"
+    assert commits.subject(first) == "First" and commits.subject(third) == r"[red]Third[/red] \x1b[31m"
     assert commits.between(second, third) == 1 and commits.between(first, third) == 2
     assert commits.subject("--output=x") is None and commits.subject("f" * 40) is None
     nowhere = Commits(tmp_path / "absent")
@@ -352,8 +354,8 @@ def test_files_that_did_not_change_are_not_read_again(own_cache, tmp_path, monke
     folder = write(tmp_path / "results", {"BatchNorm": noisy((1.0, 5))})
     first = history.read(folder)
     loaded = []
-    load = adapter._load
-    monkeypatch.setattr(adapter, "_load", lambda path, *of: loaded.append(path.name) or load(path, *of))
+    load = files.read
+    monkeypatch.setattr(files, "read", lambda path, *of: loaded.append(path.name) or load(path, *of))
     assert repr(history.read(folder)) == repr(first) and loaded == []
     changed = sorted(folder.rglob("0*.json"))[2]
     changed.write_text(changed.read_text().replace('"date": ', '"date": 1'))

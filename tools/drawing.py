@@ -160,6 +160,8 @@ def kind(draw: random.Random) -> Kind:
     groups = None
     if spec.groups == "given":
         groups = draw.choice([g for g in range(1, shape[1] + 1) if shape[1] % g == 0])
+    if spec.view(shape, num_groups=groups, normalized_shape=trailing).count == 1 and dtype.itemsize < 4:
+        dtype = torch.float32  # of the smallest variance, the third power of 1/√eps is beyond float16, in torch too
     weight_kind = draw.choice(("plain",) * 8 + ("parameter", "expanded", "gapped", "subclass"))
     bias = spec.centred and draw.random() < 0.7
     # What a formula of ours is asked for beside a wrapper subclass is the subclass's own to answer.
@@ -171,7 +173,8 @@ def kind(draw: random.Random) -> Kind:
         spec=spec,
         shape=shape,
         dtype=dtype,
-        of_parameters=dtype if draw.random() < 0.75 else draw.choice(DTYPES),
+        # Torch's own vmap of mixed types promotes some results and fails an assertion in others.
+        of_parameters=dtype if draw.random() < 0.75 or context == "vmap" else draw.choice(DTYPES),
         layout=draw.choice(list(LAYOUTS)),
         of_dy=draw.choice([*LAYOUTS, "expanded"]),
         weight=draw.random() < 0.75,

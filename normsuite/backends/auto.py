@@ -14,6 +14,7 @@ from typing import NamedTuple
 
 import torch
 
+from .. import accelerators
 from . import Again, Call, checked, get, why_not_loaded
 
 KERNELS = "numba"
@@ -120,16 +121,22 @@ def choose(call: Call) -> Choice:
         return Choice("torch", "nested tensors and traces are torch's own operations")
     if not x.numel():
         return Choice("reference", "no numbers; torch's call would make the running statistics NaN")
+    on_accelerator = x.device.type not in ("cpu", "meta")
+    kernels = accelerators.KERNELS if on_accelerator else KERNELS
     if why_not_torch is None and x.device.type == "cpu":
         sizes = changes(call)
         if not is_faster(x.numel(), sizes):
             return Choice("torch", f"{x.numel()} numbers; the kernels are faster {_in_words(sizes)}")
-    why_not_kernels = why_not_loaded(KERNELS) or get(KERNELS).why_not(call)
+    why_not_kernels = why_not_loaded(kernels) or get(kernels).why_not(call)
+    if why_not_kernels is None and why_not_torch is None and on_accelerator:
+        slower = accelerators.why_not(call)
+        if slower is not None:
+            return Choice("torch", slower)
     if why_not_kernels is None:
-        return Choice(KERNELS, why_not_torch or f"{x.numel()} numbers, of which the kernels are faster")
+        return Choice(kernels, why_not_torch or f"{x.numel()} numbers, of which the kernels are faster")
     if why_not_torch is None:
-        return Choice("torch", f"{KERNELS} {why_not_kernels}")
-    return Choice("reference", f"{why_not_torch}; {KERNELS} {why_not_kernels}")
+        return Choice("torch", f"{kernels} {why_not_kernels}")
+    return Choice("reference", f"{why_not_torch}; {kernels} {why_not_kernels}")
 
 
 def _in_words(sizes: Sequence[int]) -> str:

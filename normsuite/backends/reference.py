@@ -30,12 +30,13 @@ def apply(call: Call) -> torch.Tensor:
     view = call.view
     wide = torch.promote_types(call.input.dtype, torch.float32)
     # Splits one dimension: a view, in whatever order the elements lie. How many samples is left open to who records.
-    samples = -1 if call.input.numel() else view.shape[0]
+    has_numbers = 0 not in view.shape
+    samples = -1 if has_numbers else view.shape[0]
     x = call.input.reshape((samples, *view.shape[1:])).to(wide)
     if not call.use_input_stats:
         centred = x - call.running_mean.to(wide).reshape(view.affine_shape)
         var = call.running_var.to(wide).reshape(view.affine_shape)
-    elif call.input.numel() or call.process_group is not None:
+    elif has_numbers or call.process_group is not None:
         centred, mean, var, n = _joined_statistics(x, call) if call.process_group else _statistics(x, call)
         if call.running_mean is not None:
             _update_running(call, mean, var, n)

@@ -116,7 +116,8 @@ def why_not(call: Call) -> str | None:
 
 
 def _why_not_mixed(call: Call) -> str | None:
-    """On the CPU torch takes parameters of the input's type, or all in float32 beside a narrower input."""
+    """On the CPU torch takes parameters of the input's type, or all in float32 beside a narrower input: for a gradient,
+    and InstanceNorm always, only with a weight, since they look at that one's type."""
     x = call.input
     if x.device.type != "cpu" or call.spec.torch_call == "rms_norm":
         return None
@@ -130,6 +131,9 @@ def _why_not_mixed(call: Call) -> str | None:
         if not fits:
             beside = f"{x.dtype} input" if first or found is given.dtype else f"parameters of {found}"
             return f"torch.{call.spec.torch_call} on the CPU takes no {name} of {given.dtype} beside {beside}"
+    unweighted = call.weight is None and (call.differentiated or call.spec.torch_call == "instance_norm")
+    if found not in (None, x.dtype) and unweighted:
+        return f"torch.{call.spec.torch_call} on the CPU takes no {found} beside {x.dtype} input without a weight"
     return None
 
 
@@ -167,7 +171,8 @@ def again(call: Call) -> Again:
         compute = _of_dense_weight(compute)
         if not call.use_input_stats:
             compute = _of_copies(compute)
-        if x.dim() > 3 and (call.spec.torch_call == "instance_norm" or x.shape[0] == 1):
+        samples, channels, _, *places = call.view.shape
+        if x.dim() > 3 and (call.spec.torch_call == "instance_norm" or 1 in (samples, channels, *places)):
             compute = _of_one_place(compute)
     restored = not x.is_nested and not x.is_contiguous()
     if call.activation is None and call.out is None and not restored:
@@ -226,9 +231,12 @@ def _of_dense_weight(compute: _Compute) -> _Compute:
 
 
 def _of_one_place(compute: _Compute) -> _Compute:
-    """With all places in one dimension. Torch's kernels on the CPU take a tensor of one sample and more dimensions (all
-    of InstanceNorm's is one sample to them) for contiguous and for channels_last at once, and read input and gradient
-    in different orders then: the gradients would be wrong, without a word."""
+    """With all places in one dimension.
+
+    Torch's kernels on the CPU take a tensor of more dimensions and a size of 1 (all of InstanceNorm's is one sample to
+    them) for contiguous and for channels_last at once, by strides that nobody steps along, and read input and gradient
+    in different orders then: the gradients would be wrong, without a word.
+    """
 
     def computed(input, weight, bias, running_mean, running_var, momentum, out):
         y = compute(input.flatten(2), weight, bias, running_mean, running_var, momentum, out)

@@ -26,6 +26,8 @@ class Case:
         meaning: where such a shape comes from.
         channels_last: the channels of one place lie side by side.
         normalized_shape: trailing sizes, for norms with an affine map per element; the others have no such case.
+        norms: those that are measured on it where no case is named; all that suit where left out.
+        activations: what follows the norm there, None for nothing; those of every case where left out.
     """
 
     name: str
@@ -34,6 +36,15 @@ class Case:
     meaning: str
     channels_last: bool = False
     normalized_shape: tuple[int, ...] | None = None
+    norms: tuple[str, ...] = ()
+    activations: tuple[str | None, ...] = ()
+
+    @property
+    def memory_format(self) -> torch.memory_format:
+        """How its tensors lie in memory."""
+        if not self.channels_last:
+            return torch.contiguous_format
+        return torch.channels_last_3d if len(self.shape) == 5 else torch.channels_last
 
     @property
     def bytes(self) -> int:
@@ -72,15 +83,128 @@ CASES: dict[str, Case] = {
 }
 
 
+_ROWS = ("RMSNorm", "LayerNorm")
+
+
+def _rows(count: int, length: int, meaning: str, *, norms: tuple[str, ...] = _ROWS) -> Case:
+    """Rows of that length, each with statistics of its own."""
+    name = f"rows-{count}x{length}"
+    return Case(name, (count, length), 4, meaning, normalized_shape=(length,), norms=norms, activations=(None,))
+
+
+def _stage(channels: int, size: int, *, channels_last: bool = False) -> Case:
+    """A stage of ResNet-50 at 256 images."""
+    return Case(
+        f"resnet-256-{size}{'-nhwc' if channels_last else ''}",
+        (256, channels, size, size),
+        32,
+        f"ResNet-50 (He et al. 2016), 256 images: 3 × 3 convolutions of {size} × {size} maps",
+        channels_last=channels_last,
+        norms=("BatchNorm",),
+        activations=(None,),
+    )
+
+
+def _unet(batch: int, channels: int, size: int, meaning: str, *activations: str | None) -> Case:
+    """A GroupNorm of a diffusion model, which silu follows."""
+    name = f"{'vae' if batch == 1 else 'unet'}-{size}"
+    return Case(
+        name, (batch, channels, size, size), 32, meaning, norms=("GroupNorm",), activations=activations or ("silu",)
+    )
+
+
+_UNET = "Stable Diffusion XL's UNet (Podell et al. 2023), images of 1024 × 1024, 8 at once: a ResNet block's norm"
+
+# Of a device's size: most of them more than its caches hold. The most important first, since a run may be cut short.
+ACCELERATOR_CASES: dict[str, Case] = {
+    case.name: case
+    for case in (
+        _rows(8192, 4096, "8,192 tokens of Llama 2 7B (Touvron et al. 2023)"),
+        _unet(8, 640, 64, _UNET, "silu", None),
+        _stage(64, 56),
+        _stage(64, 56, channels_last=True),
+        _rows(16, 200704, "64 maps of 56 × 56 normalised as one row, 16 samples: few long rows"),
+        Case(
+            "pix2pix",
+            (16, 128, 64, 64),
+            32,
+            "pix2pix (Isola et al. 2017), images of 256 × 256, 16 at once: its first layer with a norm",
+            norms=("InstanceNorm",),
+            activations=(None,),
+        ),
+        Case(
+            "nnunet",
+            (2, 32, 128, 128, 128),
+            32,
+            "nnU-Net (Isensee et al. 2021), its first stage on patches of 128³, 2 at once",
+            channels_last=True,
+            norms=("InstanceNorm",),
+            activations=(None,),
+        ),
+        _rows(8192, 8192, "8,192 tokens of Llama 3 70B"),
+        _unet(8, 320, 128, _UNET),
+        _stage(256, 14),
+        _stage(256, 14, channels_last=True),
+        Case(
+            "style",
+            (4, 32, 1080, 1920),
+            32,
+            "fast style transfer (Johnson et al. 2016) of frames of 1080 × 1920, 4 at once: its first layer",
+            norms=("InstanceNorm",),
+            activations=(None,),
+        ),
+        _rows(8192, 7168, "8,192 tokens of DeepSeek-V3"),
+        _unet(1, 128, 1024, "Stable Diffusion's VAE (Rombach et al. 2022), its decoder's last block, one image"),
+        _rows(128, 8192, "a step of decoding 128 sequences with Llama 3 70B"),
+        _rows(32768 * 32, 128, "32 heads of 32,768 tokens: the norm of queries and keys in Qwen3"),
+        _rows(8192, 4097, "8,192 rows of one element more than 4,096: none is aligned"),
+        Case(
+            "vit-l",
+            (64, 197, 1024),
+            4,
+            "tokens of ViT-L/16 (Dosovitskiy et al. 2021), 64 images at once",
+            normalized_shape=(1024,),
+            norms=("LayerNorm",),
+            activations=(None,),
+        ),
+        Case(
+            "swin",
+            (64, 3136, 96),
+            4,
+            "Swin-T's first stage (Liu et al. 2021), 64 images at once: short rows",
+            normalized_shape=(96,),
+            norms=("LayerNorm",),
+            activations=(None,),
+        ),
+        _unet(8, 1280, 32, _UNET),
+        _stage(128, 28),
+        _stage(128, 28, channels_last=True),
+        _rows(8192, 5120, "8,192 tokens of Llama 2 13B: a length that is no power of two"),
+        _rows(8192, 16384, "8,192 tokens of Llama 3.1 405B"),
+        _rows(1, 8192, "one token of Llama 3 70B"),
+        _rows(16, 8192, "a step of decoding 16 sequences with Llama 3 70B"),
+        _stage(512, 7),
+        _stage(512, 7, channels_last=True),
+        _rows(4096, 4096, "4,096 tokens of Llama 2 7B"),
+        _rows(32768, 4096, "32,768 tokens of Llama 2 7B"),
+        _rows(4096, 8192, "4,096 tokens of Llama 3 70B"),
+        _rows(32768, 8192, "32,768 tokens of Llama 3 70B"),
+        _rows(4096, 16384, "4,096 tokens of Llama 3.1 405B"),
+        _rows(32768, 16384, "32,768 tokens of Llama 3.1 405B"),
+    )
+}
+
+
 def find(name: str) -> Case:
-    """The case of that name.
+    """The case of that name, the processor's or an accelerator's.
 
     Raises:
         UnknownNameError: there is none.
     """
-    if name not in CASES:
-        raise UnknownNameError.among("case", name, CASES)
-    return CASES[name]
+    found = CASES.get(name) or ACCELERATOR_CASES.get(name)
+    if found is None:
+        raise UnknownNameError.among("case", name, [*CASES, *ACCELERATOR_CASES])
+    return found
 
 
 @dataclass(frozen=True)
@@ -110,9 +234,34 @@ def operands(
     affine = (case.normalized_shape or case.shape[1:]) if spec.affine == "element" else case.shape[1:2]
     weight, bias = 1 + 0.1 * normal(*affine), normal(*affine)
     if case.channels_last:
-        x, dy = (t.contiguous(memory_format=torch.channels_last) for t in (x, dy))
+        x, dy = (t.contiguous(memory_format=case.memory_format) for t in (x, dy))
     x, weight, bias = (t.to(device, dtype).requires_grad_() for t in (x, weight, bias))
     return Operands(x, weight, bias if spec.centred else None, dy.to(device, dtype))
+
+
+def drawn_there(
+    spec: NormSpec, case: Case, *, device: str, dtype: torch.dtype, parameters: torch.dtype, number: int = 0
+) -> Operands:
+    """Seeded operands like those of `operands`, drawn on the device in their own type and layout.
+
+    Tensors of a device's size take the processor seconds to draw. The numbers are others than `operands` gives.
+
+    Args:
+        spec, case, device: as for `operands`.
+        dtype: of the input and dy.
+        parameters: of weight and bias.
+        number: of the set, which has numbers of its own.
+    """
+    draw = torch.Generator(device).manual_seed(SEED + number)
+
+    def normal(shape, dtype: torch.dtype, mean: float = 0.0, std: float = 1.0, **layout) -> torch.Tensor:
+        return torch.empty(shape, dtype=dtype, device=device, **layout).normal_(mean, std, generator=draw)
+
+    x, dy = (normal(case.shape, dtype, memory_format=case.memory_format) for _ in range(2))
+    affine = (case.normalized_shape or case.shape[1:]) if spec.affine == "element" else case.shape[1:2]
+    weight, bias = normal(affine, parameters, 1.0, 0.1), normal(affine, parameters)
+    bias = bias.requires_grad_() if spec.centred else None
+    return Operands(x.requires_grad_(), weight.requires_grad_(), bias, dy)
 
 
 def bind(spec: NormSpec, case: Case, given: Operands, backend: str = DEFAULT_BACKEND) -> Callable[[], torch.Tensor]:

@@ -9,6 +9,7 @@ called that.
 Host time is the wall clock of a call that nobody waits for, of so few calls that the queue never fills up.
 """
 
+import math
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -24,6 +25,10 @@ AHEAD_S = 2e-3
 
 HOST_CALLS = 100
 """Calls in a sample of host time. A queue holds about a thousand kernels; a norm's step takes ten at most."""
+
+LEAST_HOST_CALLS = 10
+HOST_QUEUE_S = 10e-3
+"""So much work of the device is queued in a sample of host time, but for so few calls: then it waits for that."""
 
 ROTATION = 3
 """Operands of all calls in a graph, as a multiple of the last-level cache."""
@@ -48,6 +53,9 @@ class Device(Protocol):
     def synchronize(self) -> None:
         """Wait until everything that was queued is done."""
 
+    def release(self) -> None:
+        """Let go of captured graphs and their memory."""
+
 
 class Event(Protocol):
     def record(self) -> None:
@@ -68,6 +76,7 @@ class Accelerator:
         self._stream = self._module.Stream(self._device)
         self._module.set_stream(self._stream)
         self._kept: list[object] = []
+        self._pool = None
         self._matrix = torch.randn((2048, 2048), device=self._device)
         self._product_s: float | None = None
 
@@ -76,9 +85,13 @@ class Accelerator:
         if graph_type is None:
             raise RuntimeError(f"torch captures no graphs on {self._device.type}")
         graph, results = graph_type(), []
-        with self._module.graph(graph, stream=self._stream):
+        if self._pool is None:
+            self._pool = self._module.graph_pool_handle()
+        with self._module.graph(graph, pool=self._pool, stream=self._stream):
+            # Outputs stay until the end: the next call would find their memory in the caches. After it the next graph
+            # may have that memory, since graphs are replayed one behind the other and nobody reads what they wrote.
             results.extend(call() for call in calls)
-        self._kept.append((graph, results, calls))  # outputs too: the next call would find their memory in the caches
+        self._kept.append((graph, calls))
         return graph.replay
 
     def event(self):
@@ -99,10 +112,10 @@ class Accelerator:
     def synchronize(self):
         torch.accelerator.synchronize(self._device)
 
-    def release(self) -> None:
-        """Let go of captured graphs and their memory."""
+    def release(self):
         self.synchronize()
         self._kept.clear()
+        self._pool = None
         torch.accelerator.memory.empty_cache()
 
 
@@ -113,13 +126,16 @@ class Recorded:
     Attributes:
         queue: queues all of them once.
         calls: how many those are.
-        captured: whether as one graph; the reason why not otherwise.
+        captured: whether as one graph.
+        reason: why not, or None.
+        host_s: for how long one call keeps the host, where they are not one graph.
     """
 
     queue: Callable[[], None]
     calls: int
     captured: bool
     reason: str | None = None
+    host_s: float = 0.0
 
 
 def operand_sets(operand_bytes: int, cache_bytes: int) -> int:
@@ -128,28 +144,45 @@ def operand_sets(operand_bytes: int, cache_bytes: int) -> int:
     return max(2, min(MOST_OPERANDS, -(-ROTATION * cache_bytes // max(1, operand_bytes))))
 
 
+class CaptureFailed(RuntimeError):
+    """Calls could not be captured. torch may be unable to capture or draw random numbers in this process from now on
+    ("Offset increment outside graph capture"): what follows belongs into a fresh one."""
+
+
+def warm_up(calls: Sequence[Call], device: Device) -> None:
+    """Make every call twice, so that modules are loaded and memory is cached before anything is captured or timed."""
+    for _ in range(2):
+        for call in calls:
+            call()
+    device.synchronize()
+
+
 def record(calls: Sequence[Call], device: Device) -> Recorded:
-    """Capture the calls, each of which has been warmed up before, as one graph; or queue them one by one."""
+    """Capture the calls, which have been warmed up, as one graph.
+
+    Raises:
+        CaptureFailed: they cannot be captured; the message says why.
+    """
+    try:
+        return Recorded(device.capture(calls), len(calls), True)
+    except RuntimeError as error:
+        raise CaptureFailed(" ".join(str(error).split())[:200]) from error
+
+
+def queued(calls: Sequence[Call], reason: str, device: Device) -> Recorded:
+    """Queue the calls one by one, for what cannot be captured for that reason."""
 
     def queue_each() -> None:
         for call in calls:
             call()
 
-    for _ in range(2):  # modules load and memory is cached outside the graph
-        queue_each()
-    device.synchronize()
-    try:
-        return Recorded(device.capture(calls), len(calls), True)
-    except RuntimeError as error:
-        device.synchronize()
-        queue_each()
-        return Recorded(queue_each, len(calls), False, " ".join(str(error).split())[:200])
+    return Recorded(queue_each, len(calls), False, reason, host_sample(calls, device))
 
 
 def device_sample(recorded: Recorded, repeat: int, device: Device) -> float:
     """Return the device's seconds for one of the calls, of so many repetitions of all."""
     start, end = device.event(), device.event()
-    device.occupy(AHEAD_S)
+    device.occupy(AHEAD_S + 2 * recorded.host_s * repeat * recorded.calls)
     start.record()
     for _ in range(repeat):
         recorded.queue()
@@ -158,18 +191,30 @@ def device_sample(recorded: Recorded, repeat: int, device: Device) -> float:
     return start.elapsed_time(end) / 1e3 / (repeat * recorded.calls)
 
 
-def calibrate(recorded: Recorded, device: Device) -> int:
-    """Return how many repetitions make a sample long enough."""
+def calibrate(recorded: Recorded, device: Device) -> tuple[int, float]:
+    """Return how many repetitions make a sample long enough, and the device's seconds for one call.
+
+    What is queued call by call is repeated less: the queue has an end.
+    """
     repeat = 1
-    while (took := device_sample(recorded, repeat, device) * repeat * recorded.calls) < SHORTEST_SAMPLE_S:
-        repeat = max(2 * repeat, round(repeat * SHORTEST_SAMPLE_S / max(took, 1e-6)))
-    return repeat
+    most = math.inf if recorded.captured else max(1, HOST_CALLS // recorded.calls)
+    while True:
+        call_s = device_sample(recorded, repeat, device)
+        took = call_s * repeat * recorded.calls
+        if took >= SHORTEST_SAMPLE_S or repeat >= most:
+            return repeat, call_s
+        repeat = min(most, max(2 * repeat, round(repeat * SHORTEST_SAMPLE_S / max(took, 1e-6))))
 
 
-def host_sample(calls: Sequence[Call], device: Device) -> float:
-    """Return the seconds for which one of the calls keeps the host."""
+def host_calls(call_s: float) -> int:
+    """Return how many calls of that device time make a sample of host time."""
+    return max(LEAST_HOST_CALLS, min(HOST_CALLS, int(HOST_QUEUE_S / call_s)))
+
+
+def host_sample(calls: Sequence[Call], device: Device, number: int = HOST_CALLS) -> float:
+    """Return the seconds for which one of the calls keeps the host, of about so many calls."""
     device.synchronize()
-    rounds = max(1, HOST_CALLS // len(calls))
+    rounds = max(1, number // len(calls))
     begun = time.perf_counter()
     for _ in range(rounds):
         for call in calls:

@@ -100,7 +100,6 @@ def interleave(
     waits_s: Mapping[str, float],
     always: Collection[str] = (),
     device: str = "cpu",
-    flush: Callable[[], object] | None = None,
     least: int = LEAST_ROUNDS,
     most: int = MOST_ROUNDS,
 ) -> dict[str, list[float | None]]:
@@ -114,14 +113,13 @@ def interleave(
         waits_s: for each pool, how long to sleep before another one is timed.
         always: who takes part in every round, whatever it costs: what others are compared with.
         device: "cpu", or the accelerator whose events are the clock.
-        flush: empties the caches; then every sample is one call with cold caches.
         least, most: bounds on the number of rounds.
 
     Returns:
         For each label one time of a call in seconds for each round; None where it sat out.
     """
     sample = timing.sampler(device)
-    shortest = 0.0 if flush is not None else timing.shortest_sample_s(device)
+    shortest = timing.shortest_sample_s(device)
     turns = {e.label: _calibrated(e, sample, shortest) for e in entrants}
     home = turns[witness].entrant.pool if witness in turns else None
     _be_thrifty([t for name, t in turns.items() if name not in always], list(turns.values()), waits_s, home)
@@ -143,9 +141,7 @@ def interleave(
                 if switched:
                     time.sleep(waits_s.get(last, 0.0))
                 last = pool
-                if flush is not None:
-                    flush()
-                elif switched:
+                if switched:
                     _warm(entrant.call)
                 elif not turn.long:
                     entrant.call()
@@ -171,9 +167,8 @@ def _calibrated(entrant: Entrant, sample, shortest_s: float) -> _Turn:
     repeat = 1
     while True:
         elapsed = sample(entrant.call, repeat)
-        if shortest_s:
-            elapsed = min(elapsed, sample(entrant.call, repeat))
-        if shortest_s and elapsed * repeat < LONG_CALL_S:
+        elapsed = min(elapsed, sample(entrant.call, repeat))
+        if elapsed * repeat < LONG_CALL_S:
             elapsed = min(elapsed, sample(entrant.call, repeat))
         if elapsed * repeat >= shortest_s:
             return _Turn(entrant, repeat, elapsed)

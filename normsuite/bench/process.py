@@ -11,9 +11,7 @@ import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
-import platformdirs
-
-from .. import allocator
+from .. import allocator, caches
 
 _ROOT = Path(__file__).resolve().parent.parent.parent
 
@@ -24,7 +22,7 @@ class Died(Exception):
 
 def environment(threads: int) -> dict[str, str]:
     """Of a process that measures; what the user has set himself stays, but for the allocator."""
-    cache = Path(platformdirs.user_cache_dir("normsuite"))
+    cache = caches.temporary_if_none(caches.folder())
     defaults = {
         "TORCHINDUCTOR_CACHE_DIR": str(cache / "inductor"),
         "TORCHINDUCTOR_COMPILE_THREADS": "1",  # no compiling processes beside the one that measures

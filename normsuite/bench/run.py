@@ -4,8 +4,12 @@ Each process is fresh, since the layout of memory and code differs between proce
 and starts with an allocator that keeps what it got: glibc otherwise gives memory back and faults it in again,
 differently for whoever comes first in the round. The first process compiles everything into caches that stay on disk,
 so that those that take times all find the same.
+
+On an accelerator the first process that takes times counts as well, tasks are done in the order of the plan, and each
+has its record as soon as it is done: the run may have a budget, and what is first in the plan is most important.
 """
 
+import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,7 +24,14 @@ from .summary import WHAT
 from .task import Task
 
 PROCESSES = 5
+ACCELERATOR_PROCESSES = 3
 SECONDS = 0.25
+
+FIRST_SHARE = 0.5
+"""Of a budget, what the first process on an accelerator gets: it compiles what the others find compiled."""
+
+CLOCK = "captured graphs"
+"""What an accelerator's records say of their times."""
 
 
 @dataclass
@@ -36,10 +47,10 @@ def run(
     tasks: Sequence[Task],
     *,
     backends: Sequence[str] = (),
-    processes: int = PROCESSES,
+    processes: int | None = None,
     seconds: float = SECONDS,
     threads: int | None = None,
-    cold: bool = False,
+    budget_s: float | None = None,
     out: Path | None = None,
     on_task: Callable[[str, Task], None] = lambda stage, task: None,
 ) -> Outcome:
@@ -48,26 +59,30 @@ def run(
     Args:
         tasks: of one device.
         backends: names of contestants; the default table's where left out.
-        processes: that take times.
+        processes: that take times; 5 on the processor and 3 on an accelerator where left out.
         seconds: for each task in each process, at least.
         threads: torch's own number where left out.
-        cold: flush an accelerator's caches before each sample.
-        out: where records go, each time a process has ended.
+        budget_s: on an accelerator, seconds after which no further task begins.
+        out: where records go: each time a process has ended; on an accelerator each time a task is finished.
         on_task: told the stage and each task that is finished.
 
     Raises:
-        ArgumentError: a number out of range, or caches to flush on the processor.
+        ArgumentError: a number out of range, or a budget on the processor.
         UnknownNameError: no such contestant.
         OutputError: a record cannot be written.
         NormsuiteError: no process finished any task; the message has the last that one said.
     """
+    there = bool(tasks) and tasks[0].on_accelerator
+    if processes is None:
+        processes = ACCELERATOR_PROCESSES if there else PROCESSES
     for name, value in (("processes", processes), ("threads", torch.get_num_threads() if threads is None else threads)):
         if value < 1:
             raise ArgumentError(name, value, "must be at least 1")
-    if not 0 < seconds < float("inf"):
-        raise ArgumentError("seconds", seconds, "must be positive")
-    if cold and tasks[0].device == "cpu":
-        raise ArgumentError("cold", cold, "flushes an accelerator's caches; the processor's tasks run with warm ones")
+    for name, value in (("seconds", seconds), ("budget", 1.0 if budget_s is None else budget_s)):
+        if not 0 < value < float("inf"):
+            raise ArgumentError(name, value, "must be positive")
+    if budget_s is not None and not there:
+        raise ArgumentError("budget", budget_s, "is for accelerators, whose tasks are ordered by importance")
     contestants.choose(backends)
     if out is not None:
         results.output_folder(out, "out")
@@ -75,8 +90,8 @@ def run(
         "processes": processes,
         "seconds": seconds,
         "threads": torch.get_num_threads() if threads is None else threads,
-        "cold": cold,
         "backends": sorted(set(backends)),
+        **({"clock": CLOCK} if there else {}),
     }
     table = _Table(tasks, settings, out)
     job = {
@@ -84,23 +99,13 @@ def run(
         "backends": list(backends),
         "threads": settings["threads"],
         "seconds": seconds,
-        "cold": cold,
     }
     outcome = Outcome()
     try:
-        for number in range(processes + 1):
-            stage = "bytes and errors" if number == 0 else f"times, process {number} of {processes}"
-            begun = None
-            try:
-                for message in _messages({**job, "count": number == 0, "number": number}, settings["threads"]):
-                    begun = message.get("begin", begun)
-                    table.take(number, message)
-                    if "task" in message:
-                        on_task(stage, tasks[message["task"]])
-            except process.Died as died:
-                where = f" at {_title(tasks[begun])}" if begun is not None else ""
-                outcome.notes.append(f"{stage}: the process ended{where} ({died}); what it had finished is kept")
-            table.write()
+        if there:
+            _on_accelerator(tasks, job, table, outcome, processes, budget_s, on_task)
+        else:
+            _on_processor(tasks, job, table, outcome, processes, on_task)
     except KeyboardInterrupt:
         outcome.interrupted = True
         table.write()
@@ -109,6 +114,62 @@ def run(
     if not outcome.records and not outcome.interrupted:
         raise NormsuiteError(f"nothing was measured: {'; '.join(outcome.notes)}")
     return outcome
+
+
+def _on_processor(tasks, job: dict, table: "_Table", outcome: Outcome, processes: int, on_task) -> None:
+    """A process that counts, then those that take times."""
+    for number in range(processes + 1):
+        stage = "bytes and errors" if number == 0 else f"times, process {number} of {processes}"
+        begun = None
+        try:
+            for message in _messages({**job, "count": number == 0, "number": number}, job["threads"]):
+                begun = message.get("begin", begun)
+                table.take(number, message)
+                if "task" in message:
+                    on_task(stage, tasks[message["task"]])
+        except process.Died as died:
+            where = f" at {_title(tasks[begun])}" if begun is not None else ""
+            outcome.notes.append(f"{stage}: the process ended{where} ({died}); what it had finished is kept")
+        table.write()
+
+
+def _on_accelerator(
+    tasks, job: dict, table: "_Table", outcome: Outcome, processes: int, budget_s: float | None, on_task
+) -> None:
+    """Processes that take times, the first of which counts too; each is started again where it could not go on."""
+    begun_s, failures = time.monotonic(), []
+    left = list(range(len(tasks)))
+    for number in range(1, processes + 1):
+        stage, finished = f"times, process {number} of {processes}", []
+        share = FIRST_SHARE + (1 - FIRST_SHARE) * (number - 1) / max(1, processes - 1) if processes > 1 else 1.0
+        until_s = float("inf") if budget_s is None else begun_s + share * budget_s
+        while left and time.monotonic() < until_s:
+            further = {"left": left, "failures": failures, "count": number == 1, "number": number}
+            at, again = None, False
+            try:
+                for message in _messages({**job, **further}, job["threads"]):
+                    table.take(number, message)
+                    at = message.get("begin", at)
+                    if "failed" in message:
+                        failures, again = [*failures, message["failed"]], True
+                    if "task" in message:
+                        left = [index for index in left if index != message["task"]]
+                        if "skipped" not in message:
+                            finished.append(message["task"])
+                            table.write()
+                        on_task(stage, tasks[message["task"]])
+                    if ("task" in message or "failed" in message) and time.monotonic() >= until_s:
+                        break
+            except process.Died as died:
+                where = f" at {_title(tasks[at])}" if at is not None else ""
+                outcome.notes.append(f"{stage}: the process ended{where} ({died}); what it had finished is kept")
+                left = [index for index in left if index != at]
+                again = at is not None
+            if not again:
+                break
+        if left:
+            outcome.notes.append(f"{stage}: {len(left)} of {len(left) + len(finished)} tasks did not fit in its time")
+        left = finished
 
 
 def not_measured(device: str) -> list[str]:
@@ -122,11 +183,15 @@ def not_measured(device: str) -> list[str]:
 
 
 def _title(task: Task) -> str:
-    return f"{task.spec.name} {task.case.name} {task.mode}{f' with {task.activation}' if task.activation else ''}"
+    dtype = "" if task.dtype == "float32" else f" {task.dtype}"
+    return (
+        f"{task.spec.name} {task.case.name} {task.mode}{f' with {task.activation}' if task.activation else ''}{dtype}"
+    )
 
 
 def _messages(job: dict, threads: int) -> Iterator[dict]:
-    return process.messages(["-m", "normsuite.bench.worker"], job, process.environment(threads))
+    worker = "worker" if job["tasks"][0]["device"] == "cpu" else "device_worker"
+    return process.messages(["-m", f"normsuite.bench.{worker}"], job, process.environment(threads))
 
 
 class _Table:
@@ -141,18 +206,30 @@ class _Table:
         self.notes: list[str] = []
 
     def take(self, number: int, message: dict) -> None:
-        """One line of the process of that number, 0 being the one that counts."""
+        """One line of the process of that number."""
         if "environment" in message:
             self._environment = message["environment"]
+            if message.get("state_reason"):
+                self._note(f"clocks and power are not read: {message['state_reason']}")
+        if "failed" in message:
+            failed = message["failed"]
+            self._note("{label} is {fate} in {norm} {mode}: {reason}".format(**failed))
         if "task" not in message:
             return
         index = message["task"]
+        if "skipped" in message:
+            self._note(f"{_title(self._tasks[index])}: not measured ({message['skipped']})")
+            return
         found = {k: v for k, v in message.items() if k != "task"}
-        if number == 0:
+        if "counts" in found:
             self._counted[index] = found
             self.notes += [f"{_title(self._tasks[index])}: {k} {v}" for k, v in found["different"].items()]
-        else:
+        if "times_s" in found:
             self._timed.setdefault(index, {})[number] = found
+
+    def _note(self, line: str) -> None:
+        if line not in self.notes:
+            self.notes.append(line)
 
     def records(self) -> list[dict]:
         """One for each task that any process has timed."""
@@ -170,11 +247,16 @@ class _Table:
         task, counted, timed = self._tasks[index], self._counted.get(index, {}), self._timed[index]
         different = counted.get("different", {})
         absent = {"times_s": {}, "own_pools": [], "waits_s": {}, "others_share": None, "clock_mhz": None}
+        if task.on_accelerator:
+            absent |= {"host_s": {}, "not_captured": {}, "operand_sets": None, "device_state": [None, None]}
         processes = []
         for number in range(1, self._settings["processes"] + 1):  # one that died leaves its place empty
             found = timed.get(number, absent)
-            times = {k: v for k, v in found["times_s"].items() if k not in different}
-            processes.append({**{k: found[k] for k in absent}, "times_s": times})
+            of_process = {k: found[k] for k in absent}
+            for metric in ("times_s", "host_s"):
+                if metric in of_process:
+                    of_process[metric] = {k: v for k, v in found[metric].items() if k not in different}
+            processes.append(of_process)
         refused = {**counted.get("refused", {}), **different}
         for found in timed.values():
             refused = {**found["refused"], **refused}

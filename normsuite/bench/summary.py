@@ -20,11 +20,12 @@ BASELINE = "torch.nn"
 AGAIN = "torch.nn again"
 COPY = "copy"
 AUTO = "auto"
-RIVALS = ("torch.compile", "flax", "onnxruntime", "liger", "apex")
+RIVALS = ("torch.compile", "torch.compile of torch.nn", "flax", "onnxruntime", "liger", "quack", "apex")
 PREALLOCATED = ", preallocated"
 
-TRAFFIC = {"forward": 2.0, "evaluation": 2.0, "step": 5.0}
-"""Least traffic in tensors: read x and write y; a step also reads x and dy and writes dx. A copy moves 2."""
+TRAFFIC = {"forward": 2.0, "evaluation": 2.0, "step": 5.0, "backward": 3.0}
+"""Least traffic in tensors: read x and write y; backward reads x and dy and writes dx; a step is both. A copy moves
+2."""
 
 SLOWER_ABOVE = 1.02
 NOISE_ABOVE = 1.005
@@ -340,6 +341,14 @@ class Bench:
                 ),
             },
         }
+
+
+def benches(records: Sequence[dict]) -> list[Bench]:
+    """A table for each device, type of numbers and state of the caches among the records, in their order."""
+    kinds: dict[tuple, list[dict]] = {}
+    for record in records:
+        kinds.setdefault(Bench([record]).key, []).append(record)
+    return [Bench(of_kind) for of_kind in kinds.values()]
 
 
 def _task_key(case: dict) -> dict:

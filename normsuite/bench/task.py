@@ -11,11 +11,20 @@ from .. import device as devices
 from ..errors import ArgumentError, UnknownNameError
 from ..spec import NORMS, NormSpec, find
 from . import cases
-from .cases import CASES, Case, Operands
+from .cases import ACCELERATOR_CASES, CASES, Case, Operands
 
-MODES = ("forward", "step", "evaluation")
+MODES = ("forward", "step", "evaluation", "backward")
 """forward: statistics of the input, no gradients. step: the same with the gradients of input, weight and bias.
-evaluation: running statistics, no gradients."""
+evaluation: running statistics, no gradients. backward: those gradients alone, of one forward pass that is kept."""
+
+USUAL_MODES = ("forward", "step", "evaluation")
+"""Measured on the processor where none is named."""
+
+ACCELERATOR_MODES = ("forward", "backward", "evaluation", "step")
+ACCELERATOR_DTYPES = ("bfloat16", "float32")
+
+SMALL_BYTES = 4 * 2**20
+"""Below this an accelerator's launch costs more than the arithmetic."""
 
 ACTIVATIONS = (None, *backends.ACTIVATIONS)
 NO_ACTIVATION = "none"
@@ -52,7 +61,32 @@ class Task:
 
     @property
     def gradients(self) -> bool:
-        return self.mode == "step"
+        return self.mode in ("step", "backward")
+
+    @property
+    def on_accelerator(self) -> bool:
+        return self.device != "cpu"
+
+    @property
+    def bytes(self) -> int:
+        """Of the input."""
+        return math.prod(self.case.shape) * DTYPES[self.dtype].itemsize
+
+    @property
+    def tiny(self) -> bool:
+        """So small that the call costs more than the arithmetic."""
+        return self.bytes < SMALL_BYTES if self.on_accelerator else self.case.tiny
+
+    @property
+    def parameter_dtype(self) -> torch.dtype:
+        """Of weight, bias and running statistics.
+
+        On an accelerator a norm with running statistics keeps them in float32 beside a narrower input, with the weight
+        and bias that torch wants of the same type, as in training with mixed precision.
+        """
+        own = DTYPES[self.dtype]
+        keeps = self.on_accelerator and self.spec.running == "always"
+        return torch.promote_types(own, torch.float32) if keeps else own
 
     @property
     def num_groups(self) -> int | None:
@@ -64,9 +98,23 @@ class Task:
         """As this norm wants it."""
         return (self.case.normalized_shape or self.case.shape[1:]) if self.spec.affine == "element" else None
 
-    def operands(self) -> Operands:
-        """Seeded; the input takes a gradient only where one is asked for."""
-        given = cases.operands(self.spec, self.case, device=self.device, dtype=DTYPES[self.dtype])
+    def operands(self, number: int = 0) -> Operands:
+        """Seeded; the input takes a gradient only where one is asked for.
+
+        Args:
+            number: on an accelerator, of the set of operands: each has its own numbers.
+        """
+        if self.on_accelerator:
+            given = cases.drawn_there(
+                self.spec,
+                self.case,
+                device=self.device,
+                dtype=DTYPES[self.dtype],
+                parameters=self.parameter_dtype,
+                number=number,
+            )
+        else:
+            given = cases.operands(self.spec, self.case, device=self.device, dtype=DTYPES[self.dtype])
         given.input.requires_grad_(self.gradients)
         return given
 
@@ -76,17 +124,17 @@ class Task:
             return None, None
         draw = torch.Generator().manual_seed(cases.SEED)
         mean, noise = 0.1 * torch.randn((2, self.case.shape[1]), generator=draw, dtype=torch.float64)
-        return tuple(t.to(self.device, DTYPES[self.dtype]) for t in (mean, 1 + noise.abs()))
+        return tuple(t.to(self.device, self.parameter_dtype) for t in (mean, 1 + noise.abs()))
 
     def as_dict(self) -> dict:
         """For a record."""
-        shown = {k: v for k, v in asdict(self.case).items() if k not in ("name", "meaning")}
+        shown = {k: v for k, v in asdict(self.case).items() if k not in ("name", "meaning", "norms", "activations")}
         return {
             "norm": self.spec.name,
             "case": self.case.name,
             "meaning": self.case.meaning,
             **shown,
-            "tiny": self.case.tiny,
+            "tiny": self.tiny,
             "mode": self.mode,
             "activation": self.activation,
             "dtype": self.dtype,
@@ -128,15 +176,15 @@ def shape_case(text: str, *, channels_last: bool = False, num_groups: int | None
 
     Args:
         text: sizes with commas.
-        channels_last: wants four of them.
+        channels_last: wants four or five of them.
         num_groups: of GroupNorm; the greatest divisor of the channels up to 32 where left out.
 
     Raises:
         ArgumentError: no shape, a layout that it cannot have, or groups that do not divide the channels.
     """
     shape = parse_shape(text)
-    if channels_last and len(shape) != 4:
-        raise ArgumentError("shape", text, "needs four sizes for channels_last")
+    if channels_last and len(shape) not in (4, 5):
+        raise ArgumentError("shape", text, "needs four sizes or five for channels_last")
     channels = shape[1]
     if num_groups is None:
         num_groups = math.gcd(channels, 32)
@@ -158,7 +206,8 @@ def plan(
     """The tasks of a table.
 
     What is left out is everything: all norms that torch.nn has, all cases, and forward and step alone and with relu,
-    evaluation alone.
+    evaluation alone; on an accelerator its own cases, each with its norms and activations, backward too, in bfloat16
+    and float32, the most important first and steps, which are forward and backward, last.
 
     Args:
         norms, names: of norms and of cases.
@@ -183,18 +232,24 @@ def plan(
     for spec in specs:
         if spec.torch_call is None:
             raise ArgumentError("norm", spec.name, "torch.nn has no such norm to compare with")
-    chosen = [*(cases.find(name) for name in dict.fromkeys(names)), *own] or list(CASES.values())
+    there = device != "cpu"
+    named = [cases.find(name) for name in dict.fromkeys(names)]
+    chosen = [*named, *own] or list((ACCELERATOR_CASES if there else CASES).values())
     tasks = []
     for case in chosen:
         for spec in filter(case.suits, specs):
-            for mode in dict.fromkeys(modes or MODES):
+            if case.norms and spec.name not in case.norms and case not in named:
+                continue
+            for mode in dict.fromkeys(modes or (ACCELERATOR_MODES if there else USUAL_MODES)):
                 if mode == "evaluation" and spec.running != "always":
                     continue  # it computes the same as forward
-                usual = (NO_ACTIVATION, "relu") if mode != "evaluation" else (NO_ACTIVATION,)
-                for activation in dict.fromkeys(activations or usual):
-                    activation = None if activation == NO_ACTIVATION else activation
-                    for dtype in dict.fromkeys(dtypes or ("float32",)):
+                usual = (None, "relu") if mode != "evaluation" else (None,)
+                asked = [None if a == NO_ACTIVATION else a for a in activations]
+                for activation in dict.fromkeys(asked or case.activations or usual):
+                    for dtype in dict.fromkeys(dtypes or (ACCELERATOR_DTYPES if there else ("float32",))):
                         tasks.append(Task(spec, case, mode, activation, dtype, device))
+    if there:
+        tasks.sort(key=lambda task: task.mode == "step")
     if not tasks:
         asked = ", ".join(spec.name for spec in specs)
         raise ArgumentError("norm", asked, "none of the chosen modes and cases is one of these norms'")

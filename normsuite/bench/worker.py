@@ -1,7 +1,7 @@
-"""A process that measures: tasks come in as one line of JSON, results go out as one line each.
+"""A process that measures on the processor: tasks come in as one line of JSON, results go out as one line each.
 
 `python -m normsuite.bench.worker` is started by `run`, with an allocator that keeps what it got: that must be set
-before the process begins.
+before the process begins. An accelerator's is `device_worker`.
 """
 
 import gc
@@ -9,6 +9,7 @@ import os
 import random
 import time
 from collections.abc import Callable
+from dataclasses import replace
 
 import torch
 
@@ -22,7 +23,7 @@ from .numerics import Truth
 from .summary import AGAIN, BASELINE, COPY, PREALLOCATED
 from .task import Task
 
-_PACKAGES = ("numba", "jax", "jaxlib", "flax", "onnxruntime", "triton", "liger-kernel", "apex")
+_PACKAGES = ("numba", "jax", "jaxlib", "flax", "onnxruntime", "triton", "liger-kernel", "quack-kernels", "apex")
 """What a bench depends on beside what every record names."""
 
 _DIFFERENT = 0.05
@@ -34,13 +35,12 @@ def work(job: dict, emit: Callable[[dict], None]) -> None:
 
     Args:
         job: "count" (memory and errors instead of times), "tasks", "backends", "threads", "seconds", "number" (of the
-            process, its seed), "cold" (flush an accelerator's caches before each sample).
+            process, its seed).
         emit: told the environment, then of each task that it begins and what came out.
     """
     torch.set_num_threads(job["threads"])
     tasks = [Task.from_dict(found) for found in job["tasks"]]
-    device = tasks[0].device
-    emit({"environment": _environment(device)})
+    emit({"environment": environment(tasks[0].device)})
     draw = random.Random(job["number"])
     order = list(range(len(tasks)))
     if not job["count"]:
@@ -79,15 +79,10 @@ def _prepared(task: Task, given, backends: list[str]) -> tuple[list[tuple[Contes
 def _time(task: Task, job: dict, draw: random.Random, waits_s: dict[str, float]) -> dict:
     able, refused = _prepared(task, task.operands(), job["backends"])
     entrants = [Entrant(contestant.label, contestant.pool, call) for contestant, call in able]
-    on_cpu = task.device == "cpu"
-    for entrant in entrants if on_cpu else ():
+    for entrant in entrants:
         if entrant.pool not in waits_s:
             waits_s[entrant.pool] = spinning_s(entrant.call)
-    flush = None
-    if not on_cpu and job["cold"]:
-        buffer = torch.empty(2 * devices.cache_bytes(task.device), dtype=torch.uint8, device=task.device)
-        flush = buffer.zero_
-    others = _OtherPrograms()
+    others = OtherPrograms()
     times = interleave(
         entrants,
         witness=AGAIN,
@@ -95,21 +90,19 @@ def _time(task: Task, job: dict, draw: random.Random, waits_s: dict[str, float])
         draw=draw,
         waits_s=waits_s,
         always=(BASELINE, AGAIN, COPY, COPY + PREALLOCATED),
-        device=task.device,
-        flush=flush,
     )
     home = next((e.pool for e in entrants if e.label == BASELINE), None)
     return {
         "times_s": {name: [t if t is None else round(t, 9) for t in of_name] for name, of_name in times.items()},
         "own_pools": [e.label for e in entrants if e.pool != home],
-        "waits_s": {pool: round(wait, 6) for pool, wait in waits_s.items()} if on_cpu else {},
+        "waits_s": {pool: round(wait, 6) for pool, wait in waits_s.items()},
         "others_share": others.share(),
-        "clock_mhz": devices.clock_mhz(task.device),  # now: a device at rest sleeps
+        "clock_mhz": None,
         "refused": refused,
     }
 
 
-class _OtherPrograms:
+class OtherPrograms:
     """How much of the processor other programs take: they slow threaded calls, which wait for each other, far more than
     serial ones, and so bend ratios that no pairing sets right."""
 
@@ -137,19 +130,22 @@ def _busy_s() -> float | None:
 def _count(task: Task, backends: list[str]) -> dict:
     given = task.operands()
     able, refused = _prepared(task, given, backends)
-    truth, counts, parameters = Truth(task, given), {}, [t for t in (given.weight, given.bias) if t is not None]
+    # What a backward pass gives is judged, and what it was left is counted, in a step.
+    whole = replace(task, mode="step") if task.mode == "backward" else task
+    truth, counts, parameters = Truth(whole, given), {}, [t for t in (given.weight, given.bias) if t is not None]
     for contestant, call in able:
         counts[contestant.label] = counted = {}
+        whole_call = call if whole is task else contestant.prepare(whole, given)
         if contestant.is_norm:
-            output, gradient = truth.errors(contestant.tensors(call()))
+            output, gradient = truth.errors(contestant.tensors(whole_call()))
             counted.update(output_error=output, gradient_error=gradient)
         if contestant.torch_memory:
             counted["peak_bytes"] = memory.peak_bytes(call, device=task.device)
-            counted["saved_bytes"] = memory.saved_bytes(call, beside=parameters) if task.gradients else 0
-    return {"counts": counts, "refused": refused, "different": _different(counts)}
+            counted["saved_bytes"] = memory.saved_bytes(whole_call, beside=parameters) if task.gradients else 0
+    return {"counts": counts, "refused": refused, "different": different(counts)}
 
 
-def _different(counts: dict[str, dict]) -> dict[str, str]:
+def different(counts: dict[str, dict]) -> dict[str, str]:
     """Contestants whose results are not the norm's, and how far off they are."""
     found = {}
     for label, counted in counts.items():
@@ -160,7 +156,8 @@ def _different(counts: dict[str, dict]) -> dict[str, str]:
     return found
 
 
-def _environment(device: str) -> dict:
+def environment(device: str) -> dict:
+    """What a record says of the machine, with the versions that a bench depends on."""
     found = results.environment(
         threads=torch.get_num_threads(), accelerator=devices.name(device), driver=devices.driver(device)
     )

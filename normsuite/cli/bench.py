@@ -35,12 +35,16 @@ def bench(
     backend: Annotated[
         Optional[list[str]], typer.Option(help="Who takes part beside torch.nn and a copy: ours and rivals.")
     ] = None,
-    mode: Annotated[Optional[list[str]], typer.Option(help="forward, step or evaluation.")] = None,
+    mode: Annotated[Optional[list[str]], typer.Option(help="forward, step, evaluation or backward.")] = None,
     activation: Annotated[Optional[list[str]], typer.Option(help="none, relu or silu.")] = None,
     dtype: Annotated[Optional[list[str]], typer.Option(help="float32, bfloat16, float16 or float64.")] = None,
     device: Annotated[str, typer.Option(help="cpu, or an accelerator such as cuda.")] = "cpu",
-    cold: Annotated[bool, typer.Option("--cold", help="Flush an accelerator's caches before each sample.")] = False,
-    processes: Annotated[int, typer.Option(help="Fresh processes that take times.")] = 5,
+    budget: Annotated[
+        Optional[float], typer.Option(help="Seconds after which no task begins; for an accelerator.")
+    ] = None,
+    processes: Annotated[
+        Optional[int], typer.Option(help="Fresh processes that take times; 5, on an accelerator 3.")
+    ] = None,
     seconds: Annotated[float, typer.Option(help="For each task in each process.")] = 0.25,
     threads: Annotated[Optional[int], typer.Option(help="Of each process; torch's own number.")] = None,
     epochs: Annotated[Optional[int], typer.Option(help="Of each run, for study; those of its preset quick.")] = None,
@@ -49,7 +53,7 @@ def bench(
 ) -> None:
     """Time every backend against torch.nn, a copy and other libraries, in turn, call by call; one record a task."""
     from ..bench import run, task
-    from ..bench.summary import Bench, sentences
+    from ..bench.summary import benches, sentences
 
     if what is not None and what not in _TAKES:
         raise UnknownNameError.among("bench", what, _TAKES)
@@ -61,7 +65,7 @@ def bench(
         _bench_history(out, to)
         return
     if what == "study":
-        _bench_study(norm or (), backend or (), processes, threads, epochs, out, to)
+        _bench_study(norm or (), backend or (), processes or run.PROCESSES, threads, epochs, out, to)
         return
     own = [task.shape_case(text, channels_last=channels_last, num_groups=groups) for text in dict.fromkeys(shape or ())]
     if not own and (channels_last or groups is not None):
@@ -76,7 +80,8 @@ def bench(
         device=device,
     )
     progress = progress_bar("tasks")
-    bar = progress.add_task("bench", total=len(tasks) * (processes + 1))
+    number = processes or (run.PROCESSES if device == "cpu" else run.ACCELERATOR_PROCESSES)
+    bar = progress.add_task("bench", total=len(tasks) * (number + (device == "cpu")))
 
     def show(stage: str, _) -> None:
         progress.start()  # only now: what is wrong with the arguments has been said on a line of its own
@@ -89,7 +94,7 @@ def bench(
             processes=processes,
             seconds=seconds,
             threads=threads,
-            cold=cold,
+            budget_s=budget,
             out=out,
             on_task=show,
         )
@@ -98,19 +103,29 @@ def bench(
             progress.stop()
     for note in outcome.notes:
         print(f"normsuite: {note}", file=sys.stderr)
-    found = Bench(outcome.records)
-    if outcome.records and to is not None:
-        write_json({**found.as_dict(), "notes": outcome.notes, "not_measured": run.not_measured(device)}, to)
-    elif outcome.records:
+    found = benches(outcome.records)
+    if found and to is not None:
+        write_json(_as_json(found, notes=outcome.notes, not_measured=run.not_measured(device)), to)
+    elif found:
         from ..bench import terminal
 
-        for table in terminal.tables(found):
-            console.print(table)
-        for line in [*sentences(found), *run.not_measured(device)]:
+        for bench_of_kind in found:
+            for table in terminal.tables(bench_of_kind):
+                console.print(table)
+            for line in sentences(bench_of_kind):
+                console.print(line, highlight=False, markup=False, soft_wrap=True)
+        for line in run.not_measured(device):
             console.print(line, highlight=False, markup=False, soft_wrap=True)
     if outcome.interrupted:
         print("normsuite: interrupted; what was finished is kept", file=sys.stderr)
         raise typer.Exit(130)
+
+
+def _as_json(found: list, **further: object) -> dict:
+    """One table as it is; several, of different types of numbers, in a list."""
+    if len(found) == 1:
+        return {**found[0].as_dict(), **further}
+    return {"what": "bench", "tables": [bench.as_dict() for bench in found], **further}
 
 
 def _bench_history(out: Path, to: str | None) -> None:

@@ -9,7 +9,7 @@ import typer
 
 from .. import results
 from ..errors import ArgumentError
-from .shared import REPORTS, Json, console, status, write_json
+from .shared import REPORTS, Json, console, status, write, write_json
 
 _UNITS = {"": 1.0, "s": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0}
 Only = Annotated[
@@ -127,12 +127,14 @@ def gate(
         only=only or (),
         device=device,
     )
-    before = trees.of_commit(base or "HEAD", argument="base", repository=here)
+    before = trees.of_commit("HEAD" if base is None else base, argument="base", repository=here)
     if self_check:
         after = before
     else:
         after = (
-            trees.of_commit(head, argument="head", repository=here) if head else trees.of_working_tree(repository=here)
+            trees.of_working_tree(repository=here)
+            if head is None
+            else trees.of_commit(head, argument="head", repository=here)
         )
     pythons = {
         side: _interpreter(f"{side}_python", given)
@@ -180,7 +182,7 @@ def _compare(setup, accepted: Path | None, root: Path, out: Path, to: str | None
         if to is not None:
             write_json({"exit_code": summary.NO_REGRESSION, "sentences": [said], "rows": [], "record": None}, to)
         if markdown is not None:
-            _write(f"### normsuite gate: no regression\n\n{summary.text(said)}\n", markdown)
+            write(f"### normsuite gate: no regression\n\n{summary.text(said)}\n", markdown)
         if to != "-" and markdown != "-":
             console.print(said, highlight=False, markup=False, soft_wrap=True)
         return
@@ -197,7 +199,7 @@ def _compare(setup, accepted: Path | None, root: Path, out: Path, to: str | None
         if to is not None:
             write_json(summary.as_dict(record, found), to)
         if markdown is not None:
-            _write(summary.markdown(record, found), markdown)
+            write(summary.markdown(record, found), markdown)
         if to != "-" and markdown != "-":
             console.print(terminal.table(record, found))
             for line in summary.sentences(record, found):
@@ -206,13 +208,6 @@ def _compare(setup, accepted: Path | None, root: Path, out: Path, to: str | None
         print("normsuite: interrupted; what was finished is kept", file=sys.stderr)
         raise typer.Exit(130)
     raise typer.Exit(summary.exit_code(found))
-
-
-def _write(text: str, target: str) -> None:
-    if target == "-":
-        sys.stdout.write(text)
-    else:
-        results.write_text(Path(target), text)
 
 
 def _self_check(setup, root: Path, tables: int, planted: int, asv_pairs: int, out: Path, to: str | None) -> None:

@@ -33,20 +33,22 @@ def history(
     from ..history.steps import IMPROVEMENT, REGRESSION, UNDECIDED, VERDICTS
 
     wanted = _pattern(benchmark)
-    found = recorded.read(source)
+    commits = Commits(repository)
+    found = recorded.read(source, commits)
     segments = recorded.segments(found.results)
     chosen = [segment for segment in segments if wanted is None or wanted.search(segment.series)]
     if segments and not chosen:
         known = ", ".join(dict.fromkeys(segment.benchmark for segment in segments))
         raise ArgumentError("benchmark", benchmark, f"matches no series; benchmarks are {known}")
     with Helpers(late=DISTRIBUTIONS) as helpers:
-        trends, commits = recorded.trends(chosen, helpers=helpers), Commits(repository)
+        trends = recorded.trends(chosen, helpers=helpers)
+    notes = [*found.notes, *summary.vanished(trends)]
     verdicts = (REGRESSION,) if regressions_only else (REGRESSION, IMPROVEMENT, UNDECIDED)
     if to is not None:
         shown = summary.steps(trends, *((REGRESSION,) if regressions_only else VERDICTS))
-        write_json(summary.as_dict(trends, shown, found.notes, commits), to)
+        write_json(summary.as_dict(trends, shown, notes, commits), to)
     if to != "-":
-        for note in found.notes:
+        for note in notes:
             console.print(f"note: {note}", highlight=False, soft_wrap=True, markup=False)
         for table in terminal.tables(trends, commits, verdicts):
             console.print(table)

@@ -31,6 +31,7 @@ def report(
         Optional[str],
         typer.Option(metavar="PATTERN", help="Series of asv's whose trend to draw: benchmark and parameters, as text."),
     ] = None,
+    repository: Annotated[Path, typer.Option(help="Whose commits asv's results are of; for their order.")] = Path("."),
     format: Annotated[str, typer.Option(help="html, or markdown: one file of sentences and tables.")] = "html",
     compare: Annotated[
         Optional[tuple[Path, Path]], typer.Option(metavar="A B", help="Two folders of records, side by side, instead.")
@@ -47,7 +48,9 @@ def report(
         if compare is not None:
             page, notes = reporting.write_comparison(*compare, out, format=format)
         else:
-            page, notes = reporting.write(source, out, commit=commit, series=series, format=format, helpers=helpers)
+            page, notes = reporting.write(
+                source, out, commit=commit, series=series, format=format, helpers=helpers, repository=repository
+            )
         gc.freeze()  # what is left ends with this process: there is nothing to search for
     for note in notes:
         console.print(f"note: {note}", highlight=False, markup=False, soft_wrap=True)

@@ -11,6 +11,8 @@ from rich.console import Console
 from rich.markup import escape
 
 from .. import results
+from ..errors import ArgumentError, OutputError
+from ..streams import Closed
 
 console = Console(width=None if sys.stdout.isatty() else 160)  # a pipe or a file has no width to cut tables for
 REPORTS = Path("reports")
@@ -22,10 +24,24 @@ Json = Annotated[Optional[str], typer.Option("--json", metavar="PATH", help="Wri
 
 def write_json(value: object, target: str) -> None:
     """To that file, or to standard output for "-"."""
-    if target == "-":
-        sys.stdout.write(results.to_json(value) + "\n")
+    write(results.to_json(value) + "\n", target)
+
+
+def write(text: str, target: str) -> None:
+    """Write a text to that file, or to standard output for "-".
+
+    Raises:
+        ArgumentError: no file is named.
+        OutputError: it cannot be written.
+    """
+    if not target.strip():
+        raise ArgumentError("path", target, "is empty; - is the standard output")
+    if target != "-":
+        results.write_text(Path(target), text)
+    elif isinstance(sys.stdout, Closed):
+        raise OutputError("the standard output is closed: nothing can be written there")
     else:
-        results.write_text(Path(target), results.to_json(value) + "\n")
+        sys.stdout.write(text)
 
 
 def progress_bar(unit: str):

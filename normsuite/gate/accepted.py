@@ -1,13 +1,13 @@
 """Regressions that somebody has decided to live with: a file that says which, why, and until when."""
 
-import tomllib
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields
 from datetime import date
 from fnmatch import fnmatchcase
 from pathlib import Path
 
-from ..errors import ArgumentError
+from ..errors import ArgumentError, DataError
+from ..reading import read_toml
 
 FILE = "gate-accepted.toml"
 """In the repository's root; each `[[accepted]]` has the fields of `Accepted`."""
@@ -54,8 +54,8 @@ def read(path: Path) -> list[Accepted]:
         ArgumentError: it cannot be read, or an entry lacks a field, has one more, or one of another type.
     """
     try:
-        entries = tomllib.loads(path.read_text(encoding="utf-8")).get("accepted", [])
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        entries = read_toml(path).get("accepted", [])
+    except DataError as error:
         raise ArgumentError("accepted", str(path), f"cannot be read ({error})") from None
     if not isinstance(entries, list):
         raise ArgumentError("accepted", str(path), "has no list of [[accepted]]")

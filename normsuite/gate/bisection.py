@@ -1,13 +1,13 @@
 """The commit of a step, found by the gate: every comparison is with the good end, and halves what is left."""
 
 import math
-import subprocess
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from .. import results
 from ..errors import ArgumentError, NormsuiteError
+from ..git import Failed, Git
 from . import measure, summary, trees
 from .cells import Cell
 from .decide import NOT_AVAILABLE
@@ -169,14 +169,12 @@ def _side(row: Row, half: float) -> str:
 
 def _between(good: Tree, bad: Tree, repository: Path) -> list[str]:
     """Commits after the good one up to the bad one that changed the package, oldest first."""
-
-    def git(*arguments: str) -> subprocess.CompletedProcess:
-        return subprocess.run(["git", "-C", str(repository), *arguments], capture_output=True, text=True, check=False)
-
-    if git("merge-base", "--is-ancestor", good.commit, bad.commit).returncode:
-        raise ArgumentError("good", good.name, f"is not before {bad.name}")
-    changed = ["rev-list", "--reverse", "--first-parent", f"{good.commit}..{bad.commit}", "--", PACKAGE]
-    listed = git(*changed).stdout.split()
+    git = Git(repository)
+    try:
+        git("merge-base", "--is-ancestor", good.commit, bad.commit)
+    except Failed:
+        raise ArgumentError("good", good.name, f"is not before {bad.name}") from None
+    listed = git("rev-list", "--reverse", "--first-parent", f"{good.commit}..{bad.commit}", "--", PACKAGE).split()
     if not listed:
         raise ArgumentError("bad", bad.name, f"no commit after {good.name} changes the package")
     return listed

@@ -10,16 +10,16 @@ import math
 import random
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 import torch
-from filelock import FileLock
-from platformdirs import user_cache_path
+from filelock import FileLock, Timeout
 
-from .. import results
+from .. import caches, results
 from ..bench.cases import SEED
-from ..errors import ArgumentError, NormsuiteError
+from ..errors import ArgumentError, NormsuiteError, OutputError
 from . import decide, error_rate, pairs, turns
 from .cells import Cell
 from .sides import BASE, HEAD, SIDES
@@ -130,6 +130,7 @@ class _Gate:
         self._draw = random.Random()
         self._start_s = 5.0
         self._spent_s = 0.0
+        self._has_waited = False
         self.notes: list[str] = []
         self.environment: dict | None = None
         self._counts: dict[str, dict] = {}
@@ -330,7 +331,7 @@ class _Gate:
     def learn(self) -> None:
         """Where they are asked for."""
         if self._setup.norms:
-            with _alone():  # another gate's clock may be running
+            with _alone(self._waits):  # another gate's clock may be running
                 self._error_rates = error_rate.measure(
                     {side: self._tree(side) for side in SIDES},
                     self._setup.norms,
@@ -340,6 +341,11 @@ class _Gate:
                 )
 
     # ---- processes ----
+
+    def _waits(self) -> None:
+        if not self._has_waited:
+            self._has_waited = True
+            print("normsuite: another gate is measuring on this machine: waiting for it", file=sys.stderr, flush=True)
 
     def _tree(self, side: str) -> Tree:
         return {BASE: self._setup.base, HEAD: self._setup.head}[side]
@@ -367,7 +373,7 @@ class _Gate:
             )
             for sides, indices in shares
         ]
-        with _alone():
+        with _alone(self._waits):
             before_s, begun = self._spent_s, time.perf_counter()
 
             def seconds() -> float:
@@ -433,10 +439,27 @@ class _Gate:
         )
 
 
-def _alone() -> FileLock:
-    """Processes of two gates on one machine take turns: side by side they would time each other."""
-    folder = user_cache_path("normsuite", ensure_exists=True)
-    return FileLock(folder / "gate.lock")
+@contextmanager
+def _alone(on_wait: Callable[[], None]) -> Iterator[None]:
+    """Processes of two gates on one machine take turns: side by side they would time each other.
+
+    Args:
+        on_wait: told where another gate is waited for.
+    """
+    path = caches.temporary_if_none(caches.folder()) / "gate.lock"
+    lock = FileLock(path)
+    try:
+        try:
+            lock.acquire(blocking=False)
+        except Timeout:
+            on_wait()
+            lock.acquire()
+    except OSError as error:
+        raise OutputError(f"cannot lock {str(path)!r} ({error.strerror or error})") from None
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 def name(record: dict) -> str:

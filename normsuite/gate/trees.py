@@ -1,25 +1,17 @@
 """The two versions that are compared: exported from git into a cache, a folder for each text of the package."""
 
-import io
-import os
 import shutil
-import subprocess
-import tarfile
 import tempfile
-import time
-from collections.abc import Mapping
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from platformdirs import user_cache_path
-
+from .. import caches
 from ..errors import ArgumentError, NormsuiteError, OutputError
+from ..git import Failed, Git
+from . import export
 
 PACKAGE = "normsuite"
 WORKING_TREE = "working tree"
-KEPT_DAYS = 30
-"""A tree that nobody has compared for so long is removed."""
 
 
 @dataclass(frozen=True)
@@ -51,130 +43,133 @@ class Tree:
 
 
 def of_commit(name: str, *, argument: str, repository: Path) -> Tree:
-    """The package as it is in that commit.
+    """Return the package as it is in that commit.
 
     Raises:
-        ArgumentError: no such commit, or none with this package; says how a shallow clone gets it.
+        ArgumentError: no such commit, or none with this package; says how a clone that lacks it gets it.
         NormsuiteError: git fails, or this is no repository.
     """
-    git = _Git(repository)
-    try:
-        commit = git("rev-parse", "--verify", "--quiet", "--end-of-options", f"{name}^{{commit}}").strip()
-    except _Failed:
-        if git("rev-parse", "--is-shallow-repository").strip() == "true":
-            reason = "not in this shallow clone; git fetch --unshallow gets its whole history"
-        else:
-            reason = "no such commit here"
-        raise ArgumentError(argument, name, reason) from None
+    git = Git(root(repository))
+    commit = git.commit(name, argument)
     try:
         digest = git("rev-parse", "--verify", "--quiet", f"{commit}:{PACKAGE}").strip()
-    except _Failed:
+    except Failed:
         raise ArgumentError(argument, name, f"has no folder {PACKAGE}") from None
+    listed = git("ls-tree", "--full-tree", commit, "--", PACKAGE).split()
+    if listed[:2] == ["160000", "commit"]:
+        raise ArgumentError(argument, name, f"{PACKAGE} is a submodule there: run the gate within it (cd {PACKAGE})")
+    if listed[1:2] != ["tree"]:
+        raise ArgumentError(argument, name, f"{PACKAGE} is no folder there")
     return Tree(name, commit, _subject(git, commit), digest, _exported(git, digest))
 
 
 def of_working_tree(*, repository: Path) -> Tree:
-    """The package as it lies there, with what is not committed: changed and new files, but none that git ignores.
+    """Return the package as it lies there, with what is not committed, but nothing that git ignores.
 
     Nothing is written into the repository.
 
     Raises:
-        NormsuiteError: git fails, or this is no repository.
+        NormsuiteError: git fails, this is no repository, or the package is one of its own, or has one in it.
     """
-    git = _Git(repository)
+    git = Git(root(repository))
     try:
         commit = git("rev-parse", "--verify", "--quiet", "HEAD").strip()
-    except _Failed:
+    except Failed:
         raise NormsuiteError(f"{str(repository)!r}: a repository without a commit") from None
+    if (git.folder / PACKAGE / ".git").exists():
+        raise NormsuiteError(f"{PACKAGE} is a repository of its own: run the gate within it (cd {PACKAGE})")
     with tempfile.TemporaryDirectory() as folder:
         index, objects = Path(folder) / "index", Path(folder) / "objects"
         objects.mkdir()
-        own = Path(git("rev-parse", "--path-format=absolute", "--git-path", "index").strip())
+        own = _path_of(git, "index")
         if own.is_file():
-            shutil.copy(own, index)  # so that only what has changed is read
-        aside = _Git(
-            git.root,
+            shutil.copyfile(own, index)  # so that only what has changed is read
+            _copy_shared_index(own.parent, index.parent)
+        aside = Git(
+            git.folder,
             {
                 "GIT_INDEX_FILE": str(index),
                 "GIT_OBJECT_DIRECTORY": str(objects),
-                "GIT_ALTERNATE_OBJECT_DIRECTORIES": git(
-                    "rev-parse", "--path-format=absolute", "--git-path", "objects"
-                ).strip(),
+                "GIT_ALTERNATE_OBJECT_DIRECTORIES": _alternate(_path_of(git, "objects")),
             },
         )
+        _refuse_repositories(git, aside)
         aside("add", "--all", "--", PACKAGE)
         digest = aside("write-tree", f"--prefix={PACKAGE}/").strip()
         return Tree(WORKING_TREE, commit, _subject(git, commit), digest, _exported(aside, digest))
 
 
 def root(repository: Path) -> Path:
-    """The topmost folder of that checkout.
+    """Return the topmost folder of that checkout.
 
     Raises:
         NormsuiteError: git is missing, or this is no repository.
     """
-    return _Git(repository).root
+    try:
+        return Path(Git(repository)("rev-parse", "--show-toplevel").removesuffix("\n"))
+    except Failed as error:
+        raise NormsuiteError(f"{str(repository)!r}: no git repository ({error})") from None
 
 
-class _Failed(NormsuiteError):
-    """Git ended with an error."""
+def _path_of(git: Git, name: str) -> Path:
+    return Path(git("rev-parse", "--path-format=absolute", "--git-path", name).removesuffix("\n"))
 
 
-class _Git:
-    """Git in one repository, with the changes of its environment that are given."""
-
-    def __init__(self, folder: Path, environment: Mapping[str, str] | None = None):
-        self._environment = {**os.environ, **(environment or {}), "LC_ALL": "C"}
-        self.root = folder
-        try:
-            self.root = Path(self("rev-parse", "--show-toplevel").rstrip("\n"))
-        except _Failed as error:
-            raise NormsuiteError(f"{str(folder)!r}: no git repository ({error})") from None
-
-    def __call__(self, *arguments: str) -> str:
-        return self.bytes(*arguments).decode(errors="replace")
-
-    def bytes(self, *arguments: str) -> bytes:
-        try:
-            done = subprocess.run(
-                ["git", "-C", str(self.root), *arguments], env=self._environment, capture_output=True, check=False
-            )
-        except FileNotFoundError:
-            raise NormsuiteError("git is not installed") from None
-        if done.returncode:
-            raise _Failed(" ".join(done.stderr.decode(errors="replace").split())[:200])
-        return done.stdout
+def _alternate(path: Path) -> str:
+    """For a list of folders, where a name with a colon, or in quotes, is quoted."""
+    text = str(path)
+    if not any(character in text for character in ':"\n\\'):
+        return text
+    escaped = text.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
+    return f'"{escaped}"'
 
 
-def _subject(git: _Git, commit: str) -> str:
+def _copy_shared_index(source: Path, target: Path) -> None:
+    """What a split index leads to."""
+    for shared in source.glob("sharedindex.*"):
+        shutil.copyfile(shared, target / shared.name)
+
+
+def _refuse_repositories(git: Git, aside: Git) -> None:
+    """A repository within the package is not in its commits, and git would take it for a submodule.
+
+    Raises:
+        NormsuiteError: there is one; names it.
+    """
+    others = git("ls-files", "-z", "--others", "--exclude-standard", "--directory", "--", PACKAGE).split("\0")
+    found = [name for name in others if name.endswith("/") and (git.folder / name / ".git").exists()]
+    staged = (entry.partition("\t") for entry in aside("ls-files", "-z", "--stage", "--", PACKAGE).split("\0") if entry)
+    found += [name for mode, _, name in staged if mode.startswith("160000 ")]
+    if found:
+        raise NormsuiteError(
+            f"{found[0].rstrip('/')!r} is a repository of its own within the package, whose files no commit here has: "
+            "move it elsewhere, or name it in .git/info/exclude"
+        )
+
+
+def _subject(git: Git, commit: str) -> str:
     return git("log", "-1", "--format=%s", commit).strip()
 
 
-def _exported(git: _Git, digest: str) -> Path:
-    """The folder that holds the package of that text, written whole or not at all."""
-    trees = user_cache_path("normsuite") / "trees"
+def _exported(git: Git, digest: str) -> Path:
+    """The folder that holds the package of that text, written whole or not at all, and looked at before it is used."""
+    trees = caches.temporary_if_none(caches.folder()) / "trees"
     folder = trees / digest
+    entries = export.listed(git, digest)
     try:
         trees.mkdir(parents=True, exist_ok=True)
-        _forget(trees)
-        if not folder.is_dir():
-            with tempfile.TemporaryDirectory(dir=trees, prefix=".part-") as part:
-                with tarfile.open(fileobj=io.BytesIO(git.bytes("archive", f"--prefix={PACKAGE}/", digest))) as archive:
-                    archive.extractall(Path(part) / "tree", filter="data")
+        caches.forget(trees)
+        if not export.is_whole(folder / PACKAGE, entries):
+            with tempfile.TemporaryDirectory(dir=trees, prefix=".part-", ignore_cleanup_errors=True) as part:
+                export.write(git, entries, Path(part) / "tree" / PACKAGE)
+                if folder.exists():  # something of it is gone, or changed, since it was written
+                    folder.rename(Path(part) / "before")
                 try:
                     (Path(part) / "tree").rename(folder)
                 except OSError:
-                    if not folder.is_dir():  # else another gate was faster
+                    if not export.is_whole(folder / PACKAGE, entries):  # else another gate was faster
                         raise
-        os.utime(folder)
+        caches.mark_as_used(folder)
     except OSError as error:
         raise OutputError(f"cannot export to {str(folder)!r} ({error.strerror or error})") from None
     return folder
-
-
-def _forget(trees: Path) -> None:
-    oldest = time.time() - KEPT_DAYS * 86_400
-    for folder in trees.iterdir():
-        with suppress(FileNotFoundError):  # another gate's, which has its name by now
-            if folder.stat().st_mtime < oldest:
-                shutil.rmtree(folder, ignore_errors=True)

@@ -1,16 +1,21 @@
-"""What asv has recorded, read through asv's own reader, and its step detection: the only place that knows asv."""
+"""What asv has recorded, over commits, and its step detection: with `files`, the only place that knows asv."""
 
 import itertools
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
 
 from ..errors import DataError
 from ..garbage import uncollected
+from ..reading import summed
 from ..results import version
-from . import kept
+from . import files, kept
+from .aligned import VERSION, Aligned, aligned, is_old
+from .commits import Commits
+from .files import File, Listed
+from .order import order
 
 
 class Measurement(NamedTuple):
@@ -60,6 +65,9 @@ class Result(NamedTuple):
         parameters: of each choice; the same object for all commits, as far as they were read together.
         values, samples, low, high: of each choice, as in `Measurement`, which has the rest as well.
         earlier: the same, measured before; oldest first.
+        setting: what else decides about the values, by name: python, requirements, variables, the benchmark's version.
+        place: of its commit among all of the branch, oldest first; -1 for one that does not lie on its line.
+        former: its parameters, or its version of the benchmark, are no longer listed.
     """
 
     benchmark: str
@@ -76,6 +84,9 @@ class Result(NamedTuple):
     high: tuple[float, ...]
     numba: str = ""
     earlier: tuple["Result", ...] = ()
+    setting: tuple[tuple[str, str], ...] = ()
+    place: int = 0
+    former: bool = False
 
     def measurement(self, choice: int) -> Measurement:
         """Of one choice of parameters, by its place."""
@@ -113,126 +124,133 @@ TORCH = "environment.Environment.track_torch"
 """The benchmark that says which torch the others ran with."""
 
 
-@dataclass(frozen=True)
-class _File:
-    """What one of asv's files holds."""
+def read(folder: Path, commits: Commits | None = None) -> History:
+    """Return every result in asv's results folder; nothing where the folder is absent or empty.
 
-    results: list[Result]
-    notes: list[str]
+    Of one benchmark at one commit, measured several times with one processor, Python, torch, requirements and
+    variables, the last counts, and the others say how far apart measurements of one commit lie. Results of another
+    version of a benchmark, or of parameters that it no longer has, are there as `former` ones.
 
-
-def read(folder: Path) -> History:
-    """Every result in asv's results folder; nothing where the folder is absent or empty.
-
-    Results of another version of a benchmark than the newest are left out, as asv itself does. Of one benchmark at one
-    commit on one machine with one torch and numba, measured several times, the last counts, and the others say how far
-    apart measurements of one commit lie.
+    Args:
+        folder: of asv's results.
+        commits: of the repository, which knows in which order they stand; without it they stand by date.
 
     Raises:
-        DataError: the list of benchmarks is damaged.
+        DataError: the list of benchmarks is missing or damaged, or no file can be used.
     """
-    from asv import util
-    from asv.benchmarks import Benchmarks
-    from asv.config import Config
-    from asv.results import iter_results_paths
-
-    listed = folder / "benchmarks.json"
-    if not listed.is_file():
+    found, refused = files.paths(folder) if folder.is_dir() else ([], [])
+    list_of_them = folder / "benchmarks.json"
+    if not found and not refused and not list_of_them.exists():
         return History()
-    config = Config()
-    config.results_dir = str(folder)
-    try:
-        benchmarks = Benchmarks.load(config)
-    except (util.UserError, ValueError, KeyError) as error:
-        raise DataError(f"benchmarks.json: asv cannot read it ({_one_line(error)})") from None
-    files = {
-        (Path(root) / name).relative_to(folder): machine for root, name, machine in iter_results_paths(str(folder))
-    }
-    depends = [Path(__file__).read_bytes(), listed.read_bytes(), (version("asv") or "").encode()]
-    parameters = {name: _parameters(of) for name, of in benchmarks.items()}
+    if not list_of_them.exists():
+        raise DataError(
+            f"benchmarks.json is missing beside {len(found)} results in {str(folder)!r}: "
+            "`asv run --bench just-discover` writes it"
+        )
+    listed, left_out = files.listed(list_of_them)
+    types = {name: of.type for name, of in listed.items()}
+    depends = [Path(files.__file__).read_bytes(), repr(sorted(types.items())).encode(), (version("asv") or "").encode()]
     with uncollected(), kept.Kept(folder, depends) as remembered:
         read = [
-            remembered.of(path, lambda p=path: _load(folder / p, files[p], benchmarks, parameters))
-            for path in sorted(files)
+            File.of_plain(remembered.of(path.relative_to(folder), lambda p=path: files.read(p, types).plain()))
+            for path in found
         ]
-    return History(_merged(read), [note for file in read for note in file.notes])
+    refused += [(path.name, reason) for path, of in zip(found, read, strict=True) for reason in of.refused]
+    notes = [f"a benchmark in benchmarks.json is left out: {reason}" for reason in dict.fromkeys(left_out)]
+    notes += _machines(found)
+    notes += summed(refused, "a result of asv's", "results of asv's")
+    if found and not any(of.commit for of in read):
+        raise DataError(f"no result in {str(folder)!r} can be read: {'; '.join(notes)}")
+    aligned_rows, said = aligned(read, listed)
+    dates: dict[str, float | None] = {}
+    for of in read:
+        if of.rows and dates.get(of.commit) is None:
+            dates[of.commit] = of.date
+    stand = order(dates, commits)
+    results = [_result(of, listed) for of in aligned_rows]
+    return History(_merged(results, stand.places), [*notes, *said, *_settings(results), *stand.notes])
 
 
-def _parameters(benchmark: dict) -> list[dict[str, str]]:
-    """Of each choice; the same objects for all commits."""
-    names = benchmark["param_names"]
-    chosen = itertools.product(*benchmark["params"])
-    return [{k: v.strip("'") for k, v in zip(names, of, strict=True)} for of in chosen]
+def _machines(found: Iterable[Path]) -> list[str]:
+    """A note on folders whose results asv itself passes over."""
+    problems: dict[str, int] = {}
+    for folder in dict.fromkeys(path.parent for path in found):
+        if (problem := files.machine_problem(folder)) is not None:
+            problems[problem] = problems.get(problem, 0) + 1
+    return [
+        f"machine.json of {count} folder{'s' if count > 1 else ''} {problem}: asv itself passes over what lies there"
+        for problem, count in problems.items()
+    ]
 
 
-def _load(path: Path, machine: str, benchmarks, parameters: dict[str, list[dict[str, str]]]) -> _File:
-    from asv import util
-    from asv.results import Results
+def _settings(results: Iterable[Result]) -> list[str]:
+    """A note on what differs beside torch, by which series stand apart."""
+    known = {result.setting for result in results}
+    values: dict[str, set[str]] = {}
+    for name, value in itertools.chain.from_iterable(known):
+        values.setdefault(name, set()).add(value)
+    absent = {name for name in values if any(name not in dict(of) for of in known)}
+    apart = [name for name in values if (len(values[name]) > 1 or name in absent) and name != VERSION]
+    if not apart:
+        return []
+    said = "; ".join(
+        f"{_called(name)} {', '.join([*sorted(values[name]), *['none'] * (name in absent)])}" for name in apart
+    )
+    return [f"measured in several settings, whose results stand apart ({said})"]
 
-    try:
-        result = Results.load(str(path), machine_name=machine)
-    except (util.UserError, ValueError, KeyError) as error:
-        return _File([], [f"asv result {path.name[:8]} cannot be read ({_one_line(error)})"])
-    keys, notes = result.get_result_keys(benchmarks), []
-    if outdated := set(result.get_all_result_keys()) - keys:
-        notes.append(f"{len(outdated)} benchmarks at {path.name[:8]} are of another version and left out")
-    return _File([_result(result, benchmarks[key], parameters[key]) for key in sorted(keys)], notes)
+
+def _called(name: str) -> str:
+    return name.removeprefix("env-")
 
 
-def _merged(files: list[_File]) -> list[Result]:
-    """Of all files, oldest commit first, by benchmark; of what was measured twice the last."""
+def _merged(results: Iterable[Result], places: dict[str, int]) -> list[Result]:
+    """Oldest commit first, by benchmark; of what was measured twice the last."""
     last: dict[tuple, Result] = {}
-    dates: dict[str, float] = {}
-    for result in (result for file in files for result in file.results):
-        dates.setdefault(result.commit, result.date)
-        place = (result.commit, result.benchmark, result.machine, result.torch, result.numba)
-        if place in last:
-            known = (*last[place].earlier, last[place]._replace(earlier=()), result)
+    for result in results:
+        result = result._replace(place=places.get(result.commit, -1))
+        identity = (
+            result.commit, result.benchmark, result.machine, result.torch, result.numba, result.setting, result.former
+        )  # fmt: skip
+        if identity in last:
+            known = (*last[identity].earlier, last[identity]._replace(earlier=()), result)
             *earlier, result = sorted(known, key=lambda of: of.recorded)
             result = result._replace(earlier=tuple(earlier))
-        last[place] = result
-    return sorted(last.values(), key=lambda result: (dates[result.commit], result.commit, result.benchmark))
+        last[identity] = result
+    return sorted(last.values(), key=lambda result: (result.place, result.date, result.commit, result.benchmark))
 
 
-def _one_line(error: Exception) -> str:
-    return str(error).strip().partition("\n")[0]
-
-
-def _torch(result) -> str:
+def _torch(file: File) -> str:
     """The version that ran, or the one that asv installed, or ""."""
-    if TORCH in result.get_all_result_keys():
-        (value,) = result.get_result_value(TORCH, [])
-        if value:
-            return ".".join(str(int(value) // scale % 1000) for scale in (1_000_000, 1_000, 1))
-    return str(result.params.get("torch") or "")
+    for row in file.rows:
+        if row.benchmark == TORCH and len(row.values) == 1 and row.values[0] and 0 < row.values[0] < 1e9:
+            return ".".join(str(int(row.values[0]) // scale % 1000) for scale in (1_000_000, 1_000, 1))
+    return file.setting.get("torch", "")
 
 
-def _result(result, benchmark: dict, parameters: list[dict[str, str]]) -> Result:
-    """One benchmark of one of asv's files."""
-    name, choices = benchmark["name"], benchmark["params"]
-    values = result.get_result_value(name, choices)
-    stats = [of or {} for of in result.get_result_stats(name, choices) or [None] * len(values)]
-    samples = result.get_result_samples(name, choices) or [None] * len(values)
-    machine = result.params
+def _result(of: Aligned, listed: dict[str, Listed]) -> Result:
+    file, row = of.file, of.row
+    name = row.benchmark
+    # Of what asv installed, torch and numba have names of their own, since an environment that exists says only those.
+    setting = {k: v for k, v in file.setting.items() if k not in ("torch", "numba")}
+    if is_old(row, listed):
+        setting[VERSION] = row.version[:8]
     return Result(
         benchmark=name,
-        parameters=parameters,
-        unit=benchmark["unit"],
-        commit=result.commit_hash,
-        date=(result.date or 0) / 1000,
-        recorded=float(result.started_at.get(name) or 0),
-        machine=f"{machine.get('cpu') or 'unknown processor'}, {machine.get('num_cpu') or '?'} cores",
-        torch=_torch(result),
-        values=tuple(values),
-        samples=tuple(tuple(of or ()) for of in samples),
-        low=tuple(_number(of.get("ci_99_a")) for of in stats),
-        high=tuple(_number(of.get("ci_99_b")) for of in stats),
-        numba=str(machine.get("numba") or ""),
+        parameters=of.parameters,
+        unit=listed[name].unit,
+        commit=file.commit,
+        date=file.date or 0.0,
+        recorded=row.recorded,
+        machine=file.machine,
+        torch=_torch(file),
+        values=of.of(row.values, None),
+        samples=tuple(map(tuple, of.of(row.samples, ()))),
+        low=of.of(row.low, math.nan),
+        high=of.of(row.high, math.nan),
+        numba=file.setting.get("numba", ""),
+        setting=tuple(setting.items()),
+        former=of.former,
     )
-
-
-def _number(value) -> float:
-    return math.nan if value is None else float(value)
 
 
 def levels(values: Sequence[float | None]) -> list[tuple[int, int]]:

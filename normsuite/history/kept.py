@@ -1,19 +1,12 @@
 """What was read of files before, in the user's own cache: of a thousand of asv's files, one is new."""
 
 import hashlib
-import os
-import pickle
-import shutil
-import tempfile
-import time
+import json
 from collections.abc import Callable, Iterable
-from contextlib import suppress
 from pathlib import Path
 
-from platformdirs import user_cache_path
-
-KEPT_DAYS = 30
-"""What nobody has read for so long is removed."""
+from .. import caches
+from . import files
 
 
 class Kept:
@@ -25,12 +18,12 @@ class Kept:
     """
 
     def __init__(self, folder: Path, depends: Iterable[bytes]):
-        digest = hashlib.sha256(str(folder.resolve()).encode())
+        digest = hashlib.sha256(str(folder.resolve()).encode(errors="surrogateescape"))
         for each in depends:
             digest.update(hashlib.sha256(each).digest())
         self._source = folder
-        self._all = user_cache_path("normsuite") / "history" / "read"
-        self._folder = self._all / digest.hexdigest()[:24]
+        self._name = digest.hexdigest()[:24]
+        self._cache = caches.folder("history", "read")
         self._parts: dict[str, dict] = {}
         self._used: dict[str, dict] = {}
         self._changed: set[str] = set()
@@ -39,56 +32,40 @@ class Kept:
         return self
 
     def of(self, path: Path, read: Callable[[], object]) -> object:
-        """What was read of that file, if it is as large and as old as it was; or what is read now.
+        """Return what was read of that file, if it is as large and as old as it was; or what is read now.
 
         Args:
             path: within the folder.
-            read: what reads it.
+            read: what reads it; returns a JSON value.
         """
-        found = (self._source / path).stat()
-        state = (found.st_size, found.st_mtime_ns)
+        found = files.state(self._source / path)
+        if found is None:  # no regular file, or gone: the reader says why
+            return read()
+        state = list(found)
         # A part each for the first digits of commits: a new file changes one part, not all.
-        part = hashlib.sha256(path.name.encode()).hexdigest()[0]
+        part = hashlib.sha256(path.name.encode(errors="surrogateescape")).hexdigest()[0]
         if part not in self._parts:
             self._parts[part] = self._load(part)
         before = self._parts[part].get(str(path))
         if before is None or before[0] != state:
-            before = (state, read())
+            before = [state, read()]
             self._changed.add(part)
         self._used.setdefault(part, {})[str(path)] = before
         return before[1]
 
     def __exit__(self, *error) -> None:
-        if error == (None, None, None):
-            with suppress(OSError):
-                self._write()
+        if error == (None, None, None) and self._cache is not None:
+            for part in self._changed:
+                text = json.dumps(self._used[part], separators=(",", ":"))
+                caches.store(self._cache / self._name / part, self._key(part), text)
+            caches.mark_as_used(self._cache / self._name)
+            caches.forget(self._cache)
+
+    def _key(self, part: str) -> str:
+        return f"{self._name} {part}"
 
     def _load(self, part: str) -> dict:
-        # Whatever a damaged file makes of it: it is written again.
-        with suppress(Exception):
-            found = pickle.loads((self._folder / part).read_bytes())
-            if isinstance(found, dict):
-                return found
-        return {}
-
-    def _write(self) -> None:
-        self._folder.mkdir(parents=True, exist_ok=True)
-        for part in self._changed:
-            # In a folder of its own, of which nothing is left if this is interrupted.
-            with tempfile.TemporaryDirectory(dir=self._folder, prefix=".part-") as aside:
-                written = Path(aside) / part
-                written.write_bytes(pickle.dumps(self._used[part], protocol=pickle.HIGHEST_PROTOCOL))
-                written.replace(self._folder / part)
-        os.utime(self._folder)
-        forget(self._all)
-
-
-def forget(all_of_them: Path) -> None:
-    """Remove from that folder what was last written, or marked as used, more than `KEPT_DAYS` ago."""
-    oldest = time.time() - KEPT_DAYS * 86_400
-    for each in all_of_them.iterdir():
-        if each.stat().st_mtime < oldest:
-            if each.is_dir():
-                shutil.rmtree(each, ignore_errors=True)
-            else:
-                each.unlink(missing_ok=True)
+        if self._cache is None:
+            return {}
+        found = caches.recall(self._cache / self._name / part, self._key(part))
+        return json.loads(found) if found is not None else {}

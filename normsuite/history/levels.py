@@ -13,16 +13,13 @@ import hashlib
 import itertools
 import json
 from collections.abc import Sequence
-from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
-from platformdirs import user_cache_path
 
-from .. import results
-from ..errors import OutputError
+from .. import caches, results
 from ..helpers import ALONE, Helpers
-from . import adapter, contrast, kept
+from . import adapter, contrast
 
 WINDOW, OVERLAP = 256, 64
 """Commits. A shorter series is one window; one that is shorter than `OVERLAP` has exactly what asv finds."""
@@ -180,21 +177,19 @@ class _Remembered:
         return [(first, behind) for first, behind in self._found[part.key]]
 
 
-def _file() -> Path:
+def _file() -> Path | None:
     by = hashlib.sha256(Path(contrast.__file__).read_bytes()).hexdigest()[:8]
-    return user_cache_path("normsuite") / "history" / "levels" / f"levels-asv-{results.version('asv')}-{by}.json"
+    folder = caches.folder("history", "levels")
+    return None if folder is None else folder / f"levels-asv-{results.version('asv')}-{by}.json"
 
 
 def _recall() -> dict[str, list]:
-    with suppress(OSError, ValueError):
-        found = json.loads(_file().read_text(encoding="utf-8"))
-        if isinstance(found, dict):
-            return found
-    return {}
+    file = _file()
+    found = None if file is None else caches.recall(file, file.name)
+    return {} if found is None else json.loads(found)
 
 
 def _remember(found: dict[str, list]) -> None:
-    with suppress(OSError, OutputError):  # where nothing can be kept it is found again
-        _file().parent.mkdir(parents=True, exist_ok=True)
-        results.write_text(_file(), json.dumps(found, separators=(",", ":")))
-        kept.forget(_file().parent)
+    if (file := _file()) is not None:  # where nothing can be kept it is found again
+        caches.store(file, file.name, json.dumps(found, separators=(",", ":")))
+        caches.forget(file.parent)

@@ -1,28 +1,40 @@
 """Series of one benchmark over commits, cut where something else than a commit changed."""
 
 import itertools
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
 
 from .adapter import TORCH, Measurement, Result
+from .aligned import VERSION
 
 EXACT_UNITS = ("bytes", "relative error")
 """Of what is counted or computed from seeded inputs: equal commits give equal values on equal machines."""
 
+LEAST_EXACT = 4
+"""Commits: of fewer, values that are equal say little of whether they have noise."""
+
+STALE = 10
+"""Commits: what was not measured for so many of them, while others of its kind were, is no newest segment."""
+
+
+_ABSENT = {VERSION: "as listed"}
+
 
 @dataclass(frozen=True)
 class Segment:
-    """One benchmark with one choice of parameters, on one machine with one torch and numba; oldest commit first.
+    """One benchmark with one choice of parameters, on one machine in one setting; oldest commit first.
 
     Attributes:
         results: in which that choice has a value, one for each commit.
         choice: the place of its parameters among theirs.
         values: of it.
         repeats: the values of each commit that was measured more than once, oldest first.
-        newest: of the segments of its benchmark, parameters and machine it was measured last.
+        newest: of the segments of its benchmark, parameters and machine it was measured last, or beside the last.
+        without_value_since: the first of the newest commits at which it was measured and has no value; or None.
+        apart: names of what differs between the settings of the history, which `versions` therefore says.
     """
 
     results: tuple[Result, ...]
@@ -30,6 +42,8 @@ class Segment:
     values: list[float]
     repeats: list[list[float]]
     newest: bool
+    apart: tuple[str, ...] = ()
+    without_value_since: str | None = None
 
     @property
     def series(self) -> str:
@@ -54,9 +68,15 @@ class Segment:
 
     @property
     def versions(self) -> str:
-        """Of torch and numba, as far as they are known."""
-        known = (("torch", self.results[0].torch), ("numba", self.results[0].numba))
-        return ", ".join(f"{name} {version}" for name, version in known if version) or "torch of unknown version"
+        """Of torch and numba, as far as they are known, and of what else differs between the settings."""
+        first = self.results[0]
+        setting = dict(first.setting)
+        known = [("torch", first.torch), ("numba", first.numba)]
+        known += [(name.removeprefix("env-"), setting.get(name, _ABSENT.get(name, "none"))) for name in self.apart]
+        if first.former and VERSION not in self.apart:
+            known.append((VERSION, setting[VERSION]) if VERSION in setting else ("former", "parameters"))
+        said = ", ".join(f"{name} {version}" for name, version in known if version)
+        return said or (f"python {setting['python']}" if "python" in setting else "unknown versions")
 
     @cached_property
     def commits(self) -> list[str]:
@@ -74,8 +94,26 @@ class Segment:
 
     @property
     def exact(self) -> bool:
-        """Its values have no noise."""
-        return self.unit in EXACT_UNITS
+        """Its values have no noise: they are of what is counted, or nothing that was measured again differed."""
+        return self._without_spread
+
+    @cached_property
+    def _without_spread(self) -> bool:
+        """No commit that was measured again gave another value, and neighbours are equal but for a few steps.
+
+        Times are never equal over commits. Of few commits, the unit says what is counted, unless they contradict it.
+        """
+        if any(len(set(of)) > 1 for of in self.repeats):
+            return False
+        if any(len(set(result.samples[self.choice])) > 1 for result in self.results):
+            return False
+        equal = sum(before == after for before, after in itertools.pairwise(self.values))
+        steps = len(self.values) - 1 - equal
+        counted = self.unit in EXACT_UNITS
+        if len(self.values) < LEAST_EXACT:
+            return counted
+        # Noise on a coarse scale, where neighbours often agree by chance, comes back to the same values.
+        return not _swings(self.values) and (equal >= 3 * steps or (counted and equal >= steps / 2))
 
     @property
     def lower_is_worse(self) -> bool:
@@ -84,10 +122,11 @@ class Segment:
 
 
 def segments(results: Iterable[Result]) -> list[Segment]:
-    """Every series in its segments, in the order of their first results.
+    """Return every series in its segments, in the order of their first results.
 
-    Another processor or number of cores, another torch, or another numba where asv recorded it, is another segment:
-    across them nothing is compared.
+    Another processor or number of cores, torch, numba, Python, requirement, variable or version of the benchmark is
+    another segment: across them nothing is compared. Several that were measured side by side are all newest ones;
+    those whose parameters or version a benchmark no longer has never are.
 
     Args:
         results: oldest commit first, as `read` gives them; what failed or is n/a is passed over.
@@ -95,12 +134,12 @@ def segments(results: Iterable[Result]) -> list[Segment]:
     alike: dict[tuple, list[Result]] = {}
     choices: dict[int, tuple] = {}  # thousands of results share a few lists of them
     for result in results:
-        if result.benchmark != TORCH:
+        if result.benchmark != TORCH and result.place >= 0:
             if id(result.parameters) not in choices:
                 choices[id(result.parameters)] = tuple(tuple(of.values()) for of in result.parameters)
             measured_by = (result.benchmark, choices[id(result.parameters)], result.machine)
-            alike.setdefault((*measured_by, result.torch, result.numba), []).append(result)
-    found: dict[tuple, list[tuple[tuple[Result, ...], int, list[float], list[list[float]]]]] = {}
+            alike.setdefault((*measured_by, result.torch, result.numba, result.setting), []).append(result)
+    found: dict[tuple, list[tuple[tuple[Result, ...], int, list[float], list[list[float]], str | None]]] = {}
     for (benchmark, names, machine, *_), of in alike.items():
         values = np.array([result.values for result in of], dtype=float)  # None becomes NaN
         there = ~np.isnan(values)
@@ -108,13 +147,47 @@ def segments(results: Iterable[Result]) -> list[Segment]:
         for choice, name in enumerate(names):
             measured = tuple(itertools.compress(of, there[:, choice]))
             if measured:
-                of_choice = (measured, choice, values[there[:, choice], choice].tolist(), _repeats(again, choice))
+                missing = int(there[::-1, choice].argmax())
+                gone = of[-missing].commit if missing else None
+                of_choice = (measured, choice, values[there[:, choice], choice].tolist(), _repeats(again, choice), gone)
                 found.setdefault((benchmark, name, machine), []).append(of_choice)
+    apart = _apart(of for (*_, of) in alike)
     cut = []
     for of_series in found.values():
-        last = of_series[0] if len(of_series) == 1 else max(of_series, key=lambda of: _recorded(of[0]))
-        cut += [Segment(*of, newest=of is last) for of in of_series]
+        now = _newest([of[0] for of in of_series])
+        cut += [
+            Segment(*of, newest=any(of[0] is one for one in now), apart=apart, without_value_since=gone)
+            for *of, gone in of_series
+        ]
     return cut
+
+
+def _apart(settings: Iterable[tuple[tuple[str, str], ...]]) -> tuple[str, ...]:
+    """The names of what not all settings have alike."""
+    known = [dict(of) for of in dict.fromkeys(settings)]
+    names = dict.fromkeys(itertools.chain.from_iterable(known))
+    return tuple(name for name in names if len({of.get(name) for of in known}) > 1)
+
+
+def _newest(of_series: list[tuple[Result, ...]]) -> list[tuple[Result, ...]]:
+    """Of what was measured of one series, that which was measured last, and what was measured side by side with it."""
+    current = [results for results in of_series if not results[0].former]
+    if len(current) < 2:
+        return current
+    last = max(current, key=lambda results: (_recorded(results), results[-1].place))
+    begun = min(result.recorded for result in last)
+    places = np.array([result.place for result in last])
+    return [
+        results
+        for results in current
+        if results is last or (_recorded(results) > begun and (places > results[-1].place).sum() < STALE)
+    ]
+
+
+def _swings(values: Sequence[float]) -> bool:
+    """Whether a value comes back after another, again and again, as noise on a coarse scale does."""
+    runs = [value for value, _ in itertools.groupby(values)]
+    return sum(value in runs[:place] for place, value in enumerate(runs)) > 1
 
 
 def _repeats(again: Iterable[Result], choice: int) -> list[list[float]]:

@@ -31,6 +31,7 @@ NOISE = "how far apart two measurements of one commit lie in 95 of 100 cases, or
 
 _SPIKE = 5  # deviations
 _NOWHERE = Interval(math.nan, math.nan, math.nan)
+_LARGEST_LOG = 709.0  # of what a float can be
 
 
 @dataclass(frozen=True)
@@ -39,7 +40,7 @@ class Level:
 
     Attributes:
         places: of its commits in the segment, ascending; those that were set aside are not among them.
-        value: geometric mean with its 95 % interval, in the segment's unit.
+        value: geometric mean with its 95 % interval, in the segment's unit; arithmetic where a value is not above 0.
     """
 
     places: tuple[int, ...]
@@ -53,9 +54,11 @@ class Step:
     Attributes:
         segment: in which they are.
         before, after: the levels.
-        ratio: after / before, with the interval that holds together with all others of the table.
+        ratio: after / before, with the interval that holds together with all others of the table; NaN where a value is
+            not above 0, and a ratio has no meaning.
         verdict: one of `VERDICTS`.
         made_up: it is a regression, and the segment's last level is as good as the one before it.
+        difference: after − before, in the segment's unit, where there is no ratio; else None.
     """
 
     segment: Segment
@@ -64,6 +67,7 @@ class Step:
     ratio: Interval
     verdict: str
     made_up: bool = False
+    difference: Interval | None = None
 
     @property
     def before_commit(self) -> str:
@@ -91,9 +95,10 @@ class Trend:
         steps: between them, one fewer.
         floor: noise floor as a ratio above 1: so far apart are two measurements of one commit, in 95 of 100 cases, or
             where too few commits were measured again, two neighbouring commits of one level. 1 where values have no
-            noise, NaN where there are too few commits of either kind.
+            noise, NaN where there are too few commits of either kind. A difference where a value is not above 0.
         repeats: of how many commits' measurements it was found, 0 where of neighbours.
         set_aside: places of commits that stood alone against both neighbours.
+        relative: all values are above 0, so that ratios say how far apart they are; else differences do.
     """
 
     segment: Segment
@@ -102,10 +107,14 @@ class Trend:
     floor: float
     repeats: int
     set_aside: tuple[int, ...]
+    relative: bool = True
 
 
 def trends(found: Sequence[Segment], *, alpha: float = 1 - CONFIDENCE, helpers: Helpers = ALONE) -> list[Trend]:
     """Find the steps of every series and judge them.
+
+    Of values that are all above 0, ratios are judged; of others, such as a count that may be 0, differences, and the
+    margin is a hundredth of the larger level. What becomes infinite is a step however large the noise.
 
     Where steps are is decided by asv's step detection (`levels`). Each ratio is exp of the difference of two levels'
     mean logarithms of commits' values, with Student's interval: the deviation is that of commits about their levels,
@@ -133,8 +142,17 @@ def trends(found: Sequence[Segment], *, alpha: float = 1 - CONFIDENCE, helpers: 
     ]
 
 
+def _is_relative(values: Sequence[float]) -> bool:
+    return min(values) > 0
+
+
 def _without(values: Sequence[float], spikes: set[int]) -> np.ndarray:
+    """Finite values for those who look for steps: what is infinite lies far from all that is not."""
     shown = np.array(values, dtype=float)
+    finite = shown[np.isfinite(shown)]
+    if len(finite) < len(shown):
+        far = 10 * max(1.0, float(np.abs(finite).max(initial=0.0)))
+        shown = np.clip(shown, -far, far)
     shown[list(spikes)] = math.nan
     return shown
 
@@ -152,11 +170,23 @@ def _trend(segment: Segment, ends: Sequence[tuple[int, int]], spikes: set[int], 
     known = levels[:-1] if not segment.exact and levels and len(levels[-1].places) < LEAST_COMMITS else levels
     steps = []
     for before, after in itertools.pairwise(levels):
-        ratio = noise.ratio(before.places, after.places, alpha)
-        verdict = _verdict(ratio, floor, segment.lower_is_worse)
-        made_up = verdict == REGRESSION and _as_good(known[-1], before, floor, segment.lower_is_worse)
-        steps.append(Step(segment, before, after, ratio, verdict, made_up))
-    return Trend(segment, levels, tuple(steps), floor, noise.repeats, aside)
+        apart = noise.apart(before.places, after.places, alpha)
+        margin = _margin(before, after, noise.relative)
+        verdict = _verdict(apart, floor, margin, segment.lower_is_worse, noise.relative)
+        made_up = verdict == REGRESSION and _as_good(
+            known[-1], before, max(floor, margin), segment.lower_is_worse, noise.relative
+        )
+        kinds = (apart, None) if noise.relative else (_NOWHERE, apart)
+        steps.append(Step(segment, before, after, kinds[0], verdict, made_up, kinds[1]))
+    return Trend(segment, levels, tuple(steps), floor, noise.repeats, aside, noise.relative)
+
+
+def _margin(before: Level, after: Level, relative: bool) -> float:
+    """What is called no regression, however certain it is: a ratio, or a difference."""
+    if relative:
+        return MARGIN
+    finite = [abs(of.value.value) for of in (before, after) if math.isfinite(of.value.value)]
+    return (MARGIN - 1) * max(finite, default=0.0)
 
 
 def _spikes(values: Sequence[float]) -> set[int]:
@@ -164,9 +194,9 @@ def _spikes(values: Sequence[float]) -> set[int]:
 
     asv's detection, given one such value, takes every commit for a level of its own.
     """
-    if len(values) < 2 * LEAST_COMMITS or min(values) <= 0:
+    if len(values) < 2 * LEAST_COMMITS or not np.isfinite(values).all():
         return set()
-    apart = np.diff(np.log(values))
+    apart = np.diff(np.log(values) if _is_relative(values) else values)
     far = _SPIKE * NORMAL_MAD * np.median(np.abs(apart))
     to, away = apart[:-1], apart[1:]
     return set((1 + np.flatnonzero((to * away < 0) & (np.minimum(abs(to), abs(away)) > far))).tolist())
@@ -184,77 +214,101 @@ def _supported(runs: list[tuple[int, ...]]) -> list[tuple[int, ...]]:
     return [run for place, run in enumerate(joined) if len(run) >= LEAST_COMMITS or place in (0, len(joined) - 1)]
 
 
-def _verdict(ratio: Interval, floor: float, lower_is_worse: bool) -> str:
-    if math.isnan(floor) or math.isnan(ratio.low):
+def _verdict(apart: Interval, floor: float, margin: float, lower_is_worse: bool, relative: bool) -> str:
+    value, low, high = apart.value, apart.low, apart.high
+    if math.isnan(low) or (math.isnan(floor) and math.isfinite(value) and not (relative and value == 0)):
         return UNDECIDED
-    if ratio.low > MARGIN and ratio.value > floor:
+    if relative:  # on one scale with differences: as far above 0 as below
+        value, low, high, floor, margin = map(_log, (value, low, high, floor, margin))
+    floor = 0.0 if math.isnan(floor) else floor
+    if low > margin and value > floor:
         return IMPROVEMENT if lower_is_worse else REGRESSION
-    if ratio.high < 1 / MARGIN and ratio.value < 1 / floor:
+    if high < -margin and value < -floor:
         return REGRESSION if lower_is_worse else IMPROVEMENT
-    limit = max(floor, MARGIN)
-    return WITHIN_NOISE if 1 / limit <= ratio.low and ratio.high <= limit else UNDECIDED
+    limit = max(floor, margin)
+    return WITHIN_NOISE if -limit <= low and high <= limit else UNDECIDED
 
 
-def _as_good(last: Level, before: Level, floor: float, lower_is_worse: bool) -> bool:
+def _log(ratio: float) -> float:
+    return math.log(ratio) if ratio > 0 else math.nan if math.isnan(ratio) else -math.inf
+
+
+def _as_good(last: Level, before: Level, limit: float, lower_is_worse: bool, relative: bool) -> bool:
     better, worse = (before, last) if lower_is_worse else (last, before)
-    return better.value.value <= worse.value.value * max(floor, MARGIN)
+    most = worse.value.value * limit if relative else worse.value.value + limit
+    return better.value.value <= most
 
 
 class _Exact:
     """Values without noise."""
 
-    floor, repeats = 1.0, 0
+    repeats = 0
 
     def __init__(self, values: Sequence[float]):
         self._values = values
+        self.relative = _is_relative(values)
+        self.floor = 1.0 if self.relative else 0.0
 
     def level(self, run: Sequence[int]) -> Interval:
         value = float(np.median([self._values[i] for i in run]))
         return Interval(value, value, value)
 
-    def ratio(self, before: Sequence[int], after: Sequence[int], alpha: float) -> Interval:
+    def apart(self, before: Sequence[int], after: Sequence[int], alpha: float) -> Interval:
         old, new = self.level(before).value, self.level(after).value
-        ratio = new / old if old else math.inf if new else 1.0
-        return Interval(ratio, ratio, ratio)
+        found = (0.0 if old == new else new - old) if not self.relative else new / old
+        return Interval(found, found, found)
 
 
 class _Noise:
-    """Of logarithms about their levels; values that have none give no interval and no floor."""
+    """Of logarithms about their levels, where all values are above 0, or of the values themselves."""
 
     def __init__(self, values: Sequence[float], runs: Sequence[Sequence[int]], repeats: Sequence[Sequence[float]]):
+        self.relative = _is_relative(values)
+        scale = np.log if self.relative else np.asarray
         self._values = np.asarray(values, dtype=float)
-        self._logs = np.log(self._values) if (self._values > 0).all() else np.full(len(values), math.nan)
-        self._df = sum(map(len, runs)) - len(runs)
-        of_runs = [self._logs[list(run)] for run in runs]
-        squares = sum(float(((logs - logs.mean()) ** 2).sum()) for logs in of_runs)
-        deviation = math.sqrt(squares / self._df) if self._df else math.nan
+        with np.errstate(divide="ignore"):
+            self._scaled = scale(self._values)
+            again = [scale(np.asarray(of, dtype=float)) for of in repeats if len(of) > 1]
+        again = [of for of in again if np.isfinite(of).all()]
+        of_runs = [of[np.isfinite(of)] for run in runs if len(of := self._scaled[list(run)])]
+        of_runs = [of for of in of_runs if len(of)]
+        self._df = sum(map(len, of_runs)) - len(of_runs)
+        squares = sum(float(((of - of.mean()) ** 2).sum()) for of in of_runs)
+        deviation = math.sqrt(squares / self._df) if self._df > 0 else math.nan
         # Equal values say how coarse the scale is, not how certain a step.
-        self._deviation = deviation if deviation > 1e-12 else math.nan
-        again = [np.log(of) for of in repeats if len(of) > 1 and min(of) > 0]
-        self.repeats = len(again) if sum(len(logs) - 1 for logs in again) >= LEAST_PAIRS else 0
+        largest = 1.0 if self.relative else max((float(abs(of).max()) for of in of_runs), default=0.0)
+        self._deviation = deviation if deviation > 1e-12 * largest else math.nan
+        self.repeats = len(again) if sum(len(of) - 1 for of in again) >= LEAST_PAIRS else 0
         # What was measured again tells more than neighbours, which may differ by a little that is no noise.
-        apart = np.abs(np.concatenate([np.diff(logs) for logs in (again if self.repeats else of_runs)] or [[]]))
+        apart = np.abs(np.concatenate([np.diff(of) for of in (again if self.repeats else of_runs)] or [[]]))
         spread = special.ndtri(0.975) * NORMAL_MAD * np.median(apart) if len(apart) >= LEAST_PAIRS else math.nan
-        self.floor = float(np.exp(spread))
+        self.floor = float(np.exp(spread) if self.relative else spread)
 
     def level(self, run: Sequence[int]) -> Interval:
-        mean = float(self._logs[list(run)].mean())
-        if math.isnan(mean):
-            return Interval(float(self._values[list(run)].mean()), math.nan, math.nan)
-        return self._interval(mean, 1 / len(run), 1 - CONFIDENCE)
+        return self._interval(self._mean(run), 1 / len(run), 1 - CONFIDENCE)
 
-    def ratio(self, before: Sequence[int], after: Sequence[int], alpha: float) -> Interval:
-        old, new = self._logs[list(before)], self._logs[list(after)]
-        difference = float(new.mean() - old.mean())
-        if math.isnan(difference):
-            return _NOWHERE
-        if min(len(old), len(new)) < LEAST_COMMITS:
-            return Interval(math.exp(difference), math.nan, math.nan)
-        return self._interval(difference, 1 / len(old) + 1 / len(new), alpha)
+    def apart(self, before: Sequence[int], after: Sequence[int], alpha: float) -> Interval:
+        old, new = self._mean(before), self._mean(after)
+        difference = 0.0 if old == new else new - old
+        if min(len(before), len(after)) < LEAST_COMMITS:
+            return Interval(self._unscaled(difference), math.nan, math.nan)
+        if math.isinf(difference):  # no noise makes anything infinite
+            return Interval(*[self._unscaled(difference)] * 3)
+        return self._interval(difference, 1 / len(before) + 1 / len(after), alpha)
+
+    def _mean(self, run: Sequence[int]) -> float:
+        of = self._scaled[list(run)]
+        # Some infinite values among finite ones, of either sign, have no mean.
+        return float(of.mean() if np.isfinite(of).all() else np.median(of))
+
+    def _unscaled(self, value: float) -> float:
+        if not self.relative:
+            return value
+        return math.exp(value) if value < _LARGEST_LOG else math.inf
 
     def _interval(self, mean: float, share: float, alpha: float) -> Interval:
-        """exp(mean ± t · s · √share)."""
-        if math.isnan(self._deviation):
-            return Interval(math.exp(mean), math.nan, math.nan)
+        """mean ± t · s · √share, or exp of it."""
+        if math.isnan(self._deviation) or math.isinf(mean):
+            return Interval(self._unscaled(mean), math.nan, math.nan)
         half = -float(special.stdtrit(self._df, alpha / 2)) * self._deviation * math.sqrt(share)
-        return Interval(*(float(np.exp(end)) for end in (mean, mean - half, mean + half)))
+        return Interval(*map(self._unscaled, (mean, mean - half, mean + half)))

@@ -1,15 +1,17 @@
 """A history in numbers and names, as the terminal and JSON show it."""
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass
 
 import numpy as np
 
+from ..statistics import Interval
 from .commits import Commits
 from .steps import Step, Trend
 
 WHAT = "history"
+_SHOWN = 3
 
 
 @dataclass(frozen=True)
@@ -23,6 +25,7 @@ class Group:
         highest_floor: the highest of them.
         repeats: how many of its series have theirs from commits that were measured again; the others from neighbours.
         newest: they count for the exit code.
+        differences: how many of its series have values that are not above 0, whose floors are no ratios.
     """
 
     benchmark: str
@@ -34,6 +37,7 @@ class Group:
     highest_floor: float
     repeats: int
     newest: bool
+    differences: int = 0
 
 
 def groups(trends: Iterable[Trend]) -> list[Group]:
@@ -44,7 +48,7 @@ def groups(trends: Iterable[Trend]) -> list[Group]:
         found.setdefault((of.benchmark, of.machine, of.versions, of.newest), []).append(trend)
     summed = []
     for (benchmark, machine, versions, newest), alike in found.items():
-        floors = [t.floor for t in alike if not math.isnan(t.floor)] or [math.nan]
+        floors = [t.floor for t in alike if t.relative and not math.isnan(t.floor)] or [math.nan]
         summed.append(
             Group(
                 benchmark=benchmark,
@@ -56,6 +60,7 @@ def groups(trends: Iterable[Trend]) -> list[Group]:
                 highest_floor=max(floors),
                 repeats=sum(t.repeats > 0 for t in alike),
                 newest=newest,
+                differences=sum(not t.relative for t in alike),
             )
         )
     return summed
@@ -68,21 +73,60 @@ def steps(trends: Iterable[Trend], *verdicts: str) -> list[Step]:
 
 
 def _size(step: Step) -> float:
-    ratio = step.ratio.value
-    return math.inf if math.isnan(ratio) or ratio <= 0 else abs(math.log(ratio))
+    """How large a step is beside others, by what its larger level is of its smaller one."""
+    levels = sorted(abs(level.value.value) for level in (step.before, step.after))
+    if step.difference is not None or not levels[0] > 0 or math.isinf(levels[1]):
+        return math.inf
+    return math.log(levels[1] / levels[0])
 
 
 def change(step: Step) -> str:
-    """Its size, with the interval where there is one: "+12.3 % [+10.1, +14.6]"."""
-    ratio = step.ratio
-    value = f"{_percent(ratio.value)} %"
-    if math.isnan(ratio.low) or ratio.low == ratio.high:
+    """Return its size, with the interval where there is one: "+12.3 % [+10.1, +14.6]", or "+5 calls" where 0 was."""
+    found, said, unit = _change(step)
+    value = f"{said(found.value)}{unit}"
+    if math.isnan(found.low) or found.low == found.high:
         return value
-    return f"{value} [{_percent(ratio.low)}, {_percent(ratio.high)}]"
+    return f"{value} [{said(found.low)}, {said(found.high)}]"
 
 
-def _percent(ratio: float) -> str:
-    return "from 0" if math.isinf(ratio) else f"{(ratio - 1) * 100:+.3g}"
+def size(step: Step) -> str:
+    """Return its size alone, to two digits."""
+    found, said, unit = _change(step, digits=2)
+    return f"{said(found.value)}{unit}"
+
+
+def _change(step: Step, digits: int = 3) -> tuple[Interval, Callable[[float], str], str]:
+    if step.difference is not None:
+        unit = f" {step.segment.unit}" if step.segment.unit else ""
+        return step.difference, lambda value: _signed(value, digits), unit
+    if math.isinf(step.ratio.value):
+        return step.ratio, lambda value: "infinite", ""
+    return step.ratio, lambda ratio: _signed((ratio - 1) * 100, digits), " %"
+
+
+def _signed(value: float, digits: int) -> str:
+    return f"{value:+.{digits}g}" if math.isfinite(value) else "−infinite" if value < 0 else "infinite"
+
+
+def floor_said(trend: Trend) -> str:
+    """Return the noise floor for people."""
+    if trend.segment.exact:
+        return "none"
+    if math.isnan(trend.floor):
+        return "too few commits"
+    if trend.relative:
+        return f"±{(trend.floor - 1) * 100:.2g} %"
+    return f"±{trend.floor:.2g} {trend.segment.unit}".rstrip()
+
+
+def vanished(trends: Iterable[Trend]) -> list[str]:
+    """Return a note on the newest series that no longer have a value: they fail or are n/a at the newest commits."""
+    gone = [t.segment for t in trends if t.segment.newest and t.segment.without_value_since is not None]
+    if not gone:
+        return []
+    named = ", ".join(f"{of.series} since {of.without_value_since[:8]}" for of in gone[:_SHOWN])
+    more = f" and {len(gone) - _SHOWN} more" if len(gone) > _SHOWN else ""
+    return [f"{len(gone)} series fail or are n/a at the newest commits, and are judged by those before ({named}{more})"]
 
 
 def where(step: Step, commits: Commits) -> str:
@@ -114,7 +158,10 @@ def _step(step: Step, commits: Commits) -> dict:
         "before": step.before_commit,
         "commit": step.commit,
         "subject": commits.subject(step.commit),
-        "ratio": asdict(step.ratio),
+        "ratio": asdict(step.ratio) if step.difference is None else None,
+        "difference": None if step.difference is None else asdict(step.difference),
+        "from": step.before.value.value,
+        "to": step.after.value.value,
         "verdict": step.verdict,
         "made_up": step.made_up,
     }
@@ -132,7 +179,9 @@ def _segment(trend: Trend) -> dict:
         "newest": of.newest,
         "commits": of.commits,
         "values": of.values,
+        "relative": trend.relative,
         "floor": trend.floor,
+        "without_value_since": of.without_value_since,
         "repeats": trend.repeats,
         "set_aside": [of.commits[i] for i in trend.set_aside],
         "levels": [

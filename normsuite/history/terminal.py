@@ -50,12 +50,14 @@ def group_table(trends: Sequence[Trend]) -> Table:
             escape(f"{group.versions}; {group.machine}"),
             str(group.series),
             str(group.commits),
-            _floor(group.floor) + (" (repeats)" if group.repeats else ""),
-            _floor(group.highest_floor),
+            _floor(group.floor, group.differences) + (" (repeats)" if group.repeats else ""),
+            _floor(group.highest_floor, group.differences),
             "newest" if group.newest else "older",
         )
     return table
 
 
-def _floor(ratio: float) -> str:
-    return "too few commits" if math.isnan(ratio) else "none" if ratio == 1 else f"±{(ratio - 1) * 100:.2g} %"
+def _floor(ratio: float, differences: int) -> str:
+    if math.isnan(ratio):
+        return "in units" if differences else "too few commits"
+    return "none" if ratio == 1 else f"±{(ratio - 1) * 100:.2g} %"

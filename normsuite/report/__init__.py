@@ -9,6 +9,7 @@ from pathlib import Path
 from .. import results
 from ..errors import ArgumentError, UnknownNameError
 from ..helpers import ALONE, Helpers
+from ..history.commits import Commits
 from . import raw
 from .collect import collect
 from .compare import compare
@@ -27,6 +28,7 @@ def write(
     series: str | None = None,
     format: str = "html",
     helpers: Helpers = ALONE,
+    repository: Path | None = None,
 ) -> tuple[Path, list[str]]:
     """Write `out/index.html`, and the pages that it leads to, or `out/report.md`, from the records under `source`.
 
@@ -38,6 +40,7 @@ def write(
         series: a regular expression of the series of asv's whose trend is drawn; those that say most where left out.
         format: one of `FORMATS`; Markdown has the sentences and tables in one file, and no charts.
         helpers: who may take a share of the work.
+        repository: whose commits asv's results are of, which says in which order they stand; by date where left out.
 
     Returns:
         The first page, and one line for everything that is missing or could not be read.
@@ -46,10 +49,9 @@ def write(
         ArgumentError: that commit was not measured, or no series matches, or too many do.
         UnknownNameError: there is no such format.
         OutputError: a page cannot be written.
-        DataError: asv's list of benchmarks is damaged.
     """
     _check(format)
-    collected = collect(source, commit, series)
+    collected = collect(source, commit, series, None if repository is None else Commits(repository))
     if format == "markdown":
         texts = {"report.md": markdown(pages(collected))}
     else:
@@ -73,7 +75,6 @@ def write_comparison(left: Path, right: Path, out: Path, *, format: str = "html"
         ArgumentError: one of the two is no folder.
         UnknownNameError: there is no such format.
         OutputError: the page cannot be written.
-        DataError: asv's list of benchmarks is damaged.
     """
     _check(format)
     for folder in (left, right):

@@ -4,6 +4,7 @@ matplotlib is imported where something is drawn: most of a report's drawings are
 """
 
 import io
+import math
 import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -113,6 +114,15 @@ def figure(name: str, width: float, height: float, rows: int = 1) -> Iterator[tu
             return re.sub(r'<svg ([^>]*?)(width="[^"]*" height="[^"]*"|height="[^"]*" width="[^"]*")', r"<svg \1", svg)
 
         yield finish, axes[:, 0]
+
+
+_SUPERSCRIPT = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
+
+
+def power_of_ten(value: float) -> str:
+    """Return 0.001 as 10⁻³: matplotlib's own labels of logarithmic axes are markup, which is shown as it is here."""
+    exponent = round(math.log10(value))
+    return f"10{str(exponent).translate(_SUPERSCRIPT)}"
 
 
 def label_ends(axis, ends: list[tuple[str, float, float]]) -> None:

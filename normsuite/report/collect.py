@@ -5,14 +5,15 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from .. import results
+from .. import results, shapes
 from ..bench.summary import WHAT as BENCH
 from ..bench.summary import Bench
 from ..bench.summary import problem as bench_problem
-from ..errors import ArgumentError
+from ..errors import ArgumentError, DataError
 from ..gate import rates
 from ..gate import summary as gate_summary
-from ..history import TORCH, Measurement, Result, read
+from ..history import TORCH, History, Measurement, Result, read
+from ..history.commits import Commits
 from ..spec import NO_NORM, NORMS
 from ..study.records import problem as study_problem
 
@@ -96,11 +97,13 @@ class Collected:
         return [m for result in self.history if result.commit == self.commit for m in result.measurements]
 
 
-def collect(source: Path, commit: str | None = None, series: str | None = None) -> Collected:
+def collect(
+    source: Path, commit: str | None = None, series: str | None = None, commits: Commits | None = None
+) -> Collected:
     """Read a folder of records; see `report.write`."""
     notes: list[str] = []
     study, batches = _newest_studies(source / "study", notes)
-    recorded, measured = _newest_segment(source / "asv" / "results", notes)
+    recorded, measured = _newest_segment(source / "asv" / "results", notes, commits)
     benches = _newest_benches(source / "bench", notes)
     gate = _newest_gate(source / "gate", notes)
     numerics = _newest_numerics(source / "numerics", notes)
@@ -135,11 +138,28 @@ def _commit(measured: list[Result], wanted: str | None) -> str | None:
 def _good(folder: Path, what: str, problem: Callable[[dict], str | None], notes: list[str]) -> list[dict]:
     """Records of that kind that have all that is read of them; a note on each of the others."""
     read_of = results.read_records(folder, what)
-    notes.extend(f"record {name} {reason}" for name, reason in read_of.damaged)
-    problems = [_machine_problem(record) or problem(record) for record in read_of]
+    notes.extend(_named(read_of.damaged))
+    problems = [_machine_problem(record) or problem(record) or shapes.problem(record) for record in read_of]
     for reason in filter(None, dict.fromkeys(problems)):
-        notes.append(f"records of {_CALLED.get(what, what)} are damaged ({reason}): {problems.count(reason)}")
+        files = [name for name, of in zip(read_of.names, problems, strict=True) if of == reason]
+        named = f"{', '.join(files[:3])}{f' and {len(files) - 3} more' if len(files) > 3 else ''}"
+        notes.append(f"records of {_CALLED.get(what, what)} are damaged ({reason}): {len(files)} ({named})")
     return [record for record, reason in zip(read_of, problems, strict=True) if reason is None]
+
+
+def _named(damaged: list[tuple[str, str]]) -> list[str]:
+    """A note for each reason, with the first files that have it."""
+    by_reason: dict[str, list[str]] = {}
+    for name, reason in damaged:
+        by_reason.setdefault(reason, []).append(name)
+    notes = []
+    for reason, names in by_reason.items():
+        if len(names) == 1:
+            notes.append(reason if reason.startswith("record ") else f"record {names[0]} {reason}")
+        else:
+            more = f" and {len(names) - 3} more" if len(names) > 3 else ""
+            notes.append(f"{len(names)} records ({', '.join(names[:3])}{more}): {reason}")
+    return notes
 
 
 def _machine_problem(record: dict) -> str | None:
@@ -154,7 +174,7 @@ def _unreadable(read_all: Callable[[dict], object]) -> Callable[[dict], str | No
     def problem(record: dict) -> str | None:
         try:
             read_all(record)
-        except (AttributeError, IndexError, KeyError, TypeError, ValueError) as error:
+        except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
             return f"{type(error).__name__}: {error}"
         return None
 
@@ -303,20 +323,29 @@ def _newest_numerics(folder: Path, notes: list[str]) -> list[dict]:
     return list(newest.values())
 
 
-def _newest_segment(folder: Path, notes: list[str]) -> tuple[list[Result], list[Result]]:
+def _newest_segment(folder: Path, notes: list[str], commits: Commits | None) -> tuple[list[Result], list[Result]]:
     """What was recorded on the newest machine, and the part of it with the newest torch."""
-    found = read(folder)
+    try:
+        found = read(folder, commits)
+    except DataError as error:  # the other records are shown all the same
+        notes.append(f"asv's results are left out: {error}")
+        found = History()
     notes.extend(found.notes)
     measured = [result for result in found.results if result.benchmark != TORCH]
     if not measured:
         notes.append(f"asv has no results: run `{ASV_COMMAND}`")
         return [], []
-    newest = max(measured, key=lambda result: result.recorded)
+    newest = max(measured, key=lambda result: (not result.former, result.recorded))
     recorded = [result for result in measured if result.machine == newest.machine]
-    kept = [result for result in recorded if result.torch == newest.torch]
+    kept = [
+        result
+        for result in recorded
+        if not result.former
+        and (result.torch, result.numba, result.setting) == (newest.torch, newest.numba, newest.setting)
+    ]
     if len(kept) < len(measured):
         others = sum(len(result.values) for result in measured) - sum(len(result.values) for result in kept)
-        notes.append(f"{others} results of other machines or versions of torch are left out")
+        notes.append(f"{others} results of other machines, versions or settings are left out of the cost")
     choices = {id(result.parameters): result.parameters for result in kept}
     strange = {of["norm"] for parameters in choices.values() for of in parameters if "norm" in of} - {NO_NORM, *NORMS}
     if strange:

@@ -1,17 +1,11 @@
 """Drawings kept in the user's own cache by all that they are drawn from: most do not change with one more record."""
 
 import hashlib
-import os
 from collections.abc import Callable
-from contextlib import suppress
 from functools import cache
 from pathlib import Path
 
-from platformdirs import user_cache_path
-
-from .. import results
-from ..errors import OutputError
-from ..history import kept
+from .. import caches, results
 from ..spec import NORMS
 
 LIBRARIES = ("matplotlib", "numpy", "pillow")
@@ -26,27 +20,28 @@ def drawn(draw: Callable[..., str], *data) -> str:
         data: JSON values.
     """
     path = _path(draw, data)
-    with suppress(OSError, UnicodeDecodeError):
-        svg = path.read_text(encoding="utf-8")
-        if svg.startswith("<svg") and svg.rstrip().endswith("</svg>"):
-            with suppress(OSError):
-                os.utime(path)
-            return svg
+    if path is None:
+        return draw(*data)
+    svg = caches.recall(path, path.name)
+    if svg is not None:
+        caches.mark_as_used(path)
+        return svg
     svg = draw(*data)
-    with suppress(OSError, OutputError):
-        results.write_text(path, svg)
-        kept.forget(path.parent)
+    caches.store(path, path.name, svg)
+    caches.forget(path.parent)
     return svg
 
 
 def is_kept(draw: Callable[..., str], *data) -> bool:
-    """Whether it has been drawn before."""
-    return _path(draw, data).is_file()
+    """Return whether it has been drawn before."""
+    path = _path(draw, data)
+    return path is not None and path.is_file()
 
 
-def _path(draw: Callable[..., str], data: tuple) -> Path:
+def _path(draw: Callable[..., str], data: tuple) -> Path | None:
     digest = results.digest([_version(), draw.__module__, draw.__qualname__, data])
-    return user_cache_path("normsuite") / "report" / f"{digest}.svg"
+    folder = caches.folder("report")
+    return None if folder is None else folder / f"{digest}.svg"
 
 
 @cache

@@ -6,17 +6,16 @@ import numpy as np
 
 from ..history import Trend
 from ..history.steps import IMPROVEMENT, NOISE, REGRESSION, UNDECIDED
-from ..history.summary import change, steps
+from ..history.summary import change, floor_said, steps
 from ..spec import NORMS
 from .charts import colour
 from .collect import ASV_COMMAND
-from .tables import Table, data_size, relative, seconds, with_interval
+from .tables import UNITS, Table, with_interval
 
 COMMAND = "normsuite history"
 
 _MOST_STEPS = 100
 _WIDTH, _HEIGHT = 120, 24
-_SHOWN = {"seconds": seconds, "bytes": data_size, "relative error": relative}
 
 
 class Picture(str):
@@ -41,7 +40,7 @@ def sentences(trends: list[Trend]) -> list[str]:
         f"regressions, of which {counts} still hold in a newest segment, {verdicts.count(IMPROVEMENT)} improvements, "
         f"and {verdicts.count(UNDECIDED)} steps of which nothing can be said."
     ]
-    floors = sorted(t.floor for t in newest if not t.segment.exact and not math.isnan(t.floor))
+    floors = sorted(t.floor for t in newest if t.relative and not t.segment.exact and not math.isnan(t.floor))
     if floors:
         again = sum(t.repeats > 0 for t in newest)
         said.append(
@@ -89,10 +88,10 @@ def series_table(trends: list[Trend]) -> Table | None:
         return None
     rows = []
     for of in newest:
-        floor = "none" if of.floor == 1 else "too few commits" if math.isnan(of.floor) else f"±{_percent(of.floor)}"
+        floor = floor_said(of)
         beyond = [step for step in of.steps if step.verdict in (REGRESSION, IMPROVEMENT)]
         last = f"{change(beyond[-1])} at {beyond[-1].commit[:8]}" if beyond else "–"
-        show = _SHOWN.get(of.segment.unit, lambda value: f"{value:.3g}")
+        show = UNITS.get(of.segment.unit, lambda value: f"{value:.3g}")
         rows.append(
             (
                 of.segment.series,
@@ -118,11 +117,11 @@ def picture(of: Trend, show) -> Picture:
     values = of.segment.values
     there = np.array(values)
     there = there[np.isfinite(there)]
-    low, high = float(there.min()), float(there.max())
+    low, high = (float(there.min()), float(there.max())) if len(there) else (0.0, 0.0)
     wide, tall = _WIDTH / max(1, len(values) - 1), (_HEIGHT - 2) / ((high - low) or 1.0)
 
     def at(place: float, value: float) -> str:
-        return f"{place * wide:.1f},{1 + (high - value) * tall:.1f}"
+        return f"{place * wide:.1f},{1 + (high - min(max(value, low), high)) * tall:.1f}"
 
     bands = "".join(
         f'<path d="M{at(level.places[0], level.value.value)}H{level.places[-1] * wide:.1f}" class="level"/>'

@@ -3,7 +3,7 @@
 import math
 
 from ..spec import NORMS
-from .charts import Chart, colour, figure, label_ends, marker
+from .charts import Chart, colour, figure, label_ends, marker, power_of_ten
 from .collect import NUMERICS_COMMAND
 from .tables import Table, relative
 
@@ -52,7 +52,7 @@ def _chart(record: dict, backend: str, limits: tuple[float, float]) -> Chart:
 
 def _draw(name: str, title: str, lines: list, means: list[float], limits: tuple[float, float]) -> str:
     """A line for each norm, with places among the means and the error there."""
-    from matplotlib.ticker import LogLocator, NullFormatter
+    from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
     with figure(name, 4.3, 3.1) as (finish, (axis,)):
         for norm, places, errors in lines:
@@ -60,6 +60,7 @@ def _draw(name: str, title: str, lines: list, means: list[float], limits: tuple[
         axis.set_yscale("log")
         axis.set_ylim(*limits)
         axis.yaxis.set_major_locator(LogLocator(numticks=6))
+        axis.yaxis.set_major_formatter(FuncFormatter(lambda value, _: power_of_ten(value)))
         axis.yaxis.set_minor_formatter(NullFormatter())
         axis.set_xticks(range(len(means)), [f"{mean:g}" for mean in means])
         axis.set_xlabel("mean of the input, in its deviations")

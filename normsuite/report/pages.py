@@ -215,7 +215,7 @@ def _cost(collected: Collected) -> Page:
                 (text,),
                 _sentences(_some(tables.not_measured(measured))),
                 (*cost.latency(measured), *_some(cost.memory(measured))),
-                (*tables.latency(measured), *_some(tables.memory(measured))),
+                (*tables.latency(measured), *_some(tables.memory(measured), tables.others(measured))),
             )
         )
     else:

@@ -59,6 +59,10 @@ def relative(value: float) -> str:
     return f"{value:.1e}"
 
 
+UNITS = {"seconds": seconds, "bytes": data_size, "relative error": relative}
+"""How values are shown, by asv's unit."""
+
+
 def with_interval(interval: Interval, show) -> str:
     """ "value [low, high]", or the value alone where there is no interval."""
     if math.isnan(interval.low):
@@ -185,18 +189,37 @@ NUMERICS = {
     "numerics.RelativeError.track_gradient": "gradient",
 }
 ERROR_RATE = "mnist.ErrorRate.track_mnist"
+_PARAMETERS = {
+    **{key: {"norm", "backend", "case", "device"} for key in (*LATENCY, MEMORY)},
+    **{key: {"norm", "backend", "mean", "device"} for key in NUMERICS},
+    ERROR_RATE: {"norm", "backend", "device"},
+}
+"""What the tables read of each of the suite's own benchmarks."""
+
+_MOST_OTHERS = 500
 
 
 def ran(measurements: Iterable[Measurement], benchmark: str) -> list[Measurement]:
-    """Those of one benchmark that have a value, neither failed nor n/a, and a norm that is known here."""
+    """Return those of one of the suite's benchmarks that have a value, neither failed nor n/a, and a norm known here.
+
+    Somebody's own benchmark of that name has other parameters, and is none of them.
+    """
     known = (NO_NORM, *NORMS)
-    return [m for m in measurements if m.benchmark == benchmark and m.measured and m.parameters.get("norm") in known]
+    return [
+        m
+        for m in measurements
+        if m.benchmark == benchmark
+        and m.measured
+        and m.parameters.get("norm") in known
+        and _PARAMETERS[benchmark] <= m.parameters.keys()
+        and (benchmark in NUMERICS or 0 <= m.value < math.inf)
+    ]
 
 
 def not_measured(measurements: list[Measurement]) -> str:
     """One sentence for the devices that asv knows and nothing was measured on."""
     known = dict.fromkeys(m.parameters["device"] for m in measurements if "device" in m.parameters)
-    found = {m.parameters["device"] for m in measurements if m.value is not None and not math.isnan(m.value)}
+    found = {m.parameters["device"] for m in measurements if "device" in m.parameters and m.measured}
     missing = [device for device in known if device not in found]
     return f"Not measured here (n/a): {', '.join(missing)}." if missing else ""
 
@@ -255,6 +278,34 @@ def numerics(measurements: list[Measurement]) -> Table | None:
         columns=("of the", "input mean", "backend", "device", *NORMS),
         rows=rows,
         command=ASV_COMMAND,
+    )
+
+
+def others(measurements: list[Measurement]) -> Table | None:
+    """Return what other benchmarks than the suite's say, whatever they measure."""
+    own = {id(m) for benchmark in _PARAMETERS for m in ran(measurements, benchmark)}
+    norms = (NO_NORM, *NORMS)
+    found = [
+        m
+        for m in measurements
+        if m.measured
+        and id(m) not in own
+        and not (m.benchmark in _PARAMETERS and m.parameters.get("norm") not in norms)
+    ]
+    if not found:
+        return None
+    rest = len(found) - _MOST_OTHERS
+    more = f" The first {_MOST_OTHERS}; asv's files have {rest} more." if rest > 0 else ""
+    rows = []
+    for m in found[:_MOST_OTHERS]:
+        show = UNITS.get(m.unit, lambda value, unit=m.unit: f"{value:.4g} {unit}".rstrip())
+        parameters = ", ".join(f"{name} {value}" for name, value in m.parameters.items())
+        rows.append((m.benchmark, parameters or "–", cell(m, show)))
+    return Table(
+        f"Other benchmarks at this commit [99 % interval, where asv recorded one].{more}",
+        ("benchmark", "parameters", "value"),
+        rows,
+        ASV_COMMAND,
     )
 
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from ..errors import ArgumentError
 from ..history import Trend
 from ..history.steps import IMPROVEMENT, REGRESSION
-from ..history.summary import change
+from ..history.summary import change, size
 from ..spec import NO_NORM, NORMS
 from . import tables
 from .charts import INK, Chart, colour, figure, label_ends
@@ -80,7 +80,8 @@ def _scale(group: list[Trend]) -> tuple[str, float]:
         return "%", 0.01
     if unit not in _UNITS:
         return unit, 1.0
-    largest = max(max(trend.segment.values) for trend in group)
+    finite = [abs(value) for trend in group for value in trend.segment.values if math.isfinite(value)]
+    largest = max(finite, default=0.0)
     units = list(_UNITS[unit].items())
     return next(((name, size) for name, size in units if largest >= size), units[-1])
 
@@ -149,7 +150,7 @@ def _draw(name: str, lines: list[dict], unit: str, short: bool, last: int, ticks
                     color=tint, fontsize=9,
                 )  # fmt: skip
         axis.set_xlim(-0.5, last + 0.5)
-        axis.set_ylim(bottom=0)
+        axis.set_ylim(bottom=min(0.0, axis.get_ylim()[0]) if _reaches_below_0(lines) else 0.0)
         for place, versions in segments:
             if place:
                 axis.axvline(place - 1, color=INK, linewidth=0.8, alpha=0.5)
@@ -164,6 +165,10 @@ def _draw(name: str, lines: list[dict], unit: str, short: bool, last: int, ticks
         axis.figure.draw_without_rendering()
         label_ends(axis, [(line["name"], line["x"][-1], line["y"][-1]) for line in lines if line["newest"]])
         return finish()
+
+
+def _reaches_below_0(lines: list[dict]) -> bool:
+    return any(value < 0 for line in lines for value in line["y"])
 
 
 def _bars(of: Trend, x: list[int], scale: float) -> list[tuple[float, ...]]:
@@ -191,12 +196,13 @@ def _bands(of: Trend, x: list[int], scale: float) -> list[tuple[float, ...]]:
 def _steps(of: Trend, x: list[int], scale: float) -> list[tuple]:
     """Place, before, after and the size in words of each step beyond the noise."""
     beyond = [step for step in of.steps if step.verdict in (REGRESSION, IMPROVEMENT)]
+    beyond = [s for s in beyond if math.isfinite(s.before.value.value) and math.isfinite(s.after.value.value)]
     return [
         (
             (x[step.before.places[-1]] + x[step.after.places[0]]) / 2,
             step.before.value.value / scale,
             step.after.value.value / scale,
-            f"{(step.ratio.value - 1) * 100:+.2g} %",
+            size(step),
         )
         for step in beyond
     ]
@@ -214,8 +220,10 @@ def _places(drawn: list[Trend]) -> dict[tuple[str, str], int]:
         last[of.segment.versions] = max(of.segment.recorded, last.get(of.segment.versions, 0.0))
     places: dict[tuple[str, str], int] = {}
     for number, versions in enumerate(sorted(last, key=last.__getitem__)):
-        alike = {(r.date, r.commit) for of in drawn if of.segment.versions == versions for r in of.segment.results}
-        for commit in dict.fromkeys(commit for _, commit in sorted(alike)):
+        alike = {
+            (r.place, r.date, r.commit) for of in drawn if of.segment.versions == versions for r in of.segment.results
+        }
+        for commit in dict.fromkeys(commit for *_, commit in sorted(alike)):
             places[versions, commit] = len(places) + number
     return places
 

@@ -11,10 +11,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-import platformdirs
 import torch
 
-from .. import mnist
+from .. import caches, mnist
 from ..errors import DataError, UnknownNameError
 
 
@@ -83,7 +82,7 @@ def _reader(name: str):
 
 def unpacked() -> Path:
     """The package's own digits, unpacked and checked in the user's cache; unpacked again if somebody damaged them."""
-    root = Path(platformdirs.user_cache_dir("normsuite")) / "mnist"
+    root = caches.temporary_if_none(caches.folder()) / "mnist"
     try:
         _check(root / "MNIST" / "raw", mnist.FILES)
     except DataError:
@@ -104,7 +103,7 @@ def _unpack_into(root: Path) -> None:
 
 def _download_fashion_mnist() -> Path:
     """Fashion-MNIST by torchvision's download, kept in the user's cache."""
-    root = Path(platformdirs.user_cache_dir("normsuite")) / "fashion-mnist"
+    root = caches.temporary_if_none(caches.folder()) / "fashion-mnist"
     if not root.exists():
         _install(root, lambda fresh: _reader("FashionMNIST")(fresh, download=True))
     return root

@@ -18,6 +18,7 @@ from importlib import resources
 from pathlib import Path
 
 from ..errors import ArgumentError, DataError, UnknownNameError
+from ..reading import Unreadable, read_toml
 from ..spec import NO_NORM, NORMS, find
 from .train import Run
 
@@ -49,9 +50,9 @@ def read(path: Path) -> dict:
         DataError: it cannot be read.
     """
     try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise DataError(f"config = {str(path)!r}: cannot be read ({' '.join(str(error).split())})") from None
+        return read_toml(path)
+    except Unreadable as error:
+        raise DataError(f"config = {str(path)!r}: cannot be read ({error.reason})") from None
 
 
 def plan(preset_name: str = DEFAULT_PRESET, **settings) -> list[Run]:

@@ -1,5 +1,7 @@
 """What a record of a run has to have, for whoever reads it. Imports no torch."""
 
+from .. import shapes
+
 OF_AN_EPOCH = ("epoch", "train_loss", "train_accuracy", "test_loss", "test_accuracy", "seconds")
 _OF_A_CASE = ("norm", "seed", "epochs")
 _OF_SAMPLES = ("epochs", "network_parameters", "norm_parameters")
@@ -17,4 +19,4 @@ def problem(record: dict) -> str | None:
     if not isinstance(epochs, list) or len(epochs) != case["epochs"]:
         return f"has not {case['epochs']} epochs"
     whole = all(isinstance(epoch, dict) and set(OF_AN_EPOCH) <= epoch.keys() for epoch in epochs)
-    return None if whole else "an epoch lacks something"
+    return shapes.problem(record) if whole else "an epoch lacks something"

@@ -137,10 +137,20 @@ def _recorded(path: Path, on_note: Callable[[str], None]) -> dict | None:
             raise ArgumentError("record", path.name, f"is damaged ({problem})")
         return record
     except ArgumentError as error:
-        aside = path.with_suffix(".damaged")
+        aside = _free(path.with_suffix(".damaged"))
         try:
             path.replace(aside)
         except OSError as problem:
             raise OutputError(f"cannot set aside {str(path)!r} ({problem.strerror or problem})") from None
         on_note(f"record {path.name} {error.reason}: set aside as {aside.name}, and run again")
         return None
+
+
+def _free(path: Path) -> Path:
+    """That name, or the first like it that nothing has: what was set aside before stays."""
+    number = 1
+    found = path
+    while found.exists() or found.is_symlink():
+        number += 1
+        found = path.with_suffix(f".{number}{path.suffix}")
+    return found

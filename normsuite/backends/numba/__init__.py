@@ -21,6 +21,13 @@ _FAKE = addresses.EXACT | {FakeTensor}
 
 
 def why_not(call: Call) -> str | None:
+    """The reason why there is no kernel for the call, or None.
+
+    Raises:
+        StorageError: the memory of a tensor was given back or cut short, of which nobody could compute anything.
+    """
+    if not torch.compiler.is_compiling() and not addresses.observed():
+        addresses.refuse_gone(input=call.input, **{name: getattr(call, name) for name in _PARAMETERS})
     if call.input.dtype not in elements.STORED:
         return f"has no kernel for {call.input.dtype}"
     if call.input.device.type not in ("cpu", "meta"):
@@ -52,10 +59,7 @@ def apply(call: Call) -> torch.Tensor:
     if addresses.watched() or any(t.is_meta for t in given):
         return _traced(call, trailing) if all(type(t) in _FAKE for t in given) else reference.apply(call)
     if not all(map(addresses.is_memory, given)):
-        addresses.refuse_gone(input=call.input, **{name: getattr(call, name) for name in _PARAMETERS})
         return _in_operations(call)
-    if call.out is not None:
-        addresses.refuse_gone(out=call.out)
     if _strided(call) and not call.input.movedim(1, -1).is_contiguous():
         turned = replace(call, input=call.input.movedim(1, -1).contiguous().movedim(-1, 1), out=None)
         return call.deliver(_computed(turned, trailing).contiguous())

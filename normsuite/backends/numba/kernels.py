@@ -7,7 +7,6 @@ that loads the same file under another.
 
 import ctypes
 import hashlib
-import tempfile
 import threading
 import time
 from collections.abc import Callable
@@ -19,8 +18,8 @@ import numba
 import torch
 from numba import cfunc, types
 from numba.core import config
-from platformdirs import user_cache_path
 
+from ... import caches
 from .. import ACTIVATIONS
 from . import activations, arguments, elements, lanes, segments, settling, streaming, turning
 from .elements import STORED
@@ -48,13 +47,8 @@ def _cache_folder() -> str | None:
     digest = hashlib.sha256(f"{__package__} {numba.__version__} {ACTIVATIONS}".encode())
     for module in _SOURCES:
         digest.update(Path(module.__file__).read_bytes())
-    folder = user_cache_path("normsuite") / "kernels" / digest.hexdigest()[:16]
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=folder):
-            return str(folder)
-    except OSError:
-        return None
+    folder = caches.folder("kernels", digest.hexdigest()[:16])
+    return None if folder is None else str(folder)
 
 
 def get(name: str, dtype: torch.dtype, code: int = 0, streamed: bool = False) -> Kernel:

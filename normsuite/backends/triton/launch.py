@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property, lru_cache
 
 import torch
@@ -25,9 +25,32 @@ def multiprocessors(device: torch.device) -> int:
     return getattr(properties, "multi_processor_count", 0) or 16
 
 
-def run(kernel: triton.JITFunction, grid: tuple[int, int], *arguments, **named) -> None:
-    """Queue a kernel on the current stream of the current device."""
-    kernel[grid](*arguments, **named)
+Queue = Callable[..., None]
+"""Queues a kernel that was queued before, from its tensors and numbers by place."""
+
+
+def run(kernel: triton.JITFunction, grid: tuple[int, int], *arguments, **named) -> Queue | None:
+    """Queue a kernel on the current stream of the current device, and return what queues it again.
+
+    Finding the compiled kernel again takes Triton tens of microseconds, since it looks at each argument. What is
+    returned looks at none: it is for arguments of the same kinds (`_kind`).
+    """
+    compiled = kernel[grid](*arguments, **named)
+    if compiled is None:  # under the interpreter
+        return None
+    rest = tuple(named[name] for name in kernel.arg_names[len(arguments) :])
+    queue = compiled[(*grid, 1)]
+    return lambda *given: queue(*given, *rest)
+
+
+def _kind(argument: object) -> object:
+    """What of an argument a compiled kernel depends on."""
+    kind = type(argument)
+    if kind is float:
+        return float
+    if argument is None or kind is int:
+        return argument
+    return argument.dtype if argument.data_ptr() % 16 == 0 else (argument.dtype,)
 
 
 @dataclass(frozen=True)
@@ -66,6 +89,28 @@ class Work:
         return triton.cdiv(self.tiles, self.per_part)
 
 
+@dataclass(frozen=True)
+class Shares:
+    """How the programs of a backward kernel share the tiles, and the sums of each channel.
+
+    Attributes:
+        walk: the axis along which a program takes tile after tile: "rows", "cols" or "both".
+        fixed: tiles across it.
+        walks, per_walk: parts along it, and the tiles in each.
+        programs: for all units.
+        slots: partial sums of each channel.
+        slots_row: of those, for the outer level of rows.
+    """
+
+    walk: str
+    fixed: int
+    walks: int
+    per_walk: int
+    programs: int
+    slots: int
+    slots_row: int
+
+
 @dataclass(frozen=True, eq=False)
 class Launch:
     """A norm over tensors of one geometry.
@@ -78,6 +123,7 @@ class Launch:
         multiprocessors: of the device.
         family: what that device likes.
         run: queues a kernel.
+        bound: what queues the kernels that were queued before, by kernel and kinds of arguments.
     """
 
     geometry: Geometry
@@ -88,7 +134,19 @@ class Launch:
     itemsize: int
     multiprocessors: int
     family: Family = tiles.HOPPER
-    run: Callable[..., None] = run
+    run: Callable[..., Queue | None] = run
+    bound: dict[tuple, Queue] = field(default_factory=dict)
+
+    def _queue(self, kernel, grid: tuple[int, int], arguments: tuple, named: Callable[[], dict]) -> None:
+        """Queue a kernel; `named` makes the arguments that are the same in every call of this kind."""
+        key = (kernel, *map(_kind, arguments))
+        queue = self.bound.get(key)
+        if queue is not None:
+            queue(*arguments)
+            return
+        queue = self.run(kernel, grid, *arguments, **named())
+        if queue is not None:
+            self.bound[key] = queue
 
     @property
     def statistics(self) -> int:
@@ -101,75 +159,86 @@ class Launch:
         save = statistics is not None and work.source != "memory"
         if work.source == "memory":
             if statistics is None:
-                statistics = torch.empty((3, self.statistics), dtype=torch.float32, device=x.device)
+                statistics = x.new_empty((3, self.statistics), dtype=torch.float32)
             self._merge(x, statistics, running_mean, running_var, momentum)
             running_mean = running_var = None
-        given = (x, y, weight, bias, statistics, running_mean, running_var)
         numbers = (self.eps, momentum, float(self.geometry.count))
+        given = (x, y, weight, bias, statistics, running_mean, running_var, *numbers)
         if work.source == "registers":
-            self.run(
-                resident.forward_resident, (self._programs(work, work.stages), 1), *given, *numbers, SAVE=save,
-                units=work.units, STAGES=work.stages, **self._few_registers(work),
-                **self._resident(work), **self._channels(work.geometry),
+            self._queue(
+                resident.forward_resident, (self._programs(work, work.stages), 1), given,
+                lambda: {
+                    "SAVE": save, "units": work.units, "STAGES": work.stages, **self._few_registers(work),
+                    **self._resident(work), **self._channels(work.geometry),
+                },
             )  # fmt: skip
-            return
-        self.run(
-            spanning.forward, (work.units, work.parts), *given, *numbers,
-            tiles=work.tiles, tiles_per_part=work.per_part, SOURCE=work.source, SAVE=save,
-            **self._walk(work), **self._channels(work.geometry),
-        )  # fmt: skip
+        else:
+            self._queue(
+                spanning.forward, (work.units, work.parts), given,
+                lambda: {
+                    "tiles": work.tiles, "tiles_per_part": work.per_part, "SOURCE": work.source, "SAVE": save,
+                    **self._walk(work), **self._channels(work.geometry),
+                },
+            )  # fmt: skip
 
     def _merge(self, x, statistics, running_mean, running_var, momentum) -> None:
+        """Compute the statistics of several programs each."""
         work, number = self._forward_work, self.statistics
-        partial = torch.empty((3, work.parts, number * work.pieces), dtype=torch.float64, device=x.device)
-        self.run(
-            spanning.partial_statistics, (work.units, work.parts),
-            x, partial, tiles=work.tiles, tiles_per_part=work.per_part, **self._walk(work),
+        partial = x.new_empty((3, work.parts, number * work.pieces), dtype=torch.float64)
+        self._queue(
+            spanning.partial_statistics, (work.units, work.parts), (x, partial),
+            lambda: {"tiles": work.tiles, "tiles_per_part": work.per_part, **self._walk(work)},
         )  # fmt: skip
         p, block = tiles.adding(work.parts * work.pieces, number, self.multiprocessors)
-        self.run(
+        self._queue(
             merging.finalize, (triton.cdiv(number, block), 1),
-            partial, statistics, running_mean, running_var, self.eps, momentum, work.parts, number,
-            PIECES=work.pieces, P=p, A=block, num_warps=4,
+            (partial, statistics, running_mean, running_var, self.eps, momentum, work.parts, number),
+            lambda: {"PIECES": work.pieces, "P": p, "A": block, "num_warps": 4},
         )  # fmt: skip
 
     def backward(self, dy, x, statistics, weight, bias, dx, dweight, dbias) -> None:
         """Write dx, dweight and dbias, each unless it is None."""
-        work = self._backward_work
-        g = self.geometry
+        work, g, shares = self._backward_work, self.geometry, self._backward_shares
         sums = self._sums(dy, x, statistics, weight, bias) if work.source == "memory" else None
-        walk, fixed, walks, per_walk, programs, slots, slots_row = self._backward_shares
-        width, partial = g.channels * (1 if dbias is None else 2), None
+        width, partial, shifts = g.channels * (1 if dbias is None else 2), None, dbias is not None
         if dweight is not None:
-            partial = torch.empty((slots, width), dtype=torch.float32, device=x.device)
+            partial = x.new_empty((shares.slots, width), dtype=torch.float32)
+        common = {"units": work.units, "slots_row": shares.slots_row, "width": width, "SHIFTS": shifts}
         if work.source == "registers":
-            self.run(
-                resident.backward_resident, (programs, work.tiles // work.own),
-                x, dy, dx, weight, bias, statistics, partial, float(g.count), units=work.units,
-                slots_row=slots_row, width=width, SHARED=self._shared, SHIFTS=dbias is not None,
-                APART=g.col.channel != 0 if work.row_tiles == 1 else g.row.channel != 0 or g.row_outer.channel != 0,
-                OWN=work.own, STAGES=work.stages, **self._resident(work), **self._channels(g),
+            self._queue(
+                resident.backward_resident, (shares.programs, work.tiles // work.own),
+                (x, dy, dx, weight, bias, statistics, partial, float(g.count)),
+                lambda: {
+                    **common, "SHARED": self._shared, "APART": self._apart(work), "OWN": work.own,
+                    "STAGES": work.stages, **self._resident(work), **self._channels(g),
+                },
             )  # fmt: skip
         else:
-            self.run(
-                spanning.backward, (programs, walks * (1 if work.source == "program" else fixed)),
-                x, dy, dx, weight, bias, statistics, sums, partial, float(g.count),
-                units=work.units, row_tiles=work.row_tiles, col_tiles=work.col_tiles,
-                fixed_tiles=fixed, walks=walks, tiles_per_walk=per_walk, slots_row=slots_row, width=width,
-                SOURCE=work.source, WALK=walk, SHARED=self._shared, SHIFTS=dbias is not None,
-                **self._walk(work), **self._channels(work.geometry),
+            across = 1 if work.source == "program" else shares.fixed
+            self._queue(
+                spanning.backward, (shares.programs, shares.walks * across),
+                (x, dy, dx, weight, bias, statistics, sums, partial, float(g.count)),
+                lambda: {
+                    **common, "row_tiles": work.row_tiles, "col_tiles": work.col_tiles,
+                    "fixed_tiles": shares.fixed, "walks": shares.walks, "tiles_per_walk": shares.per_walk,
+                    "SOURCE": work.source, "WALK": shares.walk, "SHARED": self._shared,
+                    **self._walk(work), **self._channels(work.geometry),
+                },
             )  # fmt: skip
         if partial is not None:
-            self._add_up(partial, dweight, dbias, slots, width, g.channels, 1.0, 1)
+            self._add_up(partial, dweight, dbias, shares.slots, width, g.channels, 1.0, 1)
 
     def _sums(self, dy, x, statistics, weight, bias) -> torch.Tensor:
+        """Return the means of g·weight and of g·weight·x_hat of statistics of several programs each."""
         work, number = self._backward_work, self.statistics
-        partial = torch.empty((work.parts, 2 * number * work.pieces), dtype=torch.float32, device=x.device)
-        sums = torch.empty((2, number), dtype=torch.float32, device=x.device)
-        self.run(
-            spanning.partial_sums, (work.units, work.parts),
-            x, dy, weight, bias, statistics, partial, tiles=work.tiles, tiles_per_part=work.per_part,
-            **self._walk(work), **self._channels(work.geometry),
+        partial = x.new_empty((work.parts, 2 * number * work.pieces), dtype=torch.float32)
+        sums = x.new_empty((2, number), dtype=torch.float32)
+        self._queue(
+            spanning.partial_sums, (work.units, work.parts), (x, dy, weight, bias, statistics, partial),
+            lambda: {
+                "tiles": work.tiles, "tiles_per_part": work.per_part,
+                **self._walk(work), **self._channels(work.geometry),
+            },
         )  # fmt: skip
         count = self.geometry.count
         self._add_up(partial, sums, None, work.parts, 2 * number, 2 * number, 1.0 / count, work.pieces)
@@ -177,10 +246,15 @@ class Launch:
 
     def _add_up(self, partial, result, second, slots, width, half, scale, pieces) -> None:
         s, block = tiles.adding(slots * pieces, width, self.multiprocessors)
-        self.run(
+        self._queue(
             merging.add_up, (triton.cdiv(width, block), 1),
-            partial, result, second, slots, width, half, scale, PIECES=pieces, S=s, W=block, num_warps=4,
+            (partial, result, second, slots, width, half, scale, pieces, s, block), lambda: {"num_warps": 4},
         )  # fmt: skip
+
+    def _apart(self, work: Work) -> bool:
+        """Whether the tiles of a statistic have channels of their own."""
+        g = self.geometry
+        return g.col.channel != 0 if work.row_tiles == 1 else g.row.channel != 0 or g.row_outer.channel != 0
 
     @cached_property
     def _forward_work(self) -> Work:
@@ -198,9 +272,7 @@ class Launch:
         return g.channels > 0 and not kept and self._backward_work.units > 1 and self._backward_work.source != "program"
 
     @cached_property
-    def _backward_shares(self) -> tuple[str, int, int, int, int, int, int]:
-        """How the backward kernel walks: the axis, tiles across it, parts along it and their tiles, programs for the
-        units, and how many partial sums there are of each channel, and in each of those for rows."""
+    def _backward_shares(self) -> "Shares":
         work, family = self._backward_work, self.family
         g = work.geometry
         walk = "rows" if g.col.channel else "cols" if g.row.channel or g.row_outer.channel else "both"
@@ -221,7 +293,7 @@ class Launch:
             for dim, size in ((g.outer, g.outer.size), (g.middle, g.middle.size), (g.inner, blocks)):
                 slots *= 1 if dim.channel else size
         slots_row = g.row_outer.size if g.row.channel and not g.row_outer.channel else 1
-        return walk, fixed, walks, per_walk, programs, slots * walks * slots_row, slots_row
+        return Shares(walk, fixed, walks, per_walk, programs, slots * walks * slots_row, slots_row)
 
     def _programs(self, work: Work, stages: int) -> int:
         """How many programs take the statistics that they keep: one for each unit, or, where loads are under way in a

@@ -2,6 +2,7 @@
 torch's tracers, which cannot look into a kernel."""
 
 from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from functools import lru_cache
 
@@ -100,10 +101,9 @@ def _ordered(parameter: torch.Tensor | None, x: torch.Tensor, s: Settings) -> to
     """The parameter as the kernels read it: dense, in the order of the tensor's elements."""
     if parameter is None:
         return None
-    parameter = parameter.detach()
     if s.per_element and not x.is_contiguous():
-        parameter = parameter.movedim(0, -1)
-    return parameter.contiguous()
+        parameter = parameter.detach().movedim(0, -1)
+    return parameter if parameter.is_contiguous() else parameter.detach().contiguous()
 
 
 def _restored(gradient: torch.Tensor | None, parameter: torch.Tensor, x: torch.Tensor, s: Settings):
@@ -112,7 +112,7 @@ def _restored(gradient: torch.Tensor | None, parameter: torch.Tensor, x: torch.T
         return None
     if s.per_element and not x.is_contiguous():
         return gradient.view(parameter.movedim(0, -1).shape).movedim(-1, 0).contiguous()
-    return gradient.view(parameter.shape)
+    return gradient
 
 
 def compute(
@@ -138,7 +138,7 @@ def compute(
     statistics = None
     if save or moved:
         statistics = x.new_empty((3, launch.statistics), dtype=torch.float32)
-    with device_of(x):
+    with _on_device_of(x):
         launch.forward(
             x, y, statistics, _ordered(weight, x, s), _ordered(bias, x, s), given,
             momentum if inside and not s.frozen else 0.0,
@@ -152,21 +152,15 @@ def compute(
     return (y if into or out is None else out.copy_(y)), statistics
 
 
-class device_of:
-    """A block in which kernels are queued on the tensor's device, where another one is current."""
+_HERE = nullcontext()
+_several = lru_cache(lambda: torch.accelerator.device_count() > 1)
 
-    def __init__(self, x: torch.Tensor):
-        self._guard = None
-        if x.device.type != "cpu" and x.device.index != torch.accelerator.current_device_index():
-            self._guard = torch.accelerator.device_index(x.device.index)
 
-    def __enter__(self) -> None:
-        if self._guard is not None:
-            self._guard.__enter__()
-
-    def __exit__(self, *of_error) -> None:
-        if self._guard is not None:
-            self._guard.__exit__(*of_error)
+def _on_device_of(x: torch.Tensor) -> AbstractContextManager:
+    """Return a block in which kernels are queued on the tensor's device, where another one is current."""
+    if x.device.type == "cpu" or not _several() or x.device.index == torch.accelerator.current_device_index():
+        return _HERE
+    return torch.accelerator.device_index(x.device.index)
 
 
 @torch.no_grad()
@@ -200,11 +194,11 @@ def differentiate(
     dx = torch.empty_like(x) if needs[0] else None
     dweight = dbias = None
     if weight is not None and (needs[1] or needs[2]):
-        dweight = torch.empty(weight.numel(), dtype=weight.dtype, device=x.device)
+        dweight = torch.empty_like(weight, memory_format=torch.contiguous_format)
         dbias = torch.empty_like(dweight) if needs[2] else None
     if dy.dtype is not x.dtype:
         dy = dy.to(x.dtype)
-    with device_of(x):
+    with _on_device_of(x):
         launch.backward(
             laid_out_like(dy, x), x, statistics, _ordered(weight, x, s), _ordered(bias, x, s), dx, dweight, dbias
         )

@@ -31,6 +31,7 @@ class Contestant(ABC):
         name: what a user types after --backend.
         preallocated: writes into an output that exists, instead of making one.
         by_default: takes part where none is named.
+        on_accelerators: takes part on an accelerator where none is named.
         pool: threads that it computes with; those of equal name share them.
         torch_memory: makes its tensors with torch, so that its bytes can be counted.
         is_norm: computes what torch.nn computes, so that its result can be checked.
@@ -39,6 +40,7 @@ class Contestant(ABC):
     name: str
     preallocated: bool = False
     by_default: bool = True
+    on_accelerators: bool = False
     pool: ClassVar[str] = "openmp"
     torch_memory: ClassVar[bool] = True
     is_norm: ClassVar[bool] = True
@@ -61,17 +63,28 @@ class Contestant(ABC):
             UnsupportedError: it turns out that it cannot.
         """
 
+    def prepare_each(self, task: Task, sets: Sequence[Operands]) -> list[Callable[[], object]]:
+        """A call as of `prepare` for each set of operands; raises what `prepare` does."""
+        return [self.prepare(task, given) for given in sets]
+
     def tensors(self, value: object) -> tuple[torch.Tensor, ...]:
-        """What a call returned as torch's tensors: y, and in a step the gradients of input, weight and bias."""
+        """What a call returned as torch's tensors: y, in a step with the gradients of input, weight and bias behind it;
+        those gradients alone in a backward pass."""
         return value if isinstance(value, tuple) else (value,)
 
 
 def in_mode(task: Task, given: Operands, forward: Callable[[], torch.Tensor]) -> Callable[[], object]:
-    """The forward pass itself, or with torch's backward pass behind it for a step."""
+    """The forward pass itself, for a step with torch's backward pass behind it; for the backward pass alone, the
+    forward pass is done now."""
     if not task.gradients:
         return forward
     wanted = [t for t in (given.input, given.weight, given.bias) if t is not None]
     dy = given.dy
+
+    if task.mode == "backward":
+        with torch.enable_grad():
+            edge = torch.autograd.graph.get_gradient_edge(forward())  # y itself need not stay in memory
+        return lambda: torch.autograd.grad(edge, wanted, dy, retain_graph=True)
 
     def step() -> tuple[torch.Tensor, ...]:
         y = forward()
@@ -131,9 +144,9 @@ def everyone() -> tuple[Contestant, ...]:
     return tuple(contestant for module in modules for contestant in module.CONTESTANTS)
 
 
-def choose(names: Sequence[str] = ()) -> list[Contestant]:
-    """Those of the given names, or those of the default table; torch.nn and the copies always, as what the others are
-    compared with.
+def choose(names: Sequence[str] = (), *, device: str = "cpu") -> list[Contestant]:
+    """Those of the given names, or those of the default table of that device; torch.nn and the copies always, as what
+    the others are compared with.
 
     Raises:
         UnknownNameError: nobody is called that.
@@ -142,5 +155,7 @@ def choose(names: Sequence[str] = ()) -> list[Contestant]:
     for name in names:
         if name not in known:
             raise UnknownNameError.among("backend", name, known)
+    if device != "cpu" and not names:
+        return [c for c in everyone() if c.on_accelerators]
     always = (BASELINE, AGAIN, COPY)
     return [c for c in everyone() if c.name in always or (c.name in names if names else c.by_default)]

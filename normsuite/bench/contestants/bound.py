@@ -19,6 +19,8 @@ class TwoPasses(Contestant):
     def why_not(self, task):
         if task.mode == "evaluation":
             return "stands beside a norm that computes statistics"
+        if task.mode == "backward":
+            return "stands beside a forward pass and a step"
         return "a step makes new tensors" if self.preallocated and task.gradients else None
 
     def prepare(self, task, given):

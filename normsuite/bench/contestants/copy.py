@@ -19,4 +19,4 @@ class Copy(Contestant):
         return partial(torch.empty_like(x).copy_, x) if self.preallocated else x.clone
 
 
-CONTESTANTS = (Copy(COPY), Copy(COPY, preallocated=True))
+CONTESTANTS = (Copy(COPY, on_accelerators=True), Copy(COPY, preallocated=True))

@@ -22,6 +22,8 @@ class Flax(Contestant):
     def why_not(self, task):
         if task.device != "cpu":
             return "measured on the CPU only"
+        if task.mode == "backward":
+            return "its backward pass is timed within a step only"
         if task.dtype not in _DTYPES:
             return f"jax computes no {task.dtype} unless it is told to"
         if task.spec.name not in _LAYERS:

@@ -38,7 +38,12 @@ class Ours(Contestant):
 
 # The reference is slow on purpose and is timed when asked for; preallocated outputs are shown for what users get.
 CONTESTANTS = tuple(
-    Ours(name, preallocated, by_default=name == AUTO or not (preallocated or name == "reference"))
+    Ours(
+        name,
+        preallocated,
+        by_default=name == AUTO or not (preallocated or name == "reference"),
+        on_accelerators=name in (AUTO, "triton") and not preallocated,
+    )
     for name in dict.fromkeys((AUTO, *backends.NAMES))
     for preallocated in (False, True)
 )

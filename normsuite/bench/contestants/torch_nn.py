@@ -19,4 +19,4 @@ class TorchNN(Contestant):
         return in_mode(task, given, written_out(call, by_place(call, task, given), then=activate))
 
 
-CONTESTANTS = (TorchNN(BASELINE), TorchNN(AGAIN))
+CONTESTANTS = (TorchNN(BASELINE, on_accelerators=True), TorchNN(AGAIN, on_accelerators=True))

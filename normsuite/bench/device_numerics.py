@@ -1,0 +1,105 @@
+"""Errors of a norm's results on an accelerator, against float64 on that same device.
+
+Tensors of a device's size would take the processor minutes. Here whole groups of numbers that share a mean are taken,
+evenly spaced, as many as make about 16 million numbers and one at least: of those every number of y and dx is compared.
+"""
+
+import math
+
+import torch
+
+from .cases import Operands
+from .task import EPS, Task
+
+MOST_NUMBERS = 2**24
+NEAR_ZERO = 0.05
+"""More than bfloat16 rounds a number of size 1 by."""
+
+
+class DeviceTruth:
+    """What a task should give in some of its groups, in float64, computed once for all who do it.
+
+    Args:
+        task, given: the task, which computes statistics or has running ones, and its operands.
+        most: about how many numbers are compared.
+    """
+
+    def __init__(self, task: Task, given: Operands, *, most: int = MOST_NUMBERS):
+        self._task = task
+        self._view = task.spec.view(task.case.shape, num_groups=task.num_groups, normalized_shape=task.normalized_shape)
+        shape = self._view.shape
+        if task.normalized_shape:
+            self._units = math.prod(shape) // self._view.count
+        else:
+            self._units = shape[1] if "batch" in task.spec.axes else shape[0] * shape[1]
+        number = max(1, min(self._units, most // self._view.count))
+        self._chosen = torch.arange(number, device=task.device) * self._units // number
+        x, dy = (self._part(t) for t in (given.input, given.dy))
+        dims = tuple(range(1, x.dim()))
+        if task.training:
+            mean = x.mean(dims, keepdim=True) if task.spec.centred else torch.zeros_like(x[:1])
+            var = (x - mean).square().mean(dims, keepdim=True)
+        else:
+            mean, var = (self._affine(t, x.dim()) for t in task.running())
+        self._rstd = (var + EPS).rsqrt()
+        self._x_hat = (x - mean) * self._rstd
+        self._weight = self._affine(given.weight, x.dim())
+        self._pre = self._x_hat * self._weight
+        if given.bias is not None:
+            self._pre += self._affine(given.bias, x.dim())
+        self._dy, self._dims = dy, dims
+
+    def _part(self, tensor: torch.Tensor) -> torch.Tensor:
+        """The chosen groups, one behind the other along the first dimension, in float64."""
+        tensor, shape = tensor.detach(), self._view.shape
+        if self._task.normalized_shape:
+            part = tensor.reshape(self._units, -1)[self._chosen]
+        elif "batch" in self._task.spec.axes:
+            part = tensor.reshape(shape)[:, self._chosen].movedim(1, 0)
+        else:
+            part = tensor.reshape(shape)[self._chosen // shape[1], self._chosen % shape[1]]
+        return part.double()
+
+    def _affine(self, tensor: torch.Tensor, dimensions: int) -> torch.Tensor:
+        """A weight, bias or running statistic as the chosen groups have it, to be broadcast over them."""
+        tensor = tensor.detach().double()
+        if self._task.normalized_shape:
+            return tensor.reshape(1, -1)
+        groups, channels = self._view.shape[1:3]
+        places = self._chosen % groups
+        of_groups = tensor.reshape(groups, channels)[places]
+        batch = (1,) if "batch" in self._task.spec.axes else ()
+        return of_groups.reshape(len(places), *batch, channels, *(1,) * (dimensions - 2 - len(batch)))
+
+    def errors(self, y: torch.Tensor | None, dx: torch.Tensor | None) -> tuple[float | None, float | None]:
+        """Relative error of y, and of dx, of each that is given.
+
+        The slope of relu jumps at 0, where a rounded output may lie on either side: the side that y took is taken.
+        Where y is not given, dx is not compared in numbers so near to 0.
+        """
+        activation, pre = self._task.activation, self._pre
+        output = found = near = None
+        if y is not None:
+            found = self._part(y)
+            output = _relative(found, pre if activation is None else getattr(torch.nn.functional, activation)(pre))
+        if dx is None:
+            return output, None
+        dy = self._dy
+        if activation == "relu":
+            dy = dy * ((pre if found is None else found) > 0)
+            near = None if y is not None else pre.abs() < NEAR_ZERO
+        elif activation == "silu":
+            gate = torch.sigmoid(pre)
+            dy = dy * gate * (1 + pre * (1 - gate))
+        scaled = dy * self._weight
+        inner = self._x_hat * (scaled * self._x_hat).mean(self._dims, keepdim=True)
+        if self._task.spec.centred:
+            inner += scaled.mean(self._dims, keepdim=True)
+        true, found = self._rstd * (scaled - inner), self._part(dx)
+        return output, _relative(found if near is None else torch.where(near, true, found), true)
+
+
+def _relative(found: torch.Tensor, true: torch.Tensor) -> float:
+    """max |found − true| / √(mean of true²); infinite where anything found is not finite."""
+    error = (found - true).abs().max() / true.square().mean().sqrt()
+    return float(error) if bool(torch.isfinite(found).all()) else math.inf

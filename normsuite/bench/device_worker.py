@@ -1,0 +1,225 @@
+"""A process that measures on an accelerator: tasks come in as one line of JSON, results go out as one line each.
+
+`python -m normsuite.bench.device_worker` is started by `run`, which starts another one for what is left where this one
+cannot go on: after a capture that failed, or an error that leaves the device unusable for the process.
+"""
+
+import gc
+import random
+from collections.abc import Callable, Mapping, Sequence
+
+import torch
+
+from .. import device as devices
+from ..device_state import DeviceState
+from ..errors import UnsupportedError
+from . import device_clock, memory, process, worker
+from .cases import Operands
+from .contestants import Contestant, choose
+from .device_clock import Accelerator, Call, Device
+from .device_numerics import DeviceTruth
+from .device_schedule import Uncapturable, timed
+from .task import Task
+
+FREE_SHARE = 0.5
+"""Of the device's free memory, what a task may take."""
+
+QUEUED, LEFT_OUT = "queued", "left out"
+"""What becomes of an implementation that failed: its calls are queued one by one, or it takes no part."""
+
+Failures = Mapping[str, tuple[str, str]]
+"""By label, one of those two and the reason."""
+
+
+class Unusable(Exception):
+    """The device reports an error that every later call in this process reports again."""
+
+    def __init__(self, label: str, reason: str):
+        super().__init__(f"{label}: {reason}")
+        self.label, self.reason = label, reason
+
+
+def work(job: dict, emit: Callable[[dict], None]) -> None:
+    """Do the tasks of a job that are left.
+
+    Args:
+        job: "count" (memory and errors too), "tasks", "left" (their indices, in this order), "backends", "threads",
+            "seconds", "number" (of the process, its seed), "failures" (of implementations in processes before: "label",
+            "norm", "mode", "fate", "reason").
+        emit: told the environment, then of each task that it begins and what came out; at last of a failure that ended
+            this process early.
+    """
+    torch.set_num_threads(job["threads"])
+    tasks = [Task.from_dict(found) for found in job["tasks"]]
+    name = tasks[0].device
+    state = DeviceState(name)
+    emit({"environment": _environment(name, state), "state_reason": state.reason})
+    device, draw = Accelerator(name), random.Random(job["number"])
+    for place, index in enumerate(job["left"]):
+        if place == 1:  # the libraries are loaded: looking through their objects takes longer than most tasks
+            gc.freeze()
+        gc.collect()
+        emit({"begin": index})
+        task = tasks[index]
+        known = {
+            failure["label"]: (failure["fate"], failure["reason"])
+            for failure in job["failures"]
+            if (failure["norm"], failure["mode"]) == (task.spec.name, task.mode)
+        }
+        wanted = sets_that_fit(task, devices.free_bytes(name), devices.cache_bytes(name))
+        if not wanted:
+            emit({"task": index, "skipped": f"needs more than half of the memory that is free on {name}"})
+            continue
+        before = state.read()
+        try:
+            found = measured(
+                task,
+                choose(job["backends"], device=name),
+                device,
+                sets=wanted,
+                seconds=job["seconds"],
+                draw=draw,
+                failures=known,
+                count=job["count"],
+            )
+        except (Uncapturable, Unusable) as failed:
+            fate = QUEUED if isinstance(failed, Uncapturable) else LEFT_OUT
+            where = {"label": failed.label, "norm": task.spec.name, "mode": task.mode}
+            emit({"failed": {**where, "fate": fate, "reason": failed.reason}})
+            return
+        except torch.OutOfMemoryError as error:
+            emit({"task": index, "skipped": _said(error)})
+            continue
+        after = state.read()
+        clock_mhz = after["sm_mhz"] if after else devices.clock_mhz(name)
+        emit({"task": index, **found, "clock_mhz": clock_mhz, "device_state": [before, after]})
+
+
+def sets_that_fit(task: Task, free_bytes: int, cache_bytes: int) -> int:
+    """How many sets of operands a task gets; 0 where not even one has room.
+
+    In memory at once are for each of them x, dy, what a graph makes (y, dx, and between them what goes from the norm to
+    the activation), and for a backward pass what each implementation keeps of its forward pass.
+    """
+    tensors = 5 if task.gradients else 3
+    if task.mode == "backward" and task.activation is not None:
+        tensors += len(choose(device=task.device))
+    wanted = device_clock.operand_sets(task.bytes * (2 if task.gradients else 1), cache_bytes)
+    return min(wanted, int(FREE_SHARE * free_bytes) // (tensors * task.bytes))
+
+
+def measured(
+    task: Task,
+    contestants: Sequence[Contestant],
+    device: Device,
+    *,
+    sets: int,
+    seconds: float,
+    draw: random.Random,
+    failures: Failures,
+    count: bool,
+) -> dict:
+    """One task: device and host times of all who can do it, and with `count` their memory and errors.
+
+    Args:
+        task: what is measured.
+        contestants: who takes part.
+        device: the runtime of the task's device.
+        sets: of operands.
+        seconds: of samples.
+        draw: shuffles the order.
+        failures: of those who failed in such a task before.
+        count: memory and errors too.
+
+    Raises:
+        Uncapturable: a capture failed, and the process cannot capture any more.
+        Unusable: the device cannot be used any more.
+    """
+    given = [task.operands(number) for number in range(sets)]
+    others = worker.OtherPrograms()
+    try:
+        with torch.set_grad_enabled(task.gradients):
+            calls, refused = _prepared(task, given, contestants, device, failures)
+            counts = _counts(task, given[0], contestants, calls) if count else {}
+            queued = {label: reason for label, (fate, reason) in failures.items() if fate == QUEUED}
+            found = timed(calls, device, seconds=seconds, draw=draw, queued=queued)
+    finally:
+        calls = given = None
+        device.release()
+    extra = {"counts": counts, "different": worker.different(counts)} if count else {}
+    return {
+        "times_s": _rounded(found.device_s),
+        "host_s": _rounded(found.host_s),
+        "not_captured": {label: reason for label, reason in found.captured.items() if reason is not None},
+        "operand_sets": sets,
+        "own_pools": [],
+        "waits_s": {},
+        "others_share": others.share(),
+        "refused": refused,
+        **extra,
+    }
+
+
+def _rounded(times: Mapping[str, Sequence[float]]) -> dict[str, list[float]]:
+    return {label: [round(t, 10) for t in of_label] for label, of_label in times.items()}
+
+
+def _prepared(
+    task: Task, given: Sequence[Operands], contestants: Sequence[Contestant], device: Device, failures: Failures
+) -> tuple[dict[str, list[Call]], dict[str, str]]:
+    """The calls of those who can do the task, warmed up, and the reasons of the others."""
+    able, refused = {}, {}
+    for contestant in contestants:
+        label = contestant.label
+        fate, reason = failures.get(label, (None, None))
+        if fate != LEFT_OUT:
+            reason = contestant.why_not(task)
+        if reason is None:
+            try:
+                calls = contestant.prepare_each(task, given)
+                device_clock.warm_up(calls, device)
+                able[label] = calls
+                continue
+            except UnsupportedError as error:
+                reason = error.reason
+            except torch.AcceleratorError as error:
+                raise Unusable(label, _said(error)) from error
+            except Exception as error:  # of any library: the others are measured all the same
+                reason = f"failed with {_said(error)}"
+        refused[label] = reason
+    return able, refused
+
+
+def _said(error: Exception) -> str:
+    return f"{type(error).__name__} ({' '.join(str(error).split())[:200]})"
+
+
+def _counts(
+    task: Task, given: Operands, contestants: Sequence[Contestant], calls: Mapping[str, Sequence[Call]]
+) -> dict[str, dict]:
+    """Errors and bytes by label, of the first set of operands."""
+    truth, counts = DeviceTruth(task, given), {}
+    parameters = [t for t in (given.weight, given.bias) if t is not None]
+    for contestant in contestants:
+        if contestant.label not in calls:
+            continue
+        call = calls[contestant.label][0]
+        counts[contestant.label] = counted = {}
+        if contestant.is_norm:
+            tensors = contestant.tensors(call())
+            y, dx = (None, tensors[0]) if task.mode == "backward" else (tensors[0], (*tensors[1:2], None)[0])
+            output, gradient = truth.errors(y, dx)
+            counted.update(output_error=output, gradient_error=gradient)
+        counted["peak_bytes"] = memory.peak_bytes(call, device=task.device)
+        # A backward pass alone saves nothing: what it needs was saved before.
+        saves = task.mode == "step"
+        counted["saved_bytes"] = memory.saved_bytes(call, beside=parameters) if saves else None if task.gradients else 0
+    return counts
+
+
+def _environment(device: str, state: DeviceState) -> dict:
+    return {**worker.environment(device), "device": devices.properties(device), "device_state": state.reason or "read"}
+
+
+if __name__ == "__main__":
+    process.speak(work)

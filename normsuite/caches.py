@@ -1,0 +1,122 @@
+"""The user's cache: text with a digest that is checked before it is used, and nothing at all where nothing can be kept.
+
+Whatever lies in it can be removed at any time, and is made again.
+"""
+
+import hashlib
+import os
+import shutil
+import stat
+import tempfile
+import time
+from contextlib import suppress
+from functools import cache
+from pathlib import Path
+
+from platformdirs import user_cache_path
+
+from .errors import DataError, OutputError
+from .reading import read_text
+
+KEPT_DAYS = 30
+"""What nobody has used for so long is removed."""
+
+
+def folder(*names: str) -> Path | None:
+    """Return that folder of the user's cache, made if need be; None where there is none that can be written to.
+
+    A user without an account, without a home, or with one that cannot be written to, computes without a cache.
+    """
+    root = _root(os.environ.get("XDG_CACHE_HOME"), os.environ.get("HOME"))
+    if root is None:
+        return None
+    found = root.joinpath(*names)
+    if found in _writable:
+        return found
+    try:
+        found.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=found):
+            _writable.add(found)
+            return found
+    except OSError:
+        return None
+
+
+_writable: set[Path] = set()
+"""Folders that could be written to when they were first asked for; what then cannot be stored is computed."""
+
+
+@cache
+def _root(cache_home: str | None, home: str | None) -> Path | None:
+    """The folder for these variables, which decide where it lies."""
+    try:
+        found = user_cache_path("normsuite")
+    except (KeyError, RuntimeError, OSError):  # the user has no account, or it says nothing of a home
+        return None
+    return found if found.is_absolute() else None
+
+
+def temporary_if_none(found: Path | None) -> Path:
+    """Return that folder, or where there is none, one of this user's own that lasts until the machine is started anew.
+
+    Raises:
+        OutputError: none can be made, or somebody else's lies in its place.
+    """
+    if found is not None:
+        return found
+    user = os.getuid() if hasattr(os, "getuid") else 0
+    place = Path(tempfile.gettempdir()) / f"normsuite-{user}"
+    try:
+        place.mkdir(mode=0o700, exist_ok=True)
+        state = place.lstat()
+        if not stat.S_ISDIR(state.st_mode) or (hasattr(os, "getuid") and state.st_uid != user):
+            raise OutputError(f"{str(place)!r} is not this user's folder: cannot keep anything there")
+    except OSError as error:
+        raise OutputError(f"cannot write {str(place)!r} ({error.strerror or error})") from None
+    return place
+
+
+def recall(path: Path, key: str) -> str | None:
+    """Return the text that was stored there under that key; None where there is none, or not all of it as it was.
+
+    Args:
+        key: what the text is of; another key's text in its place is not taken for it.
+    """
+    try:
+        digest, _, text = read_text(path).partition("\n")
+    except DataError:
+        return None
+    return text if digest == _digest(key, text) else None
+
+
+def store(path: Path, key: str, text: str) -> None:
+    """Store a text under that key, whole or not at all; where it cannot be, nothing happens."""
+    from .results import write_text
+
+    with suppress(OutputError):
+        write_text(path, f"{_digest(key, text)}\n{text}")
+
+
+def _digest(key: str, text: str) -> str:
+    found = hashlib.sha256(key.encode(errors="surrogateescape") + b"\0")
+    found.update(text.encode())
+    return found.hexdigest()
+
+
+def mark_as_used(path: Path) -> None:
+    """Let that file or folder be removed `KEPT_DAYS` from now, and not before."""
+    with suppress(OSError):
+        os.utime(path)
+
+
+def forget(all_of_them: Path) -> None:
+    """Remove from that folder what was last written, or marked as used, more than `KEPT_DAYS` ago."""
+    oldest = time.time() - KEPT_DAYS * 86_400
+    with suppress(OSError):
+        for each in all_of_them.iterdir():
+            with suppress(OSError):  # another process's, which has its name, or is gone, by now
+                if each.lstat().st_mtime < oldest:
+                    if each.is_dir() and not each.is_symlink():
+                        shutil.rmtree(each, ignore_errors=True)
+                    else:
+                        each.unlink(missing_ok=True)

@@ -1,0 +1,22 @@
+"""What the commands' exit codes mean: one list for all of them."""
+
+OK = 0
+"""Done; of gate and history: no regression."""
+
+REGRESSION = 1
+"""Of gate and history alone: there is one."""
+
+COULD_NOT = 2
+"""An argument or a file cannot be used, nothing could be measured or written, or something failed unexpectedly."""
+
+NOTHING = 3
+"""Of gate, bisect and history: nothing is recorded, nothing was measured, or nothing decided."""
+
+INTERRUPTED = 130
+"""Ctrl-C."""
+
+TERMINATED = 143
+"""SIGTERM."""
+
+BROKEN_PIPE = 141
+"""Nobody reads the standard output on."""

@@ -1,0 +1,61 @@
+"""Standard output and error of a command: closed, full, in an encoding without these characters, or read no longer."""
+
+import os
+import sys
+
+BROKEN_PIPE = 141
+"""Exit code where nobody reads on: what a shell says of a program that SIGPIPE has ended."""
+
+
+def prepare() -> None:
+    """Let every character be written, in whatever encoding, and let closed streams be as the null device."""
+    for name in ("stdout", "stderr"):
+        stream = getattr(sys, name)
+        if stream is None:  # closed before this process began
+            setattr(sys, name, Closed(name))
+        elif hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="backslashreplace")
+
+
+class Closed:
+    """In place of a stream that was closed: takes everything, and is known by its type."""
+
+    encoding, errors, closed, newlines = "utf-8", "strict", False, None
+
+    def __init__(self, name: str):
+        self.name = name
+
+    def write(self, text: str) -> int:
+        return len(text)
+
+    def flush(self) -> None:
+        pass
+
+    def isatty(self) -> bool:
+        return False
+
+    def fileno(self) -> int:
+        raise OSError("closed")
+
+
+def flush() -> OSError | None:
+    """Write what is left; return why it could not be, and let the interpreter not try again at its end."""
+    failed = None
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except OSError as error:
+            failed = failed or error
+            discard(stream)
+    return failed
+
+
+def discard(stream) -> None:
+    """Let a stream that cannot be written to lead to the null device."""
+    try:
+        number = stream.fileno()
+        null = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(null, number)
+        os.close(null)
+    except (OSError, ValueError):
+        pass

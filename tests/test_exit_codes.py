@@ -1,0 +1,234 @@
+"""Exit codes: every row of the table in docs/exit-codes.md, each by what it says; never a traceback."""
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from asv_folder import DAY, NAME, START, Folder, Repository, commit_of
+
+DOCS = Path(__file__).parent.parent / "docs" / "exit-codes.md"
+ROWS = [
+    tuple(cell.strip() for cell in line.strip("|").split("|"))
+    for line in DOCS.read_text().partition("## Which fault")[2].splitlines()
+    if re.search(r"\| `\w+` \| \d+ \|$", line)
+]
+NORMSUITE = [str(Path(sys.executable).with_name("normsuite"))]
+
+
+def run(folder, *arguments, wrap=None, **more):
+    command = [*NORMSUITE, *map(str, arguments)]
+    if wrap is not None:
+        quoted = " ".join(f"'{part}'" for part in command)
+        command = ["bash", "-c", wrap.format(quoted)]
+    environment = {**os.environ, "PYTHONPATH": str(DOCS.parent.parent), **more.pop("env", {})}
+    how = {"capture_output": True, "text": True, "errors": "replace", "timeout": 120}
+    return subprocess.run(command, cwd=folder, env=environment, **how, **more)
+
+
+def results(folder, values=(1.0,) * 8, unit="calls"):
+    made = Folder(folder / "results").list({NAME: {"unit": unit}})
+    for n, value in enumerate(values):
+        made.add(commit_of(n), START + DAY * n, {NAME: [value]})
+    return made
+
+
+def history(folder, *more, **how):
+    return run(folder, "history", "--from", folder / "results", *more, **how)
+
+
+def none_readable(folder):
+    for path in results(folder).machine.glob("0*.json"):
+        path.write_text("{")
+    return history(folder)
+
+
+def unlisted(folder):
+    (results(folder).path / "benchmarks.json").unlink()
+    return history(folder)
+
+
+def damaged_list(folder):
+    (results(folder).path / "benchmarks.json").write_text('{"version": 2, "a')
+    return history(folder)
+
+
+def one_damaged(folder):
+    (results(folder).machine / f"{commit_of(3)[:8]}-venv.json").write_bytes(b"\0" * 99)
+    return history(folder)
+
+
+def stepped(*values):
+    def made(folder):
+        results(folder, values)
+        return history(folder)
+
+    return made
+
+
+def report_of_damaged_list(folder):
+    made = Folder(folder / "reports" / "asv" / "results")
+    (made.path / "benchmarks.json").write_text("[]")
+    done = run(folder, "report")
+    assert "asv's results are left out: benchmarks.json" in done.stdout.replace("\n", " ")
+    return done
+
+
+def interrupted(number):
+    def made(folder):
+        results(folder)
+        os.mkfifo(folder / "pipe")  # opening it waits until somebody reads
+        command = [*NORMSUITE, "history", "--from", str(folder / "results"), "--json", str(folder / "pipe")]
+        environment = {**os.environ, "PYTHONPATH": str(DOCS.parent.parent)}
+        with subprocess.Popen(
+            command, cwd=folder, env=environment, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        ) as process:
+            wait_until_it_waits(process.pid)
+            process.send_signal(number)
+            out, err = process.communicate(timeout=60)
+        return subprocess.CompletedProcess(command, process.returncode, out, err)
+
+    return made
+
+
+def wait_until_it_waits(pid, seconds=60):
+    """In open(2) of a named pipe the kernel sleeps in wait_for_partner."""
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        try:
+            if Path(f"/proc/{pid}/wchan").read_text().strip() in ("wait_for_partner", "fifo_open"):
+                return
+        except OSError:
+            pass
+        time.sleep(0.05)
+    time.sleep(3)
+
+
+def unexpected(folder):
+    """An error in what this imports."""
+    results(folder)
+    code = (
+        "import sys; from normsuite.history import adapter\n"
+        "adapter.read = None; import normsuite.history; normsuite.history.read = lambda *of: 1 / 0\n"
+        f"sys.argv = ['normsuite', 'history', '--from', {str(folder / 'results')!r}, *sys.argv[1:]]\n"
+        "from normsuite.__main__ import main; main()"
+    )
+    environment = {**os.environ, "PYTHONPATH": str(DOCS.parent.parent)}
+
+    def of(*more):
+        command = [sys.executable, "-c", code, *more]
+        return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True)
+
+    debugged = of("--debug")
+    assert "Traceback" in debugged.stderr and debugged.returncode == 2
+    return of()
+
+
+def package(folder):
+    repository = Repository(folder / "repo")
+    (repository.path / "normsuite").mkdir()
+    (repository.path / "normsuite" / "__init__.py").write_text("")
+    repository.git("add", "--all")
+    repository.commit("first")
+    return repository.path
+
+
+def gate(*arguments, command="gate"):
+    return lambda folder: run(package(folder), command, *arguments)
+
+
+def settings(content):
+    def made(folder):
+        (folder / "mine.toml").write_bytes(content)
+        return run(folder, "study", "--config", "mine.toml", "--dry-run", "--json", "found.json")
+
+    return made
+
+
+def settings_of_a_pipe(folder):
+    os.mkfifo(folder / "mine.toml")
+    return run(folder, "study", "--config", "mine.toml", "--dry-run")
+
+
+def into_a_folder(folder):
+    (folder / "there").mkdir()
+    return run(folder, "explain", "--json", "there")
+
+
+FAULTS = {
+    ("no results at all", "history"): history,
+    ("results of which none can be read", "history"): none_readable,
+    ("results without `benchmarks.json`", "history"): unlisted,
+    ("a damaged `benchmarks.json`", "history"): damaged_list,
+    ("a damaged file beside whole ones", "history"): one_damaged,
+    ("a regression", "history"): stepped(*[1] * 8, *[2] * 8),
+    ("an improvement", "history"): stepped(*[2] * 8, *[1] * 8),
+    ("a pattern that is no regular expression", "history"): lambda folder: history(folder, "--benchmark", "("),
+    ("a damaged `benchmarks.json` beside other records", "report"): report_of_damaged_list,
+    ("a folder for the pages that cannot be made", "report"): lambda folder: run(
+        folder, "report", "--out", "/proc/none"
+    ),
+    ("an unknown format", "report"): lambda folder: run(folder, "report", "--format", "pdf"),
+    ("an unknown option", "explain"): lambda folder: run(folder, "explain", "--colour"),
+    ("an unknown norm", "explain"): lambda folder: run(folder, "explain", "Norm\x1b[31m"),
+    ("an empty path for JSON", "explain"): lambda folder: run(folder, "explain", "--json", ""),
+    ("JSON into a folder's name", "explain"): into_a_folder,
+    ("a full standard output", "explain"): lambda folder: run(folder, "explain", wrap="{} > /dev/full"),
+    ("a closed standard output for JSON", "explain"): lambda folder: run(
+        folder, "explain", "--json", "-", wrap="{} >&-"
+    ),
+    ("a closed standard output for people", "explain"): lambda folder: run(folder, "explain", wrap="{} >&-"),
+    ("a reader that has gone", "explain"): lambda folder: run(
+        folder, "explain", wrap="({}; echo $? >code) | true; exit $(cat code)"
+    ),
+    ("SIGTERM", "history"): interrupted(signal.SIGTERM),
+    ("Ctrl-C", "history"): interrupted(signal.SIGINT),
+    ("an unexpected error", "history"): unexpected,
+    ("an empty BASE", "gate"): gate("", "HEAD"),
+    ("an empty HEAD", "gate"): gate("HEAD", ""),
+    ("a BASE that looks like an option", "gate"): gate("--", "--output=x"),
+    ("two equal packages", "gate"): gate("HEAD", "--json", "-"),
+    ("no repository", "gate"): lambda folder: run(folder, "gate", "HEAD"),
+    ("an empty GOOD", "bisect"): gate("", "HEAD", command="bisect"),
+    ("a settings file with a byte order mark", "study"): settings(
+        b'\xef\xbb\xbfpreset = "quick"\nseeds = 1\nepochs = 1\n'
+    ),
+    ("settings that are no TOML", "study"): settings(b"seeds = = 1"),
+    ("settings that are a named pipe", "study"): settings_of_a_pipe,
+    ("an unknown device", "numerics"): lambda folder: run(folder, "numerics", "--device", "quantum"),
+    ("an unknown kind of bench", "bench"): lambda folder: run(folder, "bench", "everything"),
+    ("an unknown option", "doctor"): lambda folder: run(folder, "doctor", "--slow"),
+}
+
+
+def test_the_table_has_every_fault_and_every_command():
+    assert [row[0] for row in ROWS] == [fault for fault, _ in FAULTS]
+    assert {row[1].strip("`") for row in ROWS} == {
+        "explain", "study", "bench", "numerics", "gate", "bisect", "history", "doctor", "report",
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(("fault", "command", "code"), ROWS, ids=[f"{row[1].strip('`')} {row[0]}" for row in ROWS])
+def test_a_fault_ends_with_its_code(tmp_path, fault, command, code):
+    done = FAULTS[fault, command.strip("`")](tmp_path)
+    assert done.returncode == int(code), (done.stdout[-500:], done.stderr[-1500:])
+    assert "Traceback" not in done.stderr and "\x1b" not in done.stderr
+    if int(code) == 2 and "Usage" not in done.stderr:
+        assert done.stderr.count("\n") == 1 and done.stderr.startswith("normsuite: "), done.stderr
+
+
+def test_a_pipe_gets_json(tmp_path):
+    results(tmp_path)
+    done = history(tmp_path, "--json", "/dev/stdout", wrap="{} | cat")
+    assert json.loads(done.stdout[: done.stdout.rindex("}") + 1])["what"] == "history"
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "latin-1", "cp1252", "utf-8"])
+def test_any_terminal_s_encoding(tmp_path, encoding):
+    done = run(tmp_path, "explain", "groupnorm", env={"PYTHONIOENCODING": encoding, "LC_ALL": "C"})
+    assert done.returncode == 0 and done.stdout and not done.stderr
