@@ -32,8 +32,8 @@ class Recorder:
         self.launches.append((kernel, grid, given, options))
 
 
-def _source(kernel: triton.JITFunction, given: dict) -> ASTSource:
-    """The kernel specialised as a launch with aligned pointers specialises it."""
+def source(kernel: triton.JITFunction, given: dict) -> ASTSource:
+    """Return the kernel specialised as a launch with aligned pointers specialises it."""
     signature, constants, attributes = {}, {}, {}
     for place, parameter in enumerate(kernel.params):
         name, value = parameter.name, given[parameter.name]
@@ -81,7 +81,7 @@ def compiled(recorder: Recorder, capability: int) -> Iterator[Compiled]:
     """Compile what was recorded for that capability of NVIDIA's devices, and yield what came out."""
     target = GPUTarget("cuda", capability, 32)
     for kernel, _, given, options in recorder.launches:
-        found = triton.compile(_source(kernel, given), target=target, options=options)
+        found = triton.compile(source(kernel, given), target=target, options=options)
         yield _read(kernel.__name__, capability, options.get("num_warps", 4), found)
 
 
@@ -104,17 +104,17 @@ def _read(name: str, capability: int, warps: int, found) -> Compiled:
         stack_bytes=numbers["STACK"],
         local_bytes=numbers["LOCAL"],
         shared_bytes=found.metadata.shared,
-        loads=_widths(code, "LDG") | _widths(code, "LDGSTS"),
+        loads=_widths(code, "LDG", "LDGSTS"),
         stores=_widths(code, "STG"),
         local=len(re.findall(r"\b(?:LDL|STL)\b", code)),
         atomics=len(re.findall(r"\b(?:ATOM|ATOMG|RED|REDG)\b[.\s]", code)),
     )
 
 
-def _widths(code: str, instruction: str) -> dict[int, int]:
-    """How many instructions of that name there are, by width in bits."""
+def _widths(code: str, *instructions: str) -> dict[int, int]:
+    """How many instructions of those names there are, by width in bits."""
     found: dict[int, int] = {}
-    for modifiers in re.findall(rf"\b{instruction}((?:\.\w+)+)", code):
+    for modifiers in re.findall(rf"\b(?:{'|'.join(instructions)})((?:\.\w+)+)", code):
         parts = modifiers.split(".")
         width = next((int(p) for p in parts if p in ("64", "128", "256")), None)
         width = width or next((int(p[1:]) for p in parts if p in ("U8", "S8", "U16", "S16")), 32)

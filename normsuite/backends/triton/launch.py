@@ -316,7 +316,7 @@ class Launch:
             if units >= processors and at_once <= family.cached_bytes:
                 row_tiles, col_tiles = _tiles(g, tile)
                 return Work("program", g, tile, row_tiles, col_tiles, units, row_tiles * col_tiles)
-        g, pieces = by_channel(g, family.segment)
+        g, pieces = (g, 1) if self.frozen else by_channel(g, family.segment)
         tile = tiles.parts_tile(g, self.itemsize, family)
         row_tiles, col_tiles = _tiles(g, tile)
         units = _units(g, tile)

@@ -1,0 +1,47 @@
+"""How many programs of a kernel a multiprocessor holds at a time, from what the compiler said of it."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What one multiprocessor of a compute capability has.
+
+    Source: NVIDIA, CUDA C++ Programming Guide, "Technical Specifications per Compute Capability".
+
+    Attributes:
+        multiprocessors: of the device that is usually meant (A100, H100 SXM, B200).
+        warps, programs: that are resident at most.
+        shared_bytes: for all programs.
+        registers: 32 bits wide each.
+        schedulers: each has its share of the registers and of the warps.
+        register_unit: registers that a warp gets are a multiple of this.
+        reserved_bytes: shared memory of each program that the system takes.
+    """
+
+    multiprocessors: int
+    warps: int = 64
+    programs: int = 32
+    shared_bytes: int = 228 * 1024
+    registers: int = 65536
+    schedulers: int = 4
+    register_unit: int = 256
+    reserved_bytes: int = 1024
+
+
+LIMITS = {80: Limits(108, shared_bytes=164 * 1024), 90: Limits(132), 100: Limits(148)}
+"""By compute capability, 80 for sm_80."""
+
+
+def programs(limits: Limits, *, warps: int, registers: int, shared_bytes: int) -> int:
+    """Return how many programs fit at a time, 0 where not one does.
+
+    Args:
+        warps: of a program.
+        registers: of a thread.
+        shared_bytes: of a program.
+    """
+    of_warp = -(-registers * 32 // limits.register_unit) * limits.register_unit
+    by_registers = limits.registers // limits.schedulers // of_warp * limits.schedulers
+    by_memory = limits.shared_bytes // (shared_bytes + limits.reserved_bytes)
+    return min(limits.programs, min(limits.warps, by_registers) // warps, by_memory)

@@ -1,0 +1,223 @@
+"""Compile every kernel that calls of a device's size need, for devices that are not here, and print what came out.
+
+    python -m normsuite.backends.triton.proof [--capability 80 90 100] [--json FILE] [--only PATTERN]
+
+It prints, as JSON, one object for each kernel (registers, spills, memory, instructions, programs that fit) and one for
+each call (its kernels, and the bytes that they move against the least). It proves no speed: see `ahead`.
+"""
+
+import argparse
+import fnmatch
+import json
+import math
+import multiprocessing
+import sys
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import torch
+
+from ...spec import NORMS, find
+from . import ahead, geometry, launch, occupancy, tiles, traffic
+
+GROUPS = 32
+MODES = ("forward", "step", "evaluation")
+DTYPES = ("float32", "bfloat16")
+PROCESSES = 2
+
+
+@dataclass(frozen=True)
+class Subject:
+    """One call whose kernels are compiled.
+
+    Attributes:
+        norm: its name.
+        shape: (N, C, *S); (rows, length) of a norm over trailing sizes.
+        mode: "forward" (no gradients), "step" (with them) or "evaluation" (running statistics, no gradients).
+        dtype: of all tensors but the running statistics, which are float32.
+        channels_last, activation: as the call has them.
+    """
+
+    norm: str
+    shape: tuple[int, ...]
+    mode: str
+    dtype: str
+    channels_last: bool = False
+    activation: str | None = None
+
+    @property
+    def name(self) -> str:
+        layout = " channels_last" if self.channels_last else ""
+        activation = f" {self.activation}" if self.activation else ""
+        return f"{self.norm} {'x'.join(map(str, self.shape))}{layout} {self.dtype} {self.mode}{activation}"
+
+
+ROWS = ((8192, 1), (8192, 128), (8192, 1024), (8192, 4096), (8192, 4097), (8192, 5120), (8192, 8192), (4096, 16384),
+        (16, 65536), (16, 200704), (16, 8192), (1048576, 128))  # fmt: skip
+PLACES = {
+    "BatchNorm": ((256, 64, 112, 112), (256, 256, 56, 56), (256, 1024, 14, 14), (256, 2048, 7, 7)),
+    "GroupNorm": ((8, 320, 128, 128), (8, 640, 64, 64), (8, 1280, 32, 32), (1, 128, 1024, 1024), (64, 256, 56, 56)),
+    "InstanceNorm": ((4, 32, 1080, 1920), (2, 32, 128, 128, 128), (16, 64, 128, 128), (1, 256, 64, 64)),
+}
+"""Rows of language and vision models; ResNet-50, diffusion UNet and VAE, style transfer, pix2pix and nnU-Net."""
+
+
+def subjects() -> Iterator[Subject]:
+    """Yield every call of the table."""
+    for dtype in DTYPES:
+        for norm, spec in NORMS.items():
+            if spec.affine == "element":
+                for shape in ROWS:
+                    yield from (Subject(norm, shape, mode, dtype) for mode in MODES[:2])
+                continue
+            modes = MODES if spec.running != "never" else MODES[:2]
+            activation = "silu" if norm == "GroupNorm" else "relu"
+            for shape in PLACES[norm]:
+                for last in (False, True):
+                    for mode in modes:
+                        yield Subject(norm, shape, mode, dtype, last)
+                        yield Subject(norm, shape, mode, dtype, last, activation)
+
+
+def launches(subject: Subject, capability: int) -> list[traffic.Launched]:
+    """Return what that call queues on the device of that capability."""
+    spec, dtype, recorder = find(subject.norm), getattr(torch, subject.dtype), ahead.Recorder()
+    n, c, places = subject.shape[0], subject.shape[1], math.prod(subject.shape[2:])
+    rows, frozen = spec.affine == "element", subject.mode == "evaluation"
+    groups = {"one": 1, "channels": c, "given": GROUPS}[spec.groups]
+    sizes, axes = (n, groups, c // groups, places), spec.axes
+    if rows:
+        sizes = (n, 1, c, 1)
+    elif frozen:
+        sizes, axes = (n, c, 1, places), frozenset({"batch", "spatial"})
+    lies = geometry.make(sizes, axes, channels_last=subject.channels_last, per_element=rows, affine=True)
+    made = launch.Launch(
+        lies, spec.centred, subject.activation, frozen, 1e-5, dtype.itemsize,
+        occupancy.LIMITS[capability].multiprocessors, tiles.HOPPER, recorder,
+    )  # fmt: skip
+    x = torch.empty(1, dtype=dtype, device="meta")
+    bias = x if spec.centred else None
+    running = None
+    if frozen or spec.running == "always":
+        running = (torch.empty(1, device="meta"),) * 2
+    statistics = torch.empty((3, made.statistics), device="meta") if subject.mode == "step" else None
+    made.forward(x, x, statistics, x, bias, running, 0.1)
+    if subject.mode == "step":
+        made.backward(x, x, statistics, x, bias, x, x, bias)
+    return recorder.launches
+
+
+def key(launched: traffic.Launched, capability: int) -> str:
+    """Return what two launches share whose machine code is the same."""
+    kernel, _, given, options = launched
+    return f"{kernel.__name__} {capability} {ahead.source(kernel, given).hash()} {sorted(options.items())}"
+
+
+@dataclass(frozen=True)
+class Found:
+    """One compiled kernel.
+
+    Attributes:
+        compiled: what the compiler made of it.
+        programs: that a multiprocessor holds at a time.
+        tile: (statistics, rows, columns), where it has one.
+        widest: bits that one load or store could have, given how the tensor is aligned and how many elements a thread
+            has; 0 where it reads no tensor.
+        writes: whether it writes a tensor.
+        of: the first call that needs it.
+    """
+
+    compiled: ahead.Compiled
+    programs: int
+    tile: tuple[int, ...]
+    widest: int
+    writes: bool
+    of: str
+
+    @property
+    def faults(self) -> list[str]:
+        """What would make it slow or its results differ from run to run."""
+        c, found = self.compiled, []
+        if c.local or c.local_bytes:
+            found.append(f"spills: {c.local} loads and stores of local memory, {c.stack_bytes} bytes of stack")
+        if c.atomics:
+            found.append(f"{c.atomics} atomics")
+        if not self.programs:
+            found.append("does not fit onto a multiprocessor")
+        if self.widest == 128 and max(c.loads, default=0) < 128:
+            found.append("no loads of 128 bits")
+        if self.widest == 128 and self.writes and max(c.stores, default=0) < 128:
+            found.append("no stores of 128 bits")
+        return found
+
+
+def compiled(subject: Subject, place: int, capability: int) -> Found:
+    """Compile one kernel of a call, by its place among those that the call queues."""
+    launched = launches(subject, capability)[place]
+    (made,) = ahead.compiled(ahead.Recorder([launched]), capability)
+    fit = occupancy.programs(
+        occupancy.LIMITS[capability], warps=made.warps, registers=made.registers, shared_bytes=made.shared_bytes
+    )
+    given = launched[2]
+    tile = tuple(given[name] for name in "ARL") if "R" in given else ()
+    writes = given.get("y") is not None or given.get("dx") is not None
+    return Found(made, fit, tile, _widest(given, tile, made.warps), writes, subject.name)
+
+
+def _widest(given: dict, tile: tuple[int, ...], warps: int) -> int:
+    if not tile:
+        return 0
+    itemsize = given["x"].element_size()
+    side = given["COL_ALIGN"] if given["col_stride"] == 1 and tile[2] > 1 else given["INNER_ALIGN"]
+    each = min(side, math.prod(tile) // (32 * warps), tile[2] if tile[2] > 1 else tile[0])
+    return 8 * min(16, each * itemsize)
+
+
+def prove(found: Sequence[Subject], capabilities: Sequence[int], processes: int = PROCESSES) -> dict:
+    """Compile what the calls need, each kernel once, and return all of it as JSON has it."""
+    wanted: dict[str, tuple[Subject, int, int]] = {}
+    calls = []
+    for capability in capabilities:
+        for subject in found:
+            queued = launches(subject, capability)
+            keys = [key(launched, capability) for launched in queued]
+            for place, name in enumerate(keys):
+                wanted.setdefault(name, (subject, place, capability))
+            size = math.prod(subject.shape) * getattr(torch, subject.dtype).itemsize
+            moved = traffic.of(queued, size, 5 if subject.mode == "step" else 2)
+            call = {"call": subject.name, "capability": capability, **asdict(moved), "ratio": round(moved.ratio, 4)}
+            call["sources"] = [
+                given.get("SOURCE", "registers") for _, _, given, _ in queued if "y" in given or "dx" in given
+            ]
+            calls.append(call | {"kernels": [list(wanted).index(name) for name in keys]})
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(processes, mp_context=context) as pool:
+        made = list(pool.map(compiled, *zip(*wanted.values(), strict=True)))
+    kernels = [asdict(one) | {"faults": one.faults} for one in made]
+    return {"capabilities": list(capabilities), "kernels": kernels, "calls": calls}
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(
+        prog="python -m normsuite.backends.triton.proof", description=__doc__.split("\n")[0]
+    )
+    parser.add_argument("--capability", type=int, nargs="+", choices=tuple(occupancy.LIMITS), default=[80, 90, 100])
+    parser.add_argument("--json", type=Path, help="a file, instead of the standard output")
+    parser.add_argument("--only", default="*", help="calls whose name matches, such as 'GroupNorm *bfloat16 step*'")
+    parser.add_argument("--processes", type=int, default=PROCESSES)
+    given = parser.parse_args(arguments)
+    chosen = [subject for subject in subjects() if fnmatch.fnmatch(subject.name, given.only)]
+    if not chosen:
+        parser.error(f"--only {given.only}: matches no call")
+    text = json.dumps(prove(chosen, given.capability, given.processes), indent=1)
+    if given.json is None:
+        print(text)
+    else:
+        given.json.write_text(text + "\n", encoding="utf-8")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,112 @@
+"""The Triton kernels compiled for devices that are not here: what the machine code has, and what the proof says."""
+
+import json
+import subprocess
+import sys
+
+import pytest
+
+pytest.importorskip("triton", reason="needs triton")
+
+from normsuite.backends.triton import occupancy, proof, traffic
+from normsuite.backends.triton.ahead import Compiled
+from normsuite.backends.triton.proof import Found, Subject
+
+REPRESENTATIVE = [
+    Subject("LayerNorm", (8192, 4096), "step", "bfloat16"),
+    Subject("GroupNorm", (64, 256, 56, 56), "step", "bfloat16", activation="silu"),
+    Subject("BatchNorm", (256, 256, 56, 56), "step", "float32", channels_last=True),
+    Subject("BatchNorm", (256, 256, 56, 56), "evaluation", "float32"),
+]
+KERNELS = {
+    "forward_resident", "backward_resident", "partial_statistics", "finalize", "partial_sums", "forward", "backward",
+    "add_up",
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def proven():
+    return proof.prove(REPRESENTATIVE, [90])
+
+
+def test_kernels_have_no_faults(proven):
+    assert {one["compiled"]["kernel"] for one in proven["kernels"]} == KERNELS
+    for one in proven["kernels"]:
+        assert one["faults"] == [], one
+        assert one["compiled"]["local"] == one["compiled"]["local_bytes"] == one["compiled"]["atomics"] == 0
+        assert 0 < one["compiled"]["registers"] <= 255 and one["programs"] >= 1
+
+
+def test_aligned_tensors_are_read_and_written_by_whole_vectors(proven):
+    of_tensors = [one for one in proven["kernels"] if one["widest"]]
+    assert len(of_tensors) >= 7
+    for one in of_tensors:
+        assert one["widest"] == 128 and one["compiled"]["loads"][128] >= 1, one
+        assert one["writes"] is ("partial" not in one["compiled"]["kernel"])
+        if one["writes"]:
+            assert one["compiled"]["stores"][128] >= 1, one
+
+
+def test_a_kernel_is_compiled_once(proven):
+    named = [place for call in proven["calls"] for place in call["kernels"]]
+    assert sorted(set(named)) == list(range(len(proven["kernels"])))
+
+
+def test_faults_are_named():
+    bad = Compiled("forward", 90, 4, 255, 64, 0, 0, {32: 4}, {64: 1}, 12, 3)
+    found = Found(bad, 0, (1, 1, 4096), 128, True, "a call").faults
+    assert len(found) == 5 and found[0].startswith("spills: 12") and found[1] == "3 atomics"
+
+
+@pytest.mark.parametrize(
+    ("capability", "warps", "registers", "shared", "expected"),
+    [
+        (90, 4, 32, 0, 16),  # by warps
+        (90, 4, 128, 0, 4),  # by registers
+        (90, 1, 16, 0, 32),  # by programs
+        (80, 4, 32, 100_000, 1),  # by shared memory
+        (90, 4, 32, 100_000, 2),
+        (90, 16, 255, 0, 0),  # does not fit
+    ],
+)
+def test_programs_of_a_multiprocessor(capability, warps, registers, shared, expected):
+    """By hand, from the table in NVIDIA's programming guide."""
+    limits = occupancy.LIMITS[capability]
+    assert occupancy.programs(limits, warps=warps, registers=registers, shared_bytes=shared) == expected
+
+
+def test_traffic_of_statistics_in_registers_is_the_least():
+    size = 8192 * 4096 * 4
+    queued = proof.launches(Subject("LayerNorm", (8192, 4096), "forward", "float32"), 90)
+    assert traffic.of(queued, size, 2) == traffic.Traffic(size, size, 0, 2 * size)
+
+
+def test_traffic_of_statistics_of_several_programs():
+    subject = Subject("BatchNorm", (256, 256, 56, 56), "step", "float32", channels_last=True)
+    queued = proof.launches(subject, 90)
+    moved = traffic.of(queued, 1000, 5)
+    assert moved.read_bytes == (1 + 1 + 2 + 2) * 1000 and moved.written_bytes == 2000
+    partial = [given["partial"].nbytes for kernel, _, given, _ in queued if kernel.__name__ in ("finalize", "add_up")]
+    assert len(partial) == 3 and moved.partial_bytes == 2 * sum(partial)
+
+
+def test_the_table_has_every_norm_layout_and_mode():
+    found = list(proof.subjects())
+    assert len({subject.name for subject in found}) == len(found) > 300
+    for norm in ("BatchNorm", "InstanceNorm", "GroupNorm"):
+        of_norm = [subject for subject in found if subject.norm == norm]
+        assert {s.channels_last for s in of_norm} == {True, False} and {s.dtype for s in of_norm} == set(proof.DTYPES)
+    assert {s.mode for s in found if s.norm == "BatchNorm"} == set(proof.MODES)
+
+
+def test_a_pattern_without_a_call_is_refused():
+    command = [sys.executable, "-m", "normsuite.backends.triton.proof", "--only", "NoNorm*"]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 2 and "--only NoNorm*: matches no call" in done.stderr
+
+
+def test_the_command_writes_json(tmp_path, monkeypatch):
+    made = {"capabilities": [80], "kernels": [], "calls": []}
+    monkeypatch.setattr(proof, "prove", lambda subjects, capabilities, processes: made | {"calls": len(subjects)})
+    assert proof.main(["--capability", "80", "--json", str(tmp_path / "proof.json"), "--only", "RMSNorm*"]) == 0
+    assert json.loads((tmp_path / "proof.json").read_text())["calls"] == 4 * len(proof.ROWS)

@@ -1,0 +1,157 @@
+"""The Triton kernels under the interpreter, which computes on the CPU, against float64.
+
+The processes that compute are apart, since the interpreter is chosen when Triton is imported. All memory around tensors
+and all that was not written is NaN there.
+"""
+
+import itertools
+import multiprocessing
+from collections.abc import Sequence
+from concurrent.futures import ProcessPoolExecutor
+from functools import partial
+
+import interpreted
+import pytest
+from interpreted import Case
+
+from normsuite.spec import NORMS
+
+pytest.importorskip("triton", reason="needs triton")
+
+AXES = [axes for n in (1, 2, 3) for axes in itertools.combinations(("batch", "group", "spatial"), n)]
+SOURCES = ("registers", "program", "memory")
+ACTIVATIONS = (None, "relu", "silu")
+AFFINE = ("both", "weight", "none")
+EXACT = 2e-6
+FEW = 1e-5
+"""The bound of gradients where a statistic has few elements, which may lie close together by chance."""
+
+ROUNDED = {"float32": None, "float16": 0.51, "bfloat16": 1.01}
+"""Units in the last place: the interpreter cuts bfloat16 off where devices round."""
+
+
+@pytest.fixture(scope="module")
+def pool():
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(2, mp_context=context, initializer=interpreted.begin) as pool:
+        yield pool
+
+
+def check(pool: ProcessPoolExecutor, cases: Sequence[Case], bound: float = EXACT) -> list[tuple[str, str]]:
+    """Compute the cases; returns where the statistics were."""
+    sources = []
+    for case, found in zip(cases, pool.map(interpreted.errors, cases), strict=True):
+        sources.append(found.pop("sources"))
+        for name, error in found.items():
+            narrow = ROUNDED[case.dtype] if name in ("y", "dx") else None
+            assert error <= (narrow or (EXACT if name == "y" else bound)), (case, found)
+    return sources
+
+
+@pytest.mark.parametrize("source", SOURCES)
+@pytest.mark.parametrize("axes", AXES, ids="-".join)
+def test_every_combination_of_axes_in_both_layouts(pool, axes, source):
+    turn = AXES.index(axes) + SOURCES.index(source)
+    cases = [
+        Case(
+            (7, 2, 3, 9), axes, last, source=source, activation=ACTIVATIONS[(turn + last) % 3], affine=AFFINE[turn % 3]
+        )
+        for last in (False, True)
+    ]
+    sources = check(pool, cases, FEW)
+    if source == "registers":
+        assert sources == [(source, source)] * 2
+
+
+@pytest.mark.parametrize("source", SOURCES)
+@pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
+def test_narrow_types(pool, dtype, source):
+    settings = {"dtype": dtype, "source": source}
+    check(
+        pool,
+        [
+            Case((2, 2, 4, 21), activation="silu", **settings),
+            Case((2, 2, 4, 21), channels_last=True, **settings),
+            Case((2, 1, 257, 1), per_element=True, centred=False, **settings),
+        ],
+    )
+
+
+@pytest.mark.parametrize("affine", AFFINE)
+def test_frozen_statistics(pool, affine):
+    kinds = [("float32", "relu"), ("bfloat16", None)]
+    cases = [
+        Case((3, 2, 4, 37), channels_last=last, frozen=True, dtype=dtype, activation=activation, affine=affine)
+        for last in (False, True)
+        for dtype, activation in kinds
+    ]
+    assert set(check(pool, cases)) == {("running", "running")}
+
+
+@pytest.mark.parametrize("centred", [True, False], ids=["centred", "uncentred"])
+def test_lengths_of_rows(pool, centred):
+    cases = [
+        Case((3, 1, length, 1), per_element=True, centred=centred, source=source, shift=shift)
+        for length, shift in ((1, 16), (37, 1), (769, 3))[not centred :]
+        for source in ("registers", "memory")
+    ]
+    cases.append(Case((2, 1, 4096, 1), per_element=True, centred=centred, affine="weight"))
+    cases += [Case((1, 1, 16384, 1), per_element=True, centred=centred, source=s, affine="none") for s in SOURCES]
+    sources = check(pool, cases)
+    assert sources[-3:] == [(source, source) for source in SOURCES]
+
+
+@pytest.mark.parametrize("source", ("registers", "memory"))
+def test_rows_of_one_number_over_their_root_mean_square(pool, source):
+    """Their gradient is what eps leaves of it, a difference of nearly equal numbers: no digits can be asked for."""
+    found = pool.submit(interpreted.errors, Case((3, 1, 1, 1), per_element=True, centred=False, source=source)).result()
+    assert found["y"] <= EXACT and found["dweight"] <= EXACT and found["dx"] <= 1e-2
+
+
+@pytest.mark.parametrize("mean", [1e3, 1e6])
+def test_numbers_far_from_zero(pool, mean):
+    """Of deviation 1; in float32, where torch loses 5 % of the root mean square."""
+    cases = [Case((2, 1, 769, 1), per_element=True, mean=mean, source=source) for source in SOURCES]
+    cases += [Case((2, 2, 4, 65), channels_last=last, mean=mean, source="memory") for last in (False, True)]
+    cases.append(Case((3, 2, 4, 37), ("batch", "spatial"), mean=mean))
+    cases.append(Case((1, 1, 16384, 1), per_element=True, mean=mean, affine="none"))
+    check(pool, cases)
+
+
+@pytest.mark.parametrize("channels", [3, 5, 10])
+def test_groups_of_channels_that_lie_side_by_side(pool, channels):
+    """Of sizes that are no powers of two, in one sample."""
+    check(
+        pool, [Case((1, 4, channels, 37), channels_last=True, source=source, activation="silu") for source in SOURCES]
+    )
+
+
+@pytest.mark.parametrize("source", SOURCES)
+def test_two_runs_give_the_same_bits(pool, source):
+    cases = [
+        Case((3, 2, 3, 65), source=source),
+        Case((3, 2, 3, 65), ("batch", "spatial"), channels_last=True, source=source),
+        Case((5, 1, 129, 1), per_element=True, source=source),
+    ]
+    assert all(pool.map(interpreted.same_bits, cases))
+
+
+def test_a_wrong_value_is_found(pool):
+    """That the bounds are not wide enough for anything."""
+    case = Case((2, 2, 4, 37))
+    given = interpreted.operands(case)
+    right = interpreted.exact(case, given)
+    wrong = interpreted.exact(case, given | {"x": given["x"] * (1 + 1e-5)})
+    assert (right["dx"] - wrong["dx"]).abs().max() > 2 * EXACT * right["dx"].square().mean().sqrt()
+
+
+@pytest.mark.parametrize("name", NORMS)
+def test_every_norm_as_users_call_it(pool, name):
+    """With and without weight and bias, activations, running statistics that move and such that are given."""
+    layouts = [pool.submit(partial(interpreted.public, name, "float32", last=last)) for last in (False, True)]
+    for found in layouts:
+        assert len(found.result()) >= 10 and max(found.result()) < FEW
+
+
+def test_tensors_without_elements(pool):
+    assert pool.submit(interpreted.empty).result() == [(0, 4), (0, 4, 3), (2, 0, 4)]
