@@ -44,9 +44,9 @@ def model(device: torch.device) -> str:
 
 
 def layout_of(spec: NormSpec, view: View, shape: Sequence[int], itemsize: int, *, contiguous: bool) -> str:
-    """Return how a tensor lies, as the table tells it apart: "channels_last"; "few" (so few statistics that torch, which
-    gives each to one program, leaves most of the device idle); "unaligned" (rows that do not begin at whole vectors);
-    or "contiguous"."""
+    """Return how a tensor lies, as the table tells it apart: "channels_last"; "few" (so few statistics that torch,
+    which gives each to one program, leaves most of the device idle); "unaligned" (rows that do not begin at whole
+    vectors); or "contiguous"."""
     if not contiguous:
         return "channels_last"
     if spec.affine == "element" and math.prod(shape) < FEW * view.count:

@@ -1,9 +1,9 @@
-"""Write `normsuite/accelerators.toml` of a bench's records: from which size on the triton kernels are faster than torch's
-calls, for each device that was measured.
+"""Write `normsuite/accelerators.toml` of a bench's records: from which size on the triton kernels are faster than
+torch's calls, for each device that was measured.
 
-A call takes as long as the device or the host, whichever takes longer. The kernels get a size if a call of theirs takes at
-most MARGIN of torch's there and at every larger size that was measured for that norm, layout, type and mode. A step is a
-forward and a backward pass. What was not measured stays torch's.
+A call takes as long as the device or the host, whichever takes longer. The kernels get a size if a call of theirs
+takes at most MARGIN of torch's there and at every larger size that was measured for that norm, layout, type and mode.
+A step is a forward and a backward pass. What was not measured stays torch's.
 
     python -m tools.accelerator_table RECORDS... [--out FILE]
 """
@@ -107,7 +107,11 @@ def as_toml(found: dict) -> str:
     ]
     for device, entries in found.items():
         for (norm, layout, dtype), modes in entries.items():
-            lines += ["", f'["{device}".{norm}.{layout}.{dtype}]', *(f"{mode} = {size}" for mode, size in modes.items())]
+            lines += [
+                "",
+                f'["{device}".{norm}.{layout}.{dtype}]',
+                *(f"{mode} = {size}" for mode, size in modes.items()),
+            ]
     return "\n".join(lines) + "\n"
 
 
