@@ -8,7 +8,7 @@ INSTALLED := $(VENV)/.installed
 # As asv.conf.json sets them, which asv does not do in an environment that exists.
 QUIET_ALLOCATOR := MALLOC_TRIM_THRESHOLD_=8589934592 MALLOC_MMAP_THRESHOLD_=33554432
 
-.PHONY: report test benchmark lint clean
+.PHONY: report test benchmark accelerator lint clean
 
 # The environment, the study, the benchmarks of the checked-out commit in that same environment, the page.
 report: $(INSTALLED)
@@ -24,6 +24,11 @@ test: $(INSTALLED)
 
 benchmark: $(INSTALLED)
 	$(BIN)/python -m pytest --benchmark-only
+
+# At most ten minutes on a GPU: correctness, bench, gate, study and report of it.
+accelerator: $(INSTALLED)
+	$(BIN)/python -m pip install --editable '.[accelerator]'
+	$(BIN)/python -m tools.accelerator
 
 lint: $(INSTALLED)
 	$(BIN)/python -m ruff check .
