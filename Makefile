@@ -8,7 +8,7 @@ INSTALLED := $(VENV)/.installed
 # As asv.conf.json sets them, which asv does not do in an environment that exists.
 QUIET_ALLOCATOR := MALLOC_TRIM_THRESHOLD_=8589934592 MALLOC_MMAP_THRESHOLD_=33554432
 
-.PHONY: report test benchmark faults lint clean
+.PHONY: report test benchmark accelerator faults lint clean
 
 # The environment, the study, the benchmarks of the checked-out commit in that same environment, the page.
 report: $(INSTALLED)
@@ -29,6 +29,11 @@ benchmark: $(INSTALLED)
 faults: $(INSTALLED)
 	$(BIN)/python tools/faults.py --count 1000
 	$(BIN)/python -m pytest -q tests/test_damaged_files.py tests/test_caches.py tests/test_trees.py tests/test_exit_codes.py
+
+# At most ten minutes on a GPU: correctness, bench, gate, study and report of it.
+accelerator: $(INSTALLED)
+	$(BIN)/python -m pip install --editable '.[accelerator]'
+	$(BIN)/python -m tools.accelerator
 
 lint: $(INSTALLED)
 	$(BIN)/python -m ruff check .

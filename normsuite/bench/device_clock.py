@@ -208,7 +208,7 @@ def calibrate(recorded: Recorded, device: Device) -> tuple[int, float]:
 
 def host_calls(call_s: float) -> int:
     """Return how many calls of that device time make a sample of host time."""
-    return max(LEAST_HOST_CALLS, min(HOST_CALLS, int(HOST_QUEUE_S / call_s)))
+    return max(LEAST_HOST_CALLS, min(HOST_CALLS, int(HOST_QUEUE_S / max(call_s, 1e-9))))
 
 
 def host_sample(calls: Sequence[Call], device: Device, number: int = HOST_CALLS) -> float:

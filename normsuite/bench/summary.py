@@ -45,13 +45,15 @@ class Row:
     Attributes:
         norm, case, mode, activation, tiny: the task; activation "none" where there is none.
         contestant: its label.
-        time_s: of a call: the geometric mean over processes of their medians.
+        time_s: of a call: the geometric mean over processes of their medians; on an accelerator the device's time.
         ratio, corrected: to torch.nn; at 95 %, and corrected for the number of tasks.
         copy_ratio: to a copy of the same tensor; preallocated to preallocated.
         traffic_share: least traffic / what a copy moves in that time = (copy's time · traffic / 2 S) / time.
         peak_bytes, saved_bytes: most bytes at once; bytes kept for the backward pass; None where not counted.
         output_error, gradient_error: against float64, relative to the root mean square; None where not computed.
         verdict: one of `VERDICTS`, by the corrected interval.
+        host_s: for how long a call keeps the host, on an accelerator; None where not measured.
+        not_captured: why the calls were queued one by one instead of as a captured graph; None where they were not.
     """
 
     norm: str
@@ -70,6 +72,8 @@ class Row:
     output_error: float | None
     gradient_error: float | None
     verdict: str
+    host_s: Interval | None = None
+    not_captured: str | None = None
 
 
 @dataclass(frozen=True)
@@ -139,8 +143,11 @@ def problem(record: dict) -> str | None:
             return "a process lacks times"
         if not isinstance(process.get("clock_mhz"), int | None):
             return f"clock_mhz = {process['clock_mhz']!r}"
-        if len({len(times) for times in process["times_s"].values()}) > 1:
-            return "its rounds are not complete"
+        for metric in ("times_s", "host_s"):
+            if not isinstance(process.get(metric, {}), dict):
+                return f"{metric} = {process[metric]!r}"
+            if len({len(times) for times in process.get(metric, {}).values()}) > 1:
+                return "its rounds are not complete"
     return None
 
 
@@ -170,6 +177,21 @@ class Bench:
         model, dtype, cold = self.key
         said = [model, "" if dtype == "float32" else dtype, "caches flushed before each sample" if cold else ""]
         return ", ".join(filter(None, said))
+
+    @cached_property
+    def host(self) -> "Bench | None":
+        """The same records with host times in place of device times; None where no record has them."""
+        records = []
+        for record in self.records:
+            processes = [{**p, "times_s": p.get("host_s", {})} for p in record["samples"]["processes"]]
+            records.append({**record, "samples": {**record["samples"], "processes": processes}})
+        found = Bench(records)
+        return found if found.contestants else None
+
+    @property
+    def time(self) -> str:
+        """What its times are called: device time where host time stands beside it."""
+        return "device time" if self.host else "time"
 
     @cached_property
     def contestants(self) -> list[str]:
@@ -260,15 +282,22 @@ class Bench:
                         output_error=_number(counted.get("output_error")),
                         gradient_error=_number(counted.get("gradient_error")),
                         verdict=verdict(corrected),
+                        host_s=self.host._time(index, name) if self.host else None,
+                        not_captured=self._not_captured(index, name),
                     )
                 )
         return rows
+
+    def _not_captured(self, index: int, name: str) -> str | None:
+        processes = self.records[index]["samples"]["processes"]
+        return next((p["not_captured"][name] for p in processes if name in p.get("not_captured", {})), None)
 
     def _time(self, index: int, name: str) -> Interval:
         """exp of the mean over processes of log(median over rounds)."""
         processes = [p["times_s"].get(name, ()) for p in self.records[index]["samples"]["processes"]]
         logs = [paired_log_ratio(times, [1.0] * len(times)) for times in processes]
-        return ratio_interval([v for v in logs if not math.isnan(v)])
+        found = [v for v in logs if not math.isnan(v)]
+        return ratio_interval(found) if found else Interval(math.nan, math.nan, math.nan)
 
     def means(self, against: str | Callable[[str], str] = BASELINE, contestants: Sequence[str] = ()) -> list[Mean]:
         """Geometric means for every contestant, mode, size and activation; over all norms and for each.
@@ -320,6 +349,7 @@ class Bench:
             "what": WHAT,
             "environment": first.get("environment"),
             "settings": first.get("settings"),
+            "dtype": first["case"].get("dtype", "float32") if first else None,
             "tasks": len(self.records),
             "rows": [_plain(row) for row in self.rows],
             "refused": [
@@ -330,6 +360,7 @@ class Bench:
             "summary": {
                 "geometric_means_to_torch_nn": [_plain(m) for m in self.means()],
                 "geometric_means_to_copy": [_plain(m) for m in self.means(copy_of)],
+                **({"geometric_means_of_host_time": [_plain(m) for m in self.host.means()]} if self.host else {}),
                 "geometric_means_of_auto_to_rivals": [_plain(m) for r in self.rivals for m in self.means(r, [AUTO])],
                 "slower_cases_of_auto": [_plain(row) for row in of_auto if row.verdict == SLOWER],
                 "verdicts_of_auto": {v: sum(row.verdict == v for row in of_auto) for v in VERDICTS},
@@ -413,6 +444,10 @@ def sentences(bench: Bench) -> list[str]:
         said[-1] += ", which is not 1: something favours one of the two, and ratios of this run may be off by as much"
     if tasks:
         said[-1] += f"; right behind other thread pools {interval_text(behind)}"
+    queued = Counter(row.contestant for row in bench.rows if row.not_captured)
+    for name, number in queued.items():
+        reasons = dict.fromkeys(row.not_captured for row in bench.rows if row.contestant == name and row.not_captured)
+        said.append(f"{name}: not captured in {number} of the tasks, timed by events ({'; '.join(reasons)})")
     share = bench.others_share
     if share is not None and share > BUSY_ABOVE:
         said.append(

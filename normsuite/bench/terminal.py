@@ -27,10 +27,15 @@ from .summary import (
 SHORT = 24
 """Up to so many tasks are shown with everybody who took part; more with `auto` only, and the rest in the means."""
 
+TRITON = "triton"
+"""Shown beside `auto` on an accelerator, where it may be what `auto` does not yet choose."""
+
 _STYLES = {SLOWER: "red", FASTER: "green"}
 
 
 def _time(seconds: float) -> str:
+    if math.isnan(seconds):
+        return "–"
     return f"{seconds * 1e6:.1f} µs" if seconds < 1e-3 else f"{seconds * 1e3:.2f} ms"
 
 
@@ -47,21 +52,27 @@ def tables(bench: Bench) -> list[Table]:
     return [*_rows(bench), *_means(bench)]
 
 
-_COLUMNS = ("time", f"/ {BASELINE}", "/ copy", "least traffic", "peak, saved MiB", "error y, dx", "verdict")
+_COLUMNS = (f"/ {BASELINE}", "/ copy", "least traffic", "peak, saved MiB", "error y, dx", "verdict")
+
+
+def _columns(bench: Bench) -> tuple[str, ...]:
+    return (bench.time, *(["host time"] if bench.host else []), *_COLUMNS)
 
 
 def _rows(bench: Bench) -> Iterator[Table]:
     """A table a task with everybody, or one table of all tasks with `auto`."""
     title = f"95 % intervals; verdicts corrected for {len(bench.records)} tasks"
+    title = f"{bench.where}; {title}" if bench.where else title
+    columns = _columns(bench)
     if len(bench.records) > SHORT and AUTO in bench.contestants:
-        table = Table("case", "norm", "mode", "by", *_COLUMNS, title=title)
+        table = Table("case", "norm", "mode", "by", *columns, title=title)
         for row in bench.rows:
-            if row.contestant in (AUTO, AUTO + PREALLOCATED):
+            if row.contestant in (AUTO, AUTO + PREALLOCATED, TRITON):
                 table.add_row(row.case, row.norm, mode_text(row), row.contestant, *_cells(row), style=_style(row))
         yield table
         return
     for (case, norm, mode), rows in groupby(bench.rows, lambda row: (row.case, row.norm, mode_text(row))):
-        table = Table("by", *_COLUMNS, title=f"{norm}, {case}, {mode} ({title})")
+        table = Table("by", *columns, title=f"{norm}, {case}, {mode} ({title})")
         for row in rows:
             table.add_row(row.contestant, *_cells(row), style=_style(row))
         yield table
@@ -74,7 +85,8 @@ def _style(row: Row) -> str:
 def _cells(row: Row) -> tuple[str, ...]:
     baseline = row.contestant == BASELINE
     return (
-        _time(row.time_s.value),
+        _time(row.time_s.value) + ("" if row.not_captured is None else " (not captured)"),
+        *([] if row.host_s is None else [_time(row.host_s.value)]),
         "1" if baseline else interval_text(row.ratio),
         interval_text(row.copy_ratio),
         "–" if math.isnan(row.traffic_share) else f"{row.traffic_share:.0%}",
@@ -94,7 +106,9 @@ def _means(bench: Bench) -> list[Table]:
     for title, rival, contestants in against:
         means = bench.means(rival, contestants)
         if means:
-            found.append(_mean_table(f"Geometric mean of time / {title} [95 % interval]", means))
+            found.append(_mean_table(f"Geometric mean of {bench.time} / {title} [95 % interval]", means))
+    if bench.host and (means := bench.host.means(contestants=[c for c in bench.contestants if c != BASELINE])):
+        found.append(_mean_table(f"Geometric mean of host time / {BASELINE} [95 % interval]", means))
     return found
 
 

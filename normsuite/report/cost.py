@@ -105,38 +105,45 @@ def against(bench: Bench, own: str = "") -> list[Chart]:
 
     `own` tells the charts of one comparison from those of another on the same page.
     """
-    means = [
-        m for m in bench.means(copy_of) if m.size == "large" and not m.contestant.startswith(COPY) and m.norm != ALL
-    ]
     charts = []
-    for mode, activation in dict.fromkeys((m.mode, m.activation) for m in means):
-        here = [m for m in means if (m.mode, m.activation) == (mode, activation)]
-        charts.append(_bars(f"against{own}-{mode}-{activation}", mode, activation, here))
+    for what in (bench, bench.host):
+        if what is None:
+            continue
+        time = bench.time if what is bench else "host time"
+        means = [m for m in what.means(copy_of) if m.size == "large" and not m.contestant.startswith(COPY)]
+        means = [m for m in means if m.norm != ALL]
+        for mode, activation in dict.fromkeys((m.mode, m.activation) for m in means):
+            here = [m for m in means if (m.mode, m.activation) == (mode, activation)]
+            key = f"{'against' if what is bench else 'host'}{own}-{mode}-{activation}"
+            charts.append(_bars(key, mode, activation, here, time))
     return charts
 
 
-def _bars(key: str, mode: str, activation: str, means: list[Mean]) -> Chart:
+def _bars(key: str, mode: str, activation: str, means: list[Mean], time: str) -> Chart:
     name = _MODES[mode] + ("" if activation == "none" else f" with {activation}")
+    of_time = "geometric mean" if time == "time" else f"geometric mean of the {time}"
     contestants = [c for c in dict.fromkeys(m.contestant for m in means) if c != AGAIN]
     norms = [n for n in NORMS if any(m.norm == n for m in means)]
-    least = TRAFFIC[mode] / 2
+    least = TRAFFIC[mode] / 2 if time != "host time" else 1
     # An interval of few processes can reach anywhere: the bars set the scale, and what reaches beyond it is cut.
     limit = 1.5 * max([1.0, least, *(m.ratio.value for m in means if not math.isnan(m.ratio.value))])
     shown = [m for m in means if m.contestant != AGAIN and not math.isnan(m.ratio.value)]
     bars = [(m.norm, m.contestant, m.ratio.value, m.ratio.low, m.ratio.high) for m in shown]
     said = "; ".join(f"{m.norm} {m.contestant} {interval_text(m.ratio)}" for m in shown)
-    dotted = "" if least == 1 else f", the dotted line the least traffic of a step, {least:g} copies"
+    dotted = "" if least == 1 else f", the dotted line the least traffic of a {_OF[mode]}, {least:g} copies"
     return Chart(
         _draw_bars,
-        (key, bars, norms, contestants, least, limit),
-        f"{name}, large cases: time over that of a copy. {said}",
-        f"{name}: geometric mean over the large cases, with 95 % intervals over processes; ours in colour. The line is "
+        (key, bars, norms, contestants, least, limit, time),
+        f"{name}, large cases: {time} over that of a copy. {said}",
+        f"{name}: {of_time} over the large cases, with 95 % intervals over processes; ours in colour. The line is "
         f"the copy{dotted}.",
         BENCH_COMMAND,
     )
 
 
-def _draw_bars(name: str, bars: list, norms: list[str], contestants: list[str], least: float, limit: float) -> str:
+def _draw_bars(
+    name: str, bars: list, norms: list[str], contestants: list[str], least: float, limit: float, time: str
+) -> str:
     """Bars of norm, contestant, ratio and its interval, up to a limit; a dotted line where the least traffic is."""
     height = 1 / (len(contestants) + 1)
     with figure(name, 4.3, 0.9 + 0.17 * len(norms) * (len(contestants) + 1)) as (finish, (axis,)):
@@ -156,9 +163,10 @@ def _draw_bars(name: str, bars: list, norms: list[str], contestants: list[str], 
             axis.axvline(least, color=INK, linewidth=1, linestyle=":")
         axis.set_yticks(range(len(norms)), norms)
         axis.set_ylim(len(norms) - 0.5, -0.5)
-        axis.set_xlabel("time / time of a copy of the same tensor")
+        axis.set_xlabel(f"{time} / {time} of a copy of the same tensor")
         axis.grid(True, axis="x")
         return finish()
 
 
-_MODES = {"forward": "Forward", "step": "Training step", "evaluation": "Evaluation"}
+_MODES = {"forward": "Forward", "step": "Training step", "evaluation": "Evaluation", "backward": "Backward"}
+_OF = {"step": "step", "backward": "backward pass"}

@@ -10,6 +10,7 @@ from ..history import Measurement
 from ..spec import NO_NORM, NORMS, NormSpec
 from ..statistics import Interval, mean_interval
 from ..study.summary import share_interval
+from . import accelerator
 from .collect import ASV_COMMAND, BENCH_COMMAND, STUDY_COMMAND, Collected
 
 EXPLAIN_COMMAND = "normsuite explain"
@@ -338,20 +339,26 @@ def titled(title: str, bench: Bench) -> str:
 def against(bench: Bench) -> list[Table]:
     """Geometric means against torch.nn and a copy, and every case of `auto`."""
     shown = [
-        _means("torch.nn", bench.means(contestants=[c for c in bench.contestants if c != BASELINE])),
-        _means("a copy", bench.means(copy_of, [c for c in bench.contestants if not c.startswith(COPY)])),
-        *(_means(rival, bench.means(rival, [AUTO])) for rival in bench.rivals),
+        _means(rival, bench.means(against, contestants), time=bench.time)
+        for rival, against, contestants in (
+            ("torch.nn", BASELINE, [c for c in bench.contestants if c != BASELINE]),
+            ("a copy", copy_of, [c for c in bench.contestants if not c.startswith(COPY)]),
+            *((rival, rival, [AUTO]) for rival in bench.rivals),
+        )
     ]
+    if bench.host:
+        others = [c for c in bench.contestants if c != BASELINE]
+        shown.append(_means("torch.nn", bench.host.means(contestants=others), time="host time"))
     return [table for table in shown if table.rows]
 
 
-def _means(rival: str, means: list[Mean]) -> Table:
+def _means(rival: str, means: list[Mean], *, time: str) -> Table:
     by_row: dict[tuple[str, str, str], dict[str, Mean]] = {}
     for m in means:
         by_row.setdefault((m.contestant, mode_text(m), m.size), {})[m.norm] = m
     return Table(
-        caption=f"Time / time of {rival}: geometric mean over the cases [95 % interval over processes]. Below 1 is "
-        "faster. Tiny cases, in which the call costs more than the arithmetic, stand apart",
+        caption=f"{time.capitalize()} / {time} of {rival}: geometric mean over the cases [95 % interval over "
+        "processes]. Below 1 is faster. Tiny cases, in which the call costs more than the arithmetic, stand apart",
         columns=("by", "mode", "cases", "all norms", *NORMS),
         rows=[
             (
@@ -369,15 +376,17 @@ def _means(rival: str, means: list[Mean]) -> Table:
 def every_case(bench: Bench) -> Table | None:
     """Every task as `auto` does it, or as all do where it did none."""
     rows = [row for row in bench.rows if row.contestant.startswith(AUTO)] or bench.rows
+    times = f"{bench.time} and host time" if bench.host else bench.time
     return rows and Table(
-        caption=f"{titled('Every case', bench)}: time, ratios [95 % intervals], share of the least traffic at the "
+        caption=f"{titled('Every case', bench)}: {times}, ratios [95 % intervals], share of the least traffic at the "
         f"speed of a copy, bytes, error against float64. Verdicts corrected for {len(bench.records)} tasks",
         columns=(
             "case",
             "norm",
             "mode",
             "by",
-            "time",
+            bench.time,
+            *(["host time"] if bench.host else []),
             "/ torch.nn",
             "verdict",
             "/ copy",
@@ -393,7 +402,8 @@ def every_case(bench: Bench) -> Table | None:
                 row.norm,
                 mode_text(row),
                 row.contestant,
-                seconds(row.time_s.value),
+                seconds(row.time_s.value) + (", not captured" if row.not_captured else ""),
+                *([] if row.host_s is None else [seconds(row.host_s.value)]),
                 interval_text(row.ratio),
                 row.verdict,
                 interval_text(row.copy_ratio),
@@ -442,6 +452,7 @@ def method(collected: Collected) -> list[Table]:
             ("accelerator", environment.get("accelerator") or "none"),
             ("driver", environment.get("driver") or "none"),
             *([("accelerator's clock right after a task", f"{clocks[0]} to {clocks[-1]} MHz")] if clocks else []),
+            *accelerator.rows(bench),
             *environment["packages"].items(),
             ("allocator", ", ".join(f"{k}={v}" for k, v in environment.get("allocator", {}).items()) or "as it is"),
             ("processes", str(settings["processes"])),

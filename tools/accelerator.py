@@ -1,0 +1,230 @@
+"""What a user with an accelerator runs, in ten minutes: `python -m tools.accelerator --seconds 600 --out reports`.
+
+Every norm, layout, type and activation against float64, and whether 20 runs give the same bits; then `normsuite bench`,
+the study and the gate against the last commit, and the report of it all. Records are written as tasks finish, the most
+important first. A step that cannot run says why; the command ends with 1 if a norm was wrong, and with 2 where there is
+no accelerator.
+"""
+
+import argparse
+import itertools
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
+
+import torch
+
+from normsuite import backends, functional
+from normsuite import device as devices
+from normsuite.bench.cases import Case, Operands
+from normsuite.bench.contestants import choose
+from normsuite.bench.task import ACTIVATIONS, EPS, Task
+from normsuite.errors import NormsuiteError, UnsupportedError
+from normsuite.spec import NORMS
+
+BACKENDS = ("triton", "auto")
+RUNS = 20
+DTYPES_TRIED = ("float32", "bfloat16", "float16")
+
+BOUNDS = {"float32": 1e-5, "bfloat16": 8 * 2**-7, "float16": 8 * 2**-10}
+"""Of the largest error of y, dx and the gradients of weight and bias, over their root mean square."""
+
+SHAPES = (
+    Case("maps", (8, 64, 28, 28), 32, "maps"),
+    Case("maps-nhwc", (8, 64, 28, 28), 32, "the same in channels_last", channels_last=True),
+    Case("odd", (3, 12, 7, 5), 4, "sizes that are no powers of two"),
+    Case("volume-nhwc", (2, 32, 9, 10, 11), 8, "volumes in channels_last", channels_last=True),
+    Case("rows", (64, 4097), 1, "long rows", normalized_shape=(4097,)),
+    Case("long-rows", (4, 65536), 1, "few rows, too long to stay in registers", normalized_shape=(65536,)),
+    Case("tokens", (2, 197, 768), 1, "tokens", normalized_shape=(768,)),
+)
+
+GATE_S, STUDY_S, REPORT_S = 75.0, 60.0, 20.0
+"""Seconds kept for what follows the bench."""
+
+CORRECTNESS_SHARE = 0.2
+
+
+@dataclass(frozen=True)
+class Tried:
+    """One backend on one task: largest error over what was bound, and whether all runs gave the same bits."""
+
+    title: str
+    errors: dict[str, float]
+    bound: float
+    same_bits: bool
+
+    @property
+    def wrong(self) -> bool:
+        return not self.same_bits or any(not error <= self.bound for error in self.errors.values())
+
+    def __str__(self) -> str:
+        shown = ", ".join(f"{name} {error:.1e}" for name, error in self.errors.items())
+        return f"{self.title}: {shown} (bound {self.bound:.0e}){'' if self.same_bits else ', other bits in other runs'}"
+
+
+def tasks(device: str) -> Iterator[Task]:
+    """Every norm that torch.nn has, on every shape, type and activation, as a step; of norms with running statistics
+    evaluation too."""
+    specs = [spec for spec in NORMS.values() if spec.torch_call]
+    for case, dtype, activation, spec in itertools.product(SHAPES, DTYPES_TRIED, ACTIVATIONS, specs):
+        if case.suits(spec):
+            yield Task(spec, case, "step", activation, dtype, device)
+            if spec.running == "always":
+                yield Task(spec, case, "evaluation", activation, dtype, device)
+
+
+def tried(task: Task, backend: str, *, runs: int = RUNS) -> Tried:
+    """That backend on a task.
+
+    Raises:
+        UnsupportedError: it does not compute such a task.
+    """
+    (contestant,) = (c for c in choose([backend]) if c.label == backend)
+    given = task.operands()
+    with torch.set_grad_enabled(task.gradients):
+        call = contestant.prepare(task, given)
+        first = contestant.tensors(call())
+        same = all(_same(first, contestant.tensors(call())) for _ in range(runs - 1))
+        names = ("y", "dx", "dweight", "dbias")[: len(first)]
+        true = _true(task, given, first[0])
+    errors = {name: _error(*pair) for name, pair in zip(names, zip(first, true, strict=True), strict=True)}
+    kind = " channels_last" if task.case.channels_last else ""
+    activation = f" {task.activation}" if task.activation else ""
+    title = (
+        f"{backend} {task.spec.name} {'×'.join(map(str, task.case.shape))}{kind} {task.dtype} {task.mode}{activation}"
+    )
+    return Tried(title, errors, BOUNDS[task.dtype], same)
+
+
+def _true(task: Task, given: Operands, y: torch.Tensor) -> tuple[torch.Tensor, ...]:
+    """The formula's results in float64. The slope of relu jumps at 0: the side that `y` took is taken."""
+    wide = [
+        None if t is None else t.detach().double().requires_grad_(task.gradients)
+        for t in (given.input, given.weight, given.bias)
+    ]
+    running_mean, running_var = (None if t is None else t.double() for t in task.running())
+    relu = task.activation == "relu"
+    found = functional.normalize(
+        task.spec,
+        *wide,
+        running_mean=running_mean,
+        running_var=running_var,
+        use_input_stats=task.training,
+        eps=EPS,
+        num_groups=task.num_groups,
+        normalized_shape=task.normalized_shape,
+        activation=None if relu else task.activation,
+        backend="reference",
+    )
+    gradients = ()
+    if task.gradients:
+        dy = given.dy.double() * (y > 0) if relu else given.dy.double()
+        gradients = torch.autograd.grad(found, [t for t in wide if t is not None], dy)
+    return (found.relu() if relu else found, *gradients)
+
+
+def _error(found: torch.Tensor, true: torch.Tensor) -> float:
+    if not bool(torch.isfinite(found).all()):
+        return float("inf")
+    return float((found.detach().double() - true.detach()).abs().max() / true.detach().square().mean().sqrt())
+
+
+def _same(left, right) -> bool:
+    return all(torch.equal(a, b) for a, b in zip(left, right, strict=True))
+
+
+def correctness(device: str, seconds: float) -> int:
+    """Print what is wrong, and how much was tried; return how many were wrong."""
+    end, done, wrong = time.monotonic() + seconds, 0, 0
+    refused: dict[str, str] = {}
+    waiting = [(task, backend) for backend in BACKENDS for task in tasks(device)]
+    total = len(waiting)
+    while waiting and time.monotonic() < end:
+        task, backend = waiting.pop(0)
+        reason = backends.why_not_loaded(backend)
+        if reason is None:
+            try:
+                found = tried(task, backend)
+            except UnsupportedError as error:
+                reason = error.reason
+            except (RuntimeError, ValueError) as error:  # of a compiler or the driver: the others are tried too
+                found = None
+                wrong += 1
+                print(
+                    f"wrong: {backend} {task.spec.name} {task.case.name} {task.dtype}: {type(error).__name__} {error}"
+                )
+        if reason is not None:
+            refused.setdefault(backend, reason)
+            continue
+        done += 1
+        if found is not None and found.wrong:
+            wrong += 1
+            print(f"wrong: {found}", flush=True)
+    for backend, reason in refused.items():
+        print(f"{backend}: not tried everywhere ({reason})")
+    left = f"; {len(waiting)} were not reached in {seconds:.0f} s" if waiting else ""
+    print(f"correctness: {done} of {total} tried, {RUNS} runs each, {wrong} wrong{left}", flush=True)
+    return wrong
+
+
+def command(title: str, arguments: list[str], seconds: float, *, needs: tuple[str, ...] = ()) -> bool:
+    """Run a command of normsuite's and print its end; what it needs and lacks, or the time it had, is said."""
+    missing = [package for package in needs if find_spec(package) is None]
+    if missing:
+        print(f"{title}: not available ({', '.join(missing)} not installed)", flush=True)
+        return False
+    if seconds < 1:
+        print(f"{title}: not available (no time left)", flush=True)
+        return False
+    print(f"{title}: normsuite {' '.join(arguments)}", flush=True)
+    try:
+        done = subprocess.run([sys.executable, "-m", "normsuite", *arguments], timeout=seconds)
+    except subprocess.TimeoutExpired:
+        print(f"{title}: stopped after {seconds:.0f} s; what it had finished is kept", flush=True)
+        return False
+    if done.returncode:
+        print(f"{title}: ended with {done.returncode}", flush=True)
+    return done.returncode == 0
+
+
+def main(arguments: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(description=__doc__.split("\n", maxsplit=1)[0])
+    parser.add_argument("--seconds", type=float, default=600.0, help="for everything")
+    parser.add_argument("--out", type=Path, default=Path("reports"), help="where records and pages go")
+    parser.add_argument("--device", default="cuda")
+    asked = parser.parse_args(arguments)
+    try:
+        devices.check(asked.device)
+        if asked.device == "cpu":
+            raise NormsuiteError("device = 'cpu': this is for an accelerator")
+    except NormsuiteError as error:
+        print(f"accelerator: {error}", file=sys.stderr)
+        return 2
+    end = time.monotonic() + asked.seconds
+
+    def left(*kept: float) -> float:
+        return end - time.monotonic() - sum(kept)
+
+    later = (GATE_S, STUDY_S, REPORT_S) if asked.seconds >= 300 else (0.0, 0.0, min(REPORT_S, asked.seconds / 10))
+    print(f"{devices.name(asked.device)}, {devices.driver(asked.device)}", flush=True)
+    wrong = correctness(asked.device, CORRECTNESS_SHARE * asked.seconds)
+    there, out = ["--device", asked.device], asked.out
+    budget = max(1.0, left(*later) - 10)  # the last task begins before its end
+    bench = ["bench", *there, "--budget", f"{budget:.0f}", "--out", str(out / "bench")]
+    command("bench", [*bench, "--json", str(out / "accelerator.json")], left(*later) + 10)
+    gate = ["gate", "HEAD~1", *there, "--budget", f"{GATE_S - 20:.0f}s", "--out", str(out / "gate")]
+    command("gate", gate, min(GATE_S, left(*later[1:])), needs=("asv",))
+    study = ["study", "--preset", "quick", "--seeds", "1", *there, "--out", str(out / "study")]
+    command("study", study, min(STUDY_S, left(*later[2:])), needs=("torchvision",))
+    report = ["report", "--from", str(out), "--out", str(out / "html")]
+    command("report", report, left(), needs=("asv", "matplotlib"))
+    return 1 if wrong else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
