@@ -12,13 +12,13 @@ from statistics import fmean, median
 from normsuite import comparisons, report, results
 from normsuite.backends.numba import outputs
 from normsuite.bench import streaming
-from normsuite.bench.cases import CASES
 from normsuite.bench.summary import SLOWER_ABOVE
 from normsuite.report.collect import collect
 from normsuite.spec import NO_NORM, NORMS
 from normsuite.statistics import mean_interval
 from normsuite.study import summary
 from normsuite.study.plan import plan, preset
+from tools import accelerator_table as accelerator_table_tool
 
 REFERENCE = Path(__file__).parent.parent / "reports" / "reference"
 
@@ -206,11 +206,12 @@ COLUMNS = (("forward", "none"), ("forward", "relu"), ("step", "none"), ("step", 
 
 @cache
 def benches():
-    """The processor's, and the accelerator's with its caches flushed."""
+    """The processor's, and the accelerator's in two types."""
     found = collect(REFERENCE)
     assert [bench.key for bench in found.benches] == [
         ("", "float32", False),
-        ("NVIDIA H200", "float32", True),
+        ("NVIDIA H200", "float32", False),
+        ("NVIDIA H200", "bfloat16", False),
     ]
     assert not [note for note in found.notes if "bench" in note]
     return found.benches
@@ -275,41 +276,59 @@ def test_the_readme_says_what_the_bench_of_norms_found():
     assert [found["settings"]["processes"] for found in (first, again)] == [4, 5], "as the README says"
 
 
-def accelerator_sentences():
-    """As the README has them."""
-    bench = benches()[1]
-    found, counts = bench.as_dict(), {3: "three"}
-    said = {
-        (m.contestant, m.mode): f"{m.ratio.value:.1f} × [{m.ratio.low:.1f}, {m.ratio.high:.1f}]"
-        for m in bench.means(contestants=["torch.compile", "liger"])
-        if (m.size, m.activation, m.norm) == ("large", "none", "all")
-    }
-    noise, verdicts = found["summary"]["noise"], found["summary"]["verdicts_of_auto"]
-    return (
-        f"{len(bench.records)} tasks of an {found['environment']['accelerator']} with flushed caches (torch "
-        f"{found['environment']['packages']['torch']}, {counts[found['settings']['processes']]} processes)",
-        f"slower than torch.nn in {verdicts['slower'] or 'none'}",
-        f"torch.nn itself, a second time, takes {noise['value']:.2f} × [{noise['low']:.2f}, {noise['high']:.2f}]",
-        f"torch.compile takes {said['torch.compile', 'forward']} the time of torch.nn forward and "
-        f"{said['torch.compile', 'step']} in a step, Liger {said['liger', 'forward']} and {said['liger', 'step']}",
-    )
+def accelerator_cell(bench, norm, mode):
+    """Time of the kernels over torch.nn's, and the share of a copy's speed, both as geometric means over cases."""
+    ratios = [
+        mean.ratio
+        for mean in bench.means(contestants=["triton"])
+        if (mean.size, mean.activation, mean.norm, mean.mode) == ("large", "none", norm, mode)
+    ]
+    shares = [
+        row["traffic_share"]
+        for row in bench.as_dict()["rows"]
+        if (row["contestant"], row["norm"], row["mode"], row["activation"]) == ("triton", norm, mode, "none")
+    ]
+    if not ratios:
+        return "–"
+    (ratio,) = ratios
+    share = math.exp(fmean(map(math.log, shares)))
+    return f"{ratio.value:.2f} [{ratio.low:.2f}, {ratio.high:.2f}], {share:.2f}"
+
+
+def accelerator_table():
+    """As the README has it."""
+    wide, narrow = benches()[1:]
+    columns = [(bench, mode) for bench in (wide, narrow) for mode in ("forward", "backward")]
+    lines = [
+        "| | float32 forward | float32 backward | bfloat16 forward | bfloat16 backward |",
+        "|---|---|---|---|---|",
+    ]
+    for norm in NORMS:
+        cells = [accelerator_cell(bench, norm, mode) for bench, mode in columns]
+        if cells != ["–"] * len(cells):
+            lines.append(f"| {' | '.join([norm, *cells])} |")
+    evaluation = [accelerator_cell(bench, "BatchNorm", "evaluation") for bench in (wide, narrow)]
+    lines.append(f"| BatchNorm, evaluation | {evaluation[0]} | | {evaluation[1]} | |")
+    return lines
 
 
 def test_the_readme_says_what_an_accelerator_found():
-    readme = " ".join((REFERENCE.parent.parent / "README.md").read_text().split())
-    for sentence in accelerator_sentences():
-        assert sentence in readme
-    study, stage = (
-        next(
-            row["time_s"]["value"]
-            for row in benches()[1].as_dict()["rows"]
-            if (row["norm"], row["case"], row["mode"], row["activation"]) == ("BatchNorm", case, "step", "none")
-            and row["contestant"] == "torch.nn"
-        )
-        for case in ("study", "stage-56")
-    )
-    assert math.prod(CASES["stage-56"].shape) == 8 * math.prod(CASES["study"].shape)
-    assert stage / study < 1.1, "as the README says"
+    readme = (REFERENCE.parent.parent / "README.md").read_text()
+    assert "\n".join(accelerator_table()) in readme
+    readme = " ".join(readme.split())
+    wide, narrow = benches()[1:]
+    found = wide.as_dict()
+    assert found["settings"]["processes"] == 2 and found["settings"]["clock"] == "captured graphs"
+    tasks, torch_version = len(wide.records) + len(narrow.records), found["environment"]["packages"]["torch"]
+    assert f"{tasks} tasks of an {found['environment']['accelerator']} (torch {torch_version}, two processes)" in readme
+    noise = found["summary"]["noise"]
+    assert f"torch.nn over itself takes {noise['value']:.3f} × [{noise['low']:.3f}, {noise['high']:.3f}]" in readme
+
+
+def test_the_table_of_accelerators_is_made_of_the_records():
+    files = sorted((REFERENCE / "bench").glob("*.json"))
+    made = accelerator_table_tool.table(json.loads(file.read_text()) for file in files)
+    assert accelerator_table_tool.as_toml(made) == (Path(results.__file__).parent / "accelerators.toml").read_text()
 
 
 def test_two_runs_of_the_bench_agree_within_their_intervals_but_where_the_readme_says():
