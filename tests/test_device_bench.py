@@ -34,7 +34,8 @@ from normsuite.bench.contestants import Contestant
 from normsuite.bench.numerics import Truth
 from normsuite.bench.summary import AGAIN, AUTO, BASELINE, COPY, Bench
 from normsuite.bench.task import Task
-from normsuite.errors import UnsupportedError
+from normsuite.errors import ArgumentError, UnsupportedError
+from normsuite.gate import cells
 from normsuite.spec import NORMS
 
 ROWS = Case("rows", (32, 64), 4, "rows", normalized_shape=(64,))
@@ -194,8 +195,22 @@ def test_the_worker_ends_with_a_failed_capture_and_tells_what_is_left(runtime, m
     device_worker.work(job(tasks, left=[1, 0]), said.append)
     assert said[1:] == [
         {"begin": 1},
-        {"failed": {"label": BASELINE, "norm": "RMSNorm", "mode": "step", "fate": "queued", "reason": "no"}},
+        {
+            "failed": {
+                "task_of": 1,
+                "label": BASELINE,
+                "norm": "RMSNorm",
+                "mode": "step",
+                "fate": "queued",
+                "reason": "no",
+            }
+        },
     ]
+    failures = [said[-1]["failed"], {**said[-1]["failed"], "label": "torch", "fate": "left out"}]
+    step, other = tasks[1], Task(NORMS["RMSNorm"], CASES["tiny"], "step")
+    assert device_worker._known(failures, 1, step) == {BASELINE: ("queued", "no"), "torch": ("left out", "no")}
+    assert device_worker._known(failures, 0, other) == {BASELINE: ("queued", "no")}
+    assert device_worker._known(failures, 0, tasks[0]) == {}
 
 
 def test_a_task_without_room_is_skipped_with_the_reason(runtime, monkeypatch):
@@ -316,6 +331,11 @@ def test_the_processor_measures_a_backward_pass_where_it_is_asked_for():
     worker.work({**settings, "count": True}, found.append)
     counted = found[-1]["counts"]["torch"]
     assert counted["gradient_error"] < 1e-6 and counted["saved_bytes"] > 0
+
+
+def test_the_gate_measures_a_backward_pass_within_a_step():
+    with pytest.raises(ArgumentError, match="mode = 'backward': the gate measures it within a step"):
+        cells.plan(modes=["backward"])
 
 
 @pytest.fixture

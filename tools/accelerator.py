@@ -216,9 +216,9 @@ def main(arguments: list[str] | None = None) -> int:
     there, out = ["--device", asked.device], asked.out
     budget = max(1.0, left(*later) - 10)  # the last task begins before its end
     bench = ["bench", *there, "--budget", f"{budget:.0f}", "--out", str(out / "bench")]
-    command("bench", [*bench, "--json", str(out / "accelerator.json")], left(*later) + 10)
+    command("bench", bench, left(*later) + 10)
     gate = ["gate", "HEAD~1", *there, "--budget", f"{GATE_S - 20:.0f}s", "--out", str(out / "gate")]
-    command("gate", gate, min(GATE_S, left(*later[1:])), needs=("asv",))
+    command("gate", gate, min(GATE_S, left(*later[1:])), needs=("numba",))
     study = ["study", "--preset", "quick", "--seeds", "1", *there, "--out", str(out / "study")]
     command("study", study, min(STUDY_S, left(*later[2:])), needs=("torchvision",))
     report = ["report", "--from", str(out), "--out", str(out / "html")]

@@ -44,8 +44,8 @@ def work(job: dict, emit: Callable[[dict], None]) -> None:
 
     Args:
         job: "count" (memory and errors too), "tasks", "left" (their indices, in this order), "backends", "threads",
-            "seconds", "number" (of the process, its seed), "failures" (of implementations in processes before: "label",
-            "norm", "mode", "fate", "reason").
+            "seconds", "number" (of the process, its seed), "failures" (of implementations in processes before:
+            "task_of", "label", "norm", "mode", "fate", "reason").
         emit: told the environment, then of each task that it begins and what came out; at last of a failure that ended
             this process early.
     """
@@ -61,11 +61,7 @@ def work(job: dict, emit: Callable[[dict], None]) -> None:
         gc.collect()
         emit({"begin": index})
         task = tasks[index]
-        known = {
-            failure["label"]: (failure["fate"], failure["reason"])
-            for failure in job["failures"]
-            if (failure["norm"], failure["mode"]) == (task.spec.name, task.mode)
-        }
+        known = _known(job["failures"], index, task)
         wanted = sets_that_fit(task, devices.free_bytes(name), devices.cache_bytes(name))
         if not wanted:
             emit({"task": index, "skipped": f"needs more than half of the memory that is free on {name}"})
@@ -84,7 +80,7 @@ def work(job: dict, emit: Callable[[dict], None]) -> None:
             )
         except (Uncapturable, Unusable) as failed:
             fate = QUEUED if isinstance(failed, Uncapturable) else LEFT_OUT
-            where = {"label": failed.label, "norm": task.spec.name, "mode": task.mode}
+            where = {"task_of": index, "label": failed.label, "norm": task.spec.name, "mode": task.mode}
             emit({"failed": {**where, "fate": fate, "reason": failed.reason}})
             return
         except torch.OutOfMemoryError as error:
@@ -93,6 +89,17 @@ def work(job: dict, emit: Callable[[dict], None]) -> None:
         after = state.read()
         clock_mhz = after["sm_mhz"] if after else devices.clock_mhz(name)
         emit({"task": index, **found, "clock_mhz": clock_mhz, "device_state": [before, after]})
+
+
+def _known(failures: Sequence[Mapping], index: int, task: Task) -> Failures:
+    """What failed before in this task; and what could not be captured in another of the same norm and mode, since each
+    try would cost a process."""
+    return {
+        failure["label"]: (failure["fate"], failure["reason"])
+        for failure in failures
+        if failure["task_of"] == index
+        or (failure["fate"] == QUEUED and (failure["norm"], failure["mode"]) == (task.spec.name, task.mode))
+    }
 
 
 def sets_that_fit(task: Task, free_bytes: int, cache_bytes: int) -> int:

@@ -63,6 +63,8 @@ def plan(
     """
     from .. import backends as known
 
+    if "backward" in modes:
+        raise ArgumentError("mode", "backward", "the gate measures it within a step")
     for name in backends:
         known.get(name)
     found = [
@@ -72,7 +74,7 @@ def plan(
             names=cases or CASES,
             modes=modes or MODES,
             activations=activations or (tasks.NO_ACTIVATION,),
-            dtypes=dtypes,
+            dtypes=dtypes or ("float32",),
             device=device,
         )
         for backend in dict.fromkeys(backends or BACKENDS)
