@@ -1,6 +1,5 @@
 """Which kernels one kind of call runs, in which order, with which tiles."""
 
-import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cached_property, lru_cache
@@ -10,7 +9,8 @@ import triton
 
 from . import merging, resident, spanning, tiles
 from .geometry import Geometry, by_channel
-from .tiles import Family, Tile
+from .tiles import Family
+from .work import Shares, Work, align_of, tiles_of, units_of
 
 MOST_OFFSET = 2**31 - 2**20
 """Offsets above this need 64 bits, those of a tile beyond the end included."""
@@ -51,64 +51,6 @@ def _kind(argument: object) -> object:
     if argument is None or kind is int:
         return argument
     return argument.dtype if argument.data_ptr() % 16 == 0 else (argument.dtype,)
-
-
-@dataclass(frozen=True)
-class Work:
-    """How the tiles of a tensor are shared among programs.
-
-    Attributes:
-        source: where a kernel has the statistics, as `kernels` lists them.
-        tile: of a program.
-        row_tiles, col_tiles: of one statistic.
-        units: blocks of statistics.
-        per_part: tiles that a program takes.
-        geometry: that of the launch, or where its statistics are computed piece by piece, that of the pieces.
-        pieces: of one statistic.
-        stages: of the loads in a loop.
-        own: tiles that a program writes of a statistic that it keeps.
-    """
-
-    source: str
-    geometry: Geometry
-    tile: Tile
-    row_tiles: int
-    col_tiles: int
-    units: int
-    per_part: int
-    pieces: int = 1
-    stages: int = 1
-    own: int = 1
-
-    @property
-    def tiles(self) -> int:
-        return self.row_tiles * self.col_tiles
-
-    @property
-    def parts(self) -> int:
-        return triton.cdiv(self.tiles, self.per_part)
-
-
-@dataclass(frozen=True)
-class Shares:
-    """How the programs of a backward kernel share the tiles, and the sums of each channel.
-
-    Attributes:
-        walk: the axis along which a program takes tile after tile: "rows", "cols" or "both".
-        fixed: tiles across it.
-        walks, per_walk: parts along it, and the tiles in each.
-        programs: for all units.
-        slots: partial sums of each channel.
-        slots_row: of those, for the outer level of rows.
-    """
-
-    walk: str
-    fixed: int
-    walks: int
-    per_walk: int
-    programs: int
-    slots: int
-    slots_row: int
 
 
 @dataclass(frozen=True, eq=False)
@@ -272,7 +214,7 @@ class Launch:
         return g.channels > 0 and not kept and self._backward_work.units > 1 and self._backward_work.source != "program"
 
     @cached_property
-    def _backward_shares(self) -> "Shares":
+    def _backward_shares(self) -> Shares:
         work, family = self._backward_work, self.family
         g = work.geometry
         walk = "rows" if g.col.channel else "cols" if g.row.channel or g.row_outer.channel else "both"
@@ -311,15 +253,15 @@ class Launch:
             if work is not None and (work.units >= processors // 2 or g.count < family.split):
                 return work
             tile = tiles.parts_tile(g, self.itemsize, family)
-            units = _units(g, tile)
+            units = units_of(g, tile)
             at_once = min(units, 2 * processors) * tile.inner * g.count * self.itemsize * (2 if backward else 1)
             if units >= processors and at_once <= family.cached_bytes:
-                row_tiles, col_tiles = _tiles(g, tile)
+                row_tiles, col_tiles = tiles_of(g, tile)
                 return Work("program", g, tile, row_tiles, col_tiles, units, row_tiles * col_tiles)
         g, pieces = (g, 1) if self.frozen else by_channel(g, family.segment)
         tile = tiles.parts_tile(g, self.itemsize, family)
-        row_tiles, col_tiles = _tiles(g, tile)
-        units = _units(g, tile)
+        row_tiles, col_tiles = tiles_of(g, tile)
+        units = units_of(g, tile)
         per_part = tiles.tiles_per_part(row_tiles * col_tiles, units, processors, family)
         return Work("running" if self.frozen else "memory", g, tile, row_tiles, col_tiles, units, per_part, pieces)
 
@@ -329,25 +271,27 @@ class Launch:
         tile = tiles.resident(g, self.itemsize, family, limit, waste=2.0 if per_row else family.waste)
         if tile is None:
             return None
-        row_tiles, col_tiles = _tiles(g, tile)
+        row_tiles, col_tiles = tiles_of(g, tile)
         own = row_tiles * col_tiles
         if per_row and own == 1 and tile.size > family.kept:
             own, col_tiles = 1, tile.size // family.kept
             tile = tiles.Tile(1, 1, family.kept, tile.warps)
         if backward:
             stages = family.stages if per_row else 1
-            if own < row_tiles * col_tiles and self.itemsize > 2:
-                stages = 2  # so many as shared memory holds
+            kept_bytes = tile.size * row_tiles * col_tiles * self.itemsize
+            if own < row_tiles * col_tiles:
+                kept_bytes = kept_bytes * 2 // 3  # the weight is not loaded in the loop
+            stages = tiles.stages_that_fit(stages, kept_bytes, family)
         else:
             stages = 2 if g.count * self.itemsize >= family.ahead else 1
         return Work(
-            "registers", g, tile, row_tiles, col_tiles, _units(g, tile), row_tiles * col_tiles,
-            stages=stages if _align(g) * self.itemsize >= 8 else 1, own=own,
+            "registers", g, tile, row_tiles, col_tiles, units_of(g, tile), row_tiles * col_tiles,
+            stages=stages if align_of(g) * self.itemsize >= 8 else 1, own=own,
         )  # fmt: skip
 
     def _walk(self, work: Work) -> dict:
         """What every kernel is told of the geometry and the tile."""
-        g, tile, align = work.geometry, work.tile, _align(work.geometry)
+        g, tile, align = work.geometry, work.tile, align_of(work.geometry)
         even = 4 * (g.inner.size % tile.inner == 0) + 2 * (g.rows % tile.rows == 0) + (g.col.size % tile.cols == 0)
         return {
             "blocks": triton.cdiv(g.inner.size, tile.inner),
@@ -403,18 +347,3 @@ class Launch:
             "C_COL": g.col.channel,
             "ACTIVATION": self.activation,
         }
-
-
-def _units(g: Geometry, tile: Tile) -> int:
-    return g.outer.size * g.middle.size * triton.cdiv(g.inner.size, tile.inner)
-
-
-def _tiles(g: Geometry, tile: Tile) -> tuple[int, int]:
-    """Along rows and columns."""
-    return triton.cdiv(g.rows, tile.rows), triton.cdiv(g.col.size, tile.cols)
-
-
-def _align(g: Geometry) -> int:
-    """The power of two, 16 at most, of which all strides but 1 are multiples."""
-    strides = (d.stride for d in (g.outer, g.middle, g.inner, g.row_outer, g.row, g.col))
-    return math.gcd(16, *(stride for stride in strides if stride != 1))

@@ -1,7 +1,9 @@
-"""Which tiles a kernel takes: a few constants per device family, measured by `tools/tune_triton.py` and never at run
-time."""
+"""Which tiles a kernel takes: a few constants per device family, which were measured and are not sought at run time."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import lru_cache
+
+import torch
 
 from .geometry import Geometry
 
@@ -42,6 +44,7 @@ class Family:
         persistent: programs for each multiprocessor where each takes many statistics.
         segment: bytes side by side from which on memory is read at full speed.
         cached_bytes: bytes that the last-level cache holds between two readings of the same.
+        shared_bytes: shared memory that a program can have.
     """
 
     resident: int = 32768
@@ -61,15 +64,21 @@ class Family:
     persistent: int = 2
     segment: int = 128
     cached_bytes: int = 36 * 2**20
+    shared_bytes: int = 227 * 1024
 
 
 HOPPER = Family()
 """Measured on an H200. Other devices have the same constants until somebody measures them."""
 
 
-def family_of(device: object) -> Family:
-    """Return the constants for a device."""
-    return HOPPER
+@lru_cache
+def family_of(device: torch.device) -> Family:
+    """Return the constants for a device, with the shared memory that it has."""
+    if device.type in ("cpu", "meta"):
+        return HOPPER
+    properties = torch.get_device_module(device).get_device_properties(device)
+    shared = getattr(properties, "shared_memory_per_block_optin", HOPPER.shared_bytes)
+    return replace(HOPPER, shared_bytes=shared)
 
 
 def power(n: int) -> int:
@@ -148,3 +157,10 @@ def adding(slots: int, width: int, multiprocessors: int) -> tuple[int, int]:
     are not left to a few programs."""
     entries = max(4, min(32, floor_power(width // multiprocessors), power(width)))
     return min(power(slots), 2048 // entries), entries
+
+
+def stages_that_fit(stages: int, kept_bytes: int, family: Family) -> int:
+    """Return so many of the stages as shared memory has room for: it holds x, dy and weight of the loads that are under
+    way, all but the last."""
+    room = (family.shared_bytes - 4096) // (3 * kept_bytes)
+    return max(1, min(stages, room + 1))

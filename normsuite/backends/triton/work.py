@@ -1,0 +1,83 @@
+"""How the tiles of a tensor are shared among the programs of a kernel."""
+
+import math
+from dataclasses import dataclass
+
+import triton
+
+from .geometry import Geometry
+from .tiles import Tile
+
+
+@dataclass(frozen=True)
+class Work:
+    """How the tiles of a tensor are shared among programs.
+
+    Attributes:
+        source: where a kernel has the statistics, as `kernels` lists them.
+        tile: of a program.
+        row_tiles, col_tiles: of one statistic.
+        units: blocks of statistics.
+        per_part: tiles that a program takes.
+        geometry: that of the launch, or where its statistics are computed piece by piece, that of the pieces.
+        pieces: of one statistic.
+        stages: of the loads in a loop.
+        own: tiles that a program writes of a statistic that it keeps.
+    """
+
+    source: str
+    geometry: Geometry
+    tile: Tile
+    row_tiles: int
+    col_tiles: int
+    units: int
+    per_part: int
+    pieces: int = 1
+    stages: int = 1
+    own: int = 1
+
+    @property
+    def tiles(self) -> int:
+        return self.row_tiles * self.col_tiles
+
+    @property
+    def parts(self) -> int:
+        return triton.cdiv(self.tiles, self.per_part)
+
+
+@dataclass(frozen=True)
+class Shares:
+    """How the programs of a backward kernel share the tiles, and the sums of each channel.
+
+    Attributes:
+        walk: the axis along which a program takes tile after tile: "rows", "cols" or "both".
+        fixed: tiles across it.
+        walks, per_walk: parts along it, and the tiles in each.
+        programs: for all units.
+        slots: partial sums of each channel.
+        slots_row: of those, for the outer level of rows.
+    """
+
+    walk: str
+    fixed: int
+    walks: int
+    per_walk: int
+    programs: int
+    slots: int
+    slots_row: int
+
+
+def units_of(g: Geometry, tile: Tile) -> int:
+    """Return how many blocks of statistics there are."""
+    return g.outer.size * g.middle.size * triton.cdiv(g.inner.size, tile.inner)
+
+
+def tiles_of(g: Geometry, tile: Tile) -> tuple[int, int]:
+    """Return how many tiles a statistic has along rows and columns."""
+    return triton.cdiv(g.rows, tile.rows), triton.cdiv(g.col.size, tile.cols)
+
+
+def align_of(g: Geometry) -> int:
+    """Return the power of two, 16 at most, of which all strides but 1 are multiples."""
+    strides = (d.stride for d in (g.outer, g.middle, g.inner, g.row_outer, g.row, g.col))
+    return math.gcd(16, *(stride for stride in strides if stride != 1))
