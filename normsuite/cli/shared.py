@@ -14,7 +14,15 @@ from .. import results
 from ..errors import ArgumentError, OutputError
 from ..streams import Closed
 
-console = Console(width=None if sys.stdout.isatty() else 160)  # a pipe or a file has no width to cut tables for
+
+class _Printed(Console):
+    """A console whose reader may have gone, which `main` says by its own exit code; rich would end with 1."""
+
+    def on_broken_pipe(self) -> None:
+        raise BrokenPipeError
+
+
+console = _Printed(width=None if sys.stdout.isatty() else 160)  # a pipe or a file has no width to cut tables for
 REPORTS = Path("reports")
 DISTRIBUTIONS = ("scipy.stats", "scipy.optimize")
 """What takes longest to load of all that reading records may need."""
