@@ -47,6 +47,8 @@ _AS = {
     # What is done where a process dies, with each version in processes of its own, with error rates and on an
     # accelerator: no table here has any of these. And an interval that the gate never used is gone.
     "c9a3acccbf32cc94": "d1bccd7d806ba8f2",
+    # And how a gate waits for another one, before any process measures.
+    "e0cb028241ce5700": "d1bccd7d806ba8f2",
 }
 """Methods that measure and judge a self-check's tables as an earlier one did, which they are counted with."""
 
