@@ -26,7 +26,7 @@ DEFAULT_BACKEND = "torch"
 backends.get(DEFAULT_BACKEND)  # now, since torch.compile traces no imports
 
 _BATCH_NORM, _LAYER_NORM, _GROUP_NORM, _INSTANCE_NORM, _RMS_NORM = (
-    NORMS[name] for name in ("BatchNorm", "LayerNorm", "GroupNorm", "InstanceNorm", "RMSNorm")
+    NORMS.get(name) for name in ("BatchNorm", "LayerNorm", "GroupNorm", "InstanceNorm", "RMSNorm")
 )
 _EPS = {dtype: torch.finfo(dtype).eps for dtype in (torch.float32, torch.float64)}
 """What RMSNorm adds where nothing is given, for the usual types: asking takes a tenth of a small norm."""
