@@ -276,17 +276,24 @@ def test_the_readme_says_what_the_bench_of_norms_found():
     assert [found["settings"]["processes"] for found in (first, again)] == [4, 5], "as the README says"
 
 
-def accelerator_cell(bench, norm, mode):
+@cache
+def of_accelerator(index):
+    """Means and rows of the kernels."""
+    bench = benches()[index]
+    rows = [row for row in bench.as_dict()["rows"] if row["contestant"] == "triton"]
+    return bench.means(contestants=["triton"]), rows
+
+
+def accelerator_cell(index, norm, mode):
     """Time of the kernels over torch.nn's, and the share of a copy's speed, both as geometric means over cases."""
+    means, rows = of_accelerator(index)
     ratios = [
         mean.ratio
-        for mean in bench.means(contestants=["triton"])
+        for mean in means
         if (mean.size, mean.activation, mean.norm, mean.mode) == ("large", "none", norm, mode)
     ]
     shares = [
-        row["traffic_share"]
-        for row in bench.as_dict()["rows"]
-        if (row["contestant"], row["norm"], row["mode"], row["activation"]) == ("triton", norm, mode, "none")
+        row["traffic_share"] for row in rows if (row["norm"], row["mode"], row["activation"]) == (norm, mode, "none")
     ]
     if not ratios:
         return "–"
@@ -297,17 +304,16 @@ def accelerator_cell(bench, norm, mode):
 
 def accelerator_table():
     """As the README has it."""
-    wide, narrow = benches()[1:]
-    columns = [(bench, mode) for bench in (wide, narrow) for mode in ("forward", "backward")]
+    columns = [(index, mode) for index in (1, 2) for mode in ("forward", "backward")]
     lines = [
         "| | float32 forward | float32 backward | bfloat16 forward | bfloat16 backward |",
         "|---|---|---|---|---|",
     ]
     for norm in NORMS:
-        cells = [accelerator_cell(bench, norm, mode) for bench, mode in columns]
+        cells = [accelerator_cell(index, norm, mode) for index, mode in columns]
         if cells != ["–"] * len(cells):
             lines.append(f"| {' | '.join([norm, *cells])} |")
-    evaluation = [accelerator_cell(bench, "BatchNorm", "evaluation") for bench in (wide, narrow)]
+    evaluation = [accelerator_cell(index, "BatchNorm", "evaluation") for index in (1, 2)]
     lines.append(f"| BatchNorm, evaluation | {evaluation[0]} | | {evaluation[1]} | |")
     return lines
 
