@@ -56,8 +56,8 @@ def test_damaged_records_of_a_gate_and_of_errors_are_named_and_skipped(whole):
         results.write_text(path, results.to_json({**json.loads(path.read_text()), **change}))
     found = collect(whole)
     assert found.gate is None and found.numerics == []
-    assert "records of the gate are damaged (KeyError: 'log_ratios'): 1" in found.notes
-    assert "records of numerical errors are damaged (KeyError: 'mean'): 1" in found.notes
+    for said in ("the gate are damaged (KeyError: 'log_ratios'): 1 (", "numerical errors are damaged (KeyError: 'mean')"):
+        assert any(note.startswith(f"records of {said}") for note in found.notes)
 
 
 def test_the_errors_far_from_zero(whole):
@@ -292,9 +292,9 @@ def test_the_tables_of_cost(source):
 
 
 def test_benches_of_other_settings_are_not_pooled(source):
-    write_bench(source, written="2026-02-01T00:00:00+00:00", settings={"processes": 2, "seconds": 1.0})
+    write_bench(source, written="2026-02-01T00:00:00+00:00", settings={"processes": 5, "seconds": 1.0})
     found = collect(source)
-    assert {r["settings"]["processes"] for r in found.bench.records} == {2} and len(found.bench.records) == 10
+    assert {r["settings"]["seconds"] for r in found.bench.records} == {1.0} and len(found.bench.records) == 10
     assert any(n.startswith("10 records of benches made otherwise") for n in found.notes)
 
 
@@ -335,10 +335,9 @@ def test_damaged_records_of_a_bench_are_named_and_skipped(source):
     results.write_text(path, results.to_json(record))
     (source / "bench" / "bad.json").write_text("[")
     found = collect(source)
-    assert [note for note in found.notes if note not in NOT_RECORDED] == [
-        "record bad.json is damaged (Expecting value: line 1 column 2 (char 1))",
-        "records of a bench are damaged (a process lacks times): 1",
-    ]
+    notes = [note for note in found.notes if note not in NOT_RECORDED]
+    assert len(notes) == 2 and notes[0].startswith("record bad.json is damaged (is no JSON (Expecting value")
+    assert notes[1].startswith("records of a bench are damaged (a process lacks times): 1 (")
     assert bench.sentences(found.bench)[1].startswith("auto / torch.nn, step, 4 large cases")
 
 

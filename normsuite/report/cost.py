@@ -2,8 +2,7 @@
 
 import math
 
-from ..accelerators import KERNELS
-from ..bench.summary import AGAIN, ALL, AUTO, COPY, TRAFFIC, Bench, Mean, copy_of, interval_text
+from ..bench.summary import ACCELERATED, AGAIN, ALL, AUTO, COPY, TRAFFIC, Bench, Mean, copy_of, interval_text
 from ..history import Measurement
 from ..spec import NORMS
 from . import tables
@@ -147,7 +146,7 @@ def _draw_bars(
 ) -> str:
     """Bars of norm, contestant, ratio and its interval, up to a limit; a dotted line where the least traffic is."""
     height = 1 / (len(contestants) + 1)
-    mine = AUTO if AUTO in contestants else KERNELS
+    mine = AUTO if AUTO in contestants else ACCELERATED
     with figure(name, 4.3, 0.9 + 0.17 * len(norms) * (len(contestants) + 1)) as (finish, (axis,)):
         for norm, contestant, ratio, low, high in bars:
             y = norms.index(norm) + (contestants.index(contestant) - (len(contestants) - 1) / 2) * height
