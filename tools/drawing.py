@@ -6,8 +6,11 @@ from math import prod
 
 import torch
 
-from normsuite import backends
+from normsuite import accelerators, backends
 from normsuite.spec import NORMS, NormSpec
+
+_ON_CPU = tuple(name for name in backends.NAMES if name != accelerators.KERNELS)
+"""The backends that compute there."""
 
 DTYPES = (torch.float32, torch.float32, torch.float64, torch.bfloat16, torch.float16)
 CONTEXTS = (
@@ -185,7 +188,7 @@ def kind(draw: random.Random) -> Kind:
         normalized_shape=trailing,
         activation=draw.choice((None, None, "relu", "silu")),
         eps=draw.choice((1e-5, 1e-3)),
-        backend=draw.choice((*backends.NAMES, "auto", "numba")),
+        backend=draw.choice((*_ON_CPU, "auto", "numba")),
         context=context,
         needs=(draw.random() < 0.8, draw.random() < 0.7, draw.random() < 0.7),
         out=draw.choice((None, "new", "input", "overlapping")) if quiet else None,
