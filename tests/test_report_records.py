@@ -56,7 +56,10 @@ def test_damaged_records_of_a_gate_and_of_errors_are_named_and_skipped(whole):
         results.write_text(path, results.to_json({**json.loads(path.read_text()), **change}))
     found = collect(whole)
     assert found.gate is None and found.numerics == []
-    for said in ("the gate are damaged (KeyError: 'log_ratios'): 1 (", "numerical errors are damaged (KeyError: 'mean')"):
+    for said in (
+        "the gate are damaged (KeyError: 'log_ratios'): 1 (",
+        "numerical errors are damaged (KeyError: 'mean')",
+    ):
         assert any(note.startswith(f"records of {said}") for note in found.notes)
 
 

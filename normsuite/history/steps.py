@@ -282,7 +282,8 @@ class _Noise:
         # What was measured again tells more than neighbours, which may differ by a little that is no noise.
         apart = np.abs(np.concatenate([np.diff(of) for of in (again if self.repeats else of_runs)] or [[]]))
         spread = special.ndtri(0.975) * NORMAL_MAD * np.median(apart) if len(apart) >= LEAST_PAIRS else math.nan
-        self.floor = float(np.exp(spread) if self.relative else spread)
+        with np.errstate(over="ignore"):  # of values that are powers of each other everything is within the noise
+            self.floor = float(np.exp(spread) if self.relative else spread)
 
     def level(self, run: Sequence[int]) -> Interval:
         return self._interval(self._mean(run), 1 / len(run), 1 - CONFIDENCE)

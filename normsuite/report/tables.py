@@ -291,7 +291,7 @@ def others(measurements: list[Measurement]) -> Table | None:
         for m in measurements
         if m.measured
         and id(m) not in own
-        and not (m.benchmark in _PARAMETERS and m.parameters.get("norm") not in norms)
+        and not (m.benchmark in _PARAMETERS and m.parameters.get("norm", NO_NORM) not in norms)
     ]
     if not found:
         return None
