@@ -1,4 +1,4 @@
-"""The fault harness: its table is clean, and it sees what it is for."""
+"""The fault harness sees what it is for; `make faults` runs it whole."""
 
 import importlib
 import json
@@ -13,13 +13,6 @@ import faults
 collect = importlib.import_module("normsuite.report.collect")  # the package has a function of that name
 
 pytestmark = pytest.mark.usefixtures("own_cache")
-
-
-def test_nothing_breaks_or_is_lost():
-    of = faults.run(count=40, seed=7)
-    assert sum(each["mutations"] for each in of.counts.values()) >= 40
-    assert not [said for said in of.said if ": wrong: " not in said], of.said
-    assert faults.table(of.counts).splitlines()[-1].startswith("| all | 4")
 
 
 def test_a_reader_that_breaks_or_loses_is_seen(tmp_path, monkeypatch):
