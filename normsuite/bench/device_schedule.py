@@ -4,13 +4,12 @@ Each implementation has a call for every set of operands; the sets are used one 
 round is the reverse of that of an even one, which cancels a drift within them.
 """
 
-import gc
 import random
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
+from ..garbage import uncollected
 from . import device_clock
 from .device_clock import Call, CaptureFailed, Device, Recorded
 
@@ -105,7 +104,7 @@ def _rounds(
 ) -> dict[str, list[float]]:
     """A sample of each in that order, then in its reverse, and so on."""
     found: dict[str, list[float]] = {label: [] for label in order}
-    with _no_garbage_collection():
+    with uncollected():
         end = time.perf_counter() + seconds
         for number in range(most):
             if number >= least and time.perf_counter() >= end:
@@ -113,14 +112,3 @@ def _rounds(
             for label in order if number % 2 == 0 else reversed(order):
                 found[label].append(sample(label))
     return found
-
-
-@contextmanager
-def _no_garbage_collection() -> Iterator[None]:
-    was_enabled = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if was_enabled:
-            gc.enable()

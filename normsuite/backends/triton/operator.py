@@ -11,7 +11,7 @@ import torch
 from ... import addresses
 from ...spec import NormSpec, View
 from .. import Call, reference
-from ..numba.operator import is_per_element, sizes_of
+from ..numba.operator import dense, is_per_element, sizes_of
 from . import geometry, tiles
 from .launch import Launch, multiprocessors
 
@@ -80,14 +80,6 @@ def settings(spec: NormSpec, view: View, trailing: int, frozen: bool, eps: float
     """Return the settings of a norm over so many trailing dimensions (0: over what its axes say)."""
     sizes, per_element = sizes_of(view, trailing), is_per_element(spec, trailing)
     return Settings(spec.axes, spec.centred, sizes, per_element, frozen, eps, activation)
-
-
-def dense(x: torch.Tensor, s: Settings) -> torch.Tensor:
-    """Return the tensor itself where it is contiguous or channels_last (of any rank), else a contiguous copy."""
-    n, g, k, _ = s.sizes
-    if x.is_contiguous() or (x.dim() > 2 and x.shape[:2] == (n, g * k) and x.movedim(1, -1).is_contiguous()):
-        return x
-    return x.contiguous()
 
 
 def laid_out_like(given: torch.Tensor, x: torch.Tensor) -> torch.Tensor:
