@@ -31,6 +31,7 @@ _STYLE = {
     "axes.titlelocation": "left",
     "axes.titlesize": 11,
     "figure.constrained_layout.use": True,
+    "figure.constrained_layout.w_pad": 0.1,  # the page's font may be wider than the one the layout was made with
     "font.family": "sans-serif",
     "font.size": 10.5,  # the least that can be read where a screen is 390 pixels wide
     "grid.alpha": 0.15,
