@@ -17,16 +17,17 @@ from benchmarks.step import Step  # noqa: E402
 ON_CPU = [name for name in parameters.BACKENDS if name in strategies.ON_CPU]
 
 
-@pytest.mark.parametrize("mode", ["forward", "training_step"])
+@pytest.mark.parametrize("mode", ["forward", "step"])
 @pytest.mark.parametrize("case", parameters.CASES)
 @pytest.mark.parametrize("backend", ON_CPU)
 @pytest.mark.parametrize("norm", parameters.NORMS)
 def test_latency(benchmark, norm, backend, case, mode):
     step = Step()
     step.setup(norm, backend, case, "cpu")
+    workload, (call,), _ = step.prepared(mode)
     benchmark.group = f"{case}, {mode}"
-    with torch.set_grad_enabled(mode == "training_step"):
-        benchmark(getattr(step, mode))
+    with torch.set_grad_enabled(workload.task.gradients):
+        benchmark(call)
 
 
 def samples(result):
@@ -45,6 +46,23 @@ def test_every_cell_measures_something(norm, backend):
     timed = latency.Latency()
     timed.setup(*cell)
     assert min(samples(timed.track_forward(*cell))) > 0
+
+
+@pytest.mark.parametrize("module", parameters.MODULES)
+def test_every_module_is_measured(module):
+    cell = (module, "auto", "cpu")
+    timed, counted = latency.Module(), memory_benchmarks.ModuleMemory()
+    for kind in (timed, counted):
+        kind.setup(*cell)
+    assert min(samples(timed.track_forward(*cell)) + samples(timed.track_training_step(*cell))) > 0
+    assert counted.track_training_step(*cell) > 0
+
+
+def test_the_lists_of_parameters_only_grow():
+    """asv knows a parameter by its place."""
+    assert parameters.NORMS[:5] == ["BatchNorm", "LayerNorm", "GroupNorm", "InstanceNorm", "RMSNorm"]
+    assert parameters.BACKENDS[:5] == ["torch", "reference", "numba", "triton", "auto"]
+    assert parameters._grown(["b", "a"], ["a", "c", "b"]) == ["b", "a", "c"]
 
 
 def test_the_numerical_error_grows_with_the_mean():
@@ -86,6 +104,7 @@ def test_the_version_of_torch_is_tracked_as_a_number(monkeypatch):
 
 
 def test_every_asv_benchmark_sets_version_timeout_and_unit():
-    for benchmark in (latency.Latency, memory_benchmarks.Memory, numerics.RelativeError, mnist.ErrorRate):
+    timed, counted = (latency.Latency, latency.Module), (memory_benchmarks.Memory, memory_benchmarks.ModuleMemory)
+    for benchmark in (*timed, *counted, numerics.RelativeError, mnist.ErrorRate):
         assert benchmark.version and benchmark.timeout and benchmark.unit != "unit"
         assert len(benchmark.params) == len(benchmark.param_names)

@@ -21,6 +21,7 @@ from normsuite.errors import ArgumentError, NormsuiteError
 from normsuite.gate import bisection, calibrate, cells, measure, rates, selfcheck, sides, summary, trees
 from normsuite.gate.decide import BETTER, NOT_AVAILABLE, SAME, WORSE
 from normsuite.measure import pairs
+from normsuite.measure.clock import HostTimer
 from normsuite.statistics import Interval
 
 PACKAGE = Path(sides.__file__).parent.parent
@@ -31,27 +32,33 @@ ONE = ["LayerNorm/torch/tiny/forward"]
 WRAPPED = """
 
 def _wrap(whole):
-    def normalize(spec, input, *args, **kwargs):
+    import functools
+
+    name = whole.__name__
+
+    @functools.wraps(whole)
+    def wrapped(input, *args, **kwargs):
         {body}
-    return normalize
+    return wrapped
 
 
-normalize = _wrap(normalize)
+for _function in tuple(NAMED.values()):
+    globals()[_function.__name__] = _wrap(_function)
 """
-"""Put behind the functional forms, it changes what every norm does."""
+"""Put behind the functions, it changes what every one of them does."""
 
-THRICE = WRAPPED.format(body="return [whole(spec, input, *args, **kwargs) for _ in range(3)][0]")
-KEEPS = WRAPPED.format(body="return whole(spec, input, *args, **kwargs) + input.sigmoid().sum() * 0")
-ROUNDS = WRAPPED.format(body="return whole(spec, input.bfloat16().float(), *args, **kwargs)")
+THRICE = WRAPPED.format(body="return [whole(input, *args, **kwargs) for _ in range(3)][0]")
+KEEPS = WRAPPED.format(body="return whole(input, *args, **kwargs) + input.sigmoid().sum() * 0")
+ROUNDS = WRAPPED.format(body="return whole(input.bfloat16().float(), *args, **kwargs)")
 BREAKS = WRAPPED.format(
-    body="""if spec.name == 'LayerNorm':
+    body="""if name == 'layer_norm':
             raise TypeError('no')
-        return whole(spec, input, *args, **kwargs)"""
+        return whole(input, *args, **kwargs)"""
 )
 KILLS = WRAPPED.format(
-    body="""if spec.name == 'GroupNorm':
+    body="""if name == 'group_norm':
             __import__('os').kill(__import__('os').getpid(), 9)
-        return whole(spec, input, *args, **kwargs)"""
+        return whole(input, *args, **kwargs)"""
 )
 KILLS_TRAINING = """
 
@@ -212,17 +219,20 @@ def test_old_trees_are_forgotten(repository):
 
 
 def test_the_default_table():
+    """Every norm's function by torch, the kernels and auto, and every module."""
     planned = cells.plan()
-    assert len(planned) == 4 * 2 * 3 * 2 == len({cell.name for cell in planned})
+    functions, modules = 5 * 3 * 3 * 2, 11 * 2
+    assert len(planned) == functions + modules == len({cell.name for cell in planned})
     assert {cell.name for cell in cells.plan(only=["GroupNorm/*/step"])} == {
-        f"GroupNorm/{backend}/{case}/step" for backend in cells.BACKENDS for case in cells.CASES
+        *(f"GroupNorm/{backend}/{case}/step" for backend in cells.BACKENDS for case in cells.CASES),
+        "GroupNorm/auto GroupNorm/tiny/step",
     }
     for cell in planned:
         assert cells.Cell.from_dict(json.loads(json.dumps(cell.as_dict()))) == cell
 
 
 def test_a_pattern_without_a_cell_is_refused():
-    with pytest.raises(ArgumentError, match=r"only = 'GroupNorn/.': matches none of the 48 cells, such as BatchNorm"):
+    with pytest.raises(ArgumentError, match=r"only = 'GroupNorn/.': matches none of the 112 cells, such as BatchNorm"):
         cells.plan(only=["GroupNorn/*"])
 
 
@@ -417,8 +427,8 @@ def test_nothing_is_collected_while_the_clock_runs():
         time.sleep(1e-4)
 
     for measured in (
-        lambda: pairs.alone(call, blocks=10, longest_s=1.0),
-        lambda: pairs.compare(call, call, blocks=10, longest_s=1.0, draw=random.Random(0)),
+        lambda: pairs.alone(HostTimer(call), blocks=10, longest_s=1.0),
+        lambda: pairs.compare(HostTimer(call), HostTimer(call), blocks=10, longest_s=1.0, draw=random.Random(0)),
     ):
         seen.clear()
         measured()

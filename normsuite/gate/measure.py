@@ -19,7 +19,7 @@ from filelock import FileLock, Timeout
 
 from .. import caches, results
 from ..errors import ArgumentError, NormsuiteError, OutputError
-from ..measure import pairs
+from ..measure import metric, pairs
 from ..measure.cases import SEED
 from . import decide, error_rate, turns
 from .cells import Cell
@@ -27,9 +27,8 @@ from .sides import BASE, HEAD, SIDES
 from .trees import Tree
 
 WHAT = "gate"
-MARGINS = {"time": 0.01, "bytes": 0.01, "error": 1.0, "error rate": error_rate.MARGIN}
-"""How far from 1 a ratio may lie, and from 0 a difference of error rates, and still count as the same. Below twice an
-error lies what another order of the same additions does to it; a lost digit is ten times."""
+MARGINS = metric.margins()
+"""How far from 1 a ratio may lie, and from 0 a difference of error rates, and still count as the same."""
 
 BUDGET_S = 120.0
 

@@ -1,15 +1,15 @@
 """How many digits a norm loses: its output and its gradient against the oracle's in float64."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 import torch
 
 from .. import oracle
-from ..functional import DEFAULT_BACKEND
-from ..spec import NormSpec
-from .cases import Case, Operands, bind, operands
-from .task import EPS, Task
+from .cases import Case, Operands, operands
+from .task import DTYPES, EPS, Task
+from .workload import Workload
 
 SHAPE = Case("64 × 1024", (64, 32, 32), 4, "64 samples of 1,024 numbers, in 32 channels")
 """What `normsuite numerics` tries."""
@@ -26,39 +26,26 @@ def relative_error(found: np.ndarray, true: np.ndarray) -> float:
     return float(np.abs(found - true).max() / np.sqrt(np.mean(np.square(true))))
 
 
-def errors(
-    spec: NormSpec,
-    case: Case,
-    *,
-    backend: str = DEFAULT_BACKEND,
-    device: str = "cpu",
-    dtype: torch.dtype = torch.float32,
-    mean: float = 0.0,
-) -> tuple[float, float]:
-    """Relative error of the output and of dx, for inputs of deviation 1 about that mean.
+def errors(workload: Workload, *, mean: float = 0.0) -> tuple[float, float]:
+    """Return the relative error of the output and of dx, for inputs of deviation 1 about that mean.
 
-    The oracle gets the very numbers that the backend gets, already rounded to `dtype`, so that what is found is the
-    norm's own error. The weight is left at its seeded value near 1; the bias at 0, since an error hidden under a large
-    bias is still an error.
+    The oracle gets the very numbers that the implementation gets, already rounded to the task's type, so that what is
+    found is the norm's own error. The weight is left at its seeded value near 1; the bias is 0, since an error hidden
+    under a large bias is still an error.
 
     Args:
-        spec, case, backend, device: what is tried, where.
-        dtype: of the operands.
+        workload: who computes what; its mode is taken as a step.
         mean: of the input.
+
+    Raises:
+        UnsupportedError: the implementation cannot do it.
     """
-    given = operands(spec, case, device=device, dtype=dtype, mean=mean)
+    task = replace(workload.task, mode="step")
+    given = operands(task.spec, task.case, device=task.device, dtype=DTYPES[task.dtype], mean=mean)
     if given.bias is not None:
         given.bias.detach().zero_()
-    y = bind(spec, case, given, backend)()
-    (dx,) = torch.autograd.grad(y, given.input, given.dy)
-    x, weight, dy = (t.detach().cpu().double().numpy() for t in (given.input, given.weight, given.dy))
-    groups = case.num_groups if spec.groups == "given" else None
-    true_y = oracle.normalize(x, spec, num_groups=groups, weight=weight)
-    true_dx = oracle.gradient(x, dy, spec, num_groups=groups, weight=weight)
-    return (
-        relative_error(y.detach().cpu().double().numpy(), true_y),
-        relative_error(dx.cpu().double().numpy(), true_dx),
-    )
+    value = Workload(workload.implementation, task).prepare(given)()
+    return Truth(task, given).errors(workload.implementation.tensors(value))
 
 
 class Truth:
@@ -94,7 +81,7 @@ class Truth:
         """Relative error of y, and of dx where there is one.
 
         Args:
-            tensors: y, then dx, as a contestant gave them.
+            tensors: y, then dx, as an implementation gave them.
         """
         task, y = self._task, _array(tensors[0]).reshape(self._y.shape)
         output = relative_error(y, _ACTIVATIONS[task.activation](self._y))

@@ -10,12 +10,13 @@ from functools import partial
 import torch
 
 from ..task import EPS, MOMENTUM
-from . import Contestant, not_installed
+from . import Implementation, not_installed
 
 _DTYPES = ("float32", "bfloat16", "float16")
 
 
-class Flax(Contestant):
+class Flax(Implementation):
+    packages = ("jax", "jaxlib", "flax")
     pool = "xla"
     torch_memory = False
 
@@ -106,4 +107,4 @@ _LAYERS = {
     ),
 }
 
-CONTESTANTS = (Flax("flax"),)
+IMPLEMENTATIONS = (Flax("flax"),)
