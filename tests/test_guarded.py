@@ -42,7 +42,7 @@ WRAPPED_MODULE = WRAPPED_FUNCTION.replace("{name} = _counted({name})", "{name}.f
 
 @pytest.fixture(scope="module")
 def copy(tmp_path_factory):
-    """A version of the package in which every public function and the forward pass of every public module count calls."""
+    """A version of the package whose public functions, and forward passes of public modules, count their calls."""
     folder = tmp_path_factory.mktemp("copy")
     shutil.copytree(ROOT / "normsuite", folder / "normsuite", ignore=shutil.ignore_patterns("__pycache__", "data"))
     for file, text, names in (

@@ -31,14 +31,21 @@ PLANTED = 1 / 3
 """Of the cells of a planted table, at once, an equal number with each share."""
 
 _METHOD = (
+    "budget.py",
     "calibrate.py",
+    "cells.py",
     "decide.py",
+    "looks.py",
     "measure.py",
     "../measure/pairs.py",
     "planted.py",
+    "processes.py",
     "sides.py",
     "turns.py",
     "worker.py",
+    "../measure/clock.py",
+    "../measure/implementations/ours.py",
+    "../measure/workload.py",
     "../statistics.py",
 )
 
