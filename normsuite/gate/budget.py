@@ -1,4 +1,4 @@
-"""How a gate spends its time: what a cell costs in a process, how many blocks it gets, and for how many there is room."""
+"""How a gate spends its time: what a cell costs in a process, how many blocks it gets, for how many there is room."""
 
 import math
 from collections.abc import Mapping, Sequence
