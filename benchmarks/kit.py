@@ -32,7 +32,9 @@ def _of_kit(name):
     return importlib.import_module(f"{package.__name__}.measure.{name}")
 
 
-accuracy, cases, clock, memory, workload = map(_of_kit, ("accuracy", "cases", "clock", "memory", "workload"))
+accuracy, cases, clock, memory, metric, workload = map(
+    _of_kit, ("accuracy", "cases", "clock", "memory", "metric", "workload")
+)
 ours = _of_kit("implementations.ours")
 backends = importlib.import_module(f"{package.__name__}.backends")
 

@@ -21,8 +21,9 @@ def _grown(listed, known):
 
 NORMS = _grown(_NORMS, kit.package.NORMS)
 BACKENDS = _grown(_BACKENDS, kit.backends.NAMES)
+METRICS = _grown(["saved bytes"], [found.name for found in kit.metric.COUNTED if found.name != "peak bytes"])
 MODULES = _grown(_MODULES, kit.ours.MODULES)
-CASES = ["tiny", "study", "resnet"]
+CASES = [*kit.cases.tracked(["tiny", "study", "resnet"])]
 DEVICES = ["cpu", "cuda"]
 
 

@@ -15,7 +15,7 @@ from . import device as devices
 from .errors import UnsupportedError
 from .measure import implementations, process
 from .measure.cases import find as find_case
-from .measure.labels import AGAIN, BASELINE, COPY
+from .measure.labels import AGAIN, BASELINE, rivals
 from .measure.task import USUAL_MODES, Task
 from .measure.workload import named
 from .spec import NORMS
@@ -199,10 +199,8 @@ def usable_rivals() -> dict[str, str | None]:
     """Why each rival of `normsuite bench` does not take part on the CPU, in its own words; None where it does."""
     tasks = [Task(spec, find_case(CASE), mode) for spec in NORMS.values() for mode in USUAL_MODES]
     found = {}
-    for implementation in implementations.everyone():
-        ours = implementation.name in (*backends.NAMES, BASELINE, AGAIN) or implementation.name.startswith(COPY)
-        if ours or not implementation.is_norm:
-            continue
+    everyone = {implementation.name: implementation for implementation in implementations.everyone()}
+    for implementation in map(everyone.get, rivals(everyone)):
         reasons = [implementation.why_not(task) for task in tasks]
         # What is missing says more than that it would not do this norm or that mode anyway.
         missing = [r for r in reasons if r is not None and "not installed" in r]

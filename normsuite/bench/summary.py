@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
 
-from ..measure.labels import AGAIN, AUTO, BASELINE, COPY, PREALLOCATED, RIVALS
+from ..measure.labels import AGAIN, AUTO, BASELINE, COPY, PREALLOCATED, rivals
 from ..statistics import Interval, geometric_mean_interval, paired_log_ratio, ratio_interval
 
 WHAT = "bench"
@@ -197,7 +197,7 @@ class Bench:
     @property
     def rivals(self) -> list[str]:
         """Those who are neither ours nor torch.nn nor a copy."""
-        return [name for name in RIVALS if name in self.contestants]
+        return rivals(self.contestants)
 
     def logs(self, index: int, contestant: str, against: str, *, behind: bool = False) -> list[float]:
         """log(contestant / against) in one task, one value a process; NaN where they did not meet.

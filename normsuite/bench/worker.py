@@ -84,7 +84,7 @@ def _time(task: Task, job: dict, draw: random.Random, waits_s: dict[str, float])
         waits_s=waits_s,
         always=(BASELINE, AGAIN, COPY, COPY + PREALLOCATED),
     )
-    home = next((e.pool for e in entrants if e.label == BASELINE), None)
+    home = next((e.pool for e in entrants if e.label == BASELINE), Implementation.pool)
     return {
         "times_s": {name: [t if t is None else round(t, 9) for t in of_name] for name, of_name in times.items()},
         "own_pools": [e.label for e in entrants if e.pool != home],

@@ -7,6 +7,7 @@ from .. import backends as known_backends
 from ..errors import ArgumentError, UnknownNameError
 from ..measure import implementations
 from ..measure import task as tasks
+from ..measure.cases import tracked
 from ..measure.implementations import ours
 from ..measure.implementations.ours import Ours
 from ..measure.labels import AUTO
@@ -16,8 +17,13 @@ from .planted import key
 
 Cell = Workload
 
-BACKENDS = ("torch", "numba", AUTO)
-CASES = ("tiny", "study", "stage-14")
+_LEFT_OUT = {True: ("reference", "triton"), False: ("reference", "numba")}
+"""On the processor and on accelerators: the reference is slow on purpose, and some kernels compute elsewhere only."""
+
+BACKENDS, ACCELERATOR_BACKENDS = (
+    (*(name for name in known_backends.NAMES if name not in (*left_out, AUTO)), AUTO) for left_out in _LEFT_OUT.values()
+)
+CASES = tracked(("tiny", "study", "stage-14"))
 """A call that costs more than its arithmetic, one that fits the first caches, one that fits the last."""
 
 MODES = ("forward", "step")
@@ -60,7 +66,9 @@ def plan(
     """
     if "backward" in modes:
         raise ArgumentError("mode", "backward", "the gate measures it within a step")
-    chosen = [_ours(name) for name in dict.fromkeys(backends or BACKENDS)]
+    chosen = [
+        _ours(name) for name in dict.fromkeys(backends or (BACKENDS if device == "cpu" else ACCELERATOR_BACKENDS))
+    ]
     further = {
         "modes": modes or MODES,
         "activations": activations or (tasks.NO_ACTIVATION,),

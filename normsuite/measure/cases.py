@@ -1,6 +1,7 @@
 """What is measured: shapes that people use, and one norm applied to one of them."""
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -25,6 +26,7 @@ class Case:
         normalized_shape: trailing sizes, for norms with an affine map per element; the others have no such case.
         norms: those that are measured on it where no case is named; all that suit where left out.
         activations: what follows the norm there, None for nothing; those of every case where left out.
+        tracked: the gate and asv measure it in every commit.
     """
 
     name: str
@@ -35,6 +37,7 @@ class Case:
     normalized_shape: tuple[int, ...] | None = None
     norms: tuple[str, ...] = ()
     activations: tuple[str | None, ...] = ()
+    tracked: bool = False
 
     @property
     def memory_format(self) -> torch.memory_format:
@@ -210,6 +213,11 @@ def find(name: str) -> Case:
     if name not in known:
         raise UnknownNameError.among("case", name, known)
     return known[name]
+
+
+def tracked(usual: Sequence[str]) -> tuple[str, ...]:
+    """Return those usual names of cases, and behind them all that say themselves that they are tracked."""
+    return tuple(dict.fromkeys([*usual, *(case.name for case in CASES.values() if case.tracked)]))
 
 
 @dataclass(frozen=True)

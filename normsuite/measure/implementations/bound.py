@@ -10,6 +10,7 @@ from functools import partial
 
 import torch
 
+from ..labels import BOUND
 from . import Implementation
 
 
@@ -58,4 +59,4 @@ def _step(x: torch.Tensor, dy: torch.Tensor) -> tuple[torch.Tensor, ...]:
     return (y, *torch.autograd.grad(y, x, dy))
 
 
-IMPLEMENTATIONS = (TwoPasses("sum and product"), TwoPasses("sum and product", preallocated=True))
+IMPLEMENTATIONS = (TwoPasses(BOUND), TwoPasses(BOUND, preallocated=True))
