@@ -3,6 +3,8 @@
 Each is wrapped in a copy of the package, as a commit would change it: the copy is loaded as the gate loads a version.
 """
 
+import math
+import random
 import shutil
 import sys
 from pathlib import Path
@@ -12,7 +14,8 @@ import torch
 
 import normsuite
 from normsuite.gate import cells, sides
-from normsuite.measure import implementations
+from normsuite.measure import implementations, pairs
+from normsuite.measure.clock import HostTimer
 from normsuite.measure.implementations import ours
 
 ROOT = Path(normsuite.__file__).resolve().parent.parent
@@ -37,23 +40,46 @@ def _counted(whole):
 
 {name} = _counted({name})
 """
+FIVEFOLD = """
+
+import functools as _functools
+
+
+def _fivefold(whole):
+    @_functools.wraps(whole)
+    def slowed(*args, **kwargs):
+        return [whole(*args, **kwargs) for _ in range(5)][0]
+
+    return slowed
+
+
+{name} = _fivefold({name})
+"""
 WRAPPED_MODULE = WRAPPED_FUNCTION.replace("{name} = _counted({name})", "{name}.forward = _counted({name}.forward)")
+
+
+def version(folder, side, changes):
+    """The package, copied there, with further text behind its files."""
+    shutil.copytree(ROOT / "normsuite", folder / "normsuite", ignore=shutil.ignore_patterns("__pycache__", "mnist"))
+    for file, text in changes.items():
+        with (folder / "normsuite" / file).open("a") as target:
+            target.write(text)
+    return sides.load(folder, side, "functional", "backends", "modules")
+
+
+def forget(side):
+    for name in [name for name in sys.modules if name.partition(".")[0] == f"normsuite_{side}"]:
+        del sys.modules[name]
 
 
 @pytest.fixture(scope="module")
 def copy(tmp_path_factory):
     """A version of the package whose public functions, and forward passes of public modules, count their calls."""
-    folder = tmp_path_factory.mktemp("copy")
-    shutil.copytree(ROOT / "normsuite", folder / "normsuite", ignore=shutil.ignore_patterns("__pycache__", "data"))
-    for file, text, names in (
-        ("functional.py", WRAPPED_FUNCTION, ours.FUNCTIONS),
-        ("modules.py", WRAPPED_MODULE, ours.MODULES),
-    ):
-        with (folder / "normsuite" / file).open("a") as target:
-            target.writelines(text.format(name=name) for name in names)
-    yield sides.load(folder, "guarded", "functional", "backends", "modules")
-    for name in [name for name in sys.modules if name.partition(".")[0] == "normsuite_guarded"]:
-        del sys.modules[name]
+    functions = "".join(WRAPPED_FUNCTION.format(name=name) for name in ours.FUNCTIONS)
+    classes = "".join(WRAPPED_MODULE.format(name=name) for name in ours.MODULES)
+    changes = {"functional.py": functions, "modules.py": classes}
+    yield version(tmp_path_factory.mktemp("copy"), "guarded", changes)
+    forget("guarded")
 
 
 def counter(copy, name):
@@ -129,3 +155,50 @@ def test_asv_s_benchmarks_call_the_module(asv, name):
     for mode in ("forward", "step"):
         workload, (call,), _ = benchmark.prepared(mode)
         assert met(asv, name, call, workload.task) == 1
+
+
+# ---- by measurement ----
+
+
+@pytest.fixture(scope="module")
+def slow(tmp_path_factory):
+    """A version in which one function and one module do their work five times."""
+    module = FIVEFOLD.replace("{name} = _fivefold({name})", "{name}.forward = _fivefold({name}.forward)")
+    changes = {
+        "functional.py": FIVEFOLD.format(name="group_norm"),
+        "modules.py": module.format(name="BatchNorm2d"),
+    }
+    yield version(tmp_path_factory.mktemp("slow"), "slow", changes)
+    forget("slow")
+
+
+SLOWED = {
+    "the function": ("GroupNorm/torch/tiny/forward", latency.Latency, ("GroupNorm", "torch", "tiny", "cpu")),
+    "the module": ("BatchNorm/auto BatchNorm2d/tiny/forward", latency.Module, ("BatchNorm2d", "auto", "cpu")),
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("which", SLOWED)
+def test_a_slowdown_is_measured_by_the_gate(slow, which):
+    """Its ratio, between this version and the slow one."""
+    (cell,) = cells.plan(only=[SLOWED[which][0]])
+    given = [cell.task.operands()]
+    base, head = (HostTimer(sides.ready(package, cell, given)[0]) for package in (normsuite, slow))
+    with torch.no_grad():
+        found = pairs.compare(base, head, blocks=50, longest_s=2.0, draw=random.Random(0))
+    assert math.exp(found.log_ratio) > 2
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("which", SLOWED)
+def test_a_slowdown_is_measured_by_asv(slow, which, monkeypatch):
+    """In the samples of one version, and then of the other."""
+    _, kind, cell = SLOWED[which]
+    least = []
+    for package in (normsuite, slow):
+        monkeypatch.setattr(kit, "installed", lambda package=package: package)
+        benchmark = kind()
+        benchmark.setup(*cell)
+        least.append(min(benchmark.track_forward(*cell)["samples"]))
+    assert least[1] > 2 * least[0]

@@ -5,6 +5,7 @@ from dataclasses import replace
 
 import numpy as np
 import torch
+from torch.nn import functional
 
 from .. import oracle
 from .cases import Case, Operands, operands
@@ -84,14 +85,14 @@ class Truth:
             tensors: y, then dx, as an implementation gave them.
         """
         task, y = self._task, _array(tensors[0]).reshape(self._y.shape)
-        output = relative_error(y, _ACTIVATIONS[task.activation](self._y))
+        output = relative_error(y, activated(self._y, task.activation))
         if not task.gradients:
             return output, None
         return output, relative_error(_array(tensors[1]).reshape(y.shape), self._gradient(y))
 
     def _gradient(self, found: np.ndarray) -> np.ndarray:
         """dx for that output; computed again only where its signs are others than the last one's."""
-        slope = _SLOPES[self._task.activation](self._y, found)
+        slope = slope_of(self._y, found, self._task.activation)
         if self._dx is None or not np.array_equal(slope, self._dx[0]):
             task = self._task
             dx = oracle.gradient(
@@ -105,15 +106,24 @@ def _array(tensor: torch.Tensor) -> np.ndarray:
     return tensor.detach().cpu().double().numpy()
 
 
-def _sigmoid(y: np.ndarray) -> np.ndarray:
-    return 1 / (1 + np.exp(-y))
+def activated(y: np.ndarray, activation: str | None) -> np.ndarray:
+    """Return an activation of torch.nn.functional's in float64, or what it was given where there is none."""
+    return y if activation is None else getattr(functional, activation)(torch.from_numpy(y)).numpy()
 
 
-_ACTIVATIONS = {None: lambda y: y, "relu": lambda y: np.maximum(y, 0), "silu": lambda y: y * _sigmoid(y)}
+def slope_of(y: np.ndarray, found: np.ndarray, activation: str | None) -> np.ndarray | float:
+    """Return the derivative of an activation at y, in float64; for relu on the side of 0 on which the result lies.
 
-# Of the true output before the activation and of what was found after it.
-_SLOPES = {
-    None: lambda y, found: 1.0,
-    "relu": lambda y, found: found > 0,
-    "silu": lambda y, found: _sigmoid(y) * (1 + y * (1 - _sigmoid(y))),
-}
+    Args:
+        y: the true output before the activation.
+        found: what was found after it.
+        activation: its name, or None.
+    """
+    if activation is None:
+        return 1.0
+    if activation == "relu":
+        return found > 0
+    at = torch.from_numpy(y).requires_grad_()
+    with torch.enable_grad():
+        (slope,) = torch.autograd.grad(getattr(functional, activation)(at).sum(), at)
+    return slope.numpy()

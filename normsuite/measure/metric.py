@@ -20,7 +20,7 @@ class Metric:
 
     Attributes:
         name: in tables, such as "peak bytes".
-        unit: "s", "bytes", "share" of all, or "" for what is relative.
+        unit: "s", "bytes", "share" of all, "" for what is relative, or another word.
         kind: what a user calls its margin: metrics of one kind share it.
         margin: how far a ratio may lie from 1, or a difference from 0, and still count as the same.
         exact: the same in every process, so that two values are compared as they are; others are sampled, and judged by
@@ -48,7 +48,7 @@ class Metric:
         """Return a value for people: µs or ms, MiB, per cent, or a power of ten."""
         if value is None or (isinstance(value, float) and math.isnan(value)):
             return "–"
-        return _WRITERS[self.unit](value)
+        return _WRITERS.get(self.unit, "{:g}".format)(value)
 
 
 def _seconds(value: float) -> str:
@@ -86,11 +86,8 @@ ERROR_RATE = Metric("error rate", "share", "error rate", 0.005, by_difference=Tr
 PEAK_BYTES = Metric("peak bytes", "bytes", "bytes", 0.01, exact=True, count=_peak_bytes)
 SAVED_BYTES = Metric("saved bytes", "bytes", "bytes", 0.01, exact=True, of_steps=True, count=_saved_bytes)
 
-METRICS = {
-    metric.name: metric
-    for metric in (TIME, HOST_TIME, PEAK_BYTES, SAVED_BYTES, OUTPUT_ERROR, GRADIENT_ERROR, ERROR_RATE)
-}
-"""All of them. One that counts something of a call is one more entry here: the bench, the gate and asv ask for it."""
+METRICS = {metric.name: metric for metric in list(globals().values()) if isinstance(metric, Metric)}
+"""All of the above. What one that counts says of a call, the bench, the gate and asv ask for."""
 
 COUNTED = tuple(metric for metric in METRICS.values() if metric.count is not None)
 

@@ -36,6 +36,8 @@ class OnnxRuntime(Implementation):
             return "knows no channels_last"
         if task.spec.name not in _OPERATORS:
             return f"onnx has no {task.spec.name}"
+        if task.activation not in (None, "relu", "silu"):
+            return f"{task.activation} is not compared"
         return not_installed("onnx", "onnxruntime")
 
     def prepare(self, task, given):
