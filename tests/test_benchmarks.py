@@ -6,6 +6,10 @@ from pathlib import Path
 import pytest
 import strategies
 import torch
+from asv.util import load_json
+
+from normsuite import allocator
+from normsuite.measure import labels
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))  # asv's benchmarks lie beside the package, not in it
@@ -101,6 +105,17 @@ def test_what_a_commit_or_a_machine_lacks_is_not_available(cell):
 def test_the_version_of_torch_is_tracked_as_a_number(monkeypatch):
     monkeypatch.setattr(torch, "__version__", "2.14.1+cpu")
     assert environment.Environment().track_torch() == 2_014_001
+
+
+def test_asv_pins_the_allocator_as_the_suite_s_processes_do():
+    settings = load_json(ROOT / "asv.conf.json", js_comments=True)
+    assert settings["matrix"]["env"] == {name: [value] for name, value in allocator.PINNED.items()}
+
+
+def test_the_names_that_the_package_knows_are_those_of_asv_s_benchmarks():
+    for mode, name in labels.ASV_LATENCY.items():
+        module, kind, function = name.split(".")
+        assert callable(getattr(getattr({"latency": latency}[module], kind), function)) and mode in ("forward", "step")
 
 
 def test_every_asv_benchmark_sets_version_timeout_and_unit():

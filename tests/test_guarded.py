@@ -13,10 +13,13 @@ import pytest
 import torch
 
 import normsuite
+from normsuite import modules
 from normsuite.gate import cells, sides
 from normsuite.measure import implementations, pairs
 from normsuite.measure.clock import HostTimer
 from normsuite.measure.implementations import ours
+from normsuite.spec import find
+from normsuite.study.network import build
 
 ROOT = Path(normsuite.__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))  # asv's benchmarks lie beside the package, not in it
@@ -155,6 +158,13 @@ def test_asv_s_benchmarks_call_the_module(asv, name):
     for mode in ("forward", "step"):
         workload, (call,), _ = benchmark.prepared(mode)
         assert met(asv, name, call, workload.task) == 1
+
+
+@pytest.mark.parametrize("norm", normsuite.NORMS)
+def test_the_study_trains_the_class_that_people_get(norm):
+    network = build(find(norm), seed=0)
+    found = {type(layer) for layer in network if isinstance(layer, modules._WithBackend)}
+    assert found == {getattr(normsuite, norm)}
 
 
 # ---- by measurement ----
