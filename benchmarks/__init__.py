@@ -1,1 +1,1 @@
-"""What asv measures of every commit. Lower is better in all of it, since asv takes every increase as a regression."""
+"""asv's benchmarks of every commit. Lower is better in all of them, since asv takes every increase as a regression."""

@@ -1,5 +1,5 @@
-"""Which torch the other benchmarks ran with: asv writes down what it installed itself, and nothing of an environment
-that exists."""
+"""The version of torch that the other benchmarks ran with: asv records the versions that it installed itself, and
+nothing of an environment that exists."""
 
 import torch
 

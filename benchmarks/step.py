@@ -1,4 +1,4 @@
-"""What latency and memory share: a norm's function on a case, or one of the modules, forward and as a training step."""
+"""Shared by latency and memory: a norm's function on a case, or one of the modules, forward and as a training step."""
 
 from . import kit
 from .parameters import BACKENDS, CASES, DEVICES, MODULES, NORMS, require

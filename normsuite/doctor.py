@@ -1,4 +1,4 @@
-"""How well this machine can measure, what takes part in measurements here, and what would make it quieter."""
+"""The machine as an instrument: its noise, which backends and rivals can be measured here, and what would help."""
 
 import math
 import os
@@ -23,13 +23,13 @@ from .statistics import Interval, paired_log_ratio, ratio_interval
 
 PROCESSES = 4
 SECONDS = 1.0
-"""Of calls in each of them; with the starts it is some 10 s on two cores."""
+"""Seconds of calls in each of them; with the starts it is some 10 s on two cores."""
 
 BUSY = 0.5
-"""A load above this takes processor time from whoever measures."""
+"""A load above this takes processor time from measurements."""
 
 NORM, CASE, MODE = "BatchNorm", "study", "step"
-"""What is called: long enough for threads to matter, short enough for many calls."""
+"""The call: long enough for threads to matter, short enough for many of them."""
 
 _CPUS = Path("/sys/devices/system/cpu")
 _QUOTA = Path("/sys/fs/cgroup/cpu.max")
@@ -37,7 +37,7 @@ _QUOTA = Path("/sys/fs/cgroup/cpu.max")
 
 @dataclass(frozen=True)
 class Machine:
-    """What a measurement runs on; None where the system does not say.
+    """The machine that measures; None where the system does not say.
 
     Attributes:
         cpu: the processor's model.
@@ -87,7 +87,7 @@ class Noise:
 
 @dataclass(frozen=True)
 class Diagnosis:
-    """Everything that `normsuite doctor` says.
+    """All findings of `normsuite doctor`.
 
     Attributes:
         backends, rivals: for each the reason why it cannot be used here, or None.
@@ -103,7 +103,7 @@ class Diagnosis:
 
 
 def diagnose(*, measure: bool = True) -> Diagnosis:
-    """Look at this machine.
+    """Return the findings on this machine.
 
     Args:
         measure: the noise too, which takes some 10 s.
@@ -117,7 +117,7 @@ def diagnose(*, measure: bool = True) -> Diagnosis:
 
 
 def look() -> Machine:
-    """What the system says of itself, at this moment."""
+    """Return the state of the machine at this moment, as the system describes it."""
     from .backends.numba import threads
 
     found = results.environment()
@@ -155,7 +155,7 @@ def _turbo() -> bool | None:
 
 
 def _quota() -> float | None:
-    """Of the control group, as its second version has it: "max 100000" or microseconds in a period of so many."""
+    """Return the cores that a control group allows: its file has "max 100000", or microseconds and their period."""
     allowed, _, period = (_text(_QUOTA) or "max").partition(" ")
     return int(allowed) / int(period) if allowed.isdecimal() and period.isdecimal() else None
 
@@ -176,7 +176,7 @@ def _accelerator() -> str:
 
 
 def usable_backends() -> dict[str, str | None]:
-    """Why each backend cannot compute norms on the CPU, in its own words; None where it can, which is tried."""
+    """Return the reason why each backend cannot compute norms on the CPU, as it says when tried; None if it can."""
     found = {}
     for name in backends.NAMES:
         refused = {}
@@ -196,7 +196,7 @@ def usable_backends() -> dict[str, str | None]:
 
 
 def usable_rivals() -> dict[str, str | None]:
-    """Why each rival of `normsuite bench` does not take part on the CPU, in its own words; None where it does."""
+    """Return the reason why each rival of `normsuite bench` is not measured on the CPU; None if it is."""
     tasks = [Task(spec, find_case(CASE), mode) for spec in NORMS.values() for mode in USUAL_MODES]
     found = {}
     everyone = {implementation.name: implementation for implementation in implementations.everyone()}
@@ -209,7 +209,7 @@ def usable_rivals() -> dict[str, str | None]:
 
 
 def measure_noise(threads: int, *, processes: int = PROCESSES, seconds: float = SECONDS) -> Noise:
-    """Time torch.nn against itself in turn, in fresh processes, as `normsuite bench` does.
+    """Return the noise: torch.nn timed against itself in turn, in fresh processes, as `normsuite bench` does.
 
     Args:
         threads: of each process.
@@ -249,7 +249,7 @@ def _noise(said: Sequence[dict]) -> Noise:
 
 
 def advise(machine: Machine, noise: Noise | None = None) -> list[str]:
-    """What would make measurements quieter, as far as it applies."""
+    """Return what would make measurements quieter, as far as it applies."""
     found = [advice(machine) for advice in _ADVICE]
     if noise is not None and noise.others is not None and noise.others > BUSY / machine.cores:
         found.append(f"other programs took {noise.others:.0%} of the processor while this measured: end them")

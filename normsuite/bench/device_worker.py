@@ -24,11 +24,8 @@ from ..measure.task import Task
 from ..measure.workload import Absent, CallFailed, Subject, Workload, said, sets_that_fit
 from . import worker
 
-FREE_SHARE = 0.5
-"""Of the device's free memory, what a task may take."""
-
 QUEUED, LEFT_OUT = "queued", "left out"
-"""What becomes of an implementation that failed: its calls are queued one by one, or it takes no part."""
+"""The fate of an implementation that failed: its calls are queued one by one, or it is left out."""
 
 Failures = Mapping[str, tuple[str, str]]
 """By label, one of those two and the reason."""
@@ -96,8 +93,8 @@ def work(job: dict, emit: Callable[[dict], None]) -> None:
 
 
 def _known(failures: Sequence[Mapping], index: int, task: Task) -> Failures:
-    """What failed before in this task; and what could not be captured in another of the same norm and mode, since each
-    try would cost a process."""
+    """Return the failures in this task; and of captures in others of the same norm and mode, since each try would cost
+    a process."""
     return {
         failure["label"]: (failure["fate"], failure["reason"])
         for failure in failures
@@ -117,11 +114,11 @@ def measured(
     failures: Failures,
     count: bool,
 ) -> dict:
-    """One task: device and host times of all who can do it, and with `count` their memory and errors.
+    """Return device and host times of all that can do a task, and with `count` their memory and errors.
 
     Args:
         task: what is measured.
-        implementations: who takes part.
+        implementations: those that are tried.
         device: the runtime of the task's device.
         sets: of operands.
         seconds: of samples.
@@ -188,7 +185,7 @@ def _prepared(
 def _counts(
     task: Task, given: Operands, implementations: Sequence[Implementation], calls: Mapping[str, Sequence[Call]]
 ) -> dict[str, dict]:
-    """Errors and bytes by label, of the first set of operands."""
+    """Return errors and bytes by label, of the first set of operands."""
     truth, counts = DeviceTruth(task, given), {}
     for implementation in implementations:
         if implementation.label not in calls:

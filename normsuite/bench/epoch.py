@@ -1,4 +1,4 @@
-"""What the backends make of a whole training step of the study: its epoch, since an epoch is nothing but such steps.
+"""Whole training steps of the study with each backend: an epoch is nothing but such steps.
 
 The same network with the same digits, a backend each, trained in turn in fresh processes, as all of the bench is.
 """
@@ -28,7 +28,7 @@ def run(
     threads: int,
     on_norm: Callable[[str], None] = lambda norm: None,
 ) -> dict:
-    """One record: seconds of a training step, for each process, norm and backend one a round.
+    """Return one record: seconds of a training step, for each process, norm and backend one a round.
 
     Args:
         norms: names; all that torch.nn has where left out.

@@ -28,10 +28,10 @@ ACCELERATOR_PROCESSES = 3
 SECONDS = 0.25
 
 FIRST_SHARE = 0.5
-"""Of a budget, what the first process on an accelerator gets: it compiles what the others find compiled."""
+"""Share of a budget that the first process on an accelerator gets: it compiles what the others find compiled."""
 
 CLOCK = "captured graphs"
-"""What an accelerator's records say of their times."""
+"""Name of the clock in an accelerator's records."""
 
 
 @dataclass
@@ -173,7 +173,7 @@ def _on_accelerator(
 
 
 def not_measured(device: str) -> list[str]:
-    """One line for the device that this table says nothing of."""
+    """Return one line for the device that is not in this table."""
     if device != "cpu":
         return ["cpu: not measured (--device cpu measures it)"]
     found = torch.accelerator.current_accelerator(check_available=True)
@@ -195,7 +195,7 @@ def _messages(job: dict, threads: int) -> Iterator[dict]:
 
 
 class _Table:
-    """What the processes said, by task."""
+    """The messages of all processes, by task."""
 
     def __init__(self, tasks: Sequence[Task], settings: dict, out: Path | None):
         self._tasks, self._settings, self._out = tasks, settings, out
@@ -206,7 +206,7 @@ class _Table:
         self.notes: list[str] = []
 
     def take(self, number: int, message: dict) -> None:
-        """One line of the process of that number."""
+        """Take one message of the process of that number."""
         if "environment" in message:
             self._environment = message["environment"]
             if message.get("state_reason"):
@@ -232,11 +232,11 @@ class _Table:
             self.notes.append(line)
 
     def records(self) -> list[dict]:
-        """One for each task that any process has timed."""
+        """Return a record for each task that any process has timed."""
         return [self._record(index) for index in sorted(self._timed)]
 
     def write(self) -> None:
-        """Those that have become more since the last time."""
+        """Write the records that have become more since the last time."""
         for index, timed in self._timed.items() if self._out is not None else ():
             if len(timed) != self._written.get(index):
                 record = self._record(index)
@@ -271,7 +271,7 @@ class _Table:
 
 
 def _name(record: dict) -> str:
-    """The same task under the same conditions has the same name."""
+    """Return the name of the record's file: equal tasks under equal conditions have the same."""
     case = record["case"]
     identity = {k: record[k] for k in ("case", "settings", "source", "environment")}
     words = [WHAT, case["norm"], case["case"].replace("×", "x"), case["mode"], case["activation"] or ""]

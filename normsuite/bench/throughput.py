@@ -38,7 +38,7 @@ ROUNDS = 5
 TRAIN_SIZE = 60_000
 EPOCHS = preset(DEFAULT_PRESET)["epochs"]
 _MEAN, _STD = (0.1307,), (0.3081,)
-"""Of the training pixels, as tutorials give them."""
+"""Mean and deviation of the training pixels, as tutorials give them."""
 
 
 def run(
@@ -51,7 +51,7 @@ def run(
     train_size: int = TRAIN_SIZE,
     on_way: Callable[[str], None] = lambda way: None,
 ) -> dict:
-    """One record: seconds of each way in each round.
+    """Return one record: seconds of each way in each round.
 
     Args:
         norms: names; every norm and none where left out.
@@ -113,7 +113,7 @@ def _environment(way: str, threads: int) -> dict[str, str]:
 
 
 def speedups(record: dict) -> dict:
-    """How many times the plain loop's digits per second each of the other ways has, with its interval over rounds."""
+    """Return each other way's digits per second over the plain loop's, with its interval over rounds."""
     from .. import statistics  # half a second, which the processes that are timed need not pay
 
     return {
@@ -140,7 +140,7 @@ def _of_torch(network: nn.Sequential) -> nn.Sequential:
 
 
 def _plain(of_run: Run, root: Path) -> None:
-    """What one finds in tutorials, for the same network, epochs and batch size."""
+    """Train as tutorials do, with the same network, epochs and batch size."""
     from torchvision import datasets, transforms  # takes a second, which the other ways need not pay
 
     transform = transforms.Compose([transforms.ToTensor(), transforms.Normalize(_MEAN, _STD)])

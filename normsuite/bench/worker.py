@@ -25,7 +25,7 @@ from ..measure.task import Task
 from ..measure.workload import Absent, CallFailed, Subject, Workload
 
 _DIFFERENT = 0.05
-"""Whoever is further from the truth than this and than ten times torch.nn computes something else."""
+"""An implementation whose error is larger than this and than ten times that of torch.nn computes something else."""
 
 
 def work(job: dict, emit: Callable[[dict], None]) -> None:
@@ -96,14 +96,14 @@ def _time(task: Task, job: dict, draw: random.Random, waits_s: dict[str, float])
 
 
 class OtherPrograms:
-    """How much of the processor other programs take: they slow threaded calls, which wait for each other, far more than
-    serial ones, and so bend ratios that no pairing sets right."""
+    """The share of the processor that other programs take: they slow threaded calls, whose threads wait for each other,
+    far more than serial ones, and so change ratios in a way that no pairing corrects."""
 
     def __init__(self):
         self._busy_s, self._own_s, self._begun = _busy_s(), time.process_time(), time.perf_counter()
 
     def share(self) -> float | None:
-        """Of all cores, since this was made; None where the system does not tell."""
+        """Return the share of all cores since this was made; None where the system does not tell."""
         if self._busy_s is None:
             return None
         others = _busy_s() - self._busy_s - (time.process_time() - self._own_s)
@@ -111,7 +111,7 @@ class OtherPrograms:
 
 
 def _busy_s() -> float | None:
-    """Time that all cores have worked, or been kept from it by a hypervisor, since the system began."""
+    """Return the seconds that all cores have worked, or a hypervisor kept them from it, since the system started."""
     try:
         with open("/proc/stat", encoding="ascii") as file:
             user, nice, system, _, _, irq, softirq, steal, *_ = map(int, file.readline().split()[1:])
@@ -143,7 +143,7 @@ def counted_of(subject: Subject) -> dict[str, float | None]:
 
 
 def different(counts: dict[str, dict]) -> dict[str, str]:
-    """Implementations whose results are not the norm's, and how far off they are."""
+    """Return the implementations whose results are not the norm's, and how far off they are."""
     found = {}
     for label, counted in counts.items():
         for metric in (OUTPUT_ERROR, GRADIENT_ERROR):
@@ -154,7 +154,7 @@ def different(counts: dict[str, dict]) -> dict[str, str]:
 
 
 def environment(device: str) -> dict:
-    """What a record says of the machine, with the versions that a bench depends on."""
+    """Return a record's description of the machine, with the versions that a bench depends on."""
     found = results.environment(
         threads=torch.get_num_threads(), accelerator=devices.name(device), driver=devices.driver(device)
     )

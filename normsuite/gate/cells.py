@@ -32,7 +32,7 @@ MODULES = tuple(f"{AUTO} {name}" for name in ours.MODULES)
 
 PLANTED_FUNCTIONS = ("normalize", *ours.FUNCTIONS)
 PLANTED_MODULES = ours.MODULES
-"""What a self-check can make slower."""
+"""Names that a self-check can make slower."""
 
 
 def planted_key(cell: Cell) -> tuple:

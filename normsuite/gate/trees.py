@@ -125,7 +125,7 @@ def _alternate(path: Path) -> str:
 
 
 def _copy_shared_index(source: Path, target: Path) -> None:
-    """What a split index leads to."""
+    """Copy the files that a split index leads to."""
     for shared in source.glob("sharedindex.*"):
         shutil.copyfile(shared, target / shared.name)
 

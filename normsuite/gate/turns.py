@@ -17,13 +17,13 @@ _MOST_PADDING = 4096
 
 @dataclass
 class Job:
-    """What one process does, and what came of it.
+    """The work of one process, and its results.
 
     Attributes:
-        work: what it is told, as `worker.work` wants it.
+        work: its job, as `worker.work` takes it.
         python: the interpreter.
-        found: what it said of each cell, by the cell's place in the job.
-        environment: what it said of that.
+        found: its last message on each cell, by the cell's place in the job.
+        environment: the machine and packages, as it described them.
         died: how it ended, where it ended badly; what it had finished is in `found`.
         at: the place of the cell that it began last.
     """

@@ -25,7 +25,8 @@ from .cells import Cell
 from .sides import BASE, HEAD
 
 MEANS = (0.0, 1e4)
-"""Of the inputs whose numerical error is looked at: at the second one float32 has few digits left for the deviation."""
+"""Means of the inputs whose numerical error is looked at: at the second one float32 has few digits left for the
+deviation."""
 
 _MOST_PADDING = 1 << 16
 

@@ -1,4 +1,4 @@
-"""How many digits a norm loses: its output and its gradient against the oracle's in float64."""
+"""Errors of a norm: its output and its gradient against the oracle's in float64."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -13,14 +13,14 @@ from .task import DTYPES, EPS, Task
 from .workload import Workload
 
 SHAPE = Case("64 × 1024", (64, 32, 32), 4, "64 samples of 1,024 numbers, in 32 channels")
-"""What `normsuite numerics` tries."""
+"""The case of `normsuite numerics`."""
 
 MEANS = (0.0, 1e2, 1e4, 1e6)
-"""Of an input of deviation 1: the further from zero, the fewer digits of the deviation float32 can hold."""
+"""Means of an input of deviation 1: the further from zero, the fewer digits of the deviation float32 can hold."""
 
 
 def relative_error(found: np.ndarray, true: np.ndarray) -> float:
-    """max |found − true| / √(mean of true²); infinite where anything found is not finite."""
+    """Return max |found − true| / √(mean of true²); infinite where anything found is not finite."""
     found = np.asarray(found, dtype=np.float64)
     if not np.isfinite(found).all():
         return float("inf")
@@ -50,7 +50,7 @@ def errors(workload: Workload, *, mean: float = 0.0) -> tuple[float, float]:
 
 
 class Truth:
-    """What a task should give, in float64, computed once for all who do it.
+    """The right results of a task in float64, computed once for all implementations.
 
     The oracle gets the task's own numbers, the bias too. The gradient of relu jumps at 0, where a rounded output may
     lie on either side: the oracle takes the side that the output took, which is judged by itself.
@@ -79,7 +79,7 @@ class Truth:
         return (self._x - mean) / np.sqrt(var + EPS) * weight + bias
 
     def errors(self, tensors: Sequence[torch.Tensor]) -> tuple[float, float | None]:
-        """Relative error of y, and of dx where there is one.
+        """Return the relative error of y, and of dx where there is one.
 
         Args:
             tensors: y, then dx, as an implementation gave them.
@@ -91,7 +91,7 @@ class Truth:
         return output, relative_error(_array(tensors[1]).reshape(y.shape), self._gradient(y))
 
     def _gradient(self, found: np.ndarray) -> np.ndarray:
-        """dx for that output; computed again only where its signs are others than the last one's."""
+        """Return dx for that output; computed again only where its signs are others than the last one's."""
         slope = slope_of(self._y, found, self._task.activation)
         if self._dx is None or not np.array_equal(slope, self._dx[0]):
             task = self._task

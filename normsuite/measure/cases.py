@@ -1,4 +1,4 @@
-"""What is measured: shapes that people use, and one norm applied to one of them."""
+"""Cases: shapes that people use, and seeded operands for a norm on one of them."""
 
 import math
 from collections.abc import Sequence
@@ -10,7 +10,7 @@ from ..errors import UnknownNameError
 from ..spec import NormSpec
 
 SEED = 0
-"""Of every input that is measured: the same numbers on every machine and in every process."""
+"""Seed of every input: the same numbers on every machine and in every process."""
 
 
 @dataclass(frozen=True)
@@ -41,23 +41,23 @@ class Case:
 
     @property
     def memory_format(self) -> torch.memory_format:
-        """How its tensors lie in memory."""
+        """Return the layout of its tensors."""
         if not self.channels_last:
             return torch.contiguous_format
         return torch.channels_last_3d if len(self.shape) == 5 else torch.channels_last
 
     @property
     def bytes(self) -> int:
-        """Of the input in float32."""
+        """Return the bytes of the input in float32."""
         return 4 * math.prod(self.shape)
 
     @property
     def tiny(self) -> bool:
-        """So small that the call costs more than the arithmetic."""
+        """Return whether the call costs more than the arithmetic."""
         return math.prod(self.shape) < 8192
 
     def suits(self, spec: NormSpec) -> bool:
-        """Whether people apply that norm to such a shape."""
+        """Return whether people apply that norm to such a shape."""
         return self.normalized_shape is None or spec.affine == "element"
 
 
@@ -95,13 +95,13 @@ _ROWS = ("RMSNorm", "LayerNorm")
 
 
 def _rows(count: int, length: int, meaning: str, *, norms: tuple[str, ...] = _ROWS) -> Case:
-    """Rows of that length, each with statistics of its own."""
+    """Return a case of rows of that length, each with statistics of its own."""
     name = f"rows-{count}x{length}"
     return Case(name, (count, length), 4, meaning, normalized_shape=(length,), norms=norms, activations=(None,))
 
 
 def _stage(channels: int, size: int, *, channels_last: bool = False) -> Case:
-    """A stage of ResNet-50 at 256 images."""
+    """Return a stage of ResNet-50 at 256 images."""
     return Case(
         f"resnet-256-{size}{'-nhwc' if channels_last else ''}",
         (256, channels, size, size),
@@ -114,7 +114,7 @@ def _stage(channels: int, size: int, *, channels_last: bool = False) -> Case:
 
 
 def _unet(batch: int, channels: int, size: int, meaning: str, *activations: str | None) -> Case:
-    """A GroupNorm of a diffusion model, which silu follows."""
+    """Return a GroupNorm of a diffusion model, which silu follows."""
     name = f"{'vae' if batch == 1 else 'unet'}-{size}"
     return Case(
         name, (batch, channels, size, size), 32, meaning, norms=("GroupNorm",), activations=activations or ("silu",)
@@ -222,8 +222,8 @@ def tracked(usual: Sequence[str]) -> tuple[str, ...]:
 
 @dataclass(frozen=True)
 class Operands:
-    """What one norm is applied to: the input, its affine map (no bias for a norm that does not centre), and the
-    gradient that comes back."""
+    """The tensors of a task: the input, its affine map (no bias for a norm that does not centre), and the gradient of
+    the output."""
 
     input: torch.Tensor
     weight: torch.Tensor
@@ -234,9 +234,9 @@ class Operands:
 def operands(
     spec: NormSpec, case: Case, *, device: str = "cpu", dtype: torch.dtype = torch.float32, mean: float = 0.0
 ) -> Operands:
-    """Seeded operands: x ~ N(mean, 1), weight ~ 1 + N(0, 0.1²), bias and dy ~ N(0, 1); made on the CPU in float64.
+    """Return seeded operands, made on the CPU in float64.
 
-    The input, weight and bias require gradients.
+    x ~ N(mean, 1), weight ~ 1 + N(0, 0.1²), bias and dy ~ N(0, 1). The input, weight and bias require gradients.
     """
     draw = torch.Generator().manual_seed(SEED)
 
@@ -255,7 +255,7 @@ def operands(
 def drawn_there(
     spec: NormSpec, case: Case, *, device: str, dtype: torch.dtype, parameters: torch.dtype, number: int = 0
 ) -> Operands:
-    """Seeded operands like those of `operands`, drawn on the device in their own type and layout.
+    """Return seeded operands like those of `operands`, drawn on the device in their own type and layout.
 
     Tensors of a device's size take the processor seconds to draw. The numbers are others than `operands` gives.
 

@@ -1,4 +1,4 @@
-"""How long a call takes: one clock for each kind of device, one calibration, one way to warm up.
+"""Times of calls: one clock for each kind of device, one calibration, one way to warm up.
 
 Calls are made ready for the clock of their device once (`timers`), and then sampled. On the processor a sample is the
 wall clock around repeated calls; on an accelerator it is the device's time of a captured graph (`device_clock`).
@@ -22,7 +22,7 @@ LONG_CALL_S = 20e-3
 """Calls that take longer fill every cache themselves, and are sampled twice instead of three times to calibrate."""
 
 WARM_SHARE = 0.2
-"""Of the seconds that `samples` are taken for, those of untimed calls before."""
+"""Share of the seconds that `samples` are taken for which untimed calls get before them."""
 
 
 class Timer(ABC):

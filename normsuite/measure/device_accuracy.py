@@ -17,7 +17,7 @@ NEAR_ZERO = 0.05
 
 
 class DeviceTruth:
-    """What a task should give in some of its groups, in float64, computed once for all who do it.
+    """The right results of a task in some of its groups, in float64, computed once for all implementations.
 
     Args:
         task, given: the task, which computes statistics or has running ones, and its operands.

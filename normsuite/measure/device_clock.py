@@ -1,4 +1,4 @@
-"""How long calls take on an accelerator: device time, and the time for which they keep the host.
+"""Times of calls on an accelerator: device time, and the time for which they keep the host.
 
 An event pair around an eager call times the host where kernels are short. Device time is therefore that of a captured
 graph, replayed: no Python runs between its kernels. Every call of the graph has operands of its own, together more than
@@ -39,7 +39,7 @@ MOST_OPERANDS = 32
 
 
 class Device(Protocol):
-    """What is asked of an accelerator's runtime."""
+    """An accelerator's runtime, as far as the clock needs it."""
 
     def capture(self, calls: Sequence[Call]) -> Callable[[], None]:
         """Return what replays those calls as one graph; raise RuntimeError where they cannot be captured."""

@@ -18,14 +18,14 @@ LEAST_ROUNDS = 6
 MOST_ROUNDS = 40
 
 HOST_SHARE = 0.25
-"""Of a task's seconds, those for host time."""
+"""Share of a task's seconds that host time gets."""
 
 
 class Uncapturable(Exception):
     """An implementation's calls could not be captured, so that this process is of no use for further graphs.
 
     Attributes:
-        label, reason: whose they are, and why.
+        label, reason: the implementation, and why.
     """
 
     def __init__(self, label: str, reason: str):
@@ -35,7 +35,7 @@ class Uncapturable(Exception):
 
 @dataclass(frozen=True)
 class Timed:
-    """What came out, by label.
+    """The times of each implementation, by its label.
 
     Attributes:
         device_s, host_s: a time of a call for each round.

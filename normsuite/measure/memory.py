@@ -1,4 +1,4 @@
-"""How much memory a call takes: the highest sum of tensor bytes alive at once, counted by the allocator itself.
+"""Memory of a call: the highest sum of tensor bytes alive at once, counted by the allocator itself.
 
 Process memory says little here: the C library keeps what was freed, and torch's libraries allow themselves workspaces.
 On the CPU torch's profiler reports every allocation and release of a tensor's bytes; an accelerator's caching allocator
@@ -15,7 +15,7 @@ from torch.profiler import ProfilerActivity, profile
 
 
 def peak_bytes(call: Callable[[], object], *, device: str = "cpu") -> int:
-    """Most bytes of tensors that the call had at once, beside those that were there before it.
+    """Return the most bytes of tensors that the call had at once, beside those that were there before it.
 
     The call runs once before, so that what it makes once and keeps does not count. Exact and repeatable on the CPU; an
     accelerator rounds every tensor up to its allocator's blocks.
@@ -53,7 +53,7 @@ def _on_accelerator(call: Callable[[], object], device: torch.device) -> int:
 
 
 def saved_bytes(call: Callable[[], object], *, beside: Iterable[torch.Tensor] = ()) -> int:
-    """Bytes of the tensors that the forward pass keeps for the backward pass, each storage once.
+    """Return the bytes of the tensors that the forward pass keeps for the backward pass, each storage once.
 
     Everything that is saved counts, the input too, which its owner mostly keeps anyway.
 

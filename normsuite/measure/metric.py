@@ -1,4 +1,4 @@
-"""What is measured: its name and unit, whether it has noise, how a value is judged and how it is written.
+"""Metrics: their names and units, whether they have noise, how values are judged and how they are written.
 
 Imports no torch. Lower is better in all of them: an error rate and not an accuracy, seconds and not calls a second.
 """
@@ -87,7 +87,7 @@ PEAK_BYTES = Metric("peak bytes", "bytes", "bytes", 0.01, exact=True, count=_pea
 SAVED_BYTES = Metric("saved bytes", "bytes", "bytes", 0.01, exact=True, of_steps=True, count=_saved_bytes)
 
 METRICS = {metric.name: metric for metric in list(globals().values()) if isinstance(metric, Metric)}
-"""All of the above. What one that counts says of a call, the bench, the gate and asv ask for."""
+"""All of the above. Those with a `count` are asked for by the bench, the gate and asv."""
 
 COUNTED = tuple(metric for metric in METRICS.values() if metric.count is not None)
 

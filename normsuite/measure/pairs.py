@@ -13,7 +13,7 @@ from . import clock
 from .clock import Timer
 
 SAMPLES = 4
-"""Of a block."""
+"""In a block."""
 
 LEAST_BLOCKS = 6
 WARM_S = 5e-3
@@ -23,7 +23,7 @@ TRIMMED = 0.25
 
 @dataclass(frozen=True)
 class Pair:
-    """What one process says of two calls.
+    """The times of two calls in one process.
 
     Attributes:
         log_ratio: trimmed mean over blocks of log(head / base).

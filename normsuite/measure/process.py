@@ -18,11 +18,11 @@ _ROOT = Path(__file__).resolve().parent.parent.parent
 
 
 class Died(Exception):
-    """A process ended before it should have; the last that it said."""
+    """A process ended before it should have; has the last line that it said."""
 
 
 def environment(threads: int) -> dict[str, str]:
-    """Of a process that measures; what the user has set himself stays, but for the allocator."""
+    """Return the environment of a process that measures; the user's own settings stay, but for the allocator."""
     cache = caches.temporary_if_none(caches.folder())
     defaults = {
         "TORCHINDUCTOR_CACHE_DIR": str(cache / "inductor"),
@@ -73,7 +73,7 @@ class Process:
         self._said.close()
 
     def tell(self, line: dict) -> None:
-        """Raises `Died` where nobody listens."""
+        """Send it a line; raises `Died` if it has ended."""
         try:
             self._process.stdin.write(json.dumps(line) + "\n")
             self._process.stdin.flush()
@@ -81,7 +81,7 @@ class Process:
             raise self._died() from None
 
     def messages(self) -> Iterator[dict]:
-        """What it says, until it ends; one may stop listening and go on later.
+        """Yield its messages, until it ends; one may stop listening and go on later.
 
         Raises:
             Died: it ended with an error, or said something else than JSON.
@@ -103,7 +103,7 @@ class Process:
 def messages(
     command: Sequence[str], job: dict, env: Mapping[str, str], *, python: str = sys.executable
 ) -> Iterator[dict]:
-    """What a fresh process says of one job; as of `Process`."""
+    """Yield the messages of a fresh process on one job, as `Process.messages` does."""
     with Process(command, env, python=python) as process:
         process.tell(job)
         yield from process.messages()
@@ -127,7 +127,7 @@ def completed(command: Sequence[str], env: Mapping[str, str], *, what: str) -> s
 
 
 def last_words(code: int, said: str) -> str:
-    """How a process ended, and the last line that it said."""
+    """Return how a process ended, with the last line that it said."""
     lines = [line.strip() for line in said.splitlines() if line.strip()]
     how = signal.Signals(-code).name if code < 0 else f"exit code {code}"
     return f"{how}: {lines[-1][:200]}" if lines else how

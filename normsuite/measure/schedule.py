@@ -1,14 +1,14 @@
 """Several calls timed in turn, so that their ratios hold on a machine whose speed drifts.
 
-In each round every entrant gives one sample; the next round goes the other way round (A B B A), which cancels a drift
-within the rounds. Right before its sample an entrant makes an untimed call, so that caches and threads are warm for
-everybody alike; calls of 20 ms and more need none, since they fill every cache themselves.
+In each round every entrant gives one sample; the next round has the reverse order (A B B A), which cancels a drift
+within the rounds. Right before its sample an entrant makes an untimed call, so that caches and threads are warm for all
+alike; calls of 20 ms and more need none, since they fill every cache themselves.
 
-Threads that wait for work in a loop (libgomp's, for some 9 ms after a parallel region) take processor time from
-whoever is timed next. Entrants whose threads are others than the baseline's therefore run one behind the other, and
-wherever the pool changes, the process sleeps until the last one has stopped spinning, and then makes untimed calls for
-10 ms, since sleep leaves threads slow. The witness, which is the baseline a second time, comes right behind them: if
-their threads disturbed anybody, it would be it, and its ratio to the baseline would leave 1.
+Threads that wait for work in a loop (libgomp's, for some 9 ms after a parallel region) take processor time from the
+entrant that is timed next. Entrants whose threads are others than the baseline's therefore run one behind the other.
+Wherever the pool changes, the process sleeps until the last one has stopped spinning, and then makes untimed calls for
+10 ms, since sleep leaves threads slow. The A/A control (`witness`), which is the baseline a second time, comes right
+behind them: it would be disturbed first, and its ratio to the baseline would leave 1.
 """
 
 import math
@@ -28,7 +28,7 @@ THRIFT = 4
 """An entrant whose sample costs more than this many times the median entrant's takes part in some rounds only."""
 
 WARM_S = 10e-3
-"""How long an entrant makes untimed calls after a change of pools: a single one left it slower by a quarter, 3 ms of
+"""Seconds of untimed calls after a change of pools: a single call left an entrant slower by a quarter, 3 ms of
 them by 6 % ± 4 %, and 10 ms by 2 % ± 4 % (torch.nn against itself on two quiet cores)."""
 
 LEAST_WAIT_S = 5e-3
@@ -46,7 +46,7 @@ class Entrant:
 
 @dataclass
 class _Plan:
-    """How an entrant is sampled: so many calls a sample, every so many rounds."""
+    """The sampling of one entrant: so many calls a sample, every so many rounds."""
 
     entrant: Entrant
     timer: Timer
@@ -60,9 +60,9 @@ class _Plan:
 
 
 def spinning_s(call: Callable[[], object], trials: int = 5) -> float:
-    """How long to sleep until the threads that `call` woke have gone to sleep too, in seconds.
+    """Return for how many seconds to sleep until the threads that `call` woke sleep too.
 
-    Half more than the most processor time that the process burnt while it slept; from 5 to 50 ms.
+    That is half more than the most processor time that the process used while it slept; from 5 to 50 ms.
     """
     burnt = 0.0
     for _ in range(trials):
@@ -74,7 +74,7 @@ def spinning_s(call: Callable[[], object], trials: int = 5) -> float:
 
 
 def orders(entrants: Sequence[Entrant], *, witness: str, draw: random.Random) -> tuple[list[Entrant], list[Entrant]]:
-    """The order of the even rounds and of the odd ones: each other's reverse, shuffled once, but for the witness.
+    """Return the order of even rounds and that of odd ones: each other's reverse, shuffled once, but for the control.
 
     Entrants of other pools than the witness's stand together with the witness right behind them, in both orders.
     """
@@ -103,7 +103,7 @@ def interleave(
     least: int = LEAST_ROUNDS,
     most: int = MOST_ROUNDS,
 ) -> dict[str, list[float | None]]:
-    """Time them in turn.
+    """Time calls in turn.
 
     Args:
         entrants: whose calls have been made once already.
@@ -111,11 +111,11 @@ def interleave(
         seconds: how long to go on, calibration not counted.
         draw: shuffles the order.
         waits_s: for each pool, how long to sleep before another one is timed.
-        always: who takes part in every round, whatever it costs: what others are compared with.
+        always: labels that are sampled in every round, whatever it costs: others are compared with them.
         least, most: bounds on the number of rounds.
 
     Returns:
-        For each label one time of a call in seconds for each round; None where it sat out.
+        For each label one time of a call in seconds for each round; None where it was left out.
     """
     plans = {e.label: _planned(e) for e in entrants}
     home = plans[witness].entrant.pool if witness in plans else None
@@ -150,7 +150,7 @@ def _planned(entrant: Entrant) -> _Plan:
 
 
 def _be_thrifty(plans: list[_Plan], everyone: list[_Plan], waits_s: Mapping[str, float], home: str | None) -> None:
-    """Let those that cost much sit out some rounds: an odd number apart, so that they go both ways."""
+    """Sample what costs much in some rounds only: an odd number apart, so that both orders have it."""
 
     def cost(plan: _Plan) -> float:
         pool = plan.entrant.pool

@@ -1,4 +1,4 @@
-"""What is timed: one norm on one case, in one mode, alone or with the activation that follows it."""
+"""Tasks: one norm on one case, in one mode, alone or with the activation that follows it."""
 
 import math
 from collections.abc import Sequence
@@ -28,7 +28,7 @@ SMALL_BYTES = 4 * 2**20
 
 ACTIVATIONS = (None, *backends.ACTIVATIONS)
 NO_ACTIVATION = "none"
-"""What a user types for no activation."""
+"""Typed for no activation."""
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16, "float64": torch.float64}
 MOMENTUM = 0.1
@@ -36,7 +36,7 @@ EPS = 1e-5
 
 
 _RECORDED = ("shape", "num_groups", "channels_last", "normalized_shape")
-"""What a record says of a case beside its name and meaning."""
+"""Fields of a case in a record, beside its name and meaning."""
 
 
 @dataclass(frozen=True)
@@ -60,7 +60,7 @@ class Task:
 
     @property
     def training(self) -> bool:
-        """Statistics of the input, as in training."""
+        """Return whether the statistics are those of the input, as in training."""
         return self.mode != "evaluation"
 
     @property
@@ -73,17 +73,17 @@ class Task:
 
     @property
     def bytes(self) -> int:
-        """Of the input."""
+        """Return the bytes of the input."""
         return math.prod(self.case.shape) * DTYPES[self.dtype].itemsize
 
     @property
     def tiny(self) -> bool:
-        """So small that the call costs more than the arithmetic."""
+        """Return whether the call costs more than the arithmetic."""
         return self.bytes < SMALL_BYTES if self.on_accelerator else self.case.tiny
 
     @property
     def parameter_dtype(self) -> torch.dtype:
-        """Of weight, bias and running statistics.
+        """Return the type of weight, bias and running statistics.
 
         On an accelerator a norm with running statistics keeps them in float32 beside a narrower input, with the weight
         and bias that torch wants of the same type, as in training with mixed precision.
@@ -94,16 +94,16 @@ class Task:
 
     @property
     def num_groups(self) -> int | None:
-        """As this norm wants it."""
+        """Return the number of groups, or None for a norm that does not take one."""
         return self.case.num_groups if self.spec.groups == "given" else None
 
     @property
     def normalized_shape(self) -> tuple[int, ...] | None:
-        """As this norm wants it."""
+        """Return the trailing sizes that share statistics, or None for a norm that does not take them."""
         return (self.case.normalized_shape or self.case.shape[1:]) if self.spec.affine == "element" else None
 
     def operands(self, number: int = 0) -> Operands:
-        """Seeded; the input takes a gradient only where one is asked for.
+        """Return seeded operands; the input takes a gradient only where one is asked for.
 
         Args:
             number: on an accelerator, of the set of operands: each has its own numbers.
@@ -123,7 +123,7 @@ class Task:
         return given
 
     def running(self) -> tuple[torch.Tensor, torch.Tensor] | tuple[None, None]:
-        """Running statistics of one's own, since training changes them; none for a norm that need not have them."""
+        """Return running statistics that nobody else has, since training changes them; none for a norm without them."""
         if self.spec.running != "always":
             return None, None
         draw = torch.Generator().manual_seed(cases.SEED)
@@ -131,7 +131,7 @@ class Task:
         return tuple(t.to(self.device, self.parameter_dtype) for t in (mean, 1 + noise.abs()))
 
     def as_dict(self) -> dict:
-        """For a record."""
+        """Return the task for a record."""
         shown = {k: v for k, v in asdict(self.case).items() if k in _RECORDED}
         return {
             "norm": self.spec.name,
@@ -147,7 +147,7 @@ class Task:
 
     @classmethod
     def from_dict(cls, found: dict) -> "Task":
-        """What `as_dict` says, perhaps after a journey as JSON."""
+        """Return the task that `as_dict` describes, perhaps after a journey as JSON."""
         sizes = found["normalized_shape"]
         case = Case(
             name=found["case"],
@@ -176,7 +176,7 @@ def parse_shape(text: str) -> tuple[int, ...]:
 
 
 def shape_case(text: str, *, channels_last: bool = False, num_groups: int | None = None) -> Case:
-    """A case of one's own, named like its shape.
+    """Return a case of that shape, named like it.
 
     Args:
         text: sizes with commas.
@@ -207,7 +207,7 @@ def plan(
     dtypes: Sequence[str] = (),
     device: str = "cpu",
 ) -> list[Task]:
-    """The tasks of a table.
+    """Return the tasks of a table.
 
     What is left out is everything: all norms, all cases, and forward and step alone and with relu,
     evaluation alone; on an accelerator its own cases, each with its norms and activations, backward too, in bfloat16

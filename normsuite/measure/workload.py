@@ -22,7 +22,7 @@ from .metric import COUNTED, Metric
 from .task import Task
 
 FREE_SHARE = 0.5
-"""Of an accelerator's free memory, what a task may take."""
+"""Share of an accelerator's free memory that a task may take."""
 
 
 class Absent(Exception):
@@ -35,7 +35,7 @@ class CallFailed(Absent):
 
 @dataclass(frozen=True)
 class Workload:
-    """What a user calls, on which operands.
+    """One implementation that does one task.
 
     Attributes:
         implementation: who computes: a function or module of ours, torch.nn, a rival, or a user's own.

@@ -1,4 +1,4 @@
-"""What a norm's passes over a tensor cost without a norm: torch's own sums, then torch's own products.
+"""A norm's passes over a tensor without the norm: torch's own sums, then torch's own products.
 
 A norm that reads its input for the statistics and again for the result, and in the backward pass its input and the
 gradient twice, cannot be much faster than these on a tensor that a first-level cache does not hold. Who comes near them

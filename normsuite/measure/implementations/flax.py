@@ -13,7 +13,7 @@ from ..task import EPS, MOMENTUM
 from . import Implementation, not_installed
 
 _ACTIVATIONS = (None, "relu", "silu")
-"""Of jax.nn, those that compute what torch's of that name do."""
+"""Activations of jax.nn that compute the same as torch's of that name."""
 
 _DTYPES = ("float32", "bfloat16", "float16")
 

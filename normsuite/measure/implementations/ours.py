@@ -29,7 +29,7 @@ MODULES = tuple(name for name, home in _LAZY.items() if home == "modules" and is
 
 @dataclass(frozen=True)
 class Ours(Implementation):
-    """What the functions and the modules have in common.
+    """A public function or module of ours, by one backend.
 
     Attributes:
         package: the version of normsuite that is called, this one where None.
