@@ -20,15 +20,23 @@ from filelock import FileLock, Timeout
 from .. import caches, results
 from ..bench.cases import SEED
 from ..errors import ArgumentError, NormsuiteError, OutputError
-from . import decide, error_rate, pairs, turns
+from . import decide, error_rate, groups, pairs, turns
 from .cells import Cell
 from .sides import BASE, HEAD, SIDES
 from .trees import Tree
 
 WHAT = "gate"
-MARGINS = {"time": 0.01, "bytes": 0.01, "error": 1.0, "error rate": error_rate.MARGIN}
-"""How far from 1 a ratio may lie, and from 0 a difference of error rates, and still count as the same. Below twice an
-error lies what another order of the same additions does to it; a lost digit is ten times."""
+MARGINS = {
+    "time": decide.MARGIN,
+    "worse": decide.THRESHOLD,
+    "limit": decide.LIMIT,
+    "bytes": 0.01,
+    "error": 1.0,
+    "error rate": error_rate.MARGIN,
+}
+"""How far from 1 a ratio may lie, and from 0 a difference of error rates, and still count as the same; "worse" and
+"limit" are of the time (`decide.Thresholds`). Below twice an error lies what another order of the same additions does
+to it; a lost digit is ten times."""
 
 BUDGET_S = 120.0
 
@@ -138,7 +146,8 @@ class _Gate:
         self._absent: dict[str, dict[str, str]] = {}
         self._forget()
         self._error_rates: dict[str, dict] = {}
-        self._comparisons = len(setup.cells) + len(setup.norms)
+        self._groups = groups.of_cells(cell.name for cell in setup.cells)
+        self._comparisons = len(setup.cells) + len(self._groups) + len(setup.norms)
 
     # ---- counting, which also compiles ----
 
@@ -230,20 +239,19 @@ class _Gate:
             self._looks.append(processes)
             self._blocks.append(blocks)
             self._final = not self._affordable(1, open_cells, blocks)
-            decided = decide.decide(
-                self._measured(),
-                self._looks,
-                self._setup.margins["time"],
-                self._comparisons,
-                final=self._final,
-            )
             if self._final:
                 break
-            open_cells = [i for i in open_cells if self._is_open(decided, self._setup.cells[i].name)]
+            is_open = self._unsettled()
+            open_cells = [i for i in open_cells if self._setup.cells[i].name in is_open]
             wanted = math.ceil(processes * 1.5 / self._together) * self._together
 
-    def _is_open(self, decided: Mapping[str, decide.Decision], name: str) -> bool:
-        return name not in decided or decided[name].verdict == decide.UNDECIDED
+    def _unsettled(self) -> set[str]:
+        """Return the names of cells that are to be measured on; those without a value so far are among them."""
+        measured = self._measured()
+        means = groups.means(self._groups, measured)
+        looked = (self._looks, decide.Thresholds.of(self._setup.margins), self._comparisons)
+        cells, of_groups = (decide.decide(of, *looked, final=False) for of in (measured, means))
+        return decide.unsettled(cells, of_groups, self._groups) | (self._values.keys() - measured.keys())
 
     def _measurable(self, name: str) -> bool:
         return name in self._absent and not self._absent[name]
@@ -411,6 +419,7 @@ class _Gate:
             "base": setup.base.as_dict(),
             "head": setup.head.as_dict(),
             "cells": [cell.as_dict() for cell in setup.cells],
+            "groups": self._groups,
             "margins": dict(setup.margins),
             "alpha": decide.ALPHA,
             "budget_s": setup.budget_s,

@@ -7,13 +7,19 @@ from dataclasses import asdict, dataclass
 
 from scipy import stats
 
-from .decide import BETTER, SAME, WORSE
+from ..statistics import Interval
+from .decide import BETTER, SAME, UNDECIDED, WORSE, Thresholds, judge
 
 WHAT, ASV = "gate-self-check", "gate-self-check-asv"
 """Kinds of records: a table of the gate, and what `asv continuous` said of two versions."""
 
+_THRESHOLDS = Thresholds()
+
 SHARES = (0.01, 0.02, 0.05, 0.10)
-"""Slowdowns that are planted, of a call's own time."""
+"""Slowdowns that are injected, of a call's own time."""
+
+SIZES = ((0.0025, 0.005), (0.005, 0.009), (0.009, 0.011), (0.011, 0.02), (0.02, 0.05), (0.05, 1.0))
+"""Classes of what was measured of a slowdown, whatever it was injected as."""
 
 
 @dataclass(frozen=True)
@@ -44,6 +50,7 @@ class Found:
         false_praise: the same for better.
         false_cells: cells called worse without being so, of all that were not: of both kinds of tables.
         planted: for each planted share the cells called worse, of all that had it.
+        undecided: cells without a slowdown that were left undecided, of all that had none.
         settled: cells of a version against itself that were called the same, of all.
         seconds: median, and the longest, that a table took.
     """
@@ -52,6 +59,7 @@ class Found:
     false_praise: Rate
     false_cells: Rate
     planted: dict[float, Rate]
+    undecided: Rate
     settled: Rate
     seconds: tuple[float, float]
 
@@ -61,7 +69,7 @@ class Found:
         return next((share for share, rate in self.planted.items() if rate.n and rate.k / rate.n >= 0.9), None)
 
     def as_dict(self) -> dict:
-        names = ("false_alarms", "false_praise", "false_cells", "settled")
+        names = ("false_alarms", "false_praise", "false_cells", "undecided", "settled")
         rates = {name: getattr(self, name).as_dict() for name in names}
         planted = {f"{share:g}": rate.as_dict() for share, rate in self.planted.items()}
         return {**rates, "planted": planted, "smallest": self.smallest, "seconds": list(self.seconds)}
@@ -72,10 +80,10 @@ def is_planted(record: dict) -> bool:
     return bool(record["case"]["planted"])
 
 
-def verdicts(record: dict) -> dict[str, str]:
-    """Of each cell; asv knows only what changed, and by how much."""
+def verdicts(record: dict, thresholds: Thresholds = _THRESHOLDS) -> dict[str, str]:
+    """Return that of each cell, from its recorded interval; asv knows only what changed, and by how much."""
     if record["what"] == WHAT:
-        return {name: found[0] for name, found in record["samples"]["cells"].items()}
+        return {name: judge(Interval(*of[1:4]), thresholds) for name, of in record["samples"]["cells"].items()}
     changes = record["samples"]["changes"]
     return {
         name: SAME if name not in changes else WORSE if changes[name] > 1 else BETTER
@@ -83,14 +91,19 @@ def verdicts(record: dict) -> dict[str, str]:
     }
 
 
-def found(records: Sequence[dict]) -> Found:
-    """Of records of one kind, that belong together."""
-    same = [Counter(verdicts(record).values()) for record in records if not is_planted(record)]
+def found(records: Sequence[dict], thresholds: Thresholds = _THRESHOLDS) -> Found:
+    """Return the rates of records of one kind that belong together.
+
+    Args:
+        records: they.
+        thresholds: by which the recorded intervals are judged.
+    """
+    same = [Counter(verdicts(record, thresholds).values()) for record in records if not is_planted(record)]
     clean: Counter = Counter()
     planted: dict[float, Counter] = {share: Counter() for share in SHARES}
     for record in records:
         shares = record["case"]["planted"]
-        for name, verdict in verdicts(record).items():
+        for name, verdict in verdicts(record, thresholds).items():
             (planted[shares[name]] if name in shares else clean)[verdict] += 1
     took = sorted(record["wall_s"] for record in records)
     return Found(
@@ -98,6 +111,7 @@ def found(records: Sequence[dict]) -> Found:
         false_praise=Rate(sum(table[BETTER] > 0 for table in same), len(same)),
         false_cells=Rate(clean[WORSE], clean.total()),
         planted={share: Rate(counted[WORSE], counted.total()) for share, counted in planted.items()},
+        undecided=Rate(clean[UNDECIDED], clean.total()),
         settled=Rate(sum(table[SAME] for table in same), sum(table.total() for table in same)),
         seconds=(took[len(took) // 2], took[-1]) if took else (math.nan, math.nan),
     )

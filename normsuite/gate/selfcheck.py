@@ -34,24 +34,16 @@ PLANTED = 1 / 3
 _METHOD = (
     "calibrate.py",
     "decide.py",
+    "groups.py",
     "measure.py",
     "pairs.py",
     "planted.py",
     "sides.py",
     "turns.py",
     "worker.py",
-    "../statistics.py",
+    "../statistics/intervals.py",
+    "../statistics/moderated.py",
 )
-
-_AS = {
-    # What is done where a process dies, with each version in processes of its own, with error rates and on an
-    # accelerator: no table here has any of these. And an interval that the gate never used is gone.
-    "c9a3acccbf32cc94": "d1bccd7d806ba8f2",
-    # And how a gate waits for another one, before any process measures.
-    "e0cb028241ce5700": "d1bccd7d806ba8f2",
-}
-"""Methods that measure and judge a self-check's tables as an earlier one did, which they are counted with."""
-
 
 def run(
     setup: measure.Setup,
@@ -109,13 +101,12 @@ def run(
 
 
 def method() -> str:
-    """Digest of what measures and judges a table, or of that which did the same before it."""
+    """Return the digest of what measures a table and decides when a cell is measured no more."""
     here, digest = Path(__file__).parent, hashlib.sha256()
     for name in _METHOD:
         # Its syntax, so that a comment or a line break does not set hours of records aside.
         digest.update(ast.dump(ast.parse((here / name).read_text(encoding="utf-8"))).encode())
-    found = digest.hexdigest()[:16]
-    return _AS.get(found, found)
+    return digest.hexdigest()[:16]
 
 
 def _identity(setup: measure.Setup) -> dict:
@@ -127,6 +118,7 @@ def _identity(setup: measure.Setup) -> dict:
         "budget_s": setup.budget_s,
         "threads": setup.threads,
         "margin": setup.margins["time"],
+        "worse": setup.margins["worse"],
         "apart": setup.apart,
         "cpu": results.cpu_model(),
         "cores": results.usable_cores(),
@@ -175,6 +167,7 @@ def _table(setup, clone: Path, planted: bool, number: int, identity: dict, on_pr
             "log_ratios": logs,
             "looks": found["samples"]["looks"],
             "final": found["samples"]["final"],
+            "base_s": found["samples"]["base_s"],
             "blocks": found["samples"]["blocks"],
         },
         environment=found["environment"],

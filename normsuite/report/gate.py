@@ -1,6 +1,7 @@
 """What the gate found, as sentences and a table."""
 
 from ..gate import rates, summary
+from ..gate.decide import Thresholds
 from .collect import GATE_COMMAND, SELF_CHECK_COMMAND
 from .tables import Table, data_size, percent, relative, seconds
 
@@ -9,11 +10,11 @@ _SHOWS = {"s": seconds, "bytes": data_size, "share": percent, "": relative}
 
 def headline(record: dict) -> str:
     """Which two versions, and what came of it."""
-    code = summary.exit_code(summary.rows(record))
+    code = summary.exit_code(record, summary.rows(record))
     said = {
         summary.NO_REGRESSION: "no regression",
         summary.REGRESSION: "a regression",
-        summary.NOTHING_DECIDED: "nothing decided",
+        summary.NOTHING_DECIDED: "too little decided",
     }[code]
     return f"{summary.title(record)}: {said}."
 
@@ -26,9 +27,11 @@ def sentences(record: dict) -> list[str]:
 def table(record: dict) -> Table:
     """Every row, the worst verdicts first."""
     case = record["case"]
+    thresholds = Thresholds.of(case["margins"])
     return Table(
         caption=f"{summary.title(record)}. Intervals hold together with {1 - case['alpha']:.0%} probability, over all "
-        f"cells and looks; the margin of the time is {case['margins']['time']:.0%}. Counted bytes and errors have no "
+        f"cells and looks; a time is worse above {thresholds.worse:.2%} and "
+        f"the same within {thresholds.same:.0%}. Counted bytes and errors have no "
         "interval",
         columns=("cell", "metric", "base", "head", "head against base", "verdict", "note"),
         rows=[
@@ -38,7 +41,7 @@ def table(record: dict) -> Table:
                 *("–" if value is None else _SHOWS[row.unit](value) for value in (row.base, row.head)),
                 row.comparison or "–",
                 row.verdict,
-                row.note,
+                row.remark,
             )
             for row in summary.rows(record)
         ],

@@ -1,0 +1,29 @@
+"""Intervals, tests, survival and corrections for many comparisons, thin over scipy. Imports no torch."""
+
+from .differences import Comparison, Paired, compare, detectable_effect, holm, paired
+from .intervals import (
+    CONFIDENCE,
+    Interval,
+    geometric_mean_interval,
+    mean_interval,
+    paired_log_ratio,
+    ratio_interval,
+)
+from .moderated import clipped, moderated_intervals
+
+__all__ = [
+    "CONFIDENCE",
+    "Comparison",
+    "Interval",
+    "Paired",
+    "clipped",
+    "compare",
+    "detectable_effect",
+    "geometric_mean_interval",
+    "holm",
+    "mean_interval",
+    "moderated_intervals",
+    "paired",
+    "paired_log_ratio",
+    "ratio_interval",
+]
