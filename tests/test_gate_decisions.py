@@ -507,10 +507,11 @@ def test_error_rates_of_tables_are_counted():
     assert (found.false_praise.k, found.false_cells.k, found.false_cells.n) == (1, 1, 33)
     assert (found.planted[0.05].k, found.planted[0.05].n, found.planted[0.01].k) == (3, 3, 0)
     assert (found.settled.k, found.settled.n) == (19, 30)
-    assert found.smallest == 0.05
+    assert found.smallest is None, "three of three support no more than 37 %"
+    assert rates.found(same + planted * 10).smallest == 0.05
     text = "\n".join(rates.lines(same + planted))
-    assert "1 of 10 tables with a false alarm" in text and "planted 5 %: found in 3 of 3 cells" in text
-    assert rates.line(planted[0]).startswith("1 of 2 planted slowdowns found; 1 worse")
+    assert "1 of 10 tables with a false alarm" in text and "injected 5 %: found in 3 of 3 cells" in text
+    assert rates.line(planted[0]).startswith("1 of 2 injected slowdowns found; 1 worse")
 
 
 def test_recorded_intervals_are_judged_by_the_thresholds_of_today():
@@ -519,6 +520,26 @@ def test_recorded_intervals_are_judged_by_the_thresholds_of_today():
     record["samples"]["cells"]["cell 0"] = [UNDECIDED, 1.01, 1.004, 1.016, 16]
     assert rates.found([record]).planted[0.01].k == 1
     assert rates.found([record], Thresholds(worse=0.01)).planted[0.01].k == 0
+
+
+def test_rates_are_counted_by_measured_size_and_by_length():
+    record = checked([WORSE, SAME, WORSE], {"a/b/tiny/f": 0.01, "a/b/study/f": 0.01, "a/b/study/s": 0.02})
+    names = list(record["case"]["planted"])
+    samples = record["samples"]
+    samples["cells"] = dict(zip(names, samples["cells"].values(), strict=True))
+    samples["log_ratios"] = {
+        name: [math.log1p(size)] * 4 for name, size in zip(names, (0.0095, 0.0095, 0.03), strict=True)
+    }
+    assert {name: (of.k, of.n) for name, of in rates.by_size([record]).items()} == {
+        "0.90% to 1.10%": (1, 2),
+        "2.00% to 5.00%": (1, 1),
+    }
+    assert {name: (of.k, of.n) for name, of in rates.by_length([record], 0.01).items()} == {
+        "tiny": (1, 1),
+        "study": (0, 1),
+    }
+    samples["base_s"] = dict(zip(names, (7e-6, 1e-4, 1e-3), strict=True))
+    assert list(rates.by_length([record], 0.01)) == ["below 20 µs", "20 to 200 µs"]
 
 
 def test_what_asv_said_is_counted_in_the_same_way():

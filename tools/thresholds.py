@@ -78,21 +78,15 @@ def sizes(records: Sequence[dict]) -> list[str]:
     """Return what each label was measured as, and what was found of cells by their measured size, as Markdown."""
     lines = ["| injected as | measured, mean | from | to | cells |", "|---:|---:|---:|---:|---:|"]
     measured: dict[float, list[float]] = defaultdict(list)
-    by_size: dict[tuple[float, float], list[bool]] = defaultdict(list)
     for record in records:
-        verdicts = rates.verdicts(record)
         for name, share in record["case"]["planted"].items():
             size = math.expm1(float(np.mean(record["samples"]["log_ratios"][name])))
             measured[share].append(size)
-            edge = next((edges for edges in rates.SIZES if edges[0] <= size < edges[1]), None)
-            if edge is not None:
-                by_size[edge].append(verdicts[name] == decide.WORSE)
     for share, of in sorted(measured.items()):
         lines.append(f"| {share:.0%} | {np.mean(of):.2%} | {min(of):.2%} | {max(of):.2%} | {len(of)} |")
     lines += ["", "| measured size | found | at least (95 %) |", "|---|---:|---:|"]
-    for (low, high), of in sorted(by_size.items()):
-        rate = rates.Rate(sum(of), len(of))
-        lines.append(f"| {low:.2%} to {high:.2%} | {rate.k} of {rate.n} | {rate.at_least:.0%} |")
+    for size, rate in rates.by_size(records).items():
+        lines.append(f"| {size} | {rate.k} of {rate.n} | {rate.at_least:.0%} |")
     return lines
 
 

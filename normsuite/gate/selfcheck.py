@@ -21,7 +21,7 @@ from .. import device as devices
 from .. import results
 from ..bench import process
 from ..errors import ArgumentError, NormsuiteError
-from . import asv_continuous, calibrate, measure, trees
+from . import asv_continuous, calibrate, decide, measure, trees
 from .cells import Cell
 from .planted import key
 from .rates import ASV, SHARES, WHAT, is_planted
@@ -44,6 +44,7 @@ _METHOD = (
     "../statistics/intervals.py",
     "../statistics/moderated.py",
 )
+
 
 def run(
     setup: measure.Setup,
@@ -118,7 +119,7 @@ def _identity(setup: measure.Setup) -> dict:
         "budget_s": setup.budget_s,
         "threads": setup.threads,
         "margin": setup.margins["time"],
-        "worse": setup.margins["worse"],
+        "worse": decide.Thresholds.of(setup.margins).worse,
         "apart": setup.apart,
         "cpu": results.cpu_model(),
         "cores": results.usable_cores(),

@@ -57,7 +57,9 @@ def error_rates(records: list[dict]) -> Table:
         ("equal", "tables with something called better", of.false_praise),
         ("equal", "cells called the same", of.settled),
         ("not slower", "cells called worse", of.false_cells),
+        ("not slower", "cells undecided", of.undecided),
         *((f"slower by {share:.0%}", "cells called worse", rate) for share, rate in of.planted.items()),
+        *((f"measured {size} slower", "cells called worse", rate) for size, rate in rates.by_size(records).items()),
     ]
     environment = records[-1]["environment"]
     typical, longest = map(seconds, of.seconds)

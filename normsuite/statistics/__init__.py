@@ -4,12 +4,13 @@ from .differences import Comparison, Paired, compare, detectable_effect, holm, p
 from .intervals import (
     CONFIDENCE,
     Interval,
+    clipped,
     geometric_mean_interval,
     mean_interval,
     paired_log_ratio,
     ratio_interval,
 )
-from .moderated import clipped, moderated_intervals
+from .moderated import moderated_intervals
 
 __all__ = [
     "CONFIDENCE",

@@ -6,32 +6,12 @@ from collections.abc import Sequence
 import numpy as np
 from scipy import special, stats
 
-from .intervals import Interval, mean_interval
-
-LEAST_CLIPPED = 6
-"""Samples. Of fewer, the median absolute deviation says too little of what is far."""
-
-CLIP = 5.0
-"""Median absolute deviations; 3.4 standard deviations of normal samples. At 3 (two deviations) so many normal samples
-are clipped that a 95 % interval holds the mean in 91 to 93 % (`tools/simulate_gate.py`)."""
+from .intervals import CLIP, Interval, clipped, mean_interval
 
 _PRIOR_DEGREES = 12
 _PRIOR_DEVIATIONS = np.linspace(-2.4, 2.4, 7)
 _HALVINGS = 30
 _UNLIKELY = 1e-5
-
-
-def clipped(samples: Sequence[float], *, clip: float = CLIP) -> np.ndarray:
-    """Return the samples with those further than `clip` median absolute deviations from the median moved to there.
-
-    Fewer than `LEAST_CLIPPED` samples, or more than half of them equal, are returned as they are.
-    """
-    x = np.asarray(samples, dtype=float)
-    if len(x) < LEAST_CLIPPED:
-        return x
-    middle = np.median(x)
-    far = clip * np.median(np.abs(x - middle))
-    return np.clip(x, middle - far, middle + far) if far > 0 else x
 
 
 def _priors(variances: np.ndarray, degrees: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
