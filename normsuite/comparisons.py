@@ -8,10 +8,9 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 
-from . import survival
 from .claims import METRICS
 from .spec import NO_NORM, NORMS
-from .statistics import CONFIDENCE, Paired, detectable_effect, holm, paired
+from .statistics import CONFIDENCE, Paired, detectable_effect, holm, paired, survival
 
 VERDICTS = HIGHER, LOWER, EQUIVALENT, UNDECIDED = "higher", "lower", "equivalent", "undecided"
 LEVEL = 1 - CONFIDENCE

@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from normsuite import comparisons, survival
-from normsuite.statistics import detectable_effect, holm, mean_interval, paired
+from normsuite import comparisons
+from normsuite.statistics import detectable_effect, holm, mean_interval, paired, survival
 from normsuite.study import summary
 
 

@@ -154,7 +154,7 @@ def judged(repository, base, head, only=ONE):
     sides = [trees.of_commit(name, argument="commit", repository=repository) for name in (base, head)]
     outcome = measure.run(measure.Setup(*sides, cells.plan(only=only), measure.MARGINS, budget_s=1.0, threads=1))
     found = summary.rows(outcome.record)
-    return summary.exit_code(found), {(row.cell, row.metric): row for row in found}
+    return summary.exit_code(outcome.record, found), {(row.cell, row.metric): row for row in found}
 
 
 # ---- trees ----
@@ -577,8 +577,7 @@ def test_what_was_found_when_the_budget_was_spent_is_kept(repository, monkeypatc
 
 
 def test_what_a_look_decides_is_measured_no_more(repository, monkeypatch):
-    """One cell is twice as slow from the first look on, the other on either side of the margin until the budget is
-    spent."""
+    """One cell is twice as slow from the first look on, the other on either side of 1 until the budget is spent."""
     tree = trees.of_commit("HEAD", argument="base", repository=repository)
     planned = cells.plan(only=["LayerNorm/torch/tiny/*"])
     setup = measure.Setup(tree, tree, planned, measure.MARGINS, 60.0, 1)
@@ -591,7 +590,7 @@ def test_what_a_look_decides_is_measured_no_more(repository, monkeypatch):
         for job in jobs:
             names = [cells.Cell.from_dict(cell).name for cell in job.work["cells"]]
             asked.append(names)
-            values = {planned[0].name: 0.7 + 1e-4 * draw.random(), planned[1].name: 0.02 * draw.random()}
+            values = {planned[0].name: 0.7 + 1e-4 * draw.random(), planned[1].name: 0.06 * (draw.random() - 0.5)}
             job.found = {place: {"log_ratio": values[name], "base_s": 1.0} for place, name in enumerate(names)}
         clock[0] += 2.0
 

@@ -1,8 +1,10 @@
 """What the samples of a bench say: ratios, their intervals, and what holds over all cases. Imports no torch.
 
 Every figure is derived from raw times. Within one process a ratio is the median over rounds of log(t / t_baseline);
-over processes it is the mean of those, with Student's t interval. "Corrected" intervals hold together, over the whole
-table, with probability 95 % (Bonferroni).
+over processes it is the mean of those, with Student's t interval; from six processes on, one that lies far from the
+others is clipped, since whatever disturbs a process only ever slows it. "Corrected" intervals hold together, over the
+whole table, with probability 95 % (Bonferroni); as in the gate, the variances of all tasks inform each other
+(`statistics.moderated`). docs/method-bench.md has the simulations.
 """
 
 import math
@@ -11,8 +13,18 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
 
-from ..measure.labels import AGAIN, AUTO, BASELINE, COPY, PREALLOCATED, rivals
-from ..statistics import Interval, geometric_mean_interval, paired_log_ratio, ratio_interval
+import numpy as np
+
+from ..measure.labels import ACCELERATED, AGAIN, AUTO, BASELINE, COPY, PREALLOCATED, rivals
+from ..statistics import (
+    CONFIDENCE,
+    Interval,
+    clipped,
+    geometric_mean_interval,
+    moderated_intervals,
+    paired_log_ratio,
+    ratio_interval,
+)
 
 WHAT = "bench"
 """The kind of the records."""
@@ -228,10 +240,24 @@ class Bench:
             left = [t if any(f[i] is not None for f in foreign) else None for i, t in enumerate(left)]
         return paired_log_ratio(left, right)
 
-    def ratio(self, index: int, contestant: str, against: str, *, comparisons: int = 1) -> Interval:
-        """Of one task, over the processes in which both took part."""
+    def ratio(self, index: int, contestant: str, against: str) -> Interval:
+        """Return that of one task, over the processes in which both took part."""
         found = [v for v in self.logs(index, contestant, against) if not math.isnan(v)]
-        return ratio_interval(found, comparisons=comparisons) if found else Interval(math.nan, math.nan, math.nan)
+        return ratio_interval(clipped(found)) if found else Interval(math.nan, math.nan, math.nan)
+
+    def corrected(self, contestant: str) -> list[Interval]:
+        """Return for each task its ratio to torch.nn, with intervals that hold together over all tasks."""
+        logs = [
+            [v for v in self.logs(index, contestant, BASELINE) if not math.isnan(v)]
+            for index in range(len(self.records))
+        ]
+        found = moderated_intervals(logs, alpha=(1 - CONFIDENCE) / max(1, len(logs)))
+        return [Interval(*(math.exp(end) for end in (of.value, of.low, of.high))) for of in found]
+
+    def detectable(self, contestant: str) -> float:
+        """Return above which ratio a task would have to be measured to count as slower, in the median over tasks."""
+        found = [of.high / of.value for of in self.corrected(contestant) if not math.isnan(of.low)]
+        return SLOWER_ABOVE * float(np.median(found)) if found else math.nan
 
     def mean(
         self, contestant: str, against: str, indices: Iterable[int], *, behind: bool = False
@@ -255,11 +281,12 @@ class Bench:
     def rows(self) -> list[Row]:
         """Every contestant in every task."""
         rows = []
+        of_all = {name: self.corrected(name) for name in self.contestants}
         for index, record in enumerate(self.records):
             case, samples = record["case"], record["samples"]
             timed = dict.fromkeys(name for p in samples["processes"] for name in p["times_s"])
             for name in timed:
-                corrected = self.ratio(index, name, BASELINE, comparisons=len(self.records))
+                corrected = of_all[name][index]
                 copy_ratio = self.ratio(index, name, copy_of(name))
                 counted = samples["counts"].get(name, {})
                 rows.append(
@@ -362,6 +389,7 @@ class Bench:
                 **({"geometric_means_of_host_time": [_plain(m) for m in self.host.means()]} if self.host else {}),
                 "geometric_means_of_auto_to_rivals": [_plain(m) for r in self.rivals for m in self.means(r, [AUTO])],
                 "slower_cases_of_auto": [_plain(row) for row in of_auto if row.verdict == SLOWER],
+                "slower_is_found_above": self.detectable(AUTO),
                 "verdicts_of_auto": {v: sum(row.verdict == v for row in of_auto) for v in VERDICTS},
                 "others_share": self.others_share,
                 "noise": {"tasks": self.noise[0], **asdict(self.noise[1])},
@@ -416,26 +444,33 @@ def _within(end: float) -> str:
     return "0" if end < 1e-3 else "∞" if end > 1e3 else f"{end:.3g}"
 
 
-def sentences(bench: Bench) -> list[str]:
-    """The cases in which `auto` is slower, the noise, and why somebody did not take part."""
+def _of_ours(bench: Bench) -> list[str]:
+    """Return what there is to say of `auto`, or of the accelerator's kernels where it took no part."""
+    ours = next((name for name in (AUTO, ACCELERATED) if name in bench.contestants), None)
+    if ours is None or BASELINE not in bench.contestants:
+        return []
     said = []
-    of_auto = [row for row in bench.rows if row.contestant == AUTO]
-    if of_auto:
-        for m in bench.means(contestants=[AUTO]):
-            if m.norm == ALL:
-                cases = f"{m.tasks} {m.size} case{'' if m.tasks == 1 else 's'}"
-                said.append(f"{AUTO} / {BASELINE}, {mode_text(m)}, {cases}: {interval_text(m.ratio)}")
-        slow = [
-            f"{row.norm} {row.case} {mode_text(row)} {interval_text(row.corrected)}"
-            for row in of_auto
-            if row.verdict == SLOWER
-        ]
-        counted = Counter(row.verdict for row in of_auto)
-        others = ", ".join(f"{counted[verdict]} {verdict}" for verdict in VERDICTS[1:])
-        said.append(
-            f"auto is slower than {BASELINE} in {len(slow)} of {len(of_auto)} cases by corrected intervals ({others})"
-            + (f": {'; '.join(slow)}" if slow else "")
-        )
+    for m in bench.means(contestants=[ours]):
+        if m.norm == ALL:
+            cases = f"{m.tasks} {m.size} case{'' if m.tasks == 1 else 's'}"
+            said.append(f"{ours} / {BASELINE}, {mode_text(m)}, {cases}: {interval_text(m.ratio)}")
+    rows = [row for row in bench.rows if row.contestant == ours]
+    slow = [row for row in rows if row.verdict == SLOWER]
+    counted = Counter(row.verdict for row in rows)
+    others = ", ".join(f"{counted[verdict]} {verdict}" for verdict in VERDICTS[1:])
+    line = f"{ours} is slower than {BASELINE} in {len(slow)} of {len(rows)} cases by corrected intervals ({others})"
+    if slow:
+        named = (f"{row.norm} {row.case} {mode_text(row)} {interval_text(row.corrected)}" for row in slow)
+        line += f": {'; '.join(named)}"
+    above = bench.detectable(ours)
+    if not math.isnan(above):
+        line += f"; in the median case a ratio counts as slower if it is measured above {_within(above)}"
+    return [*said, line]
+
+
+def sentences(bench: Bench) -> list[str]:
+    """Return how `auto` compares and what is undecided, the noise, and why somebody did not take part."""
+    said = _of_ours(bench)
     _, noise = bench.noise
     tasks, behind = bench.noise_behind_other_pools
     said.append(f"noise: {BASELINE} / itself {interval_text(noise)}")

@@ -10,7 +10,8 @@ COULD_NOT = 2
 """An argument or a file cannot be used, nothing could be measured or written, or something failed unexpectedly."""
 
 NOTHING = 3
-"""Of gate, bisect and history: nothing is recorded, nothing was measured, or nothing decided."""
+"""Of gate, bisect and history: nothing is recorded, nothing was measured, or nothing decided; of gate
+also: too little excluded."""
 
 INTERRUPTED = 130
 """Ctrl-C."""

@@ -59,6 +59,10 @@ def margins(given: list[str]) -> dict[str, float]:
     return found
 
 
+def _further(**given: str | None) -> list[str]:
+    return [f"{name}={text}" for name, text in given.items() if text is not None]
+
+
 def gate(
     base: Annotated[Optional[str], typer.Argument(help="The commit to compare with.")] = None,
     head: Annotated[
@@ -79,6 +83,12 @@ def gate(
     margin: Annotated[
         Optional[list[str]],
         typer.Option(help="How much more still counts as the same: 2%, or bytes=5%; again for more."),
+    ] = None,
+    worse_above: Annotated[
+        Optional[str], typer.Option(help="A slowdown that is certainly above this is worse: 0.25%, or the margin.")
+    ] = None,
+    limit: Annotated[
+        Optional[str], typer.Option(help="Exit code 3 where a cell may be slower by more than this: 5%.")
     ] = None,
     error_rate: Annotated[
         bool, typer.Option("--error-rate", help="Also train with either version, and compare error rates.")
@@ -111,7 +121,8 @@ def gate(
 ) -> None:
     """Is HEAD slower, heavier or less accurate than BASE? Both are measured side by side, in turn, call by call.
 
-    Exit codes: 0 no regression, 1 regression, 2 could not run, 3 nothing measured or nothing decided.
+    Exit codes: 0 no regression, 1 regression, 2 could not run, 3 nothing measured, nothing decided, or too little
+    excluded: a cell may be slower by more than the limit.
     """
     from ..gate import cells, measure, trees
 
@@ -148,7 +159,7 @@ def gate(
         base=before,
         head=after,
         cells=planned,
-        margins=margins(margin or []),
+        margins=margins([*(margin or []), *_further(worse=worse_above, limit=limit)]),
         budget_s=seconds(budget),
         threads=measure.default_threads() if threads is None else threads,
         apart=apart or bool(pythons),
@@ -210,7 +221,7 @@ def _compare(setup, accepted: Path | None, root: Path, out: Path, to: str | None
     if outcome.interrupted:
         print("normsuite: interrupted; what was finished is kept", file=sys.stderr)
         raise typer.Exit(130)
-    raise typer.Exit(summary.exit_code(found))
+    raise typer.Exit(summary.exit_code(outcome.record, found))
 
 
 def _self_check(setup, root: Path, tables: int, planted: int, asv_pairs: int, out: Path, to: str | None) -> None:

@@ -106,7 +106,7 @@ def run(
     def compare(tree: Tree, of: Sequence[Cell], budget_s: float, margin: float | None = None) -> list[Row]:
         nonlocal made
         made += 1
-        margins = measure.MARGINS if margin is None else {**measure.MARGINS, "time": margin}
+        margins = measure.MARGINS if margin is None else {**measure.MARGINS, "time": margin, "worse": margin}
         setup = measure.Setup(ends["good"], tree, of, margins, budget_s, threads)
         outcome = measure.run(setup, on_progress)
         if outcome.record is not None:

@@ -1,14 +1,19 @@
-"""Verdicts on ratios head / base, from intervals that hold for the whole table and for every time it was looked at.
+"""Verdicts on ratios head / base, from intervals that hold for the whole table and for every interim look.
 
-A table of m cells is looked at several times while it is measured, and a cell that is decided is measured no more. The
+A table of m cells is looked at several times while it is measured, and a cell that is settled is measured no more. The
 final look, when the budget is spent, has half of α, and those before it share the other half: a look gives each of its
 intervals the level α · share / m, so that with probability 1 − α every interval that a verdict was taken from holds its
 true ratio, however the cells depend on each other and whenever one stops (Bonferroni).
 
+There are two thresholds. A cell is worse if its whole interval lies above the small one, which two builds of the same
+code do not reach, and the same if it lies within the margin. (With the margin for both, a slowdown of just the margin
+could never be found.) A cell that is the same, but whose ratio lies beyond the small threshold, is measured on: it may
+still turn out to be worse.
+
 Such levels are out of reach for methods that only rank: with n processes a sign test cannot go below 2 / 2ⁿ, so that
 48 cells would need 14 processes before a verdict at an early look, and 12 at the final one. Student's t can, but with 4
 processes its quantile at that level is 16; once the variance is known it is 3.5. The cells' variances are alike, and so
-each cell's is drawn towards what all have in common (`statistics.moderated`).
+each cell's is drawn towards what all have in common (`statistics.moderated`). docs/method-gate.md has the simulations.
 """
 
 import math
@@ -31,21 +36,50 @@ FIRST_LOOK = 4
 FINAL_SHARE = 0.5
 """Of α, for the look that is taken when nothing more can be afforded."""
 
+MARGIN = 0.01
+THRESHOLD = 0.0025
+"""Above what two builds of the same code differ by persistently: 0.05 % (standard deviation over cells), at most 0.08 %
+in all cells but one, 0.24 % in that one (`tools/thresholds.py`)."""
+
+LIMIT = 0.05
+"""A table that cannot exclude a slowdown larger than this has not done what it is for."""
+
+
+@dataclass(frozen=True)
+class Thresholds:
+    """How far from 1 a ratio may lie.
+
+    Attributes:
+        same: within ± this an interval is the same.
+        worse: beyond this it is worse, or better; at most `same`.
+        limit: the largest slowdown that may remain possible in a cell that is not worse.
+    """
+
+    same: float = MARGIN
+    worse: float = THRESHOLD
+    limit: float = LIMIT
+
+    @classmethod
+    def of(cls, margins: Mapping[str, float]) -> "Thresholds":
+        """Return those of a record; one from before there were two has its margin for both, and no limit."""
+        same = margins["time"]
+        return cls(same, min(same, margins.get("worse", same)), margins.get("limit", math.inf))
+
 
 def share(look: int) -> float:
     """Of α, for the look of that number before the final one, counted from 1: thrice 1/8, then 1/16, 1/32 and so on."""
     return 2.0 ** -max(3, look)
 
 
-def judge(ratio: Interval, margin: float) -> str:
-    """Where the whole interval lies: beyond 1 ± margin, within, or across one of them."""
+def judge(ratio: Interval, thresholds: Thresholds) -> str:
+    """Return where the whole interval lies: beyond 1 ± the small threshold, or else within 1 ± the margin."""
     if math.isnan(ratio.low):
         return UNDECIDED
-    if ratio.low > 1 + margin:
+    if ratio.low > 1 + thresholds.worse:
         return WORSE
-    if ratio.high < 1 - margin:
+    if ratio.high < 1 - thresholds.worse:
         return BETTER
-    return SAME if 1 - margin <= ratio.low and ratio.high <= 1 + margin else UNDECIDED
+    return SAME if 1 - thresholds.same <= ratio.low and ratio.high <= 1 + thresholds.same else UNDECIDED
 
 
 def judge_exactly(base: float, head: float, margin: float) -> str:
@@ -59,34 +93,41 @@ def judge_exactly(base: float, head: float, margin: float) -> str:
 
 @dataclass(frozen=True)
 class Decision:
-    """What is known of one cell's time.
+    """What is known of the time of one cell, or of a mean of several.
 
     Attributes:
         ratio: head / base, with the interval of the look that decided it, or of the last one.
         verdict: one of `VERDICTS`.
         processes: how many gave a value.
+        beyond: what is measured of the ratio so far lies beyond the small threshold.
     """
 
     ratio: Interval
     verdict: str
     processes: int
+    beyond: bool
+
+    @property
+    def settled(self) -> bool:
+        """Return whether more processes are not needed."""
+        return self.verdict in (WORSE, BETTER) or (self.verdict == SAME and not self.beyond)
 
 
 def decide(
     values: Mapping[str, Mapping[int, float]],
     looks: Sequence[int],
-    margin: float,
+    thresholds: Thresholds,
     comparisons: int,
     alpha: float = ALPHA,
     *,
     final: bool,
 ) -> dict[str, Decision]:
-    """A verdict for each cell, after those looks.
+    """Return a verdict for each cell, or for the mean of each group, after those looks.
 
     Args:
-        values: of each cell, for each process by its number the logarithm of its ratio.
+        values: of each cell or group, for each process by its number the logarithm of its ratio.
         looks: how many processes there had been at each.
-        margin: how far from 1 counts as the same.
+        thresholds: how far from 1 counts as what.
         comparisons: m, how many verdicts of the table come from intervals.
         alpha: probability of any false interval in the table.
         final: whether the last of those looks is the final one.
@@ -95,10 +136,51 @@ def decide(
     for k, processes in enumerate(looks, start=1):
         seen = {cell: [v for number, v in of.items() if number <= processes] for cell, of in values.items()}
         of_alpha = FINAL_SHARE if final and k == len(looks) else share(k)
-        intervals = statistics.moderated_intervals(list(seen.values()), alpha=alpha * of_alpha / comparisons)
-        for (cell, logs), interval in zip(seen.items(), intervals, strict=True):
-            if cell in decided and decided[cell].verdict != UNDECIDED:
-                continue
-            ratio = Interval(*(math.exp(end) for end in (interval.value, interval.low, interval.high)))
-            decided[cell] = Decision(ratio, judge(ratio, margin), len(logs))
+        decided = look(decided, seen, thresholds, alpha * of_alpha / comparisons)
     return decided
+
+
+def look(
+    decided: Mapping[str, Decision], seen: Mapping[str, Sequence[float]], thresholds: Thresholds, alpha: float
+) -> dict[str, Decision]:
+    """Return what is decided after one more look.
+
+    Args:
+        decided: by the looks before.
+        seen: the logarithms of the ratios of each cell or group so far.
+        thresholds: how far from 1 counts as what.
+        alpha: of each interval of this look.
+    """
+    found = {}
+    for (cell, logs), interval in zip(
+        seen.items(), statistics.moderated_intervals(list(seen.values()), alpha=alpha), strict=True
+    ):
+        before = decided.get(cell)
+        found[cell] = before if before and before.settled else _next(before, interval, len(logs), thresholds)
+    return found
+
+
+def _next(before: Decision | None, logs: Interval, processes: int, thresholds: Thresholds) -> Decision:
+    """Return the decision after one more look; what was the same stays so, unless it is found to be worse or better."""
+    ratio = Interval(*(math.exp(end) for end in (logs.value, logs.low, logs.high)))
+    verdict = judge(ratio, thresholds)
+    if before is not None and before.verdict == SAME and verdict == UNDECIDED:
+        ratio, verdict, processes = before.ratio, SAME, before.processes
+    beyond = not 1 - thresholds.worse <= math.exp(logs.value) <= 1 + thresholds.worse
+    return Decision(ratio, verdict, processes, beyond)
+
+
+def unsettled(
+    cells: Mapping[str, Decision], means: Mapping[str, Decision], groups: Mapping[str, Sequence[str]]
+) -> set[str]:
+    """Return the cells that further processes should measure: the unsettled, and those of a group that may be worse.
+
+    Args:
+        cells, means: what was decided of cells and of groups' means.
+        groups: the members of each group.
+    """
+    found = {name for name, decision in cells.items() if not decision.settled}
+    for name, decision in means.items():
+        if decision.verdict in (SAME, UNDECIDED) and decision.beyond:
+            found |= set(groups[name])
+    return found

@@ -8,7 +8,7 @@ are cores, and then they take turns with the clock: importing torch is most of w
 import math
 from collections.abc import Callable, Mapping, Sequence
 
-from . import decide, turns
+from . import decide, groups, turns
 from .budget import Budget
 from .processes import Processes
 from .setup import Setup
@@ -19,6 +19,7 @@ class Looks:
     """What was timed.
 
     Attributes:
+        groups: the cells of each group, whose means are judged beside the cells.
         values: of each cell, by its name, for each process by its number the logarithm of its ratio head / base.
         base_s: of each cell, seconds of a call of base in each process.
         looks, blocks: how many processes there had been at each look, and how many blocks each cell got before it.
@@ -27,7 +28,8 @@ class Looks:
 
     def __init__(self, setup: Setup, processes: Processes, budget: Budget, measurable: Callable[[str], bool]):
         self._setup, self._processes, self._budget, self._measurable = setup, processes, budget, measurable
-        self._comparisons = len(setup.cells) + len(setup.norms)
+        self.groups = groups.of_cells(cell.name for cell in setup.cells)
+        self._comparisons = len(setup.cells) + len(self.groups) + len(setup.norms)
         self._begin()
 
     def _begin(self) -> None:
@@ -62,16 +64,17 @@ class Looks:
             self.final = not self._affordable(1, open_cells, blocks)
             if self.final:
                 break
-            undecided = self._undecided()
-            open_cells = [i for i in open_cells if self._setup.cells[i].name in undecided]
+            unsettled = self._unsettled()
+            open_cells = [i for i in open_cells if self._setup.cells[i].name in unsettled]
             wanted = math.ceil(processes * 1.5 / together) * together
 
-    def _undecided(self) -> set[str]:
+    def _unsettled(self) -> set[str]:
         """Return the names of cells that are to be measured on; those without a value so far are among them."""
         measured = {name: of for name, of in self.values.items() if of}
-        margin = self._setup.margins["time"]
-        decided = decide.decide(measured, self.looks, margin, self._comparisons, final=False)
-        return {n for n in self.values if n not in decided or decided[n].verdict == decide.UNDECIDED}
+        means = groups.means(self.groups, measured)
+        looked = (self.looks, decide.Thresholds.of(self._setup.margins), self._comparisons)
+        cells, of_groups = (decide.decide(of, *looked, final=False) for of in (measured, means))
+        return decide.unsettled(cells, of_groups, self.groups) | (self.values.keys() - measured.keys())
 
     def _names(self, indices: Sequence[int]) -> list[str]:
         return [self._setup.cells[i].name for i in indices]

@@ -22,8 +22,9 @@ from .setup import Setup
 from .sides import SIDES
 
 WHAT = "gate"
-MARGINS = metric.margins()
-"""How far from 1 a ratio may lie, and from 0 a difference of error rates, and still count as the same."""
+MARGINS = {**metric.margins(), "worse": decide.THRESHOLD, "limit": decide.LIMIT}
+"""How far from 1 a ratio may lie, and from 0 a difference of error rates, and still count as the same; "worse" and
+"limit" are of the time (`decide.Thresholds`)."""
 
 BUDGET_S = 120.0
 
@@ -89,6 +90,7 @@ def record(
         "base": setup.base.as_dict(),
         "head": setup.head.as_dict(),
         "cells": [cell.as_dict() for cell in setup.cells],
+        "groups": looks.groups,
         "margins": dict(setup.margins),
         "alpha": decide.ALPHA,
         "budget_s": setup.budget_s,

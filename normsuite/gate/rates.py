@@ -2,18 +2,26 @@
 
 import math
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 
 from scipy import stats
 
-from .decide import BETTER, SAME, WORSE
+from ..statistics import Interval
+from .decide import BETTER, SAME, UNDECIDED, WORSE, Thresholds, judge
 
 WHAT, ASV = "gate-self-check", "gate-self-check-asv"
 """Kinds of records: a table of the gate, and what `asv continuous` said of two versions."""
 
+_THRESHOLDS = Thresholds()
+
 SHARES = (0.01, 0.02, 0.05, 0.10)
-"""Slowdowns that are planted, of a call's own time."""
+"""Slowdowns that are injected, of a call's own time."""
+
+SIZES = ((0.0025, 0.005), (0.005, 0.009), (0.009, 0.011), (0.011, 0.02), (0.02, 0.05), (0.05, 1.0))
+"""Classes of what was measured of a slowdown, whatever it was injected as."""
+
+LENGTHS = ((20e-6, "below 20 µs"), (200e-6, "20 to 200 µs"), (math.inf, "200 µs and more"))
 
 
 @dataclass(frozen=True)
@@ -37,13 +45,17 @@ class Rate:
 
 @dataclass(frozen=True)
 class Found:
-    """Of two ways to compare, how often each is wrong. Bounds take tables to be independent, and cells of one table.
+    """Of two ways to compare, how often each is wrong.
+
+    Bounds take tables to be independent, and cells of one table too, which they are not: a bound over cells is that of
+    fewer (a design effect of about 2.5), and none is stated for cells without a slowdown.
 
     Attributes:
         false_alarms: tables of a version against itself with a cell called worse, of all such tables.
         false_praise: the same for better.
         false_cells: cells called worse without being so, of all that were not: of both kinds of tables.
-        planted: for each planted share the cells called worse, of all that had it.
+        planted: for each injected share the cells called worse, of all that had it.
+        undecided: cells without a slowdown that were left undecided, of all that had none.
         settled: cells of a version against itself that were called the same, of all.
         seconds: median, and the longest, that a table took.
     """
@@ -52,16 +64,17 @@ class Found:
     false_praise: Rate
     false_cells: Rate
     planted: dict[float, Rate]
+    undecided: Rate
     settled: Rate
     seconds: tuple[float, float]
 
     @property
     def smallest(self) -> float | None:
-        """The least planted share that was found in 90 % of its cells or more, or None."""
-        return next((share for share, rate in self.planted.items() if rate.n and rate.k / rate.n >= 0.9), None)
+        """The least injected share that is found in 90 % of cells or more by its lower bound, or None."""
+        return next((share for share, rate in self.planted.items() if rate.n and rate.at_least >= 0.9), None)
 
     def as_dict(self) -> dict:
-        names = ("false_alarms", "false_praise", "false_cells", "settled")
+        names = ("false_alarms", "false_praise", "false_cells", "undecided", "settled")
         rates = {name: getattr(self, name).as_dict() for name in names}
         planted = {f"{share:g}": rate.as_dict() for share, rate in self.planted.items()}
         return {**rates, "planted": planted, "smallest": self.smallest, "seconds": list(self.seconds)}
@@ -72,10 +85,10 @@ def is_planted(record: dict) -> bool:
     return bool(record["case"]["planted"])
 
 
-def verdicts(record: dict) -> dict[str, str]:
-    """Of each cell; asv knows only what changed, and by how much."""
+def verdicts(record: dict, thresholds: Thresholds = _THRESHOLDS) -> dict[str, str]:
+    """Return that of each cell, from its recorded interval; asv knows only what changed, and by how much."""
     if record["what"] == WHAT:
-        return {name: found[0] for name, found in record["samples"]["cells"].items()}
+        return {name: judge(Interval(*of[1:4]), thresholds) for name, of in record["samples"]["cells"].items()}
     changes = record["samples"]["changes"]
     return {
         name: SAME if name not in changes else WORSE if changes[name] > 1 else BETTER
@@ -83,14 +96,19 @@ def verdicts(record: dict) -> dict[str, str]:
     }
 
 
-def found(records: Sequence[dict]) -> Found:
-    """Of records of one kind, that belong together."""
-    same = [Counter(verdicts(record).values()) for record in records if not is_planted(record)]
+def found(records: Sequence[dict], thresholds: Thresholds = _THRESHOLDS) -> Found:
+    """Return the rates of records of one kind that belong together.
+
+    Args:
+        records: they.
+        thresholds: by which the recorded intervals are judged.
+    """
+    same = [Counter(verdicts(record, thresholds).values()) for record in records if not is_planted(record)]
     clean: Counter = Counter()
     planted: dict[float, Counter] = {share: Counter() for share in SHARES}
     for record in records:
         shares = record["case"]["planted"]
-        for name, verdict in verdicts(record).items():
+        for name, verdict in verdicts(record, thresholds).items():
             (planted[shares[name]] if name in shares else clean)[verdict] += 1
     took = sorted(record["wall_s"] for record in records)
     return Found(
@@ -98,9 +116,48 @@ def found(records: Sequence[dict]) -> Found:
         false_praise=Rate(sum(table[BETTER] > 0 for table in same), len(same)),
         false_cells=Rate(clean[WORSE], clean.total()),
         planted={share: Rate(counted[WORSE], counted.total()) for share, counted in planted.items()},
+        undecided=Rate(clean[UNDECIDED], clean.total()),
         settled=Rate(sum(table[SAME] for table in same), sum(table.total() for table in same)),
         seconds=(took[len(took) // 2], took[-1]) if took else (math.nan, math.nan),
     )
+
+
+def by_size(records: Sequence[dict], thresholds: Thresholds = _THRESHOLDS) -> dict[str, Rate]:
+    """Return how many of the injected slowdowns were found, by what they were measured as.
+
+    A slowdown is measured as exp of the mean log ratio of its cell, over all processes.
+    """
+    found: dict[str, list[bool]] = {f"{low:.2%} to {high:.2%}": [] for low, high in SIZES}
+    for _, size, is_found in _injected(records, thresholds):
+        place = next((f"{low:.2%} to {high:.2%}" for low, high in SIZES if low <= size < high), None)
+        if place is not None:
+            found[place].append(is_found)
+    return {name: Rate(sum(of), len(of)) for name, of in found.items() if of}
+
+
+def by_length(records: Sequence[dict], share: float, thresholds: Thresholds = _THRESHOLDS) -> dict[str, Rate]:
+    """Return how many slowdowns injected as that share were found, by the length of the call where it is recorded.
+
+    A record without times has the names of cases in their place.
+    """
+    found: dict[str, list[bool]] = {}
+    for record in records:
+        base_s = record["samples"].get("base_s", {})
+        for name, _, is_found in _injected([record], thresholds):
+            if record["case"]["planted"][name] == share:
+                length = next((said for most, said in LENGTHS if base_s[name] < most), None) if name in base_s else None
+                found.setdefault(length or name.split("/")[2], []).append(is_found)
+    return {name: Rate(sum(of), len(of)) for name, of in found.items()}
+
+
+def _injected(records: Sequence[dict], thresholds: Thresholds) -> Iterator[tuple[str, float, bool]]:
+    """Yield cell, measured size and whether it was called worse, of every injected slowdown that was measured."""
+    for record in records:
+        found = verdicts(record, thresholds)
+        for name in record["case"]["planted"]:
+            if name in found:
+                logs = record["samples"]["log_ratios"][name]
+                yield name, math.expm1(math.fsum(logs) / len(logs)), found[name] == WORSE
 
 
 def of_kind(records: Sequence[dict], what: str) -> list[dict]:
@@ -126,16 +183,18 @@ def _lines(of: Found) -> list[str]:
         )
     if of.false_cells.n:
         said.append(
-            f"cells without a slowdown: {of.false_cells.k} of {of.false_cells.n} called worse (at most "
-            f"{_percent(of.false_cells.at_most)})"
+            f"cells without a slowdown: {of.false_cells.k} of {of.false_cells.n} called worse, {of.undecided.k} "
+            "undecided"
         )
     said += [
-        f"planted {_percent(share)}: found in {rate.k} of {rate.n} cells (at least {_percent(rate.at_least)})"
+        f"injected {_percent(share)}: found in {rate.k} of {rate.n} cells (at least {_percent(rate.at_least)})"
         for share, rate in of.planted.items()
         if rate.n
     ]
     if of.smallest is not None:
-        said.append(f"smallest planted slowdown found in nine cells of ten: {_percent(of.smallest)}")
+        said.append(
+            f"smallest injected slowdown found in nine cells of ten, with 95 % confidence: {_percent(of.smallest)}"
+        )
     return [*said, f"a table took {of.seconds[0]:.0f} s (median; the longest {of.seconds[1]:.0f} s)"]
 
 
@@ -145,7 +204,7 @@ def line(record: dict) -> str:
     said = ", ".join(f"{number} {verdict}" for verdict, number in counted.most_common())
     planted = record["case"]["planted"]
     hit = sum(verdicts(record).get(name) == WORSE for name in planted)
-    of = f"{hit} of {len(planted)} planted slowdowns found; " if planted else "a version against itself; "
+    of = f"{hit} of {len(planted)} injected slowdowns found; " if planted else "a version against itself; "
     by = "asv continuous: " if record["what"] == ASV else ""
     return f"{by}{of}{said}; {record['wall_s']:.0f} s"
 
@@ -154,6 +213,7 @@ def as_dict(records: Sequence[dict]) -> dict:
     """For JSON."""
     return {
         "gate": found(of_kind(records, WHAT)).as_dict(),
+        "by_size": {name: rate.as_dict() for name, rate in by_size(of_kind(records, WHAT)).items()},
         "asv": found(of_kind(records, ASV)).as_dict() if of_kind(records, ASV) else None,
         "sentences": lines(records),
         "records": list(records),

@@ -21,7 +21,7 @@ from .. import device as devices
 from .. import results
 from ..errors import ArgumentError, NormsuiteError
 from ..measure import process
-from . import asv_continuous, calibrate, measure, trees
+from . import asv_continuous, calibrate, decide, measure, trees
 from .cells import PLANTED_FUNCTIONS, PLANTED_MODULES, Cell, planted_key
 from .rates import ASV, SHARES, WHAT, is_planted
 from .summary import TIME, rows
@@ -35,6 +35,7 @@ _METHOD = (
     "calibrate.py",
     "cells.py",
     "decide.py",
+    "groups.py",
     "looks.py",
     "measure.py",
     "../measure/pairs.py",
@@ -46,17 +47,9 @@ _METHOD = (
     "../measure/clock.py",
     "../measure/implementations/ours.py",
     "../measure/workload.py",
-    "../statistics.py",
+    "../statistics/intervals.py",
+    "../statistics/moderated.py",
 )
-
-_AS = {
-    # What is done where a process dies, with each version in processes of its own, with error rates and on an
-    # accelerator: no table here has any of these. And an interval that the gate never used is gone.
-    "c9a3acccbf32cc94": "d1bccd7d806ba8f2",
-    # And how a gate waits for another one, before any process measures.
-    "e0cb028241ce5700": "d1bccd7d806ba8f2",
-}
-"""Methods that measure and judge a self-check's tables as an earlier one did, which they are counted with."""
 
 
 def run(
@@ -115,13 +108,12 @@ def run(
 
 
 def method() -> str:
-    """Digest of what measures and judges a table, or of that which did the same before it."""
+    """Return the digest of what measures a table and decides when a cell is measured no more."""
     here, digest = Path(__file__).parent, hashlib.sha256()
     for name in _METHOD:
         # Its syntax, so that a comment or a line break does not set hours of records aside.
         digest.update(ast.dump(ast.parse((here / name).read_text(encoding="utf-8"))).encode())
-    found = digest.hexdigest()[:16]
-    return _AS.get(found, found)
+    return digest.hexdigest()[:16]
 
 
 def _identity(setup: measure.Setup) -> dict:
@@ -133,6 +125,7 @@ def _identity(setup: measure.Setup) -> dict:
         "budget_s": setup.budget_s,
         "threads": setup.threads,
         "margin": setup.margins["time"],
+        "worse": decide.Thresholds.of(setup.margins).worse,
         "apart": setup.apart,
         "cpu": results.cpu_model(),
         "cores": results.usable_cores(),
@@ -181,6 +174,7 @@ def _table(setup, clone: Path, planted: bool, number: int, identity: dict, on_pr
             "log_ratios": logs,
             "looks": found["samples"]["looks"],
             "final": found["samples"]["final"],
+            "base_s": found["samples"]["base_s"],
             "blocks": found["samples"]["blocks"],
         },
         environment=found["environment"],

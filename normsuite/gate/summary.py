@@ -10,11 +10,11 @@ from datetime import date
 from .. import statistics
 from ..measure.metric import find as find_metric
 from ..statistics import Interval
-from . import decide
+from . import decide, groups
 from .accepted import Accepted
-from .decide import ACCEPTED, BETTER, FAILS, NOT_AVAILABLE, SAME, UNDECIDED, VERDICTS, WORSE
+from .decide import ACCEPTED, BETTER, FAILS, NOT_AVAILABLE, SAME, UNDECIDED, VERDICTS, WORSE, Thresholds
 
-TIME, ERROR_RATE = "time", "error rate"
+TIME, MEAN_TIME, ERROR_RATE = "time", "mean time", "error rate"
 NO_REGRESSION, REGRESSION, COULD_NOT_RUN, NOTHING_DECIDED = range(4)
 """Exit codes."""
 
@@ -26,8 +26,9 @@ class Row:
     """One metric of one cell.
 
     Attributes:
-        cell: its name; a norm and a backend for the error rate.
-        metric: "time", "peak bytes", "saved bytes", "output error at mean …", "gradient error at mean …", "error rate".
+        cell: its name; of a mean the group of cells, of an error rate the norm and the backend.
+        metric: "time", "mean time", "peak bytes", "saved bytes", "output error at mean …", "gradient error at mean …",
+            "error rate".
         unit: of `base` and `head`: "s", "bytes", "" or "share".
         base, head: what was measured in the two versions; None where nothing was.
         ratio: head / base with its interval, which is a point for numbers without noise; None where there is none. For
@@ -46,6 +47,23 @@ class Row:
     verdict: str
     values: int | None = None
     note: str = ""
+
+    @property
+    def bound(self) -> float | None:
+        """The largest slowdown that the interval leaves possible, as a share; infinite without an interval.
+
+        None for what is not available, and for what is no time.
+        """
+        if self.metric not in (TIME, MEAN_TIME) or self.verdict in (NOT_AVAILABLE, FAILS):
+            return None
+        return math.inf if self.ratio is None or math.isnan(self.ratio.high) else self.ratio.high - 1
+
+    @property
+    def remark(self) -> str:
+        """The note; of an undecided time how much slower it is at most."""
+        if self.verdict != UNDECIDED or self.bound is None or math.isinf(self.bound):
+            return self.note
+        return "; ".join(filter(None, [f"not more than {_percent(self.bound)} slower", self.note]))
 
     @property
     def comparison(self) -> str:
@@ -73,7 +91,7 @@ def rows(record: dict) -> list[Row]:
     accepted = [Accepted.from_dict(entry) for entry in known["entries"]]
     today = date.fromisoformat(known["day"]) if accepted else date.min
     found = [_accepted(row, accepted, today) for row in found]
-    return sorted(found, key=lambda row: (VERDICTS.index(row.verdict), row.metric != TIME))
+    return sorted(found, key=lambda row: (VERDICTS.index(row.verdict), row.metric not in (TIME, MEAN_TIME)))
 
 
 def with_accepted(record: dict, accepted: Sequence[Accepted], today: date) -> dict:
@@ -82,31 +100,39 @@ def with_accepted(record: dict, accepted: Sequence[Accepted], today: date) -> di
 
 
 def comparisons(record: dict) -> int:
-    """How many verdicts of that table come from intervals: its cells, and its norms where error rates are compared."""
-    return len(record["case"]["cells"]) + len(record["case"]["error_rate_norms"])
+    """Return how many verdicts of that table come from intervals: of cells, of groups, and of error rates by norm."""
+    case = record["case"]
+    return len(case["cells"]) + len(case.get("groups", {})) + len(case["error_rate_norms"])
 
 
 def _times(record: dict) -> list[Row]:
-    samples = record["samples"]
+    samples, case = record["samples"], record["case"]
     values = {name: {int(k): v for k, v in of.items()} for name, of in samples["log_ratios"].items()}
-    decided = decide.decide(
-        {name: of for name, of in values.items() if of},
-        samples["looks"],
-        record["case"]["margins"]["time"],
-        comparisons(record),
-        record["case"]["alpha"],
-        final=samples.get("final", True),
+    means = groups.means(case.get("groups", {}), values)
+    of_cells, of_groups = (
+        decide.decide(
+            {name: of for name, of in family.items() if of},
+            samples["looks"],
+            Thresholds.of(case["margins"]),
+            comparisons(record),
+            case["alpha"],
+            final=samples.get("final", True),
+        )
+        for family in (values, means)
     )
     found = []
     for name in values:
         if absent := samples["absent"].get(name):
             found.append(_not_comparable(name, TIME, "s", absent))
-        elif name in decided:
-            decision, base = decided[name], samples["base_s"].get(name)
+        elif name in of_cells:
+            decision, base = of_cells[name], samples["base_s"].get(name)
             head = None if base is None else base * decision.ratio.value
             found.append(Row(name, TIME, "s", base, head, decision.ratio, decision.verdict, decision.processes))
         else:
             found.append(Row(name, TIME, "s", None, None, None, UNDECIDED, 0, "not measured"))
+    for name, decision in of_groups.items():
+        note = f"{len(case['groups'][name])} cells"
+        found.append(Row(name, MEAN_TIME, "s", None, None, decision.ratio, decision.verdict, decision.processes, note))
     return found
 
 
@@ -178,12 +204,33 @@ def _accepted(row: Row, accepted: Sequence[Accepted], today: date) -> Row:
     return row
 
 
-def exit_code(found: Sequence[Row]) -> int:
-    """0 without a regression, 1 with one, 3 where nothing was measured, or nothing decided of what needs intervals."""
+def bound(found: Sequence[Row]) -> float | None:
+    """Return the largest slowdown that is possible in any cell not called worse, as a share; None without such a cell.
+
+    It holds together with all other intervals of the table.
+    """
+    return max((row.bound for row in _bounded(found)), default=None)
+
+
+def _bounded(found: Sequence[Row]) -> list[Row]:
+    return [
+        row for row in found if row.metric == TIME and row.bound is not None and row.verdict not in (WORSE, ACCEPTED)
+    ]
+
+
+def exit_code(record: dict | None, found: Sequence[Row]) -> int:
+    """Return 0 without a regression, 1 with one, 3 where nothing was measured or too little excluded.
+
+    Too little: nothing of what needs intervals was decided, or a cell may be slower by more than the table's limit.
+    """
     if any(row.verdict in (WORSE, FAILS) for row in found):
         return REGRESSION
     timed = [row for row in found if row.values is not None] or found
-    return NO_REGRESSION if any(row.verdict in (SAME, BETTER, ACCEPTED) for row in timed) else NOTHING_DECIDED
+    if not any(row.verdict in (SAME, BETTER, ACCEPTED) for row in timed):
+        return NOTHING_DECIDED
+    most = bound(found)
+    limit = math.inf if record is None else Thresholds.of(record["case"]["margins"]).limit
+    return NO_REGRESSION if most is None or most <= limit else NOTHING_DECIDED
 
 
 def sentences(record: dict, found: Sequence[Row]) -> list[str]:
@@ -194,11 +241,41 @@ def sentences(record: dict, found: Sequence[Row]) -> list[str]:
         lines.append(f"{metric}: {', '.join(f'{counted[v]} {v}' for v in VERDICTS if counted[v])}")
     if not record["case"]["error_rate_norms"]:
         lines.append("error rate: not measured (--error-rate measures it)")
-    return lines
+    return [*lines, *_excluded(record, found)]
+
+
+def _excluded(record: dict, found: Sequence[Row]) -> list[str]:
+    """Return the sentence on what the table excludes, where it has times."""
+    most = bound(found)
+    if most is None:
+        return []
+    limit = Thresholds.of(record["case"]["margins"]).limit
+    if math.isinf(most):
+        without = [row for row in _bounded(found) if math.isinf(row.bound)]
+        said = f"{len(without)} cells have no interval, and any slowdown of theirs is possible"
+    else:
+        others = any(row.metric == TIME and row.verdict in (WORSE, ACCEPTED) for row in found)
+        said = (
+            f"no {'other ' if others else ''}cell is more than {_percent(max(0.0, most))} slower "
+            f"({1 - record['case']['alpha']:.0%}, all together)"
+        )
+    return [said + (f": more than the limit of {_percent(limit)}" if most > limit else "")]
+
+
+def _percent(share: float) -> str:
+    """Rounded up, since it is a bound."""
+    digits = 2 if share < 0.1 else 0
+    return f"{math.ceil(100 * share * 10**digits - 1e-9) / 10**digits:.{digits}f} %"
 
 
 def _kind(row: Row) -> str:
-    return row.metric if row.metric in (TIME, ERROR_RATE) else "bytes" if row.unit == "bytes" else "numerical error"
+    return (
+        row.metric
+        if row.metric in (TIME, MEAN_TIME, ERROR_RATE)
+        else "bytes"
+        if row.unit == "bytes"
+        else "numerical error"
+    )
 
 
 def notable(found: Sequence[Row]) -> list[Row]:
@@ -220,9 +297,10 @@ def as_dict(record: dict, found: Sequence[Row]) -> dict:
     """For JSON."""
     return {
         "title": title(record),
-        "exit_code": exit_code(found),
+        "exit_code": exit_code(record, found),
+        "slower_at_most": bound(found),
         "sentences": sentences(record, found),
-        "rows": [asdict(row) for row in found],
+        "rows": [{**asdict(row), "slower_at_most": row.bound} for row in found],
         "record": record,
     }
 
@@ -232,8 +310,8 @@ _SIGNS = {WORSE: "❌", FAILS: "❌", ACCEPTED: "⚠️", BETTER: "🚀", UNDECI
 
 def markdown(record: dict, found: Sequence[Row]) -> str:
     """For a pull request: what matters in a table, the rest folded away."""
-    code = exit_code(found)
-    said = {NO_REGRESSION: "no regression", REGRESSION: "regression", NOTHING_DECIDED: "nothing decided"}[code]
+    code = exit_code(record, found)
+    said = {NO_REGRESSION: "no regression", REGRESSION: "regression", NOTHING_DECIDED: "too little decided"}[code]
     worth = [row for row in found if row.verdict not in (SAME, UNDECIDED, NOT_AVAILABLE)]
     rest = [row for row in notable(found) if row not in worth]
     lines = [f"### normsuite gate: {said}", "", text(title(record)), ""]
@@ -243,11 +321,12 @@ def markdown(record: dict, found: Sequence[Row]) -> str:
     if rest:
         lines += ["", f"<details><summary>{len(rest)} more</summary>", "", *_table(rest), "", "</details>"]
     environment, case = record["environment"], record["case"]
+    thresholds = Thresholds.of(case["margins"])
     lines += [
         "",
         f"<sub>{text(environment['cpu'])}, {case['threads']} threads, torch {environment['packages'].get('torch')}; "
-        f"{record['spent_s']:.0f} s; intervals hold together with {1 - case['alpha']:.0%} probability; margin "
-        f"{case['margins']['time']:.0%}.</sub>",
+        f"{record['spent_s']:.0f} s; intervals hold together with {1 - case['alpha']:.0%} probability; worse above "
+        f"{thresholds.worse:.2%}, the same within {thresholds.same:.0%}.</sub>",
     ]
     return "\n".join(lines) + "\n"
 
@@ -255,7 +334,7 @@ def markdown(record: dict, found: Sequence[Row]) -> str:
 def _table(found: Sequence[Row]) -> list[str]:
     lines = ["| | cell | metric | head against base | verdict | |", "|---|---|---|---:|---|---|"]
     for row in found:
-        cells = [_SIGNS[row.verdict], row.cell, row.metric, row.comparison, row.verdict, row.note]
+        cells = [_SIGNS[row.verdict], row.cell, row.metric, row.comparison, row.verdict, row.remark]
         lines.append("| " + " | ".join(text(cell) for cell in cells) + " |")
     return lines
 

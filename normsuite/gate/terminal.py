@@ -26,5 +26,5 @@ def table(record: dict, found: Sequence[Row]) -> Table:
     for row in notable(found):
         of = "" if row.values is None else str(row.values)
         style = _STYLES.get(row.verdict, "")
-        shown.add_row(row.cell, row.metric, row.comparison, of, row.verdict, escape(row.note), style=style)
+        shown.add_row(row.cell, row.metric, row.comparison, of, row.verdict, escape(row.remark), style=style)
     return shown

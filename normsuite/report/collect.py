@@ -193,6 +193,7 @@ def _gate_problem(record: dict) -> None:
 @_unreadable
 def _self_check_problem(record: dict) -> None:
     rates.found([record])
+    rates.by_size([record])
     record["case"]["identity"]
 
 

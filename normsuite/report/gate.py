@@ -1,6 +1,7 @@
 """What the gate found, as sentences and a table."""
 
 from ..gate import rates, summary
+from ..gate.decide import Thresholds
 from .collect import GATE_COMMAND, SELF_CHECK_COMMAND
 from .tables import Table, data_size, percent, relative, seconds
 
@@ -9,11 +10,11 @@ _SHOWS = {"s": seconds, "bytes": data_size, "share": percent, "": relative}
 
 def headline(record: dict) -> str:
     """Which two versions, and what came of it."""
-    code = summary.exit_code(summary.rows(record))
+    code = summary.exit_code(record, summary.rows(record))
     said = {
         summary.NO_REGRESSION: "no regression",
         summary.REGRESSION: "a regression",
-        summary.NOTHING_DECIDED: "nothing decided",
+        summary.NOTHING_DECIDED: "too little decided",
     }[code]
     return f"{summary.title(record)}: {said}."
 
@@ -26,9 +27,11 @@ def sentences(record: dict) -> list[str]:
 def table(record: dict) -> Table:
     """Every row, the worst verdicts first."""
     case = record["case"]
+    thresholds = Thresholds.of(case["margins"])
     return Table(
         caption=f"{summary.title(record)}. Intervals hold together with {1 - case['alpha']:.0%} probability, over all "
-        f"cells and looks; the margin of the time is {case['margins']['time']:.0%}. Counted bytes and errors have no "
+        f"cells and looks; a time is worse above {thresholds.worse:.2%} and "
+        f"the same within {thresholds.same:.0%}. Counted bytes and errors have no "
         "interval",
         columns=("cell", "metric", "base", "head", "head against base", "verdict", "note"),
         rows=[
@@ -38,7 +41,7 @@ def table(record: dict) -> Table:
                 *("–" if value is None else _SHOWS[row.unit](value) for value in (row.base, row.head)),
                 row.comparison or "–",
                 row.verdict,
-                row.note,
+                row.remark,
             )
             for row in summary.rows(record)
         ],
@@ -54,7 +57,9 @@ def error_rates(records: list[dict]) -> Table:
         ("equal", "tables with something called better", of.false_praise),
         ("equal", "cells called the same", of.settled),
         ("not slower", "cells called worse", of.false_cells),
+        ("not slower", "cells undecided", of.undecided),
         *((f"slower by {share:.0%}", "cells called worse", rate) for share, rate in of.planted.items()),
+        *((f"measured {size} slower", "cells called worse", rate) for size, rate in rates.by_size(records).items()),
     ]
     environment = records[-1]["environment"]
     typical, longest = map(seconds, of.seconds)

@@ -1,0 +1,92 @@
+"""What a bench's times say: corrected intervals, what is undecided, and how large a slowdown would have been found."""
+
+import math
+
+import numpy as np
+import pytest
+
+from normsuite.bench.summary import (
+    AUTO,
+    BASELINE,
+    NOT_SLOWER,
+    SLOWER,
+    SLOWER_ABOVE,
+    UNDECIDED,
+    Bench,
+    sentences,
+    verdict,
+)
+from normsuite.statistics import moderated_intervals, ratio_interval
+
+TASKS = 24
+
+
+def bench(logs, contestant=AUTO):
+    """A bench of tasks with those log ratios, one for each process; its second contestant is torch.nn."""
+    records = []
+    for number, of_task in enumerate(logs):
+        processes = [
+            {
+                "times_s": {BASELINE: [1e-3] * 3, contestant: [1e-3 * math.exp(log)] * 3},
+                "own_pools": [],
+                "others_share": None,
+            }
+            for log in of_task
+        ]
+        case = {"norm": "BatchNorm", "case": f"case-{number}", "mode": "forward", "activation": None, "tiny": False}
+        samples = {"processes": processes, "counts": {}, "refused": {}}
+        records.append({"case": case, "settings": {}, "environment": {}, "samples": samples})
+    return Bench(records)
+
+
+def width(of):
+    return math.log(of.high / of.low)
+
+
+def draws(seed, *, processes=4, deviation=0.02, size=0.0):
+    draw = np.random.default_rng(seed)
+    deviations = deviation * np.sqrt(6 / draw.chisquare(6, (TASKS, 1)))
+    return np.log1p(size) + deviations * draw.standard_normal((TASKS, processes))
+
+
+def test_corrected_intervals_are_moderated_over_all_tasks():
+    logs = draws(0)
+    found = bench(logs).corrected(AUTO)
+    expected = moderated_intervals(list(logs), alpha=0.05 / TASKS)
+    assert [math.log(of.high) for of in found] == pytest.approx([of.high for of in expected])
+    alone = [ratio_interval(of, comparisons=TASKS) for of in logs]
+    assert np.median([width(of) for of in found]) < 0.7 * np.median([width(of) for of in alone])
+
+
+def test_a_slowdown_of_the_size_that_is_called_detectable_is_found_half_of_the_time():
+    above = bench(draws(1)).detectable(AUTO)
+    assert above > SLOWER_ABOVE
+    found = [verdict(of) for seed in range(20) for of in bench(draws(seed, size=above - 1)).corrected(AUTO)]
+    assert 0.35 < found.count(SLOWER) / len(found) < 0.65
+
+
+def test_what_is_undecided_stands_beside_slower_in_none():
+    (said,) = (line for line in sentences(bench(draws(2, deviation=0.3))) if " slower than " in line)
+    assert f"auto is slower than {BASELINE} in 0 of {TASKS} cases" in said
+    undecided = int(said.split(" undecided")[0].split(", ")[-1])
+    assert undecided > TASKS / 2 and "counts as slower if it is measured above" in said
+    assert bench(draws(2)).as_dict()["summary"]["slower_is_found_above"] == pytest.approx(
+        bench(draws(2)).detectable(AUTO)
+    )
+
+
+def test_the_accelerator_s_kernels_stand_for_auto_where_it_took_no_part():
+    said = sentences(bench(draws(3), contestant="triton"))
+    assert any(line.startswith(f"triton is slower than {BASELINE} in 0 of {TASKS} cases") for line in said)
+
+
+def test_one_slow_process_of_eight_moves_no_mean_far():
+    """Whatever disturbs a process only ever slows it: eight times its time in all tasks."""
+    logs = draws(4, processes=8)
+    quiet = bench(logs)
+    logs[:, 3] += math.log(8)
+    slow = bench(logs)
+    before, after = (of.mean(AUTO, BASELINE, range(TASKS))[1] for of in (quiet, slow))
+    assert after.low < 1 < after.high and after.value / before.value < 1.02
+    assert [verdict(of) for of in slow.corrected(AUTO)].count(SLOWER) == 0
+    assert {verdict(of) for of in quiet.corrected(AUTO)} <= {NOT_SLOWER, UNDECIDED}
