@@ -236,5 +236,5 @@ def test_a_whole_clone_of_one_branch_says_how_to_get_another(repository, tmp_pat
     repository.git("clone", "-q", "--single-branch", "--branch", "feature", repository.path.as_uri(), clone.path)
     with pytest.raises(ArgumentError, match="git fetch origin main:refs/remotes/origin/main gets another"):
         of(clone, "main")
-    with pytest.raises(ArgumentError, match="no such commit here$"):
+    with pytest.raises(ArgumentError, match=r"no such commit here$"):
         of(clone, "HEAD:normsuite")

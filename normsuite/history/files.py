@@ -190,6 +190,8 @@ def _file(found: object, types: dict[str, str]) -> File:
         raise _Damaged("params is no object")
     if not isinstance(rows, dict):
         raise _Damaged("results is no object")
+    if not rows:
+        raise _Damaged("has no results")
     if not (isinstance(columns, list) and all(isinstance(name, str) for name in columns)):
         raise _Damaged("result_columns is no list of texts")
     if "result" not in columns or len(set(columns)) < len(columns):
@@ -235,6 +237,8 @@ def _setting(found: dict, params: dict) -> dict[str, str]:
 def _row(name: str, of: dict | None, type_: str | None) -> Row | None:
     if of is None:
         raise _Damaged("row is no list")
+    if not of:
+        raise _Damaged("row is empty")  # asv writes when it was begun, also where there is no result
     values = of.get("result")
     if values is None:
         return None  # it could not be built: there is nothing
