@@ -132,6 +132,8 @@ class _Gate:
         self._spent_s = 0.0
         self._has_waited = False
         self.notes: list[str] = []
+        self._said: list[str] = []
+        self._interrupted = False
         self.environment: dict | None = None
         self._counts: dict[str, dict] = {}
         self._sample_s: dict[str, float] = {}
@@ -160,6 +162,10 @@ class _Gate:
             self._part(failed)
             return self.count()
 
+    def _end_if_interrupted(self) -> None:
+        if self._interrupted:
+            raise KeyboardInterrupt
+
     def _count(self, jobs: Sequence[tuple[Sequence[str], Sequence[int]]]) -> tuple[list[int], list[Sequence[int]]]:
         """Count those cells on those sides.
 
@@ -182,6 +188,7 @@ class _Gate:
             else:
                 broken[job.at] = None
                 left[job.at] = [index for index in indices if index not in job.found and index != job.at]
+        self._end_if_interrupted()
         return list(broken), [part for part in left.values() if part]
 
     def _note(self, index: int, counts: Mapping[str, dict], absent: Mapping[str, str]) -> None:
@@ -288,9 +295,28 @@ class _Gate:
         if not self._looks:
             if needed[-1] > 1.1 * left:
                 total = self._spent_s + needed[-1]
-                self.notes.append(f"the budget of {self._setup.budget_s:.0f} s is too short: about {total:.0f} s")
+                self._say_too_short(total)
             return wanted
         return sum(seconds <= left for seconds in needed)
+
+    def _say_too_short(self, total_s: float) -> None:
+        """Say at once, and only once, that the budget is: nobody waits for hours to be told."""
+        if not self._said:
+            budget_s, count = self._setup.budget_s, len(self._setup.cells)
+            self._said.append(f"the budget of {budget_s:.0f} s is too short for {count} cells: about {total_s:.0f} s")
+            print(f"normsuite: {self._said[-1]}", file=sys.stderr, flush=True)
+
+    def _foresee(self, jobs: Sequence[turns.Job], before_s: float, spent_s: float) -> None:
+        """Estimate, by the first cells that are counted, what all take up to the first look."""
+        done, all_of_them = (sum(map(len, of)) for of in ([j.found for j in jobs], [j.work["cells"] for j in jobs]))
+        if done == 1:
+            self._first_s = spent_s
+        elif done == max(3, all_of_them // 20):
+            counting_s = self._first_s + (spent_s - self._first_s) / (done - 1) * (all_of_them - 1)
+            first_look_s = math.ceil(decide.FIRST_LOOK / self._together) * self._first_s
+            total_s = before_s + counting_s + first_look_s + _BESIDE_S
+            if total_s > 1.1 * self._setup.budget_s:
+                self._say_too_short(total_s)
 
     def _is_spent(self, further_s: float = 0.0) -> bool:
         """What was planned by a quiet minute may take longer in the next. The first look is taken all the same."""
@@ -325,6 +351,7 @@ class _Gate:
                     elif of.keys() == set(SIDES):
                         self._values[name][number] = of[HEAD]["log_s"] - of[BASE]["log_s"]
                         self._base_s[name].append(math.exp(of[BASE]["log_s"]))
+            self._end_if_interrupted()
 
     # ---- error rates, which need no quiet machine and no budget of time ----
 
@@ -385,6 +412,8 @@ class _Gate:
                 go_on()
 
             def go_on() -> None:
+                if count:
+                    self._foresee(jobs, before_s, seconds())
                 self._on_progress(stage, before_s + seconds())
                 if self._is_spent(seconds()):
                     raise _Spent
@@ -394,6 +423,8 @@ class _Gate:
                 turns.take(jobs, self._draw, on_ready=ready, on_cell=go_on)
             except _Spent:
                 pass  # what was found is kept
+            except KeyboardInterrupt:
+                self._interrupted = True  # the same, and then all ends
             finally:
                 self._spent_s = before_s + seconds()
         for job, (_, indices) in zip(jobs, shares, strict=True):
@@ -435,7 +466,7 @@ class _Gate:
             environment=self.environment,
             seeds=[SEED],
             spent_s=round(self._spent_s, 2),
-            notes=list(self.notes),
+            notes=[*self._said, *self.notes],
         )
 
 
