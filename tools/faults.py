@@ -176,9 +176,9 @@ class Run:
             found = history.read(within)
             return [_values(of) for of in found.results], found.notes
 
-        self.files(
-            "results", within, {k: v for k, v in OF_JSON.items() if k != mutations.LIKELY} | OF_BYTES, read, count
-        )
+        unseen = (mutations.LIKELY, mutations.BIT)
+        ways = {name: of for name, of in {**OF_JSON, **OF_BYTES}.items() if name not in unseen} | mutations.BIT_BETWEEN
+        self.files("results", within, ways, read, count)
 
     def settings(self, folder: Path, count: int) -> None:
         """Damage settings of a study, of a norm, and lists of accepted regressions."""

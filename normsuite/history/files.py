@@ -21,6 +21,9 @@ _OF_THE_MACHINE = ("machine", "os", "arch", "cpu", "num_cpu", "ram", "python")
 _NEVER_NEGATIVE = ("time", "timeraw", "mem", "peakmem")
 """Types of asv's whose values are times and sizes."""
 
+_LARGEST = 1e18  # seconds or bytes
+_LATEST_MS = 10**14  # in the year 5138
+
 
 class Listed(NamedTuple):
     """A benchmark as `benchmarks.json` lists it.
@@ -199,6 +202,8 @@ def _file(found: object, types: dict[str, str]) -> File:
     date = found.get("date")
     if date is not None and not _is_number(date):
         raise _Damaged("date is no number")
+    if date is not None and not 0 <= date < _LATEST_MS:
+        raise _Damaged("date is none of a commit")
     file = File(commit, None if date is None else date / 1000, _machine(params), _setting(found, params))
     for name, row in rows.items():
         try:
@@ -253,6 +258,8 @@ def _row(name: str, of: dict | None, type_: str | None) -> Row | None:
             raise _Damaged("value is no number")
         if type_ in _NEVER_NEGATIVE and value is not None and value < 0:
             raise _Damaged("value is a negative time or size")
+        if type_ in _NEVER_NEGATIVE and value is not None and value > _LARGEST:
+            raise _Damaged("value is no time or size")
     recorded, version = of.get("started_at"), of.get("version")
     if recorded is not None and not (_is_number(recorded) and math.isfinite(recorded) and recorded >= 0):
         raise _Damaged("started_at is no time")
