@@ -25,10 +25,10 @@ test: $(INSTALLED)
 benchmark: $(INSTALLED)
 	$(BIN)/python -m pytest --benchmark-only
 
-# A thousand damaged files, each read alone; then repositories, streams, signals and users.
+# A thousand faults, each tried alone: files, repositories, streams, signals, full disks, two writers.
 faults: $(INSTALLED)
-	$(BIN)/python tools/faults.py --count 1000
-	$(BIN)/python -m pytest -q tests/test_damaged_files.py tests/test_caches.py tests/test_trees.py tests/test_exit_codes.py
+	$(BIN)/python -m tools.faults --count 1000
+	$(BIN)/python -m pytest -q tests/test_damaged_files.py tests/test_compact.py tests/test_caches.py tests/test_trees.py tests/test_exit_codes.py
 
 # At most ten minutes on a GPU: correctness, bench, gate, study and report of it.
 accelerator: $(INSTALLED)

@@ -1,6 +1,7 @@
 """Git, called in one way: whatever a user's settings say of signatures, pagers, colours, hooks, quoting or language."""
 
 import os
+import re
 import subprocess
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -119,7 +120,7 @@ class Git:
             raise NormsuiteError(f"git cannot be run ({error.strerror or error})") from None
         if done.returncode:
             raise Failed(
-                " ".join(done.stderr.decode(errors="replace").split())[:200] or f"git ends with {done.returncode}"
+                " ".join(done.stderr.decode(errors="replace").split())[:400] or f"git ends with {done.returncode}"
             )
         return done.stdout
 
@@ -153,9 +154,11 @@ class Git:
             if self.has(f"refs/remotes/{remote}/{name}"):
                 return f"no such commit here, but there is {remote}/{name}"
         reason = "no such commit here"
-        if self("rev-parse", "--is-shallow-repository").strip() != "true" or not remotes:
+        if not remotes:
             return reason
         remote = "origin" if "origin" in remotes else remotes[0]
+        if self("rev-parse", "--is-shallow-repository").strip() != "true":
+            return reason + self._of_one_branch(remote, name)
         stem = name.split("~")[0].split("^")[0].split("@")[0]
         if stem and (stem == "HEAD" or self.has(stem)):
             return f"not in this shallow clone; git fetch --unshallow {remote} gets its whole history"
@@ -163,4 +166,17 @@ class Git:
         return (
             f"not in this shallow clone; a branch is got by git fetch {remote} {stem}:refs/remotes/{remote}/{stem}, "
             f"and then is {remote}/{stem}; an older commit by git fetch --unshallow {remote}"
+        )
+
+    def _of_one_branch(self, remote: str, name: str) -> str:
+        """What gets a branch in a clone that fetches a single one, or nothing."""
+        try:
+            fetched = self("config", "--get-all", f"remote.{remote}.fetch")
+        except Failed:
+            return ""
+        if "*" in fetched or not re.fullmatch(r"[\w./-]+", name):
+            return ""
+        return (
+            f"; this clone fetches one branch: git fetch {remote} {name}:refs/remotes/{remote}/{name} gets another, "
+            f"which is {remote}/{name} then"
         )

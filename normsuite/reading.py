@@ -89,19 +89,39 @@ def read_json(path: Path, limit: int = LIMIT) -> object:
     """Return the JSON value in a file, with NaN and infinities as Python's json has them, and all text printable.
 
     Raises:
-        Unreadable: as `read_text`, or it is no JSON, nested too deeply, or holds a number of hundreds of digits.
+        Unreadable: as `read_text`, or as `json_value`.
     """
     text = read_text(path, limit)
+    return printable_value(json_value(text, path.name), text)
+
+
+def json_value(text: str, name: str) -> object:
+    """Return the JSON value in a text, as it is.
+
+    Raises:
+        Unreadable: it is no JSON, nested too deeply, or holds a number of hundreds of digits; names that file.
+    """
     if _LONG_NUMBER.search(text):
-        raise Unreadable(path.name, "holds a number of more than 300 digits")
+        raise Unreadable(name, "holds a number of more than 300 digits")
     try:
-        value = json.loads(text)
-        # Escapes are rare: only where there are any is every text looked at.
+        return json.loads(text)
+    except RecursionError:
+        raise Unreadable(name, "is nested too deeply") from None
+    except ValueError as error:
+        raise Unreadable(name, f"is no JSON ({_of_json(text) or getattr(error, 'msg', error)})") from None
+
+
+def printable_value(value: object, text: str) -> object:
+    """Return the value with all text printable.
+
+    Args:
+        value: a JSON value.
+        text: that it was read from; where nothing in it has to be escaped, the value is not looked through.
+    """
+    try:
         return _printable(value) if _ESCAPED.search(text) or not _plain(text) else value
     except RecursionError:
-        raise Unreadable(path.name, "is nested too deeply") from None
-    except ValueError as error:
-        raise Unreadable(path.name, f"is no JSON ({_of_json(text) or getattr(error, 'msg', error)})") from None
+        raise Unreadable("", "is nested too deeply") from None
 
 
 def read_toml(path: Path) -> dict:
@@ -146,8 +166,8 @@ def _printable(value):
     return [_printable(v) for v in value] if isinstance(value, list) else value
 
 
-def files(folder: Path, suffix: str = ".json") -> tuple[list[Path], list[tuple[str, str]]]:
-    """Return the files of that kind under a folder, by name, and what cannot be looked into, with the reason.
+def files(folder: Path, suffix: str | tuple[str, ...] = ".json") -> tuple[list[Path], list[tuple[str, str]]]:
+    """Return the files of those suffixes under a folder, by name, and what cannot be looked into, with the reason.
 
     An absent folder has none. Links to folders are not followed.
     """

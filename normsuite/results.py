@@ -20,12 +20,15 @@ from functools import cache
 from importlib import metadata
 from pathlib import Path
 
-from . import reading
+from . import compact, reading
 from .errors import ArgumentError, DataError, NormsuiteError, OutputError
 from .git import Git
 
 SCHEMA = 1
 """Version of the record's layout. Readers take every version up to this one."""
+
+SUFFIXES = (".json", compact.SUFFIX)
+"""Of files of one record, and of many."""
 
 # Where an installed package is asked for its version: what a result can depend on.
 _PACKAGES = ("torch", "torchvision", "numpy", "numba", "scipy", "normsuite")
@@ -195,12 +198,22 @@ def write_text(path: Path, text: str) -> Path:
         OutputError: it could not be written; of a new file nothing is left.
     """
     try:
-        if _is_to_be_replaced(path):
-            _write_aside(path, text.encode())
-        else:
-            _write_into(path, text)
+        return write_bytes(path, text.encode())
     except UnicodeEncodeError as error:
         raise OutputError(f"cannot write {str(path)!r} ({error.reason})") from None
+
+
+def write_bytes(path: Path, content: bytes) -> Path:
+    """Write a file of bytes, as `write_text` does.
+
+    Raises:
+        OutputError: it could not be written; of a new file nothing is left.
+    """
+    try:
+        if _is_to_be_replaced(path):
+            _write_aside(path, content)
+        else:
+            _write_into(path, content)
     except ValueError as error:  # a null character in its name
         raise OutputError(f"cannot write {str(path)!r} ({error})") from None
     except OSError as error:
@@ -236,14 +249,13 @@ def _write_aside(path: Path, content: bytes) -> None:
         raise
 
 
-def _write_into(path: Path, text: str) -> None:
+def _write_into(path: Path, content: bytes) -> None:
     with suppress(OSError, ValueError, AttributeError):  # where the standard output has no file of its own
         if os.path.samestat(path.stat(), os.fstat(sys.stdout.fileno())):
-            sys.stdout.write(text)  # behind what was written there before, and before what follows
+            sys.stdout.write(content.decode())  # behind what was written there before, and before what follows
             sys.stdout.flush()
             return
-    with path.open("w", encoding="utf-8") as file:
-        file.write(text)
+    path.write_bytes(content)
 
 
 def write_record(folder: Path, name: str, record: dict) -> Path:
@@ -253,9 +265,22 @@ def write_record(folder: Path, name: str, record: dict) -> Path:
         OutputError: it could not be written.
         ArgumentError: the name is none of a file in that folder.
     """
+    content = json.loads(to_json(record, None))
+    content.pop("digest", None)
+    # A value that changes later is damage then, however likely it looks.
+    return write_value(folder, name, {**record, "digest": digest(content)})
+
+
+def write_value(folder: Path, name: str, value: object) -> Path:
+    """Store a JSON value under that name, as it is.
+
+    Raises:
+        OutputError: it could not be written.
+        ArgumentError: the name is none of a file in that folder.
+    """
     if name in ("", ".", "..") or any(character in name for character in "/\\\0"):
         raise ArgumentError("name", name, "is no name of a file in a folder")
-    return write_text(folder / f"{name}.json", to_json(record) + "\n")
+    return write_text(folder / f"{name}.json", to_json(value) + "\n")
 
 
 @dataclass
@@ -277,49 +302,80 @@ class Records:
 
 
 def read_record(path: Path) -> dict:
-    """One record.
+    """Return a record, of this or any earlier schema, checked.
+
+    Args:
+        path: of a record, or of a compact file of a single one.
 
     Raises:
         ArgumentError: it is damaged, or of a newer schema; the message says which.
         DataError: it cannot be read at all; it may be whole.
     """
+    name = reading.printable(path.name)
     try:
-        record = reading.read_json(path)
+        found = [(value, text) for _, value, text in _values(path)]
     except reading.Unreadable as error:
         if error.damaged:
             raise ArgumentError("record", error.file, f"is damaged ({error.reason})") from None
         raise DataError(f"record {error.file}: {error.reason}") from None
-    name = reading.printable(path.name)
-    missing = (
-        [k for k in ("schema", "what", "case", "samples", "environment") if k not in record]
-        if isinstance(record, dict)
-        else ["schema"]
-    )
-    if missing:
-        raise ArgumentError("record", name, f"is damaged (lacks {', '.join(missing)})")
-    if not isinstance(record["what"], str):
-        raise ArgumentError("record", name, "is damaged (what it is of is no text)")
-    if type(record["schema"]) is not int or record["schema"] > SCHEMA:
-        raise ArgumentError("record", name, f"has schema {record['schema']!r}; this version reads up to {SCHEMA}")
-    return record
+    if len(found) != 1:
+        raise ArgumentError("record", name, f"has {len(found)} records, not one")
+    if (reason := _problem(found[0][0])) is not None:
+        raise ArgumentError("record", name, reason)
+    return _unsealed(*found[0])
 
 
 def read_records(folder: Path, what: str) -> Records:
-    """Return all records of that kind under a folder, in the order of their files; an absent folder has none."""
+    """Return all records of that kind under a folder, in the order of their files; an absent folder has none.
+
+    A folder may hold records, compact files of them, or both.
+    """
     records = Records()
-    paths, refused = reading.files(folder)
+    paths, refused = reading.files(folder, SUFFIXES)
     records.damaged += [(name, f"record {name}: {reason}") for name, reason in refused]
     for path in sorted(paths):
-        name = reading.printable(path.name)
         try:
-            record = read_record(path)
-        except ArgumentError as error:
-            records.damaged.append((name, error.reason))
-            continue
-        except DataError as error:
-            records.damaged.append((name, str(error)))
-            continue
-        if record["what"] == what:
-            records.good.append(record)
-            records.names.append(name)
+            for name, value, text in _values(path):
+                if (reason := _problem(value)) is not None:
+                    records.damaged.append((name, reason))
+                elif value["what"] == what:
+                    records.good.append(_unsealed(value, text))
+                    records.names.append(name)
+        except reading.Unreadable as error:
+            reason = f"is damaged ({error.reason})" if error.damaged else f"record {error.file}: {error.reason}"
+            records.damaged.append((error.file, reason))
     return records
+
+
+def _values(path: Path) -> Iterator[tuple[str, object, str]]:
+    """Yield what a file holds: names, JSON values, and the texts of these."""
+    name = reading.printable(path.name)
+    if path.name.endswith(compact.SUFFIX):
+        for member in compact.members(path):
+            yield f"{reading.printable(member.name)} in {name}", member.value, member.text
+    else:
+        text = reading.read_text(path)
+        yield name, reading.json_value(text, path.name), text
+
+
+def _problem(value: object) -> str | None:
+    """Return why it is no record that can be used, or None."""
+    from . import schema  # with msgspec, which asv's environments do without: they write records, and read none
+
+    needed = ("schema", "what", "case", "samples", "environment")
+    missing = [name for name in needed if name not in value] if isinstance(value, dict) else ["schema"]
+    if missing:
+        return f"is damaged (lacks {', '.join(missing)})"
+    if type(value["schema"]) is not int or value["schema"] > SCHEMA:
+        return f"has schema {value['schema']!r}; this version reads up to {SCHEMA}"
+    if "digest" in value:  # earlier records have none
+        content = {name: of for name, of in value.items() if name != "digest"}
+        if value["digest"] != digest(content):
+            return f"is damaged ({schema.problem(value) or 'its content is not that of its digest'})"
+    reason = schema.problem(value)
+    return None if reason is None else f"is damaged ({reason})"
+
+
+def _unsealed(value: dict, text: str) -> dict:
+    content = {name: of for name, of in value.items() if name != "digest"}
+    return reading.printable_value(content, text)

@@ -749,7 +749,7 @@ def test_a_measured_crossover_becomes_a_table_that_auto_reads(monkeypatch):
 
 def test_the_table_is_what_follows_from_the_ratios_that_are_kept():
     kept = {}
-    for path in (Path(__file__).parent.parent / "reports" / "reference").glob("crossover-*.json"):
+    for path in (Path(__file__).parent.parent / "reports" / "reference").glob("crossover-*.jsonl.xz"):
         record = results.read_record(path)
         kept[record["case"]["vector instructions"]] = crossing.table(record["samples"])
     assert kept == auto.tables() and kept

@@ -7,7 +7,7 @@ import pytest
 from asv_folder import DAY, NAME, START, Folder, commit_of
 from report_records import write_bench, write_gate, write_numerics, write_study
 
-from normsuite import history, reading, results, shapes
+from normsuite import history, reading, results, schema
 from normsuite.errors import ArgumentError, DataError, OutputError
 from normsuite.report.collect import collect
 from normsuite.spec import load
@@ -78,13 +78,17 @@ ODD = {
     "no params": (put(params=None), "params is no object"),
     "no results": (put(results=None), "results is no object"),
     "results in a list": (put(results=[]), "results is no object"),
-    "an empty row": (row([]), None),
+    "an empty row": (row([]), "row is empty"),
+    "no rows": (put(results={}), "has no results"),
     "no row": (row(None), "row is no list"),
     "a bare value": (row([1.0, []]), "values are no list"),
     "a value of text": (row([["1.0"], [], "1"]), "value is no number"),
     "a true value": (row([[True], [], "1"]), "value is no number"),
     "too many values": (row([[1.0, 2.0], [], "1"]), "not as many"),
     "a negative time": (row([[-1.0], [], "1"]), "negative time"),
+    "a time without end": (row([[float("inf")], [], "1"]), "no time or size"),
+    "a date before all": (put(date=-1), "date is none of a commit"),
+    "a date after all": (put(date=1e300), "date is none of a commit"),
     "a start of text": (row([[1.0], [], "1", "2026-01-01T00:00:00"]), "started_at is no time"),
     "a half interval": (row([[1.0], [], "1", 1, 1, [0.9, 1.0], [1.1]]), "intervals are not as many"),
     "an interval the wrong way round": (row([[1.0], [], "1", 1, 1, [1.2], [1.1]]), "ends before it begins"),
@@ -228,10 +232,36 @@ def test_a_value_that_no_measurement_gives_is_damage(tmp_path, write, what, path
     write(tmp_path)
     file = min((tmp_path / what).glob("*.json"))
     record = results.read_record(file)
-    assert shapes.problem(record) is None
-    file.write_text(json.dumps(changed(record, path, value)))
+    assert schema.problem(record) is None
+    results.write_record(file.parent, file.stem, changed(record, path, value))
     notes = [note for note in collect(tmp_path).notes if file.name in note]
     assert len(notes) == 1 and "damaged" in notes[0], collect(tmp_path).notes
+
+
+def other(value):
+    """Another value of the same kind, as likely as that one."""
+    if isinstance(value, bool):
+        return not value
+    if isinstance(value, str):
+        return value[:-1] + chr(ord(value[-1]) ^ 1) if value else "x"
+    return value * 1.01 if isinstance(value, float) else value + 1 if isinstance(value, int) else [value]
+
+
+@pytest.mark.parametrize("way", [of[:3] for of in WRONG.values()], ids=WRONG)
+def test_a_value_that_was_changed_or_deleted_later_is_damage(tmp_path, way):
+    """However likely what is there now looks."""
+    write, what, path = way
+    write(tmp_path)
+    file = min((tmp_path / what).glob("*.json"))
+    whole = json.loads(file.read_text())
+    at = whole
+    for key in path:
+        at = at[key]
+    for value in (other(at), ...):
+        file.write_text(json.dumps(changed(json.loads(json.dumps(whole)), path, value)))
+        assert [file.name in note and "damaged" in note for note in collect(tmp_path).notes].count(True) == 1
+    file.write_text(json.dumps(whole, indent=3, sort_keys=True))
+    assert not [note for note in collect(tmp_path).notes if file.name in note], "other white space and order"
 
 
 def test_what_newer_records_have_besides_is_let_be(tmp_path):
@@ -239,7 +269,7 @@ def test_what_newer_records_have_besides_is_let_be(tmp_path):
     file = min((tmp_path / "gate").glob("*.json"))
     record = {**results.read_record(file), "new": [1], "schema": 1}
     record["samples"]["new"] = {}
-    assert shapes.problem(record) is None
+    assert schema.problem(record) is None
 
 
 @pytest.mark.parametrize("content", [b"[" * 10**6, b'{"a": ' + b"1" * 5000 + b"}", b'"\\ud800"', b"{}", b"\xff"])

@@ -1,6 +1,5 @@
 """What is kept in reports/reference: whole, of today's presets, and what the README and the presets say by it."""
 
-import json
 import math
 import re
 import shutil
@@ -9,10 +8,11 @@ from functools import cache
 from pathlib import Path
 from statistics import fmean, median
 
-from normsuite import comparisons, report, results
+from normsuite import compact, comparisons, report, results, schema
 from normsuite.backends.numba import outputs
 from normsuite.bench import streaming
 from normsuite.bench.summary import SLOWER_ABOVE
+from normsuite.bench.summary import WHAT as BENCH
 from normsuite.report.collect import collect
 from normsuite.spec import NO_NORM, NORMS
 from normsuite.statistics import mean_interval
@@ -27,6 +27,16 @@ def records(folder):
     found = results.read_records(REFERENCE / folder, "study")
     assert found.good and not found.damaged
     return found.good
+
+
+def test_what_is_kept_is_small_and_whole():
+    files = [path for path in REFERENCE.rglob("*") if path.is_file()]
+    assert len(files) <= 40 and sum(path.stat().st_size for path in files) <= 3_000_000
+    kept = [path for path in files if path.name.endswith(compact.SUFFIX)]
+    members = [member.value for path in kept for member in compact.members(path)]
+    assert len(kept) == len(files) - 10, "nine pages and a picture"
+    assert not [reason for record in members if "what" in record and (reason := schema.problem(record))]
+    assert len(members) > 500
 
 
 def test_the_full_study_has_the_rates_that_tuning_found():
@@ -122,12 +132,12 @@ def test_the_readme_says_what_the_benches_of_a_study_and_of_a_history_found():
     from normsuite.bench import history, throughput
 
     readme = " ".join((REFERENCE.parent.parent / "README.md").read_text().split())
-    record = results.read_record(REFERENCE / "bench-throughput.json")
+    record = results.read_record(REFERENCE / "bench-throughput.jsonl.xz")
     speedups = throughput.speedups(record)
     one, sweep = (f"{of.value:.2f} × [{of.low:.2f}, {of.high:.2f}]" for of in map(speedups.get, throughput.WAYS[1:]))
     assert f"a study has {sweep} the plain loop" in readme and f"one process with two threads {one}" in readme
     assert len(record["case"]["norms"]) == record["case"]["epochs"] == 6, "as the README says"
-    record = results.read_record(REFERENCE / "bench-history.json")
+    record = results.read_record(REFERENCE / "bench-history.jsonl.xz")
     ours = [of_round[history.OURS] for of_round in record["samples"]]
     peak = max(found[stage]["peak_bytes"] for found in ours for stage in (history.WHOLE, history.ONE_MORE))
     assert f"with {peak / 2**20:.0f} MiB of memory at most" in readme and peak < 2**30
@@ -184,7 +194,7 @@ def test_the_readme_claims_of_the_gate_what_its_self_check_supports():
 
 
 def test_the_readme_says_what_writing_past_the_caches_saves():
-    record = results.read_record(REFERENCE / "streaming-avx512.json")
+    record = results.read_record(REFERENCE / "streaming-avx512.jsonl.xz")
     saved = []
     for way, share in outputs.SHARE.items():
         least = record["case"]["last-level cache"] // share
@@ -220,7 +230,7 @@ def benches():
 @cache
 def bench_summaries():
     """Of a run with everybody, by its records, and of one with `auto` alone, which is kept as what it said."""
-    again = json.loads((REFERENCE / "bench-summary-again.json").read_text())
+    ((_, again, _),) = compact.members(REFERENCE / "bench-summary-again.jsonl.xz")
     assert again["settings"]["backends"] == ["auto"]
     return benches()[0].as_dict(), again
 
@@ -332,8 +342,7 @@ def test_the_readme_says_what_an_accelerator_found():
 
 
 def test_the_table_of_accelerators_is_made_of_the_records():
-    files = sorted((REFERENCE / "bench").glob("*.json"))
-    made = accelerator_table_tool.table(json.loads(file.read_text()) for file in files)
+    made = accelerator_table_tool.table(results.read_records(REFERENCE / "bench", BENCH))
     assert accelerator_table_tool.as_toml(made) == (Path(results.__file__).parent / "accelerators.toml").read_text()
 
 

@@ -263,7 +263,7 @@ def test_a_diverged_run_is_shown_as_it_went(source, tmp_path):
     record = results.read_record(path)
     for epoch in record["samples"]["epochs"]:
         epoch.update(train_loss=float("nan"), test_loss=float("inf"))
-    results.write_text(path, results.to_json(record))
+    results.write_record(path.parent, path.stem, record)
     texts, notes = write(source, tmp_path / "html")
     assert set(notes) == NOT_RECORDED and "nan" in words(texts["learning"])
 

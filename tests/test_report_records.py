@@ -17,7 +17,7 @@ from report_records import (
     write_whole,
 )
 
-from normsuite import report, results
+from normsuite import report, results, schema
 from normsuite.bench import summary as bench
 from normsuite.report import diagrams, digits, gate, numerics, tables
 from normsuite.report.collect import collect
@@ -53,14 +53,12 @@ def test_what_the_gate_found(whole):
 def test_damaged_records_of_a_gate_and_of_errors_are_named_and_skipped(whole):
     for folder, change in (("gate", {"samples": {}}), ("numerics", {"samples": [{"norm": "BatchNorm"}]})):
         path = next((whole / folder).glob("*.json"))
-        results.write_text(path, results.to_json({**json.loads(path.read_text()), **change}))
+        results.write_record(path.parent, path.stem, {**json.loads(path.read_text()), **change})
     found = collect(whole)
     assert found.gate is None and found.numerics == []
-    for said in (
-        "the gate are damaged (KeyError: 'log_ratios'): 1 (",
-        "numerical errors are damaged (KeyError: 'mean')",
-    ):
-        assert any(note.startswith(f"records of {said}") for note in found.notes)
+    for missing in ("`log_ratios` - at `$.samples`", "`mean` - at `$.samples[0]`"):
+        said = f"is damaged (Object missing required field {missing})"
+        assert sum(said in note for note in found.notes) == 1, found.notes
 
 
 def test_the_errors_far_from_zero(whole):
@@ -165,18 +163,17 @@ def without(record, path):
 def test_a_record_that_lacks_something_is_named_and_skipped(whole, folder, path):
     """The rest is shown as if it were not there."""
     chosen = sorted((whole / folder).glob("*.json"))[0]
-    results.write_text(chosen, results.to_json(without(json.loads(chosen.read_text()), path)))
+    results.write_record(chosen.parent, chosen.stem, without(json.loads(chosen.read_text()), path))
     _, notes = report.write(whole, whole / "html")
-    assert sum(note.startswith("records of") and " are damaged (" in note for note in notes) == 1, notes
+    assert sum(note.startswith(f"record {chosen.name} is damaged (") for note in notes) == 1, notes
 
 
-def test_what_a_record_of_a_run_has_to_have_is_what_a_run_has():
+def test_a_record_of_a_run_has_what_a_run_has():
     from dataclasses import fields
 
-    from normsuite.study.records import OF_AN_EPOCH
     from normsuite.study.train import Epoch
 
-    assert tuple(field.name for field in fields(Epoch)) == OF_AN_EPOCH
+    assert tuple(field.name for field in fields(Epoch)) == schema.Epoch.__struct_fields__
 
 
 def test_results_of_a_norm_that_is_not_known_here_are_in_the_history_only(source):
@@ -192,7 +189,7 @@ def test_what_was_accepted_is_not_shown_as_a_regression(whole):
     (path,) = (whole / "gate").glob("*.json")
     entry = {"cell": "*", "metric": "*", "reason": "known", "until": "2030-01-01", "at_most": None}
     record = {**json.loads(path.read_text()), "accepted": {"day": "2026-01-01", "entries": [entry]}}
-    results.write_text(path, results.to_json(record))
+    results.write_record(path.parent, path.stem, record)
     found = collect(whole).gate
     assert gate.headline(found).endswith("no regression.") and gate.table(found).rows[0][5] == "accepted"
 
@@ -335,12 +332,13 @@ def test_damaged_records_of_a_bench_are_named_and_skipped(source):
     path = next((source / "bench").glob("BatchNorm-step-*.json"))
     record = results.read_record(path)
     record["samples"]["processes"] = [{}]
-    results.write_text(path, results.to_json(record))
+    results.write_record(path.parent, path.stem, record)
     (source / "bench" / "bad.json").write_text("[")
     found = collect(source)
     notes = [note for note in found.notes if note not in NOT_RECORDED]
-    assert len(notes) == 2 and notes[0].startswith("record bad.json is damaged (is no JSON (Expecting value")
-    assert notes[1].startswith("records of a bench are damaged (a process lacks times): 1 (")
+    assert len(notes) == 2 and notes[1].startswith("record bad.json is damaged (is no JSON (Expecting value")
+    said = "is damaged (Object missing required field `times_s` - at `$.samples.processes[0]`)"
+    assert notes[0] == f"record {path.name} {said}"
     assert bench.sentences(found.bench)[1].startswith("auto / torch.nn, step, 4 large cases")
 
 

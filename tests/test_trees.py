@@ -209,3 +209,32 @@ def test_no_repository_no_commit_no_package(tmp_path):
         of(empty, "HEAD")
     with pytest.raises(NormsuiteError):
         Git(tmp_path / "absent")("status")
+
+
+def test_a_package_in_a_folder_of_its_repository_is_found_from_within(tmp_path, repository):
+    """A repository of several projects; its top, which has no such package, says where there is one."""
+    several = Repository(tmp_path / "several")
+    shutil.copytree(repository.path / "normsuite", several.path / "libs" / "one" / "normsuite")
+    several.git("add", "--all")
+    several.commit("all of them")
+    for folder in ("libs/one", "libs/one/normsuite", "libs/one/normsuite/data"):
+        here = several.path / folder
+        assert trees.root(here) == several.path / "libs" / "one"
+        first = trees.of_commit("HEAD", argument="base", repository=here)
+        assert first.digest == trees.of_working_tree(repository=here).digest == of(repository, "HEAD").digest
+        assert text(first) == "version = 2\n"
+    (several.path / "libs" / "one" / "normsuite" / "__init__.py").write_text("version = 3\n")
+    assert text(trees.of_working_tree(repository=several.path / "libs" / "one")) == "version = 3\n"
+    with pytest.raises(ArgumentError, match=r"has no folder normsuite, but libs/one has: .*\(cd libs/one\)"):
+        of(several, "HEAD")
+
+
+def test_a_whole_clone_of_one_branch_says_how_to_get_another(repository, tmp_path):
+    repository.git("branch", "feature")
+    clone = Repository.__new__(Repository)
+    clone.path = tmp_path / "clone"
+    repository.git("clone", "-q", "--single-branch", "--branch", "feature", repository.path.as_uri(), clone.path)
+    with pytest.raises(ArgumentError, match="git fetch origin main:refs/remotes/origin/main gets another"):
+        of(clone, "main")
+    with pytest.raises(ArgumentError, match=r"no such commit here$"):
+        of(clone, "HEAD:normsuite")

@@ -9,14 +9,15 @@ A step is a forward and a backward pass. What was not measured stays torch's.
 """
 
 import argparse
-import json
 import math
 import statistics
 from collections import defaultdict
 from collections.abc import Iterable
 from pathlib import Path
 
+from normsuite import results
 from normsuite.accelerators import NEVER, layout_of
+from normsuite.bench.summary import WHAT
 from normsuite.spec import find
 
 MARGIN = 0.98
@@ -120,8 +121,7 @@ def main() -> None:
     parser.add_argument("records", nargs="+", type=Path, help="folders of records")
     parser.add_argument("--out", type=Path, default=Path("normsuite/accelerators.toml"))
     options = parser.parse_args()
-    files = [file for folder in options.records for file in sorted(folder.glob("*.json"))]
-    found = table(json.loads(file.read_text(encoding="utf-8")) for file in files)
+    found = table(record for folder in options.records for record in results.read_records(folder, WHAT))
     options.out.write_text(as_toml(found), encoding="utf-8")
 
 

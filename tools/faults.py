@@ -1,125 +1,56 @@
-"""Damages records, results, settings and caches in a thousand ways, and prints what became of each kind as a table.
+"""Damages records, results, settings, caches and repositories, and tries streams, signals, full disks and two writers.
 
-Each mutation is applied alone to a folder that is whole, which is then read as the commands read it. Counted are
-tracebacks (errors that are none of the project's own), wrong figures (a damage that changed what is shown and that no
-note names), and records lost (a file that is not there any more, or holds something else, after it was read).
+Each mutation is applied alone to what is whole, which is then read as the commands read it. Counted are tracebacks
+(errors that are none of the project's own), wrong figures (a value that is read differs from what was recorded, and no
+note names the file), and records lost (a file that is not there any more, or holds something else, after it was read).
 
-    python tools/faults.py [--count 1000] [--seed 0]
+    python -m tools.faults [--count 1000] [--seed 0]
 """
 
 import argparse
 import json
 import os
 import random
-import shutil
 import sys
 import tempfile
 import tomllib
 import traceback
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
+from normsuite import caches, compact, history, results
+from normsuite.errors import NormsuiteError
+from tools import mutations
+from tools.mutations import OF_BYTES, OF_JSON, restore, state
+from tools.situations import SITUATIONS
+
 ROOT = Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(ROOT))
 REFERENCE = ROOT / "reports" / "reference"
-KEPT_OF_EACH = {"study": 6, "bench": 2, "gate": 1, "numerics": 1, "self-check": 3}
+KINDS = {"study": "study", "bench": "bench", "gate": "gate", "numerics": "numerics", "self-check": "gate-self-check"}
+"""Folders of records, and what these say that they are of."""
 
-JUNK = (
-    None, True, -1, -17.5, 1e300, 10**400, "text", "", "\x1b[31m", "\ud800", "\u202e", [], {}, [[]], {"a": {"b": []}},
-    [None], float("nan"), float("inf"), "2026-13-99", "../../x",
-)  # fmt: skip
-"""What no measurement gives in the place of what is there; where it may be there, nothing shown depends on it."""
+FILES_OF_EACH = 6
+WHOLE_REPORT_EVERY = 25
+"""Mutations of records after which the whole report is made too."""
 
-
-def places(value: object, way: tuple = ()) -> Iterator[tuple]:
-    """Every place in a JSON value, by the keys that lead to it."""
-    items = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
-    for key, each in items:
-        yield (*way, key)
-        yield from places(each, (*way, key))
+SHARES = {
+    "study": 0.12, "bench": 0.1, "gate": 0.12, "numerics": 0.08, "self-check": 0.08, "compact files": 0.08,
+    "results": 0.15, "settings": 0.1, "caches": 0.04,
+}  # fmt: skip
+COLUMNS = ("mutations", "said", "no difference", "traceback", "wrong", "lost")
 
 
-def at(value, way: tuple):
-    for key in way:
-        value = value[key]
-    return value
+def records_of(folder: Path, name: str) -> Path:
+    """Write some records of a kind, as a command writes them, into a folder."""
+    found = results.read_records(REFERENCE / name, KINDS[name]).good
+    for number, record in enumerate(found[:: max(1, len(found) // FILES_OF_EACH)][:FILES_OF_EACH]):
+        results.write_record(folder / name, f"{name}-{number}", record)
+    return folder / name
 
 
-def of_json(change: Callable[[object, tuple, random.Random], None]) -> Callable[[Path, random.Random], None]:
-    """A mutation of one place of a JSON file."""
-
-    def mutate(path: Path, draw: random.Random) -> str:
-        value = json.loads(path.read_text())
-        way = draw.choice(list(places(value)))
-        change(at(value, way[:-1]), way[-1], draw)
-        path.write_text(json.dumps(value))
-        now = repr(at(value, way[:-1]))[:80]
-        return f"{'/'.join(map(str, way))} in {now}"
-
-    return mutate
-
-
-def _junk(owner, key, draw) -> None:
-    owner[key] = draw.choice(JUNK)
-
-
-def _without(owner, key, draw) -> None:
-    del owner[key]
-
-
-def _of_another_kind(owner, key, draw) -> None:
-    owner[key] = {"now": owner[key]} if draw.random() < 0.5 else [owner[key]]
-
-
-def _bytes(change: Callable[[bytes, random.Random], bytes]) -> Callable[[Path, random.Random], None]:
-    return lambda path, draw: path.write_bytes(change(path.read_bytes(), draw)) and None
-
-
-def _replaced(make: Callable[[Path], object]) -> Callable[[Path, random.Random], None]:
-    def mutate(path: Path, draw: random.Random) -> None:
-        path.unlink()
-        make(path)
-
-    return mutate
-
-
-def _flipped(old: bytes, draw: random.Random) -> bytes:
-    """A bit of what is not a digit: a digit that changes is a figure like any other."""
-    spoiled = bytearray(old)
-    choices = [place for place in range(len(old)) if not chr(old[place]).isalnum()]
-    spoiled[draw.choice(choices)] = draw.choice((0, 7, 27, 128, 255))
-    return bytes(spoiled)
-
-
-MUTATIONS: dict[str, Callable[[Path, random.Random], None]] = {
-    "a value is junk": of_json(_junk),
-    "a field or value is gone": of_json(_without),
-    "a value is of another kind": of_json(_of_another_kind),
-    "cut off": _bytes(lambda old, draw: old[: draw.randrange(len(old) - 2)]),
-    "a byte is another": _bytes(_flipped),
-    "zeros": _bytes(lambda old, draw: bytes(len(old))),
-    "another encoding": _bytes(lambda old, draw: old.decode().encode(draw.choice(("utf-16", "utf-32")))),
-    "deeply nested": _bytes(lambda old, draw: b"[" * draw.choice((2000, 100_000))),
-    "thousands of digits": _bytes(lambda old, draw: b'{"a": ' + b"9" * 5000 + b"}"),
-    "a folder": _replaced(lambda path: path.mkdir()),
-    "a named pipe": _replaced(os.mkfifo),
-    "a link that leads nowhere": _replaced(lambda path: path.symlink_to("/nowhere")),
-    "an endless device": _replaced(lambda path: path.symlink_to("/dev/zero")),
-}
-
-
-def made(folder: Path, name: str) -> None:
-    """A folder of records of one kind, or of asv's results."""
-    if name in KEPT_OF_EACH:
-        count = KEPT_OF_EACH[name]
-        paths = sorted((REFERENCE / name).rglob("*.json"))
-        if name == "study":  # one seed of every norm
-            paths = [path for path in paths if "-seed0-" in path.name]
-        (folder / name).mkdir(parents=True)
-        for path in paths[:: max(1, len(paths) // count)][:count]:
-            shutil.copy(path, folder / name)
-        return
+def asv_results(folder: Path) -> Path:
+    """Write a history of one benchmark, with a step in it."""
     box = folder / "asv" / "results" / "box"
     box.mkdir(parents=True)
     machine = {"machine": "box", "cpu": "A processor", "num_cpu": "8", "os": "Linux", "arch": "x86_64", "ram": "1"}
@@ -139,22 +70,19 @@ def made(folder: Path, name: str) -> None:
             "results": {"a.time_b": [values, [["'x'", "'y'"]], "1", 1_780_000_000_000 + n * 10**8]},
         }  # fmt: skip
         (box / f"{n + 1:08x}-venv.json").write_text(json.dumps(data))
+    return box.parent
 
 
-def shown(folder: Path) -> tuple[list[str], list[str]]:
-    """What the report shows of that folder, line by line, and its notes."""
+def report(folder: Path) -> list[str]:
+    """Return the lines of a report without drawings."""
     from normsuite.report.collect import collect
     from normsuite.report.markdown import markdown
     from normsuite.report.pages import pages
 
-    found = collect(folder)
-    notes = list(found.notes)
-    return markdown(pages(found)).splitlines(), notes
+    return markdown(pages(collect(folder))).splitlines()
 
 
-def figures(lines: list[str], notes: list[str]) -> list[str]:
-    """Those lines that are no notes."""
-    return [line for line in lines if not line.startswith("- ")]
+Reader = Callable[[], tuple[list, list[str]]]
 
 
 class Run:
@@ -163,107 +91,173 @@ class Run:
     def __init__(self, seed: int):
         self.draw = random.Random(seed)
         self.counts: dict[str, Counter] = {}
-        self.said: list[str] = []
+        self.bad: list[str] = []
 
     def count(self, kind: str, outcome: str, said: str = "") -> None:
+        """Count one, and print what is bad."""
         self.counts.setdefault(kind, Counter()).update(["mutations", outcome])
-        if said:
-            self.said.append(f"{kind}: {outcome}: {said}")
-            print(self.said[-1], file=sys.stderr, flush=True)
+        if said and outcome in ("traceback", "wrong", "lost"):
+            self.bad.append(f"{kind}: {outcome}: {said}")
+            print(self.bad[-1], file=sys.stderr, flush=True)
 
-    def records(self, folder: Path, name: str, count: int) -> None:
-        """Damage records of one kind, one at a time."""
-        from normsuite.errors import NormsuiteError
+    def files(
+        self, kind: str, within: Path, ways: dict, read: Callable[[], tuple[object, list[str]]], count: int
+    ) -> None:
+        """Damage a file at a time.
 
-        within = folder / name
-        clean = figures(*shown(folder))
-        files = sorted(path for path in within.rglob("*.json") if path.name != "machine.json")
-        if name == "asv":
-            files = [path for path in files if path.name != "benchmarks.json"]
+        Args:
+            kind: of the row.
+            within: the files' folder.
+            ways: mutations.
+            read: returns what is read, as a list, and notes; less than all may be read where a note names the file.
+            count: how many.
+        """
+        clean, _ = read()
+        files = sorted(path for path in within.rglob("*") if path.name.endswith(results.SUFFIXES))
+        files = [path for path in files if path.name not in ("machine.json", "benchmarks.json")]
         for _ in range(count):
             path = self.draw.choice(files)
-            what, mutate = self.draw.choice(list(MUTATIONS.items()))
+            what, mutate = self.draw.choice(list(ways.items()))
             whole = path.read_bytes()
             where = mutate(path, self.draw)
             before = state(within)
             try:
-                lines, notes = shown(folder)
+                found, notes = read()
                 named = any(path.name in note for note in notes)
-                changed = figures(lines, notes) != clean
                 lost = state(within) != before
-                outcome = "lost" if lost else "wrong" if changed and not named else "said" if named else "no difference"
-                self.count(name, outcome, f"{path.name}: {what}: {where}" if outcome in ("lost", "wrong") else "")
+                wrong = [each for each in found if each not in clean] or (len(found) < len(clean) and not named)
+                outcome = "lost" if lost else "wrong" if wrong else "said" if named else "no difference"
+                self.count(kind, outcome, f"{path.name}: {what}: {where}")
             except NormsuiteError as error:
-                self.count(name, "said" if path.name in str(error) else "refused")
+                self.count(kind, "said" if path.name in str(error) else "wrong", f"{path.name}: {what}: {error}")
             except Exception:
-                self.count(name, "traceback", f"{path.name}: {what}\n{traceback.format_exc()}")
+                self.count(kind, "traceback", f"{path.name}: {what}: {where}\n{traceback.format_exc()}")
             finally:
                 restore(path, whole)
 
+    def records(self, folder: Path, name: str, count: int) -> None:
+        """Damage records of one kind; now and then the report is made of what is left."""
+        within = records_of(folder, name)
+        calls = 0
+
+        def read() -> tuple[list[dict], list[str]]:
+            nonlocal calls
+            calls += 1
+            if calls % WHOLE_REPORT_EVERY == 0:
+                report(folder)
+            found = results.read_records(within, KINDS[name])
+            return found.good, [f"{file}: {reason}" for file, reason in found.damaged]
+
+        self.files(name, within, {**OF_JSON, **OF_BYTES}, read, count)
+
+    def compact_files(self, folder: Path, count: int) -> None:
+        """Damage compact files of records: their bytes, or a record in them."""
+        for name, what in KINDS.items():
+            records = [(path.stem, json.loads(path.read_text())) for path in records_of(folder / "of", name).iterdir()]
+            results.write_bytes(folder / "packed" / name / f"{name}.jsonl.xz", compact.packed(records))
+
+            def read(within=folder / "packed" / name, what=what) -> tuple[list[dict], list[str]]:
+                found = results.read_records(within, what)
+                return found.good, [f"{file}: {reason}" for file, reason in found.damaged]
+
+            ways = {**OF_JSON, **{k: v for k, v in OF_BYTES.items() if k != "another encoding"}}
+            self.files("compact files", folder / "packed" / name, ways, read, count // len(KINDS))
+
+    def results(self, folder: Path, count: int) -> None:
+        """Damage results of asv's, which have no digest: another likely value is taken for what was measured."""
+        within = asv_results(folder)
+        calls = 0
+
+        def read() -> tuple[list, list[str]]:
+            nonlocal calls
+            calls += 1
+            if calls % WHOLE_REPORT_EVERY == 0:
+                report(folder)
+            found = history.read(within)
+            return [_values(of) for of in found.results], found.notes
+
+        unseen = (mutations.LIKELY, mutations.BIT)
+        ways = {name: of for name, of in {**OF_JSON, **OF_BYTES}.items() if name not in unseen} | mutations.BIT_BETWEEN
+        self.files("results", within, ways, read, count)
+
     def settings(self, folder: Path, count: int) -> None:
-        """Damage settings of a study and lists of accepted regressions."""
-        from normsuite.errors import NormsuiteError
+        """Damage settings of a study, of a norm, and lists of accepted regressions."""
         from normsuite.gate import accepted
         from normsuite.spec import load
-        from normsuite.study import plan
 
         texts = {
-            "study.toml": ('preset = "quick"\nnorms = ["BatchNorm"]\nseeds = 2\nl1 = 1e-5\n', _plan(plan)),
+            "study.toml": ('preset = "quick"\nnorms = ["BatchNorm"]\nseeds = 2\nl1 = 1e-5\n', _plan),
             "accepted.toml": (
                 '[[accepted]]\ncell = "a/*"\nmetric = "time"\nreason = "so"\nuntil = 2030-01-31\nat_most = 1.1\n',
                 accepted.read,
             ),
-            "norm.toml": ((ROOT / "normsuite" / "norms").glob("*batch*.toml").__next__().read_text(), load),
+            "norm.toml": (next((ROOT / "normsuite" / "norms").glob("*batch*.toml")).read_text(), load),
         }
         for _ in range(count):
             name = self.draw.choice(sorted(texts))
             text, read = texts[name]
             path = folder / name
             path.write_text(text)
-            whole = text.encode()
-            kinds = [kind for kind, of in MUTATIONS.items() if kind not in ("a value is junk", *_JSON_ALONE)]
-            what = self.draw.choice(kinds)
-            MUTATIONS[what](path, self.draw)
+            what, mutate = self.draw.choice([*OF_BYTES.items(), ("a value is junk", _junk_toml)])
+            mutate(path, self.draw)
             try:
                 read(path)
                 still = path.is_file() and _parsed(path) is not None
-                self.count("settings", "no difference" if still else "wrong", "" if still else f"{name}: {what}")
+                self.count("settings", "no difference" if still else "wrong", f"{name}: {what}")
             except NormsuiteError:
                 self.count("settings", "said")
             except Exception:
                 self.count("settings", "traceback", f"{name}: {what}\n{traceback.format_exc()}")
             finally:
-                restore(path, whole)
+                restore(path, text.encode())
 
-    def caches(self, folder: Path, count: int) -> None:
-        """Damage what is cached: nothing shown may change, and nothing need be said."""
-        from normsuite import caches
-
-        clean = figures(*shown(folder))
+    def caches(self, within: Path, count: int) -> None:
+        """Damage what is cached: nothing that is read may change, and nothing need be said."""
+        clean = [_values(of) for of in history.read(within).results]
         cached = [path for path in caches.folder().rglob("*") if path.is_file()]
         for _ in range(count):
             path = self.draw.choice(cached)
-            what = self.draw.choice(["cut off", "a byte is another", "zeros", "a named pipe", "a folder"])
+            what = self.draw.choice(["cut off", mutations.BIT, "zeros", "a named pipe", "a folder"])
             whole = path.read_bytes()
-            MUTATIONS[what](path, self.draw)
+            OF_BYTES[what](path, self.draw)
             try:
-                changed = figures(*shown(folder)) != clean
-                self.count("caches", "wrong" if changed else "no difference", f"{path.name}: {what}" if changed else "")
+                changed = [_values(of) for of in history.read(within).results] != clean
+                self.count("caches", "wrong" if changed else "no difference", f"{path.name}: {what}")
             except Exception:
                 self.count("caches", "traceback", f"{path.name}: {what}\n{traceback.format_exc()}")
             finally:
                 restore(path, whole)
 
+    def situation(self, name: str, count: int) -> None:
+        """Try one of `SITUATIONS`, each time in a folder of its own."""
+        for _ in range(count):
+            with tempfile.TemporaryDirectory() as aside:
+                try:
+                    self.count(name, *SITUATIONS[name][0](Path(aside), self.draw))
+                except Exception:
+                    self.count(name, "traceback", traceback.format_exc())
 
-_JSON_ALONE = ("a field or value is gone", "a value is of another kind")
+
+def _values(of: history.Result) -> tuple:
+    """What is measured, and when; another machine or setting is shown as a segment of its own."""
+    return (of.benchmark, of.commit, of.date, tuple(of.values))
 
 
-def _plan(plan) -> Callable[[Path], object]:
-    def read(path: Path) -> object:
-        settings = plan.read(path)
-        return plan.plan(settings.pop("preset", "quick"), **settings)
+def _plan(path: Path) -> object:
+    from normsuite.study import plan
 
-    return read
+    settings = plan.read(path)
+    return plan.plan(settings.pop("preset", "quick"), **settings)
+
+
+_TOML = ("-1", "1e999", '""', '"text"', "[]", "[[1]]", "{a = 1}", "true", "2030-99-99", "nan", "9" * 400, "'\x1b[31m'")
+
+
+def _junk_toml(path: Path, draw: random.Random) -> None:
+    lines = path.read_text().splitlines()
+    number = draw.choice([n for n, line in enumerate(lines) if "=" in line and not line.startswith("#")])
+    lines[number] = f"{lines[number].partition('=')[0]}= {draw.choice(_TOML)}"
+    path.write_text("\n".join(lines) + "\n")
 
 
 def _parsed(path: Path) -> dict | None:
@@ -273,28 +267,8 @@ def _parsed(path: Path) -> dict | None:
         return None
 
 
-def state(folder: Path) -> dict[str, object]:
-    """What lies there: names, kinds and contents."""
-    found = {}
-    for path in folder.rglob("*"):
-        kind = path.lstat().st_mode
-        regular = path.is_file() and not path.is_symlink()
-        found[str(path)] = (kind, path.read_bytes() if regular else None)
-    return found
-
-
-def restore(path: Path, whole: bytes) -> None:
-    if path.is_dir() and not path.is_symlink():
-        shutil.rmtree(path)
-    else:
-        path.unlink(missing_ok=True)
-    path.write_bytes(whole)
-
-
-COLUMNS = ("mutations", "said", "refused", "no difference", "traceback", "wrong", "lost")
-
-
 def table(counts: dict[str, Counter]) -> str:
+    """Return the counts as Markdown."""
     total = sum(counts.values(), Counter())
     lines = ["| damaged | " + " | ".join(COLUMNS) + " |", "|---|" + "---:|" * len(COLUMNS)]
     for kind, of in [*counts.items(), ("all", total)]:
@@ -303,19 +277,20 @@ def table(counts: dict[str, Counter]) -> str:
 
 
 def run(count: int, seed: int) -> Run:
-    """Damage `count` files."""
+    """Try so many mutations; those of files come first."""
     of = Run(seed)
-    shares = {"study": 0.12, "bench": 0.12, "gate": 0.12, "numerics": 0.12, "self-check": 0.1, "asv": 0.22}
     with tempfile.TemporaryDirectory() as aside:
         before = os.environ.get("XDG_CACHE_HOME")
         os.environ["XDG_CACHE_HOME"] = str(Path(aside) / "cache")
         try:
-            for name, share in shares.items():
-                folder = Path(aside) / name
-                made(folder, name)
-                of.records(folder, name, max(1, round(share * count)))
-            of.settings(Path(aside), max(1, round(0.1 * count)))
-            of.caches(Path(aside) / "asv", max(1, count - sum(each["mutations"] for each in of.counts.values())))
+            for name in KINDS:
+                of.records(Path(aside) / name, name, round(SHARES[name] * count))
+            of.compact_files(Path(aside) / "compact", round(SHARES["compact files"] * count))
+            of.results(Path(aside) / "results", round(SHARES["results"] * count))
+            of.caches(Path(aside) / "results" / "asv" / "results", round(SHARES["caches"] * count))
+            for name, (_, share) in SITUATIONS.items():
+                of.situation(name, max(1, round(share * count)))
+            of.settings(Path(aside), max(1, count - sum(each["mutations"] for each in of.counts.values())))
         finally:
             if before is None:
                 del os.environ["XDG_CACHE_HOME"]
@@ -331,8 +306,7 @@ def main() -> None:
     given = parser.parse_args()
     of = run(given.count, given.seed)
     print(table(of.counts))
-    bad = sum(each[name] for each in of.counts.values() for name in ("traceback", "wrong", "lost"))
-    sys.exit(1 if bad else 0)
+    sys.exit(1 if of.bad else 0)
 
 
 if __name__ == "__main__":

@@ -11,7 +11,6 @@ import traceback
 from importlib import import_module
 from typing import Annotated
 
-import click
 import typer
 
 from .. import __version__, streams
@@ -75,12 +74,11 @@ def main() -> None:
 def _run(debug: bool) -> int:
     try:
         return app(standalone_mode=False) or codes.OK
-    except click.exceptions.Exit as left:
+    except typer.Exit as left:
         return left.exit_code
-    except click.ClickException as error:  # what was typed: click has words for it
-        error.show()
-        return codes.COULD_NOT
-    except (click.Abort, KeyboardInterrupt):
+    except _Typed as error:
+        return _refused(error)
+    except (typer.Abort, KeyboardInterrupt):
         return _say("interrupted", codes.INTERRUPTED)
     except BrokenPipeError:
         streams.discard(sys.stdout)
@@ -95,6 +93,19 @@ def _run(debug: bool) -> int:
         said = " ".join(str(error).split())[:300]
         more = "" if debug else "; --debug shows where"
         return _say(f"{type(error).__name__}{f': {said}' if said else ''}{more}")
+
+
+_Typed = next(kind for kind in typer.BadParameter.__mro__ if kind.__name__ == "ClickException")
+"""What the parser refuses; of click, or of the copy of it that typer may have."""
+
+
+def _refused(error) -> int:
+    if type(error).__name__ == "NoArgsIsHelpError":
+        error.show()  # no command was typed: the list of them
+        return codes.COULD_NOT
+    context = getattr(error, "ctx", None)
+    more = f"; {context.command_path} --help lists what there is" if context is not None else ""
+    return _say(" ".join(error.format_message().split()).rstrip(".") + more)
 
 
 def _say(text: str, code: int = codes.COULD_NOT) -> int:

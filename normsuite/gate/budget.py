@@ -1,9 +1,11 @@
 """How a gate spends its time: what a cell costs in a process, how many blocks it gets, for how many there is room."""
 
 import math
+import sys
 from collections.abc import Mapping, Sequence
 
 from ..measure import pairs
+from . import decide
 
 BESIDE_S = 5.0
 """Of the budget, what a command takes beside its processes: its own start and end, and a cell that was under way."""
@@ -28,11 +30,36 @@ class Budget:
         total_s, spent_s: of the whole command; waiting for another gate does not count.
         start_s: what processes that are started together take until they are ready.
         sample_s: how long a sample of each cell takes, by its name.
+        notes: at most one line, that the budget is too short.
     """
 
     def __init__(self, total_s: float):
         self.total_s, self.spent_s, self.start_s = total_s, 0.0, 5.0
         self.sample_s: dict[str, float] = {}
+        self.notes: list[str] = []
+        self._first_s = 0.0
+
+    def warn_if_too_short(self, needed_s: float, cells: int) -> None:
+        """Say at once, and only once, that so many cells need more time: nobody waits for hours to be told."""
+        if needed_s > 1.1 * self.total_s and not self.notes:
+            note = f"the budget of {self.total_s:.0f} s is too short for {cells} cells: about {needed_s:.0f} s"
+            self.notes.append(note)
+            print(f"normsuite: {note}", file=sys.stderr, flush=True)
+
+    def foresee(self, counted: int, cells: int, together: int, before_s: float, seconds: float) -> None:
+        """Estimate, by the first cells that are counted, what all take up to the first look.
+
+        Args:
+            counted, cells: how many cells these processes have counted, and all that they are to count.
+            together: values that processes are started for at once.
+            before_s, seconds: spent before these processes, and by them so far.
+        """
+        if counted == 1:
+            self._first_s = seconds
+        elif counted == max(3, cells // 20):
+            counting_s = self._first_s + (seconds - self._first_s) / (counted - 1) * (cells - 1)
+            first_look_s = math.ceil(decide.FIRST_LOOK / together) * self._first_s
+            self.warn_if_too_short(before_s + counting_s + first_look_s + BESIDE_S, cells)
 
     def is_spent(self, further_s: float = 0.0) -> bool:
         """Return whether no more is left after so many further seconds: what was planned by a quiet minute may take

@@ -67,6 +67,7 @@ class Counts:
             else:
                 broken[job.at] = None
                 left[job.at] = [index for index in indices if index not in job.found and index != job.at]
+        self._processes.end_if_interrupted()
         return list(broken), [part for part in left.values() if part]
 
     def _note(self, index: int, counts: Mapping[str, dict], absent: Mapping[str, str]) -> None:

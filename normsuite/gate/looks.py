@@ -85,8 +85,7 @@ class Looks:
         needed = budget.needed_s(wanted, self._names(indices), blocks, **of)
         if not self.looks:
             if needed[-1] > 1.1 * budget.left_s:
-                total = budget.spent_s + needed[-1]
-                self._processes.notes.append(f"the budget of {budget.total_s:.0f} s is too short: about {total:.0f} s")
+                budget.warn_if_too_short(budget.total_s - budget.left_s + needed[-1], len(self._setup.cells))
             return wanted
         return sum(seconds <= budget.left_s for seconds in needed)
 
@@ -109,6 +108,7 @@ class Looks:
                         merged.setdefault(index, {})[message.get("side", "")] = message
                 for index, of in merged.items():
                     self._take(self._setup.cells[index].name, number, of)
+            self._processes.end_if_interrupted()
 
     def _take(self, cell: str, number: int, of: Mapping[str, Mapping]) -> None:
         """Write down the value of a process that held both sides, or of one for each."""

@@ -115,7 +115,7 @@ def record(
         environment=processes.environment,
         seeds=[SEED],
         spent_s=round(budget.spent_s, 2),
-        notes=list(processes.notes),
+        notes=[*budget.notes, *processes.notes],
     )
 
 

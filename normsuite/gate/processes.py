@@ -28,6 +28,7 @@ class Processes:
         apart: each version has processes of its own.
         environment: of the first process that told it, or None.
         notes: lines on what went wrong.
+        interrupted: the user ended a run; what was found is kept until `end_if_interrupted`.
     """
 
     def __init__(self, setup: Setup, budget: Budget, lock: Lock, on_progress: Callable[[str, float], None]):
@@ -36,6 +37,12 @@ class Processes:
         self.apart = setup.apart
         self.environment: dict | None = None
         self.notes: list[str] = []
+        self.interrupted = False
+
+    def end_if_interrupted(self) -> None:
+        """Raise KeyboardInterrupt, once what was found before it is noted, if the user ended a run."""
+        if self.interrupted:
+            raise KeyboardInterrupt
 
     @property
     def sides(self) -> list[tuple[str, ...]]:
@@ -91,6 +98,9 @@ class Processes:
                 go_on()
 
             def go_on() -> None:
+                if count:
+                    found, wanted = (sum(map(len, of)) for of in ([j.found for j in jobs], [s[1] for s in shares]))
+                    budget.foresee(found, wanted, self.together, before_s, seconds())
                 self._on_progress(stage, before_s + seconds())
                 if may_stop and budget.is_spent(seconds()):
                     raise _Spent
@@ -100,6 +110,8 @@ class Processes:
                 turns.take(jobs, self._draw, on_ready=ready, on_cell=go_on)
             except _Spent:
                 pass  # what was found is kept
+            except KeyboardInterrupt:
+                self.interrupted = True  # the same, and then all ends
             finally:
                 budget.spent_s = before_s + seconds()
         for job, (_, places) in zip(jobs, shares, strict=True):

@@ -51,11 +51,12 @@ def of_commit(name: str, *, argument: str, repository: Path) -> Tree:
     """
     git = Git(root(repository))
     commit = git.commit(name, argument)
+    package = _package(git)
     try:
-        digest = git("rev-parse", "--verify", "--quiet", f"{commit}:{PACKAGE}").strip()
+        digest = git("rev-parse", "--verify", "--quiet", f"{commit}:{package}").strip()
     except Failed:
-        raise ArgumentError(argument, name, f"has no folder {PACKAGE}") from None
-    listed = git("ls-tree", "--full-tree", commit, "--", PACKAGE).split()
+        raise ArgumentError(argument, name, f"has no folder {package}{_elsewhere(git, commit)}") from None
+    listed = git("ls-tree", "--full-tree", commit, "--", package).split()
     if listed[:2] == ["160000", "commit"]:
         raise ArgumentError(argument, name, f"{PACKAGE} is a submodule there: run the gate within it (cd {PACKAGE})")
     if listed[1:2] != ["tree"]:
@@ -95,20 +96,38 @@ def of_working_tree(*, repository: Path) -> Tree:
         )
         _refuse_repositories(git, aside)
         aside("add", "--all", "--", PACKAGE)
-        digest = aside("write-tree", f"--prefix={PACKAGE}/").strip()
+        digest = aside("write-tree", f"--prefix={_package(git)}/").strip()
         return Tree(WORKING_TREE, commit, _subject(git, commit), digest, _exported(aside, digest))
 
 
 def root(repository: Path) -> Path:
-    """Return the topmost folder of that checkout.
+    """Return the folder that holds the package: that one or the nearest above it, within the repository.
+
+    That is the topmost folder of the checkout, also where none holds it, or a folder of a repository of several.
 
     Raises:
         NormsuiteError: git is missing, or this is no repository.
     """
     try:
-        return Path(Git(repository)("rev-parse", "--show-toplevel").removesuffix("\n"))
+        top = Path(Git(repository)("rev-parse", "--show-toplevel").removesuffix("\n"))
     except Failed as error:
         raise NormsuiteError(f"{str(repository)!r}: no git repository ({error})") from None
+    here = repository.resolve()
+    above = [here, *here.parents] if here.is_relative_to(top) else []
+    within = [folder for folder in above if folder.is_relative_to(top) and (folder / PACKAGE / "__init__.py").is_file()]
+    return next(iter(within), top)
+
+
+def _package(git: Git) -> str:
+    """The package's path within the repository."""
+    return git("rev-parse", "--show-prefix").removesuffix("\n") + PACKAGE
+
+
+def _elsewhere(git: Git, commit: str) -> str:
+    """A word on where else in that commit the package lies."""
+    names = git("ls-tree", "-r", "-z", "--name-only", "--full-tree", commit).split("\0")
+    found = [name.removesuffix(f"/{PACKAGE}/__init__.py") for name in names if name.endswith(f"/{PACKAGE}/__init__.py")]
+    return f", but {found[0]} has: run the gate within it (cd {found[0]})" if found else ""
 
 
 def _path_of(git: Git, name: str) -> Path:

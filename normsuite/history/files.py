@@ -21,6 +21,9 @@ _OF_THE_MACHINE = ("machine", "os", "arch", "cpu", "num_cpu", "ram", "python")
 _NEVER_NEGATIVE = ("time", "timeraw", "mem", "peakmem")
 """Types of asv's whose values are times and sizes."""
 
+_LARGEST = 1e18  # seconds or bytes
+_LATEST_MS = 10**14  # in the year 5138
+
 
 class Listed(NamedTuple):
     """A benchmark as `benchmarks.json` lists it.
@@ -190,6 +193,8 @@ def _file(found: object, types: dict[str, str]) -> File:
         raise _Damaged("params is no object")
     if not isinstance(rows, dict):
         raise _Damaged("results is no object")
+    if not rows:
+        raise _Damaged("has no results")
     if not (isinstance(columns, list) and all(isinstance(name, str) for name in columns)):
         raise _Damaged("result_columns is no list of texts")
     if "result" not in columns or len(set(columns)) < len(columns):
@@ -197,6 +202,8 @@ def _file(found: object, types: dict[str, str]) -> File:
     date = found.get("date")
     if date is not None and not _is_number(date):
         raise _Damaged("date is no number")
+    if date is not None and not 0 <= date < _LATEST_MS:
+        raise _Damaged("date is none of a commit")
     file = File(commit, None if date is None else date / 1000, _machine(params), _setting(found, params))
     for name, row in rows.items():
         try:
@@ -235,6 +242,8 @@ def _setting(found: dict, params: dict) -> dict[str, str]:
 def _row(name: str, of: dict | None, type_: str | None) -> Row | None:
     if of is None:
         raise _Damaged("row is no list")
+    if not of:
+        raise _Damaged("row is empty")  # asv writes when it was begun, also where there is no result
     values = of.get("result")
     if values is None:
         return None  # it could not be built: there is nothing
@@ -249,6 +258,8 @@ def _row(name: str, of: dict | None, type_: str | None) -> Row | None:
             raise _Damaged("value is no number")
         if type_ in _NEVER_NEGATIVE and value is not None and value < 0:
             raise _Damaged("value is a negative time or size")
+        if type_ in _NEVER_NEGATIVE and value is not None and value > _LARGEST:
+            raise _Damaged("value is no time or size")
     recorded, version = of.get("started_at"), of.get("version")
     if recorded is not None and not (_is_number(recorded) and math.isfinite(recorded) and recorded >= 0):
         raise _Damaged("started_at is no time")

@@ -1,21 +1,17 @@
 """What there is to report on: the newest study and gate, the newest bench of each device, and asv's results of the
 newest machine and torch."""
 
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from .. import results, shapes
+from .. import results
 from ..bench.summary import WHAT as BENCH
 from ..bench.summary import Bench
-from ..bench.summary import problem as bench_problem
 from ..errors import ArgumentError, DataError
 from ..gate import rates
-from ..gate import summary as gate_summary
 from ..history import TORCH, History, Measurement, Result, read
 from ..history.commits import Commits
 from ..spec import NO_NORM, NORMS
-from ..study.records import problem as study_problem
 
 STUDY_COMMAND = "normsuite study"
 ASV_COMMAND = "asv run --record-samples"
@@ -36,8 +32,6 @@ FOLDERS = {
 
 GATE, NUMERICS = "gate", "numerics"
 """The kinds of these records; the files that write them import torch."""
-
-_CALLED = {BENCH: "a bench", GATE: "the gate", NUMERICS: "numerical errors", rates.WHAT: "the gate's self-check"}
 
 
 @dataclass(frozen=True)
@@ -135,16 +129,11 @@ def _commit(measured: list[Result], wanted: str | None) -> str | None:
     return found[0]
 
 
-def _good(folder: Path, what: str, problem: Callable[[dict], str | None], notes: list[str]) -> list[dict]:
-    """Records of that kind that have all that is read of them; a note on each of the others."""
-    read_of = results.read_records(folder, what)
-    notes.extend(_named(read_of.damaged))
-    problems = [_machine_problem(record) or problem(record) or shapes.problem(record) for record in read_of]
-    for reason in filter(None, dict.fromkeys(problems)):
-        files = [name for name, of in zip(read_of.names, problems, strict=True) if of == reason]
-        named = f"{', '.join(files[:3])}{f' and {len(files) - 3} more' if len(files) > 3 else ''}"
-        notes.append(f"records of {_CALLED.get(what, what)} are damaged ({reason}): {len(files)} ({named})")
-    return [record for record, reason in zip(read_of, problems, strict=True) if reason is None]
+def _good(folder: Path, what: str, notes: list[str]) -> list[dict]:
+    """Return the records of that kind, with a note on those that are damaged."""
+    found = results.read_records(folder, what)
+    notes.extend(_named(found.damaged))
+    return found.good
 
 
 def _named(damaged: list[tuple[str, str]]) -> list[str]:
@@ -162,55 +151,9 @@ def _named(damaged: list[tuple[str, str]]) -> list[str]:
     return notes
 
 
-def _machine_problem(record: dict) -> str | None:
-    found = record["environment"]
-    whole = isinstance(found, dict) and {"cpu", "cores"} <= found.keys() and isinstance(found.get("packages"), dict)
-    return None if whole else "does not say on which machine it was made"
-
-
-def _unreadable(read_all: Callable[[dict], object]) -> Callable[[dict], str | None]:
-    """What hinders those who read all that there is to read of a record."""
-
-    def problem(record: dict) -> str | None:
-        try:
-            read_all(record)
-        except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
-            return f"{type(error).__name__}: {error}"
-        return None
-
-    return problem
-
-
-@_unreadable
-def _gate_problem(record: dict) -> None:
-    gate_summary.title(record)
-    gate_summary.sentences(record, gate_summary.rows(record))
-    for side in ("base", "head"):
-        record["case"][side]["commit"].strip()
-    record["case"]["threads"]
-
-
-@_unreadable
-def _self_check_problem(record: dict) -> None:
-    rates.found([record])
-    rates.by_size([record])
-    record["case"]["identity"]
-
-
-@_unreadable
-def _numerics_problem(record: dict) -> None:
-    case = record["case"]
-    for needed in (case["dtype"], case["device"], *case["shape"]):
-        str(needed)
-    for row in record["samples"]:
-        f"{row['mean']:g}"
-        for name in ("norm", "backend", "output", "gradient"):
-            row[name]
-
-
 def _newest_studies(folder: Path, notes: list[str]) -> tuple[list[dict], list[dict]]:
     """The newest comparison of norms, and the newest of batch sizes."""
-    good = _good(folder, "study", study_problem, notes)
+    good = _good(folder, "study", notes)
     tested = [record for record in good if not record["case"].get("hold_out")]
     if len(tested) < len(good):
         notes.append(f"{len(good) - len(tested)} records of runs that chose settings are left out")
@@ -274,7 +217,7 @@ def _study_key(record: dict) -> str:
 
 def _newest_benches(folder: Path, notes: list[str]) -> list[Bench]:
     """The newest record of each task, of those that were made like the newest of all of the same kind."""
-    good = sorted(_good(folder, BENCH, bench_problem, notes), key=lambda r: r.get("written", ""))
+    good = sorted(_good(folder, BENCH, notes), key=lambda r: r.get("written", ""))
     if not good:
         notes.append(f"nothing has been compared with the alternatives: run `{BENCH_COMMAND}`")
     kinds: dict[tuple, list[dict]] = {}
@@ -297,7 +240,7 @@ def _made(record: dict) -> str:
 
 def _newest_gate(folder: Path, notes: list[str]) -> dict | None:
     """The record written last that its own reader understands."""
-    good = _good(folder, GATE, _gate_problem, notes)
+    good = _good(folder, GATE, notes)
     if not good:
         notes.append(f"no two versions have been compared: run `{GATE_COMMAND} BASE`")
     elif len(good) > 1:
@@ -307,7 +250,7 @@ def _newest_gate(folder: Path, notes: list[str]) -> dict | None:
 
 def _newest_self_check(folder: Path, notes: list[str]) -> list[dict]:
     """The records that add up with the one written last."""
-    good = _good(folder, rates.WHAT, _self_check_problem, notes)
+    good = _good(folder, rates.WHAT, notes)
     newest = max(good, key=lambda record: _written([record]), default=None)
     kept = [record for record in good if record["case"]["identity"] == newest["case"]["identity"]]
     if len(kept) < len(good):
@@ -317,7 +260,7 @@ def _newest_self_check(folder: Path, notes: list[str]) -> list[dict]:
 
 def _newest_numerics(folder: Path, notes: list[str]) -> list[dict]:
     """The newest record of each case."""
-    good = _good(folder, NUMERICS, _numerics_problem, notes)
+    good = _good(folder, NUMERICS, notes)
     newest = {results.digest(record["case"]): record for record in sorted(good, key=lambda r: _written([r]))}
     if not newest:
         notes.append(f"no numerical errors have been recorded: run `{NUMERICS_COMMAND}`")

@@ -4,6 +4,7 @@ import os
 from pathlib import Path
 from urllib.parse import quote
 
+from .. import reading, results
 from .collect import ASV_COMMAND, FOLDERS
 from .page import Page, Section
 from .tables import Table
@@ -29,7 +30,7 @@ def files(source: Path, out: Path) -> dict[str, list[Link]]:
     found = {}
     for command, name in FOLDERS.items():
         folder = source / name
-        links = [_link(path, out) for path in sorted(folder.rglob("*.json"))]
+        links = [_link(path, out) for path in sorted(reading.files(folder, results.SUFFIXES)[0])]
         if command == ASV_COMMAND and folder.is_dir():
             links = [Link(f"{name}/", _link(folder, out).href + "/")]  # it calls what is in it after machines
         if links:

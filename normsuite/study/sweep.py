@@ -8,7 +8,7 @@ from filelock import FileLock, Timeout
 
 from .. import device, results
 from ..errors import ArgumentError, OutputError
-from . import digits, records, workers
+from . import digits, workers
 from .identity import WHAT, record_name
 from .train import Run, steps
 
@@ -132,10 +132,7 @@ def _recorded(path: Path, on_note: Callable[[str], None]) -> dict | None:
     if not path.exists():
         return None
     try:
-        record = results.read_record(path)
-        if problem := records.problem(record):
-            raise ArgumentError("record", path.name, f"is damaged ({problem})")
-        return record
+        return results.read_record(path)
     except ArgumentError as error:
         aside = _free(path.with_suffix(".damaged"))
         try:
