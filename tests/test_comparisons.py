@@ -10,7 +10,7 @@ from scipy import stats
 
 from normsuite import comparisons
 from normsuite.statistics import decisive, detectable_effect, holm, mean_interval, p_values, paired, survival
-from normsuite.study import summary
+from normsuite.study import summary, tuning
 
 
 def records(seeds=8, noise=1e-4, epochs=3, **accuracy):
@@ -240,6 +240,20 @@ def test_a_study_of_several_settings_names_the_best():
     found = summary.as_dict(some)
     assert found["varied"] == ["learning_rate"]
     assert found["best"] == {"none": {"learning_rate": 0.2}, "BatchNorm": {"learning_rate": 0.1}}
+
+
+def test_how_certain_the_choice_of_a_learning_rate_is():
+    """By paired seeds, and for all norms together; a rate that was tried alone is no choice."""
+    some = []
+    for rate, gain in ((0.02, 0.0), (0.04, 0.01), (0.08, -0.2)):
+        for record in records(seeds=4, noise=1e-4, none=0.5 + gain, BatchNorm=0.9 + gain / 1000):
+            some.append({**record, "case": {**record["case"], "learning_rate": rate}})
+    some += records(seeds=4, LayerNorm=0.9)
+    none, batch = tuning.choices(some)
+    assert (none.norm, none.rate, none.next_rate, none.seeds) == ("none", 0.04, 0.02, 4) and none.is_certain
+    assert none.difference.value == pytest.approx(0.01, abs=1e-3)
+    assert batch.norm == "BatchNorm" and not batch.is_certain
+    assert tuning.choices([]) == []
 
 
 def test_rates_of_the_norms_own_are_no_setting_that_varies():

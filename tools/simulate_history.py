@@ -111,9 +111,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--series", type=int, default=300, help="of each kind")
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--noise", action="append", choices=KINDS, help="only of this kind; again for more")
     arguments = parser.parse_args()
     print(f"| noise | a step of {STEP:.0%} found | false regressions per 1,000 commits × series |\n|---|---:|---:|")
-    for kind, (_, series) in KINDS.items():
+    for kind in arguments.noise or KINDS:
+        series = KINDS[kind][1]
         draw = np.random.default_rng(arguments.seed)
         hits = "–" if series > 1 else (of := found(kind, arguments.series, draw)) and (
             f"{of.k} of {of.n} (≥ {of.at_least:.1%})"

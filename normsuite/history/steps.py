@@ -117,8 +117,9 @@ def trends(found: Sequence[Segment], *, alpha: float = 1 - CONFIDENCE, helpers: 
     mean logarithms of commits' values, with Student's interval: the deviation is that of commits about their levels,
     taken over the whole segment, and neighbours may be correlated (AR(1)). The confidence is 1 − alpha / n, where n
     counts every place in every segment at which a step could have been found (Bonferroni), since the places were chosen
-    by looking. A commit's samples of one process count as one value: they are not independent. Assumes that the noise of their logarithms is about normal;
-    drift over many commits looks like a step, which is why the noise floor comes in as well.
+    by looking. A commit's samples of one process count as one value: they are not independent. Assumes that the noise
+    of their logarithms is about normal; drift over many commits looks like a step, which is why the noise floor comes
+    in as well.
 
     A regression is a step whose whole interval is worse than `MARGIN` and whose ratio is worse than the noise floor of
     its two levels' means (`Noise.floor_of`); an improvement the same on the other side; within noise, whose whole

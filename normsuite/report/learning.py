@@ -9,8 +9,9 @@ import numpy as np
 from .. import claims, comparisons
 from ..spec import NO_NORM, NORMS
 from ..study.summary import share_interval
+from ..study.tuning import choices
 from .charts import Chart, colour, figure, label_ends, marker
-from .collect import STUDY_COMMAND, Collected
+from .collect import STUDY_COMMAND, TUNE_COMMAND, Collected
 from .tables import Table, percent, points, with_interval
 
 # ---- curves ----
@@ -300,6 +301,33 @@ def reaching(collected: Collected) -> Table:
             for row in comparisons.reaching(collected.study)
         ],
         command=STUDY_COMMAND,
+    )
+
+
+def tuning(collected: Collected) -> Table | None:
+    """Return how certain the choice of each norm's learning rate is; None where no such runs are recorded."""
+    found = choices(collected.tuning)
+    rows = [
+        (
+            choice.norm,
+            f"{choice.rate:g}",
+            with_interval(choice.accuracy, percent),
+            f"{choice.next_rate:g}",
+            with_interval(choice.difference, points),
+            str(choice.seeds),
+            "certain" if choice.is_certain else "undecided",
+        )
+        for choice in found
+    ]
+    if not rows:
+        return None
+    return Table(
+        caption="How certain the choice of learning rates is, on digits held out of the training digits: the rate of "
+        "the highest mean accuracy [95 %], and by how much it is better than the next, paired by seed, with intervals that "
+        "hold together. Where the choice is undecided, another rate might have served the norm as well or better",
+        columns=("norm", "rate chosen", "held-out accuracy", "next rate", "chosen − next", "seeds", "the choice is"),
+        rows=rows,
+        command=TUNE_COMMAND,
     )
 
 

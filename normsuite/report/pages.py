@@ -124,7 +124,7 @@ def _studied(collected: Collected) -> list[Section]:
             "results",
             "Results",
             charts=tuple(learning.curves(collected)),
-            tables=(tables.last_epoch(collected), learning.reaching(collected)),
+            tables=(tables.last_epoch(collected), learning.reaching(collected), *_some(learning.tuning(collected))),
         ),
         Section("claims", "The document's claims", (decided,), tables=(tables.verdicts(judged), differences)),
         Section(
