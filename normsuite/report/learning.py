@@ -261,9 +261,9 @@ def pairs(collected: Collected) -> list[Table]:
         tables.append(
             Table(
                 caption=f"{metric.capitalize()}: left − right, paired by seed, mean [95 % interval, not corrected]; "
-                "Hedges' g; p values corrected over the pairs of this table (Holm), of the t test and of two one-sided "
-                f"tests for a difference within ± {show(margin).lstrip('+')}",
-                columns=("left", "right", "difference", "effect", "p", "p, equivalence", "left is"),
+                "Hedges' g; the largest p value of the named tests, corrected over the pairs of this table (Holm), and "
+                f"the same of two one-sided ones for a difference within ± {show(margin).lstrip('+')}",
+                columns=("left", "right", "difference", "effect", "p", "p, equivalence", "tests", "left is"),
                 rows=[
                     (
                         pair.left,
@@ -272,6 +272,7 @@ def pairs(collected: Collected) -> list[Table]:
                         f"{pair.found.effect:+.2f}",
                         f"{pair.p:.2g}",
                         f"{pair.p_equivalent:.2g}",
+                        ", ".join(pair.tests) or "–",
                         pair.verdict,
                     )
                     for pair in found
@@ -288,7 +289,7 @@ def reaching(collected: Collected) -> Table:
     return Table(
         caption="Epochs until the test accuracy is first reached: how many runs got there, the median over all runs "
         "(Kaplan and Meier; runs that did not get there count as longer), and the log-rank test against none, "
-        "corrected over the norms (Holm)",
+        "stratified by seed and corrected over the norms (Holm)",
         columns=("norm", "test accuracy", "runs", "median epoch", "p against none"),
         rows=[
             (
@@ -323,8 +324,8 @@ def tuning(collected: Collected) -> Table | None:
         return None
     return Table(
         caption="How certain the choice of learning rates is, on digits held out of the training digits: the rate of "
-        "the highest mean accuracy [95 %], and by how much it is better than the next, paired by seed, with intervals that "
-        "hold together. Where the choice is undecided, another rate might have served the norm as well or better",
+        "the highest mean accuracy [95 %], and by how much it is better than the next, paired by seed, with intervals "
+        "that hold together. Where the choice is undecided, another rate might have served the norm as well or better",
         columns=("norm", "rate chosen", "held-out accuracy", "next rate", "chosen − next", "seeds", "the choice is"),
         rows=rows,
         command=TUNE_COMMAND,
