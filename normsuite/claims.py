@@ -1,20 +1,21 @@
-"""The document's claims against a study's records. The rules here were written before the study was run.
+"""The document's claims against a study's records. docs/method-study.md has the rules and says when they were written.
 
-Every relation between two norms is one paired comparison over the seeds that both have. All relations of the document
-are corrected together, so that the chance of any false verdict among them is 5 % at most. "Higher" and "lower" are
-supported where the interval of the difference lies on that side of zero, and contradicted where it lies on the other.
-"Similar" is supported where the interval lies within the margin, and contradicted where it lies beyond it. Everything
-else is undecided, so that more seeds settle a verdict and never turn a right one. A claim is contradicted if one of its
-relations is, supported if all of them are, and undecided otherwise.
+Every relation between two norms is one paired comparison over the seeds that both have; relations that one comparison
+decides count once. All comparisons of the document are corrected together for each test (Holm), so that the chance of
+any false verdict among them is 5 % at most, and all tests that are decisive must agree (`statistics.decisive`).
+"Higher" and "lower" are supported where the difference lies on that side of zero, and contradicted where it lies on the
+other. "Similar" is supported where it lies within the margin, and contradicted where it lies beyond it. Everything else
+is undecided. A claim is contradicted if one of its relations is, supported if all of them are, and undecided otherwise.
 """
 
-from collections.abc import Callable, Iterable
+import math
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from math import isfinite
 from statistics import fmean, median
 
 from . import document
-from .statistics import Comparison, compare
+from .statistics import CONFIDENCE, TESTS, Comparison, Paired, compare, decisive, holm, paired
 
 VERDICTS = SUPPORTED, CONTRADICTED, UNDECIDED, NOT_MEASURED = "supported", "contradicted", "undecided", "not measured"
 
@@ -70,12 +71,20 @@ half of an epoch to the next; the gradient change is Santurkar et al.'s sense of
 
 @dataclass(frozen=True)
 class Finding:
-    """One relation of a claim, measured: `comparison` is None where a norm or enough seeds are missing."""
+    """One relation of a claim, measured.
+
+    Attributes:
+        comparison: None where a norm or enough seeds are missing.
+        tests: those that had to agree.
+        p: the largest of theirs, corrected over all comparisons (Holm); NaN without any.
+    """
 
     relation: document.Relation
     seeds: int
     comparison: Comparison | None
     verdict: str
+    tests: tuple[str, ...] = ()
+    p: float = math.nan
 
 
 @dataclass(frozen=True)
@@ -95,43 +104,90 @@ def _expand(relation: document.Relation) -> list[document.Relation]:
     return [document.Relation(relation.metric, name, relation.expected, relation.right) for name in named]
 
 
+COLLAPSED = 0.2
+"""Test accuracy after the last epoch: twice chance. Below it a run has fallen back to chance."""
+
+
+def any_collapsed(runs: Iterable[dict]) -> bool:
+    """Return whether one of the runs has collapsed.
+
+    Args:
+        runs: samples of each.
+    """
+    return any(float(run["epochs"][-1]["test_accuracy"]) < COLLAPSED for run in runs)
+
+
 def judge(records: Iterable[dict]) -> list[Judged]:
     """Every claim of the document, judged by the records of one study: equal settings but for norm and seed."""
     runs: dict[str, dict[int, dict]] = {}
     for record in records:
         runs.setdefault(record["case"]["norm"], {})[record["case"]["seed"]] = record["samples"]
     relations = {claim.key: [r for relation in claim.relations for r in _expand(relation)] for claim in document.CLAIMS}
-    together = len({r for of_claim in relations.values() for r in of_claim})
+    found = _findings(list(dict.fromkeys(r for of_claim in relations.values() for r in of_claim)), runs)
     judged = []
     for claim in document.CLAIMS:
-        findings = tuple(_find(relation, runs, together) for relation in relations[claim.key])
+        findings = tuple(found[relation] for relation in relations[claim.key])
         judged.append(Judged(claim, findings, _overall([f.verdict for f in findings])))
     return judged
 
 
-def _find(relation: document.Relation, runs: dict[str, dict[int, dict]], together: int) -> Finding:
+def _same(relation: document.Relation) -> tuple:
+    """Return what is equal of relations that one comparison decides: "A above B" and "B below A" are one."""
+    return relation.metric, frozenset((relation.left, relation.right)), relation.expected == "similar"
+
+
+def _findings(relations: Sequence[document.Relation], runs: dict[str, dict[int, dict]]) -> dict:
+    """Return the finding on each relation; those that are one comparison count once in the correction."""
+    together = len({_same(relation) for relation in relations})
+    measured = {relation: found for relation in relations if (found := _paired(relation, runs)) is not None}
+    distinct = {_same(relation): relation for relation in measured}
+    p = {test: _corrected(test, distinct, measured, together) for test in TESTS}
+    findings = {}
+    for relation in relations:
+        if relation not in measured:
+            seeds = runs.get(relation.left, {}).keys() & runs.get(relation.right, {}).keys()
+            findings[relation] = Finding(relation, len(seeds), None, NOT_MEASURED)
+            continue
+        lefts, rights, found = measured[relation]
+        of_runs = [*runs[relation.left].values(), *runs[relation.right].values()]
+        tests = decisive(len(lefts), together, collapsed=any_collapsed(of_runs))
+        adjusted = max((p[test][_same(relation)] for test in tests), default=math.nan)
+        comparison = compare(lefts, rights, margin=found.margin, comparisons=together)
+        verdict = _verdict(relation.expected, found, tests) if adjusted < 1 - CONFIDENCE else UNDECIDED
+        findings[relation] = Finding(relation, len(lefts), comparison, verdict, tuple(tests), adjusted)
+    return findings
+
+
+def _paired(relation: document.Relation, runs: dict[str, dict[int, dict]]) -> tuple[list, list, Paired] | None:
     left, right = runs.get(relation.left, {}), runs.get(relation.right, {})
     metric = METRICS[relation.metric]
     seeds = sorted(left.keys() & right.keys())
     lefts, rights = ([metric.read(of_norm[seed]) for seed in seeds] for of_norm in (left, right))
     if len(seeds) < 2 or None in lefts + rights:
-        return Finding(relation, len(seeds), None, NOT_MEASURED)
-    comparison = compare(
-        lefts,
-        rights,
-        margin=metric.margin,
-        comparisons=together,
-    )
-    return Finding(relation, len(seeds), comparison, _verdict(relation.expected, comparison))
+        return None
+    return lefts, rights, paired(lefts, rights, margin=metric.margin)
 
 
-def _verdict(expected: str, found: Comparison) -> str:
-    supports, contradicts = {
-        "higher": (found.higher, found.lower),
-        "lower": (found.lower, found.higher),
-        "similar": (found.similar, found.different),
-    }[expected]
-    return SUPPORTED if supports else CONTRADICTED if contradicts else UNDECIDED
+def _corrected(test: str, distinct: dict, measured: dict, together: int) -> dict:
+    """Return Holm's p value of each comparison by that test; those that were not measured count as well.
+
+    Of "similar" that of being within the margin or that of being beyond it, whichever is smaller: both cannot be false.
+    """
+    p = []
+    for relation in distinct.values():
+        found = measured[relation][2]
+        two = (found.p_equivalent[test], found.p_beyond[test]) if relation.expected == "similar" else (found.p[test],)
+        p.append(min(two))
+    adjusted = holm([*p, *[math.nan] * (together - len(p))])
+    return dict(zip(distinct, adjusted, strict=False))
+
+
+def _verdict(expected: str, found: Paired, tests: Sequence[str]) -> str:
+    """Return the side on which a comparison that all decisive tests have decided lies."""
+    if expected == "similar":
+        within = {found.p_equivalent[test] < found.p_beyond[test] for test in tests}
+        return UNDECIDED if len(within) > 1 else SUPPORTED if within == {True} else CONTRADICTED
+    return SUPPORTED if (found.difference.value > 0) == (expected == "higher") else CONTRADICTED
 
 
 def _overall(verdicts: list[str]) -> str:

@@ -1,16 +1,18 @@
 """Every pair of norms in every metric of a study, whatever the document says of it. Imports no torch.
 
-Differences are paired by seed. For each metric the p values of all pairs are corrected together (Holm), those of
-"different" and those of "equivalent within the margin" apart. A pair that is neither is undecided.
+Differences are paired by seed. For each metric and each test the p values of all pairs are corrected together (Holm),
+those of "different" and those of "equivalent within the margin" apart. All tests that are decisive must agree
+(`statistics.decisive`; the rule and its reasons are in docs/method-study.md). A pair that is neither is undecided.
 """
 
+import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 
-from .claims import METRICS
+from .claims import METRICS, any_collapsed
 from .spec import NO_NORM, NORMS
-from .statistics import CONFIDENCE, Paired, detectable_effect, holm, paired, survival
+from .statistics import CONFIDENCE, TESTS, Paired, decisive, detectable_effect, holm, paired, survival
 
 VERDICTS = HIGHER, LOWER, EQUIVALENT, UNDECIDED = "higher", "lower", "equivalent", "undecided"
 LEVEL = 1 - CONFIDENCE
@@ -23,7 +25,9 @@ class Pair:
     Attributes:
         found: the paired difference left − right.
         seeds: how many both have.
-        p, p_equivalent: corrected for all pairs of the metric.
+        collapsed: a run of either norm has.
+        tests: which of them are decisive.
+        p, p_equivalent: the largest of the decisive tests, corrected for all pairs of the metric; NaN without any.
         verdict: what left is to right.
     """
 
@@ -32,6 +36,8 @@ class Pair:
     right: str
     seeds: int
     found: Paired
+    collapsed: bool
+    tests: tuple[str, ...]
     p: float
     p_equivalent: float
 
@@ -47,7 +53,7 @@ class Pair:
 
 @dataclass(frozen=True)
 class Reaching:
-    """How soon a norm reaches an accuracy, and the log-rank test against `none`, corrected for all norms.
+    """How soon a norm reaches an accuracy, and the log-rank test against `none`, by seed, corrected for all norms.
 
     Attributes:
         p: NaN where there is nothing to compare with.
@@ -76,11 +82,20 @@ def pairs(records: Sequence[dict], metrics: Iterable[str] = tuple(METRICS)) -> l
             seeds = sorted(runs[left].keys() & runs[right].keys())
             lefts, rights = ([metric.read(runs[norm][seed]) for seed in seeds] for norm in (left, right))
             if len(seeds) >= 2 and None not in lefts + rights:
-                measured.append((left, right, len(seeds), paired(lefts, rights, margin=metric.margin)))
-        p = holm([found.p for *_, found in measured])
-        p_equivalent = holm([found.p_equivalent for *_, found in measured])
-        table += [Pair(name, *row, *both) for row, *both in zip(measured, p, p_equivalent, strict=True)]
+                fell = any_collapsed([*runs[left].values(), *runs[right].values()])
+                measured.append((left, right, len(seeds), paired(lefts, rights, margin=metric.margin), fell))
+        p, p_equivalent = (corrected([getattr(row[3], of) for row in measured]) for of in ("p", "p_equivalent"))
+        for place, (left, right, seeds, found, fell) in enumerate(measured):
+            tests = tuple(decisive(seeds, len(measured), collapsed=fell))
+            both = (max((of[place][test] for test in tests), default=math.nan) for of in (p, p_equivalent))
+            table.append(Pair(name, left, right, seeds, found, fell, tests, *both))
     return table
+
+
+def corrected(of_all: Sequence[dict[str, float]]) -> list[dict[str, float]]:
+    """Return p values, one dictionary a comparison, corrected over the comparisons for each test by itself."""
+    by_test = {test: holm([of[test] for of in of_all]) for test in TESTS}
+    return [{test: by_test[test][place] for test in TESTS} for place in range(len(of_all))]
 
 
 def reaching(records: Sequence[dict]) -> list[Reaching]:
@@ -95,9 +110,16 @@ def reaching(records: Sequence[dict]) -> list[Reaching]:
             for norm, seeds in runs.items()
         }
         others = [norm for norm in found if norm != NO_NORM and NO_NORM in found]
-        p = dict(zip(others, holm([survival.logrank(found[norm], found[NO_NORM]) for norm in others]), strict=True))
+        p = dict(zip(others, holm([_logrank(runs, norm, target) for norm in others]), strict=True))
         table += [Reaching(norm, target, of_norm, p.get(norm, float("nan"))) for norm, of_norm in found.items()]
     return table
+
+
+def _logrank(runs: dict[str, dict[int, dict]], norm: str, target: float) -> float:
+    """Return the p value of the log-rank test of that norm against none, stratified by the seeds that both have."""
+    seeds = sorted(runs[norm].keys() & runs[NO_NORM].keys())
+    sides = ([[e["test_accuracy"] for e in runs[of][seed]["epochs"]] for seed in seeds] for of in (norm, NO_NORM))
+    return survival.logrank(*(survival.reached(side, target) for side in sides))
 
 
 def detectable(seeds: int, norms: int) -> float:

@@ -17,6 +17,7 @@ import torch
 from normsuite import allocator, results, schema
 from normsuite import device as devices
 from normsuite.bench import run, summary, worker
+from normsuite.bench.sentences import sentences
 from normsuite.bench.summary import AGAIN, AUTO, BASELINE, COPY, Bench
 from normsuite.errors import ArgumentError, NormsuiteError, UnknownNameError, UnsupportedError
 from normsuite.measure import clock as kit_clock
@@ -206,7 +207,7 @@ def test_ratios_verdicts_and_means():
     assert noise.low <= 1 <= noise.high
     found = json.loads(results.to_json(bench.as_dict()))
     assert [r["norm"] for r in found["summary"]["slower_cases_of_auto"]] == ["GroupNorm"]
-    said = " ".join(summary.sentences(bench))
+    said = " ".join(sentences(bench))
     assert "slower than torch.nn in 1 of 4" in said and "liger: not measured everywhere (needs an accelerator)" in said
 
 
@@ -228,9 +229,9 @@ def test_noise_that_is_not_noise_is_said():
         Bench([record({AUTO: 0.5, AGAIN: again}, norm=spec.name, seed=i) for i, spec in enumerate(SPECS)])
         for again in (1.0, 0.95)
     )
-    (line,) = [said for said in summary.sentences(unfair) if said.startswith("noise")]
+    (line,) = [said for said in sentences(unfair) if said.startswith("noise")]
     assert "0.95 [" in line and "which is not 1" in line
-    assert "which is not 1" not in "".join(summary.sentences(fair))
+    assert "which is not 1" not in "".join(sentences(fair))
 
 
 def test_one_process_decides_nothing():

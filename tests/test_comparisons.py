@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from normsuite import comparisons
-from normsuite.statistics import detectable_effect, holm, mean_interval, paired, survival
-from normsuite.study import summary
+from normsuite.statistics import decisive, detectable_effect, holm, mean_interval, p_values, paired, survival
+from normsuite.study import summary, tuning
 
 
 def records(seeds=8, noise=1e-4, epochs=3, **accuracy):
@@ -55,11 +55,13 @@ def test_paired_is_scipy_s_test_and_two_one_sided_ones():
     draw = np.random.default_rng(1)
     left, right = draw.normal(size=9), draw.normal(size=9) * 0.2
     found = paired(left, right, margin=0.5)
-    assert found.p == pytest.approx(stats.ttest_rel(left, right).pvalue)
+    assert found.p["t"] == pytest.approx(stats.ttest_rel(left, right).pvalue)
     d = left - right
     se = d.std(ddof=1) / 3
     one_sided = max(stats.t.sf((d.mean() + 0.5) / se, 8), stats.t.cdf((d.mean() - 0.5) / se, 8))
-    assert found.p_equivalent == pytest.approx(one_sided)
+    assert found.p_equivalent["t"] == pytest.approx(one_sided)
+    beyond = min(stats.t.cdf((d.mean() + 0.5) / se, 8), stats.t.sf((d.mean() - 0.5) / se, 8))
+    assert found.p_beyond["t"] == pytest.approx(beyond)
     # Hedges' exact correction by gamma functions, which 1 - 3/(4 df - 1) approaches.
     exact = math.gamma(4) / math.sqrt(4) / math.gamma(3.5)
     assert found.effect == pytest.approx(d.mean() / d.std(ddof=1) * exact, rel=2e-3)
@@ -68,7 +70,47 @@ def test_paired_is_scipy_s_test_and_two_one_sided_ones():
 @pytest.mark.parametrize(("left", "right"), [([1.0], [0.0]), ([1.0, 1.0], [0.0, 0.0]), ([math.inf, 1.0], [0.0, 0.0])])
 def test_what_decides_nothing_has_no_p(left, right):
     found = paired(left, right, margin=0.5)
-    assert math.isnan(found.p) and math.isnan(found.p_equivalent) and math.isnan(found.effect)
+    assert all(math.isnan(p) for of in (found.p, found.p_equivalent, found.p_beyond) for p in of.values())
+    assert math.isnan(found.effect)
+
+
+@pytest.mark.parametrize("alternative", ["two-sided", "greater", "less"])
+def test_the_exact_tests_are_scipy_s(alternative):
+    draw = np.random.default_rng(3)
+    for n in (3, 8, 11):
+        d = draw.normal(0.3, 1, n)
+        found = p_values(d, alternative=alternative)
+        given = {"permutation_type": "samples", "n_resamples": np.inf, "alternative": alternative}
+        assert found["sign-flip"] == pytest.approx(stats.permutation_test((d,), np.mean, **given).pvalue)
+        assert found["Wilcoxon"] == pytest.approx(stats.wilcoxon(d, alternative=alternative, method="exact").pvalue)
+
+
+def test_the_exact_tests_of_many_samples_draw_signs():
+    d = np.random.default_rng(4).normal(0.4, 1, 40)
+    found = p_values(d)
+    assert found["Wilcoxon"] == pytest.approx(stats.wilcoxon(d).pvalue, abs=0.005)
+    assert found["sign-flip"] == pytest.approx(found["t"], abs=0.01)
+    assert 0 < p_values(np.abs(d))["sign-flip"] <= 1e-4, "never 0"
+
+
+def test_accuracies_that_differ_alike_have_equal_ranks():
+    """0.9931 − 0.9922 and 0.9922 − 0.9913 are not equal in floating point."""
+    found = p_values([0.9931 - 0.9922, 0.9922 - 0.9913, 0.9913 - 0.9922, 0.001])
+    assert found["Wilcoxon"] == p_values([9.0, 9.0, -9.0, 10.0])["Wilcoxon"]
+
+
+@pytest.mark.parametrize(
+    ("samples", "comparisons_", "collapsed", "tests"),
+    [
+        (10, 19, False, ["t", "sign-flip", "Wilcoxon"]),
+        (10, 19, True, ["sign-flip", "Wilcoxon"]),
+        (5, 15, False, ["t"]),  # 2 / 2⁵ · 15 is above 5 %
+        (5, 15, True, []),
+        (6, 1, False, ["t", "sign-flip", "Wilcoxon"]),
+    ],
+)
+def test_which_tests_must_agree(samples, comparisons_, collapsed, tests):
+    assert decisive(samples, comparisons_, collapsed=collapsed) == tests
 
 
 @pytest.mark.parametrize(("samples", "comparisons_"), [(3, 1), (10, 1), (10, 15), (30, 6)])
@@ -104,7 +146,7 @@ def test_false_alarms_among_equal_norms_are_rare():
     """Under the hypothesis that all are alike, few tables have any pair that is called different."""
     draw, alarms, tables = np.random.default_rng(2), 0, 200
     for _ in range(tables):
-        p = [paired(*draw.normal(size=(2, 10)), margin=1e-9).p for _ in range(15)]
+        p = [p_values(np.subtract(*draw.normal(size=(2, 10))))["t"] for _ in range(15)]
         alarms += min(holm(p)) < 0.05
     assert stats.binomtest(alarms, tables, 0.05, alternative="greater").pvalue > 1e-3
 
@@ -121,6 +163,61 @@ def test_epochs_to_an_accuracy_count_those_that_never_got_there():
     assert survival.reached([[0.1]], 0.98).median is None
     fast, slow = survival.reached([[0.98]] * 8, 0.98), survival.reached([[0.1] * 9 + [0.98]] * 8, 0.98)
     assert survival.logrank(fast, slow) < 0.01 and math.isnan(survival.logrank(*[survival.reached([[0.1]], 0.98)] * 2))
+
+
+@pytest.mark.parametrize(
+    ("left", "right", "p"),
+    [
+        ([1, 2, 1, 3, 2, 1], [2, 3, 2, 4, 3, 2], 2 / 2**6),  # sooner with every seed, whatever the seeds differ by
+        ([1, 2, 3, 4, 5, 6], [2, 1, 4, 3, 6, 5], 1.0),
+        ([1, 1, 1, 1], [1, 1, 1, 1], 1.0),
+        ([None, None], [None, None], math.nan),
+        ([3, 3, 3, 3, 3], [None] * 5, 2 / 2**5),
+        ([8, 8], [None, None], 0.5),  # at the last epoch, in which the others were still under way
+    ],
+)
+def test_the_log_rank_test_is_stratified_by_seed(left, right, p):
+    sides = [survival.Reached(tuple(of), (8,) * len(of)) for of in (left, right)]
+    assert survival.logrank(*sides) == pytest.approx(p, nan_ok=True)
+    assert survival.logrank(*sides[::-1]) == pytest.approx(p, nan_ok=True)
+
+
+def collapse(found, norm, seed, value=0.1):
+    """That run's last epoch falls to chance."""
+    for record in found:
+        if record["case"]["norm"] == norm and record["case"]["seed"] == seed:
+            record["samples"]["epochs"][-1] = {
+                "train_loss": 2.3, "test_loss": 2.3, "train_accuracy": value, "test_accuracy": value,
+            }  # fmt: skip
+    return found
+
+
+def test_one_collapsed_run_hides_no_difference_that_every_seed_shows():
+    found = collapse(records(seeds=10, none=0.9, BatchNorm=0.95), "none", 3)
+    (pair,) = comparisons.pairs(found, ["test loss"])
+    assert pair.collapsed and pair.tests == ("sign-flip", "Wilcoxon")
+    assert pair.found.p["t"] > 0.05 and pair.verdict == "higher" and pair.p == pytest.approx(2 / 2**10)
+
+
+def test_a_verdict_that_hangs_on_the_choice_of_test_is_undecided():
+    """Seven of ten seeds by very little, three the other way by less: t says one thing, and the signs another."""
+    base = np.linspace(0.90, 0.91, 10)
+    apart = np.array([0.01, 0.011, 0.012, 0.013, 0.012, 0.011, 0.01, 0.012, -0.0040, -0.0041])
+    found = records(seeds=10, none=0.9, BatchNorm=0.9)
+    for record in found:
+        seed = record["case"]["seed"]
+        value = float(base[seed] + (record["case"]["norm"] == "BatchNorm") * apart[seed])
+        record["samples"]["epochs"][-1]["test_loss"] = value
+    (pair,) = comparisons.pairs(found, ["test loss"])
+    assert {test: p < 0.05 for test, p in pair.found.p.items()} == {"t": True, "sign-flip": True, "Wilcoxon": True}
+    more = records(seeds=10, none=0.9, BatchNorm=0.9, LayerNorm=0.9, GroupNorm=0.9, InstanceNorm=0.9)
+    for record in more:
+        seed, norm = record["case"]["seed"], record["case"]["norm"]
+        record["samples"]["epochs"][-1]["test_loss"] = float(base[seed] + (norm == "BatchNorm") * apart[seed])
+        record["samples"]["epochs"][-1]["test_loss"] += 1e-4 * math.sin(7 * seed + len(norm))
+    pair = comparisons.pairs(more, ["test loss"])[0]
+    adjusted = comparisons.corrected([of.found.p for of in comparisons.pairs(more, ["test loss"])])[0]
+    assert adjusted["t"] < 0.05 < max(adjusted.values()) and pair.verdict == "undecided"
 
 
 def test_reaching_is_compared_with_none():
@@ -143,6 +240,20 @@ def test_a_study_of_several_settings_names_the_best():
     found = summary.as_dict(some)
     assert found["varied"] == ["learning_rate"]
     assert found["best"] == {"none": {"learning_rate": 0.2}, "BatchNorm": {"learning_rate": 0.1}}
+
+
+def test_how_certain_the_choice_of_a_learning_rate_is():
+    """By paired seeds, and for all norms together; a rate that was tried alone is no choice."""
+    some = []
+    for rate, gain in ((0.02, 0.0), (0.04, 0.01), (0.08, -0.2)):
+        for record in records(seeds=4, noise=1e-4, none=0.5 + gain, BatchNorm=0.9 + gain / 1000):
+            some.append({**record, "case": {**record["case"], "learning_rate": rate}})
+    some += records(seeds=4, LayerNorm=0.9)
+    none, batch = tuning.choices(some)
+    assert (none.norm, none.rate, none.next_rate, none.seeds) == ("none", 0.04, 0.02, 4) and none.is_certain
+    assert none.difference.value == pytest.approx(0.01, abs=1e-3)
+    assert batch.norm == "BatchNorm" and not batch.is_certain
+    assert tuning.choices([]) == []
 
 
 def test_rates_of_the_norms_own_are_no_setting_that_varies():

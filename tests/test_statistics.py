@@ -153,6 +153,12 @@ def test_noise_leaves_it_undecided():
     assert found["test loss"] == found["training loss"] == "undecided"
 
 
+def test_relations_that_one_comparison_decides_count_once():
+    """Of the 21 relations that the document states, 19 are different comparisons."""
+    (found,) = {len({claims._same(f.relation) for j in claims.judge([]) for f in j.findings})}
+    assert found == 19 < len({f.relation for j in claims.judge([]) for f in j.findings})
+
+
 @pytest.mark.parametrize("seeds", [6, 20, 60])
 def test_more_seeds_do_not_turn_a_small_difference_around(seeds):
     """GroupNorm lies 0.005 above BatchNorm, within the margin of similarity: it is still higher."""

@@ -183,6 +183,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--tables", type=int, default=1000)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--noise", action="append", help="only of this kind; again for more")
     parser.add_argument("--records", type=Path, default=RECORDS, help="self-checks whose residuals are drawn")
     parser.add_argument("--burner", type=Path, help="self-checks that ran while another process burnt a core at random")
     arguments = parser.parse_args()
@@ -191,6 +192,8 @@ def main() -> None:
     print("| noise | an interval misses | a false verdict | the sentence is untrue | cells undecided | bound, median |")
     print("|---|---:|---:|---:|---:|---:|")
     for name, noise in kinds(good, burnt).items():
+        if arguments.noise and name not in arguments.noise:
+            continue
         draw = np.random.default_rng(arguments.seed)
         found = [simulate(noise, draw) for _ in range(arguments.tables)]
         wrong = [

@@ -53,7 +53,8 @@ def bench(
 ) -> None:
     """Time every backend against torch.nn, a copy and other libraries, in turn, call by call; one record a task."""
     from ..bench import run
-    from ..bench.summary import benches, sentences
+    from ..bench.sentences import sentences
+    from ..bench.summary import benches
     from ..measure import task
 
     if what is not None and what not in _TAKES:

@@ -30,7 +30,7 @@ def history(
     from .. import history as recorded
     from ..history import summary, terminal
     from ..history.commits import Commits
-    from ..history.steps import IMPROVEMENT, REGRESSION, UNDECIDED, VERDICTS
+    from ..history.steps import IMPROVEMENT, MACHINE, REGRESSION, UNDECIDED, VERDICTS
 
     wanted = _pattern(benchmark)
     commits = Commits(repository)
@@ -43,7 +43,7 @@ def history(
     with Helpers(late=DISTRIBUTIONS) as helpers:
         trends = recorded.trends(chosen, helpers=helpers)
     notes = [*found.notes, *summary.vanished(trends)]
-    verdicts = (REGRESSION,) if regressions_only else (REGRESSION, IMPROVEMENT, UNDECIDED)
+    verdicts = (REGRESSION,) if regressions_only else (REGRESSION, IMPROVEMENT, MACHINE, UNDECIDED)
     if to is not None:
         shown = summary.steps(trends, *((REGRESSION,) if regressions_only else VERDICTS))
         write_json(summary.as_dict(trends, shown, notes, commits), to)

@@ -5,7 +5,8 @@ Reads results only, and imports no torch.
 
 from .adapter import TORCH, History, Measurement, Result, read
 from .segments import Segment, segments
-from .steps import Level, Step, Trend, trends
+from .shared import trends
+from .steps import Level, Step, Trend
 
 __all__ = [
     "TORCH",

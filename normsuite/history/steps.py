@@ -6,32 +6,27 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import special
 
 from ..helpers import ALONE, Helpers
 from ..statistics import CONFIDENCE, Interval
 from .contrast import NORMAL_MAD
 from .levels import detect
+from .noise import LEAST_COMMITS, Exact, Noise, is_relative
 from .segments import Segment
 
 REGRESSION, IMPROVEMENT, WITHIN_NOISE, UNDECIDED = "regression", "improvement", "within noise", "undecided"
-VERDICTS = (REGRESSION, IMPROVEMENT, WITHIN_NOISE, UNDECIDED)
+MACHINE = "machine"
+"""All series have it on one commit, by about as much: the machine became slower or faster."""
+VERDICTS = (REGRESSION, IMPROVEMENT, MACHINE, WITHIN_NOISE, UNDECIDED)
 
 MARGIN = 1.01
 """A ratio nearer to 1 than this is not called a regression, however certain it is."""
-
-LEAST_COMMITS = 2
-"""A level of fewer cannot be told from a disturbed measurement, but where values have no noise."""
-
-LEAST_PAIRS = 3
-"""Fewer pairs of measurements give no noise floor."""
 
 NOISE = "how far apart two measurements of one commit lie in 95 of 100 cases, or else two commits that do not differ"
 """What a noise floor is, for people."""
 
 _SPIKE = 5  # deviations
 _NOWHERE = Interval(math.nan, math.nan, math.nan)
-_LARGEST_LOG = 709.0  # of what a float can be
 
 
 @dataclass(frozen=True)
@@ -59,6 +54,7 @@ class Step:
         verdict: one of `VERDICTS`.
         made_up: it is a regression, and the segment's last level is as good as the one before it.
         difference: after − before, in the segment's unit, where there is no ratio; else None.
+        floor: how far apart two levels of these lengths lie by noise alone, as a ratio or a difference.
     """
 
     segment: Segment
@@ -68,6 +64,7 @@ class Step:
     verdict: str
     made_up: bool = False
     difference: Interval | None = None
+    floor: float = math.nan
 
     @property
     def before_commit(self) -> str:
@@ -118,15 +115,16 @@ def trends(found: Sequence[Segment], *, alpha: float = 1 - CONFIDENCE, helpers: 
 
     Where steps are is decided by asv's step detection (`levels`). Each ratio is exp of the difference of two levels'
     mean logarithms of commits' values, with Student's interval: the deviation is that of commits about their levels,
-    taken over the whole segment, and the confidence 1 − alpha / n, where n counts every place in every segment at which
-    a step could have been found (Bonferroni), since the places were chosen by looking. A commit's samples of one
-    process count as one value: they are not independent. Assumes that commits are, and that the noise of their
-    logarithms is about normal; drift over several commits looks like a step, which is why the noise floor comes in as
-    well.
+    taken over the whole segment, and neighbours may be correlated (AR(1)). The confidence is 1 − alpha / n, where n
+    counts every place in every segment at which a step could have been found (Bonferroni), since the places were chosen
+    by looking. A commit's samples of one process count as one value: they are not independent. Assumes that the noise
+    of their logarithms is about normal; drift over many commits looks like a step, which is why the noise floor comes
+    in as well.
 
-    A regression is a step whose whole interval is worse than `MARGIN` and whose ratio is worse than the noise floor; an
-    improvement the same on the other side; within noise, whose whole interval is nearer to 1 than the larger of the
-    two. The rest is undecided. Bytes and numerical errors have no noise, and intervals without width.
+    A regression is a step whose whole interval is worse than `MARGIN` and whose ratio is worse than the noise floor of
+    its two levels' means (`Noise.floor_of`); an improvement the same on the other side; within noise, whose whole
+    interval is nearer to 1 than the larger of the two. The rest is undecided. Bytes and numerical errors have no noise,
+    and intervals without width.
 
     Args:
         found: all segments of the table.
@@ -140,10 +138,6 @@ def trends(found: Sequence[Segment], *, alpha: float = 1 - CONFIDENCE, helpers: 
         _trend(segment, ends, of, alpha / max(1, places))
         for segment, ends, of in zip(found, detect(shown, helpers), spikes, strict=True)
     ]
-
-
-def _is_relative(values: Sequence[float]) -> bool:
-    return min(values) > 0
 
 
 def _without(values: Sequence[float], spikes: set[int]) -> np.ndarray:
@@ -163,22 +157,21 @@ def _trend(segment: Segment, ends: Sequence[tuple[int, int]], spikes: set[int], 
     if not segment.exact:
         runs = _supported(runs)
     aside = tuple(sorted(set(range(len(values))).difference(*runs)))
-    noise = _Exact(segment.values) if segment.exact else _Noise(segment.values, runs, segment.repeats)
+    noise = Exact(segment.values) if segment.exact else Noise(segment.values, runs, segment.repeats)
     levels = tuple(Level(run, noise.level(run)) for run in runs)
-    floor = noise.floor
     # A last commit that nothing confirms yet makes up for nothing.
     known = levels[:-1] if not segment.exact and levels and len(levels[-1].places) < LEAST_COMMITS else levels
     steps = []
     for before, after in itertools.pairwise(levels):
         apart = noise.apart(before.places, after.places, alpha)
         margin = _margin(before, after, noise.relative)
-        verdict = _verdict(apart, floor, margin, segment.lower_is_worse, noise.relative)
-        made_up = verdict == REGRESSION and _as_good(
-            known[-1], before, max(floor, margin), segment.lower_is_worse, noise.relative
-        )
+        floor = noise.floor_of(before.places, after.places)
+        verdict = judge(apart, floor, margin, segment.lower_is_worse, noise.relative)
+        limit = max(noise.floor_of(before.places, known[-1].places), margin)
+        made_up = verdict == REGRESSION and _as_good(known[-1], before, limit, segment.lower_is_worse, noise.relative)
         kinds = (apart, None) if noise.relative else (_NOWHERE, apart)
-        steps.append(Step(segment, before, after, kinds[0], verdict, made_up, kinds[1]))
-    return Trend(segment, levels, tuple(steps), floor, noise.repeats, aside, noise.relative)
+        steps.append(Step(segment, before, after, kinds[0], verdict, made_up, kinds[1], floor))
+    return Trend(segment, levels, tuple(steps), noise.floor, noise.repeats, aside, noise.relative)
 
 
 def _margin(before: Level, after: Level, relative: bool) -> float:
@@ -196,7 +189,7 @@ def _spikes(values: Sequence[float]) -> set[int]:
     """
     if len(values) < 2 * LEAST_COMMITS or not np.isfinite(values).all():
         return set()
-    apart = np.diff(np.log(values) if _is_relative(values) else values)
+    apart = np.diff(np.log(values) if is_relative(values) else values)
     far = _SPIKE * NORMAL_MAD * np.median(np.abs(apart))
     to, away = apart[:-1], apart[1:]
     return set((1 + np.flatnonzero((to * away < 0) & (np.minimum(abs(to), abs(away)) > far))).tolist())
@@ -214,7 +207,16 @@ def _supported(runs: list[tuple[int, ...]]) -> list[tuple[int, ...]]:
     return [run for place, run in enumerate(joined) if len(run) >= LEAST_COMMITS or place in (0, len(joined) - 1)]
 
 
-def _verdict(apart: Interval, floor: float, margin: float, lower_is_worse: bool, relative: bool) -> str:
+def judge(apart: Interval, floor: float, margin: float, lower_is_worse: bool, relative: bool) -> str:
+    """Return the verdict on a step.
+
+    Args:
+        apart: the ratio of its levels, or their difference.
+        floor: how far apart two such levels lie by noise alone; NaN where it is not known.
+        margin: what is called no regression, however certain it is.
+        lower_is_worse: as of an accuracy.
+        relative: `apart`, `floor` and `margin` are ratios.
+    """
     value, low, high = apart.value, apart.low, apart.high
     if math.isnan(low) or (math.isnan(floor) and math.isfinite(value) and not (relative and value == 0)):
         return UNDECIDED
@@ -237,79 +239,3 @@ def _as_good(last: Level, before: Level, limit: float, lower_is_worse: bool, rel
     better, worse = (before, last) if lower_is_worse else (last, before)
     most = worse.value.value * limit if relative else worse.value.value + limit
     return better.value.value <= most
-
-
-class _Exact:
-    """Values without noise."""
-
-    repeats = 0
-
-    def __init__(self, values: Sequence[float]):
-        self._values = values
-        self.relative = _is_relative(values)
-        self.floor = 1.0 if self.relative else 0.0
-
-    def level(self, run: Sequence[int]) -> Interval:
-        value = float(np.median([self._values[i] for i in run]))
-        return Interval(value, value, value)
-
-    def apart(self, before: Sequence[int], after: Sequence[int], alpha: float) -> Interval:
-        old, new = self.level(before).value, self.level(after).value
-        found = (0.0 if old == new else new - old) if not self.relative else new / old
-        return Interval(found, found, found)
-
-
-class _Noise:
-    """Of logarithms about their levels, where all values are above 0, or of the values themselves."""
-
-    def __init__(self, values: Sequence[float], runs: Sequence[Sequence[int]], repeats: Sequence[Sequence[float]]):
-        self.relative = _is_relative(values)
-        scale = np.log if self.relative else np.asarray
-        self._values = np.asarray(values, dtype=float)
-        with np.errstate(divide="ignore"):
-            self._scaled = scale(self._values)
-            again = [scale(np.asarray(of, dtype=float)) for of in repeats if len(of) > 1]
-        again = [of for of in again if np.isfinite(of).all()]
-        of_runs = [of[np.isfinite(of)] for run in runs if len(of := self._scaled[list(run)])]
-        of_runs = [of for of in of_runs if len(of)]
-        self._df = sum(map(len, of_runs)) - len(of_runs)
-        squares = sum(float(((of - of.mean()) ** 2).sum()) for of in of_runs)
-        deviation = math.sqrt(squares / self._df) if self._df > 0 else math.nan
-        # Equal values say how coarse the scale is, not how certain a step.
-        largest = 1.0 if self.relative else max((float(abs(of).max()) for of in of_runs), default=0.0)
-        self._deviation = deviation if deviation > 1e-12 * largest else math.nan
-        self.repeats = len(again) if sum(len(of) - 1 for of in again) >= LEAST_PAIRS else 0
-        # What was measured again tells more than neighbours, which may differ by a little that is no noise.
-        apart = np.abs(np.concatenate([np.diff(of) for of in (again if self.repeats else of_runs)] or [[]]))
-        spread = special.ndtri(0.975) * NORMAL_MAD * np.median(apart) if len(apart) >= LEAST_PAIRS else math.nan
-        with np.errstate(over="ignore"):  # of values that are powers of each other everything is within the noise
-            self.floor = float(np.exp(spread) if self.relative else spread)
-
-    def level(self, run: Sequence[int]) -> Interval:
-        return self._interval(self._mean(run), 1 / len(run), 1 - CONFIDENCE)
-
-    def apart(self, before: Sequence[int], after: Sequence[int], alpha: float) -> Interval:
-        old, new = self._mean(before), self._mean(after)
-        difference = 0.0 if old == new else new - old
-        if min(len(before), len(after)) < LEAST_COMMITS:
-            return Interval(self._unscaled(difference), math.nan, math.nan)
-        if math.isinf(difference):  # no noise makes anything infinite
-            return Interval(*[self._unscaled(difference)] * 3)
-        return self._interval(difference, 1 / len(before) + 1 / len(after), alpha)
-
-    def _mean(self, run: Sequence[int]) -> float:
-        of = self._scaled[list(run)]
-        # Some infinite values among finite ones, of either sign, have no mean.
-        return float(of.mean() if np.isfinite(of).all() else np.median(of))
-
-    def _unscaled(self, value: float) -> float:
-        if not self.relative:
-            return value
-        return math.exp(value) if value < _LARGEST_LOG else math.inf
-
-    def _interval(self, mean: float, share: float, alpha: float) -> Interval:
-        """mean ± t · s · √share, or exp of it."""
-        if math.isnan(self._deviation) or math.isinf(mean):
-            return Interval(self._unscaled(mean), math.nan, math.nan)
-        half = -float(special.stdtrit(self._df, alpha / 2)) * self._deviation * math.sqrt(share)
-        return Interval(*map(self._unscaled, (mean, mean - half, mean + half)))

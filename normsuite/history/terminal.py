@@ -7,11 +7,16 @@ from rich.markup import escape
 from rich.table import Table
 
 from .commits import Commits
-from .steps import IMPROVEMENT, NOISE, REGRESSION, UNDECIDED, Step, Trend
+from .steps import IMPROVEMENT, MACHINE, NOISE, REGRESSION, UNDECIDED, Step, Trend
 from .summary import change, groups, steps, where
 
 _STYLES = {REGRESSION: "red", IMPROVEMENT: "green", UNDECIDED: "yellow"}
-_TITLES = {REGRESSION: "Regressions", IMPROVEMENT: "Improvements", UNDECIDED: "Steps that nothing can be said of"}
+_TITLES = {
+    REGRESSION: "Regressions",
+    IMPROVEMENT: "Improvements",
+    MACHINE: "Steps of the machine",
+    UNDECIDED: "Steps that nothing can be said of",
+}
 
 
 def step_table(verdict: str, found: Sequence[Step], commits: Commits) -> Table:

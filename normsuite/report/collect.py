@@ -12,8 +12,10 @@ from ..gate import rates
 from ..history import TORCH, History, Measurement, Result, read
 from ..history.commits import Commits
 from ..spec import NO_NORM, NORMS
+from ..study.conditions import condition, varied
 
 STUDY_COMMAND = "normsuite study"
+TUNE_COMMAND = f"{STUDY_COMMAND} --preset tune"
 ASV_COMMAND = "asv run --record-samples"
 BENCH_COMMAND = "normsuite bench"
 GATE_COMMAND = "normsuite gate"
@@ -21,6 +23,7 @@ SELF_CHECK_COMMAND = "normsuite gate --self-check"
 NUMERICS_COMMAND = "normsuite numerics"
 
 FOLDERS = {
+    TUNE_COMMAND: "tune",  # before the shorter command, which it begins with
     STUDY_COMMAND: "study",
     ASV_COMMAND: "asv/results",
     BENCH_COMMAND: "bench",
@@ -51,6 +54,7 @@ class Collected:
         benches: comparisons with the alternatives, each of one machine, equal sources and settings; the newest of each
             device, type of numbers and state of the caches, the processor's first.
         gate: the newest comparison of two versions; None where there is none.
+        tuning: the newest runs on held-out digits that chose learning rates.
         numerics: the newest record of errors against float64, one for each case.
     """
 
@@ -65,6 +69,7 @@ class Collected:
     recorded: list[Result] = field(default_factory=list)
     series: str | None = None
     self_check: list[dict] = field(default_factory=list)
+    tuning: list[dict] = field(default_factory=list)
 
     @property
     def norms(self) -> list[str]:
@@ -113,6 +118,7 @@ def collect(
         recorded,
         series,
         _newest_self_check(source / "self-check", notes),
+        _newest_tuning(source, notes),
     )
 
 
@@ -213,6 +219,21 @@ def _study_key(record: dict) -> str:
     case = {k: v for k, v in record["case"].items() if k not in ("norm", "seed", "learning_rate", "batch_size")}
     depends = {k: v for k, v in record.get("depends", {}).items() if k != "norm"}
     return results.digest([case, depends, results.decisive(record["environment"]), record.get("source")])
+
+
+def _newest_tuning(source: Path, notes: list[str]) -> list[dict]:
+    """Return runs on held-out digits that differ in norm, seed and learning rate alone, the newest such.
+
+    They may lie among those of the study, whose damage is noted there.
+    """
+    good = _good(source / "tune", "study", notes) + _good(source / "study", "study", [])
+    kinds: dict[tuple, list[dict]] = {}
+    for record in good:
+        if record["case"].get("hold_out"):
+            made = results.digest([results.decisive(record["environment"]), record.get("source")])
+            kinds.setdefault((condition(record), made), []).append(record)
+    several = [of for of in kinds.values() if varied(of)]
+    return max(several, key=_written, default=[])
 
 
 def _newest_benches(folder: Path, notes: list[str]) -> list[Bench]:

@@ -5,7 +5,7 @@ import math
 import numpy as np
 
 from ..history import Trend
-from ..history.steps import IMPROVEMENT, NOISE, REGRESSION, UNDECIDED
+from ..history.steps import IMPROVEMENT, MACHINE, NOISE, REGRESSION, UNDECIDED
 from ..history.summary import change, floor_said, steps
 from ..spec import NORMS
 from .charts import colour
@@ -40,6 +40,8 @@ def sentences(trends: list[Trend]) -> list[str]:
         f"regressions, of which {counts} still hold in a newest segment, {verdicts.count(IMPROVEMENT)} improvements, "
         f"and {verdicts.count(UNDECIDED)} steps of which nothing can be said."
     ]
+    if machine := verdicts.count(MACHINE):
+        said.append(f"{machine} steps are the machine's: nearly all series have them on one commit, by about as much.")
     floors = sorted(t.floor for t in newest if t.relative and not t.segment.exact and not math.isnan(t.floor))
     if floors:
         again = sum(t.repeats > 0 for t in newest)

@@ -9,8 +9,9 @@ import numpy as np
 from .. import claims, comparisons
 from ..spec import NO_NORM, NORMS
 from ..study.summary import share_interval
+from ..study.tuning import choices
 from .charts import Chart, colour, figure, label_ends, marker
-from .collect import STUDY_COMMAND, Collected
+from .collect import STUDY_COMMAND, TUNE_COMMAND, Collected
 from .tables import Table, percent, points, with_interval
 
 # ---- curves ----
@@ -260,9 +261,9 @@ def pairs(collected: Collected) -> list[Table]:
         tables.append(
             Table(
                 caption=f"{metric.capitalize()}: left − right, paired by seed, mean [95 % interval, not corrected]; "
-                "Hedges' g; p values corrected over the pairs of this table (Holm), of the t test and of two one-sided "
-                f"tests for a difference within ± {show(margin).lstrip('+')}",
-                columns=("left", "right", "difference", "effect", "p", "p, equivalence", "left is"),
+                "Hedges' g; the largest p value of the named tests, corrected over the pairs of this table (Holm), and "
+                f"the same of two one-sided ones for a difference within ± {show(margin).lstrip('+')}",
+                columns=("left", "right", "difference", "effect", "p", "p, equivalence", "tests", "left is"),
                 rows=[
                     (
                         pair.left,
@@ -271,6 +272,7 @@ def pairs(collected: Collected) -> list[Table]:
                         f"{pair.found.effect:+.2f}",
                         f"{pair.p:.2g}",
                         f"{pair.p_equivalent:.2g}",
+                        ", ".join(pair.tests) or "–",
                         pair.verdict,
                     )
                     for pair in found
@@ -287,7 +289,7 @@ def reaching(collected: Collected) -> Table:
     return Table(
         caption="Epochs until the test accuracy is first reached: how many runs got there, the median over all runs "
         "(Kaplan and Meier; runs that did not get there count as longer), and the log-rank test against none, "
-        "corrected over the norms (Holm)",
+        "stratified by seed and corrected over the norms (Holm)",
         columns=("norm", "test accuracy", "runs", "median epoch", "p against none"),
         rows=[
             (
@@ -300,6 +302,33 @@ def reaching(collected: Collected) -> Table:
             for row in comparisons.reaching(collected.study)
         ],
         command=STUDY_COMMAND,
+    )
+
+
+def tuning(collected: Collected) -> Table | None:
+    """Return how certain the choice of each norm's learning rate is; None where no such runs are recorded."""
+    found = choices(collected.tuning)
+    rows = [
+        (
+            choice.norm,
+            f"{choice.rate:g}",
+            with_interval(choice.accuracy, percent),
+            f"{choice.next_rate:g}",
+            with_interval(choice.difference, points),
+            str(choice.seeds),
+            "certain" if choice.is_certain else "undecided",
+        )
+        for choice in found
+    ]
+    if not rows:
+        return None
+    return Table(
+        caption="How certain the choice of learning rates is, on digits held out of the training digits: the rate of "
+        "the highest mean accuracy [95 %], and by how much it is better than the next, paired by seed, with intervals "
+        "that hold together. Where the choice is undecided, another rate might have served the norm as well or better",
+        columns=("norm", "rate chosen", "held-out accuracy", "next rate", "chosen − next", "seeds", "the choice is"),
+        rows=rows,
+        command=TUNE_COMMAND,
     )
 
 

@@ -2,8 +2,8 @@
 
 from collections.abc import Iterable
 
+from ..bench.sentences import sentences as bench_sentences
 from ..bench.summary import Bench
-from ..bench.summary import sentences as bench_sentences
 from ..helpers import ALONE, Helpers
 from ..history import segments, trends
 from ..spec import NORMS, NormSpec
@@ -113,8 +113,9 @@ def _learning(collected: Collected) -> Page:
 def _studied(collected: Collected) -> list[Section]:
     judged, differences = tables.measured_claims(collected)
     decided = (
-        "A claim is contradicted if one of its relations is, supported if all are, and undecided otherwise. Few seeds "
-        "decide little: undecided means that these runs do not tell, not that the norms are equal."
+        "A claim is contradicted if one of its relations is, supported if all are, and undecided otherwise. A relation "
+        "is decided where Student's t, the sign-flip and Wilcoxon's test agree, or the two exact ones where a run has "
+        "collapsed. Few seeds decide little: undecided means that these runs do not tell, not that the norms are equal."
     )
     shift = learning.shift(collected)
     small = learning.small_batches(collected)
@@ -124,7 +125,7 @@ def _studied(collected: Collected) -> list[Section]:
             "results",
             "Results",
             charts=tuple(learning.curves(collected)),
-            tables=(tables.last_epoch(collected), learning.reaching(collected)),
+            tables=(tables.last_epoch(collected), learning.reaching(collected), *_some(learning.tuning(collected))),
         ),
         Section("claims", "The document's claims", (decided,), tables=(tables.verdicts(judged), differences)),
         Section(
@@ -265,7 +266,8 @@ def _history(collected: Collected, helpers: Helpers) -> Page:
 def _gate(collected: Collected) -> Page:
     lead = (
         "Two versions of this package, timed call by call in turn in the same processes. Worse: the whole interval of "
-        "the ratio lies beyond the margin; same: within it; undecided: neither."
+        "the ratio lies above the small threshold; same: within the margin; undecided: neither, with how much slower "
+        "it is at most."
     )
     sections = [_missing("gate", "Verdicts", "No two versions have been compared.", f"{GATE_COMMAND} BASE")]
     if collected.gate is not None:
@@ -289,7 +291,7 @@ _HOW = (
     "samples, which knows nothing of the differences between processes.",
     "Against the alternatives: within a process the median over rounds of the ratio of two times of one round, over "
     "processes their geometric mean with Student's t interval. A case is slower only if its interval, corrected for "
-    "all cases, lies above 1.02.",
+    "all cases, whose variances inform each other, lies above 1.02.",
     "Absolute times hold for this machine on that day only.",
 )
 

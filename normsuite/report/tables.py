@@ -169,15 +169,20 @@ def measured_claims(collected: Collected) -> tuple[list[claims.Judged], Table]:
             show = points if "accuracy" in r.metric else (lambda v: f"{v:+.4f}")
             difference = with_interval(f.comparison.difference, show) if f.comparison else "–"
             than = "to" if r.expected == "similar" else "than"
-            rows.append((j.claim.key, r.metric, f"{r.left} {r.expected} {than} {r.right}", difference, f.verdict))
+            p = "–" if math.isnan(f.p) else f"{f.p:.2g}"
+            tests = ", ".join(f.tests) or "–"
+            rows.append(
+                (j.claim.key, r.metric, f"{r.left} {r.expected} {than} {r.right}", difference, p, tests, f.verdict)
+            )
     margins = [f"{metric.margin:g} for {name}" for name, metric in claims.METRICS.items()]
     comparison = next((f.comparison for j in judged for f in j.findings if f.comparison), None)
     level = f"{comparison.confidence:.2%}" if comparison else "corrected"
     return judged, Table(
         caption="What each claim says of two norms, and the paired difference left − right over the seeds with its "
-        f"{level} interval, corrected so that all verdicts together err with probability 5 % at most. "
+        f"{level} interval by Student's t. A verdict needs all the named tests; p is the largest of theirs, corrected "
+        "so that all verdicts together err with probability 5 % at most (Holm, over distinct comparisons). "
         f"Similar means an interval within {', '.join(margins)}.",
-        columns=("claim", "metric", "the document says", "difference, measured", "verdict"),
+        columns=("claim", "metric", "the document says", "difference, measured", "p", "tests", "verdict"),
         rows=rows,
         command=STUDY_COMMAND,
     )

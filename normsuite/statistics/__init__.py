@@ -1,6 +1,6 @@
 """Intervals, tests, survival and corrections for many comparisons, thin over scipy. Imports no torch."""
 
-from .differences import Comparison, Paired, compare, detectable_effect, holm, paired
+from .differences import TESTS, Comparison, Paired, compare, decisive, detectable_effect, holm, p_values, paired
 from .intervals import (
     CONFIDENCE,
     Interval,
@@ -14,16 +14,19 @@ from .moderated import moderated_intervals
 
 __all__ = [
     "CONFIDENCE",
+    "TESTS",
     "Comparison",
     "Interval",
     "Paired",
     "clipped",
     "compare",
+    "decisive",
     "detectable_effect",
     "geometric_mean_interval",
     "holm",
     "mean_interval",
     "moderated_intervals",
+    "p_values",
     "paired",
     "paired_log_ratio",
     "ratio_interval",

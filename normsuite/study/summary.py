@@ -111,6 +111,8 @@ def _compared(records: Sequence[dict]) -> dict:
                 "p": pair.p,
                 "p_equivalent": pair.p_equivalent,
                 "margin": pair.found.margin,
+                "tests": list(pair.tests),
+                "collapsed": pair.collapsed,
                 "verdict": pair.verdict,
             }
             for pair in comparisons.pairs(records)
@@ -150,6 +152,8 @@ def _claim(judged: claims.Judged) -> dict:
                 "high": f.comparison and f.comparison.difference.high,
                 "confidence": f.comparison and f.comparison.confidence,
                 "margin": f.comparison and f.comparison.margin,
+                "tests": list(f.tests),
+                "p": f.p,
                 "verdict": f.verdict,
             }
             for f in judged.findings

@@ -51,7 +51,7 @@ def _pairs(records: Sequence[dict], metric: str) -> Table:
     margin = f"{claims.METRICS[metric].margin:g}"
     table = Table(
         "left", "right", "left − right [95 %]", "effect", "p, Holm", "p, equivalence", "left is",
-        title=f"{metric}, paired by seed; equivalent: within ± {margin}",
+        title=f"{metric}, paired by seed; p: the largest of the tests that must agree; equivalent: within ± {margin}",
     )  # fmt: skip
     for pair in found:
         d = pair.found.difference

@@ -1,0 +1,132 @@
+"""How often a history finds a step, and how often it sees one that is not there: `python -m tools.simulate_history`.
+
+Series of 200 commits with noise of one of these kinds are judged by the history's own functions, asv's step detection
+included:
+
+- white: normal, of 2 %
+- t3: Student's t with three degrees of freedom, of the same deviation
+- ar: normal, neighbours correlated by 0.5
+- states: a machine that becomes 4 % slower or faster at random, every 40 commits in the mean, for all its series alike
+
+Half of the kinds' histories are of one series, those of the machine of `TOGETHER`. A false regression is one that still
+holds at the newest commit.
+"""
+
+import argparse
+import math
+from collections.abc import Callable
+
+import numpy as np
+
+from normsuite.gate.rates import Rate
+from normsuite.history import trends
+from normsuite.history.adapter import Result
+from normsuite.history.segments import Segment, segments
+from normsuite.history.steps import REGRESSION
+
+COMMITS = 200
+NOISE, STEP = 0.02, 0.05
+TOGETHER = 20
+DWELL, STATE = 40, 0.04
+
+Draw = Callable[[np.random.Generator, int], np.ndarray]
+"""Logarithms of that many series, over `COMMITS` commits."""
+
+
+def white(draw: np.random.Generator, series: int) -> np.ndarray:
+    return NOISE * draw.standard_normal((series, COMMITS))
+
+
+def t3(draw: np.random.Generator, series: int) -> np.ndarray:
+    return NOISE * draw.standard_t(3, (series, COMMITS)) / np.sqrt(3)
+
+
+def ar(draw: np.random.Generator, series: int, correlation: float = 0.5) -> np.ndarray:
+    found = draw.standard_normal((series, COMMITS))
+    for place in range(1, COMMITS):
+        found[:, place] = correlation * found[:, place - 1] + np.sqrt(1 - correlation**2) * found[:, place]
+    return NOISE * found
+
+
+def states(draw: np.random.Generator, series: int) -> np.ndarray:
+    changes = draw.random(COMMITS) < 1 / DWELL
+    slow = np.cumsum(changes) % 2
+    return white(draw, series) + STATE * slow
+
+
+KINDS: dict[str, tuple[Draw, int]] = {"white": (white, 1), "t3": (t3, 1), "ar": (ar, 1), "states": (states, TOGETHER)}
+"""With how many series a history has."""
+
+
+def history(logs: np.ndarray) -> list[Segment]:
+    """Return the segments of a history whose series have those logarithms."""
+    parameters = [{"series": str(number)} for number in range(len(logs))]
+    return segments(
+        result(f"{place:040x}", place, parameters, np.exp(logs[:, place]).tolist()) for place in range(logs.shape[1])
+    )
+
+
+def result(commit: str, place: int, parameters: list[dict[str, str]], values: list[float]) -> Result:
+    """Return what asv would have recorded of one commit."""
+    unknown = (math.nan,) * len(values)
+    return Result(
+        benchmark="simulated", parameters=parameters, unit="seconds", commit=commit, date=place, recorded=float(place),
+        machine="machine", torch="2.9.0", values=tuple(values), samples=((),) * len(values), low=unknown, high=unknown,
+        place=place,
+    )  # fmt: skip
+
+
+def regressions(logs: np.ndarray) -> list[int]:
+    """Return the places of the regressions that hold at the newest commit, of all series."""
+    return [
+        step.after.places[0]
+        for trend in trends(history(logs))
+        for step in trend.steps
+        if step.verdict == REGRESSION and step.counts
+    ]
+
+
+def found(kind: str, histories: int, draw: np.random.Generator) -> Rate:
+    """Return in how many histories of one series a step in the middle is found, within five commits."""
+    noise, _ = KINDS[kind]
+    middle = COMMITS // 2
+    hits = 0
+    for _ in range(histories):
+        logs = noise(draw, 1) + np.log1p(STEP) * (np.arange(COMMITS) >= middle)
+        hits += any(abs(place - middle) <= 5 for place in regressions(logs))
+    return Rate(hits, histories)
+
+
+def false(kind: str, histories: int, draw: np.random.Generator) -> tuple[int, float]:
+    """Return the false regressions, and of how many thousands of commits × series."""
+    noise, series = KINDS[kind]
+    count = sum(len(regressions(noise(draw, series))) for _ in range(histories))
+    return count, histories * series * COMMITS / 1000
+
+
+def main() -> None:
+    """Print a row for each kind of noise."""
+    from scipy import stats
+
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--series", type=int, default=300, help="of each kind")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--noise", action="append", choices=KINDS, help="only of this kind; again for more")
+    arguments = parser.parse_args()
+    print(f"| noise | a step of {STEP:.0%} found | false regressions per 1,000 commits × series |\n|---|---:|---:|")
+    for kind in arguments.noise or KINDS:
+        series = KINDS[kind][1]
+        draw = np.random.default_rng(arguments.seed)
+        hits = "–" if series > 1 else (of := found(kind, arguments.series, draw)) and (
+            f"{of.k} of {of.n} (≥ {of.at_least:.1%})"
+        )  # fmt: skip
+        count, thousands = false(kind, arguments.series // series, draw)
+        most = stats.chi2.ppf(0.95, 2 * count + 2) / 2 / thousands
+        print(
+            f"| {kind} | {hits} | {count} in {thousands:g} thousand: {count / thousands:.2g} (≤ {most:.2g}) |",
+            flush=True,
+        )
+
+
+if __name__ == "__main__":
+    main()
