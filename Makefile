@@ -8,7 +8,7 @@ INSTALLED := $(VENV)/.installed
 # As asv.conf.json sets them, which asv does not do in an environment that exists.
 QUIET_ALLOCATOR := MALLOC_TRIM_THRESHOLD_=8589934592 MALLOC_MMAP_THRESHOLD_=33554432
 
-.PHONY: report test benchmark accelerator faults lint clean
+.PHONY: report test benchmark accelerator faults lint pages docs clean
 
 # The environment, the study, the benchmarks of the checked-out commit in that same environment, the page.
 report: $(INSTALLED)
@@ -39,9 +39,18 @@ lint: $(INSTALLED)
 	$(BIN)/python -m ruff check .
 	$(BIN)/python -m ruff format --check .
 
+# What is made of records and of the commands themselves, in README.md and docs/.
+pages: $(INSTALLED)
+	$(BIN)/python -m tools.pages
+
+# The documentation, strictly: reports/docs/index.html.
+docs: $(INSTALLED)
+	$(BIN)/python -m tools.pages --check
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict --quiet
+
 $(INSTALLED): pyproject.toml
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --editable '.[test]'
+	$(BIN)/python -m pip install --editable '.[test,lint,docs]'
 	touch $@
 
 clean:
