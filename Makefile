@@ -8,7 +8,7 @@ INSTALLED := $(VENV)/.installed
 # As asv.conf.json sets them, which asv does not do in an environment that exists.
 QUIET_ALLOCATOR := MALLOC_TRIM_THRESHOLD_=8589934592 MALLOC_MMAP_THRESHOLD_=33554432
 
-.PHONY: report test benchmark accelerator faults lint pages docs clean
+.PHONY: report test test-all benchmark accelerator faults lint pages docs clean
 
 # The environment, the study, the benchmarks of the checked-out commit in that same environment, the page.
 report: $(INSTALLED)
@@ -19,8 +19,13 @@ report: $(INSTALLED)
 		--set-commit-hash $$(git rev-parse HEAD) --record-samples; \
 	status=$$?; $(BIN)/normsuite report && exit $$status
 
+# Every module, property and command, in minutes; in another order each time (PYTEST_ADDOPTS=--randomly-seed=N repeats one).
 test: $(INSTALLED)
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n 2 --dist loadfile -m "not slow"
+
+# All tests; pytest-xdist puts a file on one worker, and nothing that is asserted is a time.
+test-all: $(INSTALLED)
+	$(BIN)/python -m pytest -n 2 --dist loadfile
 
 benchmark: $(INSTALLED)
 	$(BIN)/python -m pytest --benchmark-only
@@ -35,9 +40,13 @@ accelerator: $(INSTALLED)
 	$(BIN)/python -m pip install --editable '.[accelerator]'
 	$(BIN)/python -m tools.accelerator
 
+# Style, types, dead code; import directions and words are tests, run here too since they take seconds.
 lint: $(INSTALLED)
 	$(BIN)/python -m ruff check .
 	$(BIN)/python -m ruff format --check .
+	$(BIN)/python -m mypy
+	! $(BIN)/python -m vulture | grep -v '^tests/'
+	$(BIN)/python -m pytest -q tests/test_imports.py tests/test_words.py
 
 # What is made of records and of the commands themselves, in README.md and docs/.
 pages: $(INSTALLED)

@@ -66,17 +66,17 @@ def test_the_study_is_the_preset_s():
 
 def test_the_study_s_page_says_what_the_full_study_found():
     """Its figures, computed again: means over seeds at the last epoch, corrected intervals, epochs to 99 %."""
-    written = page("study")
+    shown = page("study")
     found = records("study")
     last = {norm: [r["samples"]["epochs"][-1] for r in found if r["case"]["norm"] == norm] for norm in NORMS}
     accuracy = {norm: [100 * e["test_accuracy"] for e in epochs] for norm, epochs in last.items()}
     best = mean_interval(accuracy["BatchNorm"])
     assert best.value >= 99.3
-    assert f"{best.value:.2f} % [{best.low:.2f}, {best.high:.2f}] of the test digits right" in written
-    assert f"a test loss of {fmean(e['test_loss'] for e in last['BatchNorm']):.4f}" in written
+    assert f"{best.value:.2f} % [{best.low:.2f}, {best.high:.2f}] of the test digits right" in shown
+    assert f"a test loss of {fmean(e['test_loss'] for e in last['BatchNorm']):.4f}" in shown
     for norm in set(NORMS) - {"BatchNorm"}:
         loss = fmean(e["test_loss"] for e in last[norm])
-        assert f"{norm} ({fmean(accuracy[norm]):.2f} %, {loss:.4f})" in written
+        assert f"{norm} ({fmean(accuracy[norm]):.2f} %, {loss:.4f})" in shown
     metrics = ("test loss", "test accuracy")
     others = [pair for pair in comparisons.pairs(found, metrics) if pair.left == "BatchNorm"]
     apart = [(pair.metric, pair.right) for pair in others if pair.verdict != comparisons.EQUIVALENT]
@@ -89,10 +89,10 @@ def test_the_study_s_page_says_what_the_full_study_found():
     order = [(r["left"], r["right"], r["verdict"]) for r in judged["test accuracy"]["relations"]]
     assert order == [("BatchNorm", "GroupNorm", "undecided"), ("GroupNorm", "LayerNorm", "supported")]
     (loss,) = (r for r in judged["training loss"]["relations"] if r["verdict"] == "contradicted")
-    assert f"by {-loss['difference']:.4f} [{-loss['high']:.4f}, {-loss['low']:.4f}]" in written
+    assert f"by {-loss['difference']:.4f} [{-loss['high']:.4f}, {-loss['low']:.4f}]" in shown
     (faster,) = (r for r in judged["training accuracy"]["relations"] if r["verdict"] == "contradicted")
     points = [100 * -faster[key] for key in ("difference", "high", "low")]
-    assert f"by {points[0]:.2f} points [{points[1]:.2f}, {points[2]:.2f}]" in written
+    assert f"by {points[0]:.2f} points [{points[1]:.2f}, {points[2]:.2f}]" in shown
     without = [[e["test_accuracy"] for e in r["samples"]["epochs"]] for r in found if r["case"]["norm"] == NO_NORM]
     (collapsed,) = [of for of in without if of[-1] < 0.2]
     assert len(without) == 10 and min(collapsed[:2]) > 0.9 and max(collapsed[2:]) < 0.2, "in its third epoch"
@@ -100,7 +100,7 @@ def test_the_study_s_page_says_what_the_full_study_found():
     reached = [e for e in epochs[NO_NORM]["epochs"] if e is not None]
     medians = median(reached), epochs["BatchNorm"]["median"]
     said = f"nine came to 99 % in a median of {medians[0]:.0f} epochs, BatchNorm's in {medians[1]:.0f}"
-    assert len(reached) == 9 and said in written
+    assert len(reached) == 9 and said in shown
 
 
 def test_the_report_kept_here_is_made_of_the_records_kept_here(tmp_path):
@@ -129,43 +129,43 @@ def words(page):
 def test_the_results_say_what_the_benches_of_a_study_and_of_a_history_found():
     from normsuite.bench import history, throughput
 
-    written = page("results")
+    shown = page("results")
     record = results.read_record(REFERENCE / "bench-throughput.json")
     speedups = throughput.speedups(record)
     one, sweep = (f"{of.value:.2f} × [{of.low:.2f}, {of.high:.2f}]" for of in map(speedups.get, throughput.WAYS[1:]))
-    assert f"a study has {sweep} the plain loop" in written and f"one process with two threads {one}" in written
+    assert f"a study has {sweep} the plain loop" in shown and f"one process with two threads {one}" in shown
     assert len(record["case"]["norms"]) == record["case"]["epochs"] == 6, "as the page says"
     record = results.read_record(REFERENCE / "bench-history.json")
     ours = [of_round[history.OURS] for of_round in record["samples"]]
     peak = max(found[stage]["peak_bytes"] for found in ours for stage in (history.WHOLE, history.ONE_MORE))
-    assert f"with {peak / 2**20:.0f} MiB of memory at most" in written and peak < 2**30
+    assert f"with {peak / 2**20:.0f} MiB of memory at most" in shown and peak < 2**30
     assert max(size for found in ours for size in found["page_bytes"].values()) <= 3_000_000
     loads = [seconds for found in ours for of in found["interactive_seconds"].values() for seconds in of]
-    assert f"Its pages can be used after {1000 * max(loads):.0f} ms at most" in written and max(loads) < 1
+    assert f"Its pages can be used after {1000 * max(loads):.0f} ms at most" in shown and max(loads) < 1
     ratios = history.ratios(record)
     whole, more = (f"{r.value:.2f} × [{r.low:.2f}, {r.high:.2f}]" for r in ratios.values())
     assert (
-        f"the report takes {whole} of asv's time" in written
-        and f"and {more} after one more commit, the mean of eight" in written
+        f"the report takes {whole} of asv's time" in shown
+        and f"and {more} after one more commit, the mean of eight" in shown
     )
 
 
 def test_the_method_claims_of_the_gate_what_its_self_check_supports():
     from normsuite.gate import rates, selfcheck
 
-    written = page("method")
+    shown = page("method")
     found = results.read_records(REFERENCE / "self-check", rates.WHAT)
     assert not found.damaged and len({str(record["case"]["identity"]) for record in found.good}) == 1
     if sys.version_info[:2] == (3, 11):  # another Python has another syntax tree
         assert found.good[0]["case"]["identity"]["method"] == selfcheck.method(), "of another method than this one"
     of = rates.found(found.good)
-    assert f"{of.false_alarms.k} of {of.false_alarms.n} tables of a version against itself" in written
-    assert f"a rate of at most {of.false_alarms.at_most:.1%}".replace("%", " %") in written
-    assert f"{of.false_cells.k} of {of.false_cells.n} cells without a slowdown called worse" in written
-    assert f"at most {of.false_cells.at_most:.3%}".replace("%", " %") in written
+    assert f"{of.false_alarms.k} of {of.false_alarms.n} tables of a version against itself" in shown
+    assert f"a rate of at most {of.false_alarms.at_most:.1%}".replace("%", " %") in shown
+    assert f"{of.false_cells.k} of {of.false_cells.n} cells without a slowdown called worse" in shown
+    assert f"at most {of.false_cells.at_most:.3%}".replace("%", " %") in shown
     one, two, five, ten = (of.planted[share] for share in (0.01, 0.02, 0.05, 0.10))
-    assert f"slowdowns of 5 % found in {five.k} of {five.n} cells, of 10 % in {ten.k} of {ten.n}" in written
-    assert f"of 2 % in {two.k} of {two.n}, of 1 %, the margin itself, in {one.k} of {one.n}" in written
+    assert f"slowdowns of 5 % found in {five.k} of {five.n} cells, of 10 % in {ten.k} of {ten.n}" in shown
+    assert f"of 2 % in {two.k} of {two.n}, of 1 %, the margin itself, in {one.k} of {one.n}" in shown
     sizes = [
         100 * math.expm1(fmean(record["samples"]["log_ratios"][cell]))
         for record in found.good
@@ -173,19 +173,19 @@ def test_the_method_claims_of_the_gate_what_its_self_check_supports():
         if share == 0.02
     ]
     said = f"as 2 % was measured as {fmean(sizes):.2f} % in the mean, from {min(sizes):.2f} to {max(sizes):.2f} %"
-    assert said in written
-    assert f"took {of.seconds[0]:.0f} s in the median, {of.seconds[1]:.0f} s at most" in written
+    assert said in shown
+    assert f"took {of.seconds[0]:.0f} s in the median, {of.seconds[1]:.0f} s at most" in shown
     rivals = results.read_records(REFERENCE / "self-check", rates.ASV).good
     assert {record["samples"]["factor"] for record in rivals} == {1.03}
     assert all(record["case"]["identity"] == found.good[0]["case"]["identity"] for record in rivals)
     asv = rates.found(rivals)
-    assert f"worse in {asv.false_alarms.k} of {asv.false_alarms.n} tables of a version against itself, and in" in written
-    assert f"in {asv.false_cells.k} of {asv.false_cells.n} cells without a slowdown; it found 5 %" in written
+    assert f"worse in {asv.false_alarms.k} of {asv.false_alarms.n} tables of a version against itself, and in" in shown
+    assert f"in {asv.false_cells.k} of {asv.false_cells.n} cells without a slowdown; it found 5 %" in shown
     two, five, ten = (f"{of.k} of {of.n}" for of in map(asv.planted.get, (0.02, 0.05, 0.10)))
     found = (
         f"it found 5 % in {five} cells, 10 % in {ten}, 2 % in {two}, in {asv.seconds[0]:.0f} s a table in the median"
     )
-    assert found in written
+    assert found in shown
 
 
 # ---- non-temporal stores ----
@@ -201,10 +201,10 @@ def test_the_results_say_what_non_temporal_stores_save():
         assert not [row for row in rows if row["interval"][0] > SLOWER_ABOVE], "nowhere slower"
         saved.append(math.exp(fmean(math.log(row["ratio"]) for row in rows)))
     forward, step = saved
-    written = page("results")
-    assert f"all takes {forward:.2f} × the time then, and a step {step:.2f} ×" in written
-    names = {3: "From a third of the last-level cache on", 8: "on the way back from an eighth"}
-    assert all(names[share] in written for share in outputs.SHARE.values())
+    shown = page("results")
+    assert f"all takes {forward:.2f} × the time then, and a step {step:.2f} ×" in shown
+    names = {3: "From a third of the last-level cache on", 8: "in the backward pass from an eighth"}
+    assert all(names[share] in shown for share in outputs.SHARE.values())
 
 
 # ---- the comparison with the alternatives ----
@@ -221,7 +221,7 @@ def test_the_benches_are_the_processor_s_and_the_accelerator_s_in_two_types():
 
 
 def test_the_results_say_what_the_bench_of_norms_found():
-    written = page("results")
+    shown = page("results")
     first, again = bench_summaries()
     for found, said in ((first, "cases by themselves it is"), (again, "and in the other run")):
         verdicts, slow = found["summary"]["verdicts_of_auto"], found["summary"]["slower_cases_of_auto"]
@@ -230,8 +230,8 @@ def test_the_results_say_what_the_bench_of_norms_found():
             for c in slow
         ]
         of_slower = f"{len(slower)} ({', '.join(slower)})" if slower else "none"
-        assert f"{said} slower in {of_slower} and faster in {verdicts['faster']}" in written
-        assert verdicts["slower"] == len(slower) and f"Of {sum(verdicts.values())} cases" in written
+        assert f"{said} slower in {of_slower} and faster in {verdicts['faster']}" in shown
+        assert verdicts["slower"] == len(slower) and f"Of {sum(verdicts.values())} cases" in shown
     forward, step = (
         "{value:.2f} × [{low:.2f}, {high:.2f}]".format(**mean["ratio"])
         for mode in ("forward", "step")
@@ -239,19 +239,19 @@ def test_the_results_say_what_the_bench_of_norms_found():
         if (mean["against"], mean["size"], mean["norm"]) == ("torch.compile", "large", "all")
         and (mean["mode"], mean["activation"]) == (mode, "none")
     )
-    assert f"Of torch.compile of the plain formula a forward pass takes {forward} the time, and a step {step}" in written
+    assert f"Of torch.compile of the plain formula a forward pass takes {forward} the time, and a step {step}" in shown
     assert [found["settings"]["processes"] for found in (first, again)] == [4, 5], "as the page says"
 
 
 def test_the_results_say_what_an_accelerator_found():
-    written = page("results")
+    shown = page("results")
     wide, narrow = benches()[1:]
     found = wide.as_dict()
     assert found["settings"]["processes"] == 2 and found["settings"]["clock"] == "captured graphs"
     tasks, torch_version = len(wide.records) + len(narrow.records), found["environment"]["packages"]["torch"]
-    assert f"{tasks} tasks of an {found['environment']['accelerator']} (torch {torch_version}, two processes)" in written
+    assert f"{tasks} tasks of an {found['environment']['accelerator']} (torch {torch_version}, two processes)" in shown
     noise = found["summary"]["noise"]
-    assert f"torch.nn over itself takes {noise['value']:.3f} × [{noise['low']:.3f}, {noise['high']:.3f}]" in written
+    assert f"torch.nn over itself takes {noise['value']:.3f} × [{noise['low']:.3f}, {noise['high']:.3f}]" in shown
 
 
 def test_the_table_of_accelerators_is_made_of_the_records():
@@ -270,9 +270,9 @@ def test_two_runs_of_the_bench_agree_within_their_intervals_but_where_the_result
             other = of_again[column]
             if mean["low"] > other["high"] or other["low"] > mean["high"]:
                 apart.append((size, *column, f"{mean['value']:.2f} and {other['value']:.2f}"))
-    written = page("results")
+    shown = page("results")
     said = ", ".join(f"{size} cases in {mode} with {activation}: {found}" for size, mode, activation, found in apart)
-    assert f"The two runs agree within their intervals{' but for ' * bool(apart)}{said}." in written
+    assert f"The two runs agree within their intervals{' but for ' * bool(apart)}{said}." in shown
     assert not [column for column in apart if column[0] == "large"]
 
 

@@ -181,12 +181,12 @@ def where() -> list[str]:
     return lines
 
 
-def over_torch_nn(found, contestant, size, norm="all"):
+def over_torch_nn(found, implementation, size, norm="all"):
     """Return geometric means of ratios to torch.nn, by mode and activation."""
     return {
         (mean["mode"], mean["activation"]): mean["ratio"]
         for mean in found["summary"]["geometric_means_to_torch_nn"]
-        if (mean["contestant"], mean["size"], mean["norm"]) == (contestant, size, norm)
+        if (mean["contestant"], mean["size"], mean["norm"]) == (implementation, size, norm)
     }
 
 
