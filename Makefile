@@ -21,11 +21,11 @@ report: $(INSTALLED)
 
 # Every module, property and command, in minutes; in another order each time (PYTEST_ADDOPTS=--randomly-seed=N repeats one).
 test: $(INSTALLED)
-	$(BIN)/python -m pytest -n 2 --dist loadfile -m "not slow"
+	$(BIN)/python -m pytest -n 2 --dist loadfile -m "not slow" --durations=25
 
 # All tests; pytest-xdist puts a file on one worker, and nothing that is asserted is a time.
 test-all: $(INSTALLED)
-	$(BIN)/python -m pytest -n 2 --dist loadfile
+	$(BIN)/python -m pytest -n 2 --dist loadfile --durations=25
 
 benchmark: $(INSTALLED)
 	$(BIN)/python -m pytest --benchmark-only
