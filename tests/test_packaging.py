@@ -177,3 +177,9 @@ def test_the_sdist_has_what_tests_and_pages_need(built):
         tops = {Path(name).parts[1] for name in archive.getnames() if len(Path(name).parts) > 1}
     assert {"normsuite", "tests", "docs", "tools", "benchmarks", "pyproject.toml", "README.md", "LICENSE"} <= tops
     assert "reports" not in tops, "records stay in the repository"
+
+
+def test_the_changelog_has_what_is_not_released_first():
+    sections = re.findall(r"^## (.+)$", (ROOT / "CHANGELOG.md").read_text(encoding="utf-8"), re.MULTILINE)
+    assert sections[0] == "[Unreleased]"
+    assert all(re.fullmatch(r"\[\d+\.\d+\.\d+\] - \d{4}-\d\d-\d\d", section) for section in sections[1:])
