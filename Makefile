@@ -8,7 +8,7 @@ INSTALLED := $(VENV)/.installed
 # As asv.conf.json sets them, which asv does not do in an environment that exists.
 QUIET_ALLOCATOR := MALLOC_TRIM_THRESHOLD_=8589934592 MALLOC_MMAP_THRESHOLD_=33554432
 
-.PHONY: report test test-all benchmark accelerator faults lint pages docs clean
+.PHONY: report test test-all coverage benchmark accelerator faults lint pages docs clean
 
 # The environment, the study, the benchmarks of the checked-out commit in that same environment, the page.
 report: $(INSTALLED)
@@ -26,6 +26,10 @@ test: $(INSTALLED)
 # All tests; pytest-xdist puts a file on one worker, and nothing that is asserted is a time.
 test-all: $(INSTALLED)
 	$(BIN)/python -m pytest -n 2 --dist loadfile --durations=25
+
+# Which lines and branches no test reaches.
+coverage: $(INSTALLED)
+	$(BIN)/python -m pytest -n 2 --dist loadfile --cov --cov-report=term-missing
 
 benchmark: $(INSTALLED)
 	$(BIN)/python -m pytest --benchmark-only
