@@ -8,7 +8,7 @@ INSTALLED := $(VENV)/.installed
 # As asv.conf.json sets them, which asv does not do in an environment that exists.
 QUIET_ALLOCATOR = env $$($(BIN)/python -c "from normsuite.allocator import PINNED; print(*map('='.join, PINNED.items()))")
 
-.PHONY: report test benchmark accelerator faults lint clean
+.PHONY: report test test-all coverage benchmark accelerator faults lint pages docs clean
 
 # The environment, the study, the benchmarks of the checked-out commit in that same environment, the page.
 report: $(INSTALLED)
@@ -19,8 +19,17 @@ report: $(INSTALLED)
 		--set-commit-hash $$(git rev-parse HEAD) --record-samples; \
 	status=$$?; $(BIN)/normsuite report && exit $$status
 
+# Every module, property and command, in minutes; in another order each time (PYTEST_ADDOPTS=--randomly-seed=N repeats one).
 test: $(INSTALLED)
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n 2 --dist loadfile -m "not slow" --durations=25
+
+# All tests; pytest-xdist puts a file on one worker, and nothing that is asserted is a time.
+test-all: $(INSTALLED)
+	$(BIN)/python -m pytest -n 2 --dist loadfile --durations=25
+
+# Which lines and branches no test reaches.
+coverage: $(INSTALLED)
+	$(BIN)/python -m pytest -n 2 --dist loadfile --cov --cov-report=term-missing
 
 benchmark: $(INSTALLED)
 	$(BIN)/python -m pytest --benchmark-only
@@ -35,13 +44,26 @@ accelerator: $(INSTALLED)
 	$(BIN)/python -m pip install --editable '.[accelerator]'
 	$(BIN)/python -m tools.accelerator
 
+# Style, types, dead code; import directions and words are tests, run here too since they take seconds.
 lint: $(INSTALLED)
 	$(BIN)/python -m ruff check .
 	$(BIN)/python -m ruff format --check .
+	$(BIN)/python -m mypy
+	! $(BIN)/python -m vulture | grep -v '^tests/'
+	$(BIN)/python -m pytest -q tests/test_imports.py tests/test_words.py
+
+# What is made of records and of the commands themselves, in README.md and docs/.
+pages: $(INSTALLED)
+	$(BIN)/python -m tools.pages
+
+# The documentation, strictly: reports/docs/index.html.
+docs: $(INSTALLED)
+	$(BIN)/python -m tools.pages --check
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict --quiet
 
 $(INSTALLED): pyproject.toml
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --editable '.[test]'
+	$(BIN)/python -m pip install --editable '.[test,lint,docs]'
 	touch $@
 
 clean:

@@ -1,5 +1,8 @@
 """The errors that normsuite raises: one line each, naming the argument and its value."""
 
+from collections.abc import Iterable
+from difflib import get_close_matches
+
 
 class NormsuiteError(Exception):
     """Base of every error that normsuite raises on purpose."""
@@ -17,7 +20,7 @@ class ArgumentError(NormsuiteError, ValueError):
         self.argument, self.value, self.reason = argument, value, reason
         super().__init__(f"{argument} = {value!r}: {reason}")
 
-    def __reduce__(self):  # three arguments, so that it survives the way back from a worker process
+    def __reduce__(self) -> tuple[type, tuple[object, ...]]:  # a worker process sends it back
         return type(self), (self.argument, self.value, self.reason)
 
 
@@ -33,8 +36,12 @@ class UnknownNameError(ArgumentError):
     """A norm, backend, case, preset or dataset of that name does not exist."""
 
     @classmethod
-    def among(cls, argument: str, value: object, known) -> "UnknownNameError":
-        return cls(argument, value, f"unknown; known are {', '.join(known)}")
+    def among(cls, argument: str, value: object, known: Iterable[object]) -> "UnknownNameError":
+        """Return the error for a value that is not among the known names, with the one that it resembles most."""
+        names = [str(name) for name in known]
+        near = get_close_matches(str(value).lower(), [name.lower() for name in names], n=1)
+        meant = next((f"; did you mean {name}?" for name in names if [name.lower()] == near), "")
+        return cls(argument, value, f"unknown; known are {', '.join(names)}{meant}")
 
 
 class UnsupportedError(ArgumentError, RuntimeError):

@@ -1,8 +1,15 @@
-"""What all tests share: a fixed number of threads, and a cache of the digits that is not the user's."""
+"""What all tests share: tiers, a fixed number of threads, and caches that are not the user's."""
 
+import os
 import signal
 
+# Before torch is loaded. Workers of pytest-xdist share the cores: a thread that waits must not spin.
+if "PYTEST_XDIST_WORKER" in os.environ:
+    os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+os.environ.pop("COLUMNS", None)  # the width of the terminal in which the tests run
+
 import pytest
+import tiers
 import torch
 
 pytest.register_assert_rewrite("outcomes")  # so that what is compared there is shown where it differs
@@ -10,6 +17,11 @@ pytest.register_assert_rewrite("outcomes")  # so that what is compared there is 
 # A shell that starts the tests in the background has their processes ignore Ctrl-C, which some of them are about.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+@pytest.hookimpl(tryfirst=True)  # in the files' order, before it is made another
+def pytest_collection_modifyitems(items):
+    tiers.mark(items)
 
 
 @pytest.fixture(autouse=True, scope="session")

@@ -2,6 +2,7 @@
 
 import re
 import shlex
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -12,7 +13,7 @@ from asv.commands import make_argparser
 from normsuite.cli import app
 
 WORKFLOWS = Path(__file__).parent.parent / ".github" / "workflows"
-NAMES = ["gate.yml", "history.yml"]
+NAMES = ["gate.yml", "history.yml", "pages.yml", "release.yml", "tests.yml"]
 COMMANDS = typer.main.get_command(app).commands
 
 
@@ -81,3 +82,33 @@ def test_the_gate_may_only_read():
 def test_nothing_that_others_choose_becomes_part_of_a_script(name):
     """A branch may be called anything: it reaches a script as a variable of the environment."""
     assert not [step["run"] for step in steps(name) if re.search(r"\$\{\{", step.get("run", ""))]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_rights_are_named_and_jobs_end(name):
+    found = load(name)
+    assert "permissions" in found
+    assert all(0 < job["timeout-minutes"] <= 90 for job in found["jobs"].values())
+
+
+@pytest.mark.parametrize(("name", "arguments"), calls("make"))
+def test_targets_exist(name, arguments):
+    targets = re.findall(r"^([\w-]+):", (WORKFLOWS.parent.parent / "Makefile").read_text(), re.MULTILINE)
+    assert {argument for argument in arguments[1:] if "=" not in argument} <= set(targets), name
+
+
+def test_extras_that_are_installed_exist():
+    project = tomllib.loads((WORKFLOWS.parent.parent / "pyproject.toml").read_text())["project"]
+    scripts = [step.get("run", "") for name in NAMES for step in steps(name)]
+    extras = {
+        extra for script in scripts for found in re.findall(r"\.\[([\w,]+)\]", script) for extra in found.split(",")
+    }
+    assert {"gate", "suite", "test"} <= extras <= set(project["optional-dependencies"])
+
+
+def test_a_release_is_published_without_a_secret_and_attested():
+    release = load("release.yml")
+    assert "secrets" not in (WORKFLOWS / "release.yml").read_text()
+    assert release["jobs"]["publish"]["permissions"] == {"id-token": "write"}
+    used = [step.get("uses", "").partition("@")[0] for step in steps("release.yml")]
+    assert {"actions/attest-build-provenance", "pypa/gh-action-pypi-publish"} <= set(used)

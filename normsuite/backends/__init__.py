@@ -26,6 +26,7 @@ from torch.nn import functional
 
 from ..errors import UnknownNameError, UnsupportedError
 from ..spec import NormSpec, View
+from ..vocabulary import ACTIVATIONS as ACTIVATIONS
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -108,9 +109,6 @@ class Backend(Protocol):
 
     def again(self, call: Call) -> Again | None: ...
 
-
-ACTIVATIONS = ("relu", "silu")
-"""What can follow a norm in one pass, as torch.nn.functional names it."""
 
 NAMES: tuple[str, ...] = tuple(sorted(module.name for module in pkgutil.iter_modules(__path__)))
 """Every backend, found by its file; none is imported before it is used."""

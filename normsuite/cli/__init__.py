@@ -9,31 +9,34 @@ import sys
 import threading
 import traceback
 from importlib import import_module
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
-from .. import __version__, streams
+from .. import extras, streams
 from ..errors import NormsuiteError
 from ..reading import printable
 from . import codes
-from .bench import bench
+from .bench import bench, bench_history, bench_study
 from .doctor import doctor
 from .explain import explain
-from .gate import bisect, gate
+from .gate import bisect, gate, self_check
 from .history import history
 from .numerics import numerics
 from .report import report
+from .shared import be_quiet
 from .study import study
 
 app = typer.Typer(
     name="normsuite",
     help="Normalization layers compared: what they average over, cost and learn, and whether a commit made them worse.",
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
 )
-for command in (explain, study, bench, numerics, gate, bisect, history, doctor, report):
+COMMANDS = (
+    explain, study, bench, bench_study, bench_history, numerics, gate, bisect, self_check, history, doctor, report,
+)  # fmt: skip
+for command in COMMANDS:
     app.command()(command)
 
 
@@ -41,8 +44,11 @@ for command in (explain, study, bench, numerics, gate, bisect, history, doctor, 
 def _version(
     version: Annotated[bool, typer.Option("--version", help="Print the version and leave.")] = False,
     debug: Annotated[bool, typer.Option("--debug", help="Show all of an error, not one line of it.")] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Leave out progress and notes.")] = False,
 ) -> None:
     if version:
+        from .. import __version__
+
         typer.echo(__version__)
         raise typer.Exit
 
@@ -51,12 +57,18 @@ for _module in pkgutil.iter_modules(__path__):  # files that name their commands
     for _command in getattr(import_module(f".{_module.name}", __name__), "COMMANDS", ()):
         app.command()(_command)
 
+_Typed: Any = next(of for of in typer.BadParameter.__mro__ if of.__name__ == "ClickException")
+"""Base of the errors in what was typed: click's, or that of typer's own copy of it from 0.17 on."""
+
 
 def main() -> None:
     """Run the command, and end with one of `codes`: whatever fails is one line on standard error, and exit code 2."""
-    debug = _takes_debug()
+    debug = _takes("--debug")
+    if _takes("--quiet", "-q"):
+        be_quiet()
     if threading.current_thread() is threading.main_thread():
         signal.signal(signal.SIGTERM, _terminated)
+    code: str | int | None
     try:
         code = _run(debug)
     except SystemExit as left:
@@ -77,12 +89,19 @@ def _run(debug: bool) -> int:
     except typer.Exit as left:
         return left.exit_code
     except _Typed as error:
-        return _refused(error)
+        if type(error).__name__ == "NoArgsIsHelpError":
+            error.show()  # no command was typed: the list of them
+            return codes.COULD_NOT
+        return _say(f"{error.format_message().rstrip('.')}{_help(error)}")
     except (typer.Abort, KeyboardInterrupt):
         return _say("interrupted", codes.INTERRUPTED)
     except BrokenPipeError:
         streams.discard(sys.stdout)
         return codes.BROKEN_PIPE
+    except ModuleNotFoundError as error:
+        if debug:
+            traceback.print_exc()
+        return _say(extras.advice(error.name or str(error)))
     except Exception as error:
         if debug:
             traceback.print_exc()
@@ -95,17 +114,10 @@ def _run(debug: bool) -> int:
         return _say(f"{type(error).__name__}{f': {said}' if said else ''}{more}")
 
 
-_Typed = next(kind for kind in typer.BadParameter.__mro__ if kind.__name__ == "ClickException")
-"""What the parser refuses; of click, or of the copy of it that typer may have."""
-
-
-def _refused(error) -> int:
-    if type(error).__name__ == "NoArgsIsHelpError":
-        error.show()  # no command was typed: the list of them
-        return codes.COULD_NOT
+def _help(error) -> str:
+    """Where to read on, of an error in what was typed."""
     context = getattr(error, "ctx", None)
-    more = f"; {context.command_path} --help lists what there is" if context is not None else ""
-    return _say(" ".join(error.format_message().split()).rstrip(".") + more)
+    return f"; see {context.command_path} --help" if context is not None else ""
 
 
 def _say(text: str, code: int = codes.COULD_NOT) -> int:
@@ -125,9 +137,9 @@ def _terminated(number: int, _) -> None:
     raise KeyboardInterrupt
 
 
-def _takes_debug() -> bool:
-    """Whether --debug stands anywhere before "--"; it is taken out, so that it can stand behind a command's name."""
+def _takes(*names: str) -> bool:
+    """Return whether a switch stands anywhere before "--"; it is taken out, so that it can stand behind a command."""
     end = sys.argv.index("--") if "--" in sys.argv else len(sys.argv)
     given = sys.argv[1:end]
-    sys.argv[1:end] = [text for text in given if text != "--debug"]
-    return "--debug" in given
+    sys.argv[1:end] = [text for text in given if text not in names]
+    return len(sys.argv[1:]) < len(given)

@@ -1,15 +1,15 @@
 """`normsuite bench`."""
 
-import sys
 from pathlib import Path
-from typing import Annotated, Optional
+from typing import Annotated, Any, Optional
 
 import typer
 from rich.table import Table
 
 from .. import results
 from ..errors import ArgumentError, UnknownNameError
-from .shared import REPORTS, Json, console, progress_bar, status, write_json
+from .options import REPORTS, Activations, Device, Dtypes, Json, Modes, Norms, Threads, at_least
+from .shared import console, interrupted, line, note, progress_bar, status, write_json
 
 _TAKES = {
     "study": {"norm", "backend", "processes", "threads", "epochs", "out", "to"},
@@ -23,52 +23,55 @@ def bench(
     what: Annotated[
         Optional[str],
         typer.Argument(
-            help="Left out: norms by themselves. study: a training step of the study, and a whole one. history: the "
-            "report of a long history."
+            hidden=True,
+            help="study or history: the commands bench-study and bench-history, which have their own options.",
         ),
     ] = None,
-    norm: Annotated[Optional[list[str]], typer.Option(help="A norm; again for more. All where left out.")] = None,
+    norm: Norms = None,
     case: Annotated[Optional[list[str]], typer.Option(help="A case by name; again for more.")] = None,
     shape: Annotated[Optional[list[str]], typer.Option(help="A case of your own, such as 16,64,56,56.")] = None,
     channels_last: Annotated[bool, typer.Option("--channels-last", help="Layout of --shape.")] = False,
     groups: Annotated[Optional[int], typer.Option(help="Of GroupNorm, for --shape.")] = None,
     backend: Annotated[
-        Optional[list[str]], typer.Option(help="Who takes part beside torch.nn and a copy: ours and rivals.")
+        Optional[list[str]],
+        typer.Option(help="Implementations beside torch.nn and a copy: backends and rivals; again for more."),
     ] = None,
-    mode: Annotated[Optional[list[str]], typer.Option(help="forward, step, evaluation or backward.")] = None,
-    activation: Annotated[Optional[list[str]], typer.Option(help="none, relu or silu.")] = None,
-    dtype: Annotated[Optional[list[str]], typer.Option(help="float32, bfloat16, float16 or float64.")] = None,
-    device: Annotated[str, typer.Option(help="cpu, or an accelerator such as cuda.")] = "cpu",
+    mode: Modes = None,
+    activation: Activations = None,
+    dtype: Dtypes = None,
+    device: Device = "cpu",
     budget: Annotated[
         Optional[float], typer.Option(help="Seconds after which no task begins; for an accelerator.")
     ] = None,
     processes: Annotated[
-        Optional[int], typer.Option(help="Fresh processes that take times; 5, on an accelerator 3.")
+        Optional[int],
+        typer.Option(
+            help="Fresh processes that take times; 5, on an accelerator 3.", callback=at_least("processes", 1)
+        ),
     ] = None,
     seconds: Annotated[float, typer.Option(help="For each task in each process.")] = 0.25,
-    threads: Annotated[Optional[int], typer.Option(help="Of each process; torch's own number.")] = None,
-    epochs: Annotated[Optional[int], typer.Option(help="Of each run, for study; those of its preset quick.")] = None,
+    threads: Threads = None,
+    epochs: Annotated[Optional[int], typer.Option(hidden=True, callback=at_least("epochs", 1))] = None,
     out: Annotated[Path, typer.Option(help="Where the records go.")] = REPORTS / "bench",
     to: Json = None,
 ) -> None:
     """Time every backend against torch.nn, a copy and other libraries, in turn, call by call; one record a task."""
-    from ..bench import run
-    from ..bench.sentences import sentences
-    from ..bench.summary import benches
-    from ..measure import task
-
     if what is not None and what not in _TAKES:
         raise UnknownNameError.among("bench", what, _TAKES)
     for name, value in context.params.items():
-        given = context.get_parameter_source(name).name == "COMMANDLINE" and name != "what"
+        source = context.get_parameter_source(name)
+        given = source is not None and source.name == "COMMANDLINE" and name != "what"
         if given and not (name != "epochs" if what is None else name in _TAKES[what]):
             raise ArgumentError(name, value, f"is not for `{' '.join(filter(None, ('bench', what)))}`")
     if what == "history":
-        _bench_history(out, to)
+        bench_history(out, to)
         return
     if what == "study":
-        _bench_study(norm or (), backend or (), processes or run.PROCESSES, threads, epochs, out, to)
+        bench_study(norm, backend, processes, threads, epochs, out, to)
         return
+    from ..bench import run
+    from ..measure import task
+
     own = [task.shape_case(text, channels_last=channels_last, num_groups=groups) for text in dict.fromkeys(shape or ())]
     if not own and (channels_last or groups is not None):
         raise ArgumentError("shape", None, "--channels-last and --groups describe a --shape")
@@ -103,24 +106,29 @@ def bench(
     finally:
         if progress.live.is_started:
             progress.stop()
-    for note in outcome.notes:
-        print(f"normsuite: {note}", file=sys.stderr)
+    for text in outcome.notes:
+        note(text)
+    _show(outcome, run.not_measured(device), to)
+    if outcome.interrupted:
+        raise interrupted()
+
+
+def _show(outcome, not_measured: list[str], to: str | None) -> None:
+    from ..bench import terminal
+    from ..bench.sentences import sentences
+    from ..bench.summary import benches
+
     found = benches(outcome.records)
     if found and to is not None:
-        write_json(_as_json(found, notes=outcome.notes, not_measured=run.not_measured(device)), to)
-    elif found:
-        from ..bench import terminal
-
-        for bench_of_kind in found:
-            for table in terminal.tables(bench_of_kind):
-                console.print(table)
-            for line in sentences(bench_of_kind):
-                console.print(line, highlight=False, markup=False, soft_wrap=True)
-        for line in run.not_measured(device):
-            console.print(line, highlight=False, markup=False, soft_wrap=True)
-    if outcome.interrupted:
-        print("normsuite: interrupted; what was finished is kept", file=sys.stderr)
-        raise typer.Exit(130)
+        write_json(_as_json(found, notes=outcome.notes, not_measured=not_measured), to)
+        return
+    for bench_of_kind in found:
+        for table in terminal.tables(bench_of_kind):
+            console.print(table)
+        for text in sentences(bench_of_kind):
+            line(text)
+    for text in not_measured if found else ():
+        line(text)
 
 
 def _as_json(found: list, **further: object) -> dict:
@@ -130,7 +138,11 @@ def _as_json(found: list, **further: object) -> dict:
     return {"what": "bench", "tables": [bench.as_dict() for bench in found], **further}
 
 
-def _bench_history(out: Path, to: str | None) -> None:
+def bench_history(
+    out: Annotated[Path, typer.Option(help="Where the record goes.")] = REPORTS / "bench",
+    to: Json = None,
+) -> None:
+    """Time `normsuite report` and `asv publish` on a made history of 1,000 commits and 500 series."""
     from ..bench import history
 
     results.output_folder(out, "out")
@@ -138,46 +150,57 @@ def _bench_history(out: Path, to: str | None) -> None:
         try:
             record = history.run(on_way=show)
         except KeyboardInterrupt:
-            print("normsuite: interrupted; nothing is kept of a history", file=sys.stderr)
-            raise typer.Exit(130) from None
+            raise interrupted("nothing is kept of a history") from None
     results.write_record(out, history.WHAT, record)
     found = history.ratios(record)
     if to is not None:
         shown = {stage: [r.value, r.low, r.high] for stage, r in found.items()}
         write_json({"ratios": shown, "record": record}, to)
     if to != "-":
-        for line in history.lines(record):
-            console.print(line, highlight=False, markup=False, soft_wrap=True)
+        for text in history.lines(record):
+            line(text)
 
 
-def _bench_study(
-    norms, backends, processes: int, threads: int | None, epochs: int | None, out: Path, to: str | None
+def bench_study(
+    norm: Norms = None,
+    backend: Annotated[Optional[list[str]], typer.Option(help="The one that computes the norms.")] = None,
+    processes: Annotated[
+        Optional[int], typer.Option(help="Fresh processes that take times; 5.", callback=at_least("processes", 1))
+    ] = None,
+    threads: Threads = None,
+    epochs: Annotated[
+        Optional[int], typer.Option(help="Of each run; those of the preset quick.", callback=at_least("epochs", 1))
+    ] = None,
+    out: Annotated[Path, typer.Option(help="Where the records go.")] = REPORTS / "bench",
+    to: Json = None,
 ) -> None:
+    """Time a training step of the study with each backend, and a whole study against a tutorial's plain loop."""
+    if backend is not None and len(backend) > 1:
+        raise ArgumentError("backend", ", ".join(backend), "must be one, which computes the norms of the whole study")
     import torch
 
-    from ..bench import epoch, throughput
-    from ..statistics import Interval
+    from ..bench import epoch, run, throughput
 
-    threads = threads or torch.get_num_threads()
-    if len(backends) > 1:
-        raise ArgumentError("backend", ", ".join(backends), "must be one, which computes the norms of the whole study")
-    whole_study = {"epochs": epochs, "backend": next(iter(backends), None)}
+    threads, norms = threads or torch.get_num_threads(), norm or ()
+    whole_study: dict[str, Any] = {"epochs": epochs, "backend": next(iter(backend or ()), None)}
     try:
-        record = epoch.run(norms, processes=processes, threads=threads)
+        record = epoch.run(norms, processes=processes or run.PROCESSES, threads=threads)
         results.write_record(out, epoch.WHAT, record)
         whole = throughput.run(norms, threads=threads, **{k: v for k, v in whole_study.items() if v is not None})
         results.write_record(out, throughput.WHAT, whole)
     except KeyboardInterrupt:
-        print("normsuite: interrupted; what was finished is kept", file=sys.stderr)
-        raise typer.Exit(130) from None
+        raise interrupted() from None
     found, speedups = epoch.ratios(record), throughput.speedups(whole)
     if to is not None:
         shown = {norm: {name: [r.value, r.low, r.high] for name, r in of.items()} for norm, of in found.items()}
         faster = {way: [r.value, r.low, r.high] for way, r in speedups.items()}
         write_json({"ratios": shown, "record": record, "speedups": faster, "throughput": whole}, to)
         return
+    _show_study(found, speedups, whole["case"], threads)
 
-    def text(ratio: Interval) -> str:
+
+def _show_study(found: dict, speedups: dict, case: dict, threads: int) -> None:
+    def text(ratio) -> str:
         return f"{ratio.value:.3f} [{ratio.low:.3f}, {ratio.high:.3f}]"
 
     names = list(found["all"])
@@ -185,7 +208,6 @@ def _bench_study(
     for norm, of in found.items():
         table.add_row(norm, *(text(of[name]) for name in names))
     console.print(table)
-    case = whole["case"]
     title = f"Digits per second of a whole study, {case['epochs']} epochs a run, norms by {case['backend']}"
     table = Table("by", "times the plain loop's [95 %]", title=title)
     for way, said in (("one", f"one process, {threads} threads"), ("sweep", f"{threads} processes of one thread")):

@@ -8,7 +8,8 @@ from rich.markup import escape
 from rich.table import Table
 
 from ..errors import NormsuiteError
-from .shared import Json, console, write_json
+from .options import Json
+from .shared import console, write_json
 
 if TYPE_CHECKING:
     from ..doctor import Diagnosis

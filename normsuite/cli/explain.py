@@ -1,15 +1,13 @@
 """`normsuite explain`."""
 
-from typing import Annotated, Optional
-
-import typer
 from rich.table import Table
 
-from .shared import Json, console, write_json
+from .options import Json, NormArgument
+from .shared import console, write_json
 
 
 def explain(
-    norm: Annotated[Optional[str], typer.Argument(help="One norm; all where left out.")] = None,
+    norm: NormArgument = None,
     to: Json = None,
 ) -> None:
     """What each norm averages over, and the source document's worked example checked figure by figure."""

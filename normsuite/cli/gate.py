@@ -1,7 +1,6 @@
 """`normsuite gate`: did that commit make it worse?"""
 
 import re
-import sys
 from pathlib import Path
 from typing import Annotated, Optional
 
@@ -9,7 +8,12 @@ import typer
 
 from .. import results
 from ..errors import ArgumentError
-from .shared import REPORTS, Json, console, status, write, write_json
+from . import codes
+from .options import REPORTS, Activations, Backends, Device, Dtypes, Json, Modes, Norms, Threads
+from .shared import console, interrupted, line, note, status, write, write_json
+
+TABLES, PLANTED_TABLES = 60, 15
+"""Of a self-check, where no other number is given."""
 
 _UNITS = {"": 1.0, "s": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0}
 Only = Annotated[
@@ -69,16 +73,16 @@ def gate(
         Optional[str], typer.Argument(help="The commit in question; the working tree where left out.")
     ] = None,
     only: Only = None,
-    norm: Annotated[Optional[list[str]], typer.Option(help="A norm; again for more. All where left out.")] = None,
+    norm: Norms = None,
     backend: Annotated[
         Optional[list[str]],
         typer.Option(help="torch, numba, auto or reference, or a module such as 'auto BatchNorm2d'."),
     ] = None,
     case: Annotated[Optional[list[str]], typer.Option(help="A case by name; again for more.")] = None,
-    mode: Annotated[Optional[list[str]], typer.Option(help="forward, step or evaluation.")] = None,
-    activation: Annotated[Optional[list[str]], typer.Option(help="none, relu or silu.")] = None,
-    dtype: Annotated[Optional[list[str]], typer.Option(help="float32, bfloat16, float16 or float64.")] = None,
-    device: Annotated[str, typer.Option(help="cpu, or an accelerator such as cuda.")] = "cpu",
+    mode: Modes = None,
+    activation: Activations = None,
+    dtype: Dtypes = None,
+    device: Device = "cpu",
     budget: Annotated[str, typer.Option(help="Time to spend on bytes, errors and times.")] = "120s",
     margin: Annotated[
         Optional[list[str]],
@@ -94,7 +98,7 @@ def gate(
         bool, typer.Option("--error-rate", help="Also train with either version, and compare error rates.")
     ] = False,
     seeds: Annotated[int, typer.Option(help="For --error-rate.")] = 10,
-    threads: Annotated[Optional[int], typer.Option(help="Of each process; torch's own number.")] = None,
+    threads: Threads = None,
     apart: Annotated[bool, typer.Option("--apart", help="Each version in processes of its own.")] = False,
     base_python: Annotated[
         Optional[Path], typer.Option(help="Interpreter for the base, with other dependencies; implies --apart.")
@@ -103,14 +107,10 @@ def gate(
     accepted: Annotated[
         Optional[Path], typer.Option(help="Known regressions; gate-accepted.toml in the repository where left out.")
     ] = None,
-    self_check: Annotated[
-        bool, typer.Option("--self-check", help="Find out how often the gate itself is wrong, with BASE or HEAD.")
-    ] = False,
-    tables: Annotated[int, typer.Option(help="Of a version against itself, for --self-check.")] = 60,
-    planted_tables: Annotated[int, typer.Option(help="With planted slowdowns, for --self-check.")] = 15,
-    asv_pairs: Annotated[
-        int, typer.Option(help="How many planted pairs `asv continuous` is given too, for --self-check.")
-    ] = 0,
+    self_check: Annotated[bool, typer.Option("--self-check", hidden=True)] = False,  # the command self-check
+    tables: Annotated[int, typer.Option(hidden=True)] = TABLES,
+    planted_tables: Annotated[int, typer.Option(hidden=True)] = PLANTED_TABLES,
+    asv_pairs: Annotated[int, typer.Option(hidden=True)] = 0,
     out: Annotated[
         Optional[Path], typer.Option(help="Where the records go; reports/gate or reports/self-check.")
     ] = None,
@@ -124,53 +124,78 @@ def gate(
     Exit codes: 0 no regression, 1 regression, 2 could not run, 3 nothing measured, nothing decided, or too little
     excluded: a cell may be slower by more than the limit.
     """
-    from ..gate import cells, measure, trees
-
-    here = trees.root(Path())
     if base is None and not self_check:
         raise ArgumentError("base", base, "which commit is to be compared with?")
     if self_check and head is not None:
         raise ArgumentError("head", head, "a self-check compares BASE with itself")
-    planned = cells.plan(
-        norms=norm or (),
-        backends=backend or (),
-        cases=case or (),
-        modes=mode or (),
-        activations=activation or (),
-        dtypes=dtype or (),
-        only=only or (),
-        device=device,
-    )
-    before = trees.of_commit("HEAD" if base is None else base, argument="base", repository=here)
-    if self_check:
-        after = before
-    else:
-        after = (
-            trees.of_working_tree(repository=here)
-            if head is None
-            else trees.of_commit(head, argument="head", repository=here)
-        )
     pythons = {
         side: _interpreter(f"{side}_python", given)
         for side, given in (("base", base_python), ("head", head_python))
         if given is not None
     }
-    setup = measure.Setup(
+    what = {"norms": norm, "backends": backend, "cases": case, "modes": mode, "activations": activation}
+    what |= {"dtypes": dtype, "only": only}
+    margin = [*(margin or []), *_further(worse=worse_above, limit=limit)]
+    timing = {"budget_s": seconds(budget), "threads": threads, "apart": apart or bool(pythons), "pythons": pythons}
+    if self_check:
+        setup, here = _setup(base, base, what, device, margin, timing)
+        _self_check(setup, here, tables, planted_tables, asv_pairs, out or REPORTS / "self-check", to)
+        return
+    setup, here = _setup(base, head, what, device, margin, timing, seeds if error_rate else None, working_tree=True)
+    _compare(setup, accepted, here, out or REPORTS / "gate", to, markdown)
+
+
+def self_check(
+    base: Annotated[str, typer.Argument(help="The commit that is compared with itself.")] = "HEAD",
+    only: Only = None,
+    norm: Norms = None,
+    backend: Backends = None,
+    case: Annotated[Optional[list[str]], typer.Option(help="A case by name; again for more.")] = None,
+    mode: Modes = None,
+    device: Device = "cpu",
+    budget: Annotated[str, typer.Option(help="Time to spend on a table.")] = "120s",
+    tables: Annotated[int, typer.Option(help="A/A controls: tables of a version against itself.")] = TABLES,
+    planted_tables: Annotated[int, typer.Option(help="Tables with injected slowdowns.")] = PLANTED_TABLES,
+    asv_pairs: Annotated[
+        int, typer.Option(help="How many pairs with injected slowdowns `asv continuous` is given too.")
+    ] = 0,
+    threads: Threads = None,
+    out: Annotated[Path, typer.Option(help="Where the records go.")] = REPORTS / "self-check",
+    to: Json = None,
+) -> None:
+    """Find out how often the gate is wrong: false alarms in A/A controls, and injected slowdowns that it finds."""
+    what = {"norms": norm, "backends": backend, "cases": case, "modes": mode, "only": only}
+    timing = {"budget_s": seconds(budget), "threads": threads}
+    setup, here = _setup(base, base, what, device, None, timing)
+    _self_check(setup, here, tables, planted_tables, asv_pairs, out, to)
+
+
+def _setup(base, head, what, device, margin, timing, seeds=None, *, working_tree=False):
+    """Return what is to be compared, and the repository's root; the head is the base, a commit or the working tree."""
+    from ..gate import cells, measure, trees
+    from ..gate.setup import Setup
+
+    here = trees.root(Path())
+    planned = cells.plan(**{name: given or () for name, given in what.items()}, device=device)
+    before = trees.of_commit("HEAD" if base is None else base, argument="base", repository=here)
+    if not working_tree:
+        after = before
+    elif head is None:
+        after = trees.of_working_tree(repository=here)
+    else:
+        after = trees.of_commit(head, argument="head", repository=here)
+    given = {name: value for name, value in timing.items() if name != "threads"}
+    setup = Setup(
         base=before,
         head=after,
         cells=planned,
-        margins=margins([*(margin or []), *_further(worse=worse_above, limit=limit)]),
-        budget_s=seconds(budget),
-        threads=measure.default_threads() if threads is None else threads,
-        apart=apart or bool(pythons),
-        pythons=pythons,
-        norms=list(dict.fromkeys(cell.task.spec.name for cell in planned)) if error_rate else (),
-        seeds=seeds,
+        margins=margins(margin or []),
+        threads=measure.default_threads() if timing["threads"] is None else timing["threads"],
+        norms=list(dict.fromkeys(cell.task.spec.name for cell in planned)) if seeds is not None else (),
+        **given,
+        **({"seeds": seeds} if seeds is not None else {}),
     )
-    if self_check:
-        _self_check(setup, here, tables, planted_tables, asv_pairs, out or REPORTS / "self-check", to)
-        return
-    _compare(setup, accepted, here, out or REPORTS / "gate", to, markdown)
+    return setup, here
 
 
 def _interpreter(argument: str, path: Path) -> str:
@@ -189,8 +214,8 @@ def _compare(setup, accepted: Path | None, root: Path, out: Path, to: str | None
     if accepted is None and (root / known.FILE).is_file():
         accepted = root / known.FILE
     entries = known.read(accepted) if accepted is not None else []
-    for note in known.notes(entries, date.today()):
-        print(f"normsuite: {note}", file=sys.stderr)
+    for text in known.notes(entries, date.today()):
+        note(text)
     if setup.base.digest == setup.head.digest and not setup.pythons:
         said = f"{setup.head.title} has the same package as {setup.base.title}: nothing to compare"
         if to is not None:
@@ -198,13 +223,13 @@ def _compare(setup, accepted: Path | None, root: Path, out: Path, to: str | None
         if markdown is not None:
             write(f"### normsuite gate: no regression\n\n{summary.text(said)}\n", markdown)
         if to != "-" and markdown != "-":
-            console.print(said, highlight=False, markup=False, soft_wrap=True)
+            line(said)
         return
     results.output_folder(out, "out")
     with status() as show:
         outcome = measure.run(setup, lambda stage, spent_s: show(f"{spent_s:4.0f} s: {stage}"))
-    for note in outcome.notes:
-        print(f"normsuite: {note}", file=sys.stderr)
+    for text in outcome.notes:
+        note(text)
     found = []
     if outcome.record is not None:
         record = summary.with_accepted(outcome.record, entries, date.today())
@@ -216,15 +241,14 @@ def _compare(setup, accepted: Path | None, root: Path, out: Path, to: str | None
             write(summary.markdown(record, found), markdown)
         if to != "-" and markdown != "-":
             console.print(terminal.table(record, found))
-            for line in summary.sentences(record, found):
-                console.print(line, highlight=False, markup=False, soft_wrap=True)
+            for text in summary.sentences(record, found):
+                line(text)
     if outcome.interrupted:
-        print("normsuite: interrupted; what was finished is kept", file=sys.stderr)
-        raise typer.Exit(130)
+        raise interrupted()
     raise typer.Exit(summary.exit_code(outcome.record, found))
 
 
-def _self_check(setup, root: Path, tables: int, planted: int, asv_pairs: int, out: Path, to: str | None) -> None:
+def _self_check(setup, root: Path, tables: int, injected: int, asv_pairs: int, out: Path, to: str | None) -> None:
     from ..gate import rates, selfcheck
 
     results.output_folder(out, "out")
@@ -233,16 +257,15 @@ def _self_check(setup, root: Path, tables: int, planted: int, asv_pairs: int, ou
             records = selfcheck.run(
                 setup,
                 tables=tables,
-                planted_tables=planted,
+                planted_tables=injected,
                 asv_pairs=asv_pairs,
                 repository=root,
                 out=out,
                 on_progress=lambda stage, spent_s: show(f"{spent_s:4.0f} s: {stage}"),
-                on_table=lambda record: print(rates.line(record), file=sys.stderr),
+                on_table=lambda record: note(rates.line(record)),
             )
         except KeyboardInterrupt:
-            print("normsuite: interrupted; the tables that were finished are kept", file=sys.stderr)
-            raise typer.Exit(130) from None
+            raise interrupted("the tables that were finished are kept") from None
     if to is not None:
         write_json(rates.as_dict(records), to)
     if to != "-":
@@ -256,7 +279,7 @@ def bisect(
     only: Only = None,
     budget: Annotated[str, typer.Option(help="Time for each comparison.")] = "60s",
     metric: Annotated[str, typer.Option(help="time, peak bytes, saved bytes, or an error by its name.")] = "time",
-    threads: Annotated[Optional[int], typer.Option(help="Of each process; torch's own number.")] = None,
+    threads: Threads = None,
     out: Annotated[Path, typer.Option(help="Where the records go.")] = REPORTS / "gate",
     to: Json = None,
 ) -> None:
@@ -280,15 +303,12 @@ def bisect(
                 threads=measure.default_threads() if threads is None else threads,
                 out=out,
                 on_progress=lambda stage, spent_s: show(f"{spent_s:4.0f} s: {stage}"),
-                on_line=lambda text: (
-                    console.print(text, highlight=False, markup=False, soft_wrap=True) if to != "-" else None
-                ),
+                on_line=lambda text: line(text) if to != "-" else None,
             )
         except KeyboardInterrupt:
-            print("normsuite: interrupted; what was finished is kept", file=sys.stderr)
-            raise typer.Exit(130) from None
+            raise interrupted() from None
     if to is not None:
         write_json(found.as_dict(), to)
     if to != "-":
-        console.print(found.sentence, highlight=False, markup=False, soft_wrap=True)
-    raise typer.Exit(0 if found.suspects else 3)
+        line(found.sentence)
+    raise typer.Exit(codes.OK if found.suspects else codes.NOTHING)

@@ -9,7 +9,9 @@ import typer
 from .. import lazily
 from ..errors import ArgumentError
 from ..helpers import Helpers
-from .shared import DISTRIBUTIONS, REPORTS, Json, console, write_json
+from . import codes
+from .options import REPORTS, Json
+from .shared import DISTRIBUTIONS, console, write_json
 
 
 def history(
@@ -56,9 +58,9 @@ def history(
             console.print(terminal.group_table(trends))
         console.print(_conclusion(trends, source), highlight=False, soft_wrap=True, markup=False)
     if not trends:
-        raise typer.Exit(3)
+        raise typer.Exit(codes.NOTHING)
     if any(step.counts for trend in trends for step in trend.steps):
-        raise typer.Exit(1)
+        raise typer.Exit(codes.REGRESSION)
 
 
 def _pattern(benchmark: str | None) -> re.Pattern | None:

@@ -1,19 +1,20 @@
 """`normsuite numerics`."""
 
 from pathlib import Path
-from typing import Annotated, Optional
+from typing import Annotated
 
 import typer
 from rich.table import Table
 
 from .. import results
 from ..errors import UnsupportedError
-from .shared import REPORTS, Json, console, write_json
+from .options import REPORTS, Device, Json, Norms
+from .shared import console, write_json
 
 
 def numerics(
-    norm: Annotated[Optional[list[str]], typer.Option(help="A norm; again for more. All where left out.")] = None,
-    device: Annotated[str, typer.Option(help="cpu, or an accelerator such as cuda.")] = "cpu",
+    norm: Norms = None,
+    device: Device = "cpu",
     out: Annotated[Path, typer.Option(help="Where the record goes.")] = REPORTS / "numerics",
     to: Json = None,
 ) -> None:
@@ -31,7 +32,7 @@ def numerics(
     results.output_folder(out, "out")
     computing = [name for name in backends.NAMES if name != "auto"]  # which is one of the others
     specs = [find(name) for name in norm] if norm else list(NORMS.values())
-    rows = []
+    rows: list[dict] = []
     for spec in specs:
         for mean in measuring.MEANS:
             for backend in computing:
@@ -39,7 +40,7 @@ def numerics(
                     tried = named(spec.name, backend, measuring.SHAPE, device=device)
                     output, gradient = measuring.errors(tried, mean=mean)
                 except UnsupportedError as error:
-                    output = gradient = error.reason
+                    output = gradient = error.reason  # type: ignore[assignment]  # in place of a figure
                 rows.append(
                     {"norm": spec.name, "mean": mean, "backend": backend, "output": output, "gradient": gradient}
                 )
@@ -59,7 +60,7 @@ def numerics(
     for spec in specs:
         for mean in measuring.MEANS:
             here = [row for row in rows if (row["norm"], row["mean"]) == (spec.name, mean)]
-            cells = [row[what] for what in ("output", "gradient") for row in here]
+            cells: list = [row[what] for what in ("output", "gradient") for row in here]
             shown = [f"{cell:.1e}" if isinstance(cell, float) else cell for cell in cells]
             table.add_row(spec.name, f"{mean:g}", *shown)
     console.print(table)

@@ -11,7 +11,8 @@ from .. import lazily
 from ..errors import NormsuiteError
 from ..garbage import uncollected
 from ..helpers import Helpers
-from .shared import DISTRIBUTIONS, REPORTS, console
+from .options import REPORTS
+from .shared import DISTRIBUTIONS, console
 
 _LONG = 250
 """Files of asv's: with more there is enough to do for several processes from the beginning."""

@@ -1,10 +1,10 @@
-"""What commands share: the terminal, where things lie, JSON, progress."""
+"""The terminal that commands share: tables, notes, JSON, progress."""
 
+import os
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, Optional
 
 import typer
 from rich.console import Console
@@ -12,7 +12,9 @@ from rich.markup import escape
 
 from .. import results
 from ..errors import ArgumentError, OutputError
+from ..reading import printable
 from ..streams import Closed
+from . import codes
 
 
 class _Printed(Console):
@@ -22,12 +24,39 @@ class _Printed(Console):
         raise BrokenPipeError
 
 
-console = _Printed(width=None if sys.stdout.isatty() else 160)  # a pipe or a file has no width to cut tables for
-REPORTS = Path("reports")
+def _width() -> int | None:
+    """A pipe or a file has no width to cut tables for; COLUMNS, which rich reads, is the user's word."""
+    return None if sys.stdout.isatty() or os.environ.get("COLUMNS", "").isdigit() else 160
+
+
+console = _Printed(width=_width())
 DISTRIBUTIONS = ("scipy.stats", "scipy.optimize")
 """What takes longest to load of all that reading records may need."""
 
-Json = Annotated[Optional[str], typer.Option("--json", metavar="PATH", help="Write JSON there; - for standard output.")]
+_quiet = False
+
+
+def be_quiet() -> None:
+    """Leave out progress and notes from now on; results, verdicts and errors are still printed."""
+    global _quiet
+    _quiet = True
+
+
+def note(text: str) -> None:
+    """Print a note on standard error, on one line."""
+    if not _quiet:
+        print(f"normsuite: {printable(text)}", file=sys.stderr)
+
+
+def interrupted(kept: str = "what was finished is kept") -> typer.Exit:
+    """Say that Ctrl-C was heard, and return what ends the command."""
+    print(f"normsuite: interrupted; {kept}", file=sys.stderr)
+    return typer.Exit(codes.INTERRUPTED)
+
+
+def line(text: str) -> None:
+    """Print a line of results as it is, however long."""
+    console.print(text, highlight=False, markup=False, soft_wrap=True)
 
 
 def write_json(value: object, target: str) -> None:
@@ -72,12 +101,13 @@ def progress_bar(unit: str):
         TextColumn("left"),
         TimeRemainingColumn(),
         console=Console(stderr=True),
+        disable=_quiet,
     )
 
 
 @contextmanager
 def status() -> Iterator[Callable[[str], None]]:
     """A line on standard error that says what is going on, where that is a terminal, and goes when it is over."""
-    terminal = Console(stderr=True)
-    with terminal.status("") as line:
-        yield lambda text: line.update(escape(text))
+    terminal = Console(stderr=True, quiet=_quiet)
+    with terminal.status("") as shown:
+        yield lambda text: shown.update(escape(text))

@@ -1,7 +1,6 @@
 """`normsuite study`."""
 
 import math
-import sys
 import time
 from pathlib import Path
 from typing import Annotated, Optional
@@ -10,21 +9,25 @@ import typer
 
 from .. import results
 from ..errors import ArgumentError
-from .shared import REPORTS, Json, console, progress_bar, write_json
+from .options import PRESETS, REPORTS, Json, NormsOrNone, among, at_least, names
+from .shared import console, interrupted, note, progress_bar, write_json
 
 
 def study(
     preset: Annotated[
-        Optional[str], typer.Option(help="quick, full, batch-size or tune; quick where left out.")
+        Optional[str],
+        typer.Option(
+            help=f"{', '.join(PRESETS)}; quick where left out.",
+            callback=among("preset", PRESETS),
+            autocompletion=names(PRESETS),
+        ),
     ] = None,
     config: Annotated[
         Optional[Path], typer.Option(help="A TOML file of settings, named as the options with _ for -; options win.")
     ] = None,
-    norm: Annotated[
-        Optional[list[str]], typer.Option(help="A norm, or none; again for more. All where left out.")
-    ] = None,
-    seeds: Annotated[Optional[int], typer.Option(help="How many.")] = None,
-    epochs: Annotated[Optional[int], typer.Option()] = None,
+    norm: NormsOrNone = None,
+    seeds: Annotated[Optional[int], typer.Option(help="How many.", callback=at_least("seeds", 1))] = None,
+    epochs: Annotated[Optional[int], typer.Option(help="Of each run.", callback=at_least("epochs", 1))] = None,
     batch_size: Annotated[Optional[list[int]], typer.Option(help="Again for more.")] = None,
     learning_rate: Annotated[
         Optional[list[float]], typer.Option(help="At the peak of the schedule; again for more.")
@@ -44,7 +47,9 @@ def study(
     device: Annotated[Optional[str], typer.Option(help="cpu, or an accelerator such as cuda.")] = None,
     dataset: Annotated[Optional[str], typer.Option(help="mnist (included) or fashion-mnist (downloaded once).")] = None,
     data_dir: Annotated[Optional[Path], typer.Option(help="Your own copy, as torchvision lays it out.")] = None,
-    workers: Annotated[Optional[int], typer.Option(help="Processes of one thread each; one a core.")] = None,
+    workers: Annotated[
+        Optional[int], typer.Option(help="Processes of one thread each; one a core.", callback=at_least("workers", 1))
+    ] = None,
     scheduler: Annotated[
         Optional[str], typer.Option(help="A Dask scheduler, such as tcp://host:8786, whose workers do the runs.")
     ] = None,
@@ -117,11 +122,10 @@ def study(
             on_start=start,
             on_steps=lambda done: progress.update(bar, advance=done),
             on_record=show,
-            on_note=lambda note: print(f"normsuite: {note}", file=sys.stderr),
+            on_note=note,
         )
     except KeyboardInterrupt:
-        print("normsuite: interrupted; what was finished is kept", file=sys.stderr)
-        raise typer.Exit(130) from None
+        raise interrupted() from None
     finally:
         if progress.live.is_started:
             progress.stop()
@@ -168,7 +172,7 @@ def _dry_run(runs: list, out: Path, workers: int | None, to: str | None) -> None
         if math.isfinite(found.effect)
         else "one seed tells no two norms apart: a difference has no spread to compare it with",
     ]
-    if found.difference is not None:
+    if found.difference is not None and found.deviation is not None:
         lines.append(
             f"in test accuracy, by the records here: {100 * found.difference:.2f} percentage points, with the widest "
             f"of the pairs' deviations, {100 * found.deviation:.2f}"

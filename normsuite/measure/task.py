@@ -6,16 +6,13 @@ from dataclasses import asdict, dataclass
 
 import torch
 
-from .. import backends
+from .. import backends, vocabulary
 from .. import device as devices
 from ..errors import ArgumentError, UnknownNameError
 from ..spec import NORMS, NormSpec, find
+from ..vocabulary import MODES, NO_ACTIVATION
 from . import cases
 from .cases import ACCELERATOR_CASES, CASES, Case, Operands
-
-MODES = ("forward", "step", "evaluation", "backward")
-"""forward: statistics of the input, no gradients. step: the same with the gradients of input, weight and bias.
-evaluation: running statistics, no gradients. backward: those gradients alone, of one forward pass that is kept."""
 
 USUAL_MODES = ("forward", "step", "evaluation")
 """Measured on the processor where none is named."""
@@ -27,10 +24,7 @@ SMALL_BYTES = 4 * 2**20
 """Below this an accelerator's launch costs more than the arithmetic."""
 
 ACTIVATIONS = (None, *backends.ACTIVATIONS)
-NO_ACTIVATION = "none"
-"""Typed for no activation."""
-
-DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16, "float64": torch.float64}
+DTYPES = {name: getattr(torch, name) for name in vocabulary.DTYPES}
 MOMENTUM = 0.1
 EPS = 1e-5
 

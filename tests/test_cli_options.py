@@ -1,0 +1,130 @@
+"""What is typed: checked before torch is imported, the same options everywhere, and the switches for all commands."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import typer
+
+from normsuite import cli
+from normsuite.cli import options
+
+ROOT = Path(__file__).parent.parent
+COMMANDS = typer.main.get_command(cli.app).commands
+
+
+def run(*arguments, cwd=None, **environment):
+    command = [sys.executable, "-m", "normsuite", *arguments]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), **environment}
+    return subprocess.run(command, cwd=cwd, env=environment, capture_output=True, text=True, timeout=240)
+
+
+WRONG = [
+    (["explain", "groupnrm"], "did you mean GroupNorm?"),
+    (["explain", "--colour"], "; see normsuite explain --help"),
+    (["explian"], "Did you mean 'explain'?"),
+    (["study", "--preset", "fulll"], "did you mean full?"),
+    (["study", "--norm", "LayrNorm"], "did you mean LayerNorm?"),
+    (["study", "--seeds", "0"], "seeds = 0: must be at least 1"),
+    (["study", "--seeds", "many"], "--seeds"),
+    (["numerics", "--norm", "BatchNom"], "did you mean BatchNorm?"),
+    (["bench", "--mode", "foward"], "did you mean forward?"),
+    (["bench", "--dtype", "float23"], "did you mean float32?"),
+    (["bench", "--activation", "rleu"], "did you mean relu?"),
+    (["bench", "everything"], "unknown; known are study, history"),
+    (["bench-study", "--threads", "0"], "threads = 0: must be at least 1"),
+    (["gate"], "which commit is to be compared with?"),
+    (["gate", "main", "--backend", "numbra"], "did you mean numba?"),
+    (["gate", "main", "--budget", "soon"], "must be a time such as 120s or 2m"),
+    (["self-check", "--norm", "Norm"], "norm = 'Norm': unknown"),
+    (["bisect"], "Missing argument"),
+    (["history", "--benchmark", "("], "is no regular expression"),
+]
+
+
+@pytest.mark.parametrize(("arguments", "says"), WRONG, ids=[" ".join(arguments) for arguments, _ in WRONG])
+def test_a_wrong_argument_is_answered_without_torch(arguments, says, monkeypatch, capsys):
+    """In this process, where an import of torch would be an error."""
+    code = (
+        "import sys\n"
+        "class NoTorch:\n"
+        "    def find_spec(self, name, path=None, target=None):\n"
+        "        assert name.partition('.')[0] not in ('torch', 'numba'), name\n"
+        "sys.meta_path.insert(0, NoTorch())\n"
+        f"sys.argv = ['normsuite', *{arguments!r}]\n"
+        "from normsuite.__main__ import main\nmain()"
+    )
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 2
+    assert says in done.stderr and done.stderr.count("\n") == 1 and done.stderr.startswith("normsuite: ")
+
+
+def test_options_of_one_name_are_the_same_everywhere():
+    shared = {"--norm", "--out", "--json", "--device", "--threads", "--mode", "--activation", "--dtype"}
+    for name in shared:
+        having = [p for command in COMMANDS.values() for p in command.params if name in p.opts]
+        assert having, name
+        assert len({(p.multiple, p.is_flag) for p in having}) == 1, name
+
+
+def test_every_command_that_records_can_write_json_and_says_where():
+    for name, command in COMMANDS.items():
+        given = {option for parameter in command.params for option in parameter.opts}
+        assert name == "report" or "--json" in given
+        assert name in ("explain", "history", "doctor") or "--out" in given
+
+
+@pytest.mark.parametrize("where", [0, 1])
+def test_quiet_leaves_out_notes_and_not_results(where, tmp_path):
+    results = tmp_path / "results" / "machine"
+    results.mkdir(parents=True)
+    arguments = ["explain", "batchnorm"]
+    arguments.insert(where, "--quiet")
+    done = run(*arguments, cwd=tmp_path)
+    assert done.returncode == 0 and "BatchNorm" in done.stdout and not done.stderr
+
+
+def test_notes_are_left_out_where_one_is_quiet(capsys, monkeypatch):
+    from normsuite.cli import shared
+
+    shared.note("noisy")
+    assert capsys.readouterr().err == "normsuite: noisy\n"
+    monkeypatch.setattr(shared, "_quiet", True)
+    shared.note("noisy")
+    assert capsys.readouterr().err == ""
+    assert shared.progress_bar("tasks").disable
+
+
+@pytest.mark.parametrize("columns", ["60", "200"])
+def test_tables_are_as_wide_as_columns_says(columns, tmp_path):
+    done = run("explain", "layernorm", cwd=tmp_path, COLUMNS=columns)
+    table = [line for line in done.stdout.splitlines() if line.startswith(("┏", "│", "└"))]
+    assert table and max(map(len, table)) <= int(columns)
+
+
+def test_old_spellings_still_work(monkeypatch):
+    bench = sys.modules["normsuite.cli.bench"]  # the package has the command under that name
+    called = []
+    monkeypatch.setattr(bench, "bench_history", lambda *given: called.append(("history", given)))
+    monkeypatch.setattr(bench, "bench_study", lambda *given: called.append(("study", given)))
+    cli.app(["bench", "history"], standalone_mode=False)
+    cli.app(["bench", "study", "--epochs", "2", "--norm", "BatchNorm"], standalone_mode=False)
+    assert [name for name, _ in called] == ["history", "study"]
+    assert called[1][1][0] == ["BatchNorm"] and called[1][1][4] == 2
+
+
+def test_names_are_completed():
+    assert options.names(["BatchNorm", "LayerNorm"])("b") == ["BatchNorm"]
+    words = {"_NORMSUITE_COMPLETE": "complete_bash", "COMP_WORDS": "normsuite explain Ba", "COMP_CWORD": "2"}
+    command = Path(sys.executable).with_name("normsuite")
+    done = subprocess.run([command], env={**os.environ, **words}, capture_output=True, text=True, timeout=120)
+    assert done.stdout.split() == ["BatchNorm"]
+
+
+def test_what_a_json_reader_needs_is_there(tmp_path):
+    done = run("explain", "rmsnorm", "--json", "-", "-q", cwd=tmp_path)
+    assert {row["norm"] for row in json.loads(done.stdout)} == {"RMSNorm"}

@@ -1,0 +1,66 @@
+"""Imports point in one direction, and what reads data or answers a user loads no torch."""
+
+import subprocess
+import sys
+
+import imports
+import pytest
+
+ORDER = ("spec", "backends", "functional", "modules", "study", "bench", "gate", "report", "cli", "__main__")
+"""Rooms, each of which may import those before it."""
+
+WITHOUT_TORCH = (
+    "spec",
+    "explain",
+    "claims",
+    "statistics",
+    "comparisons",
+    "survival",
+    "results",
+    "history",
+    "oracle",
+    "cli",
+)
+
+
+def room(module):
+    """Return the part of the package that a module belongs to, "" for the package itself."""
+    return module.partition(".")[2].partition(".")[0]
+
+
+EDGES = {(room(module), room(other)) for module in imports.MODULES for other in imports.imports(module)}
+
+
+def reached(start):
+    """Return the rooms that a room imports, directly or through others."""
+    found, waiting = set(), [start]
+    while waiting:
+        here = waiting.pop()
+        new = {other for source, other in EDGES if source == here and other != here} - found
+        found |= new
+        waiting += new
+    return found
+
+
+def test_imports_are_read():
+    assert ("gate", "bench") in EDGES and ("modules", "functional") in EDGES and len(imports.MODULES) > 100
+
+
+@pytest.mark.parametrize("start", sorted({room(module) for module in imports.MODULES} - {""}))
+def test_no_room_imports_itself_through_others(start):
+    assert start not in reached(start) - {""}
+
+
+@pytest.mark.parametrize("place", range(len(ORDER)))
+def test_no_room_imports_one_further_on(place):
+    assert not reached(ORDER[place]) & set(ORDER[place + 1 :])
+
+
+def test_torch_is_not_loaded_where_it_is_not_needed():
+    code = (
+        "import sys\n"
+        + "\n".join(f"import normsuite.{name}" for name in WITHOUT_TORCH)
+        + "\nprint('torch' in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=imports.PACKAGE.parent)
+    assert done.stdout.strip() == "False", done.stderr

@@ -1,0 +1,57 @@
+"""The table of tiers names tests that exist, and no test imports another."""
+
+import ast
+from pathlib import Path
+
+import pytest
+import tiers
+
+TESTS = Path(__file__).parent
+FILES = sorted(TESTS.glob("test_*.py"))
+
+
+def functions(path):
+    """Return the names of a file's tests."""
+    return {node.name for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))) if hasattr(node, "name")}
+
+
+STILL = {
+    "test_accelerator.py": {"test_benchmarks"},
+    "test_device_bench.py": {"test_bench_command"},
+    "test_report_browser.py": {"test_report"},
+    "test_report_records.py": {"test_gate_decisions", "test_history"},
+}
+"""Tests that still import others, from before this rule: what they share is to be moved into a helper module."""
+
+
+@pytest.mark.parametrize("entry", tiers.QUICK)
+def test_an_entry_names_a_file_or_a_test_in_it(entry):
+    name, _, test = entry.partition("::")
+    assert (TESTS / name).is_file()
+    assert not test or test in functions(TESTS / name)
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
+def test_no_test_imports_another(path):
+    imported = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            imported |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            imported.add(node.module or "")
+    others = {name for name in imported if name.rpartition(".")[2].startswith("test_")}
+    assert others <= STILL.get(path.name, set())
+
+
+def test_what_an_entry_leaves_is_quick_and_the_rest_slow():
+    class Item:
+        def __init__(self, name):
+            self.path, self.name, self.marks = Path(name.partition("::")[0]), name.partition("::")[2], []
+
+        def add_marker(self, mark):
+            self.marks.append(mark.name)
+
+    key, left = next((key, n) for key, n in tiers.QUICK.items() if "::" in key and n > 1)
+    items = [Item(key) for _ in range(left + 2)] + [Item("test_tiers.py::test_other")]
+    tiers.mark(items)
+    assert [item.marks for item in items] == [[]] * left + [["slow"]] * 2 + [[]]

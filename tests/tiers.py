@@ -1,0 +1,101 @@
+"""Which tests are slow: they run in `make test-all` and not in `make test`.
+
+An entry names a test, or a file and with it each of its tests, and how many of a test's parameters stay in the quick
+tier; 0 leaves none. Every module, property and command is touched there, by its least expensive cases. The end of `make
+test` says which tests took longest, and are to be named next; a test that is slow by itself may carry
+`@pytest.mark.slow` instead.
+"""
+
+from collections import Counter
+
+import pytest
+
+QUICK = {
+    "test_activations.py": 4,
+    "test_activations.py::test_forward_and_backward_are_torch_s_behind_the_norm": 5,
+    "test_addresses.py": 8,
+    "test_auto.py": 8,
+    "test_auto.py::test_a_call_like_one_before_gives_what_the_first_gave": 3,
+    "test_auto.py::test_a_call_like_one_before_is_not_checked_in_full_and_another_is": 3,
+    "test_auto.py::test_layouts_are_told_apart": 0,
+    "test_bench_command.py": 6,
+    "test_bench_command.py::test_ctrl_c_keeps_what_is_finished_and_leaves_130": 0,
+    "test_bench_command.py::test_an_expected_error_is_one_line_and_exit_code_2": 2,
+    "test_bench_command.py::test_the_command": 0,
+    "test_bench_history.py::test_both_ways_are_timed_before_and_after_one_more_commit": 0,
+    "test_benchmarks.py": 5,
+    "test_benchmarks.py::test_the_error_rate_has_a_sample_for_each_seed": 0,
+    "test_caches.py::test_no_flipped_bit_changes_what_is_said": 0,
+    "test_cli.py::test_a_study_as_json_ends_with_claims_and_verdicts": 0,
+    "test_cli.py::test_numerics_as_json_has_every_backend_side_by_side": 0,
+    "test_converted_models.py": 3,
+    "test_damaged_files.py": 4,
+    "test_device_bench.py": 5,
+    "test_digits.py": 4,
+    "test_distributed.py": 1,
+    "test_documents.py::test_python_blocks_run": 3,
+    "test_documents.py::test_what_is_quick_runs": 4,
+    "test_exit_codes.py::test_a_fault_ends_with_its_code": 12,
+    "test_faults.py": 0,
+    "test_features.py": 6,
+    "test_fuzz.py": 0,
+    "test_gate.py::test_a_slower_commit_is_a_regression_and_the_way_back_is_better": 0,
+    "test_gate.py::test_a_commit_that_ends_the_process_that_imports_it_is_named": 0,
+    "test_gate.py::test_a_dirty_tree_is_the_head_and_files_say_what_was_found": 1,
+    "test_gate.py::test_a_norm_that_base_did_not_have_is_not_available": 0,
+    "test_gate.py::test_memory_and_digits_that_were_lost_are_found": 0,
+    "test_gate.py::test_a_shallow_clone_is_told_how_to_get_the_rest": 0,
+    "test_gradient_layouts.py": 10,
+    "test_modules_under_torch.py": 2,
+    "test_norms.py": 12,
+    "test_numba.py": 6,
+    "test_numba_runtime.py": 4,
+    "test_numba_runtime.py::test_a_compiled_graph_gives_the_same_gradients": 1,
+    "test_numba_runtime.py::test_the_operators_are_what_they_say_to_torch": 1,
+    "test_own_benchmarks.py": 2,
+    "test_packaging.py::test_a_command_without_its_extra_says_what_to_install": 3,
+    "test_packaging.py::test_a_build_has_the_same_bytes_each_time": 0,
+    "test_packaging.py::test_the_wheel_has_every_file_of_the_package": 0,
+    "test_packaging.py::test_the_sdist_has_what_tests_and_pages_need": 0,
+    "test_plain_calls.py": 6,
+    "test_reference_browser.py": 3,
+    "test_report_browser.py": 2,
+    "test_study.py": 3,
+    "test_study.py::test_each_setting_changes_what_is_learnt": 1,
+    "test_sweep.py::test_a_killed_worker_and_a_killed_parent_lose_only_what_was_unfinished": 0,
+    "test_sweep.py::test_an_interrupted_sweep_leaves_no_process_and_goes_on_later": 0,
+    "test_sweep.py::test_a_cluster_finds_the_same_with_a_worker_killed": 0,
+    "test_sweep.py::test_a_cluster_without_workers_is_named_and_one_that_lost_them_is_waited_for": 0,
+    "test_sweep.py::test_a_full_disk_is_one_clear_error_and_keeps_what_was_finished": 0,
+    "test_sweep.py::test_a_damaged_record_is_named_set_aside_and_run_again": 0,
+    "test_sweep.py::test_a_worker_with_other_sources_or_digits_refuses": 0,
+    "test_throughput.py::test_all_ways_are_timed_in_fresh_processes": 0,
+    "test_throughput.py::test_the_plain_loop_and_the_sweep_are_started_as_users_start_them": 0,
+    "test_torch_suites.py": 4,
+    "test_torch_suites.py::test_every_sample_of_torch_s_functions": 1,
+    "test_trees.py": 3,
+    "test_triton_compiled.py": 2,
+    "test_triton_values.py": 1,
+}
+"""Test, or file for each of its tests, and how many of its parameters stay quick."""
+
+
+def entry(item: pytest.Item) -> str | None:
+    """Return the entry of `QUICK` that a test belongs to, its own before its file's."""
+    return next((key for key in (name_of(item), item.path.name) if key in QUICK), None)
+
+
+def name_of(item: pytest.Item) -> str:
+    """Return file and name of a test, without its parameters."""
+    return f"{item.path.name}::{getattr(item, 'originalname', None) or item.name}"
+
+
+def mark(items: list[pytest.Item]) -> None:
+    """Mark as slow what an entry does not leave in the quick tier: a test's first parameters stay."""
+    seen: Counter[str] = Counter()
+    for item in items:
+        key = entry(item)
+        if key is not None:
+            if seen[name_of(item)] >= QUICK[key]:
+                item.add_marker(pytest.mark.slow)
+            seen[name_of(item)] += 1

@@ -1,0 +1,262 @@
+"""The parts of the pages that are made of the records in reports/reference: sentences and tables, as Markdown."""
+
+import math
+from functools import cache
+from pathlib import Path
+from statistics import fmean
+
+from normsuite import compact, comparisons
+from normsuite.bench.summary import ALL, AUTO, copy_of
+from normsuite.report.collect import collect
+from normsuite.report.overview import FAR
+from normsuite.spec import NO_NORM, NORMS
+from normsuite.statistics import mean_interval
+
+REFERENCE = Path(__file__).parent.parent / "reports" / "reference"
+COLUMNS = (("forward", "none"), ("forward", "relu"), ("step", "none"), ("step", "relu"))
+"""Of the table of processors: mode and activation."""
+
+
+def _kept(name: str) -> dict:
+    """Return the one member of a compact file."""
+    (member,) = compact.members(REFERENCE / f"{name}{compact.SUFFIX}")
+    return member.value
+
+
+@cache
+def collected():
+    """Return all records."""
+    return collect(REFERENCE)
+
+
+@cache
+def benches():
+    """Return the processor's bench, and the accelerator's in two types."""
+    return collected().benches
+
+
+@cache
+def bench_summaries():
+    """Return the summary of a run with every implementation, and of one with `auto` alone, kept as its summary."""
+    return benches()[0].as_dict(), _kept("bench-summary-again")
+
+
+@cache
+def batch_sizes() -> dict[int, dict[str, tuple[float, float, float]]]:
+    """Return by batch size and norm the test accuracy with its interval, the highest first."""
+    found: dict[int, dict] = {}
+    for cell in _kept("batch-size")["cells"]:
+        found.setdefault(cell["batch_size"], {})[cell["norm"]] = tuple(cell["test_accuracy"])
+    return {size: dict(sorted(of.items(), key=lambda item: -item[1][0])) for size, of in found.items()}
+
+
+def percent(interval) -> str:
+    """Return an interval of shares as "99.31 % [99.27, 99.35]", cut off at 0 and 100, which no share exceeds."""
+    value, low, high = (100 * min(max(share, 0.0), 1.0) for share in interval)
+    return f"{value:.2f} % [{low:.2f}, {high:.2f}]"
+
+
+def ratio(interval) -> str:
+    """Return an interval of ratios as "0.46 [0.45, 0.47]"."""
+    return f"{interval.value:.2f} [{interval.low:.2f}, {interval.high:.2f}]"
+
+
+def listed(names: list[str]) -> str:
+    """Return "a, b and c"."""
+    return " and ".join(filter(None, (", ".join(names[:-1]), names[-1])))
+
+
+# ---- which norm, when ----
+
+
+def sentences() -> list[str]:
+    """Return five sentences: what learns best, what small batches do, what is cheap, which backend, how exact."""
+    return [f"{n}. {text}" for n, text in enumerate((_learns(), _batches(), _cost(), _backend(), _exact()), 1)]
+
+
+def _learns() -> str:
+    study = collected().study
+    last = {
+        norm: [samples["epochs"][-1]["test_accuracy"] for samples in seeds.values()]
+        for norm, seeds in comparisons.by_norm(study).items()
+        if norm != NO_NORM
+    }
+    best, *others = sorted(last, key=lambda norm: -fmean(last[norm]))
+    found = mean_interval(last[best])
+    pairs = comparisons.pairs(study, ["test accuracy"])
+    verdicts = {pair.right: pair.verdict for pair in pairs if pair.left == best}
+    verdicts |= {pair.left: pair.verdict for pair in pairs if pair.right == best}
+    close = [norm for norm in others if verdicts[norm] == comparisons.EQUIVALENT]
+    apart = [norm for norm in others if norm not in close]
+    case = study[0]["case"]
+    said = f"**{best} learned best**, {percent((found.value, found.low, found.high))} of MNIST's test digits after "
+    said += f"{case['epochs']} epochs ({len(last[best])} seeds, batches of {case['batch_size']})"
+    if close:
+        said += f", but {listed(close)} {'are' if len(close) > 1 else 'is'} equivalent within 0.2 points"
+    return said + (f" and only {listed(apart)} not." if apart and close else ".")
+
+
+def _batches() -> str:
+    parts = []
+    for size, of in batch_sizes().items():
+        (first, shown), *others = ((norm, found) for norm, found in of.items() if norm != NO_NORM)
+        equal = [norm for norm, found in others if found[2] >= shown[1]]
+        parts.append((size, first, percent(shown), equal))
+    size, first, shown, equal = parts[0]
+    said = f"**In batches of {size}** {first} leads with {shown}, its interval overlapping {_possessive(equal)}"
+    later = [(size, first, equal) for size, first, _, equal in parts[1:]]
+    lead = {first for _, first, _ in later}
+    sizes = listed([f"{size}" for size, _, _ in later])
+    if len(lead) == 1:
+        alone = [f"{size}" for size, _, equal in later if not equal]
+        said += f"; in batches of {sizes} it is {lead.pop()}" + (
+            f", apart from all others in those of {listed(alone)}." if alone else ", overlapping with others."
+        )
+    else:
+        said += "; the lead changes with the size: " + ", ".join(f"{size} {first}" for size, first, _ in later) + "."
+    return said
+
+
+def _possessive(norms: list[str]) -> str:
+    return f"{listed([f'{norm}’s' for norm in norms])}" if norms else "none"
+
+
+def _cost() -> str:
+    means = [
+        m
+        for m in collected().bench.means(copy_of, [AUTO])
+        if (m.mode, m.size, m.activation) == ("step", "large", "none") and m.norm != ALL
+    ]
+    means.sort(key=lambda m: m.ratio.value)
+    said = listed([f"{m.norm} {ratio(m.ratio)}" for m in means])
+    return f"**A training step on the CPU costs** so many times a copy of the same large tensor: {said}."
+
+
+def _backend() -> str:
+    found = {
+        m.activation: m.ratio
+        for m in collected().bench.means(contestants=[AUTO])
+        if (m.mode, m.size, m.norm) == ("step", "large", ALL)
+    }
+    return (
+        f'**`backend="auto"` takes** {ratio(found["none"])} of torch.nn\'s time for such a step, and '
+        f"{ratio(found['relu'])} with the ReLU in the same pass, on the processor that was measured."
+    )
+
+
+def _exact() -> str:
+    worst: dict[str, float] = {}
+    for record in collected().numerics:
+        for row in record["samples"]:
+            if float(row["mean"]) == FAR and isinstance(row["output"], float):
+                worst[row["backend"]] = max(worst.get(row["backend"], 0.0), row["output"])
+    ours = max(found for backend, found in worst.items() if backend != "torch")
+    return (
+        f"**Inputs far from zero** (a mean of {FAR:,.0f} deviations) come out of torch.nn with a relative error of up "
+        f"to {worst['torch']:.1e}, of the `numba` and `reference` backends with {ours:.1e}; RMSNorm subtracts no mean "
+        "and loses nothing anywhere."
+    )
+
+
+def batch_table() -> list[str]:
+    """Return test accuracy by norm and batch size."""
+    sizes = list(batch_sizes())
+    lines = [
+        f"| test accuracy | {' | '.join(f'batches of {size}' for size in sizes)} |",
+        "|---" * (len(sizes) + 1) + "|",
+    ]
+    for norm in (*NORMS, NO_NORM):
+        lines.append(f"| {norm} | {' | '.join(percent(batch_sizes()[size][norm]) for size in sizes)} |")
+    return lines
+
+
+# ---- by processor and device ----
+
+
+def where() -> list[str]:
+    """Return what was measured on which processor or accelerator."""
+    lines = ["| device | cores or multiprocessors | torch | types | tasks | processes |", "|---|---|---|---|---|---|"]
+    for bench in benches():
+        found = bench.as_dict()
+        environment = found["environment"]
+        device = environment["accelerator"] or environment["cpu"]
+        units = environment.get("device", {}).get("multiprocessors", environment["cores"])
+        version, processes = environment["packages"]["torch"], found["settings"]["processes"]
+        lines.append(f"| {device} | {units} | {version} | {bench.key[1]} | {len(bench.records)} | {processes} |")
+    return lines
+
+
+def over_torch_nn(found, implementation, size, norm="all"):
+    """Return geometric means of ratios to torch.nn, by mode and activation."""
+    return {
+        (mean["mode"], mean["activation"]): mean["ratio"]
+        for mean in found["summary"]["geometric_means_to_torch_nn"]
+        if (mean["contestant"], mean["size"], mean["norm"]) == (implementation, size, norm)
+    }
+
+
+def bench_table() -> list[str]:
+    """Return the time of `auto` over that of torch.nn, of two runs, and of two passes without a norm."""
+    first, again = bench_summaries()
+    rows = {name: over_torch_nn(first, "auto", "large", name) for name, spec in NORMS.items() if spec.torch_call}
+    rows["all"] = over_torch_nn(first, "auto", "large")
+    rows["all, the other run"] = over_torch_nn(again, "auto", "large")
+    rows["two passes without a norm"] = over_torch_nn(first, "sum and product", "large")
+    rows["the same over GroupNorm"] = over_torch_nn(first, "sum and product", "large", "GroupNorm")
+    rows["all, tiny cases"] = over_torch_nn(first, "auto", "tiny")
+    rows["tiny cases, the other run"] = over_torch_nn(again, "auto", "tiny")
+    lines = ["| | forward | forward, relu | step | step, relu |", "|---|---|---|---|---|"]
+    for name, of in rows.items():
+        cells = [f"{of[c]['value']:.2f} [{of[c]['low']:.2f}, {of[c]['high']:.2f}]" if c in of else "–" for c in COLUMNS]
+        lines.append(f"| {' | '.join([name, *cells])} |")
+    return lines
+
+
+@cache
+def of_accelerator(index):
+    """Return means and rows of the accelerator's kernels in one type of numbers."""
+    bench = benches()[index]
+    rows = [row for row in bench.as_dict()["rows"] if row["contestant"] == "triton"]
+    return bench.means(contestants=["triton"]), rows
+
+
+def accelerator_cell(index, norm, mode) -> str:
+    """Return time of the kernels over torch.nn's, and the share of a copy's speed, as geometric means over cases."""
+    means, rows = of_accelerator(index)
+    ratios = [
+        mean.ratio
+        for mean in means
+        if (mean.size, mean.activation, mean.norm, mean.mode) == ("large", "none", norm, mode)
+    ]
+    shares = [
+        row["traffic_share"] for row in rows if (row["norm"], row["mode"], row["activation"]) == (norm, mode, "none")
+    ]
+    if not ratios:
+        return "–"
+    (found,) = ratios
+    return f"{ratio(found)}, {math.exp(fmean(map(math.log, shares))):.2f}"
+
+
+def accelerator_table() -> list[str]:
+    """Return device time of the kernels over torch.nn's, and the share of a copy's speed."""
+    columns = [(index, mode) for index in (1, 2) for mode in ("forward", "backward")]
+    lines = [
+        "| | float32 forward | float32 backward | bfloat16 forward | bfloat16 backward |",
+        "|---|---|---|---|---|",
+    ]
+    for norm in NORMS:
+        cells = [accelerator_cell(index, norm, mode) for index, mode in columns]
+        if cells != ["–"] * len(cells):
+            lines.append(f"| {' | '.join([norm, *cells])} |")
+    evaluation = [accelerator_cell(index, "BatchNorm", "evaluation") for index in (1, 2)]
+    lines.append(f"| BatchNorm, evaluation | {evaluation[0]} | | {evaluation[1]} | |")
+    return lines
+
+
+PARTS = {
+    "which-norm": sentences,
+    "batch-sizes": batch_table,
+    "measured": where,
+    "processors": bench_table,
+    "accelerators": accelerator_table,
+}
