@@ -47,6 +47,7 @@ class Machine:
         load: processes that wanted to run, mean of the last minute.
         threads: torch's.
         kernels: what the numba kernels run on.
+        tuning: which table `auto` takes its sizes from, and why.
         allocator: the C library's settings in the environment.
         accelerator: its model, or why there is none.
     """
@@ -61,6 +62,7 @@ class Machine:
     load: float | None
     threads: int
     kernels: str
+    tuning: str
     allocator: dict[str, str]
     accelerator: str
 
@@ -117,12 +119,14 @@ def diagnose(*, measure: bool = True) -> Diagnosis:
 
 def look() -> Machine:
     """What the system says of itself, at this moment."""
+    from . import tuning
     from .backends.numba import threads
+    from .tuning import processor
 
     found = results.environment()
     serial = threads.why_serial()
     return Machine(
-        cpu=found["cpu"],
+        cpu=processor.this().name,
         cores=os.cpu_count() or 1,
         usable_cores=found["cores"],
         quota=_quota(),
@@ -132,6 +136,7 @@ def look() -> Machine:
         load=_load(),
         threads=torch.get_num_threads(),
         kernels=f"one thread: {serial}" if serial else f"torch's OpenMP, {threads.count()} threads",
+        tuning=tuning.current().origin,
         allocator=found["allocator"],
         accelerator=_accelerator(),
     )

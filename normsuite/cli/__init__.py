@@ -24,6 +24,7 @@ from .history import history
 from .numerics import numerics
 from .report import report
 from .study import study
+from .tune import tune
 
 app = typer.Typer(
     name="normsuite",
@@ -32,7 +33,7 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-for command in (explain, study, bench, numerics, gate, bisect, history, doctor, report):
+for command in (explain, study, bench, numerics, gate, bisect, history, tune, doctor, report):
     app.command()(command)
 
 
