@@ -48,6 +48,7 @@ class Machine:
         load: processes that wanted to run, mean of the last minute.
         threads: torch's.
         kernels: what the numba kernels run on.
+        tuning: which table `auto` takes its sizes from, and why.
         allocator: the C library's settings in the environment.
         accelerator: its model, or why there is none.
     """
@@ -62,6 +63,7 @@ class Machine:
     load: float | None
     threads: int
     kernels: str
+    tuning: str
     allocator: dict[str, str]
     accelerator: str
 
@@ -118,12 +120,14 @@ def diagnose(*, measure: bool = True) -> Diagnosis:
 
 def look() -> Machine:
     """Return the state of the machine at this moment, as the system describes it."""
+    from . import tuning
     from .backends.numba import threads
+    from .tuning import processor
 
     found = results.environment()
     serial = threads.why_serial()
     return Machine(
-        cpu=found["cpu"],
+        cpu=processor.this().name,
         cores=os.cpu_count() or 1,
         usable_cores=found["cores"],
         quota=_quota(),
@@ -133,6 +137,7 @@ def look() -> Machine:
         load=_load(),
         threads=torch.get_num_threads(),
         kernels=f"one thread: {serial}" if serial else f"torch's OpenMP, {threads.count()} threads",
+        tuning=tuning.current().origin,
         allocator=found["allocator"],
         accelerator=_accelerator(),
     )

@@ -1,10 +1,5 @@
 """What measures: exact bytes, the right number of calls, errors of the size that was planted."""
 
-import json
-import math
-import os
-import subprocess
-import sys
 from dataclasses import replace
 
 import numpy as np
@@ -12,8 +7,7 @@ import pytest
 import torch
 from strategies import ON_CPU
 
-from normsuite import allocator, backends
-from normsuite.bench import several
+from normsuite import backends
 from normsuite.errors import UnknownNameError
 from normsuite.measure import accuracy, cases, memory, workload
 from normsuite.measure import clock as kit_clock
@@ -120,31 +114,3 @@ def test_the_bound_reads_what_a_norm_reads_and_writes_what_it_writes(mode):
     else:
         call = into.prepare(task, given)
         assert call() is call() and torch.equal(call(), found[0])
-
-
-# ---- several processes ----
-
-
-def test_what_is_measured_in_several_processes_is_measured_in_fresh_ones(tmp_path):
-    (tmp_path / "probe.py").write_text(
-        "import json, os\n"
-        "from normsuite.bench import several\n"
-        "def measure():\n"
-        "    pinned = os.environ.get('MALLOC_MMAP_THRESHOLD_')\n"
-        "    return [{'pinned': pinned, 'log': 1e-9 * os.getpid()}]\n"
-        "print(json.dumps([os.getpid(), several.measured('probe', measure, 3)]))\n"
-    )
-    environment = {k: v for k, v in os.environ.items() if not k.startswith("MALLOC_")} | {"PYTHONPATH": str(tmp_path)}
-    command = [sys.executable, "-m", "probe"]
-    done = subprocess.run(command, env=environment, stdout=subprocess.PIPE, text=True, check=True)
-    parent, (row,) = json.loads(done.stdout)
-    processes = {round(1e9 * log) for log in row["logs"]}
-    assert len(processes) == 3 and parent not in processes
-    assert row["pinned"] == allocator.PINNED["MALLOC_MMAP_THRESHOLD_"]
-
-
-def test_ratios_of_several_processes_are_joined():
-    rows = [[{"norm": "BatchNorm", "bytes": 4, "log": log}] for log in (0.1, 0.2, 0.3)]
-    (row,) = several.joined(rows)
-    assert row["norm"] == "BatchNorm" and row["ratio"] == pytest.approx(math.exp(0.2)) and "log" not in row
-    assert row["interval"][0] < row["ratio"] < row["interval"][1]

@@ -14,7 +14,7 @@ from normsuite.measure import implementations, process
 
 QUIET = {
     "cpu": "A processor", "cores": 4, "usable_cores": 2, "quota": None, "governor": "performance", "turbo": False,
-    "smt": False, "load": 0.1, "threads": 2, "kernels": "torch's OpenMP, 2 threads",
+    "smt": False, "load": 0.1, "threads": 2, "kernels": "torch's OpenMP, 2 threads", "tuning": "shipped",
     "allocator": dict(allocator.PINNED), "accelerator": "none",
 }  # fmt: skip
 
@@ -135,7 +135,14 @@ def test_a_rival_that_is_not_installed_names_what_installs_it(monkeypatch):
 def test_the_command_shows_everything_but_the_noise_when_it_is_to_be_quick():
     done = CliRunner().invoke(app, ["doctor", "--quick"])
     assert done.exit_code == 0, done.output
-    for said in ("processor", "governor", "numba kernels", "accelerator", "not measured (--quick)", *backends.NAMES):
+    for said in (
+        "processor",
+        "numba kernels",
+        "sizes of auto",
+        "accelerator",
+        "not measured (--quick)",
+        *backends.NAMES,
+    ):
         assert said in done.output
 
 

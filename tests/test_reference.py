@@ -9,17 +9,16 @@ from statistics import fmean, median
 
 import pytest
 
-from normsuite import compact, comparisons, report, results, schema
-from normsuite.backends.numba import outputs
-from normsuite.bench import streaming
+from normsuite import compact, comparisons, report, results, schema, tuning
 from normsuite.bench.summary import SLOWER_ABOVE
 from normsuite.bench.summary import WHAT as BENCH
 from normsuite.spec import NO_NORM, NORMS
 from normsuite.statistics import mean_interval
 from normsuite.study import summary
 from normsuite.study.plan import plan, preset
+from normsuite.tune import streaming
 from tools import accelerator_table as accelerator_table_tool
-from tools import pages
+from tools import pages, processor_table
 from tools.page_records import COLUMNS, bench_summaries, benches, collected, over_torch_nn
 
 REFERENCE = Path(__file__).parent.parent / "reports" / "reference"
@@ -202,19 +201,18 @@ def test_the_method_claims_of_the_gate_what_its_self_check_supports():
 
 
 def test_the_results_say_what_non_temporal_stores_save():
-    record = results.read_record(REFERENCE / "streaming-avx512.jsonl.xz")
-    saved = []
-    for way, share in outputs.SHARE.items():
-        least = record["case"]["last-level cache"] // share
+    _, record = processor_table.recorded(REFERENCE / "processors" / "amd-25-17-avx512")
+    (sizes,) = (tuned.streaming for _, tuned in tuning.shipped() if "AVX512" in tuned.processor)
+    saved = {}
+    for way, least in sizes.items():
         rows = [row for row in record["samples"] if row["chain"].startswith(way) and row["bytes"] >= least]
         assert len(rows) >= 4 * len(streaming.NORMALISED)
         assert not [row for row in rows if row["interval"][0] > SLOWER_ABOVE], "nowhere slower"
-        saved.append(math.exp(fmean(math.log(row["ratio"]) for row in rows)))
-    forward, step = saved
+        saved[way] = math.exp(fmean(math.log(row["ratio"]) for row in rows))
     shown = page("results")
-    assert f"all takes {forward:.2f} × the time then, and a step {step:.2f} ×" in shown
-    names = {3: "From a third of the last-level cache on", 8: "in the backward pass from an eighth"}
-    assert all(names[share] in shown for share in outputs.SHARE.values())
+    assert f"all takes {saved['forward']:.2f} × the time then, and a step {saved['backward']:.2f} ×" in shown
+    mib = [size / 2**20 for size in sizes.values()]
+    assert f"From {mib[0]:.1f} MiB on, in the backward pass from {mib[1]:.1f} MiB," in shown
 
 
 # ---- the comparison with the alternatives ----

@@ -1,20 +1,12 @@
-"""The fastest backend for a call, by what was measured: `auto.toml` says at which sizes the kernels win.
+"""The fastest backend for a call, by what was measured: from which sizes on the kernels win (`tuning`)."""
 
-The table is made by `python -m normsuite.bench.crossover`, which measures torch and the kernels side by side, one part
-for each kind of vector instructions that torch tells apart, since its own kernels differ by them.
-"""
-
-import tomllib
+import math
 from bisect import bisect_right
-from collections.abc import Sequence
-from functools import cache
-from importlib import resources
-from itertools import zip_longest
 from typing import NamedTuple
 
 import torch
 
-from .. import accelerators
+from .. import accelerators, tuning
 from . import Again, Call, checked, get, why_not_loaded
 
 KERNELS = "numba"
@@ -31,56 +23,19 @@ class Choice(NamedTuple):
     reason: str
 
 
-Table = dict[str, dict[str, dict[str, list]]]
+def table() -> tuning.Table:
+    """Return the sizes from which on the kernels are faster on this processor."""
+    return tuning.current().sizes
 
 
-@cache
-def tables() -> dict[str, Table]:
-    """What was measured, by the vector instructions of the processor, as torch names them."""
-    return tomllib.loads((resources.files(__package__) / "auto.toml").read_text(encoding="utf-8"))
+def least(call: Call) -> float:
+    """Return the number of elements from which on the kernels are faster for calls like this one.
 
-
-@cache
-def table() -> Table:
-    """For each norm and layout (`layout`): "lengths" of numbers that lie side by side, and for each mode and length the
-    sizes at which another becomes faster, torch's call (below the first), the kernels (from there on), torch's call
-    again and so on. Modes are forward, step and evaluation, the first and the last also into an output that exists, and
-    each with an activation behind it. On a kind of processor that nobody measured, the kernels have the sizes at which
-    they are faster on all that were."""
-    measured = tables()
-    own = measured.get(torch.backends.cpu.get_cpu_capability())
-    return own if own is not None else _common(list(measured.values()))
-
-
-def _common(values: list):
-    if isinstance(values[0], dict):
-        common = [key for key in values[0] if all(key in value for value in values)]
-        return {key: _common([value[key] for value in values]) for key in common}
-    if isinstance(values[0], list) and values[0] and isinstance(values[0][0], list):
-        return [_everywhere(each) for each in zip(*values, strict=True)]
-    return [max(each) for each in zip(*values, strict=True)]
-
-
-def _everywhere(changes: Sequence[list[int]]) -> list[int]:
-    """The changes where the kernels are chosen only if all of those choose them."""
-    found: list[int] = []
-    for size in sorted(set().union(*changes)):
-        if all(is_faster(size, each) for each in changes) != len(found) % 2:
-            found.append(size)
-    return found
-
-
-def is_faster(numbers: int, changes: Sequence[int]) -> bool:
-    """Whether so many numbers are the kernels', by the sizes at which that changes."""
-    return bisect_right(changes, numbers) % 2 == 1
-
-
-def changes(call: Call) -> Sequence[int]:
-    """The sizes at which another becomes faster for calls like this one: always the kernels for a norm that nobody
-    measured, and always torch for a mode that nobody did."""
+    Zero for a norm that is in no table, and infinity for a mode that is in none.
+    """
     of_norm = table().get(call.spec.name)
     if of_norm is None:
-        return (0,)
+        return 0
     name, length = layout(call)
     entry = of_norm[name]
     place = bisect_right(entry["lengths"], length) - 1
@@ -90,7 +45,7 @@ def changes(call: Call) -> Sequence[int]:
     if call.activation is not None:
         mode += "_activated"
     found = entry.get(mode) or entry.get(mode.replace("_into", ""))
-    return found[max(place, 0)] if found else ()
+    return found[max(place, 0)] if found else math.inf
 
 
 def layout(call: Call) -> tuple[str, int]:
@@ -124,27 +79,20 @@ def choose(call: Call) -> Choice:
     on_accelerator = x.device.type not in ("cpu", "meta")
     kernels = accelerators.KERNELS if on_accelerator else KERNELS
     if why_not_torch is None and x.device.type == "cpu":
-        sizes = changes(call)
-        if not is_faster(x.numel(), sizes):
-            return Choice("torch", f"{x.numel()} numbers; the kernels are faster {_in_words(sizes)}")
+        from_on = least(call)
+        if x.numel() < from_on:
+            words = "at no size that was measured" if from_on == math.inf else f"from {from_on} on"
+            return Choice("torch", f"{x.numel()} elements; the kernels are faster {words}")
     why_not_kernels = why_not_loaded(kernels) or get(kernels).why_not(call)
     if why_not_kernels is None and why_not_torch is None and on_accelerator:
         slower = accelerators.why_not(call)
         if slower is not None:
             return Choice("torch", slower)
     if why_not_kernels is None:
-        return Choice(kernels, why_not_torch or f"{x.numel()} numbers, of which the kernels are faster")
+        return Choice(kernels, why_not_torch or f"the kernels are faster for {x.numel()} elements")
     if why_not_torch is None:
         return Choice("torch", f"{kernels} {why_not_kernels}")
     return Choice("reference", f"{why_not_torch}; {kernels} {why_not_kernels}")
-
-
-def _in_words(sizes: Sequence[int]) -> str:
-    ranges = [
-        f"from {begin} on" if end is None else f"from {begin} to {end - 1}"
-        for begin, end in zip_longest(sizes[::2], sizes[1::2])
-    ]
-    return " and ".join(ranges) or "at no size that was measured"
 
 
 def why_not(call: Call) -> str | None:

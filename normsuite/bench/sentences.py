@@ -3,11 +3,9 @@
 import math
 from collections import Counter
 
+from ..measure.labels import ACCELERATED, AUTO, BASELINE
 from .summary import (
-    ACCELERATED,
     ALL,
-    AUTO,
-    BASELINE,
     BUSY_ABOVE,
     NOISE_ABOVE,
     SLOWER,

@@ -26,6 +26,7 @@ from .numerics import numerics
 from .report import report
 from .shared import be_quiet
 from .study import study
+from .tune import tune
 
 app = typer.Typer(
     name="normsuite",
@@ -34,7 +35,8 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 COMMANDS = (
-    explain, study, bench, bench_study, bench_history, numerics, gate, bisect, self_check, history, doctor, report,
+    explain, study, bench, bench_study, bench_history, numerics, gate, bisect, self_check, history, tune, doctor,
+    report,
 )  # fmt: skip
 for command in COMMANDS:
     app.command()(command)

@@ -61,6 +61,7 @@ def _facts(found: "Diagnosis") -> list[tuple[str, str]]:
         ("load", "not readable" if machine.load is None else f"{machine.load:g}"),
         ("torch threads", str(machine.threads)),
         ("numba kernels", machine.kernels),
+        ("sizes of auto", machine.tuning),
         ("allocator", allocator or "as the C library has it"),
         ("accelerator", machine.accelerator),
     ]

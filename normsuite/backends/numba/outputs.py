@@ -1,4 +1,4 @@
-"""Where results go: into pages of 2 MiB, where Linux has them for who asks, and past the caches where they are large.
+"""Where results go: into pages of 2 MiB, where Linux has them for who asks, and by non-temporal stores where those pay.
 
 Memory that the system has just given is there only when it is touched, page by page: in pages of 4 KiB that takes
 longer than a norm. NumPy asks in the same way; torch only where THP_MEM_ALLOC_ENABLE is set.
@@ -6,29 +6,18 @@ longer than a norm. NumPy asks in the same way; torch only where THP_MEM_ALLOC_E
 
 import ctypes
 import mmap
-import os
 
 import torch
+
+from ... import tuning
 
 HUGE = 4 * 2**20
 """Bytes from which on a result asks for large pages, as NumPy's do."""
 
 
-def _last_level() -> int:
-    """Bytes of the last-level cache, 32 MiB where the system does not say."""
-    try:
-        found = os.sysconf("SC_LEVEL3_CACHE_SIZE")
-    except (AttributeError, OSError, ValueError):
-        found = 0
-    return found if found > 0 else 2**25
-
-
-LAST_LEVEL = _last_level()
-
-SHARE = {"forward": 3, "backward": 8}
-STREAMED = {way: LAST_LEVEL // share for way, share in SHARE.items()}
-"""Bytes from which on a result is written past the caches: those shares of the last-level one. From there on a norm,
-what makes its input and what reads its output are faster together, by what `normsuite.bench.streaming` measured."""
+STREAMED = dict(tuning.current().streaming)
+"""Bytes from which on a result is written by non-temporal stores, forward and backward: from there on a norm, what
+makes its input and what reads its output are faster together."""
 
 _PAGE = mmap.PAGESIZE
 _ADVICE = getattr(mmap, "MADV_HUGEPAGE", None)

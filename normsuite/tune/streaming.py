@@ -1,24 +1,19 @@
-"""From which size on a result is better written past the caches: with what makes the norm's input in front of it, and
-what reads its output behind it, since those pay for what is not in the caches any more.
+"""From which size on non-temporal stores pay: with what makes the norm's input in front of it, and what reads its
+output behind it, since those pay for what is not in the caches any more."""
 
-    python -m normsuite.bench.streaming
-
-measures the kernels both ways in turn, in five processes, and writes a record. `backends.numba.outputs.SHARE` says what
-was found, as shares of the last-level cache.
-"""
-
+import itertools
+import math
 import random
-from collections.abc import Callable
-from pathlib import Path
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator
 
 import torch
 
-from .. import functional, results, statistics
+from .. import functional, statistics, tuning
 from ..backends.numba import outputs
 from ..measure.cases import SEED
 from ..measure.schedule import Entrant, interleave
 from ..spec import NORMS
-from . import several
 
 CHANNELS, SIDE = 64, 28
 BATCHES = (8, 12, 16, 24, 32, 48, 64, 96, 128)
@@ -32,13 +27,13 @@ NORMALISED = (
 )
 """One norm for each way through memory."""
 
-NEVER, ALWAYS = 2**62, 0
-PROCESSES = 5
-SECONDS = 0.2
+ALWAYS = 0
+PAYS = 0.98
+"""Most time with non-temporal stores over that without, as a geometric mean over norms and chains, to count."""
 
 
 def _written_from(least: int, way: str, call: Callable[[], object]) -> Callable[[], object]:
-    """The call, with what is written on that way written past the caches from so many bytes on."""
+    """The call, with what is written on that way written by non-temporal stores from so many bytes on."""
 
     def changed() -> object:
         outputs.STREAMED[way] = least
@@ -75,41 +70,42 @@ def chains(name: str, layout: torch.memory_format, batch: int) -> dict[str, Call
     return {"forward, sum": summed, "forward, relu": rectified, "backward, relu": trained}
 
 
-def ratio(chain: str, call: Callable[[], object]) -> float:
+def ratio(chain: str, call: Callable[[], object], seconds: float) -> float:
     """The median logarithm of the call's time where what is written on the way that the chain is named by is written
     past the caches, over its time where it is not."""
     way, _, _ = chain.partition(", ")
     before = outputs.STREAMED[way]
-    calls = {"past": _written_from(ALWAYS, way, call), "through": _written_from(NEVER, way, call)}
+    calls = {"past": _written_from(ALWAYS, way, call), "through": _written_from(tuning.NEVER, way, call)}
     entrants = [Entrant(name, "openmp", call) for name, call in calls.items()]
     try:
-        times = interleave(entrants, witness="", seconds=SECONDS, draw=random.Random(), waits_s={}, least=10)
+        times = interleave(entrants, witness="", seconds=seconds, draw=random.Random(), waits_s={})
     finally:
         outputs.STREAMED[way] = before
     return statistics.paired_log_ratio(times["past"], times["through"])
 
 
-def measure() -> list[dict]:
-    """All ratios, in this process."""
-    rows = []
+def rows(batches: Iterable[int], seconds: float) -> Iterator[dict]:
+    """Yield a row with the logarithm of its ratio for each norm, chain and size."""
     for name, layout in NORMALISED:
-        for batch in BATCHES:
+        for batch in batches:
             for chain, call in chains(name, layout, batch).items():
                 row = {"norm": name, "channels_last": layout == torch.channels_last, "chain": chain}
-                rows.append({**row, "bytes": 4 * batch * CHANNELS * SIDE**2, "log": ratio(chain, call)})
-    return rows
+                yield {**row, "bytes": 4 * batch * CHANNELS * SIDE**2, "log": ratio(chain, call, seconds)}
 
 
-def main() -> None:
-    """Measure in fresh processes and write."""
-    rows = several.measured(__spec__.name, measure, PROCESSES)
-    for row in rows:
-        print(*(value for name, value in row.items() if name != "logs"))
-    environment = results.environment(threads=torch.get_num_threads())
-    case = {"seconds": SECONDS, "last-level cache": outputs.LAST_LEVEL}
-    record = results.make_record("streaming", case, rows, environment=environment, seeds=[SEED])
-    results.write_record(Path("reports/bench"), "streaming", record)
+def pays_from(found: Iterable[dict]) -> dict[str, float]:
+    """Return for each of `tuning.WAYS` from how many bytes on non-temporal stores pay, at every size from there on.
+
+    Args:
+        found: rows with chain, bytes and the logarithm of a ratio, "log".
+    """
+    logs: dict[str, dict[int, list[float]]] = {way: defaultdict(list) for way in tuning.WAYS}
+    for row in found:
+        way, _, _ = row["chain"].partition(", ")
+        logs[way][row["bytes"]].append(row["log"])
+    return {way: _pays_from({size: sum(each) / len(each) for size, each in logs[way].items()}) for way in tuning.WAYS}
 
 
-if __name__ == "__main__":
-    main()
+def _pays_from(means: dict[int, float]) -> float:
+    paying = itertools.takewhile(lambda size: means[size] <= math.log(PAYS), sorted(means, reverse=True))
+    return min(paying, default=tuning.NEVER)

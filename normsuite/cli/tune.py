@@ -1,0 +1,37 @@
+"""`normsuite tune`."""
+
+from dataclasses import asdict
+
+from ..errors import NormsuiteError
+from .options import Json
+from .shared import console, progress_bar, write_json
+
+
+def tune(to: Json = None) -> None:
+    """Measure from which sizes on our kernels are faster than torch's on this processor (3 minutes), for `auto`.
+
+    The table goes to the user's cache and holds for this processor, number of threads, version of torch and of the
+    kernels; `normsuite doctor` says which one is in use.
+    """
+    from .. import tune as tuning
+    from ..measure import process
+
+    bar = progress_bar("entries")
+    task = bar.add_task("measuring")
+    try:
+        with bar:
+            found = tuning.tune(lambda done, of: bar.update(task, completed=done, total=of))
+    except process.Died as died:
+        raise NormsuiteError(f"nothing was stored: {died}") from died
+    if to is not None:
+        write_json({**asdict(found), "path": found.path and str(found.path)}, to)
+    if to == "-":
+        return
+    if found.path is None:
+        raise NormsuiteError(
+            "the user's cache cannot be written to: the table is not stored; --json writes it elsewhere"
+        )
+    console.print(f"{found.measured} of {found.entries} entries measured; stored in {found.path}", soft_wrap=True)
+    for way, size in found.streaming.items():
+        pays = "do not pay" if size == float("inf") else f"pay from {size / 2**20:.3g} MiB on"
+        console.print(f"non-temporal stores, {way}: {pays}")

@@ -1,0 +1,152 @@
+"""From which size on the kernels are faster than torch's calls: ratios of both, timed in turn, and the rule."""
+
+import itertools
+import math
+import random
+from collections.abc import Iterable, Iterator, Mapping
+from functools import lru_cache
+
+import torch
+
+from .. import statistics, tuning
+from ..backends import auto
+from ..bench.summary import SLOWER_ABOVE
+from ..measure.cases import SEED, Case, Operands, operands
+from ..measure.implementations.ours import Function
+from ..measure.schedule import Entrant, interleave
+from ..measure.task import Task
+from ..spec import NORMS, NormSpec
+
+LENGTHS = {
+    "channel": ((1, 49), (128, 196), (512, 784)),
+    "element": ((1, 768), (2048, 3136), (16384, 25088), (65536, 100352)),
+}
+"""Elements side by side, of a norm with a weight per channel and per element: from which length a size counts, and
+which length it is measured at."""
+
+CHANNELS = ((1, 16), (32, 128))
+"""The same for channels_last: how many channels lie side by side."""
+
+ROW = ((1, 1),)
+"""The same for a single row, whose length is its size."""
+
+LEAST_LENGTH = {measured: least for lengths in (*LENGTHS.values(), CHANNELS, ROW) for least, measured in lengths}
+
+GROUPS = 8
+"""Of GroupNorm, and the channels of the smallest tensors."""
+
+MODES = {
+    f"{mode}{'_into' * into}{'_activated' if activation else ''}": (mode, activation, into)
+    for mode, into in (
+        ("forward", False),
+        ("forward", True),
+        ("step", False),
+        ("evaluation", False),
+        ("evaluation", True),
+    )
+    for activation in (None, "relu")
+}
+"""The modes of a table: a mode of the bench, alone or with an activation behind the norm, and whether into an output
+that exists."""
+
+
+def layouts(spec: NormSpec) -> dict[str, tuple[tuple[int, int], ...]]:
+    """Return the layouts of `auto.layout` that such a norm has, and the lengths that they are measured at."""
+    rows = {"row": ROW} if spec.affine == "element" else {}
+    return {"contiguous": LENGTHS[spec.affine], **rows, "channels_last": CHANNELS, "channels_last_few": CHANNELS}
+
+
+def shapes(spec: NormSpec, layout: str, length: int, sizes: Iterable[int]) -> Iterator[Case]:
+    """Cases of about those sizes whose elements lie side by side in that length."""
+    for size in sizes:
+        if layout.startswith("channels_last"):
+            side = 7 if layout == "channels_last_few" else 14 if size < 2**16 else 28
+            batch, shape = size // (length * side * side), (length, side, side)
+        elif layout == "row":
+            batch, shape = 1, (size,)
+        elif spec.affine == "element":
+            batch, shape = size // length, (length,)
+        else:
+            side, channels = int(length**0.5), 32 if size >= 32 * length else GROUPS
+            batch, shape = size // (channels * length), (channels, side, side)
+        if batch:
+            channels_last = layout.startswith("channels_last")
+            trailing = shape if spec.affine == "element" and not channels_last else None
+            yield Case(str(size), (batch, *shape), GROUPS, "crossover", channels_last, trailing)
+
+
+def entries() -> Iterator[tuple[NormSpec, str, int, list[str]]]:
+    """Yield each norm, layout and length of a table, with its modes."""
+    for spec in NORMS.values():
+        if spec.torch_call is not None:
+            modes = [name for name, (mode, *_) in MODES.items() if mode != "evaluation" or spec.running == "always"]
+            for layout, lengths in layouts(spec).items():
+                for _, length in lengths:
+                    yield spec, layout, length, modes
+
+
+@lru_cache(maxsize=1)
+def _operands(spec: NormSpec, case: Case) -> Operands:
+    """Return operands that all modes share: to draw them takes longer than to measure."""
+    return operands(spec, case)
+
+
+def ratio(spec: NormSpec, case: Case, mode: str, seconds: float) -> float:
+    """Return the median logarithm of the kernels' time over that of torch's call, for a key of `MODES`."""
+    of_bench, activation, into = MODES[mode]
+    task = Task(spec, case, of_bench, activation)
+    given = _operands(spec, case)
+    given.input.requires_grad_(task.gradients)
+    entrants = []
+    for name in ("torch", auto.KERNELS):
+        call = Function(name, preallocated=into).prepare(task, given)
+        with torch.set_grad_enabled(task.gradients):
+            call()
+        entrants.append(Entrant(name, "openmp", call))
+    with torch.set_grad_enabled(task.gradients):
+        times = interleave(entrants, witness="", seconds=seconds, draw=random.Random(SEED), waits_s={})
+    return statistics.paired_log_ratio(times[auto.KERNELS], times["torch"])
+
+
+def least_size(found: Mapping[int, statistics.Interval]) -> float:
+    """Return the size from which on the kernels are faster, `tuning.NEVER` if there is none.
+
+    No larger size may be slower by its interval. Among those that this leaves it is the size from which on the most
+    time is saved, by the sum of the logarithms of the ratios: one noisy size decides nothing.
+    """
+    sizes = sorted(found, reverse=True)
+    candidates = list(itertools.takewhile(lambda size: found[size].low <= SLOWER_ABOVE, sizes))
+    saved = list(itertools.accumulate(math.log(found[size].value) for size in candidates))
+    best = min(range(len(candidates)), key=saved.__getitem__, default=None)
+    return tuning.NEVER if best is None or saved[best] >= 0 else candidates[best]
+
+
+def clear_size(found: Mapping[int, statistics.Interval]) -> float:
+    """Return the size from which on the kernels take at most `tuning.MARGIN` of torch's time, or `tuning.NEVER`."""
+    sizes = sorted(found, reverse=True)
+    clear = list(itertools.takewhile(lambda size: found[size].value <= tuning.MARGIN, sizes))
+    return clear[-1] if clear else tuning.NEVER
+
+
+def table(rows: Iterable[dict], rule=least_size) -> tuning.Table:
+    """Return a table by a rule.
+
+    Args:
+        rows: each with norm, layout, length, mode, numbers (of elements), ratio and its interval.
+        rule: `least_size` or `clear_size`.
+    """
+    found: dict = {}
+    for row in rows:
+        modes = found.setdefault(row["norm"], {}).setdefault(row["layout"], {})
+        sizes = modes.setdefault(row["mode"], {}).setdefault(row["length"], {})
+        sizes[row["numbers"]] = statistics.Interval(row["ratio"], *row["interval"])
+    return {
+        norm: {
+            layout: {
+                "lengths": [LEAST_LENGTH[length] for length in next(iter(modes.values()))],
+                **{mode: [rule(sizes) for sizes in lengths.values()] for mode, lengths in modes.items()},
+            }
+            for layout, modes in layouts.items()
+        }
+        for norm, layouts in found.items()
+    }

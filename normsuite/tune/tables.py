@@ -1,0 +1,71 @@
+"""A processor's table as TOML."""
+
+from collections.abc import Mapping
+
+from ..tuning import MARGIN, Table
+from ..tuning.processor import Processor
+
+
+def as_toml(
+    measured_on: Processor,
+    *,
+    threads: int,
+    torch: str,
+    sizes: Table,
+    streaming: Mapping[str, float],
+    clear: Table | None = None,
+    made_by: str = "normsuite tune",
+) -> str:
+    """Return the text that `tuning.parse` reads.
+
+    Args:
+        measured_on: the processor; one with an empty key matches no machine, and counts only for those that nobody
+            measured.
+        threads, torch: what it was measured with.
+        sizes, clear: from how many elements on the kernels are faster, and faster by the margin.
+        streaming: from how many bytes on non-temporal stores pay, forward and backward.
+        made_by: the command that made it.
+    """
+    lines = [
+        f"# Made by `{made_by}`.",
+        "# sizes: the number of elements from which on the kernels are faster than torch's calls (inf: never), for",
+        "# tensors with at least so many elements side by side (lengths).",
+        f"# clear: the same, where they take at most {MARGIN:g} of torch's time.",
+        "# streaming: bytes from which on non-temporal stores pay.",
+        "",
+        "[processor]",
+        f'name = "{measured_on.name}"',
+        *([f'key = "{measured_on.key}"'] if measured_on.key else []),
+        f"threads = {threads}",
+        f'torch = "{torch}"',
+        "",
+        "[streaming]",
+        *(f"{way} = {size}" for way, size in streaming.items()),
+    ]
+    for name, tables in (("sizes", sizes), ("clear", clear or {})):
+        for norm, layouts in tables.items():
+            for layout, entry in layouts.items():
+                values = (f"{mode} = [{', '.join(map(str, found))}]" for mode, found in entry.items())
+                lines += ["", f"[{name}.{norm}.{layout}]", *values]
+    return "\n".join(lines) + "\n"
+
+
+def completed(measured: Table, otherwise: Table) -> Table:
+    """Return a table with the entries of one that was measured, and another's where nothing was."""
+    return {
+        norm: {layout: _entry(measured.get(norm, {}).get(layout, {}), entry) for layout, entry in layouts.items()}
+        for norm, layouts in otherwise.items()
+    }
+
+
+def _entry(measured: Mapping[str, list], otherwise: Mapping[str, list]) -> dict[str, list]:
+    """Return one layout's sizes: those of each length that was measured, else the other's."""
+    places = {length: place for place, length in enumerate(measured.get("lengths", ()))}
+    found: dict[str, list] = {"lengths": list(otherwise["lengths"])}
+    for mode in otherwise:
+        if mode != "lengths":
+            found[mode] = [
+                measured[mode][places[length]] if length in places and mode in measured else size
+                for length, size in zip(otherwise["lengths"], otherwise[mode], strict=True)
+            ]
+    return found

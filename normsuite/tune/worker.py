@@ -1,0 +1,83 @@
+"""The process that measures for `tune`: it says where non-temporal stores pay, then the ratios of each entry."""
+
+import math
+import time
+from collections.abc import Callable
+
+import torch
+
+from .. import tuning
+from ..backends.numba import outputs
+from ..bench.summary import SLOWER_ABOVE
+from ..measure import process
+from ..spec import NormSpec
+from . import crossover, streaming
+
+SIZES = tuple(4**power for power in range(4, 12))
+"""Elements of the tensors that are measured, 256 to 4 million."""
+
+BATCHES = (96, 48, 24)
+"""Of `streaming.chains`: 19, 10 and 5 MB."""
+
+STREAMING_SHARE = 0.25
+"""Most of the time for non-temporal stores; without an answer by then there are none."""
+
+SECONDS, STREAMING_SECONDS, AGAIN = 0.02, 0.05, 4
+"""Seconds for each ratio; and how many times as long one is measured again that says "slower" where a larger one did
+not: it would be the end of the sizes that are the kernels'."""
+
+SLOWER_IN_A_ROW = 2
+CLEARLY_SLOWER = 1.1
+"""Where so many sizes in a row are slower by so much, smaller ones are too, and are not measured."""
+
+
+def entry(
+    spec: NormSpec, layout: str, length: int, modes: list[str], ratio: Callable[..., float] = crossover.ratio
+) -> list[dict]:
+    """Return the rows of one norm, layout and length, from the largest tensors down."""
+    rows = []
+    slower = dict.fromkeys(modes, 0)
+    common = {"norm": spec.name, "layout": layout, "length": length}
+    for case in reversed(list(crossover.shapes(spec, layout, length, SIZES))):
+        for mode in modes:
+            if slower[mode] >= SLOWER_IN_A_ROW:
+                continue
+            value = math.exp(ratio(spec, case, mode, SECONDS))
+            if value > SLOWER_ABOVE and not slower[mode]:
+                value = math.exp(ratio(spec, case, mode, AGAIN * SECONDS))
+            slower[mode] = slower[mode] + 1 if value > CLEARLY_SLOWER else 0
+            numbers = torch.Size(case.shape).numel()
+            rows.append({**common, "mode": mode, "numbers": numbers, "ratio": value, "interval": (value, value)})
+    return rows
+
+
+def work(job: dict, emit: Callable[[dict], None]) -> None:
+    """Measure until all is measured, or no time is left.
+
+    Args:
+        job: "threads" and "budget_s".
+        emit: takes the messages: {"streaming": bytes by way, None for never}, then {"rows": …} for each entry.
+    """
+    begin = time.monotonic()
+    torch.set_num_threads(job["threads"])
+    pays = _streaming(begin + STREAMING_SHARE * job["budget_s"])
+    outputs.STREAMED.update(pays)
+    emit({"streaming": {way: None if size == tuning.NEVER else size for way, size in pays.items()}})
+    for spec, layout, length, modes in crossover.entries():
+        if time.monotonic() > begin + job["budget_s"]:
+            break
+        emit({"rows": entry(spec, layout, length, modes)})
+
+
+def _streaming(end: float) -> dict[str, float]:
+    """Return from how many bytes on non-temporal stores pay; never where that is not known at that time."""
+    rows = []
+    for row in streaming.rows(BATCHES, STREAMING_SECONDS):
+        rows.append(row)
+        if time.monotonic() > end:
+            return dict.fromkeys(tuning.WAYS, tuning.NEVER)
+    return streaming.pays_from(rows)
+
+
+if __name__ == "__main__":
+    process.speak(work)

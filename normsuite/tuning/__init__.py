@@ -1,0 +1,152 @@
+"""What depends on the processor: from which sizes on the kernels are faster than torch's calls, and from which sizes on
+non-temporal stores pay.
+
+A table holds for the processor that it was measured on. In this order `current` takes the user's own, which `normsuite
+tune` measures; the one that is shipped for this model, in the folder `processors`; or, on a model that nobody
+measured, the kernels only where they won by `MARGIN` on every processor that was, and no non-temporal stores.
+"""
+
+import hashlib
+import json
+import math
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cache
+from importlib import resources
+from pathlib import Path
+
+import torch
+
+from .. import __version__, caches
+from . import processor
+
+MARGIN = 0.7
+"""Most time of the kernels over torch's, on every processor that was measured, for the kernels to be taken on one that
+was not. Of the cases in which a processor of another maker was found slower than torch, the largest change of the ratio
+from the one processor to the other was 1.8, and the smallest ratio on the one that the kernels were written on 0.80."""
+
+NEVER = math.inf
+WAYS = ("forward", "backward")
+
+Table = dict[str, dict[str, dict[str, list]]]
+"""By norm and layout (`auto.layout`): "lengths", of elements that lie side by side; and for each mode and each length
+the number of elements from which on the kernels are faster. Modes are forward, step and evaluation, the first and the
+last also `_into` an output that exists, each also `_activated`."""
+
+
+@dataclass(frozen=True)
+class Tuning:
+    """What depends on the processor.
+
+    Attributes:
+        processor: the name of the model that was measured.
+        origin: in words, which table this is and why.
+        sizes: from which number of elements on the kernels are faster.
+        streaming: for each of `WAYS`, from how many bytes on a result is written by non-temporal stores.
+        clear: the same as sizes, where the kernels take at most `MARGIN` of torch's time from there on.
+    """
+
+    processor: str
+    origin: str
+    sizes: Table
+    streaming: Mapping[str, float]
+    clear: Table
+
+
+@cache
+def current() -> Tuning:
+    """Return the tuning for this processor, version of torch, number of threads and version of the kernels."""
+    here = processor.this()
+    return own() or _shipped_for(here) or elsewhere(here.name)
+
+
+def own() -> Tuning | None:
+    """Return what `normsuite tune` measured for this process, or None."""
+    path = _path(make=False)
+    text = path and caches.recall(path, key())
+    return parse(text, "measured on this machine by `normsuite tune`") if text else None
+
+
+def store(text: str) -> Path | None:
+    """Keep a tuning's text in the user's cache, where `current` of later processes finds it; None if nothing can be."""
+    path = _path(make=True)
+    if path is not None:
+        caches.store(path, key(), text)
+        caches.forget(path.parent)
+    return path
+
+
+@cache
+def shipped() -> tuple[tuple[str | None, Tuning], ...]:
+    """Return the key of each processor with a shipped table (None where its model was not recorded), and the table."""
+    found = []
+    folder = resources.files(__package__) / "processors"
+    for file in sorted(folder.iterdir(), key=lambda file: file.name):
+        if file.name.endswith(".toml"):
+            text = file.read_text(encoding="utf-8")
+            facts = tomllib.loads(text)["processor"]
+            measured = f"{facts['threads']} threads, torch {facts['torch']}"
+            found.append((facts.get("key"), parse(text, f"shipped, measured on this model with {measured}")))
+    return tuple(found)
+
+
+def _shipped_for(here: processor.Processor) -> Tuning | None:
+    return next((tuning for key, tuning in shipped() if key == here.key), None)
+
+
+def elsewhere(name: str) -> Tuning:
+    """Return the tuning for a processor of that name, which nobody measured."""
+    tables = [tuning.clear for _, tuning in shipped()]
+    measured = " and ".join(tuning.processor for _, tuning in shipped())
+    origin = (
+        f"none for this processor: the kernels only where they took at most {MARGIN:g} of torch's time on every one "
+        f"that was measured ({measured}); `normsuite tune` measures this one"
+    )
+    common = _all_agree(tables) if tables else {}
+    return Tuning(name, origin, common, dict.fromkeys(WAYS, NEVER), common)
+
+
+def parse(text: str, origin: str) -> Tuning:
+    """Return the tuning that a TOML file has."""
+    found = tomllib.loads(text)
+    return Tuning(found["processor"]["name"], origin, found["sizes"], found["streaming"], found.get("clear", {}))
+
+
+def _all_agree(values: list):
+    """Return the table whose sizes are the largest of all tables' sizes, over what all of them have."""
+    if isinstance(values[0], dict):
+        common = [key for key in values[0] if all(key in value for value in values)]
+        return {key: _all_agree([value[key] for value in values]) for key in common}
+    return [max(each) for each in zip(*values, strict=True)]
+
+
+def key() -> str:
+    """Return everything that a measured tuning depends on, as text."""
+    return json.dumps(
+        {
+            "processor": processor.this().key,
+            "threads": torch.get_num_threads(),
+            "torch": torch.__version__,
+            "normsuite": __version__,
+            "kernels": _kernels(),
+        }
+    )
+
+
+def _path(*, make: bool) -> Path | None:
+    folder = caches.folder("tuned")
+    if folder is None or not (make or any(folder.iterdir())):
+        return None
+    return folder / f"{hashlib.sha256(key().encode()).hexdigest()[:16]}.toml"
+
+
+@cache
+def _kernels() -> str:
+    """Return a digest of the kernels' sources."""
+    found = hashlib.sha256()
+    folder = resources.files(__package__).parent / "backends" / "numba"
+    for file in sorted(folder.iterdir(), key=lambda file: file.name):
+        if file.name.endswith(".py"):
+            found.update(file.read_bytes())
+    return found.hexdigest()

@@ -1,0 +1,192 @@
+"""`normsuite tune` and its rules: with times by rule instead of by a clock."""
+
+import json
+import math
+import random
+from dataclasses import replace
+
+import pytest
+import torch
+from typer.testing import CliRunner
+
+from normsuite import cli, tune, tuning
+from normsuite.spec import NORMS
+from normsuite.statistics import Interval
+from normsuite.tune import crossover, streaming, worker
+from tools import processor_table
+
+
+def ratios(**by_size):
+    return {int(size[1:]): Interval(value, value - 0.05, value + 0.05) for size, value in by_size.items()}
+
+
+@pytest.mark.parametrize(
+    ("found", "expected"),
+    [
+        (ratios(n1=1.5, n2=1.2, n4=0.8, n8=0.6), 4),
+        (ratios(n1=0.9, n2=0.8), 1),
+        (ratios(n1=1.5, n2=1.2), tuning.NEVER),
+        (ratios(n1=1.01, n2=1.02), tuning.NEVER),
+        (ratios(n1=1.5, n2=0.5, n4=1.01, n8=0.7), 2),  # one size in the noise decides nothing
+        (ratios(n1=1.5, n2=0.5, n4=0.6, n8=1.01), 2),  # nor does the largest
+        (ratios(n1=0.5, n2=1.5, n4=0.6, n8=0.9), 4),  # one that is slower does
+        (ratios(n1=0.5, n2=0.6, n4=1.5), tuning.NEVER),
+        ({}, tuning.NEVER),
+    ],
+)
+def test_the_size_saves_most_and_none_above_it_is_slower(found, expected):
+    assert crossover.least_size(found) == expected
+
+
+@pytest.mark.parametrize(
+    ("found", "expected"),
+    [
+        (ratios(n1=0.5, n2=0.71, n4=0.7, n8=0.3), 4),
+        (ratios(n1=0.5, n2=0.6), 1),
+        (ratios(n1=0.5, n2=0.8), tuning.NEVER),
+    ],
+)
+def test_the_clear_size_has_the_margin_from_there_on(found, expected):
+    assert crossover.clear_size(found) == expected
+
+
+def test_ratios_become_a_table(monkeypatch):
+    """The kernels are ahead from 65,536 elements on, in every mode."""
+    asked = []
+
+    def ratio(spec, case, mode, seconds):
+        asked.append((spec.name, mode))
+        return math.log(0.5 if math.prod(case.shape) >= 2**16 else 2.0) + 0.01 * random.random()
+
+    monkeypatch.setattr(crossover, "ratio", ratio)
+    monkeypatch.setattr(crossover, "NORMS", {name: NORMS[name] for name in ("BatchNorm", "LayerNorm")})
+    rows = processor_table.joined([list(processor_table.crossover_rows()) for _ in range(3)])
+    assert {mode for name, mode in asked if name == "BatchNorm"} == set(crossover.MODES)
+    assert not any(mode.startswith("evaluation") for name, mode in asked if name == "LayerNorm")
+    for rule in (crossover.least_size, crossover.clear_size):
+        for layouts in crossover.table(rows, rule).values():
+            for entry in layouts.values():
+                found = {least for mode in set(entry) - {"lengths"} for least in entry[mode]}
+                assert all(2**16 <= least < 2**18 for least in found), "the smallest case at or above"
+
+
+def test_ratios_of_several_processes_are_joined():
+    rows = [[{"norm": "BatchNorm", "bytes": 4, "log": log}] for log in (0.1, 0.2, 0.3)]
+    (row,) = processor_table.joined(rows)
+    assert row["norm"] == "BatchNorm" and row["ratio"] == pytest.approx(math.exp(0.2)) and "log" not in row
+    assert row["interval"][0] < row["ratio"] < row["interval"][1]
+
+
+def test_a_ratio_is_of_two_calls_in_turn():
+    case = next(crossover.shapes(NORMS["LayerNorm"], "contiguous", 768, [768]))
+    found = [crossover.ratio(NORMS["LayerNorm"], case, mode, 0.005) for mode in ("forward_into", "step_activated")]
+    assert all(map(math.isfinite, found))
+
+
+# ---- the worker ----
+
+
+def test_small_sizes_are_not_measured_where_larger_ones_were_slower():
+    asked = []
+
+    def ratio(spec, case, mode, seconds):
+        asked.append((mode, math.prod(case.shape)))
+        return math.log(0.5 if mode == "forward" or math.prod(case.shape) >= 2**18 else 2.0)
+
+    rows = worker.entry(NORMS["BatchNorm"], "contiguous", 49, ["forward", "step"], ratio)
+    sizes = sorted(numbers for mode, numbers in asked if mode == "step")
+    assert len(sizes) < len([mode for mode, _ in asked if mode == "forward"])
+    assert {row["mode"] for row in rows} == {"forward", "step"}
+    (contiguous,) = [layouts["contiguous"] for layouts in crossover.table(rows).values()]
+    assert contiguous["forward"][0] < 2**10 and 2**18 <= contiguous["step"][0] < 2**20
+
+
+def test_one_disturbed_size_is_measured_again_before_it_ends_the_kernels_sizes():
+    calls = []
+
+    def ratio(spec, case, mode, seconds):
+        calls.append(seconds)
+        disturbed = math.prod(case.shape) > 10**6 and seconds == worker.SECONDS
+        return math.log(1.5 if disturbed else 0.5)
+
+    rows = worker.entry(NORMS["BatchNorm"], "contiguous", 49, ["forward"], ratio)
+    assert {row["ratio"] for row in rows} == {0.5}
+    assert max(calls) == worker.AGAIN * worker.SECONDS
+
+
+def test_no_entry_is_begun_when_no_time_is_left(monkeypatch):
+    row = {"chain": "forward, sum", "bytes": 5, "log": -1.0}
+    monkeypatch.setattr(streaming, "rows", lambda batches, seconds: [row])
+    monkeypatch.setattr(worker.outputs, "STREAMED", dict(worker.outputs.STREAMED))
+    said = []
+    worker.work({"threads": torch.get_num_threads(), "budget_s": 0.0}, said.append)
+    assert said == [{"streaming": {"forward": None, "backward": None}}]
+    assert dict.fromkeys(tuning.WAYS, tuning.NEVER) == worker.outputs.STREAMED
+
+
+def test_what_is_measured_in_time_counts_for_what_is_measured_behind_it(monkeypatch):
+    row = {"chain": "forward, sum", "bytes": 5, "log": -1.0}
+    monkeypatch.setattr(streaming, "rows", lambda batches, seconds: [row])
+    monkeypatch.setattr(worker.crossover, "entries", lambda: [("spec", "layout", 1, [])])
+    monkeypatch.setattr(worker, "entry", lambda *of: [dict(worker.outputs.STREAMED)])
+    monkeypatch.setattr(worker.outputs, "STREAMED", dict(worker.outputs.STREAMED))
+    said = []
+    worker.work({"threads": torch.get_num_threads(), "budget_s": 60.0}, said.append)
+    assert said[0] == {"streaming": {"forward": 5, "backward": None}}
+    assert said[1] == {"rows": [{"forward": 5, "backward": tuning.NEVER}]}
+
+
+# ---- non-temporal stores ----
+
+
+def chain(way, size, ratio):
+    return {"chain": f"{way}, relu", "bytes": size, "log": math.log(ratio)}
+
+
+@pytest.mark.parametrize(
+    ("forward", "expected"),
+    [
+        ({1: 1.3, 2: 0.9, 4: 0.8}, 2),
+        ({1: 0.9, 2: 1.0, 4: 0.8}, 4),
+        ({1: 0.9, 2: 0.9, 4: 0.99}, tuning.NEVER),
+        ({}, tuning.NEVER),
+    ],
+)
+def test_non_temporal_stores_pay_from_where_they_do_at_every_size(forward, expected):
+    rows = [chain("forward", size, ratio) for size, ratio in forward.items()] + [chain("backward", 1, 0.5)]
+    assert streaming.pays_from(rows) == {"forward": expected, "backward": 1}
+
+
+def test_the_mean_over_norms_and_chains_counts():
+    rows = [chain("forward", 1, 0.5), {**chain("forward", 1, 1.5), "chain": "forward, sum"}]
+    assert streaming.pays_from(rows)["forward"] == 1
+    assert streaming.pays_from([chain("forward", 1, 0.9), chain("forward", 1, 1.3)])["forward"] == tuning.NEVER
+
+
+# ---- the command ----
+
+
+@pytest.fixture
+def quickly(monkeypatch, tmp_path):
+    """A user's cache that is empty, and a worker that has no time for any entry."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    monkeypatch.setattr(tune, "BUDGET_S", 0.0)
+    tuning.current.cache_clear()
+    yield
+    tuning.current.cache_clear()
+
+
+@pytest.mark.slow
+def test_the_command_measures_in_a_process_and_later_processes_find_it(quickly, monkeypatch, tmp_path):
+    found = tune.tune(budget_s=0.0)
+    assert found.measured == 0 < found.entries and found.path.is_relative_to(tmp_path)
+    assert tuning.current().origin == "measured on this machine by `normsuite tune`"
+    assert tuning.current().sizes == tuning.elsewhere("").sizes, "nothing was measured"
+
+    monkeypatch.setattr(tune, "tune", lambda progress: found)
+    done = CliRunner().invoke(cli.app, ["tune", "--json", "-"])
+    assert done.exit_code == 0 and json.loads(done.stdout)["entries"] == found.entries
+    done = CliRunner().invoke(cli.app, ["tune"])
+    assert f"0 of {found.entries} entries measured" in done.output
+    monkeypatch.setattr(tune, "tune", lambda progress: replace(found, path=None))
+    assert "cannot be written to" in str(CliRunner().invoke(cli.app, ["tune"]).exception)

@@ -1,0 +1,181 @@
+"""Tables of sizes by processor: which one is taken, what the shipped ones say, and what they are made of."""
+
+import itertools
+import math
+import tomllib
+from pathlib import Path
+
+import pytest
+import torch
+
+from normsuite import caches, tuning
+from normsuite.spec import NORMS
+from normsuite.tune import crossover, tables
+from normsuite.tuning import processor
+from tools import processor_table
+
+RECORDS = Path(__file__).parent.parent / "reports" / "reference" / "processors"
+EPYC = {"vendor_id": "AuthenticAMD", "cpu family": "25", "model": "17", "model name": "AMD EPYC"}
+
+
+@pytest.fixture(autouse=True)
+def own_cache(tmp_path, monkeypatch):
+    """A user's cache that is empty, and no table in use."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    tuning.current.cache_clear()
+    yield
+    tuning.current.cache_clear()
+
+
+def pretend(monkeypatch, key):
+    """Let this machine have the processor of that key."""
+    monkeypatch.setattr(processor, "this", lambda: processor.Processor(f"the processor {key}", key))
+
+
+def entries(table):
+    """Each size of a table with its place."""
+    return {
+        (norm, layout, mode, length): size
+        for norm, layouts in table.items()
+        for layout, entry in layouts.items()
+        for mode in set(entry) - {"lengths"}
+        for length, size in zip(entry["lengths"], entry[mode], strict=True)
+    }
+
+
+# ---- the processor ----
+
+
+@pytest.mark.parametrize(
+    ("facts", "expected"),
+    [
+        (EPYC, ("AMD EPYC (family 25, model 17), AVX512", "AuthenticAMD 25-17 AVX512")),
+        ({**EPYC, "model": "1"}, ("AMD EPYC (family 25, model 1), AVX512", "AuthenticAMD 25-1 AVX512")),
+        ({"CPU implementer": "0x41", "CPU part": "0xd40"}, ("ARM 0x41-0xd40, AVX512", "ARM 0x41-0xd40 AVX512")),
+    ],
+)
+def test_models_of_one_name_are_told_apart(facts, expected):
+    assert processor.describe(facts, "AVX512") == expected
+
+
+def test_a_system_that_says_nothing_has_a_processor_all_the_same(monkeypatch, tmp_path):
+    monkeypatch.setattr(processor, "_CPUINFO", tmp_path / "none")
+    assert processor._first_block() == {}
+    assert processor.describe({}, "DEFAULT").key.endswith(" DEFAULT")
+
+
+def test_the_first_core_is_read(monkeypatch, tmp_path):
+    path = tmp_path / "cpuinfo"
+    path.write_text("vendor_id\t: A\nmodel\t\t: 1\n\nvendor_id\t: B\n")
+    monkeypatch.setattr(processor, "_CPUINFO", path)
+    assert processor._first_block() == {"vendor_id": "A", "model": "1"}
+
+
+# ---- which table ----
+
+
+def test_a_shipped_table_is_for_its_own_model_only(monkeypatch):
+    for key, shipped in tuning.shipped():
+        if key is not None:
+            pretend(monkeypatch, key)
+            tuning.current.cache_clear()
+            assert tuning.current() == shipped and "shipped" in shipped.origin
+    pretend(monkeypatch, "GenuineIntel 6-143 AVX512")
+    tuning.current.cache_clear()
+    assert tuning.current() == tuning.elsewhere("the processor GenuineIntel 6-143 AVX512")
+
+
+def test_on_an_unknown_processor_torch_is_taken_wherever_two_that_were_measured_disagree():
+    """And wherever either is within the margin."""
+    unknown = tuning.elsewhere("unknown")
+    shipped = [table for _, table in tuning.shipped()]
+    assert len(shipped) >= 2
+    found = entries(unknown.sizes)
+    assert found
+    for place, size in found.items():
+        for table in shipped:
+            assert size >= entries(table.clear)[place] >= entries(table.sizes)[place], place
+    assert set(unknown.streaming.values()) == {tuning.NEVER}
+    assert "normsuite tune" in unknown.origin and all(table.processor in unknown.origin for table in shipped)
+
+
+def test_what_the_user_measured_comes_first_and_holds_for_what_it_was_measured_with(monkeypatch):
+    here = processor.this()
+    sizes = {"BatchNorm": {"contiguous": {"lengths": [1], "forward": [123], "step": [tuning.NEVER]}}}
+    streaming = {"forward": 10, "backward": tuning.NEVER}
+    text = tables.as_toml(here, threads=2, torch="x", sizes=sizes, streaming=streaming)
+    path = tuning.store(text)
+    assert path.exists()
+    found = tuning.current()
+    assert found.sizes == sizes and found.streaming == streaming and "measured on this machine" in found.origin
+    for name, changed in (("_kernels", lambda: "others"), ("__version__", "0.0.0")):
+        with monkeypatch.context() as patch:
+            patch.setattr(tuning, name, changed)
+            assert tuning.own() is None
+    threads = torch.get_num_threads()
+    try:
+        torch.set_num_threads(threads + 1)
+        assert tuning.own() is None
+    finally:
+        torch.set_num_threads(threads)
+    pretend(monkeypatch, "another")
+    assert tuning.own() is None
+
+
+def test_a_damaged_table_of_the_user_s_is_not_read():
+    sizes = {"BatchNorm": {"contiguous": {"lengths": [1], "forward": [123]}}}
+    path = tuning.store(tables.as_toml(processor.this(), threads=1, torch="x", sizes=sizes, streaming={}))
+    assert tuning.own() is not None
+    path.write_text(path.read_text().replace("threads = 1", "threads = 2"))
+    assert tuning.own() is None
+
+
+def test_without_a_cache_nothing_is_stored_and_the_shipped_table_holds(monkeypatch):
+    monkeypatch.setattr(caches, "folder", lambda *names: None)
+    assert tuning.store("x") is None
+    assert tuning.own() is None
+    assert tuning.current().sizes
+
+
+# ---- what is shipped ----
+
+
+def test_shipped_tables_are_of_known_norms_layouts_and_modes():
+    for _, tuned in tuning.shipped():
+        assert set(tuned.streaming) == set(tuning.WAYS)
+        for table in (tuned.sizes, tuned.clear):
+            assert set(table) == {norm for norm, spec in NORMS.items() if spec.torch_call is not None}
+            for norm, layouts in table.items():
+                assert set(layouts) == set(crossover.layouts(NORMS[norm]))
+                for entry in layouts.values():
+                    assert set(entry) <= {"lengths", *crossover.MODES}
+                    assert entry["lengths"] == sorted(set(entry["lengths"]))
+                    sizes = itertools.chain.from_iterable(entry[mode] for mode in set(entry) - {"lengths"})
+                    assert all(size > 0 for size in sizes)
+
+
+def test_a_shipped_table_is_what_follows_from_its_records():
+    names = {path.stem for path in processor_table.PROCESSORS.glob("*.toml")}
+    assert names == {path.name for path in RECORDS.iterdir()} and names
+    for name in names:
+        text = (processor_table.PROCESSORS / f"{name}.toml").read_text()
+        facts = tomllib.loads(text)["processor"]
+        records = processor_table.recorded(RECORDS / name)
+        assert text == processor_table.made_of(*records, name=facts["name"], key=facts.get("key", ""))
+
+
+def test_a_table_is_read_as_it_was_written():
+    for key, tuned in tuning.shipped():
+        measured = processor.Processor(tuned.processor, key or "")
+        text = tables.as_toml(
+            measured, threads=1, torch="x", sizes=tuned.sizes, clear=tuned.clear, streaming=tuned.streaming
+        )
+        assert tuning.parse(text, tuned.origin) == tuned
+
+
+def test_what_was_not_measured_has_the_cautious_sizes():
+    otherwise = {"A": {"contiguous": {"lengths": [1, 8], "forward": [10, 20], "step": [30, math.inf]}}, "B": {}}
+    measured = {"A": {"contiguous": {"lengths": [8], "forward": [5]}}}
+    wanted = {"A": {"contiguous": {"lengths": [1, 8], "forward": [10, 5], "step": [30, math.inf]}}, "B": {}}
+    assert tables.completed(measured, otherwise) == wanted
+    assert tables.completed({}, otherwise) == otherwise

@@ -1,0 +1,140 @@
+"""Make a processor's table of `normsuite/tuning/processors`.
+
+    python -m tools.processor_table measure FOLDER     # in three processes, half an hour on two quiet cores
+    python -m tools.processor_table make FOLDER NAME    # from the records, into normsuite/tuning/processors/NAME.toml
+
+FOLDER holds the records crossover.json and streaming.json, or those compacted (tools/compact.py); `make` derives the
+table from them and measures nothing.
+"""
+
+import argparse
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import torch
+
+from normsuite import compact, results, statistics, tuning
+from normsuite.measure import process
+from normsuite.tune import crossover, streaming, tables
+from normsuite.tuning import processor
+
+PROCESSES, STREAMING_PROCESSES = 3, 5
+SECONDS, STREAMING_SECONDS = 0.05, 0.2
+SIZES = (*(2**power for power in range(8, 22)), 3 * 2**20, 2**22, 2**23, 2**24)
+"""Elements of a tensor; the memory of the largest is given anew by the system each time."""
+
+BATCHES = (8, 12, 16, 24, 32, 48, 64, 96, 128)
+PROCESSORS = Path(tuning.__file__).parent / "processors"
+
+
+def crossover_rows() -> Iterator[dict]:
+    """Yield all ratios of the kernels over torch's calls, measured in this process."""
+    for spec, layout, length, modes in crossover.entries():
+        print(spec.name, layout, length, file=sys.stderr, flush=True)
+        for case in crossover.shapes(spec, layout, length, SIZES):
+            for mode in modes:
+                row = {"norm": spec.name, "layout": layout, "length": length, "mode": mode}
+                numbers = torch.Size(case.shape).numel()
+                yield {**row, "numbers": numbers, "log": crossover.ratio(spec, case, mode, SECONDS)}
+
+
+def streaming_rows() -> Iterator[dict]:
+    """Yield all ratios of non-temporal stores over ordinary ones, measured in this process."""
+    return streaming.rows(BATCHES, STREAMING_SECONDS)
+
+
+KINDS = {"streaming": (streaming_rows, STREAMING_PROCESSES), "crossover": (crossover_rows, PROCESSES)}
+
+
+def joined(processes: list[list[dict]]) -> list[dict]:
+    """Return one row for each ratio: the geometric mean over processes, with its interval.
+
+    Args:
+        processes: for each process its rows, in the same order, each with the logarithm of a ratio, "log".
+    """
+    rows = []
+    for same in zip(*processes, strict=True):
+        logs = [row["log"] for row in same]
+        found = statistics.ratio_interval(logs)
+        named = {name: value for name, value in same[0].items() if name != "log"}
+        rows.append({**named, "ratio": found.value, "interval": [found.low, found.high], "logs": logs})
+    return rows
+
+
+def measure(folder: Path) -> None:
+    """Measure both kinds in fresh processes, and write a record of each."""
+    for kind, (_, processes) in KINDS.items():
+        threads = torch.get_num_threads()
+        job = {"kind": kind, "threads": threads}
+        command = ["-m", "tools.processor_table"]
+        found = [
+            [row for message in process.messages(command, job, process.environment(threads)) for row in message["rows"]]
+            for _ in range(processes)
+        ]
+        case = {"processes": processes, "processor": processor.this()._asdict()}
+        environment = results.environment(threads=threads)
+        record = results.make_record(kind, case, joined(found), environment=environment, seeds=[])
+        results.write_record(folder, kind, record)
+
+
+def recorded(folder: Path) -> list[dict | None]:
+    """Return the records of sizes and of non-temporal stores in that folder, None for one that is not there."""
+    found = []
+    for kind in ("crossover", "streaming"):
+        paths = [folder / f"{kind}{suffix}" for suffix in (".json", compact.SUFFIX)]
+        found.append(next((results.read_record(path) for path in paths if path.exists()), None))
+    return found
+
+
+def work(job: dict, emit) -> None:
+    """Measure one kind, in a process of its own."""
+    torch.set_num_threads(job["threads"])
+    emit({"rows": list(KINDS[job["kind"]][0]())})
+
+
+def made_of(crossed: dict, streamed: dict | None, *, name: str = "", key: str = "") -> str:
+    """Return the table that follows from those records.
+
+    Args:
+        crossed, streamed: the records; without the second no non-temporal stores are used.
+        name, key: the processor, for records older than its model's place in them.
+    """
+    case, environment = crossed["case"], crossed["environment"]
+    named = case.get("processor") or {"name": f"{environment['cpu']}, {case['vector instructions']}", "key": ""}
+    if key:
+        named = {"name": name, "key": key}
+    pays = dict.fromkeys(tuning.WAYS, tuning.NEVER)
+    if streamed is not None:
+        rows = [{**row, "log": sum(row["logs"]) / len(row["logs"])} for row in streamed["samples"]]
+        pays = streaming.pays_from(rows)
+    return tables.as_toml(
+        processor.Processor(**named),
+        threads=environment["threads"],
+        torch=environment["packages"]["torch"],
+        sizes=crossover.table(crossed["samples"], crossover.least_size),
+        clear=crossover.table(crossed["samples"], crossover.clear_size),
+        streaming=pays,
+        made_by="python -m tools.processor_table",
+    )
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Run one of the two commands."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("command", choices=["measure", "make"])
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("name", nargs="?")
+    parser.add_argument("--processor", nargs=2, default=("", ""), metavar=("NAME", "KEY"), help="of older records")
+    given = parser.parse_args(arguments)
+    if given.command == "measure":
+        measure(given.folder)
+        return
+    if not given.name:
+        parser.error("make needs a NAME")
+    found = made_of(*recorded(given.folder), name=given.processor[0], key=given.processor[1])
+    results.write_text(PROCESSORS / f"{given.name}.toml", found)
+
+
+if __name__ == "__main__":
+    main() if sys.argv[1:] else process.speak(work)
