@@ -9,17 +9,16 @@ shape and type; every floating-point type is taken.
 """
 
 import inspect
-from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from collections.abc import Sequence
 
 import torch
-from torch import Tensor, is_grad_enabled
+from torch import Tensor
 from torch.compiler import is_dynamo_compiling
 from torch.overrides import handle_torch_function, has_torch_function
 
-from . import backends, validation
-from .addresses import EXACT
+from . import addresses, backends, fast_path, validation
 from .errors import ArgumentError
+from .fast_path import NO_BIAS, NO_WEIGHT, checked_calls
 from .spec import NORMS, NormSpec
 
 DEFAULT_BACKEND = "torch"
@@ -30,7 +29,6 @@ _BATCH_NORM, _LAYER_NORM, _GROUP_NORM, _INSTANCE_NORM, _RMS_NORM = (
 )
 _EPS = {dtype: torch.finfo(dtype).eps for dtype in (torch.float32, torch.float64)}
 """What RMSNorm adds where nothing is given, for the usual types: asking takes a tenth of a small norm."""
-_strided, _is_recording = torch.strided, torch._C._get_tracing_state
 
 
 def normalize(
@@ -90,27 +88,6 @@ def normalize(
     )  # fmt: skip
 
 
-class _Known(NamedTuple):
-    """How calls of a kind are computed that was checked and computed before, and what else of its tensors was checked:
-    their shapes and types, where they are given."""
-
-    compute: Callable[..., Tensor]
-    fits: Callable[..., bool] | None
-    trailing: tuple[int, ...] | None
-    affine_shape: tuple[int, ...]
-    channels: tuple[int]
-    weight: torch.dtype | None
-    bias: torch.dtype | None
-    running_mean: torch.dtype | None
-    running_var: torch.dtype | None
-
-
-_known: dict[tuple, _Known] = {}
-"""By all other things that an answer depends on. A model makes the same calls in every step, and checking and choosing
-take longer than a small norm."""
-_MOST_KNOWN = 4096
-
-
 def compute(
     spec: NormSpec,
     input: Tensor,
@@ -135,75 +112,37 @@ def compute(
     Nothing that ends a call is caught here: torch itself ends calls by exceptions of its own, and a call that was begun
     has had effects.
     """
-    key, eager = None, not is_dynamo_compiling()
-    if eager and normalized_shape is not None and type(normalized_shape) is not tuple:
-        normalized_shape = validation.sizes("normalized_shape", normalized_shape)
+    settings = None  # of a plain call
     if (
-        type(input) is Tensor
-        and eager
-        and input.layout is _strided
-        and not input.is_nested
+        not is_dynamo_compiling()
+        and type(input) is Tensor
         and type(eps) is float
-        and (weight is None or type(weight) in EXACT)
-        and (bias is None or type(bias) in EXACT)
-        and (
-            running_mean is None
-            or (type(running_mean) in EXACT and type(running_var) in EXACT and type(momentum) is float)
-        )
-        and type(use_input_stats) is bool
-        and (num_groups is None or type(num_groups) is int)  # 2.0 groups are not 2
-        and process_group is None
         and type(backend) is str
         and (activation is None or type(activation) is str)
+        and (use_input_stats is True or use_input_stats is False)  # 1 is not True, and 2.0 groups are not 2
+        and (num_groups is None or type(num_groups) is int)
+        and process_group is None
     ):
+        running = running_mean is not None or running_var is not None
+        settings = (spec, backend, activation, eps, use_input_stats, num_groups, running, out is None)
+        tensors = (input, NO_WEIGHT if weight is None else weight, NO_BIAS if bias is None else bias)
+        if running:
+            tensors += (running_mean, running_var)
         if out is not None:
-            validation.output(out, input, weight, bias, running_mean, running_var)
-        key = (
-            spec,
-            backend,
-            activation,
-            input.shape,
-            input.dtype,
-            input.device,
-            input.is_contiguous(),
-            # `Call.differentiated`, of what is not a call yet.
-            is_grad_enabled()
-            and (
-                input.requires_grad
-                or (weight is not None and weight.requires_grad)
-                or (bias is not None and bias.requires_grad)
-            ),
-            weight is None,
-            bias is None,
-            running_mean is None,
-            running_var is None,
-            use_input_stats,
-            eps,
-            num_groups,
-            normalized_shape,
-            out is None,
-        )
-        known = _known.get(key)
-        if known is not None:
-            run, fits, trailing, affine_shape, channels, of_weight, of_bias, of_mean, of_var = known
+            tensors += (out,)
+        for known in checked_calls.get(input.numel(), ()):
             if (
-                (trailing is normalized_shape or all(type(size) is int for size in normalized_shape))  # 3.0 is not 3
-                and (weight is None or (weight.shape == affine_shape and weight.dtype is of_weight))
-                and (bias is None or (bias.shape == affine_shape and bias.dtype is of_bias))
-                and (
-                    running_mean is None
-                    or (
-                        running_mean.shape == channels
-                        and running_var.shape == channels
-                        and running_mean.dtype is of_mean
-                        and running_var.dtype is of_var
-                    )
-                )
-                and (fits is None or fits(input, weight, bias, running_mean, running_var, out))
+                known.settings == settings
+                and known.guards(*tensors)
+                and (known.normalized_shape is normalized_shape or _are_sizes(normalized_shape, known.normalized_shape))
+                and (not running or type(momentum) is float)
+                and (known.fits is None or known.fits(input, weight, bias, running_mean, running_var, out))
             ):
+                if out is not None:
+                    addresses.refuse_gone(out=out)
                 if num_batches_tracked is not None:
                     num_batches_tracked.add_(1)
-                return run(input, weight, bias, running_mean, running_var, momentum, out)
+                return known.compute(input, weight, bias, running_mean, running_var, momentum, out)
     elif not isinstance(input, Tensor):
         if has_torch_function((input,)):  # as torch.fx's proxies
             return _handed_over(
@@ -219,21 +158,14 @@ def compute(
     if num_batches_tracked is not None:
         num_batches_tracked.add_(1)
     y = chosen.apply(call)
-    if key is not None and _is_recording() is None:  # while torch.jit records, sizes are tensors
-        _remember(key, call, chosen.again(call))
+    if settings is not None:
+        fast_path.add(settings, tensors, call, chosen)
     return y
 
 
-def _remember(key: tuple, call: backends.Call, again: backends.Again | None) -> None:
-    if again is None:
-        return
-    if len(_known) >= _MOST_KNOWN:
-        _known.clear()
-    tensors = (call.weight, call.bias, call.running_mean, call.running_var)
-    channels = tuple(call.input.shape[1:2])
-    affine_shape = call.normalized_shape if call.spec.affine == "element" else channels
-    trailing = call.normalized_shape
-    _known[key] = _Known(*again, trailing, affine_shape, channels, *(None if t is None else t.dtype for t in tensors))
+def _are_sizes(given: object, wanted: tuple[int, ...]) -> bool:
+    """Return whether these are those sizes, as integers."""
+    return type(given) in (tuple, list) and all(type(size) is int for size in given) and tuple(given) == wanted
 
 
 def _call(

@@ -9,9 +9,8 @@ A backend is three functions over a `Call` (`Backend`, which is checked when one
 Arguments are checked before any of them sees them. What a backend refuses it refuses in `why_not`, or in `apply` before
 anything has changed; an exception that ends a call is nobody's to catch.
 
-Calls are of one kind where all settings are equal and for the input and each other tensor: class (torch.Tensor; of
-parameters torch.nn.Parameter too), shape, type; the input's device and whether it is contiguous; whether a gradient may
-be asked for. What else an answer depends on is for `Again.fits` to look at.
+Calls are of one kind where all settings are equal, and each tensor's class, dispatch keys, shape, strides, type, device
+and whether a gradient is asked for (`normsuite.fast_path`). What else an answer depends on `Again.fits` looks at.
 """
 
 import inspect

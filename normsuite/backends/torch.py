@@ -172,7 +172,9 @@ def again(call: Call) -> Again:
         if not call.use_input_stats:
             compute = _of_copies(compute)
         samples, channels, _, *places = call.view.shape
-        if x.dim() > 3 and (call.spec.torch_call == "instance_norm" or 1 in (samples, channels, *places)):
+        if x.dim() > 3 and call.spec.torch_call == "instance_norm" and call.running_mean is None:
+            compute = _instances_as_channels(call)
+        elif x.dim() > 3 and (call.spec.torch_call == "instance_norm" or 1 in (samples, channels, *places)):
             compute = _of_one_place(compute)
     restored = not x.is_nested and not x.is_contiguous()
     if call.activation is None and call.out is None and not restored:
@@ -228,6 +230,23 @@ def _of_dense_weight(compute: _Compute) -> _Compute:
         return compute(input, weight, bias, running_mean, running_var, momentum, out)
 
     return computed
+
+
+def _instances_as_channels(call: Call) -> _Compute:
+    """InstanceNorm as torch computes it: the channels of all samples as those of one, but with all places in one
+    dimension, for the reason that `_of_one_place` gives; two steps less for autograd than with that."""
+    eps, (samples, channels) = call.eps, call.input.shape[:2]
+
+    def compute(input, weight, bias, running_mean, running_var, momentum, out):
+        if weight is not None:
+            weight = weight.repeat(samples)
+        if bias is not None:
+            bias = bias.repeat(samples)
+        instances = input.reshape(1, samples * channels, -1)
+        y = torch.batch_norm(instances, weight, bias, None, None, True, momentum, eps, _cudnn.enabled)
+        return y.view(input.shape)
+
+    return compute
 
 
 def _of_one_place(compute: _Compute) -> _Compute:
