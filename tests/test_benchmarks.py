@@ -16,7 +16,7 @@ sys.path.insert(0, str(ROOT))  # asv's benchmarks lie beside the package, not in
 
 from benchmarks import environment, latency, mnist, numerics, parameters  # noqa: E402
 from benchmarks import memory as memory_benchmarks  # noqa: E402
-from benchmarks.step import Step  # noqa: E402
+from benchmarks.step import ModuleStep, Step  # noqa: E402
 
 ON_CPU = [name for name in parameters.BACKENDS if name in strategies.ON_CPU]
 
@@ -26,10 +26,19 @@ ON_CPU = [name for name in parameters.BACKENDS if name in strategies.ON_CPU]
 @pytest.mark.parametrize("backend", ON_CPU)
 @pytest.mark.parametrize("norm", parameters.NORMS)
 def test_latency(benchmark, norm, backend, case, mode):
-    step = Step()
-    step.setup(norm, backend, case, "cpu")
+    timed(benchmark, Step(), (norm, backend, case, "cpu"), mode)
+
+
+@pytest.mark.parametrize("mode", ["forward", "step"])
+@pytest.mark.parametrize("module", parameters.MODULES)
+def test_latency_of_modules(benchmark, module, mode):
+    timed(benchmark, ModuleStep(), (module, "auto", "cpu"), mode)
+
+
+def timed(benchmark, step, cell, mode):
+    step.setup(*cell)
     workload, (call,), _ = step.prepared(mode)
-    benchmark.group = f"{case}, {mode}"
+    benchmark.group = f"{workload.task.case.name}, {mode}"
     with torch.set_grad_enabled(workload.task.gradients):
         benchmark(call)
 

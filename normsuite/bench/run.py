@@ -75,21 +75,15 @@ def run(
     there = bool(tasks) and tasks[0].on_accelerator
     if processes is None:
         processes = ACCELERATOR_PROCESSES if there else PROCESSES
-    for name, value in (("processes", processes), ("threads", torch.get_num_threads() if threads is None else threads)):
-        if value < 1:
-            raise ArgumentError(name, value, "must be at least 1")
-    for name, value in (("seconds", seconds), ("budget", 1.0 if budget_s is None else budget_s)):
-        if not 0 < value < float("inf"):
-            raise ArgumentError(name, value, "must be positive")
-    if budget_s is not None and not there:
-        raise ArgumentError("budget", budget_s, "is for accelerators, whose tasks are ordered by importance")
+    threads = torch.get_num_threads() if threads is None else threads
+    _check(processes, threads, seconds, budget_s, there)
     implementations.choose(backends)
     if out is not None:
         results.output_folder(out, "out")
     settings = {
         "processes": processes,
         "seconds": seconds,
-        "threads": torch.get_num_threads() if threads is None else threads,
+        "threads": threads,
         "backends": sorted(set(backends)),
         **({"clock": CLOCK} if there else {}),
     }
@@ -114,6 +108,18 @@ def run(
     if not outcome.records and not outcome.interrupted:
         raise NormsuiteError(f"nothing was measured: {'; '.join(outcome.notes)}")
     return outcome
+
+
+def _check(processes: int, threads: int, seconds: float, budget_s: float | None, there: bool) -> None:
+    """Raise an ArgumentError for a number out of range, or a budget on the processor."""
+    for name, value in (("processes", processes), ("threads", threads)):
+        if value < 1:
+            raise ArgumentError(name, value, "must be at least 1")
+    for name, value in (("seconds", seconds), ("budget", 1.0 if budget_s is None else budget_s)):
+        if not 0 < value < float("inf"):
+            raise ArgumentError(name, value, "must be positive")
+    if budget_s is not None and not there:
+        raise ArgumentError("budget", budget_s, "is for accelerators, whose tasks are ordered by importance")
 
 
 def _on_processor(tasks, job: dict, table: "_Table", outcome: Outcome, processes: int, on_task) -> None:
