@@ -8,7 +8,7 @@ from functools import cache
 from pathlib import Path
 from statistics import fmean, median
 
-from normsuite import comparisons, compact, report, results, schema
+from normsuite import compact, comparisons, report, results, schema
 from normsuite.backends.numba import outputs
 from normsuite.bench import streaming
 from normsuite.bench.summary import SLOWER_ABOVE
