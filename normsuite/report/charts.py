@@ -18,6 +18,8 @@ from . import drawn
 _PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
 GREY = "#8a8a8a"
 _COLOURED_WORDS = re.compile(f'(<text style="[^"]*fill: )({"|".join((*_PALETTE, GREY))})', re.IGNORECASE)
+_PLACES = re.compile(r'(?<= )(?:d|x|y|width|height|points)="[^"]*"')
+_DECIMALS = re.compile(r"-?\d+\.\d{3,}")
 INK = "#010203"
 """Stands for the page's text colour, which it becomes in the SVG: a chart follows light and dark as text does."""
 
@@ -33,6 +35,7 @@ _STYLE = {
     "figure.constrained_layout.use": True,
     "figure.constrained_layout.w_pad": 0.1,  # the page's font may be wider than the one the layout was made with
     "font.family": "sans-serif",
+    "font.sans-serif": ["DejaVu Sans", "Verdana"],  # what the layout is made with, and one as wide; no longer list
     "font.size": 10.5,  # the least that can be read where a screen is 390 pixels wide
     "grid.alpha": 0.15,
     "grid.color": INK,
@@ -112,9 +115,17 @@ def figure(name: str, width: float, height: float, rows: int = 1) -> Iterator[tu
             # stand on a colour of the chart's keep their own.
             svg = _COLOURED_WORDS.sub(r"\1color-mix(in srgb, \2 55%, currentColor)", svg)
             # The page sets the size; the alternative text stands on the figure around it.
-            return re.sub(r'<svg ([^>]*?)(width="[^"]*" height="[^"]*"|height="[^"]*" width="[^"]*")', r"<svg \1", svg)
+            svg = re.sub(r'<svg ([^>]*?)(width="[^"]*" height="[^"]*"|height="[^"]*" width="[^"]*")', r"<svg \1", svg)
+            svg = _PLACES.sub(lambda found: _DECIMALS.sub(_rounded, " ".join(found[0].split())), svg)
+            svg = re.sub(r' transform="rotate\(-0 [^)]*\)"', "", svg)
+            return re.sub(r">\s+<", "><", svg)
 
         yield finish, axes[:, 0]
+
+
+def _rounded(number: re.Match) -> str:
+    """Return a coordinate in hundredths of a point: nobody sees more, and every page is a tenth smaller."""
+    return f"{float(number[0]):.2f}".rstrip("0").rstrip(".")
 
 
 _SUPERSCRIPT = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
