@@ -21,8 +21,6 @@ from normsuite.bench.cases import CASES
 from normsuite.bench.contestants import Contestant
 from normsuite.bench.interleave import Entrant
 from normsuite.bench.numerics import Truth
-from normsuite.bench.records import problem
-from normsuite.bench.sentences import sentences
 from normsuite.bench.summary import AGAIN, AUTO, BASELINE, COPY, Bench
 from normsuite.errors import ArgumentError, NormsuiteError, UnknownNameError, UnsupportedError
 from normsuite.spec import NORMS
@@ -209,7 +207,7 @@ def test_ratios_verdicts_and_means():
     assert noise.low <= 1 <= noise.high
     found = json.loads(results.to_json(bench.as_dict()))
     assert [r["norm"] for r in found["summary"]["slower_cases_of_auto"]] == ["GroupNorm"]
-    said = " ".join(sentences(bench))
+    said = " ".join(summary.sentences(bench))
     assert "slower than torch.nn in 1 of 4" in said and "liger: not measured everywhere (needs an accelerator)" in said
 
 
@@ -231,9 +229,9 @@ def test_noise_that_is_not_noise_is_said():
         Bench([record({AUTO: 0.5, AGAIN: again}, norm=spec.name, seed=i) for i, spec in enumerate(SPECS)])
         for again in (1.0, 0.95)
     )
-    (line,) = [said for said in sentences(unfair) if said.startswith("noise")]
+    (line,) = [said for said in summary.sentences(unfair) if said.startswith("noise")]
     assert "0.95 [" in line and "which is not 1" in line
-    assert "which is not 1" not in "".join(sentences(fair))
+    assert "which is not 1" not in "".join(summary.sentences(fair))
 
 
 def test_one_process_decides_nothing():
@@ -409,7 +407,7 @@ def test_who_computes_something_else_is_left_out_with_the_reason(monkeypatch):
     for number, message in ((0, environment), (0, counted), (2, timed)):
         table.take(number, message)
     (made,) = table.records()
-    assert problem(made) is None
+    assert summary.problem(made) is None
     first, second = made["samples"]["processes"]
     assert first["times_s"] == {} and "wrong" not in second["times_s"] and "wrong" in made["samples"]["refused"]
 
@@ -488,7 +486,7 @@ def test_the_command(tmp_path):
     }
     assert found["not_measured"] and found["summary"]["noise"]["tasks"] == 2
     records = results.read_records(tmp_path / "reports" / "bench", summary.WHAT)
-    assert len(records.good) == 2 and all(problem(r) is None for r in records)
+    assert len(records.good) == 2 and all(summary.problem(r) is None for r in records)
     shown = command(*SHORT, "--shape", "2,6,3,3", "--activation", "none", "--processes", 1, cwd=tmp_path)
     assert shown.returncode == 0, shown.stderr
     assert "RMSNorm, 2×6×3×3, forward" in shown.stdout and "noise: torch.nn / itself" in shown.stdout
@@ -551,9 +549,9 @@ def test_an_expected_error_is_one_line_and_exit_code_2(arguments, says, tmp_path
 )
 def test_damaged_records_are_told_from_good_ones(damage, says):
     made = record({AUTO: 0.5})
-    assert problem(made) is None
+    assert summary.problem(made) is None
     damage(made)
-    assert problem(made) == says
+    assert summary.problem(made) == says
 
 
 def test_a_clock_that_cannot_be_read_is_none(monkeypatch):

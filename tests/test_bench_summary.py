@@ -5,7 +5,6 @@ import math
 import numpy as np
 import pytest
 
-from normsuite.bench.sentences import sentences
 from normsuite.bench.summary import (
     AUTO,
     BASELINE,
@@ -14,6 +13,7 @@ from normsuite.bench.summary import (
     SLOWER_ABOVE,
     UNDECIDED,
     Bench,
+    sentences,
     verdict,
 )
 from normsuite.statistics import moderated_intervals, ratio_interval

@@ -32,7 +32,6 @@ from normsuite.bench import (
 from normsuite.bench.cases import CASES, Case
 from normsuite.bench.contestants import Contestant
 from normsuite.bench.numerics import Truth
-from normsuite.bench.records import problem
 from normsuite.bench.summary import AGAIN, AUTO, BASELINE, COPY, Bench
 from normsuite.bench.task import Task
 from normsuite.errors import ArgumentError, UnsupportedError
@@ -273,7 +272,7 @@ def test_what_is_left_goes_on_in_a_fresh_process_and_each_task_has_its_record_at
     assert written == [1, 2, 2, 2] and len(outcome.records) == 2
     assert "liger is queued in RMSNorm backward: no" in outcome.notes
     assert "clocks and power are not read: none" in outcome.notes
-    assert all(problem(record) is None for record in results.read_records(tmp_path, summary.WHAT))
+    assert all(summary.problem(record) is None for record in results.read_records(tmp_path, summary.WHAT))
 
 
 def test_a_process_that_died_costs_one_task(monkeypatch):
@@ -500,7 +499,7 @@ def test_a_record_without_host_times_is_read_as_before():
     assert found.host is None and found.time == "time" and found.rows[0].host_s is None
     assert not math.isnan(found.rows[0].time_s.value)
     made["samples"]["processes"][0]["host_s"] = {AUTO: [1.0], BASELINE: []}
-    assert problem(made) == "its rounds are not complete"
+    assert summary.problem(made) == "its rounds are not complete"
 
 
 def test_the_report_names_both_times(tmp_path):

@@ -8,6 +8,7 @@ whole table, with probability 95 % (Bonferroni); as in the gate, the variances o
 """
 
 import math
+from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
@@ -126,6 +127,42 @@ def verdict(corrected: Interval) -> str:
 def copy_of(contestant: str) -> str:
     """The copy that it is compared with."""
     return COPY + PREALLOCATED if contestant.endswith(PREALLOCATED) else COPY
+
+
+_CASE = {"norm": str, "case": str, "mode": str, "tiny": bool}
+
+
+def problem(record: dict) -> str | None:
+    """Why a record cannot be read as one of a bench, or None."""
+    case, samples = record["case"], record["samples"]
+    for name, kind in _CASE.items():
+        if not isinstance(case, dict) or not isinstance(case.get(name), kind):
+            return f"its case lacks {name}"
+    if case["mode"] not in TRAFFIC or "activation" not in case:
+        return f"mode = {case['mode']!r}"
+    if not isinstance(record.get("settings"), dict) or "processes" not in record["settings"]:
+        return "it lacks settings"
+    for name, found in (
+        ("device", case.get("device", "cpu")),
+        ("dtype", case.get("dtype", "float32")),
+        ("accelerator", record["environment"].get("accelerator") or ""),
+    ):
+        if not isinstance(found, str):
+            return f"{name} = {found!r}"
+    for name, kind in (("processes", list), ("counts", dict), ("refused", dict)):
+        if not isinstance(samples, dict) or not isinstance(samples.get(name), kind):
+            return f"it lacks {name}"
+    for process in samples["processes"]:
+        if not isinstance(process, dict) or not {"times_s", "own_pools", "others_share"} <= process.keys():
+            return "a process lacks times"
+        if not isinstance(process.get("clock_mhz"), int | None):
+            return f"clock_mhz = {process['clock_mhz']!r}"
+        for metric in ("times_s", "host_s"):
+            if not isinstance(process.get(metric, {}), dict):
+                return f"{metric} = {process[metric]!r}"
+            if len({len(times) for times in process.get(metric, {}).values()}) > 1:
+                return "its rounds are not complete"
+    return None
 
 
 class Bench:
@@ -402,9 +439,61 @@ def interval_text(found: Interval) -> str:
     """ "value [low, high]", the value alone where there is no interval, a dash where there is neither."""
     if math.isnan(found.value):
         return "–"
-    return f"{found.value:.3g}" + ("" if math.isnan(found.low) else f" [{end_text(found.low)}, {end_text(found.high)}]")
+    return f"{found.value:.3g}" + ("" if math.isnan(found.low) else f" [{_within(found.low)}, {_within(found.high)}]")
 
 
-def end_text(end: float) -> str:
+def _within(end: float) -> str:
     """Two processes say little: their intervals reach from nothing to anything."""
     return "0" if end < 1e-3 else "∞" if end > 1e3 else f"{end:.3g}"
+
+
+def _of_ours(bench: Bench) -> list[str]:
+    """Return what there is to say of `auto`, or of the accelerator's kernels where it took no part."""
+    ours = next((name for name in (AUTO, ACCELERATED) if name in bench.contestants), None)
+    if ours is None or BASELINE not in bench.contestants:
+        return []
+    said = []
+    for m in bench.means(contestants=[ours]):
+        if m.norm == ALL:
+            cases = f"{m.tasks} {m.size} case{'' if m.tasks == 1 else 's'}"
+            said.append(f"{ours} / {BASELINE}, {mode_text(m)}, {cases}: {interval_text(m.ratio)}")
+    rows = [row for row in bench.rows if row.contestant == ours]
+    slow = [row for row in rows if row.verdict == SLOWER]
+    counted = Counter(row.verdict for row in rows)
+    others = ", ".join(f"{counted[verdict]} {verdict}" for verdict in VERDICTS[1:])
+    line = f"{ours} is slower than {BASELINE} in {len(slow)} of {len(rows)} cases by corrected intervals ({others})"
+    if slow:
+        named = (f"{row.norm} {row.case} {mode_text(row)} {interval_text(row.corrected)}" for row in slow)
+        line += f": {'; '.join(named)}"
+    above = bench.detectable(ours)
+    if not math.isnan(above):
+        line += f"; in the median case a ratio counts as slower if it is measured above {_within(above)}"
+    return [*said, line]
+
+
+def sentences(bench: Bench) -> list[str]:
+    """Return how `auto` compares and what is undecided, the noise, and why somebody did not take part."""
+    said = _of_ours(bench)
+    _, noise = bench.noise
+    tasks, behind = bench.noise_behind_other_pools
+    said.append(f"noise: {BASELINE} / itself {interval_text(noise)}")
+    if noise.low > NOISE_ABOVE or noise.high < 1 / NOISE_ABOVE:
+        said[-1] += ", which is not 1: something favours one of the two, and ratios of this run may be off by as much"
+    if tasks:
+        said[-1] += f"; right behind other thread pools {interval_text(behind)}"
+    queued = Counter(row.contestant for row in bench.rows if row.not_captured)
+    for name, number in queued.items():
+        reasons = dict.fromkeys(row.not_captured for row in bench.rows if row.contestant == name and row.not_captured)
+        said.append(f"{name}: not captured in {number} of the tasks, timed by events ({'; '.join(reasons)})")
+    share = bench.others_share
+    if share is not None and share > BUSY_ABOVE:
+        said.append(
+            f"other programs took {share:.0%} of the processor: threaded calls suffer from it far more than serial "
+            "ones, so that ratios between them do not hold"
+        )
+    reasons: dict[str, set[str]] = {}
+    for record in bench.records:
+        for name, reason in record["samples"]["refused"].items():
+            reasons.setdefault(name, set()).add(reason)
+    said += [f"{name}: not measured everywhere ({'; '.join(sorted(found))})" for name, found in reasons.items()]
+    return said

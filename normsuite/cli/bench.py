@@ -53,8 +53,7 @@ def bench(
 ) -> None:
     """Time every backend against torch.nn, a copy and other libraries, in turn, call by call; one record a task."""
     from ..bench import run, task
-    from ..bench.sentences import sentences
-    from ..bench.summary import benches
+    from ..bench.summary import benches, sentences
 
     if what is not None and what not in _TAKES:
         raise UnknownNameError.among("bench", what, _TAKES)

@@ -6,9 +6,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from .. import results, shapes
-from ..bench.records import problem as bench_problem
 from ..bench.summary import WHAT as BENCH
 from ..bench.summary import Bench
+from ..bench.summary import problem as bench_problem
 from ..errors import ArgumentError, DataError
 from ..gate import rates
 from ..gate import summary as gate_summary

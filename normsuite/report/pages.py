@@ -2,8 +2,8 @@
 
 from collections.abc import Iterable
 
-from ..bench.sentences import sentences as bench_sentences
 from ..bench.summary import Bench
+from ..bench.summary import sentences as bench_sentences
 from ..helpers import ALONE, Helpers
 from ..history import segments, trends
 from ..spec import NORMS, NormSpec
