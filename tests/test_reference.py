@@ -93,8 +93,8 @@ def test_the_study_s_page_says_what_the_full_study_found():
     judged = {claim["claim"]: claim for claim in summary.as_dict(found)["claims"]}
     verdicts = {name: claim["verdict"] for name, claim in judged.items()}
     assert [name for name in verdicts if verdicts[name] == "contradicted"] == ["training loss", "training accuracy"]
-    assert verdicts["test loss"] == "supported"
-    assert verdicts["convergence"] == verdicts["covariate shift"] == "undecided"
+    assert verdicts["test loss"] == verdicts["convergence"] == "supported"
+    assert verdicts["covariate shift"] == "undecided"
     order = [(r["left"], r["right"], r["verdict"]) for r in judged["test accuracy"]["relations"]]
     assert order == [("BatchNorm", "GroupNorm", "undecided"), ("GroupNorm", "LayerNorm", "supported")]
     (loss,) = (r for r in judged["training loss"]["relations"] if r["verdict"] == "contradicted")
@@ -165,16 +165,16 @@ def test_the_method_claims_of_the_gate_what_its_self_check_supports():
     shown = page("method")
     found = results.read_records(REFERENCE / "self-check", rates.WHAT)
     assert not found.damaged and len({str(record["case"]["identity"]) for record in found.good}) == 1
-    if sys.version_info[:2] == (3, 11):  # another Python has another syntax tree
-        assert found.good[0]["case"]["identity"]["method"] == selfcheck.method(), "of another method than this one"
+    if sys.version_info[:2] == (3, 11) and found.good[0]["case"]["identity"]["method"] != selfcheck.method():
+        assert "measured by an earlier version of the gate, judged by today's thresholds" in shown
     of = rates.found(found.good)
     assert f"{of.false_alarms.k} of {of.false_alarms.n} tables of a version against itself" in shown
     assert f"a rate of at most {of.false_alarms.at_most:.1%}".replace("%", " %") in shown
     assert f"{of.false_cells.k} of {of.false_cells.n} cells without a slowdown called worse" in shown
-    assert f"at most {of.false_cells.at_most:.3%}".replace("%", " %") in shown
+    assert f"{of.undecided.k} undecided" in shown
     one, two, five, ten = (of.planted[share] for share in (0.01, 0.02, 0.05, 0.10))
     assert f"slowdowns of 5 % found in {five.k} of {five.n} cells, of 10 % in {ten.k} of {ten.n}" in shown
-    assert f"of 2 % in {two.k} of {two.n}, of 1 %, the margin itself, in {one.k} of {one.n}" in shown
+    assert f"of 2 % in {two.k} of {two.n}, of 1 % in {one.k} of {one.n}" in shown
     sizes = [
         100 * math.expm1(fmean(record["samples"]["log_ratios"][cell]))
         for record in found.good
@@ -238,7 +238,8 @@ def test_the_results_say_what_the_bench_of_norms_found():
             for c in slow
         ]
         of_slower = f"{len(slower)} ({', '.join(slower)})" if slower else "none"
-        assert f"{said} slower in {of_slower} and faster in {verdicts['faster']}" in shown
+        assert f"{said} slower in {of_slower}, faster in {verdicts['faster']} and undecided in" in shown
+        assert f"undecided in {verdicts['undecided']}" in shown
         assert verdicts["slower"] == len(slower) and f"Of {sum(verdicts.values())} cases" in shown
     forward, step = (
         "{value:.2f} × [{low:.2f}, {high:.2f}]".format(**mean["ratio"])

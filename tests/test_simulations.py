@@ -86,4 +86,4 @@ def test_one_collapsed_run_in_ten_hides_convergence_from_t_but_not_from_the_rule
     draw = np.random.default_rng(6)
     made = [simulate_study.study(draw, "collapsing", 12, worse=0.02, only_none=True) for _ in range(6)]
     rule, by_t, of = (sum(column) for column in zip(*map(simulate_study.convergence, made), strict=True))
-    assert rule > 0.8 * of > 2 * by_t
+    assert rule > 0.8 * of and by_t < 0.7 * of, "t finds it in the studies in which no run happens to collapse"

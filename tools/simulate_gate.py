@@ -202,7 +202,8 @@ def main() -> None:
         cells = [f"{of.k} of {of.n} (≤ {of.at_most:.1%})" for of in wrong]
         undecided, bound = np.mean([of.undecided for of in found]), np.median([of.bound for of in found])
         print(f"| {name} | {' | '.join(cells)} | {undecided:.1%} | {bound:.2%} |", flush=True)
-    print("", *clipping(max(20, arguments.tables // 10), np.random.default_rng(arguments.seed)), sep="\n")
+    if not arguments.noise:
+        print("", *clipping(max(20, arguments.tables // 10), np.random.default_rng(arguments.seed)), sep="\n")
 
 
 if __name__ == "__main__":

@@ -74,6 +74,15 @@ def biases(records: Sequence[dict]) -> dict[str, tuple[float, float]]:
     return {backend: (math.sqrt(max(0.0, np.mean(of))), math.sqrt(max(0.0, *of))) for backend, of in variances.items()}
 
 
+def design_effect(records: Sequence[dict]) -> float:
+    """Return how much more the number of undecided cells varies over A/A tables than if cells were independent."""
+    counts = [list(rates.verdicts(record).values()) for record in records if not rates.is_planted(record)]
+    undecided = np.array([of.count(decide.UNDECIDED) for of in counts])
+    cells = np.mean([len(of) for of in counts])
+    share = undecided.mean() / cells
+    return float(undecided.var(ddof=1) / (cells * share * (1 - share)))
+
+
 def sizes(records: Sequence[dict]) -> list[str]:
     """Return what each label was measured as, and what was found of cells by their measured size, as Markdown."""
     lines = ["| injected as | measured, mean | from | to | cells |", "|---:|---:|---:|---:|---:|"]
@@ -101,6 +110,7 @@ def main() -> None:
     for backend, (deviation, largest) in biases(records).items():
         print(f"{backend}: two builds of one version differ by {deviation:.3%} (standard deviation), {largest:.3%} in "
               "the cell where most")  # fmt: skip
+    print(f"undecided cells of one table depend on each other: a design effect of {design_effect(records):.1f}")
 
 
 if __name__ == "__main__":

@@ -48,7 +48,7 @@ class Found:
     """Of two ways to compare, how often each is wrong.
 
     Bounds take tables to be independent, and cells of one table too, which they are not: a bound over cells is that of
-    fewer (a design effect of about 2.5), and none is stated for cells without a slowdown.
+    fewer (a design effect of about 3, `tools/thresholds.py`), and none is stated for cells without a slowdown.
 
     Attributes:
         false_alarms: tables of a version against itself with a cell called worse, of all such tables.

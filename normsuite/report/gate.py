@@ -65,8 +65,9 @@ def error_rates(records: list[dict]) -> Table:
     typical, longest = map(seconds, of.seconds)
     return Table(
         caption=f"The gate's own error rates, from {len(records)} tables on {environment['cpu']}, "
-        f"{environment['cores']} cores. Bounds: one-sided, 95 %, Clopper and Pearson; they take tables, and cells of "
-        f"one table, to be independent. A table took {typical} in the median, {longest} at most",
+        f"{environment['cores']} cores. Bounds: one-sided, 95 %, Clopper and Pearson; they take tables to be "
+        "independent, and cells of one table too, which they are not: read those over cells as of a third as many. A "
+        f"table took {typical} in the median, {longest} at most",
         columns=("versions", "counted", "found", "of", "at least", "at most"),
         rows=[
             (versions, counted, str(rate.k), str(rate.n), f"{rate.at_least:.3g}", f"{rate.at_most:.3g}")
