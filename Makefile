@@ -21,11 +21,13 @@ report: $(INSTALLED)
 
 # Every module, property and command, in minutes; in another order each time (PYTEST_ADDOPTS=--randomly-seed=N repeats one).
 test: $(INSTALLED)
-	$(BIN)/python -m pytest -n 2 --dist loadfile -m "not slow" --durations=25
+	$(BIN)/python -m pytest -n 2 --dist loadfile -m "not slow and not timed" --durations=25
+	$(BIN)/python -m pytest -m "timed and not slow" --durations=10
 
-# All tests; pytest-xdist puts a file on one worker, and nothing that is asserted is a time.
+# All tests; those that take times are alone.
 test-all: $(INSTALLED)
-	$(BIN)/python -m pytest -n 2 --dist loadfile --durations=25
+	$(BIN)/python -m pytest -n 2 --dist loadfile -m "not timed" --durations=25
+	$(BIN)/python -m pytest -m timed --durations=10
 
 # Which lines and branches no test reaches.
 coverage: $(INSTALLED)

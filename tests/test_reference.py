@@ -19,7 +19,7 @@ from normsuite.study.plan import plan, preset
 from normsuite.tune import streaming
 from tools import accelerator_table as accelerator_table_tool
 from tools import pages, processor_table
-from tools.page_records import COLUMNS, bench_summaries, benches, collected, over_torch_nn
+from tools.page_records import COLUMNS, batch_sizes, bench_summaries, benches, collected, over_torch_nn
 
 REFERENCE = Path(__file__).parent.parent / "reports" / "reference"
 DOCS = REFERENCE.parent.parent / "docs"
@@ -284,12 +284,22 @@ def test_two_runs_of_the_bench_agree_within_their_intervals_but_where_the_result
     assert not [column for column in apart if column[0] == "large"]
 
 
-@pytest.mark.parametrize("page", pages.pages(), ids=lambda page: page.stem)
-def test_generated_parts_are_what_records_and_commands_make(page):
-    text = page.read_text(encoding="utf-8")
+def test_which_norm_says_of_small_batches_what_was_found():
+    def reaching(size):
+        (best, (_, low, _)), *others = [row for row in batch_sizes()[size].items() if row[0] != NO_NORM]
+        return best, {norm for norm, (_, _, high) in others if high >= low}
+
+    assert reaching(2) == ("RMSNorm", set(NORMS) - {"RMSNorm"}), "the intervals of all norms overlap"
+    assert reaching(8) == ("BatchNorm", {"LayerNorm", "InstanceNorm"})
+    assert "only the wide intervals of LayerNorm and InstanceNorm reach into its own" in page("which-norm")
+
+
+@pytest.mark.parametrize("path", pages.pages(), ids=lambda path: path.stem)
+def test_generated_parts_are_what_records_and_commands_make(path):
+    text = path.read_text(encoding="utf-8")
     assert pages.made(text) == text, "run `make pages`"
 
 
 def test_every_generated_part_stands_on_a_page():
-    used = {part[2] for page in pages.pages() for part in pages.PART.finditer(page.read_text(encoding="utf-8"))}
+    used = {part[2] for path in pages.pages() for part in pages.PART.finditer(path.read_text(encoding="utf-8"))}
     assert used == set(pages.PARTS)

@@ -1,4 +1,4 @@
-"""Which tests are slow: they run in `make test-all` and not in `make test`.
+"""Which tests are slow, and run in `make test-all` alone; which take times, and run while no other test does.
 
 An entry names a test, or a file and with it each of its tests, and how many of a test's parameters stay in the quick
 tier; 0 leaves none. Every module, property and command is touched there, by its least expensive cases. The end of `make
@@ -80,6 +80,17 @@ QUICK = {
 """Test, or file for each of its tests, and how many of its parameters stay quick."""
 
 
+TIMED = {
+    "test_bench.py",
+    "test_bench_command.py",
+    "test_bench_history.py",
+    "test_doctor.py",
+    "test_gate.py",
+    "test_throughput.py",
+}
+"""Files whose tests start what measures: with two workers on two cores each would measure the other."""
+
+
 def entry(item: pytest.Item) -> str | None:
     """Return the entry of `QUICK` that a test belongs to, its own before its file's."""
     return next((key for key in (name_of(item), item.path.name) if key in QUICK), None)
@@ -91,9 +102,11 @@ def name_of(item: pytest.Item) -> str:
 
 
 def mark(items: list[pytest.Item]) -> None:
-    """Mark as slow what an entry does not leave in the quick tier: a test's first parameters stay."""
+    """Mark what is timed, and as slow what an entry does not leave: a test's first parameters stay quick."""
     seen: Counter[str] = Counter()
     for item in items:
+        if item.path.name in TIMED:
+            item.add_marker(pytest.mark.timed)
         key = entry(item)
         if key is not None:
             if seen[name_of(item)] >= QUICK[key]:
