@@ -2,7 +2,7 @@
 
 import torch
 
-from normsuite.bench import timing
+from normsuite.measure import clock
 
 from .step import Step
 
@@ -16,7 +16,7 @@ class Latency(Step):
 
     def measure(self, call, device):
         # This form makes asv keep the samples and compute the median and its interval from them.
-        samples = timing.latency_samples(call, device=device, seconds=SECONDS, most=MOST_SAMPLES)
+        samples = clock.latency_samples(call, device=device, seconds=SECONDS, most=MOST_SAMPLES)
         return {"samples": samples, "number": 1}
 
     def track_forward(self, norm, backend, case, device):

@@ -1,6 +1,6 @@
 """Bytes of tensors that a training step has at once, beside its operands. Exact on the CPU."""
 
-from normsuite.bench import memory
+from normsuite.measure import memory
 
 from .step import Step
 

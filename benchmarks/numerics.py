@@ -1,6 +1,6 @@
 """Largest error against float64, relative to the true root mean square: float32 input of deviation 1 about a mean."""
 
-from normsuite.bench import cases, numerics
+from normsuite.measure import accuracy, cases
 from normsuite.spec import find
 
 from .parameters import BACKENDS, DEVICES, NORMS, require
@@ -18,7 +18,7 @@ class RelativeError:
 
     def setup(self, norm, backend, case, device, mean):
         require(norm, backend, device)
-        self.output, self.gradient = numerics.errors(
+        self.output, self.gradient = accuracy.errors(
             find(norm), cases.find(case), backend=backend, device=device, mean=mean
         )
 

@@ -2,7 +2,7 @@
 
 import torch
 
-from normsuite.bench import cases
+from normsuite.measure import cases
 from normsuite.spec import find
 
 from .parameters import BACKENDS, CASES, DEVICES, NORMS, require

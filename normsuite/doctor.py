@@ -12,11 +12,11 @@ import torch
 
 from . import allocator, backends, functional, results
 from . import device as devices
-from .bench import contestants, process
-from .bench.cases import find as find_case
-from .bench.summary import AGAIN, BASELINE, COPY
-from .bench.task import USUAL_MODES, Task
 from .errors import UnsupportedError
+from .measure import implementations, process
+from .measure.cases import find as find_case
+from .measure.labels import AGAIN, BASELINE, COPY
+from .measure.task import USUAL_MODES, Task
 from .spec import NORMS
 from .statistics import Interval, paired_log_ratio, ratio_interval
 
@@ -207,7 +207,7 @@ def usable_rivals() -> dict[str, str | None]:
     """Why each rival of `normsuite bench` does not take part on the CPU, in its own words; None where it does."""
     tasks = [Task(spec, find_case(CASE), mode) for spec in NORMS.values() for mode in USUAL_MODES]
     found = {}
-    for contestant in contestants.everyone():
+    for contestant in implementations.everyone():
         ours = contestant.name in (*backends.NAMES, BASELINE, AGAIN) or contestant.name.startswith(COPY)
         if ours or not contestant.is_norm:
             continue

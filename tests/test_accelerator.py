@@ -10,11 +10,12 @@ from outcomes import EVERY_NORM, drawn
 
 from normsuite import backends, functional, modules
 from normsuite import device as devices
-from normsuite.bench import contestants, memory, numerics, run, task, timing
-from normsuite.bench.cases import CASES
-from normsuite.bench.numerics import Truth
+from normsuite.bench import run
 from normsuite.bench.summary import AGAIN, AUTO, BASELINE, COPY, Bench
 from normsuite.errors import UnsupportedError
+from normsuite.measure import accuracy, clock, implementations, memory, task
+from normsuite.measure.accuracy import Truth
+from normsuite.measure.cases import CASES
 from normsuite.spec import NORMS
 from normsuite.study.train import Run, train
 
@@ -38,7 +39,7 @@ BOUNDS = {torch.float64: 1e-13, torch.float32: 4e-6, torch.float16: 8 * 2**-10, 
 def test_every_norm_gives_what_the_oracle_gives(spec, backend, dtype):
     if backend == "triton" and dtype == torch.float64:
         pytest.skip("the kernels compute in float32")
-    contestant = next(c for c in contestants.everyone() if c.label == backend)
+    contestant = next(c for c in implementations.everyone() if c.label == backend)
     for case in SHOWN:
         if case.suits(spec):
             made = task.Task(spec, case, "step", dtype=str(dtype).removeprefix("torch."), device=DEVICE)
@@ -51,7 +52,7 @@ def test_every_norm_gives_what_the_oracle_gives(spec, backend, dtype):
 @EVERY_NORM
 def test_kernels_of_the_processor_say_so(spec, backend):
     with pytest.raises(UnsupportedError, match=f"{backend}.*{DEVICE}"):
-        numerics.errors(spec, CASES["tiny"], backend=backend, device=DEVICE)
+        accuracy.errors(spec, CASES["tiny"], backend=backend, device=DEVICE)
 
 
 @pytest.mark.parametrize("activation", backends.ACTIVATIONS)
@@ -60,7 +61,7 @@ def test_an_activation_follows(spec, activation):
     for mode in ("forward", "step"):
         made = task.Task(spec, CASES["study"], mode, activation, device=DEVICE)
         given = made.operands()
-        ours = next(c for c in contestants.everyone() if c.label == AUTO)
+        ours = next(c for c in implementations.everyone() if c.label == AUTO)
         with torch.set_grad_enabled(made.gradients):
             found = ours.tensors(ours.prepare(made, given)())
         output, gradient = Truth(made, given).errors(found)
@@ -95,7 +96,7 @@ def test_the_compiler_takes_it_there():
 def test_samples_are_the_device_s_time_and_not_the_launch_s():
     """A product of 8.8 · 10¹² operations, which a launch does not wait for and no device does within a millisecond."""
     a = torch.randn(16384, 16384, device=DEVICE)
-    samples = timing.latency_samples(lambda: a @ a, device=DEVICE, seconds=0.01, least=2, most=2)
+    samples = clock.latency_samples(lambda: a @ a, device=DEVICE, seconds=0.01, least=2, most=2)
     assert len(samples) == 2 and min(samples) > 1e-3
 
 

@@ -20,8 +20,8 @@ from normsuite.backends import auto
 from normsuite.bench import crossover as crossing
 from normsuite.bench import several
 from normsuite.bench.crossover import MODES, as_toml, crossover
-from normsuite.bench.task import Task
 from normsuite.errors import ArgumentError, NormsuiteError, ShapeError, UnknownNameError, UnsupportedError
+from normsuite.measure.task import Task
 from normsuite.spec import NORMS
 from normsuite.statistics import Interval
 

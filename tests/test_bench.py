@@ -13,10 +13,11 @@ import torch
 from strategies import ON_CPU
 
 from normsuite import allocator, backends
-from normsuite.bench import cases, memory, numerics, several, timing
-from normsuite.bench.contestants import bound
-from normsuite.bench.task import Task
+from normsuite.bench import several
 from normsuite.errors import UnknownNameError
+from normsuite.measure import accuracy, cases, memory
+from normsuite.measure.implementations import bound
+from normsuite.measure.task import Task
 from normsuite.spec import NORMS
 
 MIB = torch.zeros(2**20, dtype=torch.uint8)
@@ -60,12 +61,12 @@ class Clock:
 @pytest.mark.parametrize("cost", [1e-6, 1e-3, 0.5])
 def test_latency_samples_are_seconds_of_one_call(cost, monkeypatch):
     clock = Clock()
-    monkeypatch.setattr(timing, "time", clock)
+    monkeypatch.setattr("normsuite.measure.clock.time", clock)
 
     def call():
         clock.now += cost
 
-    samples = timing.latency_samples(call, seconds=0.1, least=5, most=40)
+    samples = clock.latency_samples(call, seconds=0.1, least=5, most=40)
     assert 5 <= len(samples) <= 40
     assert samples == pytest.approx([cost] * len(samples), rel=1e-6)
 
@@ -73,21 +74,21 @@ def test_latency_samples_are_seconds_of_one_call(cost, monkeypatch):
 @pytest.mark.parametrize("backend", ON_CPU)
 @pytest.mark.parametrize("spec", NORMS.values(), ids=lambda spec: spec.name)
 def test_numerical_errors_are_those_of_float32(spec, backend):
-    for error in numerics.errors(spec, cases.CASES["tiny"], backend=backend):
+    for error in accuracy.errors(spec, cases.CASES["tiny"], backend=backend):
         assert 1e-9 < error < 1e-6
 
 
 def test_a_lost_digit_is_found(monkeypatch):
     right = backends.get("reference").apply
     case = cases.CASES["tiny"]
-    before = numerics.errors(NORMS["GroupNorm"], case, backend="reference")
+    before = accuracy.errors(NORMS["GroupNorm"], case, backend="reference")
     monkeypatch.setattr(backends.get("reference"), "apply", lambda call: right(call) * (1 + 1e-5))
-    after = numerics.errors(NORMS["GroupNorm"], case, backend="reference")
+    after = accuracy.errors(NORMS["GroupNorm"], case, backend="reference")
     assert all(a > 9e-6 > 10 * b for a, b in zip(after, before, strict=True))
 
 
 def test_a_result_that_is_not_finite_has_infinite_error():
-    assert numerics.relative_error(np.array([1.0, np.nan]), np.ones(2)) == float("inf")
+    assert accuracy.relative_error(np.array([1.0, np.nan]), np.ones(2)) == float("inf")
 
 
 def test_operands_are_the_same_every_time():

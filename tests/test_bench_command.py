@@ -16,13 +16,15 @@ import torch
 
 from normsuite import allocator, results
 from normsuite import device as devices
-from normsuite.bench import contestants, interleave, memory, process, run, summary, task, timing, worker
-from normsuite.bench.cases import CASES
-from normsuite.bench.contestants import Contestant
-from normsuite.bench.interleave import Entrant
-from normsuite.bench.numerics import Truth
+from normsuite.bench import run, summary, worker
 from normsuite.bench.summary import AGAIN, AUTO, BASELINE, COPY, Bench
 from normsuite.errors import ArgumentError, NormsuiteError, UnknownNameError, UnsupportedError
+from normsuite.measure import clock as kit_clock
+from normsuite.measure import implementations, memory, process, schedule, task
+from normsuite.measure.accuracy import Truth
+from normsuite.measure.cases import CASES
+from normsuite.measure.implementations import Contestant
+from normsuite.measure.schedule import Entrant
 from normsuite.spec import NORMS
 from normsuite.statistics import Interval
 
@@ -52,8 +54,8 @@ class Clock:
 @pytest.fixture
 def clock(monkeypatch):
     clock = Clock()
-    monkeypatch.setattr(timing, "time", clock)
-    monkeypatch.setattr(interleave, "time", clock)
+    monkeypatch.setattr("normsuite.measure.clock.time", clock)
+    monkeypatch.setattr(schedule, "time", clock)
     return clock
 
 
@@ -67,7 +69,7 @@ def entrant(clock, label, cost, pool="openmp", log=None):
 
 
 def measure(entrants, *, seed=0, seconds=1.0, waits_s=None, **further):
-    return interleave.interleave(
+    return schedule.interleave(
         entrants, witness=AGAIN, seconds=seconds, draw=random.Random(seed), waits_s=waits_s or {}, **further
     )
 
@@ -84,14 +86,14 @@ def test_planted_ratios_are_found_on_a_machine_that_drifts(clock):
     )
     ratio = {name: math.exp(summary.paired_log_ratio(found[name], found[BASELINE])) for name in found}
     assert ratio == pytest.approx({BASELINE: 1, AGAIN: 1, "slow": 1.3, "fast": 0.02}, rel=0.02)
-    assert 6 <= len(found[BASELINE]) <= interleave.MOST_ROUNDS
+    assert 6 <= len(found[BASELINE]) <= schedule.MOST_ROUNDS
 
 
 @pytest.mark.parametrize("seed", range(5))
 def test_rounds_go_there_and_back_and_the_witness_follows_other_pools(seed):
     people = [Entrant(name, "openmp", None) for name in ("a", "b", "c", AGAIN)]
     people += [Entrant("x", "xla", None), Entrant("o", "onnxruntime", None)]
-    there, back = ([e.label for e in way] for way in interleave.orders(people, witness=AGAIN, draw=random.Random(seed)))
+    there, back = ([e.label for e in way] for way in schedule.orders(people, witness=AGAIN, draw=random.Random(seed)))
     assert sorted(there) == sorted(back) == sorted(e.label for e in people)
     for way in (there, back):
         place = way.index(AGAIN)
@@ -106,7 +108,7 @@ def test_a_pool_that_spins_is_waited_for_before_another_is_timed(clock):
     found = measure(people, waits_s={"openmp": 2e-3, "xla": 1e-3}, always=["x"], least=4, most=4)
     assert None not in found["x"]
     runs = [len(list(calls)) for name, calls in itertools.groupby(log[9:]) if name == "x"]  # behind the calibration
-    assert min(runs[1:]) == interleave.WARM_S / 1e-3 + 1  # untimed calls, then the sample
+    assert min(runs[1:]) == schedule.WARM_S / 1e-3 + 1  # untimed calls, then the sample
     assert clock.slept.count(1e-3) == 4  # behind each sample of x
     assert clock.slept.count(2e-3) == 4 - (log[9] == "x")  # before each, unless nobody was timed before
     assert len(clock.slept) == clock.slept.count(1e-3) + clock.slept.count(2e-3)
@@ -116,7 +118,7 @@ def test_a_pool_that_spins_is_waited_for_before_another_is_timed(clock):
 @pytest.mark.parametrize("device", ["cpu", "cuda"])
 def test_a_slow_first_call_and_what_a_sample_costs_by_itself_favour_nobody(device, first_s, clock, monkeypatch):
     """What each sample waits for is lost in it: it has as many calls as the clock needs, however slow the first was."""
-    shortest = timing.shortest_sample_s(device)
+    shortest = kit_clock.shortest_sample_s(device)
     costs = iter([first_s])
 
     def sample(call, repeat):
@@ -126,7 +128,7 @@ def test_a_slow_first_call_and_what_a_sample_costs_by_itself_favour_nobody(devic
             call()
         return (clock.now - begun) / repeat
 
-    monkeypatch.setattr(timing, "sampler", lambda device: sample)
+    monkeypatch.setattr(kit_clock, "sampler", lambda device: sample)
     found = measure([entrant(clock, name, 6e-6) for name in (BASELINE, AGAIN)], device=device)
     assert found[BASELINE] == pytest.approx(found[AGAIN])
     assert found[AGAIN] == pytest.approx([6e-6] * len(found[AGAIN]), rel=0.01)
@@ -136,10 +138,10 @@ def test_how_long_threads_spin_is_measured(clock):
     def call():
         clock.burning_until = clock.now + 9e-3
 
-    assert interleave.spinning_s(call) == pytest.approx(13.5e-3)
-    assert interleave.spinning_s(lambda: setattr(clock, "burning_until", 0.0)) == interleave.LEAST_WAIT_S
-    forever = interleave.spinning_s(lambda: setattr(clock, "burning_until", math.inf))
-    assert forever == interleave.MOST_WAIT_S
+    assert schedule.spinning_s(call) == pytest.approx(13.5e-3)
+    assert schedule.spinning_s(lambda: setattr(clock, "burning_until", 0.0)) == schedule.LEAST_WAIT_S
+    forever = schedule.spinning_s(lambda: setattr(clock, "burning_until", math.inf))
+    assert forever == schedule.MOST_WAIT_S
 
 
 def test_who_costs_much_sits_out_rounds_and_stays_paired(clock):
@@ -290,7 +292,7 @@ def test_a_case_of_ones_own():
         (lambda: task.plan(dtypes=["int8"]), "dtype = 'int8'"),
         (lambda: task.plan(norms=["LayerNorm"], modes=["evaluation"]), "norm = 'LayerNorm'"),
         (lambda: task.plan(norms=["BatchNorm"], names=["token"]), "norm = 'BatchNorm'"),
-        (lambda: contestants.choose(["tensorrt"]), "backend = 'tensorrt': unknown; known are torch.nn"),
+        (lambda: implementations.choose(["tensorrt"]), "backend = 'tensorrt': unknown; known are torch.nn"),
         (lambda: run.run([], processes=0), "processes = 0"),
         (lambda: run.run([], budget_s=5.0), "budget = 5.0: is for accelerators"),
         (lambda: run.run([], seconds=math.nan), "seconds = nan"),
@@ -304,17 +306,17 @@ def test_wrong_arguments_are_named(wrong, says):
 
 
 def test_everyone_is_found_by_a_file():
-    names = {c.name for c in contestants.everyone()}
+    names = {c.name for c in implementations.everyone()}
     files = {"torch.nn", "copy", "auto", "torch", "reference", "torch.compile", "flax", "onnxruntime", "liger", "apex"}
     assert files <= names
-    default = {c.label for c in contestants.choose()}
+    default = {c.label for c in implementations.choose()}
     assert "auto, preallocated" in default and "reference" not in default
-    assert {c.name for c in contestants.choose(["reference"])} == {BASELINE, AGAIN, COPY, "reference"}
+    assert {c.name for c in implementations.choose(["reference"])} == {BASELINE, AGAIN, COPY, "reference"}
 
 
 def test_a_rival_that_is_not_installed_says_how_to_get_it(monkeypatch):
-    monkeypatch.setattr(contestants, "find_spec", lambda package: None)
-    (flax,) = (c for c in contestants.everyone() if c.name == "flax")
+    monkeypatch.setattr(implementations, "find_spec", lambda package: None)
+    (flax,) = (c for c in implementations.everyone() if c.name == "flax")
     tiny = task.Task(NORMS["BatchNorm"], CASES["tiny"], "forward")
     assert flax.why_not(tiny) == "jax and flax not installed: pip install normsuite[peers]"
 
@@ -334,7 +336,7 @@ def test_rivals_compute_the_norm(name, spec, case):
     """Also that a contestant is compared for what it says it computes: y and dx against the oracle."""
     if not case.suits(spec):
         pytest.skip("no such case")
-    contestant = next(c for c in contestants.everyone() if c.label == name)
+    contestant = next(c for c in implementations.everyone() if c.label == name)
     for mode, activation in (("forward", None), ("step", "relu"), ("step", "silu"), ("evaluation", None)):
         made = task.Task(spec, case, mode, activation)
         if (mode == "evaluation" and spec.running != "always") or contestant.why_not(made):
@@ -347,7 +349,7 @@ def test_rivals_compute_the_norm(name, spec, case):
 
 
 def test_torch_compile_computes_the_norm():
-    from normsuite.bench.contestants.compile import formula
+    from normsuite.measure.implementations.compile import formula
 
     for spec in SPECS:
         for mode in ("step", "evaluation") if spec.running == "always" else ("step",):
@@ -387,7 +389,7 @@ class Fake(Contestant):
 
 
 def test_who_computes_something_else_is_left_out_with_the_reason(monkeypatch):
-    people = [*contestants.choose(["torch"]), *map(Fake, ("wrong", "unable", "broken"))]
+    people = [*implementations.choose(["torch"]), *map(Fake, ("wrong", "unable", "broken"))]
     monkeypatch.setattr(worker, "choose", lambda names: people)
     tiny = task.Task(NORMS["RMSNorm"], CASES["tiny"], "step")
     found = []

@@ -15,27 +15,15 @@ from device_double import Double
 
 from normsuite import device as devices
 from normsuite import device_state, report, results
-from normsuite.bench import (
-    cases,
-    contestants,
-    device_clock,
-    device_numerics,
-    device_schedule,
-    device_worker,
-    process,
-    run,
-    summary,
-    task,
-    terminal,
-    worker,
-)
-from normsuite.bench.cases import CASES, Case
-from normsuite.bench.contestants import Contestant
-from normsuite.bench.numerics import Truth
+from normsuite.bench import device_worker, run, summary, terminal, worker
 from normsuite.bench.summary import AGAIN, AUTO, BASELINE, COPY, Bench
-from normsuite.bench.task import Task
 from normsuite.errors import ArgumentError, UnsupportedError
 from normsuite.gate import cells
+from normsuite.measure import cases, device_accuracy, device_clock, device_schedule, implementations, process, task
+from normsuite.measure.accuracy import Truth
+from normsuite.measure.cases import CASES, Case
+from normsuite.measure.implementations import Contestant
+from normsuite.measure.task import Task
 from normsuite.spec import NORMS
 
 ROWS = Case("rows", (32, 64), 4, "rows", normalized_shape=(64,))
@@ -133,7 +121,7 @@ def measured(made, people, device, **further):
 
 
 def test_who_cannot_is_a_reason_and_the_rest_is_measured():
-    people = [*contestants.choose(["torch"]), Fake("unable"), Fake("broken"), Fake("left")]
+    people = [*implementations.choose(["torch"]), Fake("unable"), Fake("broken"), Fake("left")]
     device = Double()
     found = measured(
         Task(NORMS["RMSNorm"], ROWS, "forward"),
@@ -176,7 +164,7 @@ def runtime(monkeypatch):
     """A worker whose accelerator is a double of one."""
     device = Double()
     monkeypatch.setattr(device_worker, "Accelerator", lambda name: device)
-    monkeypatch.setattr(device_worker, "choose", lambda names, device: contestants.choose(["torch"]))
+    monkeypatch.setattr(device_worker, "choose", lambda names, device: implementations.choose(["torch"]))
     monkeypatch.setattr(devices, "free_bytes", lambda name: 2**30)
     monkeypatch.setattr(devices, "cache_bytes", lambda name: 2**10)
     monkeypatch.setattr(devices, "properties", lambda name: {"multiprocessors": 132})
@@ -315,7 +303,7 @@ def test_no_task_begins_when_the_budget_is_used_up(monkeypatch):
 def test_a_backward_pass_alone_gives_the_gradients_of_a_step(name, activation):
     made = Task(NORMS["GroupNorm"], CASES["tiny"], "backward", activation)
     given = made.operands()
-    contestant = next(c for c in contestants.everyone() if c.label == name)
+    contestant = next(c for c in implementations.everyone() if c.label == name)
     call = contestant.prepare(made, given)
     step = contestant.prepare(replace(made, mode="step"), given)
     for _ in range(2):
@@ -403,22 +391,22 @@ def test_errors_there_are_the_oracle_s(norm, case, activation):
         pytest.skip("no such case")
     made = Task(spec, case, "step", activation)
     given = made.operands()
-    y, dx, *_ = contestants.everyone()[0].prepare(made, given)()
+    y, dx, *_ = implementations.everyone()[0].prepare(made, given)()
     y, dx = 1.001 * y.detach(), dx + 1e-3 * dx.abs().max()  # the planted errors leave every sign of y
     expected = Truth(made, given).errors((y, dx))
-    assert device_numerics.DeviceTruth(made, given).errors(y, dx) == pytest.approx(expected, rel=1e-6)
-    backward = device_numerics.DeviceTruth(replace(made, mode="backward"), given).errors(None, dx)
+    assert device_accuracy.DeviceTruth(made, given).errors(y, dx) == pytest.approx(expected, rel=1e-6)
+    backward = device_accuracy.DeviceTruth(replace(made, mode="backward"), given).errors(None, dx)
     assert backward == (None, pytest.approx(expected[1], rel=1e-2))
-    some = device_numerics.DeviceTruth(made, given, most=2 * case.bytes // 4 // case.shape[0])
+    some = device_accuracy.DeviceTruth(made, given, most=2 * case.bytes // 4 // case.shape[0])
     assert 0 < some.errors(y, dx)[0] <= expected[0] * 1.5
 
 
 def test_an_evaluation_s_error_is_the_oracle_s():
     made = Task(NORMS["BatchNorm"], CASES["tiny"], "evaluation")
     given = made.operands()
-    y = contestants.everyone()[0].prepare(made, given)().detach() + 1e-3
+    y = implementations.everyone()[0].prepare(made, given)().detach() + 1e-3
     expected = Truth(made, given).errors((y,))
-    assert device_numerics.DeviceTruth(made, given).errors(y, None) == (pytest.approx(expected[0], rel=1e-6), None)
+    assert device_accuracy.DeviceTruth(made, given).errors(y, None) == (pytest.approx(expected[0], rel=1e-6), None)
 
 
 # ---- the driver ----

@@ -7,10 +7,10 @@ import pytest
 from typer.testing import CliRunner
 
 from normsuite import allocator, backends, doctor
-from normsuite.bench import contestants, process
 from normsuite.bench.summary import AGAIN, BASELINE
 from normsuite.cli import app
 from normsuite.errors import NormsuiteError, UnsupportedError
+from normsuite.measure import implementations, process
 
 QUIET = {
     "cpu": "A processor", "cores": 4, "usable_cores": 2, "quota": None, "governor": "performance", "turbo": False,
@@ -124,12 +124,12 @@ def test_a_backend_that_cannot_be_imported_says_so(monkeypatch):
 
 
 def test_a_rival_that_is_not_installed_names_what_installs_it(monkeypatch):
-    monkeypatch.setattr(contestants, "find_spec", lambda package: None)
+    monkeypatch.setattr(implementations, "find_spec", lambda package: None)
     found = doctor.usable_rivals()
     assert {"flax", "onnxruntime", "liger", "torch.compile"} <= set(found)
     assert not {BASELINE, AGAIN, *backends.NAMES} & set(found)
     for rival in ("flax", "onnxruntime"):
-        assert "not installed" in found[rival] and contestants.PEERS in found[rival]
+        assert "not installed" in found[rival] and implementations.PEERS in found[rival]
 
 
 def test_the_command_shows_everything_but_the_noise_when_it_is_to_be_quick():

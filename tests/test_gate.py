@@ -18,8 +18,9 @@ from processes import started_by
 
 from normsuite import caches, results
 from normsuite.errors import ArgumentError, NormsuiteError
-from normsuite.gate import bisection, calibrate, cells, measure, pairs, rates, selfcheck, sides, summary, trees
+from normsuite.gate import bisection, calibrate, cells, measure, rates, selfcheck, sides, summary, trees
 from normsuite.gate.decide import BETTER, NOT_AVAILABLE, SAME, WORSE
+from normsuite.measure import pairs
 from normsuite.statistics import Interval
 
 PACKAGE = Path(sides.__file__).parent.parent

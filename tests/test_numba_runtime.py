@@ -20,7 +20,7 @@ from torch.testing import assert_close
 
 import normsuite
 from normsuite import functional
-from normsuite.bench import memory
+from normsuite.measure import memory
 from normsuite.spec import NORMS
 
 pytest.importorskip("numba", reason="needs numba")

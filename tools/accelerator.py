@@ -20,10 +20,10 @@ import torch
 
 from normsuite import backends, functional
 from normsuite import device as devices
-from normsuite.bench.cases import Case, Operands
-from normsuite.bench.contestants import choose
-from normsuite.bench.task import ACTIVATIONS, EPS, Task
 from normsuite.errors import NormsuiteError, UnsupportedError
+from normsuite.measure.cases import Case, Operands
+from normsuite.measure.implementations import choose
+from normsuite.measure.task import ACTIVATIONS, EPS, Task
 from normsuite.spec import NORMS
 
 BACKENDS = ("triton", "auto")

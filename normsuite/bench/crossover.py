@@ -19,13 +19,13 @@ import torch
 
 from .. import backends, results, statistics
 from ..backends import auto
+from ..measure.cases import SEED, Case, Operands, operands
+from ..measure.implementations.ours import Ours
+from ..measure.schedule import Entrant, interleave
+from ..measure.task import Task
 from ..spec import NORMS, NormSpec
 from . import several
-from .cases import SEED, Case, Operands, operands
-from .contestants.ours import Ours
-from .interleave import Entrant, interleave
 from .summary import SLOWER_ABOVE
-from .task import Task
 
 SIZES = (*(2**power for power in range(8, 22)), 3 * 2**20, 2**22, 2**23, 2**24)
 """Numbers in a tensor; the largest takes memory that the system gives anew for each."""

@@ -13,13 +13,14 @@ import torch
 from .. import device as devices
 from ..device_state import DeviceState
 from ..errors import UnsupportedError
-from . import device_clock, memory, process, worker
-from .cases import Operands
-from .contestants import Contestant, choose
-from .device_clock import Accelerator, Call, Device
-from .device_numerics import DeviceTruth
-from .device_schedule import Uncapturable, timed
-from .task import Task
+from ..measure import device_clock, memory, process
+from ..measure.cases import Operands
+from ..measure.device_accuracy import DeviceTruth
+from ..measure.device_clock import Accelerator, Call, Device
+from ..measure.device_schedule import Uncapturable, timed
+from ..measure.implementations import Contestant, choose
+from ..measure.task import Task
+from . import worker
 
 FREE_SHARE = 0.5
 """Of the device's free memory, what a task may take."""

@@ -13,10 +13,10 @@ import torch
 
 from .. import results, statistics
 from ..errors import NormsuiteError
+from ..measure import process
+from ..measure.cases import SEED
+from ..measure.schedule import Entrant, interleave
 from ..spec import NORMS, find
-from . import process
-from .cases import SEED
-from .interleave import Entrant, interleave
 
 BASELINE = "torch"
 BACKENDS = (BASELINE, "numba", "auto")

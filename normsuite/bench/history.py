@@ -21,7 +21,8 @@ import psutil
 
 from .. import results, statistics
 from ..errors import ArgumentError, NormsuiteError
-from . import browser, process
+from ..measure import process
+from . import browser
 
 WHAT = "bench-history"
 COMMITS, SERIES, ROUNDS = 1000, 500, 3

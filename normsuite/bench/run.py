@@ -18,10 +18,10 @@ import torch
 
 from .. import results
 from ..errors import ArgumentError, NormsuiteError
-from . import contestants, process
-from .cases import SEED
+from ..measure import implementations, process
+from ..measure.cases import SEED
+from ..measure.task import Task
 from .summary import WHAT
-from .task import Task
 
 PROCESSES = 5
 ACCELERATOR_PROCESSES = 3
@@ -83,7 +83,7 @@ def run(
             raise ArgumentError(name, value, "must be positive")
     if budget_s is not None and not there:
         raise ArgumentError("budget", budget_s, "is for accelerators, whose tasks are ordered by importance")
-    contestants.choose(backends)
+    implementations.choose(backends)
     if out is not None:
         results.output_folder(out, "out")
     settings = {

@@ -15,10 +15,10 @@ import torch
 
 from .. import functional, results, statistics
 from ..backends.numba import outputs
+from ..measure.cases import SEED
+from ..measure.schedule import Entrant, interleave
 from ..spec import NORMS
 from . import several
-from .cases import SEED
-from .interleave import Entrant, interleave
 
 CHANNELS, SIDE = 64, 28
 BATCHES = (8, 12, 16, 24, 32, 48, 64, 96, 128)

@@ -11,19 +11,11 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
 
+from ..measure.labels import AGAIN, AUTO, BASELINE, COPY, PREALLOCATED, RIVALS
 from ..statistics import Interval, geometric_mean_interval, paired_log_ratio, ratio_interval
 
 WHAT = "bench"
 """The kind of the records."""
-
-BASELINE = "torch.nn"
-AGAIN = "torch.nn again"
-COPY = "copy"
-AUTO = "auto"
-ACCELERATED = "triton"
-"""The kernels for accelerators, which stand for ours where `auto` took no part."""
-RIVALS = ("torch.compile", "torch.compile of torch.nn", "flax", "onnxruntime", "liger", "quack", "apex")
-PREALLOCATED = ", preallocated"
 
 TRAFFIC = {"forward": 2.0, "evaluation": 2.0, "step": 5.0, "backward": 3.0}
 """Least traffic in tensors: read x and write y; backward reads x and dy and writes dx; a step is both. A copy moves

@@ -28,11 +28,11 @@ from torch.utils.data import DataLoader, Subset
 from .. import allocator, modules, results
 from ..errors import NormsuiteError
 from ..functional import DEFAULT_BACKEND
+from ..measure import process
+from ..measure.cases import SEED
 from ..study import digits
 from ..study.plan import DEFAULT_PRESET, plan, preset
 from ..study.train import Run, train
-from . import process
-from .cases import SEED
 
 WHAT = "bench-throughput"
 WAYS = PLAIN, ONE, SWEEP = "plain", "one", "sweep"

@@ -16,12 +16,12 @@ import torch
 from .. import device as devices
 from .. import results
 from ..errors import UnsupportedError
-from . import memory, process
-from .contestants import Contestant, choose
-from .interleave import Entrant, interleave, spinning_s
-from .numerics import Truth
-from .summary import AGAIN, BASELINE, COPY, PREALLOCATED
-from .task import Task
+from ..measure import memory, process
+from ..measure.accuracy import Truth
+from ..measure.implementations import Contestant, choose
+from ..measure.labels import AGAIN, BASELINE, COPY, PREALLOCATED
+from ..measure.schedule import Entrant, interleave, spinning_s
+from ..measure.task import Task
 
 _PACKAGES = ("numba", "jax", "jaxlib", "flax", "onnxruntime", "triton", "liger-kernel", "quack-kernels", "apex")
 """What a bench depends on beside what every record names."""

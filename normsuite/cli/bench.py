@@ -52,8 +52,9 @@ def bench(
     to: Json = None,
 ) -> None:
     """Time every backend against torch.nn, a copy and other libraries, in turn, call by call; one record a task."""
-    from ..bench import run, task
+    from ..bench import run
     from ..bench.summary import benches, sentences
+    from ..measure import task
 
     if what is not None and what not in _TAKES:
         raise UnknownNameError.among("bench", what, _TAKES)

@@ -20,7 +20,7 @@ def doctor(
 ) -> None:
     """How well this machine can measure, what takes part here and why not, and what would make it quieter."""
     from .. import doctor as examining
-    from ..bench import process
+    from ..measure import process
 
     try:
         found = examining.diagnose(measure=not quick)

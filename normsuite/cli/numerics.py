@@ -22,8 +22,8 @@ def numerics(
 
     from .. import backends
     from .. import device as devices
-    from ..bench import numerics as measuring
-    from ..bench.cases import SEED
+    from ..measure import accuracy as measuring
+    from ..measure.cases import SEED
     from ..spec import NORMS, find
 
     devices.check(device)

@@ -12,8 +12,8 @@ from pathlib import Path
 
 import torch
 
-from ..bench import process
-from . import pairs, sides
+from ..measure import pairs, process
+from . import sides
 from .cells import Cell
 from .planted import add, key, slower
 from .trees import Tree

@@ -5,9 +5,9 @@ from dataclasses import dataclass
 from fnmatch import fnmatchcase
 
 from .. import document
-from ..bench import task as tasks
-from ..bench.task import Task
 from ..errors import ArgumentError
+from ..measure import task as tasks
+from ..measure.task import Task
 
 NORMS = tuple(example.norm for example in document.EXAMPLES)
 BACKENDS = ("torch", "numba")

@@ -15,8 +15,8 @@ from pathlib import Path
 import torch
 
 from .. import results
-from ..bench import process
 from ..errors import ArgumentError
+from ..measure import process
 from . import sides
 from .sides import SIDES
 from .trees import Tree

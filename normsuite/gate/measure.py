@@ -18,9 +18,10 @@ import torch
 from filelock import FileLock, Timeout
 
 from .. import caches, results
-from ..bench.cases import SEED
 from ..errors import ArgumentError, NormsuiteError, OutputError
-from . import decide, error_rate, pairs, turns
+from ..measure import pairs
+from ..measure.cases import SEED
+from . import decide, error_rate, turns
 from .cells import Cell
 from .sides import BASE, HEAD, SIDES
 from .trees import Tree

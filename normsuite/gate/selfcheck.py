@@ -19,8 +19,8 @@ from pathlib import Path
 
 from .. import device as devices
 from .. import results
-from ..bench import process
 from ..errors import ArgumentError, NormsuiteError
+from ..measure import process
 from . import asv_continuous, calibrate, measure, trees
 from .cells import Cell
 from .planted import key
@@ -35,7 +35,7 @@ _METHOD = (
     "calibrate.py",
     "decide.py",
     "measure.py",
-    "pairs.py",
+    "../measure/pairs.py",
     "planted.py",
     "sides.py",
     "turns.py",

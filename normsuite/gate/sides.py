@@ -13,9 +13,9 @@ from types import ModuleType
 
 import torch
 
-from ..bench.cases import Operands
-from ..bench.contestants import in_mode
-from ..bench.task import EPS
+from ..measure.cases import Operands
+from ..measure.implementations import in_mode
+from ..measure.task import EPS
 from .cells import Cell
 from .trees import PACKAGE
 

@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 
-from ..bench import process
+from ..measure import process
 
 _MOST_PADDING = 4096
 

@@ -14,10 +14,10 @@ import torch
 
 from .. import device as devices
 from .. import results
-from ..bench import memory, numerics, process
-from ..bench.cases import Operands, operands
-from ..bench.task import DTYPES, Task
-from . import pairs, sides
+from ..measure import accuracy, memory, pairs, process
+from ..measure.cases import Operands, operands
+from ..measure.task import DTYPES, Task
+from . import sides
 from .cells import Cell
 from .sides import BASE, HEAD, Absent
 
@@ -150,10 +150,10 @@ def _errors(package: ModuleType, cell: Cell) -> dict[str, float]:
 
 
 @lru_cache(maxsize=len(MEANS))  # it takes longer than what it judges, and serves both versions and all backends
-def _truth(task: Task, mean: float) -> tuple[Operands, numerics.Truth]:
+def _truth(task: Task, mean: float) -> tuple[Operands, accuracy.Truth]:
     given = operands(task.spec, task.case, device=task.device, dtype=DTYPES[task.dtype], mean=mean)
     given.input.requires_grad_(task.gradients)
-    return given, numerics.Truth(task, given)
+    return given, accuracy.Truth(task, given)
 
 
 def _environment(device: str) -> dict:

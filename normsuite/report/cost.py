@@ -2,8 +2,9 @@
 
 import math
 
-from ..bench.summary import ACCELERATED, AGAIN, ALL, AUTO, COPY, TRAFFIC, Bench, Mean, copy_of, interval_text
+from ..bench.summary import AGAIN, ALL, AUTO, COPY, TRAFFIC, Bench, Mean, copy_of, interval_text
 from ..history import Measurement
+from ..measure.labels import ACCELERATED
 from ..spec import NORMS
 from . import tables
 from .charts import GREY, INK, MARKERS, Chart, colour, figure

@@ -17,7 +17,7 @@ import torch
 
 from ...errors import UnknownNameError
 from ..cases import Operands
-from ..summary import AGAIN, BASELINE, COPY
+from ..labels import AGAIN, BASELINE, COPY
 from ..task import EPS, MOMENTUM, Task
 
 PEERS = "pip install normsuite[peers]"

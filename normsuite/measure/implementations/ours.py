@@ -4,7 +4,7 @@ where it has one."""
 import torch
 
 from ... import backends, functional
-from ..summary import AUTO
+from ..labels import AUTO
 from ..task import EPS, MOMENTUM
 from . import Contestant, by_place, in_mode, written_out
 

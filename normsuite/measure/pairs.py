@@ -9,8 +9,8 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import stats
 
-from ..bench import timing
 from ..garbage import uncollected
+from . import clock
 
 SAMPLES = 4
 """Of a block."""
@@ -58,7 +58,7 @@ def compare(
         draw: which comes first.
         device: "cpu", or the accelerator whose events are the clock.
     """
-    sample = timing.sampler(device)
+    sample = clock.sampler(device)
     repeat = _repeat(sample, base, device)
     for call in (base, head):
         _warm(call)
@@ -85,7 +85,7 @@ def alone(call: Callable[[], object], *, blocks: int, longest_s: float, device: 
 
     For as long as `compare` takes over two.
     """
-    sample = timing.sampler(device)
+    sample = clock.sampler(device)
     repeat = _repeat(sample, call, device)
     _warm(call)
     logs: list[float] = []
@@ -99,14 +99,14 @@ def alone(call: Callable[[], object], *, blocks: int, longest_s: float, device: 
 
 def sample_s(call: Callable[[], object], *, device: str = "cpu") -> float:
     """How long a sample of that call takes, of which a block has `SAMPLES`; roughly, to plan with."""
-    sample = timing.sampler(device)
+    sample = clock.sampler(device)
     repeat = _repeat(sample, call, device)
     return repeat * min(sample(call, repeat) for _ in range(3))
 
 
 def _repeat(sample, call: Callable[[], object], device: str) -> int:
     repeat = 1
-    while sample(call, repeat) * repeat < timing.shortest_sample_s(device):
+    while sample(call, repeat) * repeat < clock.shortest_sample_s(device):
         repeat *= 2
     return repeat
 

@@ -4,7 +4,7 @@ from functools import partial
 
 import torch
 
-from ..summary import COPY
+from ..labels import COPY
 from . import Contestant
 
 

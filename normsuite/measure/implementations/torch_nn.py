@@ -3,7 +3,7 @@
 import torch.nn.functional as F
 
 from ...backends import ACTIVATIONS
-from ..summary import AGAIN, BASELINE
+from ..labels import AGAIN, BASELINE
 from . import Contestant, by_place, in_mode, written_out
 
 ACTIVATE = {name: getattr(F, name) for name in ACTIVATIONS}

@@ -19,7 +19,7 @@ import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 
-from . import timing
+from . import clock
 
 LEAST_ROUNDS = 6
 MOST_ROUNDS = 40
@@ -118,8 +118,8 @@ def interleave(
     Returns:
         For each label one time of a call in seconds for each round; None where it sat out.
     """
-    sample = timing.sampler(device)
-    shortest = timing.shortest_sample_s(device)
+    sample = clock.sampler(device)
+    shortest = clock.shortest_sample_s(device)
     turns = {e.label: _calibrated(e, sample, shortest) for e in entrants}
     home = turns[witness].entrant.pool if witness in turns else None
     _be_thrifty([t for name, t in turns.items() if name not in always], list(turns.values()), waits_s, home)
