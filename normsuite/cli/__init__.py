@@ -17,6 +17,7 @@ from ..errors import NormsuiteError
 from ..reading import printable
 from . import codes
 from .bench import bench
+from .check import check
 from .doctor import doctor
 from .explain import explain
 from .gate import bisect, gate
@@ -32,7 +33,7 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-for command in (explain, study, bench, numerics, gate, bisect, history, doctor, report):
+for command in (explain, check, study, bench, numerics, gate, bisect, history, doctor, report):
     app.command()(command)
 
 

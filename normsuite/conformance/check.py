@@ -51,10 +51,7 @@ def check(
     chosen = choose(tuple(only), target.dtypes)
     apart = target.path is not None and not _is_module(target) if isolated is None else isolated
     notes: list[str] = []
-    if apart:
-        found = processes.results(target, chosen, limit_s=limit_s, notes=notes)
-    else:
-        found = run.results(target, chosen)
+    found = processes.results(target, chosen, limit_s=limit_s, notes=notes) if apart else run.results(target, chosen)
     kept = []
     for result in found:
         on_result(result)

@@ -5,10 +5,10 @@ from collections.abc import Iterator, Sequence
 
 import torch
 
-from ..bench import process
-from ..errors import ArgumentError
+from ..errors import ArgumentError, NormsuiteError
+from ..measure import process
 from ..targets.build import TargetError
-from ..targets.loading import import_folders
+from ..targets.loading import ImportPathError, import_folders
 from ..targets.target import Target
 from .checks import Check
 from .result import FAILS, Finding, Result
@@ -28,7 +28,7 @@ def results(target: Target, checks: Sequence[Check], *, limit_s: float, notes: l
         notes: gets a line for each process that ended.
 
     Raises:
-        TargetError: the target cannot be made; the message is its process's.
+        NormsuiteError: the target cannot be made, as `build` says it, or its process does not start.
     """
     if not limit_s > 0:
         raise ArgumentError("limit", limit_s, "must be a positive number of seconds")
@@ -50,7 +50,7 @@ def results(target: Target, checks: Sequence[Check], *, limit_s: float, notes: l
                 for message in worker.messages():
                     watch.again(limit_s)
                     if "error" in message:
-                        raise TargetError(message["error"])
+                        raise _error(message)
                     if "begin" in message:
                         begun = message["begin"]
                     if "result" in message:
@@ -71,6 +71,13 @@ def results(target: Target, checks: Sequence[Check], *, limit_s: float, notes: l
         if len(by_name) == len(left):
             raise TargetError(f"{target.title}: its process ended without a word")
         left = [check for check in left if check.name in by_name]
+
+
+def _error(message: dict) -> NormsuiteError:
+    """The error that the process met, of the same kind."""
+    if len(message["error"]) == 1:
+        return TargetError(*message["error"])
+    return (ImportPathError if message["is_path"] else ArgumentError)(*message["error"])
 
 
 def _how(watch: "_Watch", died: process.Died, limit_s: float) -> str:

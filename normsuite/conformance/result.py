@@ -81,7 +81,10 @@ class Result:
     def from_dict(cls, found: Mapping) -> "Result":
         """What `as_dict` says, perhaps after a journey as JSON."""
         names = ("status", "text", "figure", "beside", "unit", "smallest")
-        return cls(found["check"], found["sentence"], Finding(**{n: found[n] for n in names}), found["expected"])
+        finding = {name: found[name] for name in names}
+        for name in ("figure", "beside"):  # JSON has infinities by name
+            finding[name] = None if finding[name] is None else float(finding[name])
+        return cls(found["check"], found["sentence"], Finding(**finding), found["expected"])
 
 
 @dataclass(frozen=True)
@@ -152,9 +155,7 @@ class Report:
 
     def markdown(self) -> str:
         """A table of those that apply."""
-        rows = [
-            [result.check, result.status, *figures(result.finding), result.line()] for result in self.shown
-        ]
+        rows = [[result.check, result.status, *figures(result.finding), result.line()] for result in self.shown]
         lines = [f"### {self.sentence()}", "", "| check | result | figure | torch | |", "|---|---|--:|--:|---|"]
         lines += ["| " + " | ".join(cell.replace("|", "\\|") for cell in row) + " |" for row in rows]
         lines += ["", *(f"- {note}" for note in self.notes)] if self.notes else []

@@ -42,7 +42,9 @@ def outcome(call: Callable[[Tensor], Tensor], built: Built, x: Tensor, dy: Tenso
     return found
 
 
-def truth(target: Target, built: Built, x: Tensor, dy: Tensor | None = None, found: np.ndarray | None = None) -> Outcome:
+def truth(
+    target: Target, built: Built, x: Tensor, dy: Tensor | None = None, found: np.ndarray | None = None
+) -> Outcome:
     """Return what the target should give for that input with the tensors that it has now.
 
     Args:

@@ -2,9 +2,9 @@
 
 import faulthandler
 
-from ..bench import process
 from ..errors import ArgumentError, NormsuiteError
-from ..targets.loading import search_here
+from ..measure import process
+from ..targets.loading import ImportPathError, search_here
 from ..targets.target import Target
 
 
@@ -25,9 +25,11 @@ def work(job: dict, emit) -> None:
         for name in job["checks"]:
             emit({"begin": name})
             emit({"result": run.result(target, known[name], shapes).as_dict()})
+    except ArgumentError as error:
+        plain = error.value if isinstance(error.value, str | int | float | None) else str(error.value)
+        emit({"error": [error.argument, plain, error.reason], "is_path": isinstance(error, ImportPathError)})
     except NormsuiteError as error:
-        argument = getattr(error, "argument", None)
-        emit({"error": str(error), "is_argument": isinstance(error, ArgumentError), "argument": argument})
+        emit({"error": [str(error)]})
 
 
 if __name__ == "__main__":

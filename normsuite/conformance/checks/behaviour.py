@@ -6,7 +6,7 @@ import io
 import torch
 
 from ...targets.build import build
-from ..result import DIFFERS, Finding
+from ..result import DIFFERS, OK, Finding
 from ..subject import BOUND, ULPS, Subject
 from ..truth import outcome
 from . import check
@@ -95,4 +95,8 @@ def threads(subject: Subject) -> Finding:
         torch.set_num_threads(several)
     one, more = found
     figure = max(subject.ulps(values, one[name]) for name, values in more.items())
-    return subject.fails("differs by threads", figure, unit=ULPS) if figure > BOUND else Finding("ok", "", figure, None, ULPS)
+    return (
+        subject.fails("differs by threads", figure, unit=ULPS)
+        if figure > BOUND
+        else Finding(OK, "", figure, None, ULPS)
+    )

@@ -1,5 +1,7 @@
 """Derivatives beyond the first backward pass, and batches of calls."""
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor
 from torch.func import functional_call, jvp, vmap
@@ -7,21 +9,30 @@ from torch.func import functional_call, jvp, vmap
 from ...targets.build import Built
 from ..result import Finding
 from ..subject import Subject
-from ..truth import array
+from ..truth import OUTPUT, array, truth
 from . import check
 
-_STEP = 1e-6
-_CLOSE = 1e-6
-_FEW = 64
 
+class _InDoubles:
+    """The target on an input in float64, and how far apart differences are taken.
 
-def _small(subject: Subject) -> tuple[Built, Tensor]:
-    """The target in float64 on an input of few values, so that every derivative can be tried."""
-    shape = list(subject.shape)
-    while shape[0] > 2:
-        shape[0] = 2
-    built = subject.built(dtype=torch.float64, shape=shape)
-    return built, subject.input(dtype=torch.float64, shape=shape)
+    Attributes:
+        step: as small as the target's own precision allows: some compute in float32 whatever they are given.
+        close: how exact such differences are.
+    """
+
+    def __init__(self, subject: Subject):
+        self.built: Built = subject.built(dtype=torch.float64)
+        self.x = subject.input(dtype=torch.float64)
+        with torch.no_grad():
+            true = truth(subject.target, self.built, self.x)[OUTPUT]
+            is_exact = subject.ulps(array(self.built(self.x)), true, torch.float64) < 2.0**20
+        self.step, self.close = (1e-6, 1e-5) if is_exact else (1e-2, 5e-2)
+
+    def differences(self, function: Callable[[Tensor], Tensor], along: Tensor) -> Tensor:
+        """The derivative of a function at the input along a direction."""
+        ends = [function(self.x + sign * self.step * along).detach() for sign in (1, -1)]
+        return (ends[0] - ends[1]) / (2 * self.step)
 
 
 def _relative(found: Tensor, true: Tensor) -> float:
@@ -31,34 +42,35 @@ def _relative(found: Tensor, true: Tensor) -> float:
 @check(optional=True)
 def double_backward(subject: Subject) -> Finding | None:
     """The derivative of the gradient is right, as a gradient penalty needs it."""
-    built, x = _small(subject)
-    dy, along = subject.gradient(x), subject.input(dtype=torch.float64, shape=x.shape, seed=12)
+    trial = _InDoubles(subject)
+    built, x = trial.built, trial.x
+    dy, along = subject.gradient(x), subject.input(dtype=torch.float64, seed=12)
+    subject.remember(x)
 
     def gradient(x: Tensor) -> Tensor:
-        x = x.detach().requires_grad_()
-        return torch.autograd.grad(built(x), x, dy, create_graph=True)[0]
+        given = x.detach().requires_grad_()
+        return torch.autograd.grad(built(given), given, dy)[0]
 
     given = x.detach().requires_grad_()
     (dx,) = torch.autograd.grad(built(given), given, dy, create_graph=True)
     if not dx.requires_grad:
-        raise NotImplementedError("the gradient itself has no gradient")
+        raise NotImplementedError("the gradient has no gradient")
+    # The Hessian of the sum of y · dy is symmetric: its product with `along` is the gradient's derivative along it.
     (found,) = torch.autograd.grad(dx, given, along)
-    # The Hessian of <y, dy> is symmetric: its product with `along` is the derivative of the gradient along it.
-    true = (gradient(x + _STEP * along) - gradient(x - _STEP * along)).detach() / (2 * _STEP)
-    figure = _relative(found, true)
-    return subject.fails("differs from differences of gradients", figure) if figure > 1e-4 else None
+    figure = _relative(found, trial.differences(gradient, along))
+    return subject.fails("differs from differences of gradients", figure) if figure > trial.close else None
 
 
 @check(optional=True)
 def forward_mode(subject: Subject) -> Finding | None:
     """Forward-mode differentiation gives the directional derivative."""
-    built, x = _small(subject)
-    along = subject.input(dtype=torch.float64, shape=x.shape, seed=12)
-    _, found = jvp(built.module, (x,), (along,))
+    trial = _InDoubles(subject)
+    along = subject.input(dtype=torch.float64, seed=12)
+    subject.remember(trial.x)
+    _, found = jvp(trial.built.module, (trial.x,), (along,))
     with torch.no_grad():
-        true = (built(x + _STEP * along) - built(x - _STEP * along)) / (2 * _STEP)
-    figure = _relative(found, true)
-    return subject.fails("differs from differences of outputs", figure) if figure > _CLOSE else None
+        figure = _relative(found, trial.differences(trial.built, along))
+    return subject.fails("differs from differences of outputs", figure) if figure > trial.close else None
 
 
 @check(optional=True)

@@ -1,7 +1,6 @@
 """Captured programs: torch.compile, torch.export, ONNX."""
 
 import io
-import warnings
 from importlib.util import find_spec
 
 import torch
@@ -10,8 +9,6 @@ from ..result import Finding
 from ..subject import NotApplicable, Subject
 from ..truth import array, outcome
 from . import check
-
-_EVALUATED = "evaluation"
 
 
 @check(optional=True)
@@ -45,8 +42,7 @@ def onnx(subject: Subject) -> Finding:
 
     built, x = subject.built(), subject.input()
     built.module.eval()
-    with torch.no_grad(), warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of the exporter, about itself
+    with torch.no_grad():
         program = torch.onnx.export(built.module, (x,), dynamo=True, verbose=False)
         file = io.BytesIO()
         program.save(file)

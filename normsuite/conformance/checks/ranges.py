@@ -4,21 +4,47 @@ import numpy as np
 import torch
 
 from ... import oracle
-from ...targets.build import torch_beside
+from ...targets.build import Built, torch_beside
 from ..result import Finding
 from ..subject import BOUND, NotApplicable, Subject
 from ..truth import INPUT, OUTPUT, array
 from . import check
 
 _CONDITION = 4.0
-"""ULPs that two passes may lose per unit of |mean| / deviation: the mean itself is rounded to the type."""
+"""ULPs that two passes may lose for each deviation that the mean lies from zero: the mean itself is rounded."""
+
+
+def _without_bias(subject: Subject) -> Built:
+    """The target with a bias of zero: an error hidden under a large bias is still an error."""
+    built = subject.built()
+    if (bias := built.tensor("bias")) is not None:
+        bias.detach().zero_()
+    return built
 
 
 def _at(subject: Subject, mean: float) -> Finding:
-    built = subject.built()
-    mine, theirs = subject.errors(built, subject.input(mean=mean), (OUTPUT, INPUT))
+    built, x = _without_bias(subject), subject.input(mean=mean)
+    mine, theirs = subject.errors(built, x, (OUTPUT, INPUT))
     name = max(mine, key=mine.get)
-    return subject.judged(mine[name], theirs.get(name), sound=BOUND + _CONDITION * mean)
+    return subject.judged(mine[name], theirs.get(name), sound=BOUND + _CONDITION * _condition(built, x))
+
+
+def _condition(built: Built, x: torch.Tensor) -> float:
+    """The largest |mean| / deviation of a group; of no group that is known, of all values."""
+    values = array(x)
+    labels = np.zeros(values.shape, dtype=np.int64)
+    if built.settings.spec is not None:
+        labels = _labels(built, x)
+    mean, var = oracle.statistics(values, labels)
+    return float((np.abs(mean) / np.sqrt(var + (built.settings.eps or 0.0) + 1e-12)).max())
+
+
+def _labels(built: Built, x: torch.Tensor) -> np.ndarray:
+    """The number of the group that each value of the input belongs to."""
+    settings = built.settings
+    shape = (-1, *settings.normalized_shape) if settings.spec.affine == "element" else tuple(x.shape)
+    rows = np.empty(tuple(x.shape)).reshape(shape).shape
+    return oracle.group_labels(settings.spec, rows, settings.num_groups).reshape(tuple(x.shape))
 
 
 @check()
@@ -43,7 +69,7 @@ def _scaled(subject: Subject, scale: float) -> Finding:
     limits = torch.finfo(subject.dtype)
     if not limits.tiny * 1e3 < scale < limits.max / 1e3:
         raise NotApplicable(f"{subject.dtype} does not hold such values".replace("torch.", ""))
-    built = subject.built()
+    built = _without_bias(subject)
     mine, theirs = subject.errors(built, subject.input(scale=scale), (OUTPUT,))
     return subject.judged(mine[OUTPUT], theirs.get(OUTPUT))
 
@@ -63,7 +89,7 @@ def huge_values(subject: Subject) -> Finding:
 @check()
 def constant_input(subject: Subject) -> Finding:
     """An input without any variance gives what float64 gives, and no NaN."""
-    built, x = subject.built(), torch.full_like(subject.input(), 3.0)
+    built, x = _without_bias(subject), torch.full_like(subject.input(), 3.0)
     subject.remember(x, mean=3.0, scale=0.0)
     mine, theirs = subject.errors(built, x, (OUTPUT,))
     return subject.judged(mine[OUTPUT], theirs.get(OUTPUT))
@@ -71,12 +97,10 @@ def constant_input(subject: Subject) -> Finding:
 
 def _within_group(subject: Subject, value: float) -> Finding | None:
     built = subject.built()
-    spec, settings = built.settings.spec, built.settings
-    if spec is None:
+    if built.settings.spec is None:
         raise NotApplicable("is like no norm, so that its groups are not known")
     x = subject.input()
-    shape = (-1, *settings.normalized_shape) if spec.affine == "element" else tuple(x.shape)
-    labels = oracle.group_labels(spec, array(x).reshape(shape).shape, settings.num_groups).reshape(tuple(x.shape))
+    labels = _labels(built, x)
     with torch.no_grad():
         before = array(built(x))
         spoilt = x.clone()

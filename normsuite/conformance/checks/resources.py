@@ -2,7 +2,7 @@
 
 import torch
 
-from ...bench import memory
+from ...measure import memory
 from ...targets.build import Built, torch_beside
 from ..result import DIFFERS, OK, Finding
 from ..subject import Subject

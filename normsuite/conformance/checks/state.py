@@ -34,7 +34,9 @@ def _torchs(built: Built) -> nn.Module:
     elif spec.name == "GroupNorm":
         module = nn.GroupNorm(settings.num_groups, channels, affine=affine, eps=settings.eps)
     elif spec.name == "LayerNorm":
-        module = nn.LayerNorm(settings.normalized_shape, elementwise_affine=affine, bias="bias" in has, eps=settings.eps)
+        module = nn.LayerNorm(
+            settings.normalized_shape, elementwise_affine=affine, bias="bias" in has, eps=settings.eps
+        )
     else:
         module = nn.RMSNorm(settings.normalized_shape, elementwise_affine=affine, eps=settings.eps)
     return module
@@ -43,7 +45,9 @@ def _torchs(built: Built) -> nn.Module:
 def _loads(into: nn.Module, state: dict) -> Finding | None:
     mine, theirs = sorted(state), sorted(into.state_dict())
     if mine != theirs:
-        return Finding(DIFFERS, f"has {', '.join(mine) or 'nothing'} where the other has {', '.join(theirs) or 'nothing'}")
+        return Finding(
+            DIFFERS, f"has {', '.join(mine) or 'nothing'} where the other has {', '.join(theirs) or 'nothing'}"
+        )
     into.load_state_dict(state)
     return None
 

@@ -58,6 +58,8 @@ def bias_gradient(subject: Subject) -> Finding:
 def gradients_reach_parameters(subject: Subject) -> Finding | None:
     """Every parameter that takes a gradient gets one."""
     built, x = subject.built(), subject.input()
+    if not any(p.requires_grad for p in built.module.parameters()):
+        raise NotApplicable("has no parameters")
     built(x).backward(subject.gradient(x))
     without = [name for name, p in built.module.named_parameters() if p.requires_grad and p.grad is None]
     return Finding(FAILS, f"no gradient reaches {', '.join(without)}") if without else None
