@@ -6,7 +6,7 @@ BIN := $(abspath $(VENV))/bin
 INSTALLED := $(VENV)/.installed
 
 # As asv.conf.json sets them, which asv does not do in an environment that exists.
-QUIET_ALLOCATOR := MALLOC_TRIM_THRESHOLD_=8589934592 MALLOC_MMAP_THRESHOLD_=33554432
+QUIET_ALLOCATOR = env $$($(BIN)/python -c "from normsuite.allocator import PINNED; print(*map('='.join, PINNED.items()))")
 
 .PHONY: report test benchmark accelerator faults lint clean
 

@@ -1,8 +1,6 @@
 """Largest error against float64, relative to the true root mean square: float32 input of deviation 1 about a mean."""
 
-from normsuite.measure import accuracy, cases
-from normsuite.spec import find
-
+from . import kit
 from .parameters import BACKENDS, DEVICES, NORMS, require
 
 CASES = ["study"]
@@ -18,9 +16,8 @@ class RelativeError:
 
     def setup(self, norm, backend, case, device, mean):
         require(norm, backend, device)
-        self.output, self.gradient = accuracy.errors(
-            find(norm), cases.find(case), backend=backend, device=device, mean=mean
-        )
+        workload = kit.workload.named(norm, backend, case, "step", device=device).of(kit.installed())
+        self.output, self.gradient = kit.accuracy.errors(workload, mean=mean)
 
     def track_output(self, norm, backend, case, device, mean):
         return self.output

@@ -1,25 +1,34 @@
-"""What latency and memory share: one norm applied to one case, forward and as a training step."""
+"""What latency and memory share: a norm's function on a case, or one of the modules, forward and as a training step."""
 
-import torch
-
-from normsuite.measure import cases
-from normsuite.spec import find
-
-from .parameters import BACKENDS, CASES, DEVICES, NORMS, require
+from . import kit
+from .parameters import BACKENDS, CASES, DEVICES, MODULES, NORMS, require
 
 
 class Step:
+    """A norm's function, as users call it."""
+
     params = (NORMS, BACKENDS, CASES, DEVICES)
     param_names = ("norm", "backend", "case", "device")
     timeout = 120
 
     def setup(self, norm, backend, case, device):
         require(norm, backend, device)
-        spec, case = find(norm), cases.find(case)
-        self.operands = cases.operands(spec, case, device=device)
-        self.forward = cases.bind(spec, case, self.operands, backend)
+        self.cell = (norm, backend, case)
+        self.device = device
 
-    def training_step(self):
-        given = self.operands
-        inputs = [t for t in (given.input, given.weight, given.bias) if t is not None]
-        torch.autograd.grad(self.forward(), inputs, given.dy)
+    def prepared(self, mode):
+        """Return the workload in that mode, a call for each set of its operands, and the first set."""
+        return kit.prepared(*self.cell, mode, self.device)
+
+
+class ModuleStep(Step):
+    """One of the public modules, on the small case of its rank."""
+
+    params = (MODULES, BACKENDS, DEVICES)
+    param_names = ("module", "backend", "device")
+
+    def setup(self, module, backend, device):
+        norm, _ = kit.ours.of_class(module)
+        require(norm, backend, device)
+        self.cell = (norm, f"{backend} {module}", kit.ours.case_of(module))
+        self.device = device

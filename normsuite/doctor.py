@@ -10,13 +10,14 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from . import allocator, backends, functional, results
+from . import allocator, backends, results
 from . import device as devices
 from .errors import UnsupportedError
 from .measure import implementations, process
 from .measure.cases import find as find_case
-from .measure.labels import AGAIN, BASELINE, COPY
+from .measure.labels import AGAIN, BASELINE, rivals
 from .measure.task import USUAL_MODES, Task
+from .measure.workload import named
 from .spec import NORMS
 from .statistics import Interval, paired_log_ratio, ratio_interval
 
@@ -176,25 +177,16 @@ def _accelerator() -> str:
 
 def usable_backends() -> dict[str, str | None]:
     """Why each backend cannot compute norms on the CPU, in its own words; None where it can, which is tried."""
-    case, found = find_case("tiny"), {}
+    found = {}
     for name in backends.NAMES:
         refused = {}
-        for spec in NORMS.values():
-            task = Task(spec, case, "forward")
-            given = task.operands()
+        for norm in NORMS:
+            tried = named(norm, name, "tiny")
             try:
                 with torch.no_grad():
-                    functional.normalize(
-                        spec,
-                        given.input,
-                        given.weight,
-                        given.bias,
-                        num_groups=task.num_groups,
-                        normalized_shape=task.normalized_shape,
-                        backend=name,
-                    )
+                    tried.prepare()()
             except UnsupportedError as error:
-                refused[spec.name] = error.reason
+                refused[norm] = error.reason
         reasons = set(refused.values())
         if len(refused) == len(NORMS) and len(reasons) == 1:  # as true of the backend as of each norm
             found[name] = reasons.pop()
@@ -207,14 +199,12 @@ def usable_rivals() -> dict[str, str | None]:
     """Why each rival of `normsuite bench` does not take part on the CPU, in its own words; None where it does."""
     tasks = [Task(spec, find_case(CASE), mode) for spec in NORMS.values() for mode in USUAL_MODES]
     found = {}
-    for contestant in implementations.everyone():
-        ours = contestant.name in (*backends.NAMES, BASELINE, AGAIN) or contestant.name.startswith(COPY)
-        if ours or not contestant.is_norm:
-            continue
-        reasons = [contestant.why_not(task) for task in tasks]
+    everyone = {implementation.name: implementation for implementation in implementations.everyone()}
+    for implementation in map(everyone.get, rivals(everyone)):
+        reasons = [implementation.why_not(task) for task in tasks]
         # What is missing says more than that it would not do this norm or that mode anyway.
         missing = [r for r in reasons if r is not None and "not installed" in r]
-        found[contestant.name] = None if None in reasons else (missing or reasons)[0]
+        found[implementation.name] = None if None in reasons else (missing or reasons)[0]
     return found
 
 

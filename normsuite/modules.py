@@ -353,6 +353,10 @@ _MAKERS = {
     ),
     "GroupNorm": lambda channels, spatial, groups, affine, own: GroupNorm(groups, channels, affine=affine, **own),
     "InstanceNorm": lambda channels, spatial, groups, affine, own: InstanceNorm(channels, affine=affine, **own),
+    # With the eps of the others, so that the norms differ in nothing else.
+    "RMSNorm": lambda channels, spatial, groups, affine, own: RMSNorm(
+        (channels, *spatial), eps=1e-5, elementwise_affine=affine, **own
+    ),
 }
 
 

@@ -16,6 +16,7 @@ from normsuite.errors import UnsupportedError
 from normsuite.measure import accuracy, clock, implementations, memory, task
 from normsuite.measure.accuracy import Truth
 from normsuite.measure.cases import CASES
+from normsuite.measure.workload import named
 from normsuite.spec import NORMS
 from normsuite.study.train import Run, train
 
@@ -39,12 +40,12 @@ BOUNDS = {torch.float64: 1e-13, torch.float32: 4e-6, torch.float16: 8 * 2**-10, 
 def test_every_norm_gives_what_the_oracle_gives(spec, backend, dtype):
     if backend == "triton" and dtype == torch.float64:
         pytest.skip("the kernels compute in float32")
-    contestant = next(c for c in implementations.everyone() if c.label == backend)
+    implementation = next(c for c in implementations.everyone() if c.label == backend)
     for case in SHOWN:
         if case.suits(spec):
             made = task.Task(spec, case, "step", dtype=str(dtype).removeprefix("torch."), device=DEVICE)
             given = made.operands()
-            errors = Truth(made, given).errors(contestant.tensors(contestant.prepare(made, given)()))
+            errors = Truth(made, given).errors(implementation.tensors(implementation.prepare(made, given)()))
             assert max(errors) < BOUNDS[dtype], case.name
 
 
@@ -52,7 +53,7 @@ def test_every_norm_gives_what_the_oracle_gives(spec, backend, dtype):
 @EVERY_NORM
 def test_kernels_of_the_processor_say_so(spec, backend):
     with pytest.raises(UnsupportedError, match=f"{backend}.*{DEVICE}"):
-        accuracy.errors(spec, CASES["tiny"], backend=backend, device=DEVICE)
+        accuracy.errors(named(spec.name, backend, "tiny", device=DEVICE))
 
 
 @pytest.mark.parametrize("activation", backends.ACTIVATIONS)
@@ -96,7 +97,8 @@ def test_the_compiler_takes_it_there():
 def test_samples_are_the_device_s_time_and_not_the_launch_s():
     """A product of 8.8 · 10¹² operations, which a launch does not wait for and no device does within a millisecond."""
     a = torch.randn(16384, 16384, device=DEVICE)
-    samples = clock.latency_samples(lambda: a @ a, device=DEVICE, seconds=0.01, least=2, most=2)
+    with clock.timers({"": [lambda: a @ a]}, device=DEVICE) as timers:
+        samples = clock.samples(timers[""], seconds=0.01, least=2, most=2)
     assert len(samples) == 2 and min(samples) > 1e-3
 
 

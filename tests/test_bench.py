@@ -15,7 +15,8 @@ from strategies import ON_CPU
 from normsuite import allocator, backends
 from normsuite.bench import several
 from normsuite.errors import UnknownNameError
-from normsuite.measure import accuracy, cases, memory
+from normsuite.measure import accuracy, cases, memory, workload
+from normsuite.measure import clock as kit_clock
 from normsuite.measure.implementations import bound
 from normsuite.measure.task import Task
 from normsuite.spec import NORMS
@@ -36,9 +37,10 @@ def test_peak_bytes_are_exact():
 
 
 def test_an_extra_saved_tensor_is_found():
-    case = cases.CASES["tiny"]
-    given = cases.operands(NORMS["BatchNorm"], case)
-    call = cases.bind(NORMS["BatchNorm"], case, given)
+    found = workload.named("BatchNorm", "torch", "tiny")
+    case, given = found.task.case, found.task.operands()
+    given.input.requires_grad_()
+    call = found.prepare(given)
 
     def step(keep):
         y = call()
@@ -66,7 +68,7 @@ def test_latency_samples_are_seconds_of_one_call(cost, monkeypatch):
     def call():
         clock.now += cost
 
-    samples = clock.latency_samples(call, seconds=0.1, least=5, most=40)
+    samples = kit_clock.samples(kit_clock.HostTimer(call), seconds=0.1, least=5, most=40)
     assert 5 <= len(samples) <= 40
     assert samples == pytest.approx([cost] * len(samples), rel=1e-6)
 
@@ -74,16 +76,16 @@ def test_latency_samples_are_seconds_of_one_call(cost, monkeypatch):
 @pytest.mark.parametrize("backend", ON_CPU)
 @pytest.mark.parametrize("spec", NORMS.values(), ids=lambda spec: spec.name)
 def test_numerical_errors_are_those_of_float32(spec, backend):
-    for error in accuracy.errors(spec, cases.CASES["tiny"], backend=backend):
+    for error in accuracy.errors(workload.named(spec.name, backend, "tiny")):
         assert 1e-9 < error < 1e-6
 
 
 def test_a_lost_digit_is_found(monkeypatch):
     right = backends.get("reference").apply
-    case = cases.CASES["tiny"]
-    before = accuracy.errors(NORMS["GroupNorm"], case, backend="reference")
+    tried = workload.named("GroupNorm", "reference", "tiny")
+    before = accuracy.errors(tried)
     monkeypatch.setattr(backends.get("reference"), "apply", lambda call: right(call) * (1 + 1e-5))
-    after = accuracy.errors(NORMS["GroupNorm"], case, backend="reference")
+    after = accuracy.errors(tried)
     assert all(a > 9e-6 > 10 * b for a, b in zip(after, before, strict=True))
 
 
@@ -104,13 +106,13 @@ def test_an_unknown_case_is_named():
 
 @pytest.mark.parametrize("mode", ["forward", "step"])
 def test_the_bound_reads_what_a_norm_reads_and_writes_what_it_writes(mode):
-    fresh, into = bound.CONTESTANTS
+    fresh, into = bound.IMPLEMENTATIONS
     task = Task(NORMS["GroupNorm"], cases.find("study-7"), mode)
     given = task.operands()
     assert fresh.why_not(task) is None and (into.why_not(task) is None) == (mode == "forward")
     assert fresh.why_not(replace(task, activation="relu")) is None, "an activation reads and writes nothing more"
     if mode == "forward":
-        assert all(c.why_not(replace(task, mode="evaluation")) for c in bound.CONTESTANTS)
+        assert all(c.why_not(replace(task, mode="evaluation")) for c in bound.IMPLEMENTATIONS)
     found = fresh.tensors(fresh.prepare(task, given)())
     assert torch.equal(found[0], given.input / 2) and found[0].stride() == given.input.stride()
     if mode == "step":

@@ -6,6 +6,10 @@ from pathlib import Path
 import pytest
 import strategies
 import torch
+from asv.util import load_json
+
+from normsuite import allocator
+from normsuite.measure import labels
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))  # asv's benchmarks lie beside the package, not in it
@@ -17,16 +21,17 @@ from benchmarks.step import Step  # noqa: E402
 ON_CPU = [name for name in parameters.BACKENDS if name in strategies.ON_CPU]
 
 
-@pytest.mark.parametrize("mode", ["forward", "training_step"])
+@pytest.mark.parametrize("mode", ["forward", "step"])
 @pytest.mark.parametrize("case", parameters.CASES)
 @pytest.mark.parametrize("backend", ON_CPU)
 @pytest.mark.parametrize("norm", parameters.NORMS)
 def test_latency(benchmark, norm, backend, case, mode):
     step = Step()
     step.setup(norm, backend, case, "cpu")
+    workload, (call,), _ = step.prepared(mode)
     benchmark.group = f"{case}, {mode}"
-    with torch.set_grad_enabled(mode == "training_step"):
-        benchmark(getattr(step, mode))
+    with torch.set_grad_enabled(workload.task.gradients):
+        benchmark(call)
 
 
 def samples(result):
@@ -45,6 +50,23 @@ def test_every_cell_measures_something(norm, backend):
     timed = latency.Latency()
     timed.setup(*cell)
     assert min(samples(timed.track_forward(*cell))) > 0
+
+
+@pytest.mark.parametrize("module", parameters.MODULES)
+def test_every_module_is_measured(module):
+    cell = (module, "auto", "cpu")
+    timed, counted = latency.Module(), memory_benchmarks.ModuleMemory()
+    for kind in (timed, counted):
+        kind.setup(*cell)
+    assert min(samples(timed.track_forward(*cell)) + samples(timed.track_training_step(*cell))) > 0
+    assert counted.track_training_step(*cell) > 0
+
+
+def test_the_lists_of_parameters_only_grow():
+    """asv knows a parameter by its place."""
+    assert parameters.NORMS[:5] == ["BatchNorm", "LayerNorm", "GroupNorm", "InstanceNorm", "RMSNorm"]
+    assert parameters.BACKENDS[:5] == ["torch", "reference", "numba", "triton", "auto"]
+    assert parameters._grown(["b", "a"], ["a", "c", "b"]) == ["b", "a", "c"]
 
 
 def test_the_numerical_error_grows_with_the_mean():
@@ -85,7 +107,19 @@ def test_the_version_of_torch_is_tracked_as_a_number(monkeypatch):
     assert environment.Environment().track_torch() == 2_014_001
 
 
+def test_asv_pins_the_allocator_as_the_suite_s_processes_do():
+    settings = load_json(ROOT / "asv.conf.json", js_comments=True)
+    assert settings["matrix"]["env"] == {name: [value] for name, value in allocator.PINNED.items()}
+
+
+def test_the_names_that_the_package_knows_are_those_of_asv_s_benchmarks():
+    for mode, name in labels.ASV_LATENCY.items():
+        module, kind, function = name.split(".")
+        assert callable(getattr(getattr({"latency": latency}[module], kind), function)) and mode in ("forward", "step")
+
+
 def test_every_asv_benchmark_sets_version_timeout_and_unit():
-    for benchmark in (latency.Latency, memory_benchmarks.Memory, numerics.RelativeError, mnist.ErrorRate):
+    timed, counted = (latency.Latency, latency.Module), (memory_benchmarks.Memory, memory_benchmarks.ModuleMemory)
+    for benchmark in (*timed, *counted, numerics.RelativeError, mnist.ErrorRate):
         assert benchmark.version and benchmark.timeout and benchmark.unit != "unit"
         assert len(benchmark.params) == len(benchmark.param_names)

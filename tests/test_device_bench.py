@@ -19,10 +19,20 @@ from normsuite.bench import device_worker, run, summary, terminal, worker
 from normsuite.bench.summary import AGAIN, AUTO, BASELINE, COPY, Bench
 from normsuite.errors import ArgumentError, UnsupportedError
 from normsuite.gate import cells
-from normsuite.measure import cases, device_accuracy, device_clock, device_schedule, implementations, process, task
+from normsuite.measure import (
+    cases,
+    clock,
+    device_accuracy,
+    device_clock,
+    device_schedule,
+    implementations,
+    process,
+    task,
+    workload,
+)
 from normsuite.measure.accuracy import Truth
 from normsuite.measure.cases import CASES, Case
-from normsuite.measure.implementations import Contestant
+from normsuite.measure.implementations import Implementation
 from normsuite.measure.task import Task
 from normsuite.spec import NORMS
 
@@ -63,8 +73,8 @@ def test_rounds_go_a_b_b_a():
 
 def test_a_short_graph_is_repeated_until_the_clock_can_tell():
     device = Double(graph_s=1e-5)
-    recorded = device_clock.record([lambda: None] * 4, device)
-    repeat, call_s = device_clock.calibrate(recorded, device)
+    timer = device_clock.captured([lambda: None] * 4, device)
+    repeat, call_s = clock.calibrate(timer)
     assert repeat * 1e-5 >= device_clock.SHORTEST_SAMPLE_S and call_s == pytest.approx(1e-5 / 4)
 
 
@@ -77,9 +87,9 @@ def test_operands_of_all_sets_are_three_times_the_cache(operand, cache, sets):
 
 def test_a_task_takes_half_of_the_free_memory_at_most():
     large = Task(NORMS["LayerNorm"], ROWS, "step", device="cuda")  # 8 KiB a tensor, five of them a set
-    assert device_worker.sets_that_fit(large, 2**30, 2**20) == 32
-    assert device_worker.sets_that_fit(large, 6 * 5 * large.bytes, 2**20) == 3
-    assert device_worker.sets_that_fit(large, 9 * large.bytes, 2**20) == 0
+    assert workload.sets_that_fit(large, 2**30, 2**20) == 32
+    assert workload.sets_that_fit(large, 6 * 5 * large.bytes, 2**20) == 3
+    assert workload.sets_that_fit(large, 9 * large.bytes, 2**20) == 0
 
 
 @pytest.mark.parametrize(("call_s", "calls"), [(1e-6, 100), (5e-4, 20), (1.0, 10)])
@@ -102,7 +112,7 @@ def test_a_failed_capture_names_whose_it_was():
     assert found.captured == {"a": None, "b": "no"}
 
 
-class Fake(Contestant):
+class Fake(Implementation):
     """Fails as its name says."""
 
     def prepare(self, task, given):
@@ -303,9 +313,9 @@ def test_no_task_begins_when_the_budget_is_used_up(monkeypatch):
 def test_a_backward_pass_alone_gives_the_gradients_of_a_step(name, activation):
     made = Task(NORMS["GroupNorm"], CASES["tiny"], "backward", activation)
     given = made.operands()
-    contestant = next(c for c in implementations.everyone() if c.label == name)
-    call = contestant.prepare(made, given)
-    step = contestant.prepare(replace(made, mode="step"), given)
+    implementation = next(c for c in implementations.everyone() if c.label == name)
+    call = implementation.prepare(made, given)
+    step = implementation.prepare(replace(made, mode="step"), given)
     for _ in range(2):
         for found, expected in zip(call(), step()[1:], strict=True):
             torch.testing.assert_close(found, expected)

@@ -25,7 +25,7 @@ USE = """
 import sys
 from pathlib import Path
 from normsuite import report
-from normsuite.measure import cases, accuracy
+from normsuite.measure import accuracy, workload
 from normsuite.spec import find
 from normsuite.study import sweep
 from normsuite.study.plan import plan
@@ -33,7 +33,7 @@ from normsuite.study.plan import plan
 if __name__ == "__main__":
     out = Path(sys.argv[1])
     norm = find("plane_norm")
-    assert max(accuracy.errors(norm, cases.CASES["tiny"], backend="reference")) < 1e-6
+    assert max(accuracy.errors(workload.named(norm.name, "reference", "tiny"))) < 1e-6
     small = {"epochs": 1, "train_size": 640, "batch_size": 64}
     runs = plan(norms=["PlaneNorm", "none"], seeds=1, backend="reference", **small)
     sweep.sweep(runs, out / "study", processes=1)

@@ -18,9 +18,15 @@ from processes import started_by
 
 from normsuite import caches, results
 from normsuite.errors import ArgumentError, NormsuiteError
-from normsuite.gate import bisection, calibrate, cells, measure, rates, selfcheck, sides, summary, trees
+from normsuite.gate import bisection, calibrate, cells, measure, rates, selfcheck, sides, summary, trees, turns
+from normsuite.gate.budget import Budget
+from normsuite.gate.counts import Counts
 from normsuite.gate.decide import BETTER, NOT_AVAILABLE, SAME, WORSE
+from normsuite.gate.lock import Lock
+from normsuite.gate.looks import Looks
+from normsuite.gate.processes import Processes
 from normsuite.measure import pairs
+from normsuite.measure.clock import HostTimer
 from normsuite.statistics import Interval
 
 PACKAGE = Path(sides.__file__).parent.parent
@@ -31,27 +37,33 @@ ONE = ["LayerNorm/torch/tiny/forward"]
 WRAPPED = """
 
 def _wrap(whole):
-    def normalize(spec, input, *args, **kwargs):
+    import functools
+
+    name = whole.__name__
+
+    @functools.wraps(whole)
+    def wrapped(input, *args, **kwargs):
         {body}
-    return normalize
+    return wrapped
 
 
-normalize = _wrap(normalize)
+for _function in tuple(NAMED.values()):
+    globals()[_function.__name__] = _wrap(_function)
 """
-"""Put behind the functional forms, it changes what every norm does."""
+"""Put behind the functions, it changes what every one of them does."""
 
-THRICE = WRAPPED.format(body="return [whole(spec, input, *args, **kwargs) for _ in range(3)][0]")
-KEEPS = WRAPPED.format(body="return whole(spec, input, *args, **kwargs) + input.sigmoid().sum() * 0")
-ROUNDS = WRAPPED.format(body="return whole(spec, input.bfloat16().float(), *args, **kwargs)")
+THRICE = WRAPPED.format(body="return [whole(input, *args, **kwargs) for _ in range(3)][0]")
+KEEPS = WRAPPED.format(body="return whole(input, *args, **kwargs) + input.sigmoid().sum() * 0")
+ROUNDS = WRAPPED.format(body="return whole(input.bfloat16().float(), *args, **kwargs)")
 BREAKS = WRAPPED.format(
-    body="""if spec.name == 'LayerNorm':
+    body="""if name == 'layer_norm':
             raise TypeError('no')
-        return whole(spec, input, *args, **kwargs)"""
+        return whole(input, *args, **kwargs)"""
 )
 KILLS = WRAPPED.format(
-    body="""if spec.name == 'GroupNorm':
+    body="""if name == 'group_norm':
             __import__('os').kill(__import__('os').getpid(), 9)
-        return whole(spec, input, *args, **kwargs)"""
+        return whole(input, *args, **kwargs)"""
 )
 KILLS_TRAINING = """
 
@@ -212,17 +224,20 @@ def test_old_trees_are_forgotten(repository):
 
 
 def test_the_default_table():
+    """Every norm's function by torch, the kernels and auto, and every module."""
     planned = cells.plan()
-    assert len(planned) == 4 * 2 * 3 * 2 == len({cell.name for cell in planned})
+    functions, modules = 5 * 3 * 3 * 2, 11 * 2
+    assert len(planned) == functions + modules == len({cell.name for cell in planned})
     assert {cell.name for cell in cells.plan(only=["GroupNorm/*/step"])} == {
-        f"GroupNorm/{backend}/{case}/step" for backend in cells.BACKENDS for case in cells.CASES
+        *(f"GroupNorm/{backend}/{case}/step" for backend in cells.BACKENDS for case in cells.CASES),
+        "GroupNorm/auto GroupNorm/tiny/step",
     }
     for cell in planned:
         assert cells.Cell.from_dict(json.loads(json.dumps(cell.as_dict()))) == cell
 
 
 def test_a_pattern_without_a_cell_is_refused():
-    with pytest.raises(ArgumentError, match=r"only = 'GroupNorn/.': matches none of the 48 cells, such as BatchNorm"):
+    with pytest.raises(ArgumentError, match=r"only = 'GroupNorn/.': matches none of the 112 cells, such as BatchNorm"):
         cells.plan(only=["GroupNorn/*"])
 
 
@@ -417,8 +432,8 @@ def test_nothing_is_collected_while_the_clock_runs():
         time.sleep(1e-4)
 
     for measured in (
-        lambda: pairs.alone(call, blocks=10, longest_s=1.0),
-        lambda: pairs.compare(call, call, blocks=10, longest_s=1.0, draw=random.Random(0)),
+        lambda: pairs.alone(HostTimer(call), blocks=10, longest_s=1.0),
+        lambda: pairs.compare(HostTimer(call), HostTimer(call), blocks=10, longest_s=1.0, draw=random.Random(0)),
     ):
         seen.clear()
         measured()
@@ -530,6 +545,14 @@ def test_git_that_fails_while_a_tree_is_exported_is_one_clear_error(repository, 
         trees.of_commit("HEAD", argument="base", repository=repository)
 
 
+def parts(setup, on_progress=lambda stage, spent: None):
+    """The parts of a gate that takes times, with nothing counted."""
+    budget = Budget(setup.budget_s)
+    processes = Processes(setup, budget, Lock(), on_progress)
+    counts = Counts(setup, processes, budget)
+    return budget, processes, counts, Looks(setup, processes, budget, counts.measurable)
+
+
 def test_what_was_found_when_the_budget_was_spent_is_kept(repository, monkeypatch):
     tree = trees.of_commit("HEAD", argument="base", repository=repository)
     setup = measure.Setup(tree, tree, cells.plan(only=["LayerNorm/torch/tiny/*"]), measure.MARGINS, 10.0, 1)
@@ -540,16 +563,17 @@ def test_what_was_found_when_the_budget_was_spent_is_kept(repository, monkeypatc
             jobs[0].found[place] = {"log_ratio": 0.1}
             on_cell()
 
-    monkeypatch.setattr(measure.turns, "take", take)
-    for spent_s, looks, kept in ((0.0, [4], 2), (9.9999, [], 2), (11.0, [], 2), (11.0, [4], 0)):
-        gate = measure._Gate(setup, lambda stage, spent: None)
-        gate._spent_s, gate._looks = spent_s, looks
-        (job,) = gate._processes([(sides.SIDES, [0, 1])], stage="times", blocks=20)
+    monkeypatch.setattr(turns, "take", take)
+    shares = [(sides.SIDES, [0, 1])]
+    for spent_s, may_stop, kept in ((0.0, True, 2), (9.9999, False, 2), (11.0, False, 2), (11.0, True, 0)):
+        budget, processes, _, _ = parts(setup)
+        budget.spent_s = spent_s
+        (job,) = processes.run(shares, stage="times", blocks=20, may_stop=may_stop)
         assert len(job.found) == kept, "a first look is taken all the same"
-    gate = measure._Gate(setup, lambda stage, spent: gate.__dict__.update(_spent_s=20.0) if spent else None)
-    gate._spent_s, gate._looks = 9.0, [4]
-    (job,) = gate._processes([(sides.SIDES, [0, 1])], stage="times", blocks=20)
-    assert len(job.found) < 2 and gate.notes == [], "what came after is not waited for, and nothing died"
+    budget, processes, _, _ = parts(setup, lambda stage, spent: setattr(budget, "spent_s", 20.0) if spent else None)
+    budget.spent_s = 9.0
+    (job,) = processes.run(shares, stage="times", blocks=20, may_stop=True)
+    assert len(job.found) < 2 and processes.notes == [], "what came after is not waited for, and nothing died"
 
 
 def test_what_a_look_decides_is_measured_no_more(repository, monkeypatch):
@@ -558,9 +582,9 @@ def test_what_a_look_decides_is_measured_no_more(repository, monkeypatch):
     tree = trees.of_commit("HEAD", argument="base", repository=repository)
     planned = cells.plan(only=["LayerNorm/torch/tiny/*"])
     setup = measure.Setup(tree, tree, planned, measure.MARGINS, 60.0, 1)
-    gate = measure._Gate(setup, lambda stage, spent: None)
+    budget, processes, counts, looks = parts(setup)
     for cell in planned:
-        gate._absent[cell.name], gate._sample_s[cell.name] = {}, 1e-4
+        counts.absent[cell.name], budget.sample_s[cell.name] = {}, 1e-4
     asked, draw, clock = [], random.Random(0), [0.0]
 
     def take(jobs, _, *, on_ready, on_cell):
@@ -571,20 +595,17 @@ def test_what_a_look_decides_is_measured_no_more(repository, monkeypatch):
             job.found = {place: {"log_ratio": values[name], "base_s": 1.0} for place, name in enumerate(names)}
         clock[0] += 2.0
 
-    monkeypatch.setattr(measure.turns, "take", take)
-    monkeypatch.setattr(measure, "time", SimpleNamespace(perf_counter=lambda: clock[0]))
-    gate.look()
-    first = gate._looks[0]
-    assert first == 4 and len(gate._looks) >= 4 and gate._final
-    assert gate._looks == sorted(gate._looks) and len(asked) == gate._looks[-1] == len(gate._values[planned[1].name])
+    monkeypatch.setattr(turns, "take", take)
+    monkeypatch.setattr("normsuite.gate.processes.time", SimpleNamespace(perf_counter=lambda: clock[0]))
+    looks.run()
+    first = looks.looks[0]
+    assert first == 4 and len(looks.looks) >= 4 and looks.final
+    assert looks.looks == sorted(looks.looks) and len(asked) == looks.looks[-1] == len(looks.values[planned[1].name])
     assert all(len(of) == 2 for of in asked[:first]) and asked[first:] == [[planned[1].name]] * (len(asked) - first)
-    verdicts = {row.cell: (row.verdict, row.values) for row in summary.rows(_recorded(gate)) if row.metric == "time"}
+    processes.environment = results.environment()
+    record = measure.record(setup, processes, budget, counts, looks, {})
+    verdicts = {row.cell: (row.verdict, row.values) for row in summary.rows(record) if row.metric == "time"}
     assert verdicts[planned[0].name] == (WORSE, 4)
-
-
-def _recorded(gate):
-    gate.environment = results.environment()
-    return gate.record()
 
 
 # ---- the self-check ----

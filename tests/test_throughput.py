@@ -10,6 +10,7 @@ from normsuite.bench import throughput
 from normsuite.bench.throughput import ONE, PLAIN, SWEEP
 from normsuite.document import EXAMPLES
 from normsuite.errors import NormsuiteError, UnknownNameError
+from normsuite.measure import process
 from normsuite.study import digits
 from normsuite.study.train import Run
 
@@ -71,7 +72,7 @@ def test_all_ways_are_timed_in_fresh_processes(digits_cache):
 
 def test_a_way_that_fails_says_why(digits_cache, monkeypatch):
     done = subprocess.CompletedProcess([], 1, stdout="", stderr="Traceback\nMemoryError: no room\n")
-    monkeypatch.setattr(throughput.subprocess, "run", lambda *args, **kwargs: done)
+    monkeypatch.setattr(process.subprocess, "run", lambda *args, **kwargs: done)
     with pytest.raises(NormsuiteError, match="ended with exit code 1: MemoryError: no room"):
         throughput.run(["BatchNorm"], rounds=1, threads=1)
 
@@ -93,7 +94,7 @@ def test_the_plain_loop_and_the_sweep_are_started_as_users_start_them(digits_cac
         environments[SWEEP if "study" in command else command[-2]] = options["env"]
         return subprocess.CompletedProcess(command, 0, stdout="", stderr="")
 
-    monkeypatch.setattr(throughput.subprocess, "run", run)
+    monkeypatch.setattr(process.subprocess, "run", run)
     throughput.run(["BatchNorm"], rounds=2, threads=1)
     assert {way for way, env in environments.items() if "MALLOC_TRIM_THRESHOLD_" in env} == {ONE}
     assert set(environments) == {PLAIN, ONE, SWEEP}

@@ -84,12 +84,12 @@ def tried(task: Task, backend: str, *, runs: int = RUNS) -> Tried:
     Raises:
         UnsupportedError: it does not compute such a task.
     """
-    (contestant,) = (c for c in choose([backend]) if c.label == backend)
+    (implementation,) = (c for c in choose([backend]) if c.label == backend)
     given = task.operands()
     with torch.set_grad_enabled(task.gradients):
-        call = contestant.prepare(task, given)
-        first = contestant.tensors(call())
-        same = all(_same(first, contestant.tensors(call())) for _ in range(runs - 1))
+        call = implementation.prepare(task, given)
+        first = implementation.tensors(call())
+        same = all(_same(first, implementation.tensors(call())) for _ in range(runs - 1))
         names = ("y", "dx", "dweight", "dbias")[: len(first)]
         true = _true(task, given, first[0])
     errors = {name: _error(*pair) for name, pair in zip(names, zip(first, true, strict=True), strict=True)}

@@ -20,7 +20,7 @@ import torch
 from .. import backends, results, statistics
 from ..backends import auto
 from ..measure.cases import SEED, Case, Operands, operands
-from ..measure.implementations.ours import Ours
+from ..measure.implementations.ours import Function
 from ..measure.schedule import Entrant, interleave
 from ..measure.task import Task
 from ..spec import NORMS, NormSpec
@@ -104,7 +104,7 @@ def ratio(spec: NormSpec, case: Case, mode: str) -> float:
     given.input.requires_grad_(task.gradients)
     entrants = []
     for name in ("torch", auto.KERNELS):
-        call = Ours(name, preallocated=into).prepare(task, given)
+        call = Function(name, preallocated=into).prepare(task, given)
         with torch.set_grad_enabled(task.gradients):
             call()
         entrants.append(Entrant(name, "openmp", call))

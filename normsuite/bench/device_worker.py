@@ -12,14 +12,16 @@ import torch
 
 from .. import device as devices
 from ..device_state import DeviceState
-from ..errors import UnsupportedError
-from ..measure import device_clock, memory, process
+from ..measure import device_clock, process
 from ..measure.cases import Operands
+from ..measure.clock import Call
 from ..measure.device_accuracy import DeviceTruth
-from ..measure.device_clock import Accelerator, Call, Device
+from ..measure.device_clock import Accelerator, Device
 from ..measure.device_schedule import Uncapturable, timed
-from ..measure.implementations import Contestant, choose
+from ..measure.implementations import Implementation, choose
+from ..measure.metric import GRADIENT_ERROR, OUTPUT_ERROR
 from ..measure.task import Task
+from ..measure.workload import Absent, CallFailed, Subject, Workload, said, sets_that_fit
 from . import worker
 
 FREE_SHARE = 0.5
@@ -63,17 +65,18 @@ def work(job: dict, emit: Callable[[dict], None]) -> None:
         emit({"begin": index})
         task = tasks[index]
         known = _known(job["failures"], index, task)
-        wanted = sets_that_fit(task, devices.free_bytes(name), devices.cache_bytes(name))
-        if not wanted:
+        chosen = choose(job["backends"], device=name)
+        fitting = sets_that_fit(task, devices.free_bytes(name), devices.cache_bytes(name), held=len(chosen))
+        if not fitting:
             emit({"task": index, "skipped": f"needs more than half of the memory that is free on {name}"})
             continue
         before = state.read()
         try:
             found = measured(
                 task,
-                choose(job["backends"], device=name),
+                chosen,
                 device,
-                sets=wanted,
+                sets=fitting,
                 seconds=job["seconds"],
                 draw=draw,
                 failures=known,
@@ -85,7 +88,7 @@ def work(job: dict, emit: Callable[[dict], None]) -> None:
             emit({"failed": {**where, "fate": fate, "reason": failed.reason}})
             return
         except torch.OutOfMemoryError as error:
-            emit({"task": index, "skipped": _said(error)})
+            emit({"task": index, "skipped": said(error)})
             continue
         after = state.read()
         clock_mhz = after["sm_mhz"] if after else devices.clock_mhz(name)
@@ -103,22 +106,9 @@ def _known(failures: Sequence[Mapping], index: int, task: Task) -> Failures:
     }
 
 
-def sets_that_fit(task: Task, free_bytes: int, cache_bytes: int) -> int:
-    """How many sets of operands a task gets; 0 where not even one has room.
-
-    In memory at once are for each of them x, dy, what a graph makes (y, dx, and between them what goes from the norm to
-    the activation), and for a backward pass what each implementation keeps of its forward pass.
-    """
-    tensors = 5 if task.gradients else 3
-    if task.mode == "backward" and task.activation is not None:
-        tensors += len(choose(device=task.device))
-    wanted = device_clock.operand_sets(task.bytes * (2 if task.gradients else 1), cache_bytes)
-    return min(wanted, int(FREE_SHARE * free_bytes) // (tensors * task.bytes))
-
-
 def measured(
     task: Task,
-    contestants: Sequence[Contestant],
+    implementations: Sequence[Implementation],
     device: Device,
     *,
     sets: int,
@@ -131,7 +121,7 @@ def measured(
 
     Args:
         task: what is measured.
-        contestants: who takes part.
+        implementations: who takes part.
         device: the runtime of the task's device.
         sets: of operands.
         seconds: of samples.
@@ -147,8 +137,8 @@ def measured(
     others = worker.OtherPrograms()
     try:
         with torch.set_grad_enabled(task.gradients):
-            calls, refused = _prepared(task, given, contestants, device, failures)
-            counts = _counts(task, given[0], contestants, calls) if count else {}
+            calls, refused = _prepared(task, given, implementations, device, failures)
+            counts = _counts(task, given[0], implementations, calls) if count else {}
             queued = {label: reason for label, (fate, reason) in failures.items() if fate == QUEUED}
             found = timed(calls, device, seconds=seconds, draw=draw, queued=queued)
     finally:
@@ -173,55 +163,45 @@ def _rounded(times: Mapping[str, Sequence[float]]) -> dict[str, list[float]]:
 
 
 def _prepared(
-    task: Task, given: Sequence[Operands], contestants: Sequence[Contestant], device: Device, failures: Failures
+    task: Task, given: Sequence[Operands], implementations: Sequence[Implementation], device: Device, failures: Failures
 ) -> tuple[dict[str, list[Call]], dict[str, str]]:
-    """The calls of those who can do the task, warmed up, and the reasons of the others."""
+    """Return the calls of those that can do the task, warmed up, and the reasons of the others."""
     able, refused = {}, {}
-    for contestant in contestants:
-        label = contestant.label
+    for implementation in implementations:
+        label = implementation.label
         fate, reason = failures.get(label, (None, None))
         if fate != LEFT_OUT:
-            reason = contestant.why_not(task)
-        if reason is None:
             try:
-                calls = contestant.prepare_each(task, given)
-                device_clock.warm_up(calls, device)
-                able[label] = calls
+                able[label] = Workload(implementation, task).ready(given)
+                device_clock.warm_up(able[label], device)
                 continue
-            except UnsupportedError as error:
-                reason = error.reason
             except torch.AcceleratorError as error:
-                raise Unusable(label, _said(error)) from error
-            except Exception as error:  # of any library: the others are measured all the same
-                reason = f"failed with {_said(error)}"
+                raise Unusable(label, said(error)) from error
+            except CallFailed as failed:
+                reason = f"failed with {failed}"
+            except Absent as absent:
+                reason = str(absent)
         refused[label] = reason
     return able, refused
 
 
-def _said(error: Exception) -> str:
-    return f"{type(error).__name__} ({' '.join(str(error).split())[:200]})"
-
-
 def _counts(
-    task: Task, given: Operands, contestants: Sequence[Contestant], calls: Mapping[str, Sequence[Call]]
+    task: Task, given: Operands, implementations: Sequence[Implementation], calls: Mapping[str, Sequence[Call]]
 ) -> dict[str, dict]:
     """Errors and bytes by label, of the first set of operands."""
     truth, counts = DeviceTruth(task, given), {}
-    parameters = [t for t in (given.weight, given.bias) if t is not None]
-    for contestant in contestants:
-        if contestant.label not in calls:
+    for implementation in implementations:
+        if implementation.label not in calls:
             continue
-        call = calls[contestant.label][0]
-        counts[contestant.label] = counted = {}
-        if contestant.is_norm:
-            tensors = contestant.tensors(call())
+        call = calls[implementation.label][0]
+        counts[implementation.label] = counted = {}
+        if implementation.is_norm:
+            tensors = implementation.tensors(call())
             y, dx = (None, tensors[0]) if task.mode == "backward" else (tensors[0], (*tensors[1:2], None)[0])
             output, gradient = truth.errors(y, dx)
-            counted.update(output_error=output, gradient_error=gradient)
-        counted["peak_bytes"] = memory.peak_bytes(call, device=task.device)
-        # A backward pass alone saves nothing: what it needs was saved before.
-        saves = task.mode == "step"
-        counted["saved_bytes"] = memory.saved_bytes(call, beside=parameters) if saves else None if task.gradients else 0
+            counted |= {OUTPUT_ERROR.key: output, GRADIENT_ERROR.key: gradient}
+        step = call if task.mode == "step" else None
+        counted |= worker.counted_of(Subject(task, given, call, step))
     return counts
 
 

@@ -3,10 +3,7 @@
 The same network with the same digits, a backend each, trained in turn in fresh processes, as all of the bench is.
 """
 
-import json
 import random
-import subprocess
-import sys
 from collections.abc import Callable, Sequence
 
 import torch
@@ -46,13 +43,12 @@ def run(
     found: dict[str, list[dict]] = {spec.name: [] for spec in specs}
     for number in range(processes):
         job = {"norms": [spec.name for spec in specs], "number": number, "threads": threads}
-        command = [sys.executable, "-P", "-m", __spec__.name, json.dumps(job)]
-        done = subprocess.run(command, env=process.environment(threads), capture_output=True, text=True)
-        if done.returncode:
-            raise NormsuiteError(f"a measuring process ended with {process.last_words(done.returncode, done.stderr)}")
-        for norm, times in json.loads(done.stdout).items():
-            found[norm].append(times)
-            on_norm(norm)
+        try:
+            for message in process.messages(["-m", __spec__.name], job, process.environment(threads)):
+                found[message["norm"]].append(message["times_s"])
+                on_norm(message["norm"])
+        except process.Died as died:
+            raise NormsuiteError(f"a measuring process ended with {died}") from died
     measured = results.environment(threads=threads)
     case = {"norms": list(found), "backends": list(BACKENDS), "processes": processes}
     return results.make_record(WHAT, case, found, environment=measured, seeds=[SEED])
@@ -73,13 +69,12 @@ def ratios(record: dict) -> dict[str, dict[str, statistics.Interval]]:
     return table
 
 
-def _work(job: dict) -> dict[str, dict[str, list[float | None]]]:
+def _work(job: dict, emit: Callable[[dict], None]) -> None:
     from ..study import digits, train
 
     torch.set_num_threads(job["threads"])
     draw = random.Random(job["number"])
     data = digits.load()
-    found = {}
     for norm in draw.sample(job["norms"], len(job["norms"])):
         entrants = []
         for backend in BACKENDS:
@@ -88,11 +83,9 @@ def _work(job: dict) -> dict[str, dict[str, list[float | None]]]:
             call = train.stepper(settings, images, labels)
             call()
             entrants.append(Entrant(backend, "openmp", call))
-        found[norm] = interleave(
-            entrants, witness="", seconds=SECONDS, draw=draw, waits_s={}, always=BACKENDS, most=500
-        )
-    return found
+        times_s = interleave(entrants, witness="", seconds=SECONDS, draw=draw, waits_s={}, always=BACKENDS, most=500)
+        emit({"norm": norm, "times_s": times_s})
 
 
 if __name__ == "__main__":
-    print(json.dumps(_work(json.loads(sys.argv[1]))))
+    process.speak(_work)

@@ -22,6 +22,7 @@ import psutil
 from .. import results, statistics
 from ..errors import ArgumentError, NormsuiteError
 from ..measure import process
+from ..measure.labels import ASV_LATENCY
 from . import browser
 
 WHAT = "bench-history"
@@ -69,7 +70,7 @@ class Made:
         self.folder, self.records = folder, folder / "records"
         self._results = self.records / "asv" / "results"
         self._repository = folder / "repository"
-        names = ["latency.Latency.track_forward", "latency.Latency.track_training_step"]
+        names = list(ASV_LATENCY.values())
         names += [f"made.Up.track_{number:02}" for number in range(series // _OF_BENCHMARK)]
         self._names = names[: series // _OF_BENCHMARK]
         self._values = _values(commits + LATER, series, np.random.default_rng(seed))

@@ -58,7 +58,7 @@ def run(
 
     Args:
         tasks: of one device.
-        backends: names of contestants; the default table's where left out.
+        backends: names of implementations; the default table's where left out.
         processes: that take times; 5 on the processor and 3 on an accelerator where left out.
         seconds: for each task in each process, at least.
         threads: torch's own number where left out.
@@ -68,7 +68,7 @@ def run(
 
     Raises:
         ArgumentError: a number out of range, or a budget on the processor.
-        UnknownNameError: no such contestant.
+        UnknownNameError: no such implementation.
         OutputError: a record cannot be written.
         NormsuiteError: no process finished any task; the message has the last that one said.
     """

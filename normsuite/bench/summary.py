@@ -7,11 +7,11 @@ table, with probability 95 % (Bonferroni).
 
 import math
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from functools import cached_property
 
-from ..measure.labels import AGAIN, AUTO, BASELINE, COPY, PREALLOCATED, RIVALS
+from ..measure.labels import AGAIN, AUTO, BASELINE, COPY, PREALLOCATED, rivals
 from ..statistics import Interval, geometric_mean_interval, paired_log_ratio, ratio_interval
 
 WHAT = "bench"
@@ -48,6 +48,7 @@ class Row:
         verdict: one of `VERDICTS`, by the corrected interval.
         host_s: for how long a call keeps the host, on an accelerator; None where not measured.
         not_captured: why the calls were queued one by one instead of as a captured graph; None where they were not.
+        counted: further metrics that were counted, by their keys.
     """
 
     norm: str
@@ -68,6 +69,7 @@ class Row:
     verdict: str
     host_s: Interval | None = None
     not_captured: str | None = None
+    counted: Mapping[str, float | None] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -108,6 +110,8 @@ def copy_of(contestant: str) -> str:
     """The copy that it is compared with."""
     return COPY + PREALLOCATED if contestant.endswith(PREALLOCATED) else COPY
 
+
+_OWN_FIELDS = ("peak_bytes", "saved_bytes", "output_error", "gradient_error")
 
 _CASE = {"norm": str, "case": str, "mode": str, "tiny": bool}
 
@@ -197,7 +201,7 @@ class Bench:
     @property
     def rivals(self) -> list[str]:
         """Those who are neither ours nor torch.nn nor a copy."""
-        return [name for name in RIVALS if name in self.contestants]
+        return rivals(self.contestants)
 
     def logs(self, index: int, contestant: str, against: str, *, behind: bool = False) -> list[float]:
         """log(contestant / against) in one task, one value a process; NaN where they did not meet.
@@ -278,6 +282,7 @@ class Bench:
                         verdict=verdict(corrected),
                         host_s=self.host._time(index, name) if self.host else None,
                         not_captured=self._not_captured(index, name),
+                        counted={key: value for key, value in counted.items() if key not in _OWN_FIELDS},
                     )
                 )
         return rows

@@ -1,11 +1,12 @@
 """A bench in the terminal: its rows and its geometric means."""
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from itertools import groupby
 
 from rich.table import Table
 
+from ..measure.metric import HOST_TIME, METRICS, OUTPUT_ERROR, PEAK_BYTES, SAVED_BYTES, TIME, Metric
 from ..spec import NORMS
 from .summary import (
     AGAIN,
@@ -33,18 +34,8 @@ TRITON = "triton"
 _STYLES = {SLOWER: "red", FASTER: "green"}
 
 
-def _time(seconds: float) -> str:
-    if math.isnan(seconds):
-        return "–"
-    return f"{seconds * 1e6:.1f} µs" if seconds < 1e-3 else f"{seconds * 1e3:.2f} ms"
-
-
-def _mib(size: int | None) -> str:
-    return "–" if size is None else f"{size / 2**20:.3g}"
-
-
 def _error(*errors: float | None) -> str:
-    return ", ".join(f"{e:.0e}" for e in errors if e is not None) or "–"
+    return ", ".join(OUTPUT_ERROR.write(e) for e in errors if e is not None) or "–"
 
 
 def tables(bench: Bench) -> list[Table]:
@@ -56,25 +47,34 @@ _COLUMNS = (f"/ {BASELINE}", "/ copy", "least traffic", "peak, saved MiB", "erro
 
 
 def _columns(bench: Bench) -> tuple[str, ...]:
-    return (bench.time, *(["host time"] if bench.host else []), *_COLUMNS)
+    further = [metric.name for metric in _further(bench)]
+    return (bench.time, *(["host time"] if bench.host else []), *_COLUMNS, *further)
+
+
+def _further(bench: Bench) -> list[Metric]:
+    """Return the metrics that were counted beside bytes and errors."""
+    keys = {key for row in bench.rows for key in row.counted}
+    return [metric for metric in METRICS.values() if metric.key in keys]
 
 
 def _rows(bench: Bench) -> Iterator[Table]:
     """A table a task with everybody, or one table of all tasks with `auto`."""
     title = f"95 % intervals; verdicts corrected for {len(bench.records)} tasks"
     title = f"{bench.where}; {title}" if bench.where else title
-    columns = _columns(bench)
+    columns, further = _columns(bench), _further(bench)
     if len(bench.records) > SHORT and AUTO in bench.contestants:
         table = Table("case", "norm", "mode", "by", *columns, title=title)
         for row in bench.rows:
             if row.contestant in (AUTO, AUTO + PREALLOCATED, TRITON):
-                table.add_row(row.case, row.norm, mode_text(row), row.contestant, *_cells(row), style=_style(row))
+                table.add_row(
+                    row.case, row.norm, mode_text(row), row.contestant, *_cells(row, further), style=_style(row)
+                )
         yield table
         return
     for (case, norm, mode), rows in groupby(bench.rows, lambda row: (row.case, row.norm, mode_text(row))):
         table = Table("by", *columns, title=f"{norm}, {case}, {mode} ({title})")
         for row in rows:
-            table.add_row(row.contestant, *_cells(row), style=_style(row))
+            table.add_row(row.contestant, *_cells(row, further), style=_style(row))
         yield table
 
 
@@ -82,17 +82,18 @@ def _style(row: Row) -> str:
     return _STYLES.get(row.verdict, "") if row.contestant.startswith(AUTO) else ""
 
 
-def _cells(row: Row) -> tuple[str, ...]:
+def _cells(row: Row, further: Sequence[Metric]) -> tuple[str, ...]:
     baseline = row.contestant == BASELINE
     return (
-        _time(row.time_s.value) + ("" if row.not_captured is None else " (not captured)"),
-        *([] if row.host_s is None else [_time(row.host_s.value)]),
+        TIME.write(row.time_s.value) + ("" if row.not_captured is None else " (not captured)"),
+        *([] if row.host_s is None else [HOST_TIME.write(row.host_s.value)]),
         "1" if baseline else interval_text(row.ratio),
         interval_text(row.copy_ratio),
         "–" if math.isnan(row.traffic_share) else f"{row.traffic_share:.0%}",
-        f"{_mib(row.peak_bytes)}, {_mib(row.saved_bytes)}",
+        f"{PEAK_BYTES.write(row.peak_bytes)}, {SAVED_BYTES.write(row.saved_bytes)}",
         _error(row.output_error, row.gradient_error),
         "" if baseline or row.contestant.startswith(COPY) else row.verdict,
+        *(metric.write(row.counted.get(metric.key)) for metric in further),
     )
 
 

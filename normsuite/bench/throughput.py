@@ -13,7 +13,6 @@ them is given the same.
 
 import json
 import random
-import subprocess
 import sys
 import tempfile
 import time
@@ -26,7 +25,6 @@ from torch.nn import functional as F
 from torch.utils.data import DataLoader, Subset
 
 from .. import allocator, modules, results
-from ..errors import NormsuiteError
 from ..functional import DEFAULT_BACKEND
 from ..measure import process
 from ..measure.cases import SEED
@@ -79,12 +77,8 @@ def run(
             begun = time.perf_counter()
             with tempfile.TemporaryDirectory() as folder:
                 command = _study(runs, threads, folder) if way == SWEEP else ["-m", __spec__.name, way, job]
-                done = subprocess.run(
-                    [sys.executable, "-P", *command], env=_environment(way, threads), capture_output=True, text=True
-                )
+                process.completed(command, _environment(way, threads), what=f"{way}:")
             took[way] = time.perf_counter() - begun
-            if done.returncode:
-                raise NormsuiteError(f"{way}: ended with {process.last_words(done.returncode, done.stderr)}")
             on_way(way)
         samples.append(took)
     case = {

@@ -15,16 +15,14 @@ import torch
 
 from .. import device as devices
 from .. import results
-from ..errors import UnsupportedError
-from ..measure import memory, process
+from ..measure import process
 from ..measure.accuracy import Truth
-from ..measure.implementations import Contestant, choose
+from ..measure.implementations import Implementation, choose, everyone
 from ..measure.labels import AGAIN, BASELINE, COPY, PREALLOCATED
+from ..measure.metric import COUNTED, GRADIENT_ERROR, OUTPUT_ERROR
 from ..measure.schedule import Entrant, interleave, spinning_s
 from ..measure.task import Task
-
-_PACKAGES = ("numba", "jax", "jaxlib", "flax", "onnxruntime", "triton", "liger-kernel", "quack-kernels", "apex")
-"""What a bench depends on beside what every record names."""
+from ..measure.workload import Absent, CallFailed, Subject, Workload
 
 _DIFFERENT = 0.05
 """Whoever is further from the truth than this and than ten times torch.nn computes something else."""
@@ -57,28 +55,23 @@ def work(job: dict, emit: Callable[[dict], None]) -> None:
         emit({"task": index, **measured})
 
 
-def _prepared(task: Task, given, backends: list[str]) -> tuple[list[tuple[Contestant, Callable]], dict[str, str]]:
-    """Those who can do the task, each after a first call, and the reasons of the others."""
+def _prepared(task: Task, given, backends: list[str]) -> tuple[list[tuple[Implementation, Callable]], dict[str, str]]:
+    """Return those that can do the task, each after a first call, and the reasons of the others."""
     able, refused = [], {}
-    for contestant in choose(backends):
-        reason = contestant.why_not(task)
-        if reason is None:
-            try:
-                call = contestant.prepare(task, given)
-                call()
-                able.append((contestant, call))
-                continue
-            except UnsupportedError as error:
-                reason = error.reason
-            except Exception as error:  # of any library: the others are measured all the same
-                reason = f"failed with {type(error).__name__} ({' '.join(str(error).split())[:200]})"
-        refused[contestant.label] = reason
+    for implementation in choose(backends):
+        try:
+            (call,) = Workload(implementation, task).ready([given])
+            able.append((implementation, call))
+        except CallFailed as failed:
+            refused[implementation.label] = f"failed with {failed}"
+        except Absent as absent:
+            refused[implementation.label] = str(absent)
     return able, refused
 
 
 def _time(task: Task, job: dict, draw: random.Random, waits_s: dict[str, float]) -> dict:
     able, refused = _prepared(task, task.operands(), job["backends"])
-    entrants = [Entrant(contestant.label, contestant.pool, call) for contestant, call in able]
+    entrants = [Entrant(implementation.label, implementation.pool, call) for implementation, call in able]
     for entrant in entrants:
         if entrant.pool not in waits_s:
             waits_s[entrant.pool] = spinning_s(entrant.call)
@@ -91,7 +84,7 @@ def _time(task: Task, job: dict, draw: random.Random, waits_s: dict[str, float])
         waits_s=waits_s,
         always=(BASELINE, AGAIN, COPY, COPY + PREALLOCATED),
     )
-    home = next((e.pool for e in entrants if e.label == BASELINE), None)
+    home = next((e.pool for e in entrants if e.label == BASELINE), Implementation.pool)
     return {
         "times_s": {name: [t if t is None else round(t, 9) for t in of_name] for name, of_name in times.items()},
         "own_pools": [e.label for e in entrants if e.pool != home],
@@ -132,27 +125,31 @@ def _count(task: Task, backends: list[str]) -> dict:
     able, refused = _prepared(task, given, backends)
     # What a backward pass gives is judged, and what it was left is counted, in a step.
     whole = replace(task, mode="step") if task.mode == "backward" else task
-    truth, counts, parameters = Truth(whole, given), {}, [t for t in (given.weight, given.bias) if t is not None]
-    for contestant, call in able:
-        counts[contestant.label] = counted = {}
-        whole_call = call if whole is task else contestant.prepare(whole, given)
-        if contestant.is_norm:
-            output, gradient = truth.errors(contestant.tensors(whole_call()))
-            counted.update(output_error=output, gradient_error=gradient)
-        if contestant.torch_memory:
-            counted["peak_bytes"] = memory.peak_bytes(call, device=task.device)
-            counted["saved_bytes"] = memory.saved_bytes(whole_call, beside=parameters) if task.gradients else 0
+    truth, counts = Truth(whole, given), {}
+    for implementation, call in able:
+        counts[implementation.label] = counted = {}
+        step = call if whole is task else implementation.prepare(whole, given)
+        if implementation.is_norm:
+            output, gradient = truth.errors(implementation.tensors(step()))
+            counted |= {OUTPUT_ERROR.key: output, GRADIENT_ERROR.key: gradient}
+        if implementation.torch_memory:
+            counted |= counted_of(Subject(task, given, call, step))
     return {"counts": counts, "refused": refused, "different": different(counts)}
 
 
+def counted_of(subject: Subject) -> dict[str, float | None]:
+    """Return what is counted of a call, by the names in records; 0 where such a task has nothing of it."""
+    return {metric.key: 0 for metric in COUNTED} | {metric.key: value for metric, value in subject.counts().items()}
+
+
 def different(counts: dict[str, dict]) -> dict[str, str]:
-    """Contestants whose results are not the norm's, and how far off they are."""
+    """Implementations whose results are not the norm's, and how far off they are."""
     found = {}
     for label, counted in counts.items():
-        for what in ("output_error", "gradient_error"):
-            error, usual = counted.get(what), counts.get(BASELINE, {}).get(what)
+        for metric in (OUTPUT_ERROR, GRADIENT_ERROR):
+            error, usual = counted.get(metric.key), counts.get(BASELINE, {}).get(metric.key)
             if error is not None and usual is not None and not error <= max(_DIFFERENT, 10 * usual):
-                found[label] = f"computes something else ({what.replace('_', ' ')} {error:.1e})"
+                found[label] = f"computes something else ({metric.name} {error:.1e})"
     return found
 
 
@@ -161,7 +158,8 @@ def environment(device: str) -> dict:
     found = results.environment(
         threads=torch.get_num_threads(), accelerator=devices.name(device), driver=devices.driver(device)
     )
-    found["packages"] |= {name: version for name in _PACKAGES if (version := results.version(name))}
+    needed = dict.fromkeys(name for implementation in everyone() for name in implementation.packages)
+    found["packages"] |= {name: version for name in needed if (version := results.version(name))}
     return found
 
 

@@ -3,10 +3,12 @@
 Each loads what it needs when it runs: those that only read start at once.
 """
 
+import pkgutil
 import signal
 import sys
 import threading
 import traceback
+from importlib import import_module
 from typing import Annotated
 
 import click
@@ -45,6 +47,11 @@ def _version(
     if version:
         typer.echo(__version__)
         raise typer.Exit
+
+
+for _module in pkgutil.iter_modules(__path__):  # files that name their commands themselves
+    for _command in getattr(import_module(f".{_module.name}", __name__), "COMMANDS", ()):
+        app.command()(_command)
 
 
 def main() -> None:

@@ -65,8 +65,11 @@ def gate(
         Optional[str], typer.Argument(help="The commit in question; the working tree where left out.")
     ] = None,
     only: Only = None,
-    norm: Annotated[Optional[list[str]], typer.Option(help="A norm; again for more. The document's four.")] = None,
-    backend: Annotated[Optional[list[str]], typer.Option(help="torch, numba, auto or reference.")] = None,
+    norm: Annotated[Optional[list[str]], typer.Option(help="A norm; again for more. All where left out.")] = None,
+    backend: Annotated[
+        Optional[list[str]],
+        typer.Option(help="torch, numba, auto or reference, or a module such as 'auto BatchNorm2d'."),
+    ] = None,
     case: Annotated[Optional[list[str]], typer.Option(help="A case by name; again for more.")] = None,
     mode: Annotated[Optional[list[str]], typer.Option(help="forward, step or evaluation.")] = None,
     activation: Annotated[Optional[list[str]], typer.Option(help="none, relu or silu.")] = None,

@@ -24,6 +24,7 @@ def numerics(
     from .. import device as devices
     from ..measure import accuracy as measuring
     from ..measure.cases import SEED
+    from ..measure.workload import named
     from ..spec import NORMS, find
 
     devices.check(device)
@@ -35,9 +36,8 @@ def numerics(
         for mean in measuring.MEANS:
             for backend in computing:
                 try:
-                    output, gradient = measuring.errors(
-                        spec, measuring.SHAPE, backend=backend, device=device, mean=mean
-                    )
+                    tried = named(spec.name, backend, measuring.SHAPE, device=device)
+                    output, gradient = measuring.errors(tried, mean=mean)
                 except UnsupportedError as error:
                     output = gradient = error.reason
                 rows.append(

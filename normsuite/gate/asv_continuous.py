@@ -13,23 +13,25 @@ from pathlib import Path
 from asv.util import load_json
 
 from ..errors import NormsuiteError
+from ..measure.implementations.ours import Function
+from ..measure.labels import ASV_LATENCY
 from ..spec import NORMS
 from .cells import Cell
 
 FACTOR = 1.03
-_BENCHMARKS = {"forward": "latency.Latency.track_forward", "step": "latency.Latency.track_training_step"}
 
 
 def able(cell: Cell, repository: Path) -> bool:
-    """Whether asv's benchmarks have that cell."""
+    """Return whether asv's benchmarks have that cell."""
     task = cell.task
     text = (repository / "benchmarks" / "parameters.py").read_text(encoding="utf-8")
-    cases = re.search(r"^CASES = (\[.*\])$", text, re.MULTILINE)
+    cases = re.search(r"^CASES = .*$", text, re.MULTILINE)
     return (
         cases is not None
-        and task.case.name in json.loads(cases[1])
+        and task.case.name in re.findall(r'"([^"]*)"', cases[0])
+        and isinstance(cell.implementation, Function)
         and task.spec.name in NORMS
-        and (task.mode in _BENCHMARKS, task.activation, task.dtype) == (True, None, "float32")
+        and (task.mode in ASV_LATENCY, task.activation, task.dtype) == (True, None, "float32")
     )
 
 
@@ -84,7 +86,7 @@ def compare(repository: Path, clone: Path, base: str, head: str, cells: Sequence
 def _name(cell: Cell) -> str:
     task = cell.task
     parameters = ", ".join(repr(p) for p in (task.spec.name, cell.backend, task.case.name, "cpu"))
-    return f"{_BENCHMARKS[task.mode]}({parameters})"
+    return f"{ASV_LATENCY[task.mode]}({parameters})"
 
 
 def changes(said: str) -> list[tuple[str, float]]:

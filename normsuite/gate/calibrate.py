@@ -13,9 +13,10 @@ from pathlib import Path
 import torch
 
 from ..measure import pairs, process
+from ..measure.clock import HostTimer
 from . import sides
-from .cells import Cell
-from .planted import add, key, slower
+from .cells import PLANTED_FUNCTIONS, PLANTED_MODULES, Cell, planted_key
+from .planted import add, plant
 from .trees import Tree
 
 _COUNT = 1000
@@ -44,9 +45,10 @@ def additions(tree: Tree, shares: Mapping[Cell, float], threads: int) -> dict[Ce
 
 def _work(job: dict, emit: Callable[[dict], None]) -> None:
     torch.set_num_threads(job["threads"])
-    package = sides.load(Path(job["folder"]), sides.BASE, "functional", "backends")
+    package = sides.load(Path(job["folder"]), sides.BASE, "functional", "backends", "modules")
     now: dict[tuple, int] = {}
-    package.functional.normalize = slower(package.functional.normalize, now)
+    plant(vars(package.functional), PLANTED_FUNCTIONS, (), now)
+    plant(vars(package.modules), (), PLANTED_MODULES, now)
     for index, (found, share) in enumerate(zip(job["cells"], job["shares"], strict=True)):
         emit({"cell": index, "additions": _additions(Cell.from_dict(found), share, package, now)})
 
@@ -58,15 +60,18 @@ def _additions(cell: Cell, share: float, package, now: dict[tuple, int]) -> int:
     small. By the time of the loop alone, 1 % of a call of 7 µs was 1.3 %, and 10 % of others 9.5 to 11.)
     """
     task = cell.task
-    given = task.operands()
-    given.input.requires_grad_(task.gradients)
-    call = sides.ready(package, cell, given)
+    (call,) = sides.ready(package, cell, [task.operands()])
+    where = planted_key(cell)
 
     def with_so_many(count: int) -> object:
-        now[key(task.spec.name, cell.backend, task.case.shape, task.gradients)] = count
+        now[where] = count
         return call()
 
-    compare = partial(pairs.compare, blocks=_BLOCKS, longest_s=_LONGEST_S, draw=random.Random(0), device=task.device)
+    def compare(base: Callable[[], object], head: Callable[[], object]) -> pairs.Pair:
+        # Additions are the host's work, on whichever device the norm is computed.
+        bounds = {"blocks": _BLOCKS, "longest_s": _LONGEST_S, "draw": random.Random(0)}
+        return pairs.compare(HostTimer(base), HostTimer(head), **bounds)
+
     with torch.set_grad_enabled(task.gradients):
         alone = compare(partial(add, _COUNT), partial(with_so_many, 0))
         count = _COUNT * share * math.exp(alone.log_ratio)

@@ -1,43 +1,45 @@
-"""What a gate measures: norm × backend × case × mode, a cell each."""
+"""The workloads that a gate measures, a cell of its table each: the public functions and modules on a few cases."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from fnmatch import fnmatchcase
 
-from .. import document
-from ..errors import ArgumentError
+from .. import backends as known_backends
+from ..errors import ArgumentError, UnknownNameError
+from ..measure import implementations
 from ..measure import task as tasks
-from ..measure.task import Task
+from ..measure.cases import tracked
+from ..measure.implementations import ours
+from ..measure.implementations.ours import Ours
+from ..measure.labels import AUTO
+from ..measure.workload import Workload
+from ..spec import NORMS, find
+from .planted import key
 
-NORMS = tuple(example.norm for example in document.EXAMPLES)
-BACKENDS = ("torch", "numba")
-CASES = ("tiny", "study", "stage-14")
+Cell = Workload
+
+_LEFT_OUT = {True: ("reference", "triton"), False: ("reference", "numba")}
+"""On the processor and on accelerators: the reference is slow on purpose, and some kernels compute elsewhere only."""
+
+BACKENDS, ACCELERATOR_BACKENDS = (
+    (*(name for name in known_backends.NAMES if name not in (*left_out, AUTO)), AUTO) for left_out in _LEFT_OUT.values()
+)
+CASES = tracked(("tiny", "study", "stage-14"))
 """A call that costs more than its arithmetic, one that fits the first caches, one that fits the last."""
 
 MODES = ("forward", "step")
+MODULES = tuple(f"{AUTO} {name}" for name in ours.MODULES)
+"""Every public module; on its small case alone, since what it adds to its function takes the same time for any size."""
+
+PLANTED_FUNCTIONS = ("normalize", *ours.FUNCTIONS)
+PLANTED_MODULES = ours.MODULES
+"""What a self-check can make slower."""
 
 
-@dataclass(frozen=True)
-class Cell:
-    """One norm applied to one case by one backend, in one mode."""
-
-    task: Task
-    backend: str
-
-    @property
-    def name(self) -> str:
-        """GroupNorm/numba/study/step, with /relu behind it where that activation follows."""
-        task = self.task
-        further = [part for part in (task.activation, None if task.dtype == "float32" else task.dtype) if part]
-        return "/".join([task.spec.name, self.backend, task.case.name, task.mode, *further])
-
-    def as_dict(self) -> dict:
-        return {**self.task.as_dict(), "backend": self.backend}
-
-    @classmethod
-    def from_dict(cls, found: dict) -> "Cell":
-        """What `as_dict` says, perhaps after a journey as JSON."""
-        return cls(Task.from_dict(found), found["backend"])
+def planted_key(cell: Cell) -> tuple:
+    """Return what tells the cell's calls from others: see `planted.key`."""
+    task = cell.task
+    implementation: Ours = cell.implementation
+    return key(implementation.entry(task), implementation.backend, task.case.shape, task.gradients)
 
 
 def plan(
@@ -51,35 +53,56 @@ def plan(
     only: Sequence[str] = (),
     device: str = "cpu",
 ) -> list[Cell]:
-    """The cells of a table.
+    """Return the cells of a table.
 
     Args:
-        norms, backends, cases, modes, activations, dtypes: names; the default table's where left out.
+        norms, backends, cases, modes, activations, dtypes: names; the default table's where left out. A backend names
+            the functions ("auto"), or one module of that backend ("auto BatchNorm2d").
         only: patterns of cells' names, such as "GroupNorm/*/step"; a * takes / too.
         device: "cpu" or the accelerator's name.
 
     Raises:
         ArgumentError: a name that does not exist, or a pattern that no cell matches.
     """
-    from .. import backends as known
-
     if "backward" in modes:
         raise ArgumentError("mode", "backward", "the gate measures it within a step")
-    for name in backends:
-        known.get(name)
-    found = [
-        Cell(task, backend)
-        for task in tasks.plan(
-            norms=norms or NORMS,
-            names=cases or CASES,
-            modes=modes or MODES,
-            activations=activations or (tasks.NO_ACTIVATION,),
-            dtypes=dtypes or ("float32",),
-            device=device,
-        )
-        for backend in dict.fromkeys(backends or BACKENDS)
+    chosen = [
+        _ours(name) for name in dict.fromkeys(backends or (BACKENDS if device == "cpu" else ACCELERATOR_BACKENDS))
     ]
+    further = {
+        "modes": modes or MODES,
+        "activations": activations or (tasks.NO_ACTIVATION,),
+        "dtypes": dtypes or ("float32",),
+        "device": device,
+    }
+    measured = tasks.plan(norms=norms, names=cases or CASES, **further)
+    found = [
+        Cell(each, task)
+        for task in measured
+        for each in chosen
+        if isinstance(each, ours.Function) or not each.why_not(task)
+    ]
+    if not backends and not cases:
+        found += _modules({find(name).name for name in norms} or set(NORMS), further)
     for pattern in only:
         if not any(fnmatchcase(cell.name, pattern) for cell in found):
             raise ArgumentError("only", pattern, f"matches none of the {len(found)} cells, such as {found[0].name}")
     return [cell for cell in found if not only or any(fnmatchcase(cell.name, pattern) for pattern in only)]
+
+
+def _modules(norms: set[str], further: dict) -> list[Cell]:
+    cells = []
+    for name in MODULES:
+        module = implementations.find(name)
+        norm, _ = ours.of_class(module.entry_class)
+        if norm in norms:
+            case = ours.case_of(module.entry_class)
+            cells += [Cell(module, task) for task in tasks.plan(norms=[norm], names=[case], **further)]
+    return cells
+
+
+def _ours(name: str) -> Ours:
+    found = implementations.find(name)
+    if not isinstance(found, Ours) or found.preallocated:
+        raise UnknownNameError.among("backend", name, (AUTO, *(n for n in known_backends.NAMES if n != AUTO)))
+    return found

@@ -4,32 +4,70 @@ Extra work is a loop of so many additions. No additions take the same path, so t
 numbers of additions differ in nothing else.
 """
 
+from functools import wraps
 from itertools import repeat
 
+DEFAULT_BACKEND = "torch"
+_within = []
+"""The module that is being called: the functions that it calls are its own."""
 
-def slower(normalize, additions):
-    """`functional.normalize` that takes longer where it is told to.
+
+def plant(home, functions, modules, additions):
+    """Make functions and modules take longer where they are told to.
 
     Args:
-        normalize: the function.
+        home: the globals of the package's `functional` or `modules`.
+        functions, modules: names; those that this version has are changed.
         additions: how many, by `key`.
     """
+    for name in functions:
+        if name in home:
+            home[name] = slower(home[name], name, additions)
+    for name in modules:
+        if name in home:
+            home[name].forward = slower_module(home[name].forward, name, additions)
 
-    def slowed(spec, input, *args, **kwargs):
-        y = normalize(spec, input, *args, **kwargs)
-        add(additions.get(key(spec.name, kwargs["backend"], input.shape, y.requires_grad), 0))
+
+def slower(function, entry, additions):
+    """Return a function that takes longer where it is told to."""
+
+    @wraps(function)
+    def slowed(*args, **kwargs):
+        y = function(*args, **kwargs)
+        if not _within:
+            input = args[1] if entry == "normalize" else args[0]
+            add(additions.get(key(entry, kwargs.get("backend", DEFAULT_BACKEND), input.shape, y.requires_grad), 0))
         return y
 
     return slowed
 
 
-def key(norm, backend, shape, gradient):
-    """Of a call: the norm's and the backend's name, the input's shape, and whether a gradient is wanted."""
-    return norm, backend, tuple(shape), gradient
+def slower_module(forward, entry, additions):
+    """Return the forward pass of a module that takes longer where it is told to."""
+
+    @wraps(forward)
+    def slowed(self, input):
+        if type(self).__name__ != entry:  # of a class derived from it, which has one of its own
+            return forward(self, input)
+        _within.append(self)
+        try:
+            y = forward(self, input)
+        finally:
+            _within.pop()
+        add(additions.get(key(entry, self.backend, input.shape, y.requires_grad), 0))
+        return y
+
+    return slowed
+
+
+def key(entry, backend, shape, gradient):
+    """Return what tells calls apart: the function or module, the backend, the input's shape, and whether a gradient is
+    wanted."""
+    return entry, backend, tuple(shape), gradient
 
 
 def add(count):
-    """As long for each, however many there are: small integers, which are kept, would be quicker than large ones."""
+    """Do so many additions of equal time each: small integers, which are cached, would be quicker than large ones."""
     total = 0.0
     for _ in repeat(None, count):
         total += 1.0

@@ -22,8 +22,7 @@ from .. import results
 from ..errors import ArgumentError, NormsuiteError
 from ..measure import process
 from . import asv_continuous, calibrate, measure, trees
-from .cells import Cell
-from .planted import key
+from .cells import PLANTED_FUNCTIONS, PLANTED_MODULES, Cell, planted_key
 from .rates import ASV, SHARES, WHAT, is_planted
 from .summary import TIME, rows
 from .trees import PACKAGE, Tree
@@ -32,14 +31,21 @@ PLANTED = 1 / 3
 """Of the cells of a planted table, at once, an equal number with each share."""
 
 _METHOD = (
+    "budget.py",
     "calibrate.py",
+    "cells.py",
     "decide.py",
+    "looks.py",
     "measure.py",
     "../measure/pairs.py",
     "planted.py",
+    "processes.py",
     "sides.py",
     "turns.py",
     "worker.py",
+    "../measure/clock.py",
+    "../measure/implementations/ours.py",
+    "../measure/workload.py",
     "../statistics.py",
 )
 
@@ -239,16 +245,12 @@ def commit(clone: Path, additions: Mapping[Cell, int], said: str = "") -> Tree:
     """
     package = clone / PACKAGE
     _git("-C", str(clone), "checkout", "--quiet", "--", ".")
-    functional = package / "functional.py"
-    text = functional.read_text(encoding="utf-8")
-    keys = {
-        key(c.task.spec.name, c.backend, c.task.case.shape, c.task.gradients): count
-        for c, count in sorted(additions.items(), key=lambda item: item[0].name)
-    }
-    functional.write_text(
-        f"{text}\n\nfrom .planted import slower  # noqa: E402\n\nnormalize = slower(normalize, {keys!r})\n",
-        encoding="utf-8",
-    )
+    keys = {planted_key(c): count for c, count in sorted(additions.items(), key=lambda item: item[0].name)}
+    for file, functions, modules in (("functional", PLANTED_FUNCTIONS, ()), ("modules", (), PLANTED_MODULES)):
+        path = package / f"{file}.py"
+        text = path.read_text(encoding="utf-8")
+        planting = f"plant(globals(), {functions!r}, {modules!r}, {keys!r})"
+        path.write_text(f"{text}\n\nfrom .planted import plant  # noqa: E402\n\n{planting}\n", encoding="utf-8")
     shutil.copy(Path(__file__).parent / "planted.py", package / "planted.py")
     _git("-C", str(clone), "add", "--all", "--", PACKAGE)
     said = " ".join([f"{len(additions)} slowdowns", said]).strip()

@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass, replace
 from datetime import date
 
 from .. import statistics
+from ..measure.metric import find as find_metric
 from ..statistics import Interval
 from . import decide
 from .accepted import Accepted
@@ -121,11 +122,10 @@ def _counts(record: dict) -> list[Row]:
     for name, counts in record["samples"]["counts"].items():
         base, head = counts.get("base", {}), counts.get("head", {})
         for metric in base.keys() & head.keys():
-            kind = "bytes" if metric.endswith("bytes") else "error"
+            kind, unit = find_metric(metric).kind, find_metric(metric).unit
             before, after = float(base[metric]), float(head[metric])
             ratio = after / before if before and math.isfinite(before) else math.inf if after > before else 1.0
             verdict = decide.judge_exactly(before, after, margins[kind])
-            unit = "bytes" if kind == "bytes" else ""
             found.append(Row(name, metric, unit, before, after, Interval(ratio, ratio, ratio), verdict))
     return sorted(found, key=lambda row: (row.metric, row.cell))
 

@@ -14,12 +14,15 @@ import torch
 
 from .. import device as devices
 from .. import results
-from ..measure import accuracy, memory, pairs, process
+from ..measure import accuracy, clock, pairs, process, workload
 from ..measure.cases import Operands, operands
+from ..measure.clock import Call
+from ..measure.metric import GRADIENT_ERROR, OUTPUT_ERROR
 from ..measure.task import DTYPES, Task
+from ..measure.workload import Absent, Subject
 from . import sides
 from .cells import Cell
-from .sides import BASE, HEAD, Absent
+from .sides import BASE, HEAD
 
 MEANS = (0.0, 1e4)
 """Of the inputs whose numerical error is looked at: at the second one float32 has few digits left for the deviation."""
@@ -44,12 +47,13 @@ def work(job: dict, emit: Callable[[dict], None]) -> None:
     packages: dict[str, ModuleType] = {}
     for side in draw.sample(sorted(job["sides"]), len(job["sides"])):
         try:
-            packages[side] = sides.load(Path(job["sides"][side]), side, "functional", "backends")
+            packages[side] = sides.load(Path(job["sides"][side]), side, "functional", "backends", optional=["modules"])
         except Exception as error:
             said = f"{type(error).__name__} ({' '.join(str(error).split())[:200]})"
             emit({"unimportable": side, "error": said, "beside": sorted(packages)})
             return
     cells = [Cell.from_dict(found) for found in job["cells"]]
+    clock.open_device(cells[0].task.device)
     given = _Given(draw)
     emit({"environment": _environment(cells[0].task.device)})
     order = list(range(len(cells)))
@@ -59,9 +63,9 @@ def work(job: dict, emit: Callable[[dict], None]) -> None:
     for index in order:
         cell = cells[index]
         emit({"begin": index})
-        ready[index] = calls, absent = _ready(packages, cell, given.of(cell))
+        ready[index] = calls, absent = _ready(packages, cell, given)
         if job["count"]:
-            counts = {side: _counts(call, cell, given.of(cell)) for side, call in calls.items()}
+            counts = {side: _counts(of_side[0], cell, given.of(cell)[0]) for side, of_side in calls.items()}
             for side in counts:
                 counts[side] |= _errors(packages[side], cell)
             emit({"cell": index, "absent": absent, "counts": counts})
@@ -72,7 +76,8 @@ def work(job: dict, emit: Callable[[dict], None]) -> None:
         return
     for index in order:
         task = cells[index].task
-        given.of(cells[index])  # two modes share a tensor, of which one wants its gradient
+        if ready[index][0]:
+            given.of(cells[index])  # two modes share a tensor, of which one wants its gradient
         emit({"begin": index})
         begun = time.perf_counter()
         with torch.set_grad_enabled(task.gradients):
@@ -82,70 +87,69 @@ def work(job: dict, emit: Callable[[dict], None]) -> None:
 
 
 class _Given:
-    """Operands, made once for all cells that share them."""
+    """Sets of operands, made once for all cells that share them."""
 
     def __init__(self, draw: random.Random):
         self._draw = draw
-        self._made: dict[tuple, tuple[Operands, bytearray]] = {}
+        self._made: dict[tuple, tuple[list[Operands], bytearray]] = {}
 
-    def of(self, cell: Cell) -> Operands:
+    def of(self, cell: Cell) -> list[Operands]:
+        """Raises `Absent` where an accelerator has no room."""
         task = cell.task
-        key = (task.spec.affine, task.spec.centred, task.case, task.dtype)
+        key = (task.spec.affine, task.spec.centred, task.case, task.dtype, task.parameter_dtype)
         if key not in self._made:
-            self._made[key] = task.operands(), bytearray(self._draw.randrange(_MOST_PADDING))
+            self._made[key] = workload.sets(task), bytearray(self._draw.randrange(_MOST_PADDING))
         given = self._made[key][0]
-        given.input.requires_grad_(task.gradients)
+        for each in given:
+            each.input.requires_grad_(task.gradients)
         return given
 
 
-def _ready(packages: dict[str, ModuleType], cell: Cell, given: Operands) -> tuple[dict[str, Callable], dict[str, str]]:
-    """The calls of those versions that can do the cell, and the reasons of the others."""
+def _ready(packages: dict[str, ModuleType], cell: Cell, given: _Given) -> tuple[dict[str, list[Call]], dict[str, str]]:
+    """Return the calls of those versions that can do the cell, and the reasons of the others."""
     calls, absent = {}, {}
     for side, package in packages.items():
         try:
-            calls[side] = sides.ready(package, cell, given)
+            calls[side] = sides.ready(package, cell, given.of(cell))
         except Absent as reason:
             absent[side] = str(reason)
     return calls, absent
 
 
-def _plan(calls: dict[str, Callable], absent: dict[str, str], task: Task) -> dict[str, object]:
-    return {"sample_s": max((pairs.sample_s(call, device=task.device) for call in calls.values()), default=0.0)}
+def _plan(calls: dict[str, list[Call]], absent: dict[str, str], task: Task) -> dict[str, object]:
+    with clock.timers(calls, device=task.device) as timers:
+        return {"sample_s": max(map(pairs.sample_s, timers.values()), default=0.0)}
 
 
 def _time(
-    calls: dict[str, Callable], absent: dict[str, str], task: Task, job: dict, draw: random.Random
+    calls: dict[str, list[Call]], absent: dict[str, str], task: Task, job: dict, draw: random.Random
 ) -> dict[str, object]:
     if absent:
         return {"absent": absent}
-    bounds = {"blocks": job["blocks"], "longest_s": job["longest_s"], "device": task.device}
-    if len(calls) == 1:
-        ((side, call),) = calls.items()
-        return {"side": side, "log_s": pairs.alone(call, **bounds)}
-    found = pairs.compare(calls[BASE], calls[HEAD], draw=draw, **bounds)
+    bounds = {"blocks": job["blocks"], "longest_s": job["longest_s"]}
+    with clock.timers(calls, device=task.device) as timers:
+        if len(timers) == 1:
+            ((side, timer),) = timers.items()
+            return {"side": side, "log_s": pairs.alone(timer, **bounds)}
+        found = pairs.compare(timers[BASE], timers[HEAD], draw=draw, **bounds)
     return {"log_ratio": found.log_ratio, "base_s": found.base_s, "blocks": found.blocks}
 
 
-def _counts(call: Callable[[], object], cell: Cell, given: Operands) -> dict[str, int]:
+def _counts(call: Call, cell: Cell, given: Operands) -> dict[str, int]:
     with torch.set_grad_enabled(cell.task.gradients):
-        found = {"peak bytes": memory.peak_bytes(call, device=cell.task.device)}
-        if cell.task.gradients:
-            parameters = [t for t in (given.weight, given.bias) if t is not None]
-            found["saved bytes"] = memory.saved_bytes(call, beside=parameters)
-    return found
+        return {metric.name: value for metric, value in Subject(cell.task, given, call, call).counts().items()}
 
 
 def _errors(package: ModuleType, cell: Cell) -> dict[str, float]:
-    """Errors against float64: of the gradient in a step, of the output in other modes."""
+    """Return errors against float64: of the gradient in a step, of the output in other modes."""
     task, found = cell.task, {}
     for mean in MEANS if task.training else ():
         given, truth = _truth(task, mean)
         with torch.set_grad_enabled(task.gradients):
-            value = sides.prepare(package, cell, given)()
-        tensors = value if task.gradients else (value,)
-        output, gradient = truth.errors(tensors)
-        name = "gradient" if task.gradients else "output"
-        found[f"{name} error at mean {mean:g}"] = gradient if task.gradients else output
+            value = cell.of(package).prepare(given)()
+        output, gradient = truth.errors(cell.implementation.tensors(value))
+        metric = GRADIENT_ERROR if task.gradients else OUTPUT_ERROR
+        found[f"{metric.name} at mean {mean:g}"] = gradient if task.gradients else output
     return found
 
 

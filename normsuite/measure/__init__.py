@@ -1,1 +1,29 @@
-"""The measuring kit: workload, clock, schedule, process, memory, accuracy and metric, one of each."""
+"""The measuring kit: one workload, clock, schedule, process, memory, accuracy and metric for everything that measures.
+
+    from normsuite.measure import accuracy, clock, memory
+    from normsuite.measure.workload import named, sets
+
+    workload = named("GroupNorm", "auto", "tiny", "step")     # or Workload(implementation, task)
+    calls = workload.ready(sets(workload.task))               # a call for each set of operands, each made once
+    with clock.timers({"ours": calls}) as timers:
+        times_s = clock.samples(timers["ours"])
+    peak = memory.peak_bytes(calls[0])
+    output, gradient = accuracy.errors(workload)
+
+Modules, in the order in which they import each other:
+
+    labels           names under which tables show what others are compared with; imports no torch
+    metric           what is measured: name, unit, which way is better, how a value is written; imports no torch
+    cases            shapes, and seeded operands
+    task             a norm on a case in a mode and type on a device; a table of tasks (`plan`)
+    clock            calls made ready for the clock of their device; calibration, warming up, samples of one call
+    device_clock     the clock of an accelerator: captured graphs over rotating operands
+    implementations  who computes, one file each: ours, torch.nn, rivals
+    workload         an implementation that does a task: what is called
+    schedule         many calls in turn on the processor, in rounds A B B A
+    device_schedule  the same on an accelerator
+    pairs            two calls against each other, in blocks A B B A
+    memory           bytes at once, bytes kept for the backward pass
+    accuracy         errors against the oracle; `device_accuracy` on an accelerator
+    process          fresh processes that measure, with an allocator that keeps what it got
+"""

@@ -1,15 +1,16 @@
 """How many digits a norm loses: its output and its gradient against the oracle's in float64."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 import torch
+from torch.nn import functional
 
 from .. import oracle
-from ..functional import DEFAULT_BACKEND
-from ..spec import NormSpec
-from .cases import Case, Operands, bind, operands
-from .task import EPS, Task
+from .cases import Case, Operands, operands
+from .task import DTYPES, EPS, Task
+from .workload import Workload
 
 SHAPE = Case("64 × 1024", (64, 32, 32), 4, "64 samples of 1,024 numbers, in 32 channels")
 """What `normsuite numerics` tries."""
@@ -26,39 +27,26 @@ def relative_error(found: np.ndarray, true: np.ndarray) -> float:
     return float(np.abs(found - true).max() / np.sqrt(np.mean(np.square(true))))
 
 
-def errors(
-    spec: NormSpec,
-    case: Case,
-    *,
-    backend: str = DEFAULT_BACKEND,
-    device: str = "cpu",
-    dtype: torch.dtype = torch.float32,
-    mean: float = 0.0,
-) -> tuple[float, float]:
-    """Relative error of the output and of dx, for inputs of deviation 1 about that mean.
+def errors(workload: Workload, *, mean: float = 0.0) -> tuple[float, float]:
+    """Return the relative error of the output and of dx, for inputs of deviation 1 about that mean.
 
-    The oracle gets the very numbers that the backend gets, already rounded to `dtype`, so that what is found is the
-    norm's own error. The weight is left at its seeded value near 1; the bias at 0, since an error hidden under a large
-    bias is still an error.
+    The oracle gets the very numbers that the implementation gets, already rounded to the task's type, so that what is
+    found is the norm's own error. The weight is left at its seeded value near 1; the bias is 0, since an error hidden
+    under a large bias is still an error.
 
     Args:
-        spec, case, backend, device: what is tried, where.
-        dtype: of the operands.
+        workload: who computes what; its mode is taken as a step.
         mean: of the input.
+
+    Raises:
+        UnsupportedError: the implementation cannot do it.
     """
-    given = operands(spec, case, device=device, dtype=dtype, mean=mean)
+    task = replace(workload.task, mode="step")
+    given = operands(task.spec, task.case, device=task.device, dtype=DTYPES[task.dtype], mean=mean)
     if given.bias is not None:
         given.bias.detach().zero_()
-    y = bind(spec, case, given, backend)()
-    (dx,) = torch.autograd.grad(y, given.input, given.dy)
-    x, weight, dy = (t.detach().cpu().double().numpy() for t in (given.input, given.weight, given.dy))
-    groups = case.num_groups if spec.groups == "given" else None
-    true_y = oracle.normalize(x, spec, num_groups=groups, weight=weight)
-    true_dx = oracle.gradient(x, dy, spec, num_groups=groups, weight=weight)
-    return (
-        relative_error(y.detach().cpu().double().numpy(), true_y),
-        relative_error(dx.cpu().double().numpy(), true_dx),
-    )
+    value = Workload(workload.implementation, task).prepare(given)()
+    return Truth(task, given).errors(workload.implementation.tensors(value))
 
 
 class Truth:
@@ -94,17 +82,17 @@ class Truth:
         """Relative error of y, and of dx where there is one.
 
         Args:
-            tensors: y, then dx, as a contestant gave them.
+            tensors: y, then dx, as an implementation gave them.
         """
         task, y = self._task, _array(tensors[0]).reshape(self._y.shape)
-        output = relative_error(y, _ACTIVATIONS[task.activation](self._y))
+        output = relative_error(y, activated(self._y, task.activation))
         if not task.gradients:
             return output, None
         return output, relative_error(_array(tensors[1]).reshape(y.shape), self._gradient(y))
 
     def _gradient(self, found: np.ndarray) -> np.ndarray:
         """dx for that output; computed again only where its signs are others than the last one's."""
-        slope = _SLOPES[self._task.activation](self._y, found)
+        slope = slope_of(self._y, found, self._task.activation)
         if self._dx is None or not np.array_equal(slope, self._dx[0]):
             task = self._task
             dx = oracle.gradient(
@@ -118,15 +106,24 @@ def _array(tensor: torch.Tensor) -> np.ndarray:
     return tensor.detach().cpu().double().numpy()
 
 
-def _sigmoid(y: np.ndarray) -> np.ndarray:
-    return 1 / (1 + np.exp(-y))
+def activated(y: np.ndarray, activation: str | None) -> np.ndarray:
+    """Return an activation of torch.nn.functional's in float64, or what it was given where there is none."""
+    return y if activation is None else getattr(functional, activation)(torch.from_numpy(y)).numpy()
 
 
-_ACTIVATIONS = {None: lambda y: y, "relu": lambda y: np.maximum(y, 0), "silu": lambda y: y * _sigmoid(y)}
+def slope_of(y: np.ndarray, found: np.ndarray, activation: str | None) -> np.ndarray | float:
+    """Return the derivative of an activation at y, in float64; for relu on the side of 0 on which the result lies.
 
-# Of the true output before the activation and of what was found after it.
-_SLOPES = {
-    None: lambda y, found: 1.0,
-    "relu": lambda y, found: found > 0,
-    "silu": lambda y, found: _sigmoid(y) * (1 + y * (1 - _sigmoid(y))),
-}
+    Args:
+        y: the true output before the activation.
+        found: what was found after it.
+        activation: its name, or None.
+    """
+    if activation is None:
+        return 1.0
+    if activation == "relu":
+        return found > 0
+    at = torch.from_numpy(y).requires_grad_()
+    with torch.enable_grad():
+        (slope,) = torch.autograd.grad(getattr(functional, activation)(at).sum(), at)
+    return slope.numpy()

@@ -1,14 +1,12 @@
 """What is measured: shapes that people use, and one norm applied to one of them."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
 
-from .. import functional
 from ..errors import UnknownNameError
-from ..functional import DEFAULT_BACKEND
 from ..spec import NormSpec
 
 SEED = 0
@@ -28,6 +26,7 @@ class Case:
         normalized_shape: trailing sizes, for norms with an affine map per element; the others have no such case.
         norms: those that are measured on it where no case is named; all that suit where left out.
         activations: what follows the norm there, None for nothing; those of every case where left out.
+        tracked: the gate and asv measure it in every commit.
     """
 
     name: str
@@ -38,6 +37,7 @@ class Case:
     normalized_shape: tuple[int, ...] | None = None
     norms: tuple[str, ...] = ()
     activations: tuple[str | None, ...] = ()
+    tracked: bool = False
 
     @property
     def memory_format(self) -> torch.memory_format:
@@ -82,6 +82,14 @@ CASES: dict[str, Case] = {
     )
 }
 
+RANK_CASES: dict[str, Case] = {
+    case.name: case
+    for case in (
+        Case("tiny-1d", (2, 8, 64), 4, "as many numbers as tiny, for modules of sequences"),
+        Case("tiny-3d", (2, 8, 4, 4, 4), 4, "as many numbers as tiny, for modules of volumes"),
+    )
+}
+"""For modules that take inputs of one rank; measured where they are named."""
 
 _ROWS = ("RMSNorm", "LayerNorm")
 
@@ -196,15 +204,20 @@ ACCELERATOR_CASES: dict[str, Case] = {
 
 
 def find(name: str) -> Case:
-    """The case of that name, the processor's or an accelerator's.
+    """Return the case of that name, the processor's or an accelerator's.
 
     Raises:
         UnknownNameError: there is none.
     """
-    found = CASES.get(name) or ACCELERATOR_CASES.get(name)
-    if found is None:
-        raise UnknownNameError.among("case", name, [*CASES, *ACCELERATOR_CASES])
-    return found
+    known = {**CASES, **RANK_CASES, **ACCELERATOR_CASES}
+    if name not in known:
+        raise UnknownNameError.among("case", name, known)
+    return known[name]
+
+
+def tracked(usual: Sequence[str]) -> tuple[str, ...]:
+    """Return those usual names of cases, and behind them all that say themselves that they are tracked."""
+    return tuple(dict.fromkeys([*usual, *(case.name for case in CASES.values() if case.tracked)]))
 
 
 @dataclass(frozen=True)
@@ -262,13 +275,3 @@ def drawn_there(
     weight, bias = normal(affine, parameters, 1.0, 0.1), normal(affine, parameters)
     bias = bias.requires_grad_() if spec.centred else None
     return Operands(x.requires_grad_(), weight.requires_grad_(), bias, dy)
-
-
-def bind(spec: NormSpec, case: Case, given: Operands, backend: str = DEFAULT_BACKEND) -> Callable[[], torch.Tensor]:
-    """A function without arguments that applies the norm, in training mode, without running statistics."""
-    num_groups = case.num_groups if spec.groups == "given" else None
-    normalized_shape = case.normalized_shape if spec.affine == "element" else None
-    x, weight, bias = given.input, given.weight, given.bias
-    return lambda: functional.normalize(
-        spec, x, weight, bias, num_groups=num_groups, normalized_shape=normalized_shape, backend=backend
-    )

@@ -1,78 +1,148 @@
-"""How long a call takes: samples in seconds, from the processor's clock or from the device's own events."""
+"""How long a call takes: one clock for each kind of device, one calibration, one way to warm up.
+
+Calls are made ready for the clock of their device once (`timers`), and then sampled. On the processor a sample is the
+wall clock around repeated calls; on an accelerator it is the device's time of a captured graph (`device_clock`).
+"""
 
 import gc
+import math
 import time
-from collections.abc import Callable
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 
-import torch
+from ..garbage import uncollected
+
+Call = Callable[[], object]
 
 SHORTEST_SAMPLE_S = 100e-6
-"""A sample lasts at least this long, so that reading the clock (some 50 ns) is lost in it."""
+"""A sample on the processor lasts at least this long, so that reading the clock (some 50 ns) is lost in it."""
 
-SHORTEST_DEVICE_SAMPLE_S = 2e-3
-"""On an accelerator, which idles from the first event until the host has launched the first call, for some
-microseconds: too many among 100."""
+LONG_CALL_S = 20e-3
+"""Calls that take longer fill every cache themselves, and are sampled twice instead of three times to calibrate."""
+
+WARM_SHARE = 0.2
+"""Of the seconds that `samples` are taken for, those of untimed calls before."""
 
 
-def latency_samples(
-    call: Callable[[], object], *, device: str = "cpu", seconds: float = 0.3, least: int = 10, most: int = 500
-) -> list[float]:
-    """Time a call again and again; samples in seconds per call.
+class Timer(ABC):
+    """Calls made ready for a clock.
 
-    Short calls are repeated within a sample. A fifth of the time goes to warming up, which is not counted, and garbage
-    is collected before the clock starts, not while it runs. On an accelerator the samples are the times between two
-    events on its stream: for calls that it finishes sooner than the host can launch the next, they are the host's.
+    Attributes:
+        calls: how many calls one repetition makes.
+        most: repetitions that a sample has at most.
+        shortest_s: how long a sample must last to be worth its clock.
+        tries: samples of which the least calibrates.
+    """
+
+    calls: int = 1
+    most: float = math.inf
+    shortest_s: float = SHORTEST_SAMPLE_S
+    tries: int = 1
+
+    @abstractmethod
+    def sample(self, repeat: int) -> float:
+        """Return the seconds of one call, from so many repetitions."""
+
+    @abstractmethod
+    def once(self) -> object:
+        """Make an untimed repetition."""
+
+
+class HostTimer(Timer):
+    """A call on the processor, by its wall clock."""
+
+    tries = 3
+
+    def __init__(self, call: Call):
+        self._call = call
+
+    def sample(self, repeat):
+        call = self._call
+        start = time.perf_counter()
+        for _ in range(repeat):
+            call()
+        return (time.perf_counter() - start) / repeat
+
+    def once(self):
+        return self._call()
+
+
+def open_device(device: str) -> None:
+    """Make the clock of that device ready, before the first call of the process is prepared: an accelerator's calls
+    belong on the stream that its graphs are captured on."""
+    if device != "cpu":
+        from .device_clock import accelerator
+
+        accelerator(device)
+
+
+@contextmanager
+def timers(calls: Mapping[str, Sequence[Call]], *, device: str = "cpu") -> Iterator[dict[str, Timer]]:
+    """Make calls ready for the clock of their device, for as long as the block lasts.
 
     Args:
-        call: without arguments; its result is dropped.
-        device: "cpu" or the accelerator's name.
+        calls: by any name; without arguments, called once before; on an accelerator one for each set of operands.
+        device: "cpu" or the accelerator's name, which was opened before the calls were prepared.
+    """
+    if device == "cpu":
+        yield {name: HostTimer(call) for name, (call,) in calls.items()}
+        return
+    from .device_clock import accelerator, timers
+
+    runtime = accelerator(device)
+    try:
+        yield timers(calls, runtime)
+    finally:
+        runtime.release()
+
+
+def calibrate(timer: Timer) -> tuple[int, float]:
+    """Return how many repetitions make a sample long enough for the clock, and the seconds of one call.
+
+    The least of several samples counts: one may be disturbed, and the first of all, of a cold call, would have every
+    later sample be of that one call.
+    """
+    repeat = 1
+    while True:
+        call_s = timer.sample(repeat)
+        for number in range(1, timer.tries):
+            if number == 1 or call_s * repeat < LONG_CALL_S:
+                call_s = min(call_s, timer.sample(repeat))
+        took = call_s * repeat * timer.calls
+        if took >= timer.shortest_s or repeat >= timer.most:
+            return repeat, call_s
+        further = max(2 * repeat, round(repeat * timer.shortest_s / max(took, 1e-6)))
+        repeat = int(min(timer.most, further))
+
+
+def warm(call: Callable[[], object], seconds: float) -> None:
+    """Make untimed calls for so long, one at least."""
+    end = time.perf_counter() + seconds
+    while True:
+        call()
+        if time.perf_counter() >= end:
+            return
+
+
+def samples(timer: Timer, *, seconds: float = 0.3, least: int = 10, most: int = 500) -> list[float]:
+    """Return times of a call in seconds, one after the other: for a history, which compares nothing in turn.
+
+    A fifth of the time goes to warming up, which is not counted, and garbage is collected before the clock starts, not
+    while it runs.
+
+    Args:
+        timer: the calls.
         seconds: how long to go on.
         least, most: bounds on the number of samples, whatever the time.
     """
-    sample = sampler(device)
-    repeat, warm_until = 1, time.perf_counter() + seconds / 5
-    while True:
-        elapsed = sample(call, repeat)
-        if elapsed * repeat < shortest_sample_s(device):
-            repeat *= 2
-        elif time.perf_counter() >= warm_until:
-            break
-    samples: list[float] = []
-    was_enabled = gc.isenabled()
+    begun = time.perf_counter()
+    repeat, _ = calibrate(timer)
+    warm(timer.once, WARM_SHARE * seconds - (time.perf_counter() - begun))
+    found: list[float] = []
     gc.collect()
-    gc.disable()
-    try:
+    with uncollected():
         end = time.perf_counter() + seconds
-        while len(samples) < least or (time.perf_counter() < end and len(samples) < most):
-            samples.append(sample(call, repeat))
-    finally:
-        if was_enabled:
-            gc.enable()
-    return samples
-
-
-def shortest_sample_s(device: str) -> float:
-    """How long a sample on that device must last to be worth its clock."""
-    return SHORTEST_DEVICE_SAMPLE_S if device != "cpu" else SHORTEST_SAMPLE_S
-
-
-def sampler(device: str) -> Callable[[Callable[[], object], int], float]:
-    """A function of a call and a number of repetitions: the seconds that one of them took."""
-    return _device_sample if device != "cpu" else _host_sample
-
-
-def _host_sample(call: Callable[[], object], repeat: int) -> float:
-    start = time.perf_counter()
-    for _ in range(repeat):
-        call()
-    return (time.perf_counter() - start) / repeat
-
-
-def _device_sample(call: Callable[[], object], repeat: int) -> float:
-    start, end = (torch.Event(torch.accelerator.current_accelerator(), enable_timing=True) for _ in range(2))
-    start.record()
-    for _ in range(repeat):
-        call()
-    end.record()
-    torch.accelerator.synchronize()
-    return start.elapsed_time(end) / 1e3 / repeat  # events count milliseconds
+        while len(found) < least or (time.perf_counter() < end and len(found) < most):
+            found.append(timer.sample(repeat))
+    return found

@@ -88,9 +88,11 @@ class DeviceTruth:
         if activation == "relu":
             dy = dy * ((pre if found is None else found) > 0)
             near = None if y is not None else pre.abs() < NEAR_ZERO
-        elif activation == "silu":
-            gate = torch.sigmoid(pre)
-            dy = dy * gate * (1 + pre * (1 - gate))
+        elif activation is not None:
+            at = pre.detach().requires_grad_()
+            with torch.enable_grad():
+                y_true = getattr(torch.nn.functional, activation)(at)
+                (dy,) = torch.autograd.grad(y_true, at, dy)
         scaled = dy * self._weight
         inner = self._x_hat * (scaled * self._x_hat).mean(self._dims, keepdim=True)
         if self._task.spec.centred:

@@ -9,13 +9,15 @@ called that.
 Host time is the wall clock of a call that nobody waits for, of so few calls that the queue never fills up.
 """
 
-import math
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from functools import cache
 from typing import Protocol
+from weakref import WeakKeyDictionary
 
 import torch
+
+from .clock import Call, Timer
 
 SHORTEST_SAMPLE_S = 1e-3
 """A sample of device time lasts at least this long: events count in steps of half a microsecond."""
@@ -34,8 +36,6 @@ ROTATION = 3
 """Operands of all calls in a graph, as a multiple of the last-level cache."""
 
 MOST_OPERANDS = 32
-
-Call = Callable[[], object]
 
 
 class Device(Protocol):
@@ -119,23 +119,54 @@ class Accelerator:
         torch.accelerator.memory.empty_cache()
 
 
-@dataclass(frozen=True)
-class Recorded:
-    """Calls that can be queued again and again.
+class DeviceTimer(Timer):
+    """Calls that are queued together, by the accelerator's own clock.
 
-    Attributes:
+    Args:
         queue: queues all of them once.
         calls: how many those are.
-        captured: whether as one graph.
-        reason: why not, or None.
-        host_s: for how long one call keeps the host, where they are not one graph.
+        device: where they run.
+        reason: why they are queued one by one, or None where they are one captured graph.
+        host_s: for how long one call keeps the host, where they are queued one by one.
     """
 
-    queue: Callable[[], None]
-    calls: int
-    captured: bool
-    reason: str | None = None
-    host_s: float = 0.0
+    shortest_s = SHORTEST_SAMPLE_S
+
+    def __init__(
+        self,
+        queue: Callable[[], None],
+        calls: int,
+        device: Device,
+        *,
+        reason: str | None = None,
+        host_s: float = 0.0,
+    ):
+        self._queue, self._device, self._host_s = queue, device, host_s
+        self.calls, self.reason = calls, reason
+        if reason is not None:  # the queue has an end
+            self.most = max(1, HOST_CALLS // calls)
+
+    def sample(self, repeat):
+        start, end = self._device.event(), self._device.event()
+        self._device.occupy(AHEAD_S + 2 * self._host_s * repeat * self.calls)
+        start.record()
+        for _ in range(repeat):
+            self._queue()
+        end.record()
+        self._device.synchronize()
+        return start.elapsed_time(end) / 1e3 / (repeat * self.calls)
+
+    def once(self):
+        self._queue()
+
+
+@cache
+def accelerator(device: str) -> Accelerator:
+    """Return the runtime of that device: one for the whole process, since everything runs on its stream.
+
+    It must exist before the first call is prepared.
+    """
+    return Accelerator(device)
 
 
 def operand_sets(operand_bytes: int, cache_bytes: int) -> int:
@@ -157,53 +188,46 @@ def warm_up(calls: Sequence[Call], device: Device) -> None:
     device.synchronize()
 
 
-def record(calls: Sequence[Call], device: Device) -> Recorded:
+def captured(calls: Sequence[Call], device: Device) -> DeviceTimer:
     """Capture the calls, which have been warmed up, as one graph.
 
     Raises:
         CaptureFailed: they cannot be captured; the message says why.
     """
     try:
-        return Recorded(device.capture(calls), len(calls), True)
+        return DeviceTimer(device.capture(calls), len(calls), device)
     except RuntimeError as error:
         raise CaptureFailed(" ".join(str(error).split())[:200]) from error
 
 
-def queued(calls: Sequence[Call], reason: str, device: Device) -> Recorded:
+def queued(calls: Sequence[Call], reason: str, device: Device) -> DeviceTimer:
     """Queue the calls one by one, for what cannot be captured for that reason."""
 
     def queue_each() -> None:
         for call in calls:
             call()
 
-    return Recorded(queue_each, len(calls), False, reason, host_sample(calls, device))
+    return DeviceTimer(queue_each, len(calls), device, reason=reason, host_s=host_sample(calls, device))
 
 
-def device_sample(recorded: Recorded, repeat: int, device: Device) -> float:
-    """Return the device's seconds for one of the calls, of so many repetitions of all."""
-    start, end = device.event(), device.event()
-    device.occupy(AHEAD_S + 2 * recorded.host_s * repeat * recorded.calls)
-    start.record()
-    for _ in range(repeat):
-        recorded.queue()
-    end.record()
-    device.synchronize()
-    return start.elapsed_time(end) / 1e3 / (repeat * recorded.calls)
+def timers(calls: Mapping[str, Sequence[Call]], device: Device) -> dict[str, DeviceTimer]:
+    """Warm the calls up and capture those of each name as a graph.
 
-
-def calibrate(recorded: Recorded, device: Device) -> tuple[int, float]:
-    """Return how many repetitions make a sample long enough, and the device's seconds for one call.
-
-    What is queued call by call is repeated less: the queue has an end.
+    Where any cannot be captured, those of all names are queued one by one, so that they are still timed alike, and so
+    is everything that this process times from then on.
     """
-    repeat = 1
-    most = math.inf if recorded.captured else max(1, HOST_CALLS // recorded.calls)
-    while True:
-        call_s = device_sample(recorded, repeat, device)
-        took = call_s * repeat * recorded.calls
-        if took >= SHORTEST_SAMPLE_S or repeat >= most:
-            return repeat, call_s
-        repeat = min(most, max(2 * repeat, round(repeat * SHORTEST_SAMPLE_S / max(took, 1e-6))))
+    for of_name in calls.values():
+        warm_up(of_name, device)
+    if device not in _failed:
+        try:
+            return {name: captured(of_name, device) for name, of_name in calls.items()}
+        except CaptureFailed as failed:
+            _failed[device] = str(failed)
+    return {name: queued(of_name, _failed[device], device) for name, of_name in calls.items()}
+
+
+_failed: "WeakKeyDictionary[Device, str]" = WeakKeyDictionary()
+"""Why a device of this process captures no more graphs."""
 
 
 def host_calls(call_s: float) -> int:

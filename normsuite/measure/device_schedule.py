@@ -10,8 +10,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from ..garbage import uncollected
-from . import device_clock
-from .device_clock import Call, CaptureFailed, Device, Recorded
+from . import clock, device_clock
+from .clock import Call
+from .device_clock import CaptureFailed, Device, DeviceTimer
 
 LEAST_ROUNDS = 6
 MOST_ROUNDS = 40
@@ -69,14 +70,14 @@ def timed(
     Raises:
         Uncapturable: another's calls cannot be captured.
     """
-    recorded = {label: _recorded(label, of_label, device, queued.get(label)) for label, of_label in calls.items()}
-    calibrated = {label: device_clock.calibrate(found, device) for label, found in recorded.items()}
+    timers = {label: _timer(label, of_label, device, queued.get(label)) for label, of_label in calls.items()}
+    calibrated = {label: clock.calibrate(timer) for label, timer in timers.items()}
     order = list(calls)
     draw.shuffle(order)
     bounds = {"least": least, "most": most}
     device_s = _rounds(
         order,
-        lambda label: device_clock.device_sample(recorded[label], calibrated[label][0], device),
+        lambda label: timers[label].sample(calibrated[label][0]),
         seconds=(1 - HOST_SHARE) * seconds,
         **bounds,
     )
@@ -87,14 +88,14 @@ def timed(
         seconds=HOST_SHARE * seconds,
         **bounds,
     )
-    return Timed(device_s, host_s, {label: found.reason for label, found in recorded.items()})
+    return Timed(device_s, host_s, {label: timer.reason for label, timer in timers.items()})
 
 
-def _recorded(label: str, calls: Sequence[Call], device: Device, reason: str | None) -> Recorded:
+def _timer(label: str, calls: Sequence[Call], device: Device, reason: str | None) -> DeviceTimer:
     if reason is not None:
         return device_clock.queued(calls, reason, device)
     try:
-        return device_clock.record(calls, device)
+        return device_clock.captured(calls, device)
     except CaptureFailed as failed:
         raise Uncapturable(label, str(failed)) from failed
 

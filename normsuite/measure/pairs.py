@@ -3,7 +3,6 @@
 import gc
 import random
 import time
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,6 +10,7 @@ from scipy import stats
 
 from ..garbage import uncollected
 from . import clock
+from .clock import Timer
 
 SAMPLES = 4
 """Of a block."""
@@ -37,13 +37,12 @@ class Pair:
 
 
 def compare(
-    base: Callable[[], object],
-    head: Callable[[], object],
+    base: Timer,
+    head: Timer,
     *,
     blocks: int,
     longest_s: float,
     draw: random.Random,
-    device: str = "cpu",
 ) -> Pair:
     """Time two calls in blocks A B B A, with either of them as A by chance.
 
@@ -52,67 +51,49 @@ def compare(
     lie apart, are seldom both disturbed. An even drift within a block favours whoever comes first, which is drawn.
 
     Args:
-        base, head: called once before.
+        base, head: the calls.
         blocks: how many.
         longest_s: but not for longer than so many seconds, if they were enough for `LEAST_BLOCKS`.
         draw: which comes first.
-        device: "cpu", or the accelerator whose events are the clock.
     """
-    sample = clock.sampler(device)
-    repeat = _repeat(sample, base, device)
-    for call in (base, head):
-        _warm(call)
+    repeat = int(min(clock.calibrate(base)[0], head.most))
+    for timer in (base, head):
+        clock.warm(timer.once, WARM_S)
     logs, base_s = [], []
     gc.collect(0)
     with uncollected():
         end = time.perf_counter() + longest_s
         while len(logs) < LEAST_BLOCKS or (len(logs) < blocks and time.perf_counter() < end):
             if draw.random() < 0.5:
-                b, h = sample(base, repeat), sample(head, repeat)
-                h = min(h, sample(head, repeat))
-                b = min(b, sample(base, repeat))
+                b, h = base.sample(repeat), head.sample(repeat)
+                h = min(h, head.sample(repeat))
+                b = min(b, base.sample(repeat))
             else:
-                h, b = sample(head, repeat), sample(base, repeat)
-                b = min(b, sample(base, repeat))
-                h = min(h, sample(head, repeat))
+                h, b = head.sample(repeat), base.sample(repeat)
+                b = min(b, base.sample(repeat))
+                h = min(h, head.sample(repeat))
             logs.append(np.log(h / b))
             base_s.append(b)
     return Pair(float(stats.trim_mean(logs, TRIMMED)), float(np.median(base_s)), len(logs))
 
 
-def alone(call: Callable[[], object], *, blocks: int, longest_s: float, device: str = "cpu") -> float:
+def alone(timer: Timer, *, blocks: int, longest_s: float) -> float:
     """Time one call, for a process that cannot hold both: the trimmed mean of the logarithm of its seconds.
 
     For as long as `compare` takes over two.
     """
-    sample = clock.sampler(device)
-    repeat = _repeat(sample, call, device)
-    _warm(call)
+    repeat, _ = clock.calibrate(timer)
+    clock.warm(timer.once, WARM_S)
     logs: list[float] = []
     gc.collect(0)
     with uncollected():
         end = time.perf_counter() + longest_s
         while len(logs) < 2 * LEAST_BLOCKS or (len(logs) < SAMPLES * blocks and time.perf_counter() < end):
-            logs.append(np.log(sample(call, repeat)))
+            logs.append(np.log(timer.sample(repeat)))
     return float(stats.trim_mean(logs, TRIMMED))
 
 
-def sample_s(call: Callable[[], object], *, device: str = "cpu") -> float:
-    """How long a sample of that call takes, of which a block has `SAMPLES`; roughly, to plan with."""
-    sample = clock.sampler(device)
-    repeat = _repeat(sample, call, device)
-    return repeat * min(sample(call, repeat) for _ in range(3))
-
-
-def _repeat(sample, call: Callable[[], object], device: str) -> int:
-    repeat = 1
-    while sample(call, repeat) * repeat < clock.shortest_sample_s(device):
-        repeat *= 2
-    return repeat
-
-
-def _warm(call: Callable[[], object]) -> None:
-    end = time.perf_counter() + WARM_S
-    call()
-    while time.perf_counter() < end:
-        call()
+def sample_s(timer: Timer) -> float:
+    """Return how long a sample of that call takes, of which a block has `SAMPLES`; roughly, to plan with."""
+    repeat, call_s = clock.calibrate(timer)
+    return repeat * timer.calls * call_s

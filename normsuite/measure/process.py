@@ -12,6 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from .. import allocator, caches
+from ..errors import NormsuiteError
 
 _ROOT = Path(__file__).resolve().parent.parent.parent
 
@@ -111,6 +112,23 @@ def messages(
     with Process(command, env, python=python) as process:
         process.tell(job)
         yield from process.messages()
+
+
+def completed(command: Sequence[str], env: Mapping[str, str], *, what: str) -> str:
+    """Run a whole command of Python's in a fresh process and return what it printed.
+
+    Args:
+        command: what follows the interpreter.
+        env: its environment.
+        what: what it is, for the error.
+
+    Raises:
+        NormsuiteError: it ended with an error; has the last line that it said.
+    """
+    done = subprocess.run([sys.executable, "-P", *command], env=dict(env), capture_output=True, text=True)
+    if done.returncode:
+        raise NormsuiteError(f"{what} ended with {last_words(done.returncode, done.stderr)}")
+    return done.stdout
 
 
 def last_words(code: int, said: str) -> str:

@@ -11,7 +11,6 @@ wherever the pool changes, the process sleeps until the last one has stopped spi
 their threads disturbed anybody, it would be it, and its ratio to the baseline would leave 1.
 """
 
-import gc
 import math
 import random
 import statistics
@@ -19,11 +18,12 @@ import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 
+from ..garbage import uncollected
 from . import clock
+from .clock import LONG_CALL_S, HostTimer, Timer
 
 LEAST_ROUNDS = 6
 MOST_ROUNDS = 40
-LONG_CALL_S = 20e-3
 THRIFT = 4
 """An entrant whose sample costs more than this many times the median entrant's takes part in some rounds only."""
 
@@ -45,10 +45,11 @@ class Entrant:
 
 
 @dataclass
-class _Turn:
+class _Plan:
     """How an entrant is sampled: so many calls a sample, every so many rounds."""
 
     entrant: Entrant
+    timer: Timer
     repeat: int
     call_s: float
     stride: int = 1
@@ -99,7 +100,6 @@ def interleave(
     draw: random.Random,
     waits_s: Mapping[str, float],
     always: Collection[str] = (),
-    device: str = "cpu",
     least: int = LEAST_ROUNDS,
     most: int = MOST_ROUNDS,
 ) -> dict[str, list[float | None]]:
@@ -112,29 +112,24 @@ def interleave(
         draw: shuffles the order.
         waits_s: for each pool, how long to sleep before another one is timed.
         always: who takes part in every round, whatever it costs: what others are compared with.
-        device: "cpu", or the accelerator whose events are the clock.
         least, most: bounds on the number of rounds.
 
     Returns:
         For each label one time of a call in seconds for each round; None where it sat out.
     """
-    sample = clock.sampler(device)
-    shortest = clock.shortest_sample_s(device)
-    turns = {e.label: _calibrated(e, sample, shortest) for e in entrants}
-    home = turns[witness].entrant.pool if witness in turns else None
-    _be_thrifty([t for name, t in turns.items() if name not in always], list(turns.values()), waits_s, home)
+    plans = {e.label: _planned(e) for e in entrants}
+    home = plans[witness].entrant.pool if witness in plans else None
+    _be_thrifty([p for name, p in plans.items() if name not in always], list(plans.values()), waits_s, home)
     times: dict[str, list[float | None]] = {e.label: [] for e in entrants}
     ways = orders(entrants, witness=witness, draw=draw)
-    was_enabled = gc.isenabled()
-    gc.disable()
-    try:
+    with uncollected():
         end, pool, last = time.perf_counter() + seconds, None, None
         for number in range(most):
             if number >= least and time.perf_counter() >= end:
                 break
             for entrant in ways[number % 2]:
-                turn = turns[entrant.label]
-                if number % turn.stride:
+                plan = plans[entrant.label]
+                if number % plan.stride:
                     times[entrant.label].append(None)
                     continue
                 switched, pool = pool is not None and entrant.pool != pool, entrant.pool
@@ -142,48 +137,27 @@ def interleave(
                     time.sleep(waits_s.get(last, 0.0))
                 last = pool
                 if switched:
-                    _warm(entrant.call)
-                elif not turn.long:
+                    clock.warm(entrant.call, WARM_S)
+                elif not plan.long:
                     entrant.call()
-                times[entrant.label].append(sample(entrant.call, turn.repeat))
-    finally:
-        if was_enabled:
-            gc.enable()
+                times[entrant.label].append(plan.timer.sample(plan.repeat))
     return times
 
 
-def _warm(call: Callable[[], object]) -> None:
-    """Untimed calls until threads that slept, and the core below them, are at their pace again."""
-    end = time.perf_counter() + WARM_S
-    while True:
-        call()
-        if time.perf_counter() >= end:
-            return
+def _planned(entrant: Entrant) -> _Plan:
+    timer = HostTimer(entrant.call)
+    return _Plan(entrant, timer, *clock.calibrate(timer))
 
 
-def _calibrated(entrant: Entrant, sample, shortest_s: float) -> _Turn:
-    """How many calls make a sample long enough for the clock, by the least of three samples: one may be disturbed, and
-    the first of all, of a cold call, would have every sample of the baseline be of that one call."""
-    repeat = 1
-    while True:
-        elapsed = sample(entrant.call, repeat)
-        elapsed = min(elapsed, sample(entrant.call, repeat))
-        if elapsed * repeat < LONG_CALL_S:
-            elapsed = min(elapsed, sample(entrant.call, repeat))
-        if elapsed * repeat >= shortest_s:
-            return _Turn(entrant, repeat, elapsed)
-        repeat *= 2
-
-
-def _be_thrifty(turns: list[_Turn], all_turns: list[_Turn], waits_s: Mapping[str, float], home: str | None) -> None:
+def _be_thrifty(plans: list[_Plan], everyone: list[_Plan], waits_s: Mapping[str, float], home: str | None) -> None:
     """Let those that cost much sit out some rounds: an odd number apart, so that they go both ways."""
 
-    def cost(turn: _Turn) -> float:
-        pool = turn.entrant.pool
+    def cost(plan: _Plan) -> float:
+        pool = plan.entrant.pool
         switches = waits_s.get(pool, 0.0) + waits_s.get(home, 0.0) + 2 * WARM_S if pool != home else 0.0
-        return turn.call_s * (turn.repeat + (not turn.long)) + switches
+        return plan.call_s * (plan.repeat + (not plan.long)) + switches
 
-    fair = THRIFT * statistics.median(map(cost, all_turns))
-    for turn in turns:
-        if cost(turn) > fair:
-            turn.stride = math.ceil(cost(turn) / fair) // 2 * 2 + 1
+    fair = THRIFT * statistics.median(map(cost, everyone))
+    for plan in plans:
+        if cost(plan) > fair:
+            plan.stride = math.ceil(cost(plan) / fair) // 2 * 2 + 1

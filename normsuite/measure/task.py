@@ -35,6 +35,10 @@ MOMENTUM = 0.1
 EPS = 1e-5
 
 
+_RECORDED = ("shape", "num_groups", "channels_last", "normalized_shape")
+"""What a record says of a case beside its name and meaning."""
+
+
 @dataclass(frozen=True)
 class Task:
     """One thing to measure.
@@ -128,7 +132,7 @@ class Task:
 
     def as_dict(self) -> dict:
         """For a record."""
-        shown = {k: v for k, v in asdict(self.case).items() if k not in ("name", "meaning", "norms", "activations")}
+        shown = {k: v for k, v in asdict(self.case).items() if k in _RECORDED}
         return {
             "norm": self.spec.name,
             "case": self.case.name,
@@ -205,7 +209,7 @@ def plan(
 ) -> list[Task]:
     """The tasks of a table.
 
-    What is left out is everything: all norms that torch.nn has, all cases, and forward and step alone and with relu,
+    What is left out is everything: all norms, all cases, and forward and step alone and with relu,
     evaluation alone; on an accelerator its own cases, each with its norms and activations, backward too, in bfloat16
     and float32, the most important first and steps, which are forward and backward, last.
 
@@ -217,7 +221,7 @@ def plan(
 
     Raises:
         UnknownNameError: a name that does not exist.
-        ArgumentError: a device that is not there, a norm without a call in torch.nn, or nothing to measure.
+        ArgumentError: a device that is not there, or nothing to measure.
     """
     devices.check(device)
     for argument, given, known in (
@@ -228,10 +232,7 @@ def plan(
         for value in given:
             if value not in known:
                 raise UnknownNameError.among(argument, value, known)
-    specs = list(dict.fromkeys(find(name) for name in norms)) or [s for s in NORMS.values() if s.torch_call]
-    for spec in specs:
-        if spec.torch_call is None:
-            raise ArgumentError("norm", spec.name, "torch.nn has no such norm to compare with")
+    specs = list(dict.fromkeys(find(name) for name in norms)) or list(NORMS.values())
     there = device != "cpu"
     named = [cases.find(name) for name in dict.fromkeys(names)]
     chosen = [*named, *own] or list((ACCELERATOR_CASES if there else CASES).values())

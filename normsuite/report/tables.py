@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from .. import claims, explain
 from ..bench.summary import ALL, AUTO, BASELINE, COPY, Bench, Mean, copy_of, interval_text, mode_text
 from ..history import Measurement
+from ..measure.labels import ASV_LATENCY
 from ..spec import NO_NORM, NORMS, NormSpec
 from ..statistics import Interval, mean_interval
 from ..study.summary import share_interval
@@ -182,8 +183,8 @@ def measured_claims(collected: Collected) -> tuple[list[claims.Judged], Table]:
     )
 
 
-TRAINING_STEP = "latency.Latency.track_training_step"
-LATENCY = {"latency.Latency.track_forward": "forward", TRAINING_STEP: "training step"}
+TRAINING_STEP = ASV_LATENCY["step"]
+LATENCY = {ASV_LATENCY["forward"]: "forward", TRAINING_STEP: "training step"}
 MEMORY = "memory.Memory.track_training_step"
 NUMERICS = {
     "numerics.RelativeError.track_output": "output",

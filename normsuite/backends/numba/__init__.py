@@ -12,6 +12,7 @@ from ... import addresses
 from .. import Again, Call, reference
 from .. import torch as theirs
 from . import elements, operator
+from .activations import CODES
 
 _PARAMETERS = ("weight", "bias", "running_mean", "running_var")
 
@@ -49,6 +50,8 @@ def apply(call: Call) -> torch.Tensor:
     way to these too.
     """
     trailing = _trailing(call)
+    if call.activation not in CODES:
+        return call.deliver(call.activate(apply(replace(call, activation=None, out=None))))
     if torch.compiler.is_compiling():
         return _traced(call, trailing) if not torch.compiler.is_exporting() else reference.apply(call)
     if call.input.is_nested or addresses.transformed() or not call.input.numel():
@@ -75,7 +78,9 @@ def _in_operations(call: Call) -> torch.Tensor:
 
 def again(call: Call) -> Again | None:
     trailing = _trailing(call)
-    if not call.input.numel() or _strided(call) or (trailing and not operator.is_per_element(call.spec, trailing)):
+    if call.activation not in CODES or not call.input.numel() or _strided(call):
+        return None
+    if trailing and not operator.is_per_element(call.spec, trailing):
         return None
     spec, view, settings = call.spec, call.view, _settings(call, trailing)
     parameter = call.weight if call.bias is None else call.bias

@@ -15,6 +15,9 @@ from .. import Again, Call, reference
 from .. import torch as theirs
 from . import operator
 
+ACTIVATIONS = (None, "relu", "silu")
+"""In the kernels; another is torch's, behind the norm."""
+
 DTYPES = (torch.float32, torch.bfloat16, torch.float16)
 INTERPRETED = os.environ.get("TRITON_INTERPRET") == "1"
 DEVICES = ("cpu", "meta") if INTERPRETED else ("cuda", "xpu", "meta")
@@ -41,6 +44,8 @@ def why_not(call: Call) -> str | None:
 
 def apply(call: Call) -> torch.Tensor:
     """The formula of `reference`, in kernels; where torch looks at operations instead of running them, as `numba`."""
+    if call.activation not in ACTIVATIONS:
+        return call.deliver(call.activate(apply(replace(call, activation=None, out=None))))
     if torch.compiler.is_compiling():
         return _traced(call) if not torch.compiler.is_exporting() else reference.apply(call)
     if call.input.is_nested or addresses.transformed() or not call.input.numel():
@@ -60,6 +65,8 @@ def apply(call: Call) -> torch.Tensor:
 
 
 def again(call: Call) -> Again | None:
+    if call.activation not in ACTIVATIONS:
+        return None
     if not call.input.numel() or _strided(call) or not _has_kernel(call) or call.input.device.type == "meta":
         return None
     spec, view, settings, device = call.spec, call.view, _settings(call), call.input.device

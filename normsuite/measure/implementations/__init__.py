@@ -1,6 +1,6 @@
-"""Who takes part: every module in this folder names its `CONTESTANTS`, and is found by its file.
+"""Implementations of norms: every module in this folder names its `IMPLEMENTATIONS`, and is found by its file.
 
-None imports its library before it is used: what is not installed is a reason printed in the table, not an error.
+None imports its library before it is used: a library that is not installed is a reason in the table, not an error.
 """
 
 import inspect
@@ -11,30 +11,32 @@ from dataclasses import dataclass
 from functools import cache
 from importlib import import_module
 from importlib.util import find_spec
+from types import ModuleType
 from typing import ClassVar
 
 import torch
 
 from ...errors import UnknownNameError
 from ..cases import Operands
-from ..labels import AGAIN, BASELINE, COPY
+from ..labels import AGAIN, BASELINE, COPY, PREALLOCATED
 from ..task import EPS, MOMENTUM, Task
 
 PEERS = "pip install normsuite[peers]"
 
 
 @dataclass(frozen=True)
-class Contestant(ABC):
-    """One way to do a task.
+class Implementation(ABC):
+    """One way to compute norms: a library's, torch's or ours.
 
     Attributes:
         name: what a user types after --backend.
         preallocated: writes into an output that exists, instead of making one.
-        by_default: takes part where none is named.
-        on_accelerators: takes part on an accelerator where none is named.
+        by_default: measured where none is named.
+        on_accelerators: measured on an accelerator where none is named.
         pool: threads that it computes with; those of equal name share them.
         torch_memory: makes its tensors with torch, so that its bytes can be counted.
         is_norm: computes what torch.nn computes, so that its result can be checked.
+        packages: distributions that it needs, whose versions a record names.
     """
 
     name: str
@@ -44,37 +46,43 @@ class Contestant(ABC):
     pool: ClassVar[str] = "openmp"
     torch_memory: ClassVar[bool] = True
     is_norm: ClassVar[bool] = True
+    packages: ClassVar[tuple[str, ...]] = ()
 
     @property
     def label(self) -> str:
-        """Its name in records and tables."""
-        return f"{self.name}, preallocated" if self.preallocated else self.name
+        """Return its name in records and tables."""
+        return f"{self.name}{PREALLOCATED}" if self.preallocated else self.name
 
     def why_not(self, task: Task) -> str | None:
-        """The reason why it does not take part, or None."""
+        """Return the reason why it cannot do the task, or None."""
         return None
 
     @abstractmethod
     def prepare(self, task: Task, given: Operands) -> Callable[[], object]:
-        """Everything that is done once. What comes back does the task once; it is called with gradients switched on or
-        off as the task has it.
+        """Do everything that is done once, and return a call without arguments that does the task once.
+
+        The call is made with gradients switched on or off as the task has it.
 
         Raises:
-            UnsupportedError: it turns out that it cannot.
+            UnsupportedError: it turns out that it cannot do the task.
         """
 
     def prepare_each(self, task: Task, sets: Sequence[Operands]) -> list[Callable[[], object]]:
-        """A call as of `prepare` for each set of operands; raises what `prepare` does."""
+        """Return a call as of `prepare` for each set of operands; raises what `prepare` does."""
         return [self.prepare(task, given) for given in sets]
 
+    def of(self, package: ModuleType) -> "Implementation":
+        """Return the same implementation by another version of normsuite; itself where that makes no difference."""
+        return self
+
     def tensors(self, value: object) -> tuple[torch.Tensor, ...]:
-        """What a call returned as torch's tensors: y, in a step with the gradients of input, weight and bias behind it;
-        those gradients alone in a backward pass."""
+        """Return a call's result as torch's tensors: y, in a step with the gradients of input, weight and bias behind
+        it; those gradients alone in a backward pass."""
         return value if isinstance(value, tuple) else (value,)
 
 
 def in_mode(task: Task, given: Operands, forward: Callable[[], torch.Tensor]) -> Callable[[], object]:
-    """The forward pass itself, for a step with torch's backward pass behind it; for the backward pass alone, the
+    """Return the forward pass itself, for a step with torch's backward pass behind it; for the backward pass alone, the
     forward pass is done now."""
     if not task.gradients:
         return forward
@@ -94,7 +102,7 @@ def in_mode(task: Task, given: Operands, forward: Callable[[], torch.Tensor]) ->
 
 
 def by_place(call: Callable, task: Task, given: Operands) -> list[object]:
-    """What a norm's function takes by place, in torch.nn.functional's names."""
+    """Return the arguments that a norm's function takes by place, by their names in torch.nn.functional."""
     running_mean, running_var = task.running()
     values = {
         "input": given.input,
@@ -119,8 +127,8 @@ def written_out(
     keywords: Mapping[str, object] | None = None,
     then: Callable[[torch.Tensor], torch.Tensor] | None = None,
 ) -> Callable[[], torch.Tensor]:
-    """`then(function(*arguments, **keywords))`, or without `then`, as somebody writes it down: stars, and what
-    functools.partial does with keywords, make a tuple and a dictionary at each call, a thirtieth of a small norm."""
+    """Return `then(function(*arguments, **keywords))`, or the same without `then`, as written out by hand: stars and
+    functools.partial make a tuple and a dictionary at each call, which takes a thirtieth of a small norm's time."""
     keywords = keywords or {}
     places = {f"argument_{place}": value for place, value in enumerate(arguments)}
     written = f"function({', '.join([*places, *(f'{name}={name}' for name in keywords)])})"
@@ -130,32 +138,51 @@ def written_out(
 
 
 def not_installed(*packages: str, command: str = PEERS) -> str | None:
-    """Which of the packages is missing and how to get it, or None."""
+    """Return which of the packages is missing and how to get it, or None."""
     missing = [package for package in packages if find_spec(package) is None]
     return f"{' and '.join(missing)} not installed: {command}" if missing else None
 
 
 @cache
-def everyone() -> tuple[Contestant, ...]:
-    """All contestants, torch.nn and the copies first, then ours, then the rivals."""
+def everyone() -> tuple[Implementation, ...]:
+    """Return all implementations but our modules: torch.nn and the copies first, then ours, then the rivals."""
     first = ("torch_nn", "copy", "ours")
     others = sorted(m.name for m in pkgutil.iter_modules(__path__) if m.name not in first)
     modules = [import_module(f".{name}", __name__) for name in (*first, *others)]
-    return tuple(contestant for module in modules for contestant in module.CONTESTANTS)
+    return tuple(implementation for module in modules for implementation in module.IMPLEMENTATIONS)
 
 
-def choose(names: Sequence[str] = (), *, device: str = "cpu") -> list[Contestant]:
-    """Those of the given names, or those of the default table of that device; torch.nn and the copies always, as what
-    the others are compared with.
+def find(label: str) -> Implementation:
+    """Return the implementation of that label; our modules too, as "auto BatchNorm2d".
 
     Raises:
-        UnknownNameError: nobody is called that.
+        UnknownNameError: there is none.
     """
-    known = list(dict.fromkeys(contestant.name for contestant in everyone()))
-    for name in names:
-        if name not in known:
+    from .ours import module
+
+    known = {implementation.label: implementation for implementation in everyone()}
+    found = known.get(label) or module(label)
+    if found is None:
+        raise UnknownNameError.among("backend", label, known)
+    return found
+
+
+def choose(names: Sequence[str] = (), *, device: str = "cpu") -> list[Implementation]:
+    """Return those of the given names, or those of the default table of that device; torch.nn and the copies always,
+    as what the others are compared with.
+
+    Raises:
+        UnknownNameError: there is none of that name.
+    """
+    from .ours import module
+
+    known = list(dict.fromkeys(implementation.name for implementation in everyone()))
+    modules = []
+    for name in dict.fromkeys(name for name in names if name not in known):
+        if module(name) is None:
             raise UnknownNameError.among("backend", name, known)
+        modules.append(module(name))
     if device != "cpu" and not names:
         return [c for c in everyone() if c.on_accelerators]
     always = (BASELINE, AGAIN, COPY)
-    return [c for c in everyone() if c.name in always or (c.name in names if names else c.by_default)]
+    return [c for c in everyone() if c.name in always or (c.name in names if names else c.by_default)] + modules

@@ -1,11 +1,13 @@
 """apex's fused kernels, on an accelerator: LayerNorm and RMSNorm."""
 
 from ..task import EPS
-from . import Contestant, in_mode, not_installed
+from . import Implementation, in_mode, not_installed
 from .torch_nn import ACTIVATE
 
 
-class Apex(Contestant):
+class Apex(Implementation):
+    packages = ("apex",)
+
     def why_not(self, task):
         if task.device == "cpu":
             return "needs an accelerator"
@@ -27,4 +29,4 @@ class Apex(Contestant):
         return in_mode(task, given, lambda: activate(norm()))
 
 
-CONTESTANTS = (Apex("apex", on_accelerators=True),)
+IMPLEMENTATIONS = (Apex("apex", on_accelerators=True),)

@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 
 from ..task import EPS, MOMENTUM
-from . import Contestant, by_place, in_mode
+from . import Implementation, by_place, in_mode
 from .torch_nn import ACTIVATE
 
 
@@ -37,7 +37,9 @@ def formula(task):
     return norm
 
 
-class Compiled(Contestant):
+class Compiled(Implementation):
+    packages = ("triton",)
+
     def prepare(self, task, given):
         (call,) = self.prepare_each(task, [given])
         return call
@@ -74,7 +76,7 @@ class CompiledCall(Compiled):
         return by_place(getattr(F, task.spec.torch_call), task, given)
 
 
-CONTESTANTS = (
+IMPLEMENTATIONS = (
     Compiled("torch.compile"),
     CompiledCall("torch.compile of torch.nn", by_default=False, on_accelerators=True),
 )

@@ -5,10 +5,10 @@ from functools import partial
 import torch
 
 from ..labels import COPY
-from . import Contestant
+from . import Implementation
 
 
-class Copy(Contestant):
+class Copy(Implementation):
     is_norm = False
 
     def why_not(self, task):
@@ -19,4 +19,4 @@ class Copy(Contestant):
         return partial(torch.empty_like(x).copy_, x) if self.preallocated else x.clone
 
 
-CONTESTANTS = (Copy(COPY, on_accelerators=True), Copy(COPY, preallocated=True))
+IMPLEMENTATIONS = (Copy(COPY, on_accelerators=True), Copy(COPY, preallocated=True))

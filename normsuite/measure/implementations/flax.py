@@ -10,12 +10,16 @@ from functools import partial
 import torch
 
 from ..task import EPS, MOMENTUM
-from . import Contestant, not_installed
+from . import Implementation, not_installed
+
+_ACTIVATIONS = (None, "relu", "silu")
+"""Of jax.nn, those that compute what torch's of that name do."""
 
 _DTYPES = ("float32", "bfloat16", "float16")
 
 
-class Flax(Contestant):
+class Flax(Implementation):
+    packages = ("jax", "jaxlib", "flax")
     pool = "xla"
     torch_memory = False
 
@@ -28,6 +32,8 @@ class Flax(Contestant):
             return f"jax computes no {task.dtype} unless it is told to"
         if task.spec.name not in _LAYERS:
             return f"flax has no {task.spec.name}"
+        if task.activation not in _ACTIVATIONS:
+            return f"{task.activation} is not compared"
         return not_installed("jax", "flax")
 
     def prepare(self, task, given):
@@ -58,7 +64,7 @@ class Flax(Contestant):
         if running[0] is not None:
             layer.mean[...], layer.var[...] = map(array, running)
         graph, parameters, rest = nnx.split(layer, nnx.Param, ...)
-        activate = {None: lambda y: y, "relu": jax.nn.relu, "silu": jax.nn.silu}[task.activation]
+        activate = (lambda y: y) if task.activation is None else getattr(jax.nn, task.activation)
 
         def forward(parameters, x, rest):
             norm = nnx.merge(graph, parameters, rest, copy=True)
@@ -106,4 +112,4 @@ _LAYERS = {
     ),
 }
 
-CONTESTANTS = (Flax("flax"),)
+IMPLEMENTATIONS = (Flax("flax"),)

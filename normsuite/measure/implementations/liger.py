@@ -1,11 +1,13 @@
 """Liger-Kernel's Triton kernels, on an accelerator: LayerNorm and RMSNorm over the last dimension, GroupNorm."""
 
 from ..task import EPS
-from . import Contestant, in_mode, not_installed
+from . import Implementation, in_mode, not_installed
 from .torch_nn import ACTIVATE
 
 
-class Liger(Contestant):
+class Liger(Implementation):
+    packages = ("liger-kernel", "triton")
+
     def why_not(self, task):
         if task.device == "cpu":
             return "needs an accelerator"
@@ -33,4 +35,4 @@ class Liger(Contestant):
         return in_mode(task, given, lambda: activate(norm()).view(shape))
 
 
-CONTESTANTS = (Liger("liger", on_accelerators=True),)
+IMPLEMENTATIONS = (Liger("liger", on_accelerators=True),)

@@ -7,7 +7,7 @@ between calls (no spinning).
 import torch
 
 from ..task import EPS
-from . import Contestant, not_installed
+from . import Implementation, not_installed
 
 # Operator and attributes by the norm's name.
 _OPERATORS = {
@@ -20,7 +20,8 @@ _OPERATORS = {
 _OPSET = 23  # the first that has RMSNormalization
 
 
-class OnnxRuntime(Contestant):
+class OnnxRuntime(Implementation):
+    packages = ("onnxruntime",)
     pool = "onnxruntime"
     torch_memory = False
 
@@ -35,6 +36,8 @@ class OnnxRuntime(Contestant):
             return "knows no channels_last"
         if task.spec.name not in _OPERATORS:
             return f"onnx has no {task.spec.name}"
+        if task.activation not in (None, "relu", "silu"):
+            return f"{task.activation} is not compared"
         return not_installed("onnx", "onnxruntime")
 
     def prepare(self, task, given):
@@ -97,4 +100,4 @@ def _model(task, shapes) -> bytes:
     return helper.make_model(graph, opset_imports=opset, ir_version=10).SerializeToString()
 
 
-CONTESTANTS = (OnnxRuntime("onnxruntime"),)
+IMPLEMENTATIONS = (OnnxRuntime("onnxruntime"),)

@@ -1,11 +1,13 @@
 """quack's CuTe kernels, on an accelerator: RMSNorm over the last dimension."""
 
 from ..task import EPS
-from . import Contestant, in_mode, not_installed
+from . import Implementation, in_mode, not_installed
 from .torch_nn import ACTIVATE
 
 
-class Quack(Contestant):
+class Quack(Implementation):
+    packages = ("quack-kernels",)
+
     def why_not(self, task):
         if task.device == "cpu":
             return "needs an accelerator"
@@ -24,4 +26,4 @@ class Quack(Contestant):
         return in_mode(task, given, lambda: activate(rmsnorm(x, weight, eps=EPS)).view(shape))
 
 
-CONTESTANTS = (Quack("quack", by_default=False, on_accelerators=True),)
+IMPLEMENTATIONS = (Quack("quack", by_default=False, on_accelerators=True),)

@@ -4,12 +4,12 @@ import torch.nn.functional as F
 
 from ...backends import ACTIVATIONS
 from ..labels import AGAIN, BASELINE
-from . import Contestant, by_place, in_mode, written_out
+from . import Implementation, by_place, in_mode, written_out
 
 ACTIVATE = {name: getattr(F, name) for name in ACTIVATIONS}
 
 
-class TorchNN(Contestant):
+class TorchNN(Implementation):
     def why_not(self, task):
         return None if task.spec.torch_call else f"torch.nn has no {task.spec.name}"
 
@@ -19,4 +19,4 @@ class TorchNN(Contestant):
         return in_mode(task, given, written_out(call, by_place(call, task, given), then=activate))
 
 
-CONTESTANTS = (TorchNN(BASELINE, on_accelerators=True), TorchNN(AGAIN, on_accelerators=True))
+IMPLEMENTATIONS = (TorchNN(BASELINE, on_accelerators=True), TorchNN(AGAIN, on_accelerators=True))

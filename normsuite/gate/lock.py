@@ -1,0 +1,44 @@
+"""Processes of two gates on one machine take turns: side by side they would time each other."""
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from filelock import FileLock, Timeout
+
+from .. import caches
+from ..errors import OutputError
+
+
+class Lock:
+    """The lock that gates of one user share; says once that it waits."""
+
+    def __init__(self):
+        self._has_waited = False
+
+    @contextmanager
+    def alone(self) -> Iterator[None]:
+        """Hold the lock for the block.
+
+        Raises:
+            OutputError: it cannot be had.
+        """
+        path = caches.temporary_if_none(caches.folder()) / "gate.lock"
+        lock = FileLock(path)
+        try:
+            try:
+                lock.acquire(blocking=False)
+            except Timeout:
+                self._say()
+                lock.acquire()
+        except OSError as error:
+            raise OutputError(f"cannot lock {str(path)!r} ({error.strerror or error})") from None
+        try:
+            yield
+        finally:
+            lock.release()
+
+    def _say(self) -> None:
+        if not self._has_waited:
+            self._has_waited = True
+            print("normsuite: another gate is measuring on this machine: waiting for it", file=sys.stderr, flush=True)

@@ -1,0 +1,117 @@
+"""Times of all cells, in interim looks and a final one: what is decided is measured no more.
+
+After the first four processes, then after half as many again, and so on, the verdicts are taken, until all is decided
+or the budget has no room for another process; then comes the final look. As many processes are started at once as there
+are cores, and then they take turns with the clock: importing torch is most of what they do.
+"""
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+
+from . import decide, turns
+from .budget import Budget
+from .processes import Processes
+from .setup import Setup
+from .sides import BASE, HEAD
+
+
+class Looks:
+    """What was timed.
+
+    Attributes:
+        values: of each cell, by its name, for each process by its number the logarithm of its ratio head / base.
+        base_s: of each cell, seconds of a call of base in each process.
+        looks, blocks: how many processes there had been at each look, and how many blocks each cell got before it.
+        final: whether the last look was the final one.
+    """
+
+    def __init__(self, setup: Setup, processes: Processes, budget: Budget, measurable: Callable[[str], bool]):
+        self._setup, self._processes, self._budget, self._measurable = setup, processes, budget, measurable
+        self._comparisons = len(setup.cells) + len(setup.norms)
+        self._begin()
+
+    def _begin(self) -> None:
+        names = [cell.name for cell in self._setup.cells]
+        self.values: dict[str, dict[int, float]] = {name: {} for name in names}
+        self.base_s: dict[str, list[float]] = {name: [] for name in names}
+        self.looks: list[int] = []
+        self.blocks: list[int] = []
+        self.final = False
+
+    def run(self) -> None:
+        """Measure, look, and go on where it is open."""
+        try:
+            self._look()
+        except turns.Unimportable as failed:
+            # Which of the two is imported first is drawn: it may have gone well before.
+            self._processes.separate(failed)
+            self._begin()
+            self._look()
+
+    def _look(self) -> None:
+        open_cells = [i for i, cell in enumerate(self._setup.cells) if self._measurable(cell.name)]
+        wanted, processes = decide.FIRST_LOOK, 0
+        while open_cells:
+            together = self._processes.together
+            blocks = self._budget.blocks_each(self._names(open_cells), together)
+            affordable = self._affordable(wanted - processes, open_cells, blocks)
+            self._time(range(processes + 1, processes + affordable + 1), open_cells, blocks)
+            processes += affordable
+            self.looks.append(processes)
+            self.blocks.append(blocks)
+            self.final = not self._affordable(1, open_cells, blocks)
+            if self.final:
+                break
+            undecided = self._undecided()
+            open_cells = [i for i in open_cells if self._setup.cells[i].name in undecided]
+            wanted = math.ceil(processes * 1.5 / together) * together
+
+    def _undecided(self) -> set[str]:
+        """Return the names of cells that are to be measured on; those without a value so far are among them."""
+        measured = {name: of for name, of in self.values.items() if of}
+        margin = self._setup.margins["time"]
+        decided = decide.decide(measured, self.looks, margin, self._comparisons, final=False)
+        return {n for n in self.values if n not in decided or decided[n].verdict == decide.UNDECIDED}
+
+    def _names(self, indices: Sequence[int]) -> list[str]:
+        return [self._setup.cells[i].name for i in indices]
+
+    def _affordable(self, wanted: int, indices: Sequence[int], blocks: int) -> int:
+        """Return how many more values there is time for; for the first look all, with a note if they take longer."""
+        budget, of = self._budget, {"starts": len(self._processes.sides), "together": self._processes.together}
+        needed = budget.needed_s(wanted, self._names(indices), blocks, **of)
+        if not self.looks:
+            if needed[-1] > 1.1 * budget.left_s:
+                total = budget.spent_s + needed[-1]
+                self._processes.notes.append(f"the budget of {budget.total_s:.0f} s is too short: about {total:.0f} s")
+            return wanted
+        return sum(seconds <= budget.left_s for seconds in needed)
+
+    def _time(self, numbers: Sequence[int], indices: Sequence[int], blocks: int) -> None:
+        """Take one value for each of those cells and numbers: of one process, or of one for each side.
+
+        The first look is taken whatever the budget.
+        """
+        together, sides, may_stop = self._processes.together, self._processes.sides, bool(self.looks)
+        while numbers and not (may_stop and self._budget.is_spent()):
+            batch, numbers = numbers[:together], numbers[together:]
+            stage = f"times, process {batch[-1]}, {len(indices)} open"
+            shares = [(of, indices) for number in batch for of in sides[:: 1 if number % 2 else -1]]
+            found = iter(self._processes.run(shares, blocks=blocks, stage=stage, may_stop=may_stop))
+            for number in batch:
+                merged: dict[int, dict] = {}
+                for _ in sides:
+                    for index, message in next(found).found.items():
+                        self._budget.learn(self._setup.cells[index].name, message)
+                        merged.setdefault(index, {})[message.get("side", "")] = message
+                for index, of in merged.items():
+                    self._take(self._setup.cells[index].name, number, of)
+
+    def _take(self, cell: str, number: int, of: Mapping[str, Mapping]) -> None:
+        """Write down the value of a process that held both sides, or of one for each."""
+        if "log_ratio" in of.get("", {}):
+            self.values[cell][number] = of[""]["log_ratio"]
+            self.base_s[cell].append(of[""]["base_s"])
+        elif of.keys() == {BASE, HEAD}:
+            self.values[cell][number] = of[HEAD]["log_s"] - of[BASE]["log_s"]
+            self.base_s[cell].append(math.exp(of[BASE]["log_s"]))

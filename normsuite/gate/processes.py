@@ -1,0 +1,128 @@
+"""The processes of a gate: which versions each holds, how many are started at once, and what they found."""
+
+import random
+import sys
+import time
+from collections.abc import Callable, Sequence
+
+from .. import results
+from ..errors import ArgumentError
+from . import decide, turns
+from .budget import LONGEST_S, Budget
+from .lock import Lock
+from .setup import Setup
+from .sides import SIDES
+
+Share = tuple[Sequence[str], Sequence[int]]
+"""What one process does: the sides that it holds, and the places of its cells in the table."""
+
+
+class _Spent(Exception):
+    """The budget is, in the middle of a process."""
+
+
+class Processes:
+    """Starts processes, and keeps what they say of the machine and of what went wrong.
+
+    Attributes:
+        apart: each version has processes of its own.
+        environment: of the first process that told it, or None.
+        notes: lines on what went wrong.
+    """
+
+    def __init__(self, setup: Setup, budget: Budget, lock: Lock, on_progress: Callable[[str, float], None]):
+        self._setup, self._budget, self._lock, self._on_progress = setup, budget, lock, on_progress
+        self._draw = random.Random()
+        self.apart = setup.apart
+        self.environment: dict | None = None
+        self.notes: list[str] = []
+
+    @property
+    def sides(self) -> list[tuple[str, ...]]:
+        """Return the sides of each process that one value takes."""
+        return [(side,) for side in SIDES] if self.apart else [SIDES]
+
+    @property
+    def together(self) -> int:
+        """Return for how many values processes are started at once; each takes a few hundred MiB."""
+        return max(1, min(results.usable_cores() // len(self.sides), decide.FIRST_LOOK))
+
+    def separate(self, failed: turns.Unimportable) -> None:
+        """Give each version processes of its own from now on.
+
+        Raises:
+            ArgumentError: that cannot help, since the version cannot be imported alone either.
+        """
+        tree = self._setup.tree(failed.side)
+        if not failed.beside:
+            raise ArgumentError(failed.side, tree.title, f"cannot be imported: {failed.said}") from None
+        self.notes.append(
+            f"{tree.title} cannot be imported beside the other ({failed.said}): each in its own processes"
+        )
+        self.apart = True
+
+    def run(
+        self, shares: Sequence[Share], *, stage: str, count: bool = False, blocks: int = 0, may_stop: bool = False
+    ) -> list[turns.Job]:
+        """Return what a process found for each share, by the cells' places in the table; less where it died, which is
+        noted.
+
+        Args:
+            shares: of all processes.
+            stage: what is going on, for people.
+            count: bytes and errors instead of times.
+            blocks: for each cell.
+            may_stop: ends when the budget is spent, and keeps what was found.
+
+        Raises:
+            Unimportable: the first side that a process could not import.
+        """
+        jobs = [self._job(share, count, blocks) for share in shares]
+        budget = self._budget
+        with self._lock.alone():
+            before_s, begun = budget.spent_s, time.perf_counter()
+
+            def seconds() -> float:
+                return time.perf_counter() - begun
+
+            def ready() -> None:
+                if not count:
+                    budget.start_s = seconds()
+                go_on()
+
+            def go_on() -> None:
+                self._on_progress(stage, before_s + seconds())
+                if may_stop and budget.is_spent(seconds()):
+                    raise _Spent
+
+            self._on_progress(stage, before_s)
+            try:
+                turns.take(jobs, self._draw, on_ready=ready, on_cell=go_on)
+            except _Spent:
+                pass  # what was found is kept
+            finally:
+                budget.spent_s = before_s + seconds()
+        for job, (_, places) in zip(jobs, shares, strict=True):
+            self._finish(job, places, stage)
+        return jobs
+
+    def _job(self, share: Share, count: bool, blocks: int) -> turns.Job:
+        setup, (sides, places) = self._setup, share
+        work = {
+            "sides": {side: str(setup.tree(side).folder) for side in sides},
+            "cells": [setup.cells[place].as_dict() for place in places],
+            "count": count,
+            "blocks": blocks,
+            "longest_s": LONGEST_S,
+            "threads": setup.threads,
+            "number": self._draw.getrandbits(32),
+        }
+        return turns.Job(work, setup.pythons.get(sides[0], sys.executable))
+
+    def _finish(self, job: turns.Job, places: Sequence[int], stage: str) -> None:
+        self.environment = self.environment or job.environment
+        job.found = {places[place]: found for place, found in job.found.items()}
+        job.at = None if job.at is None else places[job.at]
+        if job.died is not None:
+            where = f" at {self._setup.cells[job.at].name}" if job.at is not None else ""
+            self.notes.append(f"{stage}: the process ended{where} ({job.died}); what it had finished is kept")

@@ -1,0 +1,102 @@
+"""What is measured: its name and unit, whether it has noise, how a value is judged and how it is written.
+
+Imports no torch. Lower is better in all of them: an error rate and not an accuracy, seconds and not calls a second.
+"""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from .workload import Subject
+
+MIB = 2**20
+
+
+@dataclass(frozen=True)
+class Metric:
+    """One kind of number.
+
+    Attributes:
+        name: in tables, such as "peak bytes".
+        unit: "s", "bytes", "share" of all, "" for what is relative, or another word.
+        kind: what a user calls its margin: metrics of one kind share it.
+        margin: how far a ratio may lie from 1, or a difference from 0, and still count as the same.
+        exact: the same in every process, so that two values are compared as they are; others are sampled, and judged by
+            an interval.
+        by_difference: two values are compared by their difference instead of their ratio.
+        of_steps: only a training step has it.
+        count: for a metric that every workload of ours is asked for: the value, or None where it has none.
+    """
+
+    name: str
+    unit: str
+    kind: str
+    margin: float
+    exact: bool = False
+    by_difference: bool = False
+    of_steps: bool = False
+    count: "Callable[[Subject], float | None] | None" = None
+
+    @property
+    def key(self) -> str:
+        """Return its name in records of a bench, such as "peak_bytes"."""
+        return self.name.replace(" ", "_")
+
+    def write(self, value: float | None) -> str:
+        """Return a value for people: µs or ms, MiB, per cent, or a power of ten."""
+        if value is None or (isinstance(value, float) and math.isnan(value)):
+            return "–"
+        return _WRITERS.get(self.unit, "{:g}".format)(value)
+
+
+def _seconds(value: float) -> str:
+    return f"{value * 1e6:.1f} µs" if value < 1e-3 else f"{value * 1e3:.2f} ms"
+
+
+_WRITERS: dict[str, Callable[[float], str]] = {
+    "s": _seconds,
+    "bytes": lambda value: f"{value / MIB:.3g}",
+    "share": lambda value: f"{100 * value:.2f} %",
+    "": lambda value: f"{value:.0e}",
+}
+
+
+def _peak_bytes(subject: "Subject") -> int:
+    from . import memory
+
+    return memory.peak_bytes(subject.call, device=subject.task.device)
+
+
+def _saved_bytes(subject: "Subject") -> int | None:
+    from . import memory
+
+    if subject.step is None:  # a backward pass alone saves nothing: what it needs was saved before
+        return None
+    return memory.saved_bytes(subject.step, beside=subject.parameters)
+
+
+TIME = Metric("time", "s", "time", 0.01)
+HOST_TIME = Metric("host time", "s", "time", 0.01)
+OUTPUT_ERROR = Metric("output error", "", "error", 1.0, exact=True)
+GRADIENT_ERROR = Metric("gradient error", "", "error", 1.0, exact=True)
+"""Below twice an error lies what another order of the same additions does to it; a lost digit is ten times."""
+ERROR_RATE = Metric("error rate", "share", "error rate", 0.005, by_difference=True)
+PEAK_BYTES = Metric("peak bytes", "bytes", "bytes", 0.01, exact=True, count=_peak_bytes)
+SAVED_BYTES = Metric("saved bytes", "bytes", "bytes", 0.01, exact=True, of_steps=True, count=_saved_bytes)
+
+METRICS = {metric.name: metric for metric in list(globals().values()) if isinstance(metric, Metric)}
+"""All of the above. What one that counts says of a call, the bench, the gate and asv ask for."""
+
+COUNTED = tuple(metric for metric in METRICS.values() if metric.count is not None)
+
+
+def find(name: str) -> Metric:
+    """Return the metric of a row's name, which may say more behind it, as "output error at mean 0"."""
+    return METRICS[name.partition(" at ")[0]]
+
+
+def margins() -> dict[str, float]:
+    """Return the margin of each kind."""
+    return {metric.kind: metric.margin for metric in METRICS.values()}
