@@ -20,6 +20,7 @@ from ..reading import printable
 from . import codes
 from .bench import bench
 from .check import check
+from .compare import compare
 from .doctor import doctor
 from .explain import explain
 from .gate import bisect, gate
@@ -35,7 +36,7 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-for command in (explain, check, study, bench, numerics, gate, bisect, history, doctor, report):
+for command in (explain, check, compare, study, bench, numerics, gate, bisect, history, doctor, report):
     app.command()(command)
 
 
