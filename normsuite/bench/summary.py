@@ -436,6 +436,10 @@ def sentences(bench: Bench) -> list[str]:
             f"auto is slower than {BASELINE} in {len(slow)} of {len(of_auto)} cases by corrected intervals ({others})"
             + (f": {'; '.join(slow)}" if slow else "")
         )
+    for m in bench.means(contestants=[name for name in bench.contestants if ":" in name]):
+        if m.norm == ALL:
+            cases = f"{m.tasks} {m.size} case{'' if m.tasks == 1 else 's'}"
+            said.append(f"{m.contestant} takes {interval_text(m.ratio)} × {BASELINE}'s time, {mode_text(m)}, {cases}")
     _, noise = bench.noise
     tasks, behind = bench.noise_behind_other_pools
     said.append(f"noise: {BASELINE} / itself {interval_text(noise)}")

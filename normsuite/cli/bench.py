@@ -20,13 +20,16 @@ _TAKES = {
 
 def bench(
     context: typer.Context,
-    what: Annotated[
-        Optional[str],
+    targets: Annotated[
+        Optional[list[str]],
         typer.Argument(
-            help="Left out: norms by themselves. study: a training step of the study, and a whole one. history: the "
-            "report of a long history."
+            metavar="[WHAT…]",
+            help="Left out: norms by themselves. module:Name, again for more: anybody's norms beside torch.nn. study: "
+            "a training step of the study, and a whole one. history: the report of a long history.",
         ),
     ] = None,
+    args: Annotated[str, typer.Option(help="Arguments of each module:Name: 768 or 4,64 or eps=1e-6.")] = "",
+    like: Annotated[Optional[str], typer.Option(help="The norm that each module:Name is like.")] = None,
     norm: Annotated[Optional[list[str]], typer.Option(help="A norm; again for more. All where left out.")] = None,
     case: Annotated[Optional[list[str]], typer.Option(help="A case by name; again for more.")] = None,
     shape: Annotated[Optional[list[str]], typer.Option(help="A case of your own, such as 16,64,56,56.")] = None,
@@ -56,10 +59,12 @@ def bench(
     from ..bench.summary import benches, sentences
     from ..measure import task
 
-    if what is not None and what not in _TAKES:
+    anybodys = [name for name in targets or () if ":" in name]
+    what = next((name for name in targets or () if name not in anybodys), None)
+    if what is not None and (what not in _TAKES or len(targets) > 1):
         raise UnknownNameError.among("bench", what, _TAKES)
     for name, value in context.params.items():
-        given = context.get_parameter_source(name).name == "COMMANDLINE" and name != "what"
+        given = context.get_parameter_source(name).name == "COMMANDLINE" and name != "targets"
         if given and not (name != "epochs" if what is None else name in _TAKES[what]):
             raise ArgumentError(name, value, f"is not for `{' '.join(filter(None, ('bench', what)))}`")
     if what == "history":
@@ -71,6 +76,12 @@ def bench(
     own = [task.shape_case(text, channels_last=channels_last, num_groups=groups) for text in dict.fromkeys(shape or ())]
     if not own and (channels_last or groups is not None):
         raise ArgumentError("shape", None, "--channels-last and --groups describe a --shape")
+    if anybodys:
+        from .anybodys import planned
+
+        norm, own, backend = planned(anybodys, args=args, like=like, norms=norm, own=own, backends=backend)
+    elif args or like:
+        raise ArgumentError("args" if args else "like", args or like, "is of a module:Name")
     tasks = task.plan(
         norms=norm or (),
         names=case or (),
