@@ -75,7 +75,9 @@ def gate(
     activation: Annotated[Optional[list[str]], typer.Option(help="none, relu or silu.")] = None,
     dtype: Annotated[Optional[list[str]], typer.Option(help="float32, bfloat16, float16 or float64.")] = None,
     device: Annotated[str, typer.Option(help="cpu, or an accelerator such as cuda.")] = "cpu",
-    budget: Annotated[str, typer.Option(help="Time to spend on bytes, errors and times.")] = "120s",
+    budget: Annotated[
+        Optional[str], typer.Option(help="Time to spend on bytes, errors and times; the project's, or 120s.")
+    ] = None,
     margin: Annotated[
         Optional[list[str]],
         typer.Option(help="How much more still counts as the same: 2%, or bytes=5%; again for more."),
@@ -114,30 +116,50 @@ def gate(
     Exit codes: 0 no regression, 1 regression, 2 could not run, 3 nothing measured or nothing decided.
     """
     from ..gate import cells, measure, trees
+    from ..targets.configuration import find_project
 
     here = trees.root(Path())
+    project = find_project(Path())
+    source, in_processes = trees.OWN, False
     if base is None and not self_check:
         raise ArgumentError("base", base, "which commit is to be compared with?")
     if self_check and head is not None:
         raise ArgumentError("head", head, "a self-check compares BASE with itself")
-    planned = cells.plan(
-        norms=norm or (),
-        backends=backend or (),
-        cases=case or (),
-        modes=mode or (),
-        activations=activation or (),
-        dtypes=dtype or (),
-        only=only or (),
-        device=device,
-    )
-    before = trees.of_commit("HEAD" if base is None else base, argument="base", repository=here)
+    if project is not None and project.packages:
+        from ..gate import guarded
+
+        if self_check or error_rate:
+            option = "self_check" if self_check else "error_rate"
+            raise ArgumentError(option, True, f"is for {trees.PACKAGE}'s own repository")
+        chosen = {"norm": norm, "backend": backend, "case": case, "activation": activation, "dtype": dtype}
+        for name, given in chosen.items():
+            if given:
+                raise ArgumentError(name, ", ".join(given), "is said by [[tool.normsuite.target]] here: use --only")
+        source = guarded.source_of(project, here)
+        planned, notes = guarded.cells(project, modes=mode or (), only=only or (), device=device)
+        for note in notes:
+            print(f"normsuite: {note}", file=sys.stderr)
+        in_processes = project.isolation == "process" or bool(project.build)
+        budget = budget or f"{project.gate.budget_s}s"
+    else:
+        planned = cells.plan(
+            norms=norm or (),
+            backends=backend or (),
+            cases=case or (),
+            modes=mode or (),
+            activations=activation or (),
+            dtypes=dtype or (),
+            only=only or (),
+            device=device,
+        )
+    before = trees.of_commit("HEAD" if base is None else base, argument="base", repository=here, source=source)
     if self_check:
         after = before
     else:
         after = (
-            trees.of_working_tree(repository=here)
+            trees.of_working_tree(repository=here, source=source)
             if head is None
-            else trees.of_commit(head, argument="head", repository=here)
+            else trees.of_commit(head, argument="head", repository=here, source=source)
         )
     pythons = {
         side: _interpreter(f"{side}_python", given)
@@ -149,9 +171,9 @@ def gate(
         head=after,
         cells=planned,
         margins=margins(margin or []),
-        budget_s=seconds(budget),
+        budget_s=seconds(budget or "120s"),
         threads=measure.default_threads() if threads is None else threads,
-        apart=apart or bool(pythons),
+        apart=apart or bool(pythons) or in_processes,
         pythons=pythons,
         norms=list(dict.fromkeys(cell.task.spec.name for cell in planned)) if error_rate else (),
         seeds=seeds,

@@ -5,6 +5,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
+from types import ModuleType
 
 from torch import nn
 
@@ -24,18 +25,35 @@ IMPLEMENTATIONS = ()
 
 @dataclass(frozen=True)
 class Anybodys(Implementation):
-    """A target as an implementation, on the operands of the task and with its eps."""
+    """A target as an implementation, on the operands of the task and with its eps.
+
+    Attributes:
+        package: the version of the target's package that is called, the importable one where None.
+    """
+
+    package: ModuleType | None = None
 
     @property
     def target(self) -> Target:
-        """What is made, like no norm in particular."""
-        return parsed(self.name)
+        """What is made, like no norm in particular: of the version of its package, if one is given."""
+        found = parsed(self.name)
+        if self.package is None:
+            return found
+        module, _, name = found.make.partition(":")
+        root, *within = module.split(".")
+        if not self.package.__name__.startswith(f"{root}_"):  # it lies in another package, or has its own name
+            return found
+        return replace(found, make=f"{'.'.join([self.package.__name__, *within])}:{name}")
+
+    def of(self, package):
+        return replace(self, package=package)
 
     def why_not(self, task):
         return "makes its own output" if self.preallocated else None
 
     def prepare(self, task, given):
-        search_here()
+        if self.package is None:
+            search_here()
         target = replace(self.target, like=task.spec.name, num_groups=task.num_groups, activation=task.activation)
         try:
             built = build(target, shape=task.case.shape, dtype=DTYPES[task.dtype], device=task.device)
