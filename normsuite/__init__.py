@@ -24,6 +24,9 @@ _LAZY = {
     "revert": "modules",
     "NormSpec": "spec",
     "NORMS": "spec",
+    "Target": "targets",
+    "check": "conformance",
+    "compare": "versus",
 }
 
 __all__ = ["__version__", *_LAZY]

@@ -5,7 +5,8 @@ variance over some of the axes {batch, group, spatial}; normalise; apply an affi
 axes and which affine map, and everything else in the package is written once for any of them.
 
 A norm is a TOML file with the fields of `NormSpec`: those in `norms/`, in the order of their names, then those in the
-folders that the environment variable NORMSUITE_NORMS lists.
+packages that are announced under the entry point "normsuite.norms", then those in the folders that the environment
+variable NORMSUITE_NORMS lists.
 """
 
 import operator
@@ -14,6 +15,8 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import MISSING, dataclass, fields
 from importlib import resources
+from importlib.metadata import entry_points
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Literal, get_args
 
@@ -22,6 +25,7 @@ from .reading import Unreadable, read_toml
 
 Axis = Literal["batch", "group", "spatial"]
 FOLDERS_VARIABLE = "NORMSUITE_NORMS"
+ENTRY_POINTS = "normsuite.norms"
 NO_NORM = "none"
 """What stands for a network without a norm."""
 
@@ -191,6 +195,13 @@ def load(file: Path) -> NormSpec:
 
 def _files() -> Iterator[Path]:
     yield from sorted((resources.files(__package__) / "norms").iterdir(), key=lambda file: file.name)
+    for entry in sorted(entry_points(group=ENTRY_POINTS), key=lambda entry: entry.name):
+        # The package itself is not imported, which might take long, or need this one.
+        package, *within = entry.value.split(".")
+        found = find_spec(package)
+        if found is None or not found.submodule_search_locations:
+            raise DataError(f"entry point {entry.name} = {entry.value!r}: is no package")
+        yield from sorted(Path(found.submodule_search_locations[0], *within).glob("*.toml"))
     for folder in filter(None, os.environ.get(FOLDERS_VARIABLE, "").split(os.pathsep)):
         if not Path(folder).is_dir():
             raise DataError(f"{FOLDERS_VARIABLE} = {folder!r}: is no folder")

@@ -44,6 +44,10 @@ def _of_ours(bench: Bench) -> list[str]:
 def sentences(bench: Bench) -> list[str]:
     """Return how `auto` compares and what is undecided, the noise, and why somebody did not take part."""
     said = _of_ours(bench)
+    for m in bench.means(contestants=[name for name in bench.contestants if ":" in name]):
+        if m.norm == ALL:
+            cases = f"{m.tasks} {m.size} case{'' if m.tasks == 1 else 's'}"
+            said.append(f"{m.contestant} takes {interval_text(m.ratio)} × {BASELINE}'s time, {mode_text(m)}, {cases}")
     _, noise = bench.noise
     tasks, behind = bench.noise_behind_other_pools
     said.append(f"noise: {BASELINE} / itself {interval_text(noise)}")

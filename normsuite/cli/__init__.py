@@ -18,6 +18,8 @@ from ..errors import NormsuiteError
 from ..reading import printable
 from . import codes
 from .bench import bench, bench_history, bench_study
+from .check import check
+from .compare import compare
 from .doctor import doctor
 from .explain import explain
 from .gate import bisect, gate, self_check
@@ -35,8 +37,8 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 COMMANDS = (
-    explain, study, bench, bench_study, bench_history, numerics, gate, bisect, self_check, history, tune, doctor,
-    report,
+    explain, check, compare, study, bench, bench_study, bench_history, numerics, gate, bisect, self_check, history,
+    tune, doctor, report,
 )  # fmt: skip
 for command in COMMANDS:
     app.command()(command)

@@ -20,13 +20,15 @@ _TAKES = {
 
 def bench(
     context: typer.Context,
-    what: Annotated[
-        Optional[str],
+    targets: Annotated[
+        Optional[list[str]],
         typer.Argument(
-            hidden=True,
-            help="study or history: the commands bench-study and bench-history, which have their own options.",
+            metavar="[WHAT…]",
+            help="module:Name, again for more: anybody's norms beside torch.nn; all norms of ours where left out.",
         ),
     ] = None,
+    args: Annotated[str, typer.Option(help="Arguments of each module:Name: 768 or 4,64 or eps=1e-6.")] = "",
+    like: Annotated[Optional[str], typer.Option(help="The norm that each module:Name is like.")] = None,
     norm: Norms = None,
     case: Annotated[Optional[list[str]], typer.Option(help="A case by name; again for more.")] = None,
     shape: Annotated[Optional[list[str]], typer.Option(help="A case of your own, such as 16,64,56,56.")] = None,
@@ -56,11 +58,13 @@ def bench(
     to: Json = None,
 ) -> None:
     """Time every backend against torch.nn, a copy and other libraries, in turn, call by call; one record a task."""
-    if what is not None and what not in _TAKES:
+    anybodys = [name for name in targets or () if ":" in name]
+    what = next((name for name in targets or () if name not in anybodys), None)
+    if what is not None and (what not in _TAKES or len(targets or ()) > 1):
         raise UnknownNameError.among("bench", what, _TAKES)
     for name, value in context.params.items():
         source = context.get_parameter_source(name)
-        given = source is not None and source.name == "COMMANDLINE" and name != "what"
+        given = source is not None and source.name == "COMMANDLINE" and name != "targets"
         if given and not (name != "epochs" if what is None else name in _TAKES[what]):
             raise ArgumentError(name, value, f"is not for `{' '.join(filter(None, ('bench', what)))}`")
     if what == "history":
@@ -75,6 +79,12 @@ def bench(
     own = [task.shape_case(text, channels_last=channels_last, num_groups=groups) for text in dict.fromkeys(shape or ())]
     if not own and (channels_last or groups is not None):
         raise ArgumentError("shape", None, "--channels-last and --groups describe a --shape")
+    if anybodys:
+        from .anybodys import planned
+
+        norm, own, backend = planned(anybodys, args=args, like=like, norms=norm, own=own, backends=backend)
+    elif args or like:
+        raise ArgumentError("args" if args else "like", args or like, "is of a module:Name")
     tasks = task.plan(
         norms=norm or (),
         names=case or (),

@@ -83,7 +83,9 @@ def gate(
     activation: Activations = None,
     dtype: Dtypes = None,
     device: Device = "cpu",
-    budget: Annotated[str, typer.Option(help="Time to spend on bytes, errors and times.")] = "120s",
+    budget: Annotated[
+        Optional[str], typer.Option(help="Time to spend on bytes, errors and times; the project's, or 120s.")
+    ] = None,
     margin: Annotated[
         Optional[list[str]],
         typer.Option(help="How much more still counts as the same: 2%, or bytes=5%; again for more."),
@@ -136,7 +138,7 @@ def gate(
     what = {"norms": norm, "backends": backend, "cases": case, "modes": mode, "activations": activation}
     what |= {"dtypes": dtype, "only": only}
     margin = [*(margin or []), *_further(worse=worse_above, limit=limit)]
-    timing = {"budget_s": seconds(budget), "threads": threads, "apart": apart or bool(pythons), "pythons": pythons}
+    timing = {"budget": budget, "threads": threads, "apart": apart or bool(pythons), "pythons": pythons}
     if self_check:
         setup, here = _setup(base, base, what, device, margin, timing)
         _self_check(setup, here, tables, planted_tables, asv_pairs, out or REPORTS / "self-check", to)
@@ -165,37 +167,67 @@ def self_check(
 ) -> None:
     """Find out how often the gate is wrong: false alarms in A/A controls, and injected slowdowns that it finds."""
     what = {"norms": norm, "backends": backend, "cases": case, "modes": mode, "only": only}
-    timing = {"budget_s": seconds(budget), "threads": threads}
+    timing = {"budget": budget, "threads": threads, "apart": False}
     setup, here = _setup(base, base, what, device, None, timing)
     _self_check(setup, here, tables, planted_tables, asv_pairs, out, to)
 
 
 def _setup(base, head, what, device, margin, timing, seeds=None, *, working_tree=False):
     """Return what is to be compared, and the repository's root; the head is the base, a commit or the working tree."""
-    from ..gate import cells, measure, trees
+    from ..gate import measure, trees
     from ..gate.setup import Setup
 
     here = trees.root(Path())
-    planned = cells.plan(**{name: given or () for name, given in what.items()}, device=device)
-    before = trees.of_commit("HEAD" if base is None else base, argument="base", repository=here)
+    only_ours = "error_rate" if seeds is not None else "" if working_tree else "self_check"
+    planned, source, project = _planned(what, device, here, only_ours)
+    before = trees.of_commit("HEAD" if base is None else base, argument="base", repository=here, source=source)
     if not working_tree:
         after = before
     elif head is None:
-        after = trees.of_working_tree(repository=here)
+        after = trees.of_working_tree(repository=here, source=source)
     else:
-        after = trees.of_commit(head, argument="head", repository=here)
-    given = {name: value for name, value in timing.items() if name != "threads"}
+        after = trees.of_commit(head, argument="head", repository=here, source=source)
+    pythons = timing.get("pythons", {})
+    own_budget_s = measure.BUDGET_S if project is None else project.gate.budget_s
     setup = Setup(
         base=before,
         head=after,
         cells=planned,
         margins=margins(margin or []),
+        budget_s=own_budget_s if timing["budget"] is None else seconds(timing["budget"]),
         threads=measure.default_threads() if timing["threads"] is None else timing["threads"],
+        apart=timing["apart"] or (project is not None and (project.isolation == "process" or bool(project.build))),
+        pythons=pythons,
         norms=list(dict.fromkeys(cell.task.spec.name for cell in planned)) if seeds is not None else (),
-        **given,
         **({"seeds": seeds} if seeds is not None else {}),
     )
     return setup, here
+
+
+def _planned(what, device, here, only_ours: str):
+    """Return the cells, the package whose versions are compared, and its project, None for this package's own.
+
+    Args:
+        what: what is measured, by option.
+        here: the repository's root.
+        only_ours: the option that is for this package's own repository, if one is given.
+    """
+    from ..gate import cells, guarded, trees
+    from ..targets.configuration import find_project
+
+    project = find_project(Path())
+    if project is None or not project.packages:
+        return cells.plan(**{name: given or () for name, given in what.items()}, device=device), trees.OWN, None
+    if only_ours:
+        raise ArgumentError(only_ours, True, f"is for {trees.PACKAGE}'s own repository")
+    for name, given in what.items():
+        if given and name not in ("modes", "only"):
+            raise ArgumentError(name, ", ".join(given), "is said by [[tool.normsuite.target]] here: use --only")
+    modes, only = (what.get(name) or () for name in ("modes", "only"))
+    planned, notes = guarded.cells(project, modes=modes, only=only, device=device)
+    for text in notes:
+        note(text)
+    return planned, guarded.source_of(project, here), project
 
 
 def _interpreter(argument: str, path: Path) -> str:

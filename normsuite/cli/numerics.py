@@ -1,7 +1,7 @@
 """`normsuite numerics`."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Optional
 
 import typer
 from rich.table import Table
@@ -13,6 +13,15 @@ from .shared import console, write_json
 
 
 def numerics(
+    targets: Annotated[
+        Optional[list[str]],
+        typer.Argument(metavar="[TARGET…]", help="module:Name, again for more: anybody's norms beside torch.nn."),
+    ] = None,
+    args: Annotated[str, typer.Option(help="Arguments of each TARGET: 768 or 4,64 or eps=1e-6.")] = "",
+    like: Annotated[Optional[str], typer.Option(help="The norm that each TARGET is like.")] = None,
+    shape: Annotated[Optional[str], typer.Option(help="Of the input of a TARGET, such as 8,197,768.")] = None,
+    activation: Annotated[Optional[str], typer.Option(help="relu or silu, if a TARGET applies it.")] = None,
+    dtype: Annotated[str, typer.Option(help="float32, bfloat16, float16 or float64.")] = "float32",
     norm: Norms = None,
     device: Device = "cpu",
     out: Annotated[Path, typer.Option(help="Where the record goes.")] = REPORTS / "numerics",
@@ -23,29 +32,49 @@ def numerics(
 
     from .. import backends
     from .. import device as devices
+    from ..errors import ArgumentError, UnknownNameError
     from ..measure import accuracy as measuring
     from ..measure.cases import SEED
+    from ..measure.labels import BASELINE
+    from ..measure.task import ACTIVATIONS, DTYPES, shape_case
     from ..measure.workload import named
     from ..spec import NORMS, find
 
     devices.check(device)
+    if dtype not in DTYPES:
+        raise UnknownNameError.among("dtype", dtype, DTYPES)
+    if activation not in ACTIVATIONS:
+        raise UnknownNameError.among("activation", activation, ACTIVATIONS[1:])
+    if targets:
+        from .anybodys import planned
+
+        own = [] if shape is None else [shape_case(shape)]
+        norm, (tried_case,), computing = planned(
+            targets, args=args, like=like, norms=norm, own=own, backends=[BASELINE]
+        )
+    elif args or like or shape:
+        raise ArgumentError("args" if args else "like" if like else "shape", args or like or shape, "is of a TARGET")
+    else:
+        tried_case = measuring.SHAPE
+        computing = [name for name in backends.NAMES if name != "auto"]  # which is one of the others
     results.output_folder(out, "out")
-    computing = [name for name in backends.NAMES if name != "auto"]  # which is one of the others
     specs = [find(name) for name in norm] if norm else list(NORMS.values())
+    settings = {"device": device, "dtype": dtype, "activation": activation}
     rows: list[dict] = []
     for spec in specs:
         for mean in measuring.MEANS:
             for backend in computing:
                 try:
-                    tried = named(spec.name, backend, measuring.SHAPE, device=device)
-                    output, gradient = measuring.errors(tried, mean=mean)
+                    tried = named(spec.name, backend, tried_case, **settings)
+                    reason = tried.why_not()
+                    output, gradient = (reason, reason) if reason else measuring.errors(tried, mean=mean)
                 except UnsupportedError as error:
                     output = gradient = error.reason  # type: ignore[assignment]  # in place of a figure
                 rows.append(
                     {"norm": spec.name, "mean": mean, "backend": backend, "output": output, "gradient": gradient}
                 )
     measured = results.environment(threads=torch.get_num_threads(), accelerator=devices.name(device))
-    case = {"shape": measuring.SHAPE.shape, "dtype": "float32", "device": device}
+    case = {"shape": tried_case.shape, "dtype": dtype, "device": device}
     record = results.make_record("numerics", case, rows, environment=measured, seeds=[SEED])
     results.write_record(out, f"numerics-{device}-{results.digest(results.to_json(record))}".replace(":", "-"), record)
     if to is not None:
@@ -55,7 +84,7 @@ def numerics(
         "norm",
         "input mean",
         *(f"{what}, {backend}" for what in ("output", "gradient") for backend in computing),
-        title=f"float32, {measuring.SHAPE.name}, deviation 1: largest error relative to the root mean square",
+        title=f"{dtype}, {tried_case.name}, deviation 1: largest error relative to the root mean square",
     )
     for spec in specs:
         for mean in measuring.MEANS:

@@ -1,7 +1,7 @@
-"""Two versions of this package in one process, each under a name of its own.
+"""Two versions of a package in one process, each under a name of its own, or one of them under its own name.
 
-Only public and old names of a version are used: `NORMS`, `backends.NAMES`, the norms' functions and modules, and for
-the error rate `study.digits` and `study.train`.
+Of a version of this package only public and old names are used: `NORMS`, `backends.NAMES`, the norms' functions and
+modules, and for the error rate `study.digits` and `study.train`.
 """
 
 import importlib.util
@@ -43,6 +43,41 @@ def load(folder: Path, side: str, *modules: str, optional: Sequence[str] = ()) -
         with suppress(ModuleNotFoundError):
             importlib.import_module(f"{name}.{module}")
     return package
+
+
+def load_anybodys(folder: Path, side: str, package: str, modules: Sequence[str], *, alone: bool) -> ModuleType:
+    """Import a version of anybody's package, and return it.
+
+    Args:
+        folder: holds the package.
+        side: a part of its name in this process, where the other side is imported too.
+        package: its own name.
+        modules: of it, that are imported too.
+        alone: under its own name, since no other version is in this process.
+
+    Raises:
+        ImportError: it imports itself by its own name, which would be another version.
+        Exception: whatever importing it raises.
+    """
+    if alone:
+        sys.path.insert(0, str(folder))
+        name = package
+        found = importlib.import_module(package)
+        if not Path(found.__path__[0]).is_relative_to(folder):
+            raise ImportError(f"{package} is imported from elsewhere, {found.__path__[0]}")
+    else:
+        name = f"{package}_{side}"
+        root = folder / package
+        spec = importlib.util.spec_from_file_location(
+            name, root / "__init__.py", submodule_search_locations=[str(root)]
+        )
+        found = sys.modules[name] = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(found)
+    for module in modules:
+        importlib.import_module(f"{name}.{module}")
+    if not alone and package in sys.modules:
+        raise ImportError(f"{package} imports itself by its own name")
+    return found
 
 
 def ready(package: ModuleType, cell: Cell, sets: Sequence[Operands]) -> list[Call]:

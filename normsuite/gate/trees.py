@@ -1,7 +1,11 @@
 """The two versions that are compared: exported from git into a cache, a folder for each text of the package."""
 
+import hashlib
+import shlex
 import shutil
+import subprocess
 import tempfile
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,6 +16,32 @@ from . import export
 
 PACKAGE = "normsuite"
 WORKING_TREE = "working tree"
+BUILD_S = 1800.0
+"""How long a build of one version may take."""
+
+
+@dataclass(frozen=True)
+class Source:
+    """The package of a repository whose versions are compared.
+
+    Attributes:
+        package: its name, as it is imported.
+        path: its folder within the repository, such as "src/mynorms".
+        build: a shell command that builds a version into the folder {out}, or "" where the files are all it takes.
+    """
+
+    package: str = PACKAGE
+    path: str = PACKAGE
+    build: str = ""
+
+    @property
+    def exported(self) -> str:
+        """The folder within the repository whose files make a version: all of it where it is built."""
+        return "" if self.build else self.path
+
+
+OWN = Source()
+"""This package in its own repository."""
 
 
 @dataclass(frozen=True)
@@ -24,6 +54,7 @@ class Tree:
         subject: of the commit.
         digest: git's name for the package's files: equal digests, equal files.
         folder: where the package lies.
+        package: its name, as it is imported.
     """
 
     name: str
@@ -31,6 +62,7 @@ class Tree:
     subject: str
     digest: str
     folder: Path
+    package: str = PACKAGE
 
     @property
     def title(self) -> str:
@@ -42,7 +74,7 @@ class Tree:
         return {"name": self.name, "commit": self.commit, "subject": self.subject, "digest": self.digest}
 
 
-def of_commit(name: str, *, argument: str, repository: Path) -> Tree:
+def of_commit(name: str, *, argument: str, repository: Path, source: Source = OWN) -> Tree:
     """Return the package as it is in that commit.
 
     Raises:
@@ -51,20 +83,24 @@ def of_commit(name: str, *, argument: str, repository: Path) -> Tree:
     """
     git = Git(root(repository))
     commit = git.commit(name, argument)
-    package = _package(git)
     try:
-        digest = git("rev-parse", "--verify", "--quiet", f"{commit}:{package}").strip()
+        git("rev-parse", "--verify", "--quiet", f"{commit}:{_within(git, source.path)}")
+        digest = git("rev-parse", "--verify", "--quiet", f"{commit}:{_within(git, source.exported)}").strip()
     except Failed:
-        raise ArgumentError(argument, name, f"has no folder {package}{_elsewhere(git, commit)}") from None
-    listed = git("ls-tree", "--full-tree", commit, "--", package).split()
+        reason = f"has no folder {_within(git, source.path)}{_elsewhere(git, commit, source)}"
+        raise ArgumentError(argument, name, reason) from None
+    listed = git("ls-tree", "--full-tree", commit, "--", _within(git, source.path)).split()
     if listed[:2] == ["160000", "commit"]:
-        raise ArgumentError(argument, name, f"{PACKAGE} is a submodule there: run the gate within it (cd {PACKAGE})")
+        raise ArgumentError(
+            argument, name, f"{source.path} is a submodule there: run the gate within it (cd {source.path})"
+        )
     if listed[1:2] != ["tree"]:
-        raise ArgumentError(argument, name, f"{PACKAGE} is no folder there")
-    return Tree(name, commit, _subject(git, commit), digest, _exported(git, digest))
+        raise ArgumentError(argument, name, f"{source.path} is no folder there")
+    folder = _exported(git, digest, source)
+    return Tree(name, commit, _subject(git, commit), digest, folder, source.package)
 
 
-def of_working_tree(*, repository: Path) -> Tree:
+def of_working_tree(*, repository: Path, source: Source = OWN) -> Tree:
     """Return the package as it lies there, with what is not committed, but nothing that git ignores.
 
     Nothing is written into the repository.
@@ -77,8 +113,9 @@ def of_working_tree(*, repository: Path) -> Tree:
         commit = git("rev-parse", "--verify", "--quiet", "HEAD").strip()
     except Failed:
         raise NormsuiteError(f"{str(repository)!r}: a repository without a commit") from None
-    if (git.folder / PACKAGE / ".git").exists():
-        raise NormsuiteError(f"{PACKAGE} is a repository of its own: run the gate within it (cd {PACKAGE})")
+    path = source.path
+    if (git.folder / path / ".git").exists():
+        raise NormsuiteError(f"{path} is a repository of its own: run the gate within it (cd {path})")
     with tempfile.TemporaryDirectory() as folder:
         index, objects = Path(folder) / "index", Path(folder) / "objects"
         objects.mkdir()
@@ -94,10 +131,12 @@ def of_working_tree(*, repository: Path) -> Tree:
                 "GIT_ALTERNATE_OBJECT_DIRECTORIES": _alternate(_path_of(git, "objects")),
             },
         )
-        _refuse_repositories(git, aside)
-        aside("add", "--all", "--", PACKAGE)
-        digest = aside("write-tree", f"--prefix={_package(git)}/").strip()
-        return Tree(WORKING_TREE, commit, _subject(git, commit), digest, _exported(aside, digest))
+        _refuse_repositories(git, aside, path)
+        aside("add", "--all", "--", source.exported or ".")
+        exported = _within(git, source.exported)
+        digest = aside("write-tree", *([f"--prefix={exported}/"] if exported else [])).strip()
+        folder = _exported(aside, digest, source)
+        return Tree(WORKING_TREE, commit, _subject(git, commit), digest, folder, source.package)
 
 
 def root(repository: Path) -> Path:
@@ -118,15 +157,16 @@ def root(repository: Path) -> Path:
     return next(iter(within), top)
 
 
-def _package(git: Git) -> str:
-    """The package's path within the repository."""
-    return git("rev-parse", "--show-prefix").removesuffix("\n") + PACKAGE
+def _within(git: Git, path: str) -> str:
+    """Return a path below the folder that git runs in as the repository has it; "" is that folder."""
+    return (git("rev-parse", "--show-prefix").removesuffix("\n") + path).rstrip("/")
 
 
-def _elsewhere(git: Git, commit: str) -> str:
-    """A word on where else in that commit the package lies."""
+def _elsewhere(git: Git, commit: str, source: Source) -> str:
+    """Return a hint at another folder of that commit in which the package lies, or ""."""
+    end = f"/{source.path}/__init__.py"
     names = git("ls-tree", "-r", "-z", "--name-only", "--full-tree", commit).split("\0")
-    found = [name.removesuffix(f"/{PACKAGE}/__init__.py") for name in names if name.endswith(f"/{PACKAGE}/__init__.py")]
+    found = [name.removesuffix(end) for name in names if name.endswith(end)]
     return f", but {found[0]} has: run the gate within it (cd {found[0]})" if found else ""
 
 
@@ -149,15 +189,15 @@ def _copy_shared_index(source: Path, target: Path) -> None:
         shutil.copyfile(shared, target / shared.name)
 
 
-def _refuse_repositories(git: Git, aside: Git) -> None:
+def _refuse_repositories(git: Git, aside: Git, path: str) -> None:
     """A repository within the package is not in its commits, and git would take it for a submodule.
 
     Raises:
         NormsuiteError: there is one; names it.
     """
-    others = git("ls-files", "-z", "--others", "--exclude-standard", "--directory", "--", PACKAGE).split("\0")
+    others = git("ls-files", "-z", "--others", "--exclude-standard", "--directory", "--", path).split("\0")
     found = [name for name in others if name.endswith("/") and (git.folder / name / ".git").exists()]
-    staged = (entry.partition("\t") for entry in aside("ls-files", "-z", "--stage", "--", PACKAGE).split("\0") if entry)
+    staged = (entry.partition("\t") for entry in aside("ls-files", "-z", "--stage", "--", path).split("\0") if entry)
     found += [name for mode, _, name in staged if mode.startswith("160000 ")]
     if found:
         raise NormsuiteError(
@@ -170,23 +210,59 @@ def _subject(git: Git, commit: str) -> str:
     return git("log", "-1", "--format=%s", commit).strip()
 
 
-def _exported(git: Git, digest: str) -> Path:
+def _exported(git: Git, digest: str, source: Source) -> Path:
     """The folder that holds the package of that text, written whole or not at all, and looked at before it is used."""
     trees = caches.temporary_if_none(caches.folder()) / "trees"
-    folder = trees / digest
     entries = export.listed(git, digest)
+    if source.build:
+        return _built(git, entries, trees, digest, source)
+    folder = trees / (digest if source == OWN else f"{digest}-{source.package}")
+    package = folder / source.package
+
+    def make(part: Path) -> None:
+        export.write(git, entries, part / source.package)
+
+    return _kept(folder, lambda: export.is_whole(package, entries), make)
+
+
+def _built(git: Git, entries: list[export.Entry], trees: Path, digest: str, source: Source) -> Path:
+    """The folder that the build command filled; kept for that text and that command."""
+    command = hashlib.sha256(source.build.encode()).hexdigest()[:16]
+    folder = trees / f"{digest}-built-{command}"
+
+    def make(part: Path) -> None:
+        files = part.parent / "files"
+        export.write(git, entries, files)
+        part.mkdir()
+        text = source.build.replace("{out}", shlex.quote(str(part)))
+        try:
+            done = subprocess.run(text, shell=True, cwd=files, capture_output=True, text=True, timeout=BUILD_S)
+        except subprocess.TimeoutExpired:
+            raise NormsuiteError(f"build = {source.build!r}: takes longer than {BUILD_S:.0f} s") from None
+        if done.returncode:
+            last = [line.strip() for line in (done.stdout + done.stderr).splitlines() if line.strip()][-1:]
+            raise NormsuiteError(f"build = {source.build!r}: ends with {done.returncode}: {' '.join(last)[:300]}")
+        if not (part / source.package).is_dir():
+            raise NormsuiteError(f"build = {source.build!r}: made no folder {source.package} in {{out}}")
+
+    return _kept(folder, (folder / source.package).is_dir, make)
+
+
+def _kept(folder: Path, is_whole: Callable[[], bool], make: Callable[[Path], None]) -> Path:
+    """That folder of the cache, made aside and then given its name where it is not whole."""
+    trees = folder.parent
     try:
         trees.mkdir(parents=True, exist_ok=True)
         caches.forget(trees)
-        if not export.is_whole(folder / PACKAGE, entries):
+        if not is_whole():
             with tempfile.TemporaryDirectory(dir=trees, prefix=".part-", ignore_cleanup_errors=True) as part:
-                export.write(git, entries, Path(part) / "tree" / PACKAGE)
+                make(Path(part) / "tree")
                 if folder.exists():  # something of it is gone, or changed, since it was written
                     folder.rename(Path(part) / "before")
                 try:
                     (Path(part) / "tree").rename(folder)
                 except OSError:
-                    if not export.is_whole(folder / PACKAGE, entries):  # else another gate was faster
+                    if not is_whole():  # else another gate was faster
                         raise
         caches.mark_as_used(folder)
     except OSError as error:

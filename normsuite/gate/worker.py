@@ -23,6 +23,7 @@ from ..measure.workload import Absent, Subject
 from . import sides
 from .cells import Cell
 from .sides import BASE, HEAD
+from .trees import PACKAGE
 
 MEANS = (0.0, 1e4)
 """Means of the inputs whose numerical error is looked at: at the second one float32 has few digits left for the
@@ -48,7 +49,7 @@ def work(job: dict, emit: Callable[[dict], None]) -> None:
     packages: dict[str, ModuleType] = {}
     for side in draw.sample(sorted(job["sides"]), len(job["sides"])):
         try:
-            packages[side] = sides.load(Path(job["sides"][side]), side, "functional", "backends", optional=["modules"])
+            packages[side] = _load(Path(job["sides"][side]), side, job)
         except Exception as error:
             said = f"{type(error).__name__} ({' '.join(str(error).split())[:200]})"
             emit({"unimportable": side, "error": said, "beside": sorted(packages)})
@@ -85,6 +86,12 @@ def work(job: dict, emit: Callable[[dict], None]) -> None:
             found = _plan(*ready[index], task) if job["count"] else _time(*ready[index], task, job, draw)
         emit({"cell": index, "spent_s": time.perf_counter() - begun, **found})
     del padding
+
+
+def _load(folder: Path, side: str, job: dict) -> ModuleType:
+    if job["package"] == PACKAGE:
+        return sides.load(folder, side, "functional", "backends", optional=["modules"])
+    return sides.load_anybodys(folder, side, job["package"], job["modules"], alone=len(job["sides"]) == 1)
 
 
 class _Given:

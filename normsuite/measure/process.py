@@ -72,6 +72,11 @@ class Process:
         self._process.stdout.close()
         self._said.close()
 
+    def end(self) -> None:
+        """End it and the processes that it started, while somebody may be listening to it."""
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(self._process.pid, signal.SIGKILL)
+
     def tell(self, line: dict) -> None:
         """Send it a line; raises `Died` if it has ended."""
         try:

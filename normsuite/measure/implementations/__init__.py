@@ -153,15 +153,16 @@ def everyone() -> tuple[Implementation, ...]:
 
 
 def find(label: str) -> Implementation:
-    """Return the implementation of that label; our modules too, as "auto BatchNorm2d".
+    """Return the implementation of that label: also our modules, as "auto BatchNorm2d", and "module:Norm(8)".
 
     Raises:
         UnknownNameError: there is none.
     """
+    from .anybodys import named
     from .ours import module
 
     known = {implementation.label: implementation for implementation in everyone()}
-    found = known.get(label) or module(label)
+    found = known.get(label) or module(label) or named(label)
     if found is None:
         raise UnknownNameError.among("backend", label, known)
     return found
@@ -174,14 +175,16 @@ def choose(names: Sequence[str] = (), *, device: str = "cpu") -> list[Implementa
     Raises:
         UnknownNameError: there is none of that name.
     """
+    from .anybodys import named
     from .ours import module
 
     known = list(dict.fromkeys(implementation.name for implementation in everyone()))
     modules = []
     for name in dict.fromkeys(name for name in names if name not in known):
-        if module(name) is None:
+        found = module(name) or named(name)
+        if found is None:
             raise UnknownNameError.among("backend", name, known)
-        modules.append(module(name))
+        modules.append(found)
     if device != "cpu" and not names:
         return [c for c in everyone() if c.on_accelerators]
     always = (BASELINE, AGAIN, COPY)

@@ -1,0 +1,56 @@
+"""Anybody's norms on the command line of what measures: their names, norms and cases."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from ..errors import ArgumentError
+from .check import parse_arguments
+
+
+def planned(
+    paths: Sequence[str], *, args: str, like: str | None, norms: Sequence[str] | None, own: Sequence, backends
+) -> tuple[list[str], list, list[str]]:
+    """Return the norms, cases and implementations to measure for targets by path.
+
+    Args:
+        paths: import paths, as typed.
+        args: arguments of each, as typed.
+        like: the norm that each is like; guessed by name where left out.
+        norms, own, backends: as the user gave them beside.
+
+    Raises:
+        ArgumentError: targets of different norms, or one whose norm is not known.
+        ImportPathError: a path that leads nowhere.
+    """
+    from ..measure.cases import Case
+    from ..measure.implementations.anybodys import name_of, parsed
+    from ..targets.build import build
+    from ..targets.inspection import norm_of
+    from ..targets.loading import search_here
+
+    search_here()
+    by_place, by_key = parse_arguments(args)
+    names = [name_of(path, by_place, by_key) for path in dict.fromkeys(paths)]
+    found = {name: norm_of(replace(parsed(name), like=like)) for name in names}
+    specs = {spec.name for spec in found.values()}
+    if len(specs) > 1:
+        shown = ", ".join(f"{name} is a {spec.name}" for name, spec in found.items())
+        raise ArgumentError("like", None, f"they must be of one norm to be compared: {shown}")
+    if norms:
+        raise ArgumentError("norm", ", ".join(norms), "is --like beside a module:Name")
+    (norm,) = specs
+    cases = []
+    first = replace(parsed(names[0]), like=norm)
+    for case in own or [None]:
+        built = build(first, shape=None if case is None else case.shape)
+        settings = built.settings
+        if case is None:
+            case = Case("×".join(map(str, built.shape)), built.shape, settings.num_groups or 1, "fits it")
+        cases.append(
+            replace(
+                case,
+                num_groups=settings.num_groups or case.num_groups,
+                normalized_shape=settings.normalized_shape or case.normalized_shape,
+            )
+        )
+    return [norm], cases, [*names, *(backends or ())]

@@ -1,0 +1,153 @@
+"""`normsuite check`."""
+
+import ast
+from typing import Annotated, Optional
+
+import typer
+from rich.table import Table
+
+from ..errors import ArgumentError
+from . import codes
+from .options import Json
+from .shared import console, status, write, write_json
+
+STYLES = {"ok": "green", "differs": "yellow", "unsupported": "cyan", "fails": "red"}
+
+
+def check(
+    targets: Annotated[
+        Optional[list[str]],
+        typer.Argument(
+            metavar="TARGET…", help="package.module:Name, or a name in [tool.normsuite]; all of it if none."
+        ),
+    ] = None,
+    args: Annotated[str, typer.Option(help="Arguments of each: 768 or 4,64 or eps=1e-6.")] = "",
+    like: Annotated[Optional[str], typer.Option(help="The norm that they are like, such as GroupNorm.")] = None,
+    oracle: Annotated[Optional[str], typer.Option(help="The truth instead: module:function in NumPy float64.")] = None,
+    groups: Annotated[Optional[int], typer.Option(help="Of GroupNorm, where the arguments do not say it.")] = None,
+    activation: Annotated[Optional[str], typer.Option(help="relu or silu, if they apply it.")] = None,
+    shape: Annotated[Optional[list[str]], typer.Option(help="Of the input: 8,64,14,14.")] = None,
+    dtype: Annotated[Optional[list[str]], typer.Option(help="A type that they take; again for more.")] = None,
+    only: Annotated[Optional[list[str]], typer.Option(help="A check or a pattern such as 'mean_*'.")] = None,
+    limit: Annotated[float, typer.Option(help="Seconds that one check may take.")] = 120.0,
+    explain: Annotated[bool, typer.Option("--explain", help="List the checks with a sentence on each.")] = False,
+    everything: Annotated[bool, typer.Option("--all", help="Show the checks that are ok, too.")] = False,
+    markdown: Annotated[Optional[str], typer.Option(metavar="PATH", help="Write Markdown there; - for stdout.")] = None,
+    to: Json = None,
+) -> None:
+    """Is somebody's norm right? Values, gradients, layouts, types, derivatives, programs, state, memory."""
+    from ..conformance.check import check as run
+    from ..conformance.checks import choose
+
+    if explain:
+        table = Table("check", "what it looks at")
+        for found in choose(tuple(only or ())):
+            table.add_row(found.name, found.sentence)
+        console.print(table)
+        return
+    options = {"like": like, "oracle": oracle, "num_groups": groups, "activation": activation}
+    chosen = chosen_targets(targets or [], args=args, shapes=shape or [], dtypes=dtype or [], options=options)
+    reports = []
+    for target in chosen:
+        with status() as show:
+            reports.append(
+                run(target, only=only or (), limit_s=limit, on_result=lambda r, t=target: show(f"{t.title}: {r.check}"))
+            )
+    if markdown is not None:
+        write("\n".join(report.markdown() for report in reports), markdown)
+    if to is not None:
+        write_json([r.as_dict() for r in reports] if len(reports) > 1 else reports[0].as_dict(), to)
+    if "-" not in (to, markdown):
+        for report in reports:
+            _show(report, everything)
+    if not all(report.ok for report in reports):
+        raise typer.Exit(codes.REGRESSION)
+
+
+def chosen_targets(names: list[str], *, args: str, shapes: list[str], dtypes: list[str], options: dict) -> list:
+    """Return the targets of a command line: import paths, names of the project's, or all of the project's.
+
+    Args:
+        names: as typed.
+        args: arguments with commas, those with = by name.
+        shapes: sizes with commas.
+        dtypes: of inputs.
+        options: further fields of a target; None where not given.
+
+    Raises:
+        ArgumentError: no target, or a name that is neither a path nor known.
+    """
+    from dataclasses import replace
+    from pathlib import Path
+
+    from ..targets import Target
+    from ..targets.configuration import find_project
+    from ..targets.found import by_name
+    from ..targets.loading import search_here
+
+    search_here()
+    by_place, by_key = parse_arguments(args)
+    given = {name: value for name, value in options.items() if value is not None}
+    given |= {"args": by_place} if by_place else {}
+    given |= {"kwargs": by_key} if by_key else {}
+    given |= {"shapes": tuple(parse_sizes(text) for text in shapes)} if shapes else {}
+    given |= {"dtypes": tuple(dtypes)} if dtypes else {}
+    if not names:
+        project = find_project(Path.cwd())
+        if project is None or not project.targets:
+            raise ArgumentError(
+                "target", None, "name one, such as torch.nn:LayerNorm, or write [[tool.normsuite.target]]"
+            )
+        return [replace(target, **given) for target in project.targets if target.make is not None]
+    found = []
+    for name in names:
+        known = None if ":" in name else by_name(name, Path.cwd())
+        found.append(Target(name, **given) if known is None else replace(known, **given))
+    return found
+
+
+def parse_arguments(text: str) -> tuple[tuple, dict]:
+    """Return arguments typed as "4, 64, eps=1e-6": Python's literals.
+
+    Raises:
+        ArgumentError: something else.
+    """
+    try:
+        call = ast.parse(f"f({text})", mode="eval").body
+        by_place = tuple(ast.literal_eval(value) for value in call.args)
+        return by_place, {keyword.arg: ast.literal_eval(keyword.value) for keyword in call.keywords}
+    except (SyntaxError, ValueError, AttributeError):
+        raise ArgumentError("args", text, "must be Python's literals with commas, such as 4,64 or eps=1e-6") from None
+
+
+def parse_sizes(text: str) -> tuple[int, ...]:
+    """Return sizes typed as "8,197,768".
+
+    Raises:
+        ArgumentError: something else.
+    """
+    try:
+        sizes = tuple(int(size) for size in text.split(","))
+    except ValueError:
+        sizes = ()
+    if not sizes or min(sizes) < 1:
+        raise ArgumentError("shape", text, "must be positive sizes such as 8,197,768")
+    return sizes
+
+
+def _show(report, everything: bool) -> None:
+    from rich.markup import escape
+
+    from ..conformance.result import figures
+
+    shown = [result for result in report.shown if everything or result.status != "ok"]
+    if shown:
+        table = Table("check", "result", "figure", "torch", "")
+        for result in shown:
+            style = STYLES[result.status]
+            table.add_row(
+                escape(result.check), f"[{style}]{result.status}[/]", *figures(result.finding), escape(result.line())
+            )
+        console.print(table)
+    for line in (report.sentence(), *report.notes):
+        console.print(line, highlight=False, markup=False, soft_wrap=True)

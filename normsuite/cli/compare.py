@@ -1,0 +1,40 @@
+"""`normsuite compare`."""
+
+from typing import Annotated
+
+import typer
+
+from .options import Json
+from .shared import console, status, write_json
+
+
+def compare(
+    setup: Annotated[str, typer.Argument(help="Python that is run once, such as 'import torch; x = torch.randn(9)'.")],
+    statements: Annotated[list[str], typer.Argument(metavar="STMT STMT…", help="The first is the baseline.")],
+    seconds: Annotated[float, typer.Option(help="How long it takes.")] = 5.0,
+    processes: Annotated[int, typer.Option(help="Fresh processes; 0 for this one.")] = 0,
+    device: Annotated[str, typer.Option(help="cpu, or an accelerator such as cuda.")] = "cpu",
+    margin: Annotated[float, typer.Option(help="How far from 1 a ratio still counts as the same.")] = 0.01,
+    to: Json = None,
+) -> None:
+    """Time statements in turn: which takes less, with an interval and a verdict."""
+    from ..errors import ArgumentError
+    from ..versus import compare as run
+    from ..versus.result import seconds as written
+
+    if len(set(statements)) < len(statements):  # a statement beside itself shows the noise
+        statements = [s if statements.index(s) == n else f"{s}  # {n + 1}" for n, s in enumerate(statements)]
+    if len(statements) < 2:
+        raise ArgumentError("statements", statements, "must be two or more")
+    with status() as show:
+        show("timing")
+        found = run(
+            {s: s for s in statements}, setup=setup, seconds=seconds, processes=processes, device=device, margin=margin
+        )
+    if to is not None:
+        write_json(found.as_dict(), to)
+    if to != "-":
+        for name in found.names:
+            console.print(f"{written(found.median_s(name)):>9}  {name}", highlight=False, markup=False, soft_wrap=True)
+        for line in found.sentences():
+            console.print(line, highlight=False, markup=False, soft_wrap=True)

@@ -1,0 +1,66 @@
+"""`normsuite.check`: all checks of one target."""
+
+from collections.abc import Sequence
+
+from ..errors import ArgumentError
+from ..targets.target import Target
+from .result import Report
+
+LIMIT_S = 120.0
+"""Of one check in a process of its own; a compiler may take most of it."""
+
+
+def check(
+    target: object,
+    *,
+    only: Sequence[str] = (),
+    isolated: bool | None = None,
+    limit_s: float = LIMIT_S,
+    on_result=lambda result: None,
+    **options: object,
+) -> Report:
+    """Check a norm: values, gradients, layouts, types, derivatives, programs, state, memory.
+
+    Args:
+        target: a `Target`, or what makes one: an object or an import path, with the options below.
+        only: names of checks, or patterns such as "mean_*"; all where left out.
+        isolated: in a process of its own, which may hang or end; where left out, if the target has an import path.
+        limit_s: how long one check may take in such a process.
+        on_result: is told every result as soon as there is one.
+        options: the fields of a `Target`: args, kwargs, like, oracle, num_groups, activation, shapes, dtypes, expected.
+
+    Returns:
+        The report; `.assert_ok()` raises where a check fails.
+
+    Raises:
+        ArgumentError: an option that cannot be used, or an unknown check.
+        ImportPathError: a path that leads nowhere.
+        TargetError: the target cannot be made.
+
+    >>> normsuite.check("torch.nn:GroupNorm", args=(4, 8), like="GroupNorm").assert_ok()
+    """
+    if isinstance(target, Target):
+        if options:
+            raise ArgumentError("options", sorted(options), "are a part of the target: give them to it")
+    else:
+        target = Target(target, **options)
+    from . import isolated as processes
+    from . import run
+    from .checks import choose
+
+    chosen = choose(tuple(only), target.dtypes)
+    apart = target.path is not None and not _is_module(target) if isolated is None else isolated
+    notes: list[str] = []
+    found = processes.results(target, chosen, limit_s=limit_s, notes=notes) if apart else run.results(target, chosen)
+    kept = []
+    for result in found:
+        on_result(result)
+        kept.append(result)
+    return Report(target.title, target.like, tuple(kept), tuple(notes))
+
+
+def _is_module(target: Target) -> bool:
+    """An object with a state of its own, which no other process has."""
+    from torch import nn
+
+    return isinstance(target.make, nn.Module)

@@ -1,0 +1,21 @@
+"""The same on an accelerator, where there is one."""
+
+import torch
+
+from ..result import Finding
+from ..subject import NotApplicable, Subject
+from ..truth import INPUT, OUTPUT
+from . import check
+
+
+@check(optional=True)
+def on_accelerator(subject: Subject) -> Finding:
+    """Output and gradient are what float64 gives on the accelerator of this machine."""
+    there = torch.accelerator.current_accelerator() if torch.accelerator.is_available() else None
+    if there is None:
+        raise NotApplicable("there is no accelerator here")
+    moved = Subject(subject.target, subject.dtype, subject.shape, there.type)
+    mine, theirs = moved.errors(moved.built(), moved.input(), (OUTPUT, INPUT))
+    name = max(mine, key=mine.get)
+    subject.last = moved.last
+    return moved.judged(mine[name], theirs.get(name))

@@ -1,0 +1,90 @@
+"""Running statistics, training and evaluation."""
+
+import numpy as np
+import torch
+
+from ... import oracle
+from ...targets.build import Built, draw
+from ..result import Finding
+from ..subject import BOUND, NotApplicable, Subject
+from ..truth import OUTPUT, array
+from . import check
+
+_BATCHES = 3
+
+
+def _with_running(subject: Subject) -> Built:
+    built = subject.built()
+    if not built.has_running:
+        raise NotApplicable("has no running statistics")
+    return built
+
+
+@check()
+def running_statistics(subject: Subject) -> Finding | None:
+    """Training moves the running mean and the running unbiased variance by the momentum."""
+    built = _with_running(subject)
+    spec, momentum = built.settings.spec, built.settings.momentum
+    if spec is None:
+        raise NotApplicable("is like no norm, so that its statistics are not known")
+    mean, var = array(built.tensor("running_mean")), array(built.tensor("running_var"))
+    for number in range(_BATCHES):
+        x = subject.input(mean=0.5, scale=2.0, seed=30 + number)
+        built(x)
+        new_mean, new_var = _statistics(built, x)
+        weight = 1 / (number + 1) if momentum is None else momentum
+        mean, var = (1 - weight) * mean + weight * new_mean, (1 - weight) * var + weight * new_var
+    for name, expected in (("running_mean", mean), ("running_var", var)):
+        figure = subject.ulps(array(built.tensor(name)), expected)
+        if figure > BOUND:
+            return subject.fails(f"{name} after {_BATCHES} batches is another", figure, unit="ULP")
+    return None
+
+
+def _statistics(built: Built, x: torch.Tensor) -> tuple[np.ndarray, np.ndarray]:
+    """Mean and unbiased variance of each channel; of norms per sample, averaged over the batch."""
+    values = array(x)
+    labels = oracle.group_labels(built.settings.spec, values.shape, built.settings.num_groups)
+    mean, var = oracle.statistics(values, labels)
+    n = np.bincount(labels.ravel())
+    var = var * n / np.maximum(1, n - 1)
+    channels = values.shape[1]
+    return mean.reshape(-1, channels).mean(axis=0), var.reshape(-1, channels).mean(axis=0)
+
+
+@check()
+def evaluation(subject: Subject) -> Finding:
+    """Evaluation uses the running statistics."""
+    built = _with_running(subject)
+    with torch.no_grad():
+        mean, var = built.tensor("running_mean"), built.tensor("running_var")
+        mean.copy_(draw(mean.shape, dtype=torch.float64, seed=41))
+        var.copy_(draw(var.shape, dtype=torch.float64, seed=42).abs() + 0.5)
+    built.module.eval()
+    mine, theirs = subject.errors(built, subject.input(), (OUTPUT,))
+    return subject.judged(mine[OUTPUT], theirs.get(OUTPUT))
+
+
+@check()
+def evaluation_changes_nothing(subject: Subject) -> Finding | None:
+    """Evaluation leaves parameters and buffers as they are."""
+    built = subject.built()
+    built.module.eval()
+    before = {name: t.clone() for name, t in built.module.state_dict().items()}
+    built(subject.input(mean=1.0))
+    changed = [n for n, t in built.module.state_dict().items() if not torch.equal(t, before[n])]
+    return subject.fails(f"changes {', '.join(changed)}") if changed else None
+
+
+@check()
+def evaluation_as_training(subject: Subject) -> Finding | None:
+    """Without running statistics, training and evaluation give the same."""
+    built, x = subject.built(), subject.input()
+    if built.has_running:
+        raise NotApplicable("has running statistics")
+    with torch.no_grad():
+        trained = built(x)
+        built.module.eval()
+        if torch.equal(built(x), trained):
+            return None
+    return subject.fails("evaluation gives another output")

@@ -1,0 +1,110 @@
+"""Checks done in a process of their own: a target may hang, or end the process, and the other checks are done."""
+
+import threading
+from collections.abc import Iterator, Sequence
+
+import torch
+
+from ..errors import ArgumentError, NormsuiteError
+from ..measure import process
+from ..targets.build import TargetError
+from ..targets.loading import ImportPathError, import_folders
+from ..targets.target import Target
+from .checks import Check
+from .result import FAILS, Finding, Result
+from .run import expected_reason
+
+START_S = 60.0
+"""How long a process may take to import torch and the target."""
+
+
+def results(target: Target, checks: Sequence[Check], *, limit_s: float, notes: list[str]) -> Iterator[Result]:
+    """Do those checks on a target, in a fresh process after each that hung or ended it.
+
+    Args:
+        target: with an import path.
+        checks: in this order.
+        limit_s: how long one may take.
+        notes: gets a line for each process that ended.
+
+    Raises:
+        NormsuiteError: the target cannot be made, as `build` says it, or its process does not start.
+    """
+    if not limit_s > 0:
+        raise ArgumentError("limit", limit_s, "must be a positive number of seconds")
+    described = target.as_dict()
+    left = list(checks)
+    while left:
+        by_name = {check.name: check for check in left}
+        job = {
+            "target": described,
+            "checks": list(by_name),
+            "folders": import_folders(),
+            "threads": torch.get_num_threads(),
+        }
+        begun: str | None = None
+        with process.Process(["-m", "normsuite.conformance.worker"], process.environment(job["threads"])) as worker:
+            watch = _Watch(worker, START_S)
+            try:
+                worker.tell(job)
+                for message in worker.messages():
+                    watch.again(limit_s)
+                    if "error" in message:
+                        raise _error(message)
+                    if "begin" in message:
+                        begun = message["begin"]
+                    if "result" in message:
+                        begun = None
+                        found = Result.from_dict(message["result"])
+                        del by_name[found.check]
+                        yield found
+            except process.Died as died:
+                if begun is None and len(by_name) == len(left):
+                    raise TargetError(f"{target.title}: its process {_how(watch, died, START_S)}") from None
+                notes.append(f"{begun or 'a check'}: the process {_how(watch, died, limit_s)}")
+            finally:
+                watch.stop()
+        if begun is not None:
+            check = by_name.pop(begun)
+            text = notes[-1].partition(": ")[2] if notes else "the process ended early"
+            yield Result(check.name, check.sentence, Finding(FAILS, text), expected_reason(target, check))
+        if len(by_name) == len(left):
+            raise TargetError(f"{target.title}: its process ended without a word")
+        left = [check for check in left if check.name in by_name]
+
+
+def _error(message: dict) -> NormsuiteError:
+    """The error that the process met, of the same kind."""
+    if len(message["error"]) == 1:
+        return TargetError(*message["error"])
+    return (ImportPathError if message["is_path"] else ArgumentError)(*message["error"])
+
+
+def _how(watch: "_Watch", died: process.Died, limit_s: float) -> str:
+    return f"hangs: ended after {limit_s:g} s" if watch.has_ended_it else f"ended ({died})"
+
+
+class _Watch:
+    """Ends a process that says nothing for too long."""
+
+    def __init__(self, worker: process.Process, seconds: float):
+        self._worker = worker
+        self.has_ended_it = False
+        self._start(seconds)
+
+    def _start(self, seconds: float) -> None:
+        self._timer = threading.Timer(seconds, self._end)
+        self._timer.daemon = True
+        self._timer.start()
+
+    def _end(self) -> None:
+        self.has_ended_it = True
+        self._worker.end()
+
+    def again(self, seconds: float) -> None:
+        """It said something: wait anew."""
+        self._timer.cancel()
+        self._start(seconds)
+
+    def stop(self) -> None:
+        self._timer.cancel()

@@ -1,0 +1,137 @@
+"""Checks done in this process, one after the other, and failures made small."""
+
+import re
+import warnings
+from collections.abc import Callable, Collection, Iterator, Sequence
+from dataclasses import replace
+
+import torch
+
+from ..errors import NormsuiteError
+from ..targets import arguments
+from ..targets.build import Settings
+from ..targets.loading import said
+from ..targets.target import Target
+from .checks import Check
+from .result import DIFFERS, FAILS, OK, UNSUPPORTED, Finding, Result
+from .subject import NotApplicable, Subject, Wrong, not_applicable
+
+_MOST_TRIALS = 60
+
+
+def results(target: Target, checks: Sequence[Check]) -> Iterator[Result]:
+    """Do those checks on a target.
+
+    Args:
+        target: whose norm.
+        checks: in this order.
+
+    Raises:
+        NormsuiteError: the target cannot be made at all.
+    """
+    shapes: dict[str, tuple[int, ...]] = {}
+    for check in checks:
+        yield result(target, check, shapes)
+
+
+def result(target: Target, check: Check, shapes: dict[str, tuple[int, ...]] | None = None) -> Result:
+    """Do one check on a target; raises as `results`.
+
+    Args:
+        shapes: shapes that fit the target, found so far.
+    """
+    shapes = {} if shapes is None else shapes
+    shape = shapes.get("") or (target.shapes[0] if target.shapes else None)
+    dtype = getattr(torch, check.dtype or target.dtypes[0])
+    if shape is None:
+        shape = shapes[""] = Subject(target, getattr(torch, target.dtypes[0])).shape
+    finding = _done(check, Subject(target, dtype, shape))
+    if finding.status == FAILS:
+        finding = _shrunk(check, target, dtype, shape, finding)
+        if check.dtype is not None and check.dtype not in target.dtypes:  # nobody said that it takes this type
+            finding = replace(finding, status=DIFFERS)
+    return Result(check.name, check.sentence, finding, expected_reason(target, check))
+
+
+def expected_reason(target: Target, check: Check) -> str | None:
+    """Return the reason why the target is known not to pass a check, or None."""
+    return target.expected.get(check.name) or target.expected.get(check.name.partition("[")[0])
+
+
+def _done(check: Check, subject: Subject) -> Finding:
+    random = torch.random.get_rng_state()
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of the target and of torch: a check says what it looks at
+            return check.run(subject) or Finding(OK)
+    except NotApplicable as reason:
+        return not_applicable(str(reason))
+    except Wrong as wrong:
+        return wrong.finding
+    except NormsuiteError as error:
+        if not check.is_optional:
+            raise
+        return Finding(UNSUPPORTED, str(error))
+    except SystemExit as left:
+        return Finding(FAILS, f"ends the process: SystemExit({left.code!r})", smallest=subject.last or None)
+    except Exception as error:  # the target's own, or what torch says of it
+        status = UNSUPPORTED if check.is_optional else FAILS
+        return Finding(status, said(error), smallest=subject.last or None if status == FAILS else None)
+    finally:
+        torch.random.set_rng_state(random)
+
+
+def _shrunk(check: Check, target: Target, dtype: torch.dtype, shape: tuple[int, ...], failure: Finding) -> Finding:
+    """The same failure on the smallest shape on which it still shows."""
+
+    def fails(trial: tuple[int, ...]) -> Finding | None:
+        try:
+            finding = _done(check, Subject(target, dtype, trial))
+        except NormsuiteError:  # a shape that the target cannot be made for
+            return None
+        return finding if finding.status == FAILS and _kind(finding) == _kind(failure) else None
+
+    fixed = own_axes(target, Subject(target, dtype, shape).settings, len(shape))
+    smallest = smaller(shape, lambda trial: fails(trial) is not None, fixed)
+    return failure if smallest == shape else fails(smallest) or failure
+
+
+def own_axes(target: Target, settings: Settings, rank: int) -> frozenset[int]:
+    """Return the axes whose sizes a target was made for."""
+    if settings.normalized_shape is not None:
+        return frozenset(range(rank - len(settings.normalized_shape), rank))
+    made = target.loaded()
+    takes_size = isinstance(made, type) and set(arguments.parameters(made) or ()) & set(arguments.SIZES)
+    return frozenset(() if takes_size and not target.args and not target.kwargs else {1})
+
+
+def smaller(
+    shape: tuple[int, ...], holds: Callable[[tuple[int, ...]], bool], fixed: Collection[int] = ()
+) -> tuple[int, ...]:
+    """Return a smallest shape for which a predicate that holds for `shape` still holds.
+
+    Every size is set to 1, halved or lowered by one as long as that is possible.
+
+    Args:
+        shape: for which the predicate holds.
+        holds: the predicate.
+        fixed: axes whose sizes stay.
+    """
+    trials = 0
+    changed = True
+    while changed:
+        changed = False
+        for axis in (axis for axis in range(len(shape)) if axis not in fixed):
+            for size in dict.fromkeys((1, shape[axis] // 2, shape[axis] - 1)):
+                if not 0 < size < shape[axis] or trials >= _MOST_TRIALS:
+                    continue
+                trials += 1
+                trial = (*shape[:axis], size, *shape[axis + 1 :])
+                if holds(trial):
+                    shape, changed = trial, True
+                    break
+    return shape
+
+
+def _kind(finding: Finding) -> str:
+    return re.sub(r"[\d.×e+-]+", "#", finding.text)

@@ -1,0 +1,143 @@
+"""One target on one shape, type and device, as checks get it."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ..targets.build import Built, Settings, build, draw, torch_beside
+from ..targets.target import Target
+from .result import DIFFERS, FAILS, NOT_APPLICABLE, OK, Finding
+from .truth import Outcome, outcome, precision, truth
+
+ULPS = "ULP"
+BOUND = 32.0
+"""In units in the last place of the root mean square: two passes stay below it for inputs near 0."""
+AS_TORCH = 2.0
+"""How many times torch's own error still counts as torch's."""
+_FEW = 16
+
+
+class NotApplicable(Exception):
+    """A check that has nothing to look at in this target, with the reason."""
+
+
+class Wrong(Exception):
+    """A target that does something wrong, as a finding."""
+
+    def __init__(self, finding: Finding):
+        self.finding = finding
+        super().__init__(finding.text)
+
+
+@dataclass
+class Subject:
+    """What a check looks at.
+
+    Attributes:
+        target: the user's.
+        dtype: of its tensors.
+        shape: of its inputs; the target's first where left out.
+        device: where.
+        last: the last input that was drawn, for the report of a failure.
+    """
+
+    target: Target
+    dtype: torch.dtype = torch.float32
+    shape: tuple[int, ...] | None = None
+    device: str = "cpu"
+    last: dict[str, object] = field(default_factory=dict)
+
+    def __post_init__(self):
+        if self.shape is None:
+            self.shape = self.built().shape
+
+    def built(self, *, dtype: torch.dtype | None = None, shape: Sequence[int] | None = None) -> Built:
+        """The target, made anew: no check sees what another one did to it."""
+        return build(self.target, shape=shape or self.shape, dtype=dtype or self.dtype, device=self.device)
+
+    @property
+    def settings(self) -> Settings:
+        return self.built().settings
+
+    def input(self, *, mean: float = 0.0, scale: float = 1.0, seed: int = 10, dtype=None, shape=None) -> Tensor:
+        """A seeded input, which is remembered."""
+        shape, dtype = tuple(shape if shape is not None else self.shape), dtype or self.dtype
+        x = draw(shape, dtype=dtype, device=self.device, mean=mean, scale=scale, seed=seed)
+        self.remember(x, **({"mean": mean} if mean else {}), **({"scale": scale} if scale != 1 else {}))
+        return x
+
+    def remember(self, x: Tensor, **how: float) -> None:
+        """Keep an input as the last one."""
+        self.last = {"shape": list(x.shape), "dtype": str(x.dtype).removeprefix("torch."), **how}
+        if x.numel() <= _FEW:
+            self.last["values"] = x.detach().double().flatten().tolist()
+
+    def gradient(self, x: Tensor) -> Tensor:
+        """A seeded gradient of the output for that input."""
+        return draw(x.shape, dtype=x.dtype, device=self.device, seed=20)
+
+    def ulps(self, found: np.ndarray, true: np.ndarray, dtype: torch.dtype | None = None) -> float:
+        """The largest error in units of the last place of the truth's root mean square."""
+        if not np.array_equal(np.isfinite(found), np.isfinite(true)):
+            return float("inf")
+        finite = np.isfinite(true)
+        if not finite.any():
+            return 0.0
+        error = np.abs(found[finite] - true[finite]).max()
+        scale = np.sqrt(np.mean(np.square(true[finite])))
+        unit = precision(self.target, dtype or self.dtype) * (scale or 1.0)
+        return float(error / unit)
+
+    def errors(self, built: Built, x: Tensor, names: Sequence[str] | None = None) -> tuple[dict, dict]:
+        """Errors of the target and of torch's own function, by the names of outputs and gradients.
+
+        Torch's are empty where it has no such function or raises an error.
+        """
+        dy, other = self.gradient(x), torch_beside(built)
+        mine = self._errors(built, built, x, dy)
+        try:
+            theirs = {} if other is None else self._errors(built, other, x, dy)
+        except Exception:  # torch's own: then there is no figure beside
+            theirs = {}
+        return ({n: v for n, v in of.items() if names is None or n in names} for of in (mine, theirs))
+
+    def _errors(self, built: Built, by: Built, x: Tensor, dy: Tensor) -> dict[str, float]:
+        found: Outcome = outcome(by, by, x, dy)
+        self.same_kind(x, found["output"])
+        true = truth(self.target, built, x, dy, found["output"])
+        return {name: self.ulps(values, true[name], x.dtype) for name, values in found.items() if name in true}
+
+    def same_kind(self, x: Tensor, y: np.ndarray) -> None:
+        if tuple(y.shape) != tuple(x.shape):
+            raise Wrong(self.fails(f"returns shape {tuple(y.shape)} for an input of shape {tuple(x.shape)}"))
+
+    def fails(self, text: str, figure: float | None = None, beside: float | None = None, unit: str = "") -> Finding:
+        """A failure on the last input."""
+        return Finding(FAILS, text, figure, beside, unit, self.last or None)
+
+    def judged(self, figure: float, beside: float | None, *, bound: float = BOUND, sound: float = BOUND) -> Finding:
+        """A finding on an error in ULP.
+
+        Args:
+            figure: of the target.
+            beside: of torch's own function, or None.
+            bound: up to it all is well.
+            sound: up to it no computation in this type is to blame.
+        """
+        if figure <= bound:
+            return Finding(OK, "", figure, beside, ULPS)
+        if figure <= sound:
+            return Finding(DIFFERS, "loses digits, as two passes in this type do", figure, beside, ULPS)
+        if beside is not None and figure <= AS_TORCH * beside:
+            return Finding(DIFFERS, "off, but not more than torch", figure, beside, ULPS)
+        return self.fails("is not what float64 gives", figure, beside, ULPS)
+
+
+def not_applicable(reason: str) -> Finding:
+    return Finding(NOT_APPLICABLE, reason)
+
+
+Run = Callable[[Subject], Finding | None]

@@ -1,0 +1,180 @@
+"""Values and gradients in float64 that a target should give: by the oracle of its norm, by the user's, or by itself."""
+
+import inspect
+from collections.abc import Callable
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from .. import oracle
+from ..targets.build import Built, build
+from ..targets.target import Target
+
+OUTPUT, INPUT, WEIGHT, BIAS = "output", "input gradient", "weight gradient", "bias gradient"
+_STEP = 2.0**-17
+"""Of central differences: the error of their truncation and of rounding in float64 are then about as large, 1e-10."""
+
+Outcome = dict[str, np.ndarray]
+
+
+def array(tensor: Tensor) -> np.ndarray:
+    """Return a tensor's values in float64."""
+    return tensor.detach().cpu().double().numpy()
+
+
+def outcome(call: Callable[[Tensor], Tensor], built: Built, x: Tensor, dy: Tensor) -> Outcome:
+    """Return output and gradients of a call, in float64.
+
+    Args:
+        call: of the input.
+        built: whose weight and bias take a gradient.
+        x, dy: the input and the output's gradient.
+    """
+    x = x.detach().clone(memory_format=torch.preserve_format).requires_grad_()
+    y = call(x)
+    wanted = {INPUT: x, WEIGHT: built.tensor("weight"), BIAS: built.tensor("bias")}
+    wanted = {name: t for name, t in wanted.items() if t is not None and t.requires_grad}
+    found = {OUTPUT: array(y)}
+    gradients = torch.autograd.grad(y, list(wanted.values()), dy, allow_unused=True)
+    for (name, tensor), gradient in zip(wanted.items(), gradients, strict=True):
+        found[name] = np.zeros(tuple(tensor.shape)) if gradient is None else array(gradient)
+    return found
+
+
+def truth(
+    target: Target, built: Built, x: Tensor, dy: Tensor | None = None, found: np.ndarray | None = None
+) -> Outcome:
+    """Return what the target should give for that input with the tensors that it has now.
+
+    Args:
+        target, built: what is judged.
+        x, dy: the input, and the output's gradient, or None where the output alone is asked for.
+        found: the target's own output; where an activation's slope jumps, the side on which it lies is taken.
+    """
+    function = target.loaded_oracle()
+    if function is not None:
+        return _by_differences(_users(function, built), built, x, dy)
+    if target.spec is not None:
+        return _by_norm(built, x, dy, found)
+    return _by_itself(target, built, x, dy)
+
+
+def precision(target: Target, dtype: torch.dtype) -> float:
+    """Return the relative precision to which the truth itself is known: of gradients by differences it is limited."""
+    epsilon = torch.finfo(dtype).eps
+    return max(epsilon, 1e-8) if target.oracle is not None else epsilon
+
+
+def _by_norm(built: Built, x: Tensor, dy: Tensor | None, found: np.ndarray | None) -> Outcome:
+    settings = built.settings
+    spec, shape = settings.spec, tuple(x.shape)
+    # A norm over the trailing sizes sees rows of them, whatever stands before.
+    rows = (-1, *settings.normalized_shape) if spec.affine == "element" else shape
+    weight, bias = (None if (t := built.tensor(name)) is None else array(t) for name in ("weight", "bias"))
+    given, eps = array(x).reshape(rows), settings.eps_for(x.dtype)
+    options = {"num_groups": settings.num_groups, "eps": eps}
+    running = _running(built)
+    if running is None:
+        x_hat = oracle.normalize(given, spec, **options)
+    else:
+        mean, var = (_by_channel(v, given.ndim) for v in running)
+        x_hat = (given - mean) / np.sqrt(var + eps)
+    y = _affine(x_hat, weight, bias)
+    made = {OUTPUT: _ACTIVATIONS[settings.activation](y).reshape(shape)}
+    if dy is None:
+        return made
+    slope = _SLOPES[settings.activation](y, None if found is None else found.reshape(y.shape))
+    g = array(dy).reshape(y.shape) * slope
+    if running is None:
+        dx = oracle.gradient(given, g, spec, weight=weight, **options)
+    else:
+        dx = _affine(g, weight, None) / np.sqrt(var + eps)
+    dims = (0,) if spec.affine == "element" else tuple(d for d in range(given.ndim) if d != 1)
+    made[INPUT] = dx.reshape(shape)
+    if weight is not None:
+        made[WEIGHT] = (g * x_hat).sum(axis=dims).reshape(weight.shape)
+    if bias is not None:
+        made[BIAS] = g.sum(axis=dims).reshape(bias.shape)
+    return made
+
+
+def _running(built: Built) -> tuple[np.ndarray, np.ndarray] | None:
+    if built.module.training or not built.has_running:
+        return None
+    return array(built.tensor("running_mean")), array(built.tensor("running_var"))
+
+
+def _by_channel(values: np.ndarray, rank: int) -> np.ndarray:
+    return values.reshape(-1, *(1,) * (rank - 2))
+
+
+def _affine(x: np.ndarray, weight: np.ndarray | None, bias: np.ndarray | None) -> np.ndarray:
+    for parameter, combine in ((weight, np.multiply), (bias, np.add)):
+        if parameter is not None:
+            x = combine(x, parameter.reshape(parameter.shape + (1,) * (x.ndim - 1 - parameter.ndim)))
+    return x
+
+
+def _users(function: Callable, built: Built) -> Callable[[Outcome], np.ndarray]:
+    """The user's oracle as a function of the arrays by name; it gets those of its arguments that there are."""
+    settings = built.settings
+    taken = list(inspect.signature(function).parameters)[1:]
+    fixed = {"eps": settings.eps, "num_groups": settings.num_groups, "normalized_shape": settings.normalized_shape}
+    running = _running(built)
+    if running is not None:
+        fixed |= {"running_mean": running[0], "running_var": running[1]}
+
+    def call(arrays: Outcome) -> np.ndarray:
+        values = {**fixed, "weight": arrays.get(WEIGHT), "bias": arrays.get(BIAS)}
+        return np.asarray(function(arrays[INPUT], **{n: values[n] for n in taken if n in values}), dtype=np.float64)
+
+    return call
+
+
+def _by_differences(call: Callable[[Outcome], np.ndarray], built: Built, x: Tensor, dy: Tensor | None) -> Outcome:
+    """Gradients by central differences of each element, all in float64."""
+    arrays = {INPUT: array(x).copy()}
+    for name, role in ((WEIGHT, "weight"), (BIAS, "bias")):
+        if (tensor := built.tensor(role)) is not None:
+            arrays[name] = array(tensor).copy()
+    made = {OUTPUT: call(arrays)}
+    if dy is None:
+        return made
+    along = array(dy)
+    for name, values in arrays.items():
+        made[name] = np.empty_like(values)
+        for place in np.ndindex(values.shape):
+            middle = values[place]
+            step = _STEP * max(1.0, abs(middle))
+            ends = []
+            for sign in (1, -1):
+                values[place] = middle + sign * step
+                ends.append((call(arrays) * along).sum())
+            values[place] = middle
+            made[name][place] = (ends[0] - ends[1]) / (2 * step)
+    return made
+
+
+def _by_itself(target: Target, built: Built, x: Tensor, dy: Tensor | None) -> Outcome:
+    exact = build(target, shape=built.shape, dtype=torch.float64)
+    state = {name: t.detach().cpu().double() for name, t in built.module.state_dict().items()}
+    exact.module.load_state_dict(state)
+    exact.module.train(built.module.training)
+    wide = x.detach().cpu().double()
+    if dy is None:
+        with torch.no_grad():
+            return {OUTPUT: array(exact(wide))}
+    return outcome(exact, exact, wide, dy.detach().cpu().double())
+
+
+def _sigmoid(y: np.ndarray) -> np.ndarray:
+    return 0.5 * (1 + np.tanh(y / 2))  # without the overflow of exp
+
+
+_ACTIVATIONS = {None: lambda y: y, "relu": lambda y: np.maximum(y, 0), "silu": lambda y: y * _sigmoid(y)}
+_SLOPES = {
+    None: lambda y, found: 1.0,
+    "relu": lambda y, found: (y if found is None else found) > 0,
+    "silu": lambda y, found: _sigmoid(y) * (1 + y * (1 - _sigmoid(y))),
+}

@@ -1,0 +1,36 @@
+"""A process that does checks, one after the other, and says what it found; started by `isolated`."""
+
+import faulthandler
+
+from ..errors import ArgumentError, NormsuiteError
+from ..measure import process
+from ..targets.loading import ImportPathError, search_here
+from ..targets.target import Target
+
+
+def work(job: dict, emit) -> None:
+    """Do the checks of a job: the target, the folders to search, the names of the checks."""
+    faulthandler.enable()
+    import torch
+
+    from . import run
+    from .checks import every
+
+    torch.set_num_threads(job["threads"])
+    search_here(job["folders"])
+    try:
+        target = Target.from_dict(job["target"])
+        known = {check.name: check for check in every(target.dtypes)}
+        shapes: dict[str, tuple[int, ...]] = {}
+        for name in job["checks"]:
+            emit({"begin": name})
+            emit({"result": run.result(target, known[name], shapes).as_dict()})
+    except ArgumentError as error:
+        plain = error.value if isinstance(error.value, str | int | float | None) else str(error.value)
+        emit({"error": [error.argument, plain, error.reason], "is_path": isinstance(error, ImportPathError)})
+    except NormsuiteError as error:
+        emit({"error": [str(error)]})
+
+
+if __name__ == "__main__":
+    process.speak(work)

@@ -1,0 +1,130 @@
+"""Somebody's norm by its import path and arguments, such as "timm.layers:RmsNorm(768)": its name says all of it."""
+
+import ast
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cache
+from types import ModuleType
+
+from torch import nn
+
+from ...errors import ArgumentError, NormsuiteError, UnsupportedError
+from ...targets.build import Built, FunctionNorm, build
+from ...targets.loading import search_here
+from ...targets.target import Target
+from ..task import DTYPES, EPS
+from . import Implementation, in_mode
+
+_NAME = re.compile(r"(?P<path>[\w.]+:[\w.]+)(?:\((?P<args>.*)\))?")
+_EPS = ("eps", "variance_epsilon", "epsilon")
+
+IMPLEMENTATIONS = ()
+"""None of their own: they are named by the user."""
+
+
+@dataclass(frozen=True)
+class Anybodys(Implementation):
+    """A target as an implementation, on the operands of the task and with its eps.
+
+    Attributes:
+        package: the version of the target's package that is called, the importable one where None.
+    """
+
+    package: ModuleType | None = None
+
+    @property
+    def target(self) -> Target:
+        """What is made, like no norm in particular: of the version of its package, if one is given."""
+        found = parsed(self.name)
+        if self.package is None:
+            return found
+        module, _, name = found.make.partition(":")
+        root, *within = module.split(".")
+        if not self.package.__name__.startswith(f"{root}_"):  # it lies in another package, or has its own name
+            return found
+        return replace(found, make=f"{'.'.join([self.package.__name__, *within])}:{name}")
+
+    def of(self, package):
+        return replace(self, package=package)
+
+    def why_not(self, task):
+        return "makes its own output" if self.preallocated else None
+
+    def prepare(self, task, given):
+        if self.package is None:
+            search_here()
+        target = replace(self.target, like=task.spec.name, num_groups=task.num_groups, activation=task.activation)
+        try:
+            built = build(target, shape=task.case.shape, dtype=DTYPES[task.dtype], device=task.device)
+        except NormsuiteError as error:
+            raise UnsupportedError("backend", self.name, str(error)) from error
+        module = _with_eps(built)
+        own = {"weight": given.weight, "bias": given.bias}
+        for role, operand in own.items():
+            own[role] = _shared(built, role, operand)
+        module.train(task.training)
+        running = dict(zip(("running_mean", "running_var"), task.running(), strict=True))
+        for role, values in running.items():
+            if values is not None and (buffer := built.tensor(role)) is not None:
+                buffer.copy_(values)
+        x = given.input
+        return in_mode(task, replace(given, **own), lambda: module(x))
+
+
+@cache
+def parsed(name: str) -> Target | None:
+    """Return the target that a name such as "module:Norm(4, 64, eps=1e-6)" describes, or None for another name.
+
+    Raises:
+        ArgumentError: arguments that are no literals of Python.
+    """
+    found = _NAME.fullmatch(name)
+    if found is None:
+        return None
+    try:
+        call = ast.parse(f"f({found['args'] or ''})", mode="eval").body
+        args = tuple(ast.literal_eval(value) for value in call.args)
+        kwargs = {keyword.arg: ast.literal_eval(keyword.value) for keyword in call.keywords}
+    except (SyntaxError, ValueError, AttributeError):
+        raise ArgumentError("args", found["args"], "must be Python's literals with commas") from None
+    return Target(found["path"], args=args, kwargs=kwargs)
+
+
+def named(name: str) -> Anybodys | None:
+    """Return the implementation of such a name, or None; raises as `parsed`."""
+    return None if parsed(name) is None else Anybodys(name)
+
+
+def name_of(path: str, args: Sequence = (), kwargs: Mapping[str, object] = {}) -> str:
+    """Return the name of a path with arguments."""
+    written = [*map(repr, args), *(f"{name}={value!r}" for name, value in kwargs.items())]
+    return f"{path}({', '.join(written)})" if written else path
+
+
+def _with_eps(built: Built) -> nn.Module:
+    """The module with the task's eps, so that all compute the same."""
+    module = built.module
+    if isinstance(module, FunctionNorm):
+        module.settings["eps"] = EPS
+        return module
+    for name in _EPS:
+        if hasattr(module, name):
+            setattr(module, name, EPS)
+    return module
+
+
+def _shared(built: Built, role: str, operand):
+    """The target's own parameter with the operand's values and memory, or None where it has none."""
+    parameter = built.tensor(role)
+    if parameter is None:
+        return None
+    if operand is None:
+        parameter.requires_grad_(False)
+        parameter.data.zero_()
+        return None
+    if parameter.shape != operand.shape:
+        raise UnsupportedError("backend", built.title, f"has a {role} of shape {tuple(parameter.shape)}")
+    parameter.data = operand.detach()
+    parameter.requires_grad_(operand.requires_grad)
+    return parameter

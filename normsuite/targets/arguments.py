@@ -1,0 +1,131 @@
+"""Arguments of anybody's norm, filled by the names that torch.nn and torch.nn.functional give them."""
+
+import inspect
+from collections.abc import Callable, Mapping, Sequence
+
+from ..errors import ArgumentError
+from ..spec import NormSpec
+
+INPUT = ("input", "x", "inputs", "hidden_states", "tensor")
+TENSORS = ("weight", "bias", "running_mean", "running_var")
+MODES = ("training", "use_input_stats")
+SIZES = ("num_features", "num_channels", "channels", "dim", "hidden_size", "normalized_shape")
+"""Arguments of constructors that say how many channels there are, or which trailing sizes."""
+
+
+def parameters(call: Callable) -> dict[str, inspect.Parameter] | None:
+    """Return the parameters of a function or class by name, or None where Python does not know them."""
+    try:
+        return dict(inspect.signature(call).parameters)
+    except (TypeError, ValueError):
+        return None
+
+
+def takes_input(call: Callable) -> bool:
+    """Return whether a function's first parameter is a tensor, as torch.nn.functional's are."""
+    found = parameters(call)
+    return bool(found) and next(iter(found)) in INPUT
+
+
+def required(found: Mapping[str, inspect.Parameter]) -> list[str]:
+    """Return the names of the parameters that have no default."""
+    kinds = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
+    return [name for name, p in found.items() if p.default is p.empty and p.kind not in kinds]
+
+
+def of_constructor(
+    make: Callable, args: Sequence, kwargs: Mapping, *, title: str, fill: Mapping[str, object]
+) -> tuple[tuple, dict]:
+    """Return a constructor's arguments: the user's, and for those that are missing torch.nn's by name.
+
+    Args:
+        make: the class or adapter.
+        args, kwargs: the user's.
+        title: its name in an error.
+        fill: values by torch.nn's names, such as num_features.
+
+    Raises:
+        ArgumentError: an argument without a value, or one that is not taken.
+    """
+    found = parameters(make)
+    if found is None:
+        return tuple(args), dict(kwargs)
+    try:
+        bound = inspect.signature(make).bind_partial(*args, **kwargs)
+    except TypeError as error:
+        given = f"{', '.join(map(repr, args))}{', ' if args and kwargs else ''}{dict(kwargs) or ''}"
+        raise ArgumentError("args", given, f"{title} does not take them ({error})") from None
+    filled = dict(kwargs)
+    for name in required(found):
+        if name in bound.arguments:
+            continue
+        if name not in fill:
+            raise ArgumentError(
+                name,
+                None,
+                f"{title} needs it, and torch.nn's norms have no such argument: give it by args or kwargs, or write an "
+                f"adapter, def make(): return {getattr(make, '__name__', 'Norm')}(…, {name}=…)",
+            )
+        filled[name] = fill[name]
+    return tuple(args), filled
+
+
+def of_function(
+    function: Callable,
+    *,
+    title: str,
+    args: Sequence = (),
+    kwargs: Mapping[str, object] = {},
+    values: Mapping[str, object],
+) -> tuple[list[str], dict[str, object]]:
+    """Return how to call a function in torch.nn.functional's signature.
+
+    Args:
+        function: takes the input first.
+        title: its name in an error.
+        args: the user's values of those parameters that are neither tensors nor modes, in their order.
+        kwargs: the user's, by name.
+        values: values by torch.nn.functional's names; tensors are named, not given.
+
+    Returns:
+        The names of the tensors and modes that it takes behind the input, and the settings by name.
+
+    Raises:
+        ArgumentError: an argument without a value, or one that is not taken.
+    """
+    found = parameters(function)
+    by_name = list(found)[1:]
+    settings = [name for name in by_name if name not in (*TENSORS, *MODES) and name not in kwargs]
+    if len(args) > len(settings):
+        raise ArgumentError("args", tuple(args), f"{title} has only {len(settings)} settings: {', '.join(settings)}")
+    given = {**kwargs, **dict(zip(settings, args, strict=False))}
+    unknown = [name for name in kwargs if name not in found]
+    if unknown and not any(p.kind is p.VAR_KEYWORD for p in found.values()):
+        raise ArgumentError("kwargs", unknown[0], f"{title} takes {', '.join(by_name)}")
+    for name in by_name:
+        if name in given or name in (*TENSORS, *MODES):
+            continue
+        if name in values and values[name] is not None:
+            given[name] = values[name]
+        elif found[name].default is inspect.Parameter.empty and found[name].kind not in (
+            inspect.Parameter.VAR_POSITIONAL,
+            inspect.Parameter.VAR_KEYWORD,
+        ):
+            raise ArgumentError(
+                name,
+                None,
+                f"{title} needs it, and torch.nn.functional's norms have no such argument: give it by kwargs, or "
+                f"write an adapter, def make(): return lambda input: {getattr(function, '__name__', 'norm')}"
+                f"(input, {name}=…)",
+            )
+    return [name for name in by_name if name in (*TENSORS, *MODES)], given
+
+
+def sizes(spec: NormSpec | None, shape: Sequence[int], num_groups: int | None) -> dict[str, object]:
+    """Return what a constructor may ask for, for inputs of that shape, by torch.nn's names."""
+    if not shape:
+        return {}
+    by_element = spec is not None and spec.affine == "element"
+    channels = shape[-1] if by_element or len(shape) < 2 else shape[1]
+    found = {name: channels for name in SIZES} | {"normalized_shape": (channels,)}
+    return found if num_groups is None else {**found, "num_groups": num_groups}

@@ -1,0 +1,380 @@
+"""Targets made ready to call: every one becomes a module with a weight and bias of known values."""
+
+import copy
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from ..errors import ArgumentError, NormsuiteError, UnsupportedError
+from ..spec import NormSpec
+from . import arguments
+from .loading import said
+from .target import Target
+
+SEED = 0
+EPS = 1e-5
+MOMENTUM = 0.1
+_EPS_NAMES = ("eps", "variance_epsilon", "epsilon")
+_ROLES = {
+    "weight": ("weight", "gamma", "scale"),
+    "bias": ("bias", "beta", "offset", "shift"),
+    "running_mean": ("running_mean",),
+    "running_var": ("running_var",),
+}
+_RANKS = ((6, 5), (7,), (3, 4, 5), ())
+"""Spatial sizes that are tried where no shape is given."""
+
+
+class TargetError(NormsuiteError):
+    """A target that cannot be made or does not take its input; the message has its name and its own error."""
+
+
+@dataclass(frozen=True)
+class Settings:
+    """The numbers that the norm's formula needs beside its tensors.
+
+    Attributes:
+        spec: the norm that the target is like, or None.
+        num_groups, normalized_shape: as that norm wants them.
+        eps: inside the root; None for torch's choice of RMSNorm, which depends on the type.
+        momentum: weight of the new running statistics; None for the average of all.
+        activation: what the target applies to the result.
+    """
+
+    spec: NormSpec | None
+    num_groups: int | None
+    normalized_shape: tuple[int, ...] | None
+    eps: float | None
+    momentum: float | None
+    activation: str | None
+
+    def eps_for(self, dtype: torch.dtype) -> float:
+        """The number added to the variance of inputs of that type."""
+        return torch.finfo(torch.promote_types(dtype, torch.float32)).eps if self.eps is None else self.eps
+
+
+@dataclass
+class Built:
+    """A target made for inputs of one shape and type.
+
+    Attributes:
+        title: of the target.
+        module: computes it; a function is wrapped into a module that owns its tensors.
+        settings: of the norm that it is like.
+        shape: of the inputs.
+        is_function: the module is such a wrapper, whose state says nothing of the target.
+    """
+
+    title: str
+    module: nn.Module
+    settings: Settings
+    shape: tuple[int, ...]
+    is_function: bool
+
+    def __call__(self, x: Tensor) -> Tensor:
+        return self.module(x)
+
+    def tensor(self, role: str) -> Tensor | None:
+        """The "weight", "bias", "running_mean" or "running_var" that it has now, or None."""
+        return tensor_of(self.module, role)
+
+    @property
+    def tensors(self) -> dict[str, Tensor]:
+        """Those of the four that it has."""
+        return {role: found for role in _ROLES if (found := self.tensor(role)) is not None}
+
+    @property
+    def has_running(self) -> bool:
+        return self.tensor("running_mean") is not None and self.tensor("running_var") is not None
+
+
+class FunctionNorm(nn.Module):
+    """A function in torch.nn.functional's signature with the tensors that it takes."""
+
+    def __init__(self, function: Callable, taken: Sequence[str], settings: Mapping[str, object], sizes: Mapping):
+        super().__init__()
+        self.function, self.taken, self.settings = function, tuple(taken), dict(settings)
+        for name in ("weight", "bias"):
+            size = sizes.get(name)
+            self.register_parameter(name, nn.Parameter(torch.ones(size)) if name in taken and size else None)
+        for name in ("running_mean", "running_var"):
+            size = sizes.get(name)
+            start = torch.zeros if name == "running_mean" else torch.ones
+            self.register_buffer(name, start(size) if name in taken and size else None)
+
+    def forward(self, input: Tensor) -> Tensor:
+        given = {name: self.training if name in arguments.MODES else getattr(self, name) for name in self.taken}
+        if not self.training and self.running_mean is None:
+            given |= dict.fromkeys(given.keys() & set(arguments.MODES), True)
+        return self.function(input, **given, **self.settings)
+
+
+class CallableNorm(nn.Module):
+    """A function of the input alone, as an adapter returns it."""
+
+    def __init__(self, function: Callable[[Tensor], Tensor]):
+        super().__init__()
+        self.function = function
+
+    def forward(self, input: Tensor) -> Tensor:
+        return self.function(input)
+
+
+def build(
+    target: Target,
+    *,
+    shape: Sequence[int] | None = None,
+    dtype: torch.dtype = torch.float32,
+    device: str = "cpu",
+) -> Built:
+    """Make a target for inputs of one shape, in training mode, with seeded values in its weight and bias.
+
+    Args:
+        target: whose norm.
+        shape: of the inputs; the target's first, or one that fits it, where left out.
+        dtype, device: of its tensors.
+
+    Raises:
+        ImportPathError: it cannot be imported.
+        ArgumentError: an argument without a value; the message names it.
+        TargetError: making it raises an error, or no shape fits it.
+    """
+    if target.make is None:
+        raise ArgumentError("prepare", target.prepare, "returns a call, not a norm: it can only be timed")
+    shape = tuple(shape) if shape is not None else next(iter(target.shapes), None)
+    guess = shape or _first_guess(target)
+    module, is_function = _module(target, guess)
+    module = module.to(device=device, dtype=dtype).train()
+    settings = _settings(target, module, guess)
+    _seed(module)
+    built = Built(target.title, module, settings, guess, is_function)
+    if shape is None:
+        built.shape = _fitting_shape(built, dtype, device)
+    return built
+
+
+def torch_beside(built: Built) -> Built | None:
+    """Torch's own function on copies of the target's tensors, or None where torch has none for it."""
+    spec = built.settings.spec
+    if spec is None or spec.torch_call is None:
+        return None
+    function = getattr(functional, spec.torch_call)
+    settings = built.settings
+    values = {
+        "eps": settings.eps,
+        "momentum": settings.momentum if settings.momentum is not None else MOMENTUM,
+        "num_groups": settings.num_groups,
+        "normalized_shape": settings.normalized_shape,
+    }
+    taken, filled = arguments.of_function(function, title=spec.torch_call, values=values)
+    sizes = {name: tuple(t.shape) for name, t in built.tensors.items()}
+    activation = settings.activation
+    call = function if activation is None else Activated(function, getattr(functional, activation))
+    module = FunctionNorm(call, taken, filled, sizes)
+    for name, theirs in built.tensors.items():
+        mine = getattr(module, name, None)
+        if mine is not None:
+            mine.data = theirs.detach().clone()
+    module.train(built.module.training)
+    return Built("torch", module, settings, built.shape, True)
+
+
+class Activated:
+    """A norm's function with an activation behind it."""
+
+    def __init__(self, function: Callable[..., Tensor], activation: Callable[[Tensor], Tensor]):
+        self._function, self._activation = function, activation
+
+    def __call__(self, *args, **kwargs) -> Tensor:
+        return self._activation(self._function(*args, **kwargs))
+
+
+def tensor_of(module: nn.Module, role: str) -> Tensor | None:
+    """Return a module's weight, bias or running statistics, by the names that people give them."""
+    tensors = {**dict(module.named_parameters()), **dict(module.named_buffers())}
+    for name in _ROLES[role]:
+        for found, tensor in tensors.items():
+            if found.rpartition(".")[2] == name:
+                return tensor
+    return None
+
+
+def draw(
+    shape: Sequence[int],
+    *,
+    dtype: torch.dtype = torch.float32,
+    device: str = "cpu",
+    mean: float = 0.0,
+    scale: float = 1.0,
+    seed: int = SEED,
+) -> Tensor:
+    """Return seeded normal numbers: the same ones for every type, before rounding."""
+    generator = torch.Generator().manual_seed(seed)
+    x = torch.randn(tuple(shape), generator=generator, dtype=torch.float64) * scale + mean
+    return x.to(device=device, dtype=dtype)
+
+
+def _module(target: Target, shape: Sequence[int]) -> tuple[nn.Module, bool]:
+    made, title = target.loaded(), target.title
+    if isinstance(made, nn.Module):
+        if target.args or target.kwargs:
+            raise ArgumentError("args", target.args, f"{title} is a module already, which takes no more arguments")
+        return copy.deepcopy(made), False
+    if not callable(made):
+        raise ArgumentError("make", target.make, f"is {type(made).__name__}, and neither a module nor a function")
+    if not isinstance(made, type) and arguments.takes_input(made):
+        return _wrapped(target, made, shape), True
+    if not isinstance(made, type) and arguments.parameters(made) is None:
+        raise ArgumentError(
+            "make",
+            title,
+            f"has arguments that Python does not know: write an adapter, def make(): return lambda input: "
+            f"{getattr(made, '__name__', 'norm')}(input, …)",
+        )
+    args, kwargs = arguments.of_constructor(
+        made, target.args, target.kwargs, title=title, fill=arguments.sizes(target.spec, shape, target.num_groups)
+    )
+    try:
+        result = made(*args, **kwargs)
+    except Exception as error:  # anybody's constructor
+        raise TargetError(f"{title} cannot be made: {said(error)}") from error
+    if isinstance(result, nn.Module):
+        return result, False
+    if callable(result) and not isinstance(result, type):
+        return CallableNorm(result), True
+    raise ArgumentError(
+        "make",
+        title,
+        f"made {type(result).__name__}: it must be a class of modules, a function whose first parameter is called "
+        f"input or x, or an adapter that returns either, def make(): return lambda input: …",
+    )
+
+
+def _wrapped(target: Target, function: Callable, shape: Sequence[int]) -> FunctionNorm:
+    spec = target.spec
+    by_element = spec is not None and spec.affine == "element"
+    channels = (shape[-1] if by_element else shape[1],)
+    wanted = target.kwargs.get("normalized_shape")
+    names = [n for n in arguments.parameters(function) or {} if n not in (*arguments.TENSORS, *arguments.MODES)][1:]
+    by_place = dict(zip([n for n in names if n not in target.kwargs], target.args, strict=False))
+    wanted = by_place.get("normalized_shape", wanted)
+    if by_element and wanted is not None:
+        channels = (wanted,) if isinstance(wanted, int) else tuple(wanted)
+    values = {"num_groups": target.num_groups, "normalized_shape": channels}
+    taken, settings = arguments.of_function(
+        function, title=target.title, args=target.args, kwargs=target.kwargs, values=values
+    )
+    if "normalized_shape" in settings:
+        settings["normalized_shape"] = channels  # as torch.nn's constructors take a single size
+    sizes = dict.fromkeys(("weight", "bias"), channels)
+    if spec is None or spec.running == "always":
+        sizes |= dict.fromkeys(("running_mean", "running_var"), channels)
+    return FunctionNorm(function, taken, settings, sizes)
+
+
+def _setting(target: Target, module: nn.Module, *names: str) -> object:
+    """A setting by the first of those names: the user's, the module's, or the default of a function's signature."""
+    for name in names:
+        if target.kwargs.get(name) is not None:
+            return target.kwargs[name]
+    found = [m for m in (module, *module.children()) if not isinstance(m, CallableNorm)]
+    for part in found:
+        for name in names:
+            if not callable(value := getattr(part, name, None)) and value is not None:
+                return value
+    if isinstance(module, FunctionNorm):
+        known = arguments.parameters(module.function) or {}
+        for name in names:
+            if name in module.settings:
+                return module.settings[name]
+            if name in known and known[name].default is not known[name].empty:
+                return known[name].default
+    return None
+
+
+def _settings(target: Target, module: nn.Module, shape: Sequence[int]) -> Settings:
+    spec = target.spec
+    groups = target.num_groups or _setting(target, module, "num_groups")
+    if spec is not None and spec.groups == "given" and groups is None:
+        raise ArgumentError("num_groups", None, f"{target.title} does not say it, and {spec.name} needs it")
+    normalized = None
+    if spec is not None and spec.affine == "element":
+        weight = tensor_of(module, "weight")
+        normalized = _setting(target, module, "normalized_shape")
+        if normalized is None:
+            normalized = tuple(weight.shape) if weight is not None else (shape[-1],)
+        normalized = (normalized,) if isinstance(normalized, int) else tuple(normalized)
+    eps = _setting(target, module, *_EPS_NAMES)
+    if eps is None and (spec is None or spec.centred):
+        eps = EPS
+    momentum = _setting(target, module, "momentum")
+    has_momentum = hasattr(module, "momentum")
+    return Settings(
+        spec=spec,
+        num_groups=groups if spec is not None and spec.groups == "given" else None,
+        normalized_shape=normalized,
+        eps=None if eps is None else float(eps),
+        momentum=momentum if momentum is not None or has_momentum else MOMENTUM,
+        activation=target.activation,
+    )
+
+
+def _seed(module: nn.Module) -> None:
+    """Give weights values about 1 and biases values about 0, so that an error in either shows."""
+    with torch.no_grad():
+        for number, role in enumerate(("weight", "bias")):
+            tensor = tensor_of(module, role)
+            if tensor is not None:
+                noise = draw(tensor.shape, dtype=torch.float64, scale=0.1, seed=SEED + 1 + number)
+                tensor.copy_(noise + 1 if role == "weight" else noise)
+
+
+def _first_guess(target: Target) -> tuple[int, ...]:
+    by_element = target.spec is not None and target.spec.affine == "element"
+    groups = target.num_groups or 4
+    return (4, 6, 16) if by_element else (4, 2 * groups, *_RANKS[0])
+
+
+def _fitting_shape(built: Built, dtype: torch.dtype, device: str) -> tuple[int, ...]:
+    spec, weight = built.settings.spec, built.tensor("weight")
+    if weight is None:
+        weight = built.tensor("running_mean")
+    if spec is not None and spec.affine == "element":
+        return (4, 6, *built.settings.normalized_shape)
+    channels = weight.numel() if weight is not None else _attribute(built.module, built.shape[1])
+    state = copy.deepcopy(built.module.state_dict())
+    last: Exception | None = None
+    tried = [(4, channels, *rank) for rank in _RANKS] + [(4, 6, channels)]
+    for shape in tried:
+        try:
+            with torch.no_grad():
+                built.module(draw(shape, dtype=dtype, device=device))
+        except Exception as error:  # a shape that it does not take
+            last = last or error
+            continue
+        built.module.load_state_dict(state)
+        return shape
+    raise TargetError(
+        f"{built.title} takes none of the shapes {', '.join('×'.join(map(str, s)) for s in tried)}, give it one by "
+        f"shapes; the first fails with {said(last)}"
+    ) from last
+
+
+def _attribute(module: nn.Module, otherwise: int) -> int:
+    for name in arguments.SIZES:
+        value = getattr(module, name, None)
+        if isinstance(value, int):
+            return value
+        if isinstance(value, Sequence) and value:
+            return math.prod(value)
+    return otherwise
+
+
+def refuse_unlike(target: Target, *, needs: str) -> None:
+    """Raise UnsupportedError for a target that is like no norm, where one is needed."""
+    if target.spec is None:
+        raise UnsupportedError("like", None, f"{needs} needs to know which norm {target.title} is like")

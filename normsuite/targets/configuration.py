@@ -1,0 +1,166 @@
+"""The table `[tool.normsuite]` of a project's pyproject.toml, parsed and checked. Imports no torch."""
+
+import math
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from ..errors import ArgumentError, DataError, UnknownNameError
+from ..reading import Unreadable, read_toml
+from .target import Target
+
+FILE = "pyproject.toml"
+ISOLATIONS = ("auto", "process", "none")
+"""auto: both versions in one process where that works. process: one process each. none: always in one."""
+UNDECIDED = ("pass", "fail")
+_BUDGET = re.compile(r"(\d+(?:\.\d+)?)\s*(s|m|min|h)?")
+_SECONDS = {None: 1, "s": 1, "m": 60, "min": 60, "h": 3600}
+
+
+@dataclass(frozen=True)
+class GateOptions:
+    """The table `[tool.normsuite.gate]`.
+
+    Attributes:
+        budget_s: how long a gate may take.
+        undecided: whether what stays undecided passes.
+    """
+
+    budget_s: float = 120.0
+    undecided: str = "pass"
+
+
+@dataclass(frozen=True)
+class Project:
+    """A project that measures its norms with this suite.
+
+    Attributes:
+        folder: holds its pyproject.toml.
+        packages: importable names of what differs between two commits.
+        targets: what is checked and timed.
+        isolation: one of `ISOLATIONS`.
+        build: a shell command that builds a version with compiled parts into the folder {out}, or "".
+        gate: of the gate.
+    """
+
+    folder: Path
+    packages: tuple[str, ...] = ()
+    targets: tuple[Target, ...] = ()
+    isolation: str = "auto"
+    build: str = ""
+    gate: GateOptions = field(default_factory=GateOptions)
+
+    def package_folder(self, package: str) -> Path:
+        """The folder of one of its packages within the project: flat, or under src/.
+
+        Raises:
+            DataError: there is none.
+        """
+        for root in (self.folder, self.folder / "src"):
+            found = root.joinpath(*package.split("."))
+            if found.is_dir():
+                return found
+        raise DataError(f"{FILE}: package = {package!r}: there is no folder {package} here nor in src")
+
+
+def find_project(start: Path) -> Project | None:
+    """Return the project that a folder lies in, or None where no pyproject.toml above it has `[tool.normsuite]`.
+
+    Raises:
+        DataError: one has, and says something that cannot be.
+    """
+    start = start.resolve()
+    for folder in (start, *start.parents):
+        file = folder / FILE
+        if file.is_file():
+            try:
+                found = read_toml(file)
+            except Unreadable as error:
+                raise DataError(f"{error.file}: {error.reason}") from None
+            table = found.get("tool", {}).get("normsuite")
+            if table is not None:
+                return parse(table, folder)
+        if (folder / ".git").exists():
+            return None
+    return None
+
+
+def parse(table: object, folder: Path) -> Project:
+    """Return the project that such a table describes.
+
+    Raises:
+        DataError: a key that is not known, or a value of another kind; the message names it.
+    """
+    if not isinstance(table, Mapping):
+        raise DataError(f"{FILE}: tool.normsuite = {table!r} must be a table")
+    _known("tool.normsuite", table, ("package", "packages", "isolation", "build", "target", "gate"))
+    names = table.get("package", table.get("packages", []))
+    names = [names] if isinstance(names, str) else names
+    if not isinstance(names, list) or not all(_is_package(name) for name in names):
+        raise DataError(f"{FILE}: package = {names!r} must be a package's name, or a list of them")
+    isolation = table.get("isolation", "auto")
+    if isolation not in ISOLATIONS:
+        raise DataError(f"{FILE}: isolation = {isolation!r} must be among {', '.join(ISOLATIONS)}")
+    build = table.get("build", "")
+    if not isinstance(build, str):
+        raise DataError(f"{FILE}: build = {build!r} must be a command")
+    given = table.get("target", [])
+    if not isinstance(given, list):
+        raise DataError(f"{FILE}: target = {given!r} must be written as [[tool.normsuite.target]]")
+    targets = tuple(_target(number, target) for number, target in enumerate(given, start=1))
+    titles = [target.title for target in targets]
+    for title in titles:
+        if titles.count(title) > 1:
+            raise DataError(f"{FILE}: two targets are called {title!r}: give one a name")
+    return Project(folder, tuple(names), targets, isolation, build, _gate(table.get("gate", {})))
+
+
+def seconds(argument: str, value: object) -> float:
+    """Return a time such as 90, "90s", "2min" in seconds.
+
+    Raises:
+        ArgumentError: it is no positive time.
+    """
+    number = value if isinstance(value, int | float) and not isinstance(value, bool) else None
+    if isinstance(value, str) and (found := _BUDGET.fullmatch(value.strip())):
+        number = float(found[1]) * _SECONDS[found[2]]
+    if number is None or not 0 < number < math.inf:
+        raise ArgumentError(argument, value, 'must be a time such as "90s" or "2min"')
+    return float(number)
+
+
+def _target(number: int, table: object) -> Target:
+    if not isinstance(table, Mapping):
+        raise DataError(f"{FILE}: target {number} = {table!r} must be a table")
+    called = table.get("name", table.get("make", table.get("prepare", number)))
+    for argument in ("make", "prepare", "oracle"):
+        if argument in table and not isinstance(table[argument], str):
+            raise DataError(f"{FILE}: target {called}: {argument} = {table[argument]!r} must be an import path")
+    try:
+        return Target.from_dict(table)
+    except ArgumentError as error:
+        raise DataError(f"{FILE}: target {called}: {error}") from None
+
+
+def _gate(table: object) -> GateOptions:
+    if not isinstance(table, Mapping):
+        raise DataError(f"{FILE}: gate = {table!r} must be a table")
+    _known("tool.normsuite.gate", table, ("budget", "undecided"))
+    undecided = table.get("undecided", "pass")
+    if undecided not in UNDECIDED:
+        raise DataError(f"{FILE}: undecided = {undecided!r} must be among {', '.join(UNDECIDED)}")
+    try:
+        return GateOptions(seconds("budget", table.get("budget", 120)), undecided)
+    except ArgumentError as error:
+        raise DataError(f"{FILE}: {error}") from None
+
+
+def _known(where: str, table: Mapping, known: tuple[str, ...]) -> None:
+    for name in table:
+        if name not in known:
+            raise DataError(f"{FILE}: {UnknownNameError.among(where, name, known)}")
+
+
+def _is_package(name: object) -> bool:
+    return isinstance(name, str) and all(part.isidentifier() for part in name.split("."))

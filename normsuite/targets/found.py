@@ -1,0 +1,50 @@
+"""Targets that packages announce under the entry point group "normsuite.targets", and those of the project here."""
+
+from importlib.metadata import EntryPoint, entry_points
+from pathlib import Path
+
+from ..errors import ArgumentError, DataError
+from .configuration import find_project
+from .loading import said
+from .target import Target
+
+TARGETS = "normsuite.targets"
+"""Its entry points lead to a Target, a list of them, or what makes a norm, such as a class."""
+
+
+def announced() -> dict[str, Target]:
+    """Return the targets of installed packages by name.
+
+    Raises:
+        DataError: an entry point that leads to something else; the message names it.
+    """
+    found: dict[str, Target] = {}
+    for entry in sorted(entry_points(group=TARGETS), key=lambda entry: entry.name):
+        for target in _of(entry):
+            found[target.name or entry.name] = target
+    return found
+
+
+def by_name(name: str, folder: Path) -> Target | None:
+    """Return the target of that name: of the project that the folder lies in, then of installed packages; or None.
+
+    Raises:
+        DataError: what describes targets there cannot be used.
+    """
+    project = find_project(folder)
+    for target in project.targets if project is not None else ():
+        if target.title == name:
+            return target
+    return announced().get(name)
+
+
+def _of(entry: EntryPoint) -> list[Target]:
+    try:
+        found = entry.load()
+    except Exception as error:  # of anybody's package
+        raise DataError(f"entry point {entry.name} = {entry.value}: {said(error)}") from None
+    targets = found if isinstance(found, list | tuple) else [found]
+    try:
+        return [t if isinstance(t, Target) else Target(entry.value, name=entry.name) for t in targets]
+    except ArgumentError as error:
+        raise DataError(f"entry point {entry.name} = {entry.value}: {error}") from None

@@ -1,0 +1,64 @@
+"""Checks of anybody's norms as pytest items: `parametrize_with_checks`."""
+
+from collections.abc import Callable, Sequence
+
+import pytest
+
+from .conformance import run
+from .conformance.checks import Check, choose
+from .conformance.result import FAILS, NOT_APPLICABLE, UNSUPPORTED, ConformanceError, Report
+from .errors import ArgumentError
+from .targets import Target
+
+
+class BoundCheck:
+    """One check of one target, to be called without arguments.
+
+    Attributes:
+        target: whose norm.
+        check: what is looked at.
+    """
+
+    def __init__(self, target: Target, check: Check):
+        self.target, self.check = target, check
+
+    def __call__(self) -> None:
+        """Do the check.
+
+        Raises:
+            ConformanceError: the target fails it, or is expected to and does not.
+        """
+        found = run.result(self.target, self.check)
+        if found.status in (NOT_APPLICABLE, UNSUPPORTED):
+            pytest.skip(f"{found.status}: {found.line()}")
+        if found.expected is not None:
+            if found.status == FAILS:
+                pytest.xfail(found.expected)
+            if found.passes_unexpectedly:
+                raise ConformanceError(f"{found.check} of {self.target.title} passes: {found.line()}")
+        Report(self.target.title, self.target.like, (found,)).assert_ok()
+
+    def __repr__(self) -> str:
+        return f"{self.target.title}-{self.check.name}"
+
+
+def parametrize_with_checks(targets: Sequence[Target], *, only: Sequence[str] = ()) -> Callable:
+    """Parametrize a test with all checks of those targets: its argument `check` is to be called.
+
+    Args:
+        targets: whose norms.
+        only: names of checks, or patterns such as "mean_*"; all where left out.
+
+    Raises:
+        ArgumentError: no target, or something else than targets.
+        UnknownNameError: a name that no check has.
+
+    >>> @parametrize_with_checks([Target(mynorms.RMSNorm, args=(768,), like="RMSNorm")])
+    ... def test_conforms(check):
+    ...     check()
+    """
+    targets = list(targets)
+    if not targets or not all(isinstance(target, Target) for target in targets):
+        raise ArgumentError("targets", targets, "must be a list of normsuite.Target")
+    bound = [BoundCheck(target, check) for target in targets for check in choose(tuple(only), target.dtypes)]
+    return pytest.mark.parametrize("check", bound, ids=repr)

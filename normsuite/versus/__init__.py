@@ -1,0 +1,6 @@
+"""Two or more callables timed in turn: which one takes less, with an interval and a verdict."""
+
+from .compare import compare
+from .result import Duel, Result
+
+__all__ = ["Duel", "Result", "compare"]

@@ -1,0 +1,226 @@
+"""Results of a comparison: ratios with intervals and verdicts, derived from the samples. Imports no torch."""
+
+import html
+import math
+import statistics as plain
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from ..errors import ArgumentError, UnsupportedError
+from ..statistics import Interval, mean_interval
+
+FASTER, SLOWER, SAME, UNDECIDED = "faster", "slower", "the same", "undecided"
+ALPHA = 0.01
+"""Of all intervals of a comparison together: a callable beside itself is called faster or slower less often."""
+MARGIN = 0.01
+"""How far from 1 a ratio may lie and still count as the same."""
+BATCHES = 12
+"""Values that the rounds of one process are pooled to: neighbouring rounds see the same disturbance."""
+_TRIMMED = 0.25
+SCHEMA = 1
+
+
+@dataclass(frozen=True)
+class Duel:
+    """One callable beside the first.
+
+    Attributes:
+        name: of the callable.
+        baseline: of the first.
+        ratio: its time over the baseline's, with the interval; above 1 is slower.
+        verdict: "faster", "slower", "the same" or "undecided".
+    """
+
+    name: str
+    baseline: str
+    ratio: Interval
+    verdict: str
+
+    def sentence(self) -> str:
+        """The duel in one line."""
+        return f"{self.name} / {self.baseline} {written(self.ratio)}: {self._said()}"
+
+    def _said(self) -> str:
+        ratio = self.ratio
+        if self.verdict != UNDECIDED or math.isnan(ratio.low):
+            return self.verdict
+        return f"{UNDECIDED}, at most {100 * (ratio.high - 1):.1f} % slower and {100 * (1 - ratio.low):.1f} % faster"
+
+
+@dataclass(frozen=True)
+class Result:
+    """What a comparison measured.
+
+    Attributes:
+        samples: for each process the times of a call in seconds, by name and round.
+        device: "cpu" or the accelerator's name.
+        margin: how far from 1 a ratio may lie and still count as the same.
+        environment: the machine, as records have it.
+    """
+
+    samples: tuple[Mapping[str, Sequence[float]], ...]
+    device: str
+    margin: float
+    environment: Mapping[str, object]
+
+    @property
+    def names(self) -> list[str]:
+        """The callables, the baseline first."""
+        return list(self.samples[0])
+
+    @property
+    def duels(self) -> list[Duel]:
+        """Every callable beside the first."""
+        baseline, *others = self.names
+        confidence = 1 - ALPHA / max(1, len(others))
+        return [
+            Duel(name, baseline, ratio, verdict(ratio, self.margin))
+            for name in others
+            for ratio in [_ratio(self._logs(name, baseline), confidence)]
+        ]
+
+    @property
+    def ratio(self) -> Interval:
+        """The second's time over the first's."""
+        return self.duels[0].ratio
+
+    @property
+    def verdict(self) -> str:
+        """What is said of the second."""
+        return self.duels[0].verdict
+
+    def median_s(self, name: str) -> float:
+        """A callable's median time in seconds."""
+        if name not in self.names:
+            raise ArgumentError("name", name, f"must be among {', '.join(self.names)}")
+        return plain.median(t for process in self.samples for t in process[name])
+
+    def _logs(self, name: str, baseline: str) -> list[float]:
+        """Log ratios that are independent enough for an interval: one a process, or one a batch of one process."""
+        logs = [np.log(np.divide(process[name], process[baseline])) for process in self.samples]
+        if len(logs) > 1:
+            return [_trimmed(of) for of in logs]
+        return [_trimmed(batch) for batch in np.array_split(logs[0], BATCHES)]
+
+    def as_dict(self) -> dict:
+        """The record: samples and environment, and what is derived from them."""
+        return {
+            "what": "compare",
+            "schema": SCHEMA,
+            "device": self.device,
+            "margin": self.margin,
+            "environment": dict(self.environment),
+            "samples": [{name: list(times) for name, times in process.items()} for process in self.samples],
+            "ratios": {
+                duel.name: {
+                    "baseline": duel.baseline,
+                    "ratio": [duel.ratio.value, duel.ratio.low, duel.ratio.high],
+                    "verdict": duel.verdict,
+                }
+                for duel in self.duels
+            },
+        }
+
+    @classmethod
+    def from_dict(cls, found: Mapping) -> "Result":
+        """The result of a record; its ratios are derived anew."""
+        return cls(tuple(found["samples"]), found["device"], found["margin"], found["environment"])
+
+    def to_json(self) -> str:
+        """The record as JSON."""
+        from ..results import to_json
+
+        return to_json(self.as_dict())
+
+    def to_frame(self):
+        """A pandas frame with one sample a row: process, round, name, seconds.
+
+        Raises:
+            UnsupportedError: pandas is not installed.
+        """
+        try:
+            import pandas
+        except ImportError:
+            raise UnsupportedError("to_frame", "pandas", "is not installed: pip install pandas") from None
+        return pandas.DataFrame(self.rows(), columns=["process", "round", "name", "seconds"])
+
+    def rows(self) -> list[tuple[int, int, str, float]]:
+        """The samples: process, round, name, seconds."""
+        return [
+            (process, number, name, seconds)
+            for process, of in enumerate(self.samples)
+            for name, times in of.items()
+            for number, seconds in enumerate(times)
+        ]
+
+    def plot(self, axes=None):
+        """Draw each callable's ratio with its interval, and return matplotlib's axes.
+
+        Args:
+            axes: where; new ones where left out.
+        """
+        if axes is None:
+            from matplotlib.figure import Figure
+
+            axes = Figure(figsize=(6, 0.6 * len(self.duels) + 1.2), layout="constrained").add_subplot()
+        duels = self.duels[::-1]
+        values = [duel.ratio.value for duel in duels]
+        errors = [[d.ratio.value - d.ratio.low for d in duels], [d.ratio.high - d.ratio.value for d in duels]]
+        axes.errorbar(values, range(len(duels)), xerr=np.nan_to_num(errors), fmt="o", capsize=4)
+        axes.axvline(1.0, color="grey", linewidth=1)
+        axes.set_yticks(range(len(duels)), [duel.name for duel in duels])
+        axes.set_ylim(-0.5, len(duels) - 0.5)
+        axes.set_xlabel(f"time / {self.names[0]}'s, {100 * (1 - ALPHA):g} % intervals")
+        return axes
+
+    def sentences(self) -> list[str]:
+        """One line for each callable beside the first."""
+        return [duel.sentence() for duel in self.duels]
+
+    def __repr__(self) -> str:
+        return "\n".join(self.sentences())
+
+    def _repr_html_(self) -> str:
+        cells = [("", "median", "ratio", "verdict"), (self.names[0], seconds(self.median_s(self.names[0])), "1", "")]
+        cells += [(d.name, seconds(self.median_s(d.name)), written(d.ratio), d.verdict) for d in self.duels]
+        rows = ["".join(f"<td>{html.escape(cell)}</td>" for cell in row) for row in cells]
+        return "<table>" + "".join(f"<tr>{row}</tr>" for row in rows) + "</table>"
+
+
+def verdict(ratio: Interval, margin: float) -> str:
+    """Return what an interval of a ratio decides."""
+    if math.isnan(ratio.low):
+        return UNDECIDED
+    if 1 - margin <= ratio.low and ratio.high <= 1 + margin:
+        return SAME
+    if ratio.high < 1:
+        return FASTER
+    return SLOWER if ratio.low > 1 else UNDECIDED
+
+
+def written(ratio: Interval) -> str:
+    """Return a ratio with its interval for people."""
+    if math.isnan(ratio.low):
+        return f"{ratio.value:.3f}"
+    return f"{ratio.value:.3f} [{ratio.low:.3f}, {ratio.high:.3f}]"
+
+
+def seconds(value: float) -> str:
+    """Return a time for people."""
+    for unit, size in (("ns", 1e-9), ("µs", 1e-6), ("ms", 1e-3)):
+        if value < 1000 * size:
+            return f"{value / size:.3g} {unit}"
+    return f"{value:.3g} s"
+
+
+def _ratio(logs: Sequence[float], confidence: float) -> Interval:
+    found = mean_interval(logs, confidence)
+    return Interval(*(math.exp(end) for end in (found.value, found.low, found.high)))
+
+
+def _trimmed(values: np.ndarray) -> float:
+    kept = np.sort(values)
+    cut = int(_TRIMMED * len(kept))
+    return float(kept[cut : len(kept) - cut].mean())

@@ -1,0 +1,23 @@
+"""A process that times the calls of one comparison."""
+
+from ..errors import NormsuiteError
+from ..measure import process
+from ..targets.loading import search_here
+
+
+def work(job: dict, emit) -> None:
+    """Time the calls that the job names, and say their times."""
+    import torch
+
+    from .compare import measured
+
+    torch.set_num_threads(job["threads"])
+    search_here(job["folders"])
+    try:
+        emit({"times": measured(job)})
+    except NormsuiteError as error:
+        emit({"error": str(error)})
+
+
+if __name__ == "__main__":
+    process.speak(work)

@@ -1,0 +1,108 @@
+"""Repositories of small packages with a norm each, for tests of the gate in anybody's repository."""
+
+import os
+import subprocess
+from pathlib import Path
+
+ROOT = Path(__file__).parent.parent
+
+NORM = """
+import torch
+from torch import nn
+
+
+class RMSNorm(nn.Module):
+    def __init__(self, dim, eps=1e-6):
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(dim))
+        self.eps = eps
+
+    def forward(self, x):
+        return scaled(x, self.eps) * self.weight
+
+
+class GroupNorm(nn.GroupNorm):
+    def forward(self, x):
+        return grouped(x, self.num_groups, self.weight, self.bias, self.eps)
+"""
+PARTS = """
+import torch
+from torch.nn import functional as F
+
+
+def scaled(x, eps):
+    return x * torch.rsqrt(x.square().mean(-1, keepdim=True) + eps)
+
+
+def grouped(x, groups, weight, bias, eps):
+    return F.group_norm(x, groups, weight, bias, eps)
+"""
+CHANGES = {
+    "slower": ("return x * torch.rsqrt(", "for _ in range(3):\n        x.square()\n    return x * torch.rsqrt("),
+    "inexact": (
+        "return F.group_norm(x, groups, weight, bias, eps)",
+        "v = x.reshape(len(x), groups, -1)\n    m = v.mean(-1, keepdim=True)\n"
+        "    s = (v * v).mean(-1, keepdim=True) - m * m\n    y = ((v - m) * (s + eps).rsqrt()).view_as(x)\n"
+        "    return y * weight.view(-1, 1, 1) + bias.view(-1, 1, 1)",
+    ),
+    "heavier": ("return x * torch.rsqrt(x.square()", "return torch.mul(x.exp().log(), 1.0) * torch.rsqrt(x.square()"),
+    "clean": ("import torch\n", "import torch  # the same\n"),
+}
+TABLE = """
+[tool.normsuite]
+package = "{package}"
+{further}
+[[tool.normsuite.target]]
+make = "{package}:RMSNorm"
+args = [64]
+like = "RMSNorm"
+shapes = [[32, 16, 64]]
+[[tool.normsuite.target]]
+make = "{package}:GroupNorm"
+args = [4, 8]
+like = "GroupNorm"
+shapes = [[4, 8, 14, 14]]
+[[tool.normsuite.target]]
+prepare = "{package}.parts:scaled"
+"""
+
+
+class Repository:
+    """A repository whose first commit has two norms.
+
+    Args:
+        folder: where it is made.
+        package: its name.
+        under: the folder that the package lies in.
+        absolute: the package imports itself by its own name.
+        further: lines of its table.
+    """
+
+    def __init__(self, folder: Path, package="ownnorms", *, under="src", absolute=False, further=""):
+        self.folder, self.package = folder, package
+        self.path = folder / under / package
+        self.path.mkdir(parents=True)
+        home = package if absolute else ""
+        (self.path / "__init__.py").write_text(f"from {home}.norms import GroupNorm, RMSNorm\n")
+        (self.path / "norms.py").write_text(f"from {home}.parts import grouped, scaled\n{NORM}")
+        (self.path / "parts.py").write_text(PARTS)
+        (folder / "pyproject.toml").write_text(TABLE.format(package=package, further=further))
+        self.git("init", "--quiet", "--initial-branch=main")
+        self.commit("First")
+
+    def git(self, *arguments):
+        names = {f"GIT_{who}_{what}": "a@b.c" for who in ("AUTHOR", "COMMITTER") for what in ("NAME", "EMAIL")}
+        subprocess.run(
+            ["git", *arguments], cwd=self.folder, env={**os.environ, **names}, check=True, capture_output=True
+        )
+
+    def commit(self, subject):
+        self.git("add", "--all")
+        self.git("commit", "--quiet", "--allow-empty", "--message", subject)
+
+    def change(self, name):
+        """Change the package in one of the known ways."""
+        before, after = CHANGES[name]
+        text = (self.path / "parts.py").read_text()
+        assert before in text
+        (self.path / "parts.py").write_text(text.replace(before, after, 1))

@@ -1,0 +1,147 @@
+"""Norms that do one thing wrong each, for tests of what is said of them; other processes import them from here."""
+
+import ctypes
+import os
+import time
+
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+GROUPS, CHANNELS = 4, 8
+
+
+class Right(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.weight, self.bias = nn.Parameter(torch.ones(CHANNELS)), nn.Parameter(torch.zeros(CHANNELS))
+        self.num_groups, self.eps = GROUPS, 1e-5
+
+    def forward(self, x):
+        return F.group_norm(x, GROUPS, self.weight, self.bias, self.eps)
+
+
+class OnePass(Right):
+    """E[x²] − E[x]², which loses all digits at large means."""
+
+    def forward(self, x):
+        v = x.reshape(x.shape[0], GROUPS, -1)
+        mean = v.mean(-1, keepdim=True)
+        var = (v * v).mean(-1, keepdim=True) - mean * mean
+        y = ((v - mean) * (var + self.eps).rsqrt()).reshape(x.shape)
+        shape = (1, CHANNELS, *(1 for _ in x.shape[2:]))
+        return y * self.weight.view(shape) + self.bias.view(shape)
+
+
+class Transposed(Right):
+    def forward(self, x):
+        return super().forward(x).transpose(0, 1)
+
+
+class Wider(Right):
+    def forward(self, x):
+        return super().forward(x).double()
+
+
+class Tuples(Right):
+    def forward(self, x):
+        return super().forward(x), x
+
+
+class InPlace(Right):
+    def forward(self, x):
+        if not x.requires_grad:
+            x -= x.mean()
+        return super().forward(x)
+
+
+class Remembers(Right):
+    last = 0.0
+
+    def forward(self, x):
+        y = super().forward(x) + self.last
+        self.last = float(x.mean()) * 1e-3
+        return y
+
+
+class Prints(Right):
+    def forward(self, x):
+        print("normalising", tuple(x.shape))
+        return super().forward(x)
+
+
+class HangsOnEmpty(Right):
+    def forward(self, x):
+        while not x.numel():
+            time.sleep(0.1)
+        return super().forward(x)
+
+
+class LeavesOnEmpty(Right):
+    def forward(self, x):
+        if not x.numel():
+            os._exit(0)
+        return super().forward(x)
+
+
+class CrashesOnEmpty(Right):
+    def forward(self, x):
+        if not x.numel():
+            ctypes.string_at(0)
+        return super().forward(x)
+
+
+class Raises(Right):
+    def forward(self, x):
+        if x.shape[0] > 2:
+            raise RuntimeError(f"cannot take {x.shape[0]} samples")
+        return super().forward(x)
+
+
+class WrongGradient(Right):
+    def forward(self, x):
+        y = super().forward(x)
+        return y.detach() + 0.9 * (y - y.detach())
+
+
+class MixesSamples(Right):
+    def forward(self, x):
+        return super().forward(x) + 0 * x.sum()
+
+
+class Random(Right):
+    def forward(self, x):
+        return super().forward(x) * (1 + 1e-3 * torch.rand(()))
+
+
+class OtherNames(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.gamma, self.beta = nn.Parameter(torch.ones(CHANNELS)), nn.Parameter(torch.zeros(CHANNELS))
+
+    def forward(self, x):
+        return F.group_norm(x, GROUPS, self.gamma, self.beta)
+
+
+class Wasteful(Right):
+    def forward(self, x):
+        copies = [x + number for number in range(3)]
+        return super().forward(sum(copies) / 3 - 1)
+
+
+class NoGradient(Right):
+    def forward(self, x):
+        return super().forward(x.detach())
+
+
+def dropout_like(x):
+    """An oracle of nothing: x itself."""
+    return x
+
+
+def oracle(x, weight=None, bias=None, eps=1e-5):
+    """Group norm in NumPy, as a user would write an oracle."""
+    v = x.reshape(x.shape[0], GROUPS, -1)
+    v = (v - v.mean(-1, keepdims=True)) / (v.var(-1, keepdims=True) + eps) ** 0.5
+    shape = (1, -1, *(1 for _ in x.shape[2:]))
+    return v.reshape(x.shape) * weight.reshape(shape) + bias.reshape(shape)

@@ -1,0 +1,80 @@
+"""Anybody's norms in what measures: named by path and arguments, on the task's operands."""
+
+import pytest
+import torch
+
+from normsuite.cli.anybodys import planned
+from normsuite.errors import ArgumentError, UnsupportedError
+from normsuite.measure import accuracy, implementations
+from normsuite.measure.implementations.anybodys import name_of, parsed
+from normsuite.measure.task import shape_case
+from normsuite.measure.workload import named
+from normsuite.targets import Target
+from normsuite.targets.inspection import norm_of
+
+
+def test_a_name_says_the_arguments():
+    name = name_of("torch.nn:GroupNorm", (4, 8), {"eps": 1e-6})
+    assert name == "torch.nn:GroupNorm(4, 8, eps=1e-06)"
+    assert (parsed(name).args, parsed(name).kwargs) == ((4, 8), {"eps": 1e-6})
+    assert parsed("torch.nn") is None and parsed("numba") is None
+    assert implementations.find(name).label == name == implementations.choose([name])[-1].label
+    with pytest.raises(ArgumentError, match="literals"):
+        parsed("torch.nn:GroupNorm(len)")
+
+
+@pytest.mark.parametrize(
+    ("path", "args", "like", "activation"),
+    [
+        ("torch.nn:RMSNorm", "16", None, None),
+        ("torch.nn:LayerNorm", "16", None, None),
+        ("torch.nn:GroupNorm", "4,8", None, None),
+        ("torch.nn:BatchNorm2d", "8", None, None),
+        ("torch.nn.functional:instance_norm", "", None, None),
+        ("normsuite:GroupNorm", "4, 8, activation='silu'", "GroupNorm", "silu"),
+    ],
+)
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_errors_are_those_of_torch_where_it_computes(path, args, like, activation, dtype):
+    (norm,), (case,), (name,) = planned([path], args=args, like=like, norms=None, own=[], backends=None)
+    settings = {"activation": activation, "dtype": dtype}
+    found = accuracy.errors(named(norm, name, case, **settings))
+    beside = accuracy.errors(named(norm, "torch.nn", case, **settings))
+    assert found == pytest.approx(beside, rel=0.5)
+
+
+def test_a_step_gives_the_parameters_gradients():
+    (norm,), (case,), (name,) = planned(
+        ["torch.nn:GroupNorm"], args="4,8", like=None, norms=None, own=[], backends=None
+    )
+    for mode, count in (("forward", 1), ("step", 4), ("backward", 3)):
+        workload = named(norm, name, case, mode)
+        with torch.set_grad_enabled(workload.task.gradients):
+            assert len(workload.implementation.tensors(workload.prepare()())) == count
+
+
+def test_a_shape_gets_the_targets_settings():
+    _, (case,), _ = planned(
+        ["torch.nn:RMSNorm"], args="768", like=None, norms=None, own=[shape_case("2,3,768")], backends=None
+    )
+    assert case.shape == (2, 3, 768) and case.normalized_shape == (768,)
+    _, (case,), _ = planned(
+        ["torch.nn:GroupNorm"], args="2,8", like=None, norms=None, own=[shape_case("2,8,3")], backends=None
+    )
+    assert case.num_groups == 2
+
+
+def test_a_norm_is_guessed_by_its_name_or_refused():
+    assert norm_of(Target("torch.nn:BatchNorm3d")).name == "BatchNorm"
+    assert norm_of(Target("torch.nn.functional:rms_norm")).name == "RMSNorm"
+    with pytest.raises(ArgumentError, match="say --like"):
+        norm_of(Target("torch.nn:Linear"))
+    with pytest.raises(ArgumentError, match="of one norm"):
+        planned(["torch.nn:RMSNorm", "torch.nn:LayerNorm"], args="8", like=None, norms=None, own=[], backends=None)
+
+
+def test_what_does_not_fit_a_task_is_unsupported():
+    with pytest.raises(UnsupportedError, match="weight of shape"):
+        named("BatchNorm", "torch.nn:BatchNorm2d(9)", "tiny").prepare()
+    with pytest.raises(UnsupportedError, match="cannot be imported"):
+        named("BatchNorm", "no_such_module:Norm", "tiny").prepare()

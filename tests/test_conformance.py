@@ -1,0 +1,203 @@
+"""Checks of anybody's norms: each fault is named by its check, and the other checks are done all the same."""
+
+import json
+import os
+from pathlib import Path
+
+import odd_norms
+import pytest
+import torch
+from torch import nn
+
+import normsuite
+from normsuite import results
+from normsuite.conformance import ConformanceError, Report
+from normsuite.conformance.checks import every
+from normsuite.conformance.run import smaller
+from normsuite.errors import ArgumentError, UnknownNameError
+from normsuite.targets import Target
+from normsuite.targets.build import TargetError
+from normsuite.targets.loading import ImportPathError
+from normsuite.testing import parametrize_with_checks
+
+LIKE = {"like": "GroupNorm", "num_groups": odd_norms.GROUPS}
+SLOW = ("compiled", "exported", "onnx")
+QUICK = tuple(check.name.replace("[", "[[]") for check in every() if check.name not in SLOW)
+
+
+def checked(norm, *only, **options):
+    options = {**LIKE, "shapes": [(4, odd_norms.CHANNELS, 6, 5)], **options}
+    report = normsuite.check(norm, only=only or QUICK, isolated=False, **options)
+    return {result.check: result for result in report.results}
+
+
+# Which check names which fault.
+FAULTS = {
+    "OnePass": ("mean_10000", "fails", "is not what float64 gives"),
+    "Transposed": ("result_kind", "fails", "returns shape"),
+    "Wider": ("result_kind", "fails", "returns torch.float64"),
+    "Tuples": ("result_kind", "fails", "returns tuple"),
+    "InPlace": ("keeps_its_input", "fails", "changes its input"),
+    "Remembers": ("keeps_no_state", "fails", "gives another output"),
+    "Prints": ("prints_nothing", "differs", "normalising"),
+    "Raises": ("output[float32]", "fails", "cannot take"),
+    "WrongGradient": ("input_gradient[float32]", "fails", "is not what float64 gives"),
+    "MixesSamples": ("nan_in_its_group", "fails", "values of others"),
+    "Random": ("determinism", "fails", "between equal calls"),
+    "OtherNames": ("state_to_torch", "differs", "has beta, gamma where the other has bias, weight"),
+    "Wasteful": ("peak_bytes", "differs", "the least possible"),
+    "NoGradient": ("input_gradient[float32]", "fails", "is not what float64 gives"),
+}
+
+
+@pytest.mark.parametrize(("norm", "expected"), FAULTS.items(), ids=FAULTS)
+def test_a_fault_is_named_by_its_check(norm, expected):
+    name, status, said = expected
+    found = checked(getattr(odd_norms, norm), name)
+    assert found[name].status == status and said in found[name].line(), found[name]
+    right = checked(odd_norms.Right, name)[name]
+    assert right.status in ("ok", "differs") and not right.is_failure
+
+
+@pytest.mark.parametrize("norm", ["Tuples", "Raises"])
+def test_the_other_checks_are_done(norm):
+    found = checked(getattr(odd_norms, norm))
+    assert len(found) == len(QUICK)
+    assert found["strict_loading"].status == "ok" and found["casting"].status == "ok"
+
+
+def test_a_right_norm_fails_nothing_and_is_judged_by_any_oracle():
+    names = [check.name for check in every() if check.name not in SLOW]
+    assert list(checked(odd_norms.Right)) == names
+    for options in ({"like": None, "num_groups": None}, {"oracle": "odd_norms:oracle"}):
+        found = checked(odd_norms.Right, "output", "*gradient*", "mean_100", shapes=[(2, 8, 3)], **options)
+        assert not any(result.is_failure for result in found.values()), found
+        assert found["output[float32]"].finding.figure is not None
+
+
+def test_the_smallest_input_still_fails():
+    found = checked(odd_norms.Raises, "output")["output[float32]"].finding
+    assert found.smallest["shape"] == [3, 8, 1, 1]
+    found = checked(odd_norms.OnePass, "mean_1000000")["mean_1000000"].finding
+    assert found.smallest["shape"][:2] == [1, 8] and found.smallest["mean"] == 1e6
+    assert found.figure > 100 * found.beside
+
+
+def test_shrinking_finds_the_least_and_keeps_fixed_axes():
+    assert smaller((9, 8, 7), lambda shape: shape[0] * shape[2] >= 6, {1}) in [
+        (1, 8, 6),
+        (6, 8, 1),
+        (2, 8, 3),
+        (3, 8, 2),
+    ]
+    assert smaller((4, 4), lambda shape: True) == (1, 1)
+
+
+def test_what_is_expected_is_no_failure_and_is_told_when_it_passes():
+    report = normsuite.check(
+        odd_norms.OnePass,
+        only=("mean_*", "output[[]float32]"),
+        isolated=False,
+        expected={"mean_100": "one pass", "mean_10000": "one pass", "mean_1000000": "one pass", "output": "no reason"},
+        **LIKE,
+    )
+    assert report.ok and report.assert_ok() is report
+    assert "no longer expected: no reason" in report.results[0].line()
+    with pytest.raises(ConformanceError, match="mean_10000"):
+        normsuite.check(odd_norms.OnePass, only=("mean_*",), isolated=False, **LIKE).assert_ok()
+
+
+def test_reports_travel_as_json_and_markdown():
+    report = normsuite.check(odd_norms.OnePass, only=("mean_*", "huge_values"), isolated=False, **LIKE)
+    assert Report.from_dict(json.loads(results.to_json(report.as_dict()))) == report
+    assert report.markdown().count("\n| ") == len(report.shown) + 1 and "mean_10000" in repr(report)
+
+
+@pytest.fixture
+def importable(monkeypatch):
+    """Lets the checks' process import this folder's modules."""
+    folder = str(Path(__file__).parent)
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([folder, os.environ.get("PYTHONPATH", "")]))
+
+
+@pytest.mark.parametrize(
+    ("norm", "said"), [("HangsOnEmpty", "hangs"), ("LeavesOnEmpty", "ended"), ("CrashesOnEmpty", "SIGSEGV")]
+)
+def test_a_target_that_ends_its_process_or_hangs_costs_one_check(importable, norm, said):
+    only = ("result_kind", "empty", "casting")
+    report = normsuite.check(f"odd_norms:{norm}", only=only, limit_s=8, **LIKE)
+    assert [result.status for result in report.results] == ["ok", "fails", "ok"]
+    assert said in report.results[1].line()
+
+
+def test_errors_of_a_path_come_back_from_the_process(importable):
+    with pytest.raises(ImportPathError, match="has no Rigt; near are Right"):
+        normsuite.check("odd_norms:Rigt", **LIKE)
+    with pytest.raises(TargetError, match="cannot be made"):
+        normsuite.check("torch.nn:GroupNorm", args=(3, 8), like="GroupNorm", only=("output",))
+
+
+def test_what_cannot_be_checked_is_refused():
+    with pytest.raises(UnknownNameError, match="check = 'outputs'"):
+        normsuite.check(odd_norms.Right, only=("outputs",), **LIKE)
+    with pytest.raises(ArgumentError, match="are a part of the target"):
+        normsuite.check(Target(odd_norms.Right), like="GroupNorm")
+
+
+def test_an_object_is_checked_here():
+    report = normsuite.check(nn.GroupNorm(4, 8), only=("output", "state_*"), like="GroupNorm")
+    assert report.assert_ok().results
+
+
+OURS = [
+    Target("normsuite:BatchNorm2d", args=(8,), like="BatchNorm"),
+    Target("normsuite:LayerNorm", args=(16,), like="LayerNorm"),
+    Target("normsuite:GroupNorm", args=(4, 8), like="GroupNorm"),
+    Target("normsuite:InstanceNorm2d", args=(8,), kwargs={"affine": True}, like="InstanceNorm"),
+    Target("normsuite:RMSNorm", args=(16,), like="RMSNorm"),
+    Target(
+        "normsuite.functional:group_norm", args=(4,), like="GroupNorm", kwargs={"activation": "silu"}, activation="silu"
+    ),
+]
+TORCHS = [
+    Target(str(t.make).replace("normsuite:", "torch.nn:"), args=t.args, kwargs=t.kwargs, like=t.like) for t in OURS[:5]
+]
+
+
+@parametrize_with_checks([OURS[0], OURS[4], TORCHS[2]], only=QUICK)
+def test_norms_of_each_kind_conform(check):
+    check()
+
+
+@pytest.mark.slow
+@parametrize_with_checks([*OURS[1:4], OURS[5], *TORCHS[:2], *TORCHS[3:]], only=QUICK)
+def test_our_norms_and_torchs_conform(check):
+    check()
+
+
+@pytest.mark.slow
+@parametrize_with_checks(OURS[:1] + OURS[4:], only=SLOW)
+def test_our_norms_as_programs(check):
+    check()
+
+
+@pytest.mark.parametrize(
+    ("path", "options"),
+    [
+        ("timm.layers:RmsNorm", {"args": (64,), "like": "RMSNorm"}),
+        ("timm.layers:GroupNorm1", {"args": (8,), "like": "GroupNorm"}),
+        ("timm.layers:BatchNormAct2d", {"args": (8,), "like": "BatchNorm", "activation": "relu"}),
+        ("transformers.models.llama.modeling_llama:LlamaRMSNorm", {"args": (64,), "like": "RMSNorm"}),
+    ],
+)
+def test_norms_of_others_are_measured(path, options):
+    pytest.importorskip(path.partition(".")[0].partition(":")[0], reason="not installed", exc_type=ImportError)
+    report = normsuite.check(path, only=("output", "input_gradient", "mean_*", "state_*"), isolated=False, **options)
+    assert report.results[0].finding.figure < 32 and not [
+        r for r in report.results if r.check == "output[float32]" and r.is_failure
+    ]
+
+
+def test_no_targets_are_refused():
+    with pytest.raises(ArgumentError, match="targets"):
+        parametrize_with_checks([torch.nn.Identity()])

@@ -1,0 +1,146 @@
+"""Comparisons of callables: what is derived from samples, what is refused, and that a comparison runs."""
+
+import json
+import math
+import random
+
+import numpy as np
+import pytest
+
+import normsuite
+from normsuite.errors import ArgumentError, NormsuiteError
+from normsuite.statistics import Interval
+from normsuite.targets.loading import ImportPathError
+from normsuite.versus import Result
+from normsuite.versus.result import BATCHES, verdict
+from normsuite.versus.rounds import LEAST_ROUNDS, timed
+
+
+def made_up(ratio, *, rounds=480, noise=0.02, seed=0, processes=1, drift=0.3):
+    """A result whose second callable takes that much of the first's time, on a machine that drifts."""
+    draw = np.random.default_rng(seed)
+    samples = []
+    for _ in range(processes):
+        slow = 1 + drift * np.linspace(0, 1, rounds)
+        base = 1e-6 * slow * np.exp(noise * draw.standard_normal(rounds))
+        samples.append({"a": list(base), "b": list(1e-6 * ratio * slow * np.exp(noise * draw.standard_normal(rounds)))})
+    return Result(tuple(samples), "cpu", 0.01, {"cpu": "made up"})
+
+
+@pytest.mark.parametrize("processes", [1, 6])
+def test_verdicts_of_equal_callables_are_rarely_wrong(processes):
+    found = [made_up(1.0, seed=seed, processes=processes, rounds=120).verdict for seed in range(300)]
+    wrong = sum(v in ("faster", "slower") for v in found)
+    assert wrong <= 9, f"{wrong} of 300"  # expected are 3; more than 9 come with probability 0.001
+
+
+@pytest.mark.parametrize(("ratio", "expected"), [(1.03, "slower"), (0.97, "faster"), (1.0, "the same")])
+def test_a_ratio_is_found(ratio, expected):
+    result = made_up(ratio)
+    assert result.verdict == expected
+    assert result.ratio.low < ratio < result.ratio.high
+    assert result.median_s("a") == pytest.approx(1.15e-6, rel=0.05)
+
+
+def test_verdicts():
+    assert verdict(Interval(1.0, 0.97, 1.02), 0.01) == "undecided"
+    assert verdict(Interval(1.005, 1.002, 1.008), 0.01) == "the same"
+    assert verdict(Interval(1.1, math.nan, math.nan), 0.01) == "undecided"
+
+
+def test_a_result_is_derived_from_its_record():
+    result = made_up(1.1)
+    again = Result.from_dict(json.loads(result.to_json()))
+    assert again.duels == result.duels and repr(again) == repr(result)
+    assert repr(result).startswith("b / a 1.") and repr(result).endswith(": slower")
+    assert "<td>slower</td>" in result._repr_html_()
+    assert len(result.rows()) == 960 and result.rows()[0][:3] == (0, 0, "a")
+
+
+def test_names_are_escaped_in_a_notebook():
+    result = made_up(1.0)
+    samples = ({"x < 1": result.samples[0]["a"], "<b>": result.samples[0]["b"]},)
+    assert "<b>" not in Result(samples, "cpu", 0.01, {})._repr_html_()
+
+
+def test_a_plot_has_an_interval_for_each():
+    axes = made_up(1.1).plot()
+    assert [tick.get_text() for tick in axes.get_yticklabels()] == ["b"]
+
+
+def test_frames_want_pandas():
+    result = made_up(1.0)
+    try:
+        import pandas  # noqa: F401
+    except ImportError:
+        with pytest.raises(NormsuiteError, match="pip install pandas"):
+            result.to_frame()
+    else:
+        assert list(result.to_frame().columns) == ["process", "round", "name", "seconds"]
+
+
+class Clock:
+    """A timer whose calls take a set time each."""
+
+    def __init__(self, seconds, log, name):
+        self.seconds, self.log, self.name = seconds, log, name
+        self.tries, self.calls, self.shortest_s, self.most = 1, 1, 1e-4, 10**6
+
+    def sample(self, repeat):
+        self.log.append(self.name)
+        return self.seconds
+
+    def once(self):
+        return None
+
+
+def test_rounds_go_forth_and_back():
+    log = []
+    timers = {name: Clock(1e-3 * (n + 1), log, name) for n, name in enumerate("abc")}
+    times = timed(timers, seconds=1e-9, draw=random.Random(0))
+    assert {name: set(of) for name, of in times.items()} == {"a": {1e-3}, "b": {2e-3}, "c": {3e-3}}
+    assert all(len(of) == LEAST_ROUNDS >= BATCHES for of in times.values())
+    rounds = [log[i : i + 6] for i in range(len(log) - 6 * LEAST_ROUNDS, len(log), 6)]
+    assert all(r[:3] == r[:2:-1] for r in rounds) and len({tuple(r) for r in rounds}) > 1
+
+
+def test_callables_are_compared_here():
+    result = normsuite.compare({"a": lambda: sum(range(50)), "b": lambda: sum(range(5000))}, seconds=0.05)
+    assert result.verdict == "slower" and result.ratio.value > 5
+
+
+def test_statements_are_compared_in_fresh_processes():
+    result = normsuite.compare(
+        {"short": "sum(x[:50])", "long": "y = sum(x)\nsum(x)"}, setup="x = list(range(5000))", seconds=0.2, processes=2
+    )
+    assert len(result.samples) == 2 and result.ratio.value > 5
+
+
+@pytest.mark.parametrize(
+    ("calls", "options", "said"),
+    [
+        ({"a": len}, {}, "two or more"),
+        ({"a": len, "b": 3}, {}, r"calls\['b'\] = 3"),
+        ({"a": len, "b": "x + 1"}, {}, "import path"),
+        ({"a": "x +", "b": "x"}, {"setup": "x = 1"}, "is no Python"),
+        ({"a": "x", "b": "x"}, {"setup": "x = "}, "setup = 'x = '"),
+        ({"a": len, "b": len}, {"seconds": 0}, "seconds = 0"),
+        ({"a": len, "b": len}, {"processes": 1}, "processes = 1"),
+        ({"a": len, "b": len}, {"margin": 2}, "margin = 2"),
+        ({"a": lambda: 1, "b": lambda: 2}, {"processes": 2}, "no import path"),
+    ],
+)
+def test_what_cannot_be_compared_is_refused(calls, options, said):
+    with pytest.raises(ArgumentError, match=said):
+        normsuite.compare(calls, **options)
+
+
+def test_errors_have_the_callables_name():
+    with pytest.raises(NormsuiteError, match="b fails: ZeroDivisionError"):
+        normsuite.compare({"a": lambda: 1, "b": lambda: 1 / 0}, seconds=0.1)
+    with pytest.raises(NormsuiteError, match="setup fails: KeyError"):
+        normsuite.compare({"a": "1", "b": "2"}, setup="{}[1]", seconds=0.1)
+    with pytest.raises(NormsuiteError, match="b fails: NameError"):
+        normsuite.compare({"a": "1", "b": "y"}, setup="x = 1", seconds=0.1, processes=2)
+    with pytest.raises(ImportPathError, match="no_such_module"):
+        normsuite.compare({"a": "no_such_module:f", "b": "time:time"}, seconds=0.1)
