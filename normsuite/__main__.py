@@ -4,6 +4,9 @@ Helpers import the program's main module again (`helpers`): this one is at hand 
 """
 
 import sys
+from typing import NoReturn
+
+from .errors import NormsuiteError
 
 
 def main() -> None:
@@ -16,9 +19,15 @@ def main() -> None:
     except ModuleNotFoundError as error:
         from . import extras
 
-        print(f"normsuite: {extras.advice(error.name or str(error))}", file=sys.stderr)
-        sys.exit(2)
+        _refuse(extras.advice(error.name or str(error)))
+    except NormsuiteError as error:  # a norm's file, since options name the norms that there are
+        _refuse(str(error))
     run()
+
+
+def _refuse(text: str) -> NoReturn:
+    print(f"normsuite: {text}", file=sys.stderr)
+    sys.exit(2)
 
 
 if __name__ == "__main__":

@@ -71,6 +71,11 @@ def test_options_of_one_name_are_the_same_everywhere():
         assert len({(p.multiple, p.is_flag) for p in having}) == 1, name
 
 
+def test_one_norm_can_be_named_in_either_way(tmp_path):
+    by_place, by_option = (run("explain", *given, cwd=tmp_path) for given in (["rmsnorm"], ["--norm", "rmsnorm"]))
+    assert by_place.returncode == 0 and by_place.stdout == by_option.stdout
+
+
 def test_every_command_that_records_can_write_json_and_says_where():
     for name, command in COMMANDS.items():
         given = {option for parameter in command.params for option in parameter.opts}

@@ -2,19 +2,21 @@
 
 from rich.table import Table
 
-from .options import Json, NormArgument
+from .options import Json, NormArgument, Norms
 from .shared import console, write_json
 
 
 def explain(
     norm: NormArgument = None,
+    norms: Norms = None,
     to: Json = None,
 ) -> None:
     """What each norm averages over, and the source document's worked example checked figure by figure."""
     from .. import explain as explanation
     from ..spec import NORMS, find
 
-    specs = [find(norm)] if norm is not None else list(NORMS.values())
+    wanted = [name for name in (norm, *(norms or ())) if name is not None]
+    specs = [find(name) for name in dict.fromkeys(wanted)] or list(NORMS.values())
     rows = {spec.name: explanation.explain(spec) for spec in specs}
     if to is not None:
         write_json([row.as_dict() for of_norm in rows.values() for row in of_norm], to)

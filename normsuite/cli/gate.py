@@ -309,6 +309,8 @@ def bisect(
     good: Annotated[str, typer.Argument(help="A commit before the step.")],
     bad: Annotated[str, typer.Argument(help="A commit after it.")] = "HEAD",
     only: Only = None,
+    norm: Norms = None,
+    device: Device = "cpu",
     budget: Annotated[str, typer.Option(help="Time for each comparison.")] = "60s",
     metric: Annotated[str, typer.Option(help="time, peak bytes, saved bytes, or an error by its name.")] = "time",
     threads: Threads = None,
@@ -321,7 +323,7 @@ def bisect(
     """
     from ..gate import bisection, cells, measure, trees
 
-    planned = cells.plan(only=only or ())
+    planned = cells.plan(norms=norm or (), only=only or (), device=device)
     results.output_folder(out, "out")
     with status() as show:
         try:
