@@ -227,6 +227,9 @@ FAULTS = {
     ("a reader that has gone", "explain"): lambda folder: run(
         folder, "explain", wrap="({}; echo $? >code) | true; exit $(cat code)"
     ),
+    ("a reader of the version that has gone", "normsuite"): lambda folder: run(
+        folder, "--version", wrap="({}; echo $? >code) | true; exit $(cat code)"
+    ),
     ("SIGTERM", "history"): interrupted(signal.SIGTERM),
     ("Ctrl-C", "history"): interrupted(signal.SIGINT),
     ("an unexpected error", "history"): unexpected,

@@ -73,8 +73,10 @@ def _run(debug: bool) -> int:
         return _refused(error)
     except (typer.Abort, KeyboardInterrupt):
         return _say("interrupted", codes.INTERRUPTED)
-    except BrokenPipeError:
-        streams.discard(sys.stdout)
+    except (BrokenPipeError, SystemExit) as left:
+        if getattr(left, "code", 1) != 1:
+            raise
+        streams.discard(sys.stdout)  # the parser itself, too, has ended with 1 where nobody reads on
         return codes.BROKEN_PIPE
     except Exception as error:
         if debug:
