@@ -90,11 +90,14 @@ def recall(path: Path, key: str) -> str | None:
 
 
 def store(path: Path, key: str, text: str) -> None:
-    """Store a text under that key, whole or not at all; where it cannot be, nothing happens."""
-    from .results import write_text
+    """Store a text under that key, whole or not at all; where it cannot be, nothing happens.
+
+    A pipe or a link in its place is replaced, and not written into: the cache holds files of this package's own alone.
+    """
+    from .results import replace_text
 
     with suppress(OutputError):
-        write_text(path, f"{_digest(key, text)}\n{text}")
+        replace_text(path, f"{_digest(key, text)}\n{text}")
 
 
 def _digest(key: str, text: str) -> str:

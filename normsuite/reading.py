@@ -55,13 +55,16 @@ def read_bytes(path: Path, limit: int = LIMIT) -> bytes:
     try:
         # Without O_NONBLOCK, opening a named pipe waits for somebody to write.
         handle = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_CLOEXEC", 0))
-        with open(handle, "rb") as file:
-            found = os.fstat(handle)
-            if stat.S_ISDIR(found.st_mode):
+        try:
+            kind = os.fstat(handle).st_mode
+            if stat.S_ISDIR(kind):
                 raise Unreadable(path.name, "is a folder", damaged=False)
-            if not stat.S_ISREG(found.st_mode):
+            if not stat.S_ISREG(kind):
                 raise Unreadable(path.name, "is no regular file", damaged=False)
-            content = file.read(limit + 1)
+            with open(handle, "rb", closefd=False) as file:
+                content = file.read(limit + 1)
+        finally:
+            os.close(handle)
     except ValueError as error:  # a null character in its name
         raise Unreadable(path.name, str(error), damaged=False) from None
     except OSError as error:

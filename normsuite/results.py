@@ -9,6 +9,7 @@ import json
 import math
 import os
 import platform
+import shutil
 import stat
 import sys
 import tempfile
@@ -221,6 +222,21 @@ def write_bytes(path: Path, content: bytes) -> Path:
     return path
 
 
+def replace_text(path: Path, text: str) -> Path:
+    """Write a file of this package's own, as `write_text` does, in the place of whatever lies there.
+
+    Raises:
+        OutputError: it could not be written.
+    """
+    try:
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path)
+        _write_aside(path, text.encode())
+    except OSError as error:
+        raise OutputError(f"cannot write {str(path)!r} ({error.strerror or error})") from None
+    return path
+
+
 def _is_to_be_replaced(path: Path) -> bool:
     try:
         found = path.lstat()
@@ -233,7 +249,7 @@ def _is_to_be_replaced(path: Path) -> bool:
 def _write_aside(path: Path, content: bytes) -> None:
     temporary = None
     path.parent.mkdir(parents=True, exist_ok=True)
-    mode = stat.S_IMODE(path.stat().st_mode) if path.exists() else 0o644
+    mode = stat.S_IMODE(path.stat().st_mode) if path.is_file() else 0o644
     try:
         kind = {"prefix": f"{path.stem[:100]}-", "suffix": ".part"}
         with tempfile.NamedTemporaryFile("wb", dir=path.parent, delete=False, **kind) as file:

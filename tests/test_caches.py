@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from asv_folder import DAY, NAME, START, Folder, commit_of
 
-from normsuite import caches, history
+from normsuite import caches, history, reading
 from normsuite.errors import OutputError
 from normsuite.history import levels
 
@@ -77,6 +77,36 @@ def test_where_nothing_can_be_kept_the_same_is_said(tmp_path, own_cache, monkeyp
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
     assert caches.folder("history") is None and levels._file() is None
     assert said(folder) == right
+
+
+IN_ITS_PLACE = {
+    "a named pipe": os.mkfifo,
+    "a link": lambda path: path.symlink_to(path.parent.parent / "precious"),
+    "a link to a device": lambda path: path.symlink_to("/dev/full"),
+    "a folder": lambda path: (path.mkdir(), (path / "x").touch()),
+}
+
+
+@pytest.mark.parametrize("make", IN_ITS_PLACE.values(), ids=IN_ITS_PLACE)
+def test_what_lies_in_an_entry_s_place_is_replaced_and_not_written_into(tmp_path, make):
+    (tmp_path / "precious").write_text("mine")
+    (tmp_path / "cache").mkdir()
+    path = tmp_path / "cache" / "entry"
+    make(path)
+    assert caches.recall(path, "key") is None
+    caches.store(path, "key", "text")
+    assert caches.recall(path, "key") == "text" and path.is_file() and not path.is_symlink()
+    assert (tmp_path / "precious").read_text() == "mine"
+
+
+@pytest.mark.skipif(not os.path.isdir("/proc/self/fd"), reason="counts open files by /proc")
+def test_what_is_refused_is_closed(tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    before = len(os.listdir("/proc/self/fd"))
+    for path in (tmp_path, tmp_path / "pipe", tmp_path / "absent"):
+        with pytest.raises(reading.Unreadable):
+            reading.read_bytes(path)
+    assert len(os.listdir("/proc/self/fd")) == before
 
 
 def test_nobody_else_s_folder_is_used_in_place_of_a_cache(tmp_path, monkeypatch):

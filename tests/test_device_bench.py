@@ -496,7 +496,7 @@ def test_a_record_without_host_times_is_read_as_before():
     found = Bench([made])
     assert found.host is None and found.time == "time" and found.rows[0].host_s is None
     assert not math.isnan(found.rows[0].time_s.value)
-    made["samples"]["processes"][0]["host_s"] = {AUTO: [1.0], BASELINE: []}
+    made["samples"]["processes"][0]["host_s"] = {AUTO: [1.0], BASELINE: [1.0, 1.0]}
     assert "rounds are not complete" in schema.problem(made)
 
 

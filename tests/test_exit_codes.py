@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -11,6 +12,7 @@ from pathlib import Path
 
 import pytest
 from asv_folder import DAY, NAME, START, Folder, Repository, commit_of
+from report_records import write_numerics
 
 DOCS = Path(__file__).parent.parent / "docs" / "exit-codes.md"
 ROWS = [
@@ -79,6 +81,15 @@ def report_of_damaged_list(folder):
     return done
 
 
+def report_of_damaged_records(folder):
+    write_numerics(folder / "reports")
+    (folder / "reports" / "numerics" / "other.json").write_bytes(b"\0" * 99)
+    done = run(folder, "report")
+    assert "record other.json is damaged (is no JSON (it holds zeros alone))" in done.stdout.replace("\n", " ")
+    assert "no numerical errors" not in done.stdout
+    return done
+
+
 def interrupted(number):
     def made(folder):
         results(folder)
@@ -142,6 +153,33 @@ def gate(*arguments, command="gate"):
     return lambda folder: run(package(folder), command, *arguments)
 
 
+def elsewhere(folder):
+    package(folder / "libs")
+    several = Repository(folder / "several")
+    shutil.copytree(folder / "libs" / "repo" / "normsuite", several.path / "libs" / "normsuite")
+    several.git("add", "--all")
+    several.commit("all")
+    return run(several.path, "gate", "HEAD")
+
+
+def damaged_list_of_accepted(folder):
+    here = package(folder)
+    (here / "normsuite" / "__init__.py").write_text("changed = 1")
+    (here / "gate-accepted.toml").write_text("[[accepted]\n")
+    return run(here, "gate", "HEAD")
+
+
+def no_ancestor(folder):
+    here = Repository(folder / "r")
+    (here.path / "normsuite").mkdir()
+    (here.path / "normsuite" / "__init__.py").write_text("")
+    here.git("add", "--all")
+    here.commit("first")
+    here.git("checkout", "-q", "--orphan", "other")
+    here.commit("second")
+    return run(here.path, "bisect", "main", "other")
+
+
 def settings(content):
     def made(folder):
         (folder / "mine.toml").write_bytes(content)
@@ -174,7 +212,10 @@ FAULTS = {
         folder, "report", "--out", "/proc/none"
     ),
     ("an unknown format", "report"): lambda folder: run(folder, "report", "--format", "pdf"),
+    ("damaged records beside whole ones", "report"): report_of_damaged_records,
+    ("no records at all", "report"): lambda folder: run(folder, "report"),
     ("an unknown option", "explain"): lambda folder: run(folder, "explain", "--colour"),
+    ("an unknown command", "normsuite"): lambda folder: run(folder, "measure"),
     ("an unknown norm", "explain"): lambda folder: run(folder, "explain", "Norm\x1b[31m"),
     ("an empty path for JSON", "explain"): lambda folder: run(folder, "explain", "--json", ""),
     ("JSON into a folder's name", "explain"): into_a_folder,
@@ -186,6 +227,9 @@ FAULTS = {
     ("a reader that has gone", "explain"): lambda folder: run(
         folder, "explain", wrap="({}; echo $? >code) | true; exit $(cat code)"
     ),
+    ("a reader of the version that has gone", "normsuite"): lambda folder: run(
+        folder, "--version", wrap="({}; echo $? >code) | true; exit $(cat code)"
+    ),
     ("SIGTERM", "history"): interrupted(signal.SIGTERM),
     ("Ctrl-C", "history"): interrupted(signal.SIGINT),
     ("an unexpected error", "history"): unexpected,
@@ -194,14 +238,25 @@ FAULTS = {
     ("a BASE that looks like an option", "gate"): gate("--", "--output=x"),
     ("two equal packages", "gate"): gate("HEAD", "--json", "-"),
     ("no repository", "gate"): lambda folder: run(folder, "gate", "HEAD"),
+    ("a package in another folder of the repository", "gate"): elsewhere,
+    ("a budget that is no time", "gate"): gate("HEAD", "--budget", "soon"),
+    ("a damaged list of accepted regressions", "gate"): damaged_list_of_accepted,
     ("an empty GOOD", "bisect"): gate("", "HEAD", command="bisect"),
+    ("a GOOD that is no ancestor of BAD", "bisect"): no_ancestor,
     ("a settings file with a byte order mark", "study"): settings(
         b'\xef\xbb\xbfpreset = "quick"\nseeds = 1\nepochs = 1\n'
     ),
     ("settings that are no TOML", "study"): settings(b"seeds = = 1"),
     ("settings that are a named pipe", "study"): settings_of_a_pipe,
+    ("a scheduler that does not answer", "study"): lambda folder: run(
+        folder, "study", "--preset", "quick", "--scheduler", "tcp://127.0.0.1:1"
+    ),
     ("an unknown device", "numerics"): lambda folder: run(folder, "numerics", "--device", "quantum"),
+    ("a folder for records that cannot be made", "numerics"): lambda folder: run(
+        folder, "numerics", "--out", "/proc/none"
+    ),
     ("an unknown kind of bench", "bench"): lambda folder: run(folder, "bench", "everything"),
+    ("a folder for records that cannot be made", "bench"): lambda folder: run(folder, "bench", "--out", "/proc/none"),
     ("an unknown option", "doctor"): lambda folder: run(folder, "doctor", "--slow"),
 }
 
@@ -209,7 +264,7 @@ FAULTS = {
 def test_the_table_has_every_fault_and_every_command():
     assert [row[0] for row in ROWS] == [fault for fault, _ in FAULTS]
     assert {row[1].strip("`") for row in ROWS} == {
-        "explain", "study", "bench", "numerics", "gate", "bisect", "history", "doctor", "report",
+        "normsuite", "explain", "study", "bench", "numerics", "gate", "bisect", "history", "doctor", "report",
     }  # fmt: skip
 
 

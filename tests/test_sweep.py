@@ -390,6 +390,31 @@ def test_a_scheduler_that_is_gone_is_said(digits_cache):
         list(workers.finish(Gone(), [run], workers.Task({"mnist": "digits"}, "sources", None)))
 
 
+def test_a_scheduler_that_is_frozen_is_not_waited_for(tmp_path, digits_cache, monkeypatch):
+    """Neither at first, nor in the middle of a study; what was finished is kept."""
+    pytest.importorskip("distributed")
+    monkeypatch.setattr(workers, "LOOK_S", 0.2)
+    runs = plan(norms=["none"], seeds=1, epochs=1, **SMALL)
+    file = tmp_path / "scheduler.json"
+    command = (sys.executable, "-m", "distributed.cli.dask_scheduler", "--host", LOOPBACK, "--port", "0")
+    with started(*command, "--no-dashboard", "--scheduler-file", str(file)) as process:
+        address = json.loads(until(lambda: file.exists() and file.read_text(), "its address"))["address"]
+        with cluster_worker(address, "one"):
+            monkeypatch.setattr(workers, "ANSWER_S", WAIT_S)
+
+            def freeze(*steps):
+                monkeypatch.setattr(workers, "ANSWER_S", 2)
+                process.send_signal(signal.SIGSTOP)
+
+            try:
+                with pytest.raises(NormsuiteError, match="has not answered for 2 s; finished runs are kept"):
+                    sweep.sweep(runs, tmp_path / "out", scheduler=address, on_start=freeze)
+                with pytest.raises(ArgumentError, match="does not answer within 2 s"):
+                    sweep.sweep(runs, tmp_path / "out", scheduler=address)
+            finally:
+                process.send_signal(signal.SIGCONT)
+
+
 def test_a_scheduler_that_does_not_answer_is_named(tmp_path, digits_cache, monkeypatch):
     pytest.importorskip("distributed")
     monkeypatch.setattr(workers, "ANSWER_S", 1)

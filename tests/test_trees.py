@@ -238,3 +238,75 @@ def test_a_whole_clone_of_one_branch_says_how_to_get_another(repository, tmp_pat
         of(clone, "main")
     with pytest.raises(ArgumentError, match=r"no such commit here$"):
         of(clone, "HEAD:normsuite")
+
+
+def in_a_folder_with_a_line_break(made):
+    shutil.move(made.path, made.path.parent / "a\nb")
+    made.path = made.path.parent / "a\nb"
+
+
+def in_a_second_worktree(made):
+    made.git("worktree", "add", "-q", made.path.parent / "second", "-b", "side")
+    made.path = made.path.parent / "second"
+
+
+def sparse(made):
+    made.git("sparse-checkout", "set", "--no-cone", "/*", "!normsuite/data/")
+    assert not (made.path / "normsuite" / "data").exists()
+
+
+def with_a_filter_that_is_not_installed(made):
+    for name in ("clean", "smudge", "process"):
+        made.git("config", f"filter.absent.{name}", f"absent-{name}")
+    made.git("config", "filter.absent.required", "true")
+    (made.path / ".git" / "info").mkdir(exist_ok=True)
+    (made.path / ".git" / "info" / "attributes").write_text("data/** filter=absent\n")
+
+
+PLACES = {
+    "a line break in its name": in_a_folder_with_a_line_break,
+    "a second worktree": in_a_second_worktree,
+    "a sparse checkout": sparse,
+    "another git's lock": lambda made: (made.path / ".git" / "index.lock").touch(),
+    "a filter that is not installed": with_a_filter_that_is_not_installed,
+    "a branch called as a tag": lambda made: (made.git("branch", "v1"), made.git("tag", "v1")),
+}
+
+
+@pytest.mark.parametrize("change", PLACES.values(), ids=PLACES)
+def test_a_repository_of_any_kind_gives_the_same_versions(repository, change):
+    expected = of(repository, "HEAD").digest
+    change(repository)
+    assert of(repository, "HEAD").digest == working(repository).digest == expected
+    assert text(of(repository, "HEAD~1")) == "version = 1\n"
+
+
+def test_a_hook_of_the_same_repository_sees_what_its_user_sees(repository, monkeypatch):
+    """As in a commit of some files alone, for which git gives a hook an index of its own."""
+    expected = working(repository).digest
+    shutil.copy(repository.path / ".git" / "index", repository.path / ".git" / "next-index-1.lock")
+    monkeypatch.setenv("GIT_INDEX_FILE", str(repository.path / ".git" / "next-index-1.lock"))
+    monkeypatch.setenv("GIT_PREFIX", "")
+    monkeypatch.chdir(repository.path)
+    assert of(repository, "HEAD").digest == working(repository).digest == expected
+
+
+def test_a_bare_repository_and_another_user_s_are_said(repository, tmp_path):
+    repository.git("clone", "-q", "--bare", repository.path.as_uri(), tmp_path / "bare.git")
+    with pytest.raises(NormsuiteError, match="no git repository"):
+        trees.root(tmp_path / "bare.git")
+
+
+def test_a_clone_that_has_not_fetched_a_file_says_so(repository, tmp_path):
+    (repository.path / "normsuite" / "__init__.py").write_text("version = 'in this test alone'\n")
+    repository.git("add", "--all")
+    repository.commit("third")
+    repository.git("config", "uploadpack.allowFilter", "true")
+    clone = Repository.__new__(Repository)
+    clone.path = tmp_path / "partial"
+    repository.git("clone", "-q", "--filter=blob:none", "--no-checkout", repository.path.as_uri(), clone.path)
+    repository.path.rename(tmp_path / "gone")
+    with pytest.raises(NormsuiteError, match="repository"):
+        of(clone, "HEAD")
+    (tmp_path / "gone").rename(repository.path)
+    assert text(of(clone, "HEAD")) == "version = 'in this test alone'\n", "it is fetched"

@@ -194,7 +194,8 @@ def signals(folder: Path, draw: random.Random) -> Outcome:
     """SIGTERM or Ctrl-C while something is measured: what was finished has a record, and no process goes on."""
     number = draw.choice((signal.SIGTERM, signal.SIGINT))
     if draw.random() < 0.5:
-        arguments = ["bench", "--norm", "GroupNorm", "--case", "tiny", "--processes", "9", "--seconds", "1"]
+        task = ["--norm", "GroupNorm", "--case", "tiny", "--mode", "forward", "--activation", "none"]
+        arguments = ["bench", *task, "--backend", "torch", "--processes", "20", "--seconds", "1"]
         return _stopped(folder, number, arguments, folder / "reports" / "bench")
     made = repository(folder / "r")
     shutil.rmtree(made / "normsuite")

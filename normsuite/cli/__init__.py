@@ -99,8 +99,10 @@ def _run(debug: bool) -> int:
         return _say(f"{error.format_message().rstrip('.')}{_help(error)}")
     except (typer.Abort, KeyboardInterrupt):
         return _say("interrupted", codes.INTERRUPTED)
-    except BrokenPipeError:
-        streams.discard(sys.stdout)
+    except (BrokenPipeError, SystemExit) as left:
+        if getattr(left, "code", 1) != 1:
+            raise
+        streams.discard(sys.stdout)  # the parser itself, too, has ended with 1 where nobody reads on
         return codes.BROKEN_PIPE
     except ModuleNotFoundError as error:
         if debug:

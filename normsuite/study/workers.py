@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import FIRST_COMPLETED, CancelledError, Executor, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from queue import Empty
@@ -197,11 +197,7 @@ def cluster(address: str, on_note: Callable[[str], None]) -> Iterator[tuple[Exec
         from distributed import Client
     except ImportError:
         raise UnsupportedError("scheduler", address, f"dask.distributed is not installed: {CLUSTER}") from None
-    try:
-        client = Client(address, timeout=ANSWER_S, set_as_default=False)
-    except Exception as error:  # whatever a wrong address makes of it
-        said = " ".join(str(error).split()) or type(error).__name__
-        raise ArgumentError("scheduler", address, f"does not answer within {ANSWER_S} s ({said})") from None
+    client = _connected(Client, address)
     try:
         try:
             client.wait_for_workers(1, timeout=ANSWER_S)
@@ -209,11 +205,39 @@ def cluster(address: str, on_note: Callable[[str], None]) -> Iterator[tuple[Exec
             raise ArgumentError("scheduler", address, f"has no workers after {ANSWER_S} s") from None
         yield client.get_executor(pure=False, retries=DEATHS), _Look(client, on_note)
     finally:
-        client.close(timeout=ANSWER_S)
+        with suppress(TimeoutError):  # of a scheduler that does not answer
+            client.close(timeout=ANSWER_S)
+
+
+def _connected(client: type, address: str):
+    """Return a client of that scheduler; one that takes the connection and then says nothing is not waited for.
+
+    Raises:
+        ArgumentError: it does not answer in time.
+    """
+    found: list = []
+
+    def connect() -> None:
+        try:
+            found.append(client(address, timeout=ANSWER_S, set_as_default=False))
+        except Exception as error:  # at the library's boundary: what a wrong address makes of it is said below
+            found.append(error)
+
+    thread = threading.Thread(target=connect, daemon=True)  # its own timeout does not cover all that it waits for
+    thread.start()
+    thread.join(ANSWER_S + 2)
+    if found and not isinstance(found[0], Exception):
+        return found[0]
+    said = (" ".join(str(found[0]).split()) or type(found[0]).__name__) if found else "it is connected, and silent"
+    raise ArgumentError("scheduler", address, f"does not answer within {ANSWER_S} s ({said})")
 
 
 class _Look:
-    """Says when a cluster has lost its last worker, and when it has one again."""
+    """Says when a cluster has lost its last worker, and when it has one again; a silent scheduler is not waited for.
+
+    Raises:
+        NormsuiteError: when called, that the scheduler does not answer.
+    """
 
     def __init__(self, client, on_note: Callable[[str], None]):
         self._client, self._on_note = client, on_note
@@ -225,7 +249,11 @@ class _Look:
         self._next = time.monotonic() + LOOK_S
         if self._client.status != "running":  # it is connecting again, or what waits is told that the scheduler is gone
             return
-        alone = not self._client.nthreads()
+        try:
+            found = self._client.sync(self._client.scheduler.ncores, callback_timeout=ANSWER_S)
+        except TimeoutError:
+            raise NormsuiteError(f"the scheduler has not answered for {ANSWER_S} s; finished runs are kept") from None
+        alone = not found
         if alone != self._alone:
             self._alone = alone
             said = "has no workers left; waiting for one" if alone else "has workers again"
