@@ -77,6 +77,7 @@ def normalize(
         ArgumentError: running statistics needed and missing, or an eps that torch refuses.
         UnknownNameError: no such backend.
         UnsupportedError: the backend cannot compute this.
+        StorageError: the memory of a tensor was given back or cut short.
     """
     if not isinstance(spec, NormSpec):
         raise ArgumentError("spec", spec, "must be a NormSpec, such as those in normsuite.spec.NORMS")
@@ -154,6 +155,8 @@ def compute(
         spec, input, weight, bias, running_mean, running_var, use_input_stats, momentum, eps, num_groups,
         normalized_shape, process_group, activation, out,
     )  # fmt: skip
+    if not is_dynamo_compiling() and not addresses.observed():  # torch's own operations may read memory that is gone
+        addresses.refuse_gone(input=input, weight=weight, bias=bias, running_mean=running_mean, running_var=running_var)
     chosen = backends.checked(call, backend)
     if num_batches_tracked is not None:
         num_batches_tracked.add_(1)

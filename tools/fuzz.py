@@ -1,8 +1,8 @@
 """Try random sequences of norm calls against float64 and torch.nn: `python -m tools.fuzz --calls 100000 --seed 1`.
 
-Every call is drawn from the seed and its place in the sequence; what a sequence leaves behind (calls that are
-remembered, running statistics) is part of what is tried. A difference is printed with its place, and the command ends
-with 1 if there was one.
+Every call is drawn from the seed and its place in the sequence; what a sequence leaves behind (calls that were
+checked before, running statistics) is part of what is tried. A difference is printed with its place, and the command
+ends with 1 if there was one.
 """
 
 import argparse
@@ -15,7 +15,10 @@ import time
 import warnings
 from collections import Counter
 from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import fields
+from functools import partial
+from multiprocessing import get_context
 
 import torch
 from torch.nn import functional as theirs
@@ -31,6 +34,8 @@ Tensors = dict[str, torch.Tensor | None]
 BOUNDS = {torch.float64: 1e-9, torch.float32: 3e-4, torch.bfloat16: 0.3, torch.float16: 5e-2}
 """Largest difference, as a part of the largest number that goes into a result, by its type."""
 SEED = 20261127
+CALLS_OF_A_PART = 1500
+"""How many calls one of several processes makes at a time: a multiple of 3, since each kind is called three times."""
 
 
 class Difference(AssertionError):
@@ -354,15 +359,47 @@ def run(
     return ends, differences
 
 
+def _part(calls: int, seed: int, first: int, until: float | None) -> tuple[Counter, list[str]]:
+    """Make one process's calls on one thread; return how they ended and what differed."""
+    torch.set_num_threads(1)
+    warnings.filterwarnings("ignore")
+    said: list[str] = []
+    seconds = None if until is None else max(0.0, until - time.monotonic())
+    return run(calls, seed, first=first, seconds=seconds, report=said.append)[0], said
+
+
+def run_in_processes(
+    processes: int, calls: int, seed: int, *, first: int = 0, seconds: float | None = None
+) -> tuple[Counter, int]:
+    """Make the calls that `run` makes in several processes of one thread each; print what differs as it is found."""
+    ends: Counter = Counter()
+    differences, begun = 0, time.monotonic()
+    until = None if seconds is None else begun + seconds
+    with ProcessPoolExecutor(processes, mp_context=get_context("spawn")) as pool:
+        places = range(first, first + calls, CALLS_OF_A_PART)
+        parts = [pool.submit(_part, min(CALLS_OF_A_PART, first + calls - p), seed, p, until) for p in places]
+        for part in as_completed(parts):
+            found, said = part.result()
+            ends += found
+            differences += len(said)
+            print(*said, sep="\n", end="\n" if said else "")
+            print(
+                f"{ends.total() + differences} calls in {time.monotonic() - begun:.0f} s", file=sys.stderr, flush=True
+            )
+    return ends, differences
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tools.fuzz", description=__doc__.splitlines()[0])
     parser.add_argument("--calls", type=int, default=10_000)
     parser.add_argument("--seed", type=int, default=SEED)
     parser.add_argument("--first", type=int, default=0, help="the place in the sequence to begin at")
     parser.add_argument("--seconds", type=float, default=None)
+    parser.add_argument("--processes", type=int, default=1, help="of one thread each, if there are several")
     given = parser.parse_args()
     warnings.filterwarnings("ignore")
-    ends, differences = run(given.calls, given.seed, first=given.first, seconds=given.seconds)
+    make = partial(run_in_processes, given.processes) if given.processes > 1 else run
+    ends, differences = make(given.calls, given.seed, first=given.first, seconds=given.seconds)
     print(f"seed {given.seed}: {ends.total() + differences} calls, {dict(ends)}, {differences} differences")
     return 1 if differences else 0
 

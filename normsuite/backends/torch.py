@@ -10,6 +10,7 @@ from typing import NamedTuple
 import torch
 from torch.nn import functional
 
+from ..addresses import is_backed
 from . import Again, Call
 
 # Where torch's name for an argument differs from ours.
@@ -177,8 +178,9 @@ def again(call: Call) -> Again:
         elif x.dim() > 3 and (call.spec.torch_call == "instance_norm" or 1 in (samples, channels, *places)):
             compute = _of_one_place(compute)
     restored = not x.is_nested and not x.is_contiguous()
+    fits = _are_backed if call.spec.torch_call == "rms_norm" else None
     if call.activation is None and call.out is None and not restored:
-        return Again(compute)
+        return Again(compute, fits)
     activate = None
     if call.activation is not None:
         # torch.relu is torch.nn.functional's without the Python around it; not all have such a one.
@@ -188,7 +190,7 @@ def again(call: Call) -> Again:
         def activated(input, weight, bias, running_mean, running_var, momentum, out):
             return activate(compute(input, weight, bias, running_mean, running_var, momentum, None))
 
-        return Again(activated)
+        return Again(activated, fits)
 
     def finished(input, weight, bias, running_mean, running_var, momentum, out):
         y = compute(input, weight, bias, running_mean, running_var, momentum, None)
@@ -198,7 +200,13 @@ def again(call: Call) -> Again:
             y = activate(y)
         return y if out is None else out.copy_(y)
 
-    return Again(finished)
+    return Again(finished, fits)
+
+
+def _are_backed(input, weight, bias, running_mean, running_var, out) -> bool:
+    """Return whether the storage of these is there, which of torch's norms RMSNorm alone does not look at: its process
+    would end."""
+    return is_backed(input) and (weight is None or is_backed(weight))
 
 
 def _laid_out_like(x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
