@@ -198,6 +198,17 @@ def into_a_folder(folder):
     return run(folder, "explain", "--json", "there")
 
 
+def check(*arguments):
+    return lambda folder: run(folder, "check", *arguments, "--only", "output")
+
+
+def of_a_wrong_table(folder):
+    repository = Repository(folder / "repository")
+    repository.commit("All there is")
+    (repository.path / "pyproject.toml").write_text("[tool.normsuite]\npackge = 'mine'\n")
+    return run(repository.path, "gate", "HEAD")
+
+
 FAULTS = {
     ("no results at all", "history"): history,
     ("results of which none can be read", "history"): none_readable,
@@ -258,13 +269,26 @@ FAULTS = {
     ("an unknown kind of bench", "bench"): lambda folder: run(folder, "bench", "everything"),
     ("a folder for records that cannot be made", "bench"): lambda folder: run(folder, "bench", "--out", "/proc/none"),
     ("an unknown option", "doctor"): lambda folder: run(folder, "doctor", "--slow"),
+    ("a target that is right", "check"): check("torch.nn:LayerNorm", "--args", "8", "--like", "LayerNorm"),
+    ("a target that fails a check", "check"): check("torch.nn:LayerNorm", "--args", "8", "--like", "RMSNorm"),
+    ("an import path that leads nowhere", "check"): check("no_such_module:Norm"),
+    ("no target", "check"): check(),
+    ("a target that needs an argument", "check"): check("torch.nn:Conv2d", "--like", "BatchNorm"),
+    ("two statements", "compare"): lambda folder: run(folder, "compare", "", "1", "2", "--seconds", "0.05"),
+    ("a statement that is no Python", "compare"): lambda folder: run(folder, "compare", "", "1 +", "2"),
+    ("a statement that fails", "compare"): lambda folder: run(folder, "compare", "", "x", "2", "--seconds", "0.05"),
+    ("no package", "init"): lambda folder: run(folder, "init"),
+    ("a target of no known norm", "bench"): lambda folder: run(folder, "bench", "torch.nn:Linear"),
+    ("a target of no known norm", "numerics"): lambda folder: run(folder, "numerics", "torch.nn:Linear"),
+    ("a project whose table has an unknown key", "gate"): of_a_wrong_table,
 }
 
 
 def test_the_table_has_every_fault_and_every_command():
-    assert [row[0] for row in ROWS] == [fault for fault, _ in FAULTS]
+    assert [(row[0], row[1].strip("`")) for row in ROWS] == list(FAULTS)
     assert {row[1].strip("`") for row in ROWS} == {
-        "normsuite", "explain", "study", "bench", "numerics", "gate", "bisect", "history", "doctor", "report",
+        "normsuite", "explain", "study", "bench", "numerics", "gate", "bisect", "history", "doctor", "report", "check",
+        "compare", "init",
     }  # fmt: skip
 
 

@@ -18,6 +18,7 @@ import pkgutil
 from collections.abc import Callable
 from dataclasses import dataclass
 from importlib import import_module
+from importlib.metadata import entry_points
 from typing import NamedTuple, Protocol, runtime_checkable
 
 from torch import Tensor, distributed, is_grad_enabled  # not torch itself: here that name is the backend's
@@ -109,8 +110,13 @@ class Backend(Protocol):
     def again(self, call: Call) -> Again | None: ...
 
 
-NAMES: tuple[str, ...] = tuple(sorted(module.name for module in pkgutil.iter_modules(__path__)))
-"""Every backend, found by its file; none is imported before it is used."""
+ENTRY_POINTS = "normsuite.backends"
+_OWN = frozenset(module.name for module in pkgutil.iter_modules(__path__))
+_ANNOUNCED = {entry.name: entry for entry in entry_points(group=ENTRY_POINTS) if entry.name not in _OWN}
+"""Modules of other packages that announce themselves as backends."""
+
+NAMES: tuple[str, ...] = tuple(sorted(_OWN | _ANNOUNCED.keys()))
+"""Every backend, found by its file or its entry point; none is imported before it is used."""
 
 _loaded: dict[str, Backend] = {}
 _broken: dict[str, str] = {}
@@ -141,8 +147,8 @@ def why_not_loaded(name: str) -> str | None:
         return None
     if name not in _broken:
         try:
-            module = import_module(f".{name}", __name__)
-        except ImportError as error:
+            module = import_module(f".{name}", __name__) if name in _OWN else _ANNOUNCED[name].load()
+        except (ImportError, AttributeError) as error:
             _broken[name] = f"cannot be imported ({error})"
         else:
             missing = _missing(module)

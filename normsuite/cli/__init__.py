@@ -24,6 +24,7 @@ from .doctor import doctor
 from .explain import explain
 from .gate import bisect, gate, self_check
 from .history import history
+from .init import init
 from .numerics import numerics
 from .report import report
 from .shared import be_quiet
@@ -37,8 +38,8 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 COMMANDS = (
-    explain, check, compare, study, bench, bench_study, bench_history, numerics, gate, bisect, self_check, history,
-    tune, doctor, report,
+    explain, init, check, compare, study, bench, bench_study, bench_history, numerics, gate, bisect, self_check,
+    history, tune, doctor, report,
 )  # fmt: skip
 for command in COMMANDS:
     app.command()(command)

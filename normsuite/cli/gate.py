@@ -140,11 +140,12 @@ def gate(
     margin = [*(margin or []), *_further(worse=worse_above, limit=limit)]
     timing = {"budget": budget, "threads": threads, "apart": apart or bool(pythons), "pythons": pythons}
     if self_check:
-        setup, here = _setup(base, base, what, device, margin, timing)
+        setup, here, _ = _setup(base, base, what, device, margin, timing)
         _self_check(setup, here, tables, planted_tables, asv_pairs, out or REPORTS / "self-check", to)
         return
-    setup, here = _setup(base, head, what, device, margin, timing, seeds if error_rate else None, working_tree=True)
-    _compare(setup, accepted, here, out or REPORTS / "gate", to, markdown)
+    seeds_each = seeds if error_rate else None
+    setup, here, undecided = _setup(base, head, what, device, margin, timing, seeds_each, working_tree=True)
+    _compare(setup, accepted, here, out or REPORTS / "gate", to, markdown, undecided)
 
 
 def self_check(
@@ -168,12 +169,15 @@ def self_check(
     """Find out how often the gate is wrong: false alarms in A/A controls, and injected slowdowns that it finds."""
     what = {"norms": norm, "backends": backend, "cases": case, "modes": mode, "only": only}
     timing = {"budget": budget, "threads": threads, "apart": False}
-    setup, here = _setup(base, base, what, device, None, timing)
+    setup, here, _ = _setup(base, base, what, device, None, timing)
     _self_check(setup, here, tables, planted_tables, asv_pairs, out, to)
 
 
 def _setup(base, head, what, device, margin, timing, seeds=None, *, working_tree=False):
-    """Return what is to be compared, and the repository's root; the head is the base, a commit or the working tree."""
+    """Return what is to be compared, the repository's root, and what the project says of undecided tables.
+
+    The head is the base, a commit or the working tree.
+    """
     from ..gate import measure, trees
     from ..gate.setup import Setup
 
@@ -201,7 +205,7 @@ def _setup(base, head, what, device, margin, timing, seeds=None, *, working_tree
         norms=list(dict.fromkeys(cell.task.spec.name for cell in planned)) if seeds is not None else (),
         **({"seeds": seeds} if seeds is not None else {}),
     )
-    return setup, here
+    return setup, here, None if project is None else project.gate.undecided
 
 
 def _planned(what, device, here, only_ours: str):
@@ -237,7 +241,9 @@ def _interpreter(argument: str, path: Path) -> str:
     return str(path.absolute())
 
 
-def _compare(setup, accepted: Path | None, root: Path, out: Path, to: str | None, markdown: str | None) -> None:
+def _compare(
+    setup, accepted: Path | None, root: Path, out: Path, to: str | None, markdown: str | None, undecided: str | None
+) -> None:
     from datetime import date
 
     from ..gate import accepted as known
@@ -268,7 +274,7 @@ def _compare(setup, accepted: Path | None, root: Path, out: Path, to: str | None
         results.write_record(out, measure.name(record), record)
         found = summary.rows(record)
         if to is not None:
-            write_json(summary.as_dict(record, found), to)
+            write_json(summary.as_dict(record, found, undecided=undecided), to)
         if markdown is not None:
             write(summary.markdown(record, found), markdown)
         if to != "-" and markdown != "-":
@@ -277,7 +283,7 @@ def _compare(setup, accepted: Path | None, root: Path, out: Path, to: str | None
                 line(text)
     if outcome.interrupted:
         raise interrupted()
-    raise typer.Exit(summary.exit_code(outcome.record, found))
+    raise typer.Exit(summary.exit_code(outcome.record, found, undecided=undecided))
 
 
 def _self_check(setup, root: Path, tables: int, injected: int, asv_pairs: int, out: Path, to: str | None) -> None:

@@ -218,13 +218,20 @@ def _bounded(found: Sequence[Row]) -> list[Row]:
     ]
 
 
-def exit_code(record: dict | None, found: Sequence[Row]) -> int:
+def exit_code(record: dict | None, found: Sequence[Row], *, undecided: str | None = None) -> int:
     """Return 0 without a regression, 1 with one, 3 where nothing was measured or too little excluded.
 
     Too little: nothing of what needs intervals was decided, or a cell may be slower by more than the table's limit.
+
+    Args:
+        record: of the table, None where there is none.
+        found: the rows.
+        undecided: "pass" where measured rows that stay undecided are no reason to fail, "fail" where each is.
     """
     if any(row.verdict in (WORSE, FAILS) for row in found):
         return REGRESSION
+    if undecided is not None and any(row.verdict == UNDECIDED and row.values is not None for row in found):
+        return NO_REGRESSION if undecided == "pass" else NOTHING_DECIDED
     timed = [row for row in found if row.values is not None] or found
     if not any(row.verdict in (SAME, BETTER, ACCEPTED) for row in timed):
         return NOTHING_DECIDED
@@ -293,11 +300,11 @@ def _side(tree: dict) -> str:
     return short if tree["commit"].startswith(tree["name"]) else f"{tree['name']} ({short})"
 
 
-def as_dict(record: dict, found: Sequence[Row]) -> dict:
-    """For JSON."""
+def as_dict(record: dict, found: Sequence[Row], *, undecided: str | None = None) -> dict:
+    """For JSON; with the exit code as `exit_code` gives it."""
     return {
         "title": title(record),
-        "exit_code": exit_code(record, found),
+        "exit_code": exit_code(record, found, undecided=undecided),
         "slower_at_most": bound(found),
         "sentences": sentences(record, found),
         "rows": [{**asdict(row), "slower_at_most": row.bound} for row in found],

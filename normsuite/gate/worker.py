@@ -52,7 +52,9 @@ def work(job: dict, emit: Callable[[dict], None]) -> None:
             packages[side] = _load(Path(job["sides"][side]), side, job)
         except Exception as error:
             said = f"{type(error).__name__} ({' '.join(str(error).split())[:200]})"
-            emit({"unimportable": side, "error": said, "beside": sorted(packages)})
+            # Anybody's package may import itself by its own name, which only works alone.
+            beside = packages if job["package"] == PACKAGE else job["sides"].keys() - {side}
+            emit({"unimportable": side, "error": said, "beside": sorted(beside)})
             return
     cells = [Cell.from_dict(found) for found in job["cells"]]
     clock.open_device(cells[0].task.device)

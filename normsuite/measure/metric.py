@@ -6,7 +6,10 @@ Imports no torch. Lower is better in all of them: an error rate and not an accur
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from importlib.metadata import entry_points
 from typing import TYPE_CHECKING
+
+from ..errors import DataError
 
 if TYPE_CHECKING:
     from .workload import Subject
@@ -86,8 +89,30 @@ ERROR_RATE = Metric("error rate", "share", "error rate", 0.005, by_difference=Tr
 PEAK_BYTES = Metric("peak bytes", "bytes", "bytes", 0.01, exact=True, count=_peak_bytes)
 SAVED_BYTES = Metric("saved bytes", "bytes", "bytes", 0.01, exact=True, of_steps=True, count=_saved_bytes)
 
+ENTRY_POINTS = "normsuite.metrics"
+
+
+def _announced() -> dict[str, Metric]:
+    """The metrics that other packages announce; one of a name that is there already does not take its place.
+
+    Raises:
+        DataError: an entry point that leads to no metric.
+    """
+    found = {}
+    for entry in sorted(entry_points(group=ENTRY_POINTS), key=lambda entry: entry.name):
+        try:
+            metric = entry.load()
+        except (ImportError, AttributeError) as error:
+            raise DataError(f"entry point {entry.name} = {entry.value}: {error}") from None
+        if not isinstance(metric, Metric):
+            raise DataError(f"entry point {entry.name} = {entry.value}: is no Metric")
+        found[metric.name] = metric
+    return found
+
+
 METRICS = {metric.name: metric for metric in list(globals().values()) if isinstance(metric, Metric)}
-"""All of the above. Those with a `count` are asked for by the bench, the gate and asv."""
+METRICS = {**_announced(), **METRICS}
+"""All of the above, and those of other packages. The bench, the gate and asv ask for those with a `count`."""
 
 COUNTED = tuple(metric for metric in METRICS.values() if metric.count is not None)
 

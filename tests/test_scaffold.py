@@ -1,0 +1,73 @@
+"""`normsuite init`: what it writes can be read back, and nothing is overwritten."""
+
+import ast
+import subprocess
+import sys
+
+import pytest
+import yaml
+
+from normsuite.errors import ArgumentError
+from normsuite.targets import scaffold
+from normsuite.targets.configuration import find_project
+
+SOURCE = """
+class MyRMSNorm: ...
+class GroupNormSiLU: ...
+class _LayerNorm: ...
+class Attention: ...
+"""
+
+
+@pytest.fixture
+def project(tmp_path):
+    package = tmp_path / "src" / "mine"
+    (package / "within").mkdir(parents=True)
+    (package / "__init__.py").write_text("raise RuntimeError('never imported')\n")
+    (package / "norms.py").write_text(SOURCE)
+    (package / "within" / "broken.py").write_text("class LayerNorm(:\n")
+    (tmp_path / "tests").mkdir()
+    (tmp_path / "tests" / "__init__.py").write_text("")
+    return tmp_path
+
+
+def test_classes_are_found_without_importing_them(project):
+    assert scaffold.packages(project) == ["mine"]
+    assert scaffold.norms(project, "mine") == [
+        ("mine.norms:MyRMSNorm", "RMSNorm"),
+        ("mine.norms:GroupNormSiLU", "GroupNorm"),
+    ]
+    with pytest.raises(ArgumentError, match="package = 'yours'"):
+        scaffold.norms(project, "yours")
+
+
+@pytest.mark.parametrize("before", ["", "[project]\nname = 'mine'"])
+def test_what_is_written_can_be_read(project, before):
+    if before:
+        (project / "pyproject.toml").write_text(before)
+    written, kept = scaffold.files(project, "mine", asv=True)
+    assert not kept and (project / "pyproject.toml").read_text().startswith(before or "[tool.normsuite]")
+    found = find_project(project)
+    assert found.packages == ("mine",) and [t.like for t in found.targets] == ["RMSNorm", "GroupNorm"]
+    workflow = yaml.safe_load((project / scaffold.WORKFLOW).read_text())
+    assert workflow["jobs"]["normsuite"]["steps"][1]["with"]["base"] == "origin/${{ github.base_ref }}"
+    ast.parse((project / "benchmarks" / "norms.py").read_text())
+    texts = {path: path.read_text() for path in written}
+    again, kept = scaffold.files(project, "mine", asv=True)
+    assert not again and set(kept) == set(texts) and texts == {path: path.read_text() for path in kept}
+
+
+def test_the_command_says_what_it_wrote(project):
+    command = [sys.executable, "-m", "normsuite", "init"]
+    done = subprocess.run(command, cwd=project, capture_output=True, text=True)
+    assert done.returncode == 0 and "wrote pyproject.toml" in done.stdout, done.stderr
+    done = subprocess.run(command, cwd=project / "tests", capture_output=True, text=True)
+    assert done.returncode == 2 and "package = None: name one" in done.stderr
+
+
+def test_the_action_reads_what_the_workflow_gives():
+    from pathlib import Path
+
+    action = yaml.safe_load((Path(__file__).parent.parent / "action.yml").read_text())
+    assert "base" in action["inputs"] and action["runs"]["using"] == "composite"
+    assert all("shell" in step for step in action["runs"]["steps"] if "run" in step)
