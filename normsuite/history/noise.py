@@ -32,7 +32,9 @@ def _correlation(runs: Sequence[np.ndarray]) -> float:
     total = sum(float((of**2).sum()) for of in runs)
     if not total > 0:
         return 0.0
-    found = sum(float((of[1:] * of[:-1]).sum()) for of in runs) / total
+    one, two = (sum(float((of[lag:] * of[:-lag]).sum()) for of in runs) / total for lag in (1, 2))
+    # φ and φ² of an AR(1); of noise that swings to and fro, whose means are no less certain, the second is smaller.
+    found = min(one, math.sqrt(max(0.0, two)))
     lacking = len(runs) / sum(map(len, runs))
     return min(_MOST_CORRELATED, max(0.0, (found + lacking) / (1 - 3 * min(lacking, 0.2))))
 
