@@ -260,8 +260,10 @@ def test_a_choice_is_remembered_and_still_follows_what_it_depends_on(measured, m
                         x.clone().requires_grad_(wants), 2, weight.to(x.dtype), activation=activation, backend="auto"
                     )
         assert (len(asked) > before) == first
-    functional.group_norm(torch.zeros(2, 4, 5, 6), 2, torch.ones(4, requires_grad=True), backend="auto")
-    assert len(asked) == before, "a weight that wants a gradient makes a step as an input does"
+    for first in (True, False):
+        before = len(asked)
+        functional.group_norm(torch.zeros(2, 4, 5, 6), 2, torch.ones(4, requires_grad=True), backend="auto")
+        assert (len(asked) > before) == first, "a weight that wants a gradient makes another kind, as an input does"
 
 
 @pytest.mark.parametrize("backend", ["auto", "torch", "numba"])
@@ -598,7 +600,10 @@ def test_a_call_like_one_before_is_not_checked_in_full_and_another_is(spec, back
     for changed in others:
         assert not call(), "the same call again is looked up"
         assert call(changed), f"a call with another {', '.join(changed)} is checked"
-    assert not call({"input": x.clone(), "weight": torch.nn.Parameter(torch.ones(shape), requires_grad=False)})
+    assert not call({"input": x.clone()})
+    parameter = {"weight": torch.nn.Parameter(torch.ones(shape), requires_grad=False)}
+    assert call(parameter), "of another class"
+    assert not call(parameter)
 
 
 @pytest.mark.usefixtures("either_way")

@@ -64,7 +64,7 @@ def test_a_wrong_argument_is_answered_without_torch(arguments, says, monkeypatch
 
 
 def test_options_of_one_name_are_the_same_everywhere():
-    shared = {"--norm", "--out", "--json", "--device", "--threads", "--mode", "--activation", "--dtype"}
+    shared = {"--norm", "--out", "--json", "--device", "--threads", "--mode"}
     for name in shared:
         having = [p for command in COMMANDS.values() for p in command.params if name in p.opts]
         assert having, name
@@ -79,8 +79,8 @@ def test_one_norm_can_be_named_in_either_way(tmp_path):
 def test_every_command_that_records_can_write_json_and_says_where():
     for name, command in COMMANDS.items():
         given = {option for parameter in command.params for option in parameter.opts}
-        assert name == "report" or "--json" in given
-        assert name in ("explain", "history", "doctor") or "--out" in given
+        assert name in ("report", "init") or "--json" in given
+        assert name in ("explain", "history", "doctor", "init", "check", "compare", "tune") or "--out" in given
 
 
 @pytest.mark.parametrize("where", [0, 1])

@@ -246,7 +246,7 @@ def test_how_certain_the_choice_of_a_learning_rate_is():
     """By paired seeds, and for all norms together; a rate that was tried alone is no choice."""
     some = []
     for rate, gain in ((0.02, 0.0), (0.04, 0.01), (0.08, -0.2)):
-        for record in records(seeds=4, noise=1e-4, none=0.5 + gain, BatchNorm=0.9 + gain / 1000):
+        for record in records(seeds=4, noise=rate / 1000, none=0.5 + gain, BatchNorm=0.9 + gain / 1000):
             some.append({**record, "case": {**record["case"], "learning_rate": rate}})
     some += records(seeds=4, LayerNorm=0.9)
     none, batch = tuning.choices(some)

@@ -16,6 +16,7 @@ from device_double import Double
 from normsuite import device as devices
 from normsuite import device_state, report, results, schema
 from normsuite.bench import device_worker, run, summary, terminal, worker
+from normsuite.bench.sentences import sentences
 from normsuite.bench.summary import AGAIN, AUTO, BASELINE, COPY, Bench
 from normsuite.errors import ArgumentError, UnsupportedError
 from normsuite.gate import cells
@@ -488,7 +489,7 @@ def test_device_time_and_host_time_stand_side_by_side():
     (rows, *means) = terminal.tables(found)
     assert [str(column.header) for column in rows.columns][:3] == ["by", "device time", "host time"]
     assert any("host time" in str(table.title) for table in means)
-    assert "auto: not captured in 1 of the tasks, timed by events (no graph)" in summary.sentences(found)
+    assert "auto: not captured in 1 of the tasks, timed by events (no graph)" in sentences(found)
 
 
 def test_a_record_without_host_times_is_read_as_before():

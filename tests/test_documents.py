@@ -33,8 +33,9 @@ RUN = (
 """Run as they stand, in an empty folder."""
 
 PARSED = {
-    r"normsuite (study|bench|bench-\w+|numerics|doctor|self-check|gate|bisect|check|compare|report)\b.*": (
-        "measures for minutes, needs commits, other packages or a device, or opens a browser; its own tests run it"
+    r"normsuite (study|bench|bench-\w+|numerics|doctor|self-check|gate|bisect|check|compare|init|report|tune)\b.*": (
+        "measures for minutes, needs commits, other packages or a device, writes files, or opens a browser; its own tests "
+        "run it"
     ),
     r"asv .*": "measures commits",
     r"(python -m )?pytest .*": "would run these tests again",

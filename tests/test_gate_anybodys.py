@@ -125,7 +125,7 @@ def rows(*verdicts):
     ],
 )
 def test_what_stays_undecided_is_the_projects_choice(verdicts, undecided, code):
-    assert summary.exit_code(rows(*verdicts), undecided=undecided) == code
+    assert summary.exit_code(None, rows(*verdicts), undecided=undecided) == code
 
 
 @pytest.mark.slow

@@ -18,7 +18,7 @@ from report_records import (
 )
 
 from normsuite import report, results, schema
-from normsuite.bench import summary as bench
+from normsuite.bench.sentences import sentences
 from normsuite.report import diagrams, digits, gate, numerics, tables
 from normsuite.report.collect import collect
 from normsuite.report.compare import merge
@@ -339,7 +339,7 @@ def test_damaged_records_of_a_bench_are_named_and_skipped(source):
     assert len(notes) == 2 and notes[1].startswith("record bad.json is damaged (is no JSON (Expecting value")
     said = "is damaged (Object missing required field `times_s` - at `$.samples.processes[0]`)"
     assert notes[0] == f"record {path.name} {said}"
-    assert bench.sentences(found.bench)[1].startswith("auto / torch.nn, step, 4 large cases")
+    assert sentences(found.bench)[1].startswith("auto / torch.nn, step, 4 large cases")
 
 
 @pytest.mark.parametrize(

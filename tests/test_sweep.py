@@ -125,7 +125,8 @@ def test_two_datasets_make_one_study(tmp_path, digits_cache, monkeypatch):
     monkeypatch.setattr(sweep.workers, "locally", lambda todo, task, *_: ((run, made(run, task)) for run in todo))
 
     def made(run, task):
-        epoch = dict.fromkeys(("epoch", "train_loss", "train_accuracy", "test_loss", "test_accuracy", "seconds"), 1.0)
+        values = ("train_loss", "train_accuracy", "test_loss", "test_accuracy", "seconds")
+        epoch = {"epoch": 1, **dict.fromkeys(values, 1.0)}
         samples = {"epochs": [epoch], "network_parameters": 1, "norm_parameters": 0, "of": task.checksums[run.dataset]}
         return results.make_record("study", run.as_dict(), samples, environment=results.environment(), seeds=[0])
 

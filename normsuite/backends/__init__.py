@@ -147,7 +147,7 @@ def why_not_loaded(name: str) -> str | None:
         return None
     if name not in _broken:
         try:
-            module = import_module(f".{name}", __name__) if name in _OWN else _ANNOUNCED[name].load()
+            module = _ANNOUNCED[name].load() if name in _ANNOUNCED else import_module(f".{name}", __name__)
         except (ImportError, AttributeError) as error:
             _broken[name] = f"cannot be imported ({error})"
         else:

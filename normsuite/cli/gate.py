@@ -9,7 +9,7 @@ import typer
 from .. import results
 from ..errors import ArgumentError
 from . import codes
-from .options import REPORTS, Activations, Backends, Device, Dtypes, Json, Modes, Norms, Threads
+from .options import REPORTS, Activations, CellBackends, Device, Dtypes, Json, Modes, Norms, Threads
 from .shared import console, interrupted, line, note, status, write, write_json
 
 TABLES, PLANTED_TABLES = 60, 15
@@ -74,10 +74,7 @@ def gate(
     ] = None,
     only: Only = None,
     norm: Norms = None,
-    backend: Annotated[
-        Optional[list[str]],
-        typer.Option(help="torch, numba, auto or reference, or a module such as 'auto BatchNorm2d'."),
-    ] = None,
+    backend: CellBackends = None,
     case: Annotated[Optional[list[str]], typer.Option(help="A case by name; again for more.")] = None,
     mode: Modes = None,
     activation: Activations = None,
@@ -138,6 +135,8 @@ def gate(
     what = {"norms": norm, "backends": backend, "cases": case, "modes": mode, "activations": activation}
     what |= {"dtypes": dtype, "only": only}
     margin = [*(margin or []), *_further(worse=worse_above, limit=limit)]
+    if budget is not None:
+        seconds(budget)  # before torch is loaded
     timing = {"budget": budget, "threads": threads, "apart": apart or bool(pythons), "pythons": pythons}
     if self_check:
         setup, here, _ = _setup(base, base, what, device, margin, timing)
@@ -152,7 +151,7 @@ def self_check(
     base: Annotated[str, typer.Argument(help="The commit that is compared with itself.")] = "HEAD",
     only: Only = None,
     norm: Norms = None,
-    backend: Backends = None,
+    backend: CellBackends = None,
     case: Annotated[Optional[list[str]], typer.Option(help="A case by name; again for more.")] = None,
     mode: Modes = None,
     device: Device = "cpu",

@@ -94,6 +94,24 @@ NormArgument = Annotated[
     typer.Argument(help="One norm; all where left out.", callback=_one_norm, autocompletion=names([*NORMS])),
 ]
 Backends = Annotated[Optional[list[str]], _many("backend", BACKENDS, f"{', '.join(BACKENDS)}; again for more.")]
+
+
+def _backends_of_cells(given):
+    for value in given or ():
+        if not value.split() or value.split()[0] not in BACKENDS:
+            raise UnknownNameError.among("backend", value, BACKENDS)
+    return given
+
+
+CellBackends = Annotated[
+    Optional[list[str]],
+    typer.Option(
+        "--backend",
+        help=f"{', '.join(BACKENDS)}, or a module such as 'auto BatchNorm2d'; again for more.",
+        callback=_backends_of_cells,
+        autocompletion=names(BACKENDS),
+    ),
+]
 Modes = Annotated[
     Optional[list[str]], _many("mode", vocabulary.MODES, f"{', '.join(vocabulary.MODES)}; again for more.")
 ]

@@ -156,11 +156,11 @@ def _of_file(settings: dict, name: str, option, kind: type):
 def _dry_run(runs: list, out: Path, workers: int | None, to: str | None) -> None:
     from dataclasses import asdict
 
-    from ..study import estimate, records
+    from ..study import estimate
     from ..study.identity import WHAT
 
     recorded = results.read_records(out, WHAT).good if out.is_dir() else []
-    found = estimate.estimate(runs, [record for record in recorded if records.problem(record) is None], workers)
+    found = estimate.estimate(runs, recorded, workers)
     if to is not None:
         write_json({**asdict(found), "difference": found.difference}, to)
         return

@@ -155,8 +155,8 @@ def _injected(records: Sequence[dict], thresholds: Thresholds) -> Iterator[tuple
     for record in records:
         found = verdicts(record, thresholds)
         for name in record["case"]["planted"]:
-            if name in found:
-                logs = record["samples"]["log_ratios"][name]
+            logs = record["samples"].get("log_ratios", {}).get(name)  # the oldest records have intervals alone
+            if name in found and logs:
                 yield name, math.expm1(math.fsum(logs) / len(logs)), found[name] == WORSE
 
 

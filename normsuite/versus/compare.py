@@ -109,8 +109,9 @@ def _callables(calls: Mapping[str, object], setup: str | None) -> dict[str, Call
     for name, statement in calls.items():
         # In a function, so that names are looked up as in a program; setup's are its globals.
         lines = "\n".join(f"    {line}" for line in statement.splitlines()) or "    pass"
-        exec(_code(f"calls[{name!r}]", f"def call():\n{lines}\n"), names)
-        made[name] = names.pop("call")
+        defined: dict[str, Callable[[], object]] = {}  # apart from the setup's names, one of which may be "call" too
+        exec(_code(f"calls[{name!r}]", f"def call():\n{lines}\n"), names, defined)
+        made[name] = defined["call"]
     return made
 
 
