@@ -82,9 +82,6 @@ def report(folder: Path) -> list[str]:
     return markdown(pages(collect(folder))).splitlines()
 
 
-Reader = Callable[[], tuple[list, list[str]]]
-
-
 class Run:
     """Counts what became of mutations, by what was damaged."""
 

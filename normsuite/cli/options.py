@@ -93,7 +93,6 @@ NormArgument = Annotated[
     Optional[str],
     typer.Argument(help="One norm; all where left out.", callback=_one_norm, autocompletion=names([*NORMS])),
 ]
-Backends = Annotated[Optional[list[str]], _many("backend", BACKENDS, f"{', '.join(BACKENDS)}; again for more.")]
 
 
 def _backends_of_cells(given):

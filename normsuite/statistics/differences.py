@@ -38,11 +38,6 @@ class Comparison:
         return self.difference.high < 0
 
     @property
-    def similar(self) -> bool:
-        """The whole interval lies within ± margin: two one-sided tests, each at half of the interval's level."""
-        return -self.margin <= self.difference.low and self.difference.high <= self.margin
-
-    @property
     def different(self) -> bool:
         """The whole interval lies beyond the margin, on one side."""
         return self.difference.low > self.margin or self.difference.high < -self.margin

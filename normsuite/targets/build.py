@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from ..errors import ArgumentError, NormsuiteError, UnsupportedError
+from ..errors import ArgumentError, NormsuiteError
 from ..spec import NormSpec
 from . import arguments
 from .loading import said
@@ -372,9 +372,3 @@ def _attribute(module: nn.Module, otherwise: int) -> int:
         if isinstance(value, Sequence) and value:
             return math.prod(value)
     return otherwise
-
-
-def refuse_unlike(target: Target, *, needs: str) -> None:
-    """Raise UnsupportedError for a target that is like no norm, where one is needed."""
-    if target.spec is None:
-        raise UnsupportedError("like", None, f"{needs} needs to know which norm {target.title} is like")
