@@ -110,8 +110,10 @@ def _announced() -> dict[str, Metric]:
     return found
 
 
-METRICS = {metric.name: metric for metric in list(globals().values()) if isinstance(metric, Metric)}
-METRICS = {**_announced(), **METRICS}
+METRICS = {
+    **_announced(),
+    **{metric.name: metric for metric in list(globals().values()) if isinstance(metric, Metric)},
+}
 """All of the above, and those of other packages. The bench, the gate and asv ask for those with a `count`."""
 
 COUNTED = tuple(metric for metric in METRICS.values() if metric.count is not None)
