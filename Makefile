@@ -8,7 +8,7 @@ INSTALLED := $(VENV)/.installed
 # As asv.conf.json sets them, which asv does not do in an environment that exists.
 QUIET_ALLOCATOR = env $$($(BIN)/python -c "from normsuite.allocator import PINNED; print(*map('='.join, PINNED.items()))")
 
-.PHONY: report test test-all coverage benchmark accelerator faults lint pages docs clean
+.PHONY: report test test-slow test-all coverage benchmark accelerator faults lint pages docs clean
 
 # The environment, the study, the benchmarks of the checked-out commit in that same environment, the page.
 report: $(INSTALLED)
@@ -24,10 +24,13 @@ test: $(INSTALLED)
 	$(BIN)/python -m pytest -n 2 --dist loadfile -m "not slow and not timed" --durations=25
 	$(BIN)/python -m pytest -m "timed and not slow" --durations=10
 
-# All tests; those that take times are alone.
-test-all: $(INSTALLED)
-	$(BIN)/python -m pytest -n 2 --dist loadfile -m "not timed" --durations=25
-	$(BIN)/python -m pytest -m timed --durations=10
+# The rest of the tests; those that take times are alone.
+test-slow: $(INSTALLED)
+	$(BIN)/python -m pytest -n 2 --dist loadfile -m "slow and not timed" --durations=25
+	$(BIN)/python -m pytest -m "timed and slow" --durations=10
+
+# All tests.
+test-all: test test-slow
 
 # Which lines and branches no test reaches.
 coverage: $(INSTALLED)
