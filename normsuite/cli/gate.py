@@ -275,7 +275,7 @@ def _compare(
         if to is not None:
             write_json(summary.as_dict(record, found, undecided=undecided), to)
         if markdown is not None:
-            write(summary.markdown(record, found), markdown)
+            write(summary.markdown(record, found, undecided=undecided), markdown)
         if to != "-" and markdown != "-":
             console.print(terminal.table(record, found))
             for text in summary.sentences(record, found):

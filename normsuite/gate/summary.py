@@ -63,7 +63,8 @@ class Row:
         """The note; of an undecided time how much slower it is at most."""
         if self.verdict != UNDECIDED or self.bound is None or math.isinf(self.bound):
             return self.note
-        return "; ".join(filter(None, [f"not more than {_percent(self.bound)} slower", self.note]))
+        said = f"not more than {_percent(self.bound)} slower" if self.bound > 0 else "not slower"
+        return "; ".join(filter(None, [said, self.note]))
 
     @property
     def comparison(self) -> str:
@@ -262,10 +263,8 @@ def _excluded(record: dict, found: Sequence[Row]) -> list[str]:
         said = f"{len(without)} cells have no interval, and any slowdown of theirs is possible"
     else:
         others = any(row.metric == TIME and row.verdict in (WORSE, ACCEPTED) for row in found)
-        said = (
-            f"no {'other ' if others else ''}cell is more than {_percent(max(0.0, most))} slower "
-            f"({1 - record['case']['alpha']:.0%}, all together)"
-        )
+        slower = f"more than {_percent(most)} slower" if most > 0 else "slower"
+        said = f"no {'other ' if others else ''}cell is {slower} ({1 - record['case']['alpha']:.0%}, all together)"
     return [said + (f": more than the limit of {_percent(limit)}" if most > limit else "")]
 
 
@@ -315,9 +314,9 @@ def as_dict(record: dict, found: Sequence[Row], *, undecided: str | None = None)
 _SIGNS = {WORSE: "❌", FAILS: "❌", ACCEPTED: "⚠️", BETTER: "🚀", UNDECIDED: "❔", SAME: "✅", NOT_AVAILABLE: "–"}
 
 
-def markdown(record: dict, found: Sequence[Row]) -> str:
-    """For a pull request: what matters in a table, the rest folded away."""
-    code = exit_code(record, found)
+def markdown(record: dict, found: Sequence[Row], *, undecided: str | None = None) -> str:
+    """For a pull request: what matters in a table, the rest folded away; `undecided` as of `exit_code`."""
+    code = exit_code(record, found, undecided=undecided)
     said = {NO_REGRESSION: "no regression", REGRESSION: "regression", NOTHING_DECIDED: "too little decided"}[code]
     worth = [row for row in found if row.verdict not in (SAME, UNDECIDED, NOT_AVAILABLE)]
     rest = [row for row in notable(found) if row not in worth]
