@@ -241,6 +241,8 @@ def test_the_results_say_what_the_bench_of_norms_found():
         assert f"{said} slower in {of_slower}, faster in {verdicts['faster']} and undecided in" in shown
         assert f"undecided in {verdicts['undecided']}" in shown
         assert verdicts["slower"] == len(slower) and f"Of {sum(verdicts.values())} cases" in shown
+    detectable = first["summary"]["slower_is_found_above"]
+    assert f"a ratio has to be measured above {detectable:.2f} in the median case" in shown
     forward, step = (
         "{value:.2f} × [{low:.2f}, {high:.2f}]".format(**mean["ratio"])
         for mode in ("forward", "step")
