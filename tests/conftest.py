@@ -29,6 +29,12 @@ def _threads():
     torch.set_num_threads(2)
 
 
+@pytest.fixture(autouse=True)
+def _same_draws():
+    """Draw the same tensors in a test in whichever order tests run."""
+    torch.manual_seed(0)
+
+
 @pytest.fixture(scope="session")
 def digits_cache(tmp_path_factory):
     """A cache folder of the tests' own, for this process and its children."""

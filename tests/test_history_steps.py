@@ -32,6 +32,12 @@ RNG = np.random.default_rng(0)
 BEFORE, AFTER = 15, 15
 
 
+@pytest.fixture(autouse=True)
+def _same_noise():
+    """Give a test the same noise in whichever order tests run."""
+    RNG.bit_generator.state = np.random.default_rng(0).bit_generator.state
+
+
 def noisy(*levels, noise=0.01):
     """Values about each of (level, how many)."""
     return [float(level * np.exp(noise * e)) for level, n in levels for e in RNG.normal(size=n)]

@@ -17,6 +17,12 @@ pytestmark = pytest.mark.usefixtures("own_cache")
 RNG = np.random.default_rng(0)
 
 
+@pytest.fixture(autouse=True)
+def _same_noise():
+    """Give a test the same noise in whichever order tests run."""
+    RNG.bit_generator.state = np.random.default_rng(0).bit_generator.state
+
+
 def measured(norm, value, commit, *, torch="2.14.1"):
     parameters = {"norm": norm, "backend": "torch", "case": "tiny", "device": "cpu"}
     noisy = float(value * np.exp(0.01 * RNG.normal()))
