@@ -8,9 +8,10 @@ from pathlib import Path
 import pytest
 import torch
 
-from normsuite import caches, tuning
+from normsuite import caches, statistics, tuning
 from normsuite.spec import NORMS
 from normsuite.tune import crossover, tables
+from normsuite.tune.search import search, together
 from normsuite.tuning import processor
 from tools import processor_table
 
@@ -179,3 +180,49 @@ def test_what_was_not_measured_has_the_cautious_sizes():
     wanted = {"A": {"contiguous": {"lengths": [1, 8], "forward": [10, 5], "step": [30, math.inf]}}, "B": {}}
     assert tables.completed(measured, otherwise) == wanted
     assert tables.completed({}, otherwise) == otherwise
+
+
+# ---- the sizes that are measured ----
+
+SIZES = tuple(4**power for power in range(4, 12))
+
+
+def searched(ratio_at):
+    """Return the sizes that a search asks for, in that order, where each has this ratio."""
+    asked = []
+    together({"one": search(SIZES, 1.02)}, lambda _, size: asked.append(size) or ratio_at(size))
+    return asked
+
+
+@pytest.mark.parametrize("first", [*SIZES, 2 * SIZES[-1]])
+def test_a_search_finds_the_size_of_a_change_in_fewer_measurements(first):
+    found = {size: 0.5 if size >= first else 2.0 for size in searched(lambda size: 0.5 if size >= first else 2.0)}
+    rows = {size: statistics.Interval(ratio, ratio, ratio) for size, ratio in found.items()}
+    assert crossover.least_size(rows) == (first if first <= SIZES[-1] else tuning.NEVER)
+    assert len(found) <= 5 and len(searched(lambda size: 2.0)) == 1
+
+
+def test_a_search_goes_on_above_a_size_at_which_the_kernels_are_slower_again():
+    asked = searched(lambda size: 0.5)
+    checked = asked[-1]
+    assert asked[0] == SIZES[-1] and min(asked) < checked, "the middle of what was left out"
+    again = searched(lambda size: 1.5 if size == checked else 0.5)
+    assert again[: len(asked)] == asked and again[len(asked) :] == [SIZES[SIZES.index(checked) + 1]]
+
+
+def test_a_search_asks_for_no_size_twice_and_for_none_where_there_is_none():
+    for ratio in (0.5, 1.0, 1.01, 2.0):
+        asked = searched(lambda size, ratio=ratio: ratio)
+        assert len(asked) == len(set(asked)) > 0
+    assert list(search((), 1.02)) == [] and together({}, max) == {}
+
+
+def test_searches_of_several_modes_share_the_operands_of_a_size():
+    asked = []
+    changes = {"early": 4**5, "late": 4**9}
+    found = together(
+        {name: search(SIZES, 1.02) for name in changes},
+        lambda name, size: asked.append(size) or (0.5 if size >= changes[name] else 2.0),
+    )
+    assert asked[:4] == [SIZES[-1], SIZES[-1], SIZES[3], SIZES[3]]
+    assert {name: min(size for size, ratio in of.items() if ratio < 1) for name, of in found.items()} == changes

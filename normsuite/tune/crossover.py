@@ -35,6 +35,9 @@ LEAST_LENGTH = {measured: least for lengths in (*LENGTHS.values(), CHANNELS, ROW
 GROUPS = 8
 """Of GroupNorm, and the channels of the smallest tensors."""
 
+OPERANDS_KEPT = 8
+"""Sizes whose operands are kept: searches of several modes come back to a size."""
+
 MODES = {
     f"{mode}{'_into' * into}{'_activated' if activation else ''}": (mode, activation, into)
     for mode, into in (
@@ -85,7 +88,7 @@ def entries() -> Iterator[tuple[NormSpec, str, int, list[str]]]:
                     yield spec, layout, length, modes
 
 
-@lru_cache(maxsize=1)
+@lru_cache(maxsize=OPERANDS_KEPT)
 def _operands(spec: NormSpec, case: Case) -> Operands:
     """Return operands that all modes share: to draw them takes longer than to measure."""
     return operands(spec, case)

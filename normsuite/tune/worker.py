@@ -12,6 +12,7 @@ from ..bench.summary import SLOWER_ABOVE
 from ..measure import process
 from ..spec import NormSpec
 from . import crossover, streaming
+from .search import search, together
 
 SIZES = tuple(4**power for power in range(4, 12))
 """Elements of the tensors that are measured, 256 to 4 million."""
@@ -23,32 +24,34 @@ STREAMING_SHARE = 0.25
 """Most of the time for non-temporal stores; without an answer by then there are none."""
 
 SECONDS, STREAMING_SECONDS, AGAIN = 0.02, 0.05, 4
-"""Seconds for each ratio; and how many times as long one is measured again that says "slower" where a larger one did
-not: it would be the end of the sizes that are the kernels'."""
+"""Seconds for each ratio; and how many times as long one is measured again that says "slower", since it ends the search
+for sizes below it."""
 
-SLOWER_IN_A_ROW = 2
-CLEARLY_SLOWER = 1.1
-"""Where so many sizes in a row are slower by so much, smaller ones are too, and are not measured."""
+CLEARLY_SLOWER = 1.3
+"""A ratio above this is not measured again."""
 
 
 def entry(
     spec: NormSpec, layout: str, length: int, modes: list[str], ratio: Callable[..., float] = crossover.ratio
 ) -> list[dict]:
-    """Return the rows of one norm, layout and length, from the largest tensors down."""
-    rows = []
-    slower = dict.fromkeys(modes, 0)
+    """Return the rows of one norm, layout and length, for each mode at the sizes that its search asked for."""
+    cases = {
+        torch.Size(case.shape).numel(): case for case in reversed(list(crossover.shapes(spec, layout, length, SIZES)))
+    }
+
+    def measured(mode: str, numbers: int) -> float:
+        value = math.exp(ratio(spec, cases[numbers], mode, SECONDS))
+        if SLOWER_ABOVE < value <= CLEARLY_SLOWER:
+            value = math.exp(ratio(spec, cases[numbers], mode, AGAIN * SECONDS))
+        return value
+
+    found = together({mode: search(sorted(cases), SLOWER_ABOVE) for mode in modes}, measured)
     common = {"norm": spec.name, "layout": layout, "length": length}
-    for case in reversed(list(crossover.shapes(spec, layout, length, SIZES))):
-        for mode in modes:
-            if slower[mode] >= SLOWER_IN_A_ROW:
-                continue
-            value = math.exp(ratio(spec, case, mode, SECONDS))
-            if value > SLOWER_ABOVE and not slower[mode]:
-                value = math.exp(ratio(spec, case, mode, AGAIN * SECONDS))
-            slower[mode] = slower[mode] + 1 if value > CLEARLY_SLOWER else 0
-            numbers = torch.Size(case.shape).numel()
-            rows.append({**common, "mode": mode, "numbers": numbers, "ratio": value, "interval": (value, value)})
-    return rows
+    return [
+        {**common, "mode": mode, "numbers": numbers, "ratio": value, "interval": (value, value)}
+        for mode, ratios in found.items()
+        for numbers, value in ratios.items()
+    ]
 
 
 def work(job: dict, emit: Callable[[dict], None]) -> None:
