@@ -6,6 +6,7 @@ Helpers import the program's main module again (`helpers`): this one is at hand 
 import sys
 from typing import NoReturn
 
+from . import codes
 from .errors import NormsuiteError
 
 
@@ -22,12 +23,14 @@ def main() -> None:
         _refuse(extras.advice(error.name or str(error)))
     except NormsuiteError as error:  # a norm's file, since options name the norms that there are
         _refuse(str(error))
+    except KeyboardInterrupt:  # loading takes a second or more, and on a busy machine many
+        _refuse("interrupted", codes.INTERRUPTED)
     run()
 
 
-def _refuse(text: str) -> NoReturn:
+def _refuse(text: str, code: int = codes.COULD_NOT) -> NoReturn:
     print(f"normsuite: {text}", file=sys.stderr)
-    sys.exit(2)
+    sys.exit(code)
 
 
 if __name__ == "__main__":

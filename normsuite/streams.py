@@ -3,9 +3,6 @@
 import os
 import sys
 
-BROKEN_PIPE = 141
-"""Exit code where nobody reads on: what a shell says of a program that SIGPIPE has ended."""
-
 
 def prepare() -> None:
     """Let every character be written, in whatever encoding, and let closed streams be as the null device."""

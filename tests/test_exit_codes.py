@@ -107,6 +107,17 @@ def interrupted(number):
     return made
 
 
+def interrupted_while_it_is_loaded(folder):
+    (folder / "typer.py").write_text("import os, signal, time\nos.kill(os.getpid(), signal.SIGINT)\ntime.sleep(60)\n")
+    path = os.pathsep.join([str(folder), str(DOCS.parent.parent)])
+    return run(folder, "explain", env={"PYTHONPATH": path}, preexec_fn=by_default)
+
+
+def by_default():
+    """Undo what a shell does that starts the tests in the background: their processes ignore Ctrl-C."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 def wait_until_it_waits(pid, seconds=60):
     """In open(2) of a named pipe the kernel sleeps in wait_for_partner."""
     end = time.monotonic() + seconds
@@ -243,6 +254,7 @@ FAULTS = {
     ),
     ("SIGTERM", "history"): interrupted(signal.SIGTERM),
     ("Ctrl-C", "history"): interrupted(signal.SIGINT),
+    ("Ctrl-C while it is loaded", "explain"): interrupted_while_it_is_loaded,
     ("an unexpected error", "history"): unexpected,
     ("an empty BASE", "gate"): gate("", "HEAD"),
     ("an empty HEAD", "gate"): gate("HEAD", ""),

@@ -11,6 +11,7 @@ import argparse
 import json
 import os
 import random
+import signal
 import sys
 import tempfile
 import tomllib
@@ -301,6 +302,9 @@ def main() -> None:
     parser.add_argument("--count", type=int, default=1000)
     parser.add_argument("--seed", type=int, default=0)
     given = parser.parse_args()
+    # A shell that starts this in the background has it ignore Ctrl-C, and with it every command that is tried.
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     of = run(given.count, given.seed)
     print(table(of.counts))
     sys.exit(1 if of.bad else 0)

@@ -13,10 +13,9 @@ from typing import Annotated, Any
 
 import typer
 
-from .. import extras, streams
+from .. import codes, extras, streams
 from ..errors import NormsuiteError
 from ..reading import printable
-from . import codes
 from .bench import bench, bench_history, bench_study
 from .check import check
 from .compare import compare

@@ -6,8 +6,8 @@ from typing import Annotated, Optional
 import typer
 from rich.table import Table
 
+from .. import codes
 from ..errors import ArgumentError
-from . import codes
 from .options import Json
 from .shared import console, status, write, write_json
 

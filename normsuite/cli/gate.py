@@ -6,9 +6,8 @@ from typing import Annotated, Optional
 
 import typer
 
-from .. import results
+from .. import codes, results
 from ..errors import ArgumentError
-from . import codes
 from .options import REPORTS, Activations, CellBackends, Device, Dtypes, Json, Modes, Norms, Threads
 from .shared import console, interrupted, line, note, status, write, write_json
 

@@ -6,10 +6,9 @@ from typing import Annotated, Optional
 
 import typer
 
-from .. import lazily
+from .. import codes, lazily
 from ..errors import ArgumentError
 from ..helpers import Helpers
-from . import codes
 from .options import REPORTS, Json
 from .shared import DISTRIBUTIONS, console, write_json
 

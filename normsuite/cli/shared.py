@@ -10,11 +10,10 @@ import typer
 from rich.console import Console
 from rich.markup import escape
 
-from .. import results
+from .. import codes, results
 from ..errors import ArgumentError, OutputError
 from ..reading import printable
 from ..streams import Closed
-from . import codes
 
 
 class _Printed(Console):
