@@ -14,7 +14,7 @@ PINNED = {"MALLOC_TRIM_THRESHOLD_": "8589934592", "MALLOC_MMAP_THRESHOLD_": "335
 
 @contextmanager
 def pinned() -> Iterator[None]:
-    """For processes that are started within the block; what the user has set himself stays."""
+    """Set the allocator for processes that are started within the block; what the user has set stays."""
     missing = {name: value for name, value in PINNED.items() if name not in os.environ}
     os.environ.update(missing)
     try:

@@ -48,7 +48,7 @@ _writable: set[Path] = set()
 
 @cache
 def _root(cache_home: str | None, home: str | None) -> Path | None:
-    """The folder for these variables, which decide where it lies."""
+    """Return the folder for these variables, which decide where it lies."""
     try:
         found = user_cache_path("normsuite")
     except (KeyError, RuntimeError, OSError):  # the user has no account, or it says nothing of a home

@@ -6,7 +6,7 @@ from .errors import ArgumentError
 
 
 def check(device: str) -> str:
-    """That device, if torch can use it here.
+    """Return that device, if torch can use it here.
 
     Raises:
         ArgumentError: it cannot; the message says what can be used.
@@ -25,8 +25,8 @@ def check(device: str) -> str:
 
 
 def name(device: str) -> str | None:
-    """The accelerator's model, or None for the processor; what was asked for where it is not here, as on the machine
-    from which a cluster is told what to do."""
+    """Return the accelerator's model, or None for the processor; what was asked for where it is not here, as on the
+    machine from which a cluster is told what to do."""
     if device == "cpu":
         return None
     try:
@@ -55,8 +55,8 @@ def driver(device: str) -> str | None:
 
 
 def properties(device: str) -> dict:
-    """What the accelerator has: multiprocessors, bytes of memory and of its last-level cache; None where torch does not
-    say."""
+    """Return what the accelerator has: multiprocessors, bytes of memory and of its last-level cache; None where torch
+    does not say."""
     found = torch.get_device_module(device).get_device_properties(device)
     names = {
         "multiprocessors": "multi_processor_count",
@@ -74,7 +74,7 @@ def free_bytes(device: str) -> int:
 
 
 def clock_mhz(device: str) -> int | None:
-    """The accelerator's clock at this moment, where its driver tells (NVIDIA's through nvidia-ml-py); in MHz."""
+    """Return the accelerator's clock at this moment in MHz, where its driver tells (NVIDIA's through nvidia-ml-py)."""
     try:
         return torch.get_device_module(device).clock_rate(device) if device != "cpu" else None
     except Exception:  # no such function, no library to ask, or one with errors of its own: it is a remark, no result

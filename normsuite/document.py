@@ -154,5 +154,5 @@ CLAIMS = (
 
 
 def example(norm: str) -> Example:
-    """What the document prints for that norm: nothing but its name for one that it does not know."""
+    """Return what the document prints for that norm; nothing but its name for one that it does not know."""
     return next((e for e in EXAMPLES if e.norm == norm), Example(norm=norm))

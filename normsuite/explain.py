@@ -42,29 +42,29 @@ class Row:
 
 
 def values() -> np.ndarray:
-    """The worked example, (3, 4, 1, 2) in float64."""
+    """Return the worked example, (3, 4, 1, 2) in float64."""
     return np.array(document.IMAGES, dtype=np.float64)
 
 
 def letter(index: int) -> str:
-    """What a group is called in drawings and tables: A for the first, whose index is 1."""
+    """Return what a group is called in drawings and tables: A for the first, whose index is 1."""
     return chr(ord("A") + index - 1)
 
 
 def num_groups(spec: NormSpec) -> int | None:
-    """How many groups the worked example uses for that norm, where the norm asks."""
+    """Return how many groups the worked example uses for that norm, where the norm asks."""
     if spec.groups != "given":
         return None
     return document.example(spec.name).num_groups or document.DEFAULT_GROUPS
 
 
 def labels(spec: NormSpec) -> np.ndarray:
-    """Which group each element of the worked example belongs to."""
+    """Return which group each element of the worked example belongs to."""
     return oracle.group_labels(spec, values().shape, num_groups(spec))
 
 
 def match(printed: str, computed: float) -> str | None:
-    """How a printed figure comes from a computed one: "exact", "rounded", "truncated", or None if it does not.
+    """Return how a printed figure comes from a computed one: "exact", "rounded", "truncated", or None if it does not.
 
     The first that holds. Rounding and truncation are taken at the number of decimals printed. The computed value is
     known to about 15 digits, so 12 decimals decide what is exact.
@@ -82,7 +82,7 @@ def match(printed: str, computed: float) -> str | None:
 
 
 def judge(printed: str | None, computed: float, others: dict[str, float]) -> tuple[str, str]:
-    """The verdict on one printed figure, and for a wrong one which of `others` it is.
+    """Return the verdict on one printed figure, and for a wrong one which of `others` it is.
 
     Args:
         printed: as printed, or None.
@@ -102,7 +102,8 @@ def judge(printed: str | None, computed: float, others: dict[str, float]) -> tup
 
 
 def explain(spec: NormSpec) -> list[Row]:
-    """Every figure of the worked example for one norm, in reading order, then its label and its parameter count."""
+    """Return every figure of the worked example for one norm, in reading order, then its label and its parameter
+    count."""
     printed = document.example(spec.name)
     ours = "" if printed.mean else "our example: the document works none"
     figures = {"mean": printed.mean, "std": printed.std}
@@ -152,7 +153,7 @@ def _statistics(numbers: np.ndarray) -> dict[str, float]:
 
 
 def _label_row(printed: document.Example, rows: list[Row]) -> Row:
-    """What the second row of figures is called, against what most of its figures are."""
+    """Return what the second row of figures is called, against what most of its figures are."""
     label = "std" if sum(r.verdict != WRONG for r in rows if r.statistic == "std") * 2 > len(printed.std) else "var"
     right = printed.std_label == label
     note = "" if right else f"most figures labelled {printed.std_label} are standard deviations"
@@ -160,7 +161,7 @@ def _label_row(printed: document.Example, rows: list[Row]) -> Row:
 
 
 def _parameter_row(spec: NormSpec, printed: document.Example, groups: int) -> Row:
-    """How many weights and biases the norm learns on the worked example."""
+    """Return how many weights and biases the norm learns on the worked example."""
     _, channels, *spatial = values().shape
     kinds = 2 if spec.centred else 1
     per_channel, per_element = kinds * channels, kinds * channels * prod(spatial)
@@ -178,13 +179,13 @@ def _parameter_row(spec: NormSpec, printed: document.Example, groups: int) -> Ro
 
 
 def explain_all() -> Iterator[Row]:
-    """`explain` for every norm, in order."""
+    """Return `explain` of every norm, in order."""
     for spec in NORMS.values():
         yield from explain(spec)
 
 
 def drawing(spec: NormSpec) -> str:
-    """The worked example as text, every element followed by the letter of the group whose mean it shares."""
+    """Return the worked example as text, every element followed by the letter of the group whose mean it shares."""
     x, label = values(), labels(spec)
     rows = [[f"channel {c + 1}" for c in range(x.shape[1])]]
     for image, groups in zip(x, label, strict=True):

@@ -140,7 +140,7 @@ class Git:
             raise ArgumentError(argument, name, self._why_missing(name)) from None
 
     def has(self, name: str) -> bool:
-        """Whether there is a commit of that name."""
+        """Return whether there is a commit of that name."""
         try:
             self("rev-parse", "--verify", "--quiet", "--end-of-options", f"{name}^{{commit}}")
         except Failed:
@@ -169,7 +169,7 @@ class Git:
         )
 
     def _of_one_branch(self, remote: str, name: str) -> str:
-        """What gets a branch in a clone that fetches a single one, or nothing."""
+        """Return the command that gets a branch in a clone that fetches a single one, or nothing."""
         try:
             fetched = self("config", "--get-all", f"remote.{remote}.fetch")
         except Failed:

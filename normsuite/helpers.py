@@ -24,7 +24,7 @@ class Part:
         self._function, self._arguments, self._future = function, arguments, future
 
     def result(self):
-        """What the function returns, or raises."""
+        """Return what the function returns; raises what it raises."""
         if self._future is not None and not self._future.cancel():
             try:
                 return self._future.result()

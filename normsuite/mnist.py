@@ -22,12 +22,12 @@ _HEADER = 16
 
 
 def checksum(of_files: list[str]) -> str:
-    """Of a dataset, from the SHA-256 of its four files in the order of `FILES`."""
+    """Return the checksum of a dataset, from the SHA-256 of its four files in the order of `FILES`."""
     return hashlib.sha256("".join(of_files).encode()).hexdigest()
 
 
 def unpack(name: str) -> bytes:
-    """One of the files, decompressed.
+    """Return one of the files, decompressed.
 
     Raises:
         DataError: it is damaged.
@@ -41,6 +41,6 @@ def unpack(name: str) -> bytes:
 
 @cache
 def test_pictures() -> np.ndarray:
-    """The test digits, (10000, 28, 28) of uint8."""
+    """Return the test digits, (10000, 28, 28) of uint8."""
     pixels = np.frombuffer(unpack("t10k-images-idx3-ubyte"), dtype=np.uint8, offset=_HEADER)
     return pixels.reshape(-1, 28, 28)

@@ -14,7 +14,8 @@ from .spec import NormSpec
 
 
 def group_labels(spec: NormSpec, shape: Sequence[int], num_groups: int | None = None) -> np.ndarray:
-    """For every element of (N, C, *S) the number of the group whose mean it shares, counted from 0 in reading order.
+    """Return for every element of (N, C, *S) the number of the group whose mean it shares, counted from 0 in reading
+    order.
 
     Args:
         spec: the norm.
@@ -75,7 +76,7 @@ def normalize(
     bias: np.ndarray | None = None,
     eps: float = 1e-5,
 ) -> np.ndarray:
-    """(x − mean) / √(var + eps) · weight + bias in float64, with the statistics of the input.
+    """Return (x − mean) / √(var + eps) · weight + bias in float64, with the statistics of the input.
 
     Args:
         x: (N, C, *S).
@@ -108,7 +109,7 @@ def gradient(
     weight: np.ndarray | None = None,
     eps: float = 1e-5,
 ) -> np.ndarray:
-    """dx of `normalize` for the output gradient dy, in float64.
+    """Return dx of `normalize` for the output gradient dy, in float64.
 
     dx = rstd · (g − mean(g) − x_hat · mean(g · x_hat)) with g = dy · weight and the means over each group; without the
     mean(g) where the norm does not centre.

@@ -149,7 +149,7 @@ def _plain(text: str) -> bool:
 
 
 def _of_json(text: str) -> str | None:
-    """What else it is, where that is easily told."""
+    """Return what else the value is, where that is easily told."""
     if not text.strip():
         return "it is empty"
     if not text.strip("\0"):

@@ -40,7 +40,7 @@ _SOURCES = ("spec.py", "norms", "functional.py", "modules.py", "backends", "dist
 
 @cache
 def cpu_model() -> str:
-    """The processor's name, as the kernel has it where it says."""
+    """Return the processor's name, as the kernel has it where it says."""
     try:
         for line in Path("/proc/cpuinfo").read_text().splitlines():
             if line.startswith("model name"):
@@ -51,13 +51,13 @@ def cpu_model() -> str:
 
 
 def usable_cores() -> int:
-    """How many cores this process may use."""
+    """Return how many cores this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 @cache
 def version(package: str) -> str | None:
-    """Of an installed package; None where it is not."""
+    """Return the version of an installed package; None where it is not installed."""
     try:
         return metadata.version(package)
     except metadata.PackageNotFoundError:
@@ -72,7 +72,7 @@ def _governor() -> str | None:
 
 
 def environment(*, threads: int | None = None, accelerator: str | None = None, driver: str | None = None) -> dict:
-    """What every record says about where it was made.
+    """Return what every record says about where it was made.
 
     Args:
         threads: threads of one measuring process.
@@ -97,13 +97,15 @@ _ONLY_FOR_TIMES = ("cores", "governor", "allocator")
 
 
 def decisive(environment: dict) -> dict:
-    """Of an environment what may change what a run computes, without what decides how long it takes alone."""
+    """Return the part of an environment that may change what a run computes, without what decides how long it takes
+    alone."""
     return {name: value for name, value in environment.items() if name not in _ONLY_FOR_TIMES}
 
 
 @cache
 def commit() -> str | None:
-    """The commit of the checkout that this package lies in, with "+" behind it if it was changed since; or None."""
+    """Return the commit of the checkout that this package lies in, with "+" behind it if it was changed since; or
+    None."""
     git = Git(Path(__file__).resolve().parent, foreign=True)
     try:
         if not git("ls-files", "--", __file__).strip():  # installed into an environment inside somebody's checkout
@@ -115,7 +117,7 @@ def commit() -> str | None:
 
 @cache
 def source_digest() -> str:
-    """A digest of the sources that the numbers depend on: equal digests, equal numbers on equal machines."""
+    """Return a digest of the sources that the numbers depend on: equal digests, equal numbers on equal machines."""
     root = Path(__file__).resolve().parent
     digest = hashlib.sha256()
     for name in _SOURCES:
@@ -127,14 +129,14 @@ def source_digest() -> str:
 
 
 def digest(value: object) -> str:
-    """A short name for a JSON value: the same value, the same name."""
+    """Return a short name for a JSON value: the same value, the same name."""
     return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()[:16]
 
 
 def make_record(
     what: str, case: dict, samples: object, *, environment: dict, seeds: list[int], **further: object
 ) -> dict:
-    """A record of one run.
+    """Return a record of one run.
 
     Args:
         what: the kind of measurement, such as "study".
@@ -175,7 +177,7 @@ def to_json(value: object, indent: int | None = 1) -> str:
 
 
 def output_folder(path: Path, argument: str) -> Path:
-    """That folder, made if need be.
+    """Return that folder, made if need be.
 
     Raises:
         OutputError: it cannot be made or written to.

@@ -49,7 +49,7 @@ class View:
 
     @property
     def count(self) -> int:
-        """How many elements share one mean."""
+        """Return how many elements share one mean."""
         n = 1
         for d in self.dims:  # a loop, since torch.compile cannot trace math.prod over sizes that it does not know
             n *= self.shape[d]
@@ -86,7 +86,7 @@ class NormSpec:
 
     @property
     def shared(self) -> str:
-        """What the numbers of one group have in common."""
+        """Return what the numbers of one group have in common."""
         return "one mean and one variance" if self.centred else "one mean square"
 
     def num_groups(self, channels: int, requested: int | None = None) -> int:
@@ -117,7 +117,7 @@ class NormSpec:
         num_groups: int | None = None,
         normalized_shape: Sequence[int] | None = None,
     ) -> View:
-        """How this norm sees a tensor of that shape.
+        """Return how this norm sees a tensor of that shape.
 
         Args:
             shape: (N, C, *S); with `normalized_shape` any shape that ends in it.
@@ -148,7 +148,7 @@ class NormSpec:
         )
 
     def _dims(self, batch: Sequence[int], group: int, end: int) -> tuple[int, ...]:
-        """The dimensions averaged over, where the group's is that and the spatial ones follow it."""
+        """Return the dimensions averaged over, where the group's is that and the spatial ones follow it."""
         places = {"batch": batch, "group": (group,), "spatial": range(group + 1, end)}
         return tuple(sorted(d for axis in self.axes for d in places[axis]))
 
@@ -161,7 +161,7 @@ _NAME = re.compile(r"[^\W_][\w .+-]{0,99}")
 
 
 def load(file: Path) -> NormSpec:
-    """The norm that a TOML file describes.
+    """Return the norm that a TOML file describes.
 
     Raises:
         DataError: it cannot be read, or a field is missing, unknown or has a value that it cannot have.
@@ -219,7 +219,7 @@ for _file in _files():
 
 
 def find(name: str) -> NormSpec:
-    """The norm of that name, whatever its case, hyphens and underscores.
+    """Return the norm of that name, whatever its case, hyphens and underscores.
 
     Raises:
         UnknownNameError: there is none.

@@ -24,7 +24,8 @@ from normsuite.measure import memory
 from normsuite.spec import NORMS
 
 pytest.importorskip("numba", reason="needs numba")
-from normsuite.backends.numba import launch, operator, outputs, planning, segments, threads
+from normsuite.backends.numba import launch, operator, outputs, planning, tasks, threads
+from normsuite.backends.numba.sizes import SIZES
 from normsuite.tune import streaming
 
 # ---- threads ----
@@ -43,7 +44,7 @@ def test_turns_take_every_grain_once_and_threads_far_from_each_other(workers):
     """Of threads that come in turn, each walks through a stretch of its own."""
     for turns in range(40):
         given = SimpleNamespace(workers=workers)
-        taken = [segments._apart.py_func(given, turn, turns) for turn in range(turns)]
+        taken = [tasks._apart.py_func(given, turn, turns) for turn in range(turns)]
         assert sorted(taken) == list(range(turns))
         for worker in range(workers):
             own = taken[worker::workers]
@@ -223,7 +224,7 @@ def test_what_is_written_past_the_caches_has_the_same_bits(name, shape, layout, 
     monkeypatch.setattr(launch.kernels, "get", lambda *given: asked.append(given) or get(*given))
     found = computed()
     asked = [given for given in asked if given[0] != "turning.turn"]
-    long = spec.affine == "element" and x[0].numel() > planning._ROWS_IN_CACHE and planning.parts_for(x.numel()) > 1
+    long = spec.affine == "element" and x[0].numel() > SIZES.rows_in_cache and planning.parts_for(x.numel()) > 1
     assert [streamed for _, _, _, streamed in asked] == [True, not long]
     assert same_bits(found, wanted)
 
@@ -287,7 +288,7 @@ def test_large_results_ask_for_large_pages():
                 return "hg" in after.split("\n")[0].split()
         raise AssertionError("its memory is not mapped")
 
-    x = torch.empty(32 * outputs.HUGE // 4)
+    x = torch.empty(32 * SIZES.huge // 4)
     assert asked(outputs.like(x)) and not asked(torch.empty_like(x))
     turned = torch.empty(2, 3, 4, 5).movedim(1, -1)
     assert outputs.like(turned).stride() == turned.stride()

@@ -89,7 +89,7 @@ class Result(NamedTuple):
     former: bool = False
 
     def measurement(self, choice: int) -> Measurement:
-        """Of one choice of parameters, by its place."""
+        """Return the measurement of one choice of parameters, by its place."""
         return Measurement(
             benchmark=self.benchmark,
             parameters=self.parameters[choice],
@@ -108,7 +108,7 @@ class Result(NamedTuple):
 
     @property
     def measurements(self) -> list[Measurement]:
-        """Of each choice of parameters."""
+        """Return the measurement of each choice of parameters."""
         return [self.measurement(choice) for choice in range(len(self.values))]
 
 
@@ -172,7 +172,7 @@ def read(folder: Path, commits: Commits | None = None) -> History:
 
 
 def _machines(found: Iterable[Path]) -> list[str]:
-    """A note on folders whose results asv itself passes over."""
+    """Return a note on folders whose results asv itself passes over."""
     problems: dict[str, int] = {}
     for folder in dict.fromkeys(path.parent for path in found):
         if (problem := files.machine_problem(folder)) is not None:
@@ -184,7 +184,7 @@ def _machines(found: Iterable[Path]) -> list[str]:
 
 
 def _settings(results: Iterable[Result]) -> list[str]:
-    """A note on what differs beside torch, by which series stand apart."""
+    """Return a note on what differs beside torch's version, by which series stand apart."""
     known = {result.setting for result in results}
     values: dict[str, set[str]] = {}
     for name, value in itertools.chain.from_iterable(known):
@@ -220,7 +220,7 @@ def _merged(results: Iterable[Result], places: dict[str, int]) -> list[Result]:
 
 
 def _torch(file: File) -> str:
-    """The version that ran, or the one that asv installed, or ""."""
+    """Return the version that ran, or the one that asv installed, or ""."""
     for row in file.rows:
         if row.benchmark == TORCH and len(row.values) == 1 and row.values[0] and 0 < row.values[0] < 1e9:
             return ".".join(str(int(row.values[0]) // scale % 1000) for scale in (1_000_000, 1_000, 1))

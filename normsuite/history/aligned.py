@@ -83,7 +83,7 @@ def aligned(read: Sequence[File], listed: dict[str, Listed]) -> tuple[list[Align
 
 
 def is_old(row: Row, listed: dict[str, Listed]) -> bool:
-    """Whether it is of another version of its benchmark than the listed one."""
+    """Return whether it is of another version of its benchmark than the listed one."""
     return bool(row.version) and listed[row.benchmark].version not in ("", row.version)
 
 
@@ -103,7 +103,7 @@ def _notes(unlisted: dict[str, int], outdated: dict[bool, int]) -> list[str]:
 
 
 def _plan(now: list[Choice], then: list[Choice], former: dict[Choice, int], *, old: bool) -> _Plan:
-    """Where each choice of a row belongs; what is new among the former ones is added to them."""
+    """Return where each choice of a row belongs; new choices are added to the former ones."""
     if not old and now == then:
         return _Plan(True, [], [])
     at = {choice: place for place, choice in enumerate(then)}
@@ -125,7 +125,7 @@ def _as_dict(choice: Choice) -> dict[str, str]:
 
 
 def _choices(listed: Listed, params: Sequence[Sequence[str]]) -> list[Choice]:
-    """Every choice of those parameters, in the order of the benchmark's values."""
+    """Return every choice of those parameters, in the order of the benchmark's values."""
     names = _names(listed, params)
     order = [name for name in listed.names if name in names] + [name for name in names if name not in listed.names]
     found, times = [], {}
@@ -138,7 +138,7 @@ def _choices(listed: Listed, params: Sequence[Sequence[str]]) -> list[Choice]:
 
 
 def _names(listed: Listed, params: Sequence[Sequence[str]]) -> list[str]:
-    """What each of those parameters is called: results do not say, so that their values have to.
+    """Return the name of each of those parameters, told by their values, since results do not say.
 
     Each has the name of the listed parameter with which it has values in common, in its own place if it can be. Where
     there are as many as are listed, what has none in common has a name that is left, in its own place if it can be.

@@ -29,14 +29,15 @@ class Commits:
             return None
 
     def _subject(self, commit: str) -> str | None:
-        """The commit's first line, without what a terminal would take for a command."""
+        """Return the commit's first line, without what a terminal would take for a command."""
         if not _HASH.fullmatch(commit):
             return None
         found = self.said("show", "--no-patch", "--format=%s", commit, "--")
         return None if found is None else printable(found)[:_LONGEST]
 
     def _between(self, before: str, after: str) -> int | None:
-        """How many commits the branch of `after` has that `before` has not: 1 where none between them is unmeasured."""
+        """Return how many commits the branch of `after` has that `before` has not: 1 where none between them is
+        unmeasured."""
         if not (_HASH.fullmatch(before) and _HASH.fullmatch(after)):
             return None
         found = self.said("rev-list", "--count", "--first-parent", f"{before}..{after}", "--")

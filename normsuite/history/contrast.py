@@ -19,7 +19,7 @@ NORMAL_MAD = 1.4826  # of a normal distribution: its deviation over its median a
 
 
 def contrasts(values: np.ndarray) -> np.ndarray:
-    """The largest difference between neighbouring means of each row, in standard errors.
+    """Return the largest difference between neighbouring means of each row, in standard errors.
 
     max over i and k of |d(i, k)| / s, d(i, k) = √(k / 2) (mean(x[i : i + k]) − mean(x[i − k : i])), where s is the
     deviation by the median of |d(·, k)|, which a step here and there does not change (von Neumann et al. 1941 have the
@@ -40,7 +40,7 @@ def contrasts(values: np.ndarray) -> np.ndarray:
 
 
 def goes_on(level: np.ndarray, since: np.ndarray) -> bool:
-    """Whether a few further values may be of that level; False where it is too short to tell.
+    """Return whether a few further values may be of that level; False where it is too short to tell.
 
     No mean of the last k of them is `FLAT` standard errors from the level's, with the deviation of `contrasts`.
 
@@ -57,7 +57,7 @@ def goes_on(level: np.ndarray, since: np.ndarray) -> bool:
 
 
 def flat(parts: Sequence[Sequence[float]]) -> list[bool]:
-    """Of each series whether nothing in it could be a step; False where it is too short to tell.
+    """Return for each series whether nothing in it could be a step; False where it is too short to tell.
 
     Args:
         parts: without missing values; those of one length are looked at together.
@@ -75,7 +75,7 @@ def flat(parts: Sequence[Sequence[float]]) -> list[bool]:
 
 
 def _apart(values: np.ndarray, lengths: Iterable[int]) -> Iterator[tuple[int, np.ndarray]]:
-    """Of each length k the absolute d(·, k) of every row."""
+    """Yield for each length k the absolute d(·, k) of every row."""
     sums = np.cumsum(np.pad(values - values[:, :1], ((0, 0), (1, 0))), axis=1)
     for k in lengths:
         of_k = sums[:, k:] - sums[:, :-k]
@@ -83,5 +83,5 @@ def _apart(values: np.ndarray, lengths: Iterable[int]) -> Iterator[tuple[int, np
 
 
 def _lengths(most: int) -> list[int]:
-    """1, 2, 3, 4, 6, 8, 12, 16 and so on: a level of any length holds one of at least two thirds of it."""
+    """Return 1, 2, 3, 4, 6, 8, 12, 16 and so on: a level of any length holds one of at least two thirds of it."""
     return [k for power in range(most.bit_length()) for k in (2**power, 3 * 2**power) if k <= most]

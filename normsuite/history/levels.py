@@ -38,7 +38,7 @@ Levels = list[tuple[int, int]]
 
 
 def detect(series: Sequence[Values], helpers: Helpers = ALONE) -> list[Levels]:
-    """For each series its levels; None is a value that is missing.
+    """Return the levels of each series; None is a value that is missing.
 
     A level begins where one of the windows has a step. Where two windows meet and differ by a commit or two about the
     place of a step, it is one step, where the earlier window has it.
@@ -52,13 +52,13 @@ def detect(series: Sequence[Values], helpers: Helpers = ALONE) -> list[Levels]:
 
 
 def windows(length: int) -> list[tuple[int, int]]:
-    """(first, one behind the last) of each window of a series of that length."""
+    """Return (first, one behind the last) of each window of a series of that length."""
     starts = range(0, max(1, length - OVERLAP), WINDOW - OVERLAP) if length > WINDOW else (0,)
     return [(start, min(length, start + WINDOW)) for start in starts]
 
 
 def _joined(values: np.ndarray, cut: list[tuple[int, int]], found: list[Levels]) -> Levels:
-    """The levels of a whole series, of those of its windows."""
+    """Join the levels of a series' windows into those of the series."""
     if len(cut) == 1:
         return found[0]
     steps: list[int] = []
@@ -84,7 +84,7 @@ def _joined(values: np.ndarray, cut: list[tuple[int, int]], found: list[Levels])
 
 
 def _present(values: np.ndarray) -> np.ndarray:
-    """Where there is a value."""
+    """Return the places where there is a value."""
     return np.flatnonzero(~np.isnan(values))
 
 
@@ -100,18 +100,18 @@ class _Part:
 
     @property
     def one(self) -> Levels:
-        """A level from the first value to the last."""
+        """Return a level from the first value to the last."""
         at = _present(self.values)
         return [(int(at[0]), int(at[-1]) + 1)]
 
     @property
     def since(self) -> int:
-        """How many values came since it was asked about; none for one that is short."""
+        """Return how many values came since asv was asked about it; none for a short one."""
         return len(self) % EVERY if len(self) >= OVERLAP else 0
 
 
 def _levels(parts: list[_Part], remembered: "_Remembered", helpers: Helpers) -> list[Levels]:
-    """One where a part is flat; else what asv finds, in all of it, or but for the last few values."""
+    """Return one level where a part is flat, else what asv finds in all of it, or in all but the last few values."""
     missing = remembered.missing(parts)
     flat = contrast.flat([part.values[_present(part.values)] for part in missing])
     remembered.update({part.key: part.one for part, is_flat in zip(missing, flat, strict=True) if is_flat})
@@ -127,13 +127,13 @@ def _levels(parts: list[_Part], remembered: "_Remembered", helpers: Helpers) -> 
 
 
 def _goes_on(part: _Part, begin: int) -> bool:
-    """Whether the last few values may be of the level that begins there."""
+    """Return whether the last few values may be of the level that begins there."""
     level, since = np.split(part.values[begin:], [-part.since])
     return contrast.goes_on(level[_present(level)], since[_present(since)])
 
 
 def _asked(parts: list[list[float]], helpers: Helpers) -> list[Levels]:
-    """Levels that asv finds."""
+    """Return the levels that asv finds."""
     if len(parts) < _WORTH_HELPERS:
         return _of_each(parts)
     helpers.start()
@@ -144,7 +144,7 @@ def _asked(parts: list[list[float]], helpers: Helpers) -> list[Levels]:
 
 
 def _batches(parts: list[list[float]]) -> list[list[list[float]]]:
-    """So that a helper need not be given the next one all the time by a process that has work of its own."""
+    """Cut parts into batches, so that a process with work of its own need not hand out each part by itself."""
     return [parts[first : first + _BATCH] for first in range(0, len(parts), _BATCH)]
 
 
@@ -165,7 +165,7 @@ class _Remembered:
             _remember({key: self._found[key] for key in (*self._used, *itertools.islice(others, _REMEMBERED))})
 
     def missing(self, parts: list[_Part]) -> list[_Part]:
-        """Those of which nothing is known, each once."""
+        """Return the parts of which nothing is known, each once."""
         return list({part.key: part for part in parts if part.key not in self._found}.values())
 
     def update(self, found: dict[str, Levels]) -> None:

@@ -126,7 +126,7 @@ class Noise:
         return math.exp(value) if value < _LARGEST_LOG else math.inf
 
     def _interval(self, mean: float, share: float, alpha: float) -> Interval:
-        """mean ± t · s · √share, or exp of it."""
+        """Return mean ± t · s · √share, or exp of it."""
         if math.isnan(self._deviation) or math.isinf(mean):
             return Interval(self._unscaled(mean), math.nan, math.nan)
         df = max(1.0, self._df * (1 - self._correlation) / (1 + self._correlation))

@@ -67,7 +67,8 @@ def _commits(count: int) -> str:
 
 
 def _placed(line: list[str], by_date: list[str], dates: Mapping[str, float | None]) -> list[str]:
-    """The line with the others behind the last commit of it that is no younger, as far as its dates ascend."""
+    """Return the line of commits with the others placed behind its last commit that is no younger, as far as its dates
+    ascend."""
     if not line:
         return by_date
     latest = list(accumulate((dates[commit] or 0.0 for commit in line), max))
@@ -118,7 +119,7 @@ def _line(measured: list[str], commits: Commits) -> tuple[list[str], dict[str, s
 
 
 def _existing(measured: list[str], commits: Commits) -> set[str]:
-    """Those that are commits of the repository."""
+    """Return those that are commits of the repository."""
     said = commits.said("cat-file", "--batch-check=%(objectname) %(objecttype)", given=measured)
     found = (line.split() for line in (said or "").splitlines())
     return {of[0] for of in found if len(of) == 2 and of[1] == "commit"} & set(measured)
@@ -134,7 +135,7 @@ def _chain(tip: str, parents: Mapping[str, list[str]]) -> list[str]:
 
 
 def _ancestors(starts: Iterable[str], parents: Mapping[str, list[str]], seen: set[str]) -> set[str]:
-    """Those commits and all behind them that were not seen before, which then have been."""
+    """Return those commits and all behind them that were not seen before, and note them as seen."""
     found, waiting = set(), [start for start in starts if start not in seen]
     while waiting:
         commit = waiting.pop()

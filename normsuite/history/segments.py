@@ -47,7 +47,7 @@ class Segment:
 
     @property
     def series(self) -> str:
-        """Its benchmark and parameters, as one line."""
+        """Return its benchmark and parameters, as one line."""
         return " ".join([self.benchmark, *self.parameters.values()])
 
     @property
@@ -68,7 +68,8 @@ class Segment:
 
     @property
     def versions(self) -> str:
-        """Of torch and numba, as far as they are known, and of what else differs between the settings."""
+        """Return the versions of torch and numba, as far as they are known, and what else differs between the
+        settings."""
         first = self.results[0]
         setting = dict(first.setting)
         known = [("torch", first.torch), ("numba", first.numba)]
@@ -84,22 +85,24 @@ class Segment:
 
     @property
     def measurements(self) -> list[Measurement]:
-        """Its values with their samples and intervals."""
+        """Return its values with their samples and intervals."""
         return [result.measurement(self.choice) for result in self.results]
 
     @property
     def recorded(self) -> float:
-        """When it was measured last, milliseconds since 1970."""
+        """Return when it was measured last, in milliseconds since 1970."""
         return _recorded(self.results)
 
     @property
     def exact(self) -> bool:
-        """Its values have no noise: they are of what is counted, or nothing that was measured again differed."""
+        """Return whether its values have no noise: counts, or values that were the same whenever they were measured
+        again."""
         return self._without_spread
 
     @cached_property
     def _without_spread(self) -> bool:
-        """No commit that was measured again gave another value, and neighbours are equal but for a few steps.
+        """Return whether no commit that was measured again gave another value, and neighbours are equal but for a few
+        steps.
 
         Times are never equal over commits. Of few commits, the unit says what is counted, unless they contradict it.
         """
@@ -117,7 +120,7 @@ class Segment:
 
     @property
     def lower_is_worse(self) -> bool:
-        """So it is with accuracies; asv itself takes every increase to be worse."""
+        """Return whether a lower value is worse, as of accuracies; asv itself takes every increase to be worse."""
         return "accuracy" in self.unit
 
 
@@ -163,14 +166,15 @@ def segments(results: Iterable[Result]) -> list[Segment]:
 
 
 def _apart(settings: Iterable[tuple[tuple[str, str], ...]]) -> tuple[str, ...]:
-    """The names of what not all settings have alike."""
+    """Return the names of what not all settings have alike."""
     known = [dict(of) for of in dict.fromkeys(settings)]
     names = dict.fromkeys(itertools.chain.from_iterable(known))
     return tuple(name for name in names if len({of.get(name) for of in known}) > 1)
 
 
 def _newest(of_series: list[tuple[Result, ...]]) -> list[tuple[Result, ...]]:
-    """Of what was measured of one series, that which was measured last, and what was measured side by side with it."""
+    """Return, of one series' segments, the one that was measured last, and those that were measured side by side with
+    it."""
     current = [results for results in of_series if not results[0].former]
     if len(current) < 2:
         return current
@@ -185,7 +189,7 @@ def _newest(of_series: list[tuple[Result, ...]]) -> list[tuple[Result, ...]]:
 
 
 def _swings(values: Sequence[float]) -> bool:
-    """Whether a value comes back after another, again and again, as noise on a coarse scale does."""
+    """Return whether a value comes back after another, again and again, as noise on a coarse scale does."""
     runs = [value for value, _ in itertools.groupby(values)]
     return sum(value in runs[:place] for place, value in enumerate(runs)) > 1
 

@@ -68,17 +68,18 @@ class Step:
 
     @property
     def before_commit(self) -> str:
-        """The last that was measured before the step."""
+        """Return the last commit that was measured before the step."""
         return self.segment.commits[self.before.places[-1]]
 
     @property
     def commit(self) -> str:
-        """The first that was measured behind it: the step is its, or that of one since `before_commit`."""
+        """Return the first commit that was measured behind the step, which is its own or that of one since
+        `before_commit`."""
         return self.segment.commits[self.after.places[0]]
 
     @property
     def counts(self) -> bool:
-        """A regression that still holds, in the newest segment of its series."""
+        """Return whether it is a regression that still holds, in the newest segment of its series."""
         return self.verdict == REGRESSION and self.segment.newest and not self.made_up
 
 
@@ -175,7 +176,7 @@ def _trend(segment: Segment, ends: Sequence[tuple[int, int]], spikes: set[int], 
 
 
 def _margin(before: Level, after: Level, relative: bool) -> float:
-    """What is called no regression, however certain it is: a ratio, or a difference."""
+    """Return how large a change is no regression, however certain it is: a ratio, or a difference."""
     if relative:
         return MARGIN
     finite = [abs(of.value.value) for of in (before, after) if math.isfinite(of.value.value)]

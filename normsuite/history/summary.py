@@ -41,7 +41,7 @@ class Group:
 
 
 def groups(trends: Iterable[Trend]) -> list[Group]:
-    """Those segments that were made alike."""
+    """Return the segments that were made alike, group by group."""
     found: dict[tuple, list[Trend]] = {}
     for trend in trends:
         of = trend.segment
@@ -73,7 +73,7 @@ def steps(trends: Iterable[Trend], *verdicts: str) -> list[Step]:
 
 
 def _size(step: Step) -> float:
-    """How large a step is beside others, by what its larger level is of its smaller one."""
+    """Return how large a step is beside others: its larger level over its smaller one."""
     levels = sorted(abs(level.value.value) for level in (step.before, step.after))
     if step.difference is not None or not levels[0] > 0 or math.isinf(levels[1]):
         return math.inf
@@ -130,7 +130,8 @@ def vanished(trends: Iterable[Trend]) -> list[str]:
 
 
 def where(step: Step, commits: Commits) -> str:
-    """The commit of a step, or the range that holds it, and what git says of the first that was measured behind it."""
+    """Return the commit of a step, or the range that holds it, with the subject of the first that was measured behind
+    it."""
     after = step.commit[:8]
     place = after if commits.between(step.before_commit, step.commit) == 1 else f"{step.before_commit[:8]}..{after}"
     subject = commits.subject(step.commit)
@@ -138,7 +139,7 @@ def where(step: Step, commits: Commits) -> str:
 
 
 def as_dict(trends: Sequence[Trend], shown: Sequence[Step], notes: Sequence[str], commits: Commits) -> dict:
-    """For JSON: steps, levels and noise of every segment."""
+    """Return steps, levels and noise of every segment, for JSON."""
     return {
         "what": WHAT,
         "regressions": sum(step.counts for trend in trends for step in trend.steps),

@@ -50,7 +50,7 @@ class DeviceTruth:
         self._dy, self._dims = dy, dims
 
     def _part(self, tensor: torch.Tensor) -> torch.Tensor:
-        """The chosen groups, one behind the other along the first dimension, in float64."""
+        """Return the chosen groups, one behind the other along the first dimension, in float64."""
         tensor, shape = tensor.detach(), self._view.shape
         if self._task.normalized_shape:
             part = tensor.reshape(self._units, -1)[self._chosen]
@@ -61,7 +61,7 @@ class DeviceTruth:
         return part.double()
 
     def _affine(self, tensor: torch.Tensor, dimensions: int) -> torch.Tensor:
-        """A weight, bias or running statistic as the chosen groups have it, to be broadcast over them."""
+        """Return a weight, bias or running statistic as the chosen groups have it, to be broadcast over them."""
         tensor = tensor.detach().double()
         if self._task.normalized_shape:
             return tensor.reshape(1, -1)
@@ -102,6 +102,6 @@ class DeviceTruth:
 
 
 def _relative(found: torch.Tensor, true: torch.Tensor) -> float:
-    """max |found − true| / √(mean of true²); infinite where anything found is not finite."""
+    """Return max |found − true| / √(mean of true²); infinite where anything found is not finite."""
     error = (found - true).abs().max() / true.square().mean().sqrt()
     return float(error) if bool(torch.isfinite(found).all()) else math.inf

@@ -93,7 +93,7 @@ ENTRY_POINTS = "normsuite.metrics"
 
 
 def _announced() -> dict[str, Metric]:
-    """The metrics that other packages announce; one of a name that is there already does not take its place.
+    """Return the metrics that other packages announce; one of a name that is there already does not take its place.
 
     Raises:
         DataError: an entry point that leads to no metric.

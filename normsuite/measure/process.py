@@ -139,7 +139,8 @@ def last_words(code: int, said: str) -> str:
 
 
 def speak(work) -> None:
-    """The other end: do the job that standard input tells, with a function of the job and of what says a message.
+    """Do the job that standard input tells, with a function of the job and of what says a message: the other end of
+    `Process`.
 
     Standard output is the parent's; what libraries print goes to standard error.
     """

@@ -155,7 +155,7 @@ class Task:
 
 
 def parse_shape(text: str) -> tuple[int, ...]:
-    """ "16,64,56,56" as sizes.
+    """Return "16,64,56,56" as sizes.
 
     Raises:
         ArgumentError: not two or more positive whole numbers.

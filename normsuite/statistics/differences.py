@@ -29,17 +29,17 @@ class Comparison:
 
     @property
     def higher(self) -> bool:
-        """The whole interval lies above zero."""
+        """Return whether the whole interval lies above zero."""
         return self.difference.low > 0
 
     @property
     def lower(self) -> bool:
-        """The whole interval lies below zero."""
+        """Return whether the whole interval lies below zero."""
         return self.difference.high < 0
 
     @property
     def different(self) -> bool:
-        """The whole interval lies beyond the margin, on one side."""
+        """Return whether the whole interval lies beyond the margin, on one side."""
         return self.difference.low > self.margin or self.difference.high < -self.margin
 
 
@@ -62,7 +62,7 @@ def compare(
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
-    """p values adjusted so that the chance of any false rejection among them is at most the level (Holm 1979).
+    """Return p values adjusted so that the chance of any false rejection among them is at most the level (Holm 1979).
 
     The k-th smallest of m is multiplied by m − k + 1, and none is smaller than one before it. A NaN decides nothing and
     stays one, but counts.
@@ -181,7 +181,8 @@ def paired(left: Sequence[float], right: Sequence[float], *, margin: float) -> P
 
 
 def detectable_effect(samples: int, *, comparisons: int = 1, alpha: float = 0.05, power: float = 0.8) -> float:
-    """The least true difference, in deviations of the paired differences, that so many of them find with that power.
+    """Return the least true difference, in deviations of the paired differences, that so many of them find with that
+    power.
 
     Of a two-sided t test at level alpha / comparisons. The power is the mean of the normal test's over the distribution
     of the deviation, which is the noncentral t distribution without its numerical troubles. NaN for fewer than two.

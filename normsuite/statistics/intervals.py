@@ -75,7 +75,7 @@ def paired_log_ratio(candidate: Sequence[float | None], baseline: Sequence[float
 
 
 def ratio_interval(logs: Sequence[float], *, comparisons: int = 1, alpha: float = 0.05) -> Interval:
-    """exp(mean ± t · s / √n) of log ratios, one a process, at confidence 1 − alpha / comparisons (Bonferroni).
+    """Return exp(mean ± t · s / √n) of log ratios, one a process, at confidence 1 − alpha / comparisons (Bonferroni).
 
     Assumes that the processes are independent and their log ratios roughly normal; rounds within a process need not be
     independent, since only their median is used. One process gives no interval.

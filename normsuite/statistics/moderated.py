@@ -15,7 +15,7 @@ _UNLIKELY = 1e-5
 
 
 def _priors(variances: np.ndarray, degrees: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """What the groups' true variances may have in common: degrees d₀, variances s₀² and how likely each pair is.
+    """Return what the groups' true variances may have in common: degrees d₀, variances s₀² and how likely each pair is.
 
     A group's s² over s₀² is F distributed with d and d₀ degrees. 1 / d₀ is taken to be anywhere from 0 to 1 alike, so
     that groups that are all alike and groups that share nothing are both allowed for, and s₀ anywhere.
@@ -79,7 +79,7 @@ def moderated_intervals(samples: Sequence[Sequence[float]], *, alpha: float, cli
 
 
 def _has_spread(x: np.ndarray) -> bool:
-    """As `mean_interval` asks for before it gives an interval."""
+    """Return whether there is the spread that `mean_interval` asks for before it gives an interval."""
     if len(x) < 2 or not np.isfinite(x).all():
         return False
     return float(x.std(ddof=1)) / math.sqrt(len(x)) > 1e-12 * abs(float(x.mean()))

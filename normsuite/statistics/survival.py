@@ -31,7 +31,8 @@ class Reached:
 
     @property
     def median(self) -> float | None:
-        """The first epoch by which half of the runs are there (Kaplan and Meier 1958); None where that is not so."""
+        """Return the first epoch by which half of the runs are there (Kaplan and Meier 1958); None where that is not
+        so."""
         if not self.count:
             return None
         found = stats.ecdf(self._censored()).sf
@@ -44,7 +45,7 @@ class Reached:
 
 
 def reached(runs: Sequence[Sequence[float]], target: float) -> Reached:
-    """From each run's accuracies, epoch by epoch."""
+    """Return when each run reached the target, from its accuracies epoch by epoch."""
     firsts = [next((e for e, value in enumerate(of_run, start=1) if value >= target), None) for of_run in runs]
     return Reached(tuple(firsts), tuple(len(of_run) for of_run in runs))
 

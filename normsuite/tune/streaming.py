@@ -33,7 +33,7 @@ PAYS = 0.98
 
 
 def _written_from(least: int, way: str, call: Callable[[], object]) -> Callable[[], object]:
-    """The call, with what is written on that way written by non-temporal stores from so many bytes on."""
+    """Return the call, with what is written on that way written by non-temporal stores from so many bytes on."""
 
     def changed() -> object:
         outputs.STREAMED[way] = least
@@ -43,7 +43,7 @@ def _written_from(least: int, way: str, call: Callable[[], object]) -> Callable[
 
 
 def chains(name: str, layout: torch.memory_format, batch: int) -> dict[str, Callable[[], object]]:
-    """A product, the norm of it, and what reads that: a sum or ReLU, and the way back of ReLU's too."""
+    """Return a product, the norm of it, and what reads that: a sum or ReLU, and ReLU's backward pass too."""
     spec = NORMS[name]
     draw = torch.Generator().manual_seed(SEED)
     given = torch.randn(batch, CHANNELS, SIDE, SIDE, generator=draw).contiguous(memory_format=layout)
@@ -71,8 +71,8 @@ def chains(name: str, layout: torch.memory_format, batch: int) -> dict[str, Call
 
 
 def ratio(chain: str, call: Callable[[], object], seconds: float) -> float:
-    """The median logarithm of the call's time where what is written on the way that the chain is named by is written
-    past the caches, over its time where it is not."""
+    """Return the median logarithm of the call's time where its chain's way writes past the caches, over its time where
+    it does not."""
     way, _, _ = chain.partition(", ")
     before = outputs.STREAMED[way]
     calls = {"past": _written_from(ALWAYS, way, call), "through": _written_from(tuning.NEVER, way, call)}

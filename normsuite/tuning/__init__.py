@@ -145,8 +145,6 @@ def _path(*, make: bool) -> Path | None:
 def _kernels() -> str:
     """Return a digest of the kernels' sources."""
     found = hashlib.sha256()
-    folder = resources.files(__package__).parent / "backends" / "numba"
-    for file in sorted(folder.iterdir(), key=lambda file: file.name):
-        if file.name.endswith(".py"):
-            found.update(file.read_bytes())
+    for file in sorted((Path(__file__).parent.parent / "backends" / "numba").rglob("*.py")):
+        found.update(file.read_bytes())
     return found.hexdigest()

@@ -36,7 +36,7 @@ def why_not(call: Call) -> str | None:
 
 
 def apply(call: Call) -> torch.Tensor:
-    """The formula of `reference`, in kernels.
+    """Return the norm by the formula of `reference`, computed by kernels.
 
     Where torch looks at operations instead of running them, or differentiates in other ways than backward, what it sees
     is an operator of ours (torch.compile, dispatch modes) or torch's own operations (torch.export and torch.jit.trace,
@@ -107,12 +107,13 @@ def _trailing(call: Call) -> int:
 
 
 def _strided(call: Call) -> bool:
-    """Whether what is averaged over has to lie together, or one after the other in equal steps, and may not."""
+    """Return whether the elements that are averaged over do not lie as the kernels need them: together, or in equal
+    steps."""
     return call.normalized_shape is None and "spatial" not in call.spec.axes and call.use_input_stats
 
 
 def _scale(weight: torch.Tensor | None, bias: torch.Tensor | None) -> torch.Tensor | None:
-    """A weight where there is a bias: the kernels know none without it."""
+    """Return a weight of ones where there is only a bias: the kernels know no bias alone."""
     return torch.ones_like(bias) if weight is None and bias is not None else weight
 
 

@@ -1,7 +1,6 @@
 """Activations behind a norm, in the same pass over the tensor: ReLU and SiLU of one number, and their derivatives."""
 
-from numba import njit
-
+from .decorators import fused_inlined
 from .elements import exponential, wide
 
 CODES = {None: 0, "relu": 1, "silu": 2}
@@ -9,13 +8,10 @@ CODES = {None: 0, "relu": 1, "silu": 2}
 
 _RELU, _SILU = CODES["relu"], CODES["silu"]
 
-# Inlined where the code is a constant, so that nothing of the choice is left in a loop.
-_inlined = njit(error_model="numpy", forceinline=True, fastmath={"contract"})
 
-
-@_inlined
+@fused_inlined
 def activate(z, code):
-    """max(z, 0), z / (1 + e⁻ᶻ), or z. A NaN stays one."""
+    """Return max(z, 0), z / (1 + e⁻ᶻ), or z. A NaN stays one."""
     zero, one = wide(0, z), wide(1, z)
     if code == _RELU:
         return zero if z <= zero else z
@@ -24,9 +20,10 @@ def activate(z, code):
     return z
 
 
-@_inlined
+@fused_inlined
 def pull(g, z, code):
-    """The gradient g of the activation's output, taken back to its input z; ReLU's is 0 at 0, as torch has it."""
+    """Return the gradient of the activation's input z, given the gradient g of its output; ReLU's is 0 at 0, as torch
+    has it."""
     zero, one = wide(0, z), wide(1, z)
     if code == _RELU:
         return zero if z <= zero else g

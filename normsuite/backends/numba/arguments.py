@@ -54,7 +54,7 @@ _RECORD = from_dtype(
 
 @intrinsic
 def arguments(typing, data):
-    """The structure behind a kernel's pointer, which is typed after the elements that it is compiled for."""
+    """Return the structure behind a kernel's pointer, which is typed after the elements that it is compiled for."""
     pointer = types.CPointer(_RECORD)
 
     def generate(context, builder, signature, given):

@@ -24,13 +24,13 @@ _BFLOAT16, _FLOAT16 = types.uint16, types.int16
 
 
 def wide_of(stored: types.Type) -> types.Type:
-    """The type that such elements are computed in."""
+    """Return the type that such elements are computed in."""
     return types.float64 if stored == types.float64 else types.float32
 
 
 @intrinsic
 def elements(typing, address, like):
-    """The address as a pointer to elements of the same type as `like` points to."""
+    """Return the address as a pointer to elements of the type that `like` points to."""
 
     def generate(context, builder, signature, arguments):
         return builder.inttoptr(arguments[0], context.get_value_type(like))
@@ -40,7 +40,7 @@ def elements(typing, address, like):
 
 @intrinsic
 def wides(typing, address, like):
-    """The address as a pointer to the type that elements of `like` are computed in."""
+    """Return the address as a pointer to the type that elements of `like` are computed in."""
     pointer = types.CPointer(wide_of(like.dtype))
 
     def generate(context, builder, signature, arguments):
@@ -51,7 +51,7 @@ def wides(typing, address, like):
 
 @intrinsic
 def doubles(typing, address):
-    """The address as a pointer to float64."""
+    """Return the address as a pointer to float64."""
     pointer = types.CPointer(types.float64)
 
     def generate(context, builder, signature, arguments):
@@ -62,7 +62,8 @@ def doubles(typing, address):
 
 @intrinsic
 def wide(typing, value, like):
-    """A number as a float of the type of `like`, or of the type that elements behind the pointer are computed in."""
+    """Return a number as a float of the type of `like`, or of the type that elements behind the pointer are computed
+    in."""
     target = wide_of(like.dtype) if isinstance(like, types.CPointer) else like
 
     def generate(context, builder, signature, arguments):
@@ -108,7 +109,7 @@ def _narrowed(builder, given, stored):
 
 @intrinsic
 def load(typing, pointer, index):
-    """One element, widened."""
+    """Return one element, widened."""
 
     def generate(context, builder, signature, arguments):
         return _widened(builder, builder.load(builder.gep(arguments[0], [arguments[1]])), pointer.dtype)
@@ -118,7 +119,7 @@ def load(typing, pointer, index):
 
 @intrinsic
 def get(typing, pointer, index):
-    """One element of an input, widened."""
+    """Return one element of an input, widened."""
 
     def generate(context, builder, signature, arguments):
         found = builder.load(builder.gep(arguments[0], [arguments[1]]))
@@ -162,7 +163,7 @@ put_second, put_third, put_fourth = (_putter(f"{place} output") for place in ("s
 
 @intrinsic
 def behind(typing, pointer, index):
-    """The pointer to that element."""
+    """Return the pointer to that element."""
 
     def generate(context, builder, signature, arguments):
         return builder.gep(arguments[0], [arguments[1]])
@@ -209,7 +210,7 @@ add_other = _adder("other sum")
 
 
 def _to_bfloat16(builder, value):
-    """The upper half of the float32, after adding just below half of what is cut off; a NaN stays one."""
+    """Return the upper half of the float32, after adding just below half of what is cut off; a NaN stays one."""
     i32, i16 = ir.IntType(32), ir.IntType(16)
     bits = builder.bitcast(value, i32)
     upper = builder.lshr(bits, ir.Constant(i32, 16))
@@ -235,7 +236,7 @@ def _from_bits(typing, value):
 
 
 def exponential(x):
-    """eˣ, infinite in float32 from its largest number on, e⁸⁸ between 88 and there; a NaN stays one."""
+    """Return eˣ, infinite in float32 from its largest number on, e⁸⁸ between 88 and there; a NaN stays one."""
     raise NotImplementedError
 
 
@@ -253,7 +254,8 @@ def _exponential(x):
 
 @njit
 def _exponential_32_body(x):
-    """2ᵏ · eʳ with x = k·ln 2 + r, the polynomial of Cephes (Moshier 1992) for eʳ: within 2 units in the last place.
+    """Return 2ᵏ · eʳ with x = k·ln 2 + r, by the polynomial of Cephes (Moshier 1992) for eʳ: within 2 units in the last
+    place.
 
     No library call, so that a loop over it is vectorised.
     """

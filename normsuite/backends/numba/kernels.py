@@ -20,11 +20,14 @@ from numba import cfunc, types
 from numba.core import config
 
 from ... import caches
+from ...errors import ArgumentError
 from .. import ACTIVATIONS
-from . import activations, arguments, elements, lanes, segments, settling, streaming, turning
+from . import activations, arguments, decorators, elements, lanes, segments, settling, sizes, streaming, tasks, turning
 from .elements import STORED
 
-_SOURCES = (activations, arguments, elements, lanes, segments, settling, streaming, turning)
+_SOURCES = (
+    activations, arguments, decorators, elements, lanes, segments, settling, sizes, streaming, tasks, turning,
+)  # fmt: skip
 """The modules that a kernel is made of: what else lies in the folder runs it."""
 
 
@@ -41,23 +44,32 @@ compile_times_s: dict[tuple[str, torch.dtype, int, bool], float] = {}
 """Seconds that each kernel used in this process took to be there, compiled or read from disk."""
 
 
+def sources() -> list[Path]:
+    """Return the files that a kernel is made of."""
+    files = [Path(module.__file__) for module in _SOURCES]
+    return [one for file in files for one in (sorted(file.parent.glob("*.py")) if file.stem == "__init__" else [file])]
+
+
 @cache
 def _cache_folder() -> str | None:
-    """Where kernels are kept, or None where nothing can be written."""
+    """Return where kernels are kept, or None where nothing can be written."""
     digest = hashlib.sha256(f"{__package__} {numba.__version__} {ACTIVATIONS}".encode())
-    for module in _SOURCES:
-        digest.update(Path(module.__file__).read_bytes())
+    for file in sources():
+        digest.update(file.read_bytes())
     folder = caches.folder("kernels", digest.hexdigest()[:16])
     return None if folder is None else str(folder)
 
 
 def get(name: str, dtype: torch.dtype, code: int = 0, streamed: bool = False) -> Kernel:
-    """That kernel for that type of elements.
+    """Return that kernel for that type of elements.
 
     Args:
         name: "segments.forward" and so on: the file and the function.
         code: of the activation, for kernels that have one.
         streamed: writes its result past the caches.
+
+    Raises:
+        ArgumentError: there is no such type or activation.
     """
     key = name, dtype, code, streamed
     found = _kernels.get(key)
@@ -73,6 +85,10 @@ _compiling = threading.Lock()
 
 
 def _compiled(name: str, dtype: torch.dtype, code: int, streamed: bool) -> Kernel:
+    if code not in activations.CODES.values():  # which a kernel would take for none
+        raise ArgumentError("activation", code, f"has no code in a kernel; codes are {activations.CODES}")
+    if dtype not in STORED:
+        raise ArgumentError("dtype", dtype, f"has no kernel; there are those of {', '.join(map(str, STORED))}")
     begun = time.perf_counter()
     file, _, function = name.partition(".")
     python = getattr({"segments": segments, "lanes": lanes, "turning": turning}[file], function)(code, streamed)

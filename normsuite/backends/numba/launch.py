@@ -13,51 +13,33 @@ from .activations import CODES
 from .arguments import Arguments
 from .planning import Plan
 from .settling import STATISTICS, WRITE
-from .turning import TILE
-
-_COLUMNS = 8192
-"""Columns in a task at most: their weights and the sums of their gradients stay in a second-level cache, and what is
-read of a row is long enough for the processor to read ahead."""
-
-_SHORTEST_RUN = 2048
-"""Bytes side by side from which on it is worth to write past the caches: at both ends are lines that it cannot be done
-for."""
-
-_ROWS_TOGETHER = 32768
-"""Numbers of short rows, which are read twice on the way back, that a second-level cache holds with their gradients."""
-
-_TOGETHER = 2**20
-"""Numbers of long rows, which are read twice on the way back, that a last-level cache holds with their gradients.
-Rows are taken by fours in both, since their kernel works on four at once."""
-
-_ALONE = 16384
-"""Numbers that one thread is done with before another has come."""
+from .sizes import SIZES
 
 
 def _streamed(plan: Plan, y: torch.Tensor | None, way: str, parts: int) -> bool:
-    """Whether to write y past the caches, forward or backward: where one task reads the numbers of a statistic again
-    and writes. Where others do, all is read from memory again, and nothing was gained."""
+    """Return whether to write y past the caches, forward or backward: where one task reads the numbers of a statistic
+    again and writes. Where several do, all is read from memory again, and nothing is gained."""
     if y is None or y.nbytes < outputs.STREAMED[way] or parts > 1 or plan.arguments.frozen:
         return False
-    return plan.run * y.element_size() >= _SHORTEST_RUN
+    return plan.run * y.element_size() >= SIZES.shortest_run
 
 
 def _columns(plan: Plan) -> int:
-    """How many tasks share the columns of long rows; each column's sum is the same with any."""
-    return max(-(-plan.arguments.length // _COLUMNS), 4 * threads.count())
+    """Return how many tasks share the columns of long rows; each column's sum is the same with any number."""
+    return max(-(-plan.arguments.length // SIZES.columns), 4 * threads.count())
 
 
 def _tasks_of_rows(rows: int, numel: int) -> int:
-    """How many tasks share rows on the way back, with any number of threads. Each leaves sums as long as a row, and one
-    thread adds them up: the square root of the rows takes as long there as in the tasks, and less than half of it was
-    best on two threads. A power of two, so that as many threads are done at the same time."""
+    """Return how many tasks share rows in the backward pass, with any number of threads. Each leaves sums as long as a
+    row, and one thread adds them up: with the square root of the rows that takes as long as the tasks do, and less than
+    half of it was best on two threads. It is a power of two, so that as many threads are done at the same time."""
     most = max(4, math.isqrt(4 * rows // 25))
-    return max(1, min(1 << most.bit_length() - 1, -(-rows // 4), numel // _ALONE))
+    return max(1, min(1 << most.bit_length() - 1, -(-rows // 4), numel // SIZES.alone))
 
 
 def _workspace(a: Arguments, like: torch.Tensor, scratch: int, sums: int, areas: int) -> torch.Tensor | None:
-    """Room for so many float64 numbers of each kind, in one tensor, where that other one lies: the default device may
-    be another."""
+    """Return room for so many float64 numbers of each kind, in one tensor on the device of `like`: the default device
+    may be another."""
     if not scratch + sums + areas:
         return None
     room = like.new_empty(scratch + sums + areas, dtype=torch.float64)
@@ -71,14 +53,14 @@ def _turn(sizes: tuple[int, int], sources: tuple[int, int], targets: tuple[int, 
     """Write the matrices at those addresses, of so many rows and columns, with rows and columns exchanged."""
     (rows, columns), (weight, bias), (dweight, dbias) = sizes, sources, targets
     a = Arguments(row_inner=rows, length=columns, weight=weight, bias=bias, dweight=dweight, dbias=dbias)
-    a.tasks = -(-columns // TILE)
-    count = 1 if rows * columns <= _ALONE else min(threads.count(), a.tasks)
+    a.tasks = -(-columns // SIZES.tile)
+    count = 1 if rows * columns <= SIZES.alone else min(threads.count(), a.tasks)
     threads.run(kernels.get("turning.turn", wide), a, WRITE, count)
 
 
 def _turned(plan: Plan, a: Arguments, statistics: torch.Tensor, gradients: bool) -> torch.Tensor:
-    """Room for the weights in the order of the tensor's numbers, and for their gradients where asked for, of the type
-    of the statistics; the arguments then point there."""
+    """Return the weights in the order of the tensor's numbers, with room for their gradients where asked for, of the
+    type of the statistics; the arguments then point there."""
     channels, places = plan.turned
     each, wide = channels * places, statistics.dtype
     room = statistics.new_empty(4 * each if gradients else 2 * each)
@@ -109,7 +91,7 @@ class Launch:
         self.statistics = plan.arguments.channels if self.frozen else plan.statistics
         self._template = Arguments.from_buffer_copy(plan.arguments)
         self._template.eps = eps
-        self._most_threads = 1 if plan.numel <= _ALONE else plan.arguments.tasks
+        self._most_threads = 1 if plan.numel <= SIZES.alone else plan.arguments.tasks
         elements = "_elements" if plan.per_element else ""
         self._forward, self._backward = f"{plan.file}.forward{elements}", f"{plan.file}.backward{elements}"
 
@@ -121,7 +103,7 @@ class Launch:
         weight: torch.Tensor | None,
         bias: torch.Tensor | None,
     ) -> Arguments:
-        """With the addresses that both ways need; y is what is written."""
+        """Return the arguments with the addresses that forward and backward need; y is what is written."""
         a = Arguments.from_buffer_copy(self._template)
         a.x, a.statistics = x.data_ptr(), statistics.data_ptr()
         if y is not None:
@@ -179,8 +161,8 @@ class Launch:
         return done
 
     def _are_apart(self, a: Arguments, numbers: int) -> bool:
-        """Whether the running statistics meet neither each other nor what is read: so many bytes of input, weight and
-        bias."""
+        """Return whether the running statistics overlap neither each other nor what is read: so many bytes of input,
+        weight and bias."""
         size, first, second = self.statistics * self.wide.itemsize, a.running_mean, a.running_var
         if abs(first - second) < size:
             return False
@@ -237,13 +219,13 @@ class Launch:
                     threads.run(kernel, a, step, count)
         elif plan.backward_parts == 1:
             a.parts, a.tasks = 1, _tasks_of_rows(plan.statistics, plan.numel)
-            a.grain = max(4, _ROWS_TOGETHER // a.length // 4 * 4)
+            a.grain = max(4, SIZES.rows_together // a.length // 4 * 4)
             room = _workspace(a, x, 2 * plan.statistics, 2 * a.tasks * a.length, 0)
             threads.run(kernel, a, STATISTICS | WRITE, min(count, a.tasks))
         else:
             a.parts = plan.backward_parts
             room = _workspace(a, x, 2 * plan.statistics * a.parts, 0, 0)
-            together = max(4, _TOGETHER // a.length // 4 * 4)
+            together = max(4, SIZES.together // a.length // 4 * 4)
             for first in range(0, plan.statistics, together):
                 a.row, a.rows = first, min(together, plan.statistics - first)
                 a.tasks = a.rows * a.parts

@@ -39,13 +39,13 @@ class Settings:
 
     @property
     def statistics(self) -> int:
-        """How many there are."""
+        """Return how many statistics there are."""
         (n, g, k, s), over = self.sizes, self.axes
         counts = (1 if "batch" in over else n) * (g if "group" in over else g * k) * (1 if "spatial" in over else s)
         return g * k if self.frozen else counts
 
     def launch(self, x: torch.Tensor, weight: torch.Tensor | None) -> launch.Launch:
-        """For a dense tensor, with or without an affine map."""
+        """Return the kernels for a dense tensor, with or without an affine map."""
         key = x.is_contiguous(), weight is not None, x.dtype
         found = self.launches.get(key)
         if found is None:
@@ -66,20 +66,21 @@ class Settings:
 
 @lru_cache(maxsize=4096)
 def settings(spec: NormSpec, view: View, trailing: int, frozen: bool, eps: float, activation: str | None) -> Settings:
-    """Those of a norm over so many trailing dimensions (0: over what its axes say). Remembered, since a model asks for
-    the same ones in every step."""
+    """Return the settings of a norm over so many trailing dimensions (0: over what its axes say). They are kept, since
+    a model asks for the same ones in every step."""
     return Settings(
         spec.axes, spec.centred, sizes_of(view, trailing), is_per_element(spec, trailing), frozen, eps, activation
     )
 
 
 def is_per_element(spec: NormSpec, trailing: int) -> bool:
-    """Whether the kernels know a weight for each number that is averaged."""
+    """Return whether the kernels know a weight for each number that is averaged."""
     return trailing > 0 and {"group", "spatial"} <= spec.axes and "batch" not in spec.axes
 
 
 def sizes_of(view: View, trailing: int) -> tuple[int, int, int, int]:
-    """(N, G, K, S) of a view; of a norm over so many trailing dimensions, (all before them, 1, the first, the rest)."""
+    """Return (N, G, K, S) of a view; of a norm over so many trailing dimensions, (all before them, 1, the first, the
+    rest)."""
     shape = view.shape
     if not trailing:
         return (*shape[:3], _product(shape[3:]))
@@ -95,7 +96,7 @@ def _product(sizes: Sequence[int]) -> int:
 
 
 def dense(x: torch.Tensor, s: Settings) -> torch.Tensor:
-    """The tensor itself where it is contiguous or channels_last (of any rank), else a contiguous copy."""
+    """Return the tensor itself where it is contiguous or channels_last (of any rank), else a contiguous copy."""
     n, g, k, _ = s.sizes
     if x.is_contiguous() or (x.dim() > 2 and x.shape[:2] == (n, g * k) and x.movedim(1, -1).is_contiguous()):
         return x
@@ -128,7 +129,7 @@ def compute(
     momentum: float = 0.0,
     out: torch.Tensor | None = None,
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """y and the statistics of a dense tensor. All tensors have passed the gate (`addresses`)."""
+    """Return y and the statistics of a dense tensor. All tensors have passed the gate (`addresses`)."""
     wide = ready.wide
     into = out is not None and _is_room(out, x, weight, bias, running)
     y = out if into else outputs.like(x)
@@ -156,8 +157,8 @@ def _is_room(
     bias: torch.Tensor | None,
     running: tuple[torch.Tensor, torch.Tensor] | None,
 ) -> bool:
-    """Whether the result may be written there while the rest is read: to memory of its own, or exactly that of the
-    input, whose numbers are read before they are overwritten."""
+    """Return whether the result may be written there while the rest is read: to memory of its own, or exactly that of
+    the input, whose numbers are read before they are overwritten."""
     if not addresses.is_memory(out) or addresses.overlaps(out, (weight, bias, *(running or ()))):
         return False
     return addresses.is_same_memory(out, x) or not addresses.overlaps(out, (x,))
@@ -171,8 +172,8 @@ def _plain(t: torch.Tensor, wide: torch.dtype) -> bool:
 def move(
     running: tuple[torch.Tensor, torch.Tensor], statistics: torch.Tensor, momentum: float | torch.Tensor, n: int
 ) -> None:
-    """running ← (1 − momentum) · running + momentum · new, with the unbiased variance of n numbers; statistics for each
-    sample are averaged over the batch."""
+    """Set running ← (1 − momentum) · running + momentum · new, with the unbiased variance of n numbers; statistics for
+    each sample are averaged over the batch."""
     m, delta, _, var = statistics
     for old, new in zip(running, (m + delta, var * (n / (n - 1))), strict=True):
         weight = momentum.to(old.dtype) if isinstance(momentum, torch.Tensor) else momentum
@@ -188,7 +189,7 @@ def differentiate(
     bias: torch.Tensor | None,
     needed: Sequence[bool],
 ) -> tuple[torch.Tensor | None, torch.Tensor | None, torch.Tensor | None]:
-    """dx, dweight and dbias of a dense tensor; `needed` says whether dx, dweight and dbias. The bias is read where an
+    """Return dx, dweight and dbias of a dense tensor; `needed` says which of them are. The bias is read where an
     activation follows."""
     wide, per_element = ready.wide, ready.plan.per_element
     dx = outputs.like(x) if needed[0] or per_element else None
@@ -238,7 +239,7 @@ class _Normalize(torch.autograd.Function):
 
 
 def _by_formula(ctx, dy, x, weight, shift, statistics) -> list[torch.Tensor | None]:
-    """The gradients in torch's own operations, which can be differentiated again, batched and traced."""
+    """Return the gradients by torch's own operations, which can be differentiated again, batched and traced."""
     needs, further = ctx.needs_input_grad[:3], torch.is_grad_enabled()
     ready, _, _, spec, view = ctx.how
     sources = [x, weight, ctx.bias]
@@ -275,7 +276,7 @@ def eager(
     momentum: float | torch.Tensor,
     out: torch.Tensor | None,
 ) -> torch.Tensor:
-    """The norm of tensors that are there, differentiable where they ask for it."""
+    """Return the norm of tensors that are in memory, differentiable where they ask for it."""
     x = dense(input, s)
     ready = s.launch(x, weight)
     if x is input:
@@ -299,7 +300,7 @@ def of_dense(
     momentum: float | torch.Tensor,
     out: torch.Tensor | None,
 ) -> torch.Tensor:
-    """`eager` for a dense tensor, whose kernels are found."""
+    """Do the same as `eager` for a dense tensor, whose kernels are found."""
     if torch.is_grad_enabled() and (
         x.requires_grad or (weight is not None and weight.requires_grad) or (bias is not None and bias.requires_grad)
     ):
@@ -324,7 +325,7 @@ def traced(
     eps: float,
     activation: str | None,
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """`compute` as an operator: y and statistics. Running statistics are read where given, and never moved."""
+    """Return y and statistics by `compute` as an operator. Running statistics are read where given, and never moved."""
     frozen = running_mean is not None
     s = Settings(frozenset(axes.split()), centred, tuple(sizes), per_element, frozen, eps, activation)
     x = dense(x, s)
@@ -357,7 +358,7 @@ def traced_backward(
     eps: float,
     activation: str | None,
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """`differentiate` as an operator; an absent parameter's gradient is empty."""
+    """Return the gradients by `differentiate` as an operator; an absent parameter's gradient is empty."""
     s = Settings(frozenset(axes.split()), centred, tuple(sizes), per_element, frozen, eps, activation)
     x = dense(x, s)
     addresses.demand(input=x, dy=dy, statistics=statistics, weight=weight, bias=bias)

@@ -10,10 +10,7 @@ import mmap
 import torch
 
 from ... import tuning
-
-HUGE = 4 * 2**20
-"""Bytes from which on a result asks for large pages, as NumPy's do."""
-
+from .sizes import SIZES
 
 STREAMED = dict(tuning.current().streaming)
 """Bytes from which on a result is written by non-temporal stores, forward and backward: from there on a norm, what
@@ -30,9 +27,9 @@ except (AttributeError, OSError, TypeError):
 
 
 def like(x: torch.Tensor) -> torch.Tensor:
-    """An empty tensor of the same shape, type and layout."""
+    """Return an empty tensor of the same shape, type and layout."""
     y = torch.empty_like(x)
-    if _ADVICE is not None and y.nbytes >= HUGE:
+    if _ADVICE is not None and y.nbytes >= SIZES.huge:
         begin = -(-y.data_ptr() // _PAGE) * _PAGE
         end = (y.data_ptr() + y.nbytes) // _PAGE * _PAGE
         _advise(begin, end - begin, _ADVICE)  # a system without such pages refuses, and nothing is lost

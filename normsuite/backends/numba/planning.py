@@ -7,29 +7,7 @@ from ...spec import Axis
 from .arguments import Arguments
 from .lanes import AREAS
 from .segments import MOST
-from .streaming import BUFFER
-
-_PART = 32768
-"""Numbers that one task has, about, where tasks share a statistic or a sum."""
-
-_MOST_PARTS = 64
-
-_ROWS = 64
-"""Rows of lanes that one task has at least where tasks share a statistic: what it does once takes as long as a few."""
-
-_FEW_STATISTICS = 8
-"""Fewer than these are shared by several tasks, at the price of reading the tensor once more."""
-
-_ROW_IN_CACHE, _ROWS_IN_CACHE = 2**20, 8192
-"""Numbers in a row that stay in a cache between the sums and the writing: forward, in a last-level one, and backward,
-where its gradients and the sums of the weights' stay too, in a second-level one."""
-
-_LANES = 64
-"""Lanes, where so many lie side by side: some vector registers full."""
-
-_SQUARE = 0.75
-"""Lanes over the square root of a statistic's numbers at most: of fewer numbers, what is done once for each lane takes
-longer than what is done for each row."""
+from .sizes import SIZES
 
 
 @dataclass(frozen=True)
@@ -63,9 +41,9 @@ class Plan:
 
 
 def parts_for(numel: int) -> int:
-    """Whatever the number of threads, so that sums are taken in the same order with any; an even number, since most
-    threads come in pairs."""
-    return 1 if numel < 2 * _PART else min(_MOST_PARTS, 2 * round(numel / (2 * _PART)))
+    """Return how many tasks share so many numbers, whatever the number of threads, so that sums are taken in the same
+    order with any; an even number, since most threads come in pairs."""
+    return 1 if numel < 2 * SIZES.part else min(SIZES.most_parts, 2 * round(numel / (2 * SIZES.part)))
 
 
 def make(
@@ -78,7 +56,7 @@ def make(
     per_element: bool,
     frozen: bool,
 ) -> Plan:
-    """The plan for a dense tensor.
+    """Return the plan for a dense tensor.
 
     Args:
         sizes: (N, G, K, S) of the norm's view, with the spatial sizes in one.
@@ -133,10 +111,10 @@ def _segments(numel: int, per_element: bool, fields: dict, turned: tuple[int, in
     count = numel // statistics
 
     def parts_if(shared: bool) -> int:
-        return max(1, min(parts_for(numel), count // 4096)) if shared or statistics < _FEW_STATISTICS else 1
+        return max(1, min(parts_for(numel), count // 4096)) if shared or statistics < SIZES.few_statistics else 1
 
-    parts = parts_if(per_element and count > _ROW_IN_CACHE)
-    backward_parts = parts_if(per_element and count > _ROWS_IN_CACHE)
+    parts = parts_if(per_element and count > SIZES.row_in_cache)
+    backward_parts = parts_if(per_element and count > SIZES.rows_in_cache)
     fields.update(parts=parts, tasks=statistics * parts, grain=max(1, min(MOST, 16384 // count)))
     slots = parts * fields["outer"]
     shares, run, arguments = (parts, backward_parts, slots), fields["length"], Arguments(**fields)
@@ -145,16 +123,16 @@ def _segments(numel: int, per_element: bool, fields: dict, turned: tuple[int, in
 
 def _lanes(numel: int, rows: int, stride: int, channels: int, fields: dict) -> Plan:
     together = 1
-    if stride == channels and channels < _LANES:  # places side by side
-        wanted = min(_LANES, _SQUARE * math.sqrt(rows * channels)) / channels
+    if stride == channels and channels < SIZES.lanes:  # places side by side
+        wanted = min(SIZES.lanes, SIZES.square * math.sqrt(rows * channels)) / channels
         divisors = [d for d in range(1, min(rows, int(4 * wanted)) + 1) if rows % d == 0] or [1]
         together = min(divisors, key=lambda d: abs(math.log(d / wanted)))
     rows, stride, width = rows // together, stride * together, channels * together
     outer = fields["outer"]
-    parts = max(1, min(rows // _ROWS, parts_for(numel))) if outer < _FEW_STATISTICS else 1
+    parts = max(1, min(rows // SIZES.part_rows, parts_for(numel))) if outer < SIZES.few_statistics else 1
     tasks = outer * parts if parts > 1 else min(outer, parts_for(numel))
     fields.update(length=width, row_inner=rows, stride_row_inner=stride, parts=parts, tasks=tasks)
     statistics, areas = outer * fields["inner"], AREAS * width
-    run = 0 if width > BUFFER else rows * width if stride == width else width
+    run = 0 if width > SIZES.buffer else rows * width if stride == width else width
     shares, arguments = (parts, parts, tasks), Arguments(**fields)
     return Plan("lanes", False, None, statistics, numel // statistics, *shares, numel, run, areas, arguments)

@@ -6,9 +6,8 @@ Blocks are joined in float64 (Chan, Golub and LeVeque 1983).
 
 import math
 
-from numba import njit
-
 from .arguments import DONE, take
+from .decorators import called, fused_inlined, inlined
 from .elements import (
     add,
     behind,
@@ -27,64 +26,59 @@ from .elements import (
 STATISTICS, WRITE = 1, 2
 """Steps of a kernel, which run as one where one task has a whole statistic."""
 
-# What is written rounds as it stands, alike in forward and backward kernels.
-_writing = njit(error_model="numpy", forceinline=True, fastmath={"contract"})
-_plain = njit(error_model="numpy", forceinline=True)
-_called = njit(error_model="numpy")
 
-
-@_writing
+@fused_inlined
 def centred(value, m, delta):
-    """(x − m) − δ in this order, also within a sum that may be reordered: m + δ would be rounded."""
+    """Return (x − m) − δ in this order, also within a sum that may be reordered: m + δ would be rounded."""
     return (value - m) - delta
 
 
-@_writing
+@fused_inlined
 def scaled(d, scale, shift):
-    """d · scale + shift, rounded in the backward kernel as it was in the forward one."""
+    """Return d · scale + shift, rounded in the backward kernel as it was in the forward one."""
     return d * scale + shift
 
 
-@_plain
+@inlined
 def less(product, number):
-    """A rounded product less a number: where a sum of one product is taken from it, nothing is left."""
+    """Return a rounded product less a number: where a sum of one product is taken from it, nothing is left."""
     return product - number
 
 
-@_writing
+@fused_inlined
 def affine(a, data, channel):
-    """The weight and the bias of that channel."""
+    """Return the weight and the bias of that channel."""
     weight = load(wides(a.weight, data), channel) if a.weight else wide(1, data)
     bias = load(wides(a.bias, data), channel) if a.bias else wide(0, data)
     return weight, bias
 
 
-@_plain
+@inlined
 def join(n, mean, m2, other_n, other_mean, other_m2):
-    """(n, mean, Σ(x − mean)²) of two sets of numbers together."""
+    """Return (n, mean, Σ(x − mean)²) of two sets of numbers together."""
     total = n + other_n
     apart = other_mean - mean
     share = other_n / total
     return total, mean + apart * share, m2 + other_m2 + apart * apart * n * share
 
 
-@_plain
+@inlined
 def off_by_little(total, squares, count):
-    """Whether the middle that deviations were taken from is so close to the mean, one deviation at most, that their
-    squares lose no more than a bit to the correction: (Σd)²/n ≤ Σd²/2."""
+    """Return whether the middle that deviations were taken from is so close to the mean, one deviation at most, that
+    their squares lose no more than a bit to the correction: (Σd)²/n ≤ Σd²/2."""
     return 2.0 * total * total <= squares * count
 
 
-@_writing
+@fused_inlined
 def _rounded(mean, var, eps, like):
-    """m, its correction δ, and rstd."""
+    """Return m, its correction δ, and rstd."""
     m = wide(mean, like)
     return m, wide(mean - m, like), wide(1 / math.sqrt(var + eps), like)
 
 
-@_writing
+@fused_inlined
 def _move(a, data, statistic, n, mean, m2):
-    """The running statistics, which are of one channel each."""
+    """Move the running statistics, which are of one channel each."""
     running_mean, running_var = wides(a.running_mean, data), wides(a.running_var, data)
     old = load(running_mean, statistic)
     store(running_mean, statistic, wide(old + a.momentum * (mean - old), data))
@@ -92,7 +86,7 @@ def _move(a, data, statistic, n, mean, m2):
     store(running_var, statistic, wide(old + a.momentum * (m2 / (n - 1) - old), data))
 
 
-@_writing
+@fused_inlined
 def settle(a, data, statistic, n, mean, m2):
     """Store the statistic for the backward kernel, and move the running ones."""
     stored, count, var = wides(a.statistics, data), a.outer * a.inner, m2 / n
@@ -105,9 +99,9 @@ def settle(a, data, statistic, n, mean, m2):
         _move(a, data, statistic, n, mean, m2)
 
 
-@_called
+@called
 def settle_all(a, data, first, number, n, means, m2s):
-    """`settle` for so many statistics of n numbers each, whose roots and quotients are taken several at a time."""
+    """Do `settle` for so many statistics of n numbers each, whose roots and quotients are taken several at a time."""
     count, eps = a.outer * a.inner, a.eps
     stored = behind(wides(a.statistics, data), first)
     for i in range(number):
@@ -122,9 +116,9 @@ def settle_all(a, data, first, number, n, means, m2s):
             _move(a, data, first + i, n, load(means, i), load(m2s, i))
 
 
-@_plain
+@inlined
 def recall(a, data, statistic):
-    """m, δ and rstd; in evaluation from the running statistics, and then stored for the backward kernel."""
+    """Return m, δ and rstd; in evaluation from the running statistics, and then stored for the backward kernel."""
     stored = wides(a.statistics, data)
     count = a.outer * a.inner
     if a.frozen:  # as many as channels, however many rows are walked through
@@ -138,9 +132,9 @@ def recall(a, data, statistic):
     return load(stored, statistic), load(stored, count + statistic), load(stored, 2 * count + statistic)
 
 
-@_plain
+@inlined
 def finished_all(a, data, finished):
-    """Whether this thread's tasks were the last ones, so that it may put together what all have left."""
+    """Return whether this thread's tasks were the last ones, so that it may put together what all have left."""
     return finished > 0 and take(data, DONE, finished) + finished == a.tasks
 
 
@@ -148,7 +142,7 @@ def finished_all(a, data, finished):
 # are joined at a time, and a task writes what it has of neighbours side by side.
 
 
-@_plain
+@inlined
 def leave(a, data, statistic, part, n, mean, m2):
     """Leave a part's (n, mean, Σ(x − mean)²) to be joined; n is alike for all statistics."""
     count = a.outer * a.inner
@@ -158,7 +152,7 @@ def leave(a, data, statistic, part, n, mean, m2):
     store(here, 1 + count + statistic, m2)
 
 
-@_called
+@called
 def join_parts(a, data):
     """Settle every statistic from what its parts have left."""
     count = a.outer * a.inner
@@ -178,7 +172,7 @@ def join_parts(a, data):
     settle_all(a, data, 0, count, n, means, m2s)
 
 
-@_plain
+@inlined
 def leave_sums(a, data, statistic, part, all_g, all_gx):
     """Leave a part's Σ weight·g and Σ weight·g·x̂ to be added up."""
     here = behind(doubles(a.scratch), 2 * (part * a.outer * a.inner + statistic))
@@ -186,7 +180,7 @@ def leave_sums(a, data, statistic, part, all_g, all_gx):
     store(here, 1, all_gx)
 
 
-@_called
+@called
 def join_sums(a, data, first, last):
     """Add up what the parts of those statistics have left."""
     sums = behind(doubles(a.scratch), 2 * first)
@@ -196,16 +190,16 @@ def join_sums(a, data, first, last):
             add(sums, i, get(further, i), True)
 
 
-@_plain
+@inlined
 def all_sums(a, data, statistic):
-    """Σ weight·g and Σ weight·g·x̂ over all parts."""
+    """Return Σ weight·g and Σ weight·g·x̂ over all parts."""
     scratch = doubles(a.scratch)
     return load(scratch, 2 * statistic), load(scratch, 2 * statistic + 1)
 
 
-@_called
+@called
 def fold(a, data, slots):
-    """dweight and dbias of each channel from so many slots of `sums`, in a fixed order, added up in the first."""
+    """Add up dweight and dbias of each channel from so many slots of `sums`, in a fixed order, in the first slot."""
     sums, length = doubles(a.sums), 2 * a.channels
     dweight, dbias = wides(a.dweight, data), wides(a.dbias, data)
     for slot in range(1, slots):

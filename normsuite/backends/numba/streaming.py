@@ -9,19 +9,21 @@ from numba import njit, types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
+from .sizes import SIZES
+
 LINE = 64
 """Bytes in a line of the cache."""
 
-BUFFER = 1024
+BUFFER = SIZES.buffer
 """Numbers of a row in a buffer."""
 
-BUFFERS = 4
+BUFFERS = SIZES.buffers
 """Rows that a buffer has room for, one behind the other."""
 
 
 @intrinsic
 def buffer(typing, like):
-    """Room on the stack for `BUFFERS · BUFFER` elements of the type that the pointer points to."""
+    """Return room on the stack for `BUFFERS · BUFFER` elements of the type that the pointer points to."""
 
     def generate(context, builder, signature, arguments):
         with builder.goto_entry_block():  # Numba's own helper would fill it with zeros in every call

@@ -36,12 +36,12 @@ if hasattr(os, "register_at_fork"):
 
 
 def count() -> int:
-    """How many threads a kernel runs on: torch's number, or one where there is no pool to run on."""
+    """Return how many threads a kernel runs on: torch's number, or one where there is no pool to run on."""
     return 1 if _forked or _parallel is None else torch.get_num_threads()
 
 
 def why_serial() -> str | None:
-    """The reason why kernels run on one thread whatever torch's number, or None."""
+    """Return the reason why kernels run on one thread whatever torch's number, or None."""
     return "a forked child has no threads of its own" if _forked else _why_serial
 
 

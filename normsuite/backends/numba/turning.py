@@ -1,18 +1,18 @@
 """A kernel that turns a weight for each number from its own order, channel by channel, into that of a channels_last
 tensor, place by place, and a gradient back."""
 
-from numba import carray, njit
+from numba import carray
 
-from .arguments import NEXT, arguments, take
+from .arguments import arguments
+from .decorators import inlined
 from .elements import get, put, wides
+from .sizes import SIZES
+from .tasks import loop
 
-TILE = 32
-"""Rows and columns that are turned at a time: a line of what is read stays in the cache until all of it was used."""
-
-_plain = njit(error_model="numpy", forceinline=True)
+TILE = SIZES.tile
 
 
-@_plain
+@inlined
 def _turn_columns(source, target, rows, columns, left, right):
     for top in range(0, rows, TILE):
         for column in range(left, right):
@@ -20,20 +20,33 @@ def _turn_columns(source, target, rows, columns, left, right):
                 put(target, column * rows + row, get(source, row * columns + column))
 
 
+@inlined
+def _begin(a, data):
+    return 0
+
+
+@inlined
+def _do(a, data, here, task, last, code, streamed):
+    rows, columns = a.row_inner, a.length
+    left, right = task * TILE, min((task + 1) * TILE, columns)
+    _turn_columns(wides(a.weight, data), wides(a.dweight, data), rows, columns, left, right)
+    if a.bias:
+        _turn_columns(wides(a.bias, data), wides(a.dbias, data), rows, columns, left, right)
+
+
+@inlined
+def _end(a, data, finished):
+    pass
+
+
+_tasks = loop(_begin, _do, _end, grained=False)
+
+
 def turn(code, streamed):
-    """`weight` and, if there is one, `bias`: matrices of `row_inner` × `length` numbers, written to `dweight` and
-    `dbias` with rows and columns exchanged. Each task has `TILE` columns."""
+    """Return the kernel that writes `weight` and, if there is one, `bias`, matrices of `row_inner` × `length` numbers,
+    to `dweight` and `dbias` with rows and columns exchanged. Each task has `TILE` columns."""
 
     def turning_turn(data):
-        a = carray(arguments(data), 1)[0]
-        rows, columns = a.row_inner, a.length
-        while True:
-            task = take(data, NEXT, 1)
-            if task >= a.tasks:
-                break
-            left, right = task * TILE, min((task + 1) * TILE, columns)
-            _turn_columns(wides(a.weight, data), wides(a.dweight, data), rows, columns, left, right)
-            if a.bias:
-                _turn_columns(wides(a.bias, data), wides(a.dbias, data), rows, columns, left, right)
+        _tasks(carray(arguments(data), 1)[0], data, code, streamed)
 
     return turning_turn

@@ -35,7 +35,7 @@ class Anybodys(Implementation):
 
     @property
     def target(self) -> Target:
-        """What is made, like no norm in particular: of the version of its package, if one is given."""
+        """Return the target, like no norm in particular: of the version of its package, if one is given."""
         found = parsed(self.name)
         if self.package is None:
             return found
@@ -103,7 +103,7 @@ def name_of(path: str, args: Sequence = (), kwargs: Mapping[str, object] = {}) -
 
 
 def _with_eps(built: Built) -> nn.Module:
-    """The module with the task's eps, so that all compute the same."""
+    """Return the module with the task's eps, so that all compute the same."""
     module = built.module
     if isinstance(module, FunctionNorm):
         module.settings["eps"] = EPS
@@ -115,7 +115,7 @@ def _with_eps(built: Built) -> nn.Module:
 
 
 def _shared(built: Built, role: str, operand):
-    """The target's own parameter with the operand's values and memory, or None where it has none."""
+    """Return the target's own parameter with the operand's values and memory, or None where it has none."""
     parameter = built.tensor(role)
     if parameter is None:
         return None

@@ -13,7 +13,7 @@ from .torch_nn import ACTIVATE
 
 
 def formula(task):
-    """(x − mean) · 1/√(var + eps) · weight + bias as one writes it down, as a function of tensors."""
+    """Return (x − mean) · 1/√(var + eps) · weight + bias, as one writes it down, as a function of tensors."""
     spec = task.spec
     view = spec.view(task.case.shape, num_groups=task.num_groups, normalized_shape=task.normalized_shape)
     training, activate, unbiased = task.training, ACTIVATE.get(task.activation), view.count / max(view.count - 1, 1)

@@ -91,7 +91,7 @@ class Flax(Implementation):
 
 
 def _per_element(name):
-    """A norm with an affine map per element, over those axes of the array as it lies in memory."""
+    """Return a norm with an affine map per element, over those axes of the array as it lies in memory."""
     return lambda nnx, task, _, axes: getattr(nnx, name)(
         math.prod(task.normalized_shape), reduction_axes=axes, feature_axes=axes, epsilon=EPS, rngs=nnx.Rngs(0)
     )

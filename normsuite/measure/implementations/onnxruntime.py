@@ -71,7 +71,7 @@ class OnnxRuntime(Implementation):
 
 
 def _model(task, shapes) -> bytes:
-    """The norm, then the activation, as an ONNX model."""
+    """Return the norm, then the activation, as an ONNX model."""
     from onnx import TensorProto, helper
 
     operator, attributes = _OPERATORS[task.spec.name]

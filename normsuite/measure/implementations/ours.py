@@ -40,7 +40,7 @@ class Ours(Implementation):
 
     @property
     def backend(self) -> str:
-        """One of `backends.NAMES`."""
+        """Return its backend, one of `backends.NAMES`."""
         return self.name.split()[0]
 
     def of(self, package):

@@ -1,0 +1,34 @@
+"""Which rows a task has, and the working memory of a thread."""
+
+from ..arguments import THREADS, take
+from ..decorators import inlined
+from ..elements import store, wide
+from ..sizes import SIZES
+
+BLOCK = SIZES.lane_block
+NARROW = SIZES.narrow
+LEAST_ROWS = SIZES.block_rows
+
+AREAS = 10
+"""Arrays as wide as the lanes that a thread works with, of float64 or narrower."""
+
+
+@inlined
+def clear_sums(sums, start, count):
+    for i in range(count):
+        store(sums, start + i, wide(0, sums))
+
+
+@inlined
+def rows_of(a, task):
+    """Return a task's outer ones and their rows: all rows of some, or a part of the rows of one."""
+    if a.parts > 1:
+        outer, part = divmod(task, a.parts)
+        return outer, outer + 1, a.row_inner * part // a.parts, a.row_inner * (part + 1) // a.parts
+    return a.outer * task // a.tasks, a.outer * (task + 1) // a.tasks, 0, a.row_inner
+
+
+@inlined
+def area_of_thread(a, data):
+    """Return the address of this thread's working memory."""
+    return a.areas + take(data, THREADS, 1) * AREAS * 8 * a.length

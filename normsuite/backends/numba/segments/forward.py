@@ -1,0 +1,165 @@
+"""The forward pass: statistics, and y written row by row."""
+
+from numba import carray
+
+from ..activations import activate
+from ..arguments import arguments
+from ..decorators import fused_inlined, inlined
+from ..elements import behind, elements, get, put, wides
+from ..settling import STATISTICS, WRITE, affine, centred, finished_all, join_parts, recall, scaled
+from ..streaming import BUFFER, buffer, stream
+from ..tasks import loop
+from .blocks import block_at, blocks_of, blocks_of_all, part_of, statistic_at
+from .statistics import find_statistics
+
+
+@fused_inlined
+def _write_row(x, y, length, m, delta, scale, shift, code):
+    for i in range(length):
+        put(y, i, activate(scaled(centred(get(x, i), m, delta), scale, shift), code))
+
+
+@fused_inlined
+def _write_rows(x, y, start, rows, stride, length, m, delta, scale, shift, code, streamed):
+    here = buffer(y)
+    for row in range(rows):
+        at = start + row * stride
+        if streamed:
+            for first in range(at, at + length, BUFFER):
+                count = min(BUFFER, at + length - first)
+                _write_row(behind(x, first), here, count, m, delta, scale, shift, code)
+                stream(behind(y, first), here, count)
+        else:
+            _write_row(behind(x, at), behind(y, at), length, m, delta, scale, shift, code)
+
+
+@fused_inlined
+def _write_elements_row(x, y, weight, bias, column, length, m, delta, rstd, code):
+    if bias == 0:
+        weights = wides(weight, x)
+        for i in range(length):
+            x_hat = centred(get(x, i), m, delta) * rstd
+            put(y, i, activate(x_hat * get(weights, column + i), code))
+    else:
+        weights, biases = wides(weight, x), wides(bias, x)
+        for i in range(length):
+            x_hat = centred(get(x, i), m, delta) * rstd
+            put(y, i, activate(x_hat * get(weights, column + i) + get(biases, column + i), code))
+
+
+@fused_inlined
+def _write_elements(x, y, weight, bias, start, column, length, m, delta, rstd, code, streamed):
+    """Write y with a weight and a bias for each number; an address of 0 stands for no bias."""
+    if streamed:
+        here = buffer(y)
+        for first in range(0, length, BUFFER):
+            count = min(BUFFER, length - first)
+            _write_elements_row(
+                behind(x, start + first), here, weight, bias, column + first, count, m, delta, rstd, code
+            )
+            stream(behind(y, start + first), here, count)
+    else:
+        _write_elements_row(behind(x, start), behind(y, start), weight, bias, column, length, m, delta, rstd, code)
+
+
+@fused_inlined
+def _write(a, data, task, shape, blocks, code, per_element, streamed):
+    statistic, part = part_of(a, task)
+    start, channel, _ = statistic_at(a, statistic)
+    x, y = elements(a.x, data), elements(a.y, data)
+    m, delta, rstd = recall(a, data, statistic)
+    first, last = blocks_of(a, part, blocks)
+    for index in range(first, last):
+        offset, further, rows, column, length = block_at(a, shape, index)
+        at, stride = start + offset, a.stride_row_inner
+        if per_element:
+            _write_elements(x, y, a.weight, a.bias, at, column, length, m, delta, rstd, code, streamed)
+        elif a.channel_row_inner == 0:
+            weight, bias = affine(a, data, channel + further)
+            _write_rows(x, y, at, rows, stride, length, m, delta, rstd * weight, bias, code, streamed)
+        else:
+            for row in range(rows):
+                weight, bias = affine(a, data, channel + further + row * a.channel_row_inner)
+                _write_rows(x, y, at + row * stride, 1, stride, length, m, delta, rstd * weight, bias, code, streamed)
+
+
+@fused_inlined
+def _write_short_rows(a, data, first, last, code):
+    """Statistics that are one short row each."""
+    x, y, length = elements(a.x, data), elements(a.y, data), a.length
+    outer, inner = divmod(first, a.inner)
+    for task in range(first, last):
+        at = outer * a.stride_outer + inner * a.stride_inner
+        m, delta, rstd = recall(a, data, task)
+        weight, bias = affine(a, data, outer * a.channel_outer + inner * a.channel_inner)
+        _write_row(behind(x, at), behind(y, at), length, m, delta, rstd * weight, bias, code)
+        inner += 1
+        if inner == a.inner:
+            outer, inner = outer + 1, 0
+
+
+@fused_inlined
+def _write_columns(a, data, task, code):
+    """Write the same columns of all rows, so that their weights stay in the cache."""
+    x, y = elements(a.x, data), elements(a.y, data)
+    first, last = a.length * task // a.tasks, a.length * (task + 1) // a.tasks
+    for row in range(a.outer * a.inner):
+        m, delta, rstd = recall(a, data, row)
+        at = row * a.length + first
+        _write_elements(x, y, a.weight, a.bias, at, first, last - first, m, delta, rstd, code, False)
+
+
+@fused_inlined
+def _do(a, data, here, first, last, code, streamed, per_element):
+    shape, blocks, short = here
+    # All statistics of the grain before the first is used: a processor works on several at once, since none waits for
+    # another's root and quotients.
+    if a.phase & STATISTICS:
+        find_statistics(a, data, first, last, shape, blocks, short)
+    if a.phase & WRITE and short and not streamed and not per_element:
+        _write_short_rows(a, data, first, last, code)
+    elif a.phase & WRITE:
+        for task in range(first, last):
+            if per_element and a.phase == WRITE:
+                _write_columns(a, data, task, code)
+            else:
+                _write(a, data, task, shape, blocks, code, per_element, streamed)
+
+
+@fused_inlined
+def _do_channels(a, data, here, first, last, code, streamed):
+    _do(a, data, here, first, last, code, streamed, False)
+
+
+@fused_inlined
+def _do_elements(a, data, here, first, last, code, streamed):
+    _do(a, data, here, first, last, code, streamed, True)
+
+
+@inlined
+def _end(a, data, finished):
+    if a.phase == STATISTICS and finished_all(a, data, finished):
+        join_parts(a, data)
+
+
+_of_channels = loop(blocks_of_all, _do_channels, _end, grained=True)
+_of_elements = loop(blocks_of_all, _do_elements, _end, grained=True)
+
+
+def forward(code, streamed):
+    """Return the kernel of y = act(((x − m) − δ) · rstd · weight + bias), with a weight and a bias for each row of a
+    channel."""
+
+    def segments_forward(data):
+        _of_channels(carray(arguments(data), 1)[0], data, code, streamed)
+
+    return segments_forward
+
+
+def forward_elements(code, streamed):
+    """Return the same kernel with a weight and a bias for each number of a statistic, which is one row."""
+
+    def segments_forward_elements(data):
+        _of_elements(carray(arguments(data), 1)[0], data, code, streamed)
+
+    return segments_forward_elements

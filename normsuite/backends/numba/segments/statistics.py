@@ -1,0 +1,123 @@
+"""Means and sums of squares, block by block: deviations from a guess of the mean, corrected by how far it was off."""
+
+from ..decorators import called, inlined, summed_called, summed_inlined
+from ..elements import behind, doubles, elements, get, load, store, wide
+from ..settling import join, leave, off_by_little, settle_all
+from ..sizes import SIZES
+from ..streaming import buffer
+from .blocks import MOST, ask_for, block_at, blocks_of, part_of, statistic_at
+
+_SAMPLES = SIZES.samples
+
+
+@summed_called
+def _deviations(x, start, rows, stride, length, mean):
+    """Σ(x − mean) and Σ(x − mean)²."""
+    total, squares = wide(0, x), wide(0, x)
+    for row in range(rows):
+        at, own, own_squares = start + row * stride, wide(0, x), wide(0, x)
+        ask_for(x, at, stride, length, row + 1 < rows)
+        for i in range(length):
+            d = get(x, at + i) - mean
+            own += d
+            own_squares += d * d
+        total += own
+        squares += own_squares
+    return total, squares
+
+
+@summed_called
+def _squares(x, start, rows, stride, length):
+    squares = wide(0, x)
+    for row in range(rows):
+        at, own = start + row * stride, wide(0, x)
+        ask_for(x, at, stride, length, row + 1 < rows)
+        for i in range(length):
+            value = get(x, at + i)
+            own += value * value
+        squares += own
+    return squares
+
+
+@summed_inlined
+def _guess(x, start, rows, stride, length):
+    """Return the mean of some of the numbers, from all over the block."""
+    total = wide(0, x)
+    for sample in range(_SAMPLES):
+        total += load(x, start + (sample * rows // _SAMPLES) * stride + sample * length // _SAMPLES)
+    return total * wide(1 / _SAMPLES, x)
+
+
+@summed_inlined
+def _moments_of_block(x, start, rows, stride, length, middle):
+    """Mean and Σ(x − mean)² of a block, from a guess of the mean."""
+    count = float(rows * length)
+    total, squares = _deviations(x, start, rows, stride, length, middle)
+    if not off_by_little(total, squares, count):
+        middle = wide(middle + total / count, x)
+        total, squares = _deviations(x, start, rows, stride, length, middle)
+    off = total / count
+    return middle + off, squares - total * off
+
+
+@called
+def _moments(a, x, start, shape, first, last):
+    """Return n, mean and Σ(x − mean)² of those blocks of the statistic at `start`; Σx² where the norm does not
+    centre."""
+    n, mean, m2 = 0.0, 0.0, 0.0
+    for index in range(first, last):
+        offset, _, rows, _, length = block_at(a, shape, index)
+        count, at, stride = float(rows * length), start + offset, a.stride_row_inner
+        if stride == length:  # rows one behind the other
+            rows, length = 1, rows * length
+        if a.centred:
+            middle = _guess(x, at, rows, stride, length) if n == 0 else wide(mean, x)
+            here, here_m2 = _moments_of_block(x, at, rows, stride, length, middle)
+            if n == 0:
+                n, mean, m2 = count, here, here_m2
+            else:
+                n, mean, m2 = join(n, mean, m2, count, here, here_m2)
+        else:
+            n += count
+            m2 += _squares(x, at, rows, stride, length)
+    return n, mean, m2
+
+
+@called
+def _moments_of_short_rows(a, x, first, last, means, m2s):
+    """Store means and sums of squares of statistics that are one short row each."""
+    length, centres, inner, turns = a.length, a.centred, a.stride_inner, a.inner
+    outer, place = divmod(first, turns)
+    for i in range(last - first):
+        at = outer * a.stride_outer + place * inner
+        if centres:
+            mean, m2 = _moments_of_block(x, at, 1, 0, length, _guess(x, at, 1, 0, length))
+        else:
+            mean, m2 = 0.0, float(_squares(x, at, 1, 0, length))
+        store(means, i, mean)
+        store(m2s, i, m2)
+        place += 1
+        if place == turns:
+            outer, place = outer + 1, 0
+
+
+@inlined
+def find_statistics(a, data, first, last, shape, blocks, short):
+    """Parts of statistics, one each of those tasks: settled where a part is all of its statistic, else left for the
+    other parts."""
+    x, room = elements(a.x, data), buffer(doubles(0))
+    means, m2s = room, behind(room, MOST)
+    if short:
+        _moments_of_short_rows(a, x, first, last, means, m2s)
+    for task in range(last if short else first, last):
+        statistic, part = part_of(a, task)
+        start = statistic_at(a, statistic)[0]
+        begin, end = blocks_of(a, part, blocks)
+        n, mean, m2 = _moments(a, x, start, shape, begin, end)
+        if a.parts == 1:
+            store(means, task - first, mean)
+            store(m2s, task - first, m2)
+        else:
+            leave(a, data, statistic, part, n, mean, m2)
+    if a.parts == 1:
+        settle_all(a, data, first, last - first, float(a.row_outer * a.row_inner * a.length), means, m2s)

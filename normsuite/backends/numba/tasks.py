@@ -1,0 +1,49 @@
+"""The loop of every kernel: a thread takes tasks until none is left, and the last to finish puts together what all
+have left."""
+
+from .arguments import NEXT, take
+from .decorators import fused_inlined, inlined
+from .streaming import arrived
+
+
+@inlined
+def _apart(a, turn, turns):
+    """Return which grain a turn takes. The turns are as many shares as there are threads, taken from in turn: what two
+    threads have at the same time lies far apart. Neighbouring rows share a line of the cache at their ends, which
+    threads that write to both would take from each other again and again."""
+    if a.workers == 1:
+        return turn
+    place, share = divmod(turn, a.workers)
+    least, longer = divmod(turns, a.workers)
+    return place + share * least + min(share, longer)
+
+
+def loop(begin, do, end, *, grained):
+    """Return a function of (arguments, data, code, streamed) that does a thread's share of all tasks.
+
+    Args:
+        begin: of (a, data); what a thread needs in each task.
+        do: of (a, data, here, first, last, code, streamed), `here` from `begin`; does those tasks.
+        end: of (a, data, finished), with how many tasks this thread did.
+        grained: tasks are taken `a.grain` at a time, far apart from those of other threads.
+    """
+
+    @fused_inlined
+    def tasks(a, data, code, streamed):
+        here = begin(a, data)
+        grain = a.grain if grained else 1
+        turns = (a.tasks + grain - 1) // grain
+        finished = 0
+        while True:
+            turn = take(data, NEXT, 1)
+            if turn >= turns:
+                break
+            first = (_apart(a, turn, turns) if grained else turn) * grain
+            last = min(first + grain, a.tasks)
+            do(a, data, here, first, last, code, streamed)
+            finished += last - first
+        if streamed:
+            arrived(data)
+        end(a, data, finished)
+
+    return tasks
