@@ -16,7 +16,7 @@ from ..errors import NormsuiteError
 from ..measure import pairs, process
 from ..measure.clock import HostTimer
 from . import sides
-from .cells import PLANTED_FUNCTIONS, PLANTED_MODULES, Cell, planted_key
+from .cells import PLANTED_FUNCTIONS, PLANTED_MODULES, Cell, cell_from_dict, planted_key
 from .planted import add, plant
 from .trees import Tree
 
@@ -53,7 +53,7 @@ def _work(job: dict, emit: Callable[[dict], None]) -> None:
     plant(vars(package.functional), PLANTED_FUNCTIONS, (), now)
     plant(vars(package.modules), (), PLANTED_MODULES, now)
     for index, (found, share) in enumerate(zip(job["cells"], job["shares"], strict=True)):
-        emit({"cell": index, "additions": _additions(Cell.from_dict(found), share, package, now)})
+        emit({"cell": index, "additions": _additions(cell_from_dict(found), share, package, now)})
 
 
 def _additions(cell: Cell, share: float, package, now: dict[tuple, int]) -> int:

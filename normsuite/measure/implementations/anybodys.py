@@ -11,7 +11,7 @@ from torch import nn
 
 from ...errors import ArgumentError, NormsuiteError, UnsupportedError
 from ...targets.build import Built, FunctionNorm, build
-from ...targets.loading import search_here
+from ...targets.loading import path_in, search_here
 from ...targets.target import Target
 from ..task import DTYPES, EPS
 from . import Implementation, in_mode
@@ -39,11 +39,7 @@ class Anybodys(Implementation):
         found = parsed(self.name)
         if self.package is None:
             return found
-        module, _, name = found.make.partition(":")
-        root, *within = module.split(".")
-        if not self.package.__name__.startswith(f"{root}_"):  # it lies in another package, or has its own name
-            return found
-        return replace(found, make=f"{'.'.join([self.package.__name__, *within])}:{name}")
+        return replace(found, make=path_in(self.package.__name__, found.make))
 
     def of(self, package):
         return replace(self, package=package)
