@@ -25,6 +25,23 @@ class GroupNorm(nn.GroupNorm):
     def forward(self, x):
         return grouped(x, self.num_groups, self.weight, self.bias, self.eps)
 """
+CALLS = """
+import torch
+{imported}
+
+
+def attention():
+    x = torch.randn(64, 64, generator=torch.Generator().manual_seed(0))
+    return lambda: scaled(x, 1e-6)
+
+
+def not_callable():
+    return 3
+
+
+def failing():
+    raise RuntimeError("not today")
+"""
 PARTS = """
 import torch
 from torch.nn import functional as F
@@ -63,7 +80,8 @@ args = [4, 8]
 like = "GroupNorm"
 shapes = [[4, 8, 14, 14]]
 [[tool.normsuite.target]]
-prepare = "{package}.parts:scaled"
+name = "attention"
+prepare = "{calls}:attention"
 """
 
 
@@ -76,9 +94,10 @@ class Repository:
         under: the folder that the package lies in.
         absolute: the package imports itself by its own name.
         further: lines of its table.
+        calls: the module of the prepared calls; in a package of its own it imports the norms by their full name.
     """
 
-    def __init__(self, folder: Path, package="ownnorms", *, under="src", absolute=False, further=""):
+    def __init__(self, folder: Path, package="ownnorms", *, under="src", absolute=False, further="", calls=None):
         self.folder, self.package = folder, package
         self.path = folder / under / package
         self.path.mkdir(parents=True)
@@ -86,7 +105,13 @@ class Repository:
         (self.path / "__init__.py").write_text(f"from {home}.norms import GroupNorm, RMSNorm\n")
         (self.path / "norms.py").write_text(f"from {home}.parts import grouped, scaled\n{NORM}")
         (self.path / "parts.py").write_text(PARTS)
-        (folder / "pyproject.toml").write_text(TABLE.format(package=package, further=further))
+        calls = calls or f"{package}.calls"
+        home, module = calls.split(".")
+        place = self.path if home == package else folder / home
+        place.mkdir(exist_ok=True)
+        within = "." if home == package and not absolute else f"{package}."
+        (place / f"{module}.py").write_text(CALLS.format(imported=f"from {within}parts import scaled"))
+        (folder / "pyproject.toml").write_text(TABLE.format(package=package, further=further, calls=calls))
         self.git("init", "--quiet", "--initial-branch=main")
         self.commit("First")
 

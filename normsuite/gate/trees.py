@@ -136,7 +136,8 @@ def of_working_tree(*, repository: Path, source: Source = OWN) -> Tree:
         objects.mkdir()
         own = _path_of(git, "index")
         if own.is_file():
-            shutil.copyfile(own, index)  # so that only what has changed is read
+            # So that only what has changed is read; by its time git knows files that changed within the same second.
+            shutil.copy2(own, index)
             _copy_shared_index(own.parent, index.parent)
         aside = Git(
             git.folder,
@@ -227,7 +228,7 @@ def _alternate(path: Path) -> str:
 def _copy_shared_index(source: Path, target: Path) -> None:
     """Copy the files that a split index leads to."""
     for shared in source.glob("sharedindex.*"):
-        shutil.copyfile(shared, target / shared.name)
+        shutil.copy2(shared, target / shared.name)
 
 
 def _refuse_repositories(git: Git, aside: Git, path: str) -> None:

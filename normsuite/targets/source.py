@@ -1,12 +1,12 @@
 """Digests of the code that a target is made of, for records that depend on it. Imports no torch."""
 
 import hashlib
-import sysconfig
 from collections.abc import Iterable
 from importlib.metadata import packages_distributions, version
 from importlib.util import find_spec
 from pathlib import Path
 
+_INSTALLED = {"site-packages", "dist-packages"}
 _SUFFIXES = (".py", ".so", ".pyd", ".toml", ".json")
 
 
@@ -23,9 +23,8 @@ def source_of(path: str) -> str | None:
     if found is None or found.origin in (None, "built-in", "frozen"):
         return None
     file = Path(found.origin)
-    installed = [Path(sysconfig.get_path(name)) for name in ("purelib", "platlib", "stdlib")]
     names = packages_distributions().get(root)
-    if names and any(file.is_relative_to(folder) for folder in installed):
+    if names and not _INSTALLED.isdisjoint(file.parts):  # an editable one lies elsewhere, and changes under its version
         return f"{names[0]} {version(names[0])}"
     return digest([file.parent] if found.submodule_search_locations else [file])
 
