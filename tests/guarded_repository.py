@@ -55,7 +55,7 @@ def grouped(x, groups, weight, bias, eps):
     return F.group_norm(x, groups, weight, bias, eps)
 """
 CHANGES = {
-    "slower": ("return x * torch.rsqrt(", "for _ in range(3):\n        x.square()\n    return x * torch.rsqrt("),
+    "slower": ("return x * torch.rsqrt(", "for _ in range(300):\n        x.square()\n    return x * torch.rsqrt("),
     "inexact": (
         "return F.group_norm(x, groups, weight, bias, eps)",
         "v = x.reshape(len(x), groups, -1)\n    m = v.mean(-1, keepdim=True)\n"
@@ -83,6 +83,99 @@ shapes = [[4, 8, 14, 14]]
 name = "attention"
 prepare = "{calls}:attention"
 """
+
+
+EXTENSION = """
+#include <Python.h>
+#define PASSES 2
+#define EXTRA 0
+#define SLEEP_MS 0
+
+static PyObject *settings(PyObject *self, PyObject *args) {
+    return Py_BuildValue("(iii)", PASSES, EXTRA, SLEEP_MS);
+}
+static PyMethodDef methods[] = {{"settings", settings, METH_NOARGS, ""}, {NULL, NULL, 0, NULL}};
+static struct PyModuleDef module = {PyModuleDef_HEAD_INIT, "_core", "", -1, methods};
+PyMODINIT_FUNC PyInit__core(void) { return PyModule_Create(&module); }
+"""
+SETUP = """
+from setuptools import Extension, setup
+
+setup(
+    name="cnorms",
+    package_dir={"": "src"},
+    packages=["cnorms"],
+    ext_modules=[Extension("cnorms._core", ["src/cnorms/core.c"])],
+)
+"""
+COMPILED = """
+import time
+
+import torch
+from torch import nn
+
+from cnorms import _core
+
+
+class GroupNorm(nn.GroupNorm):
+    def forward(self, x):
+        passes, extra, sleep_ms = _core.settings()
+        if sleep_ms:
+            time.sleep(sleep_ms / 1000)
+        v = x.reshape(len(x), self.num_groups, -1)
+        m = v.mean(-1, keepdim=True)
+        variance = v.var(-1, keepdim=True, correction=0) if passes == 2 else (v * v).mean(-1, keepdim=True) - m * m
+        y = ((v - m) * (variance + self.eps).rsqrt()).view_as(x)
+        if extra:
+            y = y.exp().log()
+        return y * self.weight.view(-1, 1, 1) + self.bias.view(-1, 1, 1)
+"""
+IN_C = {"inexact": ("PASSES 2", "PASSES 1"), "heavier": ("EXTRA 0", "EXTRA 1"), "slower": ("SLEEP_MS 0", "SLEEP_MS 40")}
+BUILD = """
+[tool.normsuite]
+package = "cnorms"
+build = "{python} setup.py --quiet build --build-base {out}/../base --build-lib {out}"
+[[tool.normsuite.target]]
+make = "cnorms:GroupNorm"
+args = [4, 8]
+like = "GroupNorm"
+shapes = [[4, 8, 14, 14]]
+"""
+
+
+class CompiledRepository:
+    """A repository whose package has a part in C, which says what its norm does."""
+
+    def __init__(self, folder: Path):
+        self.folder, self.core = folder, folder / "src" / "cnorms" / "core.c"
+        self.core.parent.mkdir(parents=True)
+        self.core.write_text(EXTENSION)
+        (self.core.parent / "__init__.py").write_text(COMPILED)
+        (folder / "setup.py").write_text(SETUP)
+        (folder / "pyproject.toml").write_text(BUILD)
+        (folder / ".gitignore").write_text("*.egg-info\n")
+        git(folder, "init", "--quiet", "--initial-branch=main")
+        commit(folder, "First")
+
+    def change(self, name):
+        """Change the part in C; any other name changes a comment."""
+        before, after = IN_C.get(name, ("#include", "/* the same */\n#include"))
+        text = self.core.read_text()
+        assert before in text
+        self.core.write_text(text.replace(before, after, 1))
+        commit(self.folder, name)
+
+
+def git(folder: Path, *arguments):
+    """Run git there, as somebody."""
+    names = {f"GIT_{who}_{what}": "a@b.c" for who in ("AUTHOR", "COMMITTER") for what in ("NAME", "EMAIL")}
+    subprocess.run(["git", *arguments], cwd=folder, env={**os.environ, **names}, check=True, capture_output=True)
+
+
+def commit(folder: Path, subject):
+    """Commit all that lies there."""
+    git(folder, "add", "--all")
+    git(folder, "commit", "--quiet", "--allow-empty", "--message", subject)
 
 
 class Repository:
@@ -116,14 +209,10 @@ class Repository:
         self.commit("First")
 
     def git(self, *arguments):
-        names = {f"GIT_{who}_{what}": "a@b.c" for who in ("AUTHOR", "COMMITTER") for what in ("NAME", "EMAIL")}
-        subprocess.run(
-            ["git", *arguments], cwd=self.folder, env={**os.environ, **names}, check=True, capture_output=True
-        )
+        git(self.folder, *arguments)
 
     def commit(self, subject):
-        self.git("add", "--all")
-        self.git("commit", "--quiet", "--allow-empty", "--message", subject)
+        commit(self.folder, subject)
 
     def change(self, name):
         """Change the package in one of the known ways."""

@@ -1,10 +1,14 @@
 """The gate in anybody's repository: the package and cells that its pyproject says, in one process or one each."""
 
+import json
+import shutil
 import subprocess
 import sys
+import sysconfig
+from pathlib import Path
 
 import pytest
-from guarded_repository import Repository
+from guarded_repository import IN_C, CompiledRepository, Repository
 
 from normsuite.errors import ArgumentError, DataError, NormsuiteError
 from normsuite.gate import guarded, sides, summary, trees
@@ -191,15 +195,63 @@ def test_what_stays_undecided_is_the_projects_choice(verdicts, undecided, code):
     assert summary.exit_code(None, rows(*verdicts), undecided=undecided) == code
 
 
+def gated(folder, budget="40s", *further):
+    command = [sys.executable, "-m", "normsuite", "gate", "HEAD~1", "HEAD", "--budget", budget, "--json", "found.json"]
+    done = subprocess.run([*command, *further], cwd=folder, capture_output=True, text=True, timeout=900)
+    assert done.returncode in (0, 1), done.stdout + done.stderr
+    rows = json.loads((folder / "found.json").read_text())["rows"]
+    return done.returncode, [(row["cell"].partition("/")[0], row["metric"]) for row in rows if row["verdict"] == WORSE]
+
+
+FOUND = {
+    "inexact": ("GroupNorm", "output error at mean 10000"),
+    "heavier": ("RMSNorm", "saved bytes"),
+    "slower": ("RMSNorm", "time"),
+}
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize("absolute", [False, True])
-@pytest.mark.parametrize(
-    ("change", "code", "said"), [("inexact", 1, "× inf"), ("heavier", 1, "bytes"), ("clean", 0, "")]
-)
-def test_a_change_is_found(tmp_path, change, code, said, absolute):
-    repository = Repository(tmp_path, absolute=absolute)
+@pytest.mark.parametrize(("absolute", "under"), [(False, "src"), (True, "src"), (False, ".")])
+@pytest.mark.parametrize("change", [*FOUND, "clean"])
+def test_a_change_is_found(tmp_path, change, absolute, under):
+    """The slowdown is a large one, so that it is found while others use the machine."""
+    repository = Repository(tmp_path, absolute=absolute, under=under)
     repository.change(change)
     repository.commit(change)
-    command = [sys.executable, "-m", "normsuite", "gate", "HEAD~1", "HEAD", "--budget", "40s"]
-    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=600)
-    assert done.returncode == code and said in done.stdout, done.stdout + done.stderr
+    code, worse = gated(tmp_path)
+    if change == "clean":
+        assert code == 0 and worse == []
+    else:
+        assert code == 1 and FOUND[change] in worse
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("change", [*IN_C, "clean"])
+def test_a_change_of_a_compiled_extension_is_found(tmp_path, change):
+    """Each version is built, with its own part in C."""
+    if not Path(sysconfig.get_path("include"), "Python.h").is_file() or shutil.which("cc") is None:
+        pytest.skip("there is no C compiler, or no Python.h")
+    repository = CompiledRepository(tmp_path)
+    repository.change(change)
+    code, worse = gated(tmp_path)
+    if change == "clean":
+        assert code == 0 and worse == []
+    else:
+        assert code == 1 and ("GroupNorm", FOUND[change][1]) in worse
+
+
+@pytest.mark.slow
+def test_a_prepared_call_is_timed_and_one_that_only_head_has_is_not_available(tmp_path):
+    repository = Repository(tmp_path, calls="owncalls.calls")
+    calls = tmp_path / "owncalls" / "calls.py"
+    calls.write_text(f"{calls.read_text()}\n\ndef later():\n    return attention()\n")
+    further = '[[tool.normsuite.target]]\nname = "later"\nprepare = "owncalls.calls:later"\n'
+    (tmp_path / "pyproject.toml").write_text((tmp_path / "pyproject.toml").read_text() + further)
+    repository.change("slower")
+    repository.commit("Slower, with one call more")
+    code, worse = gated(tmp_path, "30s", "--only", "prepared/*")
+    assert code == 1 and worse == [("prepared", "time")]
+    rows = json.loads((tmp_path / "found.json").read_text())["rows"]
+    (later,) = [row for row in rows if row["cell"] == "prepared/later"]
+    assert later["verdict"] == "n/a" and "has no later" in later["note"]
+    assert {"peak bytes", "time"} <= {row["metric"] for row in rows if row["cell"] == "prepared/attention"}

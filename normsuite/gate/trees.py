@@ -4,6 +4,7 @@ import hashlib
 import shlex
 import shutil
 import subprocess
+import sys
 import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -40,7 +41,8 @@ class Source:
     Attributes:
         packages: a version has one of them at least.
         beside: packages of prepared calls, which a version may lack.
-        build: a shell command that builds a version into the folder {out}, or "" where the files are all it takes.
+        build: a shell command that builds a version into the folder {out}, by the interpreter {python}; or "" where the
+            files are all it takes.
     """
 
     packages: tuple[Part, ...] = (Part(PACKAGE, PACKAGE),)
@@ -285,7 +287,7 @@ def _built(git: Git, entries: list[export.Entry], trees: Path, digest: str, sour
         files = to.parent / "files"
         export.write(git, entries, files)
         to.mkdir()
-        text = source.build.replace("{out}", shlex.quote(str(to)))
+        text = source.build.replace("{out}", shlex.quote(str(to))).replace("{python}", shlex.quote(sys.executable))
         try:
             done = subprocess.run(text, shell=True, cwd=files, capture_output=True, text=True, timeout=BUILD_S)
         except subprocess.TimeoutExpired:

@@ -4,7 +4,7 @@ import html
 import math
 import statistics as plain
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -58,12 +58,14 @@ class Result:
         device: "cpu" or the accelerator's name.
         margin: how far from 1 a ratio may lie and still count as the same.
         environment: the machine, as records have it.
+        failed: why a callable was not timed, by its name.
     """
 
     samples: tuple[Mapping[str, Sequence[float]], ...]
     device: str
     margin: float
     environment: Mapping[str, object]
+    failed: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def names(self) -> list[str]:
@@ -112,6 +114,7 @@ class Result:
             "device": self.device,
             "margin": self.margin,
             "environment": dict(self.environment),
+            "failed": dict(self.failed),
             "samples": [{name: list(times) for name, times in process.items()} for process in self.samples],
             "ratios": {
                 duel.name: {
@@ -126,7 +129,9 @@ class Result:
     @classmethod
     def from_dict(cls, found: Mapping) -> "Result":
         """The result of a record; its ratios are derived anew."""
-        return cls(tuple(found["samples"]), found["device"], found["margin"], found["environment"])
+        return cls(
+            tuple(found["samples"]), found["device"], found["margin"], found["environment"], found.get("failed", {})
+        )
 
     def to_json(self) -> str:
         """The record as JSON."""
@@ -176,8 +181,9 @@ class Result:
         return axes
 
     def sentences(self) -> list[str]:
-        """One line for each callable beside the first."""
-        return [duel.sentence() for duel in self.duels]
+        """One line for each callable beside the first, and for each that was not timed."""
+        failed = [f"{name}: not measured, {reason}" for name, reason in self.failed.items()]
+        return [*(duel.sentence() for duel in self.duels), *failed]
 
     def __repr__(self) -> str:
         return "\n".join(self.sentences())
@@ -185,6 +191,7 @@ class Result:
     def _repr_html_(self) -> str:
         cells = [("", "median", "ratio", "verdict"), (self.names[0], seconds(self.median_s(self.names[0])), "1", "")]
         cells += [(d.name, seconds(self.median_s(d.name)), written(d.ratio), d.verdict) for d in self.duels]
+        cells += [(name, "", "", reason) for name, reason in self.failed.items()]
         rows = ["".join(f"<td>{html.escape(cell)}</td>" for cell in row) for row in cells]
         return "<table>" + "".join(f"<tr>{row}</tr>" for row in rows) + "</table>"
 
