@@ -8,7 +8,8 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from ..errors import ArgumentError, UnsupportedError
+from ..errors import ArgumentError
+from ..frames import frame
 from ..statistics import Interval, mean_interval
 
 FASTER, SLOWER, SAME, UNDECIDED = "faster", "slower", "the same", "undecided"
@@ -145,11 +146,7 @@ class Result:
         Raises:
             UnsupportedError: pandas is not installed.
         """
-        try:
-            import pandas
-        except ImportError:
-            raise UnsupportedError("to_frame", "pandas", "is not installed: pip install pandas") from None
-        return pandas.DataFrame(self.rows(), columns=["process", "round", "name", "seconds"])
+        return frame(self.rows(), columns=["process", "round", "name", "seconds"])
 
     def rows(self) -> list[tuple[int, int, str, float]]:
         """The samples: process, round, name, seconds."""
