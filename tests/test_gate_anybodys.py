@@ -255,3 +255,21 @@ def test_a_prepared_call_is_timed_and_one_that_only_head_has_is_not_available(tm
     (later,) = [row for row in rows if row["cell"] == "prepared/later"]
     assert later["verdict"] == "n/a" and "has no later" in later["note"]
     assert {"peak bytes", "time"} <= {row["metric"] for row in rows if row["cell"] == "prepared/attention"}
+
+
+@pytest.mark.slow
+def test_a_bisection_finds_the_commit(tmp_path):
+    """By bytes, which need no quiet machine."""
+    repository = Repository(tmp_path)
+    for subject in ("One", "Two"):
+        (repository.path / "more.py").write_text(f"NAME = {subject!r}\n")
+        repository.commit(subject)
+    repository.change("heavier")
+    repository.commit("Save one tensor more")
+    (repository.path / "more.py").write_text("NAME = 4\n")
+    repository.commit("Four")
+    command = [sys.executable, "-m", "normsuite", "bisect", "HEAD~4", "HEAD", "--only", "RMSNorm/*/step"]
+    command += ["--metric", "saved bytes", "--budget", "5s"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=900)
+    assert done.returncode == 0 and "made by" in done.stdout, done.stdout + done.stderr
+    assert "Save one tensor more" in done.stdout.splitlines()[-1] and "Four" not in done.stdout.splitlines()[-1]

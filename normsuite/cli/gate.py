@@ -181,7 +181,7 @@ def _setup(base, head, what, device, margin, timing, seeds=None, *, working_tree
     from ..gate.setup import Setup
 
     here = trees.root(Path())
-    only_ours = "error_rate" if seeds is not None else "" if working_tree else "self_check"
+    only_ours = "error_rate" if seeds is not None else ""
     planned, source, project = _planned(what, device, here, only_ours)
     before = trees.of_commit("HEAD" if base is None else base, argument="base", repository=here, source=source)
     if not working_tree:
@@ -199,12 +199,17 @@ def _setup(base, head, what, device, margin, timing, seeds=None, *, working_tree
         margins=margins(margin or []),
         budget_s=own_budget_s if timing["budget"] is None else seconds(timing["budget"]),
         threads=measure.default_threads() if timing["threads"] is None else timing["threads"],
-        apart=timing["apart"] or (project is not None and (project.isolation == "process" or bool(project.build))),
+        apart=timing["apart"] or _is_apart(project),
         pythons=pythons,
         norms=list(dict.fromkeys(cell.task.spec.name for cell in planned)) if seeds is not None else (),
         **({"seeds": seeds} if seeds is not None else {}),
     )
     return setup, here, None if project is None else project.gate.undecided
+
+
+def _is_apart(project) -> bool:
+    """Return whether a project's versions want processes of their own: compiled parts lie in no process twice."""
+    return project is not None and (project.isolation == "process" or bool(project.build))
 
 
 def _planned(what, device, here, only_ours: str):
@@ -326,16 +331,19 @@ def bisect(
 
     Exit codes: 0 found, 2 could not run, 3 no step, or nothing that could be decided.
     """
-    from ..gate import bisection, cells, measure, trees
+    from ..gate import bisection, measure, trees
 
-    planned = cells.plan(norms=norm or (), only=only or (), device=device)
+    here = trees.root(Path())
+    planned, source, project = _planned({"norms": norm, "only": only}, device, here, "")
     results.output_folder(out, "out")
     with status() as show:
         try:
             found = bisection.run(
                 good,
                 bad,
-                repository=trees.root(Path()),
+                repository=here,
+                source=source,
+                apart=_is_apart(project),
                 cells=planned,
                 metric=metric,
                 budget_s=seconds(budget),

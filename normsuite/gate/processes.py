@@ -126,6 +126,7 @@ class Processes:
             "packages": list(setup.base.packages),
             "modules": sorted({module for cell in setup.cells if (module := module_of(cell)) is not None}),
             "cells": [setup.cells[place].as_dict() for place in places],
+            "added": [setup.added.get(setup.cells[place].name, 0) for place in places],
             "count": count,
             "blocks": blocks,
             "longest_s": LONGEST_S,

@@ -54,6 +54,11 @@ class Source:
         return self.packages + self.beside
 
     @property
+    def names(self) -> tuple[str, ...]:
+        """The packages' names, as they are imported."""
+        return tuple(part.name for part in self.parts)
+
+    @property
     def exported(self) -> tuple[str, ...]:
         """The folders within the repository whose files make a version: all of it where it is built."""
         return ("",) if self.build else tuple(part.path for part in self.parts)
@@ -164,7 +169,7 @@ def _tree(git: Git, name: str, commit: str, found: dict[Part, str], source: Sour
     digests = list(found.values())
     digest = digests[0] if len(digests) == 1 else hashlib.sha256("\n".join(digests).encode()).hexdigest()[:40]
     folder = _exported(git, found, digest, source)
-    return Tree(name, commit, _subject(git, commit), digest, folder, tuple(part.name for part in source.parts))
+    return Tree(name, commit, _subject(git, commit), digest, folder, source.names)
 
 
 def _digest(git: Git, commit: str, path: str) -> str | None:

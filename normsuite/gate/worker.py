@@ -21,7 +21,7 @@ from ..measure.metric import GRADIENT_ERROR, OUTPUT_ERROR
 from ..measure.prepared import PreparedCall
 from ..measure.task import DTYPES, Task
 from ..measure.workload import Absent, Subject
-from . import sides
+from . import planted, sides
 from .cells import Cell, cell_from_dict
 from .sides import BASE, HEAD
 from .trees import PACKAGE
@@ -68,6 +68,8 @@ def work(job: dict, emit: Callable[[dict], None]) -> None:
         cell = cells[index]
         emit({"begin": index})
         ready[index] = calls, absent = _ready(packages, job["packages"], cell, given)
+        if HEAD in calls and job["added"][index]:
+            calls[HEAD] = [planted.beside(call, job["added"][index]) for call in calls[HEAD]]
         if len(packages) > 1 and not _is_own(job):
             try:
                 sides.refuse_own_names(job["packages"])  # a prepared call may import when it is prepared
