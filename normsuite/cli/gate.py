@@ -177,12 +177,12 @@ def _setup(base, head, what, device, margin, timing, seeds=None, *, working_tree
 
     The head is the base, a commit or the working tree.
     """
-    from ..gate import measure, trees
+    from ..gate import guarded, measure, trees
     from ..gate.setup import Setup
 
     here = trees.root(Path())
-    only_ours = "error_rate" if seeds is not None else ""
-    planned, source, project = _planned(what, device, here, only_ours)
+    planned, source, project = _planned(what, device, here)
+    trained = {} if project is None or seeds is None else guarded.trained(project, what.get("only") or ())
     before = trees.of_commit("HEAD" if base is None else base, argument="base", repository=here, source=source)
     if not working_tree:
         after = before
@@ -201,7 +201,8 @@ def _setup(base, head, what, device, margin, timing, seeds=None, *, working_tree
         threads=measure.default_threads() if timing["threads"] is None else timing["threads"],
         apart=timing["apart"] or _is_apart(project),
         pythons=pythons,
-        norms=list(dict.fromkeys(cell.task.spec.name for cell in planned)) if seeds is not None else (),
+        norms=() if seeds is None else [*trained] or list(dict.fromkeys(cell.task.spec.name for cell in planned)),
+        targets=trained,
         **({"seeds": seeds} if seeds is not None else {}),
     )
     return setup, here, None if project is None else project.gate.undecided
@@ -212,13 +213,12 @@ def _is_apart(project) -> bool:
     return project is not None and (project.isolation == "process" or bool(project.build))
 
 
-def _planned(what, device, here, only_ours: str):
+def _planned(what, device, here):
     """Return the cells, the package whose versions are compared, and its project, None for this package's own.
 
     Args:
         what: what is measured, by option.
         here: the repository's root.
-        only_ours: the option that is for this package's own repository, if one is given.
     """
     from ..gate import cells, guarded, trees
     from ..targets.configuration import find_project
@@ -226,8 +226,6 @@ def _planned(what, device, here, only_ours: str):
     project = find_project(Path())
     if project is None or not project.packages:
         return cells.plan(**{name: given or () for name, given in what.items()}, device=device), trees.OWN, None
-    if only_ours:
-        raise ArgumentError(only_ours, True, f"is for {trees.PACKAGE}'s own repository")
     for name, given in what.items():
         if given and name not in ("modes", "only"):
             raise ArgumentError(name, ", ".join(given), "is said by [[tool.normsuite.target]] here: use --only")
@@ -334,7 +332,7 @@ def bisect(
     from ..gate import bisection, measure, trees
 
     here = trees.root(Path())
-    planned, source, project = _planned({"norms": norm, "only": only}, device, here, "")
+    planned, source, project = _planned({"norms": norm, "only": only}, device, here)
     results.output_folder(out, "out")
     with status() as show:
         try:

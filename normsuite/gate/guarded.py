@@ -84,6 +84,22 @@ def cells(
     return [cell for cell in found if not only or any(fnmatchcase(cell.name, pattern) for pattern in only)], notes
 
 
+def trained(project: Project, only: Sequence[str] = ()) -> dict[str, Target]:
+    """Return the targets that can be trained in the study's network, by name: those that are like a norm.
+
+    Raises:
+        ArgumentError: there is none.
+    """
+    found = {}
+    for target in project.targets:
+        cells = [] if target.make is None or why_not(target) is not None else _of(target, MODES, "cpu")
+        if any(not only or fnmatchcase(cell.name, pattern) for cell in cells for pattern in (only or ("*",))):
+            found[target.title] = target
+    if not found:
+        raise ArgumentError("error_rate", True, "none of the targets here is a norm that the study could train")
+    return found
+
+
 def why_not(target: Target) -> str | None:
     """Return the reason why a norm has no cell, or None."""
     if target.spec is None:
