@@ -27,6 +27,7 @@ _LAZY = {
     "Target": "targets",
     "check": "conformance",
     "compare": "versus",
+    "read_records": "frames",
 }
 
 __all__ = ["__version__", *_LAZY]

@@ -67,10 +67,19 @@ class Reaching:
 
 def by_norm(records: Iterable[dict]) -> dict[str, dict[int, dict]]:
     """The samples of each norm and seed, "none" first."""
+    records = list(records)
     found: dict[str, dict[int, dict]] = {}
     for record in records:
         found.setdefault(record["case"]["norm"], {})[record["case"]["seed"]] = record["samples"]
-    return {name: found[name] for name in (NO_NORM, *NORMS) if name in found}
+    return {name: found[name] for name in norms_of(records) if name in found}
+
+
+def norms_of(records: Iterable[dict]) -> list[str]:
+    """Return the norms of a study's records in the order of all tables: "none", the known ones, then targets."""
+    cases = [record["case"] for record in records]
+    named = {case["norm"] for case in cases}
+    targets = dict.fromkeys(case["norm"] for case in cases if case.get("target") is not None)
+    return [name for name in (NO_NORM, *NORMS, *targets) if name in named]
 
 
 def pairs(records: Sequence[dict], metrics: Iterable[str] = tuple(METRICS)) -> list[Pair]:

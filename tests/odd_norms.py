@@ -145,3 +145,39 @@ def oracle(x, weight=None, bias=None, eps=1e-5):
     v = (v - v.mean(-1, keepdims=True)) / (v.var(-1, keepdims=True) + eps) ** 0.5
     shape = (1, -1, *(1 for _ in x.shape[2:]))
     return v.reshape(x.shape) * weight.reshape(shape) + bias.reshape(shape)
+
+
+class Hangs(Right):
+    def forward(self, x):
+        while True:
+            time.sleep(0.1)
+
+
+class Leaves(Right):
+    def forward(self, x):
+        os._exit(3)
+
+
+def hangs():
+    while True:
+        time.sleep(0.1)
+
+
+def leaves():
+    os._exit(3)
+
+
+def short():
+    return sum(range(50))
+
+
+def longer():
+    return sum(range(5000))
+
+
+def noisy():
+    print("hello")
+
+
+def raising():
+    raise ValueError("not today")

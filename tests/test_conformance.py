@@ -201,3 +201,15 @@ def test_norms_of_others_are_measured(path, options):
 def test_no_targets_are_refused():
     with pytest.raises(ArgumentError, match="targets"):
         parametrize_with_checks([torch.nn.Identity()])
+
+
+def test_an_error_of_torchs_own_call_is_named(monkeypatch):
+    def failing(*arguments, **settings):
+        raise RuntimeError("torch's own")
+
+    monkeypatch.setattr(torch.nn.functional, "group_norm", failing)
+    target = Target(odd_norms.OnePass, shapes=[(2, 8, 3)], **LIKE)
+    found = normsuite.check(target, only=("output[[]float32]", "mean_1000000"), isolated=False)
+    assert [result.finding.beside for result in found.results] == [None, None]
+    assert all("torch's own call fails: RuntimeError: torch's own" in r.finding.text for r in found.results)
+    assert [result.status for result in found.results] == ["ok", "fails"]

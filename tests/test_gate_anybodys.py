@@ -1,15 +1,23 @@
 """The gate in anybody's repository: the package and cells that its pyproject says, in one process or one each."""
 
+import json
+import shutil
 import subprocess
 import sys
+import sysconfig
+from pathlib import Path
 
 import pytest
-from guarded_repository import Repository
+from guarded_repository import IN_C, CompiledRepository, Repository
 
 from normsuite.errors import ArgumentError, DataError, NormsuiteError
 from normsuite.gate import guarded, sides, summary, trees
 from normsuite.gate.decide import SAME, UNDECIDED, WORSE
+from normsuite.measure.prepared import PreparedCall
+from normsuite.measure.workload import Absent
 from normsuite.targets.configuration import find_project
+
+MODULES = ["ownnorms.norms", "ownnorms.calls"]
 
 
 @pytest.fixture
@@ -18,7 +26,7 @@ def forget():
     before, path = set(sys.modules), list(sys.path)
     yield
     for name in set(sys.modules) - before:
-        if name.startswith("ownnorms"):
+        if name.startswith(("ownnorms", "owncalls", "otherparts")):
             del sys.modules[name]
     sys.path[:] = path
 
@@ -32,14 +40,13 @@ def exported(repository, name="HEAD", **further):
 def test_cells_are_those_of_the_projects_targets(tmp_path):
     project = find_project(Repository(tmp_path).folder)
     cells, notes = guarded.cells(project)
+    assert cells.pop().name == "prepared/attention"
     assert [cell.name for cell in cells] == [
         f"{norm}/ownnorms:{norm}({args})/{case}/{mode}"
         for norm, args, case in (("RMSNorm", "64", "32×16×64"), ("GroupNorm", "4, 8", "4×8×14×14"))
         for mode in ("forward", "step")
     ]
-    assert notes == [
-        "ownnorms.parts:scaled: not measured (a prepared call has no norm whose values could be looked at)"
-    ]
+    assert notes == []
     assert [c.name for c in guarded.cells(project, only=["RMS*/step"])[0]] == [
         "RMSNorm/ownnorms:RMSNorm(64)/32×16×64/step"
     ]
@@ -54,15 +61,18 @@ def test_two_versions_lie_in_one_process(tmp_path, forget, under):
     repository.change("inexact")
     repository.commit("Second")
     head = exported(repository)
-    assert base.digest != head.digest and base.package == "ownnorms"
+    assert base.digest != head.digest and base.packages == ("ownnorms",)
     packages = {
-        side: sides.load_anybodys(tree.folder, side, "ownnorms", ["norms"], alone=False)
+        side: sides.load_anybodys(tree.folder, side, tree.packages, MODULES, alone=False)["ownnorms"]
         for side, tree in (("base", base), ("head", head))
     }
     cell = guarded.cells(find_project(tmp_path), only=["GroupNorm*/forward"])[0][0]
     given = cell.task.operands()
     calls = {side: cell.of(package).prepare(given) for side, package in packages.items()}
     assert (calls["base"]() - calls["head"]()).abs().max() > 0
+    prepared = guarded.cells(find_project(tmp_path), only=["prepared/*"])[0][0]
+    (call,) = sides.ready(packages["head"], prepared, [None])
+    assert call().shape == (64, 64)
     assert "ownnorms" not in sys.modules
     repository.git("checkout", "--quiet", "HEAD~1")
     assert (
@@ -75,10 +85,10 @@ def test_absolute_imports_are_told_and_work_alone(tmp_path, forget, monkeypatch)
     tree = exported(Repository(tmp_path, absolute=True))
     monkeypatch.syspath_prepend(str(tree.folder))  # as where the package is installed
     with pytest.raises(ImportError, match="imports itself by its own name"):
-        sides.load_anybodys(tree.folder, "base", "ownnorms", ["norms"], alone=False)
+        sides.load_anybodys(tree.folder, "base", tree.packages, MODULES, alone=False)
     for name in [name for name in sys.modules if name.startswith("ownnorms")]:
         del sys.modules[name]
-    package = sides.load_anybodys(tree.folder, "base", "ownnorms", ["norms"], alone=True)
+    package = sides.load_anybodys(tree.folder, "base", tree.packages, MODULES, alone=True)["ownnorms"]
     assert package.__name__ == "ownnorms" and package.__file__.startswith(str(tree.folder))
     cell = guarded.cells(find_project(tmp_path), only=["RMSNorm*/forward"])[0][0]
     assert cell.of(package).prepare()().shape == (32, 16, 64)
@@ -96,17 +106,74 @@ def test_a_version_is_built_once(tmp_path):
             exported(repository)
 
 
-@pytest.mark.parametrize("name", ["ownnorms", "own.norms"])
-def test_a_project_without_one_package_is_refused(tmp_path, name):
+@pytest.mark.parametrize("name", ["[]", '"other"', '["ownnorms", "other"]'])
+def test_a_project_without_a_folder_for_its_package_is_refused(tmp_path, name):
     repository = Repository(tmp_path)
-    text = (
-        (tmp_path / "pyproject.toml")
-        .read_text()
-        .replace('"ownnorms"', '["a", "b"]' if name == "ownnorms" else '"other"')
-    )
+    text = (tmp_path / "pyproject.toml").read_text().replace('package = "ownnorms"', f"package = {name}")
     (tmp_path / "pyproject.toml").write_text(text)
     with pytest.raises(DataError, match="package ="):
         exported(repository)
+
+
+def test_prepared_calls_in_a_package_of_their_own_are_exported_and_want_a_process_each(tmp_path, forget):
+    repository = Repository(tmp_path, calls="owncalls.calls")
+    tree = exported(repository)
+    assert tree.packages == ("ownnorms", "owncalls") and (tree.folder / "owncalls" / "calls.py").is_file()
+    modules = ["owncalls.calls"]
+    with pytest.raises(ImportError):  # by the norms' own name, which is neither version's
+        sides.load_anybodys(tree.folder, "base", tree.packages, modules, alone=False)
+    sys.modules.pop("ownnorms", None)
+    packages = sides.load_anybodys(tree.folder, "base", tree.packages, modules, alone=True)
+    (cell,) = guarded.cells(find_project(tmp_path), only=["prepared/*"])[0]
+    package = sides.package_for(cell, packages, tree.packages)
+    assert package.__name__ == "owncalls" and sides.ready(package, cell, [None])[0]().shape == (64, 64)
+    assert sys.modules["ownnorms"].__file__.startswith(str(tree.folder))
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [("not_callable", "returns int"), ("failing", "fails with RuntimeError: not today"), ("absent", "has no absent")],
+)
+def test_a_prepared_call_that_cannot_be_is_named(tmp_path, forget, name, said):
+    repository = Repository(tmp_path)
+    packages = sides.load_anybodys(exported(repository).folder, "base", ["ownnorms"], MODULES, alone=False)
+    cell = PreparedCall(f"ownnorms.calls:{name}", name)
+    assert PreparedCall.from_dict(cell.as_dict()) == cell
+    with pytest.raises(Absent, match=said):
+        sides.ready(sides.package_for(cell, packages, ["ownnorms"]), cell, [None])
+
+
+def test_what_one_version_lacks_is_absent_there(tmp_path, forget):
+    repository = Repository(tmp_path, calls="owncalls.calls")
+    repository.git("rm", "-r", "--quiet", "owncalls", "src/ownnorms/calls.py", "--ignore-unmatch")
+    repository.commit("Without the calls")
+    (tmp_path / "owncalls").mkdir()  # as it lies in the working tree
+    tree = exported(repository)
+    packages = sides.load_anybodys(tree.folder, "base", tree.packages, ["owncalls.calls"], alone=False)
+    assert list(packages) == ["ownnorms"]
+    with pytest.raises(Absent, match="has no package owncalls"):
+        sides.package_for(PreparedCall("owncalls.calls:attention", "attention"), packages, tree.packages)
+
+
+def test_several_packages_are_one_version(tmp_path, forget):
+    repository = Repository(tmp_path)
+    other = tmp_path / "otherparts"
+    other.mkdir()
+    (other / "__init__.py").write_text("NAME = 1\n")
+    (tmp_path / "pyproject.toml").write_text(
+        (tmp_path / "pyproject.toml").read_text().replace('"ownnorms"', '["ownnorms", "otherparts"]', 1)
+    )
+    repository.commit("Two packages")
+    first = exported(repository)
+    assert (first.folder / "otherparts" / "__init__.py").is_file() and (first.folder / "ownnorms").is_dir()
+    (other / "__init__.py").write_text("NAME = 2\n")
+    source = guarded.source_of(find_project(tmp_path), tmp_path)
+    changed = trees.of_working_tree(repository=tmp_path, source=source)
+    assert changed.digest != first.digest
+    packages = sides.load_anybodys(changed.folder, "head", changed.packages, [], alone=False)
+    assert packages["otherparts"].NAME == 2 and packages["otherparts"].__name__ == "otherparts_head"
+    base = exported(repository, "HEAD~1")  # without the second
+    assert list(sides.load_anybodys(base.folder, "base", base.packages, [], alone=False)) == ["ownnorms"]
 
 
 def rows(*verdicts):
@@ -128,15 +195,82 @@ def test_what_stays_undecided_is_the_projects_choice(verdicts, undecided, code):
     assert summary.exit_code(None, rows(*verdicts), undecided=undecided) == code
 
 
+def gated(folder, budget="40s", *further):
+    command = [sys.executable, "-m", "normsuite", "gate", "HEAD~1", "HEAD", "--budget", budget, "--threads", "1"]
+    command += ["--json", "found.json"]  # one thread: threads of a call wait for each other where others compute
+    done = subprocess.run([*command, *further], cwd=folder, capture_output=True, text=True, timeout=900)
+    assert done.returncode in (0, 1), done.stdout + done.stderr
+    rows = json.loads((folder / "found.json").read_text())["rows"]
+    return done.returncode, [(row["cell"].partition("/")[0], row["metric"]) for row in rows if row["verdict"] == WORSE]
+
+
+FOUND = {
+    "inexact": ("GroupNorm", "output error at mean 10000"),
+    "heavier": ("RMSNorm", "saved bytes"),
+    "slower": ("RMSNorm", "time"),
+}
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize("absolute", [False, True])
-@pytest.mark.parametrize(
-    ("change", "code", "said"), [("inexact", 1, "× inf"), ("heavier", 1, "bytes"), ("clean", 0, "")]
-)
-def test_a_change_is_found(tmp_path, change, code, said, absolute):
-    repository = Repository(tmp_path, absolute=absolute)
+@pytest.mark.parametrize(("absolute", "under"), [(False, "src"), (True, "src"), (False, ".")])
+@pytest.mark.parametrize("change", [*FOUND, "clean"])
+def test_a_change_is_found(tmp_path, change, absolute, under):
+    """The slowdown is a large one, so that it is found while others use the machine."""
+    repository = Repository(tmp_path, absolute=absolute, under=under)
     repository.change(change)
     repository.commit(change)
-    command = [sys.executable, "-m", "normsuite", "gate", "HEAD~1", "HEAD", "--budget", "40s"]
-    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=600)
-    assert done.returncode == code and said in done.stdout, done.stdout + done.stderr
+    code, worse = gated(tmp_path)
+    if change == "clean":
+        assert code == 0 and worse == []
+    else:
+        assert code == 1 and FOUND[change] in worse
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("change", [*IN_C, "clean"])
+def test_a_change_of_a_compiled_extension_is_found(tmp_path, change):
+    """Each version is built, with its own part in C."""
+    if not Path(sysconfig.get_path("include"), "Python.h").is_file() or shutil.which("cc") is None:
+        pytest.skip("there is no C compiler, or no Python.h")
+    repository = CompiledRepository(tmp_path)
+    repository.change(change)
+    code, worse = gated(tmp_path)
+    if change == "clean":
+        assert code == 0 and worse == []
+    else:
+        assert code == 1 and ("GroupNorm", FOUND[change][1]) in worse
+
+
+@pytest.mark.slow
+def test_a_prepared_call_is_timed_and_one_that_only_head_has_is_not_available(tmp_path):
+    repository = Repository(tmp_path, calls="owncalls.calls")
+    calls = tmp_path / "owncalls" / "calls.py"
+    calls.write_text(f"{calls.read_text()}\n\ndef later():\n    return attention()\n")
+    further = '[[tool.normsuite.target]]\nname = "later"\nprepare = "owncalls.calls:later"\n'
+    (tmp_path / "pyproject.toml").write_text((tmp_path / "pyproject.toml").read_text() + further)
+    repository.change("slower")
+    repository.commit("Slower, with one call more")
+    code, worse = gated(tmp_path, "30s", "--only", "prepared/*")
+    assert code == 1 and worse == [("prepared", "time")]
+    rows = json.loads((tmp_path / "found.json").read_text())["rows"]
+    (later,) = [row for row in rows if row["cell"] == "prepared/later"]
+    assert later["verdict"] == "n/a" and "has no later" in later["note"]
+    assert {"peak bytes", "time"} <= {row["metric"] for row in rows if row["cell"] == "prepared/attention"}
+
+
+@pytest.mark.slow
+def test_a_bisection_finds_the_commit(tmp_path):
+    """By bytes, which need no quiet machine."""
+    repository = Repository(tmp_path)
+    for subject in ("One", "Two"):
+        (repository.path / "more.py").write_text(f"NAME = {subject!r}\n")
+        repository.commit(subject)
+    repository.change("heavier")
+    repository.commit("Save one tensor more")
+    (repository.path / "more.py").write_text("NAME = 4\n")
+    repository.commit("Four")
+    command = [sys.executable, "-m", "normsuite", "bisect", "HEAD~4", "HEAD", "--only", "RMSNorm/*/step"]
+    command += ["--metric", "saved bytes", "--budget", "5s"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=900)
+    assert done.returncode == 0 and "made by" in done.stdout, done.stdout + done.stderr
+    assert "Save one tensor more" in done.stdout.splitlines()[-1] and "Four" not in done.stdout.splitlines()[-1]

@@ -3,8 +3,12 @@
 from collections.abc import Sequence
 from dataclasses import replace
 
-from ..errors import ArgumentError
+from ..errors import ArgumentError, NormsuiteError
 from .check import parse_arguments
+from .shared import note
+
+LIMIT_S = 60.0
+"""How long the first call of a target may take."""
 
 
 def planned(
@@ -54,3 +58,34 @@ def planned(
             )
         )
     return [norm], cases, [*names, *(backends or ())]
+
+
+def that_return(paths: Sequence[str], *, args: str, like: str | None) -> list[str]:
+    """Return the paths of targets whose first call returns; the others, which hang or end their process, are noted.
+
+    Args:
+        paths, args, like: as of `planned`.
+
+    Raises:
+        NormsuiteError: none does, or one cannot be made; the message has its name and reason.
+    """
+    from ..conformance import check
+    from ..conformance.isolated import ENDS
+    from ..measure.implementations.anybodys import name_of, parsed
+    from ..targets.inspection import norm_of
+    from ..targets.loading import search_here
+
+    search_here()
+    by_place, by_key = parse_arguments(args)
+    reasons = {}
+    for path in dict.fromkeys(paths):
+        target = replace(parsed(name_of(path, by_place, by_key)), like=like)
+        target = replace(target, like=norm_of(target).name)
+        for result in check(target, only=("result_kind",), isolated=True, limit_s=LIMIT_S).results:
+            if result.finding.text.startswith(ENDS):
+                reasons[path] = result.finding.text
+    if len(reasons) == len(dict.fromkeys(paths)):
+        raise NormsuiteError("; ".join(f"{path}: {reason}" for path, reason in reasons.items()))
+    for path, reason in reasons.items():
+        note(f"{path}: not measured ({reason})")
+    return [path for path in paths if path not in reasons]

@@ -176,12 +176,12 @@ def _setup(base, head, what, device, margin, timing, seeds=None, *, working_tree
 
     The head is the base, a commit or the working tree.
     """
-    from ..gate import measure, trees
+    from ..gate import guarded, measure, trees
     from ..gate.setup import Setup
 
     here = trees.root(Path())
-    only_ours = "error_rate" if seeds is not None else "" if working_tree else "self_check"
-    planned, source, project = _planned(what, device, here, only_ours)
+    planned, source, project = _planned(what, device, here)
+    trained = {} if project is None or seeds is None else guarded.trained(project, what.get("only") or ())
     before = trees.of_commit("HEAD" if base is None else base, argument="base", repository=here, source=source)
     if not working_tree:
         after = before
@@ -198,21 +198,26 @@ def _setup(base, head, what, device, margin, timing, seeds=None, *, working_tree
         margins=margins(margin or []),
         budget_s=own_budget_s if timing["budget"] is None else seconds(timing["budget"]),
         threads=measure.default_threads() if timing["threads"] is None else timing["threads"],
-        apart=timing["apart"] or (project is not None and (project.isolation == "process" or bool(project.build))),
+        apart=timing["apart"] or _is_apart(project),
         pythons=pythons,
-        norms=list(dict.fromkeys(cell.task.spec.name for cell in planned)) if seeds is not None else (),
+        norms=() if seeds is None else [*trained] or list(dict.fromkeys(cell.task.spec.name for cell in planned)),
+        targets=trained,
         **({"seeds": seeds} if seeds is not None else {}),
     )
     return setup, here, None if project is None else project.gate.undecided
 
 
-def _planned(what, device, here, only_ours: str):
+def _is_apart(project) -> bool:
+    """Return whether a project's versions want processes of their own: compiled parts lie in no process twice."""
+    return project is not None and (project.isolation == "process" or bool(project.build))
+
+
+def _planned(what, device, here):
     """Return the cells, the package whose versions are compared, and its project, None for this package's own.
 
     Args:
         what: what is measured, by option.
         here: the repository's root.
-        only_ours: the option that is for this package's own repository, if one is given.
     """
     from ..gate import cells, guarded, trees
     from ..targets.configuration import find_project
@@ -220,8 +225,6 @@ def _planned(what, device, here, only_ours: str):
     project = find_project(Path())
     if project is None or not project.packages:
         return cells.plan(**{name: given or () for name, given in what.items()}, device=device), trees.OWN, None
-    if only_ours:
-        raise ArgumentError(only_ours, True, f"is for {trees.PACKAGE}'s own repository")
     for name, given in what.items():
         if given and name not in ("modes", "only"):
             raise ArgumentError(name, ", ".join(given), "is said by [[tool.normsuite.target]] here: use --only")
@@ -325,16 +328,19 @@ def bisect(
 
     Exit codes: 0 found, 2 could not run, 3 no step, or nothing that could be decided.
     """
-    from ..gate import bisection, cells, measure, trees
+    from ..gate import bisection, measure, trees
 
-    planned = cells.plan(norms=norm or (), only=only or (), device=device)
+    here = trees.root(Path())
+    planned, source, project = _planned({"norms": norm, "only": only}, device, here)
     results.output_folder(out, "out")
     with status() as show:
         try:
             found = bisection.run(
                 good,
                 bad,
-                repository=trees.root(Path()),
+                repository=here,
+                source=source,
+                apart=_is_apart(project),
                 cells=planned,
                 metric=metric,
                 budget_s=seconds(budget),

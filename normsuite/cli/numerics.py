@@ -37,7 +37,7 @@ def numerics(
     from ..measure.cases import SEED
     from ..measure.labels import BASELINE
     from ..measure.task import ACTIVATIONS, DTYPES, shape_case
-    from ..measure.workload import named
+    from ..measure.workload import named, said
     from ..spec import NORMS, find
 
     devices.check(device)
@@ -46,8 +46,9 @@ def numerics(
     if activation not in ACTIVATIONS:
         raise UnknownNameError.among("activation", activation, ACTIVATIONS[1:])
     if targets:
-        from .anybodys import planned
+        from .anybodys import planned, that_return
 
+        targets = that_return(targets, args=args, like=like)
         own = [] if shape is None else [shape_case(shape)]
         norm, (tried_case,), computing = planned(
             targets, args=args, like=like, norms=norm, own=own, backends=[BASELINE]
@@ -70,6 +71,10 @@ def numerics(
                     output, gradient = (reason, reason) if reason else measuring.errors(tried, mean=mean)
                 except UnsupportedError as error:
                     output = gradient = error.reason  # type: ignore[assignment]  # in place of a figure
+                except Exception as error:  # of anybody's norm: the others are measured all the same
+                    if not targets:
+                        raise
+                    output = gradient = f"fails with {said(error)}"  # type: ignore[assignment]
                 rows.append(
                     {"norm": spec.name, "mean": mean, "backend": backend, "output": output, "gradient": gradient}
                 )

@@ -26,6 +26,14 @@ def study(
         Optional[Path], typer.Option(help="A TOML file of settings, named as the options with _ for -; options win.")
     ] = None,
     norm: NormsOrNone = None,
+    beside: Annotated[
+        Optional[list[str]],
+        typer.Option(
+            "--with", metavar="TARGET", help="module:Name, or a target's name, trained beside; again for more."
+        ),
+    ] = None,
+    args: Annotated[str, typer.Option(help="Further arguments of each --with, such as eps=1e-6.")] = "",
+    like: Annotated[Optional[str], typer.Option(help="The norm that each --with is like, such as GroupNorm.")] = None,
     seeds: Annotated[Optional[int], typer.Option(help="How many.", callback=at_least("seeds", 1))] = None,
     epochs: Annotated[Optional[int], typer.Option(help="Of each run.", callback=at_least("epochs", 1))] = None,
     batch_size: Annotated[Optional[list[int]], typer.Option(help="Again for more.")] = None,
@@ -92,7 +100,9 @@ def study(
         "device": device,
         "dataset": dataset,
     }
-    runs = plan.plan(preset, **{**settings, **{name: value for name, value in options.items() if value is not None}})
+    targets = _targets(beside or [], args=args, like=like)
+    given = {name: value for name, value in options.items() if value is not None}
+    runs = plan.plan(preset, targets=targets, **{**settings, **given})
     if dry_run:
         _dry_run(runs, out, workers, to)
         return
@@ -151,6 +161,17 @@ def _of_file(settings: dict, name: str, option, kind: type):
     if type(value) is not written:
         raise ArgumentError(name, value, f"must be {written.__name__}")
     return kind(value)
+
+
+def _targets(names: list[str], *, args: str, like: str | None) -> list:
+    """The targets that take part, as typed."""
+    if not names:
+        if args or like:
+            raise ArgumentError("args" if args else "like", args or like, "is of a target: say which by --with")
+        return []
+    from .check import chosen_targets
+
+    return chosen_targets(names, args=args, shapes=[], dtypes=[], options={"like": like})
 
 
 def _dry_run(runs: list, out: Path, workers: int | None, to: str | None) -> None:

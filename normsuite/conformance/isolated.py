@@ -1,6 +1,5 @@
 """Checks done in a process of their own: a target may hang, or end the process, and the other checks are done."""
 
-import threading
 from collections.abc import Iterator, Sequence
 
 import torch
@@ -13,6 +12,9 @@ from ..targets.target import Target
 from .checks import Check
 from .result import FAILS, Finding, Result
 from .run import expected_reason
+
+ENDS = "the process "
+"""How the finding on a target begins that hangs or ends its process."""
 
 START_S = 60.0
 """How long a process may take to import torch and the target."""
@@ -44,7 +46,7 @@ def results(target: Target, checks: Sequence[Check], *, limit_s: float, notes: l
         }
         begun: str | None = None
         with process.Process(["-m", "normsuite.conformance.worker"], process.environment(job["threads"])) as worker:
-            watch = _Watch(worker, START_S)
+            watch = process.Watch(worker, START_S)
             try:
                 worker.tell(job)
                 for message in worker.messages():
@@ -80,31 +82,5 @@ def _error(message: dict) -> NormsuiteError:
     return (ImportPathError if message["is_path"] else ArgumentError)(*message["error"])
 
 
-def _how(watch: "_Watch", died: process.Died, limit_s: float) -> str:
+def _how(watch: process.Watch, died: process.Died, limit_s: float) -> str:
     return f"hangs: ended after {limit_s:g} s" if watch.has_ended_it else f"ended ({died})"
-
-
-class _Watch:
-    """Ends a process that says nothing for too long."""
-
-    def __init__(self, worker: process.Process, seconds: float):
-        self._worker = worker
-        self.has_ended_it = False
-        self._start(seconds)
-
-    def _start(self, seconds: float) -> None:
-        self._timer = threading.Timer(seconds, self._end)
-        self._timer.daemon = True
-        self._timer.start()
-
-    def _end(self) -> None:
-        self.has_ended_it = True
-        self._worker.end()
-
-    def again(self, seconds: float) -> None:
-        """It said something: wait anew."""
-        self._timer.cancel()
-        self._start(seconds)
-
-    def stop(self) -> None:
-        self._timer.cancel()

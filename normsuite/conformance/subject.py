@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from ..targets.build import Built, Settings, build, draw, torch_beside
+from ..targets.loading import said
 from ..targets.target import Target
 from .result import DIFFERS, FAILS, NOT_APPLICABLE, OK, Finding
 from .truth import Outcome, outcome, precision, truth
@@ -42,6 +43,7 @@ class Subject:
         shape: of its inputs; the target's first where left out.
         device: where.
         last: the last input that was drawn, for the report of a failure.
+        torch_fails: the error of torch's own function beside the target, or None.
     """
 
     target: Target
@@ -49,6 +51,7 @@ class Subject:
     shape: tuple[int, ...] | None = None
     device: str = "cpu"
     last: dict[str, object] = field(default_factory=dict)
+    torch_fails: str | None = None
 
     def __post_init__(self):
         if self.shape is None:
@@ -94,14 +97,14 @@ class Subject:
     def errors(self, built: Built, x: Tensor, names: Sequence[str] | None = None) -> tuple[dict, dict]:
         """Errors of the target and of torch's own function, by the names of outputs and gradients.
 
-        Torch's are empty where it has no such function or raises an error.
+        Torch's are empty where it has no such function, or raises an error, which `judged` then names.
         """
         dy, other = self.gradient(x), torch_beside(built)
         mine = self._errors(built, built, x, dy)
         try:
             theirs = {} if other is None else self._errors(built, other, x, dy)
-        except Exception:  # torch's own: then there is no figure beside
-            theirs = {}
+        except Exception as error:  # torch's own, which then has no figure
+            theirs, self.torch_fails = {}, said(error)
         return ({n: v for n, v in of.items() if names is None or n in names} for of in (mine, theirs))
 
     def _errors(self, built: Built, by: Built, x: Tensor, dy: Tensor) -> dict[str, float]:
@@ -127,13 +130,15 @@ class Subject:
             bound: up to it all is well.
             sound: up to it no computation in this type is to blame.
         """
+        also = "" if self.torch_fails is None or beside is not None else f"torch's own call fails: {self.torch_fails}"
         if figure <= bound:
-            return Finding(OK, "", figure, beside, ULPS)
+            return Finding(OK, also, figure, beside, ULPS)
         if figure <= sound:
-            return Finding(DIFFERS, "loses digits, as two passes in this type do", figure, beside, ULPS)
+            text = "; ".join(filter(None, ["loses digits, as two passes in this type do", also]))
+            return Finding(DIFFERS, text, figure, beside, ULPS)
         if beside is not None and figure <= AS_TORCH * beside:
             return Finding(DIFFERS, "off, but not more than torch", figure, beside, ULPS)
-        return self.fails("is not what float64 gives", figure, beside, ULPS)
+        return self.fails("; ".join(filter(None, ["is not what float64 gives", also])), figure, beside, ULPS)
 
 
 def not_applicable(reason: str) -> Finding:

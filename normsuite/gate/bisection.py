@@ -12,7 +12,7 @@ from . import measure, summary, trees
 from .cells import Cell
 from .decide import NOT_AVAILABLE
 from .summary import Row
-from .trees import PACKAGE, Tree
+from .trees import OWN, Source, Tree
 
 GOOD, BAD, UNKNOWN = "good", "bad", "unknown"
 
@@ -73,6 +73,8 @@ def run(
     budget_s: float,
     threads: int,
     out: Path,
+    source: Source = OWN,
+    apart: bool = False,
     on_progress: Callable[[str, float], None] = lambda stage, spent_s: None,
     on_line: Callable[[str], None] = lambda text: None,
 ) -> Bisection:
@@ -90,6 +92,8 @@ def run(
         budget_s: for each comparison.
         threads: of each measuring process.
         out: where the gates' records go.
+        source: the packages whose versions are compared.
+        apart: each version in processes of its own.
         on_progress: told what the gate says.
         on_line: told each comparison.
 
@@ -97,17 +101,17 @@ def run(
         ArgumentError: no such commit, the one is not before the other, or one of the ends cannot be imported.
     """
     ends = {
-        name: trees.of_commit(commit, argument=name, repository=repository)
+        name: trees.of_commit(commit, argument=name, repository=repository, source=source)
         for name, commit in (("good", good), ("bad", bad))
     }
-    commits = _between(ends["good"], ends["bad"], repository)
+    commits = _between(ends["good"], ends["bad"], repository, source)
     made = 0
 
     def compare(tree: Tree, of: Sequence[Cell], budget_s: float, margin: float | None = None) -> list[Row]:
         nonlocal made
         made += 1
         margins = measure.MARGINS if margin is None else {**measure.MARGINS, "time": margin, "worse": margin}
-        setup = measure.Setup(ends["good"], tree, of, margins, budget_s, threads)
+        setup = measure.Setup(ends["good"], tree, of, margins, budget_s, threads, apart)
         outcome = measure.run(setup, on_progress)
         if outcome.record is not None:
             results.write_record(out, measure.name(outcome.record), outcome.record)
@@ -130,7 +134,7 @@ def run(
     def probe(place: int) -> str:
         for times in (1, 4):
             try:
-                tree = trees.of_commit(commits[place], argument="commit", repository=repository)
+                tree = trees.of_commit(commits[place], argument="commit", repository=repository, source=source)
                 margin = half - 1 if math.isfinite(half) and half > 1 else None
                 row = next(iter(compare(tree, of, times * budget_s, margin)), None)
             except (ArgumentError, NormsuiteError) as error:
@@ -147,7 +151,7 @@ def run(
 
     low, high = search(len(commits), probe)
     suspects = [
-        trees.of_commit(commit, argument="commit", repository=repository).as_dict()
+        trees.of_commit(commit, argument="commit", repository=repository, source=source).as_dict()
         for commit in commits[low + 1 : high + 1]
     ]
     size = step.comparison or step.note
@@ -167,14 +171,15 @@ def _side(row: Row, half: float) -> str:
     return GOOD if row.ratio.high <= half else UNKNOWN
 
 
-def _between(good: Tree, bad: Tree, repository: Path) -> list[str]:
+def _between(good: Tree, bad: Tree, repository: Path, source: Source) -> list[str]:
     """Commits after the good one up to the bad one that changed the package, oldest first."""
     git = Git(repository)
     try:
         git("merge-base", "--is-ancestor", good.commit, bad.commit)
     except Failed:
         raise ArgumentError("good", good.name, f"is not before {bad.name}") from None
-    listed = git("rev-list", "--reverse", "--first-parent", f"{good.commit}..{bad.commit}", "--", PACKAGE).split()
+    paths = [path or "." for path in source.exported]
+    listed = git("rev-list", "--reverse", "--first-parent", f"{good.commit}..{bad.commit}", "--", *paths).split()
     if not listed:
         raise ArgumentError("bad", bad.name, f"no commit after {good.name} changes the package")
     return listed

@@ -9,13 +9,15 @@ from ..measure import implementations
 from ..measure import task as tasks
 from ..measure.cases import tracked
 from ..measure.implementations import ours
+from ..measure.implementations.anybodys import Anybodys
 from ..measure.implementations.ours import Ours
 from ..measure.labels import AUTO
+from ..measure.prepared import PreparedCall
 from ..measure.workload import Workload
 from ..spec import NORMS, find
 from .planted import key
 
-Cell = Workload
+Cell = Workload | PreparedCall
 
 _LEFT_OUT = {True: ("reference", "triton"), False: ("reference", "numba")}
 """On the processor and on accelerators: the reference is slow on purpose, and some kernels compute elsewhere only."""
@@ -40,6 +42,19 @@ def planted_key(cell: Cell) -> tuple:
     task = cell.task
     implementation: Ours = cell.implementation
     return key(implementation.entry(task), implementation.backend, task.case.shape, task.gradients)
+
+
+def module_of(cell: Cell) -> str | None:
+    """Return the module that a user's target lies in, or None for a norm of this package."""
+    if isinstance(cell, PreparedCall):
+        return cell.module
+    implementation = cell.implementation
+    return implementation.target.make.partition(":")[0] if isinstance(implementation, Anybodys) else None
+
+
+def cell_from_dict(found: dict) -> Cell:
+    """Return the cell that its `as_dict` describes, perhaps after a journey as JSON."""
+    return (PreparedCall if "prepare" in found else Workload).from_dict(found)
 
 
 def plan(
@@ -77,7 +92,7 @@ def plan(
     }
     measured = tasks.plan(norms=norms, names=cases or CASES, **further)
     found = [
-        Cell(each, task)
+        Workload(each, task)
         for task in measured
         for each in chosen
         if isinstance(each, ours.Function) or not each.why_not(task)
@@ -97,7 +112,7 @@ def _modules(norms: set[str], further: dict) -> list[Cell]:
         norm, _ = ours.of_class(module.entry_class)
         if norm in norms:
             case = ours.case_of(module.entry_class)
-            cells += [Cell(module, task) for task in tasks.plan(norms=[norm], names=[case], **further)]
+            cells += [Workload(module, task) for task in tasks.plan(norms=[norm], names=[case], **further)]
     return cells
 
 

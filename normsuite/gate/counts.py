@@ -63,7 +63,7 @@ class Counts:
             if job.died is None or job.at is None or job.at in job.found:
                 continue  # it did all, or no single cell is to blame
             if len(indices) == len(sides) == 1:
-                self._note(job.at, {}, {sides[0]: f"fails: the process that tried it ended ({job.died})"})
+                self._note(job.at, {}, {sides[0]: f"fails: the process that tried it {_how(job.died)}"})
             else:
                 broken[job.at] = None
                 left[job.at] = [index for index in indices if index not in job.found and index != job.at]
@@ -74,3 +74,7 @@ class Counts:
         name = self._cells[index].name
         self.counts.setdefault(name, {}).update(counts)
         self.absent.setdefault(name, {}).update(absent)
+
+
+def _how(died: str) -> str:
+    return died if died.startswith("hangs") else f"ended ({died})"

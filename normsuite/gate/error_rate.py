@@ -4,6 +4,7 @@ A run is what asv tracks too: one short epoch on MNIST, in a process of one thre
 normsuite.gate.error_rate`. No time is taken, so that there is a process on each core.
 """
 
+import importlib
 import itertools
 import sys
 from collections import Counter
@@ -11,15 +12,17 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from types import ModuleType
 
 import torch
 
 from .. import results
 from ..errors import ArgumentError
 from ..measure import process
+from ..targets.target import Target
 from . import sides
 from .sides import SIDES
-from .trees import Tree
+from .trees import PACKAGE, Tree
 
 TRAIN_SIZE, BATCH_SIZE = 9_600, 48
 """200 steps: with half as many the norms that start slowly are still at chance."""
@@ -40,6 +43,7 @@ def measure(
     seeds: int,
     *,
     pythons: Mapping[str, str] | None = None,
+    targets: Mapping[str, Target] | None = None,
     on_run: Callable[[int, int], None] = lambda done, of: None,
 ) -> dict[str, dict]:
     """For each norm the error rates of "base" and of "head", one for each seed, or under "absent" the reasons.
@@ -49,6 +53,7 @@ def measure(
         norms: names.
         seeds: how many.
         pythons: for each side another interpreter than this one.
+        targets: anybody's norms by those names; where there are any, each version's is trained in this package's study.
         on_run: told how many runs of how many are done.
 
     Raises:
@@ -63,7 +68,13 @@ def measure(
     done, of = 0, len(SIDES) * len(norms) * seeds
     while any(todo.values()):
         shares = [
-            _Share(side, str(trees[side].folder), runs[part::of_each], (pythons or {}).get(side, sys.executable))
+            _Share(
+                side,
+                str(trees[side].folder),
+                runs[part::of_each],
+                (pythons or {}).get(side, sys.executable),
+                {name: target.as_dict() for name, target in (targets or {}).items()},
+            )
             for part in range(of_each)
             for side, runs in todo.items()
             if runs[part::of_each]
@@ -101,6 +112,7 @@ class _Share:
     folder: str
     runs: Sequence[Run]
     python: str
+    targets: Mapping[str, dict]
     died: str | None = None
     at: str | None = None
 
@@ -116,7 +128,7 @@ def _trained(shares: Sequence[_Share]) -> Iterator[tuple[_Share, dict]]:
 
 def _start(share: _Share) -> process.Process:
     one = process.Process(["-m", __name__], process.environment(1), python=share.python)
-    job = {"side": share.side, "folder": share.folder, "runs": share.runs}
+    job = {"side": share.side, "folder": share.folder, "runs": share.runs, "targets": share.targets}
     with suppress(process.Died):  # who listens is told
         one.tell({**job, "train_size": TRAIN_SIZE, "batch_size": BATCH_SIZE})
     return one
@@ -136,7 +148,7 @@ def train(job: dict, emit: Callable[[dict], None]) -> None:
     """Do a process's share.
 
     Args:
-        job: "side", "folder" of its package, "runs" (norm and seed), "train_size", "batch_size".
+        job: "side", "folder" of its package, "runs" (norm and seed), "train_size", "batch_size", "targets" by norm.
         emit: told each run as it begins, and then with its "rate", the share of the test digits that are wrong, or
             under "absent" why there is none.
     """
@@ -146,17 +158,29 @@ def train(job: dict, emit: Callable[[dict], None]) -> None:
         emit({"run": [norm, seed]})
         rate = absent = None
         try:
-            package = package or sides.load(Path(job["folder"]), job["side"], "study.digits", "study.train")
-            if norm not in package.NORMS:
+            package = package or _package(job)
+            if norm not in package.NORMS and norm not in job["targets"]:
                 absent = f"has no norm {norm}"
             else:
                 digits = digits or package.study.digits.load()
-                sizes = {"train_size": job["train_size"], "batch_size": job["batch_size"]}
-                run = package.study.train.Run(norm, seed, epochs=1, **sizes)
+                further = {"train_size": job["train_size"], "batch_size": job["batch_size"]}
+                if norm in job["targets"]:
+                    further["target"] = Target.from_dict(job["targets"][norm])
+                run = package.study.train.Run(norm, seed, epochs=1, **further)
                 rate = 1 - package.study.train.train(run, digits).epochs[-1].test_accuracy
         except Exception as error:  # of that version: a version before the study is one of them
             absent = f"fails with {type(error).__name__} ({' '.join(str(error).split())[:200]})"
         emit({"run": [norm, seed], "rate": rate, "absent": absent})
+
+
+def _package(job: dict) -> ModuleType:
+    """The package whose study trains: that version's, or this one with that version of the targets'."""
+    if not job["targets"]:
+        return sides.load(Path(job["folder"]), job["side"], "study.digits", "study.train")
+    sys.path.insert(0, job["folder"])
+    for module in ("study.digits", "study.train"):
+        importlib.import_module(f"{PACKAGE}.{module}")
+    return sys.modules[PACKAGE]
 
 
 if __name__ == "__main__":

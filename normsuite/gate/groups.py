@@ -20,9 +20,9 @@ def of_cells(names: Iterable[str]) -> dict[str, list[str]]:
     split = {name: name.split("/") for name in names}
     found: dict[str, list[str]] = {}
     for place in _PLACES:
-        for parts in split.values():
+        for parts in (parts for parts in split.values() if place < len(parts)):  # a prepared call has no backend
             name = f"all {parts[place]}"
-            members = [cell for cell, of in split.items() if of[place] == parts[place]]
+            members = [cell for cell, of in split.items() if of[place : place + 1] == [parts[place]]]
             if len(members) > 1 and members not in found.values():
                 found[name] = members
     return found

@@ -8,32 +8,51 @@ from ..errors import ArgumentError, DataError
 from ..measure import task as tasks
 from ..measure.cases import Case
 from ..measure.implementations.anybodys import Anybodys, name_of
+from ..measure.prepared import PreparedCall
 from ..measure.task import Task
 from ..measure.workload import Workload
-from ..targets.configuration import Project
+from ..targets.configuration import FILE, Project
 from ..targets.target import Target
-from .trees import PACKAGE, Source
+from .cells import Cell
+from .trees import Part, Source
 
 MODES = ("forward", "step")
 
 
 def source_of(project: Project, root: Path) -> Source:
-    """Return the package that a project guards.
+    """Return the packages that a project guards, and those of its prepared calls.
 
     Raises:
-        DataError: it names none, or several, or one without a folder.
+        DataError: it names none, or one without a folder.
     """
-    if len(project.packages) != 1:
-        named = ", ".join(project.packages) or "none"
-        raise DataError(f"pyproject.toml: package = {named}: a gate compares versions of one package")
-    (package,) = project.packages
-    path = project.package_folder(package).resolve().relative_to(root.resolve()).as_posix()
-    return Source(package, path, project.build)
+    if not project.packages:
+        raise DataError(f"{FILE}: package = []: name what differs between two versions")
+    guarded = tuple(_part(project, name, root) for name in project.packages)
+    modules = [target.prepare.partition(":")[0] for target in project.targets if isinstance(target.prepare, str)]
+    further = dict.fromkeys(module.partition(".")[0] for module in modules if not _lies_in(module, project.packages))
+    beside = tuple(_part(project, name, root) for name in further if _has_folder(project, name))
+    return Source(guarded, beside, project.build)
+
+
+def _part(project: Project, name: str, root: Path) -> Part:
+    return Part(name, project.package_folder(name).resolve().relative_to(root.resolve()).as_posix())
+
+
+def _lies_in(module: str, packages: Sequence[str]) -> bool:
+    return any(f"{module}.".startswith(f"{name}.") for name in packages)
+
+
+def _has_folder(project: Project, name: str) -> bool:
+    try:
+        project.package_folder(name)
+    except DataError:
+        return False
+    return True
 
 
 def cells(
     project: Project, *, modes: Sequence[str] = (), only: Sequence[str] = (), device: str = "cpu"
-) -> tuple[list[Workload], list[str]]:
+) -> tuple[list[Cell], list[str]]:
     """Return the cells of a project's targets, and lines on the targets that have none.
 
     Args:
@@ -49,11 +68,12 @@ def cells(
         tasks.plan(modes=[mode], names=["tiny"])  # an unknown one is refused as anywhere
     found, notes = [], []
     for target in project.targets:
-        reason = why_not(target)
-        if reason is not None:
+        if target.make is None:
+            found.append(PreparedCall(target.prepare, target.title, device))
+        elif (reason := why_not(target)) is not None:
             notes.append(f"{target.title}: not measured ({reason})")
-            continue
-        found += [cell for cell in _of(target, modes or MODES, device)]
+        else:
+            found += _of(target, modes or MODES, device)
     if not found:
         raise ArgumentError(
             "target", None, f"pyproject.toml has no [[tool.normsuite.target]] that can be measured{_why(notes)}"
@@ -64,23 +84,29 @@ def cells(
     return [cell for cell in found if not only or any(fnmatchcase(cell.name, pattern) for pattern in only)], notes
 
 
+def trained(project: Project, only: Sequence[str] = ()) -> dict[str, Target]:
+    """Return the targets that can be trained in the study's network, by name: those that are like a norm.
+
+    Raises:
+        ArgumentError: there is none.
+    """
+    found = {}
+    for target in project.targets:
+        cells = [] if target.make is None or why_not(target) is not None else _of(target, MODES, "cpu")
+        if any(not only or fnmatchcase(cell.name, pattern) for cell in cells for pattern in (only or ("*",))):
+            found[target.title] = target
+    if not found:
+        raise ArgumentError("error_rate", True, "none of the targets here is a norm that the study could train")
+    return found
+
+
 def why_not(target: Target) -> str | None:
-    """Return the reason why a target has no cell, or None."""
-    if target.make is None:
-        return "a prepared call has no norm whose values could be looked at"
+    """Return the reason why a norm has no cell, or None."""
     if target.spec is None:
         return "is like no norm"
     if not target.shapes:
         return "has no shapes"
     return None
-
-
-def module_within(cell: Workload, package: str) -> str | None:
-    """Return the module below a package that a cell's target lies in, or None for the package itself."""
-    if package == PACKAGE or not isinstance(cell.implementation, Anybodys):
-        return None
-    module = cell.implementation.target.make.partition(":")[0]
-    return module.removeprefix(f"{package}.") if module.startswith(f"{package}.") else None
 
 
 def _of(target: Target, modes: Sequence[str], device: str) -> list[Workload]:

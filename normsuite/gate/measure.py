@@ -78,6 +78,7 @@ def _error_rates(setup: Setup, budget: Budget, lock: Lock, on_progress) -> dict[
             setup.norms,
             setup.seeds,
             pythons=setup.pythons,
+            targets=setup.targets,
             on_run=lambda done, of: on_progress(f"error rates, run {done} of {of}", budget.spent_s),
         )
 

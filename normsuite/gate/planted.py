@@ -66,6 +66,17 @@ def key(entry, backend, shape, gradient):
     return entry, backend, tuple(shape), gradient
 
 
+def beside(call, count):
+    """Return a call that makes so many additions behind its own work."""
+
+    def slowed():
+        value = call()
+        add(count)
+        return value
+
+    return slowed
+
+
 def add(count):
     """Do so many additions of equal time each: small integers, which are cached, would be quicker than large ones."""
     total = 0.0

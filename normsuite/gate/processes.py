@@ -9,7 +9,7 @@ from .. import results
 from ..errors import ArgumentError
 from . import decide, turns
 from .budget import LONGEST_S, Budget
-from .guarded import module_within
+from .cells import module_of
 from .lock import Lock
 from .setup import Setup
 from .sides import SIDES
@@ -123,9 +123,10 @@ class Processes:
         setup, (sides, places) = self._setup, share
         work = {
             "sides": {side: str(setup.tree(side).folder) for side in sides},
-            "package": setup.base.package,
-            "modules": sorted({m for cell in setup.cells if (m := module_within(cell, setup.base.package))}),
+            "packages": list(setup.base.packages),
+            "modules": sorted({module for cell in setup.cells if (module := module_of(cell)) is not None}),
             "cells": [setup.cells[place].as_dict() for place in places],
+            "added": [setup.added.get(setup.cells[place].name, 0) for place in places],
             "count": count,
             "blocks": blocks,
             "longest_s": LONGEST_S,

@@ -14,7 +14,7 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 
 from .. import device as devices
@@ -25,7 +25,7 @@ from . import asv_continuous, calibrate, decide, measure, trees
 from .cells import PLANTED_FUNCTIONS, PLANTED_MODULES, Cell, planted_key
 from .rates import ASV, SHARES, WHAT, is_planted
 from .summary import TIME, rows
-from .trees import PACKAGE, Tree
+from .trees import OWN, PACKAGE, Tree
 
 PLANTED = 1 / 3
 """Of the cells of a planted table, at once, an equal number with each share."""
@@ -88,7 +88,10 @@ def run(
     identity = _identity(setup)
     found = [record for record in results.read_records(out, WHAT) if _belongs(record, identity)]
     wanted = {False: tables, True: planted_tables}
-    with _clone(setup.base, repository) as clone:
+    own = setup.base.packages == OWN.names
+    if asv_pairs and not own:
+        raise ArgumentError("asv_pairs", asv_pairs, f"is for {PACKAGE}'s own repository, whose benchmarks asv has")
+    with _clone(setup.base, repository) if own else nullcontext() as clone:
         while missing := [kind for kind in (False, True) if sum(is_planted(r) == kind for r in found) < wanted[kind]]:
             # What is least complete comes next, so that an interrupted check has some of both.
             kind = min(missing, key=lambda kind: sum(is_planted(r) == kind for r in found) / wanted[kind])
@@ -146,14 +149,24 @@ def _shares(setup: measure.Setup, number: int) -> dict[Cell, float]:
     return {cell: SHARES[place % len(SHARES)] for place, cell in enumerate(chosen)}
 
 
-def _table(setup, clone: Path, planted: bool, number: int, identity: dict, on_progress) -> dict:
+def _table(setup, clone: Path | None, planted: bool, number: int, identity: dict, on_progress) -> dict:
+    """One table.
+
+    Args:
+        clone: that planted versions are committed into; None for anybody's package, whose calls get more to do in head
+            instead, so that nothing need be known of its files.
+    """
     shares = _shares(setup, number) if planted else {}
     base = head = setup.base
-    if planted:
+    added: dict[str, int] = {}
+    if planted and clone is not None:
         base, head = _planted(clone, shares, setup.threads)
+    elif planted:
+        added = {cell.name: count for cell, count in _additions(base, shares, setup.threads).items()}
     begun = time.perf_counter()
-    outcome = measure.run(measure.Setup(**{**_fields(setup), "base": base, "head": head}), on_progress)
-    if planted:
+    of_table = measure.Setup(**{**_fields(setup), "base": base, "head": head, "added": added})
+    outcome = measure.run(of_table, on_progress)
+    if planted and clone is not None:
         shutil.rmtree(head.folder, ignore_errors=True)  # each is used once, and as large as the package
     if outcome.interrupted:
         raise KeyboardInterrupt
@@ -188,11 +201,14 @@ def _table(setup, clone: Path, planted: bool, number: int, identity: dict, on_pr
 def _planted(clone: Path, shares: Mapping[Cell, float], threads: int, said: str = "") -> tuple[Tree, Tree]:
     """A version, and the same with those slowdowns."""
     base = commit(clone, {})
+    return base, commit(clone, _additions(base, shares, threads), said)
+
+
+def _additions(base: Tree, shares: Mapping[Cell, float], threads: int) -> dict[Cell, int]:
     try:
-        additions = calibrate.additions(base, shares, threads)
+        return calibrate.additions(base, shares, threads)
     except process.Died as died:
         raise NormsuiteError(f"how much extra work a slowdown takes could not be measured: {died}") from None
-    return base, commit(clone, additions, said)
 
 
 def _fields(setup: measure.Setup) -> dict:

@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from ..errors import ArgumentError
+from ..targets.target import Target
 from . import error_rate
 from .cells import Cell
 from .sides import BASE, HEAD
@@ -24,6 +25,9 @@ class Setup:
         apart: each version in processes of its own, instead of both in one.
         pythons: for each side the interpreter; another one than this program's wants `apart`.
         norms, seeds: whose error rates are compared, and with how many seeds.
+        targets: those of `norms` that are somebody's, by name.
+        added: additions that a cell's call makes in head beside its own work, by the cell's name: a self-check's
+            injected slowdowns.
     """
 
     base: Tree
@@ -36,6 +40,8 @@ class Setup:
     pythons: Mapping[str, str] = field(default_factory=dict)
     norms: Sequence[str] = ()
     seeds: int = error_rate.SEEDS
+    targets: Mapping[str, Target] = field(default_factory=dict)
+    added: Mapping[str, int] = field(default_factory=dict)
 
     def tree(self, side: str) -> Tree:
         """Return the version on that side."""

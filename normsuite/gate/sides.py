@@ -6,16 +6,18 @@ modules, and for the error rate `study.digits` and `study.train`.
 
 import importlib.util
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
+from importlib.machinery import ModuleSpec
 from pathlib import Path
 from types import ModuleType
 
 from ..measure.cases import Operands
 from ..measure.clock import Call
 from ..measure.workload import Absent, CallFailed
-from .cells import Cell
-from .trees import PACKAGE
+from ..targets.loading import path_in
+from .cells import Cell, module_of
+from .trees import PACKAGE, place_of
 
 SIDES = BASE, HEAD = "base", "head"
 
@@ -45,48 +47,104 @@ def load(folder: Path, side: str, *modules: str, optional: Sequence[str] = ()) -
     return package
 
 
-def load_anybodys(folder: Path, side: str, package: str, modules: Sequence[str], *, alone: bool) -> ModuleType:
-    """Import a version of anybody's package, and return it.
+def load_anybodys(
+    folder: Path, side: str, packages: Sequence[str], modules: Sequence[str], *, alone: bool
+) -> dict[str, ModuleType]:
+    """Import a version of anybody's packages, and return those that it has by name.
 
     Args:
-        folder: holds the package.
-        side: a part of its name in this process, where the other side is imported too.
-        package: its own name.
-        modules: of it, that are imported too.
-        alone: under its own name, since no other version is in this process.
+        folder: holds the packages.
+        side: a part of their names in this process, where the other side is imported too.
+        packages: their own names.
+        modules: of them, by their full names, that are imported too, where that version has them.
+        alone: under their own names, since no other version is in this process.
 
     Raises:
-        ImportError: it imports itself by its own name, which would be another version.
-        Exception: whatever importing it raises.
+        ImportError: one imports another, or itself, by its own name, which would be another version.
+        Exception: whatever importing one raises.
     """
+    there = [name for name in packages if place_of(folder, name).is_dir()]
     if alone:
         sys.path.insert(0, str(folder))
-        name = package
-        found = importlib.import_module(package)
-        if not Path(found.__path__[0]).is_relative_to(folder):
-            raise ImportError(f"{package} is imported from elsewhere, {found.__path__[0]}")
+        loaded = {name: _under_its_name(folder, name) for name in there}
     else:
-        name = f"{package}_{side}"
-        root = folder / package
-        spec = importlib.util.spec_from_file_location(
-            name, root / "__init__.py", submodule_search_locations=[str(root)]
-        )
-        found = sys.modules[name] = importlib.util.module_from_spec(spec)
-        spec.loader.exec_module(found)
+        loaded = {name: _under_another(folder, name, f"{name.replace('.', '_')}_{side}") for name in there}
     for module in modules:
-        importlib.import_module(f"{name}.{module}")
-    if not alone and package in sys.modules:
-        raise ImportError(f"{package} imports itself by its own name")
+        package = package_of(module, there)
+        name = module if package is None or alone else path_in(loaded[package].__name__, f"{module}:x")[:-2]
+        try:
+            importlib.import_module(name)
+        except ModuleNotFoundError as error:
+            if error.name is None or not f"{name}.".startswith(f"{error.name}."):
+                raise  # something that it imports
+    if not alone:
+        refuse_own_names(packages)
+    return loaded
+
+
+def refuse_own_names(packages: Sequence[str]) -> None:
+    """Raise an ImportError if one of those packages has been imported by its own name, which is neither version."""
+    for name in packages:
+        if name in sys.modules:
+            raise ImportError(f"{name} imports itself by its own name")
+
+
+def package_of(module: str, packages: Sequence[str]) -> str | None:
+    """Return the package that a module lies in, or None for another's."""
+    return next((name for name in packages if f"{module}.".startswith(f"{name}.")), None)
+
+
+def _under_its_name(folder: Path, name: str) -> ModuleType:
+    if not (place_of(folder, name) / "__init__.py").is_file():
+        return _namespace(folder, name, name)
+    found = importlib.import_module(name)
+    if not Path(found.__path__[0]).is_relative_to(folder):
+        raise ImportError(f"{name} is imported from elsewhere, {found.__path__[0]}")
     return found
 
 
-def ready(package: ModuleType, cell: Cell, sets: Sequence[Operands]) -> list[Call]:
+def _under_another(folder: Path, package: str, name: str) -> ModuleType:
+    root = place_of(folder, package)
+    if not (root / "__init__.py").is_file():
+        return _namespace(folder, package, name)
+    spec = importlib.util.spec_from_file_location(name, root / "__init__.py", submodule_search_locations=[str(root)])
+    found = sys.modules[name] = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(found)
+    return found
+
+
+def _namespace(folder: Path, package: str, name: str) -> ModuleType:
+    """A folder without __init__.py: another one of that name elsewhere must not take its place."""
+    spec = ModuleSpec(name, None, is_package=True)
+    spec.submodule_search_locations = [str(place_of(folder, package))]
+    found = sys.modules[name] = importlib.util.module_from_spec(spec)
+    return found
+
+
+def package_for(cell: Cell, packages: Mapping[str, ModuleType], known: Sequence[str]) -> ModuleType | None:
+    """Return the package of a version that a cell lies in; None for another's, which is the same in both versions.
+
+    Args:
+        cell: of either version.
+        packages: that the version has, by name.
+        known: names of all that are compared.
+
+    Raises:
+        Absent: the version has no such package.
+    """
+    package = PACKAGE if tuple(known) == (PACKAGE,) else package_of(module_of(cell) or "", known)
+    if package is not None and package not in packages:
+        raise Absent(f"has no package {package}")
+    return None if package is None else packages[package]
+
+
+def ready(package: ModuleType | None, cell: Cell, sets: Sequence[Operands]) -> list[Call]:
     """Return the calls that do the cell in that version, one for each set of operands, after a first call of each.
 
     Raises:
         Absent: this version lacks something that the cell needs, or a call fails; the message says what.
     """
     try:
-        return cell.of(package).ready(sets)
+        return (cell if package is None else cell.of(package)).ready(sets)
     except CallFailed as failed:
         raise Absent(f"fails with {failed}") from failed

@@ -4,10 +4,12 @@ import hashlib
 import shlex
 import shutil
 import subprocess
+import sys
 import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from .. import caches
 from ..errors import ArgumentError, NormsuiteError, OutputError
@@ -20,28 +22,53 @@ BUILD_S = 1800.0
 """How long a build of one version may take."""
 
 
-@dataclass(frozen=True)
-class Source:
-    """The package of a repository whose versions are compared.
+class Part(NamedTuple):
+    """A package of a repository.
 
     Attributes:
-        package: its name, as it is imported.
+        name: as it is imported.
         path: its folder within the repository, such as "src/mynorms".
-        build: a shell command that builds a version into the folder {out}, or "" where the files are all it takes.
     """
 
-    package: str = PACKAGE
-    path: str = PACKAGE
+    name: str
+    path: str
+
+
+@dataclass(frozen=True)
+class Source:
+    """The packages of a repository whose versions are compared.
+
+    Attributes:
+        packages: a version has one of them at least.
+        beside: packages of prepared calls, which a version may lack.
+        build: a shell command that builds a version into the folder {out}, by the interpreter {python}; or "" where the
+            files are all it takes.
+    """
+
+    packages: tuple[Part, ...] = (Part(PACKAGE, PACKAGE),)
+    beside: tuple[Part, ...] = ()
     build: str = ""
 
     @property
-    def exported(self) -> str:
-        """The folder within the repository whose files make a version: all of it where it is built."""
-        return "" if self.build else self.path
+    def parts(self) -> tuple[Part, ...]:
+        return self.packages + self.beside
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The packages' names, as they are imported."""
+        return tuple(part.name for part in self.parts)
+
+    @property
+    def exported(self) -> tuple[str, ...]:
+        """The folders within the repository whose files make a version: all of it where it is built."""
+        return ("",) if self.build else tuple(part.path for part in self.parts)
 
 
 OWN = Source()
 """This package in its own repository."""
+
+WHOLE = Part("", "")
+"""All of a repository, for what is built."""
 
 
 @dataclass(frozen=True)
@@ -52,9 +79,9 @@ class Tree:
         name: as the user called it, or "working tree".
         commit: full hash; of a working tree the commit that it was changed from.
         subject: of the commit.
-        digest: git's name for the package's files: equal digests, equal files.
-        folder: where the package lies.
-        package: its name, as it is imported.
+        digest: git's name for the packages' files: equal digests, equal files.
+        folder: where the packages lie.
+        packages: their names, as they are imported, also of those that this version lacks.
     """
 
     name: str
@@ -62,7 +89,7 @@ class Tree:
     subject: str
     digest: str
     folder: Path
-    package: str = PACKAGE
+    packages: tuple[str, ...] = (PACKAGE,)
 
     @property
     def title(self) -> str:
@@ -83,21 +110,15 @@ def of_commit(name: str, *, argument: str, repository: Path, source: Source = OW
     """
     git = Git(root(repository))
     commit = git.commit(name, argument)
-    try:
-        git("rev-parse", "--verify", "--quiet", f"{commit}:{_within(git, source.path)}")
-        digest = git("rev-parse", "--verify", "--quiet", f"{commit}:{_within(git, source.exported)}").strip()
-    except Failed:
-        reason = f"has no folder {_within(git, source.path)}{_elsewhere(git, commit, source)}"
-        raise ArgumentError(argument, name, reason) from None
-    listed = git("ls-tree", "--full-tree", commit, "--", _within(git, source.path)).split()
-    if listed[:2] == ["160000", "commit"]:
-        raise ArgumentError(
-            argument, name, f"{source.path} is a submodule there: run the gate within it (cd {source.path})"
-        )
-    if listed[1:2] != ["tree"]:
-        raise ArgumentError(argument, name, f"{source.path} is no folder there")
-    folder = _exported(git, digest, source)
-    return Tree(name, commit, _subject(git, commit), digest, folder, source.package)
+    found = {part: digest for part in source.parts if (digest := _digest(git, commit, part.path)) is not None}
+    if not any(part in found for part in source.packages):
+        first = source.packages[0]
+        raise ArgumentError(argument, name, f"has no folder {_within(git, first.path)}{_elsewhere(git, commit, first)}")
+    for part in found:
+        _refuse_no_folder(git, commit, part.path, argument, name)
+    if source.build:
+        found = {WHOLE: git("rev-parse", "--verify", "--quiet", f"{commit}:{_within(git, '')}").strip()}
+    return _tree(git, name, commit, found, source)
 
 
 def of_working_tree(*, repository: Path, source: Source = OWN) -> Tree:
@@ -113,15 +134,17 @@ def of_working_tree(*, repository: Path, source: Source = OWN) -> Tree:
         commit = git("rev-parse", "--verify", "--quiet", "HEAD").strip()
     except Failed:
         raise NormsuiteError(f"{str(repository)!r}: a repository without a commit") from None
-    path = source.path
-    if (git.folder / path / ".git").exists():
-        raise NormsuiteError(f"{path} is a repository of its own: run the gate within it (cd {path})")
+    there = [part for part in source.parts if (git.folder / part.path).is_dir()]
+    for _, path in there:
+        if (git.folder / path / ".git").exists():
+            raise NormsuiteError(f"{path} is a repository of its own: run the gate within it (cd {path})")
     with tempfile.TemporaryDirectory() as folder:
         index, objects = Path(folder) / "index", Path(folder) / "objects"
         objects.mkdir()
         own = _path_of(git, "index")
         if own.is_file():
-            shutil.copyfile(own, index)  # so that only what has changed is read
+            # So that only what has changed is read; by its time git knows files that changed within the same second.
+            shutil.copy2(own, index)
             _copy_shared_index(own.parent, index.parent)
         aside = Git(
             git.folder,
@@ -131,12 +154,38 @@ def of_working_tree(*, repository: Path, source: Source = OWN) -> Tree:
                 "GIT_ALTERNATE_OBJECT_DIRECTORIES": _alternate(_path_of(git, "objects")),
             },
         )
-        _refuse_repositories(git, aside, path)
-        aside("add", "--all", "--", source.exported or ".")
-        exported = _within(git, source.exported)
-        digest = aside("write-tree", *([f"--prefix={exported}/"] if exported else [])).strip()
-        folder = _exported(aside, digest, source)
-        return Tree(WORKING_TREE, commit, _subject(git, commit), digest, folder, source.package)
+        for _, path in there:
+            _refuse_repositories(git, aside, path)
+        found = {}
+        for part in (WHOLE,) if source.build else there:
+            aside("add", "--all", "--", part.path or ".")
+            within = _within(git, part.path)
+            found[part] = aside("write-tree", *([f"--prefix={within}/"] if within else [])).strip()
+        return _tree(aside, WORKING_TREE, commit, found, source)
+
+
+def _tree(git: Git, name: str, commit: str, found: dict[Part, str], source: Source) -> Tree:
+    """The version whose packages have those digests, exported."""
+    digests = list(found.values())
+    digest = digests[0] if len(digests) == 1 else hashlib.sha256("\n".join(digests).encode()).hexdigest()[:40]
+    folder = _exported(git, found, digest, source)
+    return Tree(name, commit, _subject(git, commit), digest, folder, source.names)
+
+
+def _digest(git: Git, commit: str, path: str) -> str | None:
+    """Return git's name for what lies there in that commit, or None."""
+    try:
+        return git("rev-parse", "--verify", "--quiet", f"{commit}:{_within(git, path)}").strip()
+    except Failed:
+        return None
+
+
+def _refuse_no_folder(git: Git, commit: str, path: str, argument: str, name: str) -> None:
+    listed = git("ls-tree", "--full-tree", commit, "--", _within(git, path)).split()
+    if listed[:2] == ["160000", "commit"]:
+        raise ArgumentError(argument, name, f"{path} is a submodule there: run the gate within it (cd {path})")
+    if listed[1:2] != ["tree"]:
+        raise ArgumentError(argument, name, f"{path} is no folder there")
 
 
 def root(repository: Path) -> Path:
@@ -162,9 +211,9 @@ def _within(git: Git, path: str) -> str:
     return (git("rev-parse", "--show-prefix").removesuffix("\n") + path).rstrip("/")
 
 
-def _elsewhere(git: Git, commit: str, source: Source) -> str:
+def _elsewhere(git: Git, commit: str, part: Part) -> str:
     """Return a hint at another folder of that commit in which the package lies, or ""."""
-    end = f"/{source.path}/__init__.py"
+    end = f"/{part.path}/__init__.py"
     names = git("ls-tree", "-r", "-z", "--name-only", "--full-tree", commit).split("\0")
     found = [name.removesuffix(end) for name in names if name.endswith(end)]
     return f", but {found[0]} has: run the gate within it (cd {found[0]})" if found else ""
@@ -186,7 +235,7 @@ def _alternate(path: Path) -> str:
 def _copy_shared_index(source: Path, target: Path) -> None:
     """Copy the files that a split index leads to."""
     for shared in source.glob("sharedindex.*"):
-        shutil.copyfile(shared, target / shared.name)
+        shutil.copy2(shared, target / shared.name)
 
 
 def _refuse_repositories(git: Git, aside: Git, path: str) -> None:
@@ -210,31 +259,40 @@ def _subject(git: Git, commit: str) -> str:
     return git("log", "-1", "--format=%s", commit).strip()
 
 
-def _exported(git: Git, digest: str, source: Source) -> Path:
-    """The folder that holds the package of that text, written whole or not at all, and looked at before it is used."""
+def _exported(git: Git, found: dict[Part, str], digest: str, source: Source) -> Path:
+    """The folder that holds those packages, written whole or not at all, and looked at before it is used."""
     trees = caches.temporary_if_none(caches.folder()) / "trees"
-    entries = export.listed(git, digest)
     if source.build:
-        return _built(git, entries, trees, digest, source)
-    folder = trees / (digest if source == OWN else f"{digest}-{source.package}")
-    package = folder / source.package
+        return _built(git, export.listed(git, digest), trees, digest, source)
+    entries = {part.name: export.listed(git, of_part) for part, of_part in found.items()}
+    folder = trees / (digest if source == OWN else f"{digest}-{'-'.join(entries)}")
 
-    def make(part: Path) -> None:
-        export.write(git, entries, part / source.package)
+    def is_whole() -> bool:
+        return all(export.is_whole(place_of(folder, name), of) for name, of in entries.items())
 
-    return _kept(folder, lambda: export.is_whole(package, entries), make)
+    def make(to: Path) -> None:
+        for name, of in entries.items():
+            export.write(git, of, place_of(to, name))
+
+    return _kept(folder, is_whole, make)
+
+
+def place_of(folder: Path, package: str) -> Path:
+    """Return where a package lies in a version's folder."""
+    return folder.joinpath(*package.split("."))
 
 
 def _built(git: Git, entries: list[export.Entry], trees: Path, digest: str, source: Source) -> Path:
     """The folder that the build command filled; kept for that text and that command."""
-    command = hashlib.sha256(source.build.encode()).hexdigest()[:16]
+    command = hashlib.sha256(repr((source.build, source.parts)).encode()).hexdigest()[:16]
     folder = trees / f"{digest}-built-{command}"
+    names = [part.name for part in source.packages]
 
-    def make(part: Path) -> None:
-        files = part.parent / "files"
+    def make(to: Path) -> None:
+        files = to.parent / "files"
         export.write(git, entries, files)
-        part.mkdir()
-        text = source.build.replace("{out}", shlex.quote(str(part)))
+        to.mkdir()
+        text = source.build.replace("{out}", shlex.quote(str(to))).replace("{python}", shlex.quote(sys.executable))
         try:
             done = subprocess.run(text, shell=True, cwd=files, capture_output=True, text=True, timeout=BUILD_S)
         except subprocess.TimeoutExpired:
@@ -242,10 +300,13 @@ def _built(git: Git, entries: list[export.Entry], trees: Path, digest: str, sour
         if done.returncode:
             last = [line.strip() for line in (done.stdout + done.stderr).splitlines() if line.strip()][-1:]
             raise NormsuiteError(f"build = {source.build!r}: ends with {done.returncode}: {' '.join(last)[:300]}")
-        if not (part / source.package).is_dir():
-            raise NormsuiteError(f"build = {source.build!r}: made no folder {source.package} in {{out}}")
+        if not any(place_of(to, name).is_dir() for name in names):
+            raise NormsuiteError(f"build = {source.build!r}: made no folder {' or '.join(names)} in {{out}}")
+        for part in source.beside:  # which a build seldom takes along
+            if (files / part.path).is_dir() and not place_of(to, part.name).exists():
+                shutil.copytree(files / part.path, place_of(to, part.name))
 
-    return _kept(folder, (folder / source.package).is_dir, make)
+    return _kept(folder, lambda: any(place_of(folder, name).is_dir() for name in names), make)
 
 
 def _kept(folder: Path, is_whole: Callable[[], bool], make: Callable[[Path], None]) -> Path:

@@ -13,6 +13,11 @@ from dataclasses import dataclass, field
 from ..measure import process
 
 _MOST_PADDING = 4096
+START_S = 600.0
+"""How long a process may be silent before its first cell: it imports torch and the versions."""
+
+SILENT_S = 150.0
+"""How long it may be silent in one cell, which kernels may be compiled for."""
 
 
 @dataclass
@@ -88,9 +93,11 @@ def _listen(job: Job, one: process.Process, messages, line: dict, on_cell, until
     """Tell it that line, and write down what it says, until there is such a message or no more."""
     if job.died is not None:
         return
+    watch = process.Watch(one, START_S if job.at is None else SILENT_S)
     try:
         one.tell(line)
         for message in messages:
+            watch.again(START_S if job.at is None and "begin" not in message else SILENT_S)
             if "unimportable" in message:
                 raise Unimportable(message["unimportable"], message["error"], message["beside"])
             job.environment = message.get("environment", job.environment)
@@ -101,4 +108,6 @@ def _listen(job: Job, one: process.Process, messages, line: dict, on_cell, until
             if until in message:
                 return
     except process.Died as died:
-        job.died = str(died)
+        job.died = f"hangs: ended after {SILENT_S:g} s" if watch.has_ended_it else str(died)
+    finally:
+        watch.stop()

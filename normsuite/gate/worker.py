@@ -5,7 +5,7 @@ import gc
 import random
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import lru_cache
 from pathlib import Path
 from types import ModuleType
@@ -18,10 +18,11 @@ from ..measure import accuracy, clock, pairs, process, workload
 from ..measure.cases import Operands, operands
 from ..measure.clock import Call
 from ..measure.metric import GRADIENT_ERROR, OUTPUT_ERROR
+from ..measure.prepared import PreparedCall
 from ..measure.task import DTYPES, Task
 from ..measure.workload import Absent, Subject
-from . import sides
-from .cells import Cell
+from . import planted, sides
+from .cells import Cell, cell_from_dict
 from .sides import BASE, HEAD
 from .trees import PACKAGE
 
@@ -46,17 +47,16 @@ def work(job: dict, emit: Callable[[dict], None]) -> None:
     draw = random.Random(job["number"])
     # The layout of memory decides per cents of a time: it is drawn anew in each process.
     padding = bytearray(draw.randrange(_MOST_PADDING))
-    packages: dict[str, ModuleType] = {}
+    packages: dict[str, dict[str, ModuleType]] = {}
     for side in draw.sample(sorted(job["sides"]), len(job["sides"])):
         try:
             packages[side] = _load(Path(job["sides"][side]), side, job)
         except Exception as error:
-            said = f"{type(error).__name__} ({' '.join(str(error).split())[:200]})"
             # Anybody's package may import itself by its own name, which only works alone.
-            beside = packages if job["package"] == PACKAGE else job["sides"].keys() - {side}
-            emit({"unimportable": side, "error": said, "beside": sorted(beside)})
+            beside = packages if _is_own(job) else job["sides"].keys() - {side}
+            emit({"unimportable": side, "error": workload.said(error), "beside": sorted(beside)})
             return
-    cells = [Cell.from_dict(found) for found in job["cells"]]
+    cells = [cell_from_dict(found) for found in job["cells"]]
     clock.open_device(cells[0].task.device)
     given = _Given(draw)
     emit({"environment": _environment(cells[0].task.device)})
@@ -67,11 +67,19 @@ def work(job: dict, emit: Callable[[dict], None]) -> None:
     for index in order:
         cell = cells[index]
         emit({"begin": index})
-        ready[index] = calls, absent = _ready(packages, cell, given)
+        ready[index] = calls, absent = _ready(packages, job["packages"], cell, given)
+        if HEAD in calls and job["added"][index]:
+            calls[HEAD] = [planted.beside(call, job["added"][index]) for call in calls[HEAD]]
+        if len(packages) > 1 and not _is_own(job):
+            try:
+                sides.refuse_own_names(job["packages"])  # a prepared call may import when it is prepared
+            except ImportError as error:
+                emit({"unimportable": HEAD, "error": workload.said(error), "beside": [BASE]})
+                return
         if job["count"]:
             counts = {side: _counts(of_side[0], cell, given.of(cell)[0]) for side, of_side in calls.items()}
             for side in counts:
-                counts[side] |= _errors(packages[side], cell)
+                counts[side] |= _errors(sides.package_for(cell, packages[side], job["packages"]), cell)
             emit({"cell": index, "absent": absent, "counts": counts})
     gc.collect()
     gc.freeze()
@@ -90,10 +98,14 @@ def work(job: dict, emit: Callable[[dict], None]) -> None:
     del padding
 
 
-def _load(folder: Path, side: str, job: dict) -> ModuleType:
-    if job["package"] == PACKAGE:
-        return sides.load(folder, side, "functional", "backends", optional=["modules"])
-    return sides.load_anybodys(folder, side, job["package"], job["modules"], alone=len(job["sides"]) == 1)
+def _is_own(job: dict) -> bool:
+    return job["packages"] == [PACKAGE]
+
+
+def _load(folder: Path, side: str, job: dict) -> dict[str, ModuleType]:
+    if _is_own(job):
+        return {PACKAGE: sides.load(folder, side, "functional", "backends", optional=["modules"])}
+    return sides.load_anybodys(folder, side, job["packages"], job["modules"], alone=len(job["sides"]) == 1)
 
 
 class _Given:
@@ -103,8 +115,10 @@ class _Given:
         self._draw = draw
         self._made: dict[tuple, tuple[list[Operands], bytearray]] = {}
 
-    def of(self, cell: Cell) -> list[Operands]:
-        """Raises `Absent` where an accelerator has no room."""
+    def of(self, cell: Cell) -> list[Operands | None]:
+        """Raises `Absent` where an accelerator has no room; a prepared call has its own operands."""
+        if isinstance(cell, PreparedCall):
+            return [None]
         task = cell.task
         key = (task.spec.affine, task.spec.centred, task.case, task.dtype, task.parameter_dtype)
         if key not in self._made:
@@ -115,12 +129,14 @@ class _Given:
         return given
 
 
-def _ready(packages: dict[str, ModuleType], cell: Cell, given: _Given) -> tuple[dict[str, list[Call]], dict[str, str]]:
+def _ready(
+    packages: dict[str, dict[str, ModuleType]], known: Sequence[str], cell: Cell, given: _Given
+) -> tuple[dict[str, list[Call]], dict[str, str]]:
     """Return the calls of those versions that can do the cell, and the reasons of the others."""
     calls, absent = {}, {}
-    for side, package in packages.items():
+    for side, of_side in packages.items():
         try:
-            calls[side] = sides.ready(package, cell, given.of(cell))
+            calls[side] = sides.ready(sides.package_for(cell, of_side, known), cell, given.of(cell))
         except Absent as reason:
             absent[side] = str(reason)
     return calls, absent
@@ -145,18 +161,18 @@ def _time(
     return {"log_ratio": found.log_ratio, "base_s": found.base_s, "blocks": found.blocks}
 
 
-def _counts(call: Call, cell: Cell, given: Operands) -> dict[str, int]:
+def _counts(call: Call, cell: Cell, given: Operands | None) -> dict[str, int]:
     with torch.set_grad_enabled(cell.task.gradients):
         return {metric.name: value for metric, value in Subject(cell.task, given, call, call).counts().items()}
 
 
-def _errors(package: ModuleType, cell: Cell) -> dict[str, float]:
+def _errors(package: ModuleType | None, cell: Cell) -> dict[str, float]:
     """Return errors against float64: of the gradient in a step, of the output in other modes."""
     task, found = cell.task, {}
     for mean in MEANS if task.training else ():
         given, truth = _truth(task, mean)
         with torch.set_grad_enabled(task.gradients):
-            value = cell.of(package).prepare(given)()
+            value = (cell if package is None else cell.of(package)).prepare(given)()
         output, gradient = truth.errors(cell.implementation.tensors(value))
         metric = GRADIENT_ERROR if task.gradients else OUTPUT_ERROR
         found[f"{metric.name} at mean {mean:g}"] = gradient if task.gradients else output

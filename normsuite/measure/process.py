@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import threading
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
@@ -103,6 +104,41 @@ class Process:
     def _died(self) -> Died:
         self._said.seek(0)
         return Died(last_words(self._process.wait(), self._said.read()))
+
+
+class Watch:
+    """Ends a process that says nothing for too long.
+
+    Args:
+        process: which.
+        seconds: how long it may be silent at first.
+
+    Attributes:
+        has_ended_it: it was.
+    """
+
+    def __init__(self, process: Process, seconds: float):
+        self._process = process
+        self.has_ended_it = False
+        self._start(seconds)
+
+    def _start(self, seconds: float) -> None:
+        self._timer = threading.Timer(seconds, self._end)
+        self._timer.daemon = True
+        self._timer.start()
+
+    def _end(self) -> None:
+        self.has_ended_it = True
+        self._process.end()
+
+    def again(self, seconds: float) -> None:
+        """It said something: wait anew."""
+        self._timer.cancel()
+        self._start(seconds)
+
+    def stop(self) -> None:
+        """Wait no more."""
+        self._timer.cancel()
 
 
 def messages(

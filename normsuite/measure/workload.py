@@ -174,20 +174,20 @@ class Subject:
     """A prepared workload, of which metrics count something.
 
     Attributes:
-        task, given: what is computed, of which operands.
+        task, given: what is computed, of which operands; None for those of a prepared call, which are its own.
         call: does the task.
         step: a call of a whole training step, or None where only another pass can be called.
     """
 
     task: Task
-    given: Operands
+    given: Operands | None
     call: Call
     step: Call | None
 
     @property
     def parameters(self) -> list[torch.Tensor]:
         """Return the weight and the bias, as far as there are any."""
-        return [t for t in (self.given.weight, self.given.bias) if t is not None]
+        return [] if self.given is None else [t for t in (self.given.weight, self.given.bias) if t is not None]
 
     def counts(self) -> dict[Metric, float | None]:
         """Return the values of all metrics that count something of such a task."""

@@ -4,7 +4,7 @@ newest machine and torch."""
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from .. import results
+from .. import comparisons, results
 from ..bench.summary import WHAT as BENCH
 from ..bench.summary import Bench
 from ..errors import ArgumentError, DataError
@@ -74,8 +74,7 @@ class Collected:
     @property
     def norms(self) -> list[str]:
         """The norms of the study, in the order of all tables and charts, "none" first."""
-        found = {record["case"]["norm"] for record in self.study}
-        return [name for name in (NO_NORM, *NORMS) if name in found]
+        return comparisons.norms_of(self.study)
 
     @property
     def seeds(self) -> list[int]:
@@ -216,7 +215,9 @@ def _paired(records: list[dict], notes: list[str]) -> list[dict]:
 def _study_key(record: dict) -> str:
     """Records with equal keys are of one study; its norms may have learning rates of their own, and it may have
     several batch sizes."""
-    case = {k: v for k, v in record["case"].items() if k not in ("norm", "seed", "learning_rate", "batch_size")}
+    case = {
+        k: v for k, v in record["case"].items() if k not in ("norm", "target", "seed", "learning_rate", "batch_size")
+    }
     depends = {k: v for k, v in record.get("depends", {}).items() if k != "norm"}
     return results.digest([case, depends, results.decisive(record["environment"]), record.get("source")])
 

@@ -7,7 +7,6 @@ from statistics import fmean, median
 import numpy as np
 
 from .. import claims, comparisons
-from ..spec import NO_NORM, NORMS
 from ..study.summary import share_interval
 from ..study.tuning import choices
 from .charts import Chart, colour, figure, label_ends, marker
@@ -200,7 +199,7 @@ def small_batches(collected: Collected) -> tuple[Chart, Table] | None:
     for record in records:
         of_norm = found.setdefault(record["case"]["norm"], {})
         of_norm.setdefault(record["case"]["batch_size"], []).append(record["samples"]["epochs"][-1]["test_accuracy"])
-    norms = [name for name in (NO_NORM, *NORMS) if name in found]
+    norms = comparisons.norms_of(records)
     case = records[0]["case"]
     means = {norm: {size: share_interval(shares) for size, shares in sorted(found[norm].items())} for norm in norms}
     cells = {

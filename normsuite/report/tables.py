@@ -429,7 +429,7 @@ def method(collected: Collected) -> list[Table]:
     if collected.study:
         record = collected.study[0]
         environment, case = record["environment"], record["case"]
-        own = ("norm", "seed", "learning_rate")
+        own = ("norm", "target", "seed", "learning_rate")
         rows = [
             ("processor", environment["cpu"]),
             ("cores", str(environment["cores"])),

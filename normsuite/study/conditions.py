@@ -3,7 +3,7 @@ Imports no torch."""
 
 from collections.abc import Sequence
 
-_OF_A_RUN = ("norm", "seed", "learning_rate")
+_OF_A_RUN = ("norm", "target", "seed", "learning_rate")
 
 
 def condition(record: dict) -> tuple[tuple[str, object], ...]:

@@ -1,11 +1,13 @@
 """What makes a run this run and no other: what its numbers depend on, and the name of its record."""
 
+import re
 from dataclasses import asdict
 
 import torch
 
 from .. import device, results
 from ..spec import NO_NORM, find
+from ..targets.source import source_of
 from .train import Run
 
 WHAT = "study"
@@ -15,7 +17,9 @@ WHAT = "study"
 def depends(run: Run, checksum: str) -> dict:
     """What a run's numbers depend on beside its settings, the sources and the machine."""
     norm = None
-    if run.norm != NO_NORM:
+    if run.target is not None:
+        norm = {"like": run.target.like, "source": source_of(run.target.path)}
+    elif run.norm != NO_NORM:
         norm = asdict(find(run.norm))
         norm["axes"] = sorted(norm["axes"])
     # Processors of one name may differ in them, and sums are then taken in another order.
@@ -34,4 +38,5 @@ def record_name(run: Run, checksum: str) -> str:
         "source": results.source_digest(),
         "environment": results.decisive(environment(run)),
     }
-    return f"{WHAT}-{run.norm}-seed{run.seed}-{results.digest(identity)}"
+    norm = re.sub(r"[^\w.+-]+", "-", run.norm)  # a target may be called anything
+    return f"{WHAT}-{norm}-seed{run.seed}-{results.digest(identity)}"

@@ -7,9 +7,11 @@ import torch
 from torch import nn
 
 from .. import modules
-from ..errors import UnknownNameError
+from ..errors import ArgumentError, UnknownNameError
 from ..functional import DEFAULT_BACKEND
 from ..spec import NormSpec
+from ..targets.target import Target
+from . import anybodys
 
 
 @dataclass(frozen=True)
@@ -53,8 +55,23 @@ def _norm(spec: NormSpec, channels: int, size: int, num_groups: int, affine: str
     return nn.Sequential(make(), Affine(shape, with_bias=spec.centred), nn.ReLU())
 
 
+def _anybodys(target: Target, channels: int, size: int, num_groups: int) -> nn.Module:
+    """A target and the activation, unless it applies one itself."""
+    module = anybodys.norm(target, channels, size, num_groups)
+    return module if target.activation is not None else nn.Sequential(module, nn.ReLU())
+
+
+def maps() -> list[tuple[int, int]]:
+    """Return channels and height of what each norm gets."""
+    found, size = [], _SIZE
+    for stage in _STAGES:
+        size //= stage.stride * (2 if stage.pool else 1)
+        found.append((stage.channels, size))
+    return found
+
+
 def build(
-    norm: NormSpec | None,
+    norm: NormSpec | Target | None,
     *,
     seed: int,
     num_groups: int = 4,
@@ -66,7 +83,8 @@ def build(
     Equal seeds give equal weights whatever the norm: norms draw no random numbers. 8,506 parameters without the norms'.
 
     Args:
-        norm: after each convolution (and its pooling), before the activation; None leaves it out.
+        norm: after each convolution (and its pooling), before the activation; None leaves it out. A target brings
+            its own affine map.
         seed: of the initial weights.
         num_groups: for a norm whose groups are given; divides 8 and 16.
         affine: one of `AFFINES`, whatever the norm has by itself; None leaves it to the norm.
@@ -76,23 +94,28 @@ def build(
         A module from (N, 1, 28, 28) to (N, 10), in torch's channels_last layout, which its convolutions prefer.
 
     Raises:
-        ArgumentError: groups that do not divide the channels.
+        ArgumentError: groups that do not divide the channels, or an affine map beside a target.
+        NormsuiteError: a target that cannot be made.
         UnknownNameError: no such affine map.
     """
     if affine is not None and affine not in AFFINES:
         raise UnknownNameError.among("affine", affine, AFFINES)
+    if affine is not None and isinstance(norm, Target):
+        raise ArgumentError("affine", affine, f"is not for {norm.title}, which has its own affine map or none")
     torch.manual_seed(seed)
     layers: list[nn.Module] = []
-    channels, size = 1, _SIZE
-    for stage in _STAGES:
+    before = 1
+    for stage, (channels, size) in zip(_STAGES, maps(), strict=True):
         padding = stage.kernel // 2
-        layers.append(nn.Conv2d(channels, stage.channels, stage.kernel, stride=stage.stride, padding=padding))
-        channels, size = stage.channels, size // stage.stride
+        layers.append(nn.Conv2d(before, channels, stage.kernel, stride=stage.stride, padding=padding))
+        before = channels
         if stage.pool:
             layers.append(nn.MaxPool2d(2))
-            size //= 2
-        layers.append(nn.ReLU() if norm is None else _norm(norm, channels, size, num_groups, affine, backend))
-    layers += [nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(channels, _CLASSES)]
+        if isinstance(norm, Target):
+            layers.append(_anybodys(norm, channels, size, num_groups))
+        else:
+            layers.append(nn.ReLU() if norm is None else _norm(norm, channels, size, num_groups, affine, backend))
+    layers += [nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(before, _CLASSES)]
     return nn.Sequential(*layers).to(memory_format=torch.channels_last)
 
 
@@ -102,5 +125,5 @@ LEARNING = (nn.Conv2d, nn.Linear)
 
 def parameter_counts(network: nn.Module) -> tuple[int, int]:
     """Learnable numbers of the network without its norms, and of the norms."""
-    own = sum(p.numel() for m in network.modules() if isinstance(m, LEARNING) for p in m.parameters())
+    own = sum(p.numel() for m in network.children() if isinstance(m, LEARNING) for p in m.parameters())
     return own, sum(p.numel() for p in network.parameters()) - own

@@ -12,7 +12,7 @@ A list stands for a run with each of its values; `learning_rate` may be a table 
 import itertools
 import math
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import MISSING, fields
 from importlib import resources
 from pathlib import Path
@@ -20,6 +20,8 @@ from pathlib import Path
 from ..errors import ArgumentError, DataError, UnknownNameError
 from ..reading import Unreadable, read_toml
 from ..spec import NO_NORM, NORMS, find
+from ..targets.target import Target
+from . import anybodys, network
 from .train import Run
 
 DEFAULT_PRESET = "quick"
@@ -27,7 +29,7 @@ _PRESETS = resources.files(__package__) / "presets"
 PRESETS = tuple(sorted(Path(file.name).stem for file in _PRESETS.iterdir() if file.name.endswith(".toml")))
 """Every preset, found by its file."""
 
-_RUN = {field.name: field for field in fields(Run) if field.name not in ("norm", "seed")}
+_RUN = {field.name: field for field in fields(Run) if field.name not in ("norm", "seed", "target")}
 _OWN = {"norms": list, "seeds": int, "scale_learning_rate": bool}
 _REFERENCE_BATCH = _RUN["batch_size"].default
 
@@ -55,16 +57,18 @@ def read(path: Path) -> dict:
         raise DataError(f"config = {str(path)!r}: cannot be read ({error.reason})") from None
 
 
-def plan(preset_name: str = DEFAULT_PRESET, **settings) -> list[Run]:
+def plan(preset_name: str = DEFAULT_PRESET, *, targets: Sequence[Target] = (), **settings) -> list[Run]:
     """The runs of a study, seed by seed, so that a study cut short has all norms of the seeds it finished.
 
     Args:
         preset_name: one of `PRESETS`.
+        targets: anybody's norms, which take part beside the others.
         settings: what is not as in the preset; None leaves it as it is there.
 
     Raises:
         UnknownNameError: no such preset, norm or setting.
-        ArgumentError: a value out of range or of a wrong type.
+        ArgumentError: a value out of range or of a wrong type, or two targets of one name.
+        NormsuiteError: a target that cannot be made, or does not take the network's maps.
     """
     given = {**preset(preset_name), **{name: value for name, value in settings.items() if value is not None}}
     for name in given:
@@ -76,27 +80,43 @@ def plan(preset_name: str = DEFAULT_PRESET, **settings) -> list[Run]:
     if seeds < 1:
         raise ArgumentError("seeds", seeds, "must be at least 1")
     norms = [name if name == NO_NORM else find(name).name for name in given.get("norms") or (NO_NORM, *NORMS)]
-    listed = {name: _values(name, given[name]) for name in _RUN if name in given}
+    of_title = _by_title(targets)
+    listed = {name: _values(name, given[name], of_title) for name in _RUN if name in given}
     missing = [name for name, field in _RUN.items() if name not in given and field.default is MISSING]
     if missing:
         raise ArgumentError(missing[0], None, "is needed")
     conditions = [dict(zip(listed, values, strict=True)) for values in itertools.product(*listed.values())]
     runs = (
-        Run(norm=norm, seed=seed, **_of_norm(norm, condition, given.get("scale_learning_rate", False)))
+        Run(norm, seed, target=of_title.get(norm), **_of_norm(norm, condition, given.get("scale_learning_rate", False)))
         for seed in range(seeds)
         for condition in conditions
-        for norm in norms
+        for norm in (*norms, *of_title)
     )
-    return list(dict.fromkeys(runs))  # two tables of rates may give a norm the same one
+    found = list(dict.fromkeys(runs))  # two tables of rates may give a norm the same one
+    for target, num_groups in dict.fromkeys((run.norm, run.num_groups) for run in found if run.target is not None):
+        for channels, size in dict.fromkeys(network.maps()):
+            anybodys.try_out(of_title[target], channels, size, num_groups)
+    return found
 
 
-def _values(name: str, value: object) -> list:
+def _by_title(targets: Sequence[Target]) -> dict[str, Target]:
+    """The targets by the names that they have in records and tables."""
+    found: dict[str, Target] = {}
+    for target in targets:
+        anybodys.check(target)
+        if target.title in found:
+            raise ArgumentError("with", target.title, "is there twice: give one of them a name")
+        found[target.title] = target
+    return found
+
+
+def _values(name: str, value: object, titles: Collection[str]) -> list:
     """The list of a setting's values, each of the type that the run wants."""
     values = value if isinstance(value, list) else [value]
     for each in values:
         if name == "learning_rate" and isinstance(each, Mapping):
             for norm, rate in each.items():
-                if norm != NO_NORM:
+                if norm != NO_NORM and norm not in titles:
                     find(norm)
                 _check(name, rate, float)
         else:
@@ -118,7 +138,7 @@ def _of_norm(norm: str, condition: dict, scaled: bool) -> dict:
     """The condition with the norm's own learning rate; a norm without one gets the rate of a run without settings."""
     rate = condition.get("learning_rate", _RUN["learning_rate"].default)
     if isinstance(rate, Mapping):
-        rate = {find(n).name if n != NO_NORM else n: r for n, r in rate.items()}.get(
+        rate = {find(n).name if n not in (NO_NORM, norm) else n: r for n, r in rate.items()}.get(
             norm, _RUN["learning_rate"].default
         )
     if scaled:

@@ -4,7 +4,7 @@ import math
 import time
 from collections.abc import Callable
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field, fields
 
 import torch
 from torch import nn
@@ -14,6 +14,7 @@ from .. import device
 from ..errors import ArgumentError
 from ..functional import DEFAULT_BACKEND
 from ..spec import NO_NORM, find
+from ..targets.target import Target
 from .augment import augmented
 from .digits import Digits
 from .network import LEARNING, build, parameter_counts
@@ -27,7 +28,7 @@ class Run:
     """Everything that one run's numbers depend on, the machine and the sources apart.
 
     Attributes:
-        norm: a norm's name, or "none".
+        norm: a norm's name, "none", or the target's title.
         seed: of the initial weights and of the order of the digits, the same for every norm.
         epochs, batch_size, learning_rate: AdamW with a one-cycle schedule that peaks at that rate.
         num_groups: for norms whose groups are given.
@@ -38,6 +39,7 @@ class Run:
         dataset, device, backend: what it trains on, where, and what computes the norms.
         train_size: how many of the training digits, from the first; None for all.
         hold_out: so many of the last training digits are not trained on, and are tested on instead of the test digits.
+        target: anybody's norm that takes its place in the network; None for a norm of this package.
     """
 
     norm: str
@@ -55,6 +57,7 @@ class Run:
     backend: str = DEFAULT_BACKEND
     train_size: int | None = None
     hold_out: int = 0
+    target: Target | None = field(default=None, hash=False)
 
     def __post_init__(self):
         for name in ("epochs", "batch_size"):
@@ -67,17 +70,19 @@ class Run:
                 raise ArgumentError(name, getattr(self, name), "must not be negative")
         if self.train_size is not None and self.train_size < self.batch_size:
             raise ArgumentError("train_size", self.train_size, f"must be at least the batch size, {self.batch_size}")
-        if self.norm != NO_NORM:
+        if self.target is None and self.norm != NO_NORM:
             object.__setattr__(self, "norm", find(self.norm).name)
         self.network()  # fails here, before anything is trained, where the groups do not divide the channels
 
     def network(self) -> nn.Sequential:
         """The run's network with its initial weights."""
-        norm = None if self.norm == NO_NORM else find(self.norm)
+        norm = self.target or (None if self.norm == NO_NORM else find(self.norm))
         return build(norm, seed=self.seed, num_groups=self.num_groups, affine=self.affine, backend=self.backend)
 
     def as_dict(self) -> dict:
-        return asdict(self)
+        """Return the settings for a record; with the target where there is one."""
+        found = {of.name: getattr(self, of.name) for of in fields(self) if of.name != "target"}
+        return found if self.target is None else {**found, "target": self.target.as_dict()}
 
 
 @dataclass(frozen=True)
@@ -258,7 +263,7 @@ def _step(network: nn.Module, optimizer, images: torch.Tensor, target: torch.Ten
     loss = F.cross_entropy(output, target)
     optimizer.zero_grad()
     if l1:
-        weights = [module.weight for module in network.modules() if isinstance(module, LEARNING)]
+        weights = [module.weight for module in network.children() if isinstance(module, LEARNING)]
         (loss + l1 * sum(weight.abs().sum() for weight in weights)).backward()
     else:
         loss.backward()

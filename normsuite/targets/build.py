@@ -98,9 +98,9 @@ class FunctionNorm(nn.Module):
     def __init__(self, function: Callable, taken: Sequence[str], settings: Mapping[str, object], sizes: Mapping):
         super().__init__()
         self.function, self.taken, self.settings = function, tuple(taken), dict(settings)
-        for name in ("weight", "bias"):
+        for name, start in (("weight", torch.ones), ("bias", torch.zeros)):
             size = sizes.get(name)
-            self.register_parameter(name, nn.Parameter(torch.ones(size)) if name in taken and size else None)
+            self.register_parameter(name, nn.Parameter(start(size)) if name in taken and size else None)
         for name in ("running_mean", "running_var"):
             size = sizes.get(name)
             start = torch.zeros if name == "running_mean" else torch.ones
@@ -155,6 +155,15 @@ def build(
     if shape is None:
         built.shape = _fitting_shape(built, dtype, device)
     return built
+
+
+def made(target: Target, shape: Sequence[int]) -> nn.Module:
+    """Return a target's module for inputs of that shape as its users get it: with its own initial weights.
+
+    Raises:
+        ImportPathError, ArgumentError, TargetError: as `build`.
+    """
+    return _module(target, tuple(shape))[0]
 
 
 def torch_beside(built: Built) -> Built | None:

@@ -40,7 +40,8 @@ class Project:
         packages: importable names of what differs between two commits.
         targets: what is checked and timed.
         isolation: one of `ISOLATIONS`.
-        build: a shell command that builds a version with compiled parts into the folder {out}, or "".
+        build: a shell command that builds a version with compiled parts into the folder {out}, by the interpreter
+            {python}; or "".
         gate: of the gate.
     """
 

@@ -11,6 +11,8 @@ from ..errors import ArgumentError
 
 _PATH = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*:[^\W\d]\w*(\.[^\W\d]\w*)*")
 _SHOWN = 300
+SIDES = "base", "head"
+"""Two versions of a package that are compared."""
 
 
 class ImportPathError(ArgumentError, ImportError):
@@ -60,6 +62,22 @@ def load(argument: str, path: str) -> object:
         except Exception as error:  # a package may import lazily
             raise ImportPathError(argument, path, f"{names} cannot be imported: {said(error)}") from error
     return found
+
+
+def path_in(package: str, path: str) -> str:
+    """Return an import path in a version of its package that has a name of its own in this process.
+
+    Args:
+        package: that name: the package's with _base or _head behind it, dots written as _; any other changes nothing.
+        path: "package.module:Name".
+    """
+    name, _, side = package.rpartition("_")
+    module, _, names = path.partition(":")
+    parts = module.split(".")
+    for end in range(1, len(parts) + 1):
+        if side in SIDES and "_".join(parts[:end]) == name:
+            return f"{'.'.join([package, *parts[end:]])}:{names}"
+    return path
 
 
 def path_of(found: object) -> str | None:

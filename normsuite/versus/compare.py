@@ -1,5 +1,7 @@
 """`normsuite.compare`: callables timed in turn, in this process or in fresh ones."""
 
+import contextlib
+import io
 import random
 import time
 from collections.abc import Callable, Mapping
@@ -10,6 +12,10 @@ from ..targets.loading import check_path, import_folders, load, path_of, said, s
 from .result import MARGIN, Result
 
 SECONDS = 5.0
+LIMIT_S = 60.0
+"""How long a first call may take in a process of its own."""
+TIMING_LIMIT_S = 2 * 3600.0
+"""How long its timing may take, of which slow calls take more than they were given."""
 
 
 def compare(
@@ -39,7 +45,8 @@ def compare(
     Raises:
         ArgumentError: fewer than two, or one that cannot be called; a number out of range.
         ImportPathError: a path that leads nowhere.
-        NormsuiteError: a call fails; the message has its name and its error.
+        NormsuiteError: the first call fails, or all others do; the message has its name and its error. Others that
+            fail are named in the result.
 
     >>> normsuite.compare({"torch": lambda: x + 1, "mine": lambda: torch.add(x, 1)}, seconds=2)
     """
@@ -52,25 +59,51 @@ def compare(
         raise ArgumentError("margin", margin, "must lie between 0 and 1")
     seed = random.randrange(2**32) if seed is None else seed
     job = {"seconds": seconds, "device": device, "setup": setup, "seed": seed, "calls": dict(calls)}
-    if not processes:
-        return Result((measured(job),), device, margin, _environment(device))
-    return Result(tuple(_in_processes(job, processes)), device, margin, _environment(device))
+    failed: dict[str, str] = {}
+    samples = _in_processes(job, processes, failed) if processes else [measured(job, failed)]
+    return Result(tuple(samples), device, margin, _environment(device), failed)
 
 
-def measured(job: Mapping) -> dict[str, list[float]]:
-    """Time a job's calls in this process; raises as `compare`."""
+def measured(
+    job: Mapping, failed: dict[str, str], on_first: Callable[[str | None], None] = lambda name: None
+) -> dict[str, list[float]]:
+    """Time a job's calls in this process; raises as `compare`.
+
+    Args:
+        job: what and for how long.
+        failed: gets the reason of each call that cannot be timed.
+        on_first: told the name of each before its first call, and None before they are timed.
+    """
     from ..measure import clock
     from . import rounds
 
     clock.open_device(job["device"])
-    calls = _callables(job["calls"], job["setup"])
-    for name, call in calls.items():
-        try:
-            call()
-        except Exception as error:  # anybody's
-            raise NormsuiteError(f"{name} fails: {said(error)}") from error
-    with clock.timers({name: [call] for name, call in calls.items()}, device=job["device"]) as timers:
+    calls, able = _callables(job["calls"], job["setup"]), {}
+    with contextlib.redirect_stdout(io.StringIO()) as printed:  # what a call prints is no result
+        for name, call in calls.items():
+            on_first(name)
+            try:
+                call()
+            except Exception as error:  # anybody's
+                failed[name] = f"fails: {said(error)}"
+            else:
+                able[name] = call
+            if printed.getvalue():
+                failed.setdefault(name, f"prints {' '.join(printed.getvalue().split())[:80]!r}")
+                able.pop(name, None)
+                printed.seek(0)
+                printed.truncate()
+    _refuse_too_few(job["calls"], failed)
+    on_first(None)
+    with clock.timers({name: [call] for name, call in able.items()}, device=job["device"]) as timers:
         return rounds.timed(timers, seconds=job["seconds"], draw=random.Random(job["seed"]))
+
+
+def _refuse_too_few(calls: Mapping[str, object], failed: Mapping[str, str]) -> None:
+    """Raise a NormsuiteError where the first fails, or nothing is left to compare with it."""
+    baseline, *others = calls
+    if baseline in failed or all(name in failed for name in others):
+        raise NormsuiteError("; ".join(f"{name} {reason}" for name, reason in failed.items()))
 
 
 def _checked(calls: object, setup: str | None) -> dict[str, object]:
@@ -115,7 +148,8 @@ def _callables(calls: Mapping[str, object], setup: str | None) -> dict[str, Call
     return made
 
 
-def _in_processes(job: Mapping, count: int) -> list[dict[str, list[float]]]:
+def _in_processes(job: Mapping, count: int, failed: dict[str, str]) -> list[dict[str, list[float]]]:
+    """Time the calls in fresh processes; a call that hangs or ends its process is left out of all of them."""
     import torch
 
     calls = dict(job["calls"])
@@ -126,23 +160,47 @@ def _in_processes(job: Mapping, count: int) -> list[dict[str, list[float]]]:
                 raise ArgumentError(f"calls[{name!r}]", call, "has no import path that another process could use")
             calls[name] = path
     found, env = [], process.environment(torch.get_num_threads())
-    for number in range(count):
+    while len(found) < count:
+        number = len(found)
         part = {
             **job,
-            "calls": calls,
+            "calls": {name: call for name, call in calls.items() if name not in failed},
             "seconds": job["seconds"] / count,
             "seed": job["seed"] + number,
             "folders": import_folders(),
             "threads": torch.get_num_threads(),
         }
+        message = _listened(part, env, failed)
+        if message is not None:
+            found.append(message)
+        _refuse_too_few(calls, failed)
+    return [{name: times for name, times in of.items() if name not in failed} for of in found]
+
+
+def _listened(job: Mapping, env: Mapping[str, str], failed: dict[str, str]) -> dict[str, list[float]] | None:
+    """Return the times of one process, or None where a call ended it, which is noted under its name."""
+    at: str | None = None
+    with process.Process(["-m", "normsuite.versus.worker"], env) as worker:
+        watch = process.Watch(worker, LIMIT_S)
         try:
-            (message,) = process.messages(["-m", "normsuite.versus.worker"], part, env)
+            worker.tell(dict(job))
+            for message in worker.messages():
+                at = message.get("first", at)
+                watch.again(LIMIT_S if at is not None else TIMING_LIMIT_S)
+                failed |= message.get("failed", {})
+                if "error" in message:
+                    raise NormsuiteError(message["error"])
+                if "times" in message:
+                    return message["times"]
+            raise NormsuiteError("a process ended without a word")
         except process.Died as died:
-            raise NormsuiteError(f"process {number + 1} ended: {died}") from None
-        if "error" in message:
-            raise NormsuiteError(message["error"])
-        found.append(message["times"])
-    return found
+            if at is None:
+                raise NormsuiteError(f"a process ended: {died}") from None
+            how = f"hangs: ended after {LIMIT_S:g} s" if watch.has_ended_it else f"ends the process ({died})"
+            failed[at] = how
+            return None
+        finally:
+            watch.stop()
 
 
 def _environment(device: str) -> dict:

@@ -4,11 +4,12 @@ import html
 import math
 import statistics as plain
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
-from ..errors import ArgumentError, UnsupportedError
+from ..errors import ArgumentError
+from ..frames import frame
 from ..statistics import Interval, mean_interval
 
 FASTER, SLOWER, SAME, UNDECIDED = "faster", "slower", "the same", "undecided"
@@ -58,12 +59,14 @@ class Result:
         device: "cpu" or the accelerator's name.
         margin: how far from 1 a ratio may lie and still count as the same.
         environment: the machine, as records have it.
+        failed: why a callable was not timed, by its name.
     """
 
     samples: tuple[Mapping[str, Sequence[float]], ...]
     device: str
     margin: float
     environment: Mapping[str, object]
+    failed: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def names(self) -> list[str]:
@@ -112,6 +115,7 @@ class Result:
             "device": self.device,
             "margin": self.margin,
             "environment": dict(self.environment),
+            "failed": dict(self.failed),
             "samples": [{name: list(times) for name, times in process.items()} for process in self.samples],
             "ratios": {
                 duel.name: {
@@ -126,7 +130,9 @@ class Result:
     @classmethod
     def from_dict(cls, found: Mapping) -> "Result":
         """The result of a record; its ratios are derived anew."""
-        return cls(tuple(found["samples"]), found["device"], found["margin"], found["environment"])
+        return cls(
+            tuple(found["samples"]), found["device"], found["margin"], found["environment"], found.get("failed", {})
+        )
 
     def to_json(self) -> str:
         """The record as JSON."""
@@ -140,11 +146,7 @@ class Result:
         Raises:
             UnsupportedError: pandas is not installed.
         """
-        try:
-            import pandas
-        except ImportError:
-            raise UnsupportedError("to_frame", "pandas", "is not installed: pip install pandas") from None
-        return pandas.DataFrame(self.rows(), columns=["process", "round", "name", "seconds"])
+        return frame(self.rows(), columns=["process", "round", "name", "seconds"])
 
     def rows(self) -> list[tuple[int, int, str, float]]:
         """The samples: process, round, name, seconds."""
@@ -176,8 +178,9 @@ class Result:
         return axes
 
     def sentences(self) -> list[str]:
-        """One line for each callable beside the first."""
-        return [duel.sentence() for duel in self.duels]
+        """One line for each callable beside the first, and for each that was not timed."""
+        failed = [f"{name}: not measured, {reason}" for name, reason in self.failed.items()]
+        return [*(duel.sentence() for duel in self.duels), *failed]
 
     def __repr__(self) -> str:
         return "\n".join(self.sentences())
@@ -185,6 +188,7 @@ class Result:
     def _repr_html_(self) -> str:
         cells = [("", "median", "ratio", "verdict"), (self.names[0], seconds(self.median_s(self.names[0])), "1", "")]
         cells += [(d.name, seconds(self.median_s(d.name)), written(d.ratio), d.verdict) for d in self.duels]
+        cells += [(name, "", "", reason) for name, reason in self.failed.items()]
         rows = ["".join(f"<td>{html.escape(cell)}</td>" for cell in row) for row in cells]
         return "<table>" + "".join(f"<tr>{row}</tr>" for row in rows) + "</table>"
 

@@ -14,7 +14,9 @@ def work(job: dict, emit) -> None:
     torch.set_num_threads(job["threads"])
     search_here(job["folders"])
     try:
-        emit({"times": measured(job)})
+        failed: dict[str, str] = {}
+        times = measured(job, failed, on_first=lambda name: emit({"first": name}))
+        emit({"times": times, "failed": failed})
     except NormsuiteError as error:
         emit({"error": str(error)})
 

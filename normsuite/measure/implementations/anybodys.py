@@ -1,22 +1,26 @@
 """Somebody's norm by its import path and arguments, such as "timm.layers:RmsNorm(768)": its name says all of it."""
 
 import ast
+import contextlib
+import io
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
 from types import ModuleType
 
-from torch import nn
+import torch
+from torch import Tensor, nn
 
 from ...errors import ArgumentError, NormsuiteError, UnsupportedError
 from ...targets.build import Built, FunctionNorm, build
-from ...targets.loading import search_here
+from ...targets.loading import path_in, search_here
 from ...targets.target import Target
 from ..task import DTYPES, EPS
 from . import Implementation, in_mode
 
 _NAME = re.compile(r"(?P<path>[\w.]+:[\w.]+)(?:\((?P<args>.*)\))?")
+_ROUNDING = 16
 _EPS = ("eps", "variance_epsilon", "epsilon")
 
 IMPLEMENTATIONS = ()
@@ -39,11 +43,7 @@ class Anybodys(Implementation):
         found = parsed(self.name)
         if self.package is None:
             return found
-        module, _, name = found.make.partition(":")
-        root, *within = module.split(".")
-        if not self.package.__name__.startswith(f"{root}_"):  # it lies in another package, or has its own name
-            return found
-        return replace(found, make=f"{'.'.join([self.package.__name__, *within])}:{name}")
+        return replace(found, make=path_in(self.package.__name__, found.make))
 
     def of(self, package):
         return replace(self, package=package)
@@ -69,6 +69,7 @@ class Anybodys(Implementation):
             if values is not None and (buffer := built.tensor(role)) is not None:
                 buffer.copy_(values)
         x = given.input
+        conduct(module, x)
         return in_mode(task, replace(given, **own), lambda: module(x))
 
 
@@ -100,6 +101,48 @@ def name_of(path: str, args: Sequence = (), kwargs: Mapping[str, object] = {}) -
     """Return the name of a path with arguments."""
     written = [*map(repr, args), *(f"{name}={value!r}" for name, value in kwargs.items())]
     return f"{path}({', '.join(written)})" if written else path
+
+
+class Misconduct(NormsuiteError):
+    """A target whose times or errors would say nothing; the message says what it does."""
+
+
+def conduct(module: nn.Module, x: Tensor) -> None:
+    """Call a target three times, and leave it and its input as they were.
+
+    Raises:
+        Misconduct: it returns something else than a tensor like its input, changes its input, prints, or gives another
+            output for the same input after another one.
+    """
+    state = {name: tensor.clone() for name, tensor in module.state_dict().items() if isinstance(tensor, Tensor)}
+    x = x.detach()
+    kept, said = x.clone(memory_format=torch.preserve_format), io.StringIO()
+    try:
+        with torch.no_grad(), contextlib.redirect_stdout(said):
+            first = module(x)
+            if not isinstance(first, Tensor):
+                raise Misconduct(f"returns {type(first).__name__} and no tensor")
+            if (first.shape, first.dtype) != (x.shape, x.dtype):
+                raise Misconduct(f"returns {_kind(first)} for an input of {_kind(x)}")
+            if not torch.equal(x, kept):
+                raise Misconduct("changes its input")
+            first = first.clone()
+            module(kept * 5 + 3)
+            again = module(x)
+        close = _ROUNDING * torch.finfo(x.dtype).eps  # equal but for another order of additions
+        if not torch.allclose(first, again, rtol=close, atol=close, equal_nan=True):
+            raise Misconduct("keeps state between calls: the same input gives another output after another one")
+        if said.getvalue():
+            raise Misconduct(f"prints {' '.join(said.getvalue().split())[:80]!r}")
+    finally:
+        x.copy_(kept)
+        for name, tensor in module.state_dict().items():
+            if name in state:
+                tensor.copy_(state[name])
+
+
+def _kind(tensor: Tensor) -> str:
+    return f"shape {tuple(tensor.shape)} and type {str(tensor.dtype).removeprefix('torch.')}"
 
 
 def _with_eps(built: Built) -> nn.Module:

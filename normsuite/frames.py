@@ -1,0 +1,169 @@
+"""Records as rows and as pandas frames: `normsuite.read_records("reports").bench.to_frame()`. Imports no torch."""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from . import results
+from .errors import ArgumentError, UnsupportedError
+
+Row = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Kind:
+    """The records of one kind.
+
+    Attributes:
+        what: the kind, such as "bench".
+        records: as they are stored, in the order of their files.
+        damaged: name and reason of each file in the folder that could not be read.
+    """
+
+    what: str
+    records: tuple[dict, ...]
+    damaged: tuple[tuple[str, str], ...]
+
+    def __iter__(self) -> Iterator[dict]:
+        return iter(self.records)
+
+    def __len__(self) -> int:
+        return len(self.records)
+
+    def __repr__(self) -> str:
+        beside = f", {len(self.damaged)} files that cannot be read" if self.damaged else ""
+        return f"{len(self)} records of {self.what}{beside}"
+
+    def rows(self) -> list[Row]:
+        """Return one row for each sample, with the settings that it was taken under."""
+        return [row for record in self.records for row in _ROWS[self.what](record)]
+
+    def to_frame(self):
+        """Return the rows as a pandas frame.
+
+        Raises:
+            UnsupportedError: pandas is not installed.
+        """
+        return frame(self.rows())
+
+
+class Recorded:
+    """The records under a folder, by kind: `study`, `bench`, `gate` and `numerics`.
+
+    Args:
+        folder: such as reports; compact files of records are read too.
+    """
+
+    def __init__(self, folder: Path):
+        self._folder = folder
+
+    def __getattr__(self, name: str) -> Kind:
+        if name not in _ROWS:
+            raise AttributeError(f"no records of {name!r}; known are {', '.join(_ROWS)}")
+        found = results.read_records(self._folder, name)
+        kind = Kind(name, tuple(found.good), tuple(found.damaged))
+        self.__dict__[name] = kind  # read once
+        return kind
+
+    def __dir__(self) -> list[str]:
+        return sorted({*super().__dir__(), *_ROWS})
+
+    def __repr__(self) -> str:
+        return "\n".join(repr(getattr(self, name)) for name in _ROWS)
+
+
+def read_records(folder: str | Path) -> Recorded:
+    """Return the records under a folder, each kind of which is read when it is first asked for.
+
+    Args:
+        folder: of records, such as "reports" or "reports/reference".
+
+    Raises:
+        ArgumentError: there is no such folder.
+
+    >>> normsuite.read_records("reports").bench.to_frame()
+    """
+    path = Path(folder)
+    if not path.is_dir():
+        raise ArgumentError("folder", str(folder), "is no folder")
+    return Recorded(path)
+
+
+def frame(rows: Sequence[Row] | Sequence[tuple], columns: Sequence[str] | None = None):
+    """Return rows as a pandas frame.
+
+    Raises:
+        UnsupportedError: pandas is not installed.
+    """
+    try:
+        import pandas
+    except ImportError:
+        raise UnsupportedError("to_frame", "pandas", "is not installed: pip install pandas") from None
+    return pandas.DataFrame(rows, columns=columns)
+
+
+def _of_study(record: dict) -> Iterator[Row]:
+    settings = {name: value for name, value in record["case"].items() if name not in ("epochs", "target")}
+    for epoch in record["samples"]["epochs"]:
+        yield {**settings, **{name: _number(value) for name, value in epoch.items()}}
+
+
+def _of_bench(record: dict) -> Iterator[Row]:
+    case = record["case"]
+    settings = {name: case.get(name) for name in ("norm", "case", "mode", "activation", "dtype", "device")}
+    for process, found in enumerate(record["samples"]["processes"], start=1):
+        for clock in ("times_s", "host_s"):
+            for name, times in found.get(clock, {}).items():
+                for number, seconds in enumerate(times):
+                    yield {
+                        **settings,
+                        "implementation": name,
+                        "clock": "host" if clock == "host_s" else "device" if case.get("device") != "cpu" else "wall",
+                        "process": process,
+                        "round": number,
+                        "seconds": seconds,
+                    }
+
+
+def _of_gate(record: dict) -> Iterator[Row]:
+    from .gate import summary
+
+    sides = {side: record["case"][side]["commit"] for side in ("base", "head")}
+    for row in summary.rows(record):
+        low, high = (None, None) if row.ratio is None else (row.ratio.low, row.ratio.high)
+        yield {
+            "base_commit": sides["base"],
+            "head_commit": sides["head"],
+            "cell": row.cell,
+            "metric": row.metric,
+            "unit": row.unit,
+            "base": row.base,
+            "head": row.head,
+            "ratio": None if row.ratio is None else row.ratio.value,
+            "low": low,
+            "high": high,
+            "verdict": row.verdict,
+            "processes": row.values,
+        }
+
+
+def _of_numerics(record: dict) -> Iterator[Row]:
+    case = record["case"]
+    for row in record["samples"]:
+        errors = {name: _number(row[name]) for name in ("output", "gradient")}
+        yield {"dtype": case["dtype"], "device": case["device"], **row, **errors}
+
+
+def _number(value: object) -> object:
+    """What JSON has by name is a number again; a reason stays a text."""
+    return float(value) if value in ("nan", "inf", "-inf") else value  # type: ignore[arg-type]
+
+
+_ROWS: dict[str, Callable[[dict], Iterator[Row]]] = {
+    "study": _of_study,
+    "bench": _of_bench,
+    "gate": _of_gate,
+    "numerics": _of_numerics,
+}
+"""How a record of each kind becomes rows."""

@@ -1,0 +1,93 @@
+"""A user's prepared call as a workload: timed and its bytes counted, with nothing known of what it computes."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from types import ModuleType
+
+import torch
+
+from ..targets.loading import ImportPathError, load, path_in, said
+from .cases import Operands
+from .clock import Call
+from .workload import Absent, CallFailed
+
+KIND = "prepared"
+
+
+@dataclass(frozen=True)
+class PreparedTask:
+    """What is known of a prepared call: where its time is taken. It decides itself about gradients.
+
+    Attributes:
+        device: "cpu" or the accelerator's name.
+    """
+
+    device: str = "cpu"
+    gradients = True
+    training = False
+
+
+@dataclass(frozen=True)
+class PreparedCall:
+    """A function "module:name" that returns a call without arguments.
+
+    Attributes:
+        prepare: its import path.
+        title: its name in tables.
+        device: whose clock counts.
+        package: the version of its package that is called, the importable one where None.
+    """
+
+    prepare: str
+    title: str
+    device: str = "cpu"
+    package: ModuleType | None = None
+
+    @property
+    def name(self) -> str:
+        return f"{KIND}/{self.title}"
+
+    @property
+    def task(self) -> PreparedTask:
+        return PreparedTask(self.device)
+
+    @property
+    def module(self) -> str:
+        """The module that it lies in."""
+        return self.prepare.partition(":")[0]
+
+    def of(self, package: ModuleType) -> "PreparedCall":
+        """Return the same of another version of its package."""
+        return replace(self, package=package)
+
+    def ready(self, sets: Sequence[Operands | None]) -> list[Call]:
+        """Return the call, after a first one.
+
+        Raises:
+            Absent: there is no such function, or it returns nothing that can be called.
+            CallFailed: preparing or calling it raises an error.
+        """
+        try:
+            call = load("prepare", self._path())()
+            if not callable(call):
+                raise Absent(f"{self.prepare} returns {type(call).__name__}, and no call without arguments")
+            call()
+        except ImportPathError as error:
+            raise Absent(error.reason) from error
+        except (Absent, torch.AcceleratorError):
+            raise
+        except Exception as error:  # anybody's: the other workloads are measured all the same
+            raise CallFailed(said(error)) from error
+        return [call]
+
+    def _path(self) -> str:
+        return self.prepare if self.package is None else path_in(self.package.__name__, self.prepare)
+
+    def as_dict(self) -> dict:
+        """Return the workload for a record."""
+        return {"prepare": self.prepare, "title": self.title, "device": self.device}
+
+    @classmethod
+    def from_dict(cls, found: dict) -> "PreparedCall":
+        """Return the workload that `as_dict` describes, perhaps after a journey as JSON."""
+        return cls(found["prepare"], found["title"], found["device"])
