@@ -71,6 +71,7 @@ STRANGE = {
     "cut short": cut_short,
     "freed": freed,
     "meta": lambda x: x.to("meta"),
+    "zeros": lambda x: torch._efficientzerotensor(x.shape, dtype=x.dtype),
 }
 
 
@@ -213,6 +214,38 @@ def test_data_that_were_replaced_before_the_backward_pass_are_refused(spec, name
     with pytest.raises(RuntimeError, match=says) as caught:
         y.sum().backward()
     assert isinstance(caught.value, StorageError) or backend == "auto"
+
+
+@EVERY_NORM
+@pytest.mark.parametrize("further", [False, True], ids=["once", "create_graph"])
+def test_an_incoming_gradient_that_is_not_there_is_refused(spec, further):
+    x, weight = drawn(*SHAPE).requires_grad_(), drawn(*affine_of(spec), seed=1).requires_grad_()
+    for change in (freed, cut_short):
+        y = norm_of(spec, x, weight, backend="numba")
+        with pytest.raises(StorageError, match=r"dy = .*bytes of its storage"):
+            torch.autograd.grad(y, (x, weight), change(drawn(*SHAPE, seed=9)), create_graph=further)
+
+
+@EVERY_WAY
+@EVERY_NORM
+@pytest.mark.parametrize("kind", ["zeros", "negative view", "misaligned"])
+def test_an_incoming_gradient_that_is_no_memory_is_computed_with(spec, kind, backend):
+    """Torch makes zeros that are stored nowhere for what has no derivative, as the imaginary part of a real number."""
+    x, dy = drawn(*SHAPE).requires_grad_(), STRANGE[kind](drawn(*SHAPE, seed=9))
+    (wanted,) = torch.autograd.grad(norm_of(spec, x, backend="reference"), x, dy.clone())
+    assert_close(torch.autograd.grad(norm_of(spec, x, backend=backend), x, dy)[0], wanted)
+
+
+@EVERY_WAY
+@EVERY_NORM
+def test_zeros_that_are_stored_nowhere_are_zeros(spec, backend):
+    x, none = drawn(*SHAPE), STRANGE["zeros"](drawn(*affine_of(spec)))
+    bias = drawn(*affine_of(spec), seed=2) if spec.centred else None
+    for _ in range(2):
+        norm_of(spec, x, torch.zeros_like(none), bias, backend=backend)
+        wanted = norm_of(spec, x, torch.zeros_like(none), bias, backend="reference")
+        assert_close(norm_of(spec, x, none, bias, backend=backend), wanted)
+        assert_close(norm_of(spec, STRANGE["zeros"](x), backend=backend), torch.zeros_like(x))
 
 
 @KERNELS

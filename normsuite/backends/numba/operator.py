@@ -227,6 +227,8 @@ class _Normalize(torch.autograd.Function):
         needs, bias = ctx.needs_input_grad[:3], ctx.bias
         # A derivative of this derivative will be asked for, or dy is many gradients in one, or of another kind.
         if torch.is_grad_enabled() or addresses.observed() or not addresses.is_memory(dy):
+            if not addresses.observed():  # torch's own operations may read memory that is gone
+                addresses.refuse_gone(dy=dy, input=x, weight=weight)
             return (*_by_formula(ctx, dy, x, weight, shift, statistics), None)
         addresses.demand(input=x, weight=weight)
         if x.stride() != ctx.layout:
