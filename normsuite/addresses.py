@@ -2,7 +2,8 @@
 
 A kernel sees an address and sizes. Whatever else a tensor can be (a subclass with an address of its own making or none,
 a view under a transform, a layout without strides, bits that stand for their negative, storage that was given back or
-cut short, zeros that are stored nowhere, an address between two numbers) is refused here, in one place, for every backend that reads addresses.
+cut short, zeros that are stored nowhere, an address between two numbers) is refused here, in one place, for every
+backend that reads addresses.
 """
 
 from collections.abc import Iterable
