@@ -127,7 +127,7 @@ def refuse_gone(**tensors: Tensor | None) -> None:
             raise StorageError(name, _described(t), reason)
 
 
-def refuse_changed(name: str, t: Tensor, shape: torch.Size, dtype: torch.dtype) -> None:
+def refuse_changed(name: str, t: Tensor, shape: tuple[int, ...], dtype: torch.dtype) -> None:
     """Raise StorageError for a tensor that is of another shape or type than in the forward pass."""
     if t.shape != shape or t.dtype is not dtype:
         raise StorageError(name, _described(t), f"was {tuple(shape)}, {dtype} in the forward pass")
