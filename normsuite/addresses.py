@@ -2,7 +2,8 @@
 
 A kernel sees an address and sizes. Whatever else a tensor can be (a subclass with an address of its own making or none,
 a view under a transform, a layout without strides, bits that stand for their negative, storage that was given back or
-cut short, an address between two numbers) is refused here, in one place, for every backend that reads addresses.
+cut short, zeros that are stored nowhere, an address between two numbers) is refused here, in one place, for every
+backend that reads addresses.
 """
 
 from collections.abc import Iterable
@@ -43,8 +44,10 @@ def is_memory_of(t: Tensor, device: torch.device) -> bool:
     """Return whether the tensor is real numbers of its type in that device's memory, all of them there."""
     if type(t) not in EXACT or not _has_storage(t) or t.layout is not _strided or t.device != device or t.is_neg():
         return False
-    size = t.element_size()
-    if t.data_ptr() % size:
+    address, size = t.data_ptr(), t.element_size()
+    if not address:
+        return not t.numel()
+    if address % size:
         return False
     if t.is_contiguous():
         return t.storage_offset() * size + t.nbytes <= t.untyped_storage().nbytes()
@@ -65,8 +68,10 @@ def is_memory(t: Tensor) -> bool:
     """
     if type(t) not in EXACT or not _has_storage(t) or t.layout is not _strided or not t.is_cpu or t.is_neg():
         return False
-    size = t.element_size()
-    if t.data_ptr() % size:
+    address, size = t.data_ptr(), t.element_size()
+    if not address:
+        return not t.numel()
+    if address % size:
         return False
     if t.is_contiguous():
         return t.storage_offset() * size + t.nbytes <= t.untyped_storage().nbytes()
@@ -87,6 +92,8 @@ def why_no_memory(t: Tensor) -> str | None:
         return "stands for the negative or conjugate of its memory"
     if missing := why_gone(t):
         return missing
+    if not t.data_ptr() and t.numel():
+        return "stands for zeros that are stored nowhere" if t._is_zerotensor() else "has no memory of its own"
     if t.data_ptr() % t.element_size():
         return "begins between two numbers of its type"
     return None
@@ -120,7 +127,7 @@ def refuse_gone(**tensors: Tensor | None) -> None:
             raise StorageError(name, _described(t), reason)
 
 
-def refuse_changed(name: str, t: Tensor, shape: torch.Size, dtype: torch.dtype) -> None:
+def refuse_changed(name: str, t: Tensor, shape: tuple[int, ...], dtype: torch.dtype) -> None:
     """Raise StorageError for a tensor that is of another shape or type than in the forward pass."""
     if t.shape != shape or t.dtype is not dtype:
         raise StorageError(name, _described(t), f"was {tuple(shape)}, {dtype} in the forward pass")

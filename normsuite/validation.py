@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.compiler import is_compiling
 
 from . import addresses
-from .errors import ArgumentError, ShapeError, UnknownNameError
+from .errors import ArgumentError, ShapeError, UnknownNameError, UnsupportedError
 from .spec import NormSpec, View
 
 
@@ -100,6 +100,7 @@ def tensors(
     Raises:
         ArgumentError: one is neither a tensor nor None, or holds other numbers than floating-point ones beside a
             floating-point input.
+        UnsupportedError: a gradient is asked for of running statistics.
     """
     shapes = []
     for name, given in (
@@ -115,6 +116,8 @@ def tensors(
             raise ArgumentError(name, type(given).__name__, "must be a torch.Tensor or None")
         if input.is_floating_point() and not given.is_floating_point():
             raise ArgumentError(f"{name}.dtype", given.dtype, f"must be a floating-point type beside {input.dtype}")
+        if name.startswith("running") and given.requires_grad and torch.is_grad_enabled():
+            raise UnsupportedError(f"{name}.requires_grad", True, "no gradient of the running statistics is computed")
         shapes.append(shape(given))
     return tuple(shapes)
 

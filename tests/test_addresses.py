@@ -12,7 +12,7 @@ from torch.testing import assert_close
 
 from normsuite import addresses, fast_path, functional, modules
 from normsuite.backends import auto
-from normsuite.errors import ArgumentError, NormsuiteError, ShapeError, StorageError
+from normsuite.errors import ArgumentError, NormsuiteError, ShapeError, StorageError, UnsupportedError
 from normsuite.spec import NORMS
 from tools.drawing import Halved
 
@@ -71,6 +71,7 @@ STRANGE = {
     "cut short": cut_short,
     "freed": freed,
     "meta": lambda x: x.to("meta"),
+    "zeros": lambda x: torch._efficientzerotensor(x.shape, dtype=x.dtype),
 }
 
 
@@ -213,6 +214,106 @@ def test_data_that_were_replaced_before_the_backward_pass_are_refused(spec, name
     with pytest.raises(RuntimeError, match=says) as caught:
         y.sum().backward()
     assert isinstance(caught.value, StorageError) or backend == "auto"
+
+
+@EVERY_NORM
+@pytest.mark.parametrize("further", [False, True], ids=["once", "create_graph"])
+def test_an_incoming_gradient_that_is_not_there_is_refused(spec, further):
+    x, weight = drawn(*SHAPE).requires_grad_(), drawn(*affine_of(spec), seed=1).requires_grad_()
+    for change in (freed, cut_short):
+        y = norm_of(spec, x, weight, backend="numba")
+        with pytest.raises(StorageError, match=r"dy = .*bytes of its storage"):
+            torch.autograd.grad(y, (x, weight), change(drawn(*SHAPE, seed=9)), create_graph=further)
+
+
+@EVERY_WAY
+@EVERY_NORM
+@pytest.mark.parametrize("kind", ["zeros", "negative view", "misaligned"])
+def test_an_incoming_gradient_that_is_no_memory_is_computed_with(spec, kind, backend):
+    """Torch makes zeros that are stored nowhere for what has no derivative, as the imaginary part of a real number."""
+    x, dy = drawn(*SHAPE).requires_grad_(), STRANGE[kind](drawn(*SHAPE, seed=9))
+    (wanted,) = torch.autograd.grad(norm_of(spec, x, backend="reference"), x, dy.clone())
+    assert_close(torch.autograd.grad(norm_of(spec, x, backend=backend), x, dy)[0], wanted)
+
+
+@EVERY_WAY
+@EVERY_NORM
+def test_zeros_that_are_stored_nowhere_are_zeros(spec, backend):
+    x, none = drawn(*SHAPE), STRANGE["zeros"](drawn(*affine_of(spec)))
+    bias = drawn(*affine_of(spec), seed=2) if spec.centred else None
+    for _ in range(2):
+        norm_of(spec, x, torch.zeros_like(none), bias, backend=backend)
+        wanted = norm_of(spec, x, torch.zeros_like(none), bias, backend="reference")
+        assert_close(norm_of(spec, x, none, bias, backend=backend), wanted)
+        assert_close(norm_of(spec, STRANGE["zeros"](x), backend=backend), torch.zeros_like(x))
+
+
+def strided(t):
+    return torch.stack([t, torch.full_like(t, 7.0)], -1)[..., 0]
+
+
+@EVERY_NORM
+@pytest.mark.parametrize("activation", [None, "silu"], ids=str)
+def test_what_a_hook_on_saved_tensors_gives_back_is_read_as_it_lies_or_refused(spec, activation):
+    """Input, weight, a copy of the bias and statistics, each by itself."""
+    given = [drawn(*SHAPE), drawn(*affine_of(spec), seed=1), drawn(*affine_of(spec), seed=2) if spec.centred else None]
+    sources = [t.requires_grad_() for t in given if t is not None]
+    dy = drawn(*SHAPE, seed=9)
+
+    def gradients(changed, which):
+        seen = []
+
+        def unpack(t):
+            seen.append(t)
+            return changed(t) if len(seen) - 1 == which else t
+
+        with torch.autograd.graph.saved_tensors_hooks(lambda t: t, unpack):
+            y = norm_of(spec, *given, activation=activation, backend="numba")
+        return torch.autograd.grad(y, sources, dy), len(seen)
+
+    wanted, saved = gradients(lambda t: t, 0)
+    assert saved == (4 if activation and spec.centred else 3)
+    for which in range(saved):
+        assert_close(gradients(strided, which)[0], wanted)
+        for changed in (lambda t: t[:1].clone() if len(t) > 1 else t[..., :1].clone(), lambda t: t.float(), freed):
+            with pytest.raises(StorageError, match=r"(input|weight|bias|statistics) = "):
+                gradients(changed, which)
+
+
+@EVERY_WAY
+@EVERY_NORM
+def test_running_statistics_that_ask_for_a_gradient_are_refused(spec, backend):
+    if spec.running == "never":
+        pytest.skip("has no running statistics")
+    x = drawn(*SHAPE)
+    for name in ("running_mean", "running_var"):
+        for training in (True, False):
+            running = {"running_mean": drawn(8, seed=1), "running_var": torch.ones(8, dtype=x.dtype)}
+            running[name].requires_grad_()
+            with pytest.raises(UnsupportedError, match=rf"{name}\.requires_grad = True"):
+                norm_of(spec, x, **running, use_input_stats=training, backend=backend)
+            with torch.no_grad():
+                assert norm_of(spec, x, **running, use_input_stats=training, backend=backend).shape == x.shape
+
+
+@pytest.mark.filterwarnings("ignore:.torch.jit.script:FutureWarning")  # of torch's own forward mode
+@pytest.mark.parametrize("backend", ["torch", "numba", "auto"])
+@pytest.mark.parametrize("name", ["BatchNorm", "InstanceNorm"])
+def test_running_statistics_move_under_torch_func_as_torch_s(name, backend):
+    """Tensors that a transform has captured, which only torch's own call may change there."""
+    x, tangent = drawn(*SHAPE), drawn(*SHAPE, seed=5)
+    theirs = {"BatchNorm": torch.nn.functional.batch_norm, "InstanceNorm": torch.nn.functional.instance_norm}[name]
+
+    def ours(t, mean, var, *_):
+        return norm_of(NORMS[name], t, running_mean=mean, running_var=var, backend=backend)
+
+    def found(function):
+        mean, var = drawn(8, seed=1), torch.ones(8, dtype=x.dtype)
+        gradient = torch.func.grad(lambda t: function(t, mean, var, None, None, True).pow(3).sum())(x)
+        derivative = torch.func.jvp(lambda t: function(t, mean, var, None, None, True), (x,), (tangent,))
+        return [gradient, *derivative, mean, var]
+
+    assert_close(found(ours), found(theirs))
 
 
 @KERNELS

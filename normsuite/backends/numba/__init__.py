@@ -64,8 +64,10 @@ def apply(call: Call) -> torch.Tensor:
 
 
 def _in_operations(call: Call) -> torch.Tensor:
-    """Torch's own call where what it makes keeps sizes open or the formula knows no such tensors, else the formula."""
-    if (call.input.is_nested or torch.jit.is_tracing()) and theirs.why_not(call) is None:
+    """Torch's own call where what it makes keeps sizes open, the formula knows no such tensors, or running statistics
+    move under a transform, which allows that to torch's call alone; else the formula."""
+    moves = call.running_mean is not None and call.use_input_stats and addresses.transformed() and call.input.numel()
+    if (call.input.is_nested or torch.jit.is_tracing() or moves) and theirs.why_not(call) is None:
         return theirs.apply(call)
     return reference.apply(call)
 

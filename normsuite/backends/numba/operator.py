@@ -198,6 +198,7 @@ def differentiate(
         dweight, dbias = torch.empty_like(scale), torch.empty_like(scale)
     if dy.dtype is not x.dtype:
         dy = dy.to(x.dtype)
+    statistics = statistics.contiguous()  # which a hook on saved tensors may have laid out otherwise
     ready.backward(_laid_out_like(dy, x), x, statistics, scale, _affine(bias, wide), dx, dweight, dbias)
     if dweight is None:
         return dx, None, None
@@ -225,14 +226,20 @@ class _Normalize(torch.autograd.Function):
         addresses.refuse_changed("input", x, ctx.shape, ctx.dtype)
         if weight is not None:
             addresses.refuse_changed("weight", weight, *ctx.of_weight)
+        ready = ctx.how[0]
+        addresses.refuse_changed("statistics", statistics, (4, ready.statistics), ready.wide)
+        if shift is not None:
+            addresses.refuse_changed("bias", shift, ctx.bias.shape, ctx.bias.dtype)
         needs, bias = ctx.needs_input_grad[:3], ctx.bias
         # A derivative of this derivative will be asked for, or dy is many gradients in one, or of another kind.
         if torch.is_grad_enabled() or addresses.observed() or not addresses.is_memory(dy):
+            if not addresses.observed():  # torch's own operations may read memory that is gone
+                addresses.refuse_gone(dy=dy, input=x, weight=weight)
             return (*_by_formula(ctx, dy, x, weight, shift, statistics), None)
-        addresses.demand(input=x, weight=weight)
+        addresses.demand(input=x, weight=weight, bias=shift, statistics=statistics)
         if x.stride() != ctx.layout:
             x = torch.empty_strided(ctx.shape, ctx.layout, dtype=x.dtype, device=x.device).copy_(x)
-        dx, dweight, dbias = differentiate(ctx.how[0], dy, x, statistics, weight, shift, needs)
+        dx, dweight, dbias = differentiate(ready, dy, x, statistics, weight, shift, needs)
         if dbias is not None and needs[2]:
             dbias = dbias.to(bias.dtype)
         return (dx if needs[0] else None, dweight if needs[1] else None, dbias if needs[2] else None, None)

@@ -190,6 +190,7 @@ def differentiate(
         dbias = torch.empty_like(dweight) if needs[2] else None
     if dy.dtype is not x.dtype:
         dy = dy.to(x.dtype)
+    statistics = statistics.contiguous()  # which a hook on saved tensors may have laid out otherwise
     with _on_device_of(x):
         launch.backward(
             laid_out_like(dy, x), x, statistics, _ordered(weight, x, s), _ordered(bias, x, s), dx, dweight, dbias
@@ -220,14 +221,20 @@ class _Normalize(torch.autograd.Function):
         addresses.refuse_changed("input", x, ctx.shape, ctx.dtype)
         if weight is not None:
             addresses.refuse_changed("weight", weight, *ctx.of_weight)
+        s = ctx.how[0]
+        addresses.refuse_changed(
+            "statistics", statistics, (3, s.launch(x, affine=weight is not None).statistics), torch.float32
+        )
+        if shift is not None:
+            addresses.refuse_changed("bias", shift, ctx.bias.shape, ctx.bias.dtype)
         needs, bias = ctx.needs_input_grad[:3], ctx.bias
         # A derivative of this derivative will be asked for, or dy is many gradients in one, or of another kind.
         if torch.is_grad_enabled() or addresses.observed() or not addresses.is_memory_of(dy, x.device):
             return (*_by_formula(ctx, dy, x, weight, shift, statistics), None)
-        addresses.demand_on(x.device, input=x, weight=weight)
+        addresses.demand_on(x.device, input=x, weight=weight, bias=shift, statistics=statistics)
         if x.stride() != ctx.layout:
             x = torch.empty_strided(ctx.shape, ctx.layout, dtype=x.dtype, device=x.device).copy_(x)
-        dx, dweight, dbias = differentiate(ctx.how[0], dy, x, statistics, weight, shift, needs)
+        dx, dweight, dbias = differentiate(s, dy, x, statistics, weight, shift, needs)
         if dbias is not None:
             dbias = dbias.to(bias.dtype)
         return dx, dweight if needs[1] else None, dbias, None
