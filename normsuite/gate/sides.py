@@ -11,8 +11,8 @@ from contextlib import suppress
 from pathlib import Path
 from types import ModuleType
 
-from ..measure.cases import Operands
 from ..measure.clock import Call
+from ..measure.operands import Operands
 from ..measure.workload import Absent, CallFailed
 from .cells import Cell
 from .trees import PACKAGE
