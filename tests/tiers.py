@@ -1,4 +1,4 @@
-"""Which tests are slow, and run in `make test-all` alone; which take times, and run while no other test does.
+"""Which tests are slow, and run in `make test-all` alone; which of them take times, and run while no other test does.
 
 An entry names a test, or a file and with it each of its tests, and how many of a test's parameters stay in the quick
 tier; 0 leaves none. Every module, property and command is touched there, by its least expensive cases. The end of `make
@@ -52,6 +52,9 @@ QUICK = {
     "test_gate.py::test_another_interpreter_measures_its_version_apart": 0,
     "test_gate.py::test_two_gates_at_once_take_turns": 0,
     "test_gate.py::test_a_norm_that_base_did_not_have_is_not_available": 0,
+    "test_gate.py::test_an_interrupted_check_or_bisection_leaves_no_process": 0,
+    "test_gate.py::test_a_cell_at_which_both_end_their_processes_is_not_available": 0,
+    "test_gate.py::test_planted_versions_take_longer_by_about_what_was_planted": 0,
     "test_gate.py::test_memory_and_digits_that_were_lost_are_found": 0,
     "test_gate.py::test_a_shallow_clone_is_told_how_to_get_the_rest": 0,
     "test_gradient_layouts.py": 6,
@@ -94,14 +97,17 @@ QUICK = {
 
 
 TIMED = {
-    "test_bench.py",
-    "test_bench_command.py",
-    "test_bench_history.py",
-    "test_doctor.py",
-    "test_gate.py",
-    "test_throughput.py",
+    "test_bench_command.py::test_the_command",
+    "test_bench_history.py::test_both_ways_are_timed_before_and_after_one_more_commit",
+    "test_doctor.py::test_noise_is_measured_in_fresh_processes",
+    "test_gate.py::test_a_bisection_finds_the_commit_of_a_step",
+    "test_gate.py::test_a_self_check_leaves_records_that_add_up",
+    "test_gate.py::test_a_self_check_says_its_rates_with_their_bounds",
+    "test_gate.py::test_a_slower_commit_is_a_regression_and_the_way_back_is_better",
+    "test_gate.py::test_planted_versions_take_longer_by_about_what_was_planted",
+    "test_throughput.py::test_all_ways_are_timed_in_fresh_processes",
 }
-"""Files whose tests start what measures: with two workers on two cores each would measure the other."""
+"""Tests whose result rests on times: with two workers on two cores each would measure the other. All are slow."""
 
 
 def entry(item: pytest.Item) -> str | None:
@@ -118,7 +124,7 @@ def mark(items: list[pytest.Item]) -> None:
     """Mark what is timed, and as slow what an entry does not leave: a test's first parameters stay quick."""
     seen: Counter[str] = Counter()
     for item in items:
-        if item.path.name in TIMED:
+        if name_of(item) in TIMED:
             item.add_marker(pytest.mark.timed)
         key = entry(item)
         if key is not None:
