@@ -46,7 +46,8 @@ def implementations() -> tuple[str, ...]:
     for path in sorted(_IMPLEMENTATIONS.glob("*.py")):
         for node in ast.parse(path.read_text(encoding="utf-8")).body:
             if isinstance(node, ast.Assign) and getattr(node.targets[0], "id", "") == "IMPLEMENTATIONS":
-                found += [part.value for part in ast.walk(node.value) if isinstance(getattr(part, "value", 0), str)]
+                values = (part.value for part in ast.walk(node.value) if isinstance(part, ast.Constant))
+                found += [value for value in values if isinstance(value, str)]
     return tuple(dict.fromkeys(found))
 
 

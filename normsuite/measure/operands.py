@@ -71,5 +71,4 @@ def drawn_there(
     x, dy = (normal(case.shape, dtype, memory_format=memory_format(case)) for _ in range(2))
     affine = (case.normalized_shape or case.shape[1:]) if spec.affine == "element" else case.shape[1:2]
     weight, bias = normal(affine, parameters, 1.0, 0.1), normal(affine, parameters)
-    bias = bias.requires_grad_() if spec.centred else None
-    return Operands(x.requires_grad_(), weight.requires_grad_(), bias, dy)
+    return Operands(x.requires_grad_(), weight.requires_grad_(), bias.requires_grad_() if spec.centred else None, dy)
