@@ -21,20 +21,19 @@ report: $(INSTALLED)
 
 # Every module, property and command, in minutes; in another order each time (PYTEST_ADDOPTS=--randomly-seed=N repeats one).
 test: $(INSTALLED)
-	$(BIN)/python -m pytest -n 2 --dist loadfile -m "not slow and not timed" --durations=25
-	$(BIN)/python -m pytest -m "timed and not slow" --durations=10
+	$(BIN)/python -m pytest -n 2 --dist worksteal -m "not slow" --durations=25
 
 # The rest of the tests; those that take times are alone.
 test-slow: $(INSTALLED)
-	$(BIN)/python -m pytest -n 2 --dist loadfile -m "slow and not timed" --durations=25
-	$(BIN)/python -m pytest -m "timed and slow" --durations=10
+	$(BIN)/python -m pytest -n 2 --dist worksteal -m "slow and not timed" --durations=25
+	$(BIN)/python -m pytest -m timed --durations=10
 
 # All tests.
 test-all: test test-slow
 
 # Which lines and branches no test reaches.
 coverage: $(INSTALLED)
-	$(BIN)/python -m pytest -n 2 --dist loadfile --cov --cov-report=term-missing
+	$(BIN)/python -m pytest -n 2 --dist worksteal --cov --cov-report=term-missing
 
 benchmark: $(INSTALLED)
 	$(BIN)/python -m pytest --benchmark-only

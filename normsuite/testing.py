@@ -1,6 +1,6 @@
 """Checks of anybody's norms as pytest items: `parametrize_with_checks`."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import pytest
 
@@ -42,7 +42,7 @@ class BoundCheck:
         return f"{self.target.title}-{self.check.name}"
 
 
-def parametrize_with_checks(targets: Sequence[Target], *, only: Sequence[str] = ()) -> Callable:
+def parametrize_with_checks(targets: Sequence[Target], *, only: Sequence[str] = ()) -> pytest.MarkDecorator:
     """Parametrize a test with all checks of those targets: its argument `check` is to be called.
 
     Args:

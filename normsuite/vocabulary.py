@@ -1,4 +1,4 @@
-"""Names that users type and that stand in no folder: modes, activations and types of numbers. Imports no torch."""
+"""Names that users type and that stand in no folder: modes, activations, dtypes, devices. Imports no torch."""
 
 MODES = ("forward", "step", "evaluation", "backward")
 """forward: statistics of the input, no gradients. step: the same with the gradients of input, weight and bias.
@@ -12,3 +12,9 @@ NO_ACTIVATION = "none"
 
 DTYPES = ("float32", "bfloat16", "float16", "float64")
 """Types of numbers by torch's names."""
+
+DEVICES = ("cpu", "cuda", "xpu", "mps", "mtia", "hpu")
+"""The processor, and the accelerators that torch itself has; packages that bring others announce themselves to it."""
+
+DEVICE_ENTRY_POINTS, BACKEND_ENTRY_POINTS = "torch.backends", "normsuite.backends"
+"""Entry points of packages that bring a device to torch, and a backend to this package."""

@@ -2,6 +2,8 @@
 
 import os
 import signal
+from contextlib import contextmanager
+from pathlib import Path
 
 # Before torch is loaded. Workers of pytest-xdist share the cores: a thread that waits must not spin.
 if "PYTEST_XDIST_WORKER" in os.environ:
@@ -12,6 +14,8 @@ import pytest
 import tiers
 import torch
 
+from normsuite import caches
+
 pytest.register_assert_rewrite("outcomes")  # so that what is compared there is shown where it differs
 
 # A shell that starts the tests in the background has their processes ignore Ctrl-C, which some of them are about.
@@ -19,9 +23,10 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
-@pytest.hookimpl(tryfirst=True)  # in the files' order, before it is made another
+@pytest.hookimpl(wrapper=True, tryfirst=True)  # around those that make another order: tiers are of the files' own
 def pytest_collection_modifyitems(items):
     tiers.mark(items)
+    return (yield)
 
 
 @pytest.fixture(autouse=True, scope="session")
@@ -35,12 +40,22 @@ def _same_draws():
     torch.manual_seed(0)
 
 
+@contextmanager
+def _cache_in(folder: Path):
+    """Let the cache lie in that folder, but for compiled kernels, which depend on sources alone."""
+    compiled = caches.folder("kernels")
+    if compiled is not None:
+        (folder / "normsuite").mkdir(exist_ok=True)
+        (folder / "normsuite" / "kernels").symlink_to(compiled)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_CACHE_HOME", str(folder))
+        yield folder
+
+
 @pytest.fixture(scope="session")
 def digits_cache(tmp_path_factory):
     """A cache folder of the tests' own, for this process and its children."""
-    folder = tmp_path_factory.mktemp("cache")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("XDG_CACHE_HOME", str(folder))
+    with _cache_in(tmp_path_factory.mktemp("cache")) as folder:
         yield folder
 
 
@@ -54,7 +69,5 @@ def digits(digits_cache):
 @pytest.fixture(scope="module")
 def own_cache(tmp_path_factory):
     """A cache apart from the user's, for tests of what is kept of files that are thrown away."""
-    folder = tmp_path_factory.mktemp("own-cache")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("XDG_CACHE_HOME", str(folder))
+    with _cache_in(tmp_path_factory.mktemp("own-cache")) as folder:
         yield folder

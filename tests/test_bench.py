@@ -9,7 +9,7 @@ from strategies import ON_CPU
 
 from normsuite import backends
 from normsuite.errors import UnknownNameError
-from normsuite.measure import accuracy, cases, memory, workload
+from normsuite.measure import accuracy, cases, memory, operands, workload
 from normsuite.measure import clock as kit_clock
 from normsuite.measure.implementations import bound
 from normsuite.measure.task import Task
@@ -88,7 +88,7 @@ def test_a_result_that_is_not_finite_has_infinite_error():
 
 
 def test_operands_are_the_same_every_time():
-    first, second = (cases.operands(NORMS["LayerNorm"], cases.CASES["tiny"]) for _ in range(2))
+    first, second = (operands.operands(NORMS["LayerNorm"], cases.CASES["tiny"]) for _ in range(2))
     assert torch.equal(first.input, second.input) and torch.equal(first.dy, second.dy)
     assert first.weight.shape == (8, 8, 8)
 

@@ -521,7 +521,7 @@ def test_ctrl_c_keeps_what_is_finished_and_leaves_130(tmp_path):
         (["--shape", "2,0"], "shape = '2,0': must be positive sizes"),
         (["--groups", "2"], "shape = None: --channels-last and --groups describe a --shape"),
         (["--dtype", "int8"], "dtype = 'int8': unknown"),
-        (["--device", "quantum"], "device = 'quantum': not available here"),
+        (["--device", "quantum"], "device = 'quantum': unknown; known are cpu, cuda"),
         (["--processes", "0"], "processes = 0: must be at least 1"),
         (["--out", "/proc/none"], "out = '/proc/none': cannot write there"),
     ],

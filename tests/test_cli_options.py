@@ -11,6 +11,7 @@ import typer
 
 from normsuite import cli
 from normsuite.cli import options
+from normsuite.errors import UnknownNameError
 
 ROOT = Path(__file__).parent.parent
 COMMANDS = typer.main.get_command(cli.app).commands
@@ -34,10 +35,20 @@ WRONG = [
     (["bench", "--mode", "foward"], "did you mean forward?"),
     (["bench", "--dtype", "float23"], "did you mean float32?"),
     (["bench", "--activation", "rleu"], "did you mean relu?"),
+    (["bench", "--case", "tinny"], "did you mean tiny?"),
+    (["bench", "--device", "cdua"], "did you mean cuda?"),
+    (["bench", "--backend", "numbra"], "did you mean numba?"),
+    (["bench", "--backend", "auto BatchNrm2d"], "did you mean auto BatchNorm2d?"),
     (["bench", "everything"], "unknown; known are study, history"),
     (["bench-study", "--threads", "0"], "threads = 0: must be at least 1"),
     (["gate"], "which commit is to be compared with?"),
     (["gate", "main", "--backend", "numbra"], "did you mean numba?"),
+    (["gate", "main", "--backend", "auto GroupNrm"], "did you mean auto GroupNorm?"),
+    (["gate", "main", "--case", "stage-41"], "did you mean stage-14?"),
+    (["gate", "main", "--device", "cud"], "did you mean cuda?"),
+    (["compare", "1", "2", "--device", "nonsense"], "device = 'nonsense': unknown"),
+    (["study", "--device", "nonsense"], "device = 'nonsense': unknown"),
+    (["numerics", "--device", "nonsense"], "device = 'nonsense': unknown"),
     (["gate", "main", "--budget", "soon"], "must be a time such as 120s or 2m"),
     (["self-check", "--norm", "Norm"], "norm = 'Norm': unknown"),
     (["bisect"], "Missing argument"),
@@ -63,8 +74,25 @@ def test_a_wrong_argument_is_answered_without_torch(arguments, says, monkeypatch
     assert says in done.stderr and done.stderr.count("\n") == 1 and done.stderr.startswith("normsuite: ")
 
 
+def test_names_that_can_be_typed_are_those_that_are_found():
+    """Read without torch, from files and tables."""
+    from normsuite import backends
+    from normsuite.measure import implementations, labels
+
+    assert labels.backends() == backends.NAMES
+    assert set(labels.implementations()) == {each.name for each in implementations.everyone()}
+    assert all(implementations.find(f"auto {name}") for name in labels.MODULES)
+
+
+def test_a_device_that_a_package_may_bring_is_left_to_torch(monkeypatch):
+    with pytest.raises(UnknownNameError):
+        options.checked_device("npu:1")
+    monkeypatch.setattr(options, "entry_points", lambda group: [group])
+    assert options.checked_device("npu:1") == "npu:1"
+
+
 def test_options_of_one_name_are_the_same_everywhere():
-    shared = {"--norm", "--out", "--json", "--device", "--threads", "--mode"}
+    shared = {"--norm", "--out", "--json", "--device", "--threads", "--mode", "--case", "--only", "--processes"}
     for name in shared:
         having = [p for command in COMMANDS.values() for p in command.params if name in p.opts]
         assert having, name

@@ -27,6 +27,7 @@ from normsuite.measure import (
     device_clock,
     device_schedule,
     implementations,
+    operands,
     process,
     task,
     workload,
@@ -364,13 +365,13 @@ def test_a_case_that_is_named_is_measured_with_any_norm_that_suits(there):
 def test_a_task_survives_its_way_to_the_worker(there):
     for made in there:
         found = Task.from_dict(json.loads(json.dumps(made.as_dict())))
-        assert found.as_dict() == made.as_dict() and found.case.memory_format == made.case.memory_format
+        assert found.as_dict() == made.as_dict() and found.case.channels_last == made.case.channels_last
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 def test_operands_are_drawn_in_their_layout_with_numbers_of_their_own(dtype):
     def draw(number):
-        return cases.drawn_there(
+        return operands.drawn_there(
             NORMS["BatchNorm"], VOLUMES, device="cpu", dtype=dtype, parameters=torch.float32, number=number
         )
 

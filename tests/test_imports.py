@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from functools import cache
 
 import imports
 import pytest
@@ -28,7 +29,10 @@ def room(module):
     return module.partition(".")[2].partition(".")[0]
 
 
-EDGES = {(room(module), room(other)) for module in imports.MODULES for other in imports.imports(module)}
+@cache
+def edges():
+    """Return the pairs of rooms of which the first imports the second."""
+    return {(room(module), room(other)) for module in imports.MODULES for other in imports.imports(module)}
 
 
 def reached(start):
@@ -36,14 +40,14 @@ def reached(start):
     found, waiting = set(), [start]
     while waiting:
         here = waiting.pop()
-        new = {other for source, other in EDGES if source == here and other != here} - found
+        new = {other for source, other in edges() if source == here and other != here} - found
         found |= new
         waiting += new
     return found
 
 
 def test_imports_are_read():
-    assert ("gate", "measure") in EDGES and ("modules", "functional") in EDGES and len(imports.MODULES) > 100
+    assert {("gate", "measure"), ("modules", "functional")} <= edges() and len(imports.MODULES) > 100
 
 
 @pytest.mark.parametrize("start", sorted({room(module) for module in imports.MODULES} - {""}))

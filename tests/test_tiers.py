@@ -1,6 +1,8 @@
 """The table of tiers names tests that exist, and no test imports another."""
 
 import ast
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -24,8 +26,22 @@ STILL = {
 """Tests that still import others, from before this rule: what they share is to be moved into a helper module."""
 
 
-def test_timed_files_exist():
-    assert all((TESTS / name).is_file() for name in tiers.TIMED)
+@pytest.mark.parametrize("entry", sorted(tiers.TIMED))
+def test_what_is_timed_is_a_slow_test(entry):
+    """So that `make test` need not wait for a quiet machine."""
+    name, _, test = entry.partition("::")
+    assert test in functions(TESTS / name) and tiers.QUICK[entry] == 0
+
+
+def test_a_tier_has_the_same_tests_in_any_order():
+    """Else a test could be in neither, since each run has an order of its own."""
+    found = []
+    for seed in ("1", "2"):
+        command = [sys.executable, "-m", "pytest", "--collect-only", "-q", "-m", "not slow", f"--randomly-seed={seed}"]
+        command.append(str(TESTS / "test_exit_codes.py"))
+        done = subprocess.run(command, capture_output=True, text=True, cwd=TESTS.parent, timeout=240)
+        found.append([line for line in done.stdout.splitlines() if "::" in line])
+    assert len(found[0]) > 10 and found[0] != found[1] and sorted(found[0]) == sorted(found[1])
 
 
 @pytest.mark.parametrize("entry", tiers.QUICK)
@@ -55,11 +71,7 @@ def test_what_an_entry_leaves_is_quick_and_the_rest_slow():
         def add_marker(self, mark):
             self.marks.append(mark.name)
 
-    key, left = next(
-        (key, n)
-        for key, n in tiers.QUICK.items()
-        if "::" in key and n > 1 and key.partition("::")[0] not in tiers.TIMED
-    )
+    key, left = next((key, n) for key, n in tiers.QUICK.items() if "::" in key and n > 1)
     items = [Item(key) for _ in range(left + 2)] + [Item("test_tiers.py::test_other")]
     tiers.mark(items)
     assert [item.marks for item in items] == [[]] * left + [["slow"]] * 2 + [[]]

@@ -1,4 +1,4 @@
-"""Which tests are slow, and run in `make test-all` alone; which take times, and run while no other test does.
+"""Which tests are slow, and run in `make test-all` alone; which of them take times, and run while no other test does.
 
 An entry names a test, or a file and with it each of its tests, and how many of a test's parameters stay in the quick
 tier; 0 leaves none. Every module, property and command is touched there, by its least expensive cases. The end of `make
@@ -11,14 +11,16 @@ from collections import Counter
 import pytest
 
 QUICK = {
-    "test_activations.py": 4,
-    "test_activations.py::test_forward_and_backward_are_torch_s_behind_the_norm": 5,
+    "test_activations.py": 3,
+    "test_activations.py::test_forward_and_backward_are_torch_s_behind_the_norm": 3,
+    "test_activations.py::test_kernels_round_once_in_float32": 1,
     "test_addresses.py": 8,
     "test_addresses.py::test_another_default_device_changes_nothing": 2,
     "test_auto.py": 8,
-    "test_auto.py::test_a_call_like_one_before_gives_what_the_first_gave": 3,
+    "test_auto.py::test_a_call_like_one_before_gives_what_the_first_gave": 1,
     "test_auto.py::test_a_call_like_one_before_is_not_checked_in_full_and_another_is": 3,
     "test_auto.py::test_layouts_are_told_apart": 0,
+    "test_auto.py::test_results_are_those_of_the_chosen_backend": 1,
     "test_bench_command.py": 6,
     "test_bench_command.py::test_ctrl_c_keeps_what_is_finished_and_leaves_130": 0,
     "test_bench_command.py::test_an_expected_error_is_one_line_and_exit_code_2": 2,
@@ -27,8 +29,10 @@ QUICK = {
     "test_benchmarks.py": 5,
     "test_benchmarks.py::test_the_error_rate_has_a_sample_for_each_seed": 0,
     "test_caches.py::test_no_flipped_bit_changes_what_is_said": 0,
+    "test_caches.py::test_a_user_without_an_account_computes_without_a_cache": 0,
     "test_cli.py::test_a_study_as_json_ends_with_claims_and_verdicts": 0,
     "test_cli.py::test_numerics_as_json_has_every_backend_side_by_side": 0,
+    "test_conformance.py::test_a_target_that_ends_its_process_or_hangs_costs_one_check": 1,
     "test_converted_models.py": 3,
     "test_damaged_files.py": 4,
     "test_device_bench.py": 5,
@@ -52,6 +56,9 @@ QUICK = {
     "test_gate.py::test_another_interpreter_measures_its_version_apart": 0,
     "test_gate.py::test_two_gates_at_once_take_turns": 0,
     "test_gate.py::test_a_norm_that_base_did_not_have_is_not_available": 0,
+    "test_gate.py::test_an_interrupted_check_or_bisection_leaves_no_process": 0,
+    "test_gate.py::test_a_cell_at_which_both_end_their_processes_is_not_available": 0,
+    "test_gate.py::test_planted_versions_take_longer_by_about_what_was_planted": 0,
     "test_gate.py::test_memory_and_digits_that_were_lost_are_found": 0,
     "test_gate.py::test_a_shallow_clone_is_told_how_to_get_the_rest": 0,
     "test_gradient_layouts.py": 6,
@@ -64,13 +71,19 @@ QUICK = {
     "test_numba_runtime.py::test_two_copies_of_the_package_in_one_process": 0,
     "test_numba_runtime.py::test_a_compiled_graph_gives_the_same_gradients": 1,
     "test_numba_runtime.py::test_the_operators_are_what_they_say_to_torch": 1,
+    "test_numba_runtime.py::test_what_is_written_past_the_caches_has_the_same_bits": 1,
     "test_own_benchmarks.py": 2,
     "test_packaging.py::test_a_command_without_its_extra_says_what_to_install": 3,
     "test_packaging.py::test_a_build_has_the_same_bytes_each_time": 0,
     "test_packaging.py::test_the_wheel_has_every_file_of_the_package": 0,
     "test_packaging.py::test_the_sdist_has_what_tests_and_pages_need": 0,
+    "test_packaging.py::test_the_core_computes_with_nothing_but_its_own_dependencies": 2,
     "test_plain_calls.py": 6,
+    "test_reference.py::test_the_report_kept_here_is_made_of_the_records_kept_here": 0,
     "test_reference_browser.py": 3,
+    "test_reference_browser.py::test_a_page_is_fit_to_be_seen": 0,
+    "test_report.py::test_helpers_change_no_byte": 0,
+    "test_report.py::test_other_processes_give_the_same_bytes": 0,
     "test_report_browser.py": 1,
     "test_study.py": 3,
     "test_study.py::test_a_run_learns_and_repeats_itself": 1,
@@ -94,14 +107,17 @@ QUICK = {
 
 
 TIMED = {
-    "test_bench.py",
-    "test_bench_command.py",
-    "test_bench_history.py",
-    "test_doctor.py",
-    "test_gate.py",
-    "test_throughput.py",
+    "test_bench_command.py::test_the_command",
+    "test_bench_history.py::test_both_ways_are_timed_before_and_after_one_more_commit",
+    "test_doctor.py::test_noise_is_measured_in_fresh_processes",
+    "test_gate.py::test_a_bisection_finds_the_commit_of_a_step",
+    "test_gate.py::test_a_self_check_leaves_records_that_add_up",
+    "test_gate.py::test_a_self_check_says_its_rates_with_their_bounds",
+    "test_gate.py::test_a_slower_commit_is_a_regression_and_the_way_back_is_better",
+    "test_gate.py::test_planted_versions_take_longer_by_about_what_was_planted",
+    "test_throughput.py::test_all_ways_are_timed_in_fresh_processes",
 }
-"""Files whose tests start what measures: with two workers on two cores each would measure the other."""
+"""Tests whose result rests on times: with two workers on two cores each would measure the other. All are slow."""
 
 
 def entry(item: pytest.Item) -> str | None:
@@ -118,7 +134,7 @@ def mark(items: list[pytest.Item]) -> None:
     """Mark what is timed, and as slow what an entry does not leave: a test's first parameters stay quick."""
     seen: Counter[str] = Counter()
     for item in items:
-        if item.path.name in TIMED:
+        if name_of(item) in TIMED:
             item.add_marker(pytest.mark.timed)
         key = entry(item)
         if key is not None:

@@ -21,8 +21,9 @@ import torch
 from normsuite import backends, functional
 from normsuite import device as devices
 from normsuite.errors import NormsuiteError, UnsupportedError
-from normsuite.measure.cases import Case, Operands
+from normsuite.measure.cases import Case
 from normsuite.measure.implementations import choose
+from normsuite.measure.operands import Operands
 from normsuite.measure.task import ACTIVATIONS, EPS, Task
 from normsuite.spec import NORMS
 

@@ -27,6 +27,7 @@ from torch.nn import functional
 from ..errors import UnknownNameError, UnsupportedError
 from ..spec import NormSpec, View
 from ..vocabulary import ACTIVATIONS as ACTIVATIONS
+from ..vocabulary import BACKEND_ENTRY_POINTS
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -110,7 +111,7 @@ class Backend(Protocol):
     def again(self, call: Call) -> Again | None: ...
 
 
-ENTRY_POINTS = "normsuite.backends"
+ENTRY_POINTS = BACKEND_ENTRY_POINTS
 _OWN = frozenset(module.name for module in pkgutil.iter_modules(__path__))
 _ANNOUNCED = {entry.name: entry for entry in entry_points(group=ENTRY_POINTS) if entry.name not in _OWN}
 """Modules of other packages that announce themselves as backends."""

@@ -13,13 +13,13 @@ import torch
 from .. import device as devices
 from ..device_state import DeviceState
 from ..measure import device_clock, process
-from ..measure.cases import Operands
 from ..measure.clock import Call
 from ..measure.device_accuracy import DeviceTruth
 from ..measure.device_clock import Accelerator, Device
 from ..measure.device_schedule import Uncapturable, timed
 from ..measure.implementations import Implementation, choose
 from ..measure.metric import GRADIENT_ERROR, OUTPUT_ERROR
+from ..measure.operands import Operands
 from ..measure.task import Task
 from ..measure.workload import Absent, CallFailed, Subject, Workload, said, sets_that_fit
 from . import worker

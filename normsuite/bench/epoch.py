@@ -11,7 +11,7 @@ import torch
 from .. import results, statistics
 from ..errors import NormsuiteError
 from ..measure import process
-from ..measure.cases import SEED
+from ..measure.operands import SEED
 from ..measure.schedule import Entrant, interleave
 from ..spec import NORMS, find
 

@@ -19,7 +19,7 @@ import torch
 from .. import results
 from ..errors import ArgumentError, NormsuiteError
 from ..measure import implementations, process
-from ..measure.cases import SEED
+from ..measure.operands import SEED
 from ..measure.task import Task
 from .summary import WHAT
 

@@ -27,7 +27,7 @@ from torch.utils.data import DataLoader, Subset
 from .. import allocator, modules, results
 from ..functional import DEFAULT_BACKEND
 from ..measure import process
-from ..measure.cases import SEED
+from ..measure.operands import SEED
 from ..study import digits
 from ..study.plan import DEFAULT_PRESET, plan, preset
 from ..study.train import Run, train

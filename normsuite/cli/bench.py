@@ -1,6 +1,5 @@
 """`normsuite bench`."""
 
-from pathlib import Path
 from typing import Annotated, Any, Optional
 
 import typer
@@ -8,7 +7,21 @@ from rich.table import Table
 
 from .. import results
 from ..errors import ArgumentError, UnknownNameError
-from .options import REPORTS, Activations, Device, Dtypes, Json, Modes, Norms, Threads, at_least
+from .options import (
+    REPORTS,
+    Activations,
+    Cases,
+    Device,
+    Dtypes,
+    Implementations,
+    Json,
+    Modes,
+    Norms,
+    Out,
+    Processes,
+    Threads,
+    at_least,
+)
 from .shared import console, interrupted, line, note, progress_bar, status, write_json
 
 _TAKES = {
@@ -30,14 +43,11 @@ def bench(
     args: Annotated[str, typer.Option(help="Arguments of each module:Name: 768 or 4,64 or eps=1e-6.")] = "",
     like: Annotated[Optional[str], typer.Option(help="The norm that each module:Name is like.")] = None,
     norm: Norms = None,
-    case: Annotated[Optional[list[str]], typer.Option(help="A case by name; again for more.")] = None,
+    case: Cases = None,
     shape: Annotated[Optional[list[str]], typer.Option(help="A case of your own, such as 16,64,56,56.")] = None,
     channels_last: Annotated[bool, typer.Option("--channels-last", help="Layout of --shape.")] = False,
     groups: Annotated[Optional[int], typer.Option(help="Of GroupNorm, for --shape.")] = None,
-    backend: Annotated[
-        Optional[list[str]],
-        typer.Option(help="Implementations beside torch.nn and a copy: backends and rivals; again for more."),
-    ] = None,
+    backend: Implementations = None,
     mode: Modes = None,
     activation: Activations = None,
     dtype: Dtypes = None,
@@ -45,16 +55,11 @@ def bench(
     budget: Annotated[
         Optional[float], typer.Option(help="Seconds after which no task begins; for an accelerator.")
     ] = None,
-    processes: Annotated[
-        Optional[int],
-        typer.Option(
-            help="Fresh processes that take times; 5, on an accelerator 3.", callback=at_least("processes", 1)
-        ),
-    ] = None,
+    processes: Processes = None,
     seconds: Annotated[float, typer.Option(help="For each task in each process.")] = 0.25,
     threads: Threads = None,
     epochs: Annotated[Optional[int], typer.Option(hidden=True, callback=at_least("epochs", 1))] = None,
-    out: Annotated[Path, typer.Option(help="Where the records go.")] = REPORTS / "bench",
+    out: Out = REPORTS / "bench",
     to: Json = None,
 ) -> None:
     """Time every backend against torch.nn, a copy and other libraries, in turn, call by call; one record a task."""
@@ -150,7 +155,7 @@ def _as_json(found: list, **further: object) -> dict:
 
 
 def bench_history(
-    out: Annotated[Path, typer.Option(help="Where the record goes.")] = REPORTS / "bench",
+    out: Out = REPORTS / "bench",
     to: Json = None,
 ) -> None:
     """Time `normsuite report` and `asv publish` on a made history of 1,000 commits and 500 series."""
@@ -175,14 +180,12 @@ def bench_history(
 def bench_study(
     norm: Norms = None,
     backend: Annotated[Optional[list[str]], typer.Option(help="The one that computes the norms.")] = None,
-    processes: Annotated[
-        Optional[int], typer.Option(help="Fresh processes that take times; 5.", callback=at_least("processes", 1))
-    ] = None,
+    processes: Processes = None,
     threads: Threads = None,
     epochs: Annotated[
         Optional[int], typer.Option(help="Of each run; those of the preset quick.", callback=at_least("epochs", 1))
     ] = None,
-    out: Annotated[Path, typer.Option(help="Where the records go.")] = REPORTS / "bench",
+    out: Out = REPORTS / "bench",
     to: Json = None,
 ) -> None:
     """Time a training step of the study with each backend, and a whole study against a tutorial's plain loop."""

@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from .options import Json
+from .options import Device, Json
 from .shared import console, status, write_json
 
 
@@ -13,7 +13,7 @@ def compare(
     statements: Annotated[list[str], typer.Argument(metavar="STMT STMT…", help="The first is the baseline.")],
     seconds: Annotated[float, typer.Option(help="How long it takes.")] = 5.0,
     processes: Annotated[int, typer.Option(help="Fresh processes; 0 for this one.")] = 0,
-    device: Annotated[str, typer.Option(help="cpu, or an accelerator such as cuda.")] = "cpu",
+    device: Device = "cpu",
     margin: Annotated[float, typer.Option(help="How far from 1 a ratio still counts as the same.")] = 0.01,
     to: Json = None,
 ) -> None:

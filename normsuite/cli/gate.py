@@ -8,16 +8,13 @@ import typer
 
 from .. import codes, results
 from ..errors import ArgumentError
-from .options import REPORTS, Activations, CellBackends, Device, Dtypes, Json, Modes, Norms, Threads
+from .options import REPORTS, Activations, Cases, CellBackends, Device, Dtypes, Json, Modes, Norms, Only, Out, Threads
 from .shared import console, interrupted, line, note, status, write, write_json
 
 TABLES, PLANTED_TABLES = 60, 15
 """Of a self-check, where no other number is given."""
 
 _UNITS = {"": 1.0, "s": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0}
-Only = Annotated[
-    Optional[list[str]], typer.Option(help="Cells by pattern, such as 'GroupNorm/*/step'; again for more.")
-]
 
 
 def seconds(text: str) -> float:
@@ -74,7 +71,7 @@ def gate(
     only: Only = None,
     norm: Norms = None,
     backend: CellBackends = None,
-    case: Annotated[Optional[list[str]], typer.Option(help="A case by name; again for more.")] = None,
+    case: Cases = None,
     mode: Modes = None,
     activation: Activations = None,
     dtype: Dtypes = None,
@@ -151,7 +148,7 @@ def self_check(
     only: Only = None,
     norm: Norms = None,
     backend: CellBackends = None,
-    case: Annotated[Optional[list[str]], typer.Option(help="A case by name; again for more.")] = None,
+    case: Cases = None,
     mode: Modes = None,
     device: Device = "cpu",
     budget: Annotated[str, typer.Option(help="Time to spend on a table.")] = "120s",
@@ -161,7 +158,7 @@ def self_check(
         int, typer.Option(help="How many pairs with injected slowdowns `asv continuous` is given too.")
     ] = 0,
     threads: Threads = None,
-    out: Annotated[Path, typer.Option(help="Where the records go.")] = REPORTS / "self-check",
+    out: Out = REPORTS / "self-check",
     to: Json = None,
 ) -> None:
     """Find out how often the gate is wrong: false alarms in A/A controls, and injected slowdowns that it finds."""
@@ -321,7 +318,7 @@ def bisect(
     budget: Annotated[str, typer.Option(help="Time for each comparison.")] = "60s",
     metric: Annotated[str, typer.Option(help="time, peak bytes, saved bytes, or an error by its name.")] = "time",
     threads: Threads = None,
-    out: Annotated[Path, typer.Option(help="Where the records go.")] = REPORTS / "gate",
+    out: Out = REPORTS / "gate",
     to: Json = None,
 ) -> None:
     """Find the commit that made a cell worse, by the gate, in about log2 n comparisons of n commits.

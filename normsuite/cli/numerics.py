@@ -1,6 +1,5 @@
 """`normsuite numerics`."""
 
-from pathlib import Path
 from typing import Annotated, Optional
 
 import typer
@@ -8,7 +7,7 @@ from rich.table import Table
 
 from .. import results
 from ..errors import UnsupportedError
-from .options import REPORTS, Device, Json, Norms
+from .options import REPORTS, Device, Json, Norms, Out
 from .shared import console, write_json
 
 
@@ -24,7 +23,7 @@ def numerics(
     dtype: Annotated[str, typer.Option(help="float32, bfloat16, float16 or float64.")] = "float32",
     norm: Norms = None,
     device: Device = "cpu",
-    out: Annotated[Path, typer.Option(help="Where the record goes.")] = REPORTS / "numerics",
+    out: Out = REPORTS / "numerics",
     to: Json = None,
 ) -> None:
     """Largest error of each norm and backend against float64, for inputs further and further from zero."""
@@ -34,8 +33,8 @@ def numerics(
     from .. import device as devices
     from ..errors import ArgumentError, UnknownNameError
     from ..measure import accuracy as measuring
-    from ..measure.cases import SEED
     from ..measure.labels import BASELINE
+    from ..measure.operands import SEED
     from ..measure.task import ACTIVATIONS, DTYPES, shape_case
     from ..measure.workload import named, said
     from ..spec import NORMS, find

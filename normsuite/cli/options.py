@@ -1,7 +1,7 @@
 """Options that several commands have: one name, one meaning, checked before torch is imported."""
 
-import pkgutil
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
+from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Annotated, Optional
 
@@ -9,15 +9,15 @@ import typer
 
 from .. import vocabulary
 from ..errors import ArgumentError, UnknownNameError
+from ..measure import cases, labels
 from ..spec import NO_NORM, NORMS, find
 
 REPORTS = Path("reports")
-_ROOT = Path(__file__).parent.parent
-BACKENDS = tuple(sorted(module.name for module in pkgutil.iter_modules([str(_ROOT / "backends")])))
-PRESETS = tuple(sorted(path.stem for path in (_ROOT / "study" / "presets").glob("*.toml")))
+BACKENDS = labels.backends()
+PRESETS = tuple(sorted(path.stem for path in (Path(__file__).parent.parent / "study" / "presets").glob("*.toml")))
 
 
-def among(argument: str, known: Sequence[str]) -> Callable:
+def among(argument: str, known: Collection[str]) -> Callable:
     """Return a check of an option that takes one name of those, or several."""
 
     def check(given):
@@ -95,10 +95,36 @@ NormArgument = Annotated[
 ]
 
 
+def _check_backends(given: Sequence[str], known: Sequence[str]) -> None:
+    """Check names among those known, and modules such as "auto BatchNorm2d"."""
+    for value in given:
+        backend, _, module = value.partition(" ")
+        if value in known or (backend in BACKENDS and module in labels.MODULES):
+            continue
+        if backend in BACKENDS and module:
+            raise UnknownNameError.among("backend", value, [f"{backend} {name}" for name in labels.MODULES])
+        raise UnknownNameError.among("backend", value, known)
+
+
 def _backends_of_cells(given):
-    for value in given or ():
-        if not value.split() or value.split()[0] not in BACKENDS:
-            raise UnknownNameError.among("backend", value, BACKENDS)
+    _check_backends(given or (), BACKENDS)
+    return given
+
+
+def _implementations(given):
+    """Check names, and leave import paths such as "module:Norm(8)" to those who load them."""
+    by_name = [value for value in given or () if ":" not in value]
+    if by_name:
+        _check_backends(by_name, labels.implementations())
+    return given
+
+
+def checked_device(given: str | None) -> str | None:
+    """Return that device, unless torch cannot have one of that name; whether it is here, torch knows."""
+    if given is None or given.partition(":")[0] in vocabulary.DEVICES:
+        return given
+    if not entry_points(group=vocabulary.DEVICE_ENTRY_POINTS):  # else torch is asked, which loads them
+        raise UnknownNameError.among("device", given, vocabulary.DEVICES)
     return given
 
 
@@ -110,6 +136,27 @@ CellBackends = Annotated[
         callback=_backends_of_cells,
         autocompletion=names(BACKENDS),
     ),
+]
+Implementations = Annotated[
+    Optional[list[str]],
+    typer.Option(
+        "--backend",
+        help="Implementations beside torch.nn and a copy: backends and rivals; again for more.",
+        callback=_implementations,
+        autocompletion=lambda incomplete: names(labels.implementations())(incomplete),
+    ),
+]
+Cases = Annotated[
+    Optional[list[str]],
+    typer.Option(
+        "--case",
+        help="A case by name; again for more.",
+        callback=among("case", cases.every()),
+        autocompletion=names([*cases.every()]),
+    ),
+]
+Only = Annotated[
+    Optional[list[str]], typer.Option("--only", help="Cells by pattern, such as 'GroupNorm/*/step'; again for more.")
 ]
 Modes = Annotated[
     Optional[list[str]], _many("mode", vocabulary.MODES, f"{', '.join(vocabulary.MODES)}; again for more.")
@@ -125,9 +172,25 @@ Activations = Annotated[
 Dtypes = Annotated[
     Optional[list[str]], _many("dtype", vocabulary.DTYPES, f"{', '.join(vocabulary.DTYPES)}; again for more.")
 ]
-Device = Annotated[str, typer.Option("--device", help="cpu, or an accelerator such as cuda.")]
+_DEVICE = typer.Option(
+    "--device",
+    help="cpu, or an accelerator such as cuda.",
+    callback=checked_device,
+    autocompletion=names(vocabulary.DEVICES),
+)
+Device = Annotated[str, _DEVICE]
+DeviceOrNone = Annotated[Optional[str], _DEVICE]
 Threads = Annotated[
     Optional[int],
     typer.Option("--threads", help="Of each process; torch's own number.", callback=at_least("threads", 1)),
 ]
+Processes = Annotated[
+    Optional[int],
+    typer.Option(
+        "--processes",
+        help="Fresh processes that take times; 5, on an accelerator 3.",
+        callback=at_least("processes", 1),
+    ),
+]
+Out = Annotated[Path, typer.Option("--out", help="Where records go.")]
 Json = Annotated[Optional[str], typer.Option("--json", metavar="PATH", help="Write JSON there; - for standard output.")]

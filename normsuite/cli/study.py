@@ -9,7 +9,7 @@ import typer
 
 from .. import results
 from ..errors import ArgumentError
-from .options import PRESETS, REPORTS, Json, NormsOrNone, among, at_least, names
+from .options import PRESETS, REPORTS, DeviceOrNone, Json, NormsOrNone, among, at_least, names
 from .shared import console, interrupted, note, progress_bar, write_json
 
 
@@ -52,7 +52,7 @@ def study(
         Optional[int], typer.Option(help="Hold out the last so many training digits, and test on them instead.")
     ] = None,
     backend: Annotated[Optional[str], typer.Option(help="What computes the norms.")] = None,
-    device: Annotated[Optional[str], typer.Option(help="cpu, or an accelerator such as cuda.")] = None,
+    device: DeviceOrNone = None,
     dataset: Annotated[Optional[str], typer.Option(help="mnist (included) or fashion-mnist (downloaded once).")] = None,
     data_dir: Annotated[Optional[Path], typer.Option(help="Your own copy, as torchvision lays it out.")] = None,
     workers: Annotated[

@@ -11,7 +11,7 @@ import torch
 from .. import results
 from ..errors import NormsuiteError
 from ..measure import metric
-from ..measure.cases import SEED
+from ..measure.operands import SEED
 from . import decide, error_rate
 from .budget import Budget
 from .counts import Counts

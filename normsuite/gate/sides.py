@@ -12,8 +12,8 @@ from importlib.machinery import ModuleSpec
 from pathlib import Path
 from types import ModuleType
 
-from ..measure.cases import Operands
 from ..measure.clock import Call
+from ..measure.operands import Operands
 from ..measure.workload import Absent, CallFailed
 from ..targets.loading import path_in
 from .cells import Cell, module_of

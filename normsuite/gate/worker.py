@@ -15,9 +15,9 @@ import torch
 from .. import device as devices
 from .. import results
 from ..measure import accuracy, clock, pairs, process, workload
-from ..measure.cases import Operands, operands
 from ..measure.clock import Call
 from ..measure.metric import GRADIENT_ERROR, OUTPUT_ERROR
+from ..measure.operands import Operands, operands
 from ..measure.prepared import PreparedCall
 from ..measure.task import DTYPES, Task
 from ..measure.workload import Absent, Subject

@@ -8,7 +8,8 @@ import torch
 from torch.nn import functional
 
 from .. import oracle
-from .cases import Case, Operands, operands
+from .cases import Case
+from .operands import Operands, operands
 from .task import DTYPES, EPS, Task
 from .workload import Workload
 

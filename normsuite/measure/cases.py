@@ -1,16 +1,11 @@
-"""Cases: shapes that people use, and seeded operands for a norm on one of them."""
+"""Cases: shapes that people use, and which norms are measured on them. Imports no torch."""
 
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import torch
-
 from ..errors import UnknownNameError
 from ..spec import NormSpec
-
-SEED = 0
-"""Seed of every input: the same numbers on every machine and in every process."""
 
 
 @dataclass(frozen=True)
@@ -38,13 +33,6 @@ class Case:
     norms: tuple[str, ...] = ()
     activations: tuple[str | None, ...] = ()
     tracked: bool = False
-
-    @property
-    def memory_format(self) -> torch.memory_format:
-        """Return the layout of its tensors."""
-        if not self.channels_last:
-            return torch.contiguous_format
-        return torch.channels_last_3d if len(self.shape) == 5 else torch.channels_last
 
     @property
     def bytes(self) -> int:
@@ -203,13 +191,18 @@ ACCELERATOR_CASES: dict[str, Case] = {
 }
 
 
+def every() -> dict[str, Case]:
+    """Return all cases by name, the processor's before an accelerator's."""
+    return {**CASES, **RANK_CASES, **ACCELERATOR_CASES}
+
+
 def find(name: str) -> Case:
     """Return the case of that name, the processor's or an accelerator's.
 
     Raises:
         UnknownNameError: there is none.
     """
-    known = {**CASES, **RANK_CASES, **ACCELERATOR_CASES}
+    known = every()
     if name not in known:
         raise UnknownNameError.among("case", name, known)
     return known[name]
@@ -218,60 +211,3 @@ def find(name: str) -> Case:
 def tracked(usual: Sequence[str]) -> tuple[str, ...]:
     """Return those usual names of cases, and behind them all that say themselves that they are tracked."""
     return tuple(dict.fromkeys([*usual, *(case.name for case in CASES.values() if case.tracked)]))
-
-
-@dataclass(frozen=True)
-class Operands:
-    """The tensors of a task: the input, its affine map (no bias for a norm that does not centre), and the gradient of
-    the output."""
-
-    input: torch.Tensor
-    weight: torch.Tensor
-    bias: torch.Tensor | None
-    dy: torch.Tensor
-
-
-def operands(
-    spec: NormSpec, case: Case, *, device: str = "cpu", dtype: torch.dtype = torch.float32, mean: float = 0.0
-) -> Operands:
-    """Return seeded operands, made on the CPU in float64.
-
-    x ~ N(mean, 1), weight ~ 1 + N(0, 0.1²), bias and dy ~ N(0, 1). The input, weight and bias require gradients.
-    """
-    draw = torch.Generator().manual_seed(SEED)
-
-    def normal(*shape: int) -> torch.Tensor:
-        return torch.randn(shape, generator=draw, dtype=torch.float64)
-
-    x, dy = normal(*case.shape) + mean, normal(*case.shape)
-    affine = (case.normalized_shape or case.shape[1:]) if spec.affine == "element" else case.shape[1:2]
-    weight, bias = 1 + 0.1 * normal(*affine), normal(*affine)
-    if case.channels_last:
-        x, dy = (t.contiguous(memory_format=case.memory_format) for t in (x, dy))
-    x, weight, bias = (t.to(device, dtype).requires_grad_() for t in (x, weight, bias))
-    return Operands(x, weight, bias if spec.centred else None, dy.to(device, dtype))
-
-
-def drawn_there(
-    spec: NormSpec, case: Case, *, device: str, dtype: torch.dtype, parameters: torch.dtype, number: int = 0
-) -> Operands:
-    """Return seeded operands like those of `operands`, drawn on the device in their own type and layout.
-
-    Tensors of a device's size take the processor seconds to draw. The numbers are others than `operands` gives.
-
-    Args:
-        spec, case, device: as for `operands`.
-        dtype: of the input and dy.
-        parameters: of weight and bias.
-        number: of the set, which has numbers of its own.
-    """
-    draw = torch.Generator(device).manual_seed(SEED + number)
-
-    def normal(shape, dtype: torch.dtype, mean: float = 0.0, std: float = 1.0, **layout) -> torch.Tensor:
-        return torch.empty(shape, dtype=dtype, device=device, **layout).normal_(mean, std, generator=draw)
-
-    x, dy = (normal(case.shape, dtype, memory_format=case.memory_format) for _ in range(2))
-    affine = (case.normalized_shape or case.shape[1:]) if spec.affine == "element" else case.shape[1:2]
-    weight, bias = normal(affine, parameters, 1.0, 0.1), normal(affine, parameters)
-    bias = bias.requires_grad_() if spec.centred else None
-    return Operands(x.requires_grad_(), weight.requires_grad_(), bias, dy)

@@ -8,7 +8,7 @@ import math
 
 import torch
 
-from .cases import Operands
+from .operands import Operands
 from .task import EPS, Task
 
 MOST_NUMBERS = 2**24

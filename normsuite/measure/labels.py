@@ -1,7 +1,13 @@
 """Names under which records and tables show the implementations that others are compared with. Imports no torch."""
 
+import ast
+import pkgutil
 from collections.abc import Iterable
+from importlib.metadata import entry_points
 from pathlib import Path
+
+from .. import _LAZY
+from ..vocabulary import BACKEND_ENTRY_POINTS
 
 BASELINE = "torch.nn"
 AGAIN = "torch.nn again"
@@ -19,6 +25,30 @@ ASV_LATENCY = {"forward": "latency.Latency.track_forward", "step": "latency.Late
 """asv's benchmarks of a call's seconds, by mode."""
 
 _BACKENDS = Path(__file__).resolve().parent.parent / "backends"
+_IMPLEMENTATIONS = Path(__file__).resolve().parent / "implementations"
+
+MODULES = tuple(name for name, home in _LAZY.items() if home == "modules" and name[0].isupper())
+"""The public modules, which are classes."""
+
+
+def backends() -> tuple[str, ...]:
+    """Return the names of our backends and of those that other packages announce, without loading any of them."""
+    own = {module.name for module in pkgutil.iter_modules([str(_BACKENDS)])}
+    return tuple(sorted(own | {entry.name for entry in entry_points(group=BACKEND_ENTRY_POINTS)}))
+
+
+def implementations() -> tuple[str, ...]:
+    """Return the names of our backends and of all that is compared with them, without loading any of them.
+
+    The names are the strings that the files of `implementations` have in their `IMPLEMENTATIONS`.
+    """
+    found = [BASELINE, AGAIN, COPY, *backends(), BOUND]
+    for path in sorted(_IMPLEMENTATIONS.glob("*.py")):
+        for node in ast.parse(path.read_text(encoding="utf-8")).body:
+            if isinstance(node, ast.Assign) and getattr(node.targets[0], "id", "") == "IMPLEMENTATIONS":
+                values = (part.value for part in ast.walk(node.value) if isinstance(part, ast.Constant))
+                found += [value for value in values if isinstance(value, str)]
+    return tuple(dict.fromkeys(found))
 
 
 def is_ours(label: str) -> bool:

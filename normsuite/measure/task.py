@@ -11,8 +11,9 @@ from .. import device as devices
 from ..errors import ArgumentError, UnknownNameError
 from ..spec import NORMS, NormSpec, find
 from ..vocabulary import MODES, NO_ACTIVATION
-from . import cases
-from .cases import ACCELERATOR_CASES, CASES, Case, Operands
+from . import cases, operands
+from .cases import ACCELERATOR_CASES, CASES, Case
+from .operands import Operands
 
 USUAL_MODES = ("forward", "step", "evaluation")
 """Measured on the processor where none is named."""
@@ -103,7 +104,7 @@ class Task:
             number: on an accelerator, of the set of operands: each has its own numbers.
         """
         if self.on_accelerator:
-            given = cases.drawn_there(
+            given = operands.drawn_there(
                 self.spec,
                 self.case,
                 device=self.device,
@@ -112,7 +113,7 @@ class Task:
                 number=number,
             )
         else:
-            given = cases.operands(self.spec, self.case, device=self.device, dtype=DTYPES[self.dtype])
+            given = operands.operands(self.spec, self.case, device=self.device, dtype=DTYPES[self.dtype])
         given.input.requires_grad_(self.gradients)
         return given
 
@@ -120,7 +121,7 @@ class Task:
         """Return running statistics that nobody else has, since training changes them; none for a norm without them."""
         if self.spec.running != "always":
             return None, None
-        draw = torch.Generator().manual_seed(cases.SEED)
+        draw = torch.Generator().manual_seed(operands.SEED)
         mean, noise = 0.1 * torch.randn((2, self.case.shape[1]), generator=draw, dtype=torch.float64)
         return tuple(t.to(self.device, self.parameter_dtype) for t in (mean, 1 + noise.abs()))
 

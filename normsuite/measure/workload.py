@@ -14,11 +14,12 @@ from .. import device as devices
 from ..errors import UnsupportedError
 from ..spec import find
 from . import cases, implementations
-from .cases import Case, Operands
+from .cases import Case
 from .clock import Call
 from .device_clock import operand_sets
 from .implementations import Implementation
 from .metric import COUNTED, Metric
+from .operands import Operands
 from .task import Task
 
 FREE_SHARE = 0.5

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
+from typing import Any
 
 from ..errors import ArgumentError, UnknownNameError
 from ..spec import NormSpec, find
@@ -35,7 +36,7 @@ class Target:
     """
 
     make: object = None
-    args: tuple = ()
+    args: tuple[Any, ...] = ()
     kwargs: Mapping[str, object] = field(default_factory=dict)
     like: str | None = None
     oracle: object = None
@@ -47,7 +48,7 @@ class Target:
     name: str | None = None
     prepare: object = None
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         if (self.make is None) == (self.prepare is None):
             raise ArgumentError("make", self.make, "a target has either make or prepare")
         for argument in ("make", "oracle", "prepare"):
@@ -108,7 +109,7 @@ class Target:
         """The oracle's function, or None; raises as `loaded`."""
         return loading.load("oracle", self.oracle) if isinstance(self.oracle, str) else self.oracle
 
-    def as_dict(self) -> dict:
+    def as_dict(self) -> dict[str, Any]:
         """As JSON has it.
 
         Raises:
@@ -124,7 +125,7 @@ class Target:
         return {**found, "shapes": [list(shape) for shape in self.shapes], "args": list(self.args)}
 
     @classmethod
-    def from_dict(cls, found: Mapping) -> "Target":
+    def from_dict(cls, found: Mapping[str, Any]) -> "Target":
         """What `as_dict` says, perhaps after a journey as JSON.
 
         Raises:
@@ -137,13 +138,13 @@ class Target:
         return cls(**found)
 
 
-def _sequence(argument: str, value: object) -> tuple:
+def _sequence(argument: str, value: object) -> tuple[Any, ...]:
     if isinstance(value, str) or not isinstance(value, Sequence):
         raise ArgumentError(argument, value, "must be a list")
     return tuple(value)
 
 
-def _table(argument: str, value: object) -> dict:
+def _table(argument: str, value: object) -> dict[str, Any]:
     if not isinstance(value, Mapping) or not all(isinstance(name, str) for name in value):
         raise ArgumentError(argument, value, "must be a table of names and values")
     return dict(value)

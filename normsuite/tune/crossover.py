@@ -11,8 +11,9 @@ import torch
 from .. import statistics, tuning
 from ..backends import auto
 from ..bench.summary import SLOWER_ABOVE
-from ..measure.cases import SEED, Case, Operands, operands
+from ..measure.cases import Case
 from ..measure.implementations.ours import Function
+from ..measure.operands import SEED, Operands, operands
 from ..measure.schedule import Entrant, interleave
 from ..measure.task import Task
 from ..spec import NORMS, NormSpec

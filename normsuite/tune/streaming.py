@@ -11,7 +11,7 @@ import torch
 
 from .. import functional, statistics, tuning
 from ..backends.numba import outputs
-from ..measure.cases import SEED
+from ..measure.operands import SEED
 from ..measure.schedule import Entrant, interleave
 from ..spec import NORMS
 

@@ -5,6 +5,7 @@ import math
 import statistics as plain
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 
@@ -107,7 +108,7 @@ class Result:
             return [_trimmed(of) for of in logs]
         return [_trimmed(batch) for batch in np.array_split(logs[0], BATCHES)]
 
-    def as_dict(self) -> dict:
+    def as_dict(self) -> dict[str, Any]:
         """The record: samples and environment, and what is derived from them."""
         return {
             "what": "compare",
@@ -128,7 +129,7 @@ class Result:
         }
 
     @classmethod
-    def from_dict(cls, found: Mapping) -> "Result":
+    def from_dict(cls, found: Mapping[str, Any]) -> "Result":
         """The result of a record; its ratios are derived anew."""
         return cls(
             tuple(found["samples"]), found["device"], found["margin"], found["environment"], found.get("failed", {})
@@ -140,7 +141,7 @@ class Result:
 
         return to_json(self.as_dict())
 
-    def to_frame(self):
+    def to_frame(self) -> Any:
         """A pandas frame with one sample a row: process, round, name, seconds.
 
         Raises:
@@ -157,7 +158,7 @@ class Result:
             for number, seconds in enumerate(times)
         ]
 
-    def plot(self, axes=None):
+    def plot(self, axes: Any = None) -> Any:
         """Draw each callable's ratio with its interval, and return matplotlib's axes.
 
         Args:

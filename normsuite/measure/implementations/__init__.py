@@ -17,8 +17,8 @@ from typing import ClassVar
 import torch
 
 from ...errors import UnknownNameError
-from ..cases import Operands
 from ..labels import AGAIN, BASELINE, COPY, PREALLOCATED
+from ..operands import Operands
 from ..task import EPS, MOMENTUM, Task
 
 PEERS = "pip install normsuite[peers]"

@@ -16,15 +16,12 @@ from torch import nn
 
 from ... import _LAZY, backends, functional, modules
 from ...errors import UnknownNameError, UnsupportedError
-from ..labels import AUTO
+from ..labels import AUTO, MODULES
 from ..task import EPS, MOMENTUM
 from . import Implementation, by_place, in_mode, written_out
 
 FUNCTIONS = tuple(name for name, home in _LAZY.items() if home == "functional")
 """The public functions."""
-
-MODULES = tuple(name for name, home in _LAZY.items() if home == "modules" and isinstance(getattr(modules, name), type))
-"""The public modules."""
 
 
 @dataclass(frozen=True)
