@@ -1,14 +1,53 @@
-"""What a study's records say, as plain data: claims with verdicts, or, where settings vary, what became of each.
-Imports no torch."""
+"""A study's records as plain data: claims with verdicts, or, where settings vary, the accuracy under each of them.
+
+Imports no torch.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import numpy as np
-
 from .. import claims, comparisons
-from ..statistics import Interval, mean_interval
+from ..spec import NO_NORM, NORMS
+from ..statistics import Interval, mean_interval, share_interval
 from .conditions import varied
+
+COMMAND = "normsuite study"
+TUNE_COMMAND = f"{COMMAND} --preset tune"
+BATCH_COMMAND = f"{COMMAND} --preset batch-size"
+
+
+@dataclass(frozen=True)
+class Study:
+    """The runs of one study.
+
+    Attributes:
+        records: equal in all but norm, seed and the norm's own learning rate.
+    """
+
+    records: Sequence[dict]
+
+    def __bool__(self) -> bool:
+        return bool(self.records)
+
+    @property
+    def norms(self) -> list[str]:
+        """The norms, in the order of all tables and charts, "none" first."""
+        found = {record["case"]["norm"] for record in self.records}
+        return [name for name in (NO_NORM, *NORMS) if name in found]
+
+    @property
+    def seeds(self) -> list[int]:
+        """The seeds, in order."""
+        return sorted({record["case"]["seed"] for record in self.records})
+
+    @property
+    def epochs(self) -> int:
+        """How many epochs each run has."""
+        return self.records[0]["case"]["epochs"]
+
+    def runs(self, norm: str) -> list[dict]:
+        """Return the records of one norm, by seed."""
+        return sorted((r for r in self.records if r["case"]["norm"] == norm), key=lambda r: r["case"]["seed"])
 
 
 @dataclass(frozen=True)
@@ -20,15 +59,6 @@ class Cell:
     seeds: int
     accuracy: Interval
     loss: Interval
-
-
-def share_interval(shares: Sequence[float]) -> Interval:
-    """Mean of accuracies or error rates with Student's t interval, cut off where no share can be.
-
-    The true mean lies in [0, 1], so that what is cut off never held it.
-    """
-    mean = mean_interval(shares)
-    return Interval(mean.value, *np.clip([mean.low, mean.high], 0.0, 1.0).tolist())
 
 
 def cells(records: Sequence[dict]) -> tuple[list[str], list[Cell]]:

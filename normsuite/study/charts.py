@@ -1,46 +1,42 @@
-"""What the study found, as charts and tables: curves, what moved inside the networks, and what the norms differ in."""
+"""Charts of a study: curves, what moved inside the networks, and accuracy by batch size."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from statistics import fmean, median
 
 import numpy as np
 
-from .. import claims, comparisons
+from ..presentation import text
+from ..presentation.charts import Chart, colour, figure, label_ends, marker
 from ..spec import NO_NORM, NORMS
-from ..study.summary import share_interval
-from ..study.tuning import choices
-from .charts import Chart, colour, figure, label_ends, marker
-from .collect import STUDY_COMMAND, TUNE_COMMAND, Collected
-from .tables import Table, percent, points, with_interval
-
-# ---- curves ----
+from ..statistics import Interval, share_interval
+from .summary import BATCH_COMMAND, COMMAND, Study
 
 
-def curves(collected: Collected) -> list[Chart]:
-    """The document's four charts, and accuracy against time: a line for each norm, the mean over the seeds, in a band
-    from lowest to highest."""
+def curves(study: Study) -> list[Chart]:
+    """Return the document's four charts, and accuracy against time: a line for each norm, the mean over the seeds, in a
+    band from lowest to highest."""
     found = [
-        _epochs(collected, "train_loss", "training loss", "nats", 1.0, True),
-        _epochs(collected, "test_loss", "test loss", "nats", 1.0, True),
-        _epochs(collected, "train_accuracy", "training accuracy", "%", 100.0, False),
-        _epochs(collected, "test_accuracy", "test accuracy", "%", 100.0, False),
+        _epochs(study, "train_loss", "training loss", "nats", 1.0, True),
+        _epochs(study, "test_loss", "test loss", "nats", 1.0, True),
+        _epochs(study, "train_accuracy", "training accuracy", "%", 100.0, False),
+        _epochs(study, "test_accuracy", "test accuracy", "%", 100.0, False),
     ]
-    return [*found, _against_seconds(collected)]
+    return [*found, _against_seconds(study)]
 
 
-def _epochs(collected: Collected, key: str, name: str, unit: str, scale: float, logarithmic: bool) -> Chart:
+def _epochs(study: Study, key: str, name: str, unit: str, scale: float, logarithmic: bool) -> Chart:
     def lines(norm: str):
-        rows = [[float(e[key]) * scale for e in run["samples"]["epochs"]] for run in collected.runs(norm)]
+        rows = [[float(e[key]) * scale for e in run["samples"]["epochs"]] for run in study.runs(norm)]
         return list(range(1, len(rows[0]) + 1)), rows
 
     return _lines(
-        collected,
+        study,
         f"learning-{key}",
         lines,
         along="epoch",
         up=f"{name} ({unit}{', logarithmic' if logarithmic else ''})",
-        caption=f"{name.capitalize()}: mean over {len(collected.seeds)} seeds, band from the lowest seed to the "
+        caption=f"{name.capitalize()}: mean over {len(study.seeds)} seeds, band from the lowest seed to the "
         f"highest.{'' if logarithmic else _STRETCHED}",
         said=f"{name.capitalize()} after the last epoch",
         unit=unit,
@@ -68,14 +64,14 @@ def _stretch(axis) -> None:
     axis.set_yticks(shown, [f"{tick:g}" for tick in shown])
 
 
-def _against_seconds(collected: Collected) -> Chart:
+def _against_seconds(study: Study) -> Chart:
     def lines(norm: str):
-        runs = [run["samples"]["epochs"] for run in collected.runs(norm)]
+        runs = [run["samples"]["epochs"] for run in study.runs(norm)]
         spent = np.cumsum([[epoch["seconds"] for epoch in epochs] for epochs in runs], axis=1).mean(axis=0)
         return list(spent), [[100 * epoch["test_accuracy"] for epoch in epochs] for epochs in runs]
 
     return _lines(
-        collected,
+        study,
         "learning-seconds",
         lines,
         along="seconds of training on one thread",
@@ -90,20 +86,20 @@ def _against_seconds(collected: Collected) -> Chart:
     )
 
 
-def shift(collected: Collected) -> list[Chart]:
+def shift(study: Study) -> list[Chart]:
     """Covariate shift in both senses; none where the runs did not record it."""
-    if not all(run["samples"].get("shift") for run in collected.study):
+    if not all(run["samples"].get("shift") for run in study.records):
         return []
     return [
         _watched(
-            collected,
+            study,
             "shift",
             "covariate shift",
             "How far means and deviations of a layer's inputs have moved since half an epoch before, in deviations: "
             "median over the layers that still vary, mean over the seeds, band from the lowest seed to the highest.",
         ),
         _watched(
-            collected,
+            study,
             "gradient_change",
             "gradient change",
             "How much a layer's gradient changes when the layers before it take one step, relative to its size "
@@ -113,18 +109,18 @@ def shift(collected: Collected) -> list[Chart]:
     ]
 
 
-def _watched(collected: Collected, key: str, name: str, caption: str) -> Chart:
+def _watched(study: Study, key: str, name: str, caption: str) -> Chart:
     def value(layers: list[dict]) -> float | None:
         found = [layer[key] for layer in layers if isinstance(layer[key], float | int)]
         return median(found) if found else None
 
     def lines(norm: str):
-        runs = [run["samples"]["shift"] for run in collected.runs(norm)]
+        runs = [run["samples"]["shift"] for run in study.runs(norm)]
         places = [place for place in range(len(runs[0])) if all(value(run[place]["layers"]) for run in runs)]
         return [place / 2 for place in places], [[value(run[place]["layers"]) for place in places] for run in runs]
 
     return _lines(
-        collected,
+        study,
         f"learning-{key}",
         lines,
         along="epochs done",
@@ -137,7 +133,7 @@ def _watched(collected: Collected, key: str, name: str, caption: str) -> Chart:
 
 
 def _lines(
-    collected: Collected,
+    study: Study,
     name: str,
     lines: Callable[[str], tuple[list[float], list[list[float]]]],
     *,
@@ -151,7 +147,7 @@ def _lines(
 ) -> Chart:
     """A line for each norm, from places along the axis and the values of each seed there."""
     drawn, words = [], []
-    for norm in collected.norms:
+    for norm in study.norms:
         places, rows = lines(norm)
         if not places:
             continue
@@ -160,8 +156,8 @@ def _lines(
         drawn.append((norm, places, mean, low, high))
         words.append(f"{norm} {mean[-1]:.4g} {unit} ({low[-1]:.4g} to {high[-1]:.4g})".replace("  ", " "))
     scale = "log" if logarithmic else "stretched" if unit == "%" else "linear"
-    alternative = f"{said}, mean and range over {len(collected.seeds)} seeds: " + "; ".join(words)
-    return Chart(_draw_lines, (name, drawn, along, up, scale, whole), alternative, caption, STUDY_COMMAND)
+    alternative = f"{said}, mean and range over {len(study.seeds)} seeds: " + "; ".join(words)
+    return Chart(_draw_lines, (name, drawn, along, up, scale, whole), alternative, caption, COMMAND)
 
 
 def _draw_lines(name: str, lines: list, along: str, up: str, scale: str, whole: bool) -> str:
@@ -190,37 +186,39 @@ def _draw_lines(name: str, lines: list, along: str, up: str, scale: str, whole: 
         return finish()
 
 
-def small_batches(collected: Collected) -> tuple[Chart, Table] | None:
-    """Test accuracy by batch size, a line for each norm."""
-    records = collected.batches
-    if not records:
-        return None
-    sizes = sorted({record["case"]["batch_size"] for record in records})
+def by_batch_size(records: Sequence[dict]) -> dict[str, dict[int, Interval]]:
+    """Return by norm and batch size the test accuracy after the last epoch, with its interval over the seeds."""
     found: dict[str, dict[int, list[float]]] = {}
     for record in records:
         of_norm = found.setdefault(record["case"]["norm"], {})
         of_norm.setdefault(record["case"]["batch_size"], []).append(record["samples"]["epochs"][-1]["test_accuracy"])
     norms = [name for name in (NO_NORM, *NORMS) if name in found]
-    case = records[0]["case"]
-    means = {norm: {size: share_interval(shares) for size, shares in sorted(found[norm].items())} for norm in norms}
-    cells = {
-        norm: [with_interval(of[size], percent) if size in of else "–" for size in sizes] for norm, of in means.items()
-    }
-    seeds = len({record["case"]["seed"] for record in records})
-    digits = f"{case['train_size']:,} digits" if case.get("train_size") else "all digits"
-    caption = (
-        f"Test accuracy by batch size: {case['epochs']} epochs of {digits}, mean over {seeds} seeds [95 % interval]"
-    )
+    return {norm: {size: share_interval(shares) for size, shares in sorted(found[norm].items())} for norm in norms}
+
+
+def small_batches(records: Sequence[dict]) -> Chart:
+    """Return test accuracy by batch size, a line for each norm.
+
+    Args:
+        records: of one study of several batch sizes.
+    """
+    means = by_batch_size(records)
+    sizes = sorted({size for of_norm in means.values() for size in of_norm})
     said = "; ".join(
-        f"{norm} " + ", ".join(f"{size}: {cell}" for size, cell in zip(sizes, row, strict=True))
-        for norm, row in cells.items()
+        f"{norm} " + ", ".join(f"{size}: {text.interval(of[size], text.percent)}" for size in of)
+        for norm, of in means.items()
     )
-    command = f"{STUDY_COMMAND} --preset batch-size"
-    columns = ("norm", *(f"{size} digits" for size in sizes))
-    table = Table(caption, columns, [(norm, *row) for norm, row in cells.items()], command)
     lines = [(norm, list(of), [(m.value, m.low, m.high) for m in of.values()]) for norm, of in means.items()]
     alternative = f"Test accuracy by batch size. {said}"
-    return Chart(_draw_sizes, (sizes, lines), alternative, f"{caption}, bars the intervals.", command), table
+    return Chart(_draw_sizes, (sizes, lines), alternative, f"{by_size(records)}, bars the intervals.", BATCH_COMMAND)
+
+
+def by_size(records: Sequence[dict]) -> str:
+    """Return what a study of several batch sizes shows, as a caption."""
+    case = records[0]["case"]
+    seeds = len({record["case"]["seed"] for record in records})
+    digits = f"{case['train_size']:,} digits" if case.get("train_size") else "all digits"
+    return f"Test accuracy by batch size: {case['epochs']} epochs of {digits}, mean over {seeds} seeds [95 % interval]"
 
 
 def _draw_sizes(sizes: list[int], lines: list) -> str:
@@ -246,97 +244,3 @@ def _draw_sizes(sizes: list[int], lines: list) -> str:
         axis.figure.draw_without_rendering()
         label_ends(axis, ends)
         return finish()
-
-
-# ---- statistics ----
-
-
-def pairs(collected: Collected) -> list[Table]:
-    """A table for each metric: every pair of norms, with difference, effect and verdict."""
-    found = comparisons.pairs(collected.study)
-    tables = []
-    for metric in dict.fromkeys(pair.metric for pair in found):
-        show = points if "accuracy" in metric else (lambda v: f"{v:+.4f}")
-        margin = claims.METRICS[metric].margin
-        tables.append(
-            Table(
-                caption=f"{metric.capitalize()}: left − right, paired by seed, mean [95 % interval, not corrected]; "
-                "Hedges' g; the largest p value of the named tests, corrected over the pairs of this table (Holm), and "
-                f"the same of two one-sided ones for a difference within ± {show(margin).lstrip('+')}",
-                columns=("left", "right", "difference", "effect", "p", "p, equivalence", "tests", "left is"),
-                rows=[
-                    (
-                        pair.left,
-                        pair.right,
-                        with_interval(pair.found.difference, show),
-                        f"{pair.found.effect:+.2f}",
-                        f"{pair.p:.2g}",
-                        f"{pair.p_equivalent:.2g}",
-                        ", ".join(pair.tests) or "–",
-                        pair.verdict,
-                    )
-                    for pair in found
-                    if pair.metric == metric
-                ],
-                command=STUDY_COMMAND,
-            )
-        )
-    return tables
-
-
-def reaching(collected: Collected) -> Table:
-    """Epochs to an accuracy, of all runs."""
-    return Table(
-        caption="Epochs until the test accuracy is first reached: how many runs got there, the median over all runs "
-        "(Kaplan and Meier; runs that did not get there count as longer), and the log-rank test against none, "
-        "stratified by seed and corrected over the norms (Holm)",
-        columns=("norm", "test accuracy", "runs", "median epoch", "p against none"),
-        rows=[
-            (
-                row.norm,
-                f"{row.target:.0%}",
-                f"{row.reached.count} of {len(row.reached.epochs)}",
-                "not reached" if row.reached.median is None else f"{row.reached.median:g}",
-                "–" if row.p != row.p else f"{row.p:.2g}",
-            )
-            for row in comparisons.reaching(collected.study)
-        ],
-        command=STUDY_COMMAND,
-    )
-
-
-def tuning(collected: Collected) -> Table | None:
-    """Return how certain the choice of each norm's learning rate is; None where no such runs are recorded."""
-    found = choices(collected.tuning)
-    rows = [
-        (
-            choice.norm,
-            f"{choice.rate:g}",
-            with_interval(choice.accuracy, percent),
-            f"{choice.next_rate:g}",
-            with_interval(choice.difference, points),
-            str(choice.seeds),
-            "certain" if choice.is_certain else "undecided",
-        )
-        for choice in found
-    ]
-    if not rows:
-        return None
-    return Table(
-        caption="How certain the choice of learning rates is, on digits held out of the training digits: the rate of "
-        "the highest mean accuracy [95 %], and by how much it is better than the next, paired by seed, with intervals "
-        "that hold together. Where the choice is undecided, another rate might have served the norm as well or better",
-        columns=("norm", "rate chosen", "held-out accuracy", "next rate", "chosen − next", "seeds", "the choice is"),
-        rows=rows,
-        command=TUNE_COMMAND,
-    )
-
-
-def detectable(collected: Collected) -> str:
-    """What these seeds could have found."""
-    seeds, norms = len(collected.seeds), len(collected.norms)
-    effect = comparisons.detectable(seeds, norms)
-    return (
-        f"Between any two of {norms}, {seeds} seeds find a true difference of {effect:.2f} deviations of the paired "
-        "differences with 80 % power."
-    )

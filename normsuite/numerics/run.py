@@ -1,0 +1,46 @@
+"""Compute the errors of norms and backends, as one record."""
+
+from collections.abc import Iterable, Sequence
+
+import torch
+
+from .. import device as devices
+from .. import results
+from ..errors import UnsupportedError
+from ..measure import accuracy
+from ..measure.cases import SEED
+from ..measure.workload import named
+from ..spec import NormSpec
+from .tables import WHAT
+
+
+def run(specs: Iterable[NormSpec], backends: Sequence[str], case, *, device: str, dtype: str, activation=None) -> dict:
+    """Return a record of the largest errors of output and gradient.
+
+    Args:
+        specs: the norms.
+        backends: or other implementations, by name.
+        case: a shape that all of them are tried on, or its name.
+        device, dtype, activation: of the calls.
+    """
+    settings = {"device": device, "dtype": dtype, "activation": activation}
+    rows = []
+    for spec in specs:
+        for mean in accuracy.MEANS:
+            for backend in backends:
+                output, gradient = _errors(spec.name, backend, case, settings, mean)
+                made = {"norm": spec.name, "mean": mean, "backend": backend}
+                rows.append({**made, "output": output, "gradient": gradient})
+    measured = results.environment(threads=torch.get_num_threads(), accelerator=devices.name(device))
+    of_case = {"shape": case.shape, "dtype": dtype, "device": device}
+    return results.make_record(WHAT, of_case, rows, environment=measured, seeds=[SEED])
+
+
+def _errors(norm: str, backend: str, case, settings: dict, mean: float) -> tuple[float | str, float | str]:
+    """Return the errors of output and gradient, or twice the reason why there are none."""
+    try:
+        tried = named(norm, backend, case, **settings)
+        reason = tried.why_not()
+        return (reason, reason) if reason else accuracy.errors(tried, mean=mean)
+    except UnsupportedError as error:
+        return error.reason, error.reason
