@@ -202,13 +202,18 @@ def prove(found: Sequence[Subject], capabilities: Sequence[int], processes: int 
     return {"capabilities": list(capabilities), "kernels": kernels, "calls": calls}
 
 
-def write_record(proved: dict, folder: Path) -> Path:
+def write_record(proved: dict, folder: Path, only: str) -> Path:
     """Write a record of what was proved, and return its file.
+
+    Args:
+        proved: as `prove` returns it.
+        folder: that is made if need be.
+        only: the pattern of the calls' names.
 
     Raises:
         OutputError: it cannot be written.
     """
-    case = {"capabilities": proved["capabilities"], "dtypes": list(DTYPES)}
+    case = {"capabilities": proved["capabilities"], "only": only}
     samples = {name: proved[name] for name in ("kernels", "calls")}
     compiler = {"triton": results.version("triton")}
     record = results.make_record(WHAT, case, samples, environment=results.environment(), seeds=[], compiler=compiler)
@@ -231,7 +236,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     proved = prove(chosen, given.capability, given.processes)
     text = json.dumps(proved, indent=1)
     if given.out is not None:
-        print(f"wrote {write_record(proved, given.out)}")
+        print(f"wrote {write_record(proved, given.out, given.only)}")
     if given.json is not None:
         given.json.write_text(text + "\n", encoding="utf-8")
     elif given.out is None:
