@@ -15,7 +15,9 @@ from normsuite.helpers import Helpers
 from normsuite.report.collect import FOLDERS, collect
 from normsuite.report.compare import merge
 from normsuite.spec import NORMS
-from normsuite.study import charts, mistakes, tables
+from normsuite.study import mistakes, tables
+from normsuite.study.charts import batch_sizes, shift
+from normsuite.study.summary import Study
 
 pytestmark = pytest.mark.usefixtures("own_cache")
 
@@ -174,10 +176,10 @@ def test_what_the_study_found_beside_the_document(rendered):
         assert said in text
     found = collect(whole)
     assert {r["case"]["batch_size"] for r in found.batches} == {2, 32} and found.studied.seeds == [0, 1, 2]
-    chart, table = charts.small_batches(found.batches), tables.small_batches(found.batches)
+    (chart,), table = batch_sizes.charts(Study(found.batches)), tables.small_batches(found.batches)
     assert table.names == ("norm", "2 digits", "32 digits") and table.rows[0][0] == "none"
     assert "6,000 digits" in chart.caption
-    first, second = charts.shift(found.studied)
+    first, second = shift.charts(found.studied)
     assert "none 0.21 (0.2 to 0.22)" in first.alternative and "none 0.3 (0.3 to 0.3)" in second.alternative
     assert "5 taken for 6 1.0 times" in mistakes.confusion(found.studied)[0].alternative
     assert "number 8, a 5 for 6, 75%" in mistakes.gallery(found.studied)[0].alternative

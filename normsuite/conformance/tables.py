@@ -49,10 +49,16 @@ def _side_by_side(norm: str, records: Sequence[dict]) -> Table:
     rows = [(check, *(_cell(of.get(check)) for of in found), sentences[check]) for check in applies]
     return Table(
         f"Checks of targets that are like {norm}",
-        ("check", *(Column(record["case"]["target"], tones=TONES) for record in records), "what it looks at"),
+        ("check", *(Column(_title(record["case"]), tones=TONES) for record in records), "what it looks at"),
         rows,
         COMMAND,
     )
+
+
+def _title(case: dict) -> str:
+    """Return a target's name, with the backend where it was asked for."""
+    backend = case["kwargs"].get("backend")
+    return case["target"] if backend is None else f"{case['target']}, backend {backend.strip(chr(39))}"
 
 
 def _cell(result: Result | None) -> str:
@@ -71,4 +77,4 @@ def sentence(record: dict) -> str:
     """Return how many checks of a record ended how."""
     case, samples = record["case"], record["samples"]
     results_of = tuple(Result.from_dict(of) for of in samples["results"])
-    return Report(case["target"], case["like"], results_of, tuple(samples["notes"])).sentence() + "."
+    return Report(_title(case), case["like"], results_of, tuple(samples["notes"])).sentence() + "."

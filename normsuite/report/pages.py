@@ -20,11 +20,12 @@ from ..lesson import diagrams
 from ..lesson.tables import worked_example
 from ..numerics import charts as numerics_charts
 from ..numerics import tables as numerics
-from ..presentation.charts import Chart
+from ..presentation.charts import Chart, found
 from ..spec import NORMS, NormSpec
 from ..study import charts as study_charts
 from ..study import mistakes
 from ..study import tables as study
+from ..study.summary import Study
 from . import overview
 from .collect import (
     AHEAD_COMMAND,
@@ -69,9 +70,9 @@ def _sentences(lines: Iterable[str]) -> tuple[Sentence, ...]:
     return tuple(Sentence(line) for line in lines)
 
 
-def _some(*found) -> tuple:
+def _some(*things) -> tuple:
     """Return the charts or tables that are there."""
-    return tuple(thing for thing in found if thing)
+    return tuple(thing for thing in things if thing)
 
 
 def _overview(collected: Collected, others: list[Page]) -> Page:
@@ -139,12 +140,12 @@ _DECIDED = (
 
 def _studied(collected: Collected) -> list[Section]:
     studied, judged = collected.studied, claims.judge(collected.study)
-    shift = study_charts.shift(studied)
+    shift = found(study_charts, "shift", studied)
     sections = [
         Section(
             "results",
             "Results",
-            charts=tuple(study_charts.curves(studied)),
+            charts=tuple(found(study_charts, "results", studied)),
             tables=(
                 study.last_epoch(studied),
                 study.reaching(collected.study),
@@ -175,18 +176,19 @@ def _small_batches(records: Sequence[dict]) -> Section:
     if not records:
         command = f"{STUDY_COMMAND} --preset batch-size"
         return _missing(key, title, "No study of batch sizes has been recorded.", command)
-    return Section(key, title, charts=(study_charts.small_batches(records),), tables=(study.small_batches(records),))
+    charts = tuple(found(study_charts, key, Study(records)))
+    return Section(key, title, charts=charts, tables=(study.small_batches(records),))
 
 
 def _mistakes(collected: Collected) -> list[Section]:
     studied = collected.studied
     sections = [
-        Section(key, title, charts=tuple(found), folded=True)
-        for key, title, found in (
+        Section(key, title, charts=tuple(charts), folded=True)
+        for key, title, charts in (
             ("confusion", "Digits taken for others", mistakes.confusion(studied)),
             ("mistakes", "The digits that they got wrong", mistakes.gallery(studied)),
         )
-        if found
+        if charts
     ]
     disagreed = mistakes.disagreements(studied)
     if disagreed:
@@ -211,7 +213,7 @@ def _against(bench: Bench, number: int, further: list[str]) -> list[Section]:
             bench_tables.titled(bench_tables.AGAINST, bench),
             (text,),
             _sentences([*bench_sentences(bench), *further]),
-            tuple(bench_charts.against(bench, own)),
+            tuple(found(bench_charts, "against", bench, own)),
             tuple(bench_tables.means(bench)),
             folded=number > 0,
         ),
@@ -309,10 +311,10 @@ def _gate(collected: Collected) -> Page:
     )
     sections = [_missing("gate", "Verdicts", "No two versions have been compared.", f"{GATE_COMMAND} BASE")]
     if collected.gate is not None:
-        found = gate.rows(collected.gate)
-        lines = [gate.headline(collected.gate), *gate.sentences(collected.gate, found)]
+        rows = gate.rows(collected.gate)
+        lines = [gate.headline(collected.gate), *gate.sentences(collected.gate, rows)]
         lines += collected.gate.get("notes", [])
-        verdicts = gate_tables.verdicts(collected.gate, found)
+        verdicts = gate_tables.verdicts(collected.gate, rows)
         sections = [Section("gate", "Verdicts", sentences=_sentences(lines), tables=(verdicts,))]
     wrong = "How often the gate is wrong"
     if collected.self_check:
@@ -375,15 +377,15 @@ _HOW = (
 
 
 def _method(collected: Collected) -> Page:
-    found = [study.method(collected.studied)] if collected.study else []
-    found += map(bench_tables.method, collected.benches)
+    tables = [study.method(collected.studied)] if collected.study else []
+    tables += map(bench_tables.method, collected.benches)
     if collected.cost:
-        found.append(cost.method(collected.cost, len({m.commit for m in collected.history})))
+        tables.append(cost.method(collected.cost, len({m.commit for m in collected.history})))
     if collected.gate is not None:
-        found.append(gate_tables.method(collected.gate))
+        tables.append(gate_tables.method(collected.gate))
     sections = [Section("how", "How", _HOW)]
-    if found:
-        sections.append(Section("machine", "Machine, versions and settings", tables=tuple(found)))
+    if tables:
+        sections.append(Section("machine", "Machine, versions and settings", tables=tuple(tables)))
     if collected.notes:
         sections.append(Section("notes", "Left out or missing", sentences=_sentences(collected.notes)))
     lead = "What is behind the figures: machine, versions, settings, and what was left out."

@@ -80,6 +80,24 @@ def cells(records: Sequence[dict]) -> tuple[list[str], list[Cell]]:
     ]
 
 
+def by_batch_size(records: Sequence[dict]) -> dict[str, dict[int, Interval]]:
+    """Return by norm and batch size the test accuracy after the last epoch, with its interval over the seeds."""
+    found: dict[str, dict[int, list[float]]] = {}
+    for record in records:
+        of_norm = found.setdefault(record["case"]["norm"], {})
+        of_norm.setdefault(record["case"]["batch_size"], []).append(record["samples"]["epochs"][-1]["test_accuracy"])
+    norms = [name for name in (NO_NORM, *NORMS) if name in found]
+    return {norm: {size: share_interval(shares) for size, shares in sorted(found[norm].items())} for norm in norms}
+
+
+def by_size(records: Sequence[dict]) -> str:
+    """Return what a study of several batch sizes shows, as a caption."""
+    case = records[0]["case"]
+    seeds = len({record["case"]["seed"] for record in records})
+    digits = f"{case['train_size']:,} digits" if case.get("train_size") else "all digits"
+    return f"Test accuracy by batch size: {case['epochs']} epochs of {digits}, mean over {seeds} seeds [95 % interval]"
+
+
 def best(of_all: Sequence[Cell]) -> dict[str, Cell]:
     """Each norm's setting of the highest mean accuracy; of equals, that of the lower loss."""
     found: dict[str, Cell] = {}

@@ -6,8 +6,7 @@ from .. import claims, comparisons
 from ..presentation import text
 from ..presentation.table import Column, Table
 from ..statistics import mean_interval, share_interval
-from .charts import by_batch_size, by_size
-from .summary import BATCH_COMMAND, COMMAND, TUNE_COMMAND, Cell, Study, best, cells
+from .summary import BATCH_COMMAND, COMMAND, TUNE_COMMAND, Cell, Study, best, by_batch_size, by_size, cells
 from .tuning import choices
 
 BRIEF = ("test accuracy", "covariate shift")

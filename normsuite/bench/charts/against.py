@@ -2,20 +2,24 @@
 
 import math
 
-from ..measure.labels import ACCELERATED, AGAIN, AUTO, COPY
-from ..presentation import text
-from ..presentation.charts import GREY, INK, Chart, colour, figure
-from ..spec import NORMS
-from .row import ALL, Mean
-from .summary import COMMAND, TRAFFIC, Bench, copy_of
+from ...measure.labels import ACCELERATED, AGAIN, AUTO, COPY
+from ...presentation import text
+from ...presentation.charts import GREY, INK, Chart, colour, figure
+from ...spec import NORMS
+from ..row import ALL, Mean
+from ..summary import COMMAND, TRAFFIC, Bench, copy_of
+
+SECTION = "against"
 
 
-def against(bench: Bench, own: str = "") -> list[Chart]:
-    """Time over that of a copy, one chart a mode: bars over the large cases, a line where the copy is.
+def charts(bench: Bench, own: str = "") -> list[Chart]:
+    """Return time over that of a copy, one chart a mode: bars over the large cases, a line where the copy is.
 
-    `own` tells the charts of one comparison from those of another on the same page.
+    Args:
+        bench: the comparison.
+        own: tells its charts from those of another comparison on the same page.
     """
-    charts = []
+    found = []
     for what in (bench, bench.host):
         if what is None:
             continue
@@ -25,8 +29,8 @@ def against(bench: Bench, own: str = "") -> list[Chart]:
         for mode, activation in dict.fromkeys((m.mode, m.activation) for m in means):
             here = [m for m in means if (m.mode, m.activation) == (mode, activation)]
             key = f"{'against' if what is bench else 'host'}{own}-{mode}-{activation}"
-            charts.append(_bars(key, mode, activation, here, time))
-    return charts
+            found.append(_bars(key, mode, activation, here, time))
+    return found
 
 
 def _bars(key: str, mode: str, activation: str, means: list[Mean], time: str) -> Chart:
