@@ -10,6 +10,7 @@ import pytest
 from report_records import HOSTILE, NOT_RECORDED, write_source, write_study, write_whole
 
 from normsuite import report, results
+from normsuite.bench import tables as bench_tables
 from normsuite.errors import ArgumentError, OutputError, UnknownNameError
 from normsuite.helpers import Helpers
 from normsuite.report.collect import FOLDERS, collect
@@ -347,7 +348,7 @@ def test_two_folders_side_by_side(whole, tmp_path):
     table = merge(tables.last_epoch(collect(whole).studied), tables.last_epoch(collect(other).studied), 1)
     assert table.names[:3] == ("norm", "its parameters: A", "its parameters: B")
     assert table.rows[1][:3] == ("BatchNorm", "16", "16")
-    place = table.columns.index("test accuracy: A")
+    place = table.names.index("test accuracy: A")
     assert table.rows[1][place] == "98.10% [97.85%, 98.35%]" and table.rows[1][place + 1].startswith("98.05% [")
 
 
@@ -378,7 +379,7 @@ def test_the_comparison_with_the_alternatives(rendered):
     assert "auto / torch.nn, step, 5 large cases: 0.5 [" in said and "slower than torch.nn in 0 of 10 cases" in said
     assert "Training step, large cases: time over that of a copy. BatchNorm torch.nn 2 [" in text
     found = collect(source).bench
-    first, *_ = tables.against(found)
-    assert first.columns[:5] == ("by", "mode", "cases", "all norms", "BatchNorm")
+    first, *_ = bench_tables.means(found)
+    assert first.names[:5] == ("by", "mode", "cases", "all norms", "BatchNorm")
     assert [row[:3] for row in first.rows if row[0] == "flax"] == [("flax", m, "5 large") for m in ("forward", "step")]
-    assert len(tables.every_case(found).rows) == 10
+    assert len(bench_tables.every_case(found).rows) == 10

@@ -105,10 +105,12 @@ def sentences(record: dict) -> list[str]:
     wrong = sum(bool(kernel["faults"]) for kernel in made)
     targets = text.listed([f"sm_{capability}" for capability in record["case"]["capabilities"]])
     compiler = record.get("compiler", {}).get("triton")
+    only = record["case"]["only"]
+    scope = "" if only == "*" else f" (those whose names match “{only}”)"
     return [
-        f"{len(made):,} kernels of {len(calls):,} calls were compiled for {targets}"
+        f"{len(made):,} kernels of {len(calls):,} calls{scope} were compiled for {targets}"
         f"{f' by Triton {compiler}' if compiler else ''}: {wrong or 'none'} of them "
         f"spill{'s' if wrong == 1 else ''}, update memory by atomics, load narrowly where they could load widely, or "
         "do not fit onto a multiprocessor.",
-        "No device has run them for this table: it says nothing of speed.",
+        "No device has run them for this page.",
     ]
