@@ -15,9 +15,11 @@ from math import isfinite
 from statistics import fmean, median
 
 from . import document
+from .presentation.table import BAD, GOOD
 from .statistics import CONFIDENCE, TESTS, Comparison, Paired, compare, decisive, holm, paired
 
 VERDICTS = SUPPORTED, CONTRADICTED, UNDECIDED, NOT_MEASURED = "supported", "contradicted", "undecided", "not measured"
+TONES = {SUPPORTED: GOOD, CONTRADICTED: BAD}
 
 
 @dataclass(frozen=True)

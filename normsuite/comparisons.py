@@ -11,10 +11,12 @@ from dataclasses import dataclass
 from itertools import combinations
 
 from .claims import METRICS, any_collapsed
+from .presentation.table import GOOD
 from .spec import NO_NORM, NORMS
 from .statistics import CONFIDENCE, TESTS, Paired, decisive, detectable_effect, holm, paired, survival
 
 VERDICTS = HIGHER, LOWER, EQUIVALENT, UNDECIDED = "higher", "lower", "equivalent", "undecided"
+TONES = {EQUIVALENT: GOOD}
 LEVEL = 1 - CONFIDENCE
 
 

@@ -8,10 +8,13 @@ from math import prod, sqrt
 import numpy as np
 
 from . import document, oracle
+from .presentation.table import BAD, GOOD, WARNING
 from .spec import NORMS, NormSpec
 
 VERDICTS = EXACT, ROUNDED, TRUNCATED, WRONG, NOT_PRINTED = "exact", "rounded", "truncated", "wrong", "not printed"
 """On a printed figure, the first that holds; the last where there is none."""
+
+TONES = {EXACT: GOOD, ROUNDED: GOOD, TRUNCATED: WARNING, WRONG: BAD}
 
 
 @dataclass(frozen=True)

@@ -422,6 +422,85 @@ class Numerics(Record, kw_only=True):
             yield f"samples: has {len(self.samples)} of {count} rows"
 
 
+# ---- checks ----
+
+
+class ConformanceCase(Struct):
+    target: str
+    like: str | None
+    args: list[str]
+    kwargs: dict[str, str]
+
+
+class CheckResult(Struct):
+    check: str
+    sentence: str
+    status: Literal["ok", "differs", "unsupported", "fails", "not applicable"]
+    text: str
+    figure: AnyNumber | None
+    beside: AnyNumber | None
+    unit: str
+    smallest: dict[str, Any] | None
+    expected: str | None
+
+
+class ConformanceSamples(Struct):
+    results: Annotated[list[CheckResult], Meta(min_length=1)]
+    notes: list[str]
+
+
+class Conformance(Record, kw_only=True):
+    """Checks of one target."""
+
+    case: ConformanceCase
+    samples: ConformanceSamples
+
+
+# ---- kernels compiled ahead of time ----
+
+
+class AheadCase(Struct):
+    capabilities: Annotated[list[Size], Meta(min_length=1)]
+    only: str
+
+
+class Compiled(Struct):
+    kernel: str
+    capability: Size
+    registers: Count
+    stack_bytes: Count
+    local_bytes: Count
+    loads: dict[Annotated[str, Meta(pattern=r"^[0-9]+$")], Count]
+    local: Count
+    atomics: Count
+
+
+class Kernel(Struct):
+    compiled: Compiled
+    programs: Count
+    widest: Count
+    faults: list[str]
+
+
+class Call(Struct):
+    call: str
+    capability: Size
+    ratio: Positive
+
+
+class AheadSamples(Struct):
+    kernels: Annotated[list[Kernel], Meta(min_length=1)]
+    calls: Annotated[list[Call], Meta(min_length=1)]
+
+
+class Ahead(Record, kw_only=True):
+    """Kernels compiled without a device."""
+
+    case: AheadCase
+    samples: AheadSamples
+    compiler: dict[str, str | None] = {}
+
+
 KINDS: dict[str, type[Record]] = {
     "study": Study,
     "bench": Bench,
@@ -429,6 +508,8 @@ KINDS: dict[str, type[Record]] = {
     "gate-self-check": SelfCheck,
     "gate-self-check-asv": AsvCheck,
     "numerics": Numerics,
+    "conformance": Conformance,
+    "ahead-of-time": Ahead,
 }
 """Types by what a record says that it is of; any other kind is a `Record`."""
 

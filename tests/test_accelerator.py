@@ -127,7 +127,7 @@ def test_a_bench_has_a_record():
     assert record["environment"]["driver"] == devices.driver(DEVICE)
     clocks = [found["clock_mhz"] for found in record["samples"]["processes"]]
     assert len(clocks) == 2 and (None in clocks) == (devices.clock_mhz(DEVICE) is None)
-    rows = {row.contestant: row for row in Bench([record]).rows}
+    rows = {row.implementation: row for row in Bench([record]).rows}
     assert {BASELINE, AGAIN, COPY, AUTO} <= rows.keys()
     tensor = tasks[0].case.bytes
     for name in (BASELINE, AUTO):

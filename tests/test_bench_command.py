@@ -152,7 +152,7 @@ def test_who_costs_much_sits_out_rounds_and_stays_paired(clock):
 
 
 def samples(ratios, *, processes=5, rounds=6, noise=0.001, seed=0, foreign=()):
-    """Times of contestants by their ratio to torch.nn, with noise between processes."""
+    """Times of implementations by their ratio to torch.nn, with noise between processes."""
     draw = random.Random(seed)
     found = []
     for _ in range(processes):
@@ -189,7 +189,7 @@ def test_ratios_verdicts_and_means():
             record({AUTO: 1.01}, norm="RMSNorm", case="tiny", seed=3),
         ]
     )
-    rows = {(r.norm, r.contestant): r for r in bench.rows}
+    rows = {(r.norm, r.implementation): r for r in bench.rows}
     auto = rows["BatchNorm", AUTO]
     assert auto.ratio.value == pytest.approx(0.5, rel=0.01) and auto.ratio.low < 0.5 < auto.ratio.high
     assert auto.copy_ratio.value == pytest.approx(1.0, rel=0.01)
@@ -197,7 +197,7 @@ def test_ratios_verdicts_and_means():
     assert auto.time_s.value == pytest.approx(0.5e-3, rel=0.01)
     verdicts = {norm: row.verdict for (norm, name), row in rows.items() if name == AUTO}
     assert verdicts == {"BatchNorm": "faster", "LayerNorm": "faster", "GroupNorm": "slower", "RMSNorm": "not slower"}
-    means = {(m.contestant, m.size, m.norm): m for m in bench.means()}
+    means = {(m.implementation, m.size, m.norm): m for m in bench.means()}
     large = means[AUTO, "large", "all"]
     assert large.tasks == 2 and large.ratio.value == pytest.approx(math.sqrt(0.5 * 0.25), rel=0.01)
     assert means[AUTO, "tiny", "GroupNorm"].ratio.value == pytest.approx(1.2, rel=0.01)
@@ -331,17 +331,17 @@ SMALL = (
 @pytest.mark.parametrize("spec", SPECS, ids=lambda spec: spec.name)
 @pytest.mark.parametrize("name", [name for name in RIVALS if name != "torch.compile"])
 def test_rivals_compute_the_norm(name, spec, case):
-    """Also that a contestant is compared for what it says it computes: y and dx against the oracle."""
+    """Also that an implementation is compared for what it says it computes: y and dx against the oracle."""
     if not case.suits(spec):
         pytest.skip("no such case")
-    contestant = next(c for c in implementations.everyone() if c.label == name)
+    implementation = next(c for c in implementations.everyone() if c.label == name)
     for mode, activation in (("forward", None), ("step", "relu"), ("step", "silu"), ("evaluation", None)):
         made = task.Task(spec, case, mode, activation)
-        if (mode == "evaluation" and spec.running != "always") or contestant.why_not(made):
+        if (mode == "evaluation" and spec.running != "always") or implementation.why_not(made):
             continue
         given = made.operands()
         with torch.set_grad_enabled(made.gradients):
-            found = contestant.tensors(contestant.prepare(made, given)())
+            found = implementation.tensors(implementation.prepare(made, given)())
         output, gradient = Truth(made, given).errors(found)
         assert output < 2e-6 and (gradient is None) == (mode != "step") and (gradient or 0) < 2e-6
 
@@ -481,8 +481,8 @@ def test_the_command(tmp_path):
     assert done.returncode == 0, done.stderr
     found = json.loads(done.stdout)
     assert found["tasks"] == 2 and found["environment"]["allocator"] == allocator.PINNED
-    assert {r["contestant"] for r in found["rows"]} == {BASELINE, AGAIN, COPY, COPY + ", preallocated", "torch"} | {
-        r["contestant"] for r in found["rows"] if r["contestant"] == "torch, preallocated"
+    assert {r["implementation"] for r in found["rows"]} == {BASELINE, AGAIN, COPY, COPY + ", preallocated", "torch"} | {
+        r["implementation"] for r in found["rows"] if r["implementation"] == "torch, preallocated"
     }
     assert found["not_measured"] and found["summary"]["noise"]["tasks"] == 2
     records = results.read_records(tmp_path / "reports" / "bench", summary.WHAT)
@@ -569,6 +569,6 @@ def test_a_clock_that_cannot_be_read_is_none(monkeypatch):
     assert devices.clock_mhz("cuda") == 1980 and devices.clock_mhz("cpu") is None
 
 
-def test_unknown_contestants_are_named_before_anything_runs():
+def test_unknown_implementations_are_named_before_anything_runs():
     with pytest.raises(UnknownNameError):
         run.run(task.plan(names=["tiny"]), backends=["tensorrt"])

@@ -5,29 +5,21 @@ import math
 import numpy as np
 import pytest
 
+from normsuite.bench.row import NOT_SLOWER, SLOWER, SLOWER_ABOVE, UNDECIDED, verdict
 from normsuite.bench.sentences import sentences
-from normsuite.bench.summary import (
-    AUTO,
-    BASELINE,
-    NOT_SLOWER,
-    SLOWER,
-    SLOWER_ABOVE,
-    UNDECIDED,
-    Bench,
-    verdict,
-)
+from normsuite.bench.summary import AUTO, BASELINE, Bench
 from normsuite.statistics import moderated_intervals, ratio_interval
 
 TASKS = 24
 
 
-def bench(logs, contestant=AUTO):
-    """A bench of tasks with those log ratios, one for each process; its second contestant is torch.nn."""
+def bench(logs, implementation=AUTO):
+    """A bench of tasks with those log ratios, one for each process; its second implementation is torch.nn."""
     records = []
     for number, of_task in enumerate(logs):
         processes = [
             {
-                "times_s": {BASELINE: [1e-3] * 3, contestant: [1e-3 * math.exp(log)] * 3},
+                "times_s": {BASELINE: [1e-3] * 3, implementation: [1e-3 * math.exp(log)] * 3},
                 "own_pools": [],
                 "others_share": None,
             }
@@ -76,7 +68,7 @@ def test_what_is_undecided_stands_beside_slower_in_none():
 
 
 def test_the_accelerator_s_kernels_stand_for_auto_where_it_took_no_part():
-    said = sentences(bench(draws(3), contestant="triton"))
+    said = sentences(bench(draws(3), implementation="triton"))
     assert any(line.startswith(f"triton is slower than {BASELINE} in 0 of {TASKS} cases") for line in said)
 
 

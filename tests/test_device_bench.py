@@ -15,7 +15,7 @@ from device_double import Double
 
 from normsuite import device as devices
 from normsuite import device_state, report, results, schema
-from normsuite.bench import device_worker, run, summary, terminal, worker
+from normsuite.bench import device_worker, run, summary, tables, worker
 from normsuite.bench.sentences import sentences
 from normsuite.bench.summary import AGAIN, AUTO, BASELINE, COPY, Bench
 from normsuite.errors import ArgumentError, UnsupportedError
@@ -482,14 +482,14 @@ def with_host(record):
 
 def test_device_time_and_host_time_stand_side_by_side():
     found = Bench([with_host(test_bench_command.record({AUTO: 0.5}, mode="backward"))])
-    row = next(row for row in found.rows if row.contestant == AUTO)
+    row = next(row for row in found.rows if row.implementation == AUTO)
     assert row.time_s.value == pytest.approx(0.5e-3, rel=0.01) and row.host_s.value == pytest.approx(0.5e-5, rel=0.01)
     assert row.traffic_share == pytest.approx(1.5, rel=0.01)  # three tensors in the time of a copy's two
     assert row.not_captured == "no graph"
     assert found.time == "device time" and found.host.ratio(0, AUTO, BASELINE).value == pytest.approx(0.5, rel=0.01)
-    (rows, *means) = terminal.tables(found)
-    assert [str(column.header) for column in rows.columns][:3] == ["by", "device time", "host time"]
-    assert any("host time" in str(table.title) for table in means)
+    (rows, *means) = tables.brief(found)
+    assert rows.names[:3] == ("by", "device time", "host time")
+    assert any("Host time" in table.title for table in means)
     assert "auto: not captured in 1 of the tasks, timed by events (no graph)" in sentences(found)
 
 

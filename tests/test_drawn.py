@@ -8,7 +8,7 @@ import time
 import pytest
 
 from normsuite import caches
-from normsuite.report import drawn
+from normsuite.presentation import drawn
 from normsuite.spec import NORMS
 
 pytestmark = pytest.mark.usefixtures("own_cache")
@@ -76,9 +76,9 @@ def test_the_users_own_style_draws_nothing_else(tmp_path):
     style = ("lines.linewidth: 9", "font.size: 33", "savefig.format: pdf", "axes.facecolor: red")
     (tmp_path / "matplotlibrc").write_text("\n".join(style))
     code = (
-        "import matplotlib; from normsuite.report import numerics\n"
+        "import matplotlib; from normsuite.numerics import charts\n"
         "lines = [('BatchNorm', [0, 1], [1e-7, 1e-6])]\n"
-        "print(matplotlib.rcParams['font.size'], numerics._draw('x', 'x', lines, [0.0, 1.0], (1e-8, 1e-5)))"
+        "print(matplotlib.rcParams['font.size'], charts._draw('x', 'x', lines, [0.0, 1.0], (1e-8, 1e-5)))"
     )
     plain, styled = (
         subprocess.run([sys.executable, "-c", code], cwd=folder, capture_output=True, text=True, check=True).stdout

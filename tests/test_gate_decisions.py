@@ -10,6 +10,7 @@ import pytest
 from normsuite import results, statistics
 from normsuite.errors import ArgumentError
 from normsuite.gate import accepted, asv_continuous, decide, groups, rates, summary
+from normsuite.gate.comment import comment
 from normsuite.gate.decide import ACCEPTED, BETTER, FAILS, NOT_AVAILABLE, SAME, UNDECIDED, WORSE, Thresholds
 from normsuite.statistics import Interval
 
@@ -320,7 +321,7 @@ def test_the_sentence_states_the_largest_slowdown_that_is_possible():
     assert 0 <= stated - 100 * (highest - 1) < 0.02, "rounded up"
     undecided = [row for row in found if row.verdict == UNDECIDED]
     assert undecided and all("not more than" in row.remark for row in undecided)
-    for text in (summary.markdown(made, found), json.dumps(summary.as_dict(made, found), default=str)):
+    for text in (comment(made, found), json.dumps(summary.as_dict(made, found), default=str)):
         assert "no cell is more than" in text
     assert summary.as_dict(made, found)["slower_at_most"] == pytest.approx(highest - 1)
 
@@ -474,7 +475,7 @@ def test_a_file_that_accepts_nothing_sensible_is_refused(tmp_path, text, reason)
 def test_markdown_shows_hostile_names_as_text():
     made = record(table(10, slowdowns=[0.05]))
     made["case"]["head"]["name"] = "x|<script>alert(1)</script>@all`[a](b)"
-    text = summary.markdown(made, summary.rows(made))
+    text = comment(made, summary.rows(made))
     assert "<script>" not in text and "@all" not in text and "[a](b)" not in text
     assert "normsuite gate: regression" in text and "| ❌ | cell 0 | time | +" in text
     assert text.count("<details>") == 1

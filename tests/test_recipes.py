@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from report_records import write_study
 
 ROOT = Path(__file__).resolve().parents[1]
 _RECIPES = (ROOT / "docs" / "recipes.md").read_text(encoding="utf-8")
@@ -165,6 +166,16 @@ def test_an_activation_is_computed_and_measured(seen):
     assert all(found[name]["gradient_error"] < 1e-5 for name in ("torch.nn", "numba", "plain", "handwritten"))
     assert "GroupNorm/numba/tiny/step/gelu" in seen["gate with gelu"] and max(seen["errors"]) < 1e-5
     assert "activation=gelu" in seen["module"]
+
+
+def test_a_chart_is_in_the_report(project, tmp_path):
+    source = tmp_path / "reports"
+    write_study(source)
+    run(project, "-m", "normsuite", "report", "--from", str(source), "--out", str(tmp_path / "html"))
+    page = (tmp_path / "html" / "learning.html").read_text(encoding="utf-8")
+    (results_part,) = re.findall(r'<section id="results">.*?</section>', page, re.DOTALL)
+    assert "Spread of the test accuracy over the seeds, in percentage points. none 0.20" in results_part
+    assert results_part.count("<figure>") == 6
 
 
 def test_a_command_is_listed(project):

@@ -10,7 +10,7 @@ from statistics import fmean, median
 import pytest
 
 from normsuite import compact, comparisons, report, results, schema, tuning
-from normsuite.bench.summary import SLOWER_ABOVE
+from normsuite.bench.row import SLOWER_ABOVE
 from normsuite.bench.summary import WHAT as BENCH
 from normsuite.spec import NO_NORM, NORMS
 from normsuite.statistics import mean_interval

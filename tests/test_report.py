@@ -10,12 +10,15 @@ import pytest
 from report_records import HOSTILE, NOT_RECORDED, write_source, write_study, write_whole
 
 from normsuite import report, results
+from normsuite.bench import tables as bench_tables
 from normsuite.errors import ArgumentError, OutputError, UnknownNameError
 from normsuite.helpers import Helpers
-from normsuite.report import digits, learning, tables
 from normsuite.report.collect import FOLDERS, collect
 from normsuite.report.compare import merge
 from normsuite.spec import NORMS
+from normsuite.study import mistakes, tables
+from normsuite.study.charts import batch_sizes, shift
+from normsuite.study.summary import Study
 
 pytestmark = pytest.mark.usefixtures("own_cache")
 
@@ -70,7 +73,20 @@ class Page(HTMLParser):
             self.text.append(data)
 
 
-PAGES = ["cost", "gate", "history", "index", "learning", "method", "norms", "numerics", "records"]
+NAVIGATION = ["index", "norms", "learning", "cost", "numerics", "history", "gate", "conformance", "ahead", "method"]
+PAGES = [
+    "ahead",
+    "conformance",
+    "cost",
+    "gate",
+    "history",
+    "index",
+    "learning",
+    "method",
+    "norms",
+    "numerics",
+    "records",
+]
 
 
 def write(source, out):
@@ -93,14 +109,12 @@ def test_every_part_is_there(rendered):
         assert page.tags.count("svg") == page.tags.count("figure") + text.count('class="series" aria-hidden')
         charts += page.tags.count("svg")
         assert len(page.ids) == len(set(page.ids))
-        assert [link for link in page.links if link.endswith(".html")][:8] == [
-            f"{key}.html" for key in ("index", "norms", "learning", "cost", "numerics", "history", "gate", "method")
-        ]
+        assert [link for link in page.links if link.endswith(".html")][:10] == [f"{key}.html" for key in NAVIGATION]
     assert charts >= 2 * len(NORMS) + 4 + 1 + 1 + 2
     everything = words("".join(texts.values()))
     for said in ("Training loss", "Test loss", "Training accuracy", "Test accuracy", *NORMS, "undecided", "bbbbbbbb"):
         assert said in everything
-    assert "".join(texts.values()).count('class="absent"') == 1 and "--self-check" in words(texts["gate"])
+    assert "".join(texts.values()).count('class="absent"') == 3 and "--self-check" in words(texts["gate"])
     damaged, others = notes
     assert damaged.startswith("record <img src=x onerror=alert(1)>.json is damaged")
     assert others.startswith(f"{3 * (1 + len(NORMS))} records of other settings, sources, machines or versions")
@@ -162,15 +176,15 @@ def test_what_the_study_found_beside_the_document(rendered):
     ):
         assert said in text
     found = collect(whole)
-    assert {r["case"]["batch_size"] for r in found.batches} == {2, 32} and found.seeds == [0, 1, 2]
-    chart, table = learning.small_batches(found)
-    assert table.columns == ("norm", "2 digits", "32 digits") and table.rows[0][0] == "none"
+    assert {r["case"]["batch_size"] for r in found.batches} == {2, 32} and found.studied.seeds == [0, 1, 2]
+    (chart,), table = batch_sizes.charts(Study(found.batches)), tables.small_batches(found.batches)
+    assert table.names == ("norm", "2 digits", "32 digits") and table.rows[0][0] == "none"
     assert "6,000 digits" in chart.caption
-    first, second = learning.shift(found)
+    first, second = shift.charts(found.studied)
     assert "none 0.21 (0.2 to 0.22)" in first.alternative and "none 0.3 (0.3 to 0.3)" in second.alternative
-    assert "5 taken for 6 1.0 times" in digits.confusion(found)[0].alternative
-    assert "number 8, a 5 for 6, 75%" in digits.gallery(found)[0].alternative
-    assert digits.disagreements(found)[1].rows[0][:2] == ("8", "5")
+    assert "5 taken for 6 1.0 times" in mistakes.confusion(found.studied)[0].alternative
+    assert "number 8, a 5 for 6, 75%" in mistakes.gallery(found.studied)[0].alternative
+    assert mistakes.disagreements(found.studied)[1].rows[0][:2] == ("8", "5")
 
 
 def test_nothing_outside_the_page_is_asked_for(rendered):
@@ -252,9 +266,11 @@ def test_without_records_the_report_says_what_to_run(tmp_path):
         ("history", "asv run --record-samples A..B"),
         ("gate", "normsuite gate BASE"),
         ("gate", "normsuite gate --self-check"),
+        ("conformance", "normsuite check TARGET --out reports/conformance"),
+        ("ahead", "python -m normsuite.backends.triton.proof --out reports/ahead"),
     ):
         assert f"Run {command} , then" in words(texts[page]) and f"Run {command}." in words(texts["index"])
-    assert "".join(texts.values()).count('class="absent"') == 7
+    assert "".join(texts.values()).count('class="absent"') == 9
     assert any("no study" in n for n in notes) and any("asv has no results" in n for n in notes)
 
 
@@ -288,7 +304,7 @@ def test_the_report_as_markdown(whole, tmp_path):
     assert page.name == "report.md" and [path.name for path in page.parent.iterdir()] == ["report.md"]
     assert text.startswith("# Normalization layers compared\n")
     assert "- **Which norm learns best?** Test accuracy after 3 epochs, 3 seeds: BatchNorm 98.10% \\[97.85%" in text
-    row = tables.last_epoch(collect(whole)).rows[1]
+    row = tables.last_epoch(collect(whole).studied).rows[1]
     assert "| " + " | ".join(cell.replace("[", "\\[").replace("]", "\\]") for cell in row) + " |" in text
     for found in (line for line in text.splitlines() if line.startswith("|")):
         assert found.endswith("|")
@@ -329,10 +345,10 @@ def test_two_folders_side_by_side(whole, tmp_path):
     assert page.name == "compare.html" and HOSTILE not in text
     assert "A is reports, B is other." in said
     assert "B: After 3 epochs: mean over 2 seeds" in said and "test accuracy: A test accuracy: B" in said
-    table = merge(tables.last_epoch(collect(whole)), tables.last_epoch(collect(other)), 1)
-    assert table.columns[:3] == ("norm", "its parameters: A", "its parameters: B")
+    table = merge(tables.last_epoch(collect(whole).studied), tables.last_epoch(collect(other).studied), 1)
+    assert table.names[:3] == ("norm", "its parameters: A", "its parameters: B")
     assert table.rows[1][:3] == ("BatchNorm", "16", "16")
-    place = table.columns.index("test accuracy: A")
+    place = table.names.index("test accuracy: A")
     assert table.rows[1][place] == "98.10% [97.85%, 98.35%]" and table.rows[1][place + 1].startswith("98.05% [")
 
 
@@ -363,7 +379,7 @@ def test_the_comparison_with_the_alternatives(rendered):
     assert "auto / torch.nn, step, 5 large cases: 0.5 [" in said and "slower than torch.nn in 0 of 10 cases" in said
     assert "Training step, large cases: time over that of a copy. BatchNorm torch.nn 2 [" in text
     found = collect(source).bench
-    first, *_ = tables.against(found)
-    assert first.columns[:5] == ("by", "mode", "cases", "all norms", "BatchNorm")
+    first, *_ = bench_tables.means(found)
+    assert first.names[:5] == ("by", "mode", "cases", "all norms", "BatchNorm")
     assert [row[:3] for row in first.rows if row[0] == "flax"] == [("flax", m, "5 large") for m in ("forward", "step")]
-    assert len(tables.every_case(found).rows) == 10
+    assert len(bench_tables.every_case(found).rows) == 10

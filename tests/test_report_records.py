@@ -19,10 +19,20 @@ from report_records import (
 
 from normsuite import report, results, schema
 from normsuite.bench.sentences import sentences
-from normsuite.report import diagrams, digits, gate, numerics, tables
+from normsuite.gate import summary as gate
+from normsuite.gate import tables as gate_tables
+from normsuite.history import cost
+from normsuite.lesson import diagrams
+from normsuite.lesson.tables import worked_example
+from normsuite.numerics import charts as numerics_charts
+from normsuite.numerics import tables as numerics
+from normsuite.presentation import text as written
+from normsuite.presentation.table import Table
 from normsuite.report.collect import collect
 from normsuite.report.compare import merge
 from normsuite.spec import NORMS, find
+from normsuite.study import mistakes
+from normsuite.study import tables as study
 
 pytestmark = pytest.mark.usefixtures("own_cache")
 
@@ -41,8 +51,8 @@ def test_what_the_gate_found(whole):
     write_gate(whole, written="2026-02-01T00:00:00+00:00")
     found = collect(whole)
     assert found.gate["written"][:7] == "2026-02" and "1 records of earlier gates are left out" in found.notes
-    rows = gate.table(found.gate).rows
-    assert rows[0] == ("cell 0", "peak bytes", "1000 B", "1.48 KiB", "+51.2%", "worse", "")
+    rows = gate_tables.verdicts(found.gate, gate.rows(found.gate)).rows
+    assert rows[0] == ("cell 0", "peak bytes", "1000 B", "1.48 KiB", "+51.2%", "worse", "", "")
     verdicts = [row[5] for row in rows[1:]]
     assert verdicts == ["undecided"] * verdicts.count("undecided") + ["same"] * verdicts.count("same")
     assert len(verdicts) == 48 and verdicts.count("same") > 24
@@ -63,11 +73,11 @@ def test_damaged_records_of_a_gate_and_of_errors_are_named_and_skipped(whole):
 
 def test_the_errors_far_from_zero(whole):
     (record,) = collect(whole).numerics
-    table = numerics.table(record)
-    assert table.columns[:4] == ("of the", "input mean", "backend", "BatchNorm")
+    table = numerics.errors(record)
+    assert table.names[:4] == ("of the", "input mean", "backend", "BatchNorm")
     assert table.rows[0] == ("output", "0", "reference", *["1.0e-07"] * len(NORMS))
     assert table.rows[3][-1] == "inf" and table.rows[-1][-1] == f"n/a: cannot {HOSTILE}"
-    first, second = numerics.charts(record)
+    first, second = numerics_charts.charts(record)
     assert "BatchNorm 1.0e-07 at 0, 1.0e-03 at 10000" in first.alternative
     assert second.alternative.endswith("1.0e-07 at 0"), "an infinite error is no point of a chart"
 
@@ -87,7 +97,7 @@ def test_how_often_the_gate_is_wrong_is_told_by_the_newest_records_that_add_up(t
     found = collect(tmp_path)
     assert "1 records of self-checks by other methods or elsewhere are left out" in found.notes
     assert any(note.startswith("record d.json") for note in found.notes)
-    rows = {row[:2]: row[2:4] for row in gate.error_rates(found.self_check).rows}
+    rows = {row[:2]: row[2:4] for row in gate_tables.error_rates(found.self_check).rows}
     assert rows["equal", "tables with a false alarm"] == ("1", "1")
     assert rows["not slower", "cells called worse"] == ("1", "3")
     assert rows["slower by 5%", "cells called worse"] == ("1", "1")
@@ -96,12 +106,16 @@ def test_how_often_the_gate_is_wrong_is_told_by_the_newest_records_that_add_up(t
 def test_digits_that_are_not_this_package_s_are_not_drawn(source):
     write_study(source, written="2026-02-01T00:00:00+00:00", further=watched, l1=0.0)
     found = collect(source)
-    assert digits.gallery(found)
+    assert mistakes.gallery(found.studied)
     found.study[0]["samples"]["mistakes"][0]["confidence"] = "nan"  # of a run that diverged
-    assert "nan" not in digits.gallery(found)[0].alternative
+    assert "nan" not in mistakes.gallery(found.studied)[0].alternative
     for record in found.study:
         record["depends"]["data"] = "others"
-    assert digits.gallery(found) == [] and digits.disagreements(found) is None and digits.confusion(found)
+    assert (
+        mistakes.gallery(found.studied) == []
+        and mistakes.disagreements(found.studied) is None
+        and mistakes.confusion(found.studied)
+    )
 
 
 def test_runs_that_chose_settings_are_not_the_study(source):
@@ -119,7 +133,7 @@ def test_norms_may_have_learning_rates_of_their_own(source):
         results.write_record(source / "study", name, record)
     found = collect(source)
     assert len(found.study) == 18 and {r["written"][:7] for r in found.study} == {"2026-02"}
-    rows = dict(tables.method(found)[0].rows)
+    rows = dict(study.method(found.studied).rows)
     assert rows["learning rate"].startswith("none 0.01, BatchNorm 0.02")
 
 
@@ -191,7 +205,10 @@ def test_what_was_accepted_is_not_shown_as_a_regression(whole):
     record = {**json.loads(path.read_text()), "accepted": {"day": "2026-01-01", "entries": [entry]}}
     results.write_record(path.parent, path.stem, record)
     found = collect(whole).gate
-    assert gate.headline(found).endswith("no regression.") and gate.table(found).rows[0][5] == "accepted"
+    assert (
+        gate.headline(found).endswith("no regression.")
+        and gate_tables.verdicts(found, gate.rows(found)).rows[0][5] == "accepted"
+    )
 
 
 def test_studies_of_other_settings_are_not_pooled(source):
@@ -208,7 +225,7 @@ def test_only_seeds_that_every_norm_has_are_averaged(source):
     copied = next(study.glob("BatchNorm-0-*.json"))
     (study / "copy" / copied.name).write_text(copied.read_text())
     found = collect(source)
-    assert found.seeds == [0, 1] and len(found.study) == 2 * (1 + len(NORMS))
+    assert found.studied.seeds == [0, 1] and len(found.study) == 2 * (1 + len(NORMS))
     assert any(n.startswith(f"{len(NORMS)} records of seeds that not every norm has") for n in found.notes)
     assert any(n.startswith("1 records of a norm and a seed that are there twice") for n in found.notes)
 
@@ -230,7 +247,7 @@ def test_results_of_another_torch_are_not_pooled(source):
 
 def test_what_only_one_folder_has_is_a_dash():
     left, right = (
-        tables.Table("same", ("key", "value"), [(name, value)], "command") for name, value in (("x", "1"), ("y", "2"))
+        Table("same", ("key", "value"), [(name, value)], "command") for name, value in (("x", "1"), ("y", "2"))
     )
     assert merge(left, right, 1).rows == [("x", "1", "–"), ("y", "–", "2")]
     assert merge(left, right, 1).caption == "same"
@@ -265,8 +282,8 @@ def test_the_cube_shows_what_is_averaged_over(norm, faces, said):
 
 
 def test_the_table_of_figures():
-    figures, others = tables.worked_example(find("LayerNorm"))
-    assert figures.columns[2:5] == ("mean: printed", "mean: computed", "mean: verdict")
+    figures, others = worked_example(find("LayerNorm"))
+    assert figures.names[2:5] == ("mean: printed", "mean: computed", "mean: verdict")
     assert figures.rows == [
         ("A", "2, 3, 5, 7, 11, 13, 17, 19", "9.625", "9.625", "exact", "5.97", "5.97782", "truncated", "35.7344", ""),
         ("B", "0, 1, 1, 2, 3, 5, 8, 13", "4.125", "4.125", "exact", "4.13", "4.13635", "truncated", "17.1094", ""),
@@ -279,16 +296,16 @@ def test_the_table_of_figures():
 
 
 def test_the_table_of_the_last_epoch(source):
-    row = tables.last_epoch(collect(source)).rows[1]
+    row = study.last_epoch(collect(source).studied).rows[1]
     assert row[:3] == ("BatchNorm", "16", "0.4433 [0.4185, 0.4682]")
     assert row[5] == "98.10% [97.85%, 98.35%]" and row[6] == "2 s"
 
 
 def test_the_tables_of_cost(source):
-    (table,) = tables.latency(collect(source).cost)
+    (table,) = cost.latency(collect(source).cost)
     assert table.rows[0][:3] == ("cpu", "tiny", "torch")
     assert table.rows[0][3].startswith("2 s [") and set(table.rows[0][4:]) == {"n/a"}
-    assert tables.not_measured(collect(source).cost) == "Not measured here (n/a): cuda."
+    assert cost.not_measured(collect(source).cost) == "Not measured here (n/a): cuda."
 
 
 def test_benches_of_other_settings_are_not_pooled(source):
@@ -347,4 +364,4 @@ def test_damaged_records_of_a_bench_are_named_and_skipped(source):
     [(2.0, "2 s"), (-1.7, "-1.7 s"), (0.00153, "1.53 ms"), (2.5e-5, "25 µs"), (3e-9, "3 ns"), (0.0, "0 ns")],
 )
 def test_seconds(value, shown):
-    assert tables.seconds(value) == shown
+    assert written.seconds(value) == shown

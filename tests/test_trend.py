@@ -9,8 +9,8 @@ import pytest
 from normsuite import history
 from normsuite.errors import ArgumentError
 from normsuite.history import Result
-from normsuite.report import history as small
-from normsuite.report import trend
+from normsuite.history import charts as trend
+from normsuite.history import pictures as small
 
 pytestmark = pytest.mark.usefixtures("own_cache")
 

@@ -20,7 +20,7 @@ INSTEAD = {
 }
 """A pattern of words that are not used, and the word to use."""
 
-ALLOWED = ("--planted-tables", "planted_tables", "PLANTED_TABLES", "contestants=[", '["contestant"]')
+ALLOWED = ("--planted-tables", "planted_tables", "PLANTED_TABLES", '.pop("contestant")')
 """Names that others use by now."""
 
 PACKAGE = documents.ROOT / "normsuite"

@@ -7,10 +7,11 @@ from statistics import fmean
 
 from normsuite import compact, comparisons
 from normsuite.bench.summary import ALL, AUTO, copy_of
+from normsuite.presentation import text
 from normsuite.report.collect import collect
 from normsuite.report.overview import FAR
 from normsuite.spec import NO_NORM, NORMS
-from normsuite.statistics import mean_interval
+from normsuite.statistics import Interval, mean_interval
 
 REFERENCE = Path(__file__).parent.parent / "reports" / "reference"
 COLUMNS = (("forward", "none"), ("forward", "relu"), ("step", "none"), ("step", "relu"))
@@ -38,7 +39,10 @@ def benches():
 @cache
 def bench_summaries():
     """Return the summary of a run with every implementation, and of one with `auto` alone, kept as its summary."""
-    return benches()[0].as_dict(), _kept("bench-summary-again")
+    again = _kept("bench-summary-again")
+    for mean in again["summary"]["geometric_means_to_torch_nn"]:
+        mean["implementation"] = mean.pop("contestant")  # as summaries called it when this one was made
+    return benches()[0].as_dict(), again
 
 
 @cache
@@ -52,18 +56,13 @@ def batch_sizes() -> dict[int, dict[str, tuple[float, float, float]]]:
 
 def percent(interval) -> str:
     """Return an interval of shares as "99.31 % [99.27, 99.35]", cut off at 0 and 100, which no share exceeds."""
-    value, low, high = (100 * min(max(share, 0.0), 1.0) for share in interval)
-    return f"{value:.2f} % [{low:.2f}, {high:.2f}]"
+    shares = Interval(*(100 * min(max(share, 0.0), 1.0) for share in interval))
+    return text.interval(shares, "{:.2f}".format, " %")
 
 
 def ratio(interval) -> str:
     """Return an interval of ratios as "0.46 [0.45, 0.47]"."""
-    return f"{interval.value:.2f} [{interval.low:.2f}, {interval.high:.2f}]"
-
-
-def listed(names: list[str]) -> str:
-    """Return "a, b and c"."""
-    return " and ".join(filter(None, (", ".join(names[:-1]), names[-1])))
+    return text.interval(interval, "{:.2f}".format)
 
 
 # ---- which norm, when ----
@@ -71,7 +70,7 @@ def listed(names: list[str]) -> str:
 
 def sentences() -> list[str]:
     """Return five sentences: what learns best, what small batches do, what is cheap, which backend, how exact."""
-    return [f"{n}. {text}" for n, text in enumerate((_learns(), _batches(), _cost(), _backend(), _exact()), 1)]
+    return [f"{n}. {said}" for n, said in enumerate((_learns(), _batches(), _cost(), _backend(), _exact()), 1)]
 
 
 def _learns() -> str:
@@ -92,8 +91,8 @@ def _learns() -> str:
     said = f"**{best} learned best**, {percent((found.value, found.low, found.high))} of MNIST's test digits after "
     said += f"{case['epochs']} epochs ({len(last[best])} seeds, batches of {case['batch_size']})"
     if close:
-        said += f", but {listed(close)} {'are' if len(close) > 1 else 'is'} equivalent within 0.2 points"
-    return said + (f" and only {listed(apart)} not." if apart and close else ".")
+        said += f", but {text.listed(close)} {'are' if len(close) > 1 else 'is'} equivalent within 0.2 points"
+    return said + (f" and only {text.listed(apart)} not." if apart and close else ".")
 
 
 def _batches() -> str:
@@ -106,11 +105,11 @@ def _batches() -> str:
     said = f"**In batches of {size}** {first} leads with {shown}, its interval overlapping {_possessive(equal)}"
     later = [(size, first, equal) for size, first, _, equal in parts[1:]]
     lead = {first for _, first, _ in later}
-    sizes = listed([f"{size}" for size, _, _ in later])
+    sizes = text.listed([f"{size}" for size, _, _ in later])
     if len(lead) == 1:
         alone = [f"{size}" for size, _, equal in later if not equal]
         said += f"; in batches of {sizes} it is {lead.pop()}" + (
-            f", apart from all others in those of {listed(alone)}." if alone else ", overlapping with others."
+            f", apart from all others in those of {text.listed(alone)}." if alone else ", overlapping with others."
         )
     else:
         said += "; the lead changes with the size: " + ", ".join(f"{size} {first}" for size, first, _ in later) + "."
@@ -118,7 +117,7 @@ def _batches() -> str:
 
 
 def _possessive(norms: list[str]) -> str:
-    return f"{listed([f'{norm}’s' for norm in norms])}" if norms else "none"
+    return f"{text.listed([f'{norm}’s' for norm in norms])}" if norms else "none"
 
 
 def _cost() -> str:
@@ -128,14 +127,14 @@ def _cost() -> str:
         if (m.mode, m.size, m.activation) == ("step", "large", "none") and m.norm != ALL
     ]
     means.sort(key=lambda m: m.ratio.value)
-    said = listed([f"{m.norm} {ratio(m.ratio)}" for m in means])
+    said = text.listed([f"{m.norm} {ratio(m.ratio)}" for m in means])
     return f"**A training step on the CPU costs** so many times a copy of the same large tensor: {said}."
 
 
 def _backend() -> str:
     found = {
         m.activation: m.ratio
-        for m in collected().bench.means(contestants=[AUTO])
+        for m in collected().bench.means(implementations=[AUTO])
         if (m.mode, m.size, m.norm) == ("step", "large", ALL)
     }
     return (
@@ -191,7 +190,7 @@ def over_torch_nn(found, implementation, size, norm="all"):
     return {
         (mean["mode"], mean["activation"]): mean["ratio"]
         for mean in found["summary"]["geometric_means_to_torch_nn"]
-        if (mean["contestant"], mean["size"], mean["norm"]) == (implementation, size, norm)
+        if (mean["implementation"], mean["size"], mean["norm"]) == (implementation, size, norm)
     }
 
 
@@ -207,7 +206,7 @@ def bench_table() -> list[str]:
     rows["tiny cases, the other run"] = over_torch_nn(again, "auto", "tiny")
     lines = ["| | forward | forward, relu | step | step, relu |", "|---|---|---|---|---|"]
     for name, of in rows.items():
-        cells = [f"{of[c]['value']:.2f} [{of[c]['low']:.2f}, {of[c]['high']:.2f}]" if c in of else "–" for c in COLUMNS]
+        cells = [ratio(Interval(**of[c])) if c in of else text.ABSENT for c in COLUMNS]
         lines.append(f"| {' | '.join([name, *cells])} |")
     return lines
 
@@ -216,8 +215,8 @@ def bench_table() -> list[str]:
 def of_accelerator(index):
     """Return means and rows of the accelerator's kernels in one type of numbers."""
     bench = benches()[index]
-    rows = [row for row in bench.as_dict()["rows"] if row["contestant"] == "triton"]
-    return bench.means(contestants=["triton"]), rows
+    rows = [row for row in bench.as_dict()["rows"] if row["implementation"] == "triton"]
+    return bench.means(implementations=["triton"]), rows
 
 
 def accelerator_cell(index, norm, mode) -> str:

@@ -23,6 +23,7 @@ from .. import results, statistics
 from ..errors import ArgumentError, NormsuiteError
 from ..measure import process
 from ..measure.labels import ASV_LATENCY
+from ..presentation import text
 from . import browser
 
 WHAT = "bench-history"
@@ -286,8 +287,8 @@ def lines(record: dict) -> list[str]:
         of = sorted(round_[OURS][stage]["seconds"] for round_ in samples)
         several = len(samples[0][OURS][stage].get("each_s", ()))
         said.append(
-            f"`{OURS}`, {stage}{f', mean of {several}' if several else ''}: {ratio.value:.3f} [{ratio.low:.3f}, "
-            f"{ratio.high:.3f}], {of[len(of) // 2]:.1f} s here"
+            f"`{OURS}`, {stage}{f', mean of {several}' if several else ''}: "
+            f"{text.interval(ratio, text.ratio_of_times)}, {of[len(of) // 2]:.1f} s here"
         )
     theirs = sorted(round_[ASV][WHOLE]["seconds"] for round_ in samples)
     most = {

@@ -1,63 +1,59 @@
-"""What there is to say of a bench, in sentences. Imports no torch."""
+"""A bench in sentences. Imports no torch."""
 
 import math
 from collections import Counter
 
 from ..measure.labels import ACCELERATED, AUTO, BASELINE
-from .summary import (
-    ALL,
-    BUSY_ABOVE,
-    NOISE_ABOVE,
-    SLOWER,
-    VERDICTS,
-    Bench,
-    end_text,
-    interval_text,
-    mode_text,
-)
+from ..presentation import text
+from .row import ALL, SLOWER, VERDICTS, mode_text
+from .summary import BUSY_ABOVE, NOISE_ABOVE, Bench
 
 
 def _of_ours(bench: Bench) -> list[str]:
-    """Return what there is to say of `auto`, or of the accelerator's kernels where it took no part."""
-    ours = next((name for name in (AUTO, ACCELERATED) if name in bench.contestants), None)
-    if ours is None or BASELINE not in bench.contestants:
+    """Return sentences on `auto`, or on the accelerator's kernels where it took no part."""
+    ours = next((name for name in (AUTO, ACCELERATED) if name in bench.implementations), None)
+    if ours is None or BASELINE not in bench.implementations:
         return []
     said = []
-    for m in bench.means(contestants=[ours]):
+    for m in bench.means(implementations=[ours]):
         if m.norm == ALL:
-            cases = f"{m.tasks} {m.size} case{'' if m.tasks == 1 else 's'}"
-            said.append(f"{ours} / {BASELINE}, {mode_text(m)}, {cases}: {interval_text(m.ratio)}")
-    rows = [row for row in bench.rows if row.contestant == ours]
+            cases = text.counted(m.tasks, f"{m.size} case")
+            said.append(f"{ours} / {BASELINE}, {mode_text(m)}, {cases}: {text.interval(m.ratio)}")
+    rows = [row for row in bench.rows if row.implementation == ours]
     slow = [row for row in rows if row.verdict == SLOWER]
     counted = Counter(row.verdict for row in rows)
     others = ", ".join(f"{counted[verdict]} {verdict}" for verdict in VERDICTS[1:])
     line = f"{ours} is slower than {BASELINE} in {len(slow)} of {len(rows)} cases by corrected intervals ({others})"
     if slow:
-        named = (f"{row.norm} {row.case} {mode_text(row)} {interval_text(row.corrected)}" for row in slow)
+        named = (f"{row.norm} {row.case} {mode_text(row)} {text.interval(row.corrected)}" for row in slow)
         line += f": {'; '.join(named)}"
     above = bench.detectable(ours)
     if not math.isnan(above):
-        line += f"; in the median case a ratio counts as slower if it is measured above {end_text(above)}"
+        line += f"; in the median case a ratio counts as slower if it is measured above {text.ratio(above)}"
     return [*said, line]
 
 
 def sentences(bench: Bench) -> list[str]:
-    """Return how `auto` compares and what is undecided, the noise, and why somebody did not take part."""
+    """Return how `auto` compares and what is undecided, the noise, and why an implementation was not measured."""
     said = _of_ours(bench)
-    for m in bench.means(contestants=[name for name in bench.contestants if ":" in name]):
+    for m in bench.means(implementations=[name for name in bench.implementations if ":" in name]):
         if m.norm == ALL:
-            cases = f"{m.tasks} {m.size} case{'' if m.tasks == 1 else 's'}"
-            said.append(f"{m.contestant} takes {interval_text(m.ratio)} × {BASELINE}'s time, {mode_text(m)}, {cases}")
+            cases = text.counted(m.tasks, f"{m.size} case")
+            said.append(
+                f"{m.implementation} takes {text.interval(m.ratio)} × {BASELINE}'s time, {mode_text(m)}, {cases}"
+            )
     _, noise = bench.noise
     tasks, behind = bench.noise_behind_other_pools
-    said.append(f"noise: {BASELINE} / itself {interval_text(noise)}")
+    said.append(f"noise: {BASELINE} / itself {text.interval(noise)}")
     if noise.low > NOISE_ABOVE or noise.high < 1 / NOISE_ABOVE:
         said[-1] += ", which is not 1: something favours one of the two, and ratios of this run may be off by as much"
     if tasks:
-        said[-1] += f"; right behind other thread pools {interval_text(behind)}"
-    queued = Counter(row.contestant for row in bench.rows if row.not_captured)
+        said[-1] += f"; right behind other thread pools {text.interval(behind)}"
+    queued = Counter(row.implementation for row in bench.rows if row.not_captured)
     for name, number in queued.items():
-        reasons = dict.fromkeys(row.not_captured for row in bench.rows if row.contestant == name and row.not_captured)
+        reasons = dict.fromkeys(
+            row.not_captured for row in bench.rows if row.implementation == name and row.not_captured
+        )
         said.append(f"{name}: not captured in {number} of the tasks, timed by events ({'; '.join(reasons)})")
     share = bench.others_share
     if share is not None and share > BUSY_ABOVE:

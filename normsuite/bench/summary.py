@@ -8,8 +8,8 @@ whole table, with probability 95 % (Bonferroni); as in the gate, the variances o
 """
 
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import asdict
 from functools import cached_property
 
 import numpy as np
@@ -24,6 +24,7 @@ from ..statistics import (
     paired_log_ratio,
     ratio_interval,
 )
+from .row import ALL, SLOWER, SLOWER_ABOVE, VERDICTS, Mean, Row, verdict
 
 WHAT = "bench"
 """The kind of the records."""
@@ -32,94 +33,18 @@ TRAFFIC = {"forward": 2.0, "evaluation": 2.0, "step": 5.0, "backward": 3.0}
 """Least traffic in tensors: read x and write y; backward reads x and dy and writes dx; a step is both. A copy moves
 2."""
 
-SLOWER_ABOVE = 1.02
 NOISE_ABOVE = 1.005
 """Where torch.nn over itself lies further from 1 than this with its whole interval, that is said."""
 
 BUSY_ABOVE = 0.05
 """A larger share of the processor taken by other programs is said beside the ratios."""
 
-SLOWER, FASTER, NOT_SLOWER, UNDECIDED = "slower", "faster", "not slower", "undecided"
-VERDICTS = (SLOWER, FASTER, NOT_SLOWER, UNDECIDED)
+COMMAND = "normsuite bench"
 
 
-@dataclass(frozen=True)
-class Row:
-    """One contestant in one task.
-
-    Attributes:
-        norm, case, mode, activation, tiny: the task; activation "none" where there is none.
-        contestant: its label.
-        time_s: of a call: the geometric mean over processes of their medians; on an accelerator the device's time.
-        ratio, corrected: to torch.nn; at 95 %, and corrected for the number of tasks.
-        copy_ratio: to a copy of the same tensor; preallocated to preallocated.
-        traffic_share: least traffic / what a copy moves in that time = (copy's time · traffic / 2 S) / time.
-        peak_bytes, saved_bytes: most bytes at once; bytes kept for the backward pass; None where not counted.
-        output_error, gradient_error: against float64, relative to the root mean square; None where not computed.
-        verdict: one of `VERDICTS`, by the corrected interval.
-        host_s: for how long a call keeps the host, on an accelerator; None where not measured.
-        not_captured: why the calls were queued one by one instead of as a captured graph; None where they were not.
-        counted: further metrics that were counted, by their keys.
-    """
-
-    norm: str
-    case: str
-    mode: str
-    activation: str
-    tiny: bool
-    contestant: str
-    time_s: Interval
-    ratio: Interval
-    corrected: Interval
-    copy_ratio: Interval
-    traffic_share: float
-    peak_bytes: int | None
-    saved_bytes: int | None
-    output_error: float | None
-    gradient_error: float | None
-    verdict: str
-    host_s: Interval | None = None
-    not_captured: str | None = None
-    counted: Mapping[str, float | None] = field(default_factory=dict)
-
-
-@dataclass(frozen=True)
-class Mean:
-    """A geometric mean over tasks of contestant / against.
-
-    Attributes:
-        size: "large" or "tiny" cases.
-        norm: a norm, or "all".
-        tasks: how many.
-    """
-
-    contestant: str
-    against: str
-    mode: str
-    size: str
-    activation: str
-    norm: str
-    tasks: int
-    ratio: Interval
-
-
-ALL = "all"
-
-
-def verdict(corrected: Interval) -> str:
-    """Slower if the whole interval lies above 1.02, faster if below 1, not slower if it does not reach above 1.02."""
-    if math.isnan(corrected.low):
-        return UNDECIDED
-    if corrected.low > SLOWER_ABOVE:
-        return SLOWER
-    if corrected.high < 1:
-        return FASTER
-    return NOT_SLOWER if corrected.high <= SLOWER_ABOVE else UNDECIDED
-
-
-def copy_of(contestant: str) -> str:
+def copy_of(implementation: str) -> str:
     """The copy that it is compared with."""
-    return COPY + PREALLOCATED if contestant.endswith(PREALLOCATED) else COPY
+    return COPY + PREALLOCATED if implementation.endswith(PREALLOCATED) else COPY
 
 
 _OWN_FIELDS = ("peak_bytes", "saved_bytes", "output_error", "gradient_error")
@@ -160,7 +85,7 @@ class Bench:
             processes = [{**p, "times_s": p.get("host_s", {})} for p in record["samples"]["processes"]]
             records.append({**record, "samples": {**record["samples"], "processes": processes}})
         found = Bench(records)
-        return found if found.contestants else None
+        return found if found.implementations else None
 
     @property
     def time(self) -> str:
@@ -168,70 +93,70 @@ class Bench:
         return "device time" if self.host else "time"
 
     @cached_property
-    def contestants(self) -> list[str]:
-        """Everybody who was timed, in the order of the records."""
+    def implementations(self) -> list[str]:
+        """All that were timed, in the order of the records."""
         return list(
             dict.fromkeys(name for r in self.records for p in r["samples"]["processes"] for name in p["times_s"])
         )
 
     @property
     def rivals(self) -> list[str]:
-        """Those who are neither ours nor torch.nn nor a copy."""
-        return rivals(self.contestants)
+        """Those that are neither ours nor torch.nn nor a copy."""
+        return rivals(self.implementations)
 
-    def logs(self, index: int, contestant: str, against: str, *, behind: bool = False) -> list[float]:
-        """log(contestant / against) in one task, one value a process; NaN where they did not meet.
+    def logs(self, index: int, implementation: str, against: str, *, behind: bool = False) -> list[float]:
+        """log(implementation / against) in one task, one value a process; NaN where they did not meet.
 
         Args:
-            behind: only of the rounds in which somebody with threads of his own took part.
+            behind: only of the rounds in which an implementation with a thread pool of its own took part.
         """
-        key = (index, contestant, against, behind)
+        key = (index, implementation, against, behind)
         if key not in self._logs:
             self._logs[key] = [
-                self._log(process, contestant, against, behind)
+                self._log(process, implementation, against, behind)
                 for process in self.records[index]["samples"]["processes"]
             ]
         return self._logs[key]
 
     @staticmethod
-    def _log(process: dict, contestant: str, against: str, behind: bool) -> float:
+    def _log(process: dict, implementation: str, against: str, behind: bool) -> float:
         times = process["times_s"]
-        if contestant not in times or against not in times:
+        if implementation not in times or against not in times:
             return math.nan
-        left, right = times[contestant], times[against]
+        left, right = times[implementation], times[against]
         if behind:
             foreign = [times[name] for name in process["own_pools"] if name in times]
             left = [t if any(f[i] is not None for f in foreign) else None for i, t in enumerate(left)]
         return paired_log_ratio(left, right)
 
-    def ratio(self, index: int, contestant: str, against: str) -> Interval:
+    def ratio(self, index: int, implementation: str, against: str) -> Interval:
         """Return that of one task, over the processes in which both took part."""
-        found = [v for v in self.logs(index, contestant, against) if not math.isnan(v)]
+        found = [v for v in self.logs(index, implementation, against) if not math.isnan(v)]
         return ratio_interval(clipped(found)) if found else Interval(math.nan, math.nan, math.nan)
 
-    def corrected(self, contestant: str) -> list[Interval]:
+    def corrected(self, implementation: str) -> list[Interval]:
         """Return for each task its ratio to torch.nn, with intervals that hold together over all tasks."""
         logs = [
-            [v for v in self.logs(index, contestant, BASELINE) if not math.isnan(v)]
+            [v for v in self.logs(index, implementation, BASELINE) if not math.isnan(v)]
             for index in range(len(self.records))
         ]
         found = moderated_intervals(logs, alpha=(1 - CONFIDENCE) / max(1, len(logs)))
         return [Interval(*(math.exp(end) for end in (of.value, of.low, of.high))) for of in found]
 
-    def detectable(self, contestant: str) -> float:
+    def detectable(self, implementation: str) -> float:
         """Return above which ratio a task would have to be measured to count as slower, in the median over tasks."""
-        found = [of.high / of.value for of in self.corrected(contestant) if not math.isnan(of.low)]
+        found = [of.high / of.value for of in self.corrected(implementation) if not math.isnan(of.low)]
         return SLOWER_ABOVE * float(np.median(found)) if found else math.nan
 
     def mean(
-        self, contestant: str, against: str, indices: Iterable[int], *, behind: bool = False
+        self, implementation: str, against: str, indices: Iterable[int], *, behind: bool = False
     ) -> tuple[int, Interval]:
         """Geometric mean over those of the tasks in which both took part; and how many these are.
 
         A process counts if it has done all of them. Processes are matched by their number, which says nothing more
         than that they are as many.
         """
-        logs = [self.logs(index, contestant, against, behind=behind) for index in indices]
+        logs = [self.logs(index, implementation, against, behind=behind) for index in indices]
         logs = [of_task for of_task in logs if not all(map(math.isnan, of_task))]
         if not logs:
             return 0, Interval(math.nan, math.nan, math.nan)
@@ -243,9 +168,9 @@ class Bench:
 
     @cached_property
     def rows(self) -> list[Row]:
-        """Every contestant in every task."""
+        """One row for each implementation in each task."""
         rows = []
-        of_all = {name: self.corrected(name) for name in self.contestants}
+        of_all = {name: self.corrected(name) for name in self.implementations}
         for index, record in enumerate(self.records):
             case, samples = record["case"], record["samples"]
             timed = dict.fromkeys(name for p in samples["processes"] for name in p["times_s"])
@@ -260,7 +185,7 @@ class Bench:
                         mode=case["mode"],
                         activation=case["activation"] or "none",
                         tiny=case["tiny"],
-                        contestant=name,
+                        implementation=name,
                         time_s=self._time(index, name),
                         ratio=self.ratio(index, name, BASELINE),
                         corrected=corrected,
@@ -289,12 +214,12 @@ class Bench:
         found = [v for v in logs if not math.isnan(v)]
         return ratio_interval(found) if found else Interval(math.nan, math.nan, math.nan)
 
-    def means(self, against: str | Callable[[str], str] = BASELINE, contestants: Sequence[str] = ()) -> list[Mean]:
-        """Geometric means for every contestant, mode, size and activation; over all norms and for each.
+    def means(self, against: str | Callable[[str], str] = BASELINE, implementations: Sequence[str] = ()) -> list[Mean]:
+        """Geometric means for every implementation, mode, size and activation; over all norms and for each.
 
         Args:
-            against: a label, or a function from a contestant to one.
-            contestants: all where left out.
+            against: a label, or a function from a implementation to one.
+            implementations: all where left out.
         """
         groups: dict[tuple[str, str, str], dict[str, list[int]]] = {}
         for index, record in enumerate(self.records):
@@ -304,7 +229,7 @@ class Bench:
             of_norm[ALL].append(index)
             of_norm.setdefault(case["norm"], []).append(index)
         found = []
-        for name in contestants or self.contestants:
+        for name in implementations or self.implementations:
             rival = against if isinstance(against, str) else against(name)
             for (mode, size, activation), of_norm in groups.items():
                 for norm, indices in of_norm.items():
@@ -327,12 +252,12 @@ class Bench:
 
     @property
     def noise_behind_other_pools(self) -> tuple[int, Interval]:
-        """The same in the rounds in which it came right behind somebody with threads of his own."""
+        """The same in the rounds in which it came right behind an implementation with a thread pool of its own."""
         return self.mean(AGAIN, BASELINE, range(len(self.records)), behind=True)
 
     def as_dict(self) -> dict:
         """Everything, for a program."""
-        of_auto = [row for row in self.rows if row.contestant == AUTO]
+        of_auto = [row for row in self.rows if row.implementation == AUTO]
         behind = self.noise_behind_other_pools
         first = self.records[0] if self.records else {}
         return {
@@ -341,25 +266,25 @@ class Bench:
             "settings": first.get("settings"),
             "dtype": first["case"].get("dtype", "float32") if first else None,
             "tasks": len(self.records),
-            "rows": [_plain(row) for row in self.rows],
+            "rows": [asdict(row) for row in self.rows],
             "refused": [
-                {**_task_key(r["case"]), "contestant": name, "reason": reason}
+                {**_task_key(r["case"]), "implementation": name, "reason": reason}
                 for r in self.records
                 for name, reason in r["samples"]["refused"].items()
             ],
             "summary": {
-                "geometric_means_to_torch_nn": [_plain(m) for m in self.means()],
-                "geometric_means_to_copy": [_plain(m) for m in self.means(copy_of)],
-                **({"geometric_means_of_host_time": [_plain(m) for m in self.host.means()]} if self.host else {}),
-                "geometric_means_of_auto_to_rivals": [_plain(m) for r in self.rivals for m in self.means(r, [AUTO])],
-                "slower_cases_of_auto": [_plain(row) for row in of_auto if row.verdict == SLOWER],
+                "geometric_means_to_torch_nn": [asdict(m) for m in self.means()],
+                "geometric_means_to_copy": [asdict(m) for m in self.means(copy_of)],
+                **({"geometric_means_of_host_time": [asdict(m) for m in self.host.means()]} if self.host else {}),
+                "geometric_means_of_auto_to_rivals": [asdict(m) for r in self.rivals for m in self.means(r, [AUTO])],
+                "slower_cases_of_auto": [asdict(row) for row in of_auto if row.verdict == SLOWER],
                 "slower_is_found_above": self.detectable(AUTO),
                 "verdicts_of_auto": {v: sum(row.verdict == v for row in of_auto) for v in VERDICTS},
                 "others_share": self.others_share,
                 "noise": {"tasks": self.noise[0], **asdict(self.noise[1])},
                 "noise_behind_other_pools": {"tasks": behind[0], **asdict(behind[1])},
                 "tasks_where_torch_nn_differs_from_itself": sum(
-                    r.corrected.low > 1 or r.corrected.high < 1 for r in self.rows if r.contestant == AGAIN
+                    r.corrected.low > 1 or r.corrected.high < 1 for r in self.rows if r.implementation == AGAIN
                 ),
             },
         }
@@ -385,24 +310,3 @@ def _task_key(case: dict) -> dict:
 def _number(value) -> float | None:
     """Records hold infinities by name."""
     return None if value is None else float(value)
-
-
-def _plain(thing: Row | Mean) -> dict:
-    return asdict(thing)
-
-
-def mode_text(found: Row | Mean) -> str:
-    """The mode, and the activation where there is one."""
-    return found.mode if found.activation == "none" else f"{found.mode}, {found.activation}"
-
-
-def interval_text(found: Interval) -> str:
-    """ "value [low, high]", the value alone where there is no interval, a dash where there is neither."""
-    if math.isnan(found.value):
-        return "–"
-    return f"{found.value:.3g}" + ("" if math.isnan(found.low) else f" [{end_text(found.low)}, {end_text(found.high)}]")
-
-
-def end_text(end: float) -> str:
-    """Two processes say little: their intervals reach from nothing to anything."""
-    return "0" if end < 1e-3 else "∞" if end > 1e3 else f"{end:.3g}"

@@ -3,7 +3,6 @@
 from typing import Annotated, Any, Optional
 
 import typer
-from rich.table import Table
 
 from .. import results
 from ..errors import ArgumentError, UnknownNameError
@@ -22,7 +21,7 @@ from .options import (
     Threads,
     at_least,
 )
-from .shared import console, interrupted, line, note, progress_bar, status, write_json
+from .shared import interrupted, line, note, print_tables, progress_bar, status, write_json
 
 _TAKES = {
     "study": {"norm", "backend", "processes", "threads", "epochs", "out", "to"},
@@ -130,17 +129,16 @@ def bench(
 
 
 def _show(outcome, not_measured: list[str], to: str | None) -> None:
-    from ..bench import terminal
     from ..bench.sentences import sentences
     from ..bench.summary import benches
+    from ..bench.tables import brief
 
     found = benches(outcome.records)
     if found and to is not None:
         write_json(_as_json(found, notes=outcome.notes, not_measured=not_measured), to)
         return
     for bench_of_kind in found:
-        for table in terminal.tables(bench_of_kind):
-            console.print(table)
+        print_tables(*brief(bench_of_kind))
         for text in sentences(bench_of_kind):
             line(text)
     for text in not_measured if found else ():
@@ -210,20 +208,6 @@ def bench_study(
         faster = {way: [r.value, r.low, r.high] for way, r in speedups.items()}
         write_json({"ratios": shown, "record": record, "speedups": faster, "throughput": whole}, to)
         return
-    _show_study(found, speedups, whole["case"], threads)
+    from ..bench import study_tables
 
-
-def _show_study(found: dict, speedups: dict, case: dict, threads: int) -> None:
-    def text(ratio) -> str:
-        return f"{ratio.value:.3f} [{ratio.low:.3f}, {ratio.high:.3f}]"
-
-    names = list(found["all"])
-    table = Table("norm", *names, title="A training step of the study: time over that with torch's calls [95 %]")
-    for norm, of in found.items():
-        table.add_row(norm, *(text(of[name]) for name in names))
-    console.print(table)
-    title = f"Digits per second of a whole study, {case['epochs']} epochs a run, norms by {case['backend']}"
-    table = Table("by", "times the plain loop's [95 %]", title=title)
-    for way, said in (("one", f"one process, {threads} threads"), ("sweep", f"{threads} processes of one thread")):
-        table.add_row(said, text(speedups[way]))
-    console.print(table)
+    print_tables(study_tables.steps(found), study_tables.throughput(speedups, whole["case"], threads))

@@ -1,17 +1,16 @@
 """`normsuite check`."""
 
 import ast
+from dataclasses import replace
+from pathlib import Path
 from typing import Annotated, Optional
 
 import typer
-from rich.table import Table
 
-from .. import codes
+from .. import codes, results
 from ..errors import ArgumentError
 from .options import Json
-from .shared import console, status, write, write_json
-
-STYLES = {"ok": "green", "differs": "yellow", "unsupported": "cyan", "fails": "red"}
+from .shared import console, print_tables, status, write, write_json
 
 
 def check(
@@ -33,26 +32,31 @@ def check(
     explain: Annotated[bool, typer.Option("--explain", help="List the checks with a sentence on each.")] = False,
     everything: Annotated[bool, typer.Option("--all", help="Show the checks that are ok, too.")] = False,
     markdown: Annotated[Optional[str], typer.Option(metavar="PATH", help="Write Markdown there; - for stdout.")] = None,
+    out: Annotated[Optional[Path], typer.Option(help="Folder for a record a target, which the report shows.")] = None,
     to: Json = None,
 ) -> None:
     """Is somebody's norm right? Values, gradients, layouts, types, derivatives, programs, state, memory."""
     from ..conformance.check import check as run
     from ..conformance.checks import choose
+    from ..conformance.recorded import record
+    from ..presentation.table import Table
 
     if explain:
-        table = Table("check", "what it looks at")
-        for found in choose(tuple(only or ())):
-            table.add_row(found.name, found.sentence)
-        console.print(table)
+        rows = [(found.name, found.sentence) for found in choose(tuple(only or ()))]
+        print_tables(Table("", ("check", "what it looks at"), rows))
         return
     options = {"like": like, "oracle": oracle, "num_groups": groups, "activation": activation}
     chosen = chosen_targets(targets or [], args=args, shapes=shape or [], dtypes=dtype or [], options=options)
     reports = []
+    if out is not None:
+        results.output_folder(out, "out")
     for target in chosen:
         with status() as show:
             reports.append(
                 run(target, only=only or (), limit_s=limit, on_result=lambda r, t=target: show(f"{t.title}: {r.check}"))
             )
+        if out is not None:
+            record(reports[-1], target, out)
     if markdown is not None:
         write("\n".join(report.markdown() for report in reports), markdown)
     if to is not None:
@@ -77,9 +81,6 @@ def chosen_targets(names: list[str], *, args: str, shapes: list[str], dtypes: li
     Raises:
         ArgumentError: no target, or a name that is neither a path nor known.
     """
-    from dataclasses import replace
-    from pathlib import Path
-
     from ..targets import Target
     from ..targets.configuration import find_project
     from ..targets.found import by_name
@@ -136,18 +137,10 @@ def parse_sizes(text: str) -> tuple[int, ...]:
 
 
 def _show(report, everything: bool) -> None:
-    from rich.markup import escape
+    from ..conformance.tables import results as results_of
 
-    from ..conformance.result import figures
-
-    shown = [result for result in report.shown if everything or result.status != "ok"]
-    if shown:
-        table = Table("check", "result", "figure", "torch", "")
-        for result in shown:
-            style = STYLES[result.status]
-            table.add_row(
-                escape(result.check), f"[{style}]{result.status}[/]", *figures(result.finding), escape(result.line())
-            )
-        console.print(table)
+    table = results_of(report, everything=everything)
+    if table.rows:
+        print_tables(replace(table, title=""))
     for line in (report.sentence(), *report.notes):
         console.print(line, highlight=False, markup=False, soft_wrap=True)

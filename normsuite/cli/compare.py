@@ -19,8 +19,8 @@ def compare(
 ) -> None:
     """Time statements in turn: which takes less, with an interval and a verdict."""
     from ..errors import ArgumentError
+    from ..presentation.text import seconds as written
     from ..versus import compare as run
-    from ..versus.result import seconds as written
 
     if len(set(statements)) < len(statements):  # a statement beside itself shows the noise
         statements = [s if statements.index(s) == n else f"{s}  # {n + 1}" for n, s in enumerate(statements)]

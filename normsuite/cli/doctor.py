@@ -4,15 +4,18 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.markup import escape
-from rich.table import Table
 
 from ..errors import NormsuiteError
+from ..presentation import text
+from ..presentation.table import WARNING, Column, Table
 from .options import Json
-from .shared import console, write_json
+from .shared import console, print_tables, write_json
 
 if TYPE_CHECKING:
     from ..doctor import Diagnosis
+
+AVAILABLE, MISSING = "available", "not available"
+TONES = {MISSING: WARNING}
 
 
 def doctor(
@@ -34,15 +37,11 @@ def doctor(
 
 
 def _show(found: "Diagnosis") -> None:
-    table = Table(show_header=False)
-    for name, value in _facts(found):
-        table.add_row(name, escape(value))
-    console.print(table)
+    tables = [Table("", ("machine", ""), _facts(found))]
     for title, who in (("backend", found.backends), ("rival in `normsuite bench`", found.rivals)):
-        table = Table(title, "on the CPU")
-        for name, reason in who.items():
-            table.add_row(escape(name), escape(reason or "available"), style="" if reason is None else "yellow")
-        console.print(table)
+        rows = [(name, AVAILABLE if reason is None else f"{MISSING}: {reason}") for name, reason in who.items()]
+        tables.append(Table("", (title, Column("on the CPU", tones=TONES)), rows))
+    print_tables(*tables)
     console.print("What would make it quieter:" if found.advice else "Nothing is seen that would make it quieter.")
     for advice in found.advice:
         console.print(f"- {advice}", highlight=False, soft_wrap=True, markup=False)
@@ -67,12 +66,8 @@ def _facts(found: "Diagnosis") -> list[tuple[str, str]]:
     ]
     if noise is None:
         return [*facts, ("noise", "not measured (--quick)")]
-    ratio = noise.ratio
     facts += [
-        (
-            "a call against itself",
-            f"{ratio.value:.4f} [{ratio.low:.4f}, {ratio.high:.4f}], {noise.processes} processes",
-        ),
-        ("spread of a single call", f"{noise.spread:.1%} of {noise.call_s * 1e3:.3g} ms, 5th to 95th percentile"),
+        ("a call against itself", f"{text.interval(noise.ratio, '{:.4f}'.format)}, {noise.processes} processes"),
+        ("spread of a single call", f"{noise.spread:.1%} of {text.seconds(noise.call_s)}, 5th to 95th percentile"),
     ]
     return facts if noise.others is None else [*facts, ("other programs", f"{noise.others:.1%} of all cores")]

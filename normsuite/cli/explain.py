@@ -1,9 +1,7 @@
 """`normsuite explain`."""
 
-from rich.table import Table
-
 from .options import Json, NormArgument, Norms
-from .shared import console, write_json
+from .shared import console, print_tables, write_json
 
 
 def explain(
@@ -13,6 +11,7 @@ def explain(
 ) -> None:
     """What each norm averages over, and the source document's worked example checked figure by figure."""
     from .. import explain as explanation
+    from ..lesson.tables import figures
     from ..spec import NORMS, find
 
     wanted = [name for name in (norm, *(norms or ())) if name is not None]
@@ -24,10 +23,4 @@ def explain(
     for spec in specs:
         console.print(f"\n[bold]{spec.name}[/bold]  {spec.shared} per letter", highlight=False)
         console.print(explanation.drawing(spec), highlight=False, markup=False, soft_wrap=True)
-        table = Table("", "statistic", "printed", "computed", "verdict", "note")
-        for row in rows[spec.name]:
-            computed = f"{row.computed:.6g}" if isinstance(row.computed, float) else str(row.computed)
-            style = {explanation.WRONG: "red", explanation.TRUNCATED: "yellow"}.get(row.verdict, "")
-            index = "" if row.index is None else explanation.letter(row.index)
-            table.add_row(index, row.statistic, row.printed or "–", computed, row.verdict, row.note, style=style)
-        console.print(table)
+        print_tables(figures(rows[spec.name]))

@@ -9,7 +9,7 @@ import typer
 from .. import codes, results
 from ..errors import ArgumentError
 from .options import REPORTS, Activations, Cases, CellBackends, Device, Dtypes, Json, Modes, Norms, Only, Out, Threads
-from .shared import console, interrupted, line, note, status, write, write_json
+from .shared import console, interrupted, line, note, print_tables, status, write, write_json
 
 TABLES, PLANTED_TABLES = 60, 15
 """Of a self-check, where no other number is given."""
@@ -245,7 +245,7 @@ def _compare(
     from datetime import date
 
     from ..gate import accepted as known
-    from ..gate import measure, summary, terminal
+    from ..gate import comment, measure, summary, tables
 
     if accepted is None and (root / known.FILE).is_file():
         accepted = root / known.FILE
@@ -257,7 +257,7 @@ def _compare(
         if to is not None:
             write_json({"exit_code": summary.NO_REGRESSION, "sentences": [said], "rows": [], "record": None}, to)
         if markdown is not None:
-            write(f"### normsuite gate: no regression\n\n{summary.text(said)}\n", markdown)
+            write(comment.nothing_compared(said), markdown)
         if to != "-" and markdown != "-":
             line(said)
         return
@@ -274,9 +274,9 @@ def _compare(
         if to is not None:
             write_json(summary.as_dict(record, found, undecided=undecided), to)
         if markdown is not None:
-            write(summary.markdown(record, found, undecided=undecided), markdown)
+            write(comment.comment(record, found, undecided=undecided), markdown)
         if to != "-" and markdown != "-":
-            console.print(terminal.table(record, found))
+            print_tables(tables.verdicts(record, summary.notable(found)))
             for text in summary.sentences(record, found):
                 line(text)
     if outcome.interrupted:

@@ -10,7 +10,7 @@ from .. import codes, lazily
 from ..errors import ArgumentError
 from ..helpers import Helpers
 from .options import REPORTS, Json
-from .shared import DISTRIBUTIONS, console, write_json
+from .shared import DISTRIBUTIONS, console, print_tables, write_json
 
 
 def history(
@@ -29,7 +29,7 @@ def history(
     """
     lazily.load(*DISTRIBUTIONS)
     from .. import history as recorded
-    from ..history import summary, terminal
+    from ..history import summary, tables
     from ..history.commits import Commits
     from ..history.steps import IMPROVEMENT, MACHINE, REGRESSION, UNDECIDED, VERDICTS
 
@@ -51,10 +51,9 @@ def history(
     if to != "-":
         for note in notes:
             console.print(f"note: {note}", highlight=False, soft_wrap=True, markup=False)
-        for table in terminal.tables(trends, commits, verdicts):
-            console.print(table)
+        print_tables(*tables.brief(trends, commits, verdicts))
         if trends and not regressions_only:
-            console.print(terminal.group_table(trends))
+            print_tables(tables.segments(trends))
         console.print(_conclusion(trends, source), highlight=False, soft_wrap=True, markup=False)
     if not trends:
         raise typer.Exit(codes.NOTHING)

@@ -3,12 +3,10 @@
 from typing import Annotated, Optional
 
 import typer
-from rich.table import Table
 
 from .. import results
-from ..errors import UnsupportedError
 from .options import REPORTS, Device, Json, Norms, Out
-from .shared import console, write_json
+from .shared import print_tables, write_json
 
 
 def numerics(
@@ -27,16 +25,14 @@ def numerics(
     to: Json = None,
 ) -> None:
     """Largest error of each norm and backend against float64, for inputs further and further from zero."""
-    import torch
-
     from .. import backends
     from .. import device as devices
     from ..errors import ArgumentError, UnknownNameError
     from ..measure import accuracy as measuring
     from ..measure.labels import BASELINE
-    from ..measure.operands import SEED
     from ..measure.task import ACTIVATIONS, DTYPES, shape_case
-    from ..measure.workload import named, said
+    from ..numerics.run import run
+    from ..numerics.tables import WHAT, errors
     from ..spec import NORMS, find
 
     devices.check(device)
@@ -59,41 +55,11 @@ def numerics(
         computing = [name for name in backends.NAMES if name != "auto"]  # which is one of the others
     results.output_folder(out, "out")
     specs = [find(name) for name in norm] if norm else list(NORMS.values())
-    settings = {"device": device, "dtype": dtype, "activation": activation}
-    rows: list[dict] = []
-    for spec in specs:
-        for mean in measuring.MEANS:
-            for backend in computing:
-                try:
-                    tried = named(spec.name, backend, tried_case, **settings)
-                    reason = tried.why_not()
-                    output, gradient = (reason, reason) if reason else measuring.errors(tried, mean=mean)
-                except UnsupportedError as error:
-                    output = gradient = error.reason  # type: ignore[assignment]  # in place of a figure
-                except Exception as error:  # of anybody's norm: the others are measured all the same
-                    if not targets:
-                        raise
-                    output = gradient = f"fails with {said(error)}"  # type: ignore[assignment]
-                rows.append(
-                    {"norm": spec.name, "mean": mean, "backend": backend, "output": output, "gradient": gradient}
-                )
-    measured = results.environment(threads=torch.get_num_threads(), accelerator=devices.name(device))
-    case = {"shape": tried_case.shape, "dtype": dtype, "device": device}
-    record = results.make_record("numerics", case, rows, environment=measured, seeds=[SEED])
-    results.write_record(out, f"numerics-{device}-{results.digest(results.to_json(record))}".replace(":", "-"), record)
+    record = run(
+        specs, computing, tried_case, device=device, dtype=dtype, activation=activation, of_targets=bool(targets)
+    )
+    results.write_record(out, f"{WHAT}-{device}-{results.digest(results.to_json(record))}".replace(":", "-"), record)
     if to is not None:
         write_json(record, to)
-        return
-    table = Table(
-        "norm",
-        "input mean",
-        *(f"{what}, {backend}" for what in ("output", "gradient") for backend in computing),
-        title=f"{dtype}, {tried_case.name}, deviation 1: largest error relative to the root mean square",
-    )
-    for spec in specs:
-        for mean in measuring.MEANS:
-            here = [row for row in rows if (row["norm"], row["mean"]) == (spec.name, mean)]
-            cells: list = [row[what] for what in ("output", "gradient") for row in here]
-            shown = [f"{cell:.1e}" if isinstance(cell, float) else cell for cell in cells]
-            table.add_row(spec.name, f"{mean:g}", *shown)
-    console.print(table)
+    else:
+        print_tables(errors(record))

@@ -5,6 +5,7 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import typer
 from rich.console import Console
@@ -14,6 +15,9 @@ from .. import codes, results
 from ..errors import ArgumentError, OutputError
 from ..reading import printable
 from ..streams import Closed
+
+if TYPE_CHECKING:
+    from ..presentation.table import Table
 
 
 class _Printed(Console):
@@ -56,6 +60,14 @@ def interrupted(kept: str = "what was finished is kept") -> typer.Exit:
 def line(text: str) -> None:
     """Print a line of results as it is, however long."""
     console.print(text, highlight=False, markup=False, soft_wrap=True)
+
+
+def print_tables(*tables: "Table") -> None:
+    """Print tables of results."""
+    from ..presentation.terminal import drawn
+
+    for table in tables:
+        console.print(drawn(table))
 
 
 def write_json(value: object, target: str) -> None:

@@ -10,7 +10,7 @@ import typer
 from .. import results
 from ..errors import ArgumentError
 from .options import PRESETS, REPORTS, DeviceOrNone, Json, NormsOrNone, among, at_least, names
-from .shared import console, interrupted, note, progress_bar, write_json
+from .shared import console, interrupted, note, print_tables, progress_bar, write_json
 
 
 def study(
@@ -72,7 +72,7 @@ def study(
 
     if not dry_run and scheduler is None:
         server.begin()  # imports torch while this process does
-    from ..study import plan, summary, sweep, terminal
+    from ..study import plan, summary, sweep, tables
 
     settings = plan.read(config) if config is not None else {}
     settings = {_IN_FILES.get(name, name): value for name, value in settings.items()}
@@ -144,8 +144,7 @@ def study(
         return
 
     console.print(f"{len(records)} runs in {str(out)!r}, {time.monotonic() - begun:.0f} s", highlight=False)
-    for table in terminal.tables(records):
-        console.print(table)
+    print_tables(*tables.brief(records))
 
 
 _IN_FILES = {"norm": "norms", "groups": "num_groups"}

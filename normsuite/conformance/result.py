@@ -9,6 +9,9 @@ OK, DIFFERS, UNSUPPORTED, FAILS = STATUSES = ("ok", "differs", "unsupported", "f
 """ok: as it should be. differs: off, but not more than torch's own call, or by cost alone. unsupported: the target
 refuses it with an error. fails: wrong."""
 NOT_APPLICABLE = "not applicable"
+WHAT = "conformance"
+"""The kind of the records."""
+
 SCHEMA = 1
 
 
@@ -154,11 +157,12 @@ class Report:
         return cls(found["target"], found["like"], results, tuple(found["notes"]))
 
     def markdown(self) -> str:
-        """A table of those that apply."""
-        rows = [[result.check, result.status, *figures(result.finding), result.line()] for result in self.shown]
-        lines = [f"### {self.sentence()}", "", "| check | result | figure | torch | |", "|---|---|--:|--:|---|"]
-        lines += ["| " + " | ".join(cell.replace("|", "\\|") for cell in row) + " |" for row in rows]
-        lines += ["", *(f"- {note}" for note in self.notes)] if self.notes else []
+        """Return a table of the checks that apply."""
+        from ..presentation import markdown
+        from .tables import results
+
+        lines = [f"### {markdown.escaped(self.sentence())}", "", *markdown.table(results(self))]
+        lines += ["", *(f"- {markdown.escaped(note)}" for note in self.notes)] if self.notes else []
         return "\n".join(lines) + "\n"
 
     def __repr__(self) -> str:

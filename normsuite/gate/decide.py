@@ -21,12 +21,15 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from .. import statistics
+from ..presentation.table import BAD, GOOD, WARNING
 from ..statistics import Interval
 
 WORSE, BETTER, SAME, UNDECIDED = "worse", "better", "same", "undecided"
 NOT_AVAILABLE, FAILS, ACCEPTED = "n/a", "fails", "accepted"
 VERDICTS = (WORSE, FAILS, ACCEPTED, BETTER, UNDECIDED, SAME, NOT_AVAILABLE)
 """Worst first. n/a: one of the two does not have it. fails: it worked in base. accepted: worse, and known to be."""
+
+TONES = {WORSE: BAD, FAILS: BAD, ACCEPTED: WARNING, UNDECIDED: WARNING, BETTER: GOOD, SAME: GOOD}
 
 ALPHA = 0.05
 FIRST_LOOK = 4

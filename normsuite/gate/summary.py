@@ -1,4 +1,4 @@
-"""What a gate's record says: a row for each cell and metric, the exit code, and a table in Markdown."""
+"""A gate's record judged: a row for each cell and metric, and the exit code."""
 
 import itertools
 import math
@@ -9,11 +9,13 @@ from datetime import date
 
 from .. import statistics
 from ..measure.metric import find as find_metric
+from ..presentation import text
 from ..statistics import Interval
 from . import decide, groups
 from .accepted import Accepted
 from .decide import ACCEPTED, BETTER, FAILS, NOT_AVAILABLE, SAME, UNDECIDED, VERDICTS, WORSE, Thresholds
 
+COMMAND = "normsuite gate"
 TIME, MEAN_TIME, ERROR_RATE = "time", "mean time", "error rate"
 NO_REGRESSION, REGRESSION, COULD_NOT_RUN, NOTHING_DECIDED = range(4)
 """Exit codes."""
@@ -71,14 +73,11 @@ class Row:
         """For people: the ratio in per cent, or the difference in percentage points, with the interval."""
         if self.ratio is None:
             return ""
-        ends = (self.ratio.value, self.ratio.low, self.ratio.high)
         if self.metric == ERROR_RATE:
-            shown = [f"{100 * end:+.2f}" for end in ends]
-            return f"{shown[0]} [{shown[1]}, {shown[2]}] points"
+            return text.interval(self.ratio, lambda share: f"{100 * share:+.2f}") + " points"
         if self.ratio.low == self.ratio.high:
             return f"× {self.ratio.value:.3g}" if self.ratio.value >= 2 else f"{self.ratio.value - 1:+.1%}"
-        shown = [f"{100 * (end - 1):+.2f}" for end in ends]
-        return f"{shown[0]} % [{shown[1]}, {shown[2]}]" if not math.isnan(ends[1]) else f"{shown[0]} %"
+        return text.interval(self.ratio, lambda ratio: f"{100 * (ratio - 1):+.2f}", " %")
 
 
 def rows(record: dict) -> list[Row]:
@@ -242,7 +241,7 @@ def exit_code(record: dict | None, found: Sequence[Row], *, undecided: str | Non
 
 
 def sentences(record: dict, found: Sequence[Row]) -> list[str]:
-    """What there is to say above the table."""
+    """Return the sentences above the table: verdicts counted, and how much slower a cell can be."""
     lines = []
     for metric, of in itertools.groupby(sorted(found, key=_kind), key=_kind):
         counted = Counter(row.verdict for row in of)
@@ -285,7 +284,7 @@ def _kind(row: Row) -> str:
 
 
 def notable(found: Sequence[Row]) -> list[Row]:
-    """What is not simply the same; all of the time, since its intervals are what one looks for."""
+    """Return the rows that are not simply the same, and all rows of times, for their intervals."""
     return [row for row in found if row.verdict != SAME or row.values is not None]
 
 
@@ -311,43 +310,12 @@ def as_dict(record: dict, found: Sequence[Row], *, undecided: str | None = None)
     }
 
 
-_SIGNS = {WORSE: "❌", FAILS: "❌", ACCEPTED: "⚠️", BETTER: "🚀", UNDECIDED: "❔", SAME: "✅", NOT_AVAILABLE: "–"}
+def outcome(code: int) -> str:
+    """Return an exit code of a table in words."""
+    return {NO_REGRESSION: "no regression", REGRESSION: "regression", NOTHING_DECIDED: "too little decided"}[code]
 
 
-def markdown(record: dict, found: Sequence[Row], *, undecided: str | None = None) -> str:
-    """For a pull request: what matters in a table, the rest folded away; `undecided` as of `exit_code`."""
-    code = exit_code(record, found, undecided=undecided)
-    said = {NO_REGRESSION: "no regression", REGRESSION: "regression", NOTHING_DECIDED: "too little decided"}[code]
-    worth = [row for row in found if row.verdict not in (SAME, UNDECIDED, NOT_AVAILABLE)]
-    rest = [row for row in notable(found) if row not in worth]
-    lines = [f"### normsuite gate: {said}", "", text(title(record)), ""]
-    lines += [f"- {text(line)}" for line in [*sentences(record, found), *record.get("notes", [])]]
-    if worth:
-        lines += ["", *_table(worth)]
-    if rest:
-        lines += ["", f"<details><summary>{len(rest)} more</summary>", "", *_table(rest), "", "</details>"]
-    environment, case = record["environment"], record["case"]
-    thresholds = Thresholds.of(case["margins"])
-    lines += [
-        "",
-        f"<sub>{text(environment['cpu'])}, {case['threads']} threads, torch {environment['packages'].get('torch')}; "
-        f"{record['spent_s']:.0f} s; intervals hold together with {1 - case['alpha']:.0%} probability; worse above "
-        f"{thresholds.worse:.2%}, the same within {thresholds.same:.0%}.</sub>",
-    ]
-    return "\n".join(lines) + "\n"
-
-
-def _table(found: Sequence[Row]) -> list[str]:
-    lines = ["| | cell | metric | head against base | verdict | |", "|---|---|---|---:|---|---|"]
-    for row in found:
-        cells = [_SIGNS[row.verdict], row.cell, row.metric, row.comparison, row.verdict, row.remark]
-        lines.append("| " + " | ".join(text(cell) for cell in cells) + " |")
-    return lines
-
-
-def text(said: str) -> str:
-    """Text that Markdown shows as it is: names of branches and commits are anybody's."""
-    for character in "\\`*_[]<>|#~!":
-        escaped = {"<": "&lt;", ">": "&gt;"}.get(character, f"\\{character}")
-        said = said.replace(character, escaped)
-    return " ".join(said.replace("@", "&#64;").split())
+def headline(record: dict) -> str:
+    """Return which two versions were compared, and how it ended."""
+    said = outcome(exit_code(record, rows(record)))
+    return f"{title(record)}: {'a ' if said == 'regression' else ''}{said}."

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..helpers import ALONE, Helpers
+from ..presentation.table import BAD, GOOD, WARNING
 from ..statistics import CONFIDENCE, Interval
 from .contrast import NORMAL_MAD
 from .levels import detect
@@ -18,6 +19,7 @@ REGRESSION, IMPROVEMENT, WITHIN_NOISE, UNDECIDED = "regression", "improvement", 
 MACHINE = "machine"
 """All series have it on one commit, by about as much: the machine became slower or faster."""
 VERDICTS = (REGRESSION, IMPROVEMENT, MACHINE, WITHIN_NOISE, UNDECIDED)
+TONES = {REGRESSION: BAD, IMPROVEMENT: GOOD, UNDECIDED: WARNING}
 
 MARGIN = 1.01
 """A ratio nearer to 1 than this is not called a regression, however certain it is."""

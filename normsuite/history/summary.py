@@ -6,11 +6,13 @@ from dataclasses import asdict, dataclass
 
 import numpy as np
 
+from ..presentation import text
 from ..statistics import Interval
 from .commits import Commits
 from .steps import Step, Trend
 
 WHAT = "history"
+COMMAND = "normsuite history"
 _SHOWN = 3
 
 
@@ -82,17 +84,15 @@ def _size(step: Step) -> float:
 
 def change(step: Step) -> str:
     """Return its size, with the interval where there is one: "+12.3 % [+10.1, +14.6]", or "+5 calls" where 0 was."""
-    found, said, unit = _change(step)
-    value = f"{said(found.value)}{unit}"
-    if math.isnan(found.low) or found.low == found.high:
-        return value
-    return f"{value} [{said(found.low)}, {said(found.high)}]"
+    found, write, unit = _change(step)
+    alone = Interval(found.value, math.nan, math.nan)
+    return text.interval(alone if found.low == found.high else found, write, unit)
 
 
 def size(step: Step) -> str:
     """Return its size alone, to two digits."""
-    found, said, unit = _change(step, digits=2)
-    return f"{said(found.value)}{unit}"
+    found, write, unit = _change(step, digits=2)
+    return f"{write(found.value)}{unit}"
 
 
 def _change(step: Step, digits: int = 3) -> tuple[Interval, Callable[[float], str], str]:

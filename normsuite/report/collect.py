@@ -4,23 +4,27 @@ newest machine and torch."""
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from .. import comparisons, results
+from .. import results
+from ..ahead.tables import COMMAND as AHEAD_COMMAND
+from ..ahead.tables import WHAT as AHEAD
+from ..bench.summary import COMMAND as BENCH_COMMAND
 from ..bench.summary import WHAT as BENCH
 from ..bench.summary import Bench
+from ..conformance.result import WHAT as CONFORMANCE
+from ..conformance.tables import COMMAND as CHECK_COMMAND
 from ..errors import ArgumentError, DataError
 from ..gate import rates
+from ..gate.summary import COMMAND as GATE_COMMAND
+from ..gate.tables import SELF_CHECK_COMMAND
 from ..history import TORCH, History, Measurement, Result, read
 from ..history.commits import Commits
+from ..history.cost import ASV_COMMAND
+from ..numerics.tables import COMMAND as NUMERICS_COMMAND
+from ..numerics.tables import WHAT as NUMERICS
 from ..spec import NO_NORM, NORMS
 from ..study.conditions import condition, varied
-
-STUDY_COMMAND = "normsuite study"
-TUNE_COMMAND = f"{STUDY_COMMAND} --preset tune"
-ASV_COMMAND = "asv run --record-samples"
-BENCH_COMMAND = "normsuite bench"
-GATE_COMMAND = "normsuite gate"
-SELF_CHECK_COMMAND = "normsuite gate --self-check"
-NUMERICS_COMMAND = "normsuite numerics"
+from ..study.summary import COMMAND as STUDY_COMMAND
+from ..study.summary import TUNE_COMMAND, Study
 
 FOLDERS = {
     TUNE_COMMAND: "tune",  # before the shorter command, which it begins with
@@ -30,11 +34,13 @@ FOLDERS = {
     SELF_CHECK_COMMAND: "self-check",  # before the shorter command, which it begins with
     GATE_COMMAND: "gate",
     NUMERICS_COMMAND: "numerics",
+    CHECK_COMMAND: "conformance",
+    AHEAD_COMMAND: "ahead",
 }
-"""Where under the source the records of each command lie."""
+"""Folders of each command's records under the source."""
 
-GATE, NUMERICS = "gate", "numerics"
-"""The kinds of these records; the files that write them import torch."""
+GATE = "gate"
+"""The kind of these records; the file that writes them imports torch."""
 
 
 @dataclass(frozen=True)
@@ -56,6 +62,8 @@ class Collected:
         gate: the newest comparison of two versions; None where there is none.
         tuning: the newest runs on held-out digits that chose learning rates.
         numerics: the newest record of errors against float64, one for each case.
+        conformance: the newest record of checks, one for each target.
+        ahead: the newest record of kernels compiled ahead of time; None where there is none.
     """
 
     study: list[dict] = field(default_factory=list)
@@ -70,19 +78,13 @@ class Collected:
     series: str | None = None
     self_check: list[dict] = field(default_factory=list)
     tuning: list[dict] = field(default_factory=list)
+    conformance: list[dict] = field(default_factory=list)
+    ahead: dict | None = None
 
     @property
-    def norms(self) -> list[str]:
-        """The norms of the study, in the order of all tables and charts, "none" first."""
-        return comparisons.norms_of(self.study)
-
-    @property
-    def seeds(self) -> list[int]:
-        return sorted({record["case"]["seed"] for record in self.study})
-
-    def runs(self, norm: str) -> list[dict]:
-        """The study's records of one norm, by seed."""
-        return sorted((r for r in self.study if r["case"]["norm"] == norm), key=lambda r: r["case"]["seed"])
+    def studied(self) -> Study:
+        """The study's records as one study."""
+        return Study(self.study)
 
     @property
     def bench(self) -> Bench:
@@ -104,7 +106,9 @@ def collect(
     recorded, measured = _newest_segment(source / "asv" / "results", notes, commits)
     benches = _newest_benches(source / "bench", notes)
     gate = _newest_gate(source / "gate", notes)
-    numerics = _newest_numerics(source / "numerics", notes)
+    numerics = _newest_of_each(source / "numerics", NUMERICS, notes)
+    if not numerics:
+        notes.append(f"no numerical errors have been recorded: run `{NUMERICS_COMMAND}`")
     return Collected(
         study,
         batches,
@@ -118,6 +122,8 @@ def collect(
         series,
         _newest_self_check(source / "self-check", notes),
         _newest_tuning(source, notes),
+        sorted(_newest_of_each(source / "conformance", CONFORMANCE, notes), key=_place_of_target),
+        max(_good(source / "ahead", AHEAD, notes), key=lambda record: _written([record]), default=None),
     )
 
 
@@ -280,13 +286,17 @@ def _newest_self_check(folder: Path, notes: list[str]) -> list[dict]:
     return kept
 
 
-def _newest_numerics(folder: Path, notes: list[str]) -> list[dict]:
-    """The newest record of each case."""
-    good = _good(folder, NUMERICS, notes)
-    newest = {results.digest(record["case"]): record for record in sorted(good, key=lambda r: _written([r]))}
-    if not newest:
-        notes.append(f"no numerical errors have been recorded: run `{NUMERICS_COMMAND}`")
-    return list(newest.values())
+def _newest_of_each(folder: Path, what: str, notes: list[str]) -> list[dict]:
+    """Return the newest record of each case."""
+    good = sorted(_good(folder, what, notes), key=lambda record: _written([record]))
+    return list({results.digest(record["case"]): record for record in good}.values())
+
+
+def _place_of_target(record: dict) -> tuple:
+    """Return what targets are sorted by: the norm that they are like in the order of all tables, then their names."""
+    case, norms = record["case"], list(NORMS)
+    place = norms.index(case["like"]) if case["like"] in norms else len(norms)
+    return place, case["target"], case["args"], sorted(case["kwargs"].items())
 
 
 def _newest_segment(folder: Path, notes: list[str], commits: Commits | None) -> tuple[list[Result], list[Result]]:

@@ -1,11 +1,17 @@
 """Two folders of records side by side: the same tables, a column for each of the two."""
 
 from collections.abc import Callable
+from dataclasses import replace
 
-from . import learning, numerics, tables
+from .. import claims
+from ..bench.tables import every_case
+from ..history import cost
+from ..numerics.tables import errors
+from ..presentation.table import Column, Table
+from ..presentation.text import ABSENT
+from ..study import tables
 from .collect import Collected
 from .page import Page, Section
-from .tables import Table
 
 Tables = dict[str, tuple[Table, int]]
 """By a name that is the same in both folders; with the number of columns that say what a row is about."""
@@ -14,27 +20,26 @@ Tables = dict[str, tuple[Table, int]]
 def _study(collected: Collected) -> Tables:
     if not collected.study:
         return {}
-    judged, _ = tables.measured_claims(collected)
     return {
-        "last epoch": (tables.last_epoch(collected), 1),
-        "reaching": (learning.reaching(collected), 2),
-        "verdicts": (tables.verdicts(judged), 2),
+        "last epoch": (tables.last_epoch(collected.studied), 1),
+        "reaching": (tables.reaching(collected.study), 2),
+        "verdicts": (tables.verdicts(claims.judge(collected.study)), 2),
     }
 
 
 def _against(collected: Collected) -> Tables:
-    found = {bench.key: tables.every_case(bench) for bench in collected.benches}
+    found = {bench.key: every_case(bench) for bench in collected.benches}
     # Two processors stand side by side, and so do two accelerators, whatever they are called.
     return {f"{bool(device)} {dtype} {cold}": (cases, 4) for (device, dtype, cold), cases in found.items() if cases}
 
 
 def _cost(collected: Collected) -> Tables:
-    found = [*tables.latency(collected.cost), tables.memory(collected.cost), tables.error_rate(collected.cost)]
+    found = [*cost.latency(collected.cost), cost.memory(collected.cost), cost.error_rate(collected.cost)]
     return {table.caption: (table, 3) for table in found if table}
 
 
 def _errors(collected: Collected) -> Tables:
-    found = [numerics.table(record) for record in collected.numerics]
+    found = [errors(record) for record in collected.numerics]
     return {table.caption: (table, 3) for table in found}
 
 
@@ -59,7 +64,7 @@ def compare(left: Collected, right: Collected, left_name: str, right_name: str) 
         merged = [
             merge(table, of_right[name][0], keys)
             for name, (table, keys) in of_left.items()
-            if name in of_right and table.columns == of_right[name][0].columns
+            if name in of_right and table.names == of_right[name][0].names
         ]
         key = title.lower().replace(" ", "-")
         if merged:
@@ -81,14 +86,18 @@ def merge(left: Table, right: Table, keys: int) -> Table:
         keys: how many of the first columns say what a row is about.
     """
     by_key = [{row[:keys]: row[keys:] for row in table.rows} for table in (left, right)]
-    absent = ("–",) * (len(left.columns) - keys)
+    absent = (ABSENT,) * (len(left.columns) - keys)
     rows = [
         (*key, *(cell for both in zip(*(of.get(key, absent) for of in by_key), strict=True) for cell in both))
         for key in dict.fromkeys([*by_key[0], *by_key[1]])
     ]
     return Table(
-        caption=left.caption if left.caption == right.caption else f"A: {left.caption}. B: {right.caption}",
-        columns=(*left.columns[:keys], *(f"{column}: {side}" for column in left.columns[keys:] for side in "AB")),
-        rows=rows,
-        command=left.command,
+        left.caption if left.caption == right.caption else f"A: {left.caption}. B: {right.caption}",
+        (*left.columns[:keys], *(_of_side(column, side) for column in left.columns[keys:] for side in "AB")),
+        rows,
+        left.command,
     )
+
+
+def _of_side(column: Column, side: str) -> Column:
+    return replace(column, name=f"{column.name}: {side}")

@@ -1,11 +1,12 @@
 """The report as one Markdown file: its sentences and its tables, without the charts."""
 
+from ..presentation.markdown import captioned, code
+from ..presentation.markdown import escaped as text
 from .page import Page, Section, Sentence
-from .tables import Table
 
 
 def markdown(pages: list[Page]) -> str:
-    """All pages, one below the other."""
+    """Return all pages, one below the other."""
     lines = []
     for page in pages:
         lines += [f"{'#' if page is pages[0] else '##'} {text(page.title)}", "", text(page.lead), ""]
@@ -23,28 +24,9 @@ def _section(section: Section) -> list[str]:
     if section.missing:
         lines += [f"{text(section.missing)} Run {code(section.command)}, then `normsuite report`.", ""]
     for table in section.tables:
-        lines += _table(table)
+        lines += captioned(table)
     return lines
 
 
 def _sentence(sentence: Sentence) -> str:
     return f"- {f'**{text(sentence.question)}** ' if sentence.question else ''}{text(sentence.text)}"
-
-
-def _table(table: Table) -> list[str]:
-    rows = [table.columns, ("---",) * len(table.columns), *table.rows]
-    shown = [row if row[0] == "---" else tuple(map(text, row)) for row in rows]
-    return [f"{text(table.caption)}. {code(table.command)}", "", *(f"| {' | '.join(row)} |" for row in shown), ""]
-
-
-def code(command: str) -> str:
-    """A command of this program's own, which holds no backticks."""
-    return f"`{command}`"
-
-
-_MEANT = str.maketrans({c: f"\\{c}" for c in "\\`*_[]|#~!"} | {"<": "&lt;", ">": "&gt;", "&": "&amp;", "@": "&#64;"})
-
-
-def text(words: str) -> str:
-    """Text that Markdown shows as it is, on one line: names in records are anybody's."""
-    return " ".join(words.translate(_MEANT).split())

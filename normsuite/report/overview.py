@@ -3,11 +3,15 @@
 import math
 from statistics import fmean
 
-from .. import comparisons, explain
-from ..bench.summary import ALL, AUTO, copy_of, interval_text
+from .. import claims, comparisons, explain
+from ..bench.row import ALL
+from ..bench.summary import AUTO, copy_of
+from ..gate import summary as gate
+from ..history import cost
+from ..numerics import tables as numerics
+from ..presentation import text as written
 from ..spec import NO_NORM, NORMS
-from ..study.summary import share_interval
-from . import gate, numerics, tables
+from ..statistics import share_interval
 from .collect import Collected
 from .page import Sentence
 
@@ -41,14 +45,14 @@ def _accuracies(records: list[dict]) -> dict[str, list[float]]:
 
 
 def _shown(norm: str, accuracies: list[float]) -> str:
-    return f"{norm} {tables.with_interval(share_interval(accuracies), tables.percent)}"
+    return f"{norm} {written.interval(share_interval(accuracies), written.percent)}"
 
 
 def _differences(collected: Collected) -> dict[frozenset[str], str]:
     """Of each pair of norms the paired difference in test accuracy, and the verdict."""
     return {
         frozenset((pair.left, pair.right)): f"{pair.left} − {pair.right} = "
-        f"{tables.with_interval(pair.found.difference, tables.points)}, {pair.verdict}"
+        f"{written.interval(pair.found.difference, written.points)}, {pair.verdict}"
         for pair in comparisons.pairs(collected.study, ["test accuracy"])
     }
 
@@ -58,7 +62,7 @@ def _learns_best(collected: Collected, differences: dict[frozenset[str], str]) -
     if not accuracies:
         return None
     epochs, first_two = collected.study[0]["case"]["epochs"], frozenset(list(accuracies)[:2])
-    text = f"Test accuracy after {epochs} epochs, {len(collected.seeds)} seeds: "
+    text = f"Test accuracy after {epochs} epochs, {len(collected.studied.seeds)} seeds: "
     text += "; ".join(_shown(norm, values) for norm, values in accuracies.items()) + "."
     if first_two in differences:
         text += f" First against second: {differences[first_two]}."
@@ -72,8 +76,8 @@ def _worth_it(collected: Collected, differences: dict[frozenset[str], str]) -> S
         return None
     pair = frozenset((NO_NORM, next(iter(accuracies))))
     text = (
-        f"Without a norm runs end at {tables.percent(min(without))} to {tables.percent(max(without))} test accuracy, "
-        f"with one at {tables.percent(min(min(values) for values in accuracies.values()))} or more"
+        f"Without a norm runs end at {written.percent(min(without))} to {written.percent(max(without))} test accuracy, "
+        f"with one at {written.percent(min(min(values) for values in accuracies.values()))} or more"
     )
     text += f"; {differences[pair]}." if pair in differences else "."
     return Sentence(text, "Is a norm worth it?", "learning", "pairs")
@@ -99,16 +103,16 @@ def _cheapest(collected: Collected) -> Sentence | None:
         text = (
             f"A training step on large inputs{_on(collected)} takes so many times as long as copying the same tensor: "
         )
-        text += "; ".join(f"{m.norm} {interval_text(m.ratio)}" for m in means) + "."
+        text += "; ".join(f"{m.norm} {written.interval(m.ratio)}" for m in means) + "."
         return Sentence(text, "Which is cheapest?", "cost", "against")
-    steps = tables.ran(collected.cost, tables.TRAINING_STEP)
+    steps = cost.ran(collected.cost, cost.TRAINING_STEP)
     if not steps:
         return None
     first, case = steps[0].parameters, steps[-1].parameters["case"]
     here = {**first, "case": case, "norm": ""}
-    cost = [m for m in steps if {**m.parameters, "norm": ""} == here]
+    alike = [m for m in steps if {**m.parameters, "norm": ""} == here]
     text = f"Median time of a training step in the case {case}, {first['backend']} on {first['device']}: "
-    text += "; ".join(f"{m.parameters['norm']} {tables.cell(m, tables.seconds)}" for m in cost) + "."
+    text += "; ".join(f"{m.parameters['norm']} {cost.cell(m, written.seconds)}" for m in alike) + "."
     return Sentence(text, "Which is cheapest?", "cost", "commit")
 
 
@@ -120,13 +124,13 @@ def _on(collected: Collected) -> str:
 def _faster_than_torch(collected: Collected) -> Sentence | None:
     means = [
         m
-        for m in collected.bench.means(contestants=[AUTO])
+        for m in collected.bench.means(implementations=[AUTO])
         if (m.mode, m.size, m.norm) == ("step", "large", ALL) and not math.isnan(m.ratio.value)
     ]
     if not means:
         return None
     said = [
-        f"{'alone' if m.activation == 'none' else 'with ' + m.activation} {interval_text(m.ratio)} ({m.tasks} cases)"
+        f"{'alone' if m.activation == 'none' else 'with ' + m.activation} {written.interval(m.ratio)} ({m.tasks} cases)"
         for m in means
     ]
     text = (
@@ -145,7 +149,7 @@ def _exact(collected: Collected) -> Sentence | None:
             worst[row["backend"]] = max(worst.get(row["backend"], (0.0, "")), (found, row["norm"]))
     if not worst:
         return None
-    said = "; ".join(f"{backend} {tables.relative(found)} ({norm})" for backend, (found, norm) in worst.items())
+    said = "; ".join(f"{backend} {written.relative(found)} ({norm})" for backend, (found, norm) in worst.items())
     text = f"At a mean of {FAR:g} deviations the largest relative error of the output is, by backend: {said}. "
     text += "Computed on fixed inputs: no interval."
     return Sentence(text, "Inputs far from zero?", "numerics", "far")
@@ -162,7 +166,7 @@ def _document(collected: Collected) -> Sentence:
         "and parameter counts are wrong too."
     )
     if collected.study:
-        judged, _ = tables.measured_claims(collected)
+        judged = claims.judge(collected.study)
         verdicts = [j.verdict for j in judged]
         counted = ", ".join(f"{verdicts.count(v)} {v}" for v in dict.fromkeys(verdicts))
         text += f" Of its {len(judged)} claims on learning the study finds: {counted}."
@@ -173,5 +177,6 @@ def _document(collected: Collected) -> Sentence:
 def _last_change(collected: Collected) -> Sentence | None:
     if collected.gate is None:
         return None
-    said = "; ".join(gate.sentences(collected.gate))
+    lines = [*gate.sentences(collected.gate, gate.rows(collected.gate)), *collected.gate.get("notes", [])]
+    said = "; ".join(lines)
     return Sentence(f"{gate.headline(collected.gate)} {said}.", "Did a change make it worse?", "gate", "gate")

@@ -2,8 +2,8 @@
 
 from dataclasses import dataclass
 
-from .charts import Chart
-from .tables import Table
+from ..presentation.charts import Chart
+from ..presentation.table import Table
 
 
 @dataclass(frozen=True)

@@ -1,17 +1,37 @@
-"""Everything that was collected, as the report's pages."""
+"""The report's pages: which there are, in which order, and which features' charts and tables stand on them."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
+from .. import claims
+from ..ahead import tables as ahead
+from ..bench import charts as bench_charts
+from ..bench import tables as bench_tables
 from ..bench.sentences import sentences as bench_sentences
 from ..bench.summary import Bench
+from ..conformance import tables as conformance
+from ..gate import summary as gate
+from ..gate import tables as gate_tables
 from ..helpers import ALONE, Helpers
-from ..history import segments, trends
+from ..history import charts as history_charts
+from ..history import cost, cost_charts, segments, trends
+from ..history import tables as history_tables
+from ..history.sentences import sentences as history_sentences
+from ..lesson import diagrams
+from ..lesson.tables import worked_example
+from ..numerics import charts as numerics_charts
+from ..numerics import tables as numerics
+from ..presentation.charts import Chart, found
 from ..spec import NORMS, NormSpec
-from . import cost, diagrams, digits, gate, history, learning, numerics, overview, tables, trend
-from .charts import Chart
+from ..study import charts as study_charts
+from ..study import mistakes
+from ..study import tables as study
+from ..study.summary import Study
+from . import overview
 from .collect import (
+    AHEAD_COMMAND,
     ASV_COMMAND,
     BENCH_COMMAND,
+    CHECK_COMMAND,
     GATE_COMMAND,
     NUMERICS_COMMAND,
     SELF_CHECK_COMMAND,
@@ -22,7 +42,7 @@ from .page import Page, Section, Sentence
 
 
 def pages(collected: Collected, helpers: Helpers = ALONE) -> list[Page]:
-    """The overview and what it leads to, in the order of the navigation.
+    """Return the overview and the pages that it leads to, in the order of the navigation.
 
     Args:
         collected: what there is to show.
@@ -32,7 +52,8 @@ def pages(collected: Collected, helpers: Helpers = ALONE) -> list[Page]:
     for page in before:
         for section in page.sections:
             _begin(section.charts, helpers)
-    others = [*before, _history(collected, helpers), _gate(collected), _method(collected)]
+    after = [_gate(collected), _conformance(collected), _ahead(collected), _method(collected)]
+    others = [*before, _history(collected, helpers), *after]
     return [_overview(collected, others), *others]
 
 
@@ -45,13 +66,13 @@ def _missing(key: str, title: str, missing: str, command: str) -> Section:
     return Section(key, title, missing=missing, command=command)
 
 
-def _sentences(lines: list[str]) -> tuple[Sentence, ...]:
+def _sentences(lines: Iterable[str]) -> tuple[Sentence, ...]:
     return tuple(Sentence(line) for line in lines)
 
 
-def _some(*found) -> tuple:
-    """Those charts or tables that are there."""
-    return tuple(thing for thing in found if thing)
+def _some(*things) -> tuple:
+    """Return the charts or tables that are there."""
+    return tuple(thing for thing in things if thing)
 
 
 def _overview(collected: Collected, others: list[Page]) -> Page:
@@ -86,7 +107,7 @@ def _norms() -> Page:
             (_averages(spec),),
             (),
             (diagrams.cube(spec), diagrams.shared_means(spec)),
-            tuple(tables.worked_example(spec)),
+            tuple(worked_example(spec)),
         )
         for spec in NORMS.values()
     )
@@ -110,47 +131,66 @@ def _learning(collected: Collected) -> Page:
     return Page("learning", "Learning", "How they learn", lead, tuple(sections))
 
 
+_DECIDED = (
+    "A claim is contradicted if one of its relations is, supported if all are, and undecided otherwise. A relation is "
+    "decided where Student's t, the sign-flip and Wilcoxon's test agree, or the two exact ones where a run has "
+    "collapsed. Few seeds decide little: undecided means that these runs do not tell, not that the norms are equal."
+)
+
+
 def _studied(collected: Collected) -> list[Section]:
-    judged, differences = tables.measured_claims(collected)
-    decided = (
-        "A claim is contradicted if one of its relations is, supported if all are, and undecided otherwise. A relation "
-        "is decided where Student's t, the sign-flip and Wilcoxon's test agree, or the two exact ones where a run has "
-        "collapsed. Few seeds decide little: undecided means that these runs do not tell, not that the norms are equal."
-    )
-    shift = learning.shift(collected)
-    small = learning.small_batches(collected)
-    disagreed = digits.disagreements(collected)
+    studied, judged = collected.studied, claims.judge(collected.study)
+    shift = found(study_charts, "shift", studied)
     sections = [
         Section(
             "results",
             "Results",
-            charts=tuple(learning.curves(collected)),
-            tables=(tables.last_epoch(collected), learning.reaching(collected), *_some(learning.tuning(collected))),
+            charts=tuple(found(study_charts, "results", studied)),
+            tables=(
+                study.last_epoch(studied),
+                study.reaching(collected.study),
+                *_some(study.tuning(collected.tuning)),
+            ),
         ),
-        Section("claims", "The document's claims", (decided,), tables=(tables.verdicts(judged), differences)),
+        Section(
+            "claims",
+            "The document's claims",
+            (_DECIDED,),
+            tables=(study.verdicts(judged), study.differences(judged)),
+        ),
         Section(
             "pairs",
             "Every pair of norms",
-            sentences=_sentences([learning.detectable(collected)]),
-            tables=tuple(learning.pairs(collected)),
+            sentences=_sentences([study.detectable(studied)]),
+            tables=tuple(study.pairs(collected.study)),
             folded=True,
         ),
     ]
     if shift:
         sections.append(Section("shift", "Covariate shift", charts=tuple(shift)))
-    if small:
-        sections.append(Section("small-batches", "Small batches", charts=small[:1], tables=small[1:]))
-    else:
+    return [*sections, _small_batches(collected.batches), *_mistakes(collected)]
+
+
+def _small_batches(records: Sequence[dict]) -> Section:
+    key, title = "small-batches", "Small batches"
+    if not records:
         command = f"{STUDY_COMMAND} --preset batch-size"
-        sections.append(
-            _missing("small-batches", "Small batches", "No study of batch sizes has been recorded.", command)
+        return _missing(key, title, "No study of batch sizes has been recorded.", command)
+    charts = tuple(found(study_charts, key, Study(records)))
+    return Section(key, title, charts=charts, tables=(study.small_batches(records),))
+
+
+def _mistakes(collected: Collected) -> list[Section]:
+    studied = collected.studied
+    sections = [
+        Section(key, title, charts=tuple(charts), folded=True)
+        for key, title, charts in (
+            ("confusion", "Digits taken for others", mistakes.confusion(studied)),
+            ("mistakes", "The digits that they got wrong", mistakes.gallery(studied)),
         )
-    for key, title, found in (
-        ("confusion", "Which digits were taken for which", digits.confusion(collected)),
-        ("mistakes", "The digits that they got wrong", digits.gallery(collected)),
-    ):
-        if found:
-            sections.append(Section(key, title, charts=tuple(found), folded=True))
+        if charts
+    ]
+    disagreed = mistakes.disagreements(studied)
     if disagreed:
         title = "The digits that they disagree on"
         sections.append(Section("disagreements", title, charts=disagreed[:1], tables=disagreed[1:], folded=True))
@@ -170,17 +210,17 @@ def _against(bench: Bench, number: int, further: list[str]) -> list[Section]:
     return [
         Section(
             f"against{own}",
-            tables.titled(tables.AGAINST, bench),
+            bench_tables.titled(bench_tables.AGAINST, bench),
             (text,),
             _sentences([*bench_sentences(bench), *further]),
-            tuple(cost.against(bench, own)),
-            tuple(tables.against(bench)),
+            tuple(found(bench_charts, "against", bench, own)),
+            tuple(bench_tables.means(bench)),
             folded=number > 0,
         ),
         Section(
             f"cases{own}",
-            tables.titled("Every case", bench),
-            tables=_some(tables.every_case(bench)),
+            bench_tables.titled("Every case", bench),
+            tables=_some(bench_tables.every_case(bench)),
             folded=True,
         ),
     ]
@@ -198,7 +238,7 @@ def _other_source(bench: Bench, first: Bench) -> list[str]:
 def _cost(collected: Collected) -> Page:
     measured = collected.cost
     missing = "Nothing has been compared with the alternatives."
-    sections = [_missing("against", tables.AGAINST, missing, BENCH_COMMAND)]
+    sections = [_missing("against", bench_tables.AGAINST, missing, BENCH_COMMAND)]
     if collected.benches:
         only_cpu = not any(bench.key[0] for bench in collected.benches)
         sections = _against(collected.bench, 0, ["Not measured here: an accelerator."] if only_cpu else [])
@@ -214,9 +254,9 @@ def _cost(collected: Collected) -> Page:
                 "commit",
                 "One commit",
                 (text,),
-                _sentences(_some(tables.not_measured(measured))),
-                (*cost.latency(measured), *_some(cost.memory(measured))),
-                (*tables.latency(measured), *_some(tables.memory(measured), tables.others(measured))),
+                _sentences(_some(cost.not_measured(measured))),
+                (*cost_charts.latency(measured), *_some(cost_charts.memory(measured))),
+                (*cost.latency(measured), *_some(cost.memory(measured), cost.others(measured))),
             )
         )
     else:
@@ -234,14 +274,14 @@ def _numerics(collected: Collected) -> Page:
         Section(
             "far" if number == 0 else f"far-{number + 1}",
             f"{record['case'].get('dtype', '')} on {record['case'].get('device', '')}",
-            charts=tuple(numerics.charts(record)),
-            tables=(numerics.table(record),),
+            charts=tuple(numerics_charts.charts(record)),
+            tables=(numerics.errors(record),),
         )
         for number, record in enumerate(collected.numerics)
     ]
     if not sections:
         sections = [_missing("far", "Inputs far from zero", "No errors have been recorded.", NUMERICS_COMMAND)]
-    tracked = tables.numerics(collected.cost)
+    tracked = cost.numerics(collected.cost)
     if tracked:
         sections.append(Section("commit", "One commit", tables=(tracked,)))
     return Page("numerics", "Numerics", "How exact they are", lead, tuple(sections))
@@ -252,14 +292,14 @@ def _history(collected: Collected, helpers: Helpers) -> Page:
     sections = [_missing("trend", "Trend", "asv has no results.", f"{ASV_COMMAND} A..B")]
     if collected.recorded:
         of_all = trends(segments(collected.recorded), helpers=helpers)
-        drawn = trend.charts(of_all, collected.series)
+        drawn = history_charts.charts(of_all, collected.series)
         _begin(drawn, helpers)
-        steps = _some(history.step_table(of_all))
-        sections = [Section("steps", "Steps", sentences=_sentences(history.sentences(of_all)), tables=steps)]
+        steps = _some(history_tables.beyond_noise(of_all))
+        sections = [Section("steps", "Steps", sentences=_sentences(history_sentences(of_all)), tables=steps)]
         if drawn:
-            rates = tables.error_rate(collected.cost)
+            rates = cost.error_rate(collected.cost)
             sections.append(Section("trend", "Trend", charts=tuple(drawn), tables=_some(rates)))
-        sections.append(Section("series", "Every series", tables=_some(history.series_table(of_all)), folded=True))
+        sections.append(Section("series", "Every series", tables=_some(history_tables.series(of_all)), folded=True))
     return Page("history", "History", "Commit by commit", lead, tuple(sections))
 
 
@@ -271,14 +311,54 @@ def _gate(collected: Collected) -> Page:
     )
     sections = [_missing("gate", "Verdicts", "No two versions have been compared.", f"{GATE_COMMAND} BASE")]
     if collected.gate is not None:
-        lines = [gate.headline(collected.gate), *gate.sentences(collected.gate)]
-        sections = [Section("gate", "Verdicts", sentences=_sentences(lines), tables=(gate.table(collected.gate),))]
+        rows = gate.rows(collected.gate)
+        lines = [gate.headline(collected.gate), *gate.sentences(collected.gate, rows)]
+        lines += collected.gate.get("notes", [])
+        verdicts = gate_tables.verdicts(collected.gate, rows)
+        sections = [Section("gate", "Verdicts", sentences=_sentences(lines), tables=(verdicts,))]
     wrong = "How often the gate is wrong"
     if collected.self_check:
-        sections.append(Section("self-check", wrong, tables=(gate.error_rates(collected.self_check),)))
+        sections.append(Section("self-check", wrong, tables=(gate_tables.error_rates(collected.self_check),)))
     else:
         sections.append(_missing("self-check", wrong, "It has not been tried on known changes.", SELF_CHECK_COMMAND))
     return Page("gate", "Gate", "Did a change make it worse?", lead, tuple(sections))
+
+
+def _conformance(collected: Collected) -> Page:
+    lead = (
+        "Checks of layers against the float64 oracle: values, gradients, layouts, types, programs, state, memory. "
+        "“ok” is as it should be; “differs” is off, but not more than torch's own call, or by cost alone, with the "
+        "figure and torch's beside it; “unsupported” is refused with an error; “fails” is wrong; “not applicable” is a "
+        "check that the layer has no part in."
+    )
+    command = f"{CHECK_COMMAND} TARGET --out reports/conformance"
+    sections = [_missing("checks", "Checks", "No layer has been checked.", command)]
+    if collected.conformance:
+        said = _sentences(map(conformance.sentence, collected.conformance))
+        sections = [
+            Section("checks", "Checks", sentences=said),
+            *(
+                Section(f"like-{norm.replace(' ', '-')}", norm, tables=(table,))
+                for norm, table in conformance.side_by_side(collected.conformance).items()
+            ),
+        ]
+    return Page("conformance", "Conformance", "Are they right?", lead, tuple(sections))
+
+
+def _ahead(collected: Collected) -> Page:
+    lead = (
+        "The kernels for accelerators, compiled ahead of time for architectures of which no device was at hand. The "
+        "machine code shows registers, spills and the width of loads; a model counts the bytes that a call moves. "
+        "Nothing is timed."
+    )
+    sections = [_missing("kernels", "Kernels", "No kernels have been compiled ahead.", AHEAD_COMMAND)]
+    if collected.ahead is not None:
+        said = _sentences(ahead.sentences(collected.ahead))
+        sections = [
+            Section("kernels", "Kernels", sentences=said, tables=(ahead.kernels(collected.ahead),)),
+            Section("traffic", "Traffic", tables=(ahead.traffic(collected.ahead),)),
+        ]
+    return Page("ahead", "Not measured", "Not measured on a device", lead, tuple(sections))
 
 
 _HOW = (
@@ -297,12 +377,15 @@ _HOW = (
 
 
 def _method(collected: Collected) -> Page:
-    found = tables.method(collected)
+    tables = [study.method(collected.studied)] if collected.study else []
+    tables += map(bench_tables.method, collected.benches)
+    if collected.cost:
+        tables.append(cost.method(collected.cost, len({m.commit for m in collected.history})))
     if collected.gate is not None:
-        found.append(gate.method(collected.gate))
+        tables.append(gate_tables.method(collected.gate))
     sections = [Section("how", "How", _HOW)]
-    if found:
-        sections.append(Section("machine", "Machine, versions and settings", tables=tuple(found)))
+    if tables:
+        sections.append(Section("machine", "Machine, versions and settings", tables=tuple(tables)))
     if collected.notes:
         sections.append(Section("notes", "Left out or missing", sentences=_sentences(collected.notes)))
     lead = "What is behind the figures: machine, versions, settings, and what was left out."

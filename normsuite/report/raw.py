@@ -5,26 +5,15 @@ from pathlib import Path
 from urllib.parse import quote
 
 from .. import reading, results
+from ..presentation.table import Link, Table
 from .collect import ASV_COMMAND, FOLDERS
 from .page import Page, Section
-from .tables import Table
 
 KEY = "records"
 
 
-class Link(str):
-    """Text that leads somewhere."""
-
-    href: str
-
-    def __new__(cls, text: str, href: str):
-        found = super().__new__(cls, text)
-        found.href = href
-        return found
-
-
 def files(source: Path, out: Path) -> dict[str, list[Link]]:
-    """The records of each command, where the report lies among them: else a link would say where that is."""
+    """Return the records of each command, where the report lies among them: else a link would say where that is."""
     if not out.resolve().is_relative_to(source.resolve()):
         return {}
     found = {}

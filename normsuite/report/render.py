@@ -7,30 +7,19 @@ from importlib import resources
 import jinja2
 from markupsafe import Markup
 
-from .. import __version__, claims, comparisons, explain, results
-from ..bench import summary
-from ..gate import decide
-from ..history import steps
+from .. import __version__, presentation, results
 from . import raw
 from .page import Page
 
-VERDICTS = {
-    *explain.VERDICTS,
-    *claims.VERDICTS,
-    *comparisons.VERDICTS,
-    *summary.VERDICTS,
-    *decide.VERDICTS,
-    *steps.VERDICTS,
-}
-"""Cells that are coloured by what they say."""
-
 
 def _template(name: str) -> str:
-    return (resources.files(__package__) / "templates" / name).read_text(encoding="utf-8")
+    """Return a template of a page, or of the parts that presentation has."""
+    places = (resources.files(package) / "templates" / name for package in (__package__, presentation.__name__))
+    return next(place for place in places if place.is_file()).read_text(encoding="utf-8")
 
 
 def _generator() -> str:
-    """What decides about every byte of a page, beside the records."""
+    """Return the versions that decide about every byte of a page, beside the records."""
     libraries = ", ".join(f"{name} {results.version(name)}" for name in ("matplotlib", "numpy", "jinja2"))
     return f"normsuite {__version__}, {libraries}"
 
@@ -40,7 +29,7 @@ def _listed(command: str) -> str:
 
 
 def render(pages: list[Page], recorded: list[str]) -> dict[str, str]:
-    """Each page's file name and text. All text is escaped; only the charts' own SVG goes in as it is.
+    """Return each page's file name and text. All text is escaped; only the charts' own SVG goes in as it is.
 
     Args:
         pages: in the order of the navigation.
@@ -63,7 +52,6 @@ def render(pages: list[Page], recorded: list[str]) -> dict[str, str]:
             page=page,
             pages=pages,
             titles=titles,
-            verdicts=VERDICTS,
             version=__version__,
             generator=_generator(),
             records=lambda command: next((_listed(c) for c in recorded if command.startswith(c)), None),

@@ -9,6 +9,7 @@ from .intervals import (
     mean_interval,
     paired_log_ratio,
     ratio_interval,
+    share_interval,
 )
 from .moderated import moderated_intervals
 
@@ -30,4 +31,5 @@ __all__ = [
     "paired",
     "paired_log_ratio",
     "ratio_interval",
+    "share_interval",
 ]

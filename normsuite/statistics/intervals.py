@@ -56,6 +56,15 @@ def mean_interval(samples: Sequence[float], confidence: float = CONFIDENCE) -> I
     return Interval(mean, float(low), float(high))
 
 
+def share_interval(shares: Sequence[float]) -> Interval:
+    """Return the mean of accuracies or error rates with Student's t interval, cut off where no share can be.
+
+    The true mean lies in [0, 1], so that the part that is cut off never held it.
+    """
+    mean = mean_interval(shares)
+    return Interval(mean.value, *np.clip([mean.low, mean.high], 0.0, 1.0).tolist())
+
+
 def paired_log_ratio(candidate: Sequence[float | None], baseline: Sequence[float | None]) -> float:
     """Median over rounds of log(candidate / baseline): what one process says of two times measured in turn.
 

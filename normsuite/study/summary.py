@@ -1,14 +1,51 @@
-"""What a study's records say, as plain data: claims with verdicts, or, where settings vary, what became of each.
-Imports no torch."""
+"""A study's records as plain data: claims with verdicts, or, where settings vary, the accuracy under each of them.
+
+Imports no torch.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import numpy as np
-
 from .. import claims, comparisons
-from ..statistics import Interval, mean_interval
+from ..statistics import Interval, mean_interval, share_interval
 from .conditions import varied
+
+COMMAND = "normsuite study"
+TUNE_COMMAND = f"{COMMAND} --preset tune"
+BATCH_COMMAND = f"{COMMAND} --preset batch-size"
+
+
+@dataclass(frozen=True)
+class Study:
+    """The runs of one study.
+
+    Attributes:
+        records: equal in all but norm, seed and the norm's own learning rate.
+    """
+
+    records: Sequence[dict]
+
+    def __bool__(self) -> bool:
+        return bool(self.records)
+
+    @property
+    def norms(self) -> list[str]:
+        """The norms, in the order of all tables and charts, "none" first."""
+        return comparisons.norms_of(self.records)
+
+    @property
+    def seeds(self) -> list[int]:
+        """The seeds, in order."""
+        return sorted({record["case"]["seed"] for record in self.records})
+
+    @property
+    def epochs(self) -> int:
+        """How many epochs each run has."""
+        return self.records[0]["case"]["epochs"]
+
+    def runs(self, norm: str) -> list[dict]:
+        """Return the records of one norm, by seed."""
+        return sorted((r for r in self.records if r["case"]["norm"] == norm), key=lambda r: r["case"]["seed"])
 
 
 @dataclass(frozen=True)
@@ -20,15 +57,6 @@ class Cell:
     seeds: int
     accuracy: Interval
     loss: Interval
-
-
-def share_interval(shares: Sequence[float]) -> Interval:
-    """Mean of accuracies or error rates with Student's t interval, cut off where no share can be.
-
-    The true mean lies in [0, 1], so that what is cut off never held it.
-    """
-    mean = mean_interval(shares)
-    return Interval(mean.value, *np.clip([mean.low, mean.high], 0.0, 1.0).tolist())
 
 
 def cells(records: Sequence[dict]) -> tuple[list[str], list[Cell]]:
@@ -48,6 +76,24 @@ def cells(records: Sequence[dict]) -> tuple[list[str], list[Cell]]:
         )
         for (norm, setting), last in found.items()
     ]
+
+
+def by_batch_size(records: Sequence[dict]) -> dict[str, dict[int, Interval]]:
+    """Return by norm and batch size the test accuracy after the last epoch, with its interval over the seeds."""
+    found: dict[str, dict[int, list[float]]] = {}
+    for record in records:
+        of_norm = found.setdefault(record["case"]["norm"], {})
+        of_norm.setdefault(record["case"]["batch_size"], []).append(record["samples"]["epochs"][-1]["test_accuracy"])
+    norms = comparisons.norms_of(records)
+    return {norm: {size: share_interval(shares) for size, shares in sorted(found[norm].items())} for norm in norms}
+
+
+def by_size(records: Sequence[dict]) -> str:
+    """Return what a study of several batch sizes shows, as a caption."""
+    case = records[0]["case"]
+    seeds = len({record["case"]["seed"] for record in records})
+    digits = f"{case['train_size']:,} digits" if case.get("train_size") else "all digits"
+    return f"Test accuracy by batch size: {case['epochs']} epochs of {digits}, mean over {seeds} seeds [95 % interval]"
 
 
 def best(of_all: Sequence[Cell]) -> dict[str, Cell]:

@@ -3,8 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from ..statistics import CONFIDENCE, Interval, mean_interval
-from .summary import share_interval
+from ..statistics import CONFIDENCE, Interval, mean_interval, share_interval
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ import torch
 
 from .. import statistics, tuning
 from ..backends import auto
-from ..bench.summary import SLOWER_ABOVE
+from ..bench.row import SLOWER_ABOVE
 from ..measure.cases import Case
 from ..measure.implementations.ours import Function
 from ..measure.operands import SEED, Operands, operands

@@ -8,7 +8,7 @@ import torch
 
 from .. import tuning
 from ..backends.numba import outputs
-from ..bench.summary import SLOWER_ABOVE
+from ..bench.row import SLOWER_ABOVE
 from ..measure import process
 from ..spec import NormSpec
 from . import crossover, streaming

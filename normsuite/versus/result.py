@@ -1,6 +1,5 @@
 """Results of a comparison: ratios with intervals and verdicts, derived from the samples. Imports no torch."""
 
-import html
 import math
 import statistics as plain
 from collections.abc import Mapping, Sequence
@@ -11,6 +10,8 @@ import numpy as np
 
 from ..errors import ArgumentError
 from ..frames import frame
+from ..presentation import text
+from ..presentation.table import Table
 from ..statistics import Interval, mean_interval
 
 FASTER, SLOWER, SAME, UNDECIDED = "faster", "slower", "the same", "undecided"
@@ -187,11 +188,12 @@ class Result:
         return "\n".join(self.sentences())
 
     def _repr_html_(self) -> str:
-        cells = [("", "median", "ratio", "verdict"), (self.names[0], seconds(self.median_s(self.names[0])), "1", "")]
-        cells += [(d.name, seconds(self.median_s(d.name)), written(d.ratio), d.verdict) for d in self.duels]
-        cells += [(name, "", "", reason) for name, reason in self.failed.items()]
-        rows = ["".join(f"<td>{html.escape(cell)}</td>" for cell in row) for row in cells]
-        return "<table>" + "".join(f"<tr>{row}</tr>" for row in rows) + "</table>"
+        from ..presentation import html
+
+        rows = [(self.names[0], text.seconds(self.median_s(self.names[0])), "1", "")]
+        rows += [(d.name, text.seconds(self.median_s(d.name)), written(d.ratio), d.verdict) for d in self.duels]
+        rows += [(name, "", "", reason) for name, reason in self.failed.items()]
+        return html.plain(Table("", ("", "median", "ratio", "verdict"), rows))
 
 
 def verdict(ratio: Interval, margin: float) -> str:
@@ -207,17 +209,7 @@ def verdict(ratio: Interval, margin: float) -> str:
 
 def written(ratio: Interval) -> str:
     """Return a ratio with its interval for people."""
-    if math.isnan(ratio.low):
-        return f"{ratio.value:.3f}"
-    return f"{ratio.value:.3f} [{ratio.low:.3f}, {ratio.high:.3f}]"
-
-
-def seconds(value: float) -> str:
-    """Return a time for people."""
-    for unit, size in (("ns", 1e-9), ("µs", 1e-6), ("ms", 1e-3)):
-        if value < 1000 * size:
-            return f"{value / size:.3g} {unit}"
-    return f"{value:.3g} s"
+    return text.interval(ratio, text.ratio_of_times)
 
 
 def _ratio(logs: Sequence[float], confidence: float) -> Interval:

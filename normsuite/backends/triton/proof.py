@@ -1,9 +1,10 @@
 """Compile every kernel that calls of a device's size need, for devices that are not here, and print what came out.
 
-    python -m normsuite.backends.triton.proof [--capability 80 90 100] [--json FILE] [--only PATTERN]
+    python -m normsuite.backends.triton.proof [--capability 80 90 100] [--json FILE] [--out FOLDER] [--only PATTERN]
 
 It prints, as JSON, one object for each kernel (registers, spills, memory, instructions, programs that fit) and one for
-each call (its kernels, and the bytes that they move against the least). It proves no speed: see `ahead`.
+each call (its kernels, and the bytes that they move against the least); with --out it writes a record of that, which
+the report shows. It proves no speed: see `ahead`.
 """
 
 import argparse
@@ -19,6 +20,8 @@ from pathlib import Path
 
 import torch
 
+from ... import results
+from ...ahead.tables import WHAT
 from ...spec import NORMS, find
 from . import ahead, geometry, launch, occupancy, tiles, traffic
 
@@ -199,23 +202,45 @@ def prove(found: Sequence[Subject], capabilities: Sequence[int], processes: int 
     return {"capabilities": list(capabilities), "kernels": kernels, "calls": calls}
 
 
+def write_record(proved: dict, folder: Path, only: str) -> Path:
+    """Write a record of what was proved, and return its file.
+
+    Args:
+        proved: as `prove` returns it.
+        folder: that is made if need be.
+        only: the pattern of the calls' names.
+
+    Raises:
+        OutputError: it cannot be written.
+    """
+    case = {"capabilities": proved["capabilities"], "only": only}
+    samples = {name: proved[name] for name in ("kernels", "calls")}
+    compiler = {"triton": results.version("triton")}
+    record = results.make_record(WHAT, case, samples, environment=results.environment(), seeds=[], compiler=compiler)
+    return results.write_record(results.output_folder(folder, "out"), WHAT, record)
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
         prog="python -m normsuite.backends.triton.proof", description=__doc__.split("\n")[0]
     )
     parser.add_argument("--capability", type=int, nargs="+", choices=tuple(occupancy.LIMITS), default=[80, 90, 100])
     parser.add_argument("--json", type=Path, help="a file, instead of the standard output")
+    parser.add_argument("--out", type=Path, help="a folder for a record of it, instead of JSON")
     parser.add_argument("--only", default="*", help="calls whose name matches, such as 'GroupNorm *bfloat16 step*'")
     parser.add_argument("--processes", type=int, default=PROCESSES)
     given = parser.parse_args(arguments)
     chosen = [subject for subject in subjects() if fnmatch.fnmatch(subject.name, given.only)]
     if not chosen:
         parser.error(f"--only {given.only}: matches no call")
-    text = json.dumps(prove(chosen, given.capability, given.processes), indent=1)
-    if given.json is None:
-        print(text)
-    else:
+    proved = prove(chosen, given.capability, given.processes)
+    text = json.dumps(proved, indent=1)
+    if given.out is not None:
+        print(f"wrote {write_record(proved, given.out, given.only)}")
+    if given.json is not None:
         given.json.write_text(text + "\n", encoding="utf-8")
+    elif given.out is None:
+        print(text)
     return 0
 
 

@@ -1,21 +1,11 @@
-"""How many digits a norm loses, from the records of `normsuite numerics`: a chart for each backend, and a table."""
+"""Charts of errors against float64: one for each backend, by the mean of the input."""
 
 import math
 
+from ..presentation import text
+from ..presentation.charts import Chart, colour, figure, label_ends, marker, power_of_ten
 from ..spec import NORMS
-from .charts import Chart, colour, figure, label_ends, marker, power_of_ten
-from .collect import NUMERICS_COMMAND
-from .tables import Table, relative
-
-_KINDS = {"output": "output", "gradient": "gradient"}
-
-
-def error(value: object) -> float:
-    """An error as recorded, which may be infinite by name; NaN for a reason why there is none."""
-    try:
-        return float(value)
-    except (TypeError, ValueError):
-        return math.nan
+from .tables import COMMAND, error
 
 
 def charts(record: dict) -> list[Chart]:
@@ -38,7 +28,7 @@ def _chart(record: dict, backend: str, limits: tuple[float, float]) -> Chart:
         found = {mean: value for mean, value in sorted(found.items()) if math.isfinite(value)}
         if found:
             lines.append((norm, [means.index(mean) for mean in found], list(found.values())))
-            said.append(f"{norm} " + ", ".join(f"{relative(value)} at {mean:g}" for mean, value in found.items()))
+            said.append(f"{norm} " + ", ".join(f"{text.relative(value)} at {mean:g}" for mean, value in found.items()))
     return Chart(
         _draw,
         (f"numerics-{device}-{dtype}-{backend}", backend, lines, means, limits),
@@ -46,7 +36,7 @@ def _chart(record: dict, backend: str, limits: tuple[float, float]) -> Chart:
         + "; ".join(said),
         f"{backend}: largest error of the output against float64, relative to the root mean square, {dtype} on "
         f"{device}. Computed on fixed inputs: no interval. Errors that are not finite are in the table only.",
-        NUMERICS_COMMAND,
+        COMMAND,
     )
 
 
@@ -70,22 +60,3 @@ def _draw(name: str, title: str, lines: list, means: list[float], limits: tuple[
         axis.figure.draw_without_rendering()
         label_ends(axis, [(norm, places[-1], errors[-1]) for norm, places, errors in lines])
         return finish()
-
-
-def table(record: dict) -> Table:
-    """Every error, a column a norm."""
-    cells: dict[tuple[str, str, str], dict[str, str]] = {}
-    for kind, name in _KINDS.items():
-        for row in record["samples"]:
-            value = error(row[kind])
-            shown = relative(value) if not math.isnan(value) else f"n/a: {row[kind]}"
-            cells.setdefault((name, f"{row['mean']:g}", row["backend"]), {})[row["norm"]] = shown
-    case = record["case"]
-    return Table(
-        caption=f"Largest error against float64, relative to the true values' root mean square, {case['dtype']} on "
-        f"{case['device']}, shape {' × '.join(map(str, case['shape']))}, input of deviation 1 about the given mean. "
-        "Computed on fixed inputs: no interval",
-        columns=("of the", "input mean", "backend", *NORMS),
-        rows=[(*key, *(of_norm.get(norm, "n/a") for norm in NORMS)) for key, of_norm in cells.items()],
-        command=NUMERICS_COMMAND,
-    )

@@ -1,11 +1,11 @@
-"""What each norm averages over, drawn: the tensor as a block, and the worked example number by number."""
+"""Drawings of the axes that each norm averages over: the tensor as a block, and the worked example by number."""
 
 import numpy as np
 
 from .. import explain
+from ..presentation.charts import INK, Chart, figure
 from ..spec import NormSpec
-from . import tables
-from .charts import INK, Chart, figure
+from .tables import COMMAND
 
 
 def _tints(groups: int):
@@ -33,7 +33,7 @@ def cube(spec: NormSpec) -> Chart:
         f"The tensor as a block of {images} images by {channels} channels by {places} places. {spec.name} averages "
         f"over {', '.join(sorted(spec.axes))}: {groups} groups, each with a colour and a letter. {extents}",
         f"{spec.name}: the tensor (N, C, H × W), cut into what shares {spec.shared}.",
-        f"{tables.EXPLAIN_COMMAND} {spec.name}",
+        f"{COMMAND} {spec.name}",
     )
 
 
@@ -95,7 +95,7 @@ def shared_means(spec: NormSpec) -> Chart:
         + "; ".join(f"{explain.letter(g + 1)}: {', '.join(f'{v:g}' for v in x[labels == g])}" for g in range(groups)),
         f"{spec.name}: numbers of one colour and letter share {spec.shared} "
         f"(averaged over {', '.join(sorted(spec.axes))}).",
-        f"{tables.EXPLAIN_COMMAND} {spec.name}",
+        f"{COMMAND} {spec.name}",
     )
 
 

@@ -1,14 +1,17 @@
-"""What all charts share: matplotlib figures as SVG text, in one style, each with a sentence that says what it shows.
+"""Charts as data, and the style that all share: matplotlib figures as SVG text, each with a sentence in its place.
 
 matplotlib is imported where something is drawn: most of a report's drawings are kept, or made by helpers.
 """
 
+import importlib
 import io
 import math
+import pkgutil
 import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from types import ModuleType
 
 from ..helpers import Helpers, Part
 from ..spec import NORMS
@@ -76,6 +79,19 @@ class Chart:
     def svg(self) -> str:
         """The drawing, kept or made now."""
         return drawn.drawn(self.draw, *self.data) if self._begun is None else self._begun.result()
+
+
+def found(package: ModuleType, section: str, *data: object) -> list[Chart]:
+    """Return the charts of a section, from every module of a feature's package of charts, by their names.
+
+    Args:
+        package: whose modules have SECTION and `charts`.
+        section: the key of the part of a page on which they stand.
+        data: given to `charts`.
+    """
+    names = sorted(module.name for module in pkgutil.iter_modules(package.__path__))
+    modules = [importlib.import_module(f"{package.__name__}.{name}") for name in names]
+    return [chart for module in modules if section == module.SECTION for chart in module.charts(*data)]
 
 
 def colour(norm: str) -> str:

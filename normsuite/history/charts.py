@@ -5,20 +5,19 @@ import re
 from collections.abc import Sequence
 
 from ..errors import ArgumentError
-from ..history import Trend
-from ..history.steps import IMPROVEMENT, REGRESSION
-from ..history.summary import change, size
+from ..presentation import text
+from ..presentation.charts import INK, Chart, colour, figure, label_ends
 from ..spec import NO_NORM, NORMS
-from . import tables
-from .charts import INK, Chart, colour, figure, label_ends
-from .collect import ASV_COMMAND
+from .cost import ASV_COMMAND, ERROR_RATE, TRAINING_STEP
+from .steps import IMPROVEMENT, REGRESSION, Trend
+from .summary import change, size
 
 _MOST_CHARTS = 24
 _SHORT = 250
 """Commits; over more, intervals and markers would be a blot."""
 
-_NAMES = {tables.TRAINING_STEP: "training step", tables.ERROR_RATE: "MNIST test error after one short epoch"}
-_UNITS = {"seconds": tables.TIME_UNITS, "bytes": tables.BYTE_UNITS}
+_NAMES = {TRAINING_STEP: "training step", ERROR_RATE: "MNIST test error after one short epoch"}
+_UNITS = {"seconds": text.TIME_UNITS, "bytes": text.BYTE_UNITS}
 
 
 def charts(trends: Sequence[Trend], series: str | None = None) -> list[Chart]:
@@ -76,14 +75,13 @@ def _line(trend: Trend) -> str:
 def _scale(group: list[Trend]) -> tuple[str, float]:
     """A unit, and what a value is divided by to be in it."""
     unit = group[0].segment.unit
-    if _benchmark(group) == tables.ERROR_RATE:
+    if _benchmark(group) == ERROR_RATE:
         return "%", 0.01
     if unit not in _UNITS:
         return unit, 1.0
     finite = [abs(value) for trend in group for value in trend.segment.values if math.isfinite(value)]
     largest = max(finite, default=0.0)
-    units = list(_UNITS[unit].items())
-    return next(((name, size) for name, size in units if largest >= size), units[-1])
+    return text.unit_for(largest, _UNITS[unit])
 
 
 def _chart(group: list[Trend]) -> Chart:

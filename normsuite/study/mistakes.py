@@ -5,10 +5,10 @@ import math
 import numpy as np
 
 from .. import mnist
+from ..presentation.charts import Chart, figure
+from ..presentation.table import Column, Table
 from ..spec import NO_NORM
-from .charts import Chart, figure
-from .collect import STUDY_COMMAND, Collected
-from .tables import Table
+from .summary import COMMAND, Study
 
 GALLERY = 25
 """Digits shown of each norm."""
@@ -16,33 +16,33 @@ GALLERY = 25
 _ACROSS = 5
 
 
-def _mistakes(collected: Collected, norm: str) -> dict[int, list[dict]]:
+def _mistakes(study: Study, norm: str) -> dict[int, list[dict]]:
     """Of each digit what the runs of that norm took it for."""
     found: dict[int, list[dict]] = {}
-    for run in collected.runs(norm):
+    for run in study.runs(norm):
         for mistake in run["samples"]["mistakes"]:
             found.setdefault(mistake["digit"], []).append(mistake)
     return found
 
 
-def _recorded(collected: Collected) -> bool:
+def _recorded(study: Study) -> bool:
     """Whether the runs say which of this package's digits they got wrong."""
     own = mnist.checksum(list(mnist.FILES.values()))
-    return bool(collected.study) and all(
+    return bool(study.records) and all(
         "mistakes" in run["samples"] and run.get("depends", {}).get("data") == own and not run["case"].get("hold_out")
-        for run in collected.study
+        for run in study.records
     )
 
 
-def confusion(collected: Collected) -> list[Chart]:
+def confusion(study: Study) -> list[Chart]:
     """A matrix for each norm: which digits were taken for which, a run."""
-    if not all("mistakes" in run["samples"] for run in collected.study):
+    if not all("mistakes" in run["samples"] for run in study.records):
         return []
-    return [_confusion(collected, norm) for norm in collected.norms]
+    return [_confusion(study, norm) for norm in study.norms]
 
 
-def _confusion(collected: Collected, norm: str) -> Chart:
-    runs = collected.runs(norm)
+def _confusion(study: Study, norm: str) -> Chart:
+    runs = study.runs(norm)
     labels = len(runs[0]["samples"]["tested"])
     wrong = np.zeros((labels, labels))
     for run in runs:
@@ -55,7 +55,7 @@ def _confusion(collected: Collected, norm: str) -> Chart:
         (norm, wrong.tolist()),
         f"{norm}: {wrong.sum():.1f} mistakes a run, most often {said}",
         f"{norm}: mistakes of a run after the last epoch, mean over {len(runs)} seeds. What is right is left out.",
-        STUDY_COMMAND,
+        COMMAND,
     )
 
 
@@ -83,15 +83,15 @@ def _matrix(norm: str, mistakes: list[list[float]]) -> str:
         return finish()
 
 
-def gallery(collected: Collected) -> list[Chart]:
+def gallery(study: Study) -> list[Chart]:
     """Of each norm the digits that it took for others most confidently, and those that the norms disagree on."""
-    if not _recorded(collected):
+    if not _recorded(study):
         return []
-    return [_gallery(collected, norm) for norm in collected.norms]
+    return [_gallery(study, norm) for norm in study.norms]
 
 
-def _gallery(collected: Collected, norm: str) -> Chart:
-    runs, found = len(collected.runs(norm)), _mistakes(collected, norm)
+def _gallery(study: Study, norm: str) -> Chart:
+    runs, found = len(study.runs(norm)), _mistakes(study, norm)
 
     def confidence(digit: int) -> float:
         """In the wrong answer, mean over all runs; nothing where a run was right."""
@@ -111,7 +111,7 @@ def _gallery(collected: Collected, norm: str) -> Chart:
         + "; ".join(f"number {digit}, a {text}" for digit, text in zip(worst, texts, strict=True)),
         f"{norm}: the {len(worst)} digits that it got wrong most confidently. What each is and what it was taken for "
         "most often, with the confidence in wrong answers, mean over the seeds.",
-        STUDY_COMMAND,
+        COMMAND,
     )
 
 
@@ -136,14 +136,14 @@ def _mosaic(name: str, pictures: list, texts: list[str]) -> str:
         return finish()
 
 
-def disagreements(collected: Collected, count: int = 15) -> tuple[Chart, Table] | None:
+def disagreements(study: Study, count: int = 15) -> tuple[Chart, Table] | None:
     """The digits that some norms get right and others do not."""
-    if not _recorded(collected) or len(collected.norms) < 2:
+    if not _recorded(study) or len(study.norms) < 2:
         return None
-    norms = [norm for norm in collected.norms if norm != NO_NORM]
-    wrong = {norm: _mistakes(collected, norm) for norm in norms}
+    norms = [norm for norm in study.norms if norm != NO_NORM]
+    wrong = {norm: _mistakes(study, norm) for norm in norms}
     share = {
-        digit: [len(wrong[norm].get(digit, ())) / len(collected.runs(norm)) for norm in norms]
+        digit: [len(wrong[norm].get(digit, ())) / len(study.runs(norm)) for norm in norms]
         for digit in sorted({digit for of_norm in wrong.values() for digit in of_norm})
     }
     most = sorted(share, key=lambda digit: (min(share[digit]) - max(share[digit]), digit))[:count]
@@ -155,12 +155,12 @@ def disagreements(collected: Collected, count: int = 15) -> tuple[Chart, Table] 
         + ", ".join(f"number {digit}, a {labels[digit]}" for digit in most),
         "The digits whose share of wrong runs differs most between the norms, with their place among the test digits "
         "and what they are.",
-        STUDY_COMMAND,
+        COMMAND,
     )
     table = Table(
-        caption="The same digits: share of runs that got each wrong",
-        columns=("number", "digit", *norms),
-        rows=[(str(digit), str(labels[digit]), *(f"{part:.0%}" for part in share[digit])) for digit in most],
-        command=STUDY_COMMAND,
+        "The same digits: share of runs that got each wrong",
+        ("number", "digit", *(Column(norm, is_number=True) for norm in norms)),
+        [(str(digit), str(labels[digit]), *(f"{part:.0%}" for part in share[digit])) for digit in most],
+        COMMAND,
     )
     return chart, table

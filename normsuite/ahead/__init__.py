@@ -1,0 +1,1 @@
+"""What is known of accelerators' kernels without a device: read from kernels compiled ahead. Imports no torch."""

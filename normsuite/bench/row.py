@@ -1,0 +1,90 @@
+"""Rows and means of a bench, and the verdict on a ratio. Imports no torch."""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from ..presentation.table import BAD, GOOD
+from ..statistics import Interval
+
+SLOWER_ABOVE = 1.02
+VERDICTS = SLOWER, FASTER, NOT_SLOWER, UNDECIDED = "slower", "faster", "not slower", "undecided"
+TONES = {SLOWER: BAD, FASTER: GOOD, NOT_SLOWER: GOOD}
+ALL = "all"
+"""In the place of a norm's name: the mean over all of them."""
+
+
+@dataclass(frozen=True)
+class Row:
+    """One implementation in one task.
+
+    Attributes:
+        norm, case, mode, activation, tiny: the task; activation "none" where there is none.
+        implementation: its label.
+        time_s: of a call: the geometric mean over processes of their medians; on an accelerator the device's time.
+        ratio, corrected: to torch.nn; at 95 %, and corrected for the number of tasks.
+        copy_ratio: to a copy of the same tensor; preallocated to preallocated.
+        traffic_share: least traffic / what a copy moves in that time = (copy's time · traffic / 2 S) / time.
+        peak_bytes, saved_bytes: most bytes at once; bytes kept for the backward pass; None where not counted.
+        output_error, gradient_error: against float64, relative to the root mean square; None where not computed.
+        verdict: one of `VERDICTS`, by the corrected interval.
+        host_s: for how long a call keeps the host, on an accelerator; None where not measured.
+        not_captured: why the calls were queued one by one instead of as a captured graph; None where they were not.
+        counted: further metrics that were counted, by their keys.
+    """
+
+    norm: str
+    case: str
+    mode: str
+    activation: str
+    tiny: bool
+    implementation: str
+    time_s: Interval
+    ratio: Interval
+    corrected: Interval
+    copy_ratio: Interval
+    traffic_share: float
+    peak_bytes: int | None
+    saved_bytes: int | None
+    output_error: float | None
+    gradient_error: float | None
+    verdict: str
+    host_s: Interval | None = None
+    not_captured: str | None = None
+    counted: Mapping[str, float | None] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Mean:
+    """A geometric mean over tasks of implementation / against.
+
+    Attributes:
+        size: "large" or "tiny" cases.
+        norm: a norm, or "all".
+        tasks: how many.
+    """
+
+    implementation: str
+    against: str
+    mode: str
+    size: str
+    activation: str
+    norm: str
+    tasks: int
+    ratio: Interval
+
+
+def mode_text(found: Row | Mean) -> str:
+    """Return the mode, and the activation where there is one."""
+    return found.mode if found.activation == "none" else f"{found.mode}, {found.activation}"
+
+
+def verdict(corrected: Interval) -> str:
+    """Slower if the whole interval lies above 1.02, faster if below 1, not slower if it does not reach above 1.02."""
+    if math.isnan(corrected.low):
+        return UNDECIDED
+    if corrected.low > SLOWER_ABOVE:
+        return SLOWER
+    if corrected.high < 1:
+        return FASTER
+    return NOT_SLOWER if corrected.high <= SLOWER_ABOVE else UNDECIDED

@@ -1,0 +1,180 @@
+"""Tables of a bench: its cases, and geometric means over them. Imports no torch."""
+
+import math
+from collections.abc import Sequence
+from itertools import groupby
+
+from ..measure.labels import AGAIN, AUTO, BASELINE, COPY, PREALLOCATED
+from ..measure.metric import METRICS, Metric
+from ..presentation import text
+from ..presentation.table import Column, Table
+from ..spec import NORMS
+from .row import ALL, TONES, Mean, Row, mode_text
+from .summary import COMMAND, Bench, copy_of
+
+AGAINST = "Against the alternatives"
+SHORT = 24
+"""Up to so many tasks a terminal shows with every implementation; of more only `auto`, and the rest in the means."""
+
+TRITON = "triton"
+"""Shown beside `auto` on an accelerator, where it may be what `auto` does not yet choose."""
+
+
+def titled(title: str, bench: Bench) -> str:
+    """Return a title with the device and what else is not the usual."""
+    return f"{title} ({bench.where})" if bench.where else title
+
+
+def brief(bench: Bench) -> list[Table]:
+    """Return what a terminal has room for: the cases, then the means."""
+    note = f"95 % intervals; verdicts corrected for {len(bench.records)} tasks"
+    if len(bench.records) > SHORT and AUTO in bench.implementations:
+        rows = [row for row in bench.rows if row.implementation in (AUTO, AUTO + PREALLOCATED, TRITON)]
+        return [cases(bench, rows, titled(note, bench)), *means(bench)]
+    alike = groupby(bench.rows, lambda row: (row.case, row.norm, mode_text(row)))
+    shown = [
+        cases(bench, list(rows), titled(f"{norm}, {case}, {mode}: {note}", bench)).without("case", "norm", "mode")
+        for (case, norm, mode), rows in alike
+    ]
+    return [*shown, *means(bench)]
+
+
+def every_case(bench: Bench) -> Table | None:
+    """Return every task as `auto` does it, or as all do where it did none; None without tasks."""
+    rows = [row for row in bench.rows if row.implementation.startswith(AUTO)] or bench.rows
+    times = f"{bench.time} and host time" if bench.host else bench.time
+    title = (
+        f"{titled('Every case', bench)}: {times}, ratios [95 % intervals], share of the least traffic at the speed of "
+        f"a copy, bytes, error against float64. Verdicts corrected for {len(bench.records)} tasks"
+    )
+    return cases(bench, rows, title) if rows else None
+
+
+def cases(bench: Bench, rows: Sequence[Row], title: str) -> Table:
+    """Return a table of those rows."""
+    further = _further(bench)
+    columns = (
+        "case",
+        "norm",
+        "mode",
+        "by",
+        bench.time,
+        *(["host time"] if bench.host else []),
+        f"/ {BASELINE}",
+        Column("verdict", tones=TONES),
+        "/ copy",
+        "least traffic",
+        "peak",
+        "saved",
+        "error of y",
+        "of dx",
+        *(metric.name for metric in further),
+    )
+    return Table(title, columns, [_cells(row, further) for row in rows], COMMAND)
+
+
+def _further(bench: Bench) -> list[Metric]:
+    """Return the metrics that were counted beside bytes and errors."""
+    keys = {key for row in bench.rows for key in row.counted}
+    return [metric for metric in METRICS.values() if metric.key in keys]
+
+
+def _cells(row: Row, further: Sequence[Metric]) -> tuple[str, ...]:
+    is_baseline = row.implementation == BASELINE
+    is_judged = not is_baseline and not row.implementation.startswith(COPY)
+    return (
+        row.case,
+        row.norm,
+        mode_text(row),
+        row.implementation,
+        text.seconds(row.time_s.value) + (", not captured" if row.not_captured else ""),
+        *([] if row.host_s is None else [text.seconds(row.host_s.value)]),
+        "1" if is_baseline else text.interval(row.ratio),
+        row.verdict if is_judged else "",
+        text.interval(row.copy_ratio),
+        text.ABSENT if math.isnan(row.traffic_share) else f"{row.traffic_share:.0%}",
+        *(text.value(size, "bytes") for size in (row.peak_bytes, row.saved_bytes)),
+        *(text.value(error, "") for error in (row.output_error, row.gradient_error)),
+        *(metric.write(row.counted.get(metric.key)) for metric in further),
+    )
+
+
+def means(bench: Bench) -> list[Table]:
+    """Return geometric means against torch.nn, a copy and every rival; of host time too, where it was measured."""
+    others = [name for name in bench.implementations if name != BASELINE]
+    norms = [name for name in bench.implementations if not name.startswith(COPY) and name != AGAIN]
+    found = [
+        (BASELINE, bench.means(BASELINE, others), bench.time),
+        ("a copy", bench.means(copy_of, norms), bench.time),
+        *((rival, bench.means(rival, [AUTO]), bench.time) for rival in bench.rivals),
+    ]
+    if bench.host:
+        found.append((BASELINE, bench.host.means(implementations=others), "host time"))
+    return [_means(rival, of_rival, time) for rival, of_rival, time in found if of_rival]
+
+
+def _means(rival: str, found: Sequence[Mean], time: str) -> Table:
+    norms = [norm for norm in (ALL, *NORMS) if any(mean.norm == norm for mean in found)]
+    by_row: dict[tuple[str, str, str], dict[str, Mean]] = {}
+    for mean in found:
+        by_row.setdefault((mean.implementation, mode_text(mean), mean.size), {})[mean.norm] = mean
+    return Table(
+        f"{time.capitalize()} / {time} of {rival}: geometric mean over the cases [95 % interval over processes]",
+        ("by", "mode", "cases", *("all norms" if norm == ALL else norm for norm in norms)),
+        [
+            (
+                implementation,
+                mode,
+                f"{of_norm[ALL].tasks} {size}",
+                *(text.interval(of_norm[norm].ratio) if norm in of_norm else text.ABSENT for norm in norms),
+            )
+            for (implementation, mode, size), of_norm in by_row.items()
+        ],
+        COMMAND,
+        note="Below 1 is faster. Tiny cases, in which the call costs more than the arithmetic, stand apart",
+    )
+
+
+def method(bench: Bench) -> Table:
+    """Return machine, versions and settings of a bench."""
+    record = bench.records[0]
+    environment, settings = record["environment"], record["settings"]
+    share = bench.others_share
+    clocks = [p.get("clock_mhz") for r in bench.records for p in r["samples"]["processes"]]
+    clocks = sorted(mhz for mhz in clocks if mhz is not None)
+    rows = [
+        ("processor", environment["cpu"]),
+        ("cores", str(environment["cores"])),
+        ("threads", str(environment.get("threads", "unknown"))),
+        ("accelerator", environment.get("accelerator") or "none"),
+        ("driver", environment.get("driver") or "none"),
+        *([("accelerator's clock right after a task", f"{clocks[0]} to {clocks[-1]} MHz")] if clocks else []),
+        *_accelerator(bench),
+        *environment["packages"].items(),
+        ("allocator", ", ".join(f"{k}={v}" for k, v in environment.get("allocator", {}).items()) or "as it is"),
+        ("processes", str(settings["processes"])),
+        ("seconds a task and process", str(settings.get("seconds", "unknown"))),
+        ("taken by other programs", "unknown" if share is None else f"{share:.1%} of the processor"),
+        ("commit", record.get("commit") or "unknown"),
+    ]
+    return Table(titled(AGAINST, bench), ("what", "value"), rows, COMMAND)
+
+
+_SIZES = {"last-level cache": "cache_bytes", "memory": "memory_bytes"}
+
+
+def _accelerator(bench: Bench) -> list[tuple[str, str]]:
+    """Return the accelerator's size, and what its driver reported of power and throttling, where records have it."""
+    has = bench.records[0]["environment"].get("device") or {}
+    found = [("multiprocessors", str(has["multiprocessors"]))] if has.get("multiprocessors") else []
+    found += [(f"accelerator's {name}", f"{has[key] / 2**20:,.0f} MiB") for name, key in _SIZES.items() if has.get(key)]
+    states = [s for r in bench.records for p in r["samples"]["processes"] for s in p.get("device_state") or () if s]
+    powers = sorted(state["power_w"] for state in states if state["power_w"] is not None)
+    if powers:
+        limits = sorted({f"{state['power_limit_w']:.0f} W" for state in states if state["power_limit_w"] is not None})
+        of = f" of {', '.join(limits)}" if limits else ""
+        found.append(("power before and after tasks", f"{powers[0]:.0f} to {powers[-1]:.0f} W{of}"))
+    reasons = sorted({reason for state in states for reason in state["throttled"] or () if reason != "idle"})
+    if states:
+        found.append(("slowed down by", ", ".join(reasons) or "nothing"))
+    return found

@@ -1,0 +1,34 @@
+"""Records of checks: one a target, which the report shows."""
+
+from pathlib import Path
+
+import torch
+
+from .. import results
+from ..targets.target import Target
+from .result import WHAT, Report
+
+
+def record(report: Report, target: Target, folder: Path) -> Path:
+    """Write a record of a target's checks, and return its file; what was recorded of the same target is replaced.
+
+    Args:
+        report: of the target.
+        target: with what it was made of.
+        folder: that is there.
+
+    Raises:
+        OutputError: it cannot be written.
+    """
+    case = {
+        "target": target.title,
+        "like": target.like,
+        "activation": target.activation,
+        "args": [repr(value) for value in target.args],
+        "kwargs": {name: repr(value) for name, value in target.kwargs.items()},
+        "dtypes": list(target.dtypes),
+    }
+    samples = {"results": [result.as_dict() for result in report.results], "notes": list(report.notes)}
+    measured = results.environment(threads=torch.get_num_threads())
+    made = results.make_record(WHAT, case, samples, environment=measured, seeds=[])
+    return results.write_record(folder, f"{WHAT}-{results.digest(case)}", made)

@@ -1,0 +1,53 @@
+"""A gate's table as a comment on a pull request, in Markdown. Imports no torch."""
+
+from collections.abc import Sequence
+
+from ..presentation import markdown
+from ..presentation.table import Column, Table
+from .decide import ACCEPTED, BETTER, FAILS, NOT_AVAILABLE, SAME, UNDECIDED, WORSE, Thresholds
+from .summary import Row, exit_code, notable, outcome, sentences, title
+
+_SIGNS = {WORSE: "❌", FAILS: "❌", ACCEPTED: "⚠️", BETTER: "🚀", UNDECIDED: "❔", SAME: "✅", NOT_AVAILABLE: "–"}
+
+
+def comment(record: dict, found: Sequence[Row], *, undecided: str | None = None) -> str:
+    """Return a comment: the rows that matter in a table, the rest folded away.
+
+    Args:
+        record: of the gate.
+        found: its rows.
+        undecided: as of `summary.exit_code`.
+    """
+    worth = [row for row in found if row.verdict not in (SAME, UNDECIDED, NOT_AVAILABLE)]
+    rest = [row for row in notable(found) if row not in worth]
+    said = outcome(exit_code(record, found, undecided=undecided))
+    lines = [f"### normsuite gate: {said}", "", markdown.escaped(title(record)), ""]
+    lines += [f"- {markdown.escaped(line)}" for line in [*sentences(record, found), *record.get("notes", [])]]
+    if worth:
+        lines += ["", *_table(worth)]
+    if rest:
+        lines += ["", f"<details><summary>{len(rest)} more</summary>", "", *_table(rest), "", "</details>"]
+    return "\n".join([*lines, "", f"<sub>{_circumstances(record)}</sub>"]) + "\n"
+
+
+def nothing_compared(said: str) -> str:
+    """Return the comment on a gate that had nothing to compare, with the reason."""
+    return f"### normsuite gate: no regression\n\n{markdown.escaped(said)}\n"
+
+
+def _table(found: Sequence[Row]) -> list[str]:
+    columns = ("", "cell", "metric", Column("head against base", is_number=True), "verdict", "note")
+    rows = [(_SIGNS[row.verdict], row.cell, row.metric, row.comparison, row.verdict, row.remark) for row in found]
+    return markdown.table(Table("", columns, rows))
+
+
+def _circumstances(record: dict) -> str:
+    """Return the machine, the time spent and the thresholds."""
+    environment, case = record["environment"], record["case"]
+    thresholds = Thresholds.of(case["margins"])
+    return (
+        f"{markdown.escaped(environment['cpu'])}, {case['threads']} threads, torch "
+        f"{environment['packages'].get('torch')}; {record['spent_s']:.0f} s; intervals hold together with "
+        f"{1 - case['alpha']:.0%} probability; worse above {thresholds.worse:.2%}, the same within "
+        f"{thresholds.same:.0%}."
+    )

@@ -1,0 +1,94 @@
+"""Tables of a gate: two versions, how often the gate is wrong, where it was measured. Imports no torch."""
+
+from collections.abc import Sequence
+
+from ..presentation import text
+from ..presentation.table import Column, Table
+from . import rates
+from .decide import TONES, Thresholds
+from .summary import COMMAND, Row, title
+
+SELF_CHECK_COMMAND = f"{COMMAND} --self-check"
+
+
+def verdicts(record: dict, found: Sequence[Row]) -> Table:
+    """Return a table of those rows, in their order."""
+    case = record["case"]
+    thresholds = Thresholds.of(case["margins"])
+    return Table(
+        f"{title(record)}: intervals hold together with {1 - case['alpha']:.0%} probability",
+        (
+            "cell",
+            "metric",
+            Column("base", is_number=True, only_pages=True),
+            Column("head", is_number=True, only_pages=True),
+            "head against base",
+            Column("verdict", tones=TONES),
+            "note",
+            Column("values", is_number=True),
+        ),
+        [
+            (
+                row.cell,
+                row.metric,
+                *(text.value(value, row.unit) for value in (row.base, row.head)),
+                row.comparison or text.ABSENT,
+                row.verdict,
+                row.remark,
+                "" if row.values is None else str(row.values),
+            )
+            for row in found
+        ],
+        COMMAND,
+        note=f"Over all cells and interim looks; a time is worse above {thresholds.worse:.2%} and the same within "
+        f"{thresholds.same:.0%}. Values are the processes or seeds behind an interval; counted bytes and errors have "
+        "none",
+    )
+
+
+def error_rates(records: Sequence[dict]) -> Table:
+    """Return how often the gate is wrong, from tables that were made to find out."""
+    of = rates.found(records)
+    asked = [
+        ("equal", "tables with a false alarm", of.false_alarms),
+        ("equal", "tables with something called better", of.false_praise),
+        ("equal", "cells called the same", of.settled),
+        ("not slower", "cells called worse", of.false_cells),
+        ("not slower", "cells undecided", of.undecided),
+        *((f"slower by {share:.0%}", "cells called worse", rate) for share, rate in of.planted.items()),
+        *((f"measured {size} slower", "cells called worse", rate) for size, rate in rates.by_size(records).items()),
+    ]
+    environment = records[-1]["environment"]
+    typical, longest = map(text.seconds, of.seconds)
+    return Table(
+        f"The gate's own error rates, from {len(records)} tables on {environment['cpu']}, {environment['cores']} cores",
+        (
+            "versions",
+            "counted",
+            *(Column(name, is_number=True) for name in ("found", "of", "at least", "at most")),
+        ),
+        [
+            (versions, counted, str(rate.k), str(rate.n), f"{rate.at_least:.3g}", f"{rate.at_most:.3g}")
+            for versions, counted, rate in asked
+            if rate.n
+        ],
+        SELF_CHECK_COMMAND,
+        note="Bounds: one-sided, 95 %, Clopper and Pearson; they take tables to be independent, and cells of one table "
+        "too, which they are not: read those over cells as of a third as many. "
+        f"A table took {typical} in the median, {longest} at most",
+    )
+
+
+def method(record: dict) -> Table:
+    """Return where and how a gate was measured."""
+    environment, case = record["environment"], record["case"]
+    rows = [
+        ("processor", environment["cpu"]),
+        ("cores", str(environment["cores"])),
+        ("threads", str(case["threads"])),
+        *environment["packages"].items(),
+        ("base", f"{case['base']['commit']} {case['base'].get('subject', '')}".strip()),
+        ("head", f"{case['head']['commit']} {case['head'].get('subject', '')}".strip()),
+        ("time spent", text.seconds(record["spent_s"]) if "spent_s" in record else "unknown"),
+    ]
+    return Table("The gate", ("what", "value"), rows, COMMAND)

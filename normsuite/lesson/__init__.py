@@ -1,0 +1,1 @@
+"""The source document's worked example as tables and drawings. Imports no torch."""

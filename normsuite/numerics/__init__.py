@@ -1,0 +1,1 @@
+"""Errors of norms against float64, for inputs further and further from zero."""

@@ -1,0 +1,62 @@
+"""Compute the errors of norms and backends, as one record."""
+
+from collections.abc import Iterable, Sequence
+
+import torch
+
+from .. import device as devices
+from .. import results
+from ..errors import UnsupportedError
+from ..measure import accuracy
+from ..measure.operands import SEED
+from ..measure.workload import named, said
+from ..spec import NormSpec
+from .tables import WHAT
+
+
+def run(
+    specs: Iterable[NormSpec],
+    backends: Sequence[str],
+    case,
+    *,
+    device: str,
+    dtype: str,
+    activation: str | None = None,
+    of_targets: bool = False,
+) -> dict:
+    """Return a record of the largest errors of output and gradient.
+
+    Args:
+        specs: the norms.
+        backends: or other implementations, by name.
+        case: a shape that all of them are tried on, or its name.
+        device, dtype, activation: of the calls.
+        of_targets: the backends are anybody's norms; one that fails has its error in place of a figure.
+    """
+    settings = {"device": device, "dtype": dtype, "activation": activation}
+    rows = []
+    for spec in specs:
+        for mean in accuracy.MEANS:
+            for backend in backends:
+                output, gradient = _errors(spec.name, backend, case, settings, mean, of_targets)
+                made = {"norm": spec.name, "mean": mean, "backend": backend}
+                rows.append({**made, "output": output, "gradient": gradient})
+    measured = results.environment(threads=torch.get_num_threads(), accelerator=devices.name(device))
+    of_case = {"shape": case.shape, "dtype": dtype, "device": device}
+    return results.make_record(WHAT, of_case, rows, environment=measured, seeds=[SEED])
+
+
+def _errors(
+    norm: str, backend: str, case, settings: dict, mean: float, of_targets: bool
+) -> tuple[float | str, float | str]:
+    """Return the errors of output and gradient, or twice the reason why there are none."""
+    try:
+        tried = named(norm, backend, case, **settings)
+        reason = tried.why_not()
+        return (reason, reason) if reason else accuracy.errors(tried, mean=mean)
+    except UnsupportedError as error:
+        return error.reason, error.reason
+    except Exception as error:
+        if not of_targets:
+            raise
+        return (failed := f"fails with {said(error)}"), failed

@@ -1,0 +1,44 @@
+"""Tables of errors against float64. Imports no torch."""
+
+import math
+
+from ..presentation import text
+from ..presentation.table import Table
+from ..spec import NORMS
+
+WHAT = "numerics"
+"""The kind of the records."""
+
+COMMAND = "normsuite numerics"
+
+
+def error(value: object) -> float:
+    """Return an error as recorded, which may be infinite by name; NaN for a reason why there is none."""
+    try:
+        return float(value)
+    except (TypeError, ValueError):
+        return math.nan
+
+
+def written(value: object) -> str:
+    """Return an error as recorded for people, or the reason why there is none."""
+    found = error(value)
+    return f"n/a: {value}" if math.isnan(found) else text.relative(found)
+
+
+def errors(record: dict) -> Table:
+    """Return every error of a record, a column for each norm."""
+    cells: dict[tuple[str, str, str], dict[str, str]] = {}
+    for kind in ("output", "gradient"):
+        for row in record["samples"]:
+            cells.setdefault((kind, f"{row['mean']:g}", row["backend"]), {})[row["norm"]] = written(row[kind])
+    case = record["case"]
+    norms = [norm for norm in NORMS if any(norm in of for of in cells.values())] if cells else list(NORMS)
+    return Table(
+        f"Largest error against float64, relative to the true values' root mean square, {case['dtype']} on "
+        f"{case['device']}, shape {' × '.join(map(str, case['shape']))}, input of deviation 1 about the given mean. "
+        "Computed on fixed inputs: no interval",
+        ("of the", "input mean", "backend", *norms),
+        [(*key, *(of_norm.get(norm, "n/a") for norm in norms)) for key, of_norm in cells.items()],
+        COMMAND,
+    )

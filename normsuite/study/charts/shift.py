@@ -1,0 +1,55 @@
+"""Covariate shift in both senses."""
+
+from statistics import median
+
+from ...presentation.charts import Chart
+from ..lines import lines_of
+from ..summary import Study
+
+SECTION = "shift"
+
+
+def charts(study: Study) -> list[Chart]:
+    """Return covariate shift in both senses; no chart where the runs did not record it."""
+    if not all(run["samples"].get("shift") for run in study.records):
+        return []
+    return [
+        _watched(
+            study,
+            "shift",
+            "covariate shift",
+            "How far means and deviations of a layer's inputs have moved since half an epoch before, in deviations: "
+            "median over the layers that still vary, mean over the seeds, band from the lowest seed to the highest.",
+        ),
+        _watched(
+            study,
+            "gradient_change",
+            "gradient change",
+            "How much a layer's gradient changes when the layers before it take one step, relative to its size "
+            "(Santurkar et al. 2018): median over the layers that still have one, mean over the seeds, band from the "
+            "lowest seed to the highest.",
+        ),
+    ]
+
+
+def _watched(study: Study, key: str, name: str, caption: str) -> Chart:
+    def value(layers: list[dict]) -> float | None:
+        found = [layer[key] for layer in layers if isinstance(layer[key], float | int)]
+        return median(found) if found else None
+
+    def lines(norm: str):
+        runs = [run["samples"]["shift"] for run in study.runs(norm)]
+        places = [place for place in range(len(runs[0])) if all(value(run[place]["layers"]) for run in runs)]
+        return [place / 2 for place in places], [[value(run[place]["layers"]) for place in places] for run in runs]
+
+    return lines_of(
+        study,
+        f"learning-{key}",
+        lines,
+        along="epochs done",
+        up=f"{name} (logarithmic)",
+        caption=caption,
+        said=f"{name.capitalize()} at the end",
+        unit="",
+        logarithmic=True,
+    )
