@@ -8,19 +8,21 @@ The compact file is read back before the command ends; nothing is removed.
 
 import argparse
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 from normsuite import compact, reading, results
 from normsuite.errors import NormsuiteError
 
 
-def pack(source: Path, target: Path, pattern: str = "*.json") -> int:
-    """Write records as one file, as they are; return how many there are.
+def pack(source: Path, target: Path, pattern: str = "*.json", without: Sequence[str] = ()) -> int:
+    """Write records as one file, as they are but for samples that are to be left out; return how many there are.
 
     Args:
         source: a folder of records, as commands write them, or one of its files.
         target: the file.
         pattern: of names of files in the folder; others are left out.
+        without: names of samples that are left out, such as "mistakes"; a note in each record says so.
 
     Raises:
         NormsuiteError: a record is damaged, two have the same name, or a file cannot be read or written.
@@ -32,10 +34,23 @@ def pack(source: Path, target: Path, pattern: str = "*.json") -> int:
         members[path.stem] = reading.json_value(reading.read_text(path), path.name)
         if "schema" in members[path.stem]:  # else it is a summary
             results.read_record(path)
+            members[path.stem] = _without(members[path.stem], without)
     results.write_bytes(target, compact.packed(members.items()))
     if {member.name: member.value for member in compact.members(target)} != members:
         raise NormsuiteError(f"{target} does not hold what was to be written")
     return len(members)
+
+
+def _without(record: dict, names: Sequence[str]) -> dict:
+    """Return a record without those samples, where it has them."""
+    left_out = [name for name in names if name in record["samples"]]
+    if not left_out:
+        return record
+    samples = {name: of for name, of in record["samples"].items() if name not in left_out}
+    notes = [*record.get("notes", ()), f"kept without {', '.join(left_out)}"]
+    content = {**record, "samples": samples, "notes": notes}
+    content.pop("digest", None)
+    return {**content, "digest": results.digest(content)}
 
 
 def expand(source: Path, folder: Path) -> int:
@@ -53,10 +68,11 @@ def main() -> None:
     parser.add_argument("target", type=Path)
     parser.add_argument("--expand", action="store_true", help="write files again")
     parser.add_argument("--pattern", default="*.json", help="names of the files that are taken")
+    parser.add_argument("--without", action="append", default=[], metavar="SAMPLES", help="such as mistakes")
     given = parser.parse_args()
     try:
         arguments = (given.source, given.target)
-        count = expand(*arguments) if given.expand else pack(*arguments, given.pattern)
+        count = expand(*arguments) if given.expand else pack(*arguments, given.pattern, given.without)
     except NormsuiteError as error:
         sys.exit(f"{parser.prog}: {error}")
     print(f"{count} records: {given.target}")

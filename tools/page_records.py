@@ -49,8 +49,9 @@ def bench_summaries():
 def batch_sizes() -> dict[int, dict[str, tuple[float, float, float]]]:
     """Return by batch size and norm the test accuracy with its interval, the highest first."""
     found: dict[int, dict] = {}
-    for cell in _kept("batch-size")["cells"]:
-        found.setdefault(cell["batch_size"], {})[cell["norm"]] = tuple(cell["test_accuracy"])
+    for norm, of_size in by_batch_size(collected().batches).items():
+        for size, accuracy in of_size.items():
+            found.setdefault(size, {})[norm] = accuracy
     return {size: dict(sorted(of.items(), key=lambda item: -item[1][0])) for size, of in found.items()}
 
 

@@ -53,7 +53,7 @@ def every_case(bench: Bench) -> Table | None:
 def cases(bench: Bench, rows: Sequence[Row], title: str) -> Table:
     """Return a table of those rows."""
     further = _further(bench)
-    columns = (
+    columns: tuple[str | Column, ...] = (
         "case",
         "norm",
         "mode",

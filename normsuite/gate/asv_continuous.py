@@ -15,6 +15,7 @@ from asv.util import load_json
 from ..errors import NormsuiteError
 from ..measure.implementations.ours import Function
 from ..measure.labels import ASV_LATENCY
+from ..measure.workload import Workload
 from ..spec import NORMS
 from .cells import Cell
 
@@ -23,6 +24,8 @@ FACTOR = 1.03
 
 def able(cell: Cell, repository: Path) -> bool:
     """Return whether asv's benchmarks have that cell."""
+    if not isinstance(cell, Workload):
+        return False
     task = cell.task
     text = (repository / "benchmarks" / "parameters.py").read_text(encoding="utf-8")
     cases = re.search(r"^CASES = .*$", text, re.MULTILINE)
@@ -52,7 +55,7 @@ def compare(repository: Path, clone: Path, base: str, head: str, cells: Sequence
     Raises:
         NormsuiteError: asv fails.
     """
-    names = {_name(cell): cell.name for cell in cells}
+    names = {_name(cell): cell.name for cell in cells if isinstance(cell, Workload)}
     with tempfile.TemporaryDirectory() as folder:
         configuration = Path(folder) / "asv.conf.json"
         settings = load_json(repository / "asv.conf.json", js_comments=True)
@@ -83,7 +86,7 @@ def compare(repository: Path, clone: Path, base: str, head: str, cells: Sequence
     return {names[name]: ratio for name, ratio in changes(said) if name in names}, spent_s
 
 
-def _name(cell: Cell) -> str:
+def _name(cell: Workload) -> str:
     task = cell.task
     parameters = ", ".join(repr(p) for p in (task.spec.name, cell.backend, task.case.name, "cpu"))
     return f"{ASV_LATENCY[task.mode]}({parameters})"

@@ -7,8 +7,8 @@ from types import ModuleType
 import torch
 
 from ..targets.loading import ImportPathError, load, path_in, said
-from .cases import Operands
 from .clock import Call
+from .operands import Operands
 from .workload import Absent, CallFailed
 
 KIND = "prepared"
@@ -68,7 +68,10 @@ class PreparedCall:
             CallFailed: preparing or calling it raises an error.
         """
         try:
-            call = load("prepare", self._path())()
+            prepare = load("prepare", self._path())
+            if not callable(prepare):
+                raise Absent(f"{self.prepare} is nothing that can be called")
+            call = prepare()
             if not callable(call):
                 raise Absent(f"{self.prepare} returns {type(call).__name__}, and no call without arguments")
             call()

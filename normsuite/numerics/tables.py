@@ -14,9 +14,11 @@ COMMAND = "normsuite numerics"
 
 def error(value: object) -> float:
     """Return an error as recorded, which may be infinite by name; NaN for a reason why there is none."""
+    if not isinstance(value, float | int | str):
+        return math.nan
     try:
         return float(value)
-    except (TypeError, ValueError):
+    except ValueError:
         return math.nan
 
 

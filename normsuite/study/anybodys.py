@@ -87,6 +87,8 @@ def _without_sizes(target: Target, num_groups: int) -> Target:
     made = target.loaded()
     if isinstance(made, nn.Module):
         raise ArgumentError("make", target.title, "is a module, made for one size: name its class")
+    if not callable(made):
+        raise ArgumentError("make", target.title, "is nothing that can be called")
     names = list(arguments.parameters(made) or ())
     if not isinstance(made, type) and arguments.takes_input(made):
         names = [name for name in names[1:] if name not in (*arguments.TENSORS, *arguments.MODES)]

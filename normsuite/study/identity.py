@@ -15,13 +15,13 @@ WHAT = "study"
 
 
 def depends(run: Run, checksum: str) -> dict:
-    """What a run's numbers depend on beside its settings, the sources and the machine."""
-    norm = None
+    """Return what a run's numbers depend on beside its settings, the sources and the machine."""
+    norm: dict[str, object] | None = None
     if run.target is not None:
-        norm = {"like": run.target.like, "source": source_of(run.target.path)}
+        norm = {"like": run.target.like, "source": source_of(str(run.target.path))}
     elif run.norm != NO_NORM:
-        norm = asdict(find(run.norm))
-        norm["axes"] = sorted(norm["axes"])
+        spec = find(run.norm)
+        norm = {**asdict(spec), "axes": sorted(spec.axes)}
     # Processors of one name may differ in them, and sums are then taken in another order.
     return {"norm": norm, "data": checksum, "instructions": torch.backends.cpu.get_cpu_capability()}
 
@@ -31,7 +31,7 @@ def environment(run: Run) -> dict:
 
 
 def record_name(run: Run, checksum: str) -> str:
-    """Of a run with the digits of that checksum, as this machine and these sources would do it."""
+    """Return the name of a run with the digits of that checksum, as this machine and these sources would do it."""
     identity = {
         "run": run.as_dict(),
         "depends": depends(run, checksum),

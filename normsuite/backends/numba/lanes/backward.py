@@ -196,7 +196,7 @@ def _pull_back(a, data, outer, area, spread, first, last, code, streamed):
 
 
 @fused_inlined
-def _do(a, data, area, task, last_task, code, streamed):
+def _do(a, data, area, task, _, code, streamed):
     if a.phase & STATISTICS and a.sums:
         clear_sums(doubles(a.sums), 2 * task * a.channels, 2 * a.channels)
     first_outer, last_outer, first, last = rows_of(a, task)
