@@ -115,6 +115,16 @@ def test_the_same_name_twice_or_a_damaged_record_is_not_packed(tmp_path):
     assert not (tmp_path / "found.jsonl.xz").exists()
 
 
+def test_samples_that_are_left_out_are_named_in_each_record(made, tmp_path):
+    whole = results.read_records(made[0] / "study", "study").good
+    pack(made[0] / "study", tmp_path / "study.jsonl.xz", without=["mistakes", "nothing of that name"])
+    found = results.read_records(tmp_path, "study")
+    assert not found.damaged and len(found.good) == len(whole) > 0
+    for record, other in zip(whole, found.good, strict=True):
+        assert set(record["samples"]) - set(other["samples"]) == {"mistakes"}
+        assert other["notes"][-1] == "kept without mistakes" and other["case"] == record["case"]
+
+
 # ---- past schemas ----
 
 

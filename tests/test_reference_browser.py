@@ -10,7 +10,9 @@ from normsuite.bench import browser as browser_at_hand
 pytestmark = pytest.mark.skipif(bool(reason := browser_at_hand.missing()), reason=reason or "")
 
 REFERENCE = Path(__file__).parent.parent / "reports" / "reference"
-PAGES = ("index", "norms", "learning", "cost", "numerics", "history", "gate", "method")
+PAGES = (
+    "index", "norms", "learning", "cost", "numerics", "conformance", "ahead", "history", "gate", "method",
+)  # fmt: skip
 WIDTHS = {"phone": (390, 844), "desk": (1440, 900)}
 LEAST_SHARE = 0.6
 
