@@ -233,7 +233,7 @@ def test_the_default_table():
         "GroupNorm/auto GroupNorm/tiny/step",
     }
     for cell in planned:
-        assert cells.Cell.from_dict(json.loads(json.dumps(cell.as_dict()))) == cell
+        assert cells.cell_from_dict(json.loads(json.dumps(cell.as_dict()))) == cell
 
 
 def test_a_pattern_without_a_cell_is_refused():
@@ -588,7 +588,7 @@ def test_what_a_look_decides_is_measured_no_more(repository, monkeypatch):
 
     def take(jobs, _, *, on_ready, on_cell):
         for job in jobs:
-            names = [cells.Cell.from_dict(cell).name for cell in job.work["cells"]]
+            names = [cells.cell_from_dict(cell).name for cell in job.work["cells"]]
             asked.append(names)
             values = {planned[0].name: 0.7 + 1e-4 * draw.random(), planned[1].name: 0.06 * (draw.random() - 0.5)}
             job.found = {place: {"log_ratio": values[name], "base_s": 1.0} for place, name in enumerate(names)}

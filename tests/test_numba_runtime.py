@@ -9,6 +9,7 @@ import shutil
 import subprocess
 import sys
 import threading
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -219,7 +220,7 @@ def test_what_is_written_past_the_caches_has_the_same_bits(name, shape, layout, 
     computed = functools.partial(outcome, spec, x, weight, bias, num_groups=num_groups(spec), backend="numba")
     wanted = computed()
     monkeypatch.setattr(outputs, "STREAMED", {"forward": 0, "backward": 0})
-    monkeypatch.setattr(launch, "_SHORTEST_RUN", 0)
+    monkeypatch.setattr(launch, "SIZES", replace(SIZES, shortest_run=0))
     asked, get = [], launch.kernels.get
     monkeypatch.setattr(launch.kernels, "get", lambda *given: asked.append(given) or get(*given))
     found = computed()
@@ -263,7 +264,7 @@ def test_only_what_is_large_and_lies_together_is_written_past_the_caches(monkeyp
 
 def test_rows_that_are_worked_on_together_give_what_all_at_once_give(monkeypatch):
     x = drawn(11, 2, 90, 71)
-    monkeypatch.setattr(launch, "_TOGETHER", 5 * x[0].numel())
+    monkeypatch.setattr(launch, "SIZES", replace(SIZES, together=5 * x[0].numel()))
     for activation in (None, "relu"):
         agree(NORMS["LayerNorm"], x, drawn(*x.shape[1:], seed=1), drawn(*x.shape[1:], seed=2), activation=activation)
 

@@ -12,6 +12,7 @@ from normsuite.report.collect import collect
 from normsuite.report.overview import FAR
 from normsuite.spec import NO_NORM, NORMS
 from normsuite.statistics import Interval, mean_interval
+from normsuite.study.summary import by_batch_size
 
 REFERENCE = Path(__file__).parent.parent / "reports" / "reference"
 COLUMNS = (("forward", "none"), ("forward", "relu"), ("step", "none"), ("step", "relu"))
@@ -51,7 +52,7 @@ def batch_sizes() -> dict[int, dict[str, tuple[float, float, float]]]:
     found: dict[int, dict] = {}
     for norm, of_size in by_batch_size(collected().batches).items():
         for size, accuracy in of_size.items():
-            found.setdefault(size, {})[norm] = accuracy
+            found.setdefault(size, {})[norm] = (accuracy.value, accuracy.low, accuracy.high)
     return {size: dict(sorted(of.items(), key=lambda item: -item[1][0])) for size, of in found.items()}
 
 

@@ -38,7 +38,10 @@ def settings(names: Sequence[str], of_all: Sequence[Cell]) -> Table:
 
 def last_epoch(study: Study) -> Table:
     """Return each norm after the last epoch: means over the seeds with their 95 % intervals."""
-    shows: dict[str, tuple[Callable, Callable]] = {"loss": (mean_interval, text.loss), "accuracy": (share_interval, text.percent)}
+    shows: dict[str, tuple[Callable, Callable]] = {
+        "loss": (mean_interval, text.loss),
+        "accuracy": (share_interval, text.percent),
+    }
     rows = []
     for norm in study.norms:
         runs = study.runs(norm)
