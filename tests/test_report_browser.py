@@ -180,7 +180,7 @@ def test_tables_copy_as_csv(browser, site):
         tools.find_element("tag name", "output"),
     ) == "copied"  # fmt: skip
     rows = list(csv.reader(io.StringIO(browser.execute_script("return csv(arguments[0])", shown))))
-    assert rows[0] == ["cell", "metric", "base", "head", "head against base", "verdict", "note"]
+    assert rows[0] == ["cell", "metric", "base", "head", "head against base", "verdict", "note", "values"]
     assert rows[1][:3] == ["cell 0", "peak bytes", "1000 B"]
     assert rows[2][6] == '\'=1+1, "two"', "what a spreadsheet would compute stays text"
 
