@@ -149,7 +149,7 @@ def test_a_study_as_json_ends_with_claims_and_verdicts(tmp_path, digits_cache):
     assert {claim["verdict"] for claim in found["claims"]} <= set(claims.VERDICTS)
     assert {r["verdict"] for claim in found["claims"] for r in claim["relations"]} <= set(claims.VERDICTS)
     shown = run("study", "--config", file, "--seeds", "2", cwd=tmp_path).stdout
-    for said in ("paired by seed", "covariate shift", "median epoch", "What these runs say"):
+    for said in ("paired by seed", "Covariate shift: ", "median epoch", "what this study finds"):
         assert said in shown
     grid = run("study", "--config", file, "--seeds", "2", "--batch-size", "64", "--batch-size", "128", cwd=tmp_path)
     assert "Test accuracy by batch_size" in grid.stdout

@@ -47,6 +47,10 @@ PARSED = {
 """Parsed by what they call, with the reason why they are not run."""
 
 
+PATHS = (documents.ROOT, documents.ROOT / "examples" / "mynorms" / "src")
+"""Where pages import from: this package and the example's."""
+
+
 @pytest.mark.parametrize("page", documents.PAGES, ids=lambda page: page.stem)
 def test_python_blocks_run(page, tmp_path):
     if page.stem == "recipes":
@@ -55,8 +59,9 @@ def test_python_blocks_run(page, tmp_path):
     if not code:
         pytest.skip("the page has no Python")
     (tmp_path / "page.py").write_text(code, encoding="utf-8")
-    paths = (documents.ROOT, documents.ROOT / "examples" / "mynorms" / "src")
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(map(str, paths))}
+    (tmp_path / "reports").mkdir()
+    (tmp_path / "reports" / "reference").symlink_to(documents.ROOT / "reports" / "reference")
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(map(str, PATHS))}
     done = subprocess.run(
         [sys.executable, "page.py"], cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=240
     )
@@ -85,7 +90,7 @@ RUNNING = [words for words in CALLS.values() if _kind(words) == "run"]
 @pytest.mark.parametrize("words", RUNNING, ids=" ".join)
 def test_what_is_quick_runs(words, tmp_path):
     program = {"normsuite": [sys.executable, "-m", "normsuite"], "python": [sys.executable]}[words[0]]
-    environment = {**os.environ, "PYTHONPATH": str(documents.ROOT)}
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(map(str, PATHS))}
     done = subprocess.run(
         [*program, *words[1:]], cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=240
     )

@@ -19,9 +19,10 @@ LEAST_SHARE = 0.6
 SEEN = r"""
 const found = [];
 const near = text => text.textContent.trim().slice(0, 40);
-const RAW = /\\mathdefault|\$\\|\\(frac|text)|\{\{|\}\}|\{%|<\/?[a-z]+>|&(amp|lt|gt);|\bundefined\b|\bNaN\b/;
+const RAW = /\\mathdefault|\$\\|\\(frac|text)|\{\{|\}\}|\{%|<\/?[a-z]+>|&(amp|lt|gt);|\bundefined\b/;
+const NUMBER = /\bNaN\b(?=\s*($|[%\]×,]))/;  // words on NaN are none
 for (const node of document.querySelectorAll("h1, h2, p, td, th, li, figcaption, svg text"))
-  if (RAW.test(node.textContent)) found.push(["raw markup", near(node)]);
+  if (RAW.test(node.textContent) || NUMBER.test(node.textContent)) found.push(["raw markup", near(node)]);
 for (const figure of document.querySelectorAll("figure")) {
   const svg = figure.querySelector("svg");
   if (!svg) continue;

@@ -145,7 +145,11 @@ def test_a_study_with_a_target_names_it(package, digits_cache):
     assert done.returncode == 0, done.stderr
     assert "studynorms:MyNorm" in done.stdout and "second" in done.stdout
     records = results.read_records(package / "reports" / "study", "study").good
-    assert comparisons.norms_of(records) == ["none", "second", "studynorms:MyNorm"] == Collected(study=records).norms
+    assert (
+        comparisons.norms_of(records)
+        == ["none", "second", "studynorms:MyNorm"]
+        == Collected(study=records).studied.norms
+    )
     found = summary.as_dict(records)
     assert "varied" not in found  # one comparison, of norms
     assert {pair["right"] for pair in found["comparisons"]} == {"studynorms:MyNorm", "second"}
