@@ -51,3 +51,41 @@ def test_gradients_are_the_original_s(name, backend):
         for mine, theirs in zip(found, wanted, strict=True):
             scale = max(theirs.abs().max().item(), 1e-3)
             assert_close(mine, theirs, rtol=1e-6, atol=1e-7 * scale, msg=f"{way}: {(mine - theirs).abs().max()}")
+
+
+class PostNorm(nn.Module):
+    """TransformerEncoderLayer's post-norm block written out, with attention as a leaf."""
+
+    def __init__(self, width, heads):
+        super().__init__()
+        self.attention = nn.MultiheadAttention(width, heads, batch_first=True)
+        self.first, self.second = nn.LayerNorm(width), nn.LayerNorm(width)
+        self.wider, self.back = nn.Linear(width, 2 * width), nn.Linear(2 * width, width)
+
+    def forward(self, x):
+        x = self.first(x + self.attention(x, x, x, need_weights=False)[0])
+        return self.second(x + self.back(torch.relu(self.wider(x))))
+
+
+def test_torch_s_own_encoder_layer_cannot_be_traced_by_torch_fx():
+    """Converted or not: its forward asks of which type its input is."""
+    layer = nn.TransformerEncoderLayer(16, 2, 32, dropout=0.0, batch_first=True)
+    for _ in range(2):
+        with pytest.raises(RuntimeError, match=r"must be None or torch\.Tensor"):
+            torch.fx.symbolic_trace(layer)
+        normsuite.convert(layer, backend="auto")
+
+
+@pytest.mark.parametrize("backend", ["auto", "torch", "numba", "reference"])
+def test_a_post_norm_transformer_under_torch_fx(backend):
+    torch.manual_seed(0)
+    model = nn.Sequential(PostNorm(16, 2), PostNorm(16, 2)).double()
+    x = torch.randn(1, 6, 16, dtype=torch.float64)
+    wanted = gradients(model, x, model)
+    ours = copy.deepcopy(model)
+    assert len(normsuite.convert(ours, backend=backend).changed) == 4
+    traced = torch.fx.symbolic_trace(ours)
+    assert {"0.first", "0.second", "1.first", "1.second"} < {str(node.target) for node in traced.graph.nodes}
+    for compute in (traced, lambda x: checkpoint(traced, x, use_reentrant=False)):
+        for mine, theirs in zip(gradients(ours, x, compute), wanted, strict=True):
+            assert_close(mine, theirs, rtol=1e-9, atol=1e-9)

@@ -94,3 +94,22 @@ def test_a_channels_last_network_with_a_batch_of_one(name, backend, shape, relu)
     normsuite.convert(net, backend=backend)
     for mine, true in zip(found(net, x.to(memory_format=torch.channels_last), r), wanted, strict=True):
         assert_close(mine.double(), true, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last], ids=["contiguous", "channels_last"])
+@pytest.mark.parametrize("backend", ["torch", "auto", "numba", "reference"])
+@pytest.mark.parametrize("name", NETWORKS)
+def test_tokens_of_one_sample_behind_a_norm(name, backend, layout):
+    """Their gradient comes back with the stride of a place for the batch, as in vision transformers with a
+    convolutional stem: torch.nn's own BatchNorm2d and InstanceNorm2d are wrong there."""
+    norm = NETWORKS[name]().double()
+    exact = copy.deepcopy(norm)
+    normsuite.convert(norm, backend=backend)
+    normsuite.convert(exact, backend="reference")
+    x, r = drawn(1, 2, 4, 4), drawn(1, 16, 2, seed=1)
+
+    def found(norm, x):
+        x = x.detach().requires_grad_()
+        return torch.autograd.grad((norm(x).flatten(2).transpose(1, 2) * r).sum(), (x, *norm.parameters()))
+
+    assert_close(found(norm, x.to(memory_format=layout)), found(exact, x))
