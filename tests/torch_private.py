@@ -4,7 +4,7 @@ Torch may move them at any release; then importing this fails, and with it every
 """
 
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,6 +14,8 @@ with warnings.catch_warnings():
     warnings.simplefilter("ignore")  # torch's test helpers import what they can
     from torch.testing._internal.common_methods_invocations import op_db
     from torch.testing._internal.common_modules import ModuleErrorEnum, module_db
+    from torch.testing._internal.composite_compliance import check_backward_formula, check_with_mode
+    from torch.testing._internal.optests import aot_autograd_check, make_fx_check
 
 _OPS = {op.name: op for op in op_db if not op.variant_test_name}
 _MODULES = {info.module_cls.__name__: info for info in module_db}
@@ -82,3 +84,21 @@ def module_refusals(name: str) -> Iterator[tuple[ModuleSample, type[Exception], 
                 Sample(forward.args, forward.kwargs) if forward else Sample((), {}),
             )
             yield sample, found.error_type, found.error_on is ModuleErrorEnum.CONSTRUCTION_ERROR
+
+
+def check_operations(call: Callable, sample: Sample, ways: tuple[str, ...]) -> None:
+    """Run torch's checks of a function that is made of operations; raises what they find.
+
+    Args:
+        ways: of "mode", "backward", "make_fx" and "aot_autograd": with tensor subclasses that are mixed with plain
+            tensors, forward and backward; traced by make_fx; compiled ahead of time with its gradients.
+    """
+    args, kwargs = sample.args, sample.kwargs
+    run = {
+        "mode": lambda: check_with_mode(call, args, kwargs, torch.testing.assert_close),
+        "backward": lambda: check_backward_formula(call, args, kwargs, assert_equal_fn=torch.testing.assert_close),
+        "make_fx": lambda: make_fx_check(call, args, kwargs, "fake"),
+        "aot_autograd": lambda: aot_autograd_check(call, args, kwargs, dynamic=False),
+    }
+    for way in ways:
+        run[way]()
