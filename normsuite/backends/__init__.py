@@ -21,7 +21,7 @@ from importlib import import_module
 from importlib.metadata import entry_points
 from typing import NamedTuple, Protocol, runtime_checkable
 
-from torch import Tensor, distributed, is_grad_enabled  # not torch itself: here that name is the backend's
+from torch import Tensor, distributed, is_grad_enabled, ones_like  # not torch itself: here that name is the backend's
 from torch.nn import functional
 
 from ..errors import UnknownNameError, UnsupportedError
@@ -74,8 +74,19 @@ class Call:
             or (self.bias is not None and self.bias.requires_grad)
         )
 
+    @property
+    def trailing(self) -> int:
+        """Return over how many trailing dimensions the means are; 0 for a norm over what its axes say."""
+        return len(self.normalized_shape) if self.normalized_shape is not None else 0
+
+    @property
+    def strided(self) -> bool:
+        """Return whether the elements that are averaged need not lie as kernels read them: together, or in equal
+        steps."""
+        return self.normalized_shape is None and "spatial" not in self.spec.axes and self.use_input_stats
+
     def activate(self, y: Tensor) -> Tensor:
-        """The activation in torch's own operations, for a backend that does not have it in the same pass."""
+        """Return the activation by torch's own operations, for a backend that does not have it in the same pass."""
         return y if self.activation is None else getattr(functional, self.activation)(y)
 
     def deliver(self, y: Tensor) -> Tensor:
@@ -84,6 +95,11 @@ class Call:
 
 
 Given = Tensor | None
+
+
+def kernel_weight(weight: Given, bias: Given) -> Given:
+    """Return the weight, or ones where there is only a bias: kernels know no bias alone."""
+    return ones_like(bias) if weight is None and bias is not None else weight
 
 
 class Again(NamedTuple):

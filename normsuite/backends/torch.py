@@ -10,8 +10,8 @@ from typing import NamedTuple
 import torch
 from torch.nn import functional
 
-from ..addresses import is_backed
-from . import Again, Call
+from ..addresses import is_backed, transformed
+from . import Again, Call, reference
 
 # Where torch's name for an argument differs from ours.
 _FIELD = {"training": "use_input_stats"}
@@ -162,6 +162,19 @@ def _with_computed_momentum(call: Call) -> torch.Tensor:
         call.running_mean.lerp_(mean, call.momentum.to(mean.dtype))
         call.running_var.lerp_(var, call.momentum.to(var.dtype))
     return y
+
+
+def in_operations(call: Call) -> torch.Tensor:
+    """Return the norm by operations of torch, for kernels where they cannot compute.
+
+    That is torch's own call where a trace has to keep sizes open, where the formula of `reference` knows no such
+    tensors, and where running statistics move under a transform, which allows that to torch's call alone; else the
+    formula.
+    """
+    moves = call.running_mean is not None and call.use_input_stats and transformed() and call.input.numel()
+    if (call.input.is_nested or torch.jit.is_tracing() or moves) and why_not(call) is None:
+        return apply(call)
+    return reference.apply(call)
 
 
 def again(call: Call) -> Again:

@@ -9,7 +9,7 @@ import torch
 from torch._subclasses.fake_tensor import FakeTensor
 
 from ... import addresses
-from .. import Again, Call, reference
+from .. import Again, Call, kernel_weight, reference
 from .. import torch as theirs
 from . import elements, operator
 from .activations import CODES
@@ -43,38 +43,29 @@ def apply(call: Call) -> torch.Tensor:
     whose results are to run where this package is not; vmap, forward mode). Tensors that are no memory of the CPU give
     way to these too.
     """
-    trailing = _trailing(call)
+    trailing = call.trailing
     if call.activation not in CODES:
         return call.deliver(call.activate(apply(replace(call, activation=None, out=None))))
     if torch.compiler.is_compiling():
         return _traced(call, trailing) if not torch.compiler.is_exporting() else reference.apply(call)
     if call.input.is_nested or addresses.transformed() or not call.input.numel():
-        return _in_operations(call)
+        return theirs.in_operations(call)
     if trailing and not operator.is_per_element(call.spec, trailing):
         return reference.apply(call)  # a weight for each number, and means over some of them: nobody has such a norm
     given = [t for t in (call.input, *(getattr(call, name) for name in _PARAMETERS)) if t is not None]
     if addresses.watched() or any(t.is_meta for t in given):
         return _traced(call, trailing) if all(type(t) in _FAKE for t in given) else reference.apply(call)
     if not all(map(addresses.is_memory, given)):
-        return _in_operations(call)
-    if _strided(call) and not call.input.movedim(1, -1).is_contiguous():
+        return theirs.in_operations(call)
+    if call.strided and not call.input.movedim(1, -1).is_contiguous():
         turned = replace(call, input=call.input.movedim(1, -1).contiguous().movedim(-1, 1), out=None)
         return call.deliver(_computed(turned, trailing).contiguous())
     return _computed(call, trailing)
 
 
-def _in_operations(call: Call) -> torch.Tensor:
-    """Torch's own call where what it makes keeps sizes open, the formula knows no such tensors, or running statistics
-    move under a transform, which allows that to torch's call alone; else the formula."""
-    moves = call.running_mean is not None and call.use_input_stats and addresses.transformed() and call.input.numel()
-    if (call.input.is_nested or torch.jit.is_tracing() or moves) and theirs.why_not(call) is None:
-        return theirs.apply(call)
-    return reference.apply(call)
-
-
 def again(call: Call) -> Again | None:
-    trailing = _trailing(call)
-    if call.activation not in CODES or not call.input.numel() or _strided(call):
+    trailing = call.trailing
+    if call.activation not in CODES or not call.input.numel() or call.strided:
         return None
     if trailing and not operator.is_per_element(call.spec, trailing):
         return None
@@ -98,25 +89,9 @@ def again(call: Call) -> Again | None:
 
     def compute(input, weight, bias, running_mean, running_var, momentum, out):
         running = None if running_mean is None else (running_mean, running_var)
-        return apply(found, spec, view, input, _scale(weight, bias), bias, running, momentum, out)
+        return apply(found, spec, view, input, kernel_weight(weight, bias), bias, running, momentum, out)
 
     return Again(compute, fits)
-
-
-def _trailing(call: Call) -> int:
-    """Over how many trailing dimensions; 0 for a norm over what its axes say."""
-    return len(call.normalized_shape) if call.normalized_shape is not None else 0
-
-
-def _strided(call: Call) -> bool:
-    """Return whether the elements that are averaged over do not lie as the kernels need them: together, or in equal
-    steps."""
-    return call.normalized_shape is None and "spatial" not in call.spec.axes and call.use_input_stats
-
-
-def _scale(weight: torch.Tensor | None, bias: torch.Tensor | None) -> torch.Tensor | None:
-    """Return a weight of ones where there is only a bias: the kernels know no bias alone."""
-    return torch.ones_like(bias) if weight is None and bias is not None else weight
 
 
 def _settings(call: Call, trailing: int) -> operator.Settings:
@@ -125,7 +100,7 @@ def _settings(call: Call, trailing: int) -> operator.Settings:
 
 def _computed(call: Call, trailing: int) -> torch.Tensor:
     running = None if call.running_mean is None else (call.running_mean, call.running_var)
-    settings, weight = _settings(call, trailing), _scale(call.weight, call.bias)
+    settings, weight = _settings(call, trailing), kernel_weight(call.weight, call.bias)
     return operator.eager(
         settings, call.spec, call.view, call.input, weight, call.bias, running, call.momentum, call.out
     )
@@ -137,12 +112,12 @@ def _traced(call: Call, trailing: int) -> torch.Tensor:
         return reference.apply(call)
     if not call.input.numel():
         return reference.apply(call)
-    weight = _scale(call.weight, call.bias)
+    weight = kernel_weight(call.weight, call.bias)
     running = None if call.running_mean is None else (call.running_mean, call.running_var)
     sizes, per_element = operator.sizes_of(call.view, trailing), operator.is_per_element(call.spec, trailing)
     given = (None, None) if call.use_input_stats or running is None else running
     axes, x = " ".join(sorted(call.spec.axes)), call.input
-    turned = _strided(call) and not x.movedim(1, -1).is_contiguous()
+    turned = call.strided and not x.movedim(1, -1).is_contiguous()
     if turned:
         x = x.movedim(1, -1).contiguous().movedim(-1, 1)
     y, statistics = operator.traced(

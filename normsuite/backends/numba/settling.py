@@ -197,6 +197,24 @@ def all_sums(a, data, statistic):
     return load(scratch, 2 * statistic), load(scratch, 2 * statistic + 1)
 
 
+@inlined
+def end_forward(a, data, finished):
+    """Settle the statistics from the parts that all tasks of a forward pass have left."""
+    if a.phase == STATISTICS and finished_all(a, data, finished):
+        join_parts(a, data)
+
+
+@fused_inlined
+def end_backward(a, data, finished, slots):
+    """Put together what all tasks of a backward pass have left: sums of statistics, and the gradients of weight and
+    bias from so many slots."""
+    if a.phase & STATISTICS and (a.sums or a.parts > 1) and finished_all(a, data, finished):
+        if a.parts > 1:
+            join_sums(a, data, 0, a.outer * a.inner)
+        if a.sums:
+            fold(a, data, slots)
+
+
 @called
 def fold(a, data, slots):
     """Add up dweight and dbias of each channel from so many slots of `sums`, in a fixed order, in the first slot."""

@@ -18,6 +18,12 @@ def _apart(a, turn, turns):
     return place + share * least + min(share, longer)
 
 
+@inlined
+def nothing(a, data):
+    """Return a place holder, for kernels whose threads need nothing beside the arguments."""
+    return 0
+
+
 def loop(begin, do, end, *, grained):
     """Return a function of (arguments, data, code, streamed) that does a thread's share of all tasks.
 

@@ -7,7 +7,7 @@ from .arguments import arguments
 from .decorators import inlined
 from .elements import get, put, wides
 from .sizes import SIZES
-from .tasks import loop
+from .tasks import loop, nothing
 
 TILE = SIZES.tile
 
@@ -18,11 +18,6 @@ def _turn_columns(source, target, rows, columns, left, right):
         for column in range(left, right):
             for row in range(top, min(top + TILE, rows)):
                 put(target, column * rows + row, get(source, row * columns + column))
-
-
-@inlined
-def _begin(a, data):
-    return 0
 
 
 @inlined
@@ -39,7 +34,7 @@ def _end(a, data, finished):
     pass
 
 
-_tasks = loop(_begin, _do, _end, grained=False)
+_tasks = loop(nothing, _do, _end, grained=False)
 
 
 def turn(code, streamed):

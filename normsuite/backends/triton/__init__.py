@@ -11,7 +11,7 @@ import torch
 from torch._subclasses.fake_tensor import FakeTensor
 
 from ... import addresses
-from .. import Again, Call, reference
+from .. import Again, Call, kernel_weight, reference
 from .. import torch as theirs
 from . import operator
 
@@ -49,7 +49,7 @@ def apply(call: Call) -> torch.Tensor:
     if torch.compiler.is_compiling():
         return _traced(call) if not torch.compiler.is_exporting() else reference.apply(call)
     if call.input.is_nested or addresses.transformed() or not call.input.numel():
-        return _in_operations(call)
+        return theirs.in_operations(call)
     if not _has_kernel(call):
         return reference.apply(call)
     given = [t for t in (call.input, *(getattr(call, name) for name in _PARAMETERS), call.out) if t is not None]
@@ -57,8 +57,8 @@ def apply(call: Call) -> torch.Tensor:
         return _traced(call) if all(type(t) in _FAKE for t in given) else reference.apply(call)
     if not all(addresses.is_memory_of(t, call.input.device) for t in given):
         addresses.refuse_gone(input=call.input, **{name: getattr(call, name) for name in _PARAMETERS}, out=call.out)
-        return _in_operations(call)
-    if _strided(call) and not call.input.movedim(1, -1).is_contiguous():
+        return theirs.in_operations(call)
+    if call.strided and not call.input.movedim(1, -1).is_contiguous():
         turned = replace(call, input=call.input.movedim(1, -1).contiguous().movedim(-1, 1), out=None)
         return call.deliver(_computed(turned).contiguous())
     return _computed(call)
@@ -67,7 +67,7 @@ def apply(call: Call) -> torch.Tensor:
 def again(call: Call) -> Again | None:
     if call.activation not in ACTIVATIONS:
         return None
-    if not call.input.numel() or _strided(call) or not _has_kernel(call) or call.input.device.type == "meta":
+    if not call.input.numel() or call.strided or not _has_kernel(call) or call.input.device.type == "meta":
         return None
     spec, view, settings, device = call.spec, call.view, _settings(call), call.input.device
     is_memory, observed = addresses.is_memory_of, addresses.observed
@@ -77,49 +77,25 @@ def again(call: Call) -> Again | None:
 
     def compute(input, weight, bias, running_mean, running_var, momentum, out):
         running = None if running_mean is None else (running_mean, running_var)
-        return operator.eager(settings, spec, view, input, _scale(weight, bias), bias, running, momentum, out)
+        return operator.eager(settings, spec, view, input, kernel_weight(weight, bias), bias, running, momentum, out)
 
     return Again(compute, fits)
 
 
-def _in_operations(call: Call) -> torch.Tensor:
-    """Torch's own call where what it makes keeps sizes open, the formula knows no such tensors, or running statistics
-    move under a transform, which allows that to torch's call alone; else the formula."""
-    moves = call.running_mean is not None and call.use_input_stats and addresses.transformed() and call.input.numel()
-    if (call.input.is_nested or torch.jit.is_tracing() or moves) and theirs.why_not(call) is None:
-        return theirs.apply(call)
-    return reference.apply(call)
-
-
-def _trailing(call: Call) -> int:
-    """Over how many trailing dimensions; 0 for a norm over what its axes say."""
-    return len(call.normalized_shape) if call.normalized_shape is not None else 0
-
-
 def _has_kernel(call: Call) -> bool:
     """Whether a weight for each number comes with means over all of those, as in every norm that there is."""
-    trailing = _trailing(call)
+    trailing = call.trailing
     return not trailing or operator.is_per_element(call.spec, trailing)
 
 
-def _strided(call: Call) -> bool:
-    """Whether what is averaged over has to lie together, or one after the other in equal steps, and may not."""
-    return call.normalized_shape is None and "spatial" not in call.spec.axes and call.use_input_stats
-
-
-def _scale(weight: torch.Tensor | None, bias: torch.Tensor | None) -> torch.Tensor | None:
-    """A weight where there is a bias: the kernels know none without it."""
-    return torch.ones_like(bias) if weight is None and bias is not None else weight
-
-
 def _settings(call: Call) -> operator.Settings:
-    return operator.settings(call.spec, call.view, _trailing(call), not call.use_input_stats, call.eps, call.activation)
+    return operator.settings(call.spec, call.view, call.trailing, not call.use_input_stats, call.eps, call.activation)
 
 
 def _computed(call: Call) -> torch.Tensor:
     running = None if call.running_mean is None else (call.running_mean, call.running_var)
     return operator.eager(
-        _settings(call), call.spec, call.view, call.input, _scale(call.weight, call.bias), call.bias, running,
+        _settings(call), call.spec, call.view, call.input, kernel_weight(call.weight, call.bias), call.bias, running,
         call.momentum, call.out,
     )  # fmt: skip
 
@@ -128,12 +104,12 @@ def _traced(call: Call) -> torch.Tensor:
     """By the registered operator, which torch's tracers and modes see as one."""
     if not _has_kernel(call) or not call.input.numel():
         return reference.apply(call)
-    trailing, x = _trailing(call), call.input
-    weight = _scale(call.weight, call.bias)
+    trailing, x = call.trailing, call.input
+    weight = kernel_weight(call.weight, call.bias)
     running = None if call.running_mean is None else (call.running_mean, call.running_var)
     sizes, per_element = operator.sizes_of(call.view, trailing), operator.is_per_element(call.spec, trailing)
     given = (None, None) if call.use_input_stats or running is None else running
-    turned = _strided(call) and not x.movedim(1, -1).is_contiguous()
+    turned = call.strided and not x.movedim(1, -1).is_contiguous()
     if turned:
         x = x.movedim(1, -1).contiguous().movedim(-1, 1)
     axes = " ".join(sorted(call.spec.axes))

@@ -12,9 +12,7 @@ from ..settling import (
     affine,
     all_sums,
     centred,
-    finished_all,
-    fold,
-    join_sums,
+    end_backward,
     leave_sums,
     less,
     scaled,
@@ -211,11 +209,7 @@ def _do(a, data, area, task, _, code, streamed):
 
 @inlined
 def _end(a, data, finished):
-    if a.phase & STATISTICS and (a.sums or a.parts > 1) and finished_all(a, data, finished):
-        if a.parts > 1:
-            join_sums(a, data, 0, a.outer * a.inner)
-        if a.sums:
-            fold(a, data, a.tasks)
+    end_backward(a, data, finished, a.tasks)
 
 
 _tasks = loop(area_of_thread, _do, _end, grained=False)

@@ -4,9 +4,9 @@ from numba import carray
 
 from ..activations import activate
 from ..arguments import arguments
-from ..decorators import fused_called, fused_inlined, inlined
+from ..decorators import fused_called, fused_inlined
 from ..elements import behind, elements, get, load, put, put_second, store, wides
-from ..settling import STATISTICS, WRITE, affine, centred, finished_all, join_parts, recall, scaled
+from ..settling import STATISTICS, WRITE, affine, centred, end_forward, recall, scaled
 from ..streaming import BUFFER, BUFFERS, buffer, stream
 from ..tasks import loop
 from .areas import NARROW, area_of_thread, rows_of
@@ -141,13 +141,7 @@ def _do(a, data, area, task, last, code, streamed):
         _write(a, data, task, area, code, streamed)
 
 
-@inlined
-def _end(a, data, finished):
-    if a.phase == STATISTICS and finished_all(a, data, finished):
-        join_parts(a, data)
-
-
-_tasks = loop(area_of_thread, _do, _end, grained=False)
+_tasks = loop(area_of_thread, _do, end_forward, grained=False)
 
 
 def forward(code, streamed):

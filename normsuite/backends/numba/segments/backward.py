@@ -12,9 +12,7 @@ from ..settling import (
     affine,
     all_sums,
     centred,
-    finished_all,
-    fold,
-    join_sums,
+    end_backward,
     leave_sums,
     less,
     recall,
@@ -190,11 +188,7 @@ def _do(a, data, here, first, last, code, streamed):
 
 @inlined
 def _end(a, data, finished):
-    if a.phase & STATISTICS and (a.sums or a.parts > 1) and finished_all(a, data, finished):
-        if a.parts > 1:
-            join_sums(a, data, 0, a.outer * a.inner)
-        if a.sums:
-            fold(a, data, a.parts * a.outer)
+    end_backward(a, data, finished, a.parts * a.outer)
 
 
 _tasks = loop(blocks_of_all, _do, _end, grained=True)

@@ -4,9 +4,9 @@ from numba import carray
 
 from ..activations import activate
 from ..arguments import arguments
-from ..decorators import fused_inlined, inlined
+from ..decorators import fused_inlined
 from ..elements import behind, elements, get, put, wides
-from ..settling import STATISTICS, WRITE, affine, centred, finished_all, join_parts, recall, scaled
+from ..settling import STATISTICS, WRITE, affine, centred, end_forward, recall, scaled
 from ..streaming import BUFFER, buffer, stream
 from ..tasks import loop
 from .blocks import block_at, blocks_of, blocks_of_all, part_of, statistic_at
@@ -136,14 +136,8 @@ def _do_elements(a, data, here, first, last, code, streamed):
     _do(a, data, here, first, last, code, streamed, True)
 
 
-@inlined
-def _end(a, data, finished):
-    if a.phase == STATISTICS and finished_all(a, data, finished):
-        join_parts(a, data)
-
-
-_of_channels = loop(blocks_of_all, _do_channels, _end, grained=True)
-_of_elements = loop(blocks_of_all, _do_elements, _end, grained=True)
+_of_channels = loop(blocks_of_all, _do_channels, end_forward, grained=True)
+_of_elements = loop(blocks_of_all, _do_elements, end_forward, grained=True)
 
 
 def forward(code, streamed):

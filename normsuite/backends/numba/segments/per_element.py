@@ -8,7 +8,7 @@ from ..decorators import called, fused_inlined, inlined, summed_inlined
 from ..elements import add, add_other, behind, elements, get, put, put_fourth, put_second, put_third, wide, wides
 from ..settling import STATISTICS, WRITE, all_sums, centred, finished_all, join_sums, leave_sums, less, recall
 from ..streaming import BUFFER, buffer, stream
-from ..tasks import loop
+from ..tasks import loop, nothing
 from .blocks import BLOCK
 
 
@@ -169,11 +169,6 @@ def _fold_elements(a, data):
             add_other(dbias, i, get(sums, at + a.length + i), task > 0)
 
 
-@inlined
-def _begin(a, data):
-    return 0
-
-
 @fused_inlined
 def _do(a, data, here, task, last, code, streamed):
     if a.phase == STATISTICS | WRITE:
@@ -193,7 +188,7 @@ def _end(a, data, finished):
             _fold_elements(a, data)
 
 
-_tasks = loop(_begin, _do, _end, grained=False)
+_tasks = loop(nothing, _do, _end, grained=False)
 
 
 def backward_elements(code, streamed):
