@@ -3,6 +3,14 @@
 from collections.abc import Iterable
 from difflib import get_close_matches
 
+_SHOWN = 200
+
+
+def one_line(error: BaseException) -> str:
+    """Return an error's type and message in one line, cut off after 200 characters."""
+    text = " ".join(str(error).split())[:_SHOWN]
+    return f"{type(error).__name__}: {text}" if text else type(error).__name__
+
 
 class NormsuiteError(Exception):
     """Base of every error that normsuite raises on purpose."""

@@ -14,7 +14,7 @@ import normsuite
 from normsuite.errors import NormsuiteError
 from normsuite.measure import accuracy
 from normsuite.measure.cases import Case
-from normsuite.measure.implementations.anybodys import Misconduct, conduct
+from normsuite.measure.implementations.anybodys import Unmeasurable, try_out
 from normsuite.measure.workload import CallFailed, named
 from normsuite.versus import compare
 
@@ -53,7 +53,7 @@ def test_what_is_no_norm_is_told_before_it_is_timed(norm, mode):
 @pytest.mark.parametrize("norm", SAID)
 def test_what_is_no_norm_has_no_error(norm):
     """As numerics takes errors."""
-    with pytest.raises(Misconduct, match=SAID[norm]):
+    with pytest.raises(Unmeasurable, match=SAID[norm]):
         accuracy.errors(named("GroupNorm", f"odd_norms:{norm}", CASE))
 
 
@@ -61,7 +61,7 @@ def test_a_norm_is_left_as_it_was():
     module = torch.nn.BatchNorm1d(8)
     x = torch.randn(4, 8, 3)
     state, kept = {k: v.clone() for k, v in module.state_dict().items()}, x.clone()
-    conduct(module, x)
+    try_out(module, x)
     assert torch.equal(x, kept)
     assert all(torch.equal(state[name], now) for name, now in module.state_dict().items())
 

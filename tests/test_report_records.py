@@ -187,7 +187,7 @@ def test_a_record_of_a_run_has_what_a_run_has():
 
     from normsuite.study.train import Epoch
 
-    assert tuple(field.name for field in fields(Epoch)) == schema.Epoch.__struct_fields__
+    assert tuple(field.name for field in fields(Epoch)) == schema.study.Epoch.__struct_fields__
 
 
 def test_results_of_a_norm_that_is_not_known_here_are_in_the_history_only(source):

@@ -12,6 +12,7 @@ import torch
 
 from .. import device as devices
 from ..device_state import DeviceState
+from ..errors import one_line
 from ..measure import device_clock, process
 from ..measure.clock import Call
 from ..measure.device_accuracy import DeviceTruth
@@ -21,7 +22,7 @@ from ..measure.implementations import Implementation, choose
 from ..measure.metric import GRADIENT_ERROR, OUTPUT_ERROR
 from ..measure.operands import Operands
 from ..measure.task import Task
-from ..measure.workload import Absent, CallFailed, Subject, Workload, said, sets_that_fit
+from ..measure.workload import Absent, CallFailed, Subject, Workload, sets_that_fit
 from . import worker
 
 QUEUED, LEFT_OUT = "queued", "left out"
@@ -85,7 +86,7 @@ def work(job: dict, emit: Callable[[dict], None]) -> None:
             emit({"failed": {**where, "fate": fate, "reason": failed.reason}})
             return
         except torch.OutOfMemoryError as error:
-            emit({"task": index, "skipped": said(error)})
+            emit({"task": index, "skipped": one_line(error)})
             continue
         after = state.read()
         clock_mhz = after["sm_mhz"] if after else devices.clock_mhz(name)
@@ -173,7 +174,7 @@ def _prepared(
                 device_clock.warm_up(able[label], device)
                 continue
             except torch.AcceleratorError as error:
-                raise Unusable(label, said(error)) from error
+                raise Unusable(label, one_line(error)) from error
             except CallFailed as failed:
                 reason = f"failed with {failed}"
             except Absent as absent:

@@ -60,7 +60,7 @@ def planned(
     return [norm], cases, [*names, *(backends or ())]
 
 
-def that_return(paths: Sequence[str], *, args: str, like: str | None) -> list[str]:
+def responding(paths: Sequence[str], *, args: str, like: str | None) -> list[str]:
     """Return the paths of targets whose first call returns; the others, which hang or end their process, are noted.
 
     Args:

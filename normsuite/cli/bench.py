@@ -84,9 +84,9 @@ def bench(
     if not own and (channels_last or groups is not None):
         raise ArgumentError("shape", None, "--channels-last and --groups describe a --shape")
     if anybodys:
-        from .anybodys import planned, that_return
+        from .anybodys import planned, responding
 
-        anybodys = that_return(anybodys, args=args, like=like)
+        anybodys = responding(anybodys, args=args, like=like)
         norm, own, backend = planned(anybodys, args=args, like=like, norms=norm, own=own, backends=backend)
     elif args or like:
         raise ArgumentError("args" if args else "like", args or like, "is of a module:Name")

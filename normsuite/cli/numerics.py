@@ -41,9 +41,9 @@ def numerics(
     if activation not in ACTIVATIONS:
         raise UnknownNameError.among("activation", activation, ACTIVATIONS[1:])
     if targets:
-        from .anybodys import planned, that_return
+        from .anybodys import planned, responding
 
-        targets = that_return(targets, args=args, like=like)
+        targets = responding(targets, args=args, like=like)
         own = [] if shape is None else [shape_case(shape)]
         norm, (tried_case,), computing = planned(
             targets, args=args, like=like, norms=norm, own=own, backends=[BASELINE]

@@ -7,10 +7,9 @@ from dataclasses import replace
 
 import torch
 
-from ..errors import NormsuiteError
+from ..errors import NormsuiteError, one_line
 from ..targets import arguments
 from ..targets.build import Settings
-from ..targets.loading import said
 from ..targets.target import Target
 from .checks import Check
 from .result import DIFFERS, FAILS, OK, UNSUPPORTED, Finding, Result
@@ -76,7 +75,7 @@ def _done(check: Check, subject: Subject) -> Finding:
         return Finding(FAILS, f"ends the process: SystemExit({left.code!r})", smallest=subject.last or None)
     except Exception as error:  # the target's own, or what torch says of it
         status = UNSUPPORTED if check.is_optional else FAILS
-        return Finding(status, said(error), smallest=subject.last or None if status == FAILS else None)
+        return Finding(status, one_line(error), smallest=subject.last or None if status == FAILS else None)
     finally:
         torch.random.set_rng_state(random)
 

@@ -7,8 +7,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ..errors import one_line
 from ..targets.build import Built, Settings, build, draw, torch_beside
-from ..targets.loading import said
 from ..targets.target import Target
 from .result import DIFFERS, FAILS, NOT_APPLICABLE, OK, Finding
 from .truth import Outcome, outcome, precision, truth
@@ -104,7 +104,7 @@ class Subject:
         try:
             theirs = {} if other is None else self._errors(built, other, x, dy)
         except Exception as error:  # torch's own, which then has no figure
-            theirs, self.torch_fails = {}, said(error)
+            theirs, self.torch_fails = {}, one_line(error)
         return ({n: v for n, v in of.items() if names is None or n in names} for of in (mine, theirs))
 
     def _errors(self, built: Built, by: Built, x: Tensor, dy: Tensor) -> dict[str, float]:

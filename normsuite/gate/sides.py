@@ -15,7 +15,7 @@ from types import ModuleType
 from ..measure.clock import Call
 from ..measure.operands import Operands
 from ..measure.workload import Absent, CallFailed
-from ..targets.loading import path_in
+from ..targets.loading import module_in
 from .cells import Cell, module_of
 from .trees import PACKAGE, place_of
 
@@ -71,7 +71,7 @@ def load_anybodys(
         loaded = {name: _under_another(folder, name, f"{name.replace('.', '_')}_{side}") for name in there}
     for module in modules:
         package = package_of(module, there)
-        name = module if package is None or alone else path_in(loaded[package].__name__, f"{module}:x")[:-2]
+        name = module if package is None or alone else module_in(loaded[package].__name__, module)
         try:
             importlib.import_module(name)
         except ModuleNotFoundError as error:

@@ -14,6 +14,7 @@ import torch
 
 from .. import device as devices
 from .. import results
+from ..errors import one_line
 from ..measure import accuracy, clock, pairs, process, workload
 from ..measure.clock import Call
 from ..measure.metric import GRADIENT_ERROR, OUTPUT_ERROR
@@ -51,10 +52,10 @@ def work(job: dict, emit: Callable[[dict], None]) -> None:
     for side in draw.sample(sorted(job["sides"]), len(job["sides"])):
         try:
             packages[side] = _load(Path(job["sides"][side]), side, job)
-        except Exception as error:
+        except Exception as error:  # whatever importing a version raises: the parent says it
             # Anybody's package may import itself by its own name, which only works alone.
             beside = packages if _is_own(job) else job["sides"].keys() - {side}
-            emit({"unimportable": side, "error": workload.said(error), "beside": sorted(beside)})
+            emit({"unimportable": side, "error": one_line(error), "beside": sorted(beside)})
             return
     cells = [cell_from_dict(found) for found in job["cells"]]
     clock.open_device(cells[0].task.device)
@@ -74,7 +75,7 @@ def work(job: dict, emit: Callable[[dict], None]) -> None:
             try:
                 sides.refuse_own_names(job["packages"])  # a prepared call may import when it is prepared
             except ImportError as error:
-                emit({"unimportable": HEAD, "error": workload.said(error), "beside": [BASE]})
+                emit({"unimportable": HEAD, "error": one_line(error), "beside": [BASE]})
                 return
         if job["count"]:
             counts = {side: _counts(of_side[0], cell, given.of(cell)[0]) for side, of_side in calls.items()}

@@ -21,11 +21,17 @@ MEANS = (0.0, 1e2, 1e4, 1e6)
 
 
 def relative_error(found: np.ndarray, true: np.ndarray) -> float:
-    """Return max |found − true| / √(mean of true²); infinite where anything found is not finite."""
+    """Return max |found − true| / √(mean of true²).
+
+    Infinite where anything found is not finite, or differs from true values that are all zero.
+    """
     found = np.asarray(found, dtype=np.float64)
     if not np.isfinite(found).all():
         return float("inf")
-    return float(np.abs(found - true).max() / np.sqrt(np.mean(np.square(true))))
+    error, scale = float(np.abs(found - true).max()), float(np.sqrt(np.mean(np.square(true))))
+    if scale == 0:
+        return float("inf") if error else 0.0
+    return error / scale
 
 
 def errors(workload: Workload, *, mean: float = 0.0) -> tuple[float, float]:

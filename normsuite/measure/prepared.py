@@ -6,7 +6,8 @@ from types import ModuleType
 
 import torch
 
-from ..targets.loading import ImportPathError, load, path_in, said
+from ..errors import one_line
+from ..targets.loading import ImportPathError, load, path_in
 from .clock import Call
 from .operands import Operands
 from .workload import Absent, CallFailed
@@ -16,7 +17,7 @@ KIND = "prepared"
 
 @dataclass(frozen=True)
 class PreparedTask:
-    """What is known of a prepared call: where its time is taken. It decides itself about gradients.
+    """The settings of a prepared call: its device. Gradients are switched on, and the call may switch them off.
 
     Attributes:
         device: "cpu" or the accelerator's name.
@@ -70,7 +71,7 @@ class PreparedCall:
         try:
             prepare = load("prepare", self._path())
             if not callable(prepare):
-                raise Absent(f"{self.prepare} is nothing that can be called")
+                raise Absent(f"{self.prepare} cannot be called")
             call = prepare()
             if not callable(call):
                 raise Absent(f"{self.prepare} returns {type(call).__name__}, and no call without arguments")
@@ -80,7 +81,7 @@ class PreparedCall:
         except (Absent, torch.AcceleratorError):
             raise
         except Exception as error:  # anybody's: the other workloads are measured all the same
-            raise CallFailed(said(error)) from error
+            raise CallFailed(one_line(error)) from error
         return [call]
 
     def _path(self) -> str:

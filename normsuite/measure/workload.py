@@ -11,7 +11,7 @@ from types import ModuleType
 import torch
 
 from .. import device as devices
-from ..errors import UnsupportedError
+from ..errors import UnsupportedError, one_line
 from ..spec import find
 from . import cases, implementations
 from .cases import Case
@@ -100,7 +100,7 @@ class Workload:
         except torch.AcceleratorError:
             raise
         except Exception as error:  # of any library or version: the other workloads are measured all the same
-            raise CallFailed(said(error)) from error
+            raise CallFailed(one_line(error)) from error
         return calls
 
     def as_dict(self) -> dict:
@@ -193,8 +193,3 @@ class Subject:
     def counts(self) -> dict[Metric, float | None]:
         """Return the values of all metrics that count something of such a task."""
         return {m: m.count(self) for m in COUNTED if self.task.gradients or not m.of_steps}
-
-
-def said(error: Exception) -> str:
-    """Return an error's type and message in one short line."""
-    return f"{type(error).__name__} ({' '.join(str(error).split())[:200]})"

@@ -6,10 +6,10 @@ import torch
 
 from .. import device as devices
 from .. import results
-from ..errors import UnsupportedError
+from ..errors import UnsupportedError, one_line
 from ..measure import accuracy
 from ..measure.operands import SEED
-from ..measure.workload import named, said
+from ..measure.workload import named
 from ..spec import NormSpec
 from .tables import WHAT
 
@@ -56,7 +56,7 @@ def _errors(
         return (reason, reason) if reason else accuracy.errors(tried, mean=mean)
     except UnsupportedError as error:
         return error.reason, error.reason
-    except Exception as error:
+    except Exception as error:  # of anybody's norm: the others are measured all the same
         if not of_targets:
             raise
-        return (failed := f"fails with {said(error)}"), failed
+        return (failed := f"fails with {one_line(error)}"), failed

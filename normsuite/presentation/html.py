@@ -1,4 +1,4 @@
-"""Tables in HTML that stand alone, without a page's style; pages render theirs by `templates/table.html.jinja`."""
+"""Tables in HTML that stand alone, without a page's style; pages render theirs by `templates/parts.html.jinja`."""
 
 from html import escape
 

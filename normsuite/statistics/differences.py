@@ -144,7 +144,8 @@ class Paired:
     Attributes:
         difference: its mean with a 95 % interval, not corrected.
         deviation: of the differences.
-        effect: Hedges' g of paired differences: mean over deviation, times 1 − 3/(4n − 5) against the bias of few.
+        effect: Hedges' g of paired differences: mean over deviation, times 1 − 3/(4n − 5) against the bias of few; NaN
+            for two, of which that leaves nothing.
         p: of each of `TESTS` that there is none.
         p_equivalent: of the two one-sided ones (Schuirmann 1987) that it is not within ± margin.
         p_beyond: of the one-sided one that it is within ± margin, or less than it.
@@ -171,7 +172,7 @@ def paired(left: Sequence[float], right: Sequence[float], *, margin: float) -> P
         nothing = dict.fromkeys(TESTS, math.nan)
         return Paired(difference, math.nan, math.nan, nothing, nothing, nothing, margin)
     n, deviation = len(d), float(d.std(ddof=1))
-    effect = difference.value / deviation * (1 - 3 / (4 * n - 5))
+    effect = difference.value / deviation * (1 - 3 / (4 * n - 5)) if n > 2 else math.nan
     least, most = d + margin, d - margin
     inside = p_values(least, alternative="greater"), p_values(most, alternative="less")
     outside = p_values(most, alternative="greater"), p_values(least, alternative="less")

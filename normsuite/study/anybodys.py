@@ -7,11 +7,10 @@ from dataclasses import replace
 import torch
 from torch import Tensor, nn
 
-from ..errors import ArgumentError
+from ..errors import ArgumentError, one_line
 from ..spec import NO_NORM, NORMS
 from ..targets import arguments
 from ..targets.build import TargetError, made
-from ..targets.loading import said
 from ..targets.target import Target
 
 _SET_BY_THE_NETWORK = (*arguments.SIZES, "num_groups")
@@ -74,7 +73,7 @@ def try_out(target: Target, channels: int, size: int, num_groups: int) -> None:
         kept = isinstance(y, Tensor) and (y.shape, y.dtype) == (x.shape, x.dtype)
         gradient = torch.autograd.grad(y.sum(), x)[0] if kept else None
     except Exception as error:  # anybody's
-        raise TargetError(f"{target.title} fails on {_BATCH}×{channels}×{size}×{size}: {said(error)}") from error
+        raise TargetError(f"{target.title} fails on {_BATCH}×{channels}×{size}×{size}: {one_line(error)}") from error
     if gradient is None:
         found = f"{tuple(y.shape)} {y.dtype}" if isinstance(y, Tensor) else type(y).__name__
         raise TargetError(f"{target.title} returns {found} for an input of {tuple(x.shape)} {x.dtype}")
@@ -88,7 +87,7 @@ def _without_sizes(target: Target, num_groups: int) -> Target:
     if isinstance(made, nn.Module):
         raise ArgumentError("make", target.title, "is a module, made for one size: name its class")
     if not callable(made):
-        raise ArgumentError("make", target.title, "is nothing that can be called")
+        raise ArgumentError("make", target.title, "cannot be called")
     names = list(arguments.parameters(made) or ())
     if not isinstance(made, type) and arguments.takes_input(made):
         names = [name for name in names[1:] if name not in (*arguments.TENSORS, *arguments.MODES)]

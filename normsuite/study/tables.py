@@ -1,5 +1,6 @@
 """Tables of a study: its last epoch, the document's claims, every pair of norms, epochs needed. Imports no torch."""
 
+import math
 from collections.abc import Callable, Iterable, Sequence
 
 from .. import claims, comparisons
@@ -139,7 +140,7 @@ def _pairs(metric: str, found: Sequence[comparisons.Pair]) -> Table:
                 pair.left,
                 pair.right,
                 text.interval(pair.found.difference, show),
-                f"{pair.found.effect:+.2f}",
+                text.ABSENT if math.isnan(pair.found.effect) else f"{pair.found.effect:+.2f}",
                 text.p_value(pair.p),
                 text.p_value(pair.p_equivalent),
                 ", ".join(pair.tests) or text.ABSENT,

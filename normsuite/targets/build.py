@@ -9,10 +9,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from ..errors import ArgumentError, NormsuiteError
+from ..errors import ArgumentError, NormsuiteError, one_line
 from ..spec import NormSpec
 from . import arguments
-from .loading import said
 from .target import Target
 
 SEED = 0
@@ -250,7 +249,7 @@ def _module(target: Target, shape: Sequence[int]) -> tuple[nn.Module, bool]:
     try:
         result = made(*args, **kwargs)
     except Exception as error:  # anybody's constructor
-        raise TargetError(f"{title} cannot be made: {said(error)}") from error
+        raise TargetError(f"{title} cannot be made: {one_line(error)}") from error
     if isinstance(result, nn.Module):
         return result, False
     if callable(result) and not isinstance(result, type):
@@ -369,7 +368,7 @@ def _fitting_shape(built: Built, dtype: torch.dtype, device: str) -> tuple[int, 
         return shape
     raise TargetError(
         f"{built.title} takes none of the shapes {', '.join('×'.join(map(str, s)) for s in tried)}, give it one by "
-        f"shapes; the first fails with {said(last)}"
+        f"shapes; the first fails with {one_line(last)}"
     ) from last
 
 

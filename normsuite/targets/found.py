@@ -3,9 +3,8 @@
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 
-from ..errors import ArgumentError, DataError
+from ..errors import ArgumentError, DataError, one_line
 from .configuration import find_project
-from .loading import said
 from .target import Target
 
 TARGETS = "normsuite.targets"
@@ -42,7 +41,7 @@ def _of(entry: EntryPoint) -> list[Target]:
     try:
         found = entry.load()
     except Exception as error:  # of anybody's package
-        raise DataError(f"entry point {entry.name} = {entry.value}: {said(error)}") from None
+        raise DataError(f"entry point {entry.name} = {entry.value}: {one_line(error)}") from None
     targets = found if isinstance(found, list | tuple) else [found]
     try:
         return [t if isinstance(t, Target) else Target(entry.value, name=entry.name) for t in targets]

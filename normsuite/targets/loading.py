@@ -7,10 +7,9 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from ..errors import ArgumentError
+from ..errors import ArgumentError, one_line
 
 _PATH = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*:[^\W\d]\w*(\.[^\W\d]\w*)*")
-_SHOWN = 300
 SIDES = "base", "head"
 """Two versions of a package that are compared."""
 
@@ -53,14 +52,14 @@ def load(argument: str, path: str) -> object:
     try:
         found = importlib.import_module(module_name)
     except Exception as error:  # importing runs anybody's code, which may raise anything
-        raise ImportPathError(argument, path, f"{module_name} cannot be imported: {said(error)}") from error
+        raise ImportPathError(argument, path, f"{module_name} cannot be imported: {one_line(error)}") from error
     for name in names.split("."):
         try:
             found = getattr(found, name)
         except AttributeError:
             raise ImportPathError(argument, path, f"{module_name} has no {names}{_close(found, name)}") from None
         except Exception as error:  # a package may import lazily
-            raise ImportPathError(argument, path, f"{names} cannot be imported: {said(error)}") from error
+            raise ImportPathError(argument, path, f"{names} cannot be imported: {one_line(error)}") from error
     return found
 
 
@@ -71,13 +70,18 @@ def path_in(package: str, path: str) -> str:
         package: that name: the package's with _base or _head behind it, dots written as _; any other changes nothing.
         path: "package.module:Name".
     """
-    name, _, side = package.rpartition("_")
     module, _, names = path.partition(":")
+    return f"{module_in(package, module)}:{names}"
+
+
+def module_in(package: str, module: str) -> str:
+    """Return a module's name in such a version of its package."""
+    name, _, side = package.rpartition("_")
     parts = module.split(".")
     for end in range(1, len(parts) + 1):
         if side in SIDES and "_".join(parts[:end]) == name:
-            return f"{'.'.join([package, *parts[end:]])}:{names}"
-    return path
+            return ".".join([package, *parts[end:]])
+    return module
 
 
 def path_of(found: object) -> str | None:
@@ -92,12 +96,6 @@ def path_of(found: object) -> str | None:
         return path if load("make", path) is found else None
     except ImportPathError:
         return None
-
-
-def said(error: BaseException) -> str:
-    """Return an error in one line: its type and what it says."""
-    text = " ".join(str(error).split())[:_SHOWN]
-    return f"{type(error).__name__}: {text}" if text else type(error).__name__
 
 
 def _close(module: object, name: str) -> str:

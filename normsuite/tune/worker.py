@@ -35,9 +35,7 @@ def entry(
     spec: NormSpec, layout: str, length: int, modes: list[str], ratio: Callable[..., float] = crossover.ratio
 ) -> list[dict]:
     """Return the rows of one norm, layout and length, for each mode at the sizes that its search asked for."""
-    cases = {
-        torch.Size(case.shape).numel(): case for case in reversed(list(crossover.shapes(spec, layout, length, SIZES)))
-    }
+    cases = {torch.Size(case.shape).numel(): case for case in crossover.shapes(spec, layout, length, SIZES)}
 
     def measured(mode: str, numbers: int) -> float:
         value = math.exp(ratio(spec, cases[numbers], mode, SECONDS))

@@ -6,9 +6,9 @@ import random
 import time
 from collections.abc import Callable, Mapping
 
-from ..errors import ArgumentError, NormsuiteError
+from ..errors import ArgumentError, NormsuiteError, one_line
 from ..measure import process
-from ..targets.loading import check_path, import_folders, load, path_of, said, search_here
+from ..targets.loading import check_path, import_folders, load, path_of, search_here
 from .result import MARGIN, Result
 
 SECONDS = 5.0
@@ -85,7 +85,7 @@ def measured(
             try:
                 call()
             except Exception as error:  # anybody's
-                failed[name] = f"fails: {said(error)}"
+                failed[name] = f"fails: {one_line(error)}"
             else:
                 able[name] = call
             if printed.getvalue():
@@ -137,7 +137,7 @@ def _callables(calls: Mapping[str, object], setup: str | None) -> dict[str, Call
     try:
         exec(_code("setup", setup), names)
     except Exception as error:  # anybody's
-        raise NormsuiteError(f"setup fails: {said(error)}") from error
+        raise NormsuiteError(f"setup fails: {one_line(error)}") from error
     made = {}
     for name, statement in calls.items():
         # In a function, so that names are looked up as in a program; setup's are its globals.

@@ -69,7 +69,7 @@ class Anybodys(Implementation):
             if values is not None and (buffer := built.tensor(role)) is not None:
                 buffer.copy_(values)
         x = given.input
-        conduct(module, x)
+        try_out(module, x)
         return in_mode(task, replace(given, **own), lambda: module(x))
 
 
@@ -103,16 +103,16 @@ def name_of(path: str, args: Sequence = (), kwargs: Mapping[str, object] = {}) -
     return f"{path}({', '.join(written)})" if written else path
 
 
-class Misconduct(NormsuiteError):
-    """A target whose times or errors would say nothing; the message says what it does."""
+class Unmeasurable(NormsuiteError):
+    """A target is one whose times or errors would say nothing; the message says why."""
 
 
-def conduct(module: nn.Module, x: Tensor) -> None:
+def try_out(module: nn.Module, x: Tensor) -> None:
     """Call a target three times, and leave it and its input as they were.
 
     Raises:
-        Misconduct: it returns something else than a tensor like its input, changes its input, prints, or gives another
-            output for the same input after another one.
+        Unmeasurable: it returns something else than a tensor like its input, changes its input, prints, or its output
+            depends on earlier calls.
     """
     state = {name: tensor.clone() for name, tensor in module.state_dict().items() if isinstance(tensor, Tensor)}
     x = x.detach()
@@ -121,19 +121,19 @@ def conduct(module: nn.Module, x: Tensor) -> None:
         with torch.no_grad(), contextlib.redirect_stdout(said):
             first = module(x)
             if not isinstance(first, Tensor):
-                raise Misconduct(f"returns {type(first).__name__} and no tensor")
+                raise Unmeasurable(f"returns {type(first).__name__} and no tensor")
             if (first.shape, first.dtype) != (x.shape, x.dtype):
-                raise Misconduct(f"returns {_kind(first)} for an input of {_kind(x)}")
+                raise Unmeasurable(f"returns {_kind(first)} for an input of {_kind(x)}")
             if not torch.equal(x, kept):
-                raise Misconduct("changes its input")
+                raise Unmeasurable("changes its input")
             first = first.clone()
             module(kept * 5 + 3)
             again = module(x)
         close = _ROUNDING * torch.finfo(x.dtype).eps  # equal but for another order of additions
         if not torch.allclose(first, again, rtol=close, atol=close, equal_nan=True):
-            raise Misconduct("keeps state between calls: the same input gives another output after another one")
+            raise Unmeasurable("keeps state between calls: the same input gives another output after another one")
         if said.getvalue():
-            raise Misconduct(f"prints {' '.join(said.getvalue().split())[:80]!r}")
+            raise Unmeasurable(f"prints {' '.join(said.getvalue().split())[:80]!r}")
     finally:
         x.copy_(kept)
         for name, tensor in module.state_dict().items():

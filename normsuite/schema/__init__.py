@@ -1,0 +1,53 @@
+"""Types of records: fields, ranges and lengths of every kind and schema, checked once, when a record is read.
+
+A field that is not named here is let be, so that newer records still read.
+"""
+
+import msgspec
+
+from .ahead import Ahead
+from .bench import Bench
+from .conformance import Conformance
+from .gate import Gate
+from .numerics import Numerics
+from .record import Record
+from .self_check import AsvCheck, SelfCheck
+from .study import Study
+
+KINDS: dict[str, type[Record]] = {
+    "study": Study,
+    "bench": Bench,
+    "gate": Gate,
+    "gate-self-check": SelfCheck,
+    "gate-self-check-asv": AsvCheck,
+    "numerics": Numerics,
+    "conformance": Conformance,
+    "ahead-of-time": Ahead,
+}
+"""Types by what a record says that it is of; any other kind is a `Record`."""
+
+
+def typed(record: dict) -> Record:
+    """Return a record as an object of its type.
+
+    Raises:
+        ValueError: a value is of another kind, out of range or missing, or two contradict each other; says where.
+    """
+    what = record.get("what")
+    kind = KINDS.get(what, Record) if isinstance(what, str) else Record
+    try:
+        found = msgspec.convert(record, kind)
+    except (msgspec.ValidationError, OverflowError) as error:
+        raise ValueError(str(error)) from None
+    if (reason := next(found.problems(), None)) is not None:
+        raise ValueError(reason)
+    return found
+
+
+def problem(record: dict) -> str | None:
+    """Return why a record is invalid, or None."""
+    try:
+        typed(record)
+    except ValueError as error:
+        return str(error)
+    return None

@@ -1,0 +1,118 @@
+"""Records of a gate, and files that it reads."""
+
+from collections.abc import Iterator
+from typing import Annotated
+
+from msgspec import UNSET, Meta, Struct, UnsetType
+
+from .bench import Mode, Task
+from .record import Record, no_date
+from .values import Count, Error, Few, Positive, Seconds, Shape, Share
+
+
+class Side(Struct):
+    name: str
+    commit: str
+    subject: str = ""
+    digest: str = ""
+
+
+class Sides(Struct):
+    base: dict[str, Error] | UnsetType = UNSET
+    head: dict[str, Error] | UnsetType = UNSET
+
+
+class Absent(Struct):
+    base: str | None = None
+    head: str | None = None
+
+
+class ErrorRates(Struct):
+    base: Annotated[list[Share], Meta(min_length=1)] | UnsetType = UNSET
+    head: Annotated[list[Share], Meta(min_length=1)] | UnsetType = UNSET
+    absent: Absent | UnsetType = UNSET
+
+
+class Cell(Task, kw_only=True):
+    """A cell of the plan; results are kept by its name."""
+
+    norm: str | UnsetType = UNSET
+    case: str | UnsetType = UNSET
+    shape: Shape | UnsetType = UNSET
+    mode: Mode | UnsetType = UNSET
+    activation: str | None = None
+
+
+class Known(Struct, forbid_unknown_fields=True):
+    """An accepted regression."""
+
+    cell: str
+    metric: str
+    reason: str
+    until: str
+    at_most: Positive | None = None
+
+
+class Accepted(Struct, forbid_unknown_fields=True):
+    day: str
+    entries: list[Known]
+
+
+class GateCase(Struct):
+    base: Side
+    head: Side
+    cells: Annotated[list[Cell], Meta(min_length=1)]
+    margins: dict[str, Positive]
+    alpha: Share
+    threads: Few | None
+    error_rate_norms: list[str]
+
+
+Ratios = dict[str, dict[Annotated[str, Meta(pattern=r"^[0-9]+$")], Annotated[float, Meta(ge=-50, le=50)]]]
+"""Logarithms of ratios of cells, by the number of the process."""
+
+
+class GateSamples(Struct):
+    log_ratios: Ratios
+    base_s: dict[str, Seconds]
+    looks: list[Count]
+    counts: dict[str, Sides]
+    absent: dict[str, Absent]
+    error_rates: dict[str, ErrorRates]
+    final: bool = False
+
+
+class Gate(Record, kw_only=True):
+    """Two versions on a plan of cells."""
+
+    case: GateCase
+    samples: GateSamples
+    spent_s: Seconds
+    accepted: Accepted | UnsetType = UNSET
+
+    def problems(self) -> Iterator[str]:
+        yield from super().problems()
+        yield from self._problems_of_accepted()
+        samples = self.samples
+        if len(samples.log_ratios) != len(self.case.cells):
+            yield f"samples: log_ratios: has {len(samples.log_ratios)} cells of {len(self.case.cells)}"
+        for name in ("base_s", "counts", "absent"):
+            if strange := getattr(samples, name).keys() - samples.log_ratios.keys():
+                yield f"samples: {name}: {min(strange)!r} is no cell"
+        for name, sides in samples.counts.items():
+            base, head = sides.base or {}, sides.head or {}
+            if name not in samples.absent and base.keys() ^ head.keys():
+                yield f"samples: counts: {name}: the two versions have not the same"
+        for name, of in samples.error_rates.items():
+            if (of.base is UNSET) != (of.head is UNSET) or (of.base is UNSET and of.absent is UNSET):
+                yield f"samples: error_rates: {name}: one of the two versions is missing"
+            elif len(of.base or ()) != len(of.head or ()):
+                yield f"samples: error_rates: {name}: the two versions have not as many seeds"
+        for name in ("time", "bytes", "error"):
+            if name not in self.case.margins:
+                yield f"case: margins: lacks {name}"
+
+    def _problems_of_accepted(self) -> Iterator[str]:
+        if self.accepted is not UNSET:
+            for text in (self.accepted.day, *(entry.until for entry in self.accepted.entries)):
+                yield from no_date("accepted", text)

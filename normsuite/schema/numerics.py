@@ -1,0 +1,41 @@
+"""Records of errors against float64."""
+
+from collections.abc import Iterator
+from typing import Annotated
+
+from msgspec import Meta, Struct
+
+from .record import Record
+from .values import Error, Number, Shape
+
+
+class NumericsCase(Struct):
+    shape: Shape
+    dtype: str
+    device: str
+
+
+class Row(Struct):
+    norm: str
+    mean: Number
+    backend: str
+    output: Error
+    gradient: Error
+
+
+class Numerics(Record, kw_only=True):
+    """Errors against float64."""
+
+    case: NumericsCase
+    samples: Annotated[list[Row], Meta(min_length=1)]
+
+    def problems(self) -> Iterator[str]:
+        yield from super().problems()
+        rows = {(row.norm, row.mean, row.backend) for row in self.samples}
+        if len(rows) < len(self.samples):
+            yield "samples: a norm, mean and backend are there twice"
+        count = 1
+        for part in zip(*rows, strict=True):
+            count *= len(set(part))
+        if count != len(self.samples):
+            yield f"samples: has {len(self.samples)} of {count} rows"

@@ -1,0 +1,54 @@
+"""Fields that every kind of record has."""
+
+from collections.abc import Iterator
+from datetime import datetime
+from typing import Annotated, Any
+
+from msgspec import UNSET, Meta, Struct, UnsetType
+
+from .values import Few, Size
+
+
+class Environment(Struct):
+    """The machine and the software."""
+
+    cpu: str
+    cores: Few
+    packages: dict[str, str]
+    threads: Few | None = None
+    governor: str | None = None
+    accelerator: str | None = None
+    driver: str | None = None
+    system: str | None = None
+    python: str | None = None
+    allocator: dict[str, str] = {}
+
+
+class Record(Struct, kw_only=True):
+    """Fields of every kind of record."""
+
+    schema: Size
+    what: str
+    environment: Environment
+    case: Any
+    samples: Any
+    written: str | UnsetType = UNSET
+    commit: str | None = None
+    source: str | None = None
+    seeds: list[Annotated[int, Meta(ge=-(2**63), le=2**63 - 1)]] = []
+    depends: dict[str, Any] = {}
+    notes: list[str] = []
+    workers: Few | None = None
+
+    def problems(self) -> Iterator[str]:
+        """Yield what is wrong between fields."""
+        if self.written is not UNSET:
+            yield from no_date("written", self.written)
+
+
+def no_date(name: str, text: str) -> Iterator[str]:
+    """Yield that a text is no date, where it is none."""
+    try:
+        datetime.fromisoformat(text)
+    except ValueError:
+        yield f"{name}: {text[:40]!r} is no date"
