@@ -23,7 +23,7 @@ LOADS = 5
 
 
 def missing() -> str | None:
-    """What is not here of what it takes, and how to get it; None where all is."""
+    """Return what is missing of what the browser takes, and how to get it; None where nothing is."""
     if find_spec("selenium") is None:
         return "selenium is not installed (pip install normsuite[test])"
     if not (_chromium() and shutil.which("chromedriver")):
@@ -37,7 +37,7 @@ def _chromium() -> str | None:
 
 @contextmanager
 def opened(logs: Mapping[str, str] = MappingProxyType({})) -> Iterator:
-    """selenium's driver of a headless Chromium with a profile of its own; only where nothing is `missing`.
+    """Return selenium's driver of a headless Chromium with a profile of its own; only where nothing is `missing`.
 
     Args:
         logs: which are kept, and from which level on.

@@ -106,7 +106,7 @@ class Made:
         results.write_text(self.folder / "asv.conf.json", results.to_json(settings))
 
     def commit(self) -> None:
-        """One more commit, with its results."""
+        """Make one more commit, with its results."""
         from asv.results import Results, get_filename
         from asv.util import write_json
 
@@ -168,8 +168,8 @@ def run(
     rounds: int = ROUNDS,
     on_way: Callable[[str], None] = lambda way: None,
 ) -> dict:
-    """One record: seconds and most memory of both ways, from nothing and after one more commit, in each round; of the
-    report the mean over several commits, one after the other.
+    """Return one record: seconds and most memory of both ways, from nothing and after one more commit, in each round;
+    of the report the mean over several commits, one after the other.
 
     Args:
         commits, series: of the made-up history.
@@ -246,13 +246,13 @@ def _later(made: Made) -> Iterator[dict[str, float]]:
 
 
 def _mean(*timed: dict[str, float]) -> dict:
-    """Of the seconds, with each of them, and the most memory."""
+    """Return the mean of the seconds, with each of them, and the most memory."""
     each = [of["seconds"] for of in timed]
     return {"seconds": fmean(each), "each_s": each, "peak_bytes": max(of["peak_bytes"] for of in timed)}
 
 
 def _bytes_in_use(pid: int) -> int:
-    """Of a process and all below it; what several share counts once, where the system says so."""
+    """Return the memory of a process and all below it; what several share counts once, where the system says so."""
     total = 0
     with suppress(psutil.NoSuchProcess):
         first = psutil.Process(pid)
@@ -264,7 +264,8 @@ def _bytes_in_use(pid: int) -> int:
 
 
 def ratios(record: dict) -> dict[str, statistics.Interval]:
-    """Of our seconds to asv's for the whole history; "one more commit" is over asv's for the whole one too."""
+    """Return the ratios of our seconds to asv's for the whole history; "one more commit" is over asv's for the whole
+    one too."""
     return {
         stage: statistics.ratio_interval(
             [
@@ -277,7 +278,7 @@ def ratios(record: dict) -> dict[str, statistics.Interval]:
 
 
 def lines(record: dict) -> list[str]:
-    """For people."""
+    """Return lines for people."""
     case, samples, found = record["case"], record["samples"], ratios(record)
     said = [
         f"{case['commits']} commits × {case['series']} series, {case['rounds']} rounds; seconds over those of `{ASV}` "

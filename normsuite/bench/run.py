@@ -123,7 +123,7 @@ def _check(processes: int, threads: int, seconds: float, budget_s: float | None,
 
 
 def _on_processor(tasks, job: dict, table: "_Table", outcome: Outcome, processes: int, on_task) -> None:
-    """A process that counts, then those that take times."""
+    """Run a process that counts, then those that take times."""
     for number in range(processes + 1):
         stage = "bytes and errors" if number == 0 else f"times, process {number} of {processes}"
         begun = None

@@ -43,7 +43,7 @@ COMMAND = "normsuite bench"
 
 
 def copy_of(implementation: str) -> str:
-    """The copy that it is compared with."""
+    """Return the copy that it is compared with."""
     return COPY + PREALLOCATED if implementation.endswith(PREALLOCATED) else COPY
 
 
@@ -63,8 +63,8 @@ class Bench:
 
     @property
     def key(self) -> tuple[str, str, bool]:
-        """The accelerator ("" for the processor), the type of the numbers, and whether the accelerator's caches were
-        flushed: what all records of one table have in common."""
+        """Return the accelerator ("" for the processor), the type of the numbers, and whether the accelerator's caches
+        were flushed: what all records of one table have in common."""
         record = self.records[0]
         device = record["case"].get("device", "cpu")
         model = "" if device == "cpu" else record["environment"].get("accelerator") or device
@@ -72,14 +72,14 @@ class Bench:
 
     @property
     def where(self) -> str:
-        """The same in words, as much of it as is not the usual; "" for float32 on the processor."""
+        """Return the same in words, as much of it as is not the usual; "" for float32 on the processor."""
         model, dtype, cold = self.key
         said = [model, "" if dtype == "float32" else dtype, "caches flushed before each sample" if cold else ""]
         return ", ".join(filter(None, said))
 
     @cached_property
     def host(self) -> "Bench | None":
-        """The same records with host times in place of device times; None where no record has them."""
+        """Return the same records with host times in place of device times; None where no record has them."""
         records = []
         for record in self.records:
             processes = [{**p, "times_s": p.get("host_s", {})} for p in record["samples"]["processes"]]
@@ -89,23 +89,23 @@ class Bench:
 
     @property
     def time(self) -> str:
-        """What its times are called: device time where host time stands beside it."""
+        """Return what its times are called: device time where host time stands beside it."""
         return "device time" if self.host else "time"
 
     @cached_property
     def implementations(self) -> list[str]:
-        """All that were timed, in the order of the records."""
+        """Return all that were timed, in the order of the records."""
         return list(
             dict.fromkeys(name for r in self.records for p in r["samples"]["processes"] for name in p["times_s"])
         )
 
     @property
     def rivals(self) -> list[str]:
-        """Those that are neither ours nor torch.nn nor a copy."""
+        """Return those that are neither ours nor torch.nn nor a copy."""
         return rivals(self.implementations)
 
     def logs(self, index: int, implementation: str, against: str, *, behind: bool = False) -> list[float]:
-        """log(implementation / against) in one task, one value a process; NaN where they did not meet.
+        """Return log(implementation / against) in one task, one value a process; NaN where not both took part.
 
         Args:
             behind: only of the rounds in which an implementation with a thread pool of its own took part.
@@ -168,7 +168,7 @@ class Bench:
 
     @cached_property
     def rows(self) -> list[Row]:
-        """One row for each implementation in each task."""
+        """Return one row for each implementation in each task."""
         rows = []
         of_all = {name: self.corrected(name) for name in self.implementations}
         for index, record in enumerate(self.records):
@@ -208,7 +208,7 @@ class Bench:
         return next((p["not_captured"][name] for p in processes if name in p.get("not_captured", {})), None)
 
     def _time(self, index: int, name: str) -> Interval:
-        """exp of the mean over processes of log(median over rounds)."""
+        """Return exp of the mean over processes of log(median over rounds)."""
         processes = [p["times_s"].get(name, ()) for p in self.records[index]["samples"]["processes"]]
         logs = [paired_log_ratio(times, [1.0] * len(times)) for times in processes]
         found = [v for v in logs if not math.isnan(v)]
@@ -247,12 +247,13 @@ class Bench:
 
     @property
     def noise(self) -> tuple[int, Interval]:
-        """torch.nn against itself over all tasks: a fair run holds 1."""
+        """Return the ratio of torch.nn to itself over all tasks: a fair run holds 1."""
         return self.mean(AGAIN, BASELINE, range(len(self.records)))
 
     @property
     def noise_behind_other_pools(self) -> tuple[int, Interval]:
-        """The same in the rounds in which it came right behind an implementation with a thread pool of its own."""
+        """Return the same in the rounds in which it came right behind an implementation with a thread pool of its
+        own."""
         return self.mean(AGAIN, BASELINE, range(len(self.records)), behind=True)
 
     def as_dict(self) -> dict:
@@ -291,7 +292,7 @@ class Bench:
 
 
 def benches(records: Sequence[dict]) -> list[Bench]:
-    """A table for each device, type of numbers and state of the caches among the records, in their order."""
+    """Return a table for each device, type of numbers and state of the caches among the records, in their order."""
     kinds: dict[tuple, list[dict]] = {}
     for record in records:
         kinds.setdefault(Bench([record]).key, []).append(record)

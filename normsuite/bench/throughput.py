@@ -93,7 +93,7 @@ def run(
 
 
 def _study(runs: Sequence[Run], processes: int, folder: str) -> list[str]:
-    """The command of that very sweep, each run of which has the same settings but for its norm."""
+    """Return the command of that very sweep, each run of which has the same settings but for its norm."""
     first = runs[0]
     options = {
         "--seeds": 1,
@@ -126,8 +126,8 @@ def speedups(record: dict) -> dict:
 
 
 def _of_torch(network: nn.Sequential) -> nn.Sequential:
-    """The network with torch.nn's norms, and their activations behind them; the two norms that take any rank here have
-    a class for each there."""
+    """Return the network with torch.nn's norms, and their activations behind them; the two norms that take any rank
+    here have a class for each there."""
     of_any_rank = {modules.BatchNorm: nn.BatchNorm2d, modules.InstanceNorm: nn.InstanceNorm2d}
     for place, layer in enumerate(network):
         if getattr(layer, "activation", None) == "relu":

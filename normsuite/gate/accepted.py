@@ -39,7 +39,7 @@ class Accepted:
         return cls(**{**found, "until": date.fromisoformat(found["until"])})
 
     def covers(self, cell: str, metric: str, ratio: float | None, today: date) -> bool:
-        """Whether that regression is accepted today."""
+        """Return whether that regression is accepted today."""
         small = self.at_most is None or (ratio is not None and ratio <= self.at_most)
         return self.names(cell, metric) and small and today <= self.until
 
@@ -48,7 +48,7 @@ class Accepted:
 
 
 def read(path: Path) -> list[Accepted]:
-    """What that file accepts.
+    """Return what that file accepts.
 
     Raises:
         ArgumentError: it cannot be read, or an entry lacks a field, has one more, or one of another type.
@@ -82,7 +82,7 @@ def _entry(path: Path, number: int, entry: object) -> Accepted:
 
 
 def notes(entries: Sequence[Accepted], today: date) -> list[str]:
-    """A line for each that has expired."""
+    """Return a line for each that has expired."""
     return [
         f"accepted until {entry.until}, and no longer: {entry.cell}, {entry.metric} ({entry.reason})"
         for entry in entries

@@ -93,7 +93,7 @@ def _name(cell: Workload) -> str:
 
 
 def changes(said: str) -> list[tuple[str, float]]:
-    """The rows of asv's table that begin with a sign: | + | before | after | ratio | benchmark |."""
+    """Return the rows of asv's table that begin with a sign: | + | before | after | ratio | benchmark |."""
     found = []
     for line in said.splitlines():
         columns = [column.strip() for column in line.strip().strip("|").split("|")]

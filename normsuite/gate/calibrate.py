@@ -29,7 +29,7 @@ _BLOCKS, _LONGEST_S = 400, 0.4
 
 
 def additions(tree: Tree, shares: Mapping[Cell, float], threads: int) -> dict[Cell, int]:
-    """For each cell the number of additions with which its call takes longer by that share in that version.
+    """Return for each cell the number of additions with which its call takes longer by that share in that version.
 
     Raises:
         Died: the process ended with an error.

@@ -70,7 +70,8 @@ class Thresholds:
 
 
 def share(look: int) -> float:
-    """Of α, for the look of that number before the final one, counted from 1: thrice 1/8, then 1/16, 1/32 and so on."""
+    """Return the share of α for the look of that number before the final one, counted from 1: thrice 1/8, then 1/16,
+    1/32 and so on."""
     return 2.0 ** -max(3, look)
 
 
@@ -86,7 +87,7 @@ def judge(ratio: Interval, thresholds: Thresholds) -> str:
 
 
 def judge_exactly(base: float, head: float, margin: float) -> str:
-    """The same for numbers without noise. Two that are 0, or both not finite, are the same."""
+    """Return the verdict on numbers without noise. Two that are 0, or both not finite, are the same."""
     if base == head or not (math.isfinite(base) or math.isfinite(head)):
         return SAME
     if not math.isfinite(head) or head > base * (1 + margin):

@@ -46,7 +46,7 @@ def measure(
     targets: Mapping[str, Target] | None = None,
     on_run: Callable[[int, int], None] = lambda done, of: None,
 ) -> dict[str, dict]:
-    """For each norm the error rates of "base" and of "head", one for each seed, or under "absent" the reasons.
+    """Return for each norm the error rates of "base" and of "head", one for each seed, or under "absent" the reasons.
 
     Args:
         trees: of the two sides.
@@ -118,7 +118,7 @@ class _Share:
 
 
 def _trained(shares: Sequence[_Share]) -> Iterator[tuple[_Share, dict]]:
-    """Each run of all shares as it is done, in processes side by side."""
+    """Yield each run of all shares as it is done, in processes side by side."""
     with ExitStack() as stack:
         running = [stack.enter_context(_start(share)) for share in shares]
         said = [_listen(share, one) for share, one in zip(shares, running, strict=True)]
@@ -174,7 +174,7 @@ def train(job: dict, emit: Callable[[dict], None]) -> None:
 
 
 def _package(job: dict) -> ModuleType:
-    """The package whose study trains: that version's, or this one with that version of the targets'."""
+    """Return the package whose study trains: that version's, or this one with that version of the targets'."""
     if not job["targets"]:
         return sides.load(Path(job["folder"]), job["side"], "study.digits", "study.train")
     sys.path.insert(0, job["folder"])

@@ -70,7 +70,7 @@ class Found:
 
     @property
     def smallest(self) -> float | None:
-        """The least injected share that is found in 90 % of cells or more by its lower bound, or None."""
+        """Return the least injected share that is found in 90 % of cells or more by its lower bound, or None."""
         return next((share for share, rate in self.planted.items() if rate.n and rate.at_least >= 0.9), None)
 
     def as_dict(self) -> dict:
@@ -81,7 +81,7 @@ class Found:
 
 
 def is_planted(record: dict) -> bool:
-    """Whether that table had slowdowns planted."""
+    """Return whether that table had slowdowns planted."""
     return bool(record["case"]["planted"])
 
 
@@ -165,7 +165,7 @@ def of_kind(records: Sequence[dict], what: str) -> list[dict]:
 
 
 def lines(records: Sequence[dict]) -> list[str]:
-    """For people: the gate, and asv where it was asked too."""
+    """Return lines for people: of the gate, and of asv where it was asked too."""
     said = _lines(found(of_kind(records, WHAT)))
     if rivals := of_kind(records, ASV):
         factor = rivals[0]["samples"]["factor"]
@@ -199,7 +199,7 @@ def _lines(of: Found) -> list[str]:
 
 
 def line(record: dict) -> str:
-    """What one table said, while the others are measured."""
+    """Return a line on one table, for those who wait for the others."""
     counted = Counter(verdicts(record).values())
     said = ", ".join(f"{number} {verdict}" for verdict, number in counted.most_common())
     planted = record["case"]["planted"]
@@ -210,7 +210,7 @@ def line(record: dict) -> str:
 
 
 def as_dict(records: Sequence[dict]) -> dict:
-    """For JSON."""
+    """Return the rates for JSON."""
     return {
         "gate": found(of_kind(records, WHAT)).as_dict(),
         "by_size": {name: rate.as_dict() for name, rate in by_size(of_kind(records, WHAT)).items()},

@@ -120,7 +120,7 @@ def method() -> str:
 
 
 def _identity(setup: measure.Setup) -> dict:
-    """What records must share to be counted together."""
+    """Return what records must share to be counted together."""
     accelerator = devices.name(setup.cells[0].task.device)
     return {
         "method": method(),
@@ -142,7 +142,7 @@ def _belongs(record: dict, identity: dict) -> bool:
 
 
 def _shares(setup: measure.Setup, number: int) -> dict[Cell, float]:
-    """The slowdowns of the planted table of that number."""
+    """Return the slowdowns of the planted table of that number."""
     draw = random.Random(number)
     count = max(1, round(len(setup.cells) * PLANTED / len(SHARES)))
     chosen = draw.sample(list(setup.cells), min(len(setup.cells), count * len(SHARES)))
@@ -150,7 +150,7 @@ def _shares(setup: measure.Setup, number: int) -> dict[Cell, float]:
 
 
 def _table(setup, clone: Path | None, planted: bool, number: int, identity: dict, on_progress) -> dict:
-    """One table.
+    """Measure one table.
 
     Args:
         clone: that planted versions are committed into; None for anybody's package, whose calls get more to do in head
@@ -199,7 +199,7 @@ def _table(setup, clone: Path | None, planted: bool, number: int, identity: dict
 
 
 def _planted(clone: Path, shares: Mapping[Cell, float], threads: int, said: str = "") -> tuple[Tree, Tree]:
-    """A version, and the same with those slowdowns."""
+    """Return a version, and the same with those slowdowns."""
     base = commit(clone, {})
     return base, commit(clone, _additions(base, shares, threads), said)
 
@@ -237,7 +237,7 @@ def _by_asv(setup: measure.Setup, clone: Path, number: int, identity: dict, repo
 
 @contextmanager
 def _clone(base: Tree, repository: Path) -> Iterator[Path]:
-    """A clone at that version, to commit into, which is thrown away."""
+    """Yield a clone at that version, to commit into, which is thrown away."""
     with tempfile.TemporaryDirectory() as folder:
         clone = Path(folder) / "clone"
         _git("clone", "--quiet", "--shared", "--no-checkout", str(trees.root(repository)), str(clone))
@@ -246,7 +246,7 @@ def _clone(base: Tree, repository: Path) -> Iterator[Path]:
 
 
 def commit(clone: Path, additions: Mapping[Cell, int], said: str = "") -> Tree:
-    """A commit with those slowdowns, on top of the clone's version; the same ones give the same package.
+    """Commit those slowdowns on top of the clone's version; the same ones give the same package.
 
     Args:
         clone: where.

@@ -114,7 +114,8 @@ def _under_another(folder: Path, package: str, name: str) -> ModuleType:
 
 
 def _namespace(folder: Path, package: str, name: str) -> ModuleType:
-    """A folder without __init__.py: another one of that name elsewhere must not take its place."""
+    """Return a package that is a folder without __init__.py: another one of that name elsewhere must not take its
+    place."""
     spec = ModuleSpec(name, None, is_package=True)
     spec.submodule_search_locations = [str(place_of(folder, package))]
     found = sys.modules[name] = importlib.util.module_from_spec(spec)

@@ -52,7 +52,7 @@ class Row:
 
     @property
     def bound(self) -> float | None:
-        """The largest slowdown that the interval leaves possible, as a share; infinite without an interval.
+        """Return the largest slowdown that the interval leaves possible, as a share; infinite without an interval.
 
         None for what is not available, and for what is no time.
         """
@@ -62,7 +62,7 @@ class Row:
 
     @property
     def remark(self) -> str:
-        """The note; of an undecided time how much slower it is at most."""
+        """Return the note; of an undecided time how much slower it is at most."""
         if self.verdict != UNDECIDED or self.bound is None or math.isinf(self.bound):
             return self.note
         said = f"not more than {_percent(self.bound)} slower" if self.bound > 0 else "not slower"
@@ -70,7 +70,7 @@ class Row:
 
     @property
     def comparison(self) -> str:
-        """For people: the ratio in per cent, or the difference in percentage points, with the interval."""
+        """Return the ratio in per cent, or the difference in percentage points, with the interval, for people."""
         if self.ratio is None:
             return ""
         if self.metric == ERROR_RATE:
@@ -81,7 +81,7 @@ class Row:
 
 
 def rows(record: dict) -> list[Row]:
-    """All rows, the worst verdicts first; what was known when it was measured is accepted.
+    """Return all rows, the worst verdicts first; regressions that were known when it was measured are accepted.
 
     Args:
         record: of a gate, with the known regressions of that day where there were any (`with_accepted`).
@@ -95,7 +95,7 @@ def rows(record: dict) -> list[Row]:
 
 
 def with_accepted(record: dict, accepted: Sequence[Accepted], today: date) -> dict:
-    """The record with the regressions that are known on that day, so that whoever reads it judges alike."""
+    """Return the record with the regressions that are known on that day, so that every reader of it judges alike."""
     return {**record, "accepted": {"day": today.isoformat(), "entries": [entry.as_dict() for entry in accepted]}}
 
 
@@ -137,7 +137,7 @@ def _times(record: dict) -> list[Row]:
 
 
 def _not_comparable(name: str, metric: str, unit: str, absent: dict[str, str]) -> Row:
-    """n/a, but for what base can do and head fails at."""
+    """Return the row of a cell without values: n/a, but for what base can do and head fails at."""
     broken = "head" in absent and "base" not in absent and absent["head"].startswith("fails")
     said = "; ".join(f"{side} {reason}" for side, reason in sorted(absent.items()))
     return Row(name, metric, unit, None, None, None, FAILS if broken else NOT_AVAILABLE, None, said)
@@ -189,7 +189,7 @@ def _judge_rise(difference: Interval, margin: float) -> str:
 
 
 def detectable_rise(differences: Sequence[float], margin: float, alpha: float) -> float:
-    """The smallest true rise of the error rate that so many seeds of such a spread find beyond the margin."""
+    """Return the smallest true rise of the error rate that so many seeds of such a spread find beyond the margin."""
     spread = float(statistics.paired(differences, [0.0] * len(differences), margin=margin).deviation)
     return margin + spread * statistics.detectable_effect(len(differences), alpha=alpha, power=POWER)
 
@@ -299,7 +299,7 @@ def _side(tree: dict) -> str:
 
 
 def as_dict(record: dict, found: Sequence[Row], *, undecided: str | None = None) -> dict:
-    """For JSON; with the exit code as `exit_code` gives it."""
+    """Return the record and its rows for JSON, with the exit code as `exit_code` gives it."""
     return {
         "title": title(record),
         "exit_code": exit_code(record, found, undecided=undecided),

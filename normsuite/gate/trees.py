@@ -55,12 +55,12 @@ class Source:
 
     @property
     def names(self) -> tuple[str, ...]:
-        """The packages' names, as they are imported."""
+        """Return the packages' names, as they are imported."""
         return tuple(part.name for part in self.parts)
 
     @property
     def exported(self) -> tuple[str, ...]:
-        """The folders within the repository whose files make a version: all of it where it is built."""
+        """Return the folders within the repository whose files make a version: all of it where it is built."""
         return ("",) if self.build else tuple(part.path for part in self.parts)
 
 
@@ -93,11 +93,11 @@ class Tree:
 
     @property
     def title(self) -> str:
-        """For people."""
+        """Return the version's name for people."""
         return f"{self.name} ({self.commit[:9]})" if self.name != self.commit else self.commit[:9]
 
     def as_dict(self) -> dict:
-        """For a record, which names no folder."""
+        """Return the version for a record, which names no folder."""
         return {"name": self.name, "commit": self.commit, "subject": self.subject, "digest": self.digest}
 
 
@@ -165,7 +165,7 @@ def of_working_tree(*, repository: Path, source: Source = OWN) -> Tree:
 
 
 def _tree(git: Git, name: str, commit: str, found: dict[Part, str], source: Source) -> Tree:
-    """The version whose packages have those digests, exported."""
+    """Return the version whose packages have those digests, exported."""
     digests = list(found.values())
     digest = digests[0] if len(digests) == 1 else hashlib.sha256("\n".join(digests).encode()).hexdigest()[:40]
     folder = _exported(git, found, digest, source)
@@ -224,7 +224,7 @@ def _path_of(git: Git, name: str) -> Path:
 
 
 def _alternate(path: Path) -> str:
-    """For a list of folders, where a name with a colon, or in quotes, is quoted."""
+    """Return a folder for a list of folders, where a name with a colon, or in quotes, is quoted."""
     text = str(path)
     if not any(character in text for character in ':"\n\\'):
         return text
@@ -239,7 +239,7 @@ def _copy_shared_index(source: Path, target: Path) -> None:
 
 
 def _refuse_repositories(git: Git, aside: Git, path: str) -> None:
-    """A repository within the package is not in its commits, and git would take it for a submodule.
+    """Refuse a repository within the package: it is not in its commits, and git would take it for a submodule.
 
     Raises:
         NormsuiteError: there is one; names it.
@@ -260,7 +260,7 @@ def _subject(git: Git, commit: str) -> str:
 
 
 def _exported(git: Git, found: dict[Part, str], digest: str, source: Source) -> Path:
-    """The folder that holds those packages, written whole or not at all, and looked at before it is used."""
+    """Return the folder that holds those packages, written whole or not at all, and looked at before it is used."""
     trees = caches.temporary_if_none(caches.folder()) / "trees"
     if source.build:
         return _built(git, export.listed(git, digest), trees, digest, source)
@@ -283,7 +283,7 @@ def place_of(folder: Path, package: str) -> Path:
 
 
 def _built(git: Git, entries: list[export.Entry], trees: Path, digest: str, source: Source) -> Path:
-    """The folder that the build command filled; kept for that text and that command."""
+    """Return the folder that the build command filled; kept for that text and that command."""
     command = hashlib.sha256(repr((source.build, source.parts)).encode()).hexdigest()[:16]
     folder = trees / f"{digest}-built-{command}"
     names = [part.name for part in source.packages]
@@ -310,7 +310,7 @@ def _built(git: Git, entries: list[export.Entry], trees: Path, digest: str, sour
 
 
 def _kept(folder: Path, is_whole: Callable[[], bool], make: Callable[[Path], None]) -> Path:
-    """That folder of the cache, made aside and then given its name where it is not whole."""
+    """Return that folder of the cache, made aside and then given its name where it is not whole."""
     trees = folder.parent
     try:
         trees.mkdir(parents=True, exist_ok=True)

@@ -54,7 +54,7 @@ def _matching(groups: list[list[Trend]], series: str) -> list[list[Trend]]:
 
 
 def _groups(trends: Sequence[Trend]) -> list[list[Trend]]:
-    """Those that differ in their norm and their versions alone."""
+    """Return the trends group by group: those that differ in their norm and their versions alone."""
     found: dict[tuple, list[Trend]] = {}
     for trend in trends:
         of = trend.segment
@@ -68,12 +68,12 @@ def _benchmark(group: list[Trend]) -> str:
 
 
 def _line(trend: Trend) -> str:
-    """What its line is called: its norm, where it has one."""
+    """Return the name of a trend's line: its norm, where it has one."""
     return trend.segment.parameters.get("norm", trend.segment.series)
 
 
 def _scale(group: list[Trend]) -> tuple[str, float]:
-    """A unit, and what a value is divided by to be in it."""
+    """Return a unit, and what a value is divided by to be in it."""
     unit = group[0].segment.unit
     if _benchmark(group) == ERROR_RATE:
         return "%", 0.01
@@ -131,7 +131,8 @@ def _chart(group: list[Trend]) -> Chart:
 
 
 def _draw(name: str, lines: list[dict], unit: str, short: bool, last: int, ticks: list, segments: list) -> str:
-    """A line for each norm and segment, with intervals, bands and steps; `last`: the place of the newest commit."""
+    """Draw a line for each norm and segment, with intervals, bands and steps; `last`: the place of the newest
+    commit."""
     with figure(name, 4.3, 3.1) as (finish, (axis,)):
         for line in lines:
             tint, x, y = colour(line["name"]), line["x"], line["y"]
@@ -212,7 +213,8 @@ def _steps_said(of: Trend) -> str:
 
 
 def _places(drawn: list[Trend]) -> dict[tuple[str, str], int]:
-    """Where each commit stands, by versions and commit: segments beside each other, a place between them free."""
+    """Return where each commit stands, by versions and commit: segments beside each other, a place between them
+    free."""
     last: dict[str, float] = {}
     for of in drawn:
         last[of.segment.versions] = max(of.segment.recorded, last.get(of.segment.versions, 0.0))
@@ -227,7 +229,7 @@ def _places(drawn: list[Trend]) -> dict[tuple[str, str], int]:
 
 
 def _segments(places: dict[tuple[str, str], int]) -> list[tuple[int, str]]:
-    """Where each segment begins, and what it was measured with; nothing where there is one."""
+    """Return where each segment begins, and what it was measured with; nothing where there is one."""
     first: dict[str, int] = {}
     for (versions, _), x in places.items():
         first[versions] = min(x, first.get(versions, x))

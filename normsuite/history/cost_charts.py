@@ -44,7 +44,7 @@ def _dots(
 
 
 def _draw_dots(name: str, panels: list, backends: list[str], logarithmic: bool) -> str:
-    """A panel for each title, with norm, backend, value and its interval."""
+    """Draw a panel for each title, with norm, backend, value and its interval."""
     from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
     norms = [norm for norm in NORMS if any(dot[0] == norm for _, dots in panels for dot in dots)]

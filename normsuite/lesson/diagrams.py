@@ -9,7 +9,7 @@ from .tables import COMMAND
 
 
 def _tints(groups: int):
-    """A colour for each group, the same in the cube and in the tiles."""
+    """Return a colour for each group, the same in the cube and in the tiles."""
     import matplotlib
 
     return matplotlib.colormaps["tab20" if groups > 10 else "tab10"]
@@ -20,7 +20,8 @@ _SLANT = 0.55, 0.42
 
 
 def cube(spec: NormSpec) -> Chart:
-    """The worked example's tensor as images × channels × places, seen from the front, from above and from the right."""
+    """Draw the worked example's tensor as images × channels × places, seen from the front, from above and from the
+    right."""
     labels = explain.labels(spec)
     images, channels = labels.shape[:2]
     labels = labels.reshape(images, channels, -1)
@@ -74,7 +75,7 @@ def _cube(name: str, groups: list) -> str:
 
 
 def _extent(letter: str, inside) -> str:
-    """Which images, channels and places a group has a part of; an axis that it has all of is left out."""
+    """Return which images, channels and places a group has a part of; an axis that it has all of is left out."""
     spans = []
     for name, size, index in zip(("image", "channel", "place"), inside.shape, inside.nonzero(), strict=True):
         of = sorted({int(i) + 1 for i in index})
@@ -84,7 +85,7 @@ def _extent(letter: str, inside) -> str:
 
 
 def shared_means(spec: NormSpec) -> Chart:
-    """The worked example, one tile a number, one colour for each group that shares a mean."""
+    """Draw the worked example, one tile a number, one colour for each group that shares a mean."""
     x, labels = explain.values(), explain.labels(spec)
     groups = int(labels.max()) + 1
     each = x.size // groups

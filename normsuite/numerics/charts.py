@@ -41,7 +41,7 @@ def _chart(record: dict, backend: str, limits: tuple[float, float]) -> Chart:
 
 
 def _draw(name: str, title: str, lines: list, means: list[float], limits: tuple[float, float]) -> str:
-    """A line for each norm, with places among the means and the error there."""
+    """Draw a line for each norm, with places among the means and the error there."""
     from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
     with figure(name, 4.3, 3.1) as (finish, (axis,)):

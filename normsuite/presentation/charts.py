@@ -77,7 +77,7 @@ class Chart:
 
     @property
     def svg(self) -> str:
-        """The drawing, kept or made now."""
+        """Return the drawing, kept or made now."""
         return drawn.drawn(self.draw, *self.data) if self._begun is None else self._begun.result()
 
 
@@ -95,18 +95,18 @@ def found(package: ModuleType, section: str, *data: object) -> list[Chart]:
 
 
 def colour(norm: str) -> str:
-    """The norm's colour, the same in every chart; grey for "none" and for what is no norm here."""
+    """Return the norm's colour, the same in every chart; grey for "none" and for what is no norm here."""
     return _PALETTE[list(NORMS).index(norm) % len(_PALETTE)] if norm in NORMS else GREY
 
 
 def marker(norm: str) -> str:
-    """The norm's marker on lines, for those who see no colours."""
+    """Return the norm's marker on lines, for those who see no colours."""
     return MARKERS[list(NORMS).index(norm) % len(MARKERS)] if norm in NORMS else "x"
 
 
 @contextmanager
 def figure(name: str, width: float, height: float, rows: int = 1) -> Iterator[tuple]:
-    """A figure with axes one above the other; `finish` turns it into text.
+    """Yield axes one above the other, and `finish`, which turns their figure into text.
 
     `name` makes the SVG's identifiers the chart's own, since many charts share a page.
     """

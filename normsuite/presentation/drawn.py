@@ -46,7 +46,8 @@ def _path(draw: Callable[..., str], data: tuple) -> Path | None:
 
 @cache
 def _version() -> str:
-    """Of all drawings: other files of the package, libraries or norms, in whose order colours are, draw otherwise."""
+    """Return the version of all drawings: other files of the package, libraries or norms, in whose order colours are,
+    draw otherwise."""
     package = Path(__file__).parents[1]
     digest = hashlib.sha256(repr([*map(results.version, LIBRARIES), *NORMS]).encode())
     for path in sorted(package.rglob("*.py")):

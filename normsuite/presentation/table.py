@@ -57,12 +57,12 @@ class Table:
 
     @property
     def names(self) -> tuple[str, ...]:
-        """The columns' headings."""
+        """Return the columns' headings."""
         return tuple(column.name for column in self.columns)
 
     @property
     def caption(self) -> str:
-        """The title and the note behind it."""
+        """Return the title and the note behind it."""
         return f"{self.title.rstrip('.')}. {self.note}" if self.note else self.title
 
     def tone(self, row: Sequence[str]) -> str:

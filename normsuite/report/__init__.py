@@ -95,7 +95,7 @@ def _check(format: str) -> None:
 
 
 def _write(texts: dict[str, str], out: Path) -> Path:
-    """Each text in its file; the first is where one begins to read."""
+    """Write each text into its file; return the first, where one begins to read."""
     results.output_folder(out, "out")
     written = [results.write_text(out / name, text) for name, text in texts.items()]
     return written[0]

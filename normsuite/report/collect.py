@@ -83,17 +83,17 @@ class Collected:
 
     @property
     def studied(self) -> Study:
-        """The study's records as one study."""
+        """Return the study's records as one study."""
         return Study(self.study)
 
     @property
     def bench(self) -> Bench:
-        """The first comparison with the alternatives, or an empty one."""
+        """Return the first comparison with the alternatives, or an empty one."""
         return self.benches[0] if self.benches else Bench([])
 
     @property
     def cost(self) -> list[Measurement]:
-        """The measurements of the commit whose cost is shown."""
+        """Return the measurements of the commit whose cost is shown."""
         return [m for result in self.history if result.commit == self.commit for m in result.measurements]
 
 
@@ -128,7 +128,7 @@ def collect(
 
 
 def _commit(measured: list[Result], wanted: str | None) -> str | None:
-    """The commit that was measured last, or the one that was asked for by the start of its hash."""
+    """Return the commit that was measured last, or the one that was asked for by the start of its hash."""
     commits = list(dict.fromkeys(result.commit for result in measured))
     if wanted is None:
         return max(measured, key=lambda result: result.recorded).commit if measured else None
@@ -148,7 +148,7 @@ def _good(folder: Path, what: str, notes: list[str]) -> list[dict]:
 
 
 def _named(damaged: list[tuple[str, str]]) -> list[str]:
-    """A note for each reason, with the first files that have it."""
+    """Return a note for each reason, with the first files that have it."""
     by_reason: dict[str, list[str]] = {}
     for name, reason in damaged:
         by_reason.setdefault(reason, []).append(name)
@@ -163,7 +163,7 @@ def _named(damaged: list[tuple[str, str]]) -> list[str]:
 
 
 def _newest_studies(folder: Path, notes: list[str]) -> tuple[list[dict], list[dict]]:
-    """The newest comparison of norms, and the newest of batch sizes."""
+    """Return the newest comparison of norms, and the newest of batch sizes."""
     good = _good(folder, "study", notes)
     tested = [record for record in good if not record["case"].get("hold_out")]
     if len(tested) < len(good):
@@ -192,7 +192,7 @@ def _written(records: list[dict]) -> str:
 
 
 def _of_newest_rate(records: list[dict], notes: list[str]) -> list[dict]:
-    """Of each norm the records with the learning rate that it was given last."""
+    """Return for each norm the records with the learning rate that it was given last."""
     rate = {r["case"]["norm"]: r["case"].get("learning_rate") for r in sorted(records, key=lambda r: _written([r]))}
     kept = [r for r in records if r["case"].get("learning_rate") == rate[r["case"]["norm"]]]
     if len(kept) < len(records):
@@ -201,7 +201,7 @@ def _of_newest_rate(records: list[dict], notes: list[str]) -> list[dict]:
 
 
 def _paired(records: list[dict], notes: list[str]) -> list[dict]:
-    """One record for each norm and seed, of the seeds that every norm has: all means are over the same seeds."""
+    """Return one record for each norm and seed, of the seeds that every norm has: all means are over the same seeds."""
     by_run = {}
     for record in sorted(records, key=lambda r: r.get("written", "")):
         by_run[record["case"]["norm"], record["case"]["seed"]] = record
@@ -244,7 +244,7 @@ def _newest_tuning(source: Path, notes: list[str]) -> list[dict]:
 
 
 def _newest_benches(folder: Path, notes: list[str]) -> list[Bench]:
-    """The newest record of each task, of those that were made like the newest of all of the same kind."""
+    """Return the newest record of each task, of those that were made like the newest of all of the same kind."""
     good = sorted(_good(folder, BENCH, notes), key=lambda r: r.get("written", ""))
     if not good:
         notes.append(f"nothing has been compared with the alternatives: run `{BENCH_COMMAND}`")
@@ -267,7 +267,7 @@ def _made(record: dict) -> str:
 
 
 def _newest_gate(folder: Path, notes: list[str]) -> dict | None:
-    """The record written last that its own reader understands."""
+    """Return the record written last that its own reader understands."""
     good = _good(folder, GATE, notes)
     if not good:
         notes.append(f"no two versions have been compared: run `{GATE_COMMAND} BASE`")
@@ -277,7 +277,7 @@ def _newest_gate(folder: Path, notes: list[str]) -> dict | None:
 
 
 def _newest_self_check(folder: Path, notes: list[str]) -> list[dict]:
-    """The records that add up with the one written last."""
+    """Return the records that add up with the one written last."""
     good = _good(folder, rates.WHAT, notes)
     newest = max(good, key=lambda record: _written([record]), default=None)
     kept = [record for record in good if record["case"]["identity"] == newest["case"]["identity"]]
@@ -300,7 +300,7 @@ def _place_of_target(record: dict) -> tuple:
 
 
 def _newest_segment(folder: Path, notes: list[str], commits: Commits | None) -> tuple[list[Result], list[Result]]:
-    """What was recorded on the newest machine, and the part of it with the newest torch."""
+    """Return what was recorded on the newest machine, and the part of it with the newest torch."""
     try:
         found = read(folder, commits)
     except DataError as error:  # the other records are shown all the same

@@ -52,7 +52,7 @@ _PARTS: dict[str, Callable[[Collected], Tables]] = {
 
 
 def compare(left: Collected, right: Collected, left_name: str, right_name: str) -> Page:
-    """One page of what both have.
+    """Return one page of what both have.
 
     Args:
         left, right: what was collected.
@@ -79,7 +79,7 @@ def compare(left: Collected, right: Collected, left_name: str, right_name: str) 
 
 
 def merge(left: Table, right: Table, keys: int) -> Table:
-    """One table of two with the same columns: for each value a column of the left and one of the right.
+    """Return one table of two with the same columns: for each value a column of the left and one of the right.
 
     Args:
         left, right: the tables.

@@ -20,7 +20,7 @@ FAR = 1e4
 
 
 def answers(collected: Collected) -> list[Sentence]:
-    """One for each question that the records can answer."""
+    """Return one answer for each question that the records can answer."""
     differences = _differences(collected)
     found = (
         _learns_best(collected, differences),
@@ -36,7 +36,7 @@ def answers(collected: Collected) -> list[Sentence]:
 
 
 def _accuracies(records: list[dict]) -> dict[str, list[float]]:
-    """Of each norm the test accuracies after the last epoch, the highest mean first."""
+    """Return for each norm the test accuracies after the last epoch, the highest mean first."""
     found = {
         norm: [float(samples["epochs"][-1]["test_accuracy"]) for samples in seeds.values()]
         for norm, seeds in comparisons.by_norm(records).items()
@@ -49,7 +49,7 @@ def _shown(norm: str, accuracies: list[float]) -> str:
 
 
 def _differences(collected: Collected) -> dict[frozenset[str], str]:
-    """Of each pair of norms the paired difference in test accuracy, and the verdict."""
+    """Return for each pair of norms the paired difference in test accuracy, and the verdict."""
     return {
         frozenset((pair.left, pair.right)): f"{pair.left} − {pair.right} = "
         f"{written.interval(pair.found.difference, written.points)}, {pair.verdict}"
@@ -117,7 +117,7 @@ def _cheapest(collected: Collected) -> Sentence | None:
 
 
 def _on(collected: Collected) -> str:
-    """Where the first comparison was made, if that is not the usual."""
+    """Return where the first comparison was made, if that is not the usual."""
     return f" ({collected.bench.where})" if collected.bench.where else ""
 
 

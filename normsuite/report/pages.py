@@ -198,7 +198,7 @@ def _mistakes(collected: Collected) -> list[Section]:
 
 
 def _against(bench: Bench, number: int, further: list[str]) -> list[Section]:
-    """A comparison with the alternatives and its cases; the first of a page has the plain names.
+    """Return the sections of a comparison with the alternatives and its cases; the first of a page has the plain names.
 
     `further` lines stand behind what it found.
     """
@@ -227,7 +227,7 @@ def _against(bench: Bench, number: int, further: list[str]) -> list[Section]:
 
 
 def _other_source(bench: Bench, first: Bench) -> list[str]:
-    """That a comparison was made of another version of the package than the first one of the page."""
+    """Return a note that a comparison was made of another version of the package than the first one of the page."""
     there, here = (found.records[0] for found in (bench, first))
     if there.get("source") == here.get("source"):
         return []

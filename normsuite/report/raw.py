@@ -33,12 +33,12 @@ def _link(path: Path, out: Path) -> Link:
 
 
 def section(command: str) -> str:
-    """The key of that command's section of the page."""
+    """Return the key of that command's section of the page."""
     return FOLDERS[command].partition("/")[0]
 
 
 def page(found: dict[str, list[Link]]) -> Page:
-    """A table for each command that left records."""
+    """Return a page with a table for each command that left records."""
     lead = (
         "Every figure and table was made from files of these, recorded by the command that stands beside it. What was "
         "damaged or is left out, and why, stands on the page of the method."

@@ -82,7 +82,7 @@ def try_out(target: Target, channels: int, size: int, num_groups: int) -> None:
 
 
 def _without_sizes(target: Target, num_groups: int) -> Target:
-    """The target without the arguments that the network decides: how many channels, and how many groups."""
+    """Return the target without the arguments that the network decides: how many channels, and how many groups."""
     made = target.loaded()
     if isinstance(made, nn.Module):
         raise ArgumentError("make", target.title, "is a module, made for one size: name its class")

@@ -10,7 +10,8 @@ DEGREES = 10.0
 
 
 def augmented(images: torch.Tensor, draw: torch.Generator) -> torch.Tensor:
-    """Each image turned by up to `DEGREES` and moved by up to `PIXELS` both ways, bilinearly; the border goes on.
+    """Return each image turned by up to `DEGREES` and moved by up to `PIXELS` both ways, bilinearly; beyond the border
+    its pixels repeat.
 
     Args:
         images: (N, 1, H, W).

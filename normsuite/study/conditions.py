@@ -7,7 +7,7 @@ _OF_A_RUN = ("norm", "target", "seed", "learning_rate")
 
 
 def condition(record: dict) -> tuple[tuple[str, object], ...]:
-    """The settings that all norms of one comparison share."""
+    """Return the settings that all norms of one comparison share."""
     return tuple(sorted((k, v) for k, v in record["case"].items() if k not in _OF_A_RUN))
 
 

@@ -60,12 +60,12 @@ def load(dataset: str = "mnist", data_dir: Path | None = None) -> Digits:
 
 
 def checksum(dataset: str = "mnist", data_dir: Path | None = None) -> str:
-    """What `load` would say of the digits, without reading them; raises what it raises."""
+    """Return what `load` would say of the digits, without reading them; raises what it raises."""
     return _found(dataset, data_dir)[2]
 
 
 def _found(dataset: str, data_dir: Path | None) -> tuple[str, Path, str]:
-    """What torchvision calls a dataset, in which folder it is, and the checksum of what lies there."""
+    """Return torchvision's name of a dataset, the folder it is in, and the checksum of what lies there."""
     if dataset not in _SOURCES:
         raise UnknownNameError.among("dataset", dataset, _SOURCES)
     name, prepare = _SOURCES[dataset]
@@ -81,7 +81,8 @@ def _reader(name: str):
 
 
 def unpacked() -> Path:
-    """The package's own digits, unpacked and checked in the user's cache; unpacked again if somebody damaged them."""
+    """Return the package's own digits, unpacked and checked in the user's cache; unpacked again where they are
+    damaged."""
     root = caches.temporary_if_none(caches.folder()) / "mnist"
     try:
         _check(root / "MNIST" / "raw", mnist.FILES)
@@ -138,7 +139,7 @@ def _install(root: Path, fill: Callable[[Path], object]) -> None:
 
 
 def _check(folder: Path, checksums: dict[str, str | None]) -> list[str]:
-    """Every file is there, with its SHA-256 where one is known; those found."""
+    """Check that every file is there, with its SHA-256 where one is known; return those found."""
     all_found = []
     for name, expected in checksums.items():
         try:

@@ -37,7 +37,7 @@ class Estimate:
 
     @property
     def difference(self) -> float | None:
-        """The same in test accuracy."""
+        """Return the same difference in test accuracy."""
         return None if self.deviation is None else self.effect * self.deviation
 
 
@@ -76,7 +76,7 @@ def estimate(runs: Sequence[Run], recorded: Sequence[dict], processes: int | Non
 
 
 def deviation(runs: Sequence[Run], records: Sequence[dict]) -> float | None:
-    """The largest deviation of paired differences in test accuracy between two norms.
+    """Return the largest deviation of paired differences in test accuracy between two norms.
 
     Of records of the very runs that are planned, whatever their seeds, and of one machine and source at a time: other
     settings spread in other ways.
@@ -97,7 +97,7 @@ def deviation(runs: Sequence[Run], records: Sequence[dict]) -> float | None:
 
 
 def _kind(case: dict) -> str:
-    """Of runs that are equal but for their seed."""
+    """Return a digest of a run's settings but for its seed."""
     return results.digest({name: value for name, value in case.items() if name != "seed"})
 
 

@@ -14,7 +14,7 @@ _LEAST_ERROR = 0.02
 
 
 def _stretch(axis) -> None:
-    """An axis on which 99 % and 99.3 % lie as far apart as 90 % and 93 %."""
+    """Stretch an axis so that 99 % and 99.3 % lie as far apart as 90 % and 93 %."""
     low = max(0.0, min(np.nanmin(line.get_ydata()) for line in axis.lines))
     low = 100 - 2 * (100 - low)  # a band may go further down than fits
     high = min(100 - _LEAST_ERROR, max(np.nanmax(line.get_ydata()) for line in axis.lines))
@@ -41,7 +41,7 @@ def lines_of(
     logarithmic: bool,
     whole: bool = True,
 ) -> Chart:
-    """A line for each norm, from places along the axis and the values of each seed there."""
+    """Return a line for each norm, from places along the axis and the values of each seed there."""
     drawn, words = [], []
     for norm in study.norms:
         places, rows = lines(norm)
@@ -57,7 +57,7 @@ def lines_of(
 
 
 def _draw_lines(name: str, lines: list, along: str, up: str, scale: str, whole: bool) -> str:
-    """A line for each norm in its band; `whole`: the places are whole numbers."""
+    """Draw a line for each norm in its band; `whole`: the places are whole numbers."""
     from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
 
     with figure(name, 4.3, 3.1) as (finish, (axis,)):

@@ -17,7 +17,7 @@ _ACROSS = 5
 
 
 def _mistakes(study: Study, norm: str) -> dict[int, list[dict]]:
-    """Of each digit what the runs of that norm took it for."""
+    """Return for each digit what the runs of that norm took it for."""
     found: dict[int, list[dict]] = {}
     for run in study.runs(norm):
         for mistake in run["samples"]["mistakes"]:
@@ -26,7 +26,7 @@ def _mistakes(study: Study, norm: str) -> dict[int, list[dict]]:
 
 
 def _recorded(study: Study) -> bool:
-    """Whether the runs say which of this package's digits they got wrong."""
+    """Return whether the runs say which of this package's digits they got wrong."""
     own = mnist.checksum(list(mnist.FILES.values()))
     return bool(study.records) and all(
         "mistakes" in run["samples"] and run.get("depends", {}).get("data") == own and not run["case"].get("hold_out")
@@ -35,7 +35,7 @@ def _recorded(study: Study) -> bool:
 
 
 def confusion(study: Study) -> list[Chart]:
-    """A matrix for each norm: which digits were taken for which, a run."""
+    """Return a matrix for each norm: which digits were taken for which, a run."""
     if not all("mistakes" in run["samples"] for run in study.records):
         return []
     return [_confusion(study, norm) for norm in study.norms]
@@ -84,7 +84,8 @@ def _matrix(norm: str, mistakes: list[list[float]]) -> str:
 
 
 def gallery(study: Study) -> list[Chart]:
-    """Of each norm the digits that it took for others most confidently, and those that the norms disagree on."""
+    """Return for each norm the digits that it took for others most confidently, and those that the norms disagree
+    on."""
     if not _recorded(study):
         return []
     return [_gallery(study, norm) for norm in study.norms]
@@ -116,7 +117,7 @@ def _gallery(study: Study, norm: str) -> Chart:
 
 
 def _pictures(places: list[int]) -> list:
-    """Of the test digits, dark on light."""
+    """Return pictures of the test digits, dark on light."""
     return [(255 - mnist.test_pictures()[place]).tolist() for place in places]
 
 
@@ -137,7 +138,7 @@ def _mosaic(name: str, pictures: list, texts: list[str]) -> str:
 
 
 def disagreements(study: Study, count: int = 15) -> tuple[Chart, Table] | None:
-    """The digits that some norms get right and others do not."""
+    """Return the digits that some norms get right and others do not."""
     if not _recorded(study) or len(study.norms) < 2:
         return None
     norms = [norm for norm in study.norms if norm != NO_NORM]

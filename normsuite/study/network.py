@@ -46,7 +46,7 @@ class Affine(nn.Module):
 
 
 def _norm(spec: NormSpec, channels: int, size: int, num_groups: int, affine: str | None, backend: str) -> nn.Module:
-    """The norm and the activation, in one pass where nothing comes between them."""
+    """Return the norm and the activation, in one pass where nothing comes between them."""
     own = affine in (None, spec.affine)
     make = partial(modules.make, spec, channels, (size, size), num_groups=num_groups, affine=own, backend=backend)
     if own:
@@ -56,7 +56,7 @@ def _norm(spec: NormSpec, channels: int, size: int, num_groups: int, affine: str
 
 
 def _anybodys(target: Target, channels: int, size: int, num_groups: int) -> nn.Module:
-    """A target and the activation, unless it applies one itself."""
+    """Return a target and the activation, unless it applies one itself."""
     module = anybodys.norm(target, channels, size, num_groups)
     return module if target.activation is not None else nn.Sequential(module, nn.ReLU())
 
@@ -78,7 +78,7 @@ def build(
     affine: str | None = None,
     backend: str = DEFAULT_BACKEND,
 ) -> nn.Sequential:
-    """The network with that norm, or with none.
+    """Return the network with that norm, or with none.
 
     Equal seeds give equal weights whatever the norm: norms draw no random numbers. 8,506 parameters without the norms'.
 

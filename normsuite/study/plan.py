@@ -35,7 +35,7 @@ _REFERENCE_BATCH = _RUN["batch_size"].default
 
 
 def preset(name: str) -> dict:
-    """The settings of a preset.
+    """Return the settings of a preset.
 
     Raises:
         UnknownNameError: there is none of that name.
@@ -46,7 +46,7 @@ def preset(name: str) -> dict:
 
 
 def read(path: Path) -> dict:
-    """The settings in a TOML file.
+    """Return the settings in a TOML file.
 
     Raises:
         DataError: it cannot be read.
@@ -58,7 +58,7 @@ def read(path: Path) -> dict:
 
 
 def plan(preset_name: str = DEFAULT_PRESET, *, targets: Sequence[Target] = (), **settings) -> list[Run]:
-    """The runs of a study, seed by seed, so that a study cut short has all norms of the seeds it finished.
+    """Return the runs of a study, seed by seed, so that a study cut short has all norms of the seeds it finished.
 
     Args:
         preset_name: one of `PRESETS`.
@@ -100,7 +100,7 @@ def plan(preset_name: str = DEFAULT_PRESET, *, targets: Sequence[Target] = (), *
 
 
 def _by_title(targets: Sequence[Target]) -> dict[str, Target]:
-    """The targets by the names that they have in records and tables."""
+    """Return the targets by the names that they have in records and tables."""
     found: dict[str, Target] = {}
     for target in targets:
         anybodys.check(target)
@@ -111,7 +111,7 @@ def _by_title(targets: Sequence[Target]) -> dict[str, Target]:
 
 
 def _values(name: str, value: object, titles: Collection[str]) -> list:
-    """The list of a setting's values, each of the type that the run wants."""
+    """Return the list of a setting's values, each of the type that the run wants."""
     values = value if isinstance(value, list) else [value]
     for each in values:
         if name == "learning_rate" and isinstance(each, Mapping):
@@ -135,7 +135,8 @@ def _check(name: str, value: object, kind: type) -> None:
 
 
 def _of_norm(norm: str, condition: dict, scaled: bool) -> dict:
-    """The condition with the norm's own learning rate; a norm without one gets the rate of a run without settings."""
+    """Return the condition with the norm's own learning rate; a norm without one gets the rate of a run without
+    settings."""
     rate = condition.get("learning_rate", _RUN["learning_rate"].default)
     if isinstance(rate, Mapping):
         rate = {find(n).name if n not in (NO_NORM, norm) else n: r for n, r in rate.items()}.get(

@@ -28,7 +28,8 @@ def begin() -> None:
 
 
 def context() -> multiprocessing.context.BaseContext:
-    """For executors whose workers come from it, or, where the system has no such thing, are started from nothing."""
+    """Return the context for executors whose workers come from the server, or, where the system has no such thing, are
+    started from nothing."""
     begin()
     return multiprocessing.get_context("forkserver" if _exists() else "spawn")
 
@@ -39,7 +40,7 @@ def _exists() -> bool:
 
 @contextmanager
 def _without_interrupts() -> Iterator[None]:
-    """What is started within it takes no notice of Ctrl-C, which is its parent's."""
+    """Have what is started within the block ignore Ctrl-C, which is its parent's."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return

@@ -98,7 +98,7 @@ class Watch:
         return {name: p.detach().clone() for name, p in self._network.named_parameters()}
 
     def _mixed(self, before: dict, after: dict, layer: str) -> dict[str, torch.Tensor]:
-        """All parameters in front of that layer after the step, the others before it."""
+        """Return all parameters in front of that layer after the step, the others before it."""
         names = [name for name, _ in self._network.named_children()]
         moved = set(names[: names.index(layer)])
         return {name: after[name] if name.partition(".")[0] in moved else before[name] for name in before}
@@ -107,7 +107,7 @@ class Watch:
         return {name: buffer.clone() for name, buffer in self._network.named_buffers()}
 
     def _gradients(self, parameters: dict[str, torch.Tensor], layers: Sequence[str]) -> dict[str, torch.Tensor]:
-        """Of those layers' weights, on the step's batch."""
+        """Return the gradients of those layers' weights, on the step's batch."""
         images, target = self._batch
         wanted = {f"{name}.weight": parameters[f"{name}.weight"].clone().requires_grad_() for name in layers}
         with torch.enable_grad():
@@ -134,7 +134,7 @@ class Watch:
 
 
 def distance(old: tuple[torch.Tensor, torch.Tensor], new: tuple[torch.Tensor, torch.Tensor]) -> torch.Tensor:
-    """The shift from old to new means and deviations of the channels; NaN where nothing varied."""
+    """Return the shift from old to new means and deviations of the channels; NaN where nothing varied."""
     (mean, std), (new_mean, new_std) = old, new
     return (((new_mean - mean).square() + (new_std - std).square()).sum() / std.square().sum()).sqrt()
 

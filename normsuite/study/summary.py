@@ -30,17 +30,17 @@ class Study:
 
     @property
     def norms(self) -> list[str]:
-        """The norms, in the order of all tables and charts, "none" first."""
+        """Return the norms, in the order of all tables and charts, "none" first."""
         return comparisons.norms_of(self.records)
 
     @property
     def seeds(self) -> list[int]:
-        """The seeds, in order."""
+        """Return the seeds, in order."""
         return sorted({record["case"]["seed"] for record in self.records})
 
     @property
     def epochs(self) -> int:
-        """How many epochs each run has."""
+        """Return how many epochs each run has."""
         return self.records[0]["case"]["epochs"]
 
     def runs(self, norm: str) -> list[dict]:
@@ -60,7 +60,7 @@ class Cell:
 
 
 def cells(records: Sequence[dict]) -> tuple[list[str], list[Cell]]:
-    """The settings that vary, and each norm under each of them."""
+    """Return the settings that vary, and each norm under each of them."""
     names = varied(records)
     found: dict[tuple, list[dict]] = {}
     for record in records:
@@ -97,7 +97,7 @@ def by_size(records: Sequence[dict]) -> str:
 
 
 def best(of_all: Sequence[Cell]) -> dict[str, Cell]:
-    """Each norm's setting of the highest mean accuracy; of equals, that of the lower loss."""
+    """Return each norm's setting of the highest mean accuracy; of equals, that of the lower loss."""
     found: dict[str, Cell] = {}
     for cell in of_all:
         other = found.get(cell.norm)
@@ -107,7 +107,7 @@ def best(of_all: Sequence[Cell]) -> dict[str, Cell]:
 
 
 def as_dict(records: Sequence[dict]) -> dict:
-    """All of it for a program; claims and verdicts come last.
+    """Return all of it for a program; claims and verdicts come last.
 
     Where settings vary, norms are compared under each of them by itself; but not where one norm has several learning
     rates, which are there to choose from.
@@ -141,7 +141,7 @@ def as_dict(records: Sequence[dict]) -> dict:
 
 
 def _compared(records: Sequence[dict]) -> dict:
-    """Of runs of one setting: every pair of norms, epochs to the targets, and the claims."""
+    """Return what runs of one setting say: every pair of norms, epochs to the targets, and the claims."""
     norms = {record["case"]["norm"] for record in records}
     seeds = min(sum(record["case"]["norm"] == norm for record in records) for norm in norms)
     return {

@@ -85,12 +85,12 @@ def sweep(
 
 
 def usual(runs: Iterable[Run]) -> int:
-    """How many processes do them where nobody says: one on an accelerator, else one a core."""
+    """Return how many processes do the runs where nobody says: one on an accelerator, else one a core."""
     return 1 if any(run.device != "cpu" for run in runs) else results.usable_cores()
 
 
 def mixed(records: Iterable[dict]) -> str | None:
-    """What there is to say of runs that were not all done on one model of processor with the same versions."""
+    """Return a note on runs that were not all done on one model of processor with the same versions."""
     kinds = {_computed_by(record) for record in records}
     if len(kinds) < 2:
         return None
@@ -124,7 +124,7 @@ def _alone_in(folder: Path) -> Iterator[None]:
 
 
 def _recorded(path: Path, on_note: Callable[[str], None]) -> dict | None:
-    """The run's record, or None where there is none; a damaged one is set aside.
+    """Return the run's record, or None where there is none; a damaged one is set aside.
 
     Raises:
         DataError: it cannot be read; it may be whole.
@@ -144,7 +144,7 @@ def _recorded(path: Path, on_note: Callable[[str], None]) -> dict | None:
 
 
 def _free(path: Path) -> Path:
-    """That name, or the first like it that nothing has: what was set aside before stays."""
+    """Return that name, or the first like it that nothing has: what was set aside before stays."""
     number = 1
     found = path
     while found.exists() or found.is_symlink():

@@ -75,7 +75,7 @@ class Run:
         self.network()  # fails here, before anything is trained, where the groups do not divide the channels
 
     def network(self) -> nn.Sequential:
-        """The run's network with its initial weights."""
+        """Return the run's network with its initial weights."""
         norm = self.target or (None if self.norm == NO_NORM else find(self.norm))
         return build(norm, seed=self.seed, num_groups=self.num_groups, affine=self.affine, backend=self.backend)
 
@@ -250,7 +250,7 @@ class _Clock:
 
 
 def _optimizer(run: Run, network: nn.Module, total: int):
-    """The optimizer, and its schedule over so many steps."""
+    """Return the optimizer, and its schedule over so many steps."""
     optimizer = torch.optim.AdamW(network.parameters(), lr=run.learning_rate, weight_decay=run.l2, fused=True)
     return optimizer, torch.optim.lr_scheduler.OneCycleLR(
         optimizer, max_lr=run.learning_rate, total_steps=total, pct_start=0.25
@@ -272,7 +272,7 @@ def _step(network: nn.Module, optimizer, images: torch.Tensor, target: torch.Ten
 
 
 def stepper(run: Run, images: torch.Tensor, target: torch.Tensor) -> Callable[[], object]:
-    """A function that trains the run's network on one batch, again and again: what an epoch repeats."""
+    """Return a function that trains the run's network on one batch, again and again: what an epoch repeats."""
     network = run.network().to(run.device).train()
     optimizer, _ = _optimizer(run, network, LEAST_STEPS)
     return lambda: _step(network, optimizer, images, target, run.l1)
@@ -280,7 +280,7 @@ def stepper(run: Run, images: torch.Tensor, target: torch.Tensor) -> Callable[[]
 
 @torch.inference_mode()
 def predict(network: nn.Module, images: torch.Tensor) -> torch.Tensor:
-    """What the network says of them in evaluation mode, before the softmax: (N, classes)."""
+    """Return the network's outputs for images in evaluation mode, before the softmax: (N, classes)."""
     network.eval()
     return torch.cat([network(x) for x in images.split(_EVALUATION_BATCH)])
 

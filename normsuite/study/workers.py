@@ -147,7 +147,7 @@ def locally(
 
 @contextmanager
 def pool(processes: int, on_steps: Callable[[int], None]):
-    """An executor, and a function that hands on how many batches its workers have done since."""
+    """Return an executor, and a function that hands on how many batches its workers have done since."""
     context = server.context()
     ticks = context.Queue()
     others = set(multiprocessing.active_children())
@@ -186,8 +186,8 @@ def _follow_parent() -> None:
 
 @contextmanager
 def cluster(address: str, on_note: Callable[[str], None]) -> Iterator[tuple[Executor, Callable[[], None]]]:
-    """The workers of a Dask scheduler, and a function that says it where none is left. A run whose worker was lost is
-    given to another one, as soon as there is one.
+    """Return the workers of a Dask scheduler, and a function that says it where none is left. A run whose worker was
+    lost is given to another one, as soon as there is one.
 
     Raises:
         UnsupportedError: dask.distributed is not installed.

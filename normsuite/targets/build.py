@@ -52,7 +52,7 @@ class Settings:
     activation: str | None
 
     def eps_for(self, dtype: torch.dtype) -> float:
-        """The number added to the variance of inputs of that type."""
+        """Return the number added to the variance of inputs of that type."""
         return torch.finfo(torch.promote_types(dtype, torch.float32)).eps if self.eps is None else self.eps
 
 
@@ -78,12 +78,12 @@ class Built:
         return self.module(x)
 
     def tensor(self, role: str) -> Tensor | None:
-        """The "weight", "bias", "running_mean" or "running_var" that it has now, or None."""
+        """Return the "weight", "bias", "running_mean" or "running_var" that it has now, or None."""
         return tensor_of(self.module, role)
 
     @property
     def tensors(self) -> dict[str, Tensor]:
-        """Those of the four that it has."""
+        """Return those of the four that it has."""
         return {role: found for role in _ROLES if (found := self.tensor(role)) is not None}
 
     @property
@@ -285,7 +285,8 @@ def _wrapped(target: Target, function: Callable, shape: Sequence[int]) -> Functi
 
 
 def _setting(target: Target, module: nn.Module, *names: str) -> object:
-    """A setting by the first of those names: the user's, the module's, or the default of a function's signature."""
+    """Return a setting by the first of those names: the user's, the module's, or the default of a function's
+    signature."""
     for name in names:
         if target.kwargs.get(name) is not None:
             return target.kwargs[name]

@@ -53,7 +53,7 @@ class Project:
     gate: GateOptions = field(default_factory=GateOptions)
 
     def package_folder(self, package: str) -> Path:
-        """The folder of one of its packages within the project: flat, or under src/.
+        """Return the folder of one of its packages within the project: flat, or under src/.
 
         Raises:
             DataError: there is none.

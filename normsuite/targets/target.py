@@ -80,23 +80,23 @@ class Target:
 
     @property
     def spec(self) -> NormSpec | None:
-        """The norm that it is like."""
+        """Return the norm that it is like."""
         return None if self.like is None else find(self.like)
 
     @property
     def path(self) -> str | None:
-        """The import path of what makes it, or None where only this process has it."""
+        """Return the import path of what makes it, or None where only this process has it."""
         made = self.make if self.make is not None else self.prepare
         return made if isinstance(made, str) else loading.path_of(made)
 
     @property
     def title(self) -> str:
-        """Its name in tables and sentences."""
+        """Return its name in tables and sentences."""
         made = self.make if self.make is not None else self.prepare
         return self.name or self.path or getattr(made, "__qualname__", None) or type(made).__qualname__
 
     def loaded(self) -> object:
-        """The object that makes it.
+        """Return the object that makes it.
 
         Raises:
             ImportPathError: its path leads nowhere.
@@ -106,11 +106,11 @@ class Target:
         return loading.load(argument, made) if isinstance(made, str) else made
 
     def loaded_oracle(self) -> object:
-        """The oracle's function, or None; raises as `loaded`."""
+        """Return the oracle's function, or None; raises as `loaded`."""
         return loading.load("oracle", self.oracle) if isinstance(self.oracle, str) else self.oracle
 
     def as_dict(self) -> dict[str, Any]:
-        """As JSON has it.
+        """Return the target as JSON has it.
 
         Raises:
             ArgumentError: an object that has no import path.
@@ -126,7 +126,7 @@ class Target:
 
     @classmethod
     def from_dict(cls, found: Mapping[str, Any]) -> "Target":
-        """What `as_dict` says, perhaps after a journey as JSON.
+        """Return the target that `as_dict` describes, perhaps after a journey as JSON.
 
         Raises:
             ArgumentError: a field that a target does not have, or one with a value that it cannot have.

@@ -42,7 +42,7 @@ class Duel:
     verdict: str
 
     def sentence(self) -> str:
-        """The duel in one line."""
+        """Return the comparison of two callables in one line."""
         return f"{self.name} / {self.baseline} {written(self.ratio)}: {self._said()}"
 
     def _said(self) -> str:
@@ -72,12 +72,12 @@ class Result:
 
     @property
     def names(self) -> list[str]:
-        """The callables, the baseline first."""
+        """Return the callables' names, the baseline first."""
         return list(self.samples[0])
 
     @property
     def duels(self) -> list[Duel]:
-        """Every callable beside the first."""
+        """Return every callable beside the first."""
         baseline, *others = self.names
         confidence = 1 - ALPHA / max(1, len(others))
         return [
@@ -88,16 +88,16 @@ class Result:
 
     @property
     def ratio(self) -> Interval:
-        """The second's time over the first's."""
+        """Return the second's time over the first's."""
         return self.duels[0].ratio
 
     @property
     def verdict(self) -> str:
-        """What is said of the second."""
+        """Return the verdict on the second."""
         return self.duels[0].verdict
 
     def median_s(self, name: str) -> float:
-        """A callable's median time in seconds."""
+        """Return a callable's median time in seconds."""
         if name not in self.names:
             raise ArgumentError("name", name, f"must be among {', '.join(self.names)}")
         return plain.median(t for process in self.samples for t in process[name])
@@ -110,7 +110,7 @@ class Result:
         return [_trimmed(batch) for batch in np.array_split(logs[0], BATCHES)]
 
     def as_dict(self) -> dict[str, Any]:
-        """The record: samples and environment, and what is derived from them."""
+        """Return the record: samples and environment, and what is derived from them."""
         return {
             "what": "compare",
             "schema": SCHEMA,
@@ -131,19 +131,19 @@ class Result:
 
     @classmethod
     def from_dict(cls, found: Mapping[str, Any]) -> "Result":
-        """The result of a record; its ratios are derived anew."""
+        """Return the result of a record; its ratios are derived anew."""
         return cls(
             tuple(found["samples"]), found["device"], found["margin"], found["environment"], found.get("failed", {})
         )
 
     def to_json(self) -> str:
-        """The record as JSON."""
+        """Return the record as JSON."""
         from ..results import to_json
 
         return to_json(self.as_dict())
 
     def to_frame(self) -> Any:
-        """A pandas frame with one sample a row: process, round, name, seconds.
+        """Return a pandas frame with one sample a row: process, round, name, seconds.
 
         Raises:
             UnsupportedError: pandas is not installed.
@@ -151,7 +151,7 @@ class Result:
         return frame(self.rows(), columns=["process", "round", "name", "seconds"])
 
     def rows(self) -> list[tuple[int, int, str, float]]:
-        """The samples: process, round, name, seconds."""
+        """Return the samples: process, round, name, seconds."""
         return [
             (process, number, name, seconds)
             for process, of in enumerate(self.samples)
@@ -180,7 +180,7 @@ class Result:
         return axes
 
     def sentences(self) -> list[str]:
-        """One line for each callable beside the first, and for each that was not timed."""
+        """Return one line for each callable beside the first, and for each that was not timed."""
         failed = [f"{name}: not measured, {reason}" for name, reason in self.failed.items()]
         return [*(duel.sentence() for duel in self.duels), *failed]
 

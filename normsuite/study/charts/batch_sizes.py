@@ -24,7 +24,7 @@ def charts(study: Study) -> list[Chart]:
 
 
 def _draw_sizes(sizes: list[int], lines: list) -> str:
-    """A line for each norm, with sizes and the mean accuracy there in its interval."""
+    """Draw a line for each norm, with sizes and the mean accuracy there in its interval."""
     from matplotlib.ticker import NullFormatter
 
     with figure("small-batches", 4.3, 3.1) as (finish, (axis,)):
