@@ -82,3 +82,12 @@ def test_one_slow_process_of_eight_moves_no_mean_far():
     assert after.low < 1 < after.high and after.value / before.value < 1.02
     assert [verdict(of) for of in slow.corrected(AUTO)].count(SLOWER) == 0
     assert {verdict(of) for of in quiet.corrected(AUTO)} <= {NOT_SLOWER, UNDECIDED}
+
+
+def test_sentences_are_about_auto_and_a_user_s_targets_and_about_no_rival():
+    assert [line for line in sentences(bench(draws(5), implementation="flax")) if "flax" in line] == []
+    alone = sentences(bench(draws(5)))
+    assert [line for line in alone if " takes " in line] == []
+    said = sentences(bench(draws(5), implementation="mynorms:RMSNorm"))
+    assert [line.split(" takes ")[0] for line in said if " takes " in line] == ["mynorms:RMSNorm"]
+    assert bench(draws(5)).means(implementations=[]) == []

@@ -214,12 +214,14 @@ class Bench:
         found = [v for v in logs if not math.isnan(v)]
         return ratio_interval(found) if found else Interval(math.nan, math.nan, math.nan)
 
-    def means(self, against: str | Callable[[str], str] = BASELINE, implementations: Sequence[str] = ()) -> list[Mean]:
-        """Geometric means for every implementation, mode, size and activation; over all norms and for each.
+    def means(
+        self, against: str | Callable[[str], str] = BASELINE, implementations: Sequence[str] | None = None
+    ) -> list[Mean]:
+        """Return geometric means for every implementation, mode, size and activation; over all norms and for each.
 
         Args:
-            against: a label, or a function from a implementation to one.
-            implementations: all where left out.
+            against: a label, or a function from an implementation to one.
+            implementations: whose; all where left out, none where it is empty.
         """
         groups: dict[tuple[str, str, str], dict[str, list[int]]] = {}
         for index, record in enumerate(self.records):
@@ -229,7 +231,7 @@ class Bench:
             of_norm[ALL].append(index)
             of_norm.setdefault(case["norm"], []).append(index)
         found = []
-        for name in implementations or self.implementations:
+        for name in self.implementations if implementations is None else implementations:
             rival = against if isinstance(against, str) else against(name)
             for (mode, size, activation), of_norm in groups.items():
                 for norm, indices in of_norm.items():
