@@ -1,11 +1,12 @@
 """Planning and training: the same start and the same digits for every norm, and settings that mean what they say."""
 
+import json
 import math
 
 import pytest
 import torch
 
-from normsuite import device
+from normsuite import device, results, schema
 from normsuite.errors import ArgumentError, DataError, UnknownNameError
 from normsuite.spec import NO_NORM, NORMS
 from normsuite.study import network
@@ -232,3 +233,14 @@ def test_augmented_digits_are_moved_and_turned_a_little():
     assert not torch.equal(found[0], found[1])
     again = augmented(images, torch.Generator().manual_seed(0))
     assert torch.equal(found, again)
+
+
+@pytest.mark.parametrize("rate", [1e3, 1e30])
+def test_a_run_that_diverges_leaves_a_record_that_can_be_read(digits, rate):
+    """Its losses and the confidence in its answers are no numbers."""
+    run = Run("none", 0, epochs=1, train_size=640, batch_size=64, learning_rate=rate)
+    outcome = train(run, digits)
+    assert not math.isfinite(outcome.epochs[-1].test_loss)
+    environment = results.environment(threads=1)
+    record = results.make_record("study", run.as_dict(), outcome.as_dict(), environment=environment, seeds=[0])
+    assert schema.problem(json.loads(results.to_json(record))) is None

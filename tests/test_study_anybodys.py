@@ -15,7 +15,7 @@ from normsuite import Target, comparisons, results
 from normsuite.errors import ArgumentError, NormsuiteError
 from normsuite.report.collect import Collected
 from normsuite.spec import NORMS
-from normsuite.study import anybodys, network, summary
+from normsuite.study import anybodys, network, summary, trial
 from normsuite.study.identity import record_name
 from normsuite.study.plan import plan
 from normsuite.targets.source import digest, source_of
@@ -49,6 +49,45 @@ class Told(MyNorm):
 class Broken(MyNorm):
     def __init__(self, num_groups, num_channels):
         raise RuntimeError("not today")
+
+
+class Leaves(MyNorm):
+    def forward(self, input):
+        raise SystemExit(0)
+
+
+class EndsItsProcess(MyNorm):
+    def forward(self, input):
+        import os
+
+        os._exit(0)
+
+
+class Hangs(MyNorm):
+    def forward(self, input):
+        time.sleep(3600)
+
+
+class TrainsOnly(MyNorm):
+    def forward(self, input):
+        if not self.training:
+            raise RuntimeError("no evaluation")
+        return super().forward(input)
+
+
+class Lazy(MyNorm):
+    def __init__(self, num_groups, num_channels):
+        super().__init__(num_groups, num_channels)
+        self.more = nn.LazyBatchNorm2d()
+
+    def forward(self, input):
+        return super().forward(input)
+
+
+class Prints(MyNorm):
+    def forward(self, input):
+        print("forward")
+        return super().forward(input)
 """
 
 
@@ -164,3 +203,33 @@ def test_a_study_with_a_target_names_it(package, digits_cache):
 def test_maps_are_those_that_the_norms_get():
     assert network.maps() == [(8, 14), (16, 7), (16, 7), (16, 7), (16, 7)]
     anybodys.try_out(GROUP, 8, 14, 4)
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("Leaves", "ends its process"),
+        ("EndsItsProcess", "ends its process"),
+        ("Hangs", "hangs: ended after 20 s"),
+        ("TrainsOnly", "no evaluation"),
+        ("Lazy", "uninitialized"),
+    ],
+)
+def test_a_target_that_cannot_be_trained_is_named_before_anything_is(package, monkeypatch, name, said):
+    """In a process of its own, which it may end."""
+    monkeypatch.setattr(trial, "LIMIT_S", 20.0)
+    with pytest.raises(NormsuiteError, match=rf"studynorms:{name} .*{said}"):
+        plan(targets=[Target(f"studynorms:{name}", like="GroupNorm")], **SETTINGS)
+
+
+@pytest.mark.slow
+def test_what_a_target_prints_is_no_result(package):
+    command = ["study", "--norm", "none", "--with", "studynorms:Prints", "--like", "GroupNorm", "--seeds", "1"]
+    command += ["--epochs", "1", "--train-size", "640", "--batch-size", "64", "--workers", "1", "--json", "-"]
+    root = str(Path(__file__).parent.parent)
+    for further in ([], ["--dry-run"]):
+        done = subprocess.run(
+            [sys.executable, "-m", "normsuite", *command, *further],
+            cwd=package, env={**os.environ, "PYTHONPATH": root}, capture_output=True, text=True, timeout=300,
+        )  # fmt: skip
+        assert done.returncode == 0 and json.loads(done.stdout), done.stderr

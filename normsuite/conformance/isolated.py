@@ -4,10 +4,10 @@ from collections.abc import Iterator, Sequence
 
 import torch
 
-from ..errors import ArgumentError, NormsuiteError
+from ..errors import ArgumentError
 from ..measure import process
-from ..targets.build import TargetError
-from ..targets.loading import ImportPathError, import_folders
+from ..targets.build import TargetError, error_of_message
+from ..targets.loading import import_folders
 from ..targets.target import Target
 from .checks import Check
 from .result import FAILS, Finding, Result
@@ -52,7 +52,7 @@ def results(target: Target, checks: Sequence[Check], *, limit_s: float, notes: l
                 for message in worker.messages():
                     watch.again(limit_s)
                     if "error" in message:
-                        raise _error(message)
+                        raise error_of_message(message)
                     if "begin" in message:
                         begun = message["begin"]
                     if "result" in message:
@@ -73,13 +73,6 @@ def results(target: Target, checks: Sequence[Check], *, limit_s: float, notes: l
         if len(by_name) == len(left):
             raise TargetError(f"{target.title}: its process ended without a word")
         left = [check for check in left if check.name in by_name]
-
-
-def _error(message: dict) -> NormsuiteError:
-    """The error that the process met, of the same kind."""
-    if len(message["error"]) == 1:
-        return TargetError(*message["error"])
-    return (ImportPathError if message["is_path"] else ArgumentError)(*message["error"])
 
 
 def _how(watch: process.Watch, died: process.Died, limit_s: float) -> str:

@@ -2,9 +2,10 @@
 
 import faulthandler
 
-from ..errors import ArgumentError, NormsuiteError
+from ..errors import NormsuiteError
 from ..measure import process
-from ..targets.loading import ImportPathError, search_here
+from ..targets.build import error_to_message
+from ..targets.loading import search_here
 from ..targets.target import Target
 
 
@@ -25,11 +26,8 @@ def work(job: dict, emit) -> None:
         for name in job["checks"]:
             emit({"begin": name})
             emit({"result": run.result(target, known[name], shapes).as_dict()})
-    except ArgumentError as error:
-        plain = error.value if isinstance(error.value, str | int | float | None) else str(error.value)
-        emit({"error": [error.argument, plain, error.reason], "is_path": isinstance(error, ImportPathError)})
     except NormsuiteError as error:
-        emit({"error": [str(error)]})
+        emit(error_to_message(error))
 
 
 if __name__ == "__main__":

@@ -6,7 +6,7 @@ from typing import Annotated
 from msgspec import UNSET, Meta, Struct, UnsetType
 
 from .record import Record
-from .values import AnyNumber, AnyPositive, ByName, Count, Few, Positive, Seconds, Share, Size
+from .values import AnyNumber, AnyPositive, ByName, Count, Few, NotANumber, Positive, Seconds, Share, Size
 
 
 class StudyCase(Struct):
@@ -45,7 +45,7 @@ class Mistake(Struct):
     digit: Count
     label: Annotated[int, Meta(ge=0, le=9)]
     taken_for: Annotated[int, Meta(ge=0, le=9)]
-    confidence: Share
+    confidence: Share | NotANumber
 
 
 class StudySamples(Struct):

@@ -12,6 +12,7 @@ Positive = Annotated[float, Meta(ge=0, le=1.7e308)]
 Number = Annotated[float, Meta(ge=-1.7e308, le=1.7e308)]
 ByName = Annotated[str, Meta(pattern="^(nan|inf|-inf)$")]
 PositiveByName = Annotated[str, Meta(pattern="^(nan|inf)$")]
+NotANumber = Annotated[str, Meta(pattern="^nan$")]
 AnyNumber = Number | ByName
 AnyPositive = Positive | PositiveByName
 Error = Positive | str

@@ -61,7 +61,7 @@ def check(target: Target) -> None:
 
 
 def try_out(target: Target, channels: int, size: int, num_groups: int) -> None:
-    """Make a target for maps of that size, and call it forward and backward.
+    """Make a target for maps of that size, and call it forward, backward and in evaluation mode.
 
     Raises:
         NormsuiteError: it cannot be made, raises an error, or returns something else than a tensor like its input.
@@ -72,6 +72,8 @@ def try_out(target: Target, channels: int, size: int, num_groups: int) -> None:
         y = module(x)
         kept = isinstance(y, Tensor) and (y.shape, y.dtype) == (x.shape, x.dtype)
         gradient = torch.autograd.grad(y.sum(), x)[0] if kept else None
+        with torch.no_grad():
+            module.eval()(x)
     except Exception as error:  # anybody's
         raise TargetError(f"{target.title} fails on {_BATCH}×{channels}×{size}×{size}: {one_line(error)}") from error
     if gradient is None:

@@ -1,8 +1,10 @@
 """How long a study will take, from some steps of it, done now; and what it will be able to tell apart."""
 
 import math
+import sys
 import time
 from collections.abc import Sequence
+from contextlib import redirect_stdout
 from dataclasses import dataclass
 
 import torch
@@ -102,13 +104,14 @@ def _kind(case: dict) -> str:
 
 
 def _timed(run: Run) -> tuple[float, float]:
-    """Seconds of a training step, and of testing one digit: the median of a few."""
+    """Return the seconds of a training step, and of testing one digit: the median of a few."""
     images = torch.randn(run.batch_size, 1, 28, 28, device=run.device)
     target = torch.randint(10, (run.batch_size,), device=run.device)
-    step = train.stepper(run, images, target)
-    network, tested = run.network().to(run.device), torch.randn(500, 1, 28, 28, device=run.device)
-    step(), train.predict(network, tested)
-    return _median(step, _STEPS), _median(lambda: train.predict(network, tested), 3) / len(tested)
+    with redirect_stdout(sys.stderr):  # what a target prints is no result
+        step = train.stepper(run, images, target)
+        network, tested = run.network().to(run.device), torch.randn(500, 1, 28, 28, device=run.device)
+        step(), train.predict(network, tested)
+        return _median(step, _STEPS), _median(lambda: train.predict(network, tested), 3) / len(tested)
 
 
 def _median(call, times: int) -> float:

@@ -21,7 +21,7 @@ from ..errors import ArgumentError, DataError, UnknownNameError
 from ..reading import Unreadable, read_toml
 from ..spec import NO_NORM, NORMS, find
 from ..targets.target import Target
-from . import anybodys, network
+from . import anybodys, trial
 from .train import Run
 
 DEFAULT_PRESET = "quick"
@@ -92,11 +92,12 @@ def plan(preset_name: str = DEFAULT_PRESET, *, targets: Sequence[Target] = (), *
         for condition in conditions
         for norm in (*norms, *of_title)
     )
-    found = list(dict.fromkeys(runs))  # two tables of rates may give a norm the same one
-    for target, num_groups in dict.fromkeys((run.norm, run.num_groups) for run in found if run.target is not None):
-        for channels, size in dict.fromkeys(network.maps()):
-            anybodys.try_out(of_title[target], channels, size, num_groups)
-    return found
+    for num_groups in dict.fromkeys(
+        condition.get("num_groups", _RUN["num_groups"].default) for condition in conditions
+    ):
+        for target in of_title.values():  # before a run makes its network in this process
+            trial.of(target, num_groups)
+    return list(dict.fromkeys(runs))  # two tables of rates may give a norm the same one
 
 
 def _by_title(targets: Sequence[Target]) -> dict[str, Target]:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Sequence
 from .. import claims, comparisons
 from ..presentation import text
 from ..presentation.table import Column, Table
-from ..statistics import mean_interval, share_interval
+from ..statistics import positive_interval, share_interval
 from .summary import BATCH_COMMAND, COMMAND, TUNE_COMMAND, Cell, Study, best, by_batch_size, by_size, cells
 from .tuning import choices
 
@@ -40,7 +40,7 @@ def settings(names: Sequence[str], of_all: Sequence[Cell]) -> Table:
 def last_epoch(study: Study) -> Table:
     """Return each norm after the last epoch: means over the seeds with their 95 % intervals."""
     shows: dict[str, tuple[Callable, Callable]] = {
-        "loss": (mean_interval, text.loss),
+        "loss": (positive_interval, text.loss),
         "accuracy": (share_interval, text.percent),
     }
     rows = []
@@ -51,7 +51,7 @@ def last_epoch(study: Study) -> Table:
             mean, show = shows[metric.partition("_")[2]]
             row.append(text.interval(mean([float(run["samples"]["epochs"][-1][metric]) for run in runs]), show))
         spent = [sum(epoch["seconds"] for epoch in run["samples"]["epochs"]) / study.epochs for run in runs]
-        rows.append((*row, text.interval(mean_interval(spent), text.seconds), str(len(runs))))
+        rows.append((*row, text.interval(positive_interval(spent), text.seconds), str(len(runs))))
     return Table(
         f"After {study.epochs} epochs: mean over {len(study.seeds)} seeds [95 % interval]",
         (

@@ -5,12 +5,13 @@ concurrent.futures, and do the same to each run.
 import multiprocessing
 import os
 import signal
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import FIRST_COMPLETED, CancelledError, Executor, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, redirect_stdout, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from queue import Empty
@@ -18,7 +19,7 @@ from queue import Empty
 import torch
 
 from .. import results
-from ..errors import ArgumentError, DataError, NormsuiteError, UnsupportedError
+from ..errors import ArgumentError, DataError, NormsuiteError, UnsupportedError, one_line
 from . import digits, server
 from .identity import WHAT, depends, environment
 from .train import Run, steps, train
@@ -74,7 +75,8 @@ def do(run: Run, task: Task) -> dict:
         expected = task.checksums[run.dataset]
         if found.checksum != expected:
             raise DataError(f"a worker has other digits: expected checksum {expected}, found {found.checksum}")
-        outcome = train(run, found, _ticks.put if _ticks is not None else lambda batches: None)
+        with redirect_stdout(sys.stderr):  # what a target prints is no result
+            outcome = train(run, found, _ticks.put if _ticks is not None else lambda batches: None)
         return results.make_record(
             WHAT,
             run.as_dict(),
@@ -107,8 +109,7 @@ def finish(
                 except CancelledError:
                     raise NormsuiteError("the scheduler is gone; finished runs are kept") from None
                 except Exception as error:
-                    said = " ".join(str(error).split())
-                    failed = f"{run.norm}, seed {run.seed}: failed with {type(error).__name__} ({said})"
+                    failed = f"{run.norm}, seed {run.seed}: failed: {one_line(error)}"
                     raise NormsuiteError(f"{failed}; finished runs are kept") from error
                 yield run, record
     finally:

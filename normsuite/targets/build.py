@@ -12,6 +12,7 @@ from torch.nn import functional
 from ..errors import ArgumentError, NormsuiteError, one_line
 from ..spec import NormSpec
 from . import arguments
+from .loading import ImportPathError
 from .target import Target
 
 SEED = 0
@@ -30,6 +31,21 @@ _RANKS = ((6, 5), (7,), (3, 4, 5), ())
 
 class TargetError(NormsuiteError):
     """A target that cannot be made or does not take its input; the message has its name and its own error."""
+
+
+def error_to_message(error: NormsuiteError) -> dict:
+    """Return an error as a line that another process says."""
+    if not isinstance(error, ArgumentError):
+        return {"error": [str(error)]}
+    plain = error.value if isinstance(error.value, str | int | float | None) else str(error.value)
+    return {"error": [error.argument, plain, error.reason], "is_path": isinstance(error, ImportPathError)}
+
+
+def error_of_message(message: dict) -> NormsuiteError:
+    """Return the error that `error_to_message` describes, of the same kind."""
+    if len(message["error"]) == 1:
+        return TargetError(*message["error"])
+    return (ImportPathError if message["is_path"] else ArgumentError)(*message["error"])
 
 
 @dataclass(frozen=True)
@@ -369,7 +385,7 @@ def _fitting_shape(built: Built, dtype: torch.dtype, device: str) -> tuple[int, 
         return shape
     raise TargetError(
         f"{built.title} takes none of the shapes {', '.join('×'.join(map(str, s)) for s in tried)}, give it one by "
-        f"shapes; the first fails with {one_line(last)}"
+        f"shapes; the first fails: {one_line(last)}"
     ) from last
 
 

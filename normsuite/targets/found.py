@@ -30,11 +30,17 @@ def by_name(name: str, folder: Path) -> Target | None:
     Raises:
         DataError: what describes targets there cannot be used.
     """
+    return all_by_name(folder).get(name)
+
+
+def all_by_name(folder: Path) -> dict[str, Target]:
+    """Return the targets of installed packages and of the project that the folder lies in, by name.
+
+    Raises:
+        DataError: what describes targets there cannot be used.
+    """
     project = find_project(folder)
-    for target in project.targets if project is not None else ():
-        if target.title == name:
-            return target
-    return announced().get(name)
+    return announced() | {target.title: target for target in (project.targets if project is not None else ())}
 
 
 def _of(entry: EntryPoint) -> list[Target]:

@@ -1,0 +1,67 @@
+"""Try a target in the study's network before anything is trained, in a process of its own, which it may end."""
+
+import torch
+
+from ..errors import NormsuiteError, one_line
+from ..measure import process
+from ..targets.build import TargetError, error_of_message, error_to_message
+from ..targets.loading import import_folders, search_here
+from ..targets.target import Target
+from . import anybodys, network, train
+
+LIMIT_S = 120.0
+"""How long it may take, the start of the process included."""
+
+
+def of(target: Target, num_groups: int) -> None:
+    """Try a target for every size of map, and the whole network forward, backward and in evaluation mode.
+
+    Raises:
+        NormsuiteError: it cannot be made, raises an error, returns something else than a tensor like its input, hangs,
+            or ends its process; the message names it.
+    """
+    job = {"target": target.as_dict(), "num_groups": num_groups, "folders": import_folders()}
+    with process.Process(["-m", __name__], process.environment(1)) as one:
+        watch = process.Watch(one, LIMIT_S)
+        try:
+            one.tell(job)
+            message = next(one.messages(), None)
+        except process.Died as died:
+            how = f"hangs: ended after {LIMIT_S:g} s" if watch.has_ended_it else f"ends its process ({died})"
+            raise TargetError(f"{target.title} {how}") from None
+        finally:
+            watch.stop()
+    if message is None:
+        raise TargetError(f"{target.title} ends its process")
+    if "error" in message:
+        raise error_of_message(message)
+
+
+def _work(job: dict, emit) -> None:
+    search_here(job["folders"])
+    torch.set_num_threads(1)
+    try:
+        _try_all(Target.from_dict(job["target"]), job["num_groups"])
+    except NormsuiteError as error:
+        emit(error_to_message(error))
+    else:
+        emit({"able": True})
+
+
+def _try_all(target: Target, num_groups: int) -> None:
+    try:
+        for channels, size in dict.fromkeys(network.maps()):
+            anybodys.try_out(target, channels, size, num_groups)
+        made = network.build(target, seed=0, num_groups=num_groups)
+        network.parameter_counts(made)
+        images = torch.randn(2, 1, 28, 28)
+        made(images).sum().backward()
+        train.predict(made, images)
+    except NormsuiteError:
+        raise
+    except Exception as error:  # anybody's
+        raise TargetError(f"{target.title} fails in the study's network: {one_line(error)}") from error
+
+
+if __name__ == "__main__":
+    process.speak(_work)
