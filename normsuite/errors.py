@@ -7,8 +7,10 @@ _SHOWN = 200
 
 
 def one_line(error: BaseException) -> str:
-    """Return an error's type and message in one line, cut off after 200 characters."""
+    """Return an error's type and message in one line, cut off after 200 characters; of our own the message alone."""
     text = " ".join(str(error).split())[:_SHOWN]
+    if isinstance(error, NormsuiteError):
+        return text
     return f"{type(error).__name__}: {text}" if text else type(error).__name__
 
 
@@ -48,8 +50,8 @@ class UnknownNameError(ArgumentError):
         """Return the error for a value that is not among the known names, with the one that it resembles most."""
         names = [str(name) for name in known]
         near = get_close_matches(str(value).lower(), [name.lower() for name in names], n=1)
-        meant = next((f"; did you mean {name}?" for name in names if [name.lower()] == near), "")
-        return cls(argument, value, f"unknown; known are {', '.join(names)}{meant}")
+        meant = next((f"did you mean {name}? " for name in names if [name.lower()] == near), "")
+        return cls(argument, value, f"unknown; {meant}known are {', '.join(names)}")
 
 
 class UnsupportedError(ArgumentError, RuntimeError):

@@ -18,7 +18,7 @@ class Kind:
     Attributes:
         what: the kind, such as "bench".
         records: as they are stored, in the order of their files.
-        damaged: name and reason of each file in the folder that could not be read.
+        damaged: name and reason of each record in the folder that could not be read; other JSON is passed over.
     """
 
     what: str
@@ -62,7 +62,8 @@ class Recorded:
         if name not in _ROWS:
             raise AttributeError(f"no records of {name!r}; known are {', '.join(_ROWS)}")
         found = results.read_records(self._folder, name)
-        kind = Kind(name, tuple(found.good), tuple(found.damaged))
+        damaged = ((file, reason) for file, reason in found.damaged if not reason.startswith(results.NO_RECORD))
+        kind = Kind(name, tuple(found.good), tuple(damaged))
         self.__dict__[name] = kind  # read once
         return kind
 
@@ -84,6 +85,8 @@ def read_records(folder: str | Path) -> Recorded:
 
     >>> normsuite.read_records("reports").bench.to_frame()
     """
+    if not isinstance(folder, str | Path) or not str(folder):
+        raise ArgumentError("folder", folder, "must be the path of a folder")
     path = Path(folder)
     if not path.is_dir():
         raise ArgumentError("folder", str(folder), "is no folder")

@@ -343,6 +343,10 @@ def read_record(path: Path) -> dict:
     return _unsealed(*found[0])
 
 
+NO_RECORD = "is damaged (lacks schema, what"
+"""How the reason begins of a JSON file that is no record at all."""
+
+
 def read_records(folder: Path, what: str) -> Records:
     """Return all records of that kind under a folder, in the order of their files; an absent folder has none.
 

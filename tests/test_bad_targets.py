@@ -117,3 +117,14 @@ def test_numerics_names_what_ends_its_process_or_is_no_norm(tmp_path):
     rows = json.loads(done.stdout)["samples"]
     found = {row["backend"]: row["output"] for row in rows if row["mean"] == 0}
     assert "returns tuple" in found["odd_norms:Tuples"] and found["odd_norms:Right"] < 1e-5
+
+
+@pytest.mark.parametrize("statement", ["raise SystemExit(0)", "import os; os._exit(0)", "import sys; sys.exit('boo')"])
+def test_compare_names_a_statement_that_leaves(statement):
+    """Whatever it would end the process with."""
+    with pytest.raises(NormsuiteError, match=r"bad .*(SystemExit|ends the process)"):
+        compare({"good": "sum(range(50))", "bad": statement}, setup="pass", seconds=0.05)
+    found = compare({"good": "1", "other": "2", "bad": statement}, setup="pass", seconds=0.05)
+    assert found.names == ["good", "other"] and list(found.failed) == ["bad"]
+    with pytest.raises(NormsuiteError, match="setup fails: SystemExit"):
+        compare({"a": "1", "b": "2"}, setup="import sys; sys.exit(3)", seconds=0.05)

@@ -396,7 +396,7 @@ def test_who_computes_something_else_is_left_out_with_the_reason(monkeypatch):
     environment, begun, counted = found
     assert environment["environment"]["packages"]["torch"] and begun == {"begin": 0}
     assert counted["refused"]["unable"] == "has no such thing"
-    assert counted["refused"]["broken"] == "failed with RuntimeError: out of luck"
+    assert counted["refused"]["broken"] == "failed: RuntimeError: out of luck"
     assert counted["different"]["wrong"].startswith("computes something else (")
     assert counted["counts"][BASELINE]["output_error"] < 1e-6 and counted["counts"][COPY]["peak_bytes"] == 4096
     worker.work({**job, "count": False, "seconds": 0.01, "number": 1}, found.append)

@@ -144,7 +144,7 @@ def test_who_cannot_is_a_reason_and_the_rest_is_measured():
     )
     assert {BASELINE, AGAIN, COPY, "torch"} <= found["times_s"].keys() == found["host_s"].keys()
     assert found["refused"] | {"unable": "has no such thing", "left": "died before"} == found["refused"]
-    assert found["refused"]["broken"] == "failed with ValueError: out of luck"
+    assert found["refused"]["broken"] == "failed: ValueError: out of luck"
     assert found["not_captured"] == {"torch": "no graph"} and found["operand_sets"] == 2
     assert found["counts"]["torch"]["output_error"] < 1e-6 and found["counts"][COPY]["peak_bytes"] == 8192
     assert device.log[-1] == "release"

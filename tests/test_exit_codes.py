@@ -236,6 +236,7 @@ FAULTS = {
     ("an unknown format", "report"): lambda folder: run(folder, "report", "--format", "pdf"),
     ("damaged records beside whole ones", "report"): report_of_damaged_records,
     ("no records at all", "report"): lambda folder: run(folder, "report"),
+    ("a folder of records that is not there", "report"): lambda folder: run(folder, "report", "--from", "nowhere"),
     ("an unknown option", "explain"): lambda folder: run(folder, "explain", "--colour"),
     ("an unknown command", "normsuite"): lambda folder: run(folder, "measure"),
     ("an unknown norm", "explain"): lambda folder: run(folder, "explain", "Norm\x1b[31m"),

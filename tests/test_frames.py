@@ -61,3 +61,17 @@ def test_what_is_not_there_is_told(recorded, tmp_path):
     assert not normsuite.read_records(tmp_path).bench.rows()
     (tmp_path / "a.json").write_text("{")
     assert normsuite.read_records(tmp_path).bench.damaged[0][0] == "a.json"
+
+
+def test_json_that_is_no_record_is_passed_over_and_a_damaged_record_is_not(recorded, tmp_path):
+    assert all(getattr(recorded, kind).damaged == () for kind in ("bench", "study", "gate", "numerics"))
+    (tmp_path / "package.json").write_text('{"name": "x", "version": "1"}')
+    (tmp_path / "bench.json").write_text('{"schema": 1, "what": "bench", "case": {}}')
+    ((name, reason),) = normsuite.read_records(tmp_path).bench.damaged
+    assert name == "bench.json" and "lacks samples" in reason
+
+
+@pytest.mark.parametrize("folder", [None, "", 3])
+def test_what_is_no_folder_s_path_is_an_argument_error(folder):
+    with pytest.raises(ArgumentError, match="folder = "):
+        normsuite.read_records(folder)

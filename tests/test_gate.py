@@ -317,7 +317,7 @@ def test_a_cell_that_head_breaks_is_a_regression(repository):
     append(repository, "functional.py", BREAKS, "breaks one")
     code, rows = judged(repository, "HEAD~1", "HEAD", only=[*ONE, "GroupNorm/torch/tiny/forward"])
     assert code == summary.REGRESSION and rows[ONE[0], "time"].verdict == "fails"
-    assert "head fails with TypeError: no" in rows[ONE[0], "time"].note
+    assert "head fails: TypeError: no" in rows[ONE[0], "time"].note
 
 
 def test_a_version_that_cannot_stand_beside_the_other_is_measured_apart(repository):

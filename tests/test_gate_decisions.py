@@ -225,10 +225,10 @@ def test_what_one_side_lacks_is_not_available_and_what_head_breaks_is_a_regressi
     found = summary.rows(made)
     assert [row.cell for row in found if row.verdict == NOT_AVAILABLE] == ["RMSNorm/torch/tiny/step"]
     assert code(made) == summary.NO_REGRESSION
-    broken = {"GroupNorm/numba/tiny/step": {"head": "fails with TypeError: no"}}
+    broken = {"GroupNorm/numba/tiny/step": {"head": "fails: TypeError: no"}}
     made = record(absent=broken)
     assert summary.rows(made)[0].verdict == FAILS and code(made) == summary.REGRESSION
-    both = {"GroupNorm/numba/tiny/step": {"head": "fails with TypeError: no", "base": "fails with TypeError: no"}}
+    both = {"GroupNorm/numba/tiny/step": {"head": "fails: TypeError: no", "base": "fails: TypeError: no"}}
     assert code(record(absent=both)) == summary.NO_REGRESSION
 
 
@@ -274,7 +274,7 @@ def test_equal_error_rates_are_the_same_without_an_interval():
 @pytest.mark.parametrize(
     ("reason", "verdict", "expected"),
     [
-        ("fails with ValueError: no", FAILS, summary.REGRESSION),
+        ("fails: ValueError: no", FAILS, summary.REGRESSION),
         ("has no norm", NOT_AVAILABLE, summary.NOTHING_DECIDED),
     ],
 )

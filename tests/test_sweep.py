@@ -97,7 +97,7 @@ def test_a_run_that_fails_is_named(tmp_path, digits_cache, monkeypatch):
 
     monkeypatch.setattr(workers, "do", fail)
     runs = plan(norms=["LayerNorm"], seeds=1, epochs=1, **SMALL)
-    with pytest.raises(NormsuiteError, match=r"LayerNorm, seed 0: failed with MemoryError \(too much\)"):
+    with pytest.raises(NormsuiteError, match=r"LayerNorm, seed 0: failed: MemoryError: too much"):
         sweep.sweep(runs, tmp_path)
 
 
@@ -112,7 +112,7 @@ def test_what_was_finished_at_the_same_time_as_a_failure_is_kept():
             return future
 
     runs, finished = plan(norms=["none", "LayerNorm", "BatchNorm"], seeds=1, epochs=1), []
-    with pytest.raises(NormsuiteError, match="none, seed 0: failed with MemoryError"):
+    with pytest.raises(NormsuiteError, match="none, seed 0: failed: MemoryError"):
         for run, record in workers.finish(AllAtOnce(), runs, None):
             finished.append((run.norm, record["norm"]))
     assert sorted(finished) == [("BatchNorm", "BatchNorm"), ("LayerNorm", "LayerNorm")]

@@ -176,7 +176,7 @@ def _prepared(
             except torch.AcceleratorError as error:
                 raise Unusable(label, one_line(error)) from error
             except CallFailed as failed:
-                reason = f"failed with {failed}"
+                reason = f"failed: {failed}"
             except Absent as absent:
                 reason = str(absent)
         refused[label] = reason

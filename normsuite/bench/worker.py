@@ -63,7 +63,7 @@ def _prepared(task: Task, given, backends: list[str]) -> tuple[list[tuple[Implem
             (call,) = Workload(implementation, task).ready([given])
             able.append((implementation, call))
         except CallFailed as failed:
-            refused[implementation.label] = f"failed with {failed}"
+            refused[implementation.label] = f"failed: {failed}"
         except Absent as absent:
             refused[implementation.label] = str(absent)
     return able, refused

@@ -8,7 +8,7 @@ from typing import Annotated, Optional
 import typer
 
 from .. import codes, results
-from ..errors import ArgumentError
+from ..errors import ArgumentError, UnknownNameError
 from .options import Json
 from .shared import console, print_tables, status, write, write_json
 
@@ -83,7 +83,7 @@ def chosen_targets(names: list[str], *, args: str, shapes: list[str], dtypes: li
     """
     from ..targets import Target
     from ..targets.configuration import find_project
-    from ..targets.found import by_name
+    from ..targets.found import all_by_name, by_name
     from ..targets.loading import search_here
 
     search_here()
@@ -103,6 +103,9 @@ def chosen_targets(names: list[str], *, args: str, shapes: list[str], dtypes: li
     found = []
     for name in names:
         known = None if ":" in name else by_name(name, Path.cwd())
+        if known is None and ":" not in name:
+            path = "an import path such as torch.nn:LayerNorm, or the name of a target"
+            raise UnknownNameError.among("target", name, [path, *all_by_name(Path.cwd())])
         found.append(Target(name, **given) if known is None else replace(known, **given))
     return found
 

@@ -8,7 +8,7 @@ from typing import Annotated, Optional
 import typer
 
 from .. import lazily
-from ..errors import NormsuiteError
+from ..errors import ArgumentError, NormsuiteError
 from ..garbage import uncollected
 from ..helpers import Helpers
 from .options import REPORTS
@@ -44,6 +44,8 @@ def report(
         lazily.load(*DISTRIBUTIONS)
         from .. import report as reporting
 
+        if compare is None and source != REPORTS and not source.is_dir():
+            raise ArgumentError("from", str(source), "is no folder")
         if compare is None and format == "html" and _is_long(source):
             helpers.start()
         if compare is not None:

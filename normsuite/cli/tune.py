@@ -4,7 +4,7 @@ from dataclasses import asdict
 
 from ..errors import NormsuiteError
 from .options import Json
-from .shared import console, progress_bar, write_json
+from .shared import console, note, progress_bar, write_json
 
 
 def tune(to: Json = None) -> None:
@@ -23,6 +23,9 @@ def tune(to: Json = None) -> None:
             found = tuning.tune(lambda done, of: bar.update(task, completed=done, total=of))
     except process.Died as died:
         raise NormsuiteError(f"nothing was stored: {died}") from died
+    if found.measured < found.entries:
+        left = f"{found.entries - found.measured} of {found.entries} entries"
+        note(f"the time ended before {left} were measured: they have the sizes of a processor without a table")
     if to is not None:
         write_json({**asdict(found), "path": found.path and str(found.path)}, to)
     if to == "-":

@@ -17,7 +17,7 @@ from types import ModuleType
 import torch
 
 from .. import results
-from ..errors import ArgumentError
+from ..errors import ArgumentError, one_line
 from ..measure import process
 from ..targets.target import Target
 from . import sides
@@ -169,7 +169,7 @@ def train(job: dict, emit: Callable[[dict], None]) -> None:
                 run = package.study.train.Run(norm, seed, epochs=1, **further)
                 rate = 1 - package.study.train.train(run, digits).epochs[-1].test_accuracy
         except Exception as error:  # of that version: a version before the study is one of them
-            absent = f"fails with {type(error).__name__} ({' '.join(str(error).split())[:200]})"
+            absent = f"fails: {one_line(error)}"
         emit({"run": [norm, seed], "rate": rate, "absent": absent})
 
 

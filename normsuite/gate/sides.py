@@ -148,4 +148,4 @@ def ready(package: ModuleType | None, cell: Cell, sets: Sequence[Operands]) -> l
     try:
         return (cell if package is None else cell.of(package)).ready(sets)
     except CallFailed as failed:
-        raise Absent(f"fails with {failed}") from failed
+        raise Absent(f"fails: {failed}") from failed

@@ -131,7 +131,8 @@ def _times(record: dict) -> list[Row]:
         else:
             found.append(Row(name, TIME, "s", None, None, None, UNDECIDED, 0, "not measured"))
     for name, decision in of_groups.items():
-        note = f"{len(case['groups'][name])} cells"
+        averaged = [cell for cell in case["groups"][name] if cell in of_cells]
+        note = f"{len(averaged)} cells"
         found.append(Row(name, MEAN_TIME, "s", None, None, decision.ratio, decision.verdict, decision.processes, note))
     return found
 

@@ -139,8 +139,15 @@ def _ready(
         try:
             calls[side] = sides.ready(sides.package_for(cell, of_side, known), cell, given.of(cell))
         except Absent as reason:
-            absent[side] = str(reason)
+            absent[side] = _by_own_names(str(reason), of_side)
     return calls, absent
+
+
+def _by_own_names(text: str, packages: dict[str, ModuleType]) -> str:
+    """Return a text with the packages' own names instead of those that tell two versions apart in one process."""
+    for name, package in packages.items():
+        text = text.replace(package.__name__, name)
+    return text
 
 
 def _plan(calls: dict[str, list[Call]], absent: dict[str, str], task: Task) -> dict[str, object]:

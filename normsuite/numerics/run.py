@@ -59,4 +59,4 @@ def _errors(
     except Exception as error:  # of anybody's norm: the others are measured all the same
         if not of_targets:
             raise
-        return (failed := f"fails with {one_line(error)}"), failed
+        return (failed := f"fails: {one_line(error)}"), failed

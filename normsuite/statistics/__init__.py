@@ -8,6 +8,7 @@ from .intervals import (
     geometric_mean_interval,
     mean_interval,
     paired_log_ratio,
+    positive_interval,
     ratio_interval,
     share_interval,
 )
@@ -30,6 +31,7 @@ __all__ = [
     "p_values",
     "paired",
     "paired_log_ratio",
+    "positive_interval",
     "ratio_interval",
     "share_interval",
 ]

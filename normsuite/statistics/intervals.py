@@ -56,6 +56,12 @@ def mean_interval(samples: Sequence[float], confidence: float = CONFIDENCE) -> I
     return Interval(mean, float(low), float(high))
 
 
+def positive_interval(values: Sequence[float]) -> Interval:
+    """Return the mean of losses or times with Student's t interval, cut off at 0, where no mean of them can be."""
+    mean = mean_interval(values)
+    return Interval(mean.value, max(mean.low, 0.0) if not math.isnan(mean.low) else mean.low, mean.high)
+
+
 def share_interval(shares: Sequence[float]) -> Interval:
     """Return the mean of accuracies or error rates with Student's t interval, cut off where no share can be.
 

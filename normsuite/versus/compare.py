@@ -33,7 +33,8 @@ def compare(
     Args:
         calls: callables without arguments by name; also import paths "module:function", or with `setup` statements.
         seconds: how long all of it takes, without calibration and the start of processes.
-        processes: fresh ones, which differ by where code and tensors lie; 0 for this one. Wants paths or statements.
+        processes: fresh ones, which differ by where code and tensors lie; 0 for this one, or with `setup` for a single
+            fresh one, which statements may end. More want paths or statements.
         device: "cpu", or the accelerator whose clock counts.
         margin: how far from 1 a ratio may lie and still count as the same.
         setup: Python that is run once; then every call is a statement in its names, as of timeit.
@@ -60,7 +61,8 @@ def compare(
     seed = random.randrange(2**32) if seed is None else seed
     job = {"seconds": seconds, "device": device, "setup": setup, "seed": seed, "calls": dict(calls)}
     failed: dict[str, str] = {}
-    samples = _in_processes(job, processes, failed) if processes else [measured(job, failed)]
+    apart = processes or (setup is not None and 1)  # statements may end a process
+    samples = _in_processes(job, apart, failed) if apart else [measured(job, failed)]
     return Result(tuple(samples), device, margin, _environment(device), failed)
 
 
@@ -84,7 +86,7 @@ def measured(
             on_first(name)
             try:
                 call()
-            except Exception as error:  # anybody's
+            except (Exception, SystemExit) as error:  # anybody's
                 failed[name] = f"fails: {one_line(error)}"
             else:
                 able[name] = call
@@ -136,7 +138,7 @@ def _callables(calls: Mapping[str, object], setup: str | None) -> dict[str, Call
     names: dict[str, object] = {}
     try:
         exec(_code("setup", setup), names)
-    except Exception as error:  # anybody's
+    except (Exception, SystemExit) as error:  # anybody's
         raise NormsuiteError(f"setup fails: {one_line(error)}") from error
     made = {}
     for name, statement in calls.items():
@@ -192,7 +194,10 @@ def _listened(job: Mapping, env: Mapping[str, str], failed: dict[str, str]) -> d
                     raise NormsuiteError(message["error"])
                 if "times" in message:
                     return message["times"]
-            raise NormsuiteError("a process ended without a word")
+            if at is None:
+                raise NormsuiteError("a process ended before the first call")
+            failed[at] = "ends the process"
+            return None
         except process.Died as died:
             if at is None:
                 raise NormsuiteError(f"a process ended: {died}") from None
