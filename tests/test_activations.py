@@ -163,7 +163,7 @@ def test_kernels_round_once_in_float32(activation, memory_format):
 def test_an_unknown_activation_is_named(spec, backend, activation):
     """For a tensor of any size: a small one takes a way of its own under some backends."""
     for x in (drawn(*SHAPE), drawn(8, 4, 64, 64)):
-        with pytest.raises(UnknownNameError, match=f"activation = '{activation}': unknown; known are relu, silu"):
+        with pytest.raises(UnknownNameError, match=f"activation = '{activation}': unknown; .*known are relu, silu"):
             normalize(spec, x, activation=activation, backend=backend)
 
 
@@ -240,7 +240,7 @@ def test_convert_and_revert(theirs):
 
 
 def test_modules_refuse_an_unknown_one():
-    with pytest.raises(UnknownNameError, match="activation = 'gelu': unknown; known are relu, silu"):
+    with pytest.raises(UnknownNameError, match="activation = 'gelu': unknown; .*known are relu, silu"):
         modules.BatchNorm2d(4, activation="gelu")
     module = modules.GroupNorm(2, 4, activation="silu")
     with pytest.raises(UnknownNameError, match="activation = 'gelu'"):

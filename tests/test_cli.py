@@ -44,7 +44,7 @@ def test_explain_writes_a_file(tmp_path):
         (["study", "--preset", "slow"], "preset = 'slow'"),
         (["study", "--groups", "3"], "num_groups = 3"),
         (["study", "--seeds", "0"], "seeds = 0: must be at least 1"),
-        (["study", "--norm", "BatchNom"], "norm = 'BatchNom': unknown; known are BatchNorm"),
+        (["study", "--norm", "BatchNom"], "norm = 'BatchNom': unknown; did you mean BatchNorm? known are BatchNorm"),
         (["study", "--workers", "0", "--dry-run"], "workers = 0: must be at least 1"),
         (["study", "--device", "quantum", "--dry-run"], "device = 'quantum': unknown; known are cpu, cuda"),
         (["bench", "--epochs", "2"], "epochs = 2: is not for `bench`"),

@@ -34,7 +34,7 @@ X = torch.ones(2, 8, 3)
         (lambda: functional.batch_norm(X, None, None, training=True, eps=-1.0), ArgumentError, "eps = -1.0"),
         (lambda: functional.instance_norm(X, eps=float("nan")), ArgumentError, "eps = nan"),
         (lambda: functional.instance_norm([[1.0]]), ArgumentError, "input = 'list'"),
-        (lambda: functional.instance_norm(X, backend="numpy"), UnknownNameError, "backend = 'numpy': unknown; known"),
+        (lambda: functional.instance_norm(X, backend="numpy"), UnknownNameError, "backend = 'numpy': unknown; "),
         (lambda: functional.instance_norm(X.int(), backend="reference"), UnsupportedError, "torch.int32"),
         (lambda: spec.find("weight norm"), UnknownNameError, "norm = 'weight norm'"),
         (lambda: spec.find(None), UnknownNameError, "norm = None"),
