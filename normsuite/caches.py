@@ -94,7 +94,7 @@ def store(path: Path, key: str, text: str) -> None:
 
     A pipe or a link in its place is replaced, and not written into: the cache holds files of this package's own alone.
     """
-    from .results import replace_text
+    from .writing import replace_text
 
     with suppress(OutputError):
         replace_text(path, f"{_digest(key, text)}\n{text}")

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from . import allocator, backends, results
+from . import allocator, backends, provenance
 from . import device as devices
 from .errors import UnsupportedError
 from .measure import implementations, process
@@ -124,7 +124,7 @@ def look() -> Machine:
     from .backends.numba import threads
     from .tuning import processor
 
-    found = results.environment()
+    found = provenance.environment()
     serial = threads.why_serial()
     return Machine(
         cpu=processor.this().name,

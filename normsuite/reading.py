@@ -7,6 +7,7 @@ import stat
 import tomllib
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 from .errors import DataError
 
@@ -114,7 +115,7 @@ def json_value(text: str, name: str) -> object:
         raise Unreadable(name, f"is no JSON ({_of_json(text) or getattr(error, 'msg', error)})") from None
 
 
-def printable_value(value: object, text: str) -> object:
+def printable_value(value: Any, text: str) -> Any:
     """Return the value with all text printable.
 
     Args:

@@ -1,4 +1,4 @@
-"""What is stored of a measurement, and how: one JSON record a run, written once and whole. Imports no torch.
+"""Records of measurements: one JSON value a run, written once and whole; what cannot be read has a reason. No torch.
 
 A record says what was measured, with which settings, the raw samples, and everything that the numbers depend on. It
 names no host and no folder.
@@ -6,126 +6,22 @@ names no host and no folder.
 
 import hashlib
 import json
-import math
-import os
-import platform
-import shutil
-import stat
-import sys
-import tempfile
 from collections.abc import Iterator
-from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from functools import cache
-from importlib import metadata
 from pathlib import Path
+from typing import Any
 
 from . import compact, reading
-from .errors import ArgumentError, DataError, NormsuiteError, OutputError
-from .git import Git
+from .errors import ArgumentError, DataError
+from .provenance import commit, source_digest
+from .writing import to_json, write_text
 
 SCHEMA = 1
 """Version of the record's layout. Readers take every version up to this one."""
 
 SUFFIXES = (".json", compact.SUFFIX)
 """Of files of one record, and of many."""
-
-# Where an installed package is asked for its version: what a result can depend on.
-_PACKAGES = ("torch", "torchvision", "numpy", "numba", "scipy", "normsuite")
-
-# The sources that a study's numbers depend on; the report and the command line are not among them.
-_SOURCES = ("spec.py", "norms", "functional.py", "modules.py", "backends", "distributed.py", "study")
-
-
-@cache
-def cpu_model() -> str:
-    """Return the processor's name, as the kernel has it where it says."""
-    try:
-        for line in Path("/proc/cpuinfo").read_text().splitlines():
-            if line.startswith("model name"):
-                return line.split(":", 1)[1].strip()
-    except OSError:
-        pass
-    return platform.processor() or platform.machine()
-
-
-def usable_cores() -> int:
-    """Return how many cores this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
-@cache
-def version(package: str) -> str | None:
-    """Return the version of an installed package; None where it is not installed."""
-    try:
-        return metadata.version(package)
-    except metadata.PackageNotFoundError:
-        return None
-
-
-def _governor() -> str | None:
-    try:
-        return Path("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor").read_text().strip()
-    except OSError:
-        return None
-
-
-def environment(*, threads: int | None = None, accelerator: str | None = None, driver: str | None = None) -> dict:
-    """Return what every record says about where it was made.
-
-    Args:
-        threads: threads of one measuring process.
-        accelerator: name of the device measured on, where it is not the processor.
-        driver: its driver's version.
-    """
-    return {
-        "cpu": cpu_model(),
-        "cores": usable_cores(),
-        "threads": threads,
-        "governor": _governor(),
-        "accelerator": accelerator,
-        "driver": driver,
-        "system": f"{platform.system()} {platform.machine()}",
-        "python": platform.python_version(),
-        "packages": {name: found for name in _PACKAGES if (found := version(name))},
-        "allocator": {k: v for k, v in os.environ.items() if k.startswith("MALLOC_")},
-    }
-
-
-_ONLY_FOR_TIMES = ("cores", "governor", "allocator")
-
-
-def decisive(environment: dict) -> dict:
-    """Return the part of an environment that may change what a run computes, without what decides how long it takes
-    alone."""
-    return {name: value for name, value in environment.items() if name not in _ONLY_FOR_TIMES}
-
-
-@cache
-def commit() -> str | None:
-    """Return the commit of the checkout that this package lies in, with "+" behind it if it was changed since; or
-    None."""
-    git = Git(Path(__file__).resolve().parent, foreign=True)
-    try:
-        if not git("ls-files", "--", __file__).strip():  # installed into an environment inside somebody's checkout
-            return None
-        return git("rev-parse", "HEAD").strip() + ("+" if git("status", "--porcelain", "--", ".").strip() else "")
-    except NormsuiteError:
-        return None
-
-
-@cache
-def source_digest() -> str:
-    """Return a digest of the sources that the numbers depend on: equal digests, equal numbers on equal machines."""
-    root = Path(__file__).resolve().parent
-    digest = hashlib.sha256()
-    for name in _SOURCES:
-        path = root / name
-        files = (f for f in path.rglob("*") if f.suffix in (".py", ".toml")) if path.is_dir() else [path]
-        for file in sorted(files):
-            digest.update(file.relative_to(root).as_posix().encode() + b"\0" + file.read_bytes() + b"\0")
-    return digest.hexdigest()[:16]
 
 
 def digest(value: object) -> str:
@@ -158,122 +54,6 @@ def make_record(
         "environment": environment,
         "written": datetime.now(UTC).isoformat(timespec="seconds"),
     }
-
-
-def _finite(value):
-    """JSON knows neither NaN nor infinity: they are stored by name, so that a diverged run is kept as it was."""
-    if isinstance(value, float) and not math.isfinite(value):
-        return repr(value)
-    if isinstance(value, dict):
-        return {k: _finite(v) for k, v in value.items()}
-    if isinstance(value, list | tuple):
-        return [_finite(v) for v in value]
-    return value
-
-
-def to_json(value: object, indent: int | None = 1) -> str:
-    """Strict JSON, with NaN and the infinities as the strings "nan", "inf" and "-inf"."""
-    return json.dumps(_finite(value), indent=indent, ensure_ascii=False, allow_nan=False)
-
-
-def output_folder(path: Path, argument: str) -> Path:
-    """Return that folder, made if need be.
-
-    Raises:
-        OutputError: it cannot be made or written to.
-    """
-    try:
-        path.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=path):
-            pass
-    except OSError as error:
-        raise OutputError(f"{argument} = {str(path)!r}: cannot write there ({error.strerror or error})") from None
-    return path
-
-
-def write_text(path: Path, text: str) -> Path:
-    """Write a file whole or not at all: into a temporary file beside it, which then takes its name.
-
-    That is for new files, and for regular ones of this user's own. A device, a pipe, a link, or a file with several
-    names or another owner stays what it is: the text goes into it.
-
-    Raises:
-        OutputError: it could not be written; of a new file nothing is left.
-    """
-    try:
-        return write_bytes(path, text.encode())
-    except UnicodeEncodeError as error:
-        raise OutputError(f"cannot write {str(path)!r} ({error.reason})") from None
-
-
-def write_bytes(path: Path, content: bytes) -> Path:
-    """Write a file of bytes, as `write_text` does.
-
-    Raises:
-        OutputError: it could not be written; of a new file nothing is left.
-    """
-    try:
-        if _is_to_be_replaced(path):
-            _write_aside(path, content)
-        else:
-            _write_into(path, content)
-    except ValueError as error:  # a null character in its name
-        raise OutputError(f"cannot write {str(path)!r} ({error})") from None
-    except OSError as error:
-        raise OutputError(f"cannot write {str(path)!r} ({error.strerror or error})") from None
-    return path
-
-
-def replace_text(path: Path, text: str) -> Path:
-    """Write a file of this package's own, as `write_text` does, in the place of whatever lies there.
-
-    Raises:
-        OutputError: it could not be written.
-    """
-    try:
-        if path.is_dir() and not path.is_symlink():
-            shutil.rmtree(path)
-        _write_aside(path, text.encode())
-    except OSError as error:
-        raise OutputError(f"cannot write {str(path)!r} ({error.strerror or error})") from None
-    return path
-
-
-def _is_to_be_replaced(path: Path) -> bool:
-    try:
-        found = path.lstat()
-    except FileNotFoundError:
-        return True
-    own = not hasattr(os, "geteuid") or found.st_uid == os.geteuid()
-    return stat.S_ISREG(found.st_mode) and found.st_nlink == 1 and own
-
-
-def _write_aside(path: Path, content: bytes) -> None:
-    temporary = None
-    path.parent.mkdir(parents=True, exist_ok=True)
-    mode = stat.S_IMODE(path.stat().st_mode) if path.is_file() else 0o644
-    try:
-        kind = {"prefix": f"{path.stem[:100]}-", "suffix": ".part"}
-        with tempfile.NamedTemporaryFile("wb", dir=path.parent, delete=False, **kind) as file:
-            temporary = Path(file.name)
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.chmod(mode)
-        temporary.replace(path)
-    except BaseException:  # Ctrl-C too
-        if temporary is not None:
-            temporary.unlink(missing_ok=True)
-        raise
-
-
-def _write_into(path: Path, content: bytes) -> None:
-    with suppress(OSError, ValueError, AttributeError):  # where the standard output has no file of its own
-        if os.path.samestat(path.stat(), os.fstat(sys.stdout.fileno())):
-            sys.stdout.write(content.decode())  # behind what was written there before, and before what follows
-            sys.stdout.flush()
-            return
-    path.write_bytes(content)
 
 
 def write_record(folder: Path, name: str, record: dict) -> Path:
@@ -369,7 +149,7 @@ def read_records(folder: Path, what: str) -> Records:
     return records
 
 
-def _values(path: Path) -> Iterator[tuple[str, object, str]]:
+def _values(path: Path) -> Iterator[tuple[str, Any, str]]:
     """Yield what a file holds: names, JSON values, and the texts of these."""
     name = reading.printable(path.name)
     if path.name.endswith(compact.SUFFIX):
@@ -380,7 +160,7 @@ def _values(path: Path) -> Iterator[tuple[str, object, str]]:
         yield name, reading.json_value(text, path.name), text
 
 
-def _problem(value: object) -> str | None:
+def _problem(value: Any) -> str | None:
     """Return why it is no record that can be used, or None."""
     from . import schema  # with msgspec, which asv's environments do without: they write records, and read none
 

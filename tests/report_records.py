@@ -4,7 +4,7 @@ import test_bench_command
 import test_gate_decisions
 import test_history
 
-from normsuite import mnist, results
+from normsuite import mnist, provenance, results
 from normsuite.spec import NORMS
 
 HOSTILE = "<script>alert(1)</script>"
@@ -44,7 +44,7 @@ def write_study(folder, *, seeds=3, written="2026-01-01T00:00:00+00:00", further
                 "study",
                 {"norm": norm, "seed": seed, "epochs": 3, "dataset": "mnist", **changes},
                 {"epochs": epochs, "network_parameters": 8506, "norm_parameters": 16 * place, **further(seed)},
-                environment={**results.environment(threads=1), "cpu": f"Processor {HOSTILE}"},
+                environment={**provenance.environment(threads=1), "cpu": f"Processor {HOSTILE}"},
                 seeds=[seed],
                 depends={"norm": norm, "data": mnist.checksum(list(mnist.FILES.values()))},
             )
@@ -85,7 +85,7 @@ def write_numerics(folder):
         "numerics",
         {"shape": [64, 32, 32], "dtype": "float32", "device": "cpu"},
         rows,
-        environment=results.environment(threads=2),
+        environment=provenance.environment(threads=2),
         seeds=[0],
     )
     record.update(written="2026-01-01T00:00:00+00:00", commit="c" * 40, source="s")

@@ -240,7 +240,7 @@ def test_convert_and_revert(theirs):
 
 
 def test_modules_refuse_an_unknown_one():
-    with pytest.raises(UnknownNameError, match="activation = 'gelu': unknown; .*known are relu, silu"):
+    with pytest.raises(UnknownNameError, match=r"activation = 'gelu': unknown; .*known are relu, silu"):
         modules.BatchNorm2d(4, activation="gelu")
     module = modules.GroupNorm(2, 4, activation="silu")
     with pytest.raises(UnknownNameError, match="activation = 'gelu'"):

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from normsuite import allocator, results, schema
+from normsuite import allocator, provenance, results, schema, writing
 from normsuite import device as devices
 from normsuite.bench import run, summary, worker
 from normsuite.bench.sentences import sentences
@@ -172,7 +172,7 @@ def record(ratios, *, norm="BatchNorm", case="stage-7", mode="step", activation=
             summary.WHAT,
             made.as_dict(),
             {"processes": samples(ratios, **further), "counts": counts, "refused": {"liger": "needs an accelerator"}},
-            environment=results.environment(threads=2),
+            environment=provenance.environment(threads=2),
             seeds=[0],
             settings={"processes": 5, "seconds": 0.4, "threads": 2, "backends": []},
         ),
@@ -205,7 +205,7 @@ def test_ratios_verdicts_and_means():
     assert against_flax.ratio.value == pytest.approx(math.sqrt(0.5 * 0.25) / 2, rel=0.01)
     _, noise = bench.noise
     assert noise.low <= 1 <= noise.high
-    found = json.loads(results.to_json(bench.as_dict()))
+    found = json.loads(writing.to_json(bench.as_dict()))
     assert [r["norm"] for r in found["summary"]["slower_cases_of_auto"]] == ["GroupNorm"]
     said = " ".join(sentences(bench))
     assert "slower than torch.nn in 1 of 4" in said and "liger: not measured everywhere (needs an accelerator)" in said
@@ -416,7 +416,7 @@ def talk(messages, *, then=None):
     """Stands for the processes: says those messages, then fails, if at all, as asked."""
 
     def processes(job, threads):
-        yield {"environment": results.environment(threads=threads)}
+        yield {"environment": provenance.environment(threads=threads)}
         yield from messages(job)
         if then and not job["count"] and job["number"] == 2:
             raise then

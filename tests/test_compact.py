@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from report_records import watched, write_bench, write_gate, write_numerics, write_study
 
-from normsuite import compact, reading, results, schema
+from normsuite import compact, reading, results, schema, writing
 from normsuite.errors import ArgumentError, NormsuiteError
 from normsuite.report.collect import collect
 from normsuite.report.markdown import markdown
@@ -105,11 +105,11 @@ def test_the_same_name_twice_or_a_damaged_record_is_not_packed(tmp_path):
     here = {"cpu": "A", "cores": 1, "packages": {}}
     record = {"schema": 1, "what": "x", "case": {}, "samples": {}, "environment": here}
     for name in ("a", "b"):
-        results.write_text(tmp_path / name / "one.json", results.to_json(record))
+        writing.write_text(tmp_path / name / "one.json", writing.to_json(record))
     with pytest.raises(NormsuiteError, match="two records are called one"):
         pack(tmp_path, tmp_path / "found.jsonl.xz")
     del here["cpu"]
-    results.write_text(tmp_path / "a" / "one.json", results.to_json(record))
+    writing.write_text(tmp_path / "a" / "one.json", writing.to_json(record))
     with pytest.raises(ArgumentError, match=r"one\.json.*`cpu`"):
         pack(tmp_path / "a", tmp_path / "found.jsonl.xz")
     assert not (tmp_path / "found.jsonl.xz").exists()

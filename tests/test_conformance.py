@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 import normsuite
-from normsuite import results
+from normsuite import writing
 from normsuite.conformance import ConformanceError, Report
 from normsuite.conformance.checks import every
 from normsuite.conformance.run import smaller
@@ -109,7 +109,7 @@ def test_what_is_expected_is_no_failure_and_is_told_when_it_passes():
 
 def test_reports_travel_as_json_and_markdown():
     report = normsuite.check(odd_norms.OnePass, only=("mean_*", "huge_values"), isolated=False, **LIKE)
-    assert Report.from_dict(json.loads(results.to_json(report.as_dict()))) == report
+    assert Report.from_dict(json.loads(writing.to_json(report.as_dict()))) == report
     assert report.markdown().count("\n| ") == len(report.shown) + 2 and "mean_10000" in repr(report)
 
 

@@ -7,7 +7,7 @@ import pytest
 from asv_folder import DAY, NAME, START, Folder, commit_of
 from report_records import write_bench, write_gate, write_numerics, write_study
 
-from normsuite import history, reading, results, schema
+from normsuite import history, reading, results, schema, writing
 from normsuite.errors import ArgumentError, DataError, OutputError
 from normsuite.report.collect import collect
 from normsuite.spec import load
@@ -314,34 +314,34 @@ def test_a_name_is_no_path(tmp_path, name):
 def test_a_link_is_written_through(tmp_path):
     (tmp_path / "real").write_text("old")
     (tmp_path / "link").symlink_to("real")
-    results.write_text(tmp_path / "link", "new")
+    writing.write_text(tmp_path / "link", "new")
     assert (tmp_path / "link").is_symlink() and (tmp_path / "real").read_text() == "new"
 
 
 def test_a_file_of_two_names_stays_one(tmp_path):
     (tmp_path / "a").write_text("old")
     os.link(tmp_path / "a", tmp_path / "b")
-    results.write_text(tmp_path / "a", "new")
+    writing.write_text(tmp_path / "a", "new")
     assert (tmp_path / "b").read_text() == "new" and os.path.samefile(tmp_path / "a", tmp_path / "b")
 
 
 def test_a_pipe_and_a_device_stay_what_they_are(tmp_path):
     os.mkfifo(tmp_path / "pipe")
     reader = os.open(tmp_path / "pipe", os.O_RDONLY | os.O_NONBLOCK)
-    results.write_text(tmp_path / "pipe", "said")
+    writing.write_text(tmp_path / "pipe", "said")
     assert os.read(reader, 99) == b"said" and (tmp_path / "pipe").is_fifo()
     os.close(reader)
-    results.write_text(results.Path("/dev/null"), "gone")
+    writing.write_text(results.Path("/dev/null"), "gone")
     assert results.Path("/dev/null").is_char_device()
     with pytest.raises(OutputError, match="No space left on device"):
-        results.write_text(results.Path("/dev/full"), "x" * 10**6)
+        writing.write_text(results.Path("/dev/full"), "x" * 10**6)
 
 
 def test_a_file_keeps_its_mode_and_a_failure_keeps_the_file(tmp_path):
     (tmp_path / "a").write_text("old")
     (tmp_path / "a").chmod(0o600)
-    results.write_text(tmp_path / "a", "new")
+    writing.write_text(tmp_path / "a", "new")
     assert (tmp_path / "a").stat().st_mode & 0o777 == 0o600
     with pytest.raises(OutputError):
-        results.write_text(tmp_path / "a", "\ud800")
+        writing.write_text(tmp_path / "a", "\ud800")
     assert (tmp_path / "a").read_text() == "new" and [path.name for path in tmp_path.iterdir()] == ["a"]

@@ -14,7 +14,7 @@ import torch
 from device_double import Double
 
 from normsuite import device as devices
-from normsuite import device_state, report, results, schema
+from normsuite import device_state, provenance, report, results, schema
 from normsuite.bench import device_worker, run, summary, tables, worker
 from normsuite.bench.sentences import sentences
 from normsuite.bench.summary import AGAIN, AUTO, BASELINE, COPY, Bench
@@ -231,7 +231,10 @@ class Processes:
 
     def __call__(self, job, threads):
         self.jobs.append(job)
-        yield {"environment": {**results.environment(threads=threads), "accelerator": "Model"}, "state_reason": "none"}
+        yield {
+            "environment": {**provenance.environment(threads=threads), "accelerator": "Model"},
+            "state_reason": "none",
+        }
         yield from self._says(job, len(self.jobs))
 
 

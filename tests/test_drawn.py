@@ -52,7 +52,7 @@ def test_other_files_of_the_package_libraries_and_norms_draw_otherwise(draw, own
     monkeypatch.setattr(drawn, "NORMS", dict(reversed(NORMS.items())))
     assert drawn._version.__wrapped__() != first
     monkeypatch.undo()
-    monkeypatch.setattr(drawn.results, "version", lambda name: "0")
+    monkeypatch.setattr(drawn.provenance, "version", lambda name: "0")
     assert drawn._version.__wrapped__() != first
     monkeypatch.undo()
     assert drawn._version.__wrapped__() == first

@@ -5,7 +5,7 @@ import random
 
 import pytest
 
-from normsuite import results
+from normsuite import results, writing
 from tools import faults, mutations, situations
 
 pytestmark = pytest.mark.usefixtures("own_cache")
@@ -86,7 +86,7 @@ def test_a_reader_that_loses_is_seen(tmp_path, monkeypatch):
 
 
 def test_a_writer_that_leaves_half_a_record_is_seen(tmp_path, monkeypatch):
-    monkeypatch.setattr(results, "_write_aside", lambda path, content: path.write_bytes(content))
+    monkeypatch.setattr(writing, "_write_aside", lambda path, content: path.write_bytes(content))
     outcomes = []
     for number in range(6):
         (tmp_path / str(number)).mkdir()

@@ -16,7 +16,7 @@ from types import SimpleNamespace
 import pytest
 from processes import started_by
 
-from normsuite import caches, results
+from normsuite import caches, provenance, results
 from normsuite.errors import ArgumentError, NormsuiteError
 from normsuite.gate import bisection, calibrate, cells, measure, rates, selfcheck, sides, summary, trees, turns
 from normsuite.gate.budget import Budget
@@ -601,7 +601,7 @@ def test_what_a_look_decides_is_measured_no_more(repository, monkeypatch):
     assert first == 4 and len(looks.looks) >= 4 and looks.final
     assert looks.looks == sorted(looks.looks) and len(asked) == looks.looks[-1] == len(looks.values[planned[1].name])
     assert all(len(of) == 2 for of in asked[:first]) and asked[first:] == [[planned[1].name]] * (len(asked) - first)
-    processes.environment = results.environment()
+    processes.environment = provenance.environment()
     record = measure.record(setup, processes, budget, counts, looks, {})
     verdicts = {row.cell: (row.verdict, row.values) for row in summary.rows(record) if row.metric == "time"}
     assert verdicts[planned[0].name] == (WORSE, 4)

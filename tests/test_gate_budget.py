@@ -11,7 +11,7 @@ import pytest
 from asv_folder import Repository
 from filelock import FileLock
 
-from normsuite import results
+from normsuite import provenance, results
 from normsuite.gate import cells, measure, trees
 from normsuite.gate import processes as processes_of_gate
 from normsuite.gate.setup import Setup
@@ -46,7 +46,7 @@ def processes(monkeypatch, clock, *, start_s, cell_s, end_after=None):
         if not counts:
             on_ready()
         for job in jobs:
-            job.environment = results.environment(threads=1)
+            job.environment = provenance.environment(threads=1)
             for place in range(len(job.work["cells"])):
                 clock[0] += cell_s
                 both = {side: {"peak bytes": 4096} for side in ("base", "head")}

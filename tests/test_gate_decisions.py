@@ -7,7 +7,7 @@ from datetime import date
 import numpy as np
 import pytest
 
-from normsuite import results, statistics
+from normsuite import provenance, results, statistics, writing
 from normsuite.errors import ArgumentError
 from normsuite.gate import accepted, asv_continuous, decide, groups, rates, summary
 from normsuite.gate.comment import comment
@@ -190,8 +190,8 @@ def record(values=None, *, counts=None, absent=None, error_rates=None, looks=(4,
         "absent": absent or {},
         "error_rates": error_rates or {},
     }
-    made = results.make_record("gate", case, samples, environment=results.environment(), seeds=[0], spent_s=60.0)
-    return json.loads(results.to_json(made))  # as it comes back from a file
+    made = results.make_record("gate", case, samples, environment=provenance.environment(), seeds=[0], spent_s=60.0)
+    return json.loads(writing.to_json(made))  # as it comes back from a file
 
 
 def code(made):
@@ -433,7 +433,7 @@ ENTRY = '[[accepted]]\ncell = "cell *"\nmetric = "time"\nreason = "more checks"\
 
 def kept_as(made, known, today):
     """With what is known, after a journey through a file."""
-    return json.loads(results.to_json(summary.with_accepted(made, known, today)))
+    return json.loads(writing.to_json(summary.with_accepted(made, known, today)))
 
 
 def test_a_known_regression_is_no_failure_until_its_day(tmp_path):
@@ -552,7 +552,7 @@ def test_what_asv_said_is_counted_in_the_same_way():
     }
     found = rates.found([said])
     assert (found.planted[0.05].k, found.planted[0.05].n, found.false_cells.k, found.false_cells.n) == (1, 2, 0, 1)
-    assert json.loads(results.to_json(rates.as_dict([said])))["asv"]["planted"]["0.05"]["n"] == 2
+    assert json.loads(writing.to_json(rates.as_dict([said])))["asv"]["planted"]["0.05"]["n"] == 2
     table = """
     | Change   | Before [a] <x>   | After [b] <y>   |   Ratio | Benchmark (Parameter)                           |
     |----------|------------------|-----------------|---------|-------------------------------------------------|

@@ -96,7 +96,7 @@ def test_a_helper_that_was_killed_leaves_its_work_to_the_caller(monkeypatch):
 
 def test_there_are_as_many_as_cores_are_left(monkeypatch):
     for cores, expected in ((1, 0), (2, 1), (64, MOST)):
-        monkeypatch.setattr("normsuite.results.usable_cores", lambda cores=cores: cores)
+        monkeypatch.setattr("normsuite.provenance.usable_cores", lambda cores=cores: cores)
         assert Helpers()._count == expected
 
 

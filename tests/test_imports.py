@@ -18,6 +18,8 @@ WITHOUT_TORCH = (
     "comparisons",
     "statistics.survival",
     "results",
+    "provenance",
+    "writing",
     "history",
     "oracle",
     "cli",

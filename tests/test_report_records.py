@@ -17,7 +17,7 @@ from report_records import (
     write_whole,
 )
 
-from normsuite import report, results, schema
+from normsuite import provenance, report, results, schema, writing
 from normsuite.bench.sentences import sentences
 from normsuite.gate import summary as gate
 from normsuite.gate import tables as gate_tables
@@ -86,14 +86,14 @@ def test_how_often_the_gate_is_wrong_is_told_by_the_newest_records_that_add_up(t
     def write_table(name, verdicts, planted=None, method="new", written="2026-02-02"):
         record = test_gate_decisions.checked(verdicts, planted)
         record["case"]["identity"] = {"method": method}
-        record |= {"schema": results.SCHEMA, "environment": results.environment(), "written": written}
-        results.write_text(tmp_path / "self-check" / f"{name}.json", results.to_json(record))
+        record |= {"schema": results.SCHEMA, "environment": provenance.environment(), "written": written}
+        writing.write_text(tmp_path / "self-check" / f"{name}.json", writing.to_json(record))
 
     write_table("a", ["same", "worse"])
     write_table("b", ["worse", "same"], {"cell 0": 0.05})
     write_table("c", ["worse", "worse"], method="old", written="2026-01-01")
     write_table("d", [])
-    results.write_text(tmp_path / "self-check" / "d.json", (tmp_path / "self-check" / "a.json").read_text()[:-9] + "}")
+    writing.write_text(tmp_path / "self-check" / "d.json", (tmp_path / "self-check" / "a.json").read_text()[:-9] + "}")
     found = collect(tmp_path)
     assert "1 records of self-checks by other methods or elsewhere are left out" in found.notes
     assert any(note.startswith("record d.json") for note in found.notes)

@@ -6,12 +6,12 @@ import platform
 
 import pytest
 
-from normsuite import results
+from normsuite import provenance, results, writing
 from normsuite.errors import ArgumentError, OutputError
 
 
 def record(**changes):
-    made = results.make_record("test", {"a": 1}, [1.0], environment=results.environment(threads=1), seeds=[0])
+    made = results.make_record("test", {"a": 1}, [1.0], environment=provenance.environment(threads=1), seeds=[0])
     return {**made, **changes}
 
 
@@ -70,16 +70,16 @@ def test_a_newer_schema_is_refused(tmp_path):
 
 def test_digests_follow_the_value_and_not_its_order():
     assert results.digest({"a": 1, "b": 2}) == results.digest({"b": 2, "a": 1}) != results.digest({"a": 1, "b": 3})
-    assert len(results.source_digest()) == 16
+    assert len(provenance.source_digest()) == 16
 
 
 def test_an_interruption_while_writing_leaves_the_old_file_and_nothing_else(tmp_path, monkeypatch):
-    results.write_text(tmp_path / "a.json", "old")
+    writing.write_text(tmp_path / "a.json", "old")
 
     def interrupted(_):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(results.os, "fsync", interrupted)
+    monkeypatch.setattr(writing.os, "fsync", interrupted)
     with pytest.raises(KeyboardInterrupt):
-        results.write_text(tmp_path / "a.json", "new")
+        writing.write_text(tmp_path / "a.json", "new")
     assert [path.name for path in tmp_path.iterdir()] == ["a.json"] and (tmp_path / "a.json").read_text() == "old"

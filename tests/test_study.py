@@ -6,7 +6,7 @@ import math
 import pytest
 import torch
 
-from normsuite import device, results, schema
+from normsuite import device, provenance, results, schema, writing
 from normsuite.errors import ArgumentError, DataError, UnknownNameError
 from normsuite.spec import NO_NORM, NORMS
 from normsuite.study import network
@@ -241,6 +241,6 @@ def test_a_run_that_diverges_leaves_a_record_that_can_be_read(digits, rate):
     run = Run("none", 0, epochs=1, train_size=640, batch_size=64, learning_rate=rate)
     outcome = train(run, digits)
     assert not math.isfinite(outcome.epochs[-1].test_loss)
-    environment = results.environment(threads=1)
+    environment = provenance.environment(threads=1)
     record = results.make_record("study", run.as_dict(), outcome.as_dict(), environment=environment, seeds=[0])
-    assert schema.problem(json.loads(results.to_json(record))) is None
+    assert schema.problem(json.loads(writing.to_json(record))) is None

@@ -11,7 +11,7 @@ import pytest
 import torch
 from torch import nn
 
-from normsuite import Target, comparisons, results
+from normsuite import Target, comparisons, provenance, results
 from normsuite.errors import ArgumentError, NormsuiteError
 from normsuite.report.collect import Collected
 from normsuite.spec import NORMS
@@ -160,7 +160,7 @@ def test_another_source_makes_another_run(package):
     assert name.startswith("study-studynorms-MyNorm-seed0-") and name == record_name(run, "digits")
     (package / "studynorms.py").write_text(MODULE + "\n")
     assert record_name(run, "digits") != name
-    assert source_of("torch.nn:GroupNorm") == f"torch {results.version('torch')}"
+    assert source_of("torch.nn:GroupNorm") == f"torch {provenance.version('torch')}"
     assert digest([package / "studynorms.py"]) == source_of("studynorms:MyNorm")
 
 

@@ -17,7 +17,7 @@ import pytest
 from filelock import FileLock
 from processes import started_by
 
-from normsuite import allocator, results
+from normsuite import allocator, provenance, results
 from normsuite.errors import ArgumentError, DataError, NormsuiteError, OutputError
 from normsuite.spec import NORMS
 from normsuite.study import sweep, workers
@@ -60,8 +60,8 @@ def test_a_changed_norm_or_changed_digits_make_another_run(monkeypatch):
 def test_a_machine_that_computes_otherwise_makes_another_run_and_a_faster_one_does_not(monkeypatch):
     run = Run("none", 0, 1)
     name = record_name(run, "digits")
-    monkeypatch.setattr(results, "usable_cores", lambda: 64)
-    monkeypatch.setattr(results, "_governor", lambda: "performance")
+    monkeypatch.setattr(provenance, "usable_cores", lambda: 64)
+    monkeypatch.setattr(provenance, "_governor", lambda: "performance")
     assert record_name(run, "digits") == name
     monkeypatch.setattr("torch.backends.cpu.get_cpu_capability", lambda: "of another kind")
     assert record_name(run, "digits") != name
@@ -128,7 +128,7 @@ def test_two_datasets_make_one_study(tmp_path, digits_cache, monkeypatch):
         values = ("train_loss", "train_accuracy", "test_loss", "test_accuracy", "seconds")
         epoch = {"epoch": 1, **dict.fromkeys(values, 1.0)}
         samples = {"epochs": [epoch], "network_parameters": 1, "norm_parameters": 0, "of": task.checksums[run.dataset]}
-        return results.make_record("study", run.as_dict(), samples, environment=results.environment(), seeds=[0])
+        return results.make_record("study", run.as_dict(), samples, environment=provenance.environment(), seeds=[0])
 
     runs = plan(norms=["none"], seeds=1, epochs=1, dataset=["mnist", "fashion-mnist"])
     found = sweep.sweep(runs, tmp_path, processes=1)
@@ -430,4 +430,4 @@ def test_a_worker_with_other_sources_or_digits_refuses(digits_cache):
     with pytest.raises(NormsuiteError, match="another version of normsuite"):
         workers.do(run, workers.Task({"mnist": "digits"}, "other sources", None))
     with pytest.raises(DataError, match="other digits: expected checksum other"):
-        workers.do(run, workers.Task({"mnist": "other"}, results.source_digest(), None))
+        workers.do(run, workers.Task({"mnist": "other"}, provenance.source_digest(), None))

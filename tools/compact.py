@@ -11,7 +11,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from normsuite import compact, reading, results
+from normsuite import compact, reading, results, writing
 from normsuite.errors import NormsuiteError
 
 
@@ -35,7 +35,7 @@ def pack(source: Path, target: Path, pattern: str = "*.json", without: Sequence[
         if "schema" in members[path.stem]:  # else it is a summary
             results.read_record(path)
             members[path.stem] = _without(members[path.stem], without)
-    results.write_bytes(target, compact.packed(members.items()))
+    writing.write_bytes(target, compact.packed(members.items()))
     if {member.name: member.value for member in compact.members(target)} != members:
         raise NormsuiteError(f"{target} does not hold what was to be written")
     return len(members)

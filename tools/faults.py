@@ -20,7 +20,7 @@ from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
-from normsuite import caches, compact, history, results
+from normsuite import caches, compact, history, results, writing
 from normsuite.errors import NormsuiteError
 from tools import mutations
 from tools.mutations import OF_BYTES, OF_JSON, restore, state
@@ -152,7 +152,7 @@ class Run:
         """Damage compact files of records: their bytes, or a record in them."""
         for name, what in KINDS.items():
             records = [(path.stem, json.loads(path.read_text())) for path in records_of(folder / "of", name).iterdir()]
-            results.write_bytes(folder / "packed" / name / f"{name}.jsonl.xz", compact.packed(records))
+            writing.write_bytes(folder / "packed" / name / f"{name}.jsonl.xz", compact.packed(records))
 
             def read(within=folder / "packed" / name, what=what) -> tuple[list[dict], list[str]]:
                 found = results.read_records(within, what)

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import torch
 
-from normsuite import compact, results, statistics, tuning
+from normsuite import compact, provenance, results, statistics, tuning, writing
 from normsuite.measure import process
 from normsuite.tune import crossover, streaming, tables
 from normsuite.tuning import processor
@@ -73,7 +73,7 @@ def measure(folder: Path) -> None:
             for _ in range(processes)
         ]
         case = {"processes": processes, "processor": processor.this()._asdict()}
-        environment = results.environment(threads=threads)
+        environment = provenance.environment(threads=threads)
         record = results.make_record(kind, case, joined(found), environment=environment, seeds=[])
         results.write_record(folder, kind, record)
 
@@ -133,7 +133,7 @@ def main(arguments: list[str] | None = None) -> None:
     if not given.name:
         parser.error("make needs a NAME")
     found = made_of(*recorded(given.folder), name=given.processor[0], key=given.processor[1])
-    results.write_text(PROCESSORS / f"{given.name}.toml", found)
+    writing.write_text(PROCESSORS / f"{given.name}.toml", found)
 
 
 if __name__ == "__main__":

@@ -10,7 +10,7 @@ import torch
 from scipy import stats
 
 import normsuite
-from normsuite import results
+from normsuite import provenance, writing
 from normsuite.versus.result import FASTER, SLOWER
 
 SHAPE = (16, 64, 14, 14)
@@ -62,9 +62,9 @@ def main() -> None:
             "injected": len(more),
             "more": given.more,
             "ratios": [[r.ratio.value, r.ratio.low, r.ratio.high, r.verdict] for r in (*same, *more)],
-            "environment": results.environment(threads=torch.get_num_threads()),
+            "environment": provenance.environment(threads=torch.get_num_threads()),
         }
-        results.write_text(given.json, results.to_json(record) + "\n")
+        writing.write_text(given.json, writing.to_json(record) + "\n")
 
 
 if __name__ == "__main__":

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 
 import torch
 
-from .. import results, statistics
+from .. import provenance, results, statistics
 from ..errors import NormsuiteError
 from ..measure import process
 from ..measure.operands import SEED
@@ -49,7 +49,7 @@ def run(
                 on_norm(message["norm"])
         except process.Died as died:
             raise NormsuiteError(f"a measuring process ended with {died}") from died
-    measured = results.environment(threads=threads)
+    measured = provenance.environment(threads=threads)
     case = {"norms": list(found), "backends": list(BACKENDS), "processes": processes}
     return results.make_record(WHAT, case, found, environment=measured, seeds=[SEED])
 

@@ -19,7 +19,7 @@ from statistics import fmean
 import numpy as np
 import psutil
 
-from .. import results, statistics
+from .. import provenance, results, statistics, writing
 from ..errors import ArgumentError, NormsuiteError
 from ..measure import process
 from ..measure.labels import ASV_LATENCY
@@ -103,7 +103,7 @@ class Made:
             "html_dir": str(self.folder / "published"),
             "env_dir": str(self.folder / "env"),
         }
-        results.write_text(self.folder / "asv.conf.json", results.to_json(settings))
+        writing.write_text(self.folder / "asv.conf.json", writing.to_json(settings))
 
     def commit(self) -> None:
         """Make one more commit, with its results."""
@@ -203,7 +203,7 @@ def run(
                 found[OURS]["interactive_seconds"] = browser.interactive_s(pages)
             samples.append(found)
     case = {"commits": commits, "series": series, "rounds": rounds}
-    seeds, here = list(range(rounds)), results.environment()
+    seeds, here = list(range(rounds)), provenance.environment()
     return results.make_record(WHAT, case, samples, environment=here, seeds=seeds, not_in_a_browser=no_browser)
 
 

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import torch
 
-from .. import results
+from .. import results, writing
 from ..errors import ArgumentError, NormsuiteError
 from ..measure import implementations, process
 from ..measure.operands import SEED
@@ -79,7 +79,7 @@ def run(
     _check(processes, threads, seconds, budget_s, there)
     implementations.choose(backends)
     if out is not None:
-        results.output_folder(out, "out")
+        writing.output_folder(out, "out")
     settings = {
         "processes": processes,
         "seconds": seconds,

@@ -24,7 +24,7 @@ from torch import nn
 from torch.nn import functional as F
 from torch.utils.data import DataLoader, Subset
 
-from .. import allocator, modules, results
+from .. import allocator, modules, provenance, results
 from ..functional import DEFAULT_BACKEND
 from ..measure import process
 from ..measure.operands import SEED
@@ -88,7 +88,7 @@ def run(
         "backend": backend,
         "rounds": rounds,
     }
-    measured = results.environment(threads=threads)
+    measured = provenance.environment(threads=threads)
     return results.make_record(WHAT, case, samples, environment=measured, seeds=[SEED])
 
 

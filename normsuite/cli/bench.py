@@ -4,7 +4,7 @@ from typing import Annotated, Any, Optional
 
 import typer
 
-from .. import results
+from .. import results, writing
 from ..errors import ArgumentError, UnknownNameError
 from .options import (
     REPORTS,
@@ -159,7 +159,7 @@ def bench_history(
     """Time `normsuite report` and `asv publish` on a made history of 1,000 commits and 500 series."""
     from ..bench import history
 
-    results.output_folder(out, "out")
+    writing.output_folder(out, "out")
     with status() as show:
         try:
             record = history.run(on_way=show)

@@ -7,7 +7,7 @@ from typing import Annotated, Optional
 
 import typer
 
-from .. import codes, results
+from .. import codes, writing
 from ..errors import ArgumentError, UnknownNameError
 from .options import Json
 from .shared import console, print_tables, status, write, write_json
@@ -49,7 +49,7 @@ def check(
     chosen = chosen_targets(targets or [], args=args, shapes=shape or [], dtypes=dtype or [], options=options)
     reports = []
     if out is not None:
-        results.output_folder(out, "out")
+        writing.output_folder(out, "out")
     for target in chosen:
         with status() as show:
             reports.append(

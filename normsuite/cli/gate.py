@@ -6,7 +6,7 @@ from typing import Annotated, Optional
 
 import typer
 
-from .. import codes, results
+from .. import codes, results, writing
 from ..errors import ArgumentError
 from .options import REPORTS, Activations, Cases, CellBackends, Device, Dtypes, Json, Modes, Norms, Only, Out, Threads
 from .shared import console, interrupted, line, note, print_tables, status, write, write_json
@@ -261,7 +261,7 @@ def _compare(
         if to != "-" and markdown != "-":
             line(said)
         return
-    results.output_folder(out, "out")
+    writing.output_folder(out, "out")
     with status() as show:
         outcome = measure.run(setup, lambda stage, spent_s: show(f"{spent_s:4.0f} s: {stage}"))
     for text in outcome.notes:
@@ -287,7 +287,7 @@ def _compare(
 def _self_check(setup, root: Path, tables: int, injected: int, asv_pairs: int, out: Path, to: str | None) -> None:
     from ..gate import rates, selfcheck
 
-    results.output_folder(out, "out")
+    writing.output_folder(out, "out")
     with status() as show:
         try:
             records = selfcheck.run(
@@ -329,7 +329,7 @@ def bisect(
 
     here = trees.root(Path())
     planned, source, project = _planned({"norms": norm, "only": only}, device, here)
-    results.output_folder(out, "out")
+    writing.output_folder(out, "out")
     with status() as show:
         try:
             found = bisection.run(

@@ -4,7 +4,7 @@ from typing import Annotated, Optional
 
 import typer
 
-from .. import results
+from .. import results, writing
 from .options import REPORTS, Device, Json, Norms, Out
 from .shared import print_tables, write_json
 
@@ -53,12 +53,12 @@ def numerics(
     else:
         tried_case = measuring.SHAPE
         computing = [name for name in backends.NAMES if name != "auto"]  # which is one of the others
-    results.output_folder(out, "out")
+    writing.output_folder(out, "out")
     specs = [find(name) for name in norm] if norm else list(NORMS.values())
     record = run(
         specs, computing, tried_case, device=device, dtype=dtype, activation=activation, of_targets=bool(targets)
     )
-    results.write_record(out, f"{WHAT}-{device}-{results.digest(results.to_json(record))}".replace(":", "-"), record)
+    results.write_record(out, f"{WHAT}-{device}-{results.digest(writing.to_json(record))}".replace(":", "-"), record)
     if to is not None:
         write_json(record, to)
     else:

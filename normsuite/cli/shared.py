@@ -11,7 +11,7 @@ import typer
 from rich.console import Console
 from rich.markup import escape
 
-from .. import codes, results
+from .. import codes, writing
 from ..errors import ArgumentError, OutputError
 from ..reading import printable
 from ..streams import Closed
@@ -72,7 +72,7 @@ def print_tables(*tables: "Table") -> None:
 
 def write_json(value: object, target: str) -> None:
     """To that file, or to standard output for "-"."""
-    write(results.to_json(value) + "\n", target)
+    write(writing.to_json(value) + "\n", target)
 
 
 def write(text: str, target: str) -> None:
@@ -85,7 +85,7 @@ def write(text: str, target: str) -> None:
     if not target.strip():
         raise ArgumentError("path", target, "is empty; - is the standard output")
     if target != "-":
-        results.write_text(Path(target), text)
+        writing.write_text(Path(target), text)
     elif isinstance(sys.stdout, Closed):
         raise OutputError("the standard output is closed: nothing can be written there")
     else:

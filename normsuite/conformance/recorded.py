@@ -4,7 +4,7 @@ from pathlib import Path
 
 import torch
 
-from .. import results
+from .. import provenance, results
 from ..targets.target import Target
 from .result import WHAT, Report
 
@@ -29,6 +29,6 @@ def record(report: Report, target: Target, folder: Path) -> Path:
         "dtypes": list(target.dtypes),
     }
     samples = {"results": [result.as_dict() for result in report.results], "notes": list(report.notes)}
-    measured = results.environment(threads=torch.get_num_threads())
+    measured = provenance.environment(threads=torch.get_num_threads())
     made = results.make_record(WHAT, case, samples, environment=measured, seeds=[])
     return results.write_record(folder, f"{WHAT}-{results.digest(case)}", made)

@@ -16,7 +16,7 @@ from types import ModuleType
 
 import torch
 
-from .. import results
+from .. import provenance
 from ..errors import ArgumentError, one_line
 from ..measure import process
 from ..targets.target import Target
@@ -61,7 +61,7 @@ def measure(
     """
     if seeds < 2:
         raise ArgumentError("seeds", seeds, "must be at least 2, since one says nothing of the spread")
-    of_each = max(1, results.usable_cores() // len(SIDES))
+    of_each = max(1, provenance.usable_cores() // len(SIDES))
     todo: dict[str, list[Run]] = {side: [(norm, seed) for norm in norms for seed in range(seeds)] for side in SIDES}
     found: dict[str, dict] = {norm: {} for norm in norms}
     deaths: Counter[tuple[str, str | None]] = Counter()

@@ -5,7 +5,7 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 
-from .. import results
+from .. import provenance
 from ..errors import ArgumentError
 from . import decide, turns
 from .budget import LONGEST_S, Budget
@@ -53,7 +53,7 @@ class Processes:
     @property
     def together(self) -> int:
         """Return for how many values processes are started at once; each takes a few hundred MiB."""
-        return max(1, min(results.usable_cores() // len(self.sides), decide.FIRST_LOOK))
+        return max(1, min(provenance.usable_cores() // len(self.sides), decide.FIRST_LOOK))
 
     def separate(self, failed: turns.Unimportable) -> None:
         """Give each version processes of its own from now on.

@@ -18,7 +18,7 @@ from contextlib import contextmanager, nullcontext
 from pathlib import Path
 
 from .. import device as devices
-from .. import results
+from .. import provenance, results
 from ..errors import ArgumentError, NormsuiteError
 from ..measure import process
 from . import asv_continuous, calibrate, decide, measure, trees
@@ -130,9 +130,9 @@ def _identity(setup: measure.Setup) -> dict:
         "margin": setup.margins["time"],
         "worse": decide.Thresholds.of(setup.margins).worse,
         "apart": setup.apart,
-        "cpu": results.cpu_model(),
-        "cores": results.usable_cores(),
-        "torch": results.version("torch"),
+        "cpu": provenance.cpu_model(),
+        "cores": provenance.usable_cores(),
+        "torch": provenance.version("torch"),
         **({} if accelerator is None else {"accelerator": accelerator}),
     }
 
@@ -229,7 +229,7 @@ def _by_asv(setup: measure.Setup, clone: Path, number: int, identity: dict, repo
         ASV,
         {"identity": identity, "planted": _named(shares), "number": number, "cells": [cell.name for cell in cells]},
         {"changes": changes, "factor": asv_continuous.FACTOR},
-        environment=results.environment(),
+        environment=provenance.environment(),
         seeds=[number],
         wall_s=round(spent_s, 1),
     )

@@ -13,7 +13,7 @@ from types import ModuleType
 import torch
 
 from .. import device as devices
-from .. import results
+from .. import provenance
 from ..errors import one_line
 from ..measure import accuracy, clock, pairs, process, workload
 from ..measure.clock import Call
@@ -195,10 +195,10 @@ def _truth(task: Task, mean: float) -> tuple[Operands, accuracy.Truth]:
 
 
 def _environment(device: str) -> dict:
-    found = results.environment(
+    found = provenance.environment(
         threads=torch.get_num_threads(), accelerator=devices.name(device), driver=devices.driver(device)
     )
-    if numba := results.version("numba"):
+    if numba := provenance.version("numba"):
         found["packages"]["numba"] = numba
     return found
 

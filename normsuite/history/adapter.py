@@ -9,8 +9,8 @@ from typing import NamedTuple
 
 from ..errors import DataError
 from ..garbage import uncollected
+from ..provenance import version
 from ..reading import summed
-from ..results import version
 from . import files, kept
 from .aligned import VERSION, Aligned, aligned, is_old
 from .commits import Commits

@@ -17,7 +17,7 @@ from pathlib import Path
 
 import numpy as np
 
-from .. import caches, results
+from .. import caches, provenance
 from ..helpers import ALONE, Helpers
 from . import adapter, contrast
 
@@ -180,7 +180,7 @@ class _Remembered:
 def _file() -> Path | None:
     by = hashlib.sha256(Path(contrast.__file__).read_bytes()).hexdigest()[:8]
     folder = caches.folder("history", "levels")
-    return None if folder is None else folder / f"levels-asv-{results.version('asv')}-{by}.json"
+    return None if folder is None else folder / f"levels-asv-{provenance.version('asv')}-{by}.json"
 
 
 def _recall() -> dict[str, list]:

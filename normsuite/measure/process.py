@@ -180,7 +180,7 @@ def speak(work) -> None:
 
     Standard output is the parent's; what libraries print goes to standard error.
     """
-    from ..results import to_json
+    from ..writing import to_json
 
     lines = os.fdopen(os.dup(sys.stdout.fileno()), "w", encoding="utf-8")
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())

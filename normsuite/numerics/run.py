@@ -5,7 +5,7 @@ from collections.abc import Iterable, Sequence
 import torch
 
 from .. import device as devices
-from .. import results
+from .. import provenance, results
 from ..errors import UnsupportedError, one_line
 from ..measure import accuracy
 from ..measure.operands import SEED
@@ -41,7 +41,7 @@ def run(
                 output, gradient = _errors(spec.name, backend, case, settings, mean, of_targets)
                 made = {"norm": spec.name, "mean": mean, "backend": backend}
                 rows.append({**made, "output": output, "gradient": gradient})
-    measured = results.environment(threads=torch.get_num_threads(), accelerator=devices.name(device))
+    measured = provenance.environment(threads=torch.get_num_threads(), accelerator=devices.name(device))
     of_case = {"shape": case.shape, "dtype": dtype, "device": device}
     return results.make_record(WHAT, of_case, rows, environment=measured, seeds=[SEED])
 

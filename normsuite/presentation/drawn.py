@@ -5,7 +5,7 @@ from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 
-from .. import caches, results
+from .. import caches, provenance, results
 from ..spec import NORMS
 
 LIBRARIES = ("matplotlib", "numpy", "pillow")
@@ -49,7 +49,7 @@ def _version() -> str:
     """Return the version of all drawings: other files of the package, libraries or norms, in whose order colours are,
     draw otherwise."""
     package = Path(__file__).parents[1]
-    digest = hashlib.sha256(repr([*map(results.version, LIBRARIES), *NORMS]).encode())
+    digest = hashlib.sha256(repr([*map(provenance.version, LIBRARIES), *NORMS]).encode())
     for path in sorted(package.rglob("*.py")):
         digest.update(path.relative_to(package).as_posix().encode() + b"\0" + path.read_bytes())
     return digest.hexdigest()

@@ -6,7 +6,7 @@ and markdown write them down.
 
 from pathlib import Path
 
-from .. import results
+from .. import writing
 from ..errors import ArgumentError, UnknownNameError
 from ..helpers import ALONE, Helpers
 from ..history.commits import Commits
@@ -96,6 +96,6 @@ def _check(format: str) -> None:
 
 def _write(texts: dict[str, str], out: Path) -> Path:
     """Write each text into its file; return the first, where one begins to read."""
-    results.output_folder(out, "out")
-    written = [results.write_text(out / name, text) for name, text in texts.items()]
+    writing.output_folder(out, "out")
+    written = [writing.write_text(out / name, text) for name, text in texts.items()]
     return written[0]

@@ -4,7 +4,7 @@ newest machine and torch."""
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from .. import results
+from .. import provenance, results
 from ..ahead.tables import COMMAND as AHEAD_COMMAND
 from ..ahead.tables import WHAT as AHEAD
 from ..bench.summary import COMMAND as BENCH_COMMAND
@@ -225,7 +225,7 @@ def _study_key(record: dict) -> str:
         k: v for k, v in record["case"].items() if k not in ("norm", "target", "seed", "learning_rate", "batch_size")
     }
     depends = {k: v for k, v in record.get("depends", {}).items() if k != "norm"}
-    return results.digest([case, depends, results.decisive(record["environment"]), record.get("source")])
+    return results.digest([case, depends, provenance.decisive(record["environment"]), record.get("source")])
 
 
 def _newest_tuning(source: Path, notes: list[str]) -> list[dict]:
@@ -237,7 +237,7 @@ def _newest_tuning(source: Path, notes: list[str]) -> list[dict]:
     kinds: dict[tuple, list[dict]] = {}
     for record in good:
         if record["case"].get("hold_out"):
-            made = results.digest([results.decisive(record["environment"]), record.get("source")])
+            made = results.digest([provenance.decisive(record["environment"]), record.get("source")])
             kinds.setdefault((condition(record), made), []).append(record)
     several = [of for of in kinds.values() if varied(of)]
     return max(several, key=_written, default=[])

@@ -7,7 +7,7 @@ from importlib import resources
 import jinja2
 from markupsafe import Markup
 
-from .. import __version__, presentation, results
+from .. import __version__, presentation, provenance
 from . import raw
 from .page import Page
 
@@ -20,7 +20,7 @@ def _template(name: str) -> str:
 
 def _generator() -> str:
     """Return the versions that decide about every byte of a page, beside the records."""
-    libraries = ", ".join(f"{name} {results.version(name)}" for name in ("matplotlib", "numpy", "jinja2"))
+    libraries = ", ".join(f"{name} {provenance.version(name)}" for name in ("matplotlib", "numpy", "jinja2"))
     return f"normsuite {__version__}, {libraries}"
 
 

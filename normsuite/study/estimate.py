@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import torch
 
-from .. import comparisons, device, results
+from .. import comparisons, device, provenance, results
 from ..errors import ArgumentError
 from . import conditions, train
 from .sweep import usual
@@ -87,7 +87,7 @@ def deviation(runs: Sequence[Run], records: Sequence[dict]) -> float | None:
     studies: dict[str, list[dict]] = {}
     for record in records:
         if _kind(record["case"]) in planned:
-            made = [conditions.condition(record), results.decisive(record["environment"]), record.get("source")]
+            made = [conditions.condition(record), provenance.decisive(record["environment"]), record.get("source")]
             studies.setdefault(results.digest(made), []).append(record)
     found = [
         pair.found.deviation

@@ -5,7 +5,7 @@ from dataclasses import asdict
 
 import torch
 
-from .. import device, results
+from .. import device, provenance, results
 from ..spec import NO_NORM, find
 from ..targets.source import source_of
 from .train import Run
@@ -27,7 +27,7 @@ def depends(run: Run, checksum: str) -> dict:
 
 
 def environment(run: Run) -> dict:
-    return results.environment(threads=1, accelerator=device.name(run.device))
+    return provenance.environment(threads=1, accelerator=device.name(run.device))
 
 
 def record_name(run: Run, checksum: str) -> str:
@@ -35,8 +35,8 @@ def record_name(run: Run, checksum: str) -> str:
     identity = {
         "run": run.as_dict(),
         "depends": depends(run, checksum),
-        "source": results.source_digest(),
-        "environment": results.decisive(environment(run)),
+        "source": provenance.source_digest(),
+        "environment": provenance.decisive(environment(run)),
     }
     norm = re.sub(r"[^\w.+-]+", "-", run.norm)  # a target may be called anything
     return f"{WHAT}-{norm}-seed{run.seed}-{results.digest(identity)}"

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from .. import device, results
+from .. import device, provenance, results, writing
 from ..errors import ArgumentError, OutputError
 from . import digits, workers
 from .identity import WHAT, record_name
@@ -53,7 +53,7 @@ def sweep(
     runs = list(runs)
     if processes is not None and processes < 1:
         raise ArgumentError("workers", processes, "must be at least 1")
-    results.output_folder(folder, "out")
+    writing.output_folder(folder, "out")
     for run in runs:
         steps(run)
         if scheduler is None:
@@ -66,7 +66,7 @@ def sweep(
             leftover.unlink(missing_ok=True)
         finished = {run: found for run in runs if (found := _recorded(folder / f"{names[run]}.json", on_note))}
         todo = [run for run in runs if run not in finished]
-        task = workers.Task(checksums, results.source_digest(), data_dir)
+        task = workers.Task(checksums, provenance.source_digest(), data_dir)
         if todo and scheduler is not None:
             executor, tell = stack.enter_context(workers.cluster(scheduler, on_note))
             done = workers.on_cluster(executor, todo, task, on_steps, tell)
@@ -86,7 +86,7 @@ def sweep(
 
 def usual(runs: Iterable[Run]) -> int:
     """Return how many processes do the runs where nobody says: one on an accelerator, else one a core."""
-    return 1 if any(run.device != "cpu" for run in runs) else results.usable_cores()
+    return 1 if any(run.device != "cpu" for run in runs) else provenance.usable_cores()
 
 
 def mixed(records: Iterable[dict]) -> str | None:

@@ -18,7 +18,7 @@ from queue import Empty
 
 import torch
 
-from .. import results
+from .. import provenance, results
 from ..errors import ArgumentError, DataError, NormsuiteError, UnsupportedError, one_line
 from . import digits, server
 from .identity import WHAT, depends, environment
@@ -65,7 +65,7 @@ def do(run: Run, task: Task) -> dict:
     """
     global _digits
     with _alone:
-        if results.source_digest() != task.source:
+        if provenance.source_digest() != task.source:
             raise NormsuiteError("a worker has another version of normsuite than the one that planned the study")
         torch.set_num_threads(1)
         key = (run.dataset, task.data_dir, run.device)

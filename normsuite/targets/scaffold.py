@@ -6,8 +6,8 @@ from pathlib import Path
 
 from ..errors import ArgumentError, OutputError
 from ..reading import Unreadable, read_text, read_toml
-from ..results import write_text
 from ..spec import NORMS
+from ..writing import write_text
 from .configuration import FILE
 
 WORKFLOW = Path(".github/workflows/normsuite.yml")

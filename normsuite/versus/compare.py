@@ -212,7 +212,7 @@ def _environment(device: str) -> dict:
     import torch
 
     from .. import device as devices
-    from .. import results
+    from .. import provenance
 
-    found = results.environment(threads=torch.get_num_threads(), accelerator=devices.name(device))
+    found = provenance.environment(threads=torch.get_num_threads(), accelerator=devices.name(device))
     return {**found, "written": time.strftime("%Y-%m-%dT%H:%M:%S+00:00", time.gmtime())}

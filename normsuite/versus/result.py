@@ -138,7 +138,7 @@ class Result:
 
     def to_json(self) -> str:
         """Return the record as JSON."""
-        from ..results import to_json
+        from ..writing import to_json
 
         return to_json(self.as_dict())
 

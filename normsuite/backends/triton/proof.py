@@ -20,7 +20,7 @@ from pathlib import Path
 
 import torch
 
-from ... import results
+from ... import provenance, results, writing
 from ...ahead.tables import WHAT
 from ...spec import NORMS, find
 from . import ahead, geometry, launch, occupancy, tiles, traffic
@@ -215,9 +215,9 @@ def write_record(proved: dict, folder: Path, only: str) -> Path:
     """
     case = {"capabilities": proved["capabilities"], "only": only}
     samples = {name: proved[name] for name in ("kernels", "calls")}
-    compiler = {"triton": results.version("triton")}
-    record = results.make_record(WHAT, case, samples, environment=results.environment(), seeds=[], compiler=compiler)
-    return results.write_record(results.output_folder(folder, "out"), WHAT, record)
+    compiler = {"triton": provenance.version("triton")}
+    record = results.make_record(WHAT, case, samples, environment=provenance.environment(), seeds=[], compiler=compiler)
+    return results.write_record(writing.output_folder(folder, "out"), WHAT, record)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

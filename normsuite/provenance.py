@@ -1,0 +1,107 @@
+"""Where a result comes from: processor, packages, commit, and the sources that numbers depend on. Imports no torch."""
+
+import hashlib
+import os
+import platform
+from functools import cache
+from importlib import metadata
+from pathlib import Path
+
+from .errors import NormsuiteError
+from .git import Git
+
+# Where an installed package is asked for its version: what a result can depend on.
+_PACKAGES = ("torch", "torchvision", "numpy", "numba", "scipy", "normsuite")
+
+# The sources that a study's numbers depend on; the report and the command line are not among them.
+_SOURCES = ("spec.py", "norms", "functional.py", "modules.py", "backends", "distributed.py", "study")
+
+
+@cache
+def cpu_model() -> str:
+    """Return the processor's name, as the kernel has it where it says."""
+    try:
+        for line in Path("/proc/cpuinfo").read_text().splitlines():
+            if line.startswith("model name"):
+                return line.split(":", 1)[1].strip()
+    except OSError:
+        pass
+    return platform.processor() or platform.machine()
+
+
+def usable_cores() -> int:
+    """Return how many cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+@cache
+def version(package: str) -> str | None:
+    """Return the version of an installed package; None where it is not installed."""
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return None
+
+
+def _governor() -> str | None:
+    try:
+        return Path("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor").read_text().strip()
+    except OSError:
+        return None
+
+
+def environment(*, threads: int | None = None, accelerator: str | None = None, driver: str | None = None) -> dict:
+    """Return what every record says about where it was made.
+
+    Args:
+        threads: threads of one measuring process.
+        accelerator: name of the device measured on, where it is not the processor.
+        driver: its driver's version.
+    """
+    return {
+        "cpu": cpu_model(),
+        "cores": usable_cores(),
+        "threads": threads,
+        "governor": _governor(),
+        "accelerator": accelerator,
+        "driver": driver,
+        "system": f"{platform.system()} {platform.machine()}",
+        "python": platform.python_version(),
+        "packages": {name: found for name in _PACKAGES if (found := version(name))},
+        "allocator": {k: v for k, v in os.environ.items() if k.startswith("MALLOC_")},
+    }
+
+
+_ONLY_FOR_TIMES = ("cores", "governor", "allocator")
+
+
+def decisive(environment: dict) -> dict:
+    """Return the part of an environment that may change what a run computes, without what decides how long it takes
+    alone."""
+    return {name: value for name, value in environment.items() if name not in _ONLY_FOR_TIMES}
+
+
+@cache
+def commit() -> str | None:
+    """Return the commit of the checkout that this package lies in, with "+" behind it if it was changed since; or
+    None."""
+    git = Git(Path(__file__).resolve().parent, foreign=True)
+    try:
+        if not git("ls-files", "--", __file__).strip():  # installed into an environment inside somebody's checkout
+            return None
+        return git("rev-parse", "HEAD").strip() + ("+" if git("status", "--porcelain", "--", ".").strip() else "")
+    except NormsuiteError:
+        return None
+
+
+@cache
+def source_digest() -> str:
+    """Return a digest of the sources that the numbers depend on: equal digests, equal numbers on equal machines."""
+    root = Path(__file__).resolve().parent
+    digest = hashlib.sha256()
+    for name in _SOURCES:
+        path = root / name
+        files = (f for f in path.rglob("*") if f.suffix in (".py", ".toml")) if path.is_dir() else [path]
+        for file in sorted(files):
+            digest.update(file.relative_to(root).as_posix().encode() + b"\0" + file.read_bytes() + b"\0")
+    return digest.hexdigest()[:16]
