@@ -10,6 +10,7 @@ import pytest
 from normsuite import provenance, results, statistics, writing
 from normsuite.errors import ArgumentError
 from normsuite.gate import accepted, asv_continuous, decide, groups, rates, summary
+from normsuite.gate import tables as gate_tables
 from normsuite.gate.comment import comment
 from normsuite.gate.decide import ACCEPTED, BETTER, FAILS, NOT_AVAILABLE, SAME, UNDECIDED, WORSE, Thresholds
 from normsuite.statistics import Interval
@@ -539,8 +540,12 @@ def test_rates_are_counted_by_measured_size_and_by_length():
         "tiny": (1, 1),
         "study": (0, 1),
     }
-    samples["base_s"] = dict(zip(names, (7e-6, 1e-4, 1e-3), strict=True))
+    samples["base_s"] = dict(zip(names, (1e-4, 7e-6, 1e-3), strict=True))
     assert list(rates.by_length([record], 0.01)) == ["below 20 µs", "20 to 200 µs"]
+    assert rates.as_dict([record])["by_length"]["0.02"]["200 µs and more"]["k"] == 1
+    record["environment"] = provenance.environment()
+    shown = {row[0]: row[2:4] for row in gate_tables.error_rates([record]).rows}
+    assert shown["slower by 1%, below 20 µs"] == ("0", "1") and shown["slower by 1%, 20 to 200 µs"] == ("1", "1")
 
 
 def test_what_asv_said_is_counted_in_the_same_way():

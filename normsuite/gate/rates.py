@@ -138,7 +138,7 @@ def by_size(records: Sequence[dict], thresholds: Thresholds = _THRESHOLDS) -> di
 def by_length(records: Sequence[dict], share: float, thresholds: Thresholds = _THRESHOLDS) -> dict[str, Rate]:
     """Return how many slowdowns injected as that share were found, by the length of the call where it is recorded.
 
-    A record without times has the names of cases in their place.
+    A record without times has the names of cases in their place. Lengths are in their order, then cases in theirs.
     """
     found: dict[str, list[bool]] = {}
     for record in records:
@@ -147,7 +147,9 @@ def by_length(records: Sequence[dict], share: float, thresholds: Thresholds = _T
             if record["case"]["planted"][name] == share:
                 length = next((said for most, said in LENGTHS if base_s[name] < most), None) if name in base_s else None
                 found.setdefault(length or name.split("/")[2], []).append(is_found)
-    return {name: Rate(sum(of), len(of)) for name, of in found.items()}
+    lengths = [said for _, said in LENGTHS]
+    in_order = sorted(found, key=lambda name: lengths.index(name) if name in lengths else len(lengths))
+    return {name: Rate(sum(found[name]), len(found[name])) for name in in_order}
 
 
 def _injected(records: Sequence[dict], thresholds: Thresholds) -> Iterator[tuple[str, float, bool]]:
@@ -214,6 +216,10 @@ def as_dict(records: Sequence[dict]) -> dict:
     return {
         "gate": found(of_kind(records, WHAT)).as_dict(),
         "by_size": {name: rate.as_dict() for name, rate in by_size(of_kind(records, WHAT)).items()},
+        "by_length": {
+            f"{share:g}": {name: rate.as_dict() for name, rate in by_length(of_kind(records, WHAT), share).items()}
+            for share in SHARES
+        },
         "asv": found(of_kind(records, ASV)).as_dict() if of_kind(records, ASV) else None,
         "sentences": lines(records),
         "records": list(records),

@@ -57,6 +57,11 @@ def error_rates(records: Sequence[dict]) -> Table:
         ("not slower", "cells undecided", of.undecided),
         *((f"slower by {share:.0%}", "cells called worse", rate) for share, rate in of.planted.items()),
         *((f"measured {size} slower", "cells called worse", rate) for size, rate in rates.by_size(records).items()),
+        *(
+            (f"slower by {share:.0%}, {length}", "cells called worse", rate)
+            for share in rates.SHARES[:2]
+            for length, rate in rates.by_length(records, share).items()
+        ),
     ]
     environment = records[-1]["environment"]
     typical, longest = map(text.seconds, of.seconds)
