@@ -45,7 +45,7 @@ def results(target: Target, checks: Sequence[Check], *, limit_s: float, notes: l
             "threads": torch.get_num_threads(),
         }
         begun: str | None = None
-        with process.Process(["-m", "normsuite.conformance.worker"], process.environment(job["threads"])) as worker:
+        with process.fresh(["-m", "normsuite.conformance.worker"], process.environment(job["threads"])) as worker:
             watch = process.Watch(worker, START_S)
             try:
                 worker.tell(job)

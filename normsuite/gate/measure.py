@@ -51,18 +51,18 @@ def run(setup: Setup, on_progress: Callable[[str, float], None] = lambda stage, 
     """
     setup.check()
     budget, lock = Budget(setup.budget_s), Lock()
-    processes = Processes(setup, budget, lock, on_progress)
-    counts = Counts(setup, processes, budget)
-    looks = Looks(setup, processes, budget, counts.measurable)
-    error_rates: dict[str, dict] = {}
-    outcome = Outcome(notes=processes.notes)
-    try:
-        counts.run()
-        looks.run()
-        if setup.norms:
-            error_rates = _error_rates(setup, budget, lock, on_progress)
-    except KeyboardInterrupt:
-        outcome.interrupted = True
+    with Processes(setup, budget, lock, on_progress) as processes:
+        counts = Counts(setup, processes, budget)
+        looks = Looks(setup, processes, budget, counts.measurable)
+        error_rates: dict[str, dict] = {}
+        outcome = Outcome(notes=processes.notes)
+        try:
+            counts.run()
+            looks.run()
+            if setup.norms:
+                error_rates = _error_rates(setup, budget, lock, on_progress)
+        except KeyboardInterrupt:
+            outcome.interrupted = True
     if processes.environment is not None:
         outcome.record = record(setup, processes, budget, counts, looks, error_rates)
     elif not outcome.interrupted:

@@ -13,6 +13,7 @@ from .cells import module_of
 from .lock import Lock
 from .setup import Setup
 from .sides import SIDES
+from .starts import Starts
 
 Share = tuple[Sequence[str], Sequence[int]]
 """What one process does: the sides that it holds, and the places of its cells in the table."""
@@ -35,10 +36,17 @@ class Processes:
     def __init__(self, setup: Setup, budget: Budget, lock: Lock, on_progress: Callable[[str, float], None]):
         self._setup, self._budget, self._lock, self._on_progress = setup, budget, lock, on_progress
         self._draw = random.Random()
+        self._starts = Starts(setup.threads, self._draw)
         self.apart = setup.apart
         self.environment: dict | None = None
         self.notes: list[str] = []
         self.interrupted = False
+
+    def __enter__(self) -> "Processes":
+        return self
+
+    def __exit__(self, *_) -> None:
+        self._starts.__exit__()
 
     def end_if_interrupted(self) -> None:
         """Raise KeyboardInterrupt, once what was found before it is noted, if the user ended a run."""
@@ -108,7 +116,7 @@ class Processes:
 
             self._on_progress(stage, before_s)
             try:
-                turns.take(jobs, self._draw, on_ready=ready, on_cell=go_on)
+                turns.take(jobs, self._starts.start, on_ready=ready, on_cell=go_on)
             except _Spent:
                 pass  # what was found is kept
             except KeyboardInterrupt:

@@ -4,7 +4,6 @@ Importing torch, making calls ready and counting is most of what a process does,
 side it takes a fraction of the time that it takes one after the other.
 """
 
-import random
 import sys
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
@@ -12,7 +11,6 @@ from dataclasses import dataclass, field
 
 from ..measure import process
 
-_MOST_PADDING = 4096
 START_S = 600.0
 """How long a process may be silent before its first cell: it imports torch and the versions."""
 
@@ -57,7 +55,7 @@ class Unimportable(Exception):
 
 def take(
     jobs: Sequence[Job],
-    draw: random.Random,
+    start: Callable[[Job], process.Process],
     *,
     on_ready: Callable[[], None] = lambda: None,
     on_cell: Callable[[], None] = lambda: None,
@@ -66,7 +64,7 @@ def take(
 
     Args:
         jobs: filled in.
-        draw: how much memory is laid before each process's stack.
+        start: starts the process of a job.
         on_ready: called when all are ready to take times.
         on_cell: called for every cell.
 
@@ -74,19 +72,13 @@ def take(
         Unimportable: the first that a process told of.
     """
     with ExitStack() as stack:
-        running = [stack.enter_context(_start(job, draw)) for job in jobs]
+        running = [stack.enter_context(start(job)) for job in jobs]
         messages = [one.messages() for one in running]
         for job, one, said in zip(jobs, running, messages, strict=True):
             _listen(job, one, said, job.work, on_cell, until="ready")
         on_ready()
         for job, one, said in zip(jobs, running, messages, strict=True):
             _listen(job, one, said, {"go": True}, on_cell)
-
-
-def _start(job: Job, draw: random.Random) -> process.Process:
-    environment = process.environment(job.work["threads"])
-    environment["NORMSUITE_PADDING"] = "x" * draw.randrange(_MOST_PADDING)  # its size moves the stack
-    return process.Process(["-m", "normsuite.gate.worker"], environment, python=job.python)
 
 
 def _listen(job: Job, one: process.Process, messages, line: dict, on_cell, until: str | None = None) -> None:

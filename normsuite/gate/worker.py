@@ -203,5 +203,10 @@ def _environment(device: str) -> dict:
     return found
 
 
-if __name__ == "__main__":
+def main() -> None:
+    """Do the job that standard input tells."""
     process.speak(work)
+
+
+if __name__ == "__main__":
+    main()

@@ -9,8 +9,9 @@ import subprocess
 import sys
 import tempfile
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import IO, Protocol
 
 from .. import allocator, caches
 from ..errors import NormsuiteError
@@ -40,27 +41,44 @@ def environment(threads: int) -> dict[str, str]:
     return {**defaults, **os.environ, **allocator.PINNED, "NPROC": str(threads), "PYTHONPATH": path}
 
 
-class Process:
-    """A fresh process that is told lines of JSON and says some; it ends with the block.
+class Running(Protocol):
+    """A process that runs: what is used of subprocess.Popen.
 
-    Args:
-        command: what follows the interpreter, such as ["-m", "normsuite.bench.worker"].
-        env: its environment.
-        python: the interpreter.
+    Attributes:
+        pid: of the process and of its session.
     """
 
-    def __init__(self, command: Sequence[str], env: Mapping[str, str], *, python: str = sys.executable):
+    pid: int
+
+    @property
+    def stdin(self) -> IO[str]:
+        """Return the pipe to its standard input."""
+
+    @property
+    def stdout(self) -> IO[str]:
+        """Return the pipe from its standard output."""
+
+    def wait(self) -> int:
+        """Return how it ended, once it has: its exit code, or a signal's number below 0."""
+
+    def kill(self) -> None:
+        """End it, if it runs."""
+
+
+class Process:
+    """A process that is told lines of JSON and says some; it ends with the block.
+
+    Args:
+        start: starts it, given the file that its standard error goes to.
+    """
+
+    def __init__(self, start: Callable[[IO[str]], Running]):
         self._said = tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace")  # noqa: SIM115, closed on exit
-        self._process = subprocess.Popen(
-            [python, "-P", *command],  # the folder one stands in may hold another version of this package
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=self._said,
-            text=True,
-            encoding="utf-8",
-            env=dict(env),
-            start_new_session=True,  # Ctrl-C reaches this process, which ends that one
-        )
+        try:
+            self._process = start(self._said)
+        except BaseException:
+            self._said.close()
+            raise
 
     def __enter__(self) -> "Process":
         return self
@@ -106,6 +124,28 @@ class Process:
         return Died(last_words(self._process.wait(), self._said.read()))
 
 
+def fresh(command: Sequence[str], env: Mapping[str, str], *, python: str = sys.executable) -> Process:
+    """Return a process of a new interpreter.
+
+    Args:
+        command: what follows the interpreter, such as ["-m", "normsuite.bench.worker"].
+        env: its environment.
+        python: the interpreter.
+    """
+    return Process(
+        lambda said: subprocess.Popen(
+            [python, "-P", *command],  # the folder one stands in may hold another version of this package
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=said,
+            text=True,
+            encoding="utf-8",
+            env=dict(env),
+            start_new_session=True,  # Ctrl-C reaches this process, which ends that one
+        )
+    )
+
+
 class Watch:
     """Ends a process that says nothing for too long.
 
@@ -145,7 +185,7 @@ def messages(
     command: Sequence[str], job: dict, env: Mapping[str, str], *, python: str = sys.executable
 ) -> Iterator[dict]:
     """Yield the messages of a fresh process on one job, as `Process.messages` does."""
-    with Process(command, env, python=python) as process:
+    with fresh(command, env, python=python) as process:
         process.tell(job)
         yield from process.messages()
 

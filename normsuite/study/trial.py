@@ -21,7 +21,7 @@ def of(target: Target, num_groups: int) -> None:
             or ends its process; the message names it.
     """
     job = {"target": target.as_dict(), "num_groups": num_groups, "folders": import_folders()}
-    with process.Process(["-m", __name__], process.environment(1)) as one:
+    with process.fresh(["-m", __name__], process.environment(1)) as one:
         watch = process.Watch(one, LIMIT_S)
         try:
             one.tell(job)

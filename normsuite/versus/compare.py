@@ -182,7 +182,7 @@ def _in_processes(job: Mapping, count: int, failed: dict[str, str]) -> list[dict
 def _listened(job: Mapping, env: Mapping[str, str], failed: dict[str, str]) -> dict[str, list[float]] | None:
     """Return the times of one process, or None where a call ended it, which is noted under its name."""
     at: str | None = None
-    with process.Process(["-m", "normsuite.versus.worker"], env) as worker:
+    with process.fresh(["-m", "normsuite.versus.worker"], env) as worker:
         watch = process.Watch(worker, LIMIT_S)
         try:
             worker.tell(dict(job))

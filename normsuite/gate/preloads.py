@@ -1,0 +1,15 @@
+"""What each process of a gate would import and set up before its job; a parent that forks them imports this module.
+
+Nothing here starts a thread, which no forked process would have.
+"""
+
+from contextlib import suppress
+
+import torch.fx.experimental.symbolic_shapes  # noqa: F401, which torch.autograd.grad imports when it is first called
+
+from . import worker  # noqa: F401
+
+with suppress(ImportError):  # an extra, which a version of anybody's package may do without
+    import numba
+
+    numba.njit(lambda: None)()  # numba registers its types when it compiles for the first time

@@ -1,0 +1,44 @@
+"""How a gate starts its processes: forked by a parent that has imported torch where that is possible, else fresh."""
+
+import random
+from contextlib import ExitStack
+
+from ..measure import preloaded, process
+from .turns import Job
+
+_WORKER, _PRELOADS = "normsuite.gate.worker", "normsuite.gate.preloads"
+_MOST_PADDING = 4096
+
+
+class Starts:
+    """Starts processes, and ends their parents with the block.
+
+    Args:
+        threads: of each process.
+        draw: how much memory is laid before the stack.
+        forked: fork processes where that is possible.
+    """
+
+    def __init__(self, threads: int, draw: random.Random, *, forked: bool = True):
+        self._threads, self._draw, self._forked = threads, draw, forked and preloaded.is_possible()
+        self._parents: dict[str, preloaded.Parent] = {}
+        self._stack = ExitStack()
+
+    def __enter__(self) -> "Starts":
+        return self
+
+    def __exit__(self, *_) -> None:
+        self._stack.close()
+
+    def start(self, job: Job) -> process.Process:
+        """Return the process of a job, which is not told it yet."""
+        if not self._forked:
+            return process.fresh(["-m", _WORKER], self._environment(), python=job.python)
+        if job.python not in self._parents:
+            parent = preloaded.Parent([_PRELOADS], self._environment(), python=job.python)
+            self._parents[job.python] = self._stack.enter_context(parent)
+        return self._parents[job.python].process(_WORKER)
+
+    def _environment(self) -> dict[str, str]:
+        padding = "x" * self._draw.randrange(_MOST_PADDING)  # its size moves the stack
+        return {**process.environment(self._threads), "NORMSUITE_PADDING": padding}

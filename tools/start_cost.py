@@ -1,0 +1,125 @@
+"""What a gate's process costs before its first sample, and how far its values spread: forked beside fresh processes.
+
+A version is compared with itself, in rounds: each starts one parent and as many forked processes as fresh ones, which
+come first in every other round. Records go to a file, one line a round, and later runs add to it.
+
+    python -m tools.start_cost --rounds 8 --processes 4 --out starts.jsonl
+"""
+
+import argparse
+import json
+import math
+import random
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from scipy import stats
+
+from normsuite import statistics
+from normsuite.gate import cells, trees, turns
+from normsuite.gate.starts import Starts
+from normsuite.measure import process
+
+WAYS = FORKED, FRESH = "forked", "fresh"
+BLOCKS, LONGEST_S = 120, 0.1
+
+
+def measure(way: str, count: int, together: int, threads: int, tree: trees.Tree, table: Sequence, draw) -> dict:
+    """Return the seconds until processes could take times, by batch, and each cell's log ratio in each process."""
+    jobs = [
+        turns.Job(
+            {
+                "sides": {side: str(tree.folder) for side in ("base", "head")},
+                "packages": list(tree.packages),
+                "modules": [],
+                "cells": [cell.as_dict() for cell in table],
+                "added": [0] * len(table),
+                "count": False,
+                "blocks": BLOCKS,
+                "longest_s": LONGEST_S,
+                "threads": threads,
+                "number": draw.getrandbits(32),
+            }
+        )
+        for _ in range(count)
+    ]
+    seconds: list[float] = []
+    with Starts(threads, draw, forked=way == FORKED) as starts:
+        for first in range(0, count, together):
+            begun = time.perf_counter()
+            turns.take(
+                jobs[first : first + together],
+                starts.start,
+                on_ready=lambda begun=begun: seconds.append(time.perf_counter() - begun),
+            )
+    died = [job.died for job in jobs if job.died is not None]
+    if died:
+        raise process.Died("; ".join(died))
+    return {
+        "ready_s": seconds,
+        "log_ratios": {cell.name: [job.found[place]["log_ratio"] for job in jobs] for place, cell in enumerate(table)},
+    }
+
+
+def said(rounds: Sequence[dict]) -> list[str]:
+    """Return lines on cost and spread."""
+    logs = [math.log(sum(of[FORKED]["ready_s"]) / sum(of[FRESH]["ready_s"])) for of in rounds]
+    later = [
+        math.log(np.mean(of[FORKED]["ready_s"][1:]) / np.mean(of[FRESH]["ready_s"][1:]))
+        for of in rounds
+        if len(of[FRESH]["ready_s"]) > 1
+    ]
+    lines = [f"{len(rounds)} rounds"]
+    for what, of in (("until ready, the parent's start with it", logs), ("until ready, later ones", later)):
+        if len(of) > 1:
+            lines.append(f"{what}: forked / fresh {statistics.ratio_interval(of)}")
+    values = {way: np.array([list(of[way]["log_ratios"].values()) for of in rounds]) for way in WAYS}
+    spread = {way: values[way].std(axis=(0, 2), ddof=1) for way in WAYS}
+    ratio = np.log(spread[FORKED] / spread[FRESH])
+    lines.append(
+        f"spread of a cell over processes, forked / fresh: {np.exp(np.median(ratio)):.3f} in the median cell, "
+        f"geometric mean {np.exp(ratio.mean()):.3f} ± {1.96 * ratio.std(ddof=1) / math.sqrt(len(ratio)):.3f}"
+    )
+    for way, of in values.items():
+        rounds_, cells_, each = of.shape
+        if rounds_ < 2 or each < 2:
+            continue
+        between = each * of.mean(axis=2).var(axis=0, ddof=1)
+        within = of.var(axis=2, ddof=1).mean(axis=0)
+        shared = (between.mean() - within.mean()) / (between.mean() + (each - 1) * within.mean())
+        f = between / within
+        most = stats.f.ppf(0.95, rounds_ - 1, rounds_ * (each - 1))
+        means = of.mean(axis=(0, 2))
+        expected = (of.var(axis=(0, 2), ddof=1) / (rounds_ * each)).mean()
+        lines.append(
+            f"{way}: the processes of a round share {shared:.1%} of the variance; F above its 95 % point in "
+            f"{int((f > most).sum())} of {cells_} cells; root mean square of the cells' means "
+            f"{math.sqrt((means**2).mean()):.3%}, {math.sqrt(expected):.3%} expected of the same code"
+        )
+    return lines
+
+
+def main() -> None:
+    """Measure rounds, store each, and print what all of them say."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--rounds", type=int, default=8)
+    parser.add_argument("--processes", type=int, default=4, help="of each way in a round")
+    parser.add_argument("--together", type=int, default=2, help="started at once")
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--only", action="append", default=[], help="pattern of the gate's cells")
+    parser.add_argument("--out", type=Path, required=True)
+    given = parser.parse_args()
+    tree = trees.of_commit("HEAD", argument="base", repository=Path())
+    table, draw = cells.plan(only=given.only), random.Random()
+    for number in range(given.rounds):
+        order = WAYS if number % 2 else WAYS[::-1]
+        found = {way: measure(way, given.processes, given.together, given.threads, tree, table, draw) for way in order}
+        with given.out.open("a", encoding="utf-8") as file:
+            file.write(json.dumps(found) + "\n")
+    print("\n".join(said([json.loads(line) for line in given.out.read_text(encoding="utf-8").splitlines()])))
+
+
+if __name__ == "__main__":
+    main()
