@@ -12,9 +12,11 @@ from asv_folder import Repository
 from filelock import FileLock
 
 from normsuite import results
-from normsuite.gate import cells, measure, trees
+from normsuite.gate import measure, trees
 from normsuite.gate import processes as processes_of_gate
+from normsuite.gate.injected_commits import SOURCE
 from normsuite.gate.setup import Setup
+from normsuite.measure import own_workloads
 
 ROOT = Path(__file__).parent.parent
 
@@ -32,8 +34,10 @@ def repository(tmp_path, own_cache):
 
 
 def setup(repository, budget_s, only="*/torch/*"):
-    sides = [trees.of_commit(name, argument="base", repository=repository) for name in ("HEAD~1", "HEAD")]
-    return Setup(*sides, cells.plan(only=[only]), measure.MARGINS, budget_s, 1)
+    sides = [
+        trees.of_commit(name, argument="base", repository=repository, source=SOURCE) for name in ("HEAD~1", "HEAD")
+    ]
+    return Setup(*sides, own_workloads.plan(only=[only]), measure.MARGINS, budget_s, 1)
 
 
 def processes(monkeypatch, clock, *, start_s, cell_s, end_after=None):

@@ -86,7 +86,7 @@ def take(
 def _start(job: Job, draw: random.Random) -> process.Process:
     environment = process.environment(job.work["threads"])
     environment["NORMSUITE_PADDING"] = "x" * draw.randrange(_MOST_PADDING)  # its size moves the stack
-    return process.Process(["-m", "normsuite.gate.worker"], environment, python=job.python)
+    return process.Process(["-m", f"{__package__}.worker"], environment, python=job.python)
 
 
 def _listen(job: Job, one: process.Process, messages, line: dict, on_cell, until: str | None = None) -> None:

@@ -45,6 +45,10 @@ class Anybodys(Implementation):
             return found
         return replace(found, make=path_in(self.package.__name__, found.make))
 
+    @property
+    def modules(self) -> tuple[str, ...]:
+        return (parsed(self.name).make.partition(":")[0],)
+
     def of(self, package):
         return replace(self, package=package)
 
