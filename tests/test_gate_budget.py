@@ -1,6 +1,7 @@
 """A gate whose budget is too short says so before it is spent; one that is ended keeps what it had finished."""
 
 import os
+import shutil
 import subprocess
 import sys
 import time
@@ -26,6 +27,7 @@ def repository(tmp_path, own_cache):
     """A repository with two versions of a package whose content does not matter."""
     made = Repository(tmp_path / "r")
     (made.path / "normsuite").mkdir()
+    shutil.copy(ROOT / "pyproject.toml", made.path)
     for version in (1, 2):
         (made.path / "normsuite" / "__init__.py").write_text(f"version = {version}\n")
         made.git("add", "--all")

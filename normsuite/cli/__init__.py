@@ -13,7 +13,7 @@ from typing import Annotated, Any
 
 import typer
 
-from .. import codes, extras, streams
+from .. import codes, extras, streams, threads
 from ..errors import NormsuiteError
 from ..reading import printable
 from .bench import bench, bench_history, bench_study
@@ -84,6 +84,8 @@ def main() -> None:
         code = codes.BROKEN_PIPE
     elif failed is not None and code in (codes.OK, None):
         code = _say(f"the standard output cannot be written ({failed.strerror or failed})")
+    if isinstance(code, int):
+        threads.leave(code)
     sys.exit(code)
 
 

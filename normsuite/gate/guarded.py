@@ -134,9 +134,9 @@ def _provided(
     further = {"modes": modes, "device": device}
     try:
         found = list(provide(**chosen, **{name: value for name, value in further.items() if name in taken}))
-    except NormsuiteError:
+    except (NormsuiteError, KeyboardInterrupt):
         raise
-    except Exception as error:  # anybody's
+    except BaseException as error:  # anybody's
         raise DataError(f"{FILE}: cells = {project.cells!r} fails: {one_line(error)}") from error
     for each in found:
         if not isinstance(each, Cell | Target):

@@ -14,7 +14,6 @@ from types import ModuleType
 from ..measure.clock import Call
 from ..measure.operands import Operands
 from ..measure.workload import Absent, CallFailed
-from ..targets.loading import module_in
 from .cells import Cell, modules_of
 from .trees import place_of
 
@@ -51,7 +50,7 @@ def load(
     }
     for module in modules:
         package = package_of(module, there)
-        name = module if package is None else module_in(loaded[package].__name__, module)
+        name = module if package is None else loaded[package].__name__ + module.removeprefix(package)
         try:
             importlib.import_module(name)
         except ModuleNotFoundError as error:

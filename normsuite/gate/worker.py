@@ -52,7 +52,7 @@ def work(job: dict, emit: Callable[[dict], None]) -> None:
         try:
             alone = len(job["sides"]) == 1
             packages[side] = sides.load(Path(job["sides"][side]), side, job["packages"], job["modules"], alone=alone)
-        except Exception as error:  # whatever importing a version raises: the parent says it
+        except BaseException as error:  # whatever importing a version raises: the parent says it
             # A package may import itself by its own name, which only works alone.
             emit({"unimportable": side, "error": one_line(error), "beside": sorted(job["sides"].keys() - {side})})
             return

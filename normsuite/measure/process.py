@@ -12,7 +12,7 @@ import threading
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
-from .. import allocator, caches
+from .. import allocator, caches, threads
 from ..errors import NormsuiteError
 
 _ROOT = Path(__file__).resolve().parent.parent.parent
@@ -193,3 +193,5 @@ def speak(work) -> None:
         work(json.loads(sys.stdin.readline()), emit)
     except BrokenPipeError:  # the parent is gone
         sys.exit(1)
+    lines.close()
+    threads.leave(0)

@@ -101,7 +101,9 @@ class Workload:
             raise Absent(error.reason) from error
         except torch.AcceleratorError:
             raise
-        except Exception as error:  # of any library or version: the other workloads are measured all the same
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:  # of any library or version: the other workloads are measured all the same
             raise CallFailed(one_line(error)) from error
         return calls
 

@@ -57,9 +57,9 @@ def _try_all(target: Target, num_groups: int) -> None:
         images = torch.randn(2, 1, 28, 28)
         made(images).sum().backward()
         train.predict(made, images)
-    except NormsuiteError:
+    except (NormsuiteError, KeyboardInterrupt):
         raise
-    except Exception as error:  # anybody's
+    except BaseException as error:  # anybody's
         raise TargetError(f"{target.title} fails in the study's network: {one_line(error)}") from error
 
 
