@@ -78,11 +78,11 @@ def unchanged() -> Iterator[list[str]]:
         changed += before.put_back()
         for number, name in _STREAMS.items():
             stream, copy = streams[name], copies.get(number)
-            is_lost = copy is not None and not _is_open(number)
-            if is_lost:
+            is_closed = is_lost = getattr(stream, "closed", False)
+            if copy is not None and not _is_open(number):
                 os.dup2(copy, number)
-            is_closed = getattr(stream, "closed", False)
-            if is_lost or is_closed:
+                is_lost = True
+            if is_lost:
                 changed.append(f"whether {name} is open")
             setattr(sys, name, _opened(number) if is_closed else stream)
         for copy in copies.values():
