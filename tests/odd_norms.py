@@ -1,7 +1,11 @@
 """Norms that do one thing wrong each, for tests of what is said of them; other processes import them from here."""
 
+import contextlib
 import ctypes
 import os
+import signal
+import sys
+import threading
 import time
 
 import torch
@@ -181,3 +185,123 @@ def noisy():
 
 def raising():
     raise ValueError("not today")
+
+
+class Does(Right):
+    """Does something to the process each time."""
+
+    def does(self):
+        raise NotImplementedError
+
+    def forward(self, x):
+        self.does()
+        return super().forward(x)
+
+
+class Stop(BaseException):
+    """What no `except Exception` catches."""
+
+
+class RaisesBase(Does):
+    def does(self):
+        raise Stop("enough")
+
+
+class ExitsQuietly(Does):
+    def does(self):
+        os._exit(0)
+
+
+class Killed(Does):
+    def does(self):
+        os.kill(os.getpid(), signal.SIGKILL)
+
+
+class WritesBytes(Does):
+    def does(self):
+        os.write(1, b"\xff\xfe\n")
+        os.write(2, b"\xff\xfe\n")
+
+
+class ClosesOutput(Does):
+    def does(self):
+        sys.stdout.close()
+
+
+class ClosesError(Does):
+    def does(self):
+        sys.stderr.close()
+
+
+class ClosesDescriptors(Does):
+    def does(self):
+        for number in (1, 2):
+            with contextlib.suppress(OSError):
+                os.close(number)
+
+
+class LeavesThreads(Does):
+    def does(self):
+        if threading.active_count() < 20:
+            threading.Thread(target=time.sleep, args=(1e6,)).start()
+
+
+class ChangesFolder(Does):
+    def does(self):
+        os.chdir("/")
+
+
+class ChangesDtype(Does):
+    def does(self):
+        torch.set_default_dtype(torch.float64)
+
+
+class ChangesDevice(Does):
+    def does(self):
+        torch.set_default_device("meta")
+
+
+class ChangesThreads(Does):
+    def does(self):
+        torch.set_num_threads(torch.get_num_threads() + 1)
+
+
+class DrawsNumbers(Does):
+    def does(self):
+        torch.rand(100_000)
+
+
+def raises_base():
+    raise Stop("enough")
+
+
+def closes_output():
+    sys.stdout.close()
+
+
+def closes_error():
+    sys.stderr.close()
+
+
+def closes_descriptors():
+    ClosesDescriptors.does(None)
+
+
+def leaves_threads():
+    LeavesThreads.does(None)
+
+
+def changes_folder():
+    os.chdir("/")
+
+
+def changes_dtype():
+    torch.set_default_dtype(torch.float64)
+
+
+def changes_device():
+    torch.set_default_device("meta")
+
+
+def changes_threads():
+    torch.set_num_threads(torch.get_num_threads() + 1)

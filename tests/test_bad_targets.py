@@ -1,9 +1,12 @@
 """Targets that do what a target should not, in everything that measures: each is named, and the others are measured."""
 
+import contextlib
+import io
 import json
 import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import odd_norms
@@ -15,7 +18,9 @@ from normsuite.errors import NormsuiteError
 from normsuite.measure import accuracy
 from normsuite.measure.cases import Case
 from normsuite.measure.implementations.anybodys import Unmeasurable, try_out
+from normsuite.measure.process_state import ProcessState
 from normsuite.measure.workload import CallFailed, named
+from normsuite.targets.loading import ImportPathError, load
 from normsuite.versus import compare
 
 HERE = Path(__file__).parent
@@ -27,6 +32,22 @@ SAID = {
     "InPlace": "changes its input",
     "Remembers": "keeps state between calls",
     "Prints": "prints 'normalising",
+    "RaisesBase": "Stop: enough",
+    "ClosesOutput": "closes standard output",
+    "ClosesError": "changes whether stderr is open",
+    "ChangesFolder": "changes the working directory",
+    "ChangesDtype": "changes torch's default dtype",
+    "ChangesDevice": "changes torch's default device",
+    "ChangesThreads": "changes torch's number of threads",
+}
+CALLS = {
+    "raises_base": "fails: Stop: enough",
+    "closes_output": "closes standard output",
+    "closes_error": "changes whether stderr is open",
+    "changes_folder": "changes the working directory",
+    "changes_dtype": "changes torch's default dtype",
+    "changes_device": "changes torch's default device",
+    "changes_threads": "changes torch's number of threads",
 }
 
 
@@ -36,6 +57,14 @@ def importable(monkeypatch):
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(HERE), str(HERE.parent)]))
 
 
+def own_streams():
+    """Return a context with streams that a target may close; in a fixture pytest would put its own back."""
+    streams = contextlib.ExitStack()
+    streams.enter_context(contextlib.redirect_stdout(io.StringIO()))
+    streams.enter_context(contextlib.redirect_stderr(io.StringIO()))
+    return streams
+
+
 @pytest.mark.parametrize("norm", SAID)
 @pytest.mark.parametrize("mode", ["forward", "step"])
 def test_what_is_no_norm_is_told_before_it_is_timed(norm, mode):
@@ -43,7 +72,7 @@ def test_what_is_no_norm_is_told_before_it_is_timed(norm, mode):
     bad = named("GroupNorm", f"odd_norms:{norm}", CASE, mode)
     given = bad.task.operands()
     before = given.input.detach().clone()
-    with pytest.raises(CallFailed, match=SAID[norm]):
+    with own_streams(), pytest.raises(CallFailed, match=SAID[norm]):
         bad.ready([given])
     assert torch.equal(given.input.detach(), before)
     (call,) = named("GroupNorm", "odd_norms:Right", CASE, mode).ready([given])
@@ -53,8 +82,33 @@ def test_what_is_no_norm_is_told_before_it_is_timed(norm, mode):
 @pytest.mark.parametrize("norm", SAID)
 def test_what_is_no_norm_has_no_error(norm):
     """As numerics takes errors."""
-    with pytest.raises(Unmeasurable, match=SAID[norm]):
+    with (
+        own_streams(),
+        pytest.raises(odd_norms.Stop if norm == "RaisesBase" else Unmeasurable, match=SAID[norm].split(": ")[-1]),
+    ):
         accuracy.errors(named("GroupNorm", f"odd_norms:{norm}", CASE))
+
+
+def test_a_closed_descriptor_is_opened_again_and_named():
+    """In a process of its own: this one's are pytest's."""
+    code = (
+        "import os, odd_norms\nfrom normsuite.measure.process_state import unchanged\n"
+        "with unchanged() as changed:\n    odd_norms.closes_descriptors()\nprint(changed)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.stdout == "['whether stdout is open', 'whether stderr is open']\n", done.stderr
+
+
+@pytest.mark.parametrize("norm", ["DrawsNumbers", "LeavesThreads", "WritesBytes"])
+def test_what_harms_nobody_is_measured(norm):
+    bad = named("GroupNorm", f"odd_norms:{norm}", CASE)
+    code = (
+        "import torch\nfrom normsuite.measure import accuracy\nfrom normsuite.measure.cases import Case\n"
+        "from normsuite.measure.workload import named\nfrom normsuite import threads\n"
+        f"print(accuracy.errors(named('GroupNorm', {bad.backend!r}, {CASE!r}))[0] < 1e-5)\nthreads.leave(0)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, timeout=120)
+    assert done.returncode == 0 and done.stdout.endswith(b"True\n"), done.stderr
 
 
 def test_a_norm_is_left_as_it_was():
@@ -79,6 +133,52 @@ def test_compare_names_what_fails_and_measures_the_others():
         compare({"raising": odd_norms.raising, "short": odd_norms.short}, seconds=0.05)
     with pytest.raises(NormsuiteError, match="noisy prints"):
         compare({"short": odd_norms.short, "noisy": odd_norms.noisy}, seconds=0.05)
+
+
+def test_compare_names_what_changes_the_process_and_measures_the_others():
+    before = ProcessState.now()
+    calls = {"short": odd_norms.short, **{name: getattr(odd_norms, name) for name in CALLS}}
+    with own_streams():
+        result = compare({**calls, "longer": odd_norms.longer}, seconds=0.05)
+    assert result.names == ["short", "longer"] and result.failed == CALLS
+    assert ProcessState.now() == before
+
+
+def test_check_names_what_changes_the_process():
+    for name in ("ChangesDtype", "ChangesFolder", "ChangesDevice", "ClosesError"):
+        before = ProcessState.now()
+        with own_streams():
+            report = normsuite.check(f"odd_norms:{name}", like="GroupNorm", num_groups=4, shapes=[(4, 8, 3)])
+        found = {result.check: result for result in report.results}
+        assert found["result_kind"].status == "fails" and SAID[name] in found["result_kind"].finding.text
+        assert found["output[float32]"].status == "ok" and ProcessState.now() == before
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("name", "how"), [("ExitsQuietly", "ended early"), ("Killed", "SIGKILL")])
+def test_a_target_that_ends_every_process_is_given_up(name, how):
+    begun = time.monotonic()
+    report = normsuite.check(f"odd_norms:{name}", like="GroupNorm", num_groups=4, shapes=[(4, 8, 3)], isolated=True)
+    texts = [result.finding.text for result in report.results if result.status == "fails"]
+    assert len(texts) > 20 and how in texts[0] and "in a row" in texts[-1] and how in texts[-1]
+    assert len({text for text in texts}) == 2 and time.monotonic() - begun < 300
+
+
+@pytest.mark.slow
+def test_threads_that_are_left_running_keep_no_command_waiting(tmp_path):
+    (tmp_path / ".git").mkdir()
+    options = ["--shape", "4,8,3", "--like", "GroupNorm"]
+    for command in (["check", "--only", "result_kind"], ["numerics"]):
+        done = normsuite_in(tmp_path, command[0], "odd_norms:LeavesThreads", *options, *command[1:])
+        assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize("ending", ["import sys; sys.exit(0)", "raise BaseException('no')"])
+def test_a_module_that_leaves_when_it_is_imported_is_named(tmp_path, monkeypatch, ending):
+    (tmp_path / "leaving.py").write_text(ending)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    with pytest.raises(ImportPathError, match=r"leaving cannot be imported: (SystemExit|BaseException)"):
+        load("make", "leaving:Norm")
 
 
 @pytest.mark.slow

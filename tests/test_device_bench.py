@@ -19,7 +19,6 @@ from normsuite.bench import device_worker, run, summary, tables, worker
 from normsuite.bench.sentences import sentences
 from normsuite.bench.summary import AGAIN, AUTO, BASELINE, COPY, Bench
 from normsuite.errors import ArgumentError, UnsupportedError
-from normsuite.gate import cells
 from normsuite.measure import (
     cases,
     clock,
@@ -28,6 +27,7 @@ from normsuite.measure import (
     device_schedule,
     implementations,
     operands,
+    own_workloads,
     process,
     task,
     workload,
@@ -338,7 +338,7 @@ def test_the_processor_measures_a_backward_pass_where_it_is_asked_for():
 
 def test_the_gate_measures_a_backward_pass_within_a_step():
     with pytest.raises(ArgumentError, match="mode = 'backward': the gate measures it within a step"):
-        cells.plan(modes=["backward"])
+        own_workloads.plan(modes=["backward"])
 
 
 @pytest.fixture

@@ -324,3 +324,12 @@ def test_a_pipe_gets_json(tmp_path):
 def test_any_terminal_s_encoding(tmp_path, encoding):
     done = run(tmp_path, "explain", "groupnorm", env={"PYTHONIOENCODING": encoding, "LC_ALL": "C"})
     assert done.returncode == 0 and done.stdout and not done.stderr
+
+
+@pytest.mark.parametrize("options", [[], ["--json", "-"]])
+def test_a_full_output_is_said_in_one_plain_line(options):
+    command = [sys.executable, "-m", "normsuite", "explain", "LayerNorm", *options]
+    with open("/dev/full", "w") as full:
+        done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True)
+    assert done.returncode == 2
+    assert done.stderr == "normsuite: the output cannot be written (No space left on device)\n"

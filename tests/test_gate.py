@@ -18,13 +18,27 @@ from processes import started_by
 
 from normsuite import caches, provenance, results
 from normsuite.errors import ArgumentError, NormsuiteError
-from normsuite.gate import bisection, calibrate, cells, measure, rates, selfcheck, sides, summary, trees, turns
+from normsuite.gate import (
+    bisection,
+    calibrate,
+    injected_commits,
+    measure,
+    rates,
+    selfcheck,
+    sides,
+    summary,
+    trees,
+    turns,
+)
 from normsuite.gate.budget import Budget
+from normsuite.gate.cells import cell_from_dict
 from normsuite.gate.counts import Counts
 from normsuite.gate.decide import BETTER, NOT_AVAILABLE, SAME, WORSE
+from normsuite.gate.injected_commits import SOURCE
 from normsuite.gate.lock import Lock
 from normsuite.gate.looks import Looks
 from normsuite.gate.processes import Processes
+from normsuite.measure import own_workloads as cells
 from normsuite.measure import pairs
 from normsuite.measure.clock import HostTimer
 from normsuite.statistics import Interval
@@ -116,6 +130,7 @@ def first(tmp_path_factory):
     """A repository whose one commit is this package."""
     folder = tmp_path_factory.mktemp("first")
     shutil.copytree(PACKAGE, folder / "normsuite", ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copy(PACKAGE.parent / "pyproject.toml", folder)
     (folder / ".gitignore").write_text("__pycache__/\n*.log\n")
     git(folder, "init", "--quiet", "--initial-branch", "main")
     git(folder, "add", "--all")
@@ -149,9 +164,13 @@ def gate(repository, *arguments, only=ONE, budget="1s"):
     )
 
 
+def version(repository, name="HEAD"):
+    return trees.of_commit(name, argument="base", repository=repository, source=SOURCE)
+
+
 def judged(repository, base, head, only=ONE):
     """Exit code, and rows by cell and metric."""
-    sides = [trees.of_commit(name, argument="commit", repository=repository) for name in (base, head)]
+    sides = [trees.of_commit(name, argument="commit", repository=repository, source=SOURCE) for name in (base, head)]
     outcome = measure.run(measure.Setup(*sides, cells.plan(only=only), measure.MARGINS, budget_s=1.0, threads=1))
     found = summary.rows(outcome.record)
     return summary.exit_code(outcome.record, found), {(row.cell, row.metric): row for row in found}
@@ -166,7 +185,7 @@ def test_the_working_tree_is_what_lies_there_and_git_sees_nothing_of_it(reposito
     (repository / "normsuite" / "errors.py").unlink()
     (repository / "elsewhere.py").write_text("no part of the package")
     before = git(repository, "status", "--porcelain"), sorted((repository / ".git").rglob("*"))
-    tree = trees.of_working_tree(repository=repository)
+    tree = trees.of_working_tree(repository=repository, source=SOURCE)
     assert (git(repository, "status", "--porcelain"), sorted((repository / ".git").rglob("*"))) == before
     assert (tree.folder / "normsuite" / "new.py").read_text() == "NEW = 1\n"
     assert not (tree.folder / "normsuite" / "ignored.log").exists()
@@ -175,18 +194,18 @@ def test_the_working_tree_is_what_lies_there_and_git_sees_nothing_of_it(reposito
 
 
 def test_equal_files_are_one_tree(repository):
-    here = trees.of_commit("HEAD", argument="base", repository=repository)
-    assert trees.of_working_tree(repository=repository).folder == here.folder
+    here = version(repository)
+    assert trees.of_working_tree(repository=repository, source=SOURCE).folder == here.folder
     (repository / "README").write_text("not of the package")
     git(repository, "add", "README")
     git(repository, "commit", "--quiet", "--message", "words")
-    assert trees.of_commit("HEAD", argument="base", repository=repository).digest == here.digest
+    assert version(repository).digest == here.digest
 
 
 @pytest.mark.parametrize("name", ["nowhere", "HEAD~99", "HEAD:normsuite"])
 def test_a_commit_that_is_not_there_is_named(repository, name):
     with pytest.raises(ArgumentError, match=r"base = .*no such commit here"):
-        trees.of_commit(name, argument="base", repository=repository)
+        trees.of_commit(name, argument="base", repository=repository, source=SOURCE)
 
 
 def test_a_shallow_clone_is_told_how_to_get_the_rest(repository, tmp_path):
@@ -205,18 +224,18 @@ def test_no_repository_and_no_package_are_said(tmp_path):
         trees.root(tmp_path)
     git(tmp_path, "init", "--quiet")
     with pytest.raises(NormsuiteError, match="without a commit"):
-        trees.of_working_tree(repository=tmp_path)
+        trees.of_working_tree(repository=tmp_path, source=SOURCE)
     git(tmp_path, "commit", "--quiet", "--allow-empty", "--message", "nothing")
     with pytest.raises(ArgumentError, match="has no folder normsuite"):
-        trees.of_commit("HEAD", argument="base", repository=tmp_path)
+        trees.of_commit("HEAD", argument="base", repository=tmp_path, source=SOURCE)
 
 
 def test_old_trees_are_forgotten(repository):
-    tree = trees.of_commit("HEAD", argument="base", repository=repository)
+    tree = version(repository)
     old = tree.folder.with_name("old")
     old.mkdir()
     os.utime(old, (0, 0))
-    trees.of_commit("HEAD", argument="base", repository=repository)
+    version(repository)
     assert tree.folder.is_dir() and not old.exists()
 
 
@@ -233,7 +252,7 @@ def test_the_default_table():
         "GroupNorm/auto GroupNorm/tiny/step",
     }
     for cell in planned:
-        assert cells.cell_from_dict(json.loads(json.dumps(cell.as_dict()))) == cell
+        assert cell_from_dict(json.loads(json.dumps(cell.as_dict()))) == cell
 
 
 def test_a_pattern_without_a_cell_is_refused():
@@ -476,7 +495,7 @@ def test_bad_input_is_one_line_and_exit_code_2(repository, arguments, says):
     ],
 )
 def test_a_setup_that_makes_no_sense_is_refused(repository, changed, says):
-    tree = trees.of_commit("HEAD", argument="base", repository=repository)
+    tree = version(repository)
     given = {"margins": measure.MARGINS, "budget_s": 1.0, "threads": 1, **changed}
     with pytest.raises(ArgumentError) as error:
         measure.run(measure.Setup(tree, tree, cells.plan(only=ONE), **given))
@@ -496,7 +515,7 @@ def test_a_version_that_learns_worse_is_found(repository, worse, digits_cache, m
         append(repository, "study/train.py", LAZY, "lazy")
     else:
         append(repository, "errors.py", "# more\n")
-    before, after = (trees.of_commit(name, argument="base", repository=repository) for name in ("HEAD~1", "HEAD"))
+    before, after = (version(repository, name) for name in ("HEAD~1", "HEAD"))
     found = error_rate.measure({"base": before, "head": after}, ["BatchNorm"], 3)["BatchNorm"]
     assert "absent" not in found, found
     if worse:
@@ -516,7 +535,7 @@ def test_a_version_that_ends_the_processes_that_train_it_fails_at_that_norm(
     python, started = tmp_path / "python", tmp_path / "started"
     python.write_text(f'#!/bin/sh\necho "$@" >> {started}\nexec {sys.executable} "$@"\n')
     python.chmod(0o755)
-    before, after = (trees.of_commit(name, argument="base", repository=repository) for name in ("HEAD~1", "HEAD"))
+    before, after = (version(repository, name) for name in ("HEAD~1", "HEAD"))
     done = []
     found = error_rate.measure(
         {"base": before, "head": after},
@@ -542,7 +561,7 @@ def test_git_that_fails_while_a_tree_is_exported_is_one_clear_error(repository, 
 
     monkeypatch.setattr(trees.Git, "bytes", failing)
     with pytest.raises(NormsuiteError, match="promised objects are not here"):
-        trees.of_commit("HEAD", argument="base", repository=repository)
+        version(repository)
 
 
 def parts(setup, on_progress=lambda stage, spent: None):
@@ -554,7 +573,7 @@ def parts(setup, on_progress=lambda stage, spent: None):
 
 
 def test_what_was_found_when_the_budget_was_spent_is_kept(repository, monkeypatch):
-    tree = trees.of_commit("HEAD", argument="base", repository=repository)
+    tree = version(repository)
     setup = measure.Setup(tree, tree, cells.plan(only=["LayerNorm/torch/tiny/*"]), measure.MARGINS, 10.0, 1)
 
     def take(jobs, draw, *, on_ready, on_cell):
@@ -578,7 +597,7 @@ def test_what_was_found_when_the_budget_was_spent_is_kept(repository, monkeypatc
 
 def test_what_a_look_decides_is_measured_no_more(repository, monkeypatch):
     """One cell is twice as slow from the first look on, the other on either side of 1 until the budget is spent."""
-    tree = trees.of_commit("HEAD", argument="base", repository=repository)
+    tree = version(repository)
     planned = cells.plan(only=["LayerNorm/torch/tiny/*"])
     setup = measure.Setup(tree, tree, planned, measure.MARGINS, 60.0, 1)
     budget, processes, counts, looks = parts(setup)
@@ -588,7 +607,7 @@ def test_what_a_look_decides_is_measured_no_more(repository, monkeypatch):
 
     def take(jobs, _, *, on_ready, on_cell):
         for job in jobs:
-            names = [cells.cell_from_dict(cell).name for cell in job.work["cells"]]
+            names = [cell_from_dict(cell).name for cell in job.work["cells"]]
             asked.append(names)
             values = {planned[0].name: 0.7 + 1e-4 * draw.random(), planned[1].name: 0.06 * (draw.random() - 0.5)}
             job.found = {place: {"log_ratio": values[name], "base_s": 1.0} for place, name in enumerate(names)}
@@ -611,7 +630,7 @@ def test_what_a_look_decides_is_measured_no_more(repository, monkeypatch):
 
 
 def test_a_self_check_leaves_records_that_add_up(repository, tmp_path):
-    tree = trees.of_commit("HEAD", argument="base", repository=repository)
+    tree = version(repository)
     setup = measure.Setup(
         tree, tree, cells.plan(only=["LayerNorm/torch/tiny/*", "GroupNorm/torch/tiny/*"]), measure.MARGINS, 1.0, 1
     )
@@ -649,10 +668,10 @@ def test_planted_versions_take_longer_by_about_what_was_planted(repository):
     """Ten and a half times, so that it shows on any machine; none where none was planted."""
     (cell,) = cells.plan(only=ONE)
     shares = {cell: 9.5}
-    with selfcheck._clone(trees.of_commit("HEAD", argument="base", repository=repository), repository) as clone:
-        base = selfcheck.commit(clone, {})
-        head = selfcheck.commit(clone, calibrate.additions(base, shares, threads=1))
-        assert base.digest == selfcheck.commit(clone, {}, said="again").digest != head.digest
+    with injected_commits.clone(version(repository), repository) as clone:
+        base = injected_commits.commit(clone, {})
+        head = injected_commits.commit(clone, calibrate.additions(base, shares, threads=1, within=True))
+        assert base.digest == injected_commits.commit(clone, {}, said="again").digest != head.digest
     outcome = measure.run(measure.Setup(base, head, [cell], measure.MARGINS, 1.0, 1))
     (row,) = (row for row in summary.rows(outcome.record) if row.metric == "time")
     assert row.verdict == WORSE and 5 < row.ratio.value < 20
@@ -711,7 +730,7 @@ def test_the_commit_from_which_on_a_cell_fails_is_found(repository):
     culprit = git(repository, "rev-parse", "HEAD")
     append(repository, "errors.py", "# two\n", "two")
     said = []
-    given = {"repository": repository, "cells": cells.plan(only=ONE), "budget_s": 1.0, "threads": 1}
+    given = {"repository": repository, "source": SOURCE, "cells": cells.plan(only=ONE), "budget_s": 1.0, "threads": 1}
     found = bisection.run(
         start, "HEAD", metric="time", out=repository / "reports" / "gate", on_line=said.append, **given
     )
@@ -736,7 +755,15 @@ def test_a_commit_is_on_the_side_of_half_the_step_where_its_interval_is(low, hig
 
 def test_a_bisection_wants_one_end_before_the_other(repository):
     append(repository, "errors.py", "# one\n")
-    given = {"repository": repository, "cells": [], "metric": "time", "budget_s": 1.0, "threads": 1, "out": repository}
+    given = {
+        "repository": repository,
+        "source": SOURCE,
+        "cells": [],
+        "metric": "time",
+        "budget_s": 1.0,
+        "threads": 1,
+        "out": repository,
+    }
     with pytest.raises(ArgumentError, match="good = 'HEAD': is not before HEAD~1"):
         bisection.run("HEAD", "HEAD~1", **given)
     with pytest.raises(ArgumentError, match="bad = 'HEAD': no commit after HEAD changes the package"):

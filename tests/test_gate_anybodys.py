@@ -1,6 +1,8 @@
 """The gate in anybody's repository: the package and cells that its pyproject says, in one process or one each."""
 
+import ast
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -8,11 +10,12 @@ import sysconfig
 from pathlib import Path
 
 import pytest
-from guarded_repository import IN_C, CompiledRepository, Repository
+from guarded_repository import IN_C, ROOT, CompiledRepository, Repository
 
 from normsuite.errors import ArgumentError, DataError, NormsuiteError
 from normsuite.gate import guarded, sides, summary, trees
 from normsuite.gate.decide import SAME, UNDECIDED, WORSE
+from normsuite.measure import own_workloads
 from normsuite.measure.prepared import PreparedCall
 from normsuite.measure.workload import Absent
 from normsuite.targets.configuration import find_project
@@ -33,25 +36,123 @@ def forget():
 
 def exported(repository, name="HEAD", **further):
     project = find_project(repository.folder)
-    source = guarded.source_of(project, repository.folder)
+    source = guarded.source_of(project)
     return trees.of_commit(name, argument="base", repository=repository.folder, source=source)
 
 
 def test_cells_are_those_of_the_projects_targets(tmp_path):
     project = find_project(Repository(tmp_path).folder)
-    cells, notes = guarded.cells(project)
+    planned = guarded.plan(project)
+    cells = planned.cells
     assert cells.pop().name == "prepared/attention"
     assert [cell.name for cell in cells] == [
         f"{norm}/ownnorms:{norm}({args})/{case}/{mode}"
         for norm, args, case in (("RMSNorm", "64", "32×16×64"), ("GroupNorm", "4, 8", "4×8×14×14"))
         for mode in ("forward", "step")
     ]
-    assert notes == []
-    assert [c.name for c in guarded.cells(project, only=["RMS*/step"])[0]] == [
+    assert planned.notes == []
+    assert [c.name for c in guarded.plan(project, only=["RMS*/step"]).cells] == [
         "RMSNorm/ownnorms:RMSNorm(64)/32×16×64/step"
     ]
     with pytest.raises(ArgumentError, match="only = 'Batch"):
-        guarded.cells(project, only=["BatchNorm*"])
+        guarded.plan(project, only=["BatchNorm*"])
+
+
+CELLS = """
+from normsuite import Target
+from normsuite.measure.prepared import PreparedCall
+
+
+def cells(norms=(), device="cpu"):
+    found = [Target("ownnorms:RMSNorm", args=(64,), like="RMSNorm", shapes=((4, 64),), name="small")]
+    found += [PreparedCall("ownnorms.calls:attention", "again", device)]
+    return [each for each in found if not norms or "RMSNorm" in norms and isinstance(each, Target)]
+
+
+def wrong():
+    return [3]
+
+
+def failing():
+    raise RuntimeError("not today")
+
+
+def twice():
+    return [PreparedCall("ownnorms.calls:attention", "attention")]
+
+
+number = 3
+"""
+
+
+@pytest.fixture
+def providing(tmp_path, monkeypatch):
+    """Returns a project whose pyproject names a function of cells."""
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    (tmp_path / "owncells.py").write_text(CELLS)
+
+    def of(name):
+        repository = Repository(tmp_path / name, further=f'cells = "owncells:{name}"')
+        shutil.copy(tmp_path / "owncells.py", repository.folder)
+        return find_project(repository.folder)
+
+    yield of
+    sys.modules.pop("owncells", None)
+
+
+def test_a_project_s_own_function_says_further_cells(providing):
+    project = providing("cells")
+    planned = guarded.plan(project, modes=["forward"])
+    names = [cell.name for cell in planned.cells]
+    assert names[:2] == ["RMSNorm/ownnorms:RMSNorm(64)/4×64/forward", "prepared/again"] and len(names) == 5
+    assert list(guarded.trained(project, planned)) == ["small", "ownnorms:RMSNorm", "ownnorms:GroupNorm"]
+    chosen = guarded.plan(project, norms=["RMSNorm"])  # which the targets of the table know nothing of
+    assert {cell.name.rpartition("/")[0] for cell in chosen.cells} == {"RMSNorm/ownnorms:RMSNorm(64)/4×64"}
+    with pytest.raises(ArgumentError, match="backends = 'torch': owncells:cells takes no backends: use --only"):
+        guarded.plan(project, backends=["torch"])
+
+
+@pytest.mark.parametrize(
+    ("name", "error", "said"),
+    [
+        ("wrong", DataError, "returns int, and no targets or workloads"),
+        ("failing", DataError, "fails: RuntimeError: not today"),
+        ("twice", DataError, "two cells are called 'prepared/attention'"),
+        ("number", DataError, "cannot be called"),
+        ("absent", ArgumentError, "owncells has no absent"),
+    ],
+)
+def test_a_function_of_cells_that_cannot_be_used_is_named(providing, name, error, said):
+    with pytest.raises(error, match=said):
+        guarded.plan(providing(name))
+
+
+def test_this_package_is_guarded_as_anybody_s_by_what_its_pyproject_says():
+    project = find_project(ROOT)
+    planned = guarded.plan(project)
+    assert planned.cells == own_workloads.plan() and planned.notes == []
+    assert guarded.plan(project, norms=["LayerNorm"], only=["*/tiny/step"]).cells == own_workloads.plan(
+        norms=["LayerNorm"], only=["*/tiny/step"]
+    )
+    assert guarded.source_of(project).names == ("normsuite",)
+    assert guarded.trained(project, planned) == dict.fromkeys(cell.task.spec.name for cell in planned.cells)
+
+
+def test_nothing_in_the_gate_names_this_package():
+    """Its own name would be another package's special case."""
+    for file in sorted((ROOT / "normsuite" / "gate").glob("*.py")):
+        tree = ast.parse(file.read_text(encoding="utf-8"))
+        texts = {node.value for node in ast.walk(tree) if isinstance(node, ast.Constant) and type(node.value) is str}
+        assert not [text for text in texts if re.fullmatch(r"normsuite([._]\S*)?", text)], file
+
+
+def test_a_repository_without_a_table_is_told_how_it_gets_one(tmp_path):
+    repository = Repository(tmp_path)
+    (tmp_path / "pyproject.toml").write_text("[project]\n")
+    done = subprocess.run(
+        [sys.executable, "-m", "normsuite", "gate", "HEAD"], cwd=repository.folder, capture_output=True, text=True
+    )
+    assert done.returncode == 2 and done.stderr.count("\n") == 1 and "`normsuite init` writes it" in done.stderr
 
 
 @pytest.mark.parametrize("under", ["src", "."])
@@ -63,20 +164,20 @@ def test_two_versions_lie_in_one_process(tmp_path, forget, under):
     head = exported(repository)
     assert base.digest != head.digest and base.packages == ("ownnorms",)
     packages = {
-        side: sides.load_anybodys(tree.folder, side, tree.packages, MODULES, alone=False)["ownnorms"]
+        side: sides.load(tree.folder, side, tree.packages, MODULES, alone=False)["ownnorms"]
         for side, tree in (("base", base), ("head", head))
     }
-    cell = guarded.cells(find_project(tmp_path), only=["GroupNorm*/forward"])[0][0]
+    cell = guarded.plan(find_project(tmp_path), only=["GroupNorm*/forward"]).cells[0]
     given = cell.task.operands()
     calls = {side: cell.of(package).prepare(given) for side, package in packages.items()}
     assert (calls["base"]() - calls["head"]()).abs().max() > 0
-    prepared = guarded.cells(find_project(tmp_path), only=["prepared/*"])[0][0]
+    prepared = guarded.plan(find_project(tmp_path), only=["prepared/*"]).cells[0]
     (call,) = sides.ready(packages["head"], prepared, [None])
     assert call().shape == (64, 64)
     assert "ownnorms" not in sys.modules
     repository.git("checkout", "--quiet", "HEAD~1")
     assert (
-        trees.of_working_tree(repository=tmp_path, source=guarded.source_of(find_project(tmp_path), tmp_path)).digest
+        trees.of_working_tree(repository=tmp_path, source=guarded.source_of(find_project(tmp_path))).digest
         == base.digest
     )
 
@@ -85,12 +186,12 @@ def test_absolute_imports_are_told_and_work_alone(tmp_path, forget, monkeypatch)
     tree = exported(Repository(tmp_path, absolute=True))
     monkeypatch.syspath_prepend(str(tree.folder))  # as where the package is installed
     with pytest.raises(ImportError, match="imports itself by its own name"):
-        sides.load_anybodys(tree.folder, "base", tree.packages, MODULES, alone=False)
+        sides.load(tree.folder, "base", tree.packages, MODULES, alone=False)
     for name in [name for name in sys.modules if name.startswith("ownnorms")]:
         del sys.modules[name]
-    package = sides.load_anybodys(tree.folder, "base", tree.packages, MODULES, alone=True)["ownnorms"]
+    package = sides.load(tree.folder, "base", tree.packages, MODULES, alone=True)["ownnorms"]
     assert package.__name__ == "ownnorms" and package.__file__.startswith(str(tree.folder))
-    cell = guarded.cells(find_project(tmp_path), only=["RMSNorm*/forward"])[0][0]
+    cell = guarded.plan(find_project(tmp_path), only=["RMSNorm*/forward"]).cells[0]
     assert cell.of(package).prepare()().shape == (32, 16, 64)
 
 
@@ -121,10 +222,10 @@ def test_prepared_calls_in_a_package_of_their_own_are_exported_and_want_a_proces
     assert tree.packages == ("ownnorms", "owncalls") and (tree.folder / "owncalls" / "calls.py").is_file()
     modules = ["owncalls.calls"]
     with pytest.raises(ImportError):  # by the norms' own name, which is neither version's
-        sides.load_anybodys(tree.folder, "base", tree.packages, modules, alone=False)
+        sides.load(tree.folder, "base", tree.packages, modules, alone=False)
     sys.modules.pop("ownnorms", None)
-    packages = sides.load_anybodys(tree.folder, "base", tree.packages, modules, alone=True)
-    (cell,) = guarded.cells(find_project(tmp_path), only=["prepared/*"])[0]
+    packages = sides.load(tree.folder, "base", tree.packages, modules, alone=True)
+    (cell,) = guarded.plan(find_project(tmp_path), only=["prepared/*"]).cells
     package = sides.package_for(cell, packages, tree.packages)
     assert package.__name__ == "owncalls" and sides.ready(package, cell, [None])[0]().shape == (64, 64)
     assert sys.modules["ownnorms"].__file__.startswith(str(tree.folder))
@@ -136,7 +237,7 @@ def test_prepared_calls_in_a_package_of_their_own_are_exported_and_want_a_proces
 )
 def test_a_prepared_call_that_cannot_be_is_named(tmp_path, forget, name, said):
     repository = Repository(tmp_path)
-    packages = sides.load_anybodys(exported(repository).folder, "base", ["ownnorms"], MODULES, alone=False)
+    packages = sides.load(exported(repository).folder, "base", ["ownnorms"], MODULES, alone=False)
     cell = PreparedCall(f"ownnorms.calls:{name}", name)
     assert PreparedCall.from_dict(cell.as_dict()) == cell
     with pytest.raises(Absent, match=said):
@@ -149,7 +250,7 @@ def test_what_one_version_lacks_is_absent_there(tmp_path, forget):
     repository.commit("Without the calls")
     (tmp_path / "owncalls").mkdir()  # as it lies in the working tree
     tree = exported(repository)
-    packages = sides.load_anybodys(tree.folder, "base", tree.packages, ["owncalls.calls"], alone=False)
+    packages = sides.load(tree.folder, "base", tree.packages, ["owncalls.calls"], alone=False)
     assert list(packages) == ["ownnorms"]
     with pytest.raises(Absent, match="has no package owncalls"):
         sides.package_for(PreparedCall("owncalls.calls:attention", "attention"), packages, tree.packages)
@@ -167,13 +268,13 @@ def test_several_packages_are_one_version(tmp_path, forget):
     first = exported(repository)
     assert (first.folder / "otherparts" / "__init__.py").is_file() and (first.folder / "ownnorms").is_dir()
     (other / "__init__.py").write_text("NAME = 2\n")
-    source = guarded.source_of(find_project(tmp_path), tmp_path)
+    source = guarded.source_of(find_project(tmp_path))
     changed = trees.of_working_tree(repository=tmp_path, source=source)
     assert changed.digest != first.digest
-    packages = sides.load_anybodys(changed.folder, "head", changed.packages, [], alone=False)
+    packages = sides.load(changed.folder, "head", changed.packages, [], alone=False)
     assert packages["otherparts"].NAME == 2 and packages["otherparts"].__name__ == "otherparts_head"
     base = exported(repository, "HEAD~1")  # without the second
-    assert list(sides.load_anybodys(base.folder, "base", base.packages, [], alone=False)) == ["ownnorms"]
+    assert list(sides.load(base.folder, "base", base.packages, [], alone=False)) == ["ownnorms"]
 
 
 def rows(*verdicts):

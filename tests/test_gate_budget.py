@@ -1,6 +1,7 @@
 """A gate whose budget is too short says so before it is spent; one that is ended keeps what it had finished."""
 
 import os
+import shutil
 import subprocess
 import sys
 import time
@@ -12,9 +13,11 @@ from asv_folder import Repository
 from filelock import FileLock
 
 from normsuite import provenance, results
-from normsuite.gate import cells, measure, trees
+from normsuite.gate import measure, trees
 from normsuite.gate import processes as processes_of_gate
+from normsuite.gate.injected_commits import SOURCE
 from normsuite.gate.setup import Setup
+from normsuite.measure import own_workloads
 
 ROOT = Path(__file__).parent.parent
 
@@ -24,6 +27,7 @@ def repository(tmp_path, own_cache):
     """A repository with two versions of a package whose content does not matter."""
     made = Repository(tmp_path / "r")
     (made.path / "normsuite").mkdir()
+    shutil.copy(ROOT / "pyproject.toml", made.path)
     for version in (1, 2):
         (made.path / "normsuite" / "__init__.py").write_text(f"version = {version}\n")
         made.git("add", "--all")
@@ -32,8 +36,10 @@ def repository(tmp_path, own_cache):
 
 
 def setup(repository, budget_s, only="*/torch/*"):
-    sides = [trees.of_commit(name, argument="base", repository=repository) for name in ("HEAD~1", "HEAD")]
-    return Setup(*sides, cells.plan(only=[only]), measure.MARGINS, budget_s, 1)
+    sides = [
+        trees.of_commit(name, argument="base", repository=repository, source=SOURCE) for name in ("HEAD~1", "HEAD")
+    ]
+    return Setup(*sides, own_workloads.plan(only=[only]), measure.MARGINS, budget_s, 1)
 
 
 def processes(monkeypatch, clock, *, start_s, cell_s, end_after=None):

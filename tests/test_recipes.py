@@ -25,9 +25,8 @@ import torch
 from normsuite import backends, doctor, functional, modules
 from normsuite.bench import worker
 from normsuite.bench.summary import Bench
-from normsuite.gate import cells
 from normsuite.gate.worker import _counts
-from normsuite.measure import accuracy, implementations, labels, metric, task
+from normsuite.measure import accuracy, implementations, labels, metric, own_workloads, task
 from normsuite.measure.workload import Workload, named
 from normsuite.spec import NORMS
 
@@ -63,8 +62,8 @@ print(json.dumps({
     "bench of RMSNorm": bench(norms=["RMSNorm"], names=["tiny"], modes=["step"], activations=["gelu"]),
     "bench's cases": sorted({made.case.name for made in task.plan()}),
     "bench's norms": sorted({made.spec.name for made in task.plan()}),
-    "gate": [cell.name for cell in cells.plan()],
-    "gate with gelu": [cell.name for cell in cells.plan(activations=["gelu"], norms=["GroupNorm"])],
+    "gate": [cell.name for cell in own_workloads.plan()],
+    "gate with gelu": [cell.name for cell in own_workloads.plan(activations=["gelu"], norms=["GroupNorm"])],
     "gate counts": list(_counts(step.ready([given])[0], step, given)),
     "margins": metric.margins(),
     "asv": {name: getattr(parameters, name) for name in ("NORMS", "BACKENDS", "CASES", "METRICS")},

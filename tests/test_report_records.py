@@ -365,3 +365,33 @@ def test_damaged_records_of_a_bench_are_named_and_skipped(source):
 )
 def test_seconds(value, shown):
     assert written.seconds(value) == shown
+
+
+def write_version(folder, version, seeds, written):
+    """Records of a user's norm, as of one version of its sources."""
+    write_study(folder, seeds=3, written="2026-01-01T00:00:00+00:00")
+    for seed in range(seeds):
+        name = next(folder.glob(f"study/GroupNorm-{seed}-*.json")).stem
+        record = results.read_record(folder / "study" / f"{name}.json")
+        record["case"]["norm"] = "mynorms:Norm"
+        record["depends"]["norm"] = {"like": "GroupNorm", "source": version}
+        record["written"] = written
+        results.write_record(folder / "study", f"mine-{version}-{seed}", record)
+
+
+def test_versions_of_a_user_s_norm_are_not_mixed_and_the_one_that_counts_is_named(tmp_path):
+    """Seeds of the version before are no seeds of this one."""
+    write_version(tmp_path, "mynorms 1", 3, "2026-01-02T00:00:00+00:00")
+    write_version(tmp_path, "mynorms 2", 2, "2026-01-03T00:00:00+00:00")
+    found = collect(tmp_path)
+    mine = [record for record in found.study if record["case"]["norm"] == "mynorms:Norm"]
+    assert [record["depends"]["norm"]["source"] for record in mine] == ["mynorms 2"] * 2
+    assert "mynorms:Norm: trained as of mynorms 2; 3 records of other versions are left out" in found.notes
+
+
+def test_a_folder_that_the_study_wrote_into_is_one_to_report_from(tmp_path):
+    write_study(tmp_path)
+    for path in (tmp_path / "study").iterdir():
+        path.rename(tmp_path / f"study-{path.name}")
+    (tmp_path / "study").rmdir()
+    assert len(collect(tmp_path).study) == 3 * (1 + len(NORMS))

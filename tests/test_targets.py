@@ -75,7 +75,7 @@ def test_arguments_are_filled_for_the_shape():
 REFUSED = {
     "no such module": (Target("no_such_module:Norm"), ImportPathError, "make = 'no_such_module:Norm': no_such_module"),
     "no such name": (Target("torch.nn:GroupNrm"), ImportPathError, "near are GroupNorm"),
-    "unknown argument": (Target(Deep), ArgumentError, "depth = None: …Deep needs it…def make(): return Deep("),
+    "unknown argument": (Target(Deep), ArgumentError, "args = (): …Deep needs depth too…def make(): return Deep("),
     "too many arguments": (Target(Norm, args=(1, 2, 3, 4)), ArgumentError, "does not take them"),
     "its own error": (Target("torch.nn:GroupNorm", args=(3, 8)), TargetError, "cannot be made: ValueError"),
     "no signature": (Target("torch:rms_norm"), ArgumentError, "write an adapter, def make(): return lambda input"),

@@ -8,8 +8,10 @@ import pytest
 from asv_folder import Repository
 
 from normsuite.errors import ArgumentError, NormsuiteError
-from normsuite.gate import trees
+from normsuite.gate import guarded, trees
+from normsuite.gate.injected_commits import SOURCE
 from normsuite.git import Git
+from normsuite.targets.configuration import find_project
 
 pytestmark = pytest.mark.usefixtures("own_cache")
 
@@ -33,11 +35,11 @@ def repository(tmp_path):
 
 
 def of(repository, name, argument="base"):
-    return trees.of_commit(name, argument=argument, repository=repository.path)
+    return trees.of_commit(name, argument=argument, repository=repository.path, source=SOURCE)
 
 
 def working(repository):
-    return trees.of_working_tree(repository=repository.path)
+    return trees.of_working_tree(repository=repository.path, source=SOURCE)
 
 
 def text(tree, name="__init__.py"):
@@ -214,17 +216,19 @@ def test_no_repository_no_commit_no_package(tmp_path):
 def test_a_package_in_a_folder_of_its_repository_is_found_from_within(tmp_path, repository):
     """A repository of several projects; its top, which has no such package, says where there is one."""
     several = Repository(tmp_path / "several")
-    shutil.copytree(repository.path / "normsuite", several.path / "libs" / "one" / "normsuite")
+    home = several.path / "libs" / "one"
+    shutil.copytree(repository.path / "normsuite", home / "normsuite")
+    (home / "pyproject.toml").write_text('[tool.normsuite]\npackage = "normsuite"\n')
     several.git("add", "--all")
     several.commit("all of them")
-    for folder in ("libs/one", "libs/one/normsuite", "libs/one/normsuite/data"):
-        here = several.path / folder
-        assert trees.root(here) == several.path / "libs" / "one"
-        first = trees.of_commit("HEAD", argument="base", repository=here)
-        assert first.digest == trees.of_working_tree(repository=here).digest == of(repository, "HEAD").digest
-        assert text(first) == "version = 2\n"
-    (several.path / "libs" / "one" / "normsuite" / "__init__.py").write_text("version = 3\n")
-    assert text(trees.of_working_tree(repository=several.path / "libs" / "one")) == "version = 3\n"
+    for folder in (home, home / "normsuite", home / "normsuite" / "data"):
+        project = find_project(folder)
+        assert project.folder == home and guarded.source_of(project) == SOURCE
+    first = trees.of_commit("HEAD", argument="base", repository=home, source=SOURCE)
+    assert first.digest == trees.of_working_tree(repository=home, source=SOURCE).digest == of(repository, "HEAD").digest
+    assert text(first) == "version = 2\n"
+    (home / "normsuite" / "__init__.py").write_text("version = 3\n")
+    assert text(trees.of_working_tree(repository=home, source=SOURCE)) == "version = 3\n"
     with pytest.raises(ArgumentError, match=r"has no folder normsuite, but libs/one has: .*\(cd libs/one\)"):
         of(several, "HEAD")
 

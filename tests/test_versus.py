@@ -51,7 +51,7 @@ def test_verdicts():
 def test_a_result_is_derived_from_its_record():
     result = made_up(1.1)
     again = Result.from_dict(json.loads(result.to_json()))
-    assert again.duels == result.duels and repr(again) == repr(result)
+    assert again.comparisons == result.comparisons and repr(again) == repr(result)
     assert repr(result).startswith("b / a 1.") and repr(result).endswith(": slower")
     assert "<td>slower</td>" in result._repr_html_()
     assert len(result.rows()) == 960 and result.rows()[0][:3] == (0, 0, "a")
@@ -106,7 +106,7 @@ def test_rounds_go_forth_and_back():
 
 def test_callables_are_compared_here():
     result = normsuite.compare({"a": lambda: sum(range(50)), "b": lambda: sum(range(5000))}, seconds=0.05)
-    assert result.names == ["a", "b"] and [duel.name for duel in result.duels] == ["b"]
+    assert result.names == ["a", "b"] and [found.name for found in result.comparisons] == ["b"]
     assert len(result.samples) == 1 and len(result.samples[0]["a"]) == len(result.samples[0]["b"]) >= LEAST_ROUNDS
 
 

@@ -156,15 +156,22 @@ def repository(folder: Path) -> Path:
     return folder
 
 
+def _digests(made: Path) -> dict[str, str]:
+    from normsuite.gate import trees
+    from normsuite.gate.injected_commits import SOURCE
+
+    here = {"repository": made, "source": SOURCE}
+    found = {name: trees.of_commit(name, argument="base", **here).digest for name in ("HEAD", "HEAD~1")}
+    return {**found, "working tree": trees.of_working_tree(**here).digest}
+
+
 def repositories(folder: Path, draw: random.Random) -> Outcome:
     """A file of git's own is damaged, gone, locked or something else: the same versions as before, or a word on it."""
     from normsuite.errors import NormsuiteError
-    from normsuite.gate import trees
     from tools.mutations import OF_BYTES, state
 
     made = repository(folder / "r")
-    expected = {name: trees.of_commit(name, argument="base", repository=made).digest for name in ("HEAD", "HEAD~1")}
-    expected["working tree"] = trees.of_working_tree(repository=made).digest
+    expected = _digests(made)
     files = sorted(path for path in (made / ".git").rglob("*") if path.is_file() and "hooks" not in path.parts)
     path = draw.choice([path for path in files if path.stat().st_size > 2])
     if draw.random() < 0.2:
@@ -176,8 +183,7 @@ def repositories(folder: Path, draw: random.Random) -> Outcome:
         OF_BYTES[what](path, draw)
     before = state(made)
     try:
-        found = {name: trees.of_commit(name, argument="base", repository=made).digest for name in ("HEAD", "HEAD~1")}
-        found["working tree"] = trees.of_working_tree(repository=made).digest
+        found = _digests(made)
     except NormsuiteError:
         return (SAID, "") if state(made) == before else (LOST, f"{path.name}: {what}")
     if state(made) != before:

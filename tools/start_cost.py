@@ -18,9 +18,11 @@ import numpy as np
 from scipy import stats
 
 from normsuite import statistics
-from normsuite.gate import cells, trees, turns
+from normsuite.gate import trees, turns
+from normsuite.gate.cells import modules_of
+from normsuite.gate.injected_commits import SOURCE
 from normsuite.gate.starts import Starts
-from normsuite.measure import process
+from normsuite.measure import own_workloads, process
 
 WAYS = FORKED, FRESH = "forked", "fresh"
 BLOCKS, LONGEST_S = 120, 0.1
@@ -33,7 +35,7 @@ def measure(way: str, count: int, together: int, threads: int, tree: trees.Tree,
             {
                 "sides": {side: str(tree.folder) for side in ("base", "head")},
                 "packages": list(tree.packages),
-                "modules": [],
+                "modules": sorted({module for cell in table for module in modules_of(cell)}),
                 "cells": [cell.as_dict() for cell in table],
                 "added": [0] * len(table),
                 "count": False,
@@ -111,8 +113,8 @@ def main() -> None:
     parser.add_argument("--only", action="append", default=[], help="pattern of the gate's cells")
     parser.add_argument("--out", type=Path, required=True)
     given = parser.parse_args()
-    tree = trees.of_commit("HEAD", argument="base", repository=Path())
-    table, draw = cells.plan(only=given.only), random.Random()
+    tree = trees.of_commit("HEAD", argument="base", repository=Path(), source=SOURCE)
+    table, draw = own_workloads.plan(only=given.only), random.Random()
     for number in range(given.rounds):
         order = WAYS if number % 2 else WAYS[::-1]
         found = {way: measure(way, given.processes, given.together, given.threads, tree, table, draw) for way in order}

@@ -3,6 +3,7 @@
 Each loads what it needs when it runs: those that only read start at once.
 """
 
+import errno
 import pkgutil
 import signal
 import sys
@@ -13,7 +14,7 @@ from typing import Annotated, Any
 
 import typer
 
-from .. import codes, extras, streams
+from .. import codes, extras, streams, threads
 from ..errors import NormsuiteError
 from ..reading import printable
 from .bench import bench, bench_history, bench_study
@@ -84,6 +85,8 @@ def main() -> None:
         code = codes.BROKEN_PIPE
     elif failed is not None and code in (codes.OK, None):
         code = _say(f"the standard output cannot be written ({failed.strerror or failed})")
+    if isinstance(code, int):
+        threads.leave(code)
     sys.exit(code)
 
 
@@ -115,6 +118,8 @@ def _run(debug: bool) -> int:
             return _say(str(error))
         if isinstance(error, OSError):
             streams.discard(sys.stdout)
+            if error.filename is None and error.errno in _UNWRITABLE:
+                return _say(f"the output cannot be written ({error.strerror})")
         said = " ".join(str(error).split())[:300]
         more = "" if debug else "; --debug shows where"
         return _say(f"{type(error).__name__}{f': {said}' if said else ''}{more}")
@@ -133,6 +138,9 @@ def _say(text: str, code: int = codes.COULD_NOT) -> int:
         streams.discard(sys.stderr)
     return code
 
+
+_UNWRITABLE = (errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EFBIG)
+"""Why a write failed to a stream, which has no name."""
 
 _terminations: list[int] = []
 

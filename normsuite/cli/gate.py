@@ -7,7 +7,7 @@ from typing import Annotated, Optional
 import typer
 
 from .. import codes, results, writing
-from ..errors import ArgumentError
+from ..errors import ArgumentError, NormsuiteError
 from .options import REPORTS, Activations, Cases, CellBackends, Device, Dtypes, Json, Modes, Norms, Only, Out, Threads
 from .shared import console, interrupted, line, note, print_tables, status, write, write_json
 
@@ -135,12 +135,12 @@ def gate(
         seconds(budget)  # before torch is loaded
     timing = {"budget": budget, "threads": threads, "apart": apart or bool(pythons), "pythons": pythons}
     if self_check:
-        setup, here, _ = _setup(base, base, what, device, margin, timing)
-        _self_check(setup, here, tables, planted_tables, asv_pairs, out or REPORTS / "self-check", to)
+        setup, project = _setup(base, base, what, device, margin, timing)
+        _self_check(setup, project.folder, tables, planted_tables, asv_pairs, out or REPORTS / "self-check", to)
         return
     seeds_each = seeds if error_rate else None
-    setup, here, undecided = _setup(base, head, what, device, margin, timing, seeds_each, working_tree=True)
-    _compare(setup, accepted, here, out or REPORTS / "gate", to, markdown, undecided)
+    setup, project = _setup(base, head, what, device, margin, timing, seeds_each, working_tree=True)
+    _compare(setup, accepted, project, out or REPORTS / "gate", to, markdown)
 
 
 def self_check(
@@ -164,72 +164,69 @@ def self_check(
     """Find out how often the gate is wrong: false alarms in A/A controls, and injected slowdowns that it finds."""
     what = {"norms": norm, "backends": backend, "cases": case, "modes": mode, "only": only}
     timing = {"budget": budget, "threads": threads, "apart": False}
-    setup, here, _ = _setup(base, base, what, device, None, timing)
-    _self_check(setup, here, tables, planted_tables, asv_pairs, out, to)
+    setup, project = _setup(base, base, what, device, None, timing)
+    _self_check(setup, project.folder, tables, planted_tables, asv_pairs, out, to)
 
 
 def _setup(base, head, what, device, margin, timing, seeds=None, *, working_tree=False):
-    """Return what is to be compared, the repository's root, and what the project says of undecided tables.
+    """Return what is to be compared, and the project.
 
     The head is the base, a commit or the working tree.
     """
     from ..gate import guarded, measure, trees
     from ..gate.setup import Setup
 
-    here = trees.root(Path())
-    planned, source, project = _planned(what, device, here)
-    trained = {} if project is None or seeds is None else guarded.trained(project, what.get("only") or ())
-    before = trees.of_commit("HEAD" if base is None else base, argument="base", repository=here, source=source)
+    planned, source, project = _planned(what, device)
+    trained = {} if seeds is None else guarded.trained(project, planned)
+    here = {"repository": project.folder, "source": source}
+    before = trees.of_commit("HEAD" if base is None else base, argument="base", **here)
     if not working_tree:
         after = before
     elif head is None:
-        after = trees.of_working_tree(repository=here, source=source)
+        after = trees.of_working_tree(**here)
     else:
-        after = trees.of_commit(head, argument="head", repository=here, source=source)
+        after = trees.of_commit(head, argument="head", **here)
     pythons = timing.get("pythons", {})
-    own_budget_s = measure.BUDGET_S if project is None else project.gate.budget_s
     setup = Setup(
         base=before,
         head=after,
-        cells=planned,
+        cells=planned.cells,
         margins=margins(margin or []),
-        budget_s=own_budget_s if timing["budget"] is None else seconds(timing["budget"]),
+        budget_s=project.gate.budget_s if timing["budget"] is None else seconds(timing["budget"]),
         threads=measure.default_threads() if timing["threads"] is None else timing["threads"],
         apart=timing["apart"] or _is_apart(project),
         pythons=pythons,
-        norms=() if seeds is None else [*trained] or list(dict.fromkeys(cell.task.spec.name for cell in planned)),
-        targets=trained,
+        norms=list(trained),
+        targets={name: target for name, target in trained.items() if target is not None},
         **({"seeds": seeds} if seeds is not None else {}),
     )
-    return setup, here, None if project is None else project.gate.undecided
+    return setup, project
 
 
 def _is_apart(project) -> bool:
     """Return whether a project's versions want processes of their own: compiled parts lie in no process twice."""
-    return project is not None and (project.isolation == "process" or bool(project.build))
+    return project.isolation == "process" or bool(project.build)
 
 
-def _planned(what, device, here):
-    """Return the cells, the package whose versions are compared, and its project, None for this package's own.
+def _planned(what, device):
+    """Return the cells with their targets, the packages whose versions are compared, and the project here.
 
     Args:
         what: what is measured, by option.
-        here: the repository's root.
+        device: that it is measured on.
     """
-    from ..gate import cells, guarded, trees
-    from ..targets.configuration import find_project
+    from ..gate import guarded, trees
+    from ..targets.configuration import FILE, find_project
 
+    trees.root(Path())  # says where there is no repository
     project = find_project(Path())
-    if project is None or not project.packages:
-        return cells.plan(**{name: given or () for name, given in what.items()}, device=device), trees.OWN, None
-    for name, given in what.items():
-        if given and name not in ("modes", "only"):
-            raise ArgumentError(name, ", ".join(given), "is said by [[tool.normsuite.target]] here: use --only")
-    modes, only = (what.get(name) or () for name in ("modes", "only"))
-    planned, notes = guarded.cells(project, modes=modes, only=only, device=device)
-    for text in notes:
+    if project is None:
+        raise NormsuiteError(f"no {FILE} here or above has [tool.normsuite]: `normsuite init` writes it")
+    source = guarded.source_of(project)
+    planned = guarded.plan(project, **{name: given or () for name, given in what.items()}, device=device)
+    for text in planned.notes:
         note(text)
-    return planned, guarded.source_of(project, here), project
+    return planned, source, project
 
 
 def _interpreter(argument: str, path: Path) -> str:
@@ -239,16 +236,15 @@ def _interpreter(argument: str, path: Path) -> str:
     return str(path.absolute())
 
 
-def _compare(
-    setup, accepted: Path | None, root: Path, out: Path, to: str | None, markdown: str | None, undecided: str | None
-) -> None:
+def _compare(setup, accepted: Path | None, project, out: Path, to: str | None, markdown: str | None) -> None:
     from datetime import date
 
     from ..gate import accepted as known
     from ..gate import comment, measure, summary, tables
 
-    if accepted is None and (root / known.FILE).is_file():
-        accepted = root / known.FILE
+    undecided = project.gate.undecided
+    if accepted is None and (project.folder / known.FILE).is_file():
+        accepted = project.folder / known.FILE
     entries = known.read(accepted) if accepted is not None else []
     for text in known.notes(entries, date.today()):
         note(text)
@@ -325,20 +321,19 @@ def bisect(
 
     Exit codes: 0 found, 2 could not run, 3 no step, or nothing that could be decided.
     """
-    from ..gate import bisection, measure, trees
+    from ..gate import bisection, measure
 
-    here = trees.root(Path())
-    planned, source, project = _planned({"norms": norm, "only": only}, device, here)
+    planned, source, project = _planned({"norms": norm, "only": only}, device)
     writing.output_folder(out, "out")
     with status() as show:
         try:
             found = bisection.run(
                 good,
                 bad,
-                repository=here,
+                repository=project.folder,
                 source=source,
                 apart=_is_apart(project),
-                cells=planned,
+                cells=planned.cells,
                 metric=metric,
                 budget_s=seconds(budget),
                 threads=measure.default_threads() if threads is None else threads,

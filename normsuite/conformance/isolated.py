@@ -16,6 +16,9 @@ from .run import expected_reason
 ENDS = "the process "
 """How the finding on a target begins that hangs or ends its process."""
 
+MOST_ENDED = 4
+"""So many processes that ended in a row, each at another check, and no further check is tried."""
+
 START_S = 60.0
 """How long a process may take to import torch and the target."""
 
@@ -36,7 +39,13 @@ def results(target: Target, checks: Sequence[Check], *, limit_s: float, notes: l
         raise ArgumentError("limit", limit_s, "must be a positive number of seconds")
     described = target.as_dict()
     left = list(checks)
+    ended = 0
     while left:
+        if ended == MOST_ENDED:
+            text = f"not tried: {ENDS}{notes[-1].partition(ENDS)[2]} at each of {MOST_ENDED} checks in a row"
+            for check in left:
+                yield Result(check.name, check.sentence, Finding(FAILS, text), expected_reason(target, check))
+            return
         by_name = {check.name: check for check in left}
         job = {
             "target": described,
@@ -59,6 +68,7 @@ def results(target: Target, checks: Sequence[Check], *, limit_s: float, notes: l
                         begun = None
                         found = Result.from_dict(message["result"])
                         del by_name[found.check]
+                        ended = 0
                         yield found
             except process.Died as died:
                 if begun is None and len(by_name) == len(left):
@@ -68,7 +78,10 @@ def results(target: Target, checks: Sequence[Check], *, limit_s: float, notes: l
                 watch.stop()
         if begun is not None:
             check = by_name.pop(begun)
-            text = notes[-1].partition(": ")[2] if notes else "the process ended early"
+            ended += 1
+            if not (notes and notes[-1].startswith(f"{begun}: ")):
+                notes.append(f"{begun}: {ENDS}ended early")  # with 0, as if all were done
+            text = notes[-1].partition(": ")[2]
             yield Result(check.name, check.sentence, Finding(FAILS, text), expected_reason(target, check))
         if len(by_name) == len(left):
             raise TargetError(f"{target.title}: its process ended without a word")

@@ -8,6 +8,7 @@ from dataclasses import replace
 import torch
 
 from ..errors import NormsuiteError, one_line
+from ..measure.process_state import unchanged
 from ..targets import arguments
 from ..targets.build import Settings
 from ..targets.target import Target
@@ -60,7 +61,7 @@ def expected_reason(target: Target, check: Check) -> str | None:
 def _done(check: Check, subject: Subject) -> Finding:
     random = torch.random.get_rng_state()
     try:
-        with warnings.catch_warnings():
+        with unchanged(), warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of the target and of torch: a check says what it looks at
             return check.run(subject) or Finding(OK)
     except NotApplicable as reason:
@@ -73,7 +74,9 @@ def _done(check: Check, subject: Subject) -> Finding:
         return Finding(UNSUPPORTED, str(error))
     except SystemExit as left:
         return Finding(FAILS, f"ends the process: SystemExit({left.code!r})", smallest=subject.last or None)
-    except Exception as error:  # the target's own, or what torch says of it
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:  # the target's own, or what torch says of it
         status = UNSUPPORTED if check.is_optional else FAILS
         return Finding(status, one_line(error), smallest=subject.last or None if status == FAILS else None)
     finally:

@@ -23,11 +23,11 @@ FACTOR = 1.03
 
 
 def able(cell: Cell, repository: Path) -> bool:
-    """Return whether asv's benchmarks have that cell."""
-    if not isinstance(cell, Workload):
+    """Return whether asv's benchmarks in that repository have that cell."""
+    parameters = repository / "benchmarks" / "parameters.py"
+    if not isinstance(cell, Workload) or not parameters.is_file():
         return False
-    task = cell.task
-    text = (repository / "benchmarks" / "parameters.py").read_text(encoding="utf-8")
+    task, text = cell.task, parameters.read_text(encoding="utf-8")
     cases = re.search(r"^CASES = .*$", text, re.MULTILINE)
     return (
         cases is not None

@@ -12,7 +12,7 @@ from . import measure, summary, trees
 from .cells import Cell
 from .decide import NOT_AVAILABLE
 from .summary import Row
-from .trees import OWN, Source, Tree
+from .trees import Source, Tree
 
 GOOD, BAD, UNKNOWN = "good", "bad", "unknown"
 
@@ -68,12 +68,12 @@ def run(
     bad: str,
     *,
     repository: Path,
+    source: Source,
     cells: Sequence[Cell],
     metric: str,
     budget_s: float,
     threads: int,
     out: Path,
-    source: Source = OWN,
     apart: bool = False,
     on_progress: Callable[[str, float], None] = lambda stage, spent_s: None,
     on_line: Callable[[str], None] = lambda text: None,
@@ -86,13 +86,13 @@ def run(
 
     Args:
         good, bad: commits, the one before the other.
-        repository: that they are in.
+        repository: the project's folder, in which the paths of `source` begin.
+        source: the packages whose versions are compared.
         cells: which to compare.
         metric: "time", or the name of a row that is counted.
         budget_s: for each comparison.
         threads: of each measuring process.
         out: where the gates' records go.
-        source: the packages whose versions are compared.
         apart: each version in processes of its own.
         on_progress: told what the gate says.
         on_line: told each comparison.

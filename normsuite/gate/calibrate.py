@@ -14,12 +14,12 @@ import torch
 
 from ..errors import NormsuiteError
 from ..measure import pairs, process
-from ..measure.clock import HostTimer
+from ..measure.clock import Call, HostTimer
 from ..measure.prepared import PreparedCall
-from . import sides
-from .cells import PLANTED_FUNCTIONS, PLANTED_MODULES, Cell, cell_from_dict, module_of, planted_key
-from .planted import add, plant
-from .trees import PACKAGE, Tree
+from . import injected_commits, sides
+from .cells import Cell, cell_from_dict, modules_of
+from .planted import add
+from .trees import Tree
 
 _COUNT = 1000
 _LARGE = 1.0
@@ -28,8 +28,14 @@ _LARGE = 1.0
 _BLOCKS, _LONGEST_S = 400, 0.4
 
 
-def additions(tree: Tree, shares: Mapping[Cell, float], threads: int) -> dict[Cell, int]:
+def additions(tree: Tree, shares: Mapping[Cell, float], threads: int, *, within: bool = False) -> dict[Cell, int]:
     """Return for each cell the number of additions with which its call takes longer by that share in that version.
+
+    Args:
+        tree: the version.
+        shares: of each cell's time.
+        threads: that it is measured with.
+        within: the function or module that is called makes them, as in `injected_commits`, and not who called it.
 
     Raises:
         Died: the process ended with an error.
@@ -40,10 +46,11 @@ def additions(tree: Tree, shares: Mapping[Cell, float], threads: int) -> dict[Ce
     job = {
         "folder": str(tree.folder),
         "packages": list(tree.packages),
-        "modules": sorted({module for cell in cells if (module := module_of(cell)) is not None}),
+        "modules": sorted({module for cell in cells for module in modules_of(cell)}),
         "cells": [cell.as_dict() for cell in cells],
         "shares": [shares[cell] for cell in cells],
         "threads": threads,
+        "within": within,
     }
     found = process.messages(["-m", __name__], job, process.environment(threads))
     return {cells[m["cell"]]: m["additions"] for m in found}
@@ -51,43 +58,25 @@ def additions(tree: Tree, shares: Mapping[Cell, float], threads: int) -> dict[Ce
 
 def _work(job: dict, emit: Callable[[dict], None]) -> None:
     torch.set_num_threads(job["threads"])
-    with_so_many = _own(job) if job["packages"] == [PACKAGE] else _anybodys(job)
+    known = job["packages"]
+    packages = sides.load(Path(job["folder"]), sides.BASE, known, job["modules"], alone=True)
+    injected = injected_commits.inject(packages[sides.MEASURING]) if job["within"] else None
     for index, (found, share) in enumerate(zip(job["cells"], job["shares"], strict=True)):
         cell = cell_from_dict(found)
-        emit({"cell": index, "additions": _additions(cell, share, with_so_many(cell))})
-
-
-def _own(job: dict) -> Callable[[Cell], Callable[[int], object]]:
-    """Return what makes a cell's call with so many additions within the function or module that it calls."""
-    package = sides.load(Path(job["folder"]), sides.BASE, "functional", "backends", "modules")
-    now: dict[tuple, int] = {}
-    plant(vars(package.functional), PLANTED_FUNCTIONS, (), now)
-    plant(vars(package.modules), (), PLANTED_MODULES, now)
-
-    def of(cell: Cell) -> Callable[[int], object]:
-        (call,) = sides.ready(package, cell, [cell.task.operands()])
-        where = planted_key(cell)
-
-        def with_so_many(count: int) -> object:
-            now[where] = count
-            return call()
-
-        return with_so_many
-
-    return of
-
-
-def _anybodys(job: dict) -> Callable[[Cell], Callable[[int], object]]:
-    """Return what makes a cell's call with so many additions behind it."""
-    known = job["packages"]
-    packages = sides.load_anybodys(Path(job["folder"]), sides.BASE, known, job["modules"], alone=True)
-
-    def of(cell: Cell) -> Callable[[int], object]:
         given = [None] if isinstance(cell, PreparedCall) else [cell.task.operands()]
         (call,) = sides.ready(sides.package_for(cell, packages, known), cell, given)
-        return lambda count: (call(), add(count))
+        with_so_many = partial(_behind, call) if injected is None else partial(_within, call, injected, cell)
+        emit({"cell": index, "additions": _additions(cell, share, with_so_many)})
 
-    return of
+
+def _behind(call: Call, count: int) -> None:
+    call()
+    add(count)
+
+
+def _within(call: Call, injected: dict[tuple, int], cell: Cell, count: int) -> None:
+    injected[injected_commits.call_key(cell)] = count
+    call()
 
 
 def _additions(cell: Cell, share: float, with_so_many: Callable[[int], object]) -> int:

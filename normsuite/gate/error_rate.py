@@ -11,6 +11,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass
+from functools import cache, partial
 from pathlib import Path
 from types import ModuleType
 
@@ -21,8 +22,8 @@ from ..errors import ArgumentError, one_line
 from ..measure import process
 from ..targets.target import Target
 from . import sides
-from .sides import SIDES
-from .trees import PACKAGE, Tree
+from .sides import MEASURING, SIDES
+from .trees import Tree
 
 TRAIN_SIZE, BATCH_SIZE = 9_600, 48
 """200 steps: with half as many the norms that start slowly are still at chance."""
@@ -53,7 +54,7 @@ def measure(
         norms: names.
         seeds: how many.
         pythons: for each side another interpreter than this one.
-        targets: anybody's norms by those names; where there are any, each version's is trained in this package's study.
+        targets: those of the norms that are targets, by name: each version's is trained in this package's study.
         on_run: told how many runs of how many are done.
 
     Raises:
@@ -153,18 +154,20 @@ def train(job: dict, emit: Callable[[dict], None]) -> None:
             under "absent" why there is none.
     """
     torch.set_num_threads(1)
-    package = digits = None
+    digits = None
+    study = cache(partial(_study, job))
     for norm, seed in job["runs"]:
         emit({"run": [norm, seed]})
         rate = absent = None
         try:
-            package = package or _package(job)
-            if norm not in package.NORMS and norm not in job["targets"]:
+            is_target = norm in job["targets"]
+            package = study(is_target)
+            if norm not in package.NORMS and not is_target:
                 absent = f"has no norm {norm}"
             else:
                 digits = digits or package.study.digits.load()
                 further = {"train_size": job["train_size"], "batch_size": job["batch_size"]}
-                if norm in job["targets"]:
+                if is_target:
                     further["target"] = Target.from_dict(job["targets"][norm])
                 run = package.study.train.Run(norm, seed, epochs=1, **further)
                 rate = 1 - package.study.train.train(run, digits).epochs[-1].test_accuracy
@@ -173,14 +176,16 @@ def train(job: dict, emit: Callable[[dict], None]) -> None:
         emit({"run": [norm, seed], "rate": rate, "absent": absent})
 
 
-def _package(job: dict) -> ModuleType:
-    """Return the package whose study trains: that version's, or this one with that version of the targets'."""
-    if not job["targets"]:
-        return sides.load(Path(job["folder"]), job["side"], "study.digits", "study.train")
+def _study(job: dict, is_target: bool) -> ModuleType:
+    """Return the package whose study trains: for a target this one, on that version of the target's package; for a norm
+    of this package that version of it."""
+    modules = [f"{MEASURING}.{module}" for module in ("study.digits", "study.train")]
+    if not is_target:
+        return sides.load(Path(job["folder"]), job["side"], [MEASURING], modules, alone=True)[MEASURING]
     sys.path.insert(0, job["folder"])
-    for module in ("study.digits", "study.train"):
-        importlib.import_module(f"{PACKAGE}.{module}")
-    return sys.modules[PACKAGE]
+    for module in modules:
+        importlib.import_module(module)
+    return sys.modules[MEASURING]
 
 
 if __name__ == "__main__":

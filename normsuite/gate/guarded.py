@@ -1,41 +1,42 @@
-"""Anybody's package in a gate: what its pyproject says, and the cells of its targets."""
+"""The package that a gate guards: what its pyproject says, and the cells of its targets."""
 
-from collections.abc import Sequence
-from fnmatch import fnmatchcase
-from pathlib import Path
+import inspect
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
-from ..errors import ArgumentError, DataError
+from ..errors import ArgumentError, DataError, NormsuiteError, one_line
 from ..measure import task as tasks
 from ..measure.cases import Case
 from ..measure.implementations.anybodys import Anybodys, name_of
 from ..measure.prepared import PreparedCall
 from ..measure.task import Task
-from ..measure.workload import Workload
+from ..measure.workload import Workload, matching
 from ..targets.configuration import FILE, Project
+from ..targets.loading import load, search_here
 from ..targets.target import Target
-from .cells import Cell
+from .cells import Cell, modules_of
 from .trees import Part, Source
 
 MODES = ("forward", "step")
 
 
-def source_of(project: Project, root: Path) -> Source:
-    """Return the packages that a project guards, and those of its prepared calls.
+def source_of(project: Project) -> Source:
+    """Return the packages that a project guards, and those of its prepared calls, by their paths in its folder.
 
     Raises:
         DataError: it names none, or one without a folder.
     """
     if not project.packages:
         raise DataError(f"{FILE}: package = []: name what differs between two versions")
-    guarded = tuple(_part(project, name, root) for name in project.packages)
+    guarded = tuple(_part(project, name) for name in project.packages)
     modules = [target.prepare.partition(":")[0] for target in project.targets if isinstance(target.prepare, str)]
     further = dict.fromkeys(module.partition(".")[0] for module in modules if not _lies_in(module, project.packages))
-    beside = tuple(_part(project, name, root) for name in further if _has_folder(project, name))
+    beside = tuple(_part(project, name) for name in further if _has_folder(project, name))
     return Source(guarded, beside, project.build)
 
 
-def _part(project: Project, name: str, root: Path) -> Part:
-    return Part(name, project.package_folder(name).resolve().relative_to(root.resolve()).as_posix())
+def _part(project: Project, name: str) -> Part:
+    return Part(name, project.package_folder(name).resolve().relative_to(project.folder.resolve()).as_posix())
 
 
 def _lies_in(module: str, packages: Sequence[str]) -> bool:
@@ -50,51 +51,116 @@ def _has_folder(project: Project, name: str) -> bool:
     return True
 
 
-def cells(
-    project: Project, *, modes: Sequence[str] = (), only: Sequence[str] = (), device: str = "cpu"
-) -> tuple[list[Cell], list[str]]:
-    """Return the cells of a project's targets, and lines on the targets that have none.
+@dataclass(frozen=True)
+class Plan:
+    """What a gate of a project measures.
+
+    Attributes:
+        cells: of its table.
+        targets: those that have cells, by title.
+        notes: lines on the targets that have none.
+    """
+
+    cells: list[Cell]
+    targets: dict[str, Target]
+    notes: list[str]
+
+
+def plan(
+    project: Project,
+    *,
+    modes: Sequence[str] = (),
+    only: Sequence[str] = (),
+    device: str = "cpu",
+    **chosen: Sequence[str],
+) -> Plan:
+    """Return what is measured of a project's targets, and of what its own function of cells returns.
 
     Args:
         project: whose targets.
         modes: forward, step or evaluation.
         only: patterns of cells' names.
         device: "cpu" or the accelerator's name.
+        chosen: what a user chose beside these, such as norms=["GroupNorm"], for the project's own function; where
+            anything is, the table has what that returns alone.
 
     Raises:
-        ArgumentError: no target that can be measured, an unknown mode, or a pattern that no cell matches.
+        ArgumentError: nothing that can be measured, an unknown mode, a choice that nobody takes, or a pattern that no
+            cell matches.
+        DataError: the project's own function fails, or returns something else.
     """
     for mode in modes:
         tasks.plan(modes=[mode], names=["tiny"])  # an unknown one is refused as anywhere
-    found, notes = [], []
-    for target in project.targets:
-        if target.make is None:
-            found.append(PreparedCall(target.prepare, target.title, device))
-        elif (reason := why_not(target)) is not None:
-            notes.append(f"{target.title}: not measured ({reason})")
+    chosen = {name: values for name, values in chosen.items() if values}
+    found: list[Cell] = []
+    targets, notes = {}, []
+    for given in [*_provided(project, chosen, modes, device), *(() if chosen else project.targets)]:
+        if not isinstance(given, Target):
+            found.append(given)
+        elif given.make is None:
+            found.append(PreparedCall(given.prepare, given.title, device))
+        elif (reason := why_not(given)) is not None:
+            notes.append(f"{given.title}: not measured ({reason})")
         else:
-            found += _of(target, modes or MODES, device)
+            found += _of(given, modes or MODES, device)
+            targets[given.title] = given
     if not found:
         raise ArgumentError(
-            "target", None, f"pyproject.toml has no [[tool.normsuite.target]] that can be measured{_why(notes)}"
+            "target", None, f"{FILE} has no [[tool.normsuite.target]] that can be measured{_why(notes)}"
         )
-    for pattern in only:
-        if not any(fnmatchcase(cell.name, pattern) for cell in found):
-            raise ArgumentError("only", pattern, f"matches none of the {len(found)} cells, such as {found[0].name}")
-    return [cell for cell in found if not only or any(fnmatchcase(cell.name, pattern) for pattern in only)], notes
+    names = [cell.name for cell in found]
+    if len(set(names)) < len(names):
+        twice = next(name for name in names if names.count(name) > 1)
+        raise DataError(f"{FILE}: two cells are called {twice!r}")
+    return Plan(matching(found, only), targets, notes)
 
 
-def trained(project: Project, only: Sequence[str] = ()) -> dict[str, Target]:
-    """Return the targets that can be trained in the study's network, by name: those that are like a norm.
+def _provided(
+    project: Project, chosen: Mapping[str, Sequence[str]], modes: Sequence[str], device: str
+) -> list[Cell | Target]:
+    """Return what the project's own function returns, nothing where it has none."""
+    if not project.cells:
+        for name, values in chosen.items():
+            raise ArgumentError(name, ", ".join(values), "is said by [[tool.normsuite.target]] here: use --only")
+        return []
+    search_here([project.folder, project.folder / "src"])
+    provide = load("cells", project.cells)
+    if not callable(provide):
+        raise DataError(f"{FILE}: cells = {project.cells!r} cannot be called")
+    taken = inspect.signature(provide).parameters
+    for name, values in chosen.items():
+        if name not in taken:
+            raise ArgumentError(name, ", ".join(values), f"{project.cells} takes no {name}: use --only")
+    further = {"modes": modes, "device": device}
+    try:
+        found = list(provide(**chosen, **{name: value for name, value in further.items() if name in taken}))
+    except (NormsuiteError, KeyboardInterrupt):
+        raise
+    except BaseException as error:  # anybody's
+        raise DataError(f"{FILE}: cells = {project.cells!r} fails: {one_line(error)}") from error
+    for each in found:
+        if not isinstance(each, Cell | Target):
+            raise DataError(
+                f"{FILE}: cells = {project.cells!r} returns {type(each).__name__}, and no targets or workloads"
+            )
+    return found
+
+
+def trained(project: Project, made: Plan) -> dict[str, Target | None]:
+    """Return what the study can train by name: targets that are like a norm, and None for norms of the package itself.
 
     Raises:
         ArgumentError: there is none.
     """
-    found = {}
-    for target in project.targets:
-        cells = [] if target.make is None or why_not(target) is not None else _of(target, MODES, "cpu")
-        if any(not only or fnmatchcase(cell.name, pattern) for cell in cells for pattern in (only or ("*",))):
-            found[target.title] = target
+    found: dict[str, Target | None] = {}
+    for cell in made.cells:
+        if isinstance(cell, PreparedCall):
+            continue
+        if isinstance(cell.implementation, Anybodys):
+            if (title := cell.task.case.meaning) in made.targets:
+                found[title] = made.targets[title]
+        elif any(_lies_in(module, project.packages) for module in modules_of(cell)):
+            found[cell.task.spec.name] = None
     if not found:
         raise ArgumentError("error_rate", True, "none of the targets here is a norm that the study could train")
     return found

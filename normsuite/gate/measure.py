@@ -26,8 +26,6 @@ MARGINS = {**metric.margins(), "worse": decide.THRESHOLD, "limit": decide.LIMIT}
 """How far from 1 a ratio may lie, and from 0 a difference of error rates, and still count as the same; "worse" and
 "limit" are of the time (`decide.Thresholds`)."""
 
-BUDGET_S = 120.0
-
 
 @dataclass
 class Outcome:

@@ -9,7 +9,7 @@ from .. import provenance
 from ..errors import ArgumentError
 from . import decide, turns
 from .budget import LONGEST_S, Budget
-from .cells import module_of
+from .cells import modules_of
 from .lock import Lock
 from .setup import Setup
 from .sides import SIDES
@@ -132,7 +132,7 @@ class Processes:
         work = {
             "sides": {side: str(setup.tree(side).folder) for side in sides},
             "packages": list(setup.base.packages),
-            "modules": sorted({module for cell in setup.cells if (module := module_of(cell)) is not None}),
+            "modules": sorted({module for cell in setup.cells for module in modules_of(cell)}),
             "cells": [setup.cells[place].as_dict() for place in places],
             "added": [setup.added.get(setup.cells[place].name, 0) for place in places],
             "count": count,

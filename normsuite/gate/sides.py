@@ -1,13 +1,12 @@
 """Two versions of a package in one process, each under a name of its own, or one of them under its own name.
 
-Of a version of this package only public and old names are used: `NORMS`, `backends.NAMES`, the norms' functions and
-modules, and for the error rate `study.digits` and `study.train`.
+Of a version of the package that measures only public and old names are used: `NORMS`, `backends.NAMES`, the norms'
+functions and modules, and for the error rate `study.digits` and `study.train`.
 """
 
 import importlib.util
 import sys
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from importlib.machinery import ModuleSpec
 from pathlib import Path
 from types import ModuleType
@@ -15,49 +14,26 @@ from types import ModuleType
 from ..measure.clock import Call
 from ..measure.operands import Operands
 from ..measure.workload import Absent, CallFailed
-from ..targets.loading import module_in
-from .cells import Cell, module_of
-from .trees import PACKAGE, place_of
+from .cells import Cell, modules_of
+from .trees import place_of
 
 SIDES = BASE, HEAD = "base", "head"
 
-
-def load(folder: Path, side: str, *modules: str, optional: Sequence[str] = ()) -> ModuleType:
-    """Import the package in that folder as `normsuite_base` or `normsuite_head`, and return it.
-
-    Args:
-        folder: holds the package.
-        side: its name in this process.
-        modules: of it, that are imported too.
-        optional: likewise, where that version has them.
-
-    Raises:
-        Exception: whatever importing it raises.
-    """
-    name = f"{PACKAGE}_{side}"
-    root = folder / PACKAGE
-    spec = importlib.util.spec_from_file_location(name, root / "__init__.py", submodule_search_locations=[str(root)])
-    package = sys.modules[name] = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(package)
-    for module in modules:
-        importlib.import_module(f"{name}.{module}")
-    for module in optional:
-        with suppress(ModuleNotFoundError):
-            importlib.import_module(f"{name}.{module}")
-    return package
+MEASURING = __name__.partition(".")[0]
+"""The package that measures: every process has it by its own name, so that no version of it can have that too."""
 
 
-def load_anybodys(
+def load(
     folder: Path, side: str, packages: Sequence[str], modules: Sequence[str], *, alone: bool
 ) -> dict[str, ModuleType]:
-    """Import a version of anybody's packages, and return those that it has by name.
+    """Import a version of some packages, and return those that it has by name.
 
     Args:
         folder: holds the packages.
         side: a part of their names in this process, where the other side is imported too.
         packages: their own names.
         modules: of them, by their full names, that are imported too, where that version has them.
-        alone: under their own names, since no other version is in this process.
+        alone: under their own names, since no other version is in this process; `MEASURING` never is.
 
     Raises:
         ImportError: one imports another, or itself, by its own name, which would be another version.
@@ -66,12 +42,15 @@ def load_anybodys(
     there = [name for name in packages if place_of(folder, name).is_dir()]
     if alone:
         sys.path.insert(0, str(folder))
-        loaded = {name: _under_its_name(folder, name) for name in there}
-    else:
-        loaded = {name: _under_another(folder, name, f"{name.replace('.', '_')}_{side}") for name in there}
+    loaded = {
+        name: _under_its_name(folder, name)
+        if alone and name != MEASURING
+        else _under_another(folder, name, f"{name.replace('.', '_')}_{side}")
+        for name in there
+    }
     for module in modules:
         package = package_of(module, there)
-        name = module if package is None or alone else module_in(loaded[package].__name__, module)
+        name = module if package is None else loaded[package].__name__ + module.removeprefix(package)
         try:
             importlib.import_module(name)
         except ModuleNotFoundError as error:
@@ -85,7 +64,7 @@ def load_anybodys(
 def refuse_own_names(packages: Sequence[str]) -> None:
     """Raise an ImportError if one of those packages has been imported by its own name, which is neither version."""
     for name in packages:
-        if name in sys.modules:
+        if name in sys.modules and name != MEASURING:
             raise ImportError(f"{name} imports itself by its own name")
 
 
@@ -133,7 +112,7 @@ def package_for(cell: Cell, packages: Mapping[str, ModuleType], known: Sequence[
     Raises:
         Absent: the version has no such package.
     """
-    package = PACKAGE if tuple(known) == (PACKAGE,) else package_of(module_of(cell) or "", known)
+    package = next((package_of(module, known) for module in modules_of(cell)), None)
     if package is not None and package not in packages:
         raise Absent(f"has no package {package}")
     return None if package is None else packages[package]

@@ -6,7 +6,7 @@ from contextlib import ExitStack
 from ..measure import preloaded, process
 from .turns import Job
 
-_WORKER, _PRELOADS = "normsuite.gate.worker", "normsuite.gate.preloads"
+_WORKER, _PRELOADS = f"{__package__}.worker", f"{__package__}.preloads"
 _MOST_PADDING = 4096
 
 

@@ -16,7 +16,6 @@ from ..errors import ArgumentError, NormsuiteError, OutputError
 from ..git import Failed, Git
 from . import export
 
-PACKAGE = "normsuite"
 WORKING_TREE = "working tree"
 BUILD_S = 1800.0
 """How long a build of one version may take."""
@@ -45,7 +44,7 @@ class Source:
             files are all it takes.
     """
 
-    packages: tuple[Part, ...] = (Part(PACKAGE, PACKAGE),)
+    packages: tuple[Part, ...]
     beside: tuple[Part, ...] = ()
     build: str = ""
 
@@ -63,9 +62,6 @@ class Source:
         """Return the folders within the repository whose files make a version: all of it where it is built."""
         return ("",) if self.build else tuple(part.path for part in self.parts)
 
-
-OWN = Source()
-"""This package in its own repository."""
 
 WHOLE = Part("", "")
 """All of a repository, for what is built."""
@@ -89,7 +85,7 @@ class Tree:
     subject: str
     digest: str
     folder: Path
-    packages: tuple[str, ...] = (PACKAGE,)
+    packages: tuple[str, ...]
 
     @property
     def title(self) -> str:
@@ -101,14 +97,20 @@ class Tree:
         return {"name": self.name, "commit": self.commit, "subject": self.subject, "digest": self.digest}
 
 
-def of_commit(name: str, *, argument: str, repository: Path, source: Source = OWN) -> Tree:
+def of_commit(name: str, *, argument: str, repository: Path, source: Source) -> Tree:
     """Return the package as it is in that commit.
+
+    Args:
+        name: of the commit, as git takes it.
+        argument: what the user calls it.
+        repository: the folder that the paths of `source` begin in, a repository's or one within it.
+        source: the packages.
 
     Raises:
         ArgumentError: no such commit, or none with this package; says how a clone that lacks it gets it.
         NormsuiteError: git fails, or this is no repository.
     """
-    git = Git(root(repository))
+    git = _git(repository)
     commit = git.commit(name, argument)
     found = {part: digest for part in source.parts if (digest := _digest(git, commit, part.path)) is not None}
     if not any(part in found for part in source.packages):
@@ -121,15 +123,15 @@ def of_commit(name: str, *, argument: str, repository: Path, source: Source = OW
     return _tree(git, name, commit, found, source)
 
 
-def of_working_tree(*, repository: Path, source: Source = OWN) -> Tree:
+def of_working_tree(*, repository: Path, source: Source) -> Tree:
     """Return the package as it lies there, with what is not committed, but nothing that git ignores.
 
-    Nothing is written into the repository.
+    Nothing is written into the repository; the arguments are those of `of_commit`.
 
     Raises:
         NormsuiteError: git fails, this is no repository, or the package is one of its own, or has one in it.
     """
-    git = Git(root(repository))
+    git = _git(repository)
     try:
         commit = git("rev-parse", "--verify", "--quiet", "HEAD").strip()
     except Failed:
@@ -188,22 +190,21 @@ def _refuse_no_folder(git: Git, commit: str, path: str, argument: str, name: str
         raise ArgumentError(argument, name, f"{path} is no folder there")
 
 
-def root(repository: Path) -> Path:
-    """Return the folder that holds the package: that one or the nearest above it, within the repository.
-
-    That is the topmost folder of the checkout, also where none holds it, or a folder of a repository of several.
+def root(folder: Path) -> Path:
+    """Return the topmost folder of the checkout that a folder lies in.
 
     Raises:
         NormsuiteError: git is missing, or this is no repository.
     """
     try:
-        top = Path(Git(repository)("rev-parse", "--show-toplevel").removesuffix("\n"))
+        return Path(Git(folder)("rev-parse", "--show-toplevel").removesuffix("\n"))
     except Failed as error:
-        raise NormsuiteError(f"{str(repository)!r}: no git repository ({error})") from None
-    here = repository.resolve()
-    above = [here, *here.parents] if here.is_relative_to(top) else []
-    within = [folder for folder in above if folder.is_relative_to(top) and (folder / PACKAGE / "__init__.py").is_file()]
-    return next(iter(within), top)
+        raise NormsuiteError(f"{str(folder)!r}: no git repository ({error})") from None
+
+
+def _git(repository: Path) -> Git:
+    root(repository)  # says that it is none
+    return Git(repository)
 
 
 def _within(git: Git, path: str) -> str:
@@ -265,7 +266,7 @@ def _exported(git: Git, found: dict[Part, str], digest: str, source: Source) -> 
     if source.build:
         return _built(git, export.listed(git, digest), trees, digest, source)
     entries = {part.name: export.listed(git, of_part) for part, of_part in found.items()}
-    folder = trees / (digest if source == OWN else f"{digest}-{'-'.join(entries)}")
+    folder = trees / f"{digest}-{'-'.join(entries)}"
 
     def is_whole() -> bool:
         return all(export.is_whole(place_of(folder, name), of) for name, of in entries.items())

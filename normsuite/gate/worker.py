@@ -25,7 +25,6 @@ from ..measure.workload import Absent, Subject
 from . import planted, sides
 from .cells import Cell, cell_from_dict
 from .sides import BASE, HEAD
-from .trees import PACKAGE
 
 MEANS = (0.0, 1e4)
 """Means of the inputs whose numerical error is looked at: at the second one float32 has few digits left for the
@@ -51,11 +50,11 @@ def work(job: dict, emit: Callable[[dict], None]) -> None:
     packages: dict[str, dict[str, ModuleType]] = {}
     for side in draw.sample(sorted(job["sides"]), len(job["sides"])):
         try:
-            packages[side] = _load(Path(job["sides"][side]), side, job)
-        except Exception as error:  # whatever importing a version raises: the parent says it
-            # Anybody's package may import itself by its own name, which only works alone.
-            beside = packages if _is_own(job) else job["sides"].keys() - {side}
-            emit({"unimportable": side, "error": one_line(error), "beside": sorted(beside)})
+            alone = len(job["sides"]) == 1
+            packages[side] = sides.load(Path(job["sides"][side]), side, job["packages"], job["modules"], alone=alone)
+        except BaseException as error:  # whatever importing a version raises: the parent says it
+            # A package may import itself by its own name, which only works alone.
+            emit({"unimportable": side, "error": one_line(error), "beside": sorted(job["sides"].keys() - {side})})
             return
     cells = [cell_from_dict(found) for found in job["cells"]]
     clock.open_device(cells[0].task.device)
@@ -69,9 +68,11 @@ def work(job: dict, emit: Callable[[dict], None]) -> None:
         cell = cells[index]
         emit({"begin": index})
         ready[index] = calls, absent = _ready(packages, job["packages"], cell, given)
-        if HEAD in calls and job["added"][index]:
-            calls[HEAD] = [planted.beside(call, job["added"][index]) for call in calls[HEAD]]
-        if len(packages) > 1 and not _is_own(job):
+        if job["added"][index]:  # both take the same path, and differ in the number of additions alone
+            added = {BASE: 0, HEAD: job["added"][index]}
+            calls = {side: [planted.beside(call, added[side]) for call in of_side] for side, of_side in calls.items()}
+            ready[index] = calls, absent
+        if len(packages) > 1:
             try:
                 sides.refuse_own_names(job["packages"])  # a prepared call may import when it is prepared
             except ImportError as error:
@@ -97,16 +98,6 @@ def work(job: dict, emit: Callable[[dict], None]) -> None:
             found = _plan(*ready[index], task) if job["count"] else _time(*ready[index], task, job, draw)
         emit({"cell": index, "spent_s": time.perf_counter() - begun, **found})
     del padding
-
-
-def _is_own(job: dict) -> bool:
-    return job["packages"] == [PACKAGE]
-
-
-def _load(folder: Path, side: str, job: dict) -> dict[str, ModuleType]:
-    if _is_own(job):
-        return {PACKAGE: sides.load(folder, side, "functional", "backends", optional=["modules"])}
-    return sides.load_anybodys(folder, side, job["packages"], job["modules"], alone=len(job["sides"]) == 1)
 
 
 class _Given:

@@ -10,6 +10,7 @@ from ..errors import one_line
 from ..targets.loading import ImportPathError, load, path_in
 from .clock import Call
 from .operands import Operands
+from .process_state import unchanged
 from .workload import Absent, CallFailed
 
 KIND = "prepared"
@@ -72,15 +73,20 @@ class PreparedCall:
             prepare = load("prepare", self._path())
             if not callable(prepare):
                 raise Absent(f"{self.prepare} cannot be called")
-            call = prepare()
-            if not callable(call):
-                raise Absent(f"{self.prepare} returns {type(call).__name__}, and no call without arguments")
-            call()
+            with unchanged() as changed:
+                call = prepare()
+                if not callable(call):
+                    raise Absent(f"{self.prepare} returns {type(call).__name__}, and no call without arguments")
+                call()
+            if changed:
+                raise Absent(f"changes {changed[0]}")
         except ImportPathError as error:
             raise Absent(error.reason) from error
         except (Absent, torch.AcceleratorError):
             raise
-        except Exception as error:  # anybody's: the other workloads are measured all the same
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:  # anybody's: the other workloads are measured all the same
             raise CallFailed(one_line(error)) from error
         return [call]
 

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import IO, Protocol
 
-from .. import allocator, caches
+from .. import allocator, caches, threads
 from ..errors import NormsuiteError
 
 _ROOT = Path(__file__).resolve().parent.parent.parent
@@ -233,3 +233,5 @@ def speak(work) -> None:
         work(json.loads(sys.stdin.readline()), emit)
     except BrokenPipeError:  # the parent is gone
         sys.exit(1)
+    lines.close()
+    threads.leave(0)

@@ -6,12 +6,14 @@ public function or module of ours, torch.nn's, a rival's, or a callable of a use
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from fnmatch import fnmatchcase
 from types import ModuleType
+from typing import Protocol, TypeVar
 
 import torch
 
 from .. import device as devices
-from ..errors import UnsupportedError, one_line
+from ..errors import ArgumentError, UnsupportedError, one_line
 from ..spec import find
 from . import cases, implementations
 from .cases import Case
@@ -99,7 +101,9 @@ class Workload:
             raise Absent(error.reason) from error
         except torch.AcceleratorError:
             raise
-        except Exception as error:  # of any library or version: the other workloads are measured all the same
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:  # of any library or version: the other workloads are measured all the same
             raise CallFailed(one_line(error)) from error
         return calls
 
@@ -137,6 +141,34 @@ def named(
     """
     case = cases.find(case) if isinstance(case, str) else case
     return Workload(implementations.find(implementation), Task(find(norm), case, mode, activation, dtype, device))
+
+
+class Named(Protocol):
+    """Whatever has a name in a table."""
+
+    @property
+    def name(self) -> str:
+        """Return the name."""
+        ...
+
+
+Cells = TypeVar("Cells", bound=Named)
+
+
+def matching(found: Sequence[Cells], only: Sequence[str]) -> list[Cells]:
+    """Return those whose names match one of the patterns, all where there is no pattern.
+
+    Args:
+        found: workloads, or whatever has a name.
+        only: patterns such as "GroupNorm/*/step"; a * takes / too.
+
+    Raises:
+        ArgumentError: a pattern that none matches.
+    """
+    for pattern in only:
+        if not any(fnmatchcase(each.name, pattern) for each in found):
+            raise ArgumentError("only", pattern, f"matches none of the {len(found)} cells, such as {found[0].name}")
+    return [each for each in found if not only or any(fnmatchcase(each.name, pattern) for pattern in only)]
 
 
 def sets(task: Task, *, held: int = 1) -> list[Operands]:

@@ -56,7 +56,9 @@ def _errors(
         return (reason, reason) if reason else accuracy.errors(tried, mean=mean)
     except UnsupportedError as error:
         return error.reason, error.reason
-    except Exception as error:  # of anybody's norm: the others are measured all the same
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:  # of anybody's norm: the others are measured all the same
         if not of_targets:
             raise
         return (failed := f"fails: {one_line(error)}"), failed

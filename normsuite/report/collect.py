@@ -102,7 +102,7 @@ def collect(
 ) -> Collected:
     """Read a folder of records; see `report.write`."""
     notes: list[str] = []
-    study, batches = _newest_studies(source / "study", notes)
+    study, batches = _newest_studies(_study_folder(source), notes)
     recorded, measured = _newest_segment(source / "asv" / "results", notes, commits)
     benches = _newest_benches(source / "bench", notes)
     gate = _newest_gate(source / "gate", notes)
@@ -162,6 +162,12 @@ def _named(damaged: list[tuple[str, str]]) -> list[str]:
     return notes
 
 
+def _study_folder(source: Path) -> Path:
+    """Return the folder of the study's records: study in the source, or the source where they lie in it directly."""
+    folder = source / "study"
+    return source if not folder.is_dir() and any(source.glob("study-*.json")) else folder
+
+
 def _newest_studies(folder: Path, notes: list[str]) -> tuple[list[dict], list[dict]]:
     """Return the newest comparison of norms, and the newest of batch sizes."""
     good = _good(folder, "study", notes)
@@ -179,16 +185,38 @@ def _newest_studies(folder: Path, notes: list[str]) -> tuple[list[dict], list[di
     together = [of_size for of_size in sizes.values() if len(of_size) > 1]
     study = max(alone or [records for of_size in together for records in of_size.values()], key=_written)
     newest = max(together, key=lambda of_size: max(map(_written, of_size.values())), default={})
-    batches = [record for of_size in newest.values() for record in _paired(_of_newest_rate(of_size, notes), notes)]
+    batches = [record for of_size in newest.values() for record in _kept(of_size, notes)]
     shown = {id(record) for record in (*study, *(r for of_size in newest.values() for r in of_size))}
     if len(shown) < len(tested):
         others = len(tested) - len(shown)
         notes.append(f"{others} records of other settings, sources, machines or versions are not pooled with these")
-    return _paired(_of_newest_rate(study, notes), notes), batches
+    return _kept(study, notes), batches
 
 
 def _written(records: list[dict]) -> str:
     return max(record.get("written", "") for record in records)
+
+
+def _kept(records: list[dict], notes: list[str]) -> list[dict]:
+    """Return the records of a comparison that means are taken over."""
+    return _paired(_of_newest_rate(_of_newest_source(records, notes), notes), notes)
+
+
+def _of_newest_source(records: list[dict], notes: list[str]) -> list[dict]:
+    """Return for each of a user's norms the records of the version that was trained last, which a note names."""
+
+    def source(record: dict) -> str | None:
+        norm = record.get("depends", {}).get("norm")
+        return norm.get("source") if isinstance(norm, dict) else None  # of the norms that everybody has
+
+    newest = {r["case"]["norm"]: source(r) for r in sorted(records, key=lambda r: _written([r]))}
+    kept = [r for r in records if source(r) == newest[r["case"]["norm"]]]
+    for norm, digest in newest.items():
+        others = sum(r["case"]["norm"] == norm for r in records) - sum(r["case"]["norm"] == norm for r in kept)
+        if digest is not None:
+            more = f"; {others} records of other versions are left out" if others else ""
+            notes.append(f"{norm}: trained as of {digest}{more}")
+    return kept
 
 
 def _of_newest_rate(records: list[dict], notes: list[str]) -> list[dict]:

@@ -74,7 +74,9 @@ def try_out(target: Target, channels: int, size: int, num_groups: int) -> None:
         gradient = torch.autograd.grad(y.sum(), x)[0] if kept else None
         with torch.no_grad():
             module.eval()(x)
-    except Exception as error:  # anybody's
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:  # anybody's
         raise TargetError(f"{target.title} fails on {_BATCH}×{channels}×{size}×{size}: {one_line(error)}") from error
     if gradient is None:
         found = f"{tuple(y.shape)} {y.dtype}" if isinstance(y, Tensor) else type(y).__name__

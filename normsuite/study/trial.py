@@ -4,6 +4,7 @@ import torch
 
 from ..errors import NormsuiteError, one_line
 from ..measure import process
+from ..measure.process_state import unchanged
 from ..targets.build import TargetError, error_of_message, error_to_message
 from ..targets.loading import import_folders, search_here
 from ..targets.target import Target
@@ -40,8 +41,12 @@ def of(target: Target, num_groups: int) -> None:
 def _work(job: dict, emit) -> None:
     search_here(job["folders"])
     torch.set_num_threads(1)
+    target = Target.from_dict(job["target"])
     try:
-        _try_all(Target.from_dict(job["target"]), job["num_groups"])
+        with unchanged() as changed:
+            _try_all(target, job["num_groups"])
+        if changed:  # for all runs that its process does
+            raise TargetError(f"{target.title} changes {changed[0]}")
     except NormsuiteError as error:
         emit(error_to_message(error))
     else:
@@ -57,9 +62,9 @@ def _try_all(target: Target, num_groups: int) -> None:
         images = torch.randn(2, 1, 28, 28)
         made(images).sum().backward()
         train.predict(made, images)
-    except NormsuiteError:
+    except (NormsuiteError, KeyboardInterrupt):
         raise
-    except Exception as error:  # anybody's
+    except BaseException as error:  # anybody's
         raise TargetError(f"{target.title} fails in the study's network: {one_line(error)}") from error
 
 

@@ -61,10 +61,10 @@ def of_constructor(
             continue
         if name not in fill:
             raise ArgumentError(
-                name,
-                None,
-                f"{title} needs it, and torch.nn's norms have no such argument: give it by args or kwargs, or write an "
-                f"adapter, def make(): return {getattr(make, '__name__', 'Norm')}(…, {name}=…)",
+                "args",
+                tuple(args),
+                f"{title} needs {name} too, which is no argument of torch.nn's norms: give it by args or kwargs, or "
+                f"write an adapter, def make(): return {getattr(make, '__name__', 'Norm')}(…, {name}=…)",
             )
         filled[name] = fill[name]
     return tuple(args), filled
@@ -112,9 +112,9 @@ def of_function(
             inspect.Parameter.VAR_KEYWORD,
         ):
             raise ArgumentError(
-                name,
-                None,
-                f"{title} needs it, and torch.nn.functional's norms have no such argument: give it by kwargs, or "
+                "args",
+                tuple(args),
+                f"{title} needs {name} too, which is no argument of torch.nn.functional's norms: give it by kwargs, or "
                 f"write an adapter, def make(): return lambda input: {getattr(function, '__name__', 'norm')}"
                 f"(input, {name}=…)",
             )

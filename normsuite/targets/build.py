@@ -264,7 +264,9 @@ def _module(target: Target, shape: Sequence[int]) -> tuple[nn.Module, bool]:
     )
     try:
         result = made(*args, **kwargs)
-    except Exception as error:  # anybody's constructor
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:  # anybody's constructor
         raise TargetError(f"{title} cannot be made: {one_line(error)}") from error
     if isinstance(result, nn.Module):
         return result, False

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from ..errors import ArgumentError, DataError, UnknownNameError
 from ..reading import Unreadable, read_toml
+from .loading import check_path
 from .target import Target
 
 FILE = "pyproject.toml"
@@ -24,11 +25,12 @@ class GateOptions:
 
     Attributes:
         budget_s: how long a gate may take.
-        undecided: whether what stays undecided passes.
+        undecided: "pass" where measured cells that stay undecided are no reason to fail, "fail" where each is; None
+            where the gate's limit decides.
     """
 
     budget_s: float = 120.0
-    undecided: str = "pass"
+    undecided: str | None = None
 
 
 @dataclass(frozen=True)
@@ -43,6 +45,8 @@ class Project:
         build: a shell command that builds a version with compiled parts into the folder {out}, by the interpreter
             {python}; or "".
         gate: of the gate.
+        cells: the import path of a function that returns what the gate measures beside the targets, or "": further
+            targets, or workloads of the measuring kit. It is called with those of its arguments that a user gave.
     """
 
     folder: Path
@@ -51,6 +55,7 @@ class Project:
     isolation: str = "auto"
     build: str = ""
     gate: GateOptions = field(default_factory=GateOptions)
+    cells: str = ""
 
     def package_folder(self, package: str) -> Path:
         """Return the folder of one of its packages within the project: flat, or under src/.
@@ -95,7 +100,7 @@ def parse(table: object, folder: Path) -> Project:
     """
     if not isinstance(table, Mapping):
         raise DataError(f"{FILE}: tool.normsuite = {table!r} must be a table")
-    _known("tool.normsuite", table, ("package", "packages", "isolation", "build", "target", "gate"))
+    _known("tool.normsuite", table, ("package", "packages", "isolation", "build", "cells", "target", "gate"))
     names = table.get("package", table.get("packages", []))
     names = [names] if isinstance(names, str) else names
     if not isinstance(names, list) or not all(_is_package(name) for name in names):
@@ -106,6 +111,12 @@ def parse(table: object, folder: Path) -> Project:
     build = table.get("build", "")
     if not isinstance(build, str):
         raise DataError(f"{FILE}: build = {build!r} must be a command")
+    cells = table.get("cells", "")
+    if cells != "":
+        try:
+            check_path("cells", cells)
+        except ArgumentError as error:
+            raise DataError(f"{FILE}: {error}") from None
     given = table.get("target", [])
     if not isinstance(given, list):
         raise DataError(f"{FILE}: target = {given!r} must be written as [[tool.normsuite.target]]")
@@ -114,7 +125,7 @@ def parse(table: object, folder: Path) -> Project:
     for title in titles:
         if titles.count(title) > 1:
             raise DataError(f"{FILE}: two targets are called {title!r}: give one a name")
-    return Project(folder, tuple(names), targets, isolation, build, _gate(table.get("gate", {})))
+    return Project(folder, tuple(names), targets, isolation, build, _gate(table.get("gate", {})), cells)
 
 
 def seconds(argument: str, value: object) -> float:
@@ -148,8 +159,8 @@ def _gate(table: object) -> GateOptions:
     if not isinstance(table, Mapping):
         raise DataError(f"{FILE}: gate = {table!r} must be a table")
     _known("tool.normsuite.gate", table, ("budget", "undecided"))
-    undecided = table.get("undecided", "pass")
-    if undecided not in UNDECIDED:
+    undecided = table.get("undecided")
+    if undecided not in (None, *UNDECIDED):
         raise DataError(f"{FILE}: undecided = {undecided!r} must be among {', '.join(UNDECIDED)}")
     try:
         return GateOptions(seconds("budget", table.get("budget", 120)), undecided)

@@ -46,7 +46,9 @@ def all_by_name(folder: Path) -> dict[str, Target]:
 def _of(entry: EntryPoint) -> list[Target]:
     try:
         found = entry.load()
-    except Exception as error:  # of anybody's package
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:  # of anybody's package
         raise DataError(f"entry point {entry.name} = {entry.value}: {one_line(error)}") from None
     targets = found if isinstance(found, list | tuple) else [found]
     try:

@@ -51,7 +51,9 @@ def load(argument: str, path: str) -> object:
     module_name, _, names = check_path(argument, path).partition(":")
     try:
         found = importlib.import_module(module_name)
-    except Exception as error:  # importing runs anybody's code, which may raise anything
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:  # importing runs anybody's code, which may raise anything
         raise ImportPathError(argument, path, f"{module_name} cannot be imported: {one_line(error)}") from error
     for name in names.split("."):
         try:

@@ -1,6 +1,6 @@
 """Two or more callables timed in turn: which one takes less, with an interval and a verdict."""
 
 from .compare import compare
-from .result import Duel, Result
+from .result import Comparison, Result
 
-__all__ = ["Duel", "Result", "compare"]
+__all__ = ["Comparison", "Result", "compare"]

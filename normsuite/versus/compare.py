@@ -81,24 +81,35 @@ def measured(
 
     clock.open_device(job["device"])
     calls, able = _callables(job["calls"], job["setup"]), {}
-    with contextlib.redirect_stdout(io.StringIO()) as printed:  # what a call prints is no result
-        for name, call in calls.items():
-            on_first(name)
-            try:
-                call()
-            except (Exception, SystemExit) as error:  # anybody's
-                failed[name] = f"fails: {one_line(error)}"
-            else:
-                able[name] = call
-            if printed.getvalue():
-                failed.setdefault(name, f"prints {' '.join(printed.getvalue().split())[:80]!r}")
-                able.pop(name, None)
-                printed.seek(0)
-                printed.truncate()
+    for name, call in calls.items():
+        on_first(name)
+        reason = _why_not(call)
+        if reason is None:
+            able[name] = call
+        else:
+            failed[name] = reason
     _refuse_too_few(job["calls"], failed)
     on_first(None)
     with clock.timers({name: [call] for name, call in able.items()}, device=job["device"]) as timers:
         return rounds.timed(timers, seconds=job["seconds"], draw=random.Random(job["seed"]))
+
+
+def _why_not(call: Callable[[], object]) -> str | None:
+    """Return the reason why a call cannot be timed, or None, after a first call of it."""
+    from ..measure.process_state import unchanged
+
+    try:
+        with unchanged() as changed, contextlib.redirect_stdout(io.StringIO()) as printed:
+            call()
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:  # anybody's
+        return f"fails: {one_line(error)}"
+    if printed.closed:
+        return "closes standard output"
+    if printed.getvalue():  # what a call prints is no result
+        return f"prints {' '.join(printed.getvalue().split())[:80]!r}"
+    return f"changes {changed[0]}" if changed else None
 
 
 def _refuse_too_few(calls: Mapping[str, object], failed: Mapping[str, str]) -> None:
@@ -138,7 +149,9 @@ def _callables(calls: Mapping[str, object], setup: str | None) -> dict[str, Call
     names: dict[str, object] = {}
     try:
         exec(_code("setup", setup), names)
-    except (Exception, SystemExit) as error:  # anybody's
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:  # anybody's
         raise NormsuiteError(f"setup fails: {one_line(error)}") from error
     made = {}
     for name, statement in calls.items():

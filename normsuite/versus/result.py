@@ -26,7 +26,7 @@ SCHEMA = 1
 
 
 @dataclass(frozen=True)
-class Duel:
+class Comparison:
     """One callable beside the first.
 
     Attributes:
@@ -76,12 +76,12 @@ class Result:
         return list(self.samples[0])
 
     @property
-    def duels(self) -> list[Duel]:
+    def comparisons(self) -> list[Comparison]:
         """Return every callable beside the first."""
         baseline, *others = self.names
         confidence = 1 - ALPHA / max(1, len(others))
         return [
-            Duel(name, baseline, ratio, verdict(ratio, self.margin))
+            Comparison(name, baseline, ratio, verdict(ratio, self.margin))
             for name in others
             for ratio in [_ratio(self._logs(name, baseline), confidence)]
         ]
@@ -89,12 +89,12 @@ class Result:
     @property
     def ratio(self) -> Interval:
         """Return the second's time over the first's."""
-        return self.duels[0].ratio
+        return self.comparisons[0].ratio
 
     @property
     def verdict(self) -> str:
         """Return the verdict on the second."""
-        return self.duels[0].verdict
+        return self.comparisons[0].verdict
 
     def median_s(self, name: str) -> float:
         """Return a callable's median time in seconds."""
@@ -120,12 +120,12 @@ class Result:
             "failed": dict(self.failed),
             "samples": [{name: list(times) for name, times in process.items()} for process in self.samples],
             "ratios": {
-                duel.name: {
-                    "baseline": duel.baseline,
-                    "ratio": [duel.ratio.value, duel.ratio.low, duel.ratio.high],
-                    "verdict": duel.verdict,
+                comparison.name: {
+                    "baseline": comparison.baseline,
+                    "ratio": [comparison.ratio.value, comparison.ratio.low, comparison.ratio.high],
+                    "verdict": comparison.verdict,
                 }
-                for duel in self.duels
+                for comparison in self.comparisons
             },
         }
 
@@ -168,21 +168,24 @@ class Result:
         if axes is None:
             from matplotlib.figure import Figure
 
-            axes = Figure(figsize=(6, 0.6 * len(self.duels) + 1.2), layout="constrained").add_subplot()
-        duels = self.duels[::-1]
-        values = [duel.ratio.value for duel in duels]
-        errors = [[d.ratio.value - d.ratio.low for d in duels], [d.ratio.high - d.ratio.value for d in duels]]
-        axes.errorbar(values, range(len(duels)), xerr=np.nan_to_num(errors), fmt="o", capsize=4)
+            axes = Figure(figsize=(6, 0.6 * len(self.comparisons) + 1.2), layout="constrained").add_subplot()
+        comparisons = self.comparisons[::-1]
+        values = [comparison.ratio.value for comparison in comparisons]
+        errors = [
+            [d.ratio.value - d.ratio.low for d in comparisons],
+            [d.ratio.high - d.ratio.value for d in comparisons],
+        ]
+        axes.errorbar(values, range(len(comparisons)), xerr=np.nan_to_num(errors), fmt="o", capsize=4)
         axes.axvline(1.0, color="grey", linewidth=1)
-        axes.set_yticks(range(len(duels)), [duel.name for duel in duels])
-        axes.set_ylim(-0.5, len(duels) - 0.5)
+        axes.set_yticks(range(len(comparisons)), [comparison.name for comparison in comparisons])
+        axes.set_ylim(-0.5, len(comparisons) - 0.5)
         axes.set_xlabel(f"time / {self.names[0]}'s, {100 * (1 - ALPHA):g} % intervals")
         return axes
 
     def sentences(self) -> list[str]:
         """Return one line for each callable beside the first, and for each that was not timed."""
         failed = [f"{name}: not measured, {reason}" for name, reason in self.failed.items()]
-        return [*(duel.sentence() for duel in self.duels), *failed]
+        return [*(comparison.sentence() for comparison in self.comparisons), *failed]
 
     def __repr__(self) -> str:
         return "\n".join(self.sentences())
@@ -191,7 +194,7 @@ class Result:
         from ..presentation import html
 
         rows = [(self.names[0], text.seconds(self.median_s(self.names[0])), "1", "")]
-        rows += [(d.name, text.seconds(self.median_s(d.name)), written(d.ratio), d.verdict) for d in self.duels]
+        rows += [(d.name, text.seconds(self.median_s(d.name)), written(d.ratio), d.verdict) for d in self.comparisons]
         rows += [(name, "", "", reason) for name, reason in self.failed.items()]
         return html.plain(Table("", ("", "median", "ratio", "verdict"), rows))
 

@@ -2,6 +2,7 @@
 
 import torch
 
+from ...measure.process_state import unchanged
 from ..result import FAILS, Finding
 from ..subject import NotApplicable, Subject
 from ..truth import BIAS, INPUT, OUTPUT, WEIGHT
@@ -18,9 +19,12 @@ def _judged(subject: Subject, name: str) -> Finding:
 
 @check()
 def result_kind(subject: Subject) -> Finding | None:
-    """Returns one tensor of the input's shape, type and device."""
+    """Returns one tensor of the input's shape, type and device, and changes no setting of the process."""
     built, x = subject.built(), subject.input()
-    y = built(x)
+    with unchanged() as changed:
+        y = built(x)
+    if changed:
+        return subject.fails(f"changes {changed[0]}")
     if not isinstance(y, torch.Tensor):
         return subject.fails(f"returns {type(y).__name__} and not a tensor")
     subject.same_kind(x, y)

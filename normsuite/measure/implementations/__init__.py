@@ -53,6 +53,11 @@ class Implementation(ABC):
         """Return its name in records and tables."""
         return f"{self.name}{PREALLOCATED}" if self.preallocated else self.name
 
+    @property
+    def modules(self) -> tuple[str, ...]:
+        """Return the modules that a version of its package is asked for; none where no version of it is compared."""
+        return ()
+
     def why_not(self, task: Task) -> str | None:
         """Return the reason why it cannot do the task, or None."""
         return None
@@ -72,7 +77,7 @@ class Implementation(ABC):
         return [self.prepare(task, given) for given in sets]
 
     def of(self, package: ModuleType) -> "Implementation":
-        """Return the same implementation by another version of normsuite; itself where that makes no difference."""
+        """Return the same implementation by another version of its package; itself where that makes no difference."""
         return self
 
     def tensors(self, value: object) -> tuple[torch.Tensor, ...]:

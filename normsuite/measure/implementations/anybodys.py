@@ -16,6 +16,7 @@ from ...errors import ArgumentError, NormsuiteError, UnsupportedError
 from ...targets.build import Built, FunctionNorm, build
 from ...targets.loading import path_in, search_here
 from ...targets.target import Target
+from ..process_state import unchanged
 from ..task import DTYPES, EPS
 from . import Implementation, in_mode
 
@@ -45,6 +46,10 @@ class Anybodys(Implementation):
             return found
         return replace(found, make=path_in(self.package.__name__, found.make))
 
+    @property
+    def modules(self) -> tuple[str, ...]:
+        return (parsed(self.name).make.partition(":")[0],)
+
     def of(self, package):
         return replace(self, package=package)
 
@@ -54,6 +59,13 @@ class Anybodys(Implementation):
     def prepare(self, task, given):
         if self.package is None:
             search_here()
+        with unchanged() as changed:
+            call = self._prepared(task, given)
+        if changed:
+            raise Unmeasurable(f"changes {changed[0]}")
+        return call
+
+    def _prepared(self, task, given):
         target = replace(self.target, like=task.spec.name, num_groups=task.num_groups, activation=task.activation)
         try:
             built = build(target, shape=task.case.shape, dtype=DTYPES[task.dtype], device=task.device)
@@ -132,6 +144,8 @@ def try_out(module: nn.Module, x: Tensor) -> None:
         close = _ROUNDING * torch.finfo(x.dtype).eps  # equal but for another order of additions
         if not torch.allclose(first, again, rtol=close, atol=close, equal_nan=True):
             raise Unmeasurable("keeps state between calls: the same input gives another output after another one")
+        if said.closed:
+            raise Unmeasurable("closes standard output")
         if said.getvalue():
             raise Unmeasurable(f"prints {' '.join(said.getvalue().split())[:80]!r}")
     finally:

@@ -40,6 +40,10 @@ class Ours(Implementation):
         """Return its backend, one of `backends.NAMES`."""
         return self.name.split()[0]
 
+    @property
+    def modules(self) -> tuple[str, ...]:
+        return tuple(module.__name__ for module in (functional, modules, backends))
+
     def of(self, package):
         return replace(self, package=package)
 
@@ -54,7 +58,7 @@ class Ours(Implementation):
             return None
         if task.spec.name not in package.NORMS:
             return f"no norm {task.spec.name}"
-        if self.backend not in package.backends.NAMES:
+        if self.backend not in getattr(getattr(package, "backends", None), "NAMES", ()):
             return f"no backend {self.backend}"
         home, kind = self._home()
         return None if hasattr(home, self.entry(task)) else f"no {kind} {self.entry(task)}"
@@ -84,7 +88,7 @@ class Function(Ours):
         return "normalize" if named is None else named.__name__
 
     def _home(self):
-        return functional if self.package is None else self.package.functional, "function"
+        return functional if self.package is None else getattr(self.package, "functional", None), "function"
 
     def prepare(self, task, given):
         function, keywords = self._callee(task), self._keywords(task)

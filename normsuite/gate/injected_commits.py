@@ -1,0 +1,81 @@
+"""Commits of the package that measures with injected slowdowns in them, for a rival that compares commits."""
+
+import os
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from types import ModuleType
+
+from ..errors import NormsuiteError
+from ..measure.implementations import ours
+from . import trees
+from .cells import Cell
+from .planted import key, plant
+from .sides import MEASURING
+from .trees import Part, Source, Tree
+
+SOURCE = Source((Part(MEASURING, MEASURING),))
+FUNCTIONS, MODULES = ("normalize", *ours.FUNCTIONS), ours.MODULES
+"""Names that can be made slower."""
+
+
+def call_key(cell: Cell) -> tuple:
+    """Return what tells the cell's calls from others: see `planted.key`."""
+    task, implementation = cell.task, cell.implementation
+    return key(implementation.entry(task), implementation.backend, task.case.shape, task.gradients)
+
+
+def inject(package: ModuleType) -> dict[tuple, int]:
+    """Return the numbers of additions, by `call_key`, that this version's functions and modules make from now on."""
+    additions: dict[tuple, int] = {}
+    plant(vars(package.functional), FUNCTIONS, (), additions)
+    plant(vars(package.modules), (), MODULES, additions)
+    return additions
+
+
+@contextmanager
+def clone(base: Tree, repository: Path) -> Iterator[Path]:
+    """Yield a clone at that version, to commit into, which is thrown away."""
+    with tempfile.TemporaryDirectory() as folder:
+        made = Path(folder) / "clone"
+        _git("clone", "--quiet", "--shared", "--no-checkout", str(trees.root(repository)), str(made))
+        _git("-C", str(made), "checkout", "--quiet", "--detach", base.commit)
+        yield made
+
+
+def commit(clone: Path, additions: Mapping[Cell, int], said: str = "") -> Tree:
+    """Commit those slowdowns on top of the clone's version; the same ones give the same package.
+
+    Args:
+        clone: where.
+        additions: of each cell that is to be slower.
+        said: goes into the message, so that two commits of one package are two.
+    """
+    package = clone / MEASURING
+    _git("-C", str(clone), "checkout", "--quiet", "--", ".")
+    keys = {call_key(c): count for c, count in sorted(additions.items(), key=lambda item: item[0].name)}
+    for file, functions, modules in (("functional", FUNCTIONS, ()), ("modules", (), MODULES)):
+        path = package / f"{file}.py"
+        text = path.read_text(encoding="utf-8")
+        planting = f"plant(globals(), {functions!r}, {modules!r}, {keys!r})"
+        path.write_text(f"{text}\n\nfrom .planted import plant  # noqa: E402\n\n{planting}\n", encoding="utf-8")
+    shutil.copy(Path(__file__).parent / "planted.py", package / "planted.py")
+    _git("-C", str(clone), "add", "--all", "--", MEASURING)
+    said = " ".join([f"{len(additions)} slowdowns", said]).strip()
+    who = ("-c", "user.name=normsuite", "-c", "user.email=normsuite@localhost", "-c", "commit.gpgsign=false")
+    before = _git("-C", str(clone), "rev-parse", "HEAD").strip()
+    _git("-C", str(clone), *who, "commit", "--quiet", "--no-verify", "--allow-empty", "-m", said)
+    made = _git("-C", str(clone), "rev-parse", "HEAD").strip()
+    _git("-C", str(clone), "tag", "--force", f"planted-{made[:12]}", made)  # clones take what has a name
+    _git("-C", str(clone), "reset", "--quiet", "--hard", before)
+    return trees.of_commit(made, argument="head", repository=clone, source=SOURCE)
+
+
+def _git(*arguments: str) -> str:
+    done = subprocess.run(["git", *arguments], capture_output=True, text=True, env={**os.environ, "LC_ALL": "C"})
+    if done.returncode:
+        raise NormsuiteError(f"git {arguments[0]}: {' '.join(done.stderr.split())[:200]}")
+    return done.stdout

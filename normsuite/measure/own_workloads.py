@@ -1,0 +1,90 @@
+"""The public functions and modules of normsuite on a few cases: the cells that its pyproject.toml gives the gate."""
+
+from collections.abc import Sequence
+
+from .. import backends as known_backends
+from ..errors import ArgumentError, UnknownNameError
+from ..spec import NORMS, find
+from . import implementations
+from . import task as tasks
+from .cases import tracked
+from .implementations import ours
+from .implementations.ours import Ours
+from .labels import AUTO
+from .workload import Workload, matching
+
+_LEFT_OUT = {True: ("reference", "triton"), False: ("reference", "numba")}
+"""On the processor and on accelerators: the reference is slow on purpose, and some kernels compute elsewhere only."""
+
+BACKENDS, ACCELERATOR_BACKENDS = (
+    (*(name for name in known_backends.NAMES if name not in (*left_out, AUTO)), AUTO) for left_out in _LEFT_OUT.values()
+)
+CASES = tracked(("tiny", "study", "stage-14"))
+"""A call that costs more than its arithmetic, one that fits the first caches, one that fits the last."""
+
+MODES = ("forward", "step")
+MODULES = tuple(f"{AUTO} {name}" for name in ours.MODULES)
+"""Every public module; on its small case alone, since what it adds to its function takes the same time for any size."""
+
+
+def plan(
+    *,
+    norms: Sequence[str] = (),
+    backends: Sequence[str] = (),
+    cases: Sequence[str] = (),
+    modes: Sequence[str] = (),
+    activations: Sequence[str] = (),
+    dtypes: Sequence[str] = (),
+    only: Sequence[str] = (),
+    device: str = "cpu",
+) -> list[Workload]:
+    """Return the workloads of a table.
+
+    Args:
+        norms, backends, cases, modes, activations, dtypes: names; the default table's where left out. A backend names
+            the functions ("auto"), or one module of that backend ("auto BatchNorm2d").
+        only: patterns of workloads' names, such as "GroupNorm/*/step"; a * takes / too.
+        device: "cpu" or the accelerator's name.
+
+    Raises:
+        ArgumentError: a name that does not exist, or a pattern that none matches.
+    """
+    if "backward" in modes:
+        raise ArgumentError("mode", "backward", "the gate measures it within a step")
+    chosen = [
+        _ours(name) for name in dict.fromkeys(backends or (BACKENDS if device == "cpu" else ACCELERATOR_BACKENDS))
+    ]
+    further = {
+        "modes": modes or MODES,
+        "activations": activations or (tasks.NO_ACTIVATION,),
+        "dtypes": dtypes or ("float32",),
+        "device": device,
+    }
+    measured = tasks.plan(norms=norms, names=cases or CASES, **further)
+    found = [
+        Workload(each, task)
+        for task in measured
+        for each in chosen
+        if isinstance(each, ours.Function) or not each.why_not(task)
+    ]
+    if not backends and not cases:
+        found += _modules({find(name).name for name in norms} or set(NORMS), further)
+    return matching(found, only)
+
+
+def _modules(norms: set[str], further: dict) -> list[Workload]:
+    found = []
+    for name in MODULES:
+        module = implementations.find(name)
+        norm, _ = ours.of_class(module.entry_class)
+        if norm in norms:
+            case = ours.case_of(module.entry_class)
+            found += [Workload(module, task) for task in tasks.plan(norms=[norm], names=[case], **further)]
+    return found
+
+
+def _ours(name: str) -> Ours:
+    found = implementations.find(name)
+    if not isinstance(found, Ours) or found.preallocated:
+        raise UnknownNameError.among("backend", name, (AUTO, *(n for n in known_backends.NAMES if n != AUTO)))
+    return found
