@@ -12,7 +12,7 @@ from outcomes import EVERY_NORM, drawn
 from strategies import ON_CPU, num_groups
 from torch import nn
 from torch.testing import assert_close
-from torch.utils.checkpoint import checkpoint
+from torch.utils.checkpoint import checkpoint, set_checkpoint_early_stop
 
 import normsuite
 from normsuite import backends, functional, modules
@@ -76,14 +76,18 @@ def test_a_checkpointed_transformer_layer_trains_as_torch_s(backend):
 
 
 @EVERY_BACKEND
-def test_a_checkpointed_batch_norm_moves_and_counts_as_torch_s(backend):
-    x = drawn(6, 4, 5, 5).requires_grad_()
+@pytest.mark.parametrize("shape", [(6, 4, 5, 5), (64, 4, 16, 16)], ids=["small", "large"])
+@pytest.mark.parametrize("early_stop", [True, False])
+@pytest.mark.parametrize("name", ["BatchNorm2d", "InstanceNorm2d"])
+def test_a_checkpointed_norm_moves_and_counts_as_torch_s(name, early_stop, shape, backend):
+    """Torch ends the recomputation when all is saved again, before its InstanceNorm moves the running statistics."""
+    x, options = drawn(*shape).requires_grad_(), {"affine": True, "track_running_stats": True, "dtype": torch.float64}
     found = []
-    for norm in (nn.BatchNorm2d(4, dtype=torch.float64), modules.BatchNorm2d(4, dtype=torch.float64, backend=backend)):
+    for norm in (getattr(nn, name)(4, **options), getattr(modules, name)(4, backend=backend, **options)):
         for _ in range(3):
-            checkpoint(norm, x, use_reentrant=False).square().sum().backward()
+            with set_checkpoint_early_stop(early_stop):
+                checkpoint(norm, x, use_reentrant=False).square().sum().backward()
         found.append(dict(norm.state_dict()))
-    assert found[0]["num_batches_tracked"] == 6
     assert_close(found[1], found[0])
 
 

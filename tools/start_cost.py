@@ -76,13 +76,14 @@ def said(rounds: Sequence[dict]) -> list[str]:
     lines = [f"{len(rounds)} rounds"]
     for what, of in (("until ready, the parent's start with it", logs), ("until ready, later ones", later)):
         if len(of) > 1:
-            lines.append(f"{what}: forked / fresh {statistics.ratio_interval(of)}")
+            ratio = statistics.ratio_interval(of)
+            lines.append(f"{what}: forked / fresh {ratio.value:.2f} [{ratio.low:.2f}, {ratio.high:.2f}]")
     values = {way: np.array([list(of[way]["log_ratios"].values()) for of in rounds]) for way in WAYS}
     spread = {way: values[way].std(axis=(0, 2), ddof=1) for way in WAYS}
-    ratio = np.log(spread[FORKED] / spread[FRESH])
+    ratios = np.log(spread[FORKED] / spread[FRESH])
     lines.append(
-        f"spread of a cell over processes, forked / fresh: {np.exp(np.median(ratio)):.3f} in the median cell, "
-        f"geometric mean {np.exp(ratio.mean()):.3f} ± {1.96 * ratio.std(ddof=1) / math.sqrt(len(ratio)):.3f}"
+        f"spread of a cell over processes, forked / fresh: {np.exp(np.median(ratios)):.3f} in the median cell, "
+        f"geometric mean {np.exp(ratios.mean()):.3f} ± {1.96 * ratios.std(ddof=1) / math.sqrt(len(ratios)):.3f}"
     )
     for way, of in values.items():
         rounds_, cells_, each = of.shape

@@ -31,6 +31,7 @@ def apply(call: Call) -> torch.Tensor:
     wide = torch.promote_types(call.input.dtype, torch.float32)
     # Splits one dimension: a view, in whatever order the elements lie. How many samples is left open to who records.
     has_numbers = 0 not in view.shape
+    statistics: tuple = ()
     samples = -1 if has_numbers else view.shape[0]
     x = call.input.reshape((samples, *view.shape[1:])).to(wide)
     if not call.use_input_stats:
@@ -38,8 +39,9 @@ def apply(call: Call) -> torch.Tensor:
         var = call.running_var.to(wide).reshape(view.affine_shape)
     elif has_numbers or call.process_group is not None:
         centred, mean, var, n = _joined_statistics(x, call) if call.process_group else _statistics(x, call)
-        if call.running_mean is not None:
-            _update_running(call, mean, var, n)
+        statistics = mean, var, n
+        if not call.spec.is_of_samples:
+            _update_running(call, *statistics)
     else:  # nothing to average: what comes out is as empty as what came in
         centred, var = x, torch.ones_like(x)
     # Divided by the root, not multiplied by rsqrt: the gradient of rsqrt takes its third power, which leaves float32's
@@ -49,7 +51,10 @@ def apply(call: Call) -> torch.Tensor:
         y = y * call.weight.to(wide).reshape(view.affine_shape)
     if call.bias is not None:
         y = y + call.bias.to(wide).reshape(view.affine_shape)
-    return call.deliver(call.activate(y).to(call.input.dtype).reshape(call.input.shape))
+    y = call.activate(y)
+    if statistics and call.spec.is_of_samples:
+        _update_running(call, *statistics)
+    return call.deliver(y.to(call.input.dtype).reshape(call.input.shape))
 
 
 def again(call: Call) -> None:
@@ -96,6 +101,8 @@ def _update_running(call: Call, mean: torch.Tensor, var: torch.Tensor, n: int | 
     A norm with statistics per sample (InstanceNorm) contributes their average over the batch.
     """
     momentum = call.momentum
+    if call.running_mean is None:
+        return
     for running, new in ((call.running_mean, mean), (call.running_var, var * (n / (n - 1)))):
         weight = momentum.to(running.dtype) if isinstance(momentum, torch.Tensor) else momentum
         running.lerp_(new.mean(0).reshape(running.shape).to(running.dtype), weight)
