@@ -1,0 +1,143 @@
+"""Parts of a gate that takes times: budget and looks, and error rates by training."""
+
+import random
+import sys
+from types import SimpleNamespace
+
+import pytest
+from gated_package import KILLS_TRAINING, LAZY, append, version
+
+from normsuite import provenance
+from normsuite.errors import NormsuiteError
+from normsuite.gate import measure, sides, summary, trees, turns
+from normsuite.gate.budget import Budget
+from normsuite.gate.cells import cell_from_dict
+from normsuite.gate.counts import Counts
+from normsuite.gate.decide import WORSE
+from normsuite.gate.lock import Lock
+from normsuite.gate.looks import Looks
+from normsuite.gate.processes import Processes
+from normsuite.measure import own_workloads as cells
+
+pytestmark = pytest.mark.usefixtures("gate_cache")
+
+
+@pytest.mark.parametrize("worse", [True, False])
+def test_a_version_that_learns_worse_is_found(repository, worse, digits_cache, monkeypatch):
+    """Its learning rate is a hundredth; the digits are few, so that the test is short."""
+    from normsuite.gate import error_rate
+
+    monkeypatch.setattr(error_rate, "TRAIN_SIZE", 1920)
+    if worse:
+        append(repository, "study/train.py", LAZY, "lazy")
+    else:
+        append(repository, "errors.py", "# more\n")
+    before, after = (version(repository, name) for name in ("HEAD~1", "HEAD"))
+    found = error_rate.measure({"base": before, "head": after}, ["BatchNorm"], 3)["BatchNorm"]
+    assert "absent" not in found, found
+    if worse:
+        assert min(h - b for b, h in zip(found["base"], found["head"], strict=True)) > 0.05
+    else:
+        assert found["base"] == found["head"] and max(found["base"]) < 0.5
+
+
+def test_a_version_that_ends_the_processes_that_train_it_fails_at_that_norm(
+    repository, tmp_path, digits_cache, monkeypatch
+):
+    """The other norm of the same processes is trained; each side by its own interpreter."""
+    from normsuite.gate import error_rate
+
+    monkeypatch.setattr(error_rate, "TRAIN_SIZE", 480)
+    append(repository, "study/train.py", KILLS_TRAINING, "kills")
+    python, started = tmp_path / "python", tmp_path / "started"
+    python.write_text(f'#!/bin/sh\necho "$@" >> {started}\nexec {sys.executable} "$@"\n')
+    python.chmod(0o755)
+    before, after = (version(repository, name) for name in ("HEAD~1", "HEAD"))
+    done = []
+    found = error_rate.measure(
+        {"base": before, "head": after},
+        ["BatchNorm", "LayerNorm"],
+        2,
+        pythons={"base": str(python)},
+        on_run=lambda *of: done.append(of),
+    )
+    reason = f"fails: {error_rate.TRIES} processes that trained it ended (SIGKILL)"
+    assert found["BatchNorm"]["absent"] == {"head": reason} and len(found["BatchNorm"]["base"]) == 2
+    assert found["LayerNorm"]["base"] == found["LayerNorm"]["head"]
+    assert done == [(n, 8) for n in range(1, 7)] and "normsuite.gate.error_rate" in started.read_text()
+
+
+def test_git_that_fails_while_a_tree_is_exported_is_one_clear_error(repository, monkeypatch):
+    append(repository, "errors.py", "# a text that has not been exported yet\n")
+    whole = trees.Git.bytes
+
+    def failing(git, *arguments, **more):
+        if arguments[0] == "cat-file":
+            raise trees.Failed("promised objects are not here")
+        return whole(git, *arguments, **more)
+
+    monkeypatch.setattr(trees.Git, "bytes", failing)
+    with pytest.raises(NormsuiteError, match="promised objects are not here"):
+        version(repository)
+
+
+def parts(setup, on_progress=lambda stage, spent: None):
+    """The parts of a gate that takes times, with nothing counted."""
+    budget = Budget(setup.budget_s)
+    processes = Processes(setup, budget, Lock(), on_progress)
+    counts = Counts(setup, processes, budget)
+    return budget, processes, counts, Looks(setup, processes, budget, counts.measurable)
+
+
+def test_what_was_found_when_the_budget_was_spent_is_kept(repository, monkeypatch):
+    tree = version(repository)
+    setup = measure.Setup(tree, tree, cells.plan(only=["LayerNorm/torch/tiny/*"]), measure.MARGINS, 10.0, 1)
+
+    def take(jobs, draw, *, on_ready, on_cell):
+        on_ready()
+        for place in range(2):
+            jobs[0].found[place] = {"log_ratio": 0.1}
+            on_cell()
+
+    monkeypatch.setattr(turns, "take", take)
+    shares = [(sides.SIDES, [0, 1])]
+    for spent_s, may_stop, kept in ((0.0, True, 2), (9.9999, False, 2), (11.0, False, 2), (11.0, True, 0)):
+        budget, processes, _, _ = parts(setup)
+        budget.spent_s = spent_s
+        (job,) = processes.run(shares, stage="times", blocks=20, may_stop=may_stop)
+        assert len(job.found) == kept, "a first look is taken all the same"
+    budget, processes, _, _ = parts(setup, lambda stage, spent: setattr(budget, "spent_s", 20.0) if spent else None)
+    budget.spent_s = 9.0
+    (job,) = processes.run(shares, stage="times", blocks=20, may_stop=True)
+    assert len(job.found) < 2 and processes.notes == [], "what came after is not waited for, and nothing died"
+
+
+def test_what_a_look_decides_is_measured_no_more(repository, monkeypatch):
+    """One cell is twice as slow from the first look on, the other on either side of 1 until the budget is spent."""
+    tree = version(repository)
+    planned = cells.plan(only=["LayerNorm/torch/tiny/*"])
+    setup = measure.Setup(tree, tree, planned, measure.MARGINS, 60.0, 1)
+    budget, processes, counts, looks = parts(setup)
+    for cell in planned:
+        counts.absent[cell.name], budget.sample_s[cell.name] = {}, 1e-4
+    asked, draw, clock = [], random.Random(0), [0.0]
+
+    def take(jobs, _, *, on_ready, on_cell):
+        for job in jobs:
+            names = [cell_from_dict(cell).name for cell in job.work["cells"]]
+            asked.append(names)
+            values = {planned[0].name: 0.7 + 1e-4 * draw.random(), planned[1].name: 0.06 * (draw.random() - 0.5)}
+            job.found = {place: {"log_ratio": values[name], "base_s": 1.0} for place, name in enumerate(names)}
+        clock[0] += 2.0
+
+    monkeypatch.setattr(turns, "take", take)
+    monkeypatch.setattr("normsuite.gate.processes.time", SimpleNamespace(perf_counter=lambda: clock[0]))
+    looks.run()
+    first = looks.looks[0]
+    assert first == 4 and len(looks.looks) >= 4 and looks.final
+    assert looks.looks == sorted(looks.looks) and len(asked) == looks.looks[-1] == len(looks.values[planned[1].name])
+    assert all(len(of) == 2 for of in asked[:first]) and asked[first:] == [[planned[1].name]] * (len(asked) - first)
+    processes.environment = provenance.environment()
+    record = measure.record(setup, processes, budget, counts, looks, {})
+    verdicts = {row.cell: (row.verdict, row.values) for row in summary.rows(record) if row.metric == "time"}
+    assert verdicts[planned[0].name] == (WORSE, 4)
