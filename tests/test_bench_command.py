@@ -1,10 +1,8 @@
-"""The bench: planted costs come out as ratios, nobody disturbs anybody, and what is damaged or wrong is named."""
+"""The bench as a command: its table, its rivals, its processes, its errors."""
 
-import itertools
 import json
 import math
 import os
-import random
 import signal
 import subprocess
 import sys
@@ -13,250 +11,20 @@ from pathlib import Path
 
 import pytest
 import torch
+from bench_records import SPECS, record, samples
 
-from normsuite import allocator, provenance, results, schema, writing
+from normsuite import allocator, provenance, results, schema
 from normsuite import device as devices
 from normsuite.bench import run, summary, worker
-from normsuite.bench.sentences import sentences
-from normsuite.bench.summary import AGAIN, AUTO, BASELINE, COPY, Bench
+from normsuite.bench.summary import AGAIN, AUTO, BASELINE, COPY
 from normsuite.errors import ArgumentError, NormsuiteError, UnknownNameError, UnsupportedError
-from normsuite.measure import clock as kit_clock
-from normsuite.measure import implementations, memory, process, schedule, task
+from normsuite.measure import implementations, memory, process, task
 from normsuite.measure.accuracy import Truth
 from normsuite.measure.cases import CASES
 from normsuite.measure.implementations import Implementation
-from normsuite.measure.schedule import Entrant
 from normsuite.spec import NORMS
-from normsuite.statistics import Interval
 
 COMMAND = Path(sys.executable).parent / "normsuite"
-SPECS = [spec for spec in NORMS.values() if spec.torch_call]
-
-
-class Clock:
-    """A clock that moves when somebody works or sleeps; what was slept is kept."""
-
-    def __init__(self):
-        self.now, self.slept, self.burning_until = 0.0, [], 0.0
-        self.burnt = 0.0
-
-    def perf_counter(self):
-        return self.now
-
-    def process_time(self):
-        return self.burnt
-
-    def sleep(self, seconds):
-        self.burnt += max(0.0, min(self.now + seconds, self.burning_until) - self.now)
-        self.slept.append(seconds)
-        self.now += seconds
-
-
-@pytest.fixture
-def clock(monkeypatch):
-    clock = Clock()
-    monkeypatch.setattr("normsuite.measure.clock.time", clock)
-    monkeypatch.setattr(schedule, "time", clock)
-    return clock
-
-
-def entrant(clock, label, cost, pool="openmp", log=None):
-    def call():
-        clock.now += cost() if callable(cost) else cost
-        if log is not None:
-            log.append(label)
-
-    return Entrant(label, pool, call)
-
-
-def measure(entrants, *, seed=0, seconds=1.0, waits_s=None, **further):
-    return schedule.interleave(
-        entrants, witness=AGAIN, seconds=seconds, draw=random.Random(seed), waits_s=waits_s or {}, **further
-    )
-
-
-def test_planted_ratios_are_found_on_a_machine_that_drifts(clock):
-    speed = lambda: 1 + 0.5 * math.sin(clock.now)  # noqa: E731
-    found = measure(
-        [
-            entrant(clock, BASELINE, lambda: 1e-3 * speed()),
-            entrant(clock, AGAIN, lambda: 1e-3 * speed()),
-            entrant(clock, "slow", lambda: 1.3e-3 * speed()),
-            entrant(clock, "fast", lambda: 20e-6 * speed()),
-        ]
-    )
-    ratio = {name: math.exp(summary.paired_log_ratio(found[name], found[BASELINE])) for name in found}
-    assert ratio == pytest.approx({BASELINE: 1, AGAIN: 1, "slow": 1.3, "fast": 0.02}, rel=0.02)
-    assert 6 <= len(found[BASELINE]) <= schedule.MOST_ROUNDS
-
-
-@pytest.mark.parametrize("seed", range(5))
-def test_rounds_go_there_and_back_and_the_witness_follows_other_pools(seed):
-    people = [Entrant(name, "openmp", None) for name in ("a", "b", "c", AGAIN)]
-    people += [Entrant("x", "xla", None), Entrant("o", "onnxruntime", None)]
-    there, back = ([e.label for e in way] for way in schedule.orders(people, witness=AGAIN, draw=random.Random(seed)))
-    assert sorted(there) == sorted(back) == sorted(e.label for e in people)
-    for way in (there, back):
-        place = way.index(AGAIN)
-        assert {way[place - 1], way[place - 2]} == {"x", "o"}
-    without = [[name for name in way if name != AGAIN] for way in (there, back)]
-    assert without[0] == without[1][::-1]
-
-
-def test_a_pool_that_spins_is_waited_for_before_another_is_timed(clock):
-    log = []
-    people = [entrant(clock, n, 1e-3, log=log) for n in (BASELINE, AGAIN)] + [entrant(clock, "x", 1e-3, "xla", log)]
-    found = measure(people, waits_s={"openmp": 2e-3, "xla": 1e-3}, always=["x"], least=4, most=4)
-    assert None not in found["x"]
-    runs = [len(list(calls)) for name, calls in itertools.groupby(log[9:]) if name == "x"]  # behind the calibration
-    assert min(runs[1:]) == schedule.WARM_S / 1e-3 + 1  # untimed calls, then the sample
-    assert clock.slept.count(1e-3) == 4  # behind each sample of x
-    assert clock.slept.count(2e-3) == 4 - (log[9] == "x")  # before each, unless nobody was timed before
-    assert len(clock.slept) == clock.slept.count(1e-3) + clock.slept.count(2e-3)
-
-
-@pytest.mark.parametrize("first_s", [0.0, 40e-6, 1e-3, 0.1])
-def test_a_slow_first_call_and_what_a_sample_costs_by_itself_favour_nobody(first_s, clock, monkeypatch):
-    """What each sample waits for is lost in it: it has as many calls as the clock needs, however slow the first was."""
-    costs = iter([first_s])
-    sample = kit_clock.HostTimer.sample
-
-    def costly(timer, repeat):
-        cost = kit_clock.SHORTEST_SAMPLE_S / 200 + next(costs, 0.0)
-        clock.now += cost
-        return sample(timer, repeat) + cost / repeat
-
-    monkeypatch.setattr(kit_clock.HostTimer, "sample", costly)
-    found = measure([entrant(clock, name, 6e-6) for name in (BASELINE, AGAIN)])
-    assert found[BASELINE] == pytest.approx(found[AGAIN])
-    assert found[AGAIN] == pytest.approx([6e-6] * len(found[AGAIN]), rel=0.01)
-
-
-def test_how_long_threads_spin_is_measured(clock):
-    def call():
-        clock.burning_until = clock.now + 9e-3
-
-    assert schedule.spinning_s(call) == pytest.approx(13.5e-3)
-    assert schedule.spinning_s(lambda: setattr(clock, "burning_until", 0.0)) == schedule.LEAST_WAIT_S
-    forever = schedule.spinning_s(lambda: setattr(clock, "burning_until", math.inf))
-    assert forever == schedule.MOST_WAIT_S
-
-
-def test_who_costs_much_sits_out_rounds_and_stays_paired(clock):
-    people = [entrant(clock, n, 1e-3) for n in (BASELINE, AGAIN, "a")] + [entrant(clock, "slow", 15e-3)]
-    found = measure(people, seconds=10)
-    taken = [i for i, t in enumerate(found["slow"]) if t is not None]
-    assert len(found["slow"]) == len(found[BASELINE]) and taken[:3] == [0, 5, 10]
-    assert math.exp(summary.paired_log_ratio(found["slow"], found[BASELINE])) == pytest.approx(15)
-    assert None not in measure(people, seconds=10, always=["slow"])["slow"]
-
-
-def samples(ratios, *, processes=5, rounds=6, noise=0.001, seed=0, foreign=()):
-    """Times of implementations by their ratio to torch.nn, with noise between processes."""
-    draw = random.Random(seed)
-    found = []
-    for _ in range(processes):
-        times = {}
-        for name, ratio in {BASELINE: 1.0, AGAIN: 1.0, COPY: 0.5, **ratios}.items():
-            between = math.exp(draw.gauss(0, noise)) if name != BASELINE else 1.0
-            times[name] = [1e-3 * ratio * between * math.exp(draw.gauss(0, noise)) for _ in range(rounds)]
-        found.append({"times_s": times, "own_pools": list(foreign), "waits_s": {}, "others_share": 0.01})
-    return found
-
-
-def record(ratios, *, norm="BatchNorm", case="stage-7", mode="step", activation=None, **further):
-    made = task.Task(NORMS[norm], CASES[case], mode, activation)
-    counts = {name: {"peak_bytes": 2**20, "saved_bytes": 2**10, "output_error": 1e-7} for name in (BASELINE, *ratios)}
-    return {
-        **results.make_record(
-            summary.WHAT,
-            made.as_dict(),
-            {"processes": samples(ratios, **further), "counts": counts, "refused": {"liger": "needs an accelerator"}},
-            environment=provenance.environment(threads=2),
-            seeds=[0],
-            settings={"processes": 5, "seconds": 0.4, "threads": 2, "backends": []},
-        ),
-        "written": "2026-01-01T00:00:00+00:00",
-    }
-
-
-def test_ratios_verdicts_and_means():
-    bench = Bench(
-        [
-            record({AUTO: 0.5, "flax": 2.0}, foreign=["flax"]),
-            record({AUTO: 0.25, "flax": 2.0}, norm="LayerNorm", seed=1),
-            record({AUTO: 1.2}, norm="GroupNorm", case="tiny", seed=2),
-            record({AUTO: 1.01}, norm="RMSNorm", case="tiny", seed=3),
-        ]
-    )
-    rows = {(r.norm, r.implementation): r for r in bench.rows}
-    auto = rows["BatchNorm", AUTO]
-    assert auto.ratio.value == pytest.approx(0.5, rel=0.01) and auto.ratio.low < 0.5 < auto.ratio.high
-    assert auto.copy_ratio.value == pytest.approx(1.0, rel=0.01)
-    assert auto.traffic_share == pytest.approx(2.5, rel=0.01)  # a step's five tensors in the time of a copy's two
-    assert auto.time_s.value == pytest.approx(0.5e-3, rel=0.01)
-    verdicts = {norm: row.verdict for (norm, name), row in rows.items() if name == AUTO}
-    assert verdicts == {"BatchNorm": "faster", "LayerNorm": "faster", "GroupNorm": "slower", "RMSNorm": "not slower"}
-    means = {(m.implementation, m.size, m.norm): m for m in bench.means()}
-    large = means[AUTO, "large", "all"]
-    assert large.tasks == 2 and large.ratio.value == pytest.approx(math.sqrt(0.5 * 0.25), rel=0.01)
-    assert means[AUTO, "tiny", "GroupNorm"].ratio.value == pytest.approx(1.2, rel=0.01)
-    (against_flax,) = [m for m in bench.means("flax", [AUTO]) if m.norm == "all"]
-    assert against_flax.ratio.value == pytest.approx(math.sqrt(0.5 * 0.25) / 2, rel=0.01)
-    _, noise = bench.noise
-    assert noise.low <= 1 <= noise.high
-    found = json.loads(writing.to_json(bench.as_dict()))
-    assert [r["norm"] for r in found["summary"]["slower_cases_of_auto"]] == ["GroupNorm"]
-    said = " ".join(sentences(bench))
-    assert "slower than torch.nn in 1 of 4" in said and "liger: not measured everywhere (needs an accelerator)" in said
-
-
-def test_a_disturbed_witness_is_seen():
-    made = record({"flax": 1.0}, foreign=["flax"], rounds=8)
-    for one in made["samples"]["processes"]:
-        for i in range(8):
-            if i % 4:
-                one["times_s"]["flax"][i] = None
-            else:
-                one["times_s"][AGAIN][i] *= 1.5
-    bench = Bench([made])
-    assert bench.noise_behind_other_pools[1].low > 1.4
-    assert bench.noise[1].value == pytest.approx(1, rel=0.01)
-
-
-def test_noise_that_is_not_noise_is_said():
-    fair, unfair = (
-        Bench([record({AUTO: 0.5, AGAIN: again}, norm=spec.name, seed=i) for i, spec in enumerate(SPECS)])
-        for again in (1.0, 0.95)
-    )
-    (line,) = [said for said in sentences(unfair) if said.startswith("noise")]
-    assert "0.95 [" in line and "which is not 1" in line
-    assert "which is not 1" not in "".join(sentences(fair))
-
-
-def test_one_process_decides_nothing():
-    bench = Bench([record({AUTO: 2.0}, processes=1)])
-    assert {r.verdict for r in bench.rows} == {"undecided"} and all(math.isnan(r.corrected.low) for r in bench.rows)
-
-
-def test_a_process_that_died_leaves_the_others():
-    first, second = record({AUTO: 0.5}), record({AUTO: 0.5}, norm="RMSNorm")
-    second["samples"]["processes"][2]["times_s"] = {}
-    tasks, mean = Bench([first, second]).mean(AUTO, BASELINE, [0, 1])
-    assert tasks == 2 and mean.value == pytest.approx(0.5, rel=0.01) and not math.isnan(mean.low)
-
-
-def test_two_runs_agree():
-    one, two = (Bench([record({AUTO: 0.8}, seed=seed, noise=0.01)]).ratio(0, AUTO, BASELINE) for seed in (1, 2))
-    assert max(one.low, two.low) < min(one.high, two.high)
-
-
-@pytest.mark.parametrize(
-    ("low", "high", "said"),
-    [(1.03, 1.1, "slower"), (1.01, 1.1, "undecided"), (0.9, 0.99, "faster"), (0.9, 1.02, "not slower")],
-)
-def test_verdicts(low, high, said):
-    assert summary.verdict(Interval(1.0, low, high)) == said
 
 
 def test_the_default_table():

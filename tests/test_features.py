@@ -3,6 +3,8 @@
 import copy
 import io
 import pickle
+import subprocess
+import sys
 
 import pytest
 import torch
@@ -45,6 +47,27 @@ def test_compiles_without_a_break(spec, backend, dynamic):
         expected.square().sum().backward()
         assert_close(mine.grad, theirs.grad, rtol=1e-4, atol=1e-4)
     assert_close(dict(compiled._orig_mod.state_dict()), dict(plain.state_dict()))
+
+
+FIRST = """
+import torch
+from normsuite import functional, modules
+
+x = torch.randn(4, 8, 5, 5)
+for backend in {backends!r}:
+    torch._dynamo.reset()
+    call = torch.compile(lambda x: functional.group_norm(x, 2, backend=backend), fullgraph=True, backend="eager")
+    torch.testing.assert_close(call(x), torch.nn.functional.group_norm(x, 2))
+    module = torch.compile(modules.BatchNorm2d(8, backend=backend), fullgraph=True, backend="eager")
+    torch.testing.assert_close(module(x), torch.nn.BatchNorm2d(8)(x))
+"""
+
+
+def test_the_first_call_of_a_process_may_be_compiled():
+    """A backend is imported when it is first asked for, which a compiler cannot trace."""
+    backends = sorted(ON_CPU, key="auto".__eq__)  # which loads others, comes last
+    done = subprocess.run([sys.executable, "-c", FIRST.format(backends=backends)], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr[-1000:]
 
 
 @pytest.mark.parametrize("backend", ON_CPU)

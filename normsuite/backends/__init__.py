@@ -147,9 +147,6 @@ def get(name: str) -> Backend:
         UnknownNameError: there is none.
         UnsupportedError: what it is built on is not installed, or it is not a `Backend`.
     """
-    found = _loaded.get(name) if isinstance(name, str) else None
-    if found is not None:
-        return found
     if not isinstance(name, str) or name not in NAMES:
         raise UnknownNameError.among("backend", name, NAMES)
     reason = why_not_loaded(name)
@@ -174,6 +171,11 @@ def why_not_loaded(name: str) -> str | None:
                 return None
             _broken[name] = f"is no backend: lacks {', '.join(missing)}"
     return _broken[name]
+
+
+# torch.compile takes the answer instead of tracing an import. torch.compiler.assume_constant_result sets the same, and
+# imports the compiler.
+why_not_loaded._dynamo_marked_constant = True  # type: ignore[attr-defined]
 
 
 def _missing(module: object) -> list[str]:

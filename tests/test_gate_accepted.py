@@ -1,0 +1,58 @@
+"""Known regressions, and a gate's result as Markdown."""
+
+from datetime import date
+
+import pytest
+from gate_records import ENTRY, TODAY, code, kept_as, record, table, write
+
+from normsuite.errors import ArgumentError
+from normsuite.gate import accepted, summary
+from normsuite.gate.comment import comment
+from normsuite.gate.decide import ACCEPTED
+
+
+def test_a_known_regression_is_no_failure_until_its_day(tmp_path):
+    known = accepted.read(write(tmp_path, ENTRY + "at_most = 1.1\n"))
+    slow = record(table(9, slowdowns=[0.05]))
+    made = kept_as(slow, known, TODAY)
+    first = summary.rows(made)[0]
+    assert first.verdict == ACCEPTED and "more checks" in first.note
+    assert code(made) == summary.NO_REGRESSION and accepted.notes(known, TODAY) == []
+    later = date(2030, 2, 1)
+    assert code(kept_as(slow, known, later)) == summary.REGRESSION
+    assert "accepted until 2030-01-31, and no longer: cell *" in accepted.notes(known, later)[0]
+    slower = record(table(9, slowdowns=[0.2]))
+    assert code(kept_as(slower, known, TODAY)) == summary.REGRESSION, "more than was accepted"
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("[[accepted]\n", "cannot be read"),
+        ("accepted = 1\n", "no list"),
+        ("accepted = [1]\n", "is no table"),
+        (ENTRY.replace("reason", "cause"), "has 'cause'"),
+        (ENTRY.replace('reason = "more checks"\n', ""), "lacks reason"),
+        (ENTRY.replace("2030-01-31", '"soon"'), "until = 'soon'"),
+        (ENTRY.replace('"more checks"', '""'), "reason = ''"),
+        (ENTRY + 'at_most = "much"\n', "at_most = 'much'"),
+    ],
+)
+def test_a_file_that_accepts_nothing_sensible_is_refused(tmp_path, text, reason):
+    with pytest.raises(ArgumentError, match="accepted = ") as error:
+        accepted.read(write(tmp_path, text))
+    assert reason in str(error.value)
+
+
+# ---- Markdown ----
+
+
+def test_markdown_shows_hostile_names_as_text():
+    made = record(table(10, slowdowns=[0.05]))
+    made["case"]["head"]["name"] = "x|<script>alert(1)</script>@all`[a](b)"
+    text = comment(made, summary.rows(made))
+    assert "<script>" not in text and "@all" not in text and "[a](b)" not in text
+    assert "normsuite gate: regression" in text and "| ❌ | cell 0 | time | +" in text
+    assert text.count("<details>") == 1
+    rows = [line for line in text.splitlines() if line.startswith("| ")]
+    assert {line.replace("\\|", "").count("|") for line in rows} == {7}

@@ -1,0 +1,90 @@
+"""The gate's own error rates, from records of self-checks."""
+
+import json
+import math
+
+import pytest
+
+from normsuite import provenance, writing
+from normsuite.gate import asv_continuous, rates
+from normsuite.gate import tables as gate_tables
+from normsuite.gate.decide import BETTER, SAME, UNDECIDED, WORSE, Thresholds
+
+ENDS = {SAME: (0.995, 1.005), UNDECIDED: (0.98, 1.02), WORSE: (1.003, 1.1), BETTER: (0.9, 0.997)}
+
+
+def checked(verdicts, planted=None):
+    cells = {f"cell {i}": [v, 1.0, *ENDS[v], 4] for i, v in enumerate(verdicts)}
+    return {"what": rates.WHAT, "case": {"planted": planted or {}}, "samples": {"cells": cells}, "wall_s": 60.0}
+
+
+def test_rates_have_the_bounds_of_clopper_and_pearson():
+    assert rates.Rate(0, 60).at_most == pytest.approx(1 - 0.05 ** (1 / 60))
+    assert rates.Rate(59, 59).at_least == pytest.approx(0.05 ** (1 / 59))
+    assert (rates.Rate(0, 5).at_least, rates.Rate(5, 5).at_most) == (0.0, 1.0)
+
+
+def test_error_rates_of_tables_are_counted():
+    same = [checked([SAME, UNDECIDED, SAME])] * 9 + [checked([SAME, WORSE, BETTER])]
+    planted = [checked([WORSE, UNDECIDED, SAME], {"cell 0": 0.05, "cell 1": 0.01})] * 3
+    found = rates.found(same + planted)
+    assert (found.false_alarms.k, found.false_alarms.n) == (1, 10)
+    assert (found.false_praise.k, found.false_cells.k, found.false_cells.n) == (1, 1, 33)
+    assert (found.planted[0.05].k, found.planted[0.05].n, found.planted[0.01].k) == (3, 3, 0)
+    assert (found.settled.k, found.settled.n) == (19, 30)
+    assert found.smallest is None, "three of three support no more than 37 %"
+    assert rates.found(same + planted * 10).smallest == 0.05
+    text = "\n".join(rates.lines(same + planted))
+    assert "1 of 10 tables with a false alarm" in text and "injected 5 %: found in 3 of 3 cells" in text
+    assert rates.line(planted[0]).startswith("1 of 2 injected slowdowns found; 1 worse")
+
+
+def test_recorded_intervals_are_judged_by_the_thresholds_of_today():
+    """A slowdown of the margin itself, which one threshold for both could never call."""
+    record = checked([SAME], {"cell 0": 0.01})
+    record["samples"]["cells"]["cell 0"] = [UNDECIDED, 1.01, 1.004, 1.016, 16]
+    assert rates.found([record]).planted[0.01].k == 1
+    assert rates.found([record], Thresholds(worse=0.01)).planted[0.01].k == 0
+
+
+def test_rates_are_counted_by_measured_size_and_by_length():
+    record = checked([WORSE, SAME, WORSE], {"a/b/tiny/f": 0.01, "a/b/study/f": 0.01, "a/b/study/s": 0.02})
+    names = list(record["case"]["planted"])
+    samples = record["samples"]
+    samples["cells"] = dict(zip(names, samples["cells"].values(), strict=True))
+    samples["log_ratios"] = {
+        name: [math.log1p(size)] * 4 for name, size in zip(names, (0.0095, 0.0095, 0.03), strict=True)
+    }
+    assert {name: (of.k, of.n) for name, of in rates.by_size([record]).items()} == {
+        "0.90% to 1.10%": (1, 2),
+        "2.00% to 5.00%": (1, 1),
+    }
+    assert {name: (of.k, of.n) for name, of in rates.by_length([record], 0.01).items()} == {
+        "tiny": (1, 1),
+        "study": (0, 1),
+    }
+    samples["base_s"] = dict(zip(names, (1e-4, 7e-6, 1e-3), strict=True))
+    assert list(rates.by_length([record], 0.01)) == ["below 20 µs", "20 to 200 µs"]
+    assert rates.as_dict([record])["by_length"]["0.02"]["200 µs and more"]["k"] == 1
+    record["environment"] = provenance.environment()
+    shown = {row[0]: row[2:4] for row in gate_tables.error_rates([record]).rows}
+    assert shown["slower by 1%, below 20 µs"] == ("0", "1") and shown["slower by 1%, 20 to 200 µs"] == ("1", "1")
+
+
+def test_what_asv_said_is_counted_in_the_same_way():
+    said = {
+        "what": rates.ASV,
+        "case": {"planted": {"a": 0.05, "b": 0.05}, "cells": ["a", "b", "c"]},
+        "samples": {"changes": {"a": 1.13, "c": 0.52}, "factor": 1.03},
+        "wall_s": 205.0,
+    }
+    found = rates.found([said])
+    assert (found.planted[0.05].k, found.planted[0.05].n, found.false_cells.k, found.false_cells.n) == (1, 2, 0, 1)
+    assert json.loads(writing.to_json(rates.as_dict([said])))["asv"]["planted"]["0.05"]["n"] == 2
+    table = """
+    | Change   | Before [a] <x>   | After [b] <y>   |   Ratio | Benchmark (Parameter)                           |
+    |----------|------------------|-----------------|---------|-------------------------------------------------|
+    | +        | 1.00±0.1ms       | 1.13±0ms        |    1.13 | latency.Latency.track_forward('a', 'b')         |
+    | -        | 2.00±0.1ms       | 1.04±0ms        |    0.52 | latency.Latency.track_training_step('c')        |
+    """
+    assert [ratio for _, ratio in asv_continuous.changes(table)] == [1.13, 0.52]

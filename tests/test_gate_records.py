@@ -1,0 +1,170 @@
+"""What a gate's record says: rows, exit codes, error rates, and what its table excludes."""
+
+import json
+import math
+
+import numpy as np
+import pytest
+from gate_records import CELLS, ENTRY, TODAY, code, kept_as, of, record, table, write
+
+from normsuite import statistics
+from normsuite.gate import accepted, summary
+from normsuite.gate.comment import comment
+from normsuite.gate.decide import ACCEPTED, BETTER, FAILS, NOT_AVAILABLE, SAME, UNDECIDED, WORSE
+
+
+def test_bytes_and_errors_are_rows_of_their_own():
+    counts = {
+        "GroupNorm/numba/tiny/step": {
+            "base": {"peak bytes": 1000, "saved bytes": 500, "gradient error at mean 0": 3e-7},
+            "head": {"peak bytes": 1000, "saved bytes": 756, "gradient error at mean 0": 4e-6},
+        }
+    }
+    made = record(counts=counts)
+    found = summary.rows(made)
+    assert of(found, "peak bytes").verdict == SAME
+    assert of(found, "saved bytes").verdict == WORSE and of(found, "saved bytes").ratio.value == pytest.approx(1.512)
+    assert of(found, "gradient error at mean 0").verdict == WORSE
+    assert code(made) == summary.REGRESSION
+    assert found[0].verdict == WORSE, "the worst stands first"
+
+
+def test_what_one_side_lacks_is_not_available_and_what_head_breaks_is_a_regression():
+    lacking = {"RMSNorm/torch/tiny/step": {"base": "has no norm RMSNorm"}}
+    made = record(absent=lacking)
+    found = summary.rows(made)
+    assert [row.cell for row in found if row.verdict == NOT_AVAILABLE] == ["RMSNorm/torch/tiny/step"]
+    assert code(made) == summary.NO_REGRESSION
+    broken = {"GroupNorm/numba/tiny/step": {"head": "fails: TypeError: no"}}
+    made = record(absent=broken)
+    assert summary.rows(made)[0].verdict == FAILS and code(made) == summary.REGRESSION
+    both = {"GroupNorm/numba/tiny/step": {"head": "fails: TypeError: no", "base": "fails: TypeError: no"}}
+    assert code(record(absent=both)) == summary.NO_REGRESSION
+
+
+def test_faster_is_better_and_no_failure():
+    values = {name: {k: v - 0.1 for k, v in of.items()} for name, of in table(6).items()}
+    made = record(values)
+    assert {row.verdict for row in summary.rows(made)} == {BETTER} and code(made) == summary.NO_REGRESSION
+
+
+def test_nothing_decided_is_an_exit_code_of_its_own():
+    noisy = record(table(7, deviation=0.3))
+    assert {row.verdict for row in summary.rows(noisy)} == {UNDECIDED}
+    assert code(noisy) == summary.NOTHING_DECIDED
+    # Exact numbers that are the same decide nothing of the time.
+    counts = {"cell 0": {"base": {"peak bytes": 1}, "head": {"peak bytes": 1}}}
+    assert code(record(table(7, deviation=0.3), counts=counts)) == summary.NOTHING_DECIDED
+    assert summary.exit_code(None, []) == summary.NOTHING_DECIDED
+
+
+@pytest.mark.parametrize(
+    ("head", "verdict"),
+    [
+        ([0.10, 0.11, 0.12], WORSE),
+        ([0.05, 0.06, 0.07], SAME),
+        ([0.02, 0.031, 0.04], BETTER),
+        ([0.04, 0.06, 0.09], UNDECIDED),
+    ],
+)
+def test_error_rates_are_paired_by_seed(head, verdict):
+    base = [0.0501, 0.0601, 0.0703]
+    found = summary.rows(record(error_rates={"BatchNorm": {"base": base, "head": head}}, values={}, looks=()))
+    row = of(found, "error rate")
+    assert row.verdict == verdict and row.values == 3 and "points or more is found with 80% power" in row.note
+    assert row.ratio.value == pytest.approx(np.mean(head) - np.mean(base))
+
+
+def test_equal_error_rates_are_the_same_without_an_interval():
+    rates = [0.05, 0.06, 0.07]
+    (row,) = summary.rows(record(error_rates={"BatchNorm": {"base": rates, "head": rates}}, values={}, looks=()))
+    assert row.verdict == SAME and row.note == "the same numbers for every seed"
+
+
+@pytest.mark.parametrize(
+    ("reason", "verdict", "expected"),
+    [
+        ("fails: ValueError: no", FAILS, summary.REGRESSION),
+        ("has no norm", NOT_AVAILABLE, summary.NOTHING_DECIDED),
+    ],
+)
+def test_a_version_that_cannot_train_any_more_is_a_regression(reason, verdict, expected):
+    rates = {"BatchNorm": {"base": [0.05, 0.06], "absent": {"head": reason}}}
+    made = record(error_rates=rates, values={}, looks=())
+    (row,) = summary.rows(made)
+    assert row.verdict == verdict and row.note == f"head {reason}" and code(made) == expected
+
+
+@pytest.mark.parametrize(("at_most", "verdict"), [(2.0, ACCEPTED), (1.5, WORSE)])
+def test_of_an_accepted_error_rate_the_ratio_is_bounded(tmp_path, at_most, verdict):
+    entry = ENTRY.replace("cell *", "*").replace("time", "error rate")
+    rates = {"BatchNorm": {"base": [0.0501, 0.0601, 0.0703], "head": [0.10, 0.11, 0.12]}}
+    known = accepted.read(write(tmp_path, f"{entry}at_most = {at_most}\n"))
+    (row,) = summary.rows(kept_as(record(error_rates=rates, values={}, looks=()), known, TODAY))
+    assert row.verdict == verdict
+
+
+def test_the_detectable_rise_is_found_as_often_as_it_says():
+    draw = np.random.default_rng(8)
+    deviation, seeds, margin, alpha = 0.01, 10, 0.005, 0.05
+    sample = deviation * draw.standard_normal(seeds)
+    sample = deviation * (sample - sample.mean()) / sample.std(ddof=1)
+    rise = summary.detectable_rise(sample, margin, alpha)
+    found = 0
+    for _ in range(2000):
+        interval = statistics.mean_interval(rise + deviation * draw.standard_normal(seeds), 1 - alpha)
+        found += interval.low > margin
+    assert found / 2000 == pytest.approx(0.8, abs=0.03)
+
+
+# ---- what a table excludes ----
+
+
+def test_the_sentence_states_the_largest_slowdown_that_is_possible():
+    made = record(table(5, deviation=0.01))
+    found = summary.rows(made)
+    highest = max(row.ratio.high for row in found)
+    assert summary.bound(found) == pytest.approx(highest - 1)
+    (said,) = (line for line in summary.sentences(made, found) if "slower" in line)
+    stated = float(said.split("more than ")[1].split(" %")[0])
+    assert said.startswith("no cell is more than") and "(95%, all together)" in said
+    assert 0 <= stated - 100 * (highest - 1) < 0.02, "rounded up"
+    undecided = [row for row in found if row.verdict == UNDECIDED]
+    assert undecided and all("not more than" in row.remark for row in undecided)
+    for text in (comment(made, found), json.dumps(summary.as_dict(made, found), default=str)):
+        assert "no cell is more than" in text
+    assert summary.as_dict(made, found)["slower_at_most"] == pytest.approx(highest - 1)
+
+
+def test_a_cell_that_is_worse_is_not_among_those_that_are_bounded():
+    made = record(table(5, slowdowns=[0.5]))
+    found = summary.rows(made)
+    assert found[0].verdict == WORSE and summary.bound(found) < 0.1
+    assert any(line.startswith("no other cell is more than") for line in summary.sentences(made, found))
+
+
+@pytest.mark.parametrize(("limit", "expected"), [(0.05, summary.NOTHING_DECIDED), (0.5, summary.NO_REGRESSION)])
+def test_a_table_that_leaves_a_large_slowdown_possible_does_not_pass(limit, expected):
+    """All but one cell undecided about 2 %, as a gate saw it on a noisy machine, and that one better."""
+    values = table(7, deviation=0.03, processes=4, slowdowns=[0.02] * (CELLS - 1))
+    values["cell 47"] = {k: v - 0.5 for k, v in values["cell 47"].items()}
+    made = record(values, limit=limit)
+    found = summary.rows(made)
+    counted = [row.verdict for row in found]
+    assert counted.count(WORSE) == 0 and counted.count(BETTER) == 1 and counted.count(UNDECIDED) > 30
+    assert code(made) == expected
+    assert any("more than the limit" in line for line in summary.sentences(made, found)) == (limit == 0.05)
+
+
+def test_a_cell_that_was_not_measured_excludes_nothing():
+    made = record({**table(5), "cell 48": {}}, limit=0.05)
+    found = summary.rows(made)
+    assert math.isinf(summary.bound(found)) and code(made) == summary.NOTHING_DECIDED
+    assert any("1 cells have no interval" in line for line in summary.sentences(made, found))
+
+
+def test_a_record_from_before_there_were_two_thresholds_is_judged_by_its_margin():
+    made = record(table(0, slowdowns=[0.008] * CELLS, deviation=1e-4))
+    assert {row.verdict for row in summary.rows(made)} == {WORSE}
+    del made["case"]["margins"]["worse"], made["case"]["groups"]
+    assert {row.verdict for row in summary.rows(made)} == {SAME} and code(made) == summary.NO_REGRESSION

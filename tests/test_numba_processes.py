@@ -1,0 +1,146 @@
+"""The compiled kernels in other processes: forked ones, two copies of the package, and where kernels are kept."""
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import normsuite
+
+pytest.importorskip("numba", reason="needs numba")
+
+
+def python(script, *arguments, folder=None, **variables):
+    """Run a script in a process of its own, where a warning is an error, and return what it printed."""
+    environment = {k: v for k, v in os.environ.items() if not k.startswith("NUMBA_")}
+    environment["PYTHONPATH"] = os.pathsep.join([*([str(folder)] if folder else []), str(PACKAGE.parent)])
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-c", script, *map(str, arguments)],
+        env=environment | {name: str(value) for name, value in variables.items()},
+        capture_output=True,
+        text=True,
+        timeout=240,
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+PACKAGE = Path(normsuite.__file__).parent
+
+FORK = """
+import os, warnings, torch
+from normsuite import functional
+from normsuite.backends.numba import threads
+
+torch.set_num_threads(2)
+x = torch.linspace(-3, 5, 32 * 8 * 32 * 32).reshape(32, 8, 32, 32).sin().requires_grad_()
+dy = x.detach().flip(0).contiguous()
+
+def step():
+    y = functional.batch_norm(x, None, None, training=True, backend="numba")
+    (dx,) = torch.autograd.grad(y, x, dy)
+    return y.detach().numpy().tobytes(), dx.numpy().tobytes()
+
+before, why = step(), threads.why_serial()
+warnings.filterwarnings("ignore", category=DeprecationWarning)  # of a fork beside threads, which is the point here
+child = os.fork()
+if not child:
+    code = 1
+    try:
+        assert "forked" in threads.why_serial() and threads.count() == 1
+        assert step() == before
+        code = 0
+    finally:
+        os._exit(code)
+assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+assert threads.why_serial() == why and step() == before
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+def test_a_forked_child_computes_alone():
+    python(FORK)
+
+
+TWICE = """
+import sys, torch
+import normsuite, second
+from normsuite import functional as one
+from second import functional as other
+from normsuite.backends.numba import operator as of_one
+from second.backends.numba import operator as of_other
+
+assert of_one.NAMESPACE != of_other.NAMESPACE
+for namespace in (of_one.NAMESPACE, of_other.NAMESPACE):
+    getattr(torch.ops, namespace).normalize, getattr(torch.ops, namespace).normalize_backward
+assert sys.modules["second"].__file__ != sys.modules["normsuite"].__file__
+dy = torch.linspace(-1, 1, 2 * 6 * 40 * 40).reshape(2, 6, 40, 40).cos()
+for seed in range(2):
+    x = torch.randn(2, 6, 40, 40, generator=torch.Generator().manual_seed(seed)).requires_grad_()
+    found = []
+    for functions in (one, other, one, other):
+        y = functions.batch_norm(x, None, None, training=True, backend="numba")
+        found.append((y.detach(), *torch.autograd.grad(y, x, dy)))
+    for again in found[1:]:
+        assert torch.equal(again[0], found[0][0]) and torch.equal(again[1], found[0][1])
+    assert found[0][0].std() > 0.9
+"""
+
+
+def test_two_copies_of_the_package_in_one_process(tmp_path):
+    shutil.copytree(PACKAGE, tmp_path / "second", ignore=shutil.ignore_patterns("data", "__pycache__"))
+    cache = tmp_path / "cache"
+    for _ in range(2):  # compiled, then from disk
+        python(TWICE, folder=tmp_path, XDG_CACHE_HOME=cache)
+
+
+COMPUTE = """
+import threading, torch, numba
+from normsuite import functional
+
+before = numba.config.CACHE_DIR
+x = torch.linspace(-3, 5, 240).reshape(2, 6, 5, 4).sin()
+expected = functional.batch_norm(x, None, None, training=True, backend="reference")
+calls = [lambda: functional.batch_norm(x, None, None, training=True, backend="numba"),
+         lambda: functional.batch_norm(x.to(memory_format=torch.channels_last), None, None, training=True,
+                                       backend="numba")]
+found = []
+workers = [threading.Thread(target=lambda call=call: found.append(call())) for call in 2 * calls]
+for worker in workers:
+    worker.start()
+for worker in workers:
+    worker.join()
+assert len(found) == 4
+for y in found:
+    torch.testing.assert_close(y, expected)
+assert numba.config.CACHE_DIR == before
+"""
+
+
+def files(folder):
+    return {path: path.stat().st_mtime_ns for path in folder.rglob("*") if path.is_file()}
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the cache folder is named by XDG_CACHE_HOME")
+def test_kernels_are_kept_in_the_user_s_cache_and_nowhere_else(tmp_path):
+    """Four threads that ask at once, in a process that compiles and in one that finds the kernels on disk."""
+    cache = tmp_path / "cache"
+    kept = [path for path in PACKAGE.rglob("*.nb[ic]")]
+    python(COMPUTE, XDG_CACHE_HOME=cache)
+    first = files(cache)
+    assert {path.suffix for path in first} == {".nbi", ".nbc"}
+    assert all("normsuite" in path.relative_to(cache).parts for path in first)
+    assert [path for path in PACKAGE.rglob("*.nb[ic]")] == kept == []
+    python(COMPUTE, XDG_CACHE_HOME=cache)
+    assert files(cache) == first
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the cache folder is named by XDG_CACHE_HOME")
+def test_a_cache_that_cannot_be_written_costs_time_and_nothing_else(tmp_path):
+    (tmp_path / "cache").write_text("no folder")
+    python(COMPUTE, XDG_CACHE_HOME=tmp_path / "cache")
+    assert (tmp_path / "cache").read_text() == "no folder"
+    assert not list(PACKAGE.rglob("*.nb[ic]"))
