@@ -2,6 +2,7 @@
 for calls of its kind only."""
 
 import ast
+import itertools
 import signal
 from pathlib import Path
 
@@ -12,7 +13,7 @@ from outcomes import EVERY_NORM, drawn
 from strategies import ON_CPU, num_groups
 from torch import nn
 from torch.testing import assert_close
-from torch.utils.checkpoint import checkpoint
+from torch.utils.checkpoint import checkpoint, set_checkpoint_early_stop
 
 import normsuite
 from normsuite import backends, functional, modules
@@ -85,6 +86,28 @@ def test_a_checkpointed_batch_norm_moves_and_counts_as_torch_s(backend):
         found.append(dict(norm.state_dict()))
     assert found[0]["num_batches_tracked"] == 6
     assert_close(found[1], found[0])
+
+
+@EVERY_BACKEND
+@pytest.mark.parametrize("shape", [(2, 8, 5, 5), LARGE], ids=["small", "large"])
+@pytest.mark.parametrize("activation", [None, "relu", "silu"], ids=str)
+@pytest.mark.parametrize("name", ["BatchNorm2d", "InstanceNorm2d"])
+def test_running_statistics_move_as_often_as_torch_s_under_every_kind_of_checkpoint(name, activation, shape, backend):
+    """Torch ends the recomputation once the last tensor is saved, which its InstanceNorm moves its statistics behind;
+    `debug` looks at every operation."""
+    x, options = drawn(*shape).requires_grad_(), {"affine": True, "track_running_stats": True, "dtype": torch.float64}
+
+    def moved(norm, behind, early, debug):
+        with set_checkpoint_early_stop(early):
+            y = checkpoint(lambda t: behind(norm(t.sin())), x, use_reentrant=False, debug=debug)
+        y.square().sum().backward()
+        return dict(norm.named_buffers())
+
+    follows = getattr(nn.functional, activation) if activation else nn.Identity()
+    for early, debug, behind in itertools.product((True, False), (False, True), (nn.Identity(), torch.sin)):
+        theirs = moved(getattr(nn, name)(8, **options), lambda t, f=behind: f(follows(t)), early, debug)
+        ours = getattr(modules, name)(8, activation=activation, backend=backend, **options)
+        assert_close(moved(ours, behind, early, debug), theirs)
 
 
 class Stop(BaseException):

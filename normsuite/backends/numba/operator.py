@@ -9,7 +9,7 @@ import torch
 
 from ... import addresses
 from ...spec import Axis, NormSpec, View
-from .. import Call, reference
+from .. import Call, moves_last, reference, saved_weight
 from . import launch, outputs, planning
 
 NAMESPACE = __package__.replace(".", "_")
@@ -208,8 +208,10 @@ def differentiate(
 class _Normalize(torch.autograd.Function):
     @staticmethod
     def forward(ctx, x, weight, bias, how):
-        ready, running, momentum, _, _ = how
+        ready, running, momentum, _, _, seen = how
         y, statistics = compute(ready, x, weight, bias, running, momentum)
+        if seen is not None:
+            seen.append(statistics)
         # Only an activation's derivative asks for the bias: a copy of it, since torch's own calls do not save it and
         # a bias may be stepped between two backward passes.
         shift = None if bias is None or ready.activation is None else bias.detach().clone()
@@ -248,7 +250,7 @@ class _Normalize(torch.autograd.Function):
 def _by_formula(ctx, dy, x, weight, shift, statistics) -> list[torch.Tensor | None]:
     """Return the gradients by torch's own operations, which can be differentiated again, batched and traced."""
     needs, further = ctx.needs_input_grad[:3], torch.is_grad_enabled()
-    ready, _, _, spec, view = ctx.how
+    ready, _, _, spec, view, _ = ctx.how
     sources = [x, weight, ctx.bias]
     if not further:
         pairs = zip(sources, needs, strict=True)
@@ -311,7 +313,13 @@ def of_dense(
     if torch.is_grad_enabled() and (
         x.requires_grad or (weight is not None and weight.requires_grad) or (bias is not None and bias.requires_grad)
     ):
-        return _Normalize.apply(x, weight, bias, (ready, running, momentum, spec, view))
+        weight = saved_weight(spec, weight)
+        if running is None or ready.frozen or not moves_last(spec, ready.activation):
+            return _Normalize.apply(x, weight, bias, (ready, running, momentum, spec, view, None))
+        seen: list[torch.Tensor] = []
+        y = _Normalize.apply(x, weight, bias, (ready, None, momentum, spec, view, seen))
+        move(running, seen.pop(), momentum, ready.plan.count)
+        return y
     return compute(ready, x, weight, bias, running, momentum, out)[0]
 
 
