@@ -89,15 +89,6 @@ class NormSpec:
         """Return what the numbers of one group have in common."""
         return "one mean and one variance" if self.centred else "one mean square"
 
-    @property
-    def is_of_samples(self) -> bool:
-        """Return whether each sample has statistics of its own, of which running ones are the mean over the batch.
-
-        Torch's call moves such running statistics when all is saved for the gradient, and those of a batch before:
-        a recomputation under gradient checkpointing, which ends when all is saved, moves the latter alone.
-        """
-        return "batch" not in self.axes
-
     def num_groups(self, channels: int, requested: int | None = None) -> int:
         """G for that many channels.
 

@@ -8,6 +8,7 @@ import pytest
 import torch
 from outcomes import EVERY_NORM, close, drawn, outcome
 from strategies import num_groups
+from torch.fx.experimental.proxy_tensor import make_fx
 from torch.testing import assert_close
 
 from normsuite import addresses, fast_path, functional, modules
@@ -210,10 +211,81 @@ def test_data_that_were_replaced_before_the_backward_pass_are_refused(spec, name
     given = {"input": x.requires_grad_(), "weight": weight.requires_grad_()}
     y = norm_of(spec, *given.values(), backend=backend)
     given[name].data = changed(given[name].data)
+    if spec.name == "InstanceNorm" and name == "weight":  # of which torch's call saves a copy
+        wanted = norm_of(spec, x, weight.detach().new_zeros(8).copy_(drawn(8, seed=1)), backend="reference")
+        assert_close(torch.autograd.grad(y.sum(), x)[0], torch.autograd.grad(wanted.sum(), x)[0], rtol=0, atol=1e-3)
+        return
     says = f"{name} = " if backend == "numba" else None  # what `auto` leaves to torch, torch refuses
     with pytest.raises(RuntimeError, match=says) as caught:
         y.sum().backward()
     assert isinstance(caught.value, StorageError) or backend == "auto"
+
+
+@EVERY_NORM
+@pytest.mark.parametrize("what", ["input", "weight", "dy"])
+def test_the_reference_does_not_read_storage_that_was_freed_before_its_backward_pass(spec, what):
+    """It computes without the input where it has saved a difference of it, and without a weight that it has copied."""
+    x, weight, dy = (
+        drawn(*SMALL).requires_grad_(),
+        drawn(*affine_of(spec, SMALL), seed=1).requires_grad_(),
+        drawn(*SMALL),
+    )
+    given = {"input": x * 1, "weight": weight * 1, "dy": dy.clone()}
+    y = norm_of(spec, given["input"], given["weight"], backend="reference")
+    wanted = torch.autograd.grad(y, (x, weight), dy, retain_graph=True)
+    given[what].untyped_storage().resize_(0)
+    if (what == "input" and spec.centred) or (what == "weight" and spec.name == "InstanceNorm"):
+        assert_close(torch.autograd.grad(y, (x, weight), dy), wanted)
+    else:
+        with pytest.raises(StorageError, match=rf"{what} = .*bytes of its storage"):
+            torch.autograd.grad(y, (x, weight), given["dy"])
+
+
+@EVERY_WAY
+@pytest.mark.parametrize("activation", [None, "silu"], ids=str)
+@pytest.mark.parametrize("shape", [(2, 8, 5, 5), SHAPE], ids=["small", "large"])
+def test_the_weight_of_instance_norm_may_be_stepped_before_the_backward_pass(shape, activation, backend):
+    """As in torch, which repeats it; the gradients, and those of gradients, are of the weight that was used."""
+    x, weight, dy = drawn(*shape).requires_grad_(), (drawn(8, seed=1) + 2).requires_grad_(), drawn(*shape, seed=9)
+
+    def found(y):
+        first = torch.autograd.grad(y, (x, weight), dy, create_graph=True)
+        return *first, *torch.autograd.grad(first[0].pow(3).sum(), (x, weight))
+
+    wanted = found(functional.instance_norm(x, weight=weight, activation=activation, backend="reference"))
+    for _ in range(2):
+        before = weight.detach().clone()
+        y = functional.instance_norm(x, weight=weight, activation=activation, backend=backend)
+        with torch.no_grad():
+            weight *= 3
+        close(found(y), wanted, 1e-9)
+        with torch.no_grad():
+            weight.copy_(before)
+
+
+@pytest.mark.parametrize("backend", ["torch", "reference", "numba", "auto"])
+@pytest.mark.parametrize("momentum", [0.1, None], ids=str)
+@pytest.mark.parametrize("name", ["BatchNorm2d", "InstanceNorm2d"])
+def test_a_replayed_graph_moves_running_statistics_that_ask_for_no_gradient(name, momentum, backend):
+    """A trace of operations knows of no `no_grad`."""
+    options = {"affine": True, "track_running_stats": True, "momentum": momentum, "dtype": torch.float64}
+    norm, x = getattr(modules, name)(8, backend=backend, **options), drawn(*SHAPE).requires_grad_()
+
+    def training(x, weight, mean, var, count):
+        given = {"weight": weight, "running_mean": mean, "running_var": var, "num_batches_tracked": count}
+        return torch.func.functional_call(norm, given, (x,))
+
+    def state():
+        ones = torch.ones(8, dtype=x.dtype)
+        return ones.clone().requires_grad_(), 0 * ones, ones.clone(), torch.tensor(0)
+
+    graph = make_fx(training)(x.detach(), *state())
+    replayed, called = state(), state()
+    assert_close(graph(x, *replayed), training(x, *called))
+    assert_close(replayed, called)
+    assert not replayed[1].requires_grad and not replayed[2].requires_grad
+    if momentum is not None:
+        assert replayed[1].abs().min() > 0
 
 
 @EVERY_NORM
@@ -297,7 +369,7 @@ def test_running_statistics_that_ask_for_a_gradient_are_refused(spec, backend):
 
 
 @pytest.mark.filterwarnings("ignore:.torch.jit.script:FutureWarning")  # of torch's own forward mode
-@pytest.mark.parametrize("backend", ["torch", "numba", "auto"])
+@EVERY_WAY
 @pytest.mark.parametrize("name", ["BatchNorm", "InstanceNorm"])
 def test_running_statistics_move_under_torch_func_as_torch_s(name, backend):
     """Tensors that a transform has captured, which only torch's own call may change there."""

@@ -2,6 +2,7 @@
 for calls of its kind only."""
 
 import ast
+import itertools
 import signal
 from pathlib import Path
 
@@ -76,19 +77,25 @@ def test_a_checkpointed_transformer_layer_trains_as_torch_s(backend):
 
 
 @EVERY_BACKEND
-@pytest.mark.parametrize("shape", [(6, 4, 5, 5), (64, 4, 16, 16)], ids=["small", "large"])
-@pytest.mark.parametrize("early_stop", [True, False])
+@pytest.mark.parametrize("shape", [(2, 8, 5, 5), LARGE], ids=["small", "large"])
+@pytest.mark.parametrize("activation", [None, "relu", "silu"], ids=str)
 @pytest.mark.parametrize("name", ["BatchNorm2d", "InstanceNorm2d"])
-def test_a_checkpointed_norm_moves_and_counts_as_torch_s(name, early_stop, shape, backend):
-    """Torch ends the recomputation when all is saved again, before its InstanceNorm moves the running statistics."""
+def test_running_statistics_move_as_often_as_torch_s_under_every_kind_of_checkpoint(name, activation, shape, backend):
+    """Torch ends the recomputation once the last tensor is saved, which its InstanceNorm moves its statistics behind;
+    `debug` looks at every operation."""
     x, options = drawn(*shape).requires_grad_(), {"affine": True, "track_running_stats": True, "dtype": torch.float64}
-    found = []
-    for norm in (getattr(nn, name)(4, **options), getattr(modules, name)(4, backend=backend, **options)):
-        for _ in range(3):
-            with set_checkpoint_early_stop(early_stop):
-                checkpoint(norm, x, use_reentrant=False).square().sum().backward()
-        found.append(dict(norm.state_dict()))
-    assert_close(found[1], found[0])
+
+    def moved(norm, behind, early, debug):
+        with set_checkpoint_early_stop(early):
+            y = checkpoint(lambda t: behind(norm(t.sin())), x, use_reentrant=False, debug=debug)
+        y.square().sum().backward()
+        return dict(norm.named_buffers())
+
+    follows = getattr(nn.functional, activation) if activation else nn.Identity()
+    for early, debug, behind in itertools.product((True, False), (False, True), (nn.Identity(), torch.sin)):
+        theirs = moved(getattr(nn, name)(8, **options), lambda t, f=behind: f(follows(t)), early, debug)
+        ours = getattr(modules, name)(8, activation=activation, backend=backend, **options)
+        assert_close(moved(ours, behind, early, debug), theirs)
 
 
 class Stop(BaseException):

@@ -102,6 +102,23 @@ def kernel_weight(weight: Given, bias: Given) -> Given:
     return ones_like(bias) if weight is None and bias is not None else weight
 
 
+def saved_weight(spec: NormSpec, weight: Given) -> Given:
+    """Return the weight that the backward pass reads: for InstanceNorm a copy, as torch's call repeats it for each
+    sample, so that it may be stepped between forward and backward."""
+    if weight is not None and spec.torch_call == "instance_norm" and weight.requires_grad and is_grad_enabled():
+        return weight.clone()
+    return weight
+
+
+def moves_last(spec: NormSpec, activation: str | None) -> bool:
+    """Return whether running statistics move once all tensors of the backward pass are saved, as torch.nn's do.
+
+    Gradient checkpointing ends its recomputation where the last tensor is saved, so that the order says how often they
+    move: torch's InstanceNorm averages them over the batch behind its norm, where an activation saves tensors still.
+    """
+    return "batch" not in spec.axes and activation is None
+
+
 class Again(NamedTuple):
     """A shorter way for calls of one kind.
 

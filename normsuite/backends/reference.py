@@ -7,9 +7,10 @@ last place, which is many units of a small deviation; the mean δ of x − m say
 
 import torch
 
+from .. import addresses
 from ..distributed import sum_over_processes
 from ..errors import ShapeError
-from . import Call
+from . import Call, saved_weight
 
 
 def why_not(call: Call) -> str | None:
@@ -31,30 +32,49 @@ def apply(call: Call) -> torch.Tensor:
     wide = torch.promote_types(call.input.dtype, torch.float32)
     # Splits one dimension: a view, in whatever order the elements lie. How many samples is left open to who records.
     has_numbers = 0 not in view.shape
-    statistics: tuple = ()
     samples = -1 if has_numbers else view.shape[0]
-    x = call.input.reshape((samples, *view.shape[1:])).to(wide)
+    x, moved = call.input.reshape((samples, *view.shape[1:])).to(wide), None
     if not call.use_input_stats:
         centred = x - call.running_mean.to(wide).reshape(view.affine_shape)
         var = call.running_var.to(wide).reshape(view.affine_shape)
     elif has_numbers or call.process_group is not None:
         centred, mean, var, n = _joined_statistics(x, call) if call.process_group else _statistics(x, call)
-        statistics = mean, var, n
-        if not call.spec.is_of_samples:
-            _update_running(call, *statistics)
+        moved = None if call.running_mean is None else (mean, var, n)
+        if moved is not None and "batch" in call.spec.axes:
+            _update_running(call, *moved)
+            moved = None
     else:  # nothing to average: what comes out is as empty as what came in
         centred, var = x, torch.ones_like(x)
     # Divided by the root, not multiplied by rsqrt: the gradient of rsqrt takes its third power, which leaves float32's
     # range for deviations of 1e13 and 1e-13.
     y = centred / torch.sqrt(var + call.eps)
-    if call.weight is not None:
-        y = y * call.weight.to(wide).reshape(view.affine_shape)
+    if (weight := saved_weight(call.spec, call.weight)) is not None:
+        y = y * weight.to(wide).reshape(view.affine_shape)
     if call.bias is not None:
         y = y + call.bias.to(wide).reshape(view.affine_shape)
-    y = call.activate(y)
-    if statistics and call.spec.is_of_samples:
-        _update_running(call, *statistics)
-    return call.deliver(y.to(call.input.dtype).reshape(call.input.shape))
+    if y.requires_grad and not torch.compiler.is_compiling() and not addresses.observed():
+        y = _Checked.apply(y, None if call.spec.centred else call.input, weight)
+    if moved is not None:  # behind what is saved for the backward pass, as `moves_last` says
+        _update_running(call, *moved)
+    return call.deliver(call.activate(y).to(call.input.dtype).reshape(call.input.shape))
+
+
+class _Checked(torch.autograd.Function):
+    """Hands y on, and refuses the backward pass where storage that it reads is gone: torch's operations would end the
+    process. The input is among that where no mean is subtracted, since the difference is a tensor of its own."""
+
+    @staticmethod
+    def forward(ctx, y, input, weight):
+        ctx.save_for_backward(input, weight)
+        ctx.mark_dirty(y)  # not a view, which the next operation could not change in place
+        return y
+
+    @staticmethod
+    def backward(ctx, dy):
+        input, weight = ctx.saved_tensors
+        if not addresses.observed():
+            addresses.refuse_gone(dy=dy, input=input, weight=weight)
+        return dy, None, None
 
 
 def again(call: Call) -> None:
@@ -100,9 +120,36 @@ def _update_running(call: Call, mean: torch.Tensor, var: torch.Tensor, n: int | 
 
     A norm with statistics per sample (InstanceNorm) contributes their average over the batch.
     """
-    momentum = call.momentum
-    if call.running_mean is None:
+    if not torch.compiler.is_compiling() and addresses.observed() and is_moved_by_torch(call):
+        move_by_torch(call)
         return
+    momentum = call.momentum
     for running, new in ((call.running_mean, mean), (call.running_var, var * (n / (n - 1)))):
         weight = momentum.to(running.dtype) if isinstance(momentum, torch.Tensor) else momentum
         running.lerp_(new.mean(0).reshape(running.shape).to(running.dtype), weight)
+
+
+def is_moved_by_torch(call: Call) -> bool:
+    """Return whether torch has a call that moves these running statistics."""
+    return (
+        call.spec.torch_call in ("batch_norm", "instance_norm")
+        and call.process_group is None
+        and call.running_mean.dtype is call.running_var.dtype
+    )
+
+
+@torch.no_grad()
+def move_by_torch(call: Call) -> None:
+    """Move the running statistics by torch's own call, whose result is left.
+
+    Transforms allow a change of captured tensors to that alone, and a trace of other operations, which knows of no
+    `no_grad`, would leave statistics that ask for a gradient.
+    """
+    mean, var, momentum = call.running_mean, call.running_var, call.momentum
+    if isinstance(momentum, torch.Tensor):  # torch wants a number: those of the batch alone, which then move ours
+        mean, var = torch.zeros_like(mean), torch.zeros_like(var)
+    by_torch, x = getattr(torch, call.spec.torch_call), call.input.detach().to(mean.dtype)
+    by_torch(x, None, None, mean, var, True, 1.0 if mean is not call.running_mean else momentum, call.eps, False)
+    if isinstance(momentum, torch.Tensor):
+        call.running_mean.lerp_(mean, momentum.to(mean.dtype))
+        call.running_var.lerp_(var, momentum.to(var.dtype))

@@ -9,7 +9,7 @@ import torch
 
 from ... import addresses
 from ...spec import Axis, NormSpec, View
-from .. import Call, reference
+from .. import Call, moves_last, reference, saved_weight
 from . import launch, outputs, planning
 
 NAMESPACE = __package__.replace(".", "_")
@@ -207,12 +207,11 @@ def differentiate(
 
 class _Normalize(torch.autograd.Function):
     @staticmethod
-    def forward(ctx, x, weight, bias, how, kept):
-        """Return the output, and put the statistics into the list `kept` if there is one."""
-        ready, running, momentum, _, _ = how
+    def forward(ctx, x, weight, bias, how):
+        ready, running, momentum, _, _, seen = how
         y, statistics = compute(ready, x, weight, bias, running, momentum)
-        if kept is not None:
-            kept.append(statistics)
+        if seen is not None:
+            seen.append(statistics)
         # Only an activation's derivative asks for the bias: a copy of it, since torch's own calls do not save it and
         # a bias may be stepped between two backward passes.
         shift = None if bias is None or ready.activation is None else bias.detach().clone()
@@ -238,20 +237,20 @@ class _Normalize(torch.autograd.Function):
         if torch.is_grad_enabled() or addresses.observed() or not addresses.is_memory(dy):
             if not addresses.observed():  # torch's own operations may read memory that is gone
                 addresses.refuse_gone(dy=dy, input=x, weight=weight)
-            return (*_by_formula(ctx, dy, x, weight, shift, statistics), None, None)
+            return (*_by_formula(ctx, dy, x, weight, shift, statistics), None)
         addresses.demand(input=x, weight=weight, bias=shift, statistics=statistics)
         if x.stride() != ctx.layout:
             x = torch.empty_strided(ctx.shape, ctx.layout, dtype=x.dtype, device=x.device).copy_(x)
         dx, dweight, dbias = differentiate(ready, dy, x, statistics, weight, shift, needs)
         if dbias is not None and needs[2]:
             dbias = dbias.to(bias.dtype)
-        return (dx if needs[0] else None, dweight if needs[1] else None, dbias if needs[2] else None, None, None)
+        return (dx if needs[0] else None, dweight if needs[1] else None, dbias if needs[2] else None, None)
 
 
 def _by_formula(ctx, dy, x, weight, shift, statistics) -> list[torch.Tensor | None]:
     """Return the gradients by torch's own operations, which can be differentiated again, batched and traced."""
     needs, further = ctx.needs_input_grad[:3], torch.is_grad_enabled()
-    ready, _, _, spec, view = ctx.how
+    ready, _, _, spec, view, _ = ctx.how
     sources = [x, weight, ctx.bias]
     if not further:
         pairs = zip(sources, needs, strict=True)
@@ -314,11 +313,12 @@ def of_dense(
     if torch.is_grad_enabled() and (
         x.requires_grad or (weight is not None and weight.requires_grad) or (bias is not None and bias.requires_grad)
     ):
-        if running is None or ready.frozen or not spec.is_of_samples:
-            return _Normalize.apply(x, weight, bias, (ready, running, momentum, spec, view), None)
-        statistics: list[torch.Tensor] = []
-        y = _Normalize.apply(x, weight, bias, (ready, None, momentum, spec, view), statistics)
-        move(running, statistics[0], momentum, ready.plan.count)
+        weight = saved_weight(spec, weight)
+        if running is None or ready.frozen or not moves_last(spec, ready.activation):
+            return _Normalize.apply(x, weight, bias, (ready, running, momentum, spec, view, None))
+        seen: list[torch.Tensor] = []
+        y = _Normalize.apply(x, weight, bias, (ready, None, momentum, spec, view, seen))
+        move(running, seen.pop(), momentum, ready.plan.count)
         return y
     return compute(ready, x, weight, bias, running, momentum, out)[0]
 

@@ -10,7 +10,7 @@ import torch
 
 from ... import addresses
 from ...spec import NormSpec, View
-from .. import Call, reference
+from .. import Call, moves_last, reference, saved_weight
 from ..numba.operator import dense, is_per_element, sizes_of
 from . import geometry, tiles
 from .launch import Launch, multiprocessors
@@ -202,12 +202,11 @@ def differentiate(
 
 class _Normalize(torch.autograd.Function):
     @staticmethod
-    def forward(ctx, x, weight, bias, how, kept):
-        """Return the output, and put the statistics into the list `kept` if there is one."""
-        s, running, momentum, _, _ = how
+    def forward(ctx, x, weight, bias, how):
+        s, running, momentum, _, _, seen = how
         y, statistics = compute(s, x, weight, bias, running, momentum, None, save=True)
-        if kept is not None:
-            kept.append(statistics)
+        if seen is not None:
+            seen.append(statistics)
         # Only an activation's derivative asks for the bias: a copy of it, since torch's own calls do not save it and
         # a bias may be stepped between two backward passes.
         shift = None if bias is None or s.activation is None else bias.detach().clone()
@@ -233,20 +232,20 @@ class _Normalize(torch.autograd.Function):
         needs, bias = ctx.needs_input_grad[:3], ctx.bias
         # A derivative of this derivative will be asked for, or dy is many gradients in one, or of another kind.
         if torch.is_grad_enabled() or addresses.observed() or not addresses.is_memory_of(dy, x.device):
-            return (*_by_formula(ctx, dy, x, weight, shift, statistics), None, None)
+            return (*_by_formula(ctx, dy, x, weight, shift, statistics), None)
         addresses.demand_on(x.device, input=x, weight=weight, bias=shift, statistics=statistics)
         if x.stride() != ctx.layout:
             x = torch.empty_strided(ctx.shape, ctx.layout, dtype=x.dtype, device=x.device).copy_(x)
         dx, dweight, dbias = differentiate(s, dy, x, statistics, weight, shift, needs)
         if dbias is not None:
             dbias = dbias.to(bias.dtype)
-        return dx, dweight if needs[1] else None, dbias, None, None
+        return dx, dweight if needs[1] else None, dbias, None
 
 
 def _by_formula(ctx, dy, x, weight, shift, statistics) -> list[torch.Tensor | None]:
     """The gradients in torch's own operations, which can be differentiated again, batched and traced."""
     needs, further = ctx.needs_input_grad[:3], torch.is_grad_enabled()
-    s, _, _, spec, view = ctx.how
+    s, _, _, spec, view, _ = ctx.how
     sources = [x, weight, ctx.bias]
     if not further:
         pairs = zip(sources, needs, strict=True)
@@ -283,12 +282,13 @@ def eager(
     x = dense(input, s)
     recorded = torch.is_grad_enabled() and any(t is not None and t.requires_grad for t in (x, weight, bias))
     if recorded:
-        statistics: list[torch.Tensor] | None = None
-        if running is not None and spec.is_of_samples and not s.frozen:
-            running, statistics, moved = None, [], running
-        y = _Normalize.apply(x, weight, bias, (s, running, momentum, spec, view), statistics)
-        if statistics:
-            move(moved, statistics[0], momentum, view.count, s.eps)
+        weight = saved_weight(spec, weight)
+        if running is None or s.frozen or not moves_last(spec, s.activation):
+            y = _Normalize.apply(x, weight, bias, (s, running, momentum, spec, view, None))
+        else:
+            seen: list[torch.Tensor] = []
+            y = _Normalize.apply(x, weight, bias, (s, None, momentum, spec, view, seen))
+            move(running, seen.pop(), momentum, view.count, s.eps)
     else:
         y, _ = compute(s, x, weight, bias, running, momentum, out if x is input else None, save=False)
         if x is input:
