@@ -6,7 +6,8 @@ from datetime import date
 import numpy as np
 
 from normsuite import provenance, results, writing
-from normsuite.gate import accepted, summary
+from normsuite.gate import accepted, rates, summary
+from normsuite.gate.decide import BETTER, SAME, UNDECIDED, WORSE
 
 CELLS = 48
 TODAY = date(2030, 1, 1)
@@ -77,3 +78,11 @@ ENTRY = '[[accepted]]\ncell = "cell *"\nmetric = "time"\nreason = "more checks"\
 def kept_as(made, known, today):
     """With what is known, after a journey through a file."""
     return json.loads(writing.to_json(summary.with_accepted(made, known, today)))
+
+
+ENDS = {SAME: (0.995, 1.005), UNDECIDED: (0.98, 1.02), WORSE: (1.003, 1.1), BETTER: (0.9, 0.997)}
+
+
+def checked(verdicts, planted=None):
+    cells = {f"cell {i}": [v, 1.0, *ENDS[v], 4] for i, v in enumerate(verdicts)}
+    return {"what": rates.WHAT, "case": {"planted": planted or {}}, "samples": {"cells": cells}, "wall_s": 60.0}

@@ -1,11 +1,25 @@
 """Records of every kind with made-up numbers and hostile names, for reports to be made of."""
 
-import test_bench_command
-import test_gate_decisions
-import test_history
+import asv_results
+import bench_records
+import gate_records
 
 from normsuite import mnist, provenance, results
 from normsuite.spec import NORMS
+
+PAGES = [
+    "ahead",
+    "conformance",
+    "cost",
+    "gate",
+    "history",
+    "index",
+    "learning",
+    "method",
+    "norms",
+    "numerics",
+    "records",
+]
 
 HOSTILE = "<script>alert(1)</script>"
 
@@ -54,7 +68,7 @@ def write_study(folder, *, seeds=3, written="2026-01-01T00:00:00+00:00", further
 
 def write_bench(folder, *, written="2026-01-01T00:00:00+00:00", task=None, accelerator=None, cold=False, **changes):
     for place, (norm, mode) in enumerate((norm, mode) for norm in NORMS for mode in ("forward", "step")):
-        record = test_bench_command.record({"auto": 0.5, "flax": 1.5}, norm=norm, mode=mode, seed=place)
+        record = bench_records.record({"auto": 0.5, "flax": 1.5}, norm=norm, mode=mode, seed=place)
         record["environment"] |= {"cpu": f"Processor {HOSTILE}", "accelerator": accelerator}
         record["case"] |= task or {}
         record["settings"]["cold"] = cold
@@ -66,7 +80,7 @@ def write_bench(folder, *, written="2026-01-01T00:00:00+00:00", task=None, accel
 
 def write_gate(folder, *, written="2026-01-01T00:00:00+00:00"):
     counts = {"cell 0": {"base": {"peak bytes": 1000}, "head": {"peak bytes": 1512}}}
-    record = test_gate_decisions.record(counts=counts)
+    record = gate_records.record(counts=counts)
     record["case"]["head"] |= {"name": HOSTILE, "subject": HOSTILE}
     record["environment"] |= {"cpu": f"Processor {HOSTILE}", "packages": {"torch": "2.14.1"}}
     record.update(written=written, commit="c" * 40, source="s", notes=[HOSTILE])
@@ -96,7 +110,7 @@ def write_source(folder):
     """Records as they were before covariate shift and mistakes were recorded."""
     write_study(folder)
     write_bench(folder)
-    test_history.write(folder / "asv" / "results", ["b" * 40, "a" * 40], cpu=f"Other {HOSTILE}")
+    asv_results.write(folder / "asv" / "results", ["b" * 40, "a" * 40], cpu=f"Other {HOSTILE}")
     return folder
 
 

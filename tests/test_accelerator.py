@@ -3,8 +3,8 @@
 import math
 from dataclasses import replace
 
+import asv_benchmarks
 import pytest
-import test_benchmarks
 import torch
 from outcomes import EVERY_NORM, drawn
 
@@ -147,7 +147,7 @@ def test_a_run_of_the_study_learns(digits):
 @EVERY_NORM
 def test_asv_measures_it(spec):
     cell = (spec.name, "torch", "tiny", DEVICE)
-    for kind in (test_benchmarks.latency.Latency(), test_benchmarks.memory_benchmarks.Memory()):
+    for kind in (asv_benchmarks.latency.Latency(), asv_benchmarks.memory_benchmarks.Memory()):
         kind.setup(*cell)
         value = kind.track_training_step(*cell)
-        assert value > 0 if isinstance(value, int) else min(test_benchmarks.samples(value)) > 0
+        assert value > 0 if isinstance(value, int) else min(asv_benchmarks.samples(value)) > 0

@@ -1,22 +1,24 @@
 """`pytest --benchmark-only` measures asv's cases; a plain run checks that asv's benchmarks run and what they refuse."""
 
-import sys
-from pathlib import Path
-
 import pytest
 import strategies
 import torch
 from asv.util import load_json
+from asv_benchmarks import (
+    ROOT,
+    ModuleStep,
+    Step,
+    environment,
+    latency,
+    memory_benchmarks,
+    mnist,
+    numerics,
+    parameters,
+    samples,
+)
 
 from normsuite import allocator
 from normsuite.measure import labels
-
-ROOT = Path(__file__).resolve().parents[1]
-sys.path.insert(0, str(ROOT))  # asv's benchmarks lie beside the package, not in it
-
-from benchmarks import environment, latency, mnist, numerics, parameters  # noqa: E402
-from benchmarks import memory as memory_benchmarks  # noqa: E402
-from benchmarks.step import ModuleStep, Step  # noqa: E402
 
 ON_CPU = [name for name in parameters.BACKENDS if name in strategies.ON_CPU]
 
@@ -41,11 +43,6 @@ def timed(benchmark, step, cell, mode):
     benchmark.group = f"{workload.task.case.name}, {mode}"
     with torch.set_grad_enabled(workload.task.gradients):
         benchmark(call)
-
-
-def samples(result):
-    assert result["number"] == 1
-    return result["samples"]
 
 
 @pytest.mark.parametrize("backend", ON_CPU)

@@ -3,8 +3,8 @@
 import random
 import types
 
+import bench_records
 import pytest
-import test_bench_command
 import torch
 from device_double import Double
 
@@ -227,7 +227,7 @@ class Processes:
 
 
 def said_of(index, number, **further):
-    (process_of_it,) = test_bench_command.samples({AUTO: 0.5}, processes=1, seed=number)
+    (process_of_it,) = bench_records.samples({AUTO: 0.5}, processes=1, seed=number)
     host_s = {label: [1e-5] * 6 for label in process_of_it["times_s"]}
     found = {**process_of_it, "host_s": host_s, "not_captured": {}, "operand_sets": 2, "refused": {}}
     return {"task": index, **found, "clock_mhz": 1980, "device_state": [None, None], **further}

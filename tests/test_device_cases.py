@@ -6,9 +6,9 @@ import sys
 import types
 from dataclasses import replace
 
+import bench_records
 import pytest
 import report_records
-import test_bench_command
 import torch
 
 from normsuite import device as devices
@@ -205,7 +205,7 @@ def with_host(record):
 
 
 def test_device_time_and_host_time_stand_side_by_side():
-    found = Bench([with_host(test_bench_command.record({AUTO: 0.5}, mode="backward"))])
+    found = Bench([with_host(bench_records.record({AUTO: 0.5}, mode="backward"))])
     row = next(row for row in found.rows if row.implementation == AUTO)
     assert row.time_s.value == pytest.approx(0.5e-3, rel=0.01) and row.host_s.value == pytest.approx(0.5e-5, rel=0.01)
     assert row.traffic_share == pytest.approx(1.5, rel=0.01)  # three tensors in the time of a copy's two
@@ -218,7 +218,7 @@ def test_device_time_and_host_time_stand_side_by_side():
 
 
 def test_a_record_without_host_times_is_read_as_before():
-    made = test_bench_command.record({AUTO: 0.5})
+    made = bench_records.record({AUTO: 0.5})
     found = Bench([made])
     assert found.host is None and found.time == "time" and found.rows[0].host_s is None
     assert not math.isnan(found.rows[0].time_s.value)
@@ -229,7 +229,7 @@ def test_a_record_without_host_times_is_read_as_before():
 def test_the_report_names_both_times(tmp_path):
     source = report_records.write_source(tmp_path)
     for norm in ("RMSNorm", "LayerNorm"):
-        record = with_host(test_bench_command.record({AUTO: 0.5}, norm=norm, mode="backward"))
+        record = with_host(bench_records.record({AUTO: 0.5}, norm=norm, mode="backward"))
         results.write_record(source / "bench", f"bench-{norm}", record)
     page, _ = report.write(source, tmp_path / "html")
     cost, method = (page.with_name(f"{name}.html").read_text() for name in ("cost", "method"))
@@ -239,6 +239,6 @@ def test_the_report_names_both_times(tmp_path):
 
 
 def test_records_of_two_types_are_two_tables():
-    one, two = test_bench_command.record({AUTO: 0.5}), test_bench_command.record({AUTO: 0.5})
+    one, two = bench_records.record({AUTO: 0.5}), bench_records.record({AUTO: 0.5})
     two["case"]["dtype"] = "bfloat16"
     assert [len(found.records) for found in summary.benches([one, two, one])] == [2, 1]

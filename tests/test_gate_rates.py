@@ -4,18 +4,12 @@ import json
 import math
 
 import pytest
+from gate_records import checked
 
 from normsuite import provenance, writing
 from normsuite.gate import asv_continuous, rates
 from normsuite.gate import tables as gate_tables
 from normsuite.gate.decide import BETTER, SAME, UNDECIDED, WORSE, Thresholds
-
-ENDS = {SAME: (0.995, 1.005), UNDECIDED: (0.98, 1.02), WORSE: (1.003, 1.1), BETTER: (0.9, 0.997)}
-
-
-def checked(verdicts, planted=None):
-    cells = {f"cell {i}": [v, 1.0, *ENDS[v], 4] for i, v in enumerate(verdicts)}
-    return {"what": rates.WHAT, "case": {"planted": planted or {}}, "samples": {"cells": cells}, "wall_s": 60.0}
 
 
 def test_rates_have_the_bounds_of_clopper_and_pearson():

@@ -7,7 +7,7 @@ from html.parser import HTMLParser
 from urllib.parse import unquote
 
 import pytest
-from report_records import HOSTILE, NOT_RECORDED, write_source, write_study, write_whole
+from report_records import HOSTILE, NOT_RECORDED, PAGES, write_source, write_study, write_whole
 
 from normsuite import report, results
 from normsuite.bench import tables as bench_tables
@@ -74,19 +74,6 @@ class Page(HTMLParser):
 
 
 NAVIGATION = ["index", "norms", "learning", "cost", "numerics", "history", "gate", "conformance", "ahead", "method"]
-PAGES = [
-    "ahead",
-    "conformance",
-    "cost",
-    "gate",
-    "history",
-    "index",
-    "learning",
-    "method",
-    "norms",
-    "numerics",
-    "records",
-]
 
 
 def write(source, out):

@@ -14,8 +14,7 @@ import time
 from pathlib import Path
 
 import pytest
-import test_report
-from report_records import HOSTILE, write_whole
+from report_records import HOSTILE, PAGES, write_whole
 
 from normsuite import report
 from normsuite.bench import browser as browser_at_hand
@@ -59,7 +58,7 @@ def requested(browser):
     return [m["params"]["request"]["url"] for m in messages if m["method"] == "Network.requestWillBeSent"]
 
 
-@pytest.mark.parametrize("name", test_report.PAGES)
+@pytest.mark.parametrize("name", PAGES)
 def test_a_page_says_nothing_to_the_console_and_asks_for_nothing(browser, site, name):
     page = site / f"{name}.html"
     show(browser, page)
@@ -81,7 +80,7 @@ def test_the_policy_refuses_what_slips_through(browser, site, tmp_path):
 
 
 def test_hostile_names_are_words(browser, site):
-    for name in test_report.PAGES:
+    for name in PAGES:
         show(browser, site / f"{name}.html")
         assert browser.execute_script("return document.scripts.length") == 1
     show(browser, site / "gate.html")
@@ -89,7 +88,7 @@ def test_hostile_names_are_words(browser, site):
 
 
 @pytest.mark.parametrize("size", WIDTHS)
-@pytest.mark.parametrize("name", test_report.PAGES)
+@pytest.mark.parametrize("name", PAGES)
 def test_no_page_scrolls_sideways(browser, site, name, size):
     show(browser, site / f"{name}.html", size=size)
     browser.execute_script("document.querySelectorAll('details').forEach((folded) => (folded.open = true))")
@@ -220,7 +219,7 @@ def printed(browser, tries=5):
             time.sleep(0.2)
 
 
-@pytest.mark.parametrize("name", test_report.PAGES)
+@pytest.mark.parametrize("name", PAGES)
 def test_paper_has_no_folds_no_tools_and_no_night(browser, site, name):
     """Printed from a dark screen, on A4 upright with margins of 1 cm."""
     show(browser, site / f"{name}.html", scheme="dark")
@@ -270,7 +269,7 @@ def axe() -> str:
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-@pytest.mark.parametrize("name", test_report.PAGES)
+@pytest.mark.parametrize("name", PAGES)
 def test_axe_finds_nothing_serious(browser, site, name, scheme):
     source = axe()
     show(browser, site / f"{name}.html", size="phone", scheme=scheme)

@@ -3,9 +3,9 @@
 import json
 import re
 
+import asv_results
+import gate_records
 import pytest
-import test_gate_decisions
-import test_history
 from report_records import (
     HOSTILE,
     NOT_RECORDED,
@@ -84,7 +84,7 @@ def test_the_errors_far_from_zero(whole):
 
 def test_how_often_the_gate_is_wrong_is_told_by_the_newest_records_that_add_up(tmp_path):
     def write_table(name, verdicts, planted=None, method="new", written="2026-02-02"):
-        record = test_gate_decisions.checked(verdicts, planted)
+        record = gate_records.checked(verdicts, planted)
         record["case"]["identity"] = {"method": method}
         record |= {"schema": results.SCHEMA, "environment": provenance.environment(), "written": written}
         writing.write_text(tmp_path / "self-check" / f"{name}.json", writing.to_json(record))
@@ -238,7 +238,7 @@ def test_a_damaged_result_of_asv_is_named(source):
 
 
 def test_results_of_another_torch_are_not_pooled(source):
-    test_history.write(source / "asv" / "results", ["a" * 40, "b" * 40, "d" * 40], torch="2.15.0")
+    asv_results.write(source / "asv" / "results", ["a" * 40, "b" * 40, "d" * 40], torch="2.15.0")
     found = collect(source)
     assert {m.torch for m in found.history} == {"2.15.0"}
     assert {m.commit[0] for m in found.cost} == {"d"}

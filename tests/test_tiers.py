@@ -9,21 +9,12 @@ import pytest
 import tiers
 
 TESTS = Path(__file__).parent
-FILES = sorted(TESTS.glob("test_*.py"))
+FILES = sorted(TESTS.glob("*.py"))
 
 
 def functions(path):
     """Return the names of a file's tests."""
     return {node.name for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))) if hasattr(node, "name")}
-
-
-STILL = {
-    "test_accelerator.py": {"test_benchmarks"},
-    "test_device_bench.py": {"test_bench_command"},
-    "test_report_browser.py": {"test_report"},
-    "test_report_records.py": {"test_gate_decisions", "test_history"},
-}
-"""Tests that still import others, from before this rule: what they share is to be moved into a helper module."""
 
 
 @pytest.mark.parametrize("entry", sorted(tiers.TIMED))
@@ -59,8 +50,7 @@ def test_no_test_imports_another(path):
             imported |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom):
             imported.add(node.module or "")
-    others = {name for name in imported if name.rpartition(".")[2].startswith("test_")}
-    assert others <= STILL.get(path.name, set())
+    assert not [name for name in imported if name.rpartition(".")[2].startswith("test_")]
 
 
 def test_what_an_entry_leaves_is_quick_and_the_rest_slow():
