@@ -78,6 +78,11 @@ class _WithBackend(nn.Module):
             raise UnknownNameError.among("activation", name, backends.ACTIVATIONS)
         self._activation = name
 
+    def __prepare_scriptable__(self) -> nn.Module:
+        """Refuse torch.jit.script, which asks for the module to compile."""
+        advice = "torch.jit.script cannot compile it: call normsuite.revert(model) first, or use torch.jit.trace"
+        raise UnsupportedError("module", type(self).__qualname__, advice)
+
     def extra_repr(self) -> str:
         shown = super().extra_repr()
         own = {"activation": (self.activation, None), "backend": (self.backend, DEFAULT_BACKEND)}
@@ -107,7 +112,7 @@ class _BatchNormForward(_WithBackend):
         self.__dict__["eps"] = value
 
     def forward(self, input: torch.Tensor) -> torch.Tensor:
-        if type(input) is not torch.Tensor and isinstance(input, Proxy):
+        if type(input) is not torch.Tensor and _is_part_of_trace(self, input):
             return _as_leaf(self, input)
         self._check_input_dim(input)
         update = self.training and self.track_running_stats
@@ -142,7 +147,7 @@ class _BatchNormForward(_WithBackend):
 
 class _InstanceNormForward(_WithBackend):
     def forward(self, input: torch.Tensor) -> torch.Tensor:
-        if type(input) is not torch.Tensor and isinstance(input, Proxy):
+        if type(input) is not torch.Tensor and _is_part_of_trace(self, input):
             return _as_leaf(self, input)
         return super().forward(input)
 
@@ -218,7 +223,7 @@ class InstanceNorm(_InstanceNormForward, _InstanceNorm):
     """
 
     def forward(self, input: torch.Tensor) -> torch.Tensor:
-        if type(input) is not torch.Tensor and isinstance(input, Proxy):
+        if type(input) is not torch.Tensor and _is_part_of_trace(self, input):
             return _as_leaf(self, input)
         _check_rank(input, lowest=3)
         if input.shape[1] != self.num_features:
@@ -234,7 +239,7 @@ class LayerNorm(_WithBackend, nn.LayerNorm):
     """
 
     def forward(self, input: torch.Tensor) -> torch.Tensor:
-        if type(input) is not torch.Tensor and isinstance(input, Proxy):
+        if type(input) is not torch.Tensor and _is_part_of_trace(self, input):
             return _as_leaf(self, input)
         return functional.layer_norm(
             input,
@@ -255,7 +260,7 @@ class RMSNorm(_WithBackend, nn.RMSNorm):
     """
 
     def forward(self, input: torch.Tensor) -> torch.Tensor:
-        if type(input) is not torch.Tensor and isinstance(input, Proxy):
+        if type(input) is not torch.Tensor and _is_part_of_trace(self, input):
             return _as_leaf(self, input)
         return functional.rms_norm(
             input,
@@ -279,7 +284,7 @@ class GroupNorm(_WithBackend, nn.GroupNorm):
         super().__init__(num_groups, num_channels, *arguments, **options)
 
     def forward(self, input: torch.Tensor) -> torch.Tensor:
-        if type(input) is not torch.Tensor and isinstance(input, Proxy):
+        if type(input) is not torch.Tensor and _is_part_of_trace(self, input):
             return _as_leaf(self, input)
         return functional.group_norm(
             input,
@@ -326,7 +331,7 @@ class Norm(_WithBackend):
         self.register_parameter("bias", nn.Parameter(torch.zeros(shape)) if affine and spec.centred else None)
 
     def forward(self, input: torch.Tensor) -> torch.Tensor:
-        if type(input) is not torch.Tensor and isinstance(input, Proxy):
+        if type(input) is not torch.Tensor and _is_part_of_trace(self, input):
             return _as_leaf(self, input)
         return functional.normalize(
             self.spec,
@@ -466,6 +471,11 @@ def _does_more(module: _WithBackend) -> bool:
 
 def _norms(model: nn.Module) -> Iterator[tuple[str, nn.Module]]:
     return ((name, module) for name, module in model.named_modules() if isinstance(module, _TORCH_BASES))
+
+
+def _is_part_of_trace(module: nn.Module, input: object) -> bool:
+    """Return whether torch.fx traces a model that has the module; traced by itself, its function is recorded."""
+    return isinstance(input, Proxy) and input.tracer.root is not module
 
 
 def _as_leaf(module: nn.Module, input: Proxy) -> Proxy:

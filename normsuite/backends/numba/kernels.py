@@ -10,6 +10,7 @@ import hashlib
 import threading
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -74,10 +75,20 @@ def get(name: str, dtype: torch.dtype, code: int = 0, streamed: bool = False) ->
     key = name, dtype, code, streamed
     found = _kernels.get(key)
     if found is None:
-        with _compiling:  # one at a time: where Numba keeps what it compiles is a setting of the process
-            found = _kernels.get(key) or _compiled(*key)
-            _kernels[key] = found
+        # In a thread of its own, to which no signal comes: what a handler raises ends the call, but neither the
+        # compilation nor an import in it, which Numba could not begin again.
+        compiler = ThreadPoolExecutor(1, "normsuite-compiler")
+        compilation = compiler.submit(_compiled_once, key)
+        compiler.shutdown(wait=False)
+        found = compilation.result()
     return found
+
+
+def _compiled_once(key: tuple[str, torch.dtype, int, bool]) -> Kernel:
+    with _compiling:  # one at a time: where Numba keeps what it compiles is a setting of the process
+        found = _kernels.get(key) or _compiled(*key)
+        _kernels[key] = found
+        return found
 
 
 _kernels: dict[tuple[str, torch.dtype, int, bool], Kernel] = {}
