@@ -13,6 +13,7 @@ os.environ.pop("COLUMNS", None)  # the width of the terminal in which the tests 
 import pytest
 import tiers
 import torch
+from addressed import kernels_at_every_size  # noqa: F401, a fixture
 from auto_tables import measured  # noqa: F401, a fixture
 from gated_package import first, gate_cache, repository  # noqa: F401, fixtures
 

@@ -107,6 +107,7 @@ QUICK = {
     "test_report.py::test_other_processes_give_the_same_bytes": 0,
     "test_report_browser.py": 1,
     "test_report_records.py::test_a_record_that_lacks_something_is_named_and_skipped": 8,
+    "test_saved_tensors.py": 8,
     "test_study.py": 3,
     "test_study.py::test_a_run_learns_and_repeats_itself": 1,
     "test_study.py::test_each_setting_changes_what_is_learnt": 1,
