@@ -206,12 +206,13 @@ def signals(folder: Path, draw: random.Random) -> Outcome:
     made = repository(folder / "r")
     shutil.rmtree(made / "normsuite")
     shutil.copytree(ROOT / "normsuite", made / "normsuite", ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copy(ROOT / "pyproject.toml", made)  # which says what the gate guards
     git = ["git", "-C", str(made), "-c", "user.name=A", "-c", "user.email=a@b.c"]
     for command_ in (["add", "--all"], ["commit", "-q", "-m", "as it is"]):
         subprocess.run([*git, *command_], check=True)
     (made / "normsuite" / "errors.py").open("a").write("\n# another version\n")
     # More cells than are decided in 15 seconds.
-    arguments = ["gate", "HEAD", "--only", "GroupNorm/torch/*", "--budget", "300s"]
+    arguments = ["gate", "HEAD", "--only", "*/torch/*", "--budget", "300s"]
     return _stopped(made, number, arguments, made / "reports" / "gate")
 
 
