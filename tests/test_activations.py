@@ -12,7 +12,8 @@ from strategies import ON_CPU, num_groups
 from torch import nn
 from torch.testing import assert_close
 
-from normsuite import backends, functional, modules
+import normsuite
+from normsuite import backends, conversion, functional, modules
 from normsuite.errors import ArgumentError, ShapeError, UnknownNameError
 from normsuite.spec import NORMS
 
@@ -218,24 +219,24 @@ def test_modules_take_it_show_it_and_keep_it(spec, backend, activation):
     assert_close(made(x), plain(x))
 
 
-@pytest.mark.parametrize("theirs", modules._OURS, ids=lambda theirs: theirs.__name__)
+@pytest.mark.parametrize("theirs", conversion._OURS, ids=lambda theirs: theirs.__name__)
 def test_convert_and_revert(theirs):
     arguments = {nn.LayerNorm: ((4, 5),), nn.RMSNorm: ((4, 5),), nn.GroupNorm: (2, 4)}.get(theirs, (4,))
     module = theirs(*arguments)
     before = repr(module)
-    modules.convert(module, backend="reference")
+    normsuite.convert(module, backend="reference")
     assert module.activation is None and "activation" not in repr(module)
     module.activation = "relu"
     assert repr(module).endswith("activation=relu, backend=reference)")
-    modules.convert(module, backend="torch")  # again: what follows the norm stays
+    normsuite.convert(module, backend="torch")  # again: what follows the norm stays
     assert module.activation == "relu" and module.backend == "torch"
-    assert modules.revert(module).left == {"": theirs.__name__}, "torch's class has no activation"
+    assert normsuite.revert(module).left == {"": theirs.__name__}, "torch's class has no activation"
     assert module.activation == "relu"
     module.activation = None
-    modules.revert(module)
+    normsuite.revert(module)
     assert type(module) is theirs and repr(module) == before
     assert not {"_activation", "_backend", "activation", "backend"} & set(vars(module))
-    modules.convert(module)
+    normsuite.convert(module)
     assert module.activation is None
 
 

@@ -10,7 +10,8 @@ from strategies import ON_CPU
 from torch import nn
 from torch.testing import assert_close
 
-from normsuite import modules
+import normsuite
+from normsuite import conversion, modules
 from normsuite.errors import UnknownNameError
 
 MODELS = {
@@ -39,10 +40,10 @@ def test_models_of_torchvision(name, backend):
     x = torch.randn(2, 3, size, size, dtype=torch.float64)
     ours = copy.deepcopy(model)
     before = {key: id(value) for key, value in ours.state_dict(keep_vars=True).items()}
-    conversion = modules.convert(ours, backend=backend)
+    made = normsuite.convert(ours, backend=backend)
     norms = [n for n, m in model.named_modules() if isinstance(m, nn.BatchNorm2d | nn.LayerNorm)]
-    assert {*conversion.changed, *conversion.left} == set(norms) and conversion.changed
-    assert set(conversion.left.values()) == set(left)
+    assert {*made.changed, *made.left} == set(norms) and made.changed
+    assert set(made.left.values()) == set(left)
     assert {key: id(value) for key, value in ours.state_dict(keep_vars=True).items()} == before
 
     expected, found = step(model, x), step(ours, x)
@@ -55,7 +56,7 @@ def test_models_of_torchvision(name, backend):
     ours.load_state_dict(model.state_dict(), strict=True)
     assert_close(ours.eval()(x), model.eval()(x), rtol=1e-9, atol=1e-9)
 
-    modules.revert(ours)
+    normsuite.revert(ours)
     assert [type(m) for m in ours.modules()] == [type(m) for m in model.modules()]
     assert repr(ours) == repr(model)
     assert_close(ours(x), model(x), rtol=0, atol=0)
@@ -67,8 +68,8 @@ def test_hooks_sharing_and_modes_are_kept():
     calls = []
     shared.register_forward_hook(lambda *arguments: calls.append(1))
     optimizer = torch.optim.SGD(model.parameters(), lr=1.0)
-    conversion = modules.convert(model, backend="reference")
-    assert conversion.changed == ("0", "1") and conversion.left == {}
+    made = normsuite.convert(model, backend="reference")
+    assert made.changed == ("0", "1") and made.left == {}
     assert model[0] is model[2] is shared and not shared.training and model[1].training
     assert type(shared) is modules.LayerNorm and shared.backend == "reference"
     (model(torch.randn(3, 4)) * torch.randn(3, 4)).sum().backward()
@@ -78,10 +79,10 @@ def test_hooks_sharing_and_modes_are_kept():
 
 def test_a_norm_itself_is_converted_again_and_pickled():
     norm = nn.GroupNorm(2, 4)
-    modules.convert(norm, backend="reference")
-    modules.convert(norm, backend="torch")
+    normsuite.convert(norm, backend="reference")
+    normsuite.convert(norm, backend="torch")
     assert norm.backend == "torch"
-    modules.convert(norm, backend="reference")
+    normsuite.convert(norm, backend="reference")
     buffer = io.BytesIO()
     torch.save(norm, buffer)
     buffer.seek(0)
@@ -96,10 +97,10 @@ def test_subclasses_and_other_norms_are_listed_and_left():
     model = nn.ModuleDict(
         {"mine": Mine(4), "sync": nn.SyncBatchNorm(4), "rms": nn.RMSNorm(4), "own": modules.BatchNorm(4)}
     )
-    conversion = modules.convert(model, backend="reference")
-    assert conversion.left == {"mine": Mine.__qualname__, "sync": "SyncBatchNorm"}
-    assert conversion.changed == ("rms", "own") and type(model["rms"]) is modules.RMSNorm
-    reverted = modules.revert(model)
+    made = normsuite.convert(model, backend="reference")
+    assert made.left == {"mine": Mine.__qualname__, "sync": "SyncBatchNorm"}
+    assert made.changed == ("rms", "own") and type(model["rms"]) is modules.RMSNorm
+    reverted = normsuite.revert(model)
     assert reverted.changed == ("rms",) and type(model["rms"]) is nn.RMSNorm
     assert reverted.left.keys() == {"mine", "sync", "own"}
 
@@ -109,7 +110,7 @@ def test_what_torch_s_class_would_leave_out_is_not_reverted():
     model[1].process_group = object()
     x = torch.randn(2, 3, 4, 4)
     expected = model[0](x)
-    reverted = modules.revert(model)
+    reverted = normsuite.revert(model)
     assert reverted.changed == ("2",) and reverted.left == {"0": "BatchNorm2d", "1": "BatchNorm2d"}
     assert torch.equal(model[0](x), expected) and expected.min() == 0
 
@@ -117,7 +118,7 @@ def test_what_torch_s_class_would_leave_out_is_not_reverted():
 def test_an_unknown_backend_changes_nothing():
     norm = nn.LayerNorm(4)
     with pytest.raises(UnknownNameError):
-        modules.convert(norm, backend="fast")
+        normsuite.convert(norm, backend="fast")
     assert type(norm) is nn.LayerNorm
 
 
@@ -132,7 +133,7 @@ def test_torch_s_checks_and_warnings_are_kept(library):
     assert library.InstanceNorm2d(3)(torch.randn(3, 4, 5)).shape == (3, 4, 5)  # without a batch dimension
 
 
-@pytest.mark.parametrize("name", [t.__name__ for t in modules._OURS])
+@pytest.mark.parametrize("name", [t.__name__ for t in conversion._OURS])
 def test_the_constructor_and_repr_are_torch_s(name):
     import inspect
 

@@ -24,7 +24,7 @@ from torch import nn
 from torch.nn import functional as F
 from torch.utils.data import DataLoader, Subset
 
-from .. import allocator, modules, provenance, results
+from .. import allocator, conversion, modules, provenance, results
 from ..functional import DEFAULT_BACKEND
 from ..measure import process
 from ..measure.operands import SEED
@@ -135,7 +135,7 @@ def _of_torch(network: nn.Sequential) -> nn.Sequential:
             theirs = of_any_rank.get(type(layer))
             norm = layer if theirs is None else theirs(layer.num_features, affine=layer.affine)
             network[place] = nn.Sequential(norm, nn.ReLU())
-    modules.revert(network)
+    conversion.revert(network)
     return network
 
 

@@ -1,0 +1,106 @@
+"""Norms of a model that change their class, in place: `convert` to this package's, `revert` to torch.nn's."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from torch import nn
+from torch.nn.modules.batchnorm import _BatchNorm
+from torch.nn.modules.instancenorm import _InstanceNorm
+
+from . import backends
+from .functional import DEFAULT_BACKEND
+from .modules import (
+    BatchNorm1d,
+    BatchNorm2d,
+    BatchNorm3d,
+    GroupNorm,
+    InstanceNorm1d,
+    InstanceNorm2d,
+    InstanceNorm3d,
+    LayerNorm,
+    RMSNorm,
+    _WithBackend,
+)
+
+_TORCH_BASES = (_BatchNorm, _InstanceNorm, nn.LayerNorm, nn.GroupNorm, nn.RMSNorm)
+
+_OURS: dict[type[nn.Module], type[_WithBackend]] = {
+    nn.BatchNorm1d: BatchNorm1d,
+    nn.BatchNorm2d: BatchNorm2d,
+    nn.BatchNorm3d: BatchNorm3d,
+    nn.LayerNorm: LayerNorm,
+    nn.GroupNorm: GroupNorm,
+    nn.RMSNorm: RMSNorm,
+    nn.InstanceNorm1d: InstanceNorm1d,
+    nn.InstanceNorm2d: InstanceNorm2d,
+    nn.InstanceNorm3d: InstanceNorm3d,
+}
+_THEIRS = {ours: theirs for theirs, ours in _OURS.items()}
+
+
+@dataclass(frozen=True)
+class Conversion:
+    """What `convert` or `revert` did.
+
+    Attributes:
+        changed: names of the modules now of another class.
+        left: names of norms left alone, with their class: subclasses, whose forward pass may be their own, instances
+            whose forward was replaced (as hooks of other libraries do), kinds that have no counterpart here, and for
+            `revert` those with an activation or a process group, which torch.nn's would leave out.
+    """
+
+    changed: tuple[str, ...]
+    left: dict[str, str]
+
+
+def convert(model: nn.Module, *, backend: str = DEFAULT_BACKEND) -> Conversion:
+    """Make every norm of a model compute with that backend, in place.
+
+    A module stays the object that it is and only changes its class: parameters, buffers, hooks, training state, the
+    optimizer's references and places that share it are all kept. Exact types of torch.nn only; norms converted before
+    get the backend.
+
+    Args:
+        model: any module, a norm itself too.
+        backend: one of `normsuite.backends.NAMES`.
+
+    Raises:
+        UnknownNameError: no such backend; the model is unchanged.
+    """
+    backends.get(backend)
+    changed, left = [], {}
+    for name, module in _norms(model):
+        if type(module) in _OURS:
+            if "forward" in vars(module):
+                left[name] = f"{type(module).__qualname__} with a forward of its own"
+                continue
+            module.__class__ = _OURS[type(module)]
+        elif not isinstance(module, _WithBackend):
+            left[name] = type(module).__qualname__
+            continue
+        module.backend = backend
+        changed.append(name)
+    return Conversion(tuple(changed), left)
+
+
+def revert(model: nn.Module) -> Conversion:
+    """Undo `convert`: every norm that torch.nn has a class for is torch.nn's again, in place."""
+    changed, left = [], {}
+    for name, module in _norms(model):
+        if type(module) in _THEIRS and not _does_more(module):
+            module.__class__ = _THEIRS[type(module)]
+            module.__dict__.pop("_backend")
+            module.__dict__.pop("_activation", None)
+            changed.append(name)
+        elif type(module) not in _OURS:
+            left[name] = type(module).__qualname__
+    return Conversion(tuple(changed), left)
+
+
+def _does_more(module: _WithBackend) -> bool:
+    """Than torch.nn's class, which knows neither of the two."""
+    return module.activation is not None or getattr(module, "process_group", None) is not None
+
+
+def _norms(model: nn.Module) -> Iterator[tuple[str, nn.Module]]:
+    return ((name, module) for name, module in model.named_modules() if isinstance(module, _TORCH_BASES))
