@@ -186,4 +186,4 @@ def interrupt(repository, *arguments, measuring_s=0.0, **environment):
     finally:
         process.kill()
     assert process.returncode == 130 and "interrupted" in said and "Traceback" not in said
-    assert not any(worker.is_running() for worker in workers)
+    assert not psutil.wait_procs(workers, timeout=20)[1]

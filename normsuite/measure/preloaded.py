@@ -82,7 +82,7 @@ class _Forked:
                 os.close(end)
         self.stdin, self.stdout = os.fdopen(to, "w", encoding="utf-8"), os.fdopen(frm, encoding="utf-8")
         self._status = os.fdopen(status)
-        self.pid = int(self._status.readline() or 0)  # of the one that waits for it, and of their session
+        self.pid = int(self._status.readline() or 0)  # also of its session
         self.returncode: int | None = None
 
     def wait(self) -> int:
@@ -118,12 +118,12 @@ def _serve() -> None:
 
 def _wait_for(module: str, fds: Sequence[int]) -> None:
     """Fork the process of a job, and tell how it ended once it has."""
-    os.setsid()
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     *streams, told = fds
-    os.write(told, f"{os.getpid()}\n".encode())
     job = os.fork()
     if job == 0:
+        os.setsid()  # it ends with what it started, while the one that waits for it stays to say how
+        os.write(told, f"{os.getpid()}\n".encode())
         os.close(told)
         _become(module, streams)
     for end in streams:
