@@ -60,8 +60,8 @@ def apply(call: Call) -> torch.Tensor:
 
 
 class _Checked(torch.autograd.Function):
-    """Hands y on, and refuses the backward pass where storage that it reads is gone: torch's operations would end the
-    process. The input is among that where no mean is subtracted, since the difference is a tensor of its own."""
+    """Return y, and refuse the backward pass where storage that it reads was freed: torch's operations would end the
+    process. It reads the input only where no mean is subtracted, since the difference is a tensor of its own."""
 
     @staticmethod
     def forward(ctx, y, input, weight):

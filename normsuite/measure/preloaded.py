@@ -150,7 +150,7 @@ def _become(module: str, streams: Sequence[int]) -> None:
         code = end.code if isinstance(end.code, int) else int(end.code is not None)
         if isinstance(end.code, str):
             print(end.code, file=sys.stderr)
-    except BaseException:
+    except BaseException:  # the end of this process: written to its standard error, and told by its exit code
         sys.excepthook(*sys.exc_info())
     finally:
         sys.stdout.flush()

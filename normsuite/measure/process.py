@@ -76,7 +76,7 @@ class Process:
         self._said = tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace")  # noqa: SIM115, closed on exit
         try:
             self._process = start(self._said)
-        except BaseException:
+        except BaseException:  # Ctrl-C too; raised again
             self._said.close()
             raise
 
