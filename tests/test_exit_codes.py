@@ -3,7 +3,6 @@
 import json
 import os
 import re
-import shutil
 import signal
 import subprocess
 import sys
@@ -20,6 +19,16 @@ ROWS = [
     for line in DOCS.read_text().partition("## Which fault")[2].splitlines()
     if re.search(r"\| `\w+` \| \d+ \|$", line)
 ]
+PROJECT = """
+[tool.normsuite]
+package = "mine"
+
+[[tool.normsuite.target]]
+make = "mine:LayerNorm"
+args = [8]
+like = "LayerNorm"
+shapes = [[2, 8]]
+"""
 NORMSUITE = [str(Path(sys.executable).with_name("normsuite"))]
 
 
@@ -151,11 +160,18 @@ def unexpected(folder):
     return of()
 
 
-def package(folder):
-    repository = Repository(folder / "repo")
-    (repository.path / "normsuite").mkdir()
-    (repository.path / "normsuite" / "__init__.py").write_text("")
+def project(folder):
+    """Return a repository, not yet committed, of a project with a package that a gate can take."""
+    repository = Repository(folder)
+    (repository.path / "mine").mkdir()
+    (repository.path / "mine" / "__init__.py").write_text("from torch.nn import LayerNorm\n")
+    (repository.path / "pyproject.toml").write_text(PROJECT)
     repository.git("add", "--all")
+    return repository
+
+
+def package(folder):
+    repository = project(folder / "repo")
     repository.commit("first")
     return repository.path
 
@@ -164,27 +180,34 @@ def gate(*arguments, command="gate"):
     return lambda folder: run(package(folder), command, *arguments)
 
 
+def saying(words, fault):
+    """Return a fault whose message must have these words, so that it is not another fault with the same code."""
+
+    def made(folder):
+        done = fault(folder)
+        assert words in done.stderr, done.stderr[-1500:]
+        return done
+
+    return made
+
+
 def elsewhere(folder):
-    package(folder / "libs")
-    several = Repository(folder / "several")
-    shutil.copytree(folder / "libs" / "repo" / "normsuite", several.path / "libs" / "normsuite")
-    several.git("add", "--all")
-    several.commit("all")
-    return run(several.path, "gate", "HEAD")
+    repository = project(folder / "repo")
+    (repository.path / "libs").mkdir()
+    repository.git("mv", "mine", "libs/mine")
+    repository.commit("first")
+    return run(repository.path, "gate", "HEAD")
 
 
 def damaged_list_of_accepted(folder):
     here = package(folder)
-    (here / "normsuite" / "__init__.py").write_text("changed = 1")
+    (here / "mine" / "__init__.py").write_text("changed = 1")
     (here / "gate-accepted.toml").write_text("[[accepted]\n")
     return run(here, "gate", "HEAD")
 
 
 def no_ancestor(folder):
-    here = Repository(folder / "r")
-    (here.path / "normsuite").mkdir()
-    (here.path / "normsuite" / "__init__.py").write_text("")
-    here.git("add", "--all")
+    here = project(folder / "r")
     here.commit("first")
     here.git("checkout", "-q", "--orphan", "other")
     here.commit("second")
@@ -257,16 +280,16 @@ FAULTS = {
     ("Ctrl-C", "history"): interrupted(signal.SIGINT),
     ("Ctrl-C while it is loaded", "explain"): interrupted_while_it_is_loaded,
     ("an unexpected error", "history"): unexpected,
-    ("an empty BASE", "gate"): gate("", "HEAD"),
-    ("an empty HEAD", "gate"): gate("HEAD", ""),
-    ("a BASE that looks like an option", "gate"): gate("--", "--output=x"),
+    ("an empty BASE", "gate"): saying("base = ''", gate("", "HEAD")),
+    ("an empty HEAD", "gate"): saying("head = ''", gate("HEAD", "")),
+    ("a BASE that looks like an option", "gate"): saying("--output=x", gate("--", "--output=x")),
     ("two equal packages", "gate"): gate("HEAD", "--json", "-"),
     ("no repository", "gate"): lambda folder: run(folder, "gate", "HEAD"),
-    ("a package in another folder of the repository", "gate"): elsewhere,
-    ("a budget that is no time", "gate"): gate("HEAD", "--budget", "soon"),
-    ("a damaged list of accepted regressions", "gate"): damaged_list_of_accepted,
-    ("an empty GOOD", "bisect"): gate("", "HEAD", command="bisect"),
-    ("a GOOD that is no ancestor of BAD", "bisect"): no_ancestor,
+    ("a package in another folder of the repository", "gate"): saying("'mine'", elsewhere),
+    ("a budget that is no time", "gate"): saying("budget = 'soon'", gate("HEAD", "--budget", "soon")),
+    ("a damaged list of accepted regressions", "gate"): saying("gate-accepted.toml", damaged_list_of_accepted),
+    ("an empty GOOD", "bisect"): saying("good = ''", gate("", "HEAD", command="bisect")),
+    ("a GOOD that is no ancestor of BAD", "bisect"): saying("is not before", no_ancestor),
     ("a settings file with a byte order mark", "study"): settings(
         b'\xef\xbb\xbfpreset = "quick"\nseeds = 1\nepochs = 1\n'
     ),
