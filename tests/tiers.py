@@ -33,6 +33,8 @@ QUICK = {
     "test_bench_verdicts.py": 6,
     "test_benchmarks.py": 5,
     "test_benchmarks.py::test_the_error_rate_has_a_sample_for_each_seed": 0,
+    "test_busy_core.py": 1,
+    "test_busy_core.py::test_a_busy_neighbour_costs_no_more_than_it_costs_torch": 0,
     "test_caches.py::test_a_user_without_an_account_computes_without_a_cache": 0,
     "test_caches.py::test_no_flipped_bit_changes_what_is_said": 0,
     "test_cli.py::test_a_study_as_json_ends_with_claims_and_verdicts": 0,
@@ -135,6 +137,7 @@ QUICK = {
 
 
 TIMED = {
+    "test_busy_core.py::test_a_busy_neighbour_costs_no_more_than_it_costs_torch",
     "test_bench_command.py::test_the_command",
     "test_bench_history.py::test_both_ways_are_timed_before_and_after_one_more_commit",
     "test_doctor.py::test_noise_is_measured_in_fresh_processes",
