@@ -120,9 +120,8 @@ def diagnose(*, measure: bool = True) -> Diagnosis:
 
 def look() -> Machine:
     """Return the state of the machine at this moment, as the system describes it."""
-    from . import tuning
+    from . import processor, tuning
     from .backends.numba import threads
-    from .tuning import processor
 
     found = provenance.environment()
     serial = threads.why_serial()

@@ -7,6 +7,7 @@ from functools import cache
 from importlib import metadata
 from pathlib import Path
 
+from . import processor
 from .errors import NormsuiteError
 from .git import Git
 
@@ -15,18 +16,6 @@ _PACKAGES = ("torch", "torchvision", "numpy", "numba", "scipy", "normsuite")
 
 # The sources that a study's numbers depend on; the report and the command line are not among them.
 _SOURCES = ("spec.py", "norms", "functional.py", "modules.py", "backends", "distributed.py", "study")
-
-
-@cache
-def cpu_model() -> str:
-    """Return the processor's name, as the kernel has it where it says."""
-    try:
-        for line in Path("/proc/cpuinfo").read_text().splitlines():
-            if line.startswith("model name"):
-                return line.split(":", 1)[1].strip()
-    except OSError:
-        pass
-    return platform.processor() or platform.machine()
 
 
 def usable_cores() -> int:
@@ -59,7 +48,7 @@ def environment(*, threads: int | None = None, accelerator: str | None = None, d
         driver: its driver's version.
     """
     return {
-        "cpu": cpu_model(),
+        "cpu": processor.this().name,
         "cores": usable_cores(),
         "threads": threads,
         "governor": _governor(),

@@ -66,15 +66,19 @@ def write_study(folder, *, seeds=3, written="2026-01-01T00:00:00+00:00", further
             results.write_record(folder / "study", f"{norm}-{seed}-{results.digest(changes)}", record)
 
 
-def write_bench(folder, *, written="2026-01-01T00:00:00+00:00", task=None, accelerator=None, cold=False, **changes):
+def write_bench(
+    folder, *, written="2026-01-01T00:00:00+00:00", task=None, accelerator=None, cold=False, cpu=f"Processor {HOSTILE}",
+    ratios=None, **changes,
+):  # fmt: skip
+    ratios = ratios or {"auto": 0.5, "flax": 1.5}
     for place, (norm, mode) in enumerate((norm, mode) for norm in NORMS for mode in ("forward", "step")):
-        record = bench_records.record({"auto": 0.5, "flax": 1.5}, norm=norm, mode=mode, seed=place)
-        record["environment"] |= {"cpu": f"Processor {HOSTILE}", "accelerator": accelerator}
+        record = bench_records.record(ratios, norm=norm, mode=mode, seed=place)
+        record["environment"] |= {"cpu": cpu, "accelerator": accelerator}
         record["case"] |= task or {}
         record["settings"]["cold"] = cold
         record["samples"]["refused"] = {"liger": HOSTILE}
         record.update(written=written, commit="c" * 40, source="s", **changes)
-        name = f"{norm}-{mode}-{results.digest([changes, task, cold])}"
+        name = f"{norm}-{mode}-{results.digest([changes, task, cold, cpu])}"
         results.write_record(folder / "bench", name, record)
 
 

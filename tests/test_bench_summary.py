@@ -4,10 +4,13 @@ import math
 
 import numpy as np
 import pytest
+from bench_records import record
 
+from normsuite.bench import tables
 from normsuite.bench.row import NOT_SLOWER, SLOWER, SLOWER_ABOVE, UNDECIDED, verdict
 from normsuite.bench.sentences import sentences
 from normsuite.bench.summary import AUTO, BASELINE, Bench
+from normsuite.measure.labels import BETTER_COMPILED, COMPILED_FORMS, given
 from normsuite.statistics import moderated_intervals, ratio_interval
 
 TASKS = 24
@@ -91,3 +94,26 @@ def test_sentences_are_about_auto_and_a_user_s_targets_and_about_no_rival():
     said = sentences(bench(draws(5), implementation="mynorms:RMSNorm"))
     assert [line.split(" takes ")[0] for line in said if " takes " in line] == ["mynorms:RMSNorm"]
     assert bench(draws(5)).means(implementations=[]) == []
+
+
+def test_the_faster_compiled_form_of_each_task_counts():
+    formula, call = COMPILED_FORMS
+    either = Bench(
+        [
+            record({AUTO: 0.5, formula: 1.0, call: 0.8}, noise=1e-6),
+            record({AUTO: 0.5, formula: 0.6, call: 0.9}, noise=1e-6, norm="GroupNorm"),
+            record({AUTO: 0.5, formula: 0.7}, noise=1e-6, norm="LayerNorm"),
+        ]
+    )
+    assert either.rivals == [formula, call, BETTER_COMPILED]
+    (over_all,) = [mean for mean in either.means(BETTER_COMPILED, [AUTO]) if mean.norm == "all"]
+    assert over_all.tasks == 3
+    assert math.isclose(over_all.ratio.value, (0.5 / 0.8 * 0.5 / 0.6 * 0.5 / 0.7) ** (1 / 3), rel_tol=1e-3)
+    assert Bench([record({AUTO: 0.5, formula: 1.0})]).rivals == [formula], "one form alone is not the faster one"
+
+
+def test_what_each_rival_was_given_is_what_its_file_says():
+    found = tables.rivals(Bench([record({AUTO: 0.5, "flax": 1.0, "onnxruntime": 1.2, "mine:Norm(8)": 1.0})]))
+    assert [(name, tasks) for name, tasks, _ in found.rows] == [("flax", "1"), ("onnxruntime", "1")]
+    assert "jitted" in found.rows[0][2] and all(given().values())
+    assert tables.rivals(Bench([record({AUTO: 0.5})])) is None

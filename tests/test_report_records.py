@@ -324,7 +324,8 @@ def test_benches_of_several_devices_stand_one_behind_the_other(source):
     found = collect(source)
     kinds = [("", "float32"), ("", "bfloat16"), (HOSTILE, "float32"), (HOSTILE, "float32")]
     assert [b.key[:2] for b in found.benches] == kinds and found.bench is found.benches[0]
-    assert [b.where for b in found.benches[:3]] == ["", "bfloat16", HOSTILE]
+    here = f"Processor {HOSTILE}"
+    assert [b.where for b in found.benches[:3]] == [here, f"{here}, bfloat16", HOSTILE]
     assert found.benches[3].where == f"{HOSTILE}, caches flushed before each sample"
     assert not [n for n in found.notes if "benches" in n]
     page, _ = report.write(source, source / "html")
@@ -334,6 +335,16 @@ def test_benches_of_several_devices_stand_one_behind_the_other(source):
         assert found and len(set(found)) == len(found)
     assert "<script>alert" not in cost + method
     assert method.count("seconds a task and process") == 4
+
+
+def test_benches_of_two_processors_are_not_pooled(source):
+    """The one with most in its table comes first, however old it is."""
+    write_bench(source, written="2026-05-01T00:00:00+00:00", cpu="Another", ratios={"auto": 0.7})
+    found = collect(source)
+    assert [b.processor for b in found.benches] == [f"Processor {HOSTILE}", "Another"]
+    assert all(len(b.records) == 10 for b in found.benches) and not [n for n in found.notes if "benches" in n]
+    text = report.write(source, source / "html")[0].with_name("cost.html").read_text()
+    assert "Against the alternatives (Another)" in text and "Every case (Another)" in text
 
 
 def test_two_folders_of_two_accelerators_stand_side_by_side(source, tmp_path):

@@ -8,11 +8,10 @@ from pathlib import Path
 import pytest
 import torch
 
-from normsuite import caches, statistics, tuning
+from normsuite import caches, processor, statistics, tuning
 from normsuite.spec import NORMS
 from normsuite.tune import crossover, tables
 from normsuite.tune.search import search, together
-from normsuite.tuning import processor
 from tools import processor_table
 
 RECORDS = Path(__file__).parent.parent / "reports" / "reference" / "processors"

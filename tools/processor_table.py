@@ -14,10 +14,9 @@ from pathlib import Path
 
 import torch
 
-from normsuite import compact, provenance, results, statistics, tuning, writing
+from normsuite import compact, processor, provenance, results, statistics, tuning, writing
 from normsuite.measure import process
 from normsuite.tune import crossover, streaming, tables
-from normsuite.tuning import processor
 
 PROCESSES, STREAMING_PROCESSES = 3, 5
 SECONDS, STREAMING_SECONDS = 0.05, 0.2

@@ -14,7 +14,7 @@ from functools import cached_property
 
 import numpy as np
 
-from ..measure.labels import AGAIN, AUTO, BASELINE, COPY, PREALLOCATED, rivals
+from ..measure.labels import AGAIN, AUTO, BASELINE, BETTER_COMPILED, COMPILED_FORMS, COPY, PREALLOCATED, rivals
 from ..statistics import (
     CONFIDENCE,
     Interval,
@@ -71,10 +71,20 @@ class Bench:
         return model, record["case"].get("dtype", "float32"), bool(model and record["settings"].get("cold"))
 
     @property
+    def processor(self) -> str:
+        """Return the processor that was measured; "" for an accelerator."""
+        return "" if self.key[0] else self.records[0]["environment"].get("cpu") or ""
+
+    @property
     def where(self) -> str:
-        """Return the same in words, as much of it as is not the usual; "" for float32 on the processor."""
+        """Return the same in words, as much of it as is not the usual, with the processor where there is no
+        accelerator."""
         model, dtype, cold = self.key
-        said = [model, "" if dtype == "float32" else dtype, "caches flushed before each sample" if cold else ""]
+        said = [
+            model or self.processor,
+            "" if dtype == "float32" else dtype,
+            "caches flushed before each sample" if cold else "",
+        ]
         return ", ".join(filter(None, said))
 
     @cached_property
@@ -101,15 +111,19 @@ class Bench:
 
     @property
     def rivals(self) -> list[str]:
-        """Return those that are neither ours nor torch.nn nor a copy."""
-        return rivals(self.implementations)
+        """Return those that are neither ours nor torch.nn nor a copy; the faster compiled form too where both are."""
+        both = set(COMPILED_FORMS) <= set(self.implementations)
+        return rivals([*self.implementations, *([BETTER_COMPILED] if both else [])])
 
     def logs(self, index: int, implementation: str, against: str, *, behind: bool = False) -> list[float]:
         """Return log(implementation / against) in one task, one value a process; NaN where not both took part.
 
         Args:
+            against: a label, or `BETTER_COMPILED` for the compiled form that was faster in this task.
             behind: only of the rounds in which an implementation with a thread pool of its own took part.
         """
+        if against == BETTER_COMPILED:
+            against = self._better_compiled(index)
         key = (index, implementation, against, behind)
         if key not in self._logs:
             self._logs[key] = [
@@ -117,6 +131,11 @@ class Bench:
                 for process in self.records[index]["samples"]["processes"]
             ]
         return self._logs[key]
+
+    def _better_compiled(self, index: int) -> str:
+        """Return the compiled form with the least mean ratio to torch.nn; the first where neither took part."""
+        ratios = {form: self.ratio(index, form, BASELINE).value for form in COMPILED_FORMS}
+        return min(COMPILED_FORMS, key=lambda form: math.inf if math.isnan(ratios[form]) else ratios[form])
 
     @staticmethod
     def _log(process: dict, implementation: str, against: str, behind: bool) -> float:
@@ -294,10 +313,12 @@ class Bench:
 
 
 def benches(records: Sequence[dict]) -> list[Bench]:
-    """Return a table for each device, type of numbers and state of the caches among the records, in their order."""
+    """Return a table for each device, type of numbers, state of the caches and processor among the records, in their
+    order."""
     kinds: dict[tuple, list[dict]] = {}
     for record in records:
-        kinds.setdefault(Bench([record]).key, []).append(record)
+        bench = Bench([record])
+        kinds.setdefault((*bench.key, bench.processor), []).append(record)
     return [Bench(of_kind) for of_kind in kinds.values()]
 
 

@@ -4,7 +4,7 @@ import math
 from collections.abc import Sequence
 from itertools import groupby
 
-from ..measure.labels import AGAIN, AUTO, BASELINE, COPY, PREALLOCATED
+from ..measure.labels import AGAIN, AUTO, BASELINE, BETTER_COMPILED, COPY, PREALLOCATED, given
 from ..measure.metric import METRICS, Metric
 from ..presentation import text
 from ..presentation.table import Column, Table
@@ -111,6 +111,16 @@ def means(bench: Bench) -> list[Table]:
     if bench.host:
         found.append((BASELINE, bench.host.means(implementations=others), "host time"))
     return [_means(rival, of_rival, time) for rival, of_rival, time in found if of_rival]
+
+
+def rivals(bench: Bench) -> Table | None:
+    """Return what each rival was given, with the number of tasks that it took part in; None without rivals."""
+    said = {**given(), BETTER_COMPILED: "The one of the two above that took less of torch.nn's time, task by task."}
+    tasks = {
+        name: sum(mean.tasks for mean in bench.means(name, [BASELINE]) if mean.norm == ALL) for name in bench.rivals
+    }
+    rows = [(name, str(tasks[name]), said[name]) for name in bench.rivals if name in said]
+    return Table("What each was given", ("by", "tasks", "how"), rows, COMMAND) if rows else None
 
 
 def _means(rival: str, found: Sequence[Mean], time: str) -> Table:

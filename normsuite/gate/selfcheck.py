@@ -14,7 +14,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from .. import device as devices
-from .. import provenance, results
+from .. import processor, provenance, results
 from ..errors import ArgumentError, NormsuiteError
 from ..measure import process
 from . import asv_continuous, calibrate, decide, injected_commits, measure
@@ -128,7 +128,7 @@ def _identity(setup: measure.Setup) -> dict:
         "margin": setup.margins["time"],
         "worse": decide.Thresholds.of(setup.margins).worse,
         "apart": setup.apart,
-        "cpu": provenance.cpu_model(),
+        "cpu": processor.this().name,
         "cores": provenance.usable_cores(),
         "torch": provenance.version("torch"),
         **({} if accelerator is None else {"accelerator": accelerator}),

@@ -3,6 +3,7 @@
 import ast
 import pkgutil
 from collections.abc import Iterable
+from functools import cache
 from importlib.metadata import entry_points
 from pathlib import Path
 
@@ -18,7 +19,11 @@ ACCELERATED = "triton"
 BOUND = "sum and product"
 PREALLOCATED = ", preallocated"
 
-_FIRST = ("torch.compile", "torch.compile of torch.nn", "flax", "onnxruntime", "liger", "quack", "apex")
+COMPILED_FORMS = ("torch.compile", "torch.compile of torch.nn")
+BETTER_COMPILED = "torch.compile, the faster form"
+"""The one of the two compiled forms that took less of torch.nn's time in a task."""
+
+_FIRST = (*COMPILED_FORMS, BETTER_COMPILED, "flax", "onnxruntime", "liger", "quack", "apex")
 """Rivals in the order of tables; others follow."""
 
 ASV_LATENCY = {"forward": "latency.Latency.track_forward", "step": "latency.Latency.track_training_step"}
@@ -42,13 +47,22 @@ def implementations() -> tuple[str, ...]:
 
     The names are the strings that the files of `implementations` have in their `IMPLEMENTATIONS`.
     """
-    found = [BASELINE, AGAIN, COPY, *backends(), BOUND]
+    found = [BASELINE, AGAIN, COPY, *backends(), BOUND, *given()]
+    return tuple(dict.fromkeys(found))
+
+
+@cache
+def given() -> dict[str, str]:
+    """Return what every implementation is given, by name: the docstring of its file, on one line. None is loaded."""
+    found = {}
     for path in sorted(_IMPLEMENTATIONS.glob("*.py")):
-        for node in ast.parse(path.read_text(encoding="utf-8")).body:
+        tree = ast.parse(path.read_text(encoding="utf-8"))
+        said = " ".join((ast.get_docstring(tree) or "").split())
+        for node in tree.body:
             if isinstance(node, ast.Assign) and getattr(node.targets[0], "id", "") == "IMPLEMENTATIONS":
                 values = (part.value for part in ast.walk(node.value) if isinstance(part, ast.Constant))
-                found += [value for value in values if isinstance(value, str)]
-    return tuple(dict.fromkeys(found))
+                found |= {value: said for value in values if isinstance(value, str)}
+    return found
 
 
 def is_ours(label: str) -> bool:

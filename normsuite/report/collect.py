@@ -58,7 +58,7 @@ class Collected:
         notes: what is missing, damaged or left out, one line each.
         commit: whose cost is shown; None where nothing was measured.
         benches: comparisons with the alternatives, each of one machine, equal sources and settings; the newest of each
-            device, type of numbers and state of the caches, the processor's first.
+            device, type of numbers, state of the caches and processor, those of processors first.
         gate: the newest comparison of two versions; None where there is none.
         tuning: the newest runs on held-out digits that chose learning rates.
         numerics: the newest record of errors against float64, one for each case.
@@ -278,7 +278,8 @@ def _newest_benches(folder: Path, notes: list[str]) -> list[Bench]:
         notes.append(f"nothing has been compared with the alternatives: run `{BENCH_COMMAND}`")
     kinds: dict[tuple, list[dict]] = {}
     for record in good:
-        kinds.setdefault(Bench([record]).key, []).append(record)
+        bench = Bench([record])
+        kinds.setdefault((*bench.key, bench.processor), []).append(record)
     benches = []
     for records in kinds.values():
         made = _made(records[-1])
@@ -286,7 +287,14 @@ def _newest_benches(folder: Path, notes: list[str]) -> list[Bench]:
     left_out = len(good) - sum(len(bench.records) for bench in benches)
     if left_out:
         notes.append(f"{left_out} records of benches made otherwise or before are left out")
-    return sorted(benches, key=lambda bench: (bench.key[0], bench.key[1] != "float32", bench.key))
+    return sorted(benches, key=_place_of_bench)
+
+
+def _place_of_bench(bench: Bench) -> tuple:
+    """Return what benches are sorted by: processors first, float32 first, of several processors the one with most in
+    its table."""
+    model, dtype, cold = bench.key
+    return model, dtype != "float32", dtype, cold, -len(bench.rows), bench.processor
 
 
 def _made(record: dict) -> str:

@@ -28,7 +28,9 @@ def _study(collected: Collected) -> Tables:
 
 
 def _against(collected: Collected) -> Tables:
-    found = {bench.key: every_case(bench) for bench in collected.benches}
+    found: dict[tuple, Table | None] = {}
+    for bench in collected.benches:
+        found.setdefault(bench.key, every_case(bench))  # of several processors the first
     # Two processors stand side by side, and so do two accelerators, whatever they are called.
     return {f"{bool(device)} {dtype} {cold}": (cases, 4) for (device, dtype, cold), cases in found.items() if cases}
 

@@ -214,7 +214,7 @@ def _against(bench: Bench, number: int, further: list[str]) -> list[Section]:
             (text,),
             _sentences([*bench_sentences(bench), *further]),
             tuple(found(bench_charts, "against", bench, own)),
-            tuple(bench_tables.means(bench)),
+            (*bench_tables.means(bench), *_some(bench_tables.rivals(bench))),
             folded=number > 0,
         ),
         Section(

@@ -42,9 +42,8 @@ def tune(progress: Callable[[int, int], None] = lambda done, of: None, *, budget
     """
     import torch
 
-    from .. import tuning
+    from .. import processor, tuning
     from ..measure import process
-    from ..tuning import processor
     from . import crossover, tables
 
     threads = torch.get_num_threads()

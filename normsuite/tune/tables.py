@@ -2,8 +2,8 @@
 
 from collections.abc import Mapping
 
+from ..processor import Processor
 from ..tuning import MARGIN, Table
-from ..tuning.processor import Processor
 
 
 def as_toml(

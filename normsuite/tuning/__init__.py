@@ -18,8 +18,7 @@ from pathlib import Path
 
 import torch
 
-from .. import __version__, caches
-from . import processor
+from .. import __version__, caches, processor
 
 MARGIN = 0.7
 """Largest ratio of the kernels' time to torch's, on every processor that was measured, at which the kernels are taken

@@ -1,11 +1,12 @@
-"""The processor that this process runs on, told apart as far as times of kernels depend on it."""
+"""The processor that this process runs on, told apart as far as times of kernels depend on it.
+
+Imports no torch before it is asked.
+"""
 
 import platform
 from functools import cache
 from pathlib import Path
 from typing import NamedTuple
-
-import torch
 
 _CPUINFO = Path("/proc/cpuinfo")
 
@@ -27,6 +28,8 @@ class Processor(NamedTuple):
 @cache
 def this() -> Processor:
     """Return the processor of this machine."""
+    import torch
+
     return describe(_first_block(), torch.backends.cpu.get_cpu_capability())
 
 
