@@ -102,6 +102,31 @@ def test_small_sizes_are_not_measured_where_larger_ones_were_slower():
     assert contiguous["forward"][0] < 2**10 and 2**18 <= contiguous["step"][0] < 2**20
 
 
+def test_an_activation_is_measured_below_the_size_of_the_plain_mode_alone():
+    asked = []
+
+    def ratio(spec, case, mode, seconds):
+        numbers = math.prod(case.shape)
+        asked.append((mode, numbers))
+        return math.log(0.9 if numbers >= (2**12 if "activated" in mode else 2**16) else 1.5)
+
+    modes = ["step", "step_activated", "evaluation", "evaluation_activated"]
+    rows = worker.entry(NORMS["BatchNorm"], "contiguous", 49, modes, ratio)
+    of_step = {mode: [numbers for each, numbers in asked if each == mode] for mode in modes}
+    (sizes,) = [layouts["contiguous"] for layouts in crossover.table(rows).values()]
+    assert 2**16 <= sizes["step"][0] < 2**18 and 2**12 <= sizes["step_activated"][0] < 2**14
+    assert max(of_step["step_activated"]) < sizes["step"][0] < max(of_step["step"])
+
+
+def test_an_activation_is_searched_everywhere_where_the_plain_mode_is_torch_s():
+    def ratio(spec, case, mode, seconds):
+        return math.log(0.9 if mode == "step_activated" and math.prod(case.shape) >= 2**18 else 1.5)
+
+    rows = worker.entry(NORMS["BatchNorm"], "contiguous", 49, ["step", "step_activated"], ratio)
+    (sizes,) = [layouts["contiguous"] for layouts in crossover.table(rows).values()]
+    assert sizes["step"] == [tuning.NEVER] and 2**18 <= sizes["step_activated"][0] < 2**20
+
+
 def test_one_disturbed_size_is_measured_again_before_it_ends_the_kernels_sizes():
     calls = []
 

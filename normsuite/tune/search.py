@@ -8,21 +8,22 @@ FASTER_BELOW = 1.0
 Search = Generator[int, float, None]
 
 
-def search(sizes: Sequence[int], slower_above: float) -> Search:
+def search(sizes: Sequence[int], slower_above: float, *, largest_is_faster: bool = False) -> Search:
     """Yield the sizes to measure, and take the ratio at each.
 
-    The largest size comes first: where the kernels are slower there, no size is theirs. Then the sizes are bisected for
-    the smallest at which the kernels are faster, and the middle of what lies above it unmeasured is measured too. Where
-    the kernels are slower in that place, the bisection goes on above it.
+    The largest size comes first, unless it is known: where the kernels are slower there, no size is theirs. Then the
+    sizes are bisected for the smallest at which the kernels are faster, and the middle of what lies above it unmeasured
+    is measured too. Where the kernels are slower in that place, the bisection goes on above it.
 
     Args:
         sizes: in ascending order.
         slower_above: the ratio above which the kernels count as slower.
+        largest_is_faster: the kernels are known to be faster at the largest size, which is not measured then.
     """
     if not sizes:
         return
     largest = len(sizes) - 1
-    if (yield sizes[largest]) > slower_above:
+    if not largest_is_faster and (yield sizes[largest]) > slower_above:
         return
     known = {largest}
     below = -1

@@ -2,11 +2,11 @@
 
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import torch
 
-from .. import tuning
+from .. import statistics, tuning
 from ..backends.numba import outputs
 from ..bench.row import SLOWER_ABOVE
 from ..measure import process
@@ -23,7 +23,7 @@ BATCHES = (96, 48, 24)
 STREAMING_SHARE = 0.25
 """Most of the time for non-temporal stores; without an answer by then there are none."""
 
-SECONDS, STREAMING_SECONDS, AGAIN = 0.02, 0.05, 4
+SECONDS, STREAMING_SECONDS, AGAIN = 0.02, 0.2, 4
 """Seconds for each ratio; and how many times as long one is measured again that says "slower", since it ends the search
 for sizes below it."""
 
@@ -31,10 +31,19 @@ CLEARLY_SLOWER = 1.3
 """A ratio above this is not measured again, but at the largest size, which decides whether any is the kernels'."""
 
 
+PLAIN = tuple(mode for mode, (of_bench, activation, into) in crossover.MODES.items() if not activation and not into)
+"""Modes in which the kernels save least: an activation, or an output that exists, costs torch another pass and the
+kernels none. Of 354 sizes of the two shipped tables 352 are no larger with one of them than without, and two by one
+step of sizes."""
+
+
 def entry(
     spec: NormSpec, layout: str, length: int, modes: list[str], ratio: Callable[..., float] = crossover.ratio
 ) -> list[dict]:
-    """Return the rows of one norm, layout and length, for each mode at the sizes that its search asked for."""
+    """Return the rows of one norm, layout and length, for each mode at the sizes that its search asked for.
+
+    Modes other than `PLAIN` are searched below the size of their plain one alone, whose ratio stands for theirs there.
+    """
     cases = {torch.Size(case.shape).numel(): case for case in crossover.shapes(spec, layout, length, SIZES)}
 
     def measured(mode: str, numbers: int) -> float:
@@ -43,13 +52,34 @@ def entry(
             value = math.exp(ratio(spec, cases[numbers], mode, AGAIN * SECONDS))
         return value
 
-    found = together({mode: search(sorted(cases), SLOWER_ABOVE) for mode in modes}, measured)
+    plain = [mode for mode in modes if mode in PLAIN]
+    found = together({mode: search(sorted(cases), SLOWER_ABOVE) for mode in plain}, measured)
+    searches, known = {}, {}
+    for mode in (mode for mode in modes if mode not in PLAIN):
+        size, value = _faster_from(found.get(_plain_of(mode), {}))
+        known[mode] = {} if value is None else {size: value}
+        sizes = sorted(numbers for numbers in cases if numbers <= size)
+        searches[mode] = search(sizes, SLOWER_ABOVE, largest_is_faster=value is not None)
+    found |= {mode: known[mode] | ratios for mode, ratios in together(searches, measured).items()}
     common = {"norm": spec.name, "layout": layout, "length": length}
     return [
         {**common, "mode": mode, "numbers": numbers, "ratio": value, "interval": (value, value)}
         for mode, ratios in found.items()
         for numbers, value in ratios.items()
     ]
+
+
+def _plain_of(mode: str) -> str:
+    """Return the mode without activation and without an output that exists."""
+    of_bench, _, _ = crossover.MODES[mode]
+    return next(plain for plain in PLAIN if crossover.MODES[plain][0] == of_bench)
+
+
+def _faster_from(ratios: Mapping[int, float]) -> tuple[float, float | None]:
+    """Return the size from which on the kernels are faster by these ratios, and the ratio there; `tuning.NEVER` and
+    None where there is none."""
+    size = crossover.least_size({size: statistics.Interval(ratio, ratio, ratio) for size, ratio in ratios.items()})
+    return size, ratios.get(size)
 
 
 def work(job: dict, emit: Callable[[dict], None]) -> None:
