@@ -85,16 +85,15 @@ class Budget:
         block_s = sum(self.cell_s(cell, 1) for cell in cells)
         return max(FEWEST_BLOCKS, round(math.sqrt(ALIKE * beside_s / max(1e-9, block_s))))
 
-    def needed_s(self, values: int, cells: Sequence[str], blocks: int, *, starts: int, together: int) -> list[float]:
+    def needed_s(self, values: int, cells: Sequence[str], blocks: int, *, together: int) -> list[float]:
         """Return the seconds for one value of each cell, for two, and so on.
 
         Args:
             values: up to how many.
             cells, blocks: what is measured in each process.
-            starts: processes for one value.
             together: values that processes are started for at once.
         """
-        turn_s = starts * sum(self.cell_s(cell, blocks) + OVERHEAD_S for cell in cells)
+        turn_s = sum(self.cell_s(cell, blocks) + OVERHEAD_S for cell in cells)
         return [n * turn_s + math.ceil(n / together) * self.start_s for n in range(1, values + 1)]
 
     @property

@@ -6,13 +6,12 @@ are cores, and then they take turns with the clock: importing torch is most of w
 """
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 
 from . import decide, groups, turns
 from .budget import Budget
 from .processes import Processes
 from .setup import Setup
-from .sides import BASE, HEAD
 
 
 class Looks:
@@ -81,8 +80,8 @@ class Looks:
 
     def _affordable(self, wanted: int, indices: Sequence[int], blocks: int) -> int:
         """Return how many more values there is time for; for the first look all, with a note if they take longer."""
-        budget, of = self._budget, {"starts": len(self._processes.sides), "together": self._processes.together}
-        needed = budget.needed_s(wanted, self._names(indices), blocks, **of)
+        budget, together = self._budget, self._processes.together
+        needed = budget.needed_s(wanted, self._names(indices), blocks, together=together)
         if not self.looks:
             if needed[-1] > 1.1 * budget.left_s:
                 budget.warn_if_too_short(budget.total_s - budget.left_s + needed[-1], len(self._setup.cells))
@@ -101,20 +100,10 @@ class Looks:
             shares = [(of, indices) for number in batch for of in sides[:: 1 if number % 2 else -1]]
             found = iter(self._processes.run(shares, blocks=blocks, stage=stage, may_stop=may_stop))
             for number in batch:
-                merged: dict[int, dict] = {}
-                for _ in sides:
-                    for index, message in next(found).found.items():
-                        self._budget.learn(self._setup.cells[index].name, message)
-                        merged.setdefault(index, {})[message.get("side", "")] = message
-                for index, of in merged.items():
-                    self._take(self._setup.cells[index].name, number, of)
+                for index, message in (item for _ in sides for item in next(found).found.items()):
+                    name = self._setup.cells[index].name
+                    self._budget.learn(name, message)
+                    if "log_ratio" in message:
+                        self.values[name][number] = message["log_ratio"]
+                        self.base_s[name].append(message["base_s"])
             self._processes.end_if_interrupted()
-
-    def _take(self, cell: str, number: int, of: Mapping[str, Mapping]) -> None:
-        """Write down the value of a process that held both sides, or of one for each."""
-        if "log_ratio" in of.get("", {}):
-            self.values[cell][number] = of[""]["log_ratio"]
-            self.base_s[cell].append(of[""]["base_s"])
-        elif of.keys() == {BASE, HEAD}:
-            self.values[cell][number] = of[HEAD]["log_s"] - of[BASE]["log_s"]
-            self.base_s[cell].append(math.exp(of[BASE]["log_s"]))

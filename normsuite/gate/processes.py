@@ -116,7 +116,8 @@ class Processes:
 
             self._on_progress(stage, before_s)
             try:
-                turns.take(jobs, self._starts.start, on_ready=ready, on_cell=go_on)
+                in_pairs = self.apart and not count
+                turns.take(jobs, self._starts.start, in_pairs=in_pairs, on_ready=ready, on_cell=go_on)
             except _Spent:
                 pass  # what was found is kept
             except KeyboardInterrupt:

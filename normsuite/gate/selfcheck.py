@@ -27,6 +27,7 @@ PLANTED = 1 / 3
 """Of the cells of a planted table, at once, an equal number with each share."""
 
 _METHOD = (
+    "alternating.py",
     "budget.py",
     "calibrate.py",
     "cells.py",

@@ -1,15 +1,20 @@
-"""Processes of a gate that are started together and then take turns with the clock.
+"""Processes of a gate that are started together and then take turns with the clock: cell by cell's process, or, where
+each version has processes of its own, two of them sample by sample (`alternating`).
 
 Importing torch, making calls ready and counting is most of what a process does, and needs no quiet machine: side by
 side it takes a fraction of the time that it takes one after the other.
 """
 
+import random
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from ..measure import process
+from . import alternating
+from .sides import SIDES
 
 START_S = 600.0
 """How long a process may be silent before its first cell: it imports torch and the versions."""
@@ -39,6 +44,28 @@ class Job:
     at: int | None = None
 
 
+class _Started(NamedTuple):
+    """A job, its process, and what that says."""
+
+    job: Job
+    process: process.Process
+    messages: Iterator[dict]
+
+    def ask(self, line: dict) -> dict:
+        """Return the process's answer to a line; raises `Died`, which the job keeps, if there is none."""
+        watch = process.Watch(self.process, SILENT_S)
+        try:
+            self.process.tell(line)
+            for message in self.messages:
+                return message
+            raise process.Died("it ended without an answer")
+        except process.Died as died:
+            self.job.died = _how(died, watch)
+            raise
+        finally:
+            watch.stop()
+
+
 class Unimportable(Exception):
     """A side cannot be imported.
 
@@ -57,14 +84,16 @@ def take(
     jobs: Sequence[Job],
     start: Callable[[Job], process.Process],
     *,
+    in_pairs: bool = False,
     on_ready: Callable[[], None] = lambda: None,
     on_cell: Callable[[], None] = lambda: None,
 ) -> None:
     """Do all the jobs: up to the clock at the same time, then one after the other.
 
     Args:
-        jobs: filled in.
+        jobs: filled in; of a pair the one of base.
         start: starts the process of a job.
+        in_pairs: two jobs that follow each other hold a version each, and time the same cells against each other.
         on_ready: called when all are ready to take times.
         on_cell: called for every cell.
 
@@ -73,12 +102,37 @@ def take(
     """
     with ExitStack() as stack:
         running = [stack.enter_context(start(job)) for job in jobs]
-        messages = [one.messages() for one in running]
-        for job, one, said in zip(jobs, running, messages, strict=True):
-            _listen(job, one, said, job.work, on_cell, until="ready")
+        started = [_Started(job, one, one.messages()) for job, one in zip(jobs, running, strict=True)]
+        for each in started:
+            _listen(*each, each.job.work, on_cell, until="ready")
         on_ready()
-        for job, one, said in zip(jobs, running, messages, strict=True):
-            _listen(job, one, said, {"go": True}, on_cell)
+        for each in [] if in_pairs else started:
+            _listen(*each, {"go": True}, on_cell)
+        for pair in zip(started[::2], started[1::2], strict=True) if in_pairs else []:
+            _alternate(pair, on_cell)
+
+
+def _alternate(pair: Sequence[_Started], on_cell: Callable[[], None]) -> None:
+    """Time all cells of two processes, and write down in the job of base what was found."""
+    by_side = {side: each for each in pair for side in each.job.work["sides"]}
+    base, head = (by_side[side] for side in SIDES)
+    if base.job.died is not None or head.job.died is not None:
+        return
+    work = base.job.work
+    draw = random.Random(work["number"])
+    places = draw.sample(range(len(work["cells"])), len(work["cells"]))
+    bounds = {"blocks": work["blocks"], "longest_s": work["longest_s"]}
+    for place in places:
+        base.job.at = head.job.at = place
+        try:
+            base.job.found[place] = alternating.compare((base.ask, head.ask), place, draw=draw, **bounds)
+        except process.Died:  # the job says how
+            return
+        on_cell()
+
+
+def _how(died: process.Died, watch: process.Watch) -> str:
+    return f"hangs: ended after {SILENT_S:g} s" if watch.has_ended_it else str(died)
 
 
 def _listen(job: Job, one: process.Process, messages, line: dict, on_cell, until: str | None = None) -> None:
@@ -100,6 +154,6 @@ def _listen(job: Job, one: process.Process, messages, line: dict, on_cell, until
             if until in message:
                 return
     except process.Died as died:
-        job.died = f"hangs: ended after {SILENT_S:g} s" if watch.has_ended_it else str(died)
+        job.died = _how(died, watch)
     finally:
         watch.stop()

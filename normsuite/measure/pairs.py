@@ -77,22 +77,6 @@ def compare(
     return Pair(float(stats.trim_mean(logs, TRIMMED)), float(np.median(base_s)), len(logs))
 
 
-def alone(timer: Timer, *, blocks: int, longest_s: float) -> float:
-    """Time one call, for a process that cannot hold both: the trimmed mean of the logarithm of its seconds.
-
-    For as long as `compare` takes over two.
-    """
-    repeat, _ = clock.calibrate(timer)
-    clock.warm(timer.once, WARM_S)
-    logs: list[float] = []
-    gc.collect(0)
-    with uncollected():
-        end = time.perf_counter() + longest_s
-        while len(logs) < 2 * LEAST_BLOCKS or (len(logs) < SAMPLES * blocks and time.perf_counter() < end):
-            logs.append(np.log(timer.sample(repeat)))
-    return float(stats.trim_mean(logs, TRIMMED))
-
-
 def sample_s(timer: Timer) -> float:
     """Return how long a sample of that call takes, of which a block has `SAMPLES`; roughly, to plan with."""
     repeat, call_s = clock.calibrate(timer)
