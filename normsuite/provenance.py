@@ -7,6 +7,7 @@ from functools import cache
 from importlib import metadata
 from pathlib import Path
 
+from . import source_code
 from .errors import NormsuiteError
 from .git import Git
 
@@ -96,12 +97,15 @@ def commit() -> str | None:
 
 @cache
 def source_digest() -> str:
-    """Return a digest of the sources that the numbers depend on: equal digests, equal numbers on equal machines."""
+    """Return a digest of the sources that the numbers depend on: equal digests, equal numbers on equal machines.
+
+    Comments and docstrings do not count.
+    """
     root = Path(__file__).resolve().parent
     digest = hashlib.sha256()
     for name in _SOURCES:
         path = root / name
         files = (f for f in path.rglob("*") if f.suffix in (".py", ".toml")) if path.is_dir() else [path]
         for file in sorted(files):
-            digest.update(file.relative_to(root).as_posix().encode() + b"\0" + file.read_bytes() + b"\0")
+            digest.update(file.relative_to(root).as_posix().encode() + b"\0" + source_code.decisive(file) + b"\0")
     return digest.hexdigest()[:16]

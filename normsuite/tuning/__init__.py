@@ -18,7 +18,7 @@ from pathlib import Path
 
 import torch
 
-from .. import __version__, caches
+from .. import __version__, caches, source_code
 from . import processor
 
 MARGIN = 0.7
@@ -146,5 +146,5 @@ def _kernels() -> str:
     """Return a digest of the kernels' sources."""
     found = hashlib.sha256()
     for file in sorted((Path(__file__).parent.parent / "backends" / "numba").rglob("*.py")):
-        found.update(file.read_bytes())
+        found.update(source_code.decisive(file))
     return found.hexdigest()
