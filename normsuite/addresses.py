@@ -162,7 +162,8 @@ def is_same_memory(a: Tensor, b: Tensor) -> bool:
 
 
 def written(*tensors: Tensor) -> None:
-    """Tell autograd that a kernel has written to those tensors, as an operation of torch would have."""
+    """Increment the version counters of tensors that a kernel wrote to, so that autograd notices, as for torch's
+    operations."""
     for t in tensors:
         if not t.is_inference():
             torch.autograd.graph.increment_version(t)

@@ -107,7 +107,7 @@ def _digest(key: str, text: str) -> str:
 
 
 def mark_as_used(path: Path) -> None:
-    """Let that file or folder be removed `KEPT_DAYS` from now, and not before."""
+    """Set the time of last use of a file or folder to now, so that it is kept for another `KEPT_DAYS` days."""
     with suppress(OSError):
         os.utime(path)
 

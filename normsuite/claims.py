@@ -45,8 +45,10 @@ def _mean(name: str) -> Callable[[dict], float]:
 
 
 def _watched(name: str) -> Callable[[dict], float | None]:
-    """Median over all layers and all times at which they were looked at: the first steps are far from the others, and
-    a layer that says nothing any more has no number."""
+    """Return a function that reads a metric's median over all layers and all watched steps.
+
+    A median, since the first steps are far from the others; layers without a finite number are left out.
+    """
 
     def read(samples: dict) -> float | None:
         found = [layer[name] for watched in samples.get("shift", ()) for layer in watched["layers"]]
@@ -99,7 +101,7 @@ class Judged:
 
 
 def _expand(relation: document.Relation) -> list[document.Relation]:
-    """Each norm that the document names, for "any norm"."""
+    """Return one relation for each norm that the document names, if the relation is of "any norm", and else itself."""
     if relation.left != "any norm":
         return [relation]
     named = [example.norm for example in document.EXAMPLES]
@@ -120,7 +122,7 @@ def any_collapsed(runs: Iterable[dict]) -> bool:
 
 
 def judge(records: Iterable[dict]) -> list[Judged]:
-    """Every claim of the document, judged by the records of one study: equal settings but for norm and seed."""
+    """Judge every claim of the document by the records of one study: equal settings but for norm and seed."""
     runs: dict[str, dict[int, dict]] = {}
     for record in records:
         runs.setdefault(record["case"]["norm"], {})[record["case"]["seed"]] = record["samples"]

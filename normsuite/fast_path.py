@@ -55,7 +55,10 @@ checked_calls: dict[int, tuple[CheckedCall, ...]] = {}
 
 
 def add(settings: tuple, tensors: Sequence[Tensor], call: backends.Call, backend: backends.Backend) -> None:
-    """Let the backend compute calls like this one without another check, if it knows a shorter way for them."""
+    """Add a call that was checked in full, so that the backend computes later calls like it without another check.
+
+    Nothing is added where the backend has no shorter way for them.
+    """
     if not all(type(t) in addresses.EXACT or type(t) is _Absent for t in tensors) or addresses.observed():
         return
     again = backend.again(call)

@@ -187,7 +187,7 @@ def _call(
     activation: object,
     out: object,
 ) -> backends.Call:
-    """The call, with everything about it checked; raises what `normalize` says."""
+    """Return the call, with all arguments checked; raise what `normalize` says."""
     shapes = validation.tensors(input, weight, bias, running_mean, running_var)
     use_input_stats = validation.flag("training" if spec is _BATCH_NORM else "use_input_stats", use_input_stats)
     eps, momentum = validation.real("eps", eps), validation.weight_of_new(momentum)
@@ -228,7 +228,7 @@ def _call(
 
 
 def _handed_over(spec: NormSpec, input: object, *given: object) -> object:
-    """The norm's function for something that is no tensor but takes torch's functions, as torch.nn.functional does."""
+    """Call the norm's function on an object that implements `__torch_function__`, as torch.nn.functional does."""
     names = (
         "weight", "bias", "running_mean", "running_var", "use_input_stats", "momentum", "eps", "num_groups",
         "normalized_shape", "process_group", "activation", "out", "backend",

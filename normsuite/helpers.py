@@ -52,7 +52,7 @@ class Helpers:
         self._pool: ProcessPoolExecutor | None = None
 
     def start(self) -> None:
-        """Let them come, where there are cores for them."""
+        """Start the helper processes, where there are cores for them."""
         if self._pool is None and self._count > 0:
             # The lock that another thread holds would stay locked in a copy.
             copied = sys.platform == "linux" and threading.active_count() == 1
@@ -61,7 +61,7 @@ class Helpers:
             self._pool.submit(int)  # the first part is what starts them
 
     def give(self, function: Callable, *arguments) -> Part:
-        """To whoever is free first.
+        """Send a call to the first free helper process.
 
         Args:
             function, arguments: what can be pickled.

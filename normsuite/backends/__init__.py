@@ -90,7 +90,7 @@ class Call:
         return y if self.activation is None else getattr(functional, self.activation)(y)
 
     def deliver(self, y: Tensor) -> Tensor:
-        """The output where it was asked for, from a backend that cannot write there itself."""
+        """Return the output where the caller asked for it, for a backend that cannot write into `out` itself."""
         return y if self.out is None else self.out.copy_(y)
 
 
@@ -158,7 +158,7 @@ _broken: dict[str, str] = {}
 
 
 def get(name: str) -> Backend:
-    """The backend of that name.
+    """Return the backend of that name.
 
     Raises:
         UnknownNameError: there is none.
@@ -173,7 +173,8 @@ def get(name: str) -> Backend:
 
 
 def why_not_loaded(name: str) -> str | None:
-    """The reason why the backend of that name cannot be had, or None; loads it, once."""
+    """Return the reason why the backend of that name cannot be used, or None; the first call of a name loads its
+    module."""
     if name in _loaded:
         return None
     if name not in _broken:
@@ -196,7 +197,7 @@ why_not_loaded._dynamo_marked_constant = True  # type: ignore[attr-defined]
 
 
 def _missing(module: object) -> list[str]:
-    """The functions of the protocol that the module lacks or that do not take one call."""
+    """Return the functions of the protocol that the module lacks or that do not take one call."""
     wanted = [name for name in vars(Backend) if not name.startswith("_")]
     return [f"{name}(call)" for name in wanted if not _takes_a_call(getattr(module, name, None))]
 
@@ -212,7 +213,7 @@ def _takes_a_call(function: object) -> bool:
 
 
 def checked(call: Call, backend: str) -> Backend:
-    """The backend, which can compute the call.
+    """Return the backend of that name, which can compute the call.
 
     Raises:
         UnknownNameError: there is no such backend.

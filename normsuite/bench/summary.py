@@ -151,7 +151,11 @@ class Bench:
     def mean(
         self, implementation: str, against: str, indices: Iterable[int], *, behind: bool = False
     ) -> tuple[int, Interval]:
-        """Geometric mean over those of the tasks in which both took part; and how many these are.
+        """Return the number of tasks that both implementations ran, and the geometric mean of their ratios, with its
+        interval.
+
+        A process counts if it has run all of them. Processes are matched by their number, which says nothing more than
+        that they are as many.
 
         A process counts if it has done all of them. Processes are matched by their number, which says nothing more
         than that they are as many.
@@ -259,7 +263,7 @@ class Bench:
         return self.mean(AGAIN, BASELINE, range(len(self.records)), behind=True)
 
     def as_dict(self) -> dict:
-        """Everything, for a program."""
+        """Return all results as JSON values."""
         of_auto = [row for row in self.rows if row.implementation == AUTO]
         behind = self.noise_behind_other_pools
         first = self.records[0] if self.records else {}
@@ -311,5 +315,5 @@ def _task_key(case: dict) -> dict:
 
 
 def _number(value) -> float | None:
-    """Records hold infinities by name."""
+    """Return a value of a record as a float; JSON has infinities as text."""
     return None if value is None else float(value)

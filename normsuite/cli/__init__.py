@@ -126,7 +126,7 @@ def _run(debug: bool) -> int:
 
 
 def _help(error) -> str:
-    """Where to read on, of an error in what was typed."""
+    """Return a reference to the help of the command in which a usage error occurred, or ""."""
     context = getattr(error, "ctx", None)
     return f"; see {context.command_path} --help" if context is not None else ""
 
@@ -146,7 +146,7 @@ _terminations: list[int] = []
 
 
 def _terminated(number: int, _) -> None:
-    """As Ctrl-C: what was finished is kept."""
+    """Handle SIGTERM like Ctrl-C, so that finished work is kept."""
     _terminations.append(number)
     raise KeyboardInterrupt
 

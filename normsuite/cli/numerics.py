@@ -24,7 +24,7 @@ def numerics(
     out: Out = REPORTS / "numerics",
     to: Json = None,
 ) -> None:
-    """Largest error of each norm and backend against float64, for inputs further and further from zero."""
+    """Measure the largest error of each norm and backend against float64, for inputs further and further from zero."""
     from .. import backends
     from .. import device as devices
     from ..errors import ArgumentError, UnknownNameError

@@ -24,7 +24,7 @@ START_S = 60.0
 
 
 def results(target: Target, checks: Sequence[Check], *, limit_s: float, notes: list[str]) -> Iterator[Result]:
-    """Do those checks on a target, in a fresh process after each that hung or ended it.
+    """Run those checks on a target, in a new process after each check that hung or ended it.
 
     Args:
         target: with an import path.

@@ -10,7 +10,7 @@ from ..targets.target import Target
 
 
 def work(job: dict, emit) -> None:
-    """Do the checks of a job: the target, the folders to search, the names of the checks."""
+    """Run the checks of a job, which names the target, the folders to search and the checks."""
     faulthandler.enable()
     import torch
 

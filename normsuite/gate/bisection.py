@@ -39,7 +39,7 @@ class Bisection:
 
 
 def search(count: int, probe: Callable[[int], str]) -> tuple[int, int]:
-    """Places low and high such that the step is in (low, high], in about log2 count probes.
+    """Return places low and high such that the step is in (low, high], in about log2 count probes.
 
     Args:
         count: of commits after the good one, which has the place −1; the last one is known to be bad.
@@ -161,7 +161,10 @@ def run(
 
 
 def _side(row: Row, half: float) -> str:
-    """On which side of half the step; where that is infinite, only what fails, or is infinite too, is past it."""
+    """Return on which side of half the step a commit lies.
+
+    Where half the step is infinite, only what fails, or is infinite too, is past it.
+    """
     if row.verdict == summary.FAILS:
         return BAD
     if row.ratio is None or math.isnan(row.ratio.low):
@@ -172,7 +175,7 @@ def _side(row: Row, half: float) -> str:
 
 
 def _between(good: Tree, bad: Tree, repository: Path, source: Source) -> list[str]:
-    """Commits after the good one up to the bad one that changed the package, oldest first."""
+    """Return the commits after the good one up to the bad one that changed the package, oldest first."""
     git = Git(repository)
     try:
         git("merge-base", "--is-ancestor", good.commit, bad.commit)

@@ -146,7 +146,7 @@ def _listen(share: _Share, one: process.Process) -> Iterator[tuple[_Share, dict]
 
 
 def train(job: dict, emit: Callable[[dict], None]) -> None:
-    """Do a process's share.
+    """Train the runs of a process's share.
 
     Args:
         job: "side", "folder" of its package, "runs" (norm and seed), "train_size", "batch_size", "targets" by norm.

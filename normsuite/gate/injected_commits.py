@@ -47,7 +47,7 @@ def clone(base: Tree, repository: Path) -> Iterator[Path]:
 
 
 def commit(clone: Path, additions: Mapping[Cell, int], said: str = "") -> Tree:
-    """Commit those slowdowns on top of the clone's version; the same ones give the same package.
+    """Commit those slowdowns on top of the clone's version; equal slowdowns give equal packages.
 
     Args:
         clone: where.

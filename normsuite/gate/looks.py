@@ -90,7 +90,8 @@ class Looks:
         return sum(seconds <= budget.left_s for seconds in needed)
 
     def _time(self, numbers: Sequence[int], indices: Sequence[int], blocks: int) -> None:
-        """Take one value for each of those cells and numbers: of one process, or of one for each side.
+        """Measure one value for each of those cells and process numbers: from one process, or from one for each
+        version.
 
         The first look is taken whatever the budget.
         """

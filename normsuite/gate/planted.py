@@ -78,7 +78,7 @@ def beside(call, count):
 
 
 def add(count):
-    """Do so many additions of equal time each: small integers, which are cached, would be quicker than large ones."""
+    """Make that many additions of equal time each; floats, since small integers are cached and would take less."""
     total = 0.0
     for _ in repeat(None, count):
         total += 1.0

@@ -64,7 +64,7 @@ class Processes:
         return max(1, min(provenance.usable_cores() // len(self.sides), decide.FIRST_LOOK))
 
     def separate(self, failed: turns.Unimportable) -> None:
-        """Give each version processes of its own from now on.
+        """Run each version in processes of its own from now on.
 
         Raises:
             ArgumentError: that cannot help, since the version cannot be imported alone either.

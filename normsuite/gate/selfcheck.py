@@ -61,7 +61,7 @@ def run(
     on_progress: Callable[[str, float], None] = lambda stage, spent_s: None,
     on_table: Callable[[dict], None] = lambda record: None,
 ) -> list[dict]:
-    """Do what is missing until there are so many tables of either kind.
+    """Measure the tables that are missing, until there are so many of either kind.
 
     Args:
         setup: of the gate; its base is compared with itself.

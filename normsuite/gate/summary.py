@@ -181,7 +181,10 @@ def _error_rates(record: dict) -> list[Row]:
 
 
 def _judge_rise(difference: Interval, margin: float) -> str:
-    """Non-inferiority: the same, as long as the rise is at most the margin, however much it may have fallen."""
+    """Return the verdict on a difference by a test of non-inferiority.
+
+    It is the same as long as the rise is at most the margin, however far it may have fallen.
+    """
     if difference.low > margin:
         return WORSE
     if difference.high < -margin:
@@ -269,7 +272,7 @@ def _excluded(record: dict, found: Sequence[Row]) -> list[str]:
 
 
 def _percent(share: float) -> str:
-    """Rounded up, since it is a bound."""
+    """Return a share in per cent, rounded up, since it is a bound."""
     digits = 2 if share < 0.1 else 0
     return f"{math.ceil(100 * share * 10**digits - 1e-9) / 10**digits:.{digits}f} %"
 

@@ -58,7 +58,7 @@ def windows(length: int) -> list[tuple[int, int]]:
 
 
 def _joined(values: np.ndarray, cut: list[tuple[int, int]], found: list[Levels]) -> Levels:
-    """Join the levels of a series' windows into those of the series."""
+    """Merge the levels of a series' windows into those of the series."""
     if len(cut) == 1:
         return found[0]
     steps: list[int] = []
@@ -144,7 +144,7 @@ def _asked(parts: list[list[float]], helpers: Helpers) -> list[Levels]:
 
 
 def _batches(parts: list[list[float]]) -> list[list[list[float]]]:
-    """Cut parts into batches, so that a process with work of its own need not hand out each part by itself."""
+    """Return the parts in batches, so that a process hands out fewer, larger pieces of work."""
     return [parts[first : first + _BATCH] for first in range(0, len(parts), _BATCH)]
 
 

@@ -79,7 +79,8 @@ def _placed(line: list[str], by_date: list[str], dates: Mapping[str, float | Non
 
 
 def _line(measured: list[str], commits: Commits) -> tuple[list[str], dict[str, str], set[str]]:
-    """Measured commits of the branch, oldest first; those that a merge brought in, with it; those that are elsewhere.
+    """Return the measured commits of the branch, oldest first; those that merges brought in, by merge; and those
+    elsewhere.
 
     The branch is the checked-out or the default one, whichever has more of what was measured; or the one of the
     measured commits that has the most behind it.
@@ -126,7 +127,7 @@ def _existing(measured: list[str], commits: Commits) -> set[str]:
 
 
 def _chain(tip: str, parents: Mapping[str, list[str]]) -> list[str]:
-    """First parents, oldest first."""
+    """Return the commits from the first one to the tip along first parents."""
     chain, at = [], tip
     while at is not None and at in parents:
         chain.append(at)

@@ -69,7 +69,7 @@ def groups(trends: Iterable[Trend]) -> list[Group]:
 
 
 def steps(trends: Iterable[Trend], *verdicts: str) -> list[Step]:
-    """Steps of those verdicts, those that count first, then the largest."""
+    """Return the steps with those verdicts, those that count first, then by size."""
     found = [s for t in trends for s in t.steps if s.verdict in verdicts]
     return sorted(found, key=lambda s: (not s.counts, -_size(s)))
 

@@ -44,7 +44,7 @@ def compare(
     longest_s: float,
     draw: random.Random,
 ) -> Pair:
-    """Time two calls in blocks A B B A, with either of them as A by chance.
+    """Time two calls in blocks A B B A; which of them is A is drawn for each block.
 
     Each sample of a block is as many calls as the clock needs, the same number for both. A block gives one ratio, of
     the lesser of its two samples each: what disturbs a machine only ever adds time, and two samples of one side, which
@@ -78,7 +78,9 @@ def compare(
 
 
 def alone(timer: Timer, *, blocks: int, longest_s: float) -> float:
-    """Time one call, for a process that cannot hold both: the trimmed mean of the logarithm of its seconds.
+    """Return the trimmed mean of log(seconds) of one call, for a process that cannot hold both.
+
+    It takes as long as `compare` takes for two.
 
     For as long as `compare` takes over two.
     """

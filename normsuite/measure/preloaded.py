@@ -135,7 +135,7 @@ def _wait_for(module: str, fds: Sequence[int]) -> None:
 
 
 def _become(module: str, streams: Sequence[int]) -> None:
-    """Be the process of a job, in another layout of memory than the one before, and end."""
+    """Run a job in this forked process, with a new layout of memory, and end it."""
     code = 1
     try:
         for number, stream in enumerate(streams):

@@ -172,7 +172,7 @@ class Watch:
         self._process.end()
 
     def again(self, seconds: float) -> None:
-        """It said something: wait anew."""
+        """Restart the limit, after a message."""
         self._timer.cancel()
         self._start(seconds)
 
@@ -215,8 +215,7 @@ def last_words(code: int, said: str) -> str:
 
 
 def speak(work) -> None:
-    """Do the job that standard input tells, with a function of the job and of what says a message: the other end of
-    `Process`.
+    """Run the job on standard input by `work(job, emit)`, where `emit` sends a message: the other end of `Process`.
 
     Standard output is the parent's; what libraries print goes to standard error.
     """

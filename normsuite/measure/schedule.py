@@ -103,7 +103,7 @@ def interleave(
     least: int = LEAST_ROUNDS,
     most: int = MOST_ROUNDS,
 ) -> dict[str, list[float | None]]:
-    """Time calls in turn.
+    """Time calls in turn: in rounds, each in one of two orders.
 
     Args:
         entrants: whose calls have been made once already.
@@ -150,7 +150,8 @@ def _planned(entrant: Entrant) -> _Plan:
 
 
 def _be_thrifty(plans: list[_Plan], everyone: list[_Plan], waits_s: Mapping[str, float], home: str | None) -> None:
-    """Sample what costs much in some rounds only: an odd number apart, so that both orders have it."""
+    """Set the strides of expensive calls, which are sampled in some rounds only: odd ones, so that both orders
+    occur."""
 
     def cost(plan: _Plan) -> float:
         pool = plan.entrant.pool

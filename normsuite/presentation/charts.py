@@ -71,7 +71,7 @@ class Chart:
     _begun: Part | None = field(default=None, init=False, repr=False, compare=False)
 
     def begin(self, helpers: Helpers) -> None:
-        """Have it drawn by them, where it is not kept; it will be asked for."""
+        """Begin to draw the chart in a helper process, unless it is cached."""
         if self._begun is None and not drawn.is_kept(self.draw, *self.data):
             self._begun = helpers.give(drawn.drawn, self.draw, *self.data)
 

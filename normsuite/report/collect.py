@@ -247,8 +247,10 @@ def _paired(records: list[dict], notes: list[str]) -> list[dict]:
 
 
 def _study_key(record: dict) -> str:
-    """Records with equal keys are of one study; its norms may have learning rates of their own, and it may have
-    several batch sizes."""
+    """Return a key that is equal for records of one study.
+
+    Its norms may have learning rates of their own, and it may have several batch sizes.
+    """
     case = {
         k: v for k, v in record["case"].items() if k not in ("norm", "target", "seed", "learning_rate", "batch_size")
     }
@@ -290,7 +292,7 @@ def _newest_benches(folder: Path, notes: list[str]) -> list[Bench]:
 
 
 def _made(record: dict) -> str:
-    """Records with equal digests may stand in one table, if they are of one kind."""
+    """Return a digest that is equal for records of one kind that may stand in one table."""
     return results.digest([record.get("settings"), record["environment"], record.get("source")])
 
 

@@ -103,7 +103,7 @@ def _unpack_into(root: Path) -> None:
 
 
 def _download_fashion_mnist() -> Path:
-    """Fashion-MNIST by torchvision's download, kept in the user's cache."""
+    """Return the folder of Fashion-MNIST, downloaded by torchvision into the user's cache if it is not there."""
     root = caches.temporary_if_none(caches.folder()) / "fashion-mnist"
     if not root.exists():
         _install(root, lambda fresh: _reader("FashionMNIST")(fresh, download=True))

@@ -148,7 +148,7 @@ LEAST_STEPS = 8
 
 
 def steps(run: Run, digits_count: int = 60_000) -> int:
-    """Batches of one run.
+    """Return the number of training steps of a run.
 
     Raises:
         ArgumentError: there are too few to train on.

@@ -182,7 +182,7 @@ def made(target: Target, shape: Sequence[int]) -> nn.Module:
 
 
 def torch_beside(built: Built) -> Built | None:
-    """Torch's own function on copies of the target's tensors, or None where torch has none for it."""
+    """Return torch's own function on copies of the target's tensors, or None where torch has none for it."""
     spec = built.settings.spec
     if spec is None or spec.torch_call is None:
         return None
@@ -351,7 +351,7 @@ def _settings(target: Target, module: nn.Module, shape: Sequence[int]) -> Settin
 
 
 def _seed(module: nn.Module) -> None:
-    """Give weights values about 1 and biases values about 0, so that an error in either shows."""
+    """Fill weights with values about 1 and biases with values about 0, so that an error in either shows."""
     with torch.no_grad():
         for number, role in enumerate(("weight", "bias")):
             tensor = tensor_of(module, role)

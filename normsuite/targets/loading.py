@@ -30,7 +30,7 @@ def check_path(argument: str, path: object) -> str:
 
 
 def search_here(folders: Sequence[str | Path] = ()) -> None:
-    """Let imports find what lies in the folder that the user stands in and in its src/, as `python -m` would.
+    """Add the working folder and its src/ to Python's search path, as `python -m` would.
 
     Args:
         folders: further ones, which come first.

@@ -69,7 +69,8 @@ def own() -> Tuning | None:
 
 
 def store(text: str) -> Path | None:
-    """Keep a tuning's text in the user's cache, where `current` of later processes finds it; None if nothing can be."""
+    """Store a tuning's text in the user's cache, where `current` of later processes finds it; return None if that
+    fails."""
     path = _path(make=True)
     if path is not None:
         caches.store(path, key(), text)

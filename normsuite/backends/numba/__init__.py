@@ -107,7 +107,7 @@ def _computed(call: Call, trailing: int) -> torch.Tensor:
 
 
 def _traced(call: Call, trailing: int) -> torch.Tensor:
-    """By the registered operator, which torch's tracers and modes see as one."""
+    """Compute the call by the registered operator, which torch's tracers and modes record as one operation."""
     if trailing and not operator.is_per_element(call.spec, trailing):
         return reference.apply(call)
     if not call.input.numel():

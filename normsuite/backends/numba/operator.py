@@ -66,8 +66,7 @@ class Settings:
 
 @lru_cache(maxsize=4096)
 def settings(spec: NormSpec, view: View, trailing: int, frozen: bool, eps: float, activation: str | None) -> Settings:
-    """Return the settings of a norm over so many trailing dimensions (0: over what its axes say). They are kept, since
-    a model asks for the same ones in every step."""
+    """Return the settings of a norm over that many trailing dimensions (0: over what its axes say), cached."""
     return Settings(
         spec.axes, spec.centred, sizes_of(view, trailing), is_per_element(spec, trailing), frozen, eps, activation
     )
@@ -79,8 +78,10 @@ def is_per_element(spec: NormSpec, trailing: int) -> bool:
 
 
 def sizes_of(view: View, trailing: int) -> tuple[int, int, int, int]:
-    """Return (N, G, K, S) of a view; of a norm over so many trailing dimensions, (all before them, 1, the first, the
-    rest)."""
+    """Return (N, G, K, S) of a view.
+
+    Of a norm over trailing dimensions: (all before them, 1, the first of them, the rest).
+    """
     shape = view.shape
     if not trailing:
         return (*shape[:3], _product(shape[3:]))
@@ -114,7 +115,7 @@ def wide_of(dtype: torch.dtype) -> torch.dtype:
 
 
 def _affine(parameter: torch.Tensor | None, wide: torch.dtype) -> torch.Tensor | None:
-    """Weight or bias in the wide type."""
+    """Return weight or bias, contiguous and in the wide type."""
     if parameter is None or _plain(parameter, wide):
         return parameter
     return parameter.detach().to(wide).contiguous()
@@ -129,7 +130,7 @@ def compute(
     momentum: float = 0.0,
     out: torch.Tensor | None = None,
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """Return y and the statistics of a dense tensor. All tensors have passed the gate (`addresses`)."""
+    """Return y and the statistics of a dense tensor; all tensors have been checked (`addresses`)."""
     wide = ready.wide
     into = out is not None and _is_room(out, x, weight, bias, running)
     y = out if into else outputs.like(x)
@@ -157,8 +158,10 @@ def _is_room(
     bias: torch.Tensor | None,
     running: tuple[torch.Tensor, torch.Tensor] | None,
 ) -> bool:
-    """Return whether the result may be written there while the rest is read: to memory of its own, or exactly that of
-    the input, whose numbers are read before they are overwritten."""
+    """Return whether the result may be written to `out` while the rest is read.
+
+    That is memory of its own, or exactly that of the input, whose elements are read before they are overwritten.
+    """
     if not addresses.is_memory(out) or addresses.overlaps(out, (weight, bias, *(running or ()))):
         return False
     return addresses.is_same_memory(out, x) or not addresses.overlaps(out, (x,))
@@ -172,8 +175,10 @@ def _plain(t: torch.Tensor, wide: torch.dtype) -> bool:
 def move(
     running: tuple[torch.Tensor, torch.Tensor], statistics: torch.Tensor, momentum: float | torch.Tensor, n: int
 ) -> None:
-    """Set running ← (1 − momentum) · running + momentum · new, with the unbiased variance of n numbers; statistics for
-    each sample are averaged over the batch."""
+    """Set running ← (1 − momentum) · running + momentum · new, with the unbiased variance of n elements.
+
+    Statistics for each sample are averaged over the batch.
+    """
     m, delta, _, var = statistics
     for old, new in zip(running, (m + delta, var * (n / (n - 1))), strict=True):
         weight = momentum.to(old.dtype) if isinstance(momentum, torch.Tensor) else momentum
@@ -189,8 +194,8 @@ def differentiate(
     bias: torch.Tensor | None,
     needed: Sequence[bool],
 ) -> tuple[torch.Tensor | None, torch.Tensor | None, torch.Tensor | None]:
-    """Return dx, dweight and dbias of a dense tensor; `needed` says which of them are. The bias is read where an
-    activation follows."""
+    """Return dx, dweight and dbias of a dense tensor; `needed` says which of them are. The bias is read for an
+    activation."""
     wide, per_element = ready.wide, ready.plan.per_element
     dx = outputs.like(x) if needed[0] or per_element else None
     scale, dweight, dbias = _affine(weight, wide), None, None
@@ -309,7 +314,8 @@ def of_dense(
     momentum: float | torch.Tensor,
     out: torch.Tensor | None,
 ) -> torch.Tensor:
-    """Do the same as `eager` for a dense tensor, whose kernels are found."""
+    """Return the norm of a dense tensor by kernels that are found already, differentiable where its tensors ask for
+    it."""
     if torch.is_grad_enabled() and (
         x.requires_grad or (weight is not None and weight.requires_grad) or (bias is not None and bias.requires_grad)
     ):
@@ -340,7 +346,8 @@ def traced(
     eps: float,
     activation: str | None,
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """Return y and statistics by `compute` as an operator. Running statistics are read where given, and never moved."""
+    """Return y and statistics by `compute`, as an operator; running statistics are read where given, and never
+    updated."""
     frozen = running_mean is not None
     s = Settings(frozenset(axes.split()), centred, tuple(sizes), per_element, frozen, eps, activation)
     x = dense(x, s)
