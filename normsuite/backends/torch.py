@@ -87,7 +87,7 @@ class _Operator(NamedTuple):
 
 
 def _takes(name: str) -> frozenset[str]:
-    """Read from the operator's schema."""
+    """Return the fields of a call that the operator takes, read from its schema."""
     arguments = getattr(torch.ops.aten, name).default._schema.arguments
     return frozenset(_FIELD.get(a.name, a.name) for a in arguments)
 
