@@ -136,7 +136,7 @@ def judge(records: Iterable[dict]) -> list[Judged]:
 
 
 def _same(relation: document.Relation) -> tuple:
-    """Return what is equal of relations that one comparison decides: "A above B" and "B below A" are one."""
+    """Return a key that is equal for relations that one comparison decides, such as "A above B" and "B below A"."""
     return relation.metric, frozenset((relation.left, relation.right)), relation.expected == "similar"
 
 
@@ -187,7 +187,7 @@ def _corrected(test: str, distinct: dict, measured: dict, together: int) -> dict
 
 
 def _verdict(expected: str, found: Paired, tests: Sequence[str]) -> str:
-    """Return the side on which a comparison that all decisive tests have decided lies."""
+    """Return the verdict of a comparison that all decisive tests have decided."""
     if expected == "similar":
         within = {found.p_equivalent[test] < found.p_beyond[test] for test in tests}
         return UNDECIDED if len(within) > 1 else SUPPORTED if within == {True} else CONTRADICTED

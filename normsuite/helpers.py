@@ -28,7 +28,7 @@ class Part:
         if self._future is not None and not self._future.cancel():
             try:
                 return self._future.result()
-            except BrokenProcessPool:  # somebody killed a helper
+            except BrokenProcessPool:  # a helper was killed
                 pass
         return self._function(*self._arguments)
 

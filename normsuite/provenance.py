@@ -88,7 +88,7 @@ def commit() -> str | None:
     None."""
     git = Git(Path(__file__).resolve().parent, foreign=True)
     try:
-        if not git("ls-files", "--", __file__).strip():  # installed into an environment inside somebody's checkout
+        if not git("ls-files", "--", __file__).strip():  # installed into an environment inside another checkout
             return None
         return git("rev-parse", "HEAD").strip() + ("+" if git("status", "--porcelain", "--", ".").strip() else "")
     except NormsuiteError:

@@ -1,4 +1,4 @@
-"""Checks of anybody's norms as pytest items: `parametrize_with_checks`."""
+"""Checks of users' norms as pytest items: `parametrize_with_checks`."""
 
 from collections.abc import Sequence
 

@@ -55,9 +55,10 @@ def test_words_are_noticed():
 
 FIRST_WORDS = """
     Add Apply Begin Call Capture Check Commit Compare Compile Compute Copy Count Differentiate Disable Divide Draw
-    End Estimate Fill Finalize Find Fork Free Handle Hold Ignore Import Increment Judge Load Make Mark Measure
-    Merge Normalise Parametrize Prefetch Prepare Print Queue Raise Read Record Redirect Refuse Remove Restart
-    Return Run Send Set Show Start Store Stretch Suppress Time Train Try Undo Update Wait Write Yield
+    End Estimate Fill Finalize Find Fork Free Handle Hold Ignore Import Increment Judge Kill Load Make Mark
+    Measure Merge Normalise Parametrize Prefetch Prepare Print Queue Raise Read Record Redirect Refuse Remove
+    Restart Restore Return Run Send Set Show Start Stop Store Stretch Suppress Time Train Try Undo Update Wait
+    Write Yield
 """
 """Verbs that docstrings of functions begin with."""
 

@@ -7,7 +7,7 @@ A backend is three functions over a `Call` (`Backend`, which is checked when one
     again(call) -> Again | None     a shorter way to `apply` for more calls of its kind, if there is one
 
 Arguments are checked before any of them sees them. What a backend refuses it refuses in `why_not`, or in `apply` before
-anything has changed; an exception that ends a call is nobody's to catch.
+anything has changed; an exception that ends a call is never caught.
 
 Calls are of one kind where all settings are equal, and each tensor's class, dispatch keys, shape, strides, type, device
 and whether a gradient is asked for (`normsuite.fast_path`). What else an answer depends on `Again.fits` looks at.
@@ -98,20 +98,23 @@ Given = Tensor | None
 
 
 def kernel_weight(weight: Given, bias: Given) -> Given:
-    """Return the weight, or ones where there is only a bias: kernels know no bias alone."""
+    """Return the weight, or ones where there is only a bias, which kernels do not take alone."""
     return ones_like(bias) if weight is None and bias is not None else weight
 
 
 def saved_weight(spec: NormSpec, weight: Given) -> Given:
-    """Return the weight that the backward pass reads: for InstanceNorm a copy, as torch's call repeats it for each
-    sample, so that it may be stepped between forward and backward."""
+    """Return the weight that the backward pass reads.
+
+    For InstanceNorm it is a copy, as torch's call repeats it for each sample, so that an optimiser may change it
+    between forward and backward.
+    """
     if weight is not None and spec.torch_call == "instance_norm" and weight.requires_grad and is_grad_enabled():
         return weight.clone()
     return weight
 
 
 def moves_last(spec: NormSpec, activation: str | None) -> bool:
-    """Return whether running statistics move once all tensors of the backward pass are saved, as torch.nn's do.
+    """Return whether running statistics are updated after all tensors of the backward pass are saved, as in torch.nn.
 
     Gradient checkpointing ends its recomputation where the last tensor is saved, so that the order says how often they
     move: torch's InstanceNorm averages them over the batch behind its norm, where an activation saves tensors still.

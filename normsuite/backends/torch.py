@@ -220,8 +220,8 @@ def again(call: Call) -> Again:
 
 
 def _are_backed(input, weight, bias, running_mean, running_var, out) -> bool:
-    """Return whether the storage of these is there, which of torch's norms RMSNorm alone does not look at: its process
-    would end."""
+    """Return whether input and weight have their storage: RMSNorm alone of torch's norms does not check it, and would
+    crash."""
     return is_backed(input) and (weight is None or is_backed(weight))
 
 
@@ -287,9 +287,9 @@ def _instances_as_channels(call: Call) -> _Compute:
 def _of_one_place(compute: _Compute) -> _Compute:
     """Return the operator applied to an input with all places in one dimension.
 
-    Torch's kernels on the CPU take a tensor of more dimensions and a size of 1 (all of InstanceNorm's is one sample to
-    them) for contiguous and for channels_last at once, by strides that nobody steps along, and read input and gradient
-    in different orders then: the gradients would be wrong, without a word.
+    Torch's kernels on the CPU take a tensor of more dimensions with a size of 1 (all of InstanceNorm's is one sample to
+    them) for contiguous and for channels_last at once, since the stride of such a dimension is never used. They then
+    read input and gradient in different orders, and return wrong gradients without an error.
     """
 
     def computed(input, weight, bias, running_mean, running_var, momentum, out):

@@ -246,7 +246,7 @@ def _later(made: Made) -> Iterator[dict[str, float]]:
 
 
 def _mean(*timed: dict[str, float]) -> dict:
-    """Return the mean of the seconds, with each of them, and the most memory."""
+    """Return the mean of the seconds, each of them, and the peak bytes."""
     each = [of["seconds"] for of in timed]
     return {"seconds": fmean(each), "each_s": each, "peak_bytes": max(of["peak_bytes"] for of in timed)}
 

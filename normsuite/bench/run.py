@@ -182,7 +182,7 @@ def _on_accelerator(
 
 
 def not_measured(device: str) -> list[str]:
-    """Return one line for the device that is not in this table."""
+    """Return one line on the device that was not measured."""
     if device != "cpu":
         return ["cpu: not measured (--device cpu measures it)"]
     found = torch.accelerator.current_accelerator(check_available=True)
@@ -245,7 +245,7 @@ class _Table:
         return [self._record(index) for index in sorted(self._timed)]
 
     def write(self) -> None:
-        """Write the records that have become more since the last time."""
+        """Write the records that have new samples since the last time."""
         for index, timed in self._timed.items() if self._out is not None else ():
             if len(timed) != self._written.get(index):
                 record = self._record(index)

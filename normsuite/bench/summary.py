@@ -43,7 +43,7 @@ COMMAND = "normsuite bench"
 
 
 def copy_of(implementation: str) -> str:
-    """Return the copy that it is compared with."""
+    """Return the copy that the implementation is compared with."""
     return COPY + PREALLOCATED if implementation.endswith(PREALLOCATED) else COPY
 
 
@@ -130,7 +130,7 @@ class Bench:
         return paired_log_ratio(left, right)
 
     def ratio(self, index: int, implementation: str, against: str) -> Interval:
-        """Return that of one task, over the processes in which both took part."""
+        """Return the ratio in one task, over the processes in which both took part."""
         found = [v for v in self.logs(index, implementation, against) if not math.isnan(v)]
         return ratio_interval(clipped(found)) if found else Interval(math.nan, math.nan, math.nan)
 

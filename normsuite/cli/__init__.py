@@ -105,7 +105,7 @@ def _run(debug: bool) -> int:
     except (BrokenPipeError, SystemExit) as left:
         if getattr(left, "code", 1) != 1:
             raise
-        streams.discard(sys.stdout)  # the parser itself, too, has ended with 1 where nobody reads on
+        streams.discard(sys.stdout)  # the parser itself, too, has ended with 1 where the reader is gone
         return codes.BROKEN_PIPE
     except ModuleNotFoundError as error:
         if debug:
@@ -134,7 +134,7 @@ def _help(error) -> str:
 def _say(text: str, code: int = codes.COULD_NOT) -> int:
     try:
         print(f"normsuite: {printable(text)}", file=sys.stderr)
-    except OSError:  # nobody can be told
+    except OSError:  # standard error is gone
         streams.discard(sys.stderr)
     return code
 

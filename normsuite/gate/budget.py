@@ -13,7 +13,7 @@ BESIDE_S = 5.0
 ALIKE = 250
 """Blocks after which the noise within a process is about as large as what processes differ by, by where their code and
 tensors lie, and which no further block lessens. (To lay the heap out anew for every block lessens it, but costs more
-than that: allocated memory then lies where nobody has been.)"""
+than that: allocated memory is then new to the process.)"""
 
 FEWEST_BLOCKS = 20
 LONGEST_S = 1.0

@@ -24,7 +24,7 @@ class Counts:
         self.absent: dict[str, dict[str, str]] = {}
 
     def measurable(self, cell: str) -> bool:
-        """Return whether both sides can do that cell."""
+        """Return whether both versions can compute the cell."""
         return cell in self.absent and not self.absent[cell]
 
     def run(self) -> None:

@@ -23,7 +23,7 @@ FUNCTIONS, MODULES = ("normalize", *ours.FUNCTIONS), ours.MODULES
 
 
 def call_key(cell: Cell) -> tuple:
-    """Return what tells the cell's calls from others: see `planted.key`."""
+    """Return the key that tells the cell's calls from others, as `planted.key` has it."""
     task, implementation = cell.task, cell.implementation
     return key(implementation.entry(task), implementation.backend, task.case.shape, task.gradients)
 

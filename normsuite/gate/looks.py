@@ -41,7 +41,7 @@ class Looks:
         self.final = False
 
     def run(self) -> None:
-        """Measure, look, and go on where it is open."""
+        """Measure the cells and decide, look after look, until all are settled or the budget is spent."""
         try:
             self._look()
         except turns.Unimportable as failed:
@@ -112,7 +112,7 @@ class Looks:
             self._processes.end_if_interrupted()
 
     def _take(self, cell: str, number: int, of: Mapping[str, Mapping]) -> None:
-        """Write down the value of a process that held both sides, or of one for each."""
+        """Store the value of a process that held both versions, or of one process for each."""
         if "log_ratio" in of.get("", {}):
             self.values[cell][number] = of[""]["log_ratio"]
             self.base_s[cell].append(of[""]["base_s"])

@@ -61,7 +61,7 @@ def slower_module(forward, entry, additions):
 
 
 def key(entry, backend, shape, gradient):
-    """Return what tells calls apart: the function or module, the backend, the input's shape, and whether a gradient is
+    """Return a key that tells calls apart: function or module, backend, shape of the input, whether a gradient is
     wanted."""
     return entry, backend, tuple(shape), gradient
 

@@ -80,8 +80,7 @@ class Processes:
     def run(
         self, shares: Sequence[Share], *, stage: str, count: bool = False, blocks: int = 0, may_stop: bool = False
     ) -> list[turns.Job]:
-        """Return what a process found for each share, by the cells' places in the table; less where it died, which is
-        noted.
+        """Run the shares in processes, and return their jobs, with what each found; where one died, that is noted.
 
         Args:
             shares: of all processes.

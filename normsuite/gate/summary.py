@@ -95,7 +95,7 @@ def rows(record: dict) -> list[Row]:
 
 
 def with_accepted(record: dict, accepted: Sequence[Accepted], today: date) -> dict:
-    """Return the record with the regressions that are known on that day, so that every reader of it judges alike."""
+    """Return the record with the regressions that are accepted on that day, so that every reader judges it alike."""
     return {**record, "accepted": {"day": today.isoformat(), "entries": [entry.as_dict() for entry in accepted]}}
 
 
@@ -138,7 +138,7 @@ def _times(record: dict) -> list[Row]:
 
 
 def _not_comparable(name: str, metric: str, unit: str, absent: dict[str, str]) -> Row:
-    """Return the row of a cell without values: n/a, but for what base can do and head fails at."""
+    """Return the row of a cell without values: "fails" where base computes it and head does not, else n/a."""
     broken = "head" in absent and "base" not in absent and absent["head"].startswith("fails")
     said = "; ".join(f"{side} {reason}" for side, reason in sorted(absent.items()))
     return Row(name, metric, unit, None, None, None, FAILS if broken else NOT_AVAILABLE, None, said)

@@ -86,7 +86,7 @@ def work(job: dict, emit: Callable[[dict], None]) -> None:
     gc.collect()
     gc.freeze()
     emit({"ready": True})
-    if not sys.stdin.readline():  # nobody waits for it any more
+    if not sys.stdin.readline():  # the parent has ended
         return
     for index in order:
         task = cells[index].task

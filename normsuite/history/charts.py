@@ -74,7 +74,7 @@ def _line(trend: Trend) -> str:
 
 
 def _scale(group: list[Trend]) -> tuple[str, float]:
-    """Return a unit, and what a value is divided by to be in it."""
+    """Return a unit, and the number that divides a value to convert it."""
     unit = group[0].segment.unit
     if _benchmark(group) == ERROR_RATE:
         return "%", 0.01
@@ -214,8 +214,7 @@ def _steps_said(of: Trend) -> str:
 
 
 def _places(drawn: list[Trend]) -> dict[tuple[str, str], int]:
-    """Return where each commit stands, by versions and commit: segments beside each other, a place between them
-    free."""
+    """Return the place of each commit on the axis, by versions and commit; segments are separated by a free place."""
     last: dict[str, float] = {}
     for of in drawn:
         last[of.segment.versions] = max(of.segment.recorded, last.get(of.segment.versions, 0.0))

@@ -165,7 +165,7 @@ class _Remembered:
             _remember({key: self._found[key] for key in (*self._used, *itertools.islice(others, _REMEMBERED))})
 
     def missing(self, parts: list[_Part]) -> list[_Part]:
-        """Return the parts of which nothing is known, each once."""
+        """Return the parts without a cached result, each once."""
         return list({part.key: part for part in parts if part.key not in self._found}.values())
 
     def update(self, found: dict[str, Levels]) -> None:

@@ -6,7 +6,7 @@ the caches hold, so that none finds its input there. The device is given other w
 in its queue before the first event is due. What cannot be captured is queued call by call behind such work, and is
 called that.
 
-Host time is the wall clock of a call that nobody waits for, of so few calls that the queue never fills up.
+Host time is the wall clock of a call without a wait for its end, of so few calls that the queue never fills up.
 """
 
 import time
@@ -89,7 +89,7 @@ class Accelerator:
             self._pool = self._module.graph_pool_handle()
         with self._module.graph(graph, pool=self._pool, stream=self._stream):
             # Outputs stay until the end: the next call would find their memory in the caches. After it the next graph
-            # may have that memory, since graphs are replayed one behind the other and nobody reads what they wrote.
+            # may have that memory, since graphs are replayed one behind the other and what they wrote is not read.
             results.extend(call() for call in calls)
         self._kept.append((graph, calls))
         return graph.replay

@@ -1,5 +1,5 @@
 """A fresh process that measures: started with an allocator that keeps what it got, told its job, listened to line by
-line, and ended when nobody listens any more."""
+line, and ended when its reader is gone."""
 
 import contextlib
 import json
@@ -92,7 +92,7 @@ class Process:
         self._said.close()
 
     def end(self) -> None:
-        """End it and the processes that it started, while somebody may be listening to it."""
+        """Kill the process and those that it started."""
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(self._process.pid, signal.SIGKILL)
 
@@ -177,7 +177,7 @@ class Watch:
         self._start(seconds)
 
     def stop(self) -> None:
-        """Wait no more."""
+        """Stop the watch."""
         self._timer.cancel()
 
 

@@ -45,7 +45,7 @@ _STYLE = {
     "lines.linewidth": 1.8,
     "svg.fonttype": "none",
     "text.color": INK,
-    "text.parse_math": False,  # names are anybody's, and may have a $
+    "text.parse_math": False,  # names may have a $
     "xtick.color": INK,
     "ytick.color": INK,
 }
@@ -140,7 +140,7 @@ def figure(name: str, width: float, height: float, rows: int = 1) -> Iterator[tu
 
 
 def _rounded(number: re.Match) -> str:
-    """Return a coordinate in hundredths of a point: nobody sees more, and every page is a tenth smaller."""
+    """Return a coordinate rounded to hundredths of a point, which is finer than visible; pages are a tenth smaller."""
     return f"{float(number[0]):.2f}".rstrip("0").rstrip(".")
 
 

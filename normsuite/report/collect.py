@@ -207,7 +207,7 @@ def _of_newest_source(records: list[dict], notes: list[str]) -> list[dict]:
 
     def source(record: dict) -> str | None:
         norm = record.get("depends", {}).get("norm")
-        return norm.get("source") if isinstance(norm, dict) else None  # of the norms that everybody has
+        return norm.get("source") if isinstance(norm, dict) else None  # none of this package's norms has one
 
     newest = {r["case"]["norm"]: source(r) for r in sorted(records, key=lambda r: _written([r]))}
     kept = [r for r in records if source(r) == newest[r["case"]["norm"]]]

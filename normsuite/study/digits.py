@@ -117,7 +117,7 @@ _SOURCES = {
 
 
 def _install(root: Path, fill: Callable[[Path], object]) -> None:
-    """Fill a folder beside `root` and give it that name, so that nobody ever sees half of it."""
+    """Fill a folder beside `root` and give it that name, so that no other process finds half of it."""
     fresh = None
     try:
         root.parent.mkdir(parents=True, exist_ok=True)

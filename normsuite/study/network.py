@@ -30,7 +30,7 @@ _CLASSES = 10
 
 
 AFFINES = ("channel", "element")
-"""What can share a weight and a bias: all numbers of a channel, or nobody."""
+"""What can share a weight and a bias: all elements of a channel, or none."""
 
 
 class Affine(nn.Module):

@@ -85,7 +85,7 @@ def sweep(
 
 
 def usual(runs: Iterable[Run]) -> int:
-    """Return how many processes do the runs where nobody says: one on an accelerator, else one a core."""
+    """Return the default number of processes: one on an accelerator, else one for each core."""
     return 1 if any(run.device != "cpu" for run in runs) else provenance.usable_cores()
 
 

@@ -39,7 +39,7 @@ class Run:
         dataset, device, backend: what it trains on, where, and what computes the norms.
         train_size: how many of the training digits, from the first; None for all.
         hold_out: so many of the last training digits are not trained on, and are tested on instead of the test digits.
-        target: anybody's norm that takes its place in the network; None for a norm of this package.
+        target: a user's norm that takes its place in the network; None for a norm of this package.
     """
 
     norm: str

@@ -53,7 +53,7 @@ def load(argument: str, path: str) -> object:
         found = importlib.import_module(module_name)
     except KeyboardInterrupt:
         raise
-    except BaseException as error:  # importing runs anybody's code, which may raise anything
+    except BaseException as error:  # importing runs a user's code, which may raise anything
         raise ImportPathError(argument, path, f"{module_name} cannot be imported: {one_line(error)}") from error
     for name in names.split("."):
         try:

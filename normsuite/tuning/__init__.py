@@ -97,7 +97,7 @@ def _shipped_for(here: processor.Processor) -> Tuning | None:
 
 
 def elsewhere(name: str) -> Tuning:
-    """Return the tuning for a processor of that name, which nobody measured."""
+    """Return the tuning for a processor of that name, which was not measured."""
     tables = [tuning.clear for _, tuning in shipped()]
     measured = " and ".join(tuning.processor for _, tuning in shipped())
     origin = (

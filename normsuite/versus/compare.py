@@ -103,7 +103,7 @@ def _why_not(call: Callable[[], object]) -> str | None:
             call()
     except KeyboardInterrupt:
         raise
-    except BaseException as error:  # anybody's
+    except BaseException as error:  # of a user's code
         return f"fails: {one_line(error)}"
     if printed.closed:
         return "closes standard output"
@@ -151,7 +151,7 @@ def _callables(calls: Mapping[str, object], setup: str | None) -> dict[str, Call
         exec(_code("setup", setup), names)
     except KeyboardInterrupt:
         raise
-    except BaseException as error:  # anybody's
+    except BaseException as error:  # of a user's code
         raise NormsuiteError(f"setup fails: {one_line(error)}") from error
     made = {}
     for name, statement in calls.items():

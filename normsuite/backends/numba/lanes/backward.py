@@ -68,7 +68,7 @@ def _pull_rows(x, dy, ms, deltas, scales, shifts, totals, weighted, start, rows,
 
 @fused_called
 def _add_places(sums, width, channels):
-    """Add what the other lanes of each channel have to its first one."""
+    """Add the sums of each channel's other lanes to those of its first lane."""
     for place in range(channels, width, channels):
         for channel in range(channels):
             add(sums, channel, get(sums, place + channel), True)

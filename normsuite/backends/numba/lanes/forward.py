@@ -15,7 +15,8 @@ from .statistics import find_statistics
 
 @fused_inlined
 def spread_affine(a, data, area):
-    """Return every lane's bias and weight, written to areas 5 and 7 where a lane is no channel: once for a task."""
+    """Return every lane's bias and weight; where a lane is no channel, they are written to areas 5 and 7, once for a
+    task."""
     shifts, weights = wides(area + 40 * a.length, data), wides(area + 56 * a.length, data)
     if a.length == a.channels and a.weight and a.bias:
         return wides(a.bias, data), wides(a.weight, data)
@@ -29,7 +30,7 @@ def spread_affine(a, data, area):
 
 @fused_called
 def repeat_lanes(values, width, channels):
-    """Copy what the first lanes of all channels have into their other lanes."""
+    """Copy the values of the first lane of each channel into its other lanes."""
     for place in range(channels, width, channels):
         for channel in range(channels):
             put(values, place + channel, get(values, channel))
