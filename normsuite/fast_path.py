@@ -54,6 +54,11 @@ checked_calls: dict[int, tuple[CheckedCall, ...]] = {}
 """By the number of elements of the input, the latest first."""
 
 
+def are_sizes(given: object, wanted: tuple[int, ...]) -> bool:
+    """Return whether these are those sizes, as integers."""
+    return type(given) in (tuple, list) and all(type(size) is int for size in given) and tuple(given) == wanted
+
+
 def add(settings: tuple, tensors: Sequence[Tensor], call: backends.Call, backend: backends.Backend) -> None:
     """Add a call that was checked in full, so that the backend computes later calls like it without another check.
 
