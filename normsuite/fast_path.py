@@ -13,7 +13,7 @@ such as storage that was given back, is for `Again.fits` of a backend to look at
 """
 
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -54,7 +54,7 @@ checked_calls: dict[int, tuple[CheckedCall, ...]] = {}
 """By the number of elements of the input, the latest first."""
 
 
-def are_sizes(given: object, wanted: tuple[int, ...]) -> bool:
+def are_sizes(given: Any, wanted: tuple[int, ...]) -> bool:
     """Return whether these are those sizes, as integers."""
     return type(given) in (tuple, list) and all(type(size) is int for size in given) and tuple(given) == wanted
 
