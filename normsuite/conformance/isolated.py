@@ -6,8 +6,9 @@ import torch
 
 from ..errors import ArgumentError
 from ..measure import process
-from ..targets.build import TargetError, error_of_message
+from ..targets.build import TargetError
 from ..targets.loading import import_folders
+from ..targets.messages import error_of_message
 from ..targets.target import Target
 from .checks import Check
 from .result import FAILS, Finding, Result

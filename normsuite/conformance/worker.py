@@ -4,8 +4,8 @@ import faulthandler
 
 from ..errors import NormsuiteError
 from ..measure import process
-from ..targets.build import error_to_message
 from ..targets.loading import search_here
+from ..targets.messages import error_to_message
 from ..targets.target import Target
 
 
