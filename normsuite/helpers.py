@@ -79,8 +79,7 @@ class Helpers:
 
     def __exit__(self, *error) -> None:
         if self._pool is not None:
-            # Waits for what has begun, after Ctrl-C too: who does not wait and forgets the pool, in Python 3.11 has
-            # everything done.
+            # Waits for what has begun, after Ctrl-C too: a dropped pool of Python 3.11 does all its work.
             self._pool.shutdown(cancel_futures=True)
             self._pool = None
 

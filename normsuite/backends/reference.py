@@ -30,7 +30,7 @@ def apply(call: Call) -> torch.Tensor:
     """
     view = call.view
     wide = torch.promote_types(call.input.dtype, torch.float32)
-    # Splits one dimension: a view, in whatever order the elements lie. How many samples is left open to who records.
+    # Splits one dimension: a view, in whatever order the elements lie. -1: traces fit other batches.
     has_numbers = 0 not in view.shape
     samples = -1 if has_numbers else view.shape[0]
     x, moved = call.input.reshape((samples, *view.shape[1:])).to(wide), None

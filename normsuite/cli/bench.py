@@ -36,7 +36,7 @@ def bench(
         Optional[list[str]],
         typer.Argument(
             metavar="[WHAT…]",
-            help="module:Name, again for more: anybody's norms beside torch.nn; all norms of ours where left out.",
+            help="module:Name, again for more: users' norms beside torch.nn; all norms of ours where left out.",
         ),
     ] = None,
     args: Annotated[str, typer.Option(help="Arguments of each module:Name: 768 or 4,64 or eps=1e-6.")] = "",

@@ -132,7 +132,7 @@ def trends(found: Sequence[Segment], *, alpha: float = 1 - CONFIDENCE, helpers: 
     Args:
         found: all segments of the table.
         alpha: probability that any interval of the table misses.
-        helpers: who may take a share of the detection.
+        helpers: processes that may take a share of the detection.
     """
     places = sum(len(s.values) - 1 for s in found if not s.exact and len(s.values) >= 2 * LEAST_COMMITS)
     spikes = [set() if s.exact else _spikes(s.values) for s in found]

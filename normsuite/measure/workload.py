@@ -41,7 +41,7 @@ class Workload:
     """One implementation that does one task.
 
     Attributes:
-        implementation: who computes: a function or module of ours, torch.nn, a rival, or a user's own.
+        implementation: what computes: a function or module of ours, torch.nn, a rival, or a user's own.
         task: what is computed.
     """
 

@@ -58,7 +58,7 @@ class Chart:
     Attributes:
         draw: makes SVG of its arguments, which have all of the records that it needs; called when it has to be.
         data: these arguments, JSON values.
-        alternative: what the drawing shows, for those who do not see it.
+        alternative: what the drawing shows, as text for screen readers.
         caption: what stands below it.
         command: what recorded it.
     """
@@ -100,7 +100,7 @@ def colour(norm: str) -> str:
 
 
 def marker(norm: str) -> str:
-    """Return the norm's marker on lines, for those who see no colours."""
+    """Return the norm's marker on lines, for readers who see no colours."""
     return MARKERS[list(NORMS).index(norm) % len(MARKERS)] if norm in NORMS else "x"
 
 

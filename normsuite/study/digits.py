@@ -1,6 +1,6 @@
 """The digits: found or unpacked, checked, and read by torchvision into one tensor.
 
-Torchvision takes a second to import, which only those pay who read digits.
+Torchvision takes a second to import, which is spent only where digits are read.
 """
 
 import hashlib
