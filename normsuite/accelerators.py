@@ -44,9 +44,11 @@ def model(device: torch.device) -> str:
 
 
 def layout_of(spec: NormSpec, view: View, shape: Sequence[int], itemsize: int, *, contiguous: bool) -> str:
-    """Return how a tensor lies, as the table tells it apart: "channels_last"; "few" (so few statistics that torch,
-    which gives each to one program, leaves most of the device idle); "unaligned" (rows that do not begin at whole
-    vectors); or "contiguous"."""
+    """Return the layout of a tensor, as the table names it.
+
+    "channels_last"; "few", with so few statistics that torch, which computes each in one program, leaves most of the
+    device idle; "unaligned", with rows that do not begin at whole vectors; or "contiguous".
+    """
     if not contiguous:
         return "channels_last"
     if spec.affine == "element" and math.prod(shape) < FEW * view.count:

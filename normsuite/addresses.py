@@ -41,7 +41,7 @@ def observed() -> bool:
 
 
 def is_memory_of(t: Tensor, device: torch.device) -> bool:
-    """Return whether the tensor is real numbers of its type in that device's memory, all of them there."""
+    """Return whether all elements of the tensor lie in that device's memory, as real numbers of its type."""
     if type(t) not in EXACT or not _has_storage(t) or t.layout is not _strided or t.device != device or t.is_neg():
         return False
     address, size = t.data_ptr(), t.element_size()
@@ -62,7 +62,7 @@ def demand_on(device: torch.device, **tensors: Tensor | None) -> None:
 
 
 def is_memory(t: Tensor) -> bool:
-    """Return whether the tensor is real numbers of its type in the CPU's memory, all of them there.
+    """Return whether all elements of the tensor lie in the CPU's memory, as real numbers of its type.
 
     Of a tensor with gaps or steps this says that torch may copy it; a kernel reads only what is dense.
     """
@@ -100,7 +100,7 @@ def why_no_memory(t: Tensor) -> str | None:
 
 
 def why_gone(t: Tensor) -> str | None:
-    """Return the reason why the memory of a strided tensor is not all there, or None if it is."""
+    """Return the reason why a strided tensor has less memory than its elements take, or None."""
     last = sum((size - 1) * stride for size, stride in zip(t.shape, t.stride(), strict=True))
     needed = (t.storage_offset() + last + 1) * t.element_size() if t.numel() else 0
     found = t.untyped_storage().nbytes()
@@ -108,7 +108,7 @@ def why_gone(t: Tensor) -> str | None:
 
 
 def is_backed(t: Tensor) -> bool:
-    """Return whether the storage of a strided tensor holds as many bytes as the tensor: not so where it was freed."""
+    """Return whether the storage of a strided tensor holds all of its bytes; that of one that was freed does not."""
     return t.untyped_storage().nbytes() >= t.nbytes
 
 
@@ -120,7 +120,7 @@ def demand(**tensors: Tensor | None) -> None:
 
 
 def refuse_gone(**tensors: Tensor | None) -> None:
-    """Raise StorageError for the first of those tensors whose storage was given back or cut short."""
+    """Raise StorageError for the first of those tensors whose storage was freed or cut short."""
     for name, t in tensors.items():
         plain = t is not None and type(t) in EXACT and t.layout is _strided and not t.is_nested and _has_storage(t)
         if plain and t.device.type != "meta" and (reason := why_gone(t)):
@@ -146,7 +146,7 @@ def _span(t: Tensor) -> tuple[int, int]:
 
 
 def overlaps(written: Tensor, others: Iterable[Tensor | None]) -> bool:
-    """Return whether the memory between a tensor's first and last number meets that of another of them."""
+    """Return whether the memory between a tensor's first and last element overlaps that of one of the others."""
     begin, end = _span(written)
     for other in others:
         if other is not None:
@@ -157,12 +157,13 @@ def overlaps(written: Tensor, others: Iterable[Tensor | None]) -> bool:
 
 
 def is_same_memory(a: Tensor, b: Tensor) -> bool:
-    """Return whether each number of the one is that of the other, at the same place."""
+    """Return whether each element of one tensor lies at the same address as that of the other."""
     return a.data_ptr() == b.data_ptr() and a.dtype is b.dtype and a.shape == b.shape and a.stride() == b.stride()
 
 
 def written(*tensors: Tensor) -> None:
-    """Tell autograd that a kernel has written to those tensors, as an operation of torch would have."""
+    """Increment the version counters of tensors that a kernel wrote to, so that autograd notices, as for torch's
+    operations."""
     for t in tensors:
         if not t.is_inference():
             torch.autograd.graph.increment_version(t)

@@ -19,7 +19,7 @@ from .errors import DataError, OutputError
 from .reading import read_text
 
 KEPT_DAYS = 30
-"""What nobody has used for so long is removed."""
+"""Entries that were not used for so long are removed."""
 
 
 def folder(*names: str) -> Path | None:
@@ -60,7 +60,7 @@ def temporary_if_none(found: Path | None) -> Path:
     """Return that folder, or where there is none, one of this user's own that lasts until the machine is started anew.
 
     Raises:
-        OutputError: none can be made, or somebody else's lies in its place.
+        OutputError: none can be made, or another user's lies in its place.
     """
     if found is not None:
         return found
@@ -77,7 +77,7 @@ def temporary_if_none(found: Path | None) -> Path:
 
 
 def recall(path: Path, key: str) -> str | None:
-    """Return the text that was stored there under that key; None where there is none, or not all of it as it was.
+    """Return the text that was stored there under that key, or None where there is none or it was changed.
 
     Args:
         key: what the text is of; another key's text in its place is not taken for it.
@@ -107,7 +107,7 @@ def _digest(key: str, text: str) -> str:
 
 
 def mark_as_used(path: Path) -> None:
-    """Let that file or folder be removed `KEPT_DAYS` from now, and not before."""
+    """Set the time of last use of a file or folder to now, so that it is kept for another `KEPT_DAYS` days."""
     with suppress(OSError):
         os.utime(path)
 

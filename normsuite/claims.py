@@ -45,8 +45,10 @@ def _mean(name: str) -> Callable[[dict], float]:
 
 
 def _watched(name: str) -> Callable[[dict], float | None]:
-    """Median over all layers and all times at which they were looked at: the first steps are far from the others, and
-    a layer that says nothing any more has no number."""
+    """Return a function that reads a metric's median over all layers and all watched steps.
+
+    A median, since the first steps are far from the others; layers without a finite number are left out.
+    """
 
     def read(samples: dict) -> float | None:
         found = [layer[name] for watched in samples.get("shift", ()) for layer in watched["layers"]]
@@ -99,7 +101,7 @@ class Judged:
 
 
 def _expand(relation: document.Relation) -> list[document.Relation]:
-    """Each norm that the document names, for "any norm"."""
+    """Return one relation for each norm that the document names, if the relation is of "any norm", and else itself."""
     if relation.left != "any norm":
         return [relation]
     named = [example.norm for example in document.EXAMPLES]
@@ -120,7 +122,7 @@ def any_collapsed(runs: Iterable[dict]) -> bool:
 
 
 def judge(records: Iterable[dict]) -> list[Judged]:
-    """Every claim of the document, judged by the records of one study: equal settings but for norm and seed."""
+    """Judge every claim of the document by the records of one study: equal settings but for norm and seed."""
     runs: dict[str, dict[int, dict]] = {}
     for record in records:
         runs.setdefault(record["case"]["norm"], {})[record["case"]["seed"]] = record["samples"]
@@ -134,7 +136,7 @@ def judge(records: Iterable[dict]) -> list[Judged]:
 
 
 def _same(relation: document.Relation) -> tuple:
-    """Return what is equal of relations that one comparison decides: "A above B" and "B below A" are one."""
+    """Return a key that is equal for relations that one comparison decides, such as "A above B" and "B below A"."""
     return relation.metric, frozenset((relation.left, relation.right)), relation.expected == "similar"
 
 
@@ -185,7 +187,7 @@ def _corrected(test: str, distinct: dict, measured: dict, together: int) -> dict
 
 
 def _verdict(expected: str, found: Paired, tests: Sequence[str]) -> str:
-    """Return the side on which a comparison that all decisive tests have decided lies."""
+    """Return the verdict of a comparison that all decisive tests have decided."""
     if expected == "similar":
         within = {found.p_equivalent[test] < found.p_beyond[test] for test in tests}
         return UNDECIDED if len(within) > 1 else SUPPORTED if within == {True} else CONTRADICTED

@@ -68,7 +68,7 @@ class Reaching:
 
 
 def by_norm(records: Iterable[dict]) -> dict[str, dict[int, dict]]:
-    """The samples of each norm and seed, "none" first."""
+    """Return the samples of the runs by norm and seed, "none" first."""
     records = list(records)
     found: dict[str, dict[int, dict]] = {}
     for record in records:
@@ -85,7 +85,7 @@ def norms_of(records: Iterable[dict]) -> list[str]:
 
 
 def pairs(records: Sequence[dict], metrics: Iterable[str] = tuple(METRICS)) -> list[Pair]:
-    """All pairs of norms in each metric that their runs recorded, as left and right in the order of all tables."""
+    """Return all pairs of norms in each metric that their runs recorded, in the order of all tables."""
     runs, table = by_norm(records), []
     for name, metric in ((name, METRICS[name]) for name in metrics):
         measured = []
@@ -110,7 +110,7 @@ def corrected(of_all: Sequence[dict[str, float]]) -> list[dict[str, float]]:
 
 
 def reaching(records: Sequence[dict]) -> list[Reaching]:
-    """How soon each norm reaches each of the targets."""
+    """Return how soon each norm reaches each of the targets."""
     runs, table = by_norm(records), []
     for target in survival.TARGETS:
         found = {
@@ -134,6 +134,9 @@ def _logrank(runs: dict[str, dict[int, dict]], norm: str, target: float) -> floa
 
 
 def detectable(seeds: int, norms: int) -> float:
-    """The least true difference between two of so many norms, in deviations of the paired differences over the seeds,
-    that this many seeds find in one metric with 80 % power. (Of the first step of Holm's correction, so at most.)"""
+    """Return the least true difference between two norms that this many seeds find in one metric with 80 % power.
+
+    The unit is the deviation of the paired differences over the seeds. It is an upper bound: of the first step of
+    Holm's correction for all pairs of so many norms.
+    """
     return detectable_effect(seeds, comparisons=max(1, norms * (norms - 1) // 2), alpha=LEVEL)

@@ -98,7 +98,7 @@ def revert(model: nn.Module) -> Conversion:
 
 
 def _does_more(module: _WithBackend) -> bool:
-    """Than torch.nn's class, which knows neither of the two."""
+    """Return whether a module has an activation or a process group, neither of which torch.nn's class has."""
     return module.activation is not None or getattr(module, "process_group", None) is not None
 
 

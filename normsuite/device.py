@@ -43,7 +43,7 @@ def synchronize(device: str) -> None:
 
 
 def driver(device: str) -> str | None:
-    """Versions of the accelerator's runtime and driver as far as torch can tell, or None for the processor."""
+    """Return the versions of the accelerator's runtime and driver, as far as torch knows them; None for the CPU."""
     if device == "cpu":
         return None
     found = {"cuda": torch.version.cuda, "hip": torch.version.hip}
@@ -68,7 +68,8 @@ def properties(device: str) -> dict:
 
 
 def free_bytes(device: str) -> int:
-    """Memory that can be had on the accelerator now: what is free there, and what torch's allocator keeps unused."""
+    """Return the bytes that can be allocated on the accelerator now: free ones, and those that torch's allocator
+    caches."""
     free, _ = torch.get_device_module(device).mem_get_info(device)
     return free + torch.accelerator.memory_reserved(device) - torch.accelerator.memory_allocated(device)
 
@@ -82,6 +83,7 @@ def clock_mhz(device: str) -> int | None:
 
 
 def cache_bytes(device: str) -> int:
-    """Size of the accelerator's last-level cache, or 256 MiB, more than any has, where torch does not say."""
+    """Return the bytes of the accelerator's last-level cache, or 256 MiB, more than any has, if torch does not know
+    them."""
     properties = torch.get_device_module(device).get_device_properties(device)
     return getattr(properties, "L2_cache_size", 0) or 2**28

@@ -51,8 +51,10 @@ class DeviceState:
         return None
 
     def read(self) -> dict | None:
-        """Clocks in MHz, power and its limit in W, temperature in °C, the names of throttle reasons; None for each that
-        the driver does not tell, and for all where `reason` is not None."""
+        """Return clocks in MHz, power and its limit in W, temperature in °C, and the names of throttle reasons.
+
+        A value is None if the driver does not tell it; the result is None if `reason` is not.
+        """
         if self._library is None:
             return None
         ask, nvml = self._asked, self._library

@@ -20,7 +20,7 @@ class _SumOverProcesses(torch.autograd.Function):
 
 
 def sum_over_processes(x: torch.Tensor, group: "torch.distributed.ProcessGroup") -> torch.Tensor:
-    """Σ x over the processes of the group, on each of them; any backend of torch.distributed, gloo on the CPU too.
+    """Return Σ x over the processes of the group, on each of them; any backend of torch.distributed works, gloo too.
 
     A collective: every process of the group calls it, and every one runs the backward pass.
     """

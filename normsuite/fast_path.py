@@ -13,7 +13,7 @@ such as storage that was given back, is for `Again.fits` of a backend to look at
 """
 
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -54,8 +54,16 @@ checked_calls: dict[int, tuple[CheckedCall, ...]] = {}
 """By the number of elements of the input, the latest first."""
 
 
+def are_sizes(given: Any, wanted: tuple[int, ...]) -> bool:
+    """Return whether these are those sizes, as integers."""
+    return type(given) in (tuple, list) and all(type(size) is int for size in given) and tuple(given) == wanted
+
+
 def add(settings: tuple, tensors: Sequence[Tensor], call: backends.Call, backend: backends.Backend) -> None:
-    """Let the backend compute calls like this one without another check, if it knows a shorter way for them."""
+    """Add a call that was checked in full, so that the backend computes later calls like it without another check.
+
+    Nothing is added where the backend has no shorter way for them.
+    """
     if not all(type(t) in addresses.EXACT or type(t) is _Absent for t in tensors) or addresses.observed():
         return
     again = backend.again(call)

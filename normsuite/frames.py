@@ -159,7 +159,7 @@ def _of_numerics(record: dict) -> Iterator[Row]:
 
 
 def _number(value: object) -> object:
-    """What JSON has by name is a number again; a reason stays a text."""
+    """Return "nan", "inf" and "-inf", which stand for numbers in JSON, as floats, and any other value as it is."""
     return float(value) if value in ("nan", "inf", "-inf") else value  # type: ignore[arg-type]
 
 

@@ -18,7 +18,7 @@ from torch.overrides import handle_torch_function, has_torch_function
 
 from . import addresses, backends, fast_path, validation
 from .errors import ArgumentError
-from .fast_path import NO_BIAS, NO_WEIGHT, checked_calls
+from .fast_path import NO_BIAS, NO_WEIGHT, are_sizes, checked_calls
 from .spec import NORMS, NormSpec
 
 DEFAULT_BACKEND = "torch"
@@ -113,7 +113,7 @@ def compute(
     Nothing that ends a call is caught here: torch itself ends calls by exceptions of its own, and a call that was begun
     has had effects.
     """
-    settings = None  # of a plain call
+    settings, tensors = None, ()  # of a plain call
     if (
         not is_dynamo_compiling()
         and type(input) is Tensor
@@ -135,7 +135,7 @@ def compute(
             if (
                 known.settings == settings
                 and known.guards(*tensors)
-                and (known.normalized_shape is normalized_shape or _are_sizes(normalized_shape, known.normalized_shape))
+                and (known.normalized_shape is normalized_shape or are_sizes(normalized_shape, known.normalized_shape))
                 and (not running or type(momentum) is float)
                 and (known.fits is None or known.fits(input, weight, bias, running_mean, running_var, out))
             ):
@@ -145,18 +145,21 @@ def compute(
                     num_batches_tracked.add_(1)
                 return known.compute(input, weight, bias, running_mean, running_var, momentum, out)
     elif not isinstance(input, Tensor):
-        if has_torch_function((input,)):  # as torch.fx's proxies
-            return _handed_over(
-                spec, input, weight, bias, running_mean, running_var, use_input_stats, momentum, eps, num_groups,
-                normalized_shape, process_group, activation, out, backend,
-            )  # fmt: skip
-        raise ArgumentError("input", type(input).__name__, "must be a torch.Tensor")
-    call = _call(
+        return _handed_over(
+            spec, input, weight, bias, running_mean, running_var, use_input_stats, momentum, eps, num_groups,
+            normalized_shape, process_group, activation, out, backend,
+        )  # fmt: skip
+    call = validation.call(
         spec, input, weight, bias, running_mean, running_var, use_input_stats, momentum, eps, num_groups,
         normalized_shape, process_group, activation, out,
     )  # fmt: skip
-    if not is_dynamo_compiling() and not addresses.observed():  # torch's own operations may read memory that is gone
-        addresses.refuse_gone(input=input, weight=weight, bias=bias, running_mean=running_mean, running_var=running_var)
+    return _computed(call, backend, num_batches_tracked, settings, tensors)
+
+
+def _computed(
+    call: backends.Call, backend: str, num_batches_tracked: Tensor | None, settings: tuple | None, tensors: tuple
+) -> Tensor:
+    """Return the result of a call that was checked; let calls like it take the fast path, if it has settings."""
     chosen = backends.checked(call, backend)
     if num_batches_tracked is not None:
         num_batches_tracked.add_(1)
@@ -166,69 +169,10 @@ def compute(
     return y
 
 
-def _are_sizes(given: object, wanted: tuple[int, ...]) -> bool:
-    """Return whether these are those sizes, as integers."""
-    return type(given) in (tuple, list) and all(type(size) is int for size in given) and tuple(given) == wanted
-
-
-def _call(
-    spec: NormSpec,
-    input: Tensor,
-    weight: object,
-    bias: object,
-    running_mean: object,
-    running_var: object,
-    use_input_stats: object,
-    momentum: object,
-    eps: object,
-    num_groups: object,
-    normalized_shape: object,
-    process_group: object,
-    activation: object,
-    out: object,
-) -> backends.Call:
-    """The call, with everything about it checked; raises what `normalize` says."""
-    shapes = validation.tensors(input, weight, bias, running_mean, running_var)
-    use_input_stats = validation.flag("training" if spec is _BATCH_NORM else "use_input_stats", use_input_stats)
-    eps, momentum = validation.real("eps", eps), validation.weight_of_new(momentum)
-    if normalized_shape is not None:
-        normalized_shape = validation.sizes("normalized_shape", normalized_shape)
-    if spec.groups == "given":
-        num_groups = validation.index("num_groups", num_groups, "must be a positive integer")
-    validation.choice("activation", activation, backends.ACTIVATIONS)
-    if out is not None:
-        validation.output(out, input, weight, bias, running_mean, running_var)
-    view = validation.view(
-        spec,
-        validation.shape(input),
-        *shapes,
-        use_input_stats,
-        eps,
-        num_groups,
-        normalized_shape,
-        process_group is None,
-    )
-    return backends.Call(
-        spec=spec,
-        view=view,
-        input=input,
-        weight=weight,
-        bias=bias,
-        running_mean=running_mean,
-        running_var=running_var,
-        use_input_stats=use_input_stats,
-        momentum=momentum,
-        eps=eps,
-        num_groups=num_groups,
-        normalized_shape=normalized_shape,
-        process_group=process_group,
-        activation=activation,
-        out=out,
-    )
-
-
 def _handed_over(spec: NormSpec, input: object, *given: object) -> object:
-    """The norm's function for something that is no tensor but takes torch's functions, as torch.nn.functional does."""
+    """Call the norm's function on an object with `__torch_function__`, as torch.nn.functional does; refuse others."""
+    if not has_torch_function((input,)):  # torch.fx's proxies have it
+        raise ArgumentError("input", type(input).__name__, "must be a torch.Tensor")
     names = (
         "weight", "bias", "running_mean", "running_var", "use_input_stats", "momentum", "eps", "num_groups",
         "normalized_shape", "process_group", "activation", "out", "backend",

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 
 @contextmanager
 def uncollected() -> Iterator[None]:
-    """Nothing is searched for within; as it was behind it, whatever happens."""
+    """Disable garbage collection within the block, and restore the former state after it, also after an error."""
     was_enabled = gc.isenabled()
     gc.disable()
     try:

@@ -148,7 +148,7 @@ class Git:
         return True
 
     def _why_missing(self, name: str) -> str:
-        """Why there is no such commit here, with what gets it."""
+        """Return the reason why there is no such commit here, with the command that fetches it."""
         remotes = self("remote").split()
         for remote in remotes:
             if self.has(f"refs/remotes/{remote}/{name}"):

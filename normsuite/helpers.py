@@ -28,7 +28,7 @@ class Part:
         if self._future is not None and not self._future.cancel():
             try:
                 return self._future.result()
-            except BrokenProcessPool:  # somebody killed a helper
+            except BrokenProcessPool:  # a helper was killed
                 pass
         return self._function(*self._arguments)
 
@@ -52,7 +52,7 @@ class Helpers:
         self._pool: ProcessPoolExecutor | None = None
 
     def start(self) -> None:
-        """Let them come, where there are cores for them."""
+        """Start the helper processes, where there are cores for them."""
         if self._pool is None and self._count > 0:
             # The lock that another thread holds would stay locked in a copy.
             copied = sys.platform == "linux" and threading.active_count() == 1
@@ -61,7 +61,7 @@ class Helpers:
             self._pool.submit(int)  # the first part is what starts them
 
     def give(self, function: Callable, *arguments) -> Part:
-        """To whoever is free first.
+        """Send a call to the first free helper process.
 
         Args:
             function, arguments: what can be pickled.
@@ -79,8 +79,7 @@ class Helpers:
 
     def __exit__(self, *error) -> None:
         if self._pool is not None:
-            # Waits for what has begun, after Ctrl-C too: who does not wait and forgets the pool, in Python 3.11 has
-            # everything done.
+            # Waits for what has begun, after Ctrl-C too: a dropped pool of Python 3.11 does all its work.
             self._pool.shutdown(cancel_futures=True)
             self._pool = None
 

@@ -6,7 +6,7 @@ import sys
 
 
 def load(*names: str) -> None:
-    """Let those modules be loaded when something in them is first asked for, instead of when they are imported.
+    """Load those modules lazily: when an attribute of theirs is first used, instead of when they are imported.
 
     `from package import module` has them so from then on, here and elsewhere; `import package.module` and `from
     package.module import name` load them at once. A module that is loaded already stays as it is.

@@ -367,8 +367,7 @@ def make(
     activation: str | None = None,
     backend: str = DEFAULT_BACKEND,
 ) -> nn.Module:
-    """The module of that norm for inputs (N, channels, *spatial), with an affine map unless told otherwise, whatever
-    its default.
+    """Return the module of that norm for inputs (N, channels, *spatial), with an affine map unless `affine` is false.
 
     Raises:
         ArgumentError: `num_groups` is missing or does not divide the channels, or a new norm with running statistics.
@@ -389,7 +388,7 @@ def _is_part_of_trace(module: nn.Module, input: object) -> bool:
 
 
 def _as_leaf(module: nn.Module, input: Proxy) -> Proxy:
-    """The call as torch.fx records one of torch.nn's modules: whole, without a look inside."""
+    """Record the call in torch.fx as one of torch.nn's modules: as one node, without tracing its inside."""
     return input.tracer.create_proxy("call_module", input.tracer.path_of_module(module), (input,), {})
 
 

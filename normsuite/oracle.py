@@ -50,7 +50,8 @@ def group_labels(spec: NormSpec, shape: Sequence[int], num_groups: int | None = 
 
 
 def statistics(x: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Mean and biased variance of every group: mean_g = Σx/n, var_g = Σ(x − mean_g)²/n, over the elements labelled g.
+    """Return mean and biased variance of every group: mean_g = Σx/n, var_g = Σ(x − mean_g)²/n over the elements
+    labelled g.
 
     Args:
         x: any shape and type; computed in float64.

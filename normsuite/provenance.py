@@ -7,7 +7,7 @@ from functools import cache
 from importlib import metadata
 from pathlib import Path
 
-from . import processor
+from . import processor, source_code
 from .errors import NormsuiteError
 from .git import Git
 
@@ -15,7 +15,10 @@ from .git import Git
 _PACKAGES = ("torch", "torchvision", "numpy", "numba", "scipy", "normsuite")
 
 # The sources that a study's numbers depend on; the report and the command line are not among them.
-_SOURCES = ("spec.py", "norms", "functional.py", "modules.py", "backends", "distributed.py", "study")
+_SOURCES = (
+    "spec.py", "norms", "functional.py", "fast_path.py", "validation.py", "addresses.py", "modules.py", "backends",
+    "distributed.py", "study",
+)  # fmt: skip
 
 
 def usable_cores() -> int:
@@ -76,7 +79,7 @@ def commit() -> str | None:
     None."""
     git = Git(Path(__file__).resolve().parent, foreign=True)
     try:
-        if not git("ls-files", "--", __file__).strip():  # installed into an environment inside somebody's checkout
+        if not git("ls-files", "--", __file__).strip():  # installed into an environment inside another checkout
             return None
         return git("rev-parse", "HEAD").strip() + ("+" if git("status", "--porcelain", "--", ".").strip() else "")
     except NormsuiteError:
@@ -85,12 +88,15 @@ def commit() -> str | None:
 
 @cache
 def source_digest() -> str:
-    """Return a digest of the sources that the numbers depend on: equal digests, equal numbers on equal machines."""
+    """Return a digest of the sources that the numbers depend on: equal digests, equal numbers on equal machines.
+
+    Comments and docstrings do not count.
+    """
     root = Path(__file__).resolve().parent
     digest = hashlib.sha256()
     for name in _SOURCES:
         path = root / name
         files = (f for f in path.rglob("*") if f.suffix in (".py", ".toml")) if path.is_dir() else [path]
         for file in sorted(files):
-            digest.update(file.relative_to(root).as_posix().encode() + b"\0" + file.read_bytes() + b"\0")
+            digest.update(file.relative_to(root).as_posix().encode() + b"\0" + source_code.decisive(file) + b"\0")
     return digest.hexdigest()[:16]

@@ -54,7 +54,7 @@ def read_bytes(path: Path, limit: int = LIMIT) -> bytes:
         Unreadable: it is no regular file, too large, or cannot be read.
     """
     try:
-        # Without O_NONBLOCK, opening a named pipe waits for somebody to write.
+        # Without O_NONBLOCK, opening a named pipe waits for a writer.
         handle = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_CLOEXEC", 0))
         try:
             kind = os.fstat(handle).st_mode

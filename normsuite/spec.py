@@ -90,7 +90,7 @@ class NormSpec:
         return "one mean and one variance" if self.centred else "one mean square"
 
     def num_groups(self, channels: int, requested: int | None = None) -> int:
-        """G for that many channels.
+        """Return the number of groups G for that many channels.
 
         Raises:
             ArgumentError: the norm wants a number of groups and got none, or one that is no positive integer.

@@ -5,7 +5,8 @@ import sys
 
 
 def prepare() -> None:
-    """Let every character be written, in whatever encoding, and let closed streams be as the null device."""
+    """Set standard output and error to escape characters that they cannot encode, and replace closed ones by the null
+    device."""
     for name in ("stdout", "stderr"):
         stream = getattr(sys, name)
         if stream is None:  # closed before this process began
@@ -48,7 +49,7 @@ def flush() -> OSError | None:
 
 
 def discard(stream) -> None:
-    """Let a stream that cannot be written to lead to the null device."""
+    """Redirect a stream that cannot be written to to the null device."""
     try:
         number = stream.fileno()
         null = os.open(os.devnull, os.O_WRONLY)

@@ -1,4 +1,4 @@
-"""Checks of anybody's norms as pytest items: `parametrize_with_checks`."""
+"""Checks of users' norms as pytest items: `parametrize_with_checks`."""
 
 from collections.abc import Sequence
 
@@ -23,7 +23,7 @@ class BoundCheck:
         self.target, self.check = target, check
 
     def __call__(self) -> None:
-        """Do the check.
+        """Run the check.
 
         Raises:
             ConformanceError: the target fails it, or is expected to and does not.

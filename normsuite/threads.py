@@ -1,4 +1,4 @@
-"""Threads that anybody's code leaves running, for which Python would wait at the end."""
+"""Threads that a user's code leaves running, for which Python would wait at the end."""
 
 import contextlib
 import os

@@ -8,9 +8,11 @@ import torch
 from torch import Tensor
 from torch.compiler import is_compiling
 
-from . import addresses
+from . import addresses, backends
 from .errors import ArgumentError, ShapeError, UnknownNameError, UnsupportedError
-from .spec import NormSpec, View
+from .spec import NORMS, NormSpec, View
+
+_BATCH_NORM = NORMS.get("BatchNorm")
 
 
 def real(name: str, value: object) -> float:
@@ -186,3 +188,53 @@ def output(out: object, input: Tensor, weight: Tensor | None, bias: Tensor | Non
     for name, given in zip(("running_mean", "running_var"), running, strict=False):
         if given is out:
             raise ArgumentError("out", tuple(out.shape), f"must not be {name}")
+
+
+def call(
+    spec: NormSpec,
+    input: Tensor,
+    weight: object,
+    bias: object,
+    running_mean: object,
+    running_var: object,
+    use_input_stats: object,
+    momentum: object,
+    eps: object,
+    num_groups: object,
+    normalized_shape: object,
+    process_group: object,
+    activation: object,
+    out: object,
+) -> backends.Call:
+    """Return the call, with all arguments checked; raise what `normalize` says."""
+    shapes = tensors(input, weight, bias, running_mean, running_var)
+    use_input_stats = flag("training" if spec is _BATCH_NORM else "use_input_stats", use_input_stats)
+    eps, momentum = real("eps", eps), weight_of_new(momentum)
+    if normalized_shape is not None:
+        normalized_shape = sizes("normalized_shape", normalized_shape)
+    if spec.groups == "given":
+        num_groups = index("num_groups", num_groups, "must be a positive integer")
+    choice("activation", activation, backends.ACTIVATIONS)
+    if out is not None:
+        output(out, input, weight, bias, running_mean, running_var)
+    alone = process_group is None
+    seen = view(spec, shape(input), *shapes, use_input_stats, eps, num_groups, normalized_shape, alone)
+    if not is_compiling() and not addresses.observed():  # torch's own operations may read memory that is gone
+        addresses.refuse_gone(input=input, weight=weight, bias=bias, running_mean=running_mean, running_var=running_var)
+    return backends.Call(
+        spec=spec,
+        view=seen,
+        input=input,
+        weight=weight,
+        bias=bias,
+        running_mean=running_mean,
+        running_var=running_var,
+        use_input_stats=use_input_stats,
+        momentum=momentum,
+        eps=eps,
+        num_groups=num_groups,
+        normalized_shape=normalized_shape,
+        process_group=process_group,
+        activation=activation,
+        out=out,
+    )

@@ -14,7 +14,8 @@ from .errors import OutputError
 
 
 def _finite(value):
-    """JSON knows neither NaN nor infinity: they are stored by name, so that a diverged run is kept as it was."""
+    """Return a value with NaN and infinities replaced by their names, which JSON lacks, so that a diverged run is
+    kept."""
     if isinstance(value, float) and not math.isfinite(value):
         return repr(value)
     if isinstance(value, dict):
@@ -25,7 +26,7 @@ def _finite(value):
 
 
 def to_json(value: object, indent: int | None = 1) -> str:
-    """Strict JSON, with NaN and the infinities as the strings "nan", "inf" and "-inf"."""
+    """Return strict JSON, with NaN and the infinities as the strings "nan", "inf" and "-inf"."""
     return json.dumps(_finite(value), indent=indent, ensure_ascii=False, allow_nan=False)
 
 

@@ -9,7 +9,7 @@ from auto_tables import EVERY_NORM, LEAST, call, channels_last, drawn, forget, f
 from strategies import ON_CPU, num_groups
 from torch.testing import assert_close
 
-from normsuite import functional, modules
+from normsuite import functional, modules, validation
 from normsuite.backends import auto
 from normsuite.errors import ArgumentError, NormsuiteError, ShapeError, UnknownNameError, UnsupportedError
 from normsuite.spec import NORMS
@@ -230,8 +230,8 @@ def test_a_call_like_one_before_is_refused_for_a_parameter_of_another_shape(spec
 @EVERY_NORM
 def test_a_call_like_one_before_is_not_checked_in_full_and_another_is(spec, backend, monkeypatch):
     """Whatever the answer depends on makes another kind of call."""
-    asked, in_full = [], functional._call
-    monkeypatch.setattr(functional, "_call", lambda *given: asked.append(1) or in_full(*given))
+    asked, in_full = [], validation.call
+    monkeypatch.setattr(validation, "call", lambda *given: asked.append(1) or in_full(*given))
     forget(monkeypatch)
     x = drawn(4, 8, 6, 5)
     shape = x.shape[1:] if spec.affine == "element" else x.shape[1:2]

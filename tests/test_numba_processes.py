@@ -70,8 +70,8 @@ import sys, torch
 import normsuite, second
 from normsuite import functional as one
 from second import functional as other
-from normsuite.backends.numba import operator as of_one
-from second.backends.numba import operator as of_other
+from normsuite.backends.numba import registered as of_one
+from second.backends.numba import registered as of_other
 
 assert of_one.NAMESPACE != of_other.NAMESPACE
 for namespace in (of_one.NAMESPACE, of_other.NAMESPACE):

@@ -1,6 +1,11 @@
-"""One word for one thing: pages, messages and new files use the field's terms, not the ones that they replaced."""
+"""One word for one thing: pages, messages and new files use the field's terms, not the ones that they replaced.
 
+The docstring of a function begins with what the function does: with a verb in the imperative.
+"""
+
+import ast
 import re
+from collections.abc import Iterator
 from pathlib import Path
 
 import documents
@@ -46,3 +51,72 @@ def test_words_are_those_of_the_field(path: Path):
 def test_words_are_noticed():
     assert found("a planted slowdown, whose Witness hinders") == ["planted", "Witness", "hinders"]
     assert not found("`--planted-tables`, planets and planes")
+
+
+FIRST_WORDS = """
+    Add Apply Begin Call Capture Check Commit Compare Compile Compute Copy Count Differentiate Disable Divide Draw
+    End Estimate Fill Finalize Find Fork Free Handle Hold Ignore Import Increment Judge Kill Load Make Mark
+    Measure Merge Normalise Parametrize Prefetch Prepare Print Queue Raise Read Record Redirect Refuse Remove
+    Restart Restore Return Run Send Set Show Start Stop Store Stretch Suppress Time Train Try Undo Update Wait
+    Write Yield
+"""
+"""Verbs that docstrings of functions begin with."""
+
+NOT_YET = PACKAGE / "backends" / "triton"
+"""A folder whose docstrings are older than the rule."""
+
+IS_DESCRIBED = ("check", "overload", "property", "cached_property")
+"""Decorators of functions whose docstring says something else: the claim that a check tests, or what a value is."""
+
+
+def functions(tree: ast.AST) -> Iterator[ast.FunctionDef | ast.AsyncFunctionDef]:
+    """Return all functions with a docstring, also those within others, that do something when they are called."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and ast.get_docstring(node):
+            names = [re.split(r"[(.]", ast.unparse(decorator)) for decorator in node.decorator_list]
+            if not any(set(name) & {*IS_DESCRIBED, "setter"} for name in names):
+                yield node
+
+
+def without_verb(source: str) -> list[str]:
+    """Return the functions whose docstring begins with no verb."""
+    found = [(node, ast.get_docstring(node)) for node in functions(ast.parse(source))]
+    return [
+        f"line {node.lineno}, {node.name}: {text.splitlines()[0]}"
+        for node, text in found
+        if re.match(r"\w*", text)[0] not in FIRST_WORDS.split()
+    ]
+
+
+@pytest.mark.parametrize("folder", sorted({path.parent for path in PACKAGE.rglob("*.py")} - {NOT_YET}))
+def test_docstrings_of_functions_begin_with_a_verb(folder: Path):
+    found = [f"{path.name}, {line}" for path in folder.glob("*.py") for line in without_verb(path.read_text("utf-8"))]
+    assert not found, f"begin with a verb, in the imperative, or add the verb to FIRST_WORDS: {found}"
+
+
+def test_a_docstring_without_a_verb_is_noticed():
+    source = '''
+class A:
+    """What it is."""
+
+    def f(self):
+        """The sum."""
+
+    @functools.cached_property
+    def g(self):
+        """The sum."""
+
+    def h(self):
+        def inner():
+            """To whoever is free."""
+
+
+@check(optional=True)
+def k():
+    """Values are right."""
+
+
+async def m():
+    """Return the sum."""
+'''
+    assert without_verb(source) == ["line 5, f: The sum.", "line 13, inner: To whoever is free."]

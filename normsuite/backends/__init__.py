@@ -7,7 +7,7 @@ A backend is three functions over a `Call` (`Backend`, which is checked when one
     again(call) -> Again | None     a shorter way to `apply` for more calls of its kind, if there is one
 
 Arguments are checked before any of them sees them. What a backend refuses it refuses in `why_not`, or in `apply` before
-anything has changed; an exception that ends a call is nobody's to catch.
+anything has changed; an exception that ends a call is never caught.
 
 Calls are of one kind where all settings are equal, and each tensor's class, dispatch keys, shape, strides, type, device
 and whether a gradient is asked for (`normsuite.fast_path`). What else an answer depends on `Again.fits` looks at.
@@ -90,7 +90,7 @@ class Call:
         return y if self.activation is None else getattr(functional, self.activation)(y)
 
     def deliver(self, y: Tensor) -> Tensor:
-        """The output where it was asked for, from a backend that cannot write there itself."""
+        """Return the output where the caller asked for it, for a backend that cannot write into `out` itself."""
         return y if self.out is None else self.out.copy_(y)
 
 
@@ -98,20 +98,23 @@ Given = Tensor | None
 
 
 def kernel_weight(weight: Given, bias: Given) -> Given:
-    """Return the weight, or ones where there is only a bias: kernels know no bias alone."""
+    """Return the weight, or ones where there is only a bias, which kernels do not take alone."""
     return ones_like(bias) if weight is None and bias is not None else weight
 
 
 def saved_weight(spec: NormSpec, weight: Given) -> Given:
-    """Return the weight that the backward pass reads: for InstanceNorm a copy, as torch's call repeats it for each
-    sample, so that it may be stepped between forward and backward."""
+    """Return the weight that the backward pass reads.
+
+    For InstanceNorm it is a copy, as torch's call repeats it for each sample, so that an optimiser may change it
+    between forward and backward.
+    """
     if weight is not None and spec.torch_call == "instance_norm" and weight.requires_grad and is_grad_enabled():
         return weight.clone()
     return weight
 
 
 def moves_last(spec: NormSpec, activation: str | None) -> bool:
-    """Return whether running statistics move once all tensors of the backward pass are saved, as torch.nn's do.
+    """Return whether running statistics are updated after all tensors of the backward pass are saved, as in torch.nn.
 
     Gradient checkpointing ends its recomputation where the last tensor is saved, so that the order says how often they
     move: torch's InstanceNorm averages them over the batch behind its norm, where an activation saves tensors still.
@@ -158,7 +161,7 @@ _broken: dict[str, str] = {}
 
 
 def get(name: str) -> Backend:
-    """The backend of that name.
+    """Return the backend of that name.
 
     Raises:
         UnknownNameError: there is none.
@@ -173,7 +176,8 @@ def get(name: str) -> Backend:
 
 
 def why_not_loaded(name: str) -> str | None:
-    """The reason why the backend of that name cannot be had, or None; loads it, once."""
+    """Return the reason why the backend of that name cannot be used, or None; the first call of a name loads its
+    module."""
     if name in _loaded:
         return None
     if name not in _broken:
@@ -196,7 +200,7 @@ why_not_loaded._dynamo_marked_constant = True  # type: ignore[attr-defined]
 
 
 def _missing(module: object) -> list[str]:
-    """The functions of the protocol that the module lacks or that do not take one call."""
+    """Return the functions of the protocol that the module lacks or that do not take one call."""
     wanted = [name for name in vars(Backend) if not name.startswith("_")]
     return [f"{name}(call)" for name in wanted if not _takes_a_call(getattr(module, name, None))]
 
@@ -212,7 +216,7 @@ def _takes_a_call(function: object) -> bool:
 
 
 def checked(call: Call, backend: str) -> Backend:
-    """The backend, which can compute the call.
+    """Return the backend of that name, which can compute the call.
 
     Raises:
         UnknownNameError: there is no such backend.

@@ -49,7 +49,10 @@ def least(call: Call) -> float:
 
 
 def layout(call: Call) -> tuple[str, int]:
-    """How a tensor lies, as the table tells it apart, and how many of its numbers side by side.
+    """Return the layout of the call's input, as the table of sizes names it, and how many adjacent elements share it.
+
+    The layouts are "contiguous"; "row", where the whole tensor is one row of a norm over trailing sizes, which torch
+    computes on one thread; "channels_last"; and "channels_last_few", with fewer than `FEW_PLACES` places.
 
     contiguous; row, all of it one row of a norm over trailing sizes, which torch leaves to one thread; channels_last,
     and channels_last_few, of few places.
@@ -66,7 +69,7 @@ def layout(call: Call) -> tuple[str, int]:
 
 
 def choose(call: Call) -> Choice:
-    """Which backend computes this call, and why."""
+    """Return the backend that computes this call, and the reason."""
     why_not_torch = _TORCH.why_not(call)
     if torch.compiler.is_compiling():
         fused = "torch.compile fuses torch's own operations"
@@ -96,7 +99,8 @@ def choose(call: Call) -> Choice:
 
 
 def why_not(call: Call) -> str | None:
-    """What the backend that is chosen says: if none can, the reference has the last word."""
+    """Return the reason that the chosen backend gives against this call, or None; where none can compute it, the
+    reference's."""
     chosen = choose(call).backend
     return get(chosen).why_not(call)
 

@@ -24,13 +24,13 @@ def why_not(call: Call) -> str | None:
 
 
 def apply(call: Call) -> torch.Tensor:
-    """y = ((x − m) − δ) / √(var + eps) · weight + bias, with m = Σx/n, δ = Σ(x − m)/n, var = Σ(x − m)²/n − δ².
+    """Return y = ((x − m) − δ) / √(var + eps) · weight + bias, with m = Σx/n, δ = Σ(x − m)/n, var = Σ(x − m)²/n − δ².
 
     Computed in float32 or wider and rounded once to the type of the input.
     """
     view = call.view
     wide = torch.promote_types(call.input.dtype, torch.float32)
-    # Splits one dimension: a view, in whatever order the elements lie. How many samples is left open to who records.
+    # Splits one dimension: a view, in whatever order the elements lie. -1: traces fit other batches.
     has_numbers = 0 not in view.shape
     samples = -1 if has_numbers else view.shape[0]
     x, moved = call.input.reshape((samples, *view.shape[1:])).to(wide), None
@@ -78,11 +78,11 @@ class _Checked(torch.autograd.Function):
 
 
 def again(call: Call) -> None:
-    """Nothing: slow on purpose, it is asked in full each time."""
+    """Return None: the reference is not optimised, and checks every call in full."""
 
 
 def _statistics(x: torch.Tensor, call: Call):
-    """x less its mean, the mean, the biased variance, and how many numbers were averaged."""
+    """Return x less its mean, the mean, the biased variance, and how many elements were averaged."""
     dims, n = call.view.dims, call.view.count
     if not call.spec.centred:
         return x, x.new_zeros(()), (x * x).mean(dims, keepdim=True), n
@@ -94,7 +94,7 @@ def _statistics(x: torch.Tensor, call: Call):
 
 
 def _joined_statistics(x: torch.Tensor, call: Call):
-    """The same over the joined batches of all processes, of which some may be empty.
+    """Return the same as `_statistics` over the batches of all processes together, of which some may be empty.
 
     From each process's (n, mean, M2) as Chan, Golub and LeVeque combine them: mean = Σ nᵢ·meanᵢ / Σ nᵢ, then M2 about
     that mean. The means travel in float64, so that large ones keep their digits.
@@ -116,7 +116,7 @@ def _joined_statistics(x: torch.Tensor, call: Call):
 
 @torch.no_grad()
 def _update_running(call: Call, mean: torch.Tensor, var: torch.Tensor, n: int | torch.Tensor) -> None:
-    """running ← (1 − momentum) · running + momentum · new, with the unbiased variance, as torch has it.
+    """Set running ← (1 − momentum) · running + momentum · new, with the unbiased variance, as torch does.
 
     A norm with statistics per sample (InstanceNorm) contributes their average over the batch.
     """
@@ -140,7 +140,7 @@ def is_moved_by_torch(call: Call) -> bool:
 
 @torch.no_grad()
 def move_by_torch(call: Call) -> None:
-    """Move the running statistics by torch's own call, whose result is left.
+    """Update the running statistics by torch's own call, whose result is dropped.
 
     Transforms allow a change of captured tensors to that alone, and a trace of other operations, which knows of no
     `no_grad`, would leave statistics that ask for a gradient.

@@ -87,7 +87,7 @@ class _Operator(NamedTuple):
 
 
 def _takes(name: str) -> frozenset[str]:
-    """Read from the operator's schema."""
+    """Return the fields of a call that the operator takes, read from its schema."""
     arguments = getattr(torch.ops.aten, name).default._schema.arguments
     return frozenset(_FIELD.get(a.name, a.name) for a in arguments)
 
@@ -117,8 +117,11 @@ def why_not(call: Call) -> str | None:
 
 
 def _why_not_mixed(call: Call) -> str | None:
-    """On the CPU torch takes parameters of the input's type, or all in float32 beside a narrower input: for a gradient,
-    and InstanceNorm always, only with a weight, since they look at that one's type."""
+    """Return the reason why torch does not take these types of parameters on the CPU, or None.
+
+    It takes parameters of the input's type, or all in float32 beside a narrower input. For a gradient, and in
+    InstanceNorm always, it takes the latter only with a weight, since it looks at the weight's type.
+    """
     x = call.input
     if x.device.type != "cpu" or call.spec.torch_call == "rms_norm":
         return None
@@ -139,7 +142,7 @@ def _why_not_mixed(call: Call) -> str | None:
 
 
 def apply(call: Call) -> torch.Tensor:
-    """What torch computes, with torch's numerics."""
+    """Return the result of torch's own call, with torch's numerics."""
     if isinstance(call.momentum, torch.Tensor):
         return _with_computed_momentum(call)
     return _apply(call)
@@ -178,7 +181,7 @@ def in_operations(call: Call) -> torch.Tensor:
 
 
 def again(call: Call) -> Again:
-    """Torch's operator, then what it leaves to do, in this order: layout, activation, given output."""
+    """Return torch's operator followed by what it leaves to do, in this order: layout, activation, given output."""
     compute = _OPERATORS[call.spec.torch_call].of(call)
     x = call.input
     if call.differentiated and call.spec.torch_call in ("batch_norm", "instance_norm"):
@@ -217,22 +220,28 @@ def again(call: Call) -> Again:
 
 
 def _are_backed(input, weight, bias, running_mean, running_var, out) -> bool:
-    """Return whether the storage of these is there, which of torch's norms RMSNorm alone does not look at: its process
-    would end."""
+    """Return whether input and weight have their storage: RMSNorm alone of torch's norms does not check it, and would
+    crash."""
     return is_backed(input) and (weight is None or is_backed(weight))
 
 
 def _laid_out_like(x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
-    """LayerNorm and InstanceNorm of torch lose the channels_last layout, and the convolution behind them would have to
-    make it again. Moving dimensions works under vmap too, where asking for a memory format does not."""
+    """Return y in the channels_last layout if x is in it, and else y itself.
+
+    Torch's LayerNorm and InstanceNorm lose the layout, and a convolution behind them would have to restore it. Moving
+    dimensions works under vmap too, where asking for a memory format does not.
+    """
     if y.is_contiguous() and y.dim() > 3 and x.movedim(1, -1).is_contiguous():
         return y.movedim(1, -1).contiguous().movedim(-1, 1)
     return y
 
 
 def _of_copies(compute: _Compute) -> _Compute:
-    """With copies of the running statistics: torch saves them for the backward pass, and moves them in training without
-    a word to autograd, so that the gradient of an evaluation would be another one after a training step."""
+    """Return the operator applied to copies of the running statistics.
+
+    Torch saves them for the backward pass, and updates them in training without autograd's version counter, so that the
+    gradient of an evaluation would change with a later training step.
+    """
 
     def computed(input, weight, bias, running_mean, running_var, momentum, out):
         mean, var = (t.clone(memory_format=torch.contiguous_format) for t in (running_mean, running_var))
@@ -242,8 +251,10 @@ def _of_copies(compute: _Compute) -> _Compute:
 
 
 def _of_dense_weight(compute: _Compute) -> _Compute:
-    """With a weight whose numbers lie side by side: some of torch's kernels read it so on the way back, whatever its
-    stride, and the gradient would be wrong."""
+    """Return the operator applied to a contiguous weight.
+
+    Some of torch's backward kernels ignore its strides, and the gradient would be wrong.
+    """
 
     def computed(input, weight, bias, running_mean, running_var, momentum, out):
         if weight is not None and not weight.is_contiguous():
@@ -254,8 +265,11 @@ def _of_dense_weight(compute: _Compute) -> _Compute:
 
 
 def _instances_as_channels(call: Call) -> _Compute:
-    """InstanceNorm as torch computes it: the channels of all samples as those of one, but with all places in one
-    dimension, for the reason that `_of_one_place` gives; two steps less for autograd than with that."""
+    """Return InstanceNorm as torch computes it, the channels of all samples as those of one, with all places in one
+    dimension.
+
+    `_of_one_place` says why; this takes two steps less of autograd.
+    """
     eps, (samples, channels) = call.eps, call.input.shape[:2]
 
     def compute(input, weight, bias, running_mean, running_var, momentum, out):
@@ -271,11 +285,11 @@ def _instances_as_channels(call: Call) -> _Compute:
 
 
 def _of_one_place(compute: _Compute) -> _Compute:
-    """With all places in one dimension.
+    """Return the operator applied to an input with all places in one dimension.
 
-    Torch's kernels on the CPU take a tensor of more dimensions and a size of 1 (all of InstanceNorm's is one sample to
-    them) for contiguous and for channels_last at once, by strides that nobody steps along, and read input and gradient
-    in different orders then: the gradients would be wrong, without a word.
+    Torch's kernels on the CPU take a tensor of more dimensions with a size of 1 (all of InstanceNorm's is one sample to
+    them) for contiguous and for channels_last at once, since the stride of such a dimension is never used. They then
+    read input and gradient in different orders, and return wrong gradients without an error.
     """
 
     def computed(input, weight, bias, running_mean, running_var, momentum, out):

@@ -60,7 +60,7 @@ def opened(logs: Mapping[str, str] = MappingProxyType({})) -> Iterator:
 
 
 def interactive_s(pages: list[Path]) -> dict[str, list[float]]:
-    """Seconds from the start of a navigation until the page's script has run, by page, `LOADS` times each.
+    """Return the seconds from the start of a navigation until the page's script has run, by page, `LOADS` times each.
 
     That is the end of DOMContentLoaded in Navigation Timing (W3C, Level 2): the page is read, tables sort and filter.
     """

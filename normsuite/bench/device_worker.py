@@ -41,7 +41,7 @@ class Unusable(Exception):
 
 
 def work(job: dict, emit: Callable[[dict], None]) -> None:
-    """Do the tasks of a job that are left.
+    """Run the tasks of a job that are left, on the accelerator.
 
     Args:
         job: "count" (memory and errors too), "tasks", "left" (their indices, in this order), "backends", "threads",

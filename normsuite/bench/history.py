@@ -153,7 +153,7 @@ class Made:
 
 
 def _values(commits: int, series: int, draw: np.random.Generator) -> np.ndarray:
-    """Seconds, (commits, series)."""
+    """Return simulated seconds, an array (commits, series): constant levels with steps and noise."""
     logs = draw.normal(np.log(1e-4), 1.0, series) + draw.normal(0.0, _NOISE, (commits, series))
     for place in range(series):
         for _ in range(draw.poisson(_STEPS)):
@@ -208,7 +208,7 @@ def run(
 
 
 def _timed(way: str, made: Made) -> dict[str, float]:
-    """Wall seconds of a command, and the most bytes that it and all processes of its own had at once."""
+    """Return the wall seconds of a command, and the peak bytes of it and its child processes together."""
     commands = {
         ASV: ["-m", "asv", "publish", "--config", str(made.folder / "asv.conf.json")],
         OURS: ["-m", "normsuite", "report", "--from", str(made.records), "--out", str(made.folder / "html")],
@@ -246,7 +246,7 @@ def _later(made: Made) -> Iterator[dict[str, float]]:
 
 
 def _mean(*timed: dict[str, float]) -> dict:
-    """Return the mean of the seconds, with each of them, and the most memory."""
+    """Return the mean of the seconds, each of them, and the peak bytes."""
     each = [of["seconds"] for of in timed]
     return {"seconds": fmean(each), "each_s": each, "peak_bytes": max(of["peak_bytes"] for of in timed)}
 

@@ -80,7 +80,11 @@ def mode_text(found: Row | Mean) -> str:
 
 
 def verdict(corrected: Interval) -> str:
-    """Slower if the whole interval lies above 1.02, faster if below 1, not slower if it does not reach above 1.02."""
+    """Return "slower" if the whole interval lies above 1.02, "faster" if below 1, "not slower" if it ends at most at
+    1.02.
+
+    Otherwise, and where there is no interval, the row is undecided.
+    """
     if math.isnan(corrected.low):
         return UNDECIDED
     if corrected.low > SLOWER_ABOVE:

@@ -142,7 +142,10 @@ def _on_processor(tasks, job: dict, table: "_Table", outcome: Outcome, processes
 def _on_accelerator(
     tasks, job: dict, table: "_Table", outcome: Outcome, processes: int, budget_s: float | None, on_task
 ) -> None:
-    """Processes that take times, the first of which counts too; each is started again where it could not go on."""
+    """Run the processes that take times on an accelerator; the first also counts bytes and errors.
+
+    A process that ends early is started again with the tasks that are left.
+    """
     begun_s, failures = time.monotonic(), []
     left = list(range(len(tasks)))
     for number in range(1, processes + 1):
@@ -179,7 +182,7 @@ def _on_accelerator(
 
 
 def not_measured(device: str) -> list[str]:
-    """Return one line for the device that is not in this table."""
+    """Return one line on the device that was not measured."""
     if device != "cpu":
         return ["cpu: not measured (--device cpu measures it)"]
     found = torch.accelerator.current_accelerator(check_available=True)
@@ -212,7 +215,7 @@ class _Table:
         self.notes: list[str] = []
 
     def take(self, number: int, message: dict) -> None:
-        """Take one message of the process of that number."""
+        """Store one message of process `number`: its environment, a failure, or the samples of a task."""
         if "environment" in message:
             self._environment = message["environment"]
             if message.get("state_reason"):
@@ -242,7 +245,7 @@ class _Table:
         return [self._record(index) for index in sorted(self._timed)]
 
     def write(self) -> None:
-        """Write the records that have become more since the last time."""
+        """Write the records that have new samples since the last time."""
         for index, timed in self._timed.items() if self._out is not None else ():
             if len(timed) != self._written.get(index):
                 record = self._record(index)

@@ -43,7 +43,7 @@ COMMAND = "normsuite bench"
 
 
 def copy_of(implementation: str) -> str:
-    """Return the copy that it is compared with."""
+    """Return the copy that the implementation is compared with."""
     return COPY + PREALLOCATED if implementation.endswith(PREALLOCATED) else COPY
 
 
@@ -149,7 +149,7 @@ class Bench:
         return paired_log_ratio(left, right)
 
     def ratio(self, index: int, implementation: str, against: str) -> Interval:
-        """Return that of one task, over the processes in which both took part."""
+        """Return the ratio in one task, over the processes in which both took part."""
         found = [v for v in self.logs(index, implementation, against) if not math.isnan(v)]
         return ratio_interval(clipped(found)) if found else Interval(math.nan, math.nan, math.nan)
 
@@ -170,7 +170,11 @@ class Bench:
     def mean(
         self, implementation: str, against: str, indices: Iterable[int], *, behind: bool = False
     ) -> tuple[int, Interval]:
-        """Geometric mean over those of the tasks in which both took part; and how many these are.
+        """Return the number of tasks that both implementations ran, and the geometric mean of their ratios, with its
+        interval.
+
+        A process counts if it has run all of them. Processes are matched by their number, which says nothing more than
+        that they are as many.
 
         A process counts if it has done all of them. Processes are matched by their number, which says nothing more
         than that they are as many.
@@ -278,7 +282,7 @@ class Bench:
         return self.mean(AGAIN, BASELINE, range(len(self.records)), behind=True)
 
     def as_dict(self) -> dict:
-        """Everything, for a program."""
+        """Return all results as JSON values."""
         of_auto = [row for row in self.rows if row.implementation == AUTO]
         behind = self.noise_behind_other_pools
         first = self.records[0] if self.records else {}
@@ -332,5 +336,5 @@ def _task_key(case: dict) -> dict:
 
 
 def _number(value) -> float | None:
-    """Records hold infinities by name."""
+    """Return a value of a record as a float; JSON has infinities as text."""
     return None if value is None else float(value)

@@ -21,7 +21,7 @@ TRITON = "triton"
 
 
 def titled(title: str, bench: Bench) -> str:
-    """Return a title with the device and what else is not the usual."""
+    """Return a title with the device and all settings that are not the usual ones."""
     return f"{title} ({bench.where})" if bench.where else title
 
 
@@ -40,7 +40,7 @@ def brief(bench: Bench) -> list[Table]:
 
 
 def every_case(bench: Bench) -> Table | None:
-    """Return every task as `auto` does it, or as all do where it did none; None without tasks."""
+    """Return a table of every task by `auto`, or by all implementations where `auto` ran none; None without tasks."""
     rows = [row for row in bench.rows if row.implementation.startswith(AUTO)] or bench.rows
     times = f"{bench.time} and host time" if bench.host else bench.time
     title = (

@@ -29,7 +29,7 @@ _DIFFERENT = 0.05
 
 
 def work(job: dict, emit: Callable[[dict], None]) -> None:
-    """Do all tasks of a job.
+    """Run all tasks of a job.
 
     Args:
         job: "count" (memory and errors instead of times), "tasks", "backends", "threads", "seconds", "number" (of the

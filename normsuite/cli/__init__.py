@@ -105,7 +105,7 @@ def _run(debug: bool) -> int:
     except (BrokenPipeError, SystemExit) as left:
         if getattr(left, "code", 1) != 1:
             raise
-        streams.discard(sys.stdout)  # the parser itself, too, has ended with 1 where nobody reads on
+        streams.discard(sys.stdout)  # the parser itself, too, has ended with 1 where the reader is gone
         return codes.BROKEN_PIPE
     except ModuleNotFoundError as error:
         if debug:
@@ -126,7 +126,7 @@ def _run(debug: bool) -> int:
 
 
 def _help(error) -> str:
-    """Where to read on, of an error in what was typed."""
+    """Return a reference to the help of the command in which a usage error occurred, or ""."""
     context = getattr(error, "ctx", None)
     return f"; see {context.command_path} --help" if context is not None else ""
 
@@ -134,7 +134,7 @@ def _help(error) -> str:
 def _say(text: str, code: int = codes.COULD_NOT) -> int:
     try:
         print(f"normsuite: {printable(text)}", file=sys.stderr)
-    except OSError:  # nobody can be told
+    except OSError:  # standard error is gone
         streams.discard(sys.stderr)
     return code
 
@@ -146,7 +146,7 @@ _terminations: list[int] = []
 
 
 def _terminated(number: int, _) -> None:
-    """As Ctrl-C: what was finished is kept."""
+    """Handle SIGTERM like Ctrl-C, so that finished work is kept."""
     _terminations.append(number)
     raise KeyboardInterrupt
 

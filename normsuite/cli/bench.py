@@ -36,7 +36,7 @@ def bench(
         Optional[list[str]],
         typer.Argument(
             metavar="[WHAT…]",
-            help="module:Name, again for more: anybody's norms beside torch.nn; all norms of ours where left out.",
+            help="module:Name, again for more: users' norms beside torch.nn; all norms of ours where left out.",
         ),
     ] = None,
     args: Annotated[str, typer.Option(help="Arguments of each module:Name: 768 or 4,64 or eps=1e-6.")] = "",
@@ -146,7 +146,7 @@ def _show(outcome, not_measured: list[str], to: str | None) -> None:
 
 
 def _as_json(found: list, **further: object) -> dict:
-    """One table as it is; several, of different types of numbers, in a list."""
+    """Return the JSON of one table as it is; of several, with different types of numbers, in a list."""
     if len(found) == 1:
         return {**found[0].as_dict(), **further}
     return {"what": "bench", "tables": [bench.as_dict() for bench in found], **further}

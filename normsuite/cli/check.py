@@ -35,7 +35,7 @@ def check(
     out: Annotated[Optional[Path], typer.Option(help="Folder for a record a target, which the report shows.")] = None,
     to: Json = None,
 ) -> None:
-    """Is somebody's norm right? Values, gradients, layouts, types, derivatives, programs, state, memory."""
+    """Check whether a norm is right: values, gradients, layouts, types, derivatives, programs, state, memory."""
     from ..conformance.check import check as run
     from ..conformance.checks import choose
     from ..conformance.recorded import record

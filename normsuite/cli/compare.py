@@ -17,7 +17,7 @@ def compare(
     margin: Annotated[float, typer.Option(help="How far from 1 a ratio still counts as the same.")] = 0.01,
     to: Json = None,
 ) -> None:
-    """Time statements in turn: which takes less, with an interval and a verdict."""
+    """Time statements in turn and say which takes less, with an interval and a verdict."""
     from ..errors import ArgumentError
     from ..presentation.text import seconds as written
     from ..versus import compare as run

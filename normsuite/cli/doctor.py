@@ -22,7 +22,7 @@ def doctor(
     quick: Annotated[bool, typer.Option("--quick", help="Without measuring the noise, which takes 10 s.")] = False,
     to: Json = None,
 ) -> None:
-    """How well this machine can measure, what takes part here and why not, and what would make it quieter."""
+    """Show how well this machine can measure, which implementations are available, and what would reduce the noise."""
     from .. import doctor as examining
     from ..measure import process
 

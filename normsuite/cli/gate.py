@@ -18,7 +18,7 @@ _UNITS = {"": 1.0, "s": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0}
 
 
 def seconds(text: str) -> float:
-    """90, 90s, 2m, 2min or 1h in seconds.
+    """Return a time such as "90", "90s", "2m", "2min" or "1h" in seconds.
 
     Raises:
         ArgumentError: anything else.
@@ -30,7 +30,7 @@ def seconds(text: str) -> float:
 
 
 def share(name: str, text: str) -> float:
-    """1% or 0.01 as 0.01.
+    """Return a share such as "1%" or "0.01" as a number, 0.01.
 
     Raises:
         ArgumentError: no number.
@@ -42,7 +42,7 @@ def share(name: str, text: str) -> float:
 
 
 def margins(given: list[str]) -> dict[str, float]:
-    """The usual margins, with those in their place that are given as metric=value, or as a value for the time.
+    """Return the usual margins, replaced by those given as "metric=value", or as "value" for the time.
 
     Raises:
         ArgumentError: no such metric, or no number.
@@ -114,7 +114,7 @@ def gate(
     ] = None,
     to: Json = None,
 ) -> None:
-    """Is HEAD slower, heavier or less accurate than BASE? Both are measured side by side, in turn, call by call.
+    """Compare HEAD with BASE: is it slower, heavier or less accurate? Both are measured side by side, call by call.
 
     Exit codes: 0 no regression, 1 regression, 2 could not run, 3 nothing measured, nothing decided, or too little
     excluded: a cell may be slower by more than the limit.
@@ -230,7 +230,10 @@ def _planned(what, device):
 
 
 def _interpreter(argument: str, path: Path) -> str:
-    """What can be run from any folder; a link stays one, since a virtual environment is known by its link."""
+    """Return the absolute path of an interpreter.
+
+    A symbolic link is not resolved, since a virtual environment is recognised by its link.
+    """
     if not path.is_file():
         raise ArgumentError(argument, str(path), "no such interpreter")
     return str(path.absolute())

@@ -23,7 +23,7 @@ def history(
     repository: Annotated[Path, typer.Option(help="Whose commits these are; for their subject lines.")] = Path("."),
     to: Json = None,
 ) -> None:
-    """Steps in asv's results over commits, with intervals, and the noise they stand out from.
+    """Find steps in asv's results over commits, with intervals, and the noise they stand out from.
 
     Exit codes: 0 no regression in the newest segments, 1 a regression, 2 it could not be read, 3 nothing recorded.
     """

@@ -12,7 +12,7 @@ from .shared import print_tables, write_json
 def numerics(
     targets: Annotated[
         Optional[list[str]],
-        typer.Argument(metavar="[TARGET…]", help="module:Name, again for more: anybody's norms beside torch.nn."),
+        typer.Argument(metavar="[TARGET…]", help="module:Name, again for more: users' norms beside torch.nn."),
     ] = None,
     args: Annotated[str, typer.Option(help="Arguments of each TARGET: 768 or 4,64 or eps=1e-6.")] = "",
     like: Annotated[Optional[str], typer.Option(help="The norm that each TARGET is like.")] = None,
@@ -24,7 +24,7 @@ def numerics(
     out: Out = REPORTS / "numerics",
     to: Json = None,
 ) -> None:
-    """Largest error of each norm and backend against float64, for inputs further and further from zero."""
+    """Measure the largest error of each norm and backend against float64, for inputs further and further from zero."""
     from .. import backends
     from .. import device as devices
     from ..errors import ArgumentError, UnknownNameError

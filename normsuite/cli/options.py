@@ -112,7 +112,7 @@ def _backends_of_cells(given):
 
 
 def _implementations(given):
-    """Check names, and leave import paths such as "module:Norm(8)" to those who load them."""
+    """Check names, and leave import paths such as "module:Norm(8)" unchecked until they are loaded."""
     by_name = [value for value in given or () if ":" not in value]
     if by_name:
         _check_backends(by_name, labels.implementations())

@@ -28,7 +28,8 @@ class _Printed(Console):
 
 
 def _width() -> int | None:
-    """A pipe or a file has no width to cut tables for; COLUMNS, which rich reads, is the user's word."""
+    """Return the width for tables: None, the terminal's or that of COLUMNS; 160 for a pipe or a file, which has
+    none."""
     return None if sys.stdout.isatty() or os.environ.get("COLUMNS", "").isdigit() else 160
 
 
@@ -40,7 +41,7 @@ _quiet = False
 
 
 def be_quiet() -> None:
-    """Leave out progress and notes from now on; results, verdicts and errors are still printed."""
+    """Suppress progress and notes from now on; results, verdicts and errors are still printed."""
     global _quiet
     _quiet = True
 
@@ -52,7 +53,7 @@ def note(text: str) -> None:
 
 
 def interrupted(kept: str = "what was finished is kept") -> typer.Exit:
-    """Say that Ctrl-C was heard, and return what ends the command."""
+    """Print that the command was interrupted, and return the exception that ends it."""
     print(f"normsuite: interrupted; {kept}", file=sys.stderr)
     return typer.Exit(codes.INTERRUPTED)
 
@@ -71,7 +72,7 @@ def print_tables(*tables: "Table") -> None:
 
 
 def write_json(value: object, target: str) -> None:
-    """To that file, or to standard output for "-"."""
+    """Write a value as JSON to that file, or to standard output for "-"."""
     write(writing.to_json(value) + "\n", target)
 
 
@@ -93,7 +94,7 @@ def write(text: str, target: str) -> None:
 
 
 def progress_bar(unit: str):
-    """A bar on standard error, not yet started."""
+    """Return a progress bar on standard error, not yet started."""
     from rich.progress import (
         BarColumn,
         MofNCompleteColumn,
@@ -118,7 +119,10 @@ def progress_bar(unit: str):
 
 @contextmanager
 def status() -> Iterator[Callable[[str], None]]:
-    """A line on standard error that says what is going on, where that is a terminal, and goes when it is over."""
+    """Yield a function that shows what is going on, in a line on standard error that is cleared at the end.
+
+    Without a terminal nothing is shown.
+    """
     terminal = Console(stderr=True, quiet=_quiet)
     with terminal.status("") as shown:
         yield lambda text: shown.update(escape(text))

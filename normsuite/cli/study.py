@@ -152,7 +152,10 @@ _IN_FILES = {"norm": "norms", "groups": "num_groups"}
 
 
 def _of_file(settings: dict, name: str, option, kind: type):
-    """What the option says, or the file, of what is no setting of a run; it is taken out of the file's settings."""
+    """Return the value of an option, or else the file's, converted; the name is removed from the file's settings.
+
+    That is for settings of the command that are none of a run.
+    """
     value = settings.pop(name, None)
     if option is not None or value is None:
         return option
@@ -163,7 +166,7 @@ def _of_file(settings: dict, name: str, option, kind: type):
 
 
 def _targets(names: list[str], *, args: str, like: str | None) -> list:
-    """The targets that take part, as typed."""
+    """Return the targets that are named on the command line."""
     if not names:
         if args or like:
             raise ArgumentError("args" if args else "like", args or like, "is of a target: say which by --with")

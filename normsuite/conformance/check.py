@@ -60,7 +60,7 @@ def check(
 
 
 def _is_module(target: Target) -> bool:
-    """An object with a state of its own, which no other process has."""
+    """Return whether the target is a module object, whose state no other process has."""
     from torch import nn
 
     return isinstance(target.make, nn.Module)

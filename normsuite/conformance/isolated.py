@@ -6,8 +6,9 @@ import torch
 
 from ..errors import ArgumentError
 from ..measure import process
-from ..targets.build import TargetError, error_of_message
+from ..targets.build import TargetError
 from ..targets.loading import import_folders
+from ..targets.messages import error_of_message
 from ..targets.target import Target
 from .checks import Check
 from .result import FAILS, Finding, Result
@@ -24,7 +25,7 @@ START_S = 60.0
 
 
 def results(target: Target, checks: Sequence[Check], *, limit_s: float, notes: list[str]) -> Iterator[Result]:
-    """Do those checks on a target, in a fresh process after each that hung or ended it.
+    """Run those checks on a target, in a new process after each check that hung or ended it.
 
     Args:
         target: with an import path.

@@ -69,7 +69,7 @@ class Result:
         return self.expected is not None and self.status == OK
 
     def line(self) -> str:
-        """The finding in one line."""
+        """Return the finding in one line."""
         parts = [self.finding.text] if self.finding.text else []
         if self.finding.smallest:
             parts.append(f"smallest input: {described(self.finding.smallest)}")
@@ -82,7 +82,7 @@ class Result:
 
     @classmethod
     def from_dict(cls, found: Mapping) -> "Result":
-        """What `as_dict` says, perhaps after a journey as JSON."""
+        """Return the result that `as_dict` has written, also when it was stored as JSON."""
         names = ("status", "text", "figure", "beside", "unit", "smallest")
         finding = {name: found[name] for name in names}
         for name in ("figure", "beside"):  # JSON has infinities by name
@@ -132,7 +132,7 @@ class Report:
         return self
 
     def sentence(self) -> str:
-        """How many checks ended how."""
+        """Return a sentence that says how many checks had which outcome."""
         counts = {status: sum(result.status == status for result in self.results) for status in STATUSES}
         said = ", ".join(f"{count} {status}" for status, count in counts.items() if count)
         expected = sum(result.expected is not None and result.status != OK for result in self.results)
@@ -152,7 +152,7 @@ class Report:
 
     @classmethod
     def from_dict(cls, found: Mapping) -> "Report":
-        """What `as_dict` says, perhaps after a journey as JSON."""
+        """Return the report that `as_dict` has written, also when it was stored as JSON."""
         results = tuple(Result.from_dict(result) for result in found["results"])
         return cls(found["target"], found["like"], results, tuple(found["notes"]))
 

@@ -20,7 +20,7 @@ _MOST_TRIALS = 60
 
 
 def results(target: Target, checks: Sequence[Check]) -> Iterator[Result]:
-    """Do those checks on a target.
+    """Run those checks on a target.
 
     Args:
         target: whose norm.
@@ -35,7 +35,7 @@ def results(target: Target, checks: Sequence[Check]) -> Iterator[Result]:
 
 
 def result(target: Target, check: Check, shapes: dict[str, tuple[int, ...]] | None = None) -> Result:
-    """Do one check on a target; raises as `results`.
+    """Run one check on a target; raise as `results` does.
 
     Args:
         shapes: shapes that fit the target, found so far.
@@ -84,7 +84,7 @@ def _done(check: Check, subject: Subject) -> Finding:
 
 
 def _shrunk(check: Check, target: Target, dtype: torch.dtype, shape: tuple[int, ...], failure: Finding) -> Finding:
-    """The same failure on the smallest shape on which it still shows."""
+    """Return the same failure on the smallest shape that still shows it."""
 
     def fails(trial: tuple[int, ...]) -> Finding | None:
         try:

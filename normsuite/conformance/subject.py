@@ -58,7 +58,7 @@ class Subject:
             self.shape = self.built().shape
 
     def built(self, *, dtype: torch.dtype | None = None, shape: Sequence[int] | None = None) -> Built:
-        """The target, made anew: no check sees what another one did to it."""
+        """Return a new instance of the target, so that no check sees what another one did to it."""
         return build(self.target, shape=shape or self.shape, dtype=dtype or self.dtype, device=self.device)
 
     @property
@@ -66,24 +66,24 @@ class Subject:
         return self.built().settings
 
     def input(self, *, mean: float = 0.0, scale: float = 1.0, seed: int = 10, dtype=None, shape=None) -> Tensor:
-        """A seeded input, which is remembered."""
+        """Return a seeded input, and store it as the last one."""
         shape, dtype = tuple(shape if shape is not None else self.shape), dtype or self.dtype
         x = draw(shape, dtype=dtype, device=self.device, mean=mean, scale=scale, seed=seed)
         self.remember(x, **({"mean": mean} if mean else {}), **({"scale": scale} if scale != 1 else {}))
         return x
 
     def remember(self, x: Tensor, **how: float) -> None:
-        """Keep an input as the last one."""
+        """Store an input as the last one, for the report of a failure."""
         self.last = {"shape": list(x.shape), "dtype": str(x.dtype).removeprefix("torch."), **how}
         if x.numel() <= _FEW:
             self.last["values"] = x.detach().double().flatten().tolist()
 
     def gradient(self, x: Tensor) -> Tensor:
-        """A seeded gradient of the output for that input."""
+        """Return a seeded gradient of the output for that input."""
         return draw(x.shape, dtype=x.dtype, device=self.device, seed=20)
 
     def ulps(self, found: np.ndarray, true: np.ndarray, dtype: torch.dtype | None = None) -> float:
-        """The largest error in units of the last place of the truth's root mean square."""
+        """Return the largest error in units in the last place of the truth's root mean square."""
         if not np.array_equal(np.isfinite(found), np.isfinite(true)):
             return float("inf")
         finite = np.isfinite(true)
@@ -95,7 +95,7 @@ class Subject:
         return float(error / unit)
 
     def errors(self, built: Built, x: Tensor, names: Sequence[str] | None = None) -> tuple[dict, dict]:
-        """Errors of the target and of torch's own function, by the names of outputs and gradients.
+        """Return the errors of the target and of torch's own function, by the names of outputs and gradients.
 
         Torch's are empty where it has no such function, or raises an error, which `judged` then names.
         """
@@ -118,11 +118,11 @@ class Subject:
             raise Wrong(self.fails(f"returns shape {tuple(y.shape)} for an input of shape {tuple(x.shape)}"))
 
     def fails(self, text: str, figure: float | None = None, beside: float | None = None, unit: str = "") -> Finding:
-        """A failure on the last input."""
+        """Return a failure on the last input."""
         return Finding(FAILS, text, figure, beside, unit, self.last or None)
 
     def judged(self, figure: float, beside: float | None, *, bound: float = BOUND, sound: float = BOUND) -> Finding:
-        """A finding on an error in ULP.
+        """Return a finding on an error in ULP.
 
         Args:
             figure: of the target.

@@ -117,7 +117,7 @@ def _affine(x: np.ndarray, weight: np.ndarray | None, bias: np.ndarray | None) -
 
 
 def _users(function: Callable, built: Built) -> Callable[[Outcome], np.ndarray]:
-    """The user's oracle as a function of the arrays by name; it gets those of its arguments that there are."""
+    """Return the user's oracle as a function of the arrays by name; it is given those of its arguments that exist."""
     settings = built.settings
     taken = list(inspect.signature(function).parameters)[1:]
     fixed = {"eps": settings.eps, "num_groups": settings.num_groups, "normalized_shape": settings.normalized_shape}
@@ -133,7 +133,7 @@ def _users(function: Callable, built: Built) -> Callable[[Outcome], np.ndarray]:
 
 
 def _by_differences(call: Callable[[Outcome], np.ndarray], built: Built, x: Tensor, dy: Tensor | None) -> Outcome:
-    """Gradients by central differences of each element, all in float64."""
+    """Return the output, and gradients by central differences of each element, all in float64."""
     arrays = {INPUT: array(x).copy()}
     for name, role in ((WEIGHT, "weight"), (BIAS, "bias")):
         if (tensor := built.tensor(role)) is not None:

@@ -4,13 +4,13 @@ import faulthandler
 
 from ..errors import NormsuiteError
 from ..measure import process
-from ..targets.build import error_to_message
 from ..targets.loading import search_here
+from ..targets.messages import error_to_message
 from ..targets.target import Target
 
 
 def work(job: dict, emit) -> None:
-    """Do the checks of a job: the target, the folders to search, the names of the checks."""
+    """Run the checks of a job, which names the target, the folders to search and the checks."""
     faulthandler.enable()
     import torch
 

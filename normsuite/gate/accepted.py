@@ -1,4 +1,4 @@
-"""Regressions that somebody has decided to live with: a file that says which, why, and until when."""
+"""Regressions that a project accepts: a file that says which, why, and until when."""
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields

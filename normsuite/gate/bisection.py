@@ -39,7 +39,7 @@ class Bisection:
 
 
 def search(count: int, probe: Callable[[int], str]) -> tuple[int, int]:
-    """Places low and high such that the step is in (low, high], in about log2 count probes.
+    """Return places low and high such that the step is in (low, high], in about log2 count probes.
 
     Args:
         count: of commits after the good one, which has the place −1; the last one is known to be bad.
@@ -61,6 +61,36 @@ def search(count: int, probe: Callable[[int], str]) -> tuple[int, int]:
             low = place
         else:
             unknown.add(place)
+
+
+@dataclass
+class _Gates:
+    """Gates of other versions against the good one, and how many were run."""
+
+    good: Tree
+    metric: str
+    budget_s: float
+    threads: int
+    apart: bool
+    out: Path
+    on_progress: Callable[[str, float], None]
+    run: int = 0
+
+    def rows(self, tree: Tree, cells: Sequence[Cell], *, times: int = 1, margin: float | None = None) -> list[Row]:
+        """Return the rows of the metric, of a gate that has `times` the budget and leaves a record.
+
+        Args:
+            margin: of times, where it is another than the usual one.
+        """
+        self.run += 1
+        margins = measure.MARGINS if margin is None else {**measure.MARGINS, "time": margin, "worse": margin}
+        setup = measure.Setup(self.good, tree, cells, margins, times * self.budget_s, self.threads, self.apart)
+        outcome = measure.run(setup, self.on_progress)
+        if outcome.record is not None:
+            results.write_record(self.out, measure.name(outcome.record), outcome.record)
+        if outcome.interrupted:
+            raise KeyboardInterrupt
+        return [row for row in summary.rows(outcome.record) if row.metric == self.metric]
 
 
 def run(
@@ -100,68 +130,73 @@ def run(
     Raises:
         ArgumentError: no such commit, the one is not before the other, or one of the ends cannot be imported.
     """
-    ends = {
-        name: trees.of_commit(commit, argument=name, repository=repository, source=source)
+    first, last = (
+        trees.of_commit(commit, argument=name, repository=repository, source=source)
         for name, commit in (("good", good), ("bad", bad))
-    }
-    commits = _between(ends["good"], ends["bad"], repository, source)
-    made = 0
-
-    def compare(tree: Tree, of: Sequence[Cell], budget_s: float, margin: float | None = None) -> list[Row]:
-        nonlocal made
-        made += 1
-        margins = measure.MARGINS if margin is None else {**measure.MARGINS, "time": margin, "worse": margin}
-        setup = measure.Setup(ends["good"], tree, of, margins, budget_s, threads, apart)
-        outcome = measure.run(setup, on_progress)
-        if outcome.record is not None:
-            results.write_record(out, measure.name(outcome.record), outcome.record)
-        if outcome.interrupted:
-            raise KeyboardInterrupt
-        return [row for row in summary.rows(outcome.record) if row.metric == metric]
-
-    found = compare(ends["bad"], cells, budget_s)
-    on_line(f"{_short(ends['bad'])}: {_said(found)}")
+    )
+    commits = _between(first, last, repository, source)
+    gates = _Gates(first, metric, budget_s, threads, apart, out, on_progress)
+    found = gates.rows(last, cells)
+    on_line(f"{_short(last)}: {_said(found)}")
     if not found:
         raise ArgumentError("metric", metric, "nothing of that name was measured")
     worse = [row for row in found if row.verdict in (summary.WORSE, summary.FAILS)]
     if not worse:
         undecided = sum(row.verdict == summary.UNDECIDED for row in found)
-        return Bisection([], None, made, f"no cell got worse in {metric}; {undecided} of {len(found)} undecided")
+        return Bisection([], None, gates.run, f"no cell got worse in {metric}; {undecided} of {len(found)} undecided")
     step = max(worse, key=lambda row: math.inf if row.ratio is None else row.ratio.value)
+
+    def tree_of(commit: str) -> Tree:
+        return trees.of_commit(commit, argument="commit", repository=repository, source=source)
+
     of = [cell for cell in cells if cell.name == step.cell]
-    half = math.inf if step.ratio is None else math.sqrt(step.ratio.value)
-
-    def probe(place: int) -> str:
-        for times in (1, 4):
-            try:
-                tree = trees.of_commit(commits[place], argument="commit", repository=repository, source=source)
-                margin = half - 1 if math.isfinite(half) and half > 1 else None
-                row = next(iter(compare(tree, of, times * budget_s, margin)), None)
-            except (ArgumentError, NormsuiteError) as error:
-                on_line(f"{commits[place][:9]}: left out ({error})")
-                return UNKNOWN
-            if row is None:
-                on_line(f"{_short(tree)}: left out ({metric} could not be measured)")
-                return UNKNOWN
-            verdict = _side(row, half)
-            on_line(f"{_short(tree)}: {verdict}, {row.comparison or row.note}")
-            if verdict != UNKNOWN or row.verdict == NOT_AVAILABLE:
-                return verdict
-        return UNKNOWN
-
-    low, high = search(len(commits), probe)
-    suspects = [
-        trees.of_commit(commit, argument="commit", repository=repository, source=source).as_dict()
-        for commit in commits[low + 1 : high + 1]
-    ]
+    low, high = search(len(commits), lambda place: _probed(commits[place], tree_of, gates, of, step, on_line))
+    suspects = [tree_of(commit).as_dict() for commit in commits[low + 1 : high + 1]]
     size = step.comparison or step.note
     named = "; ".join(f"{s['commit'][:9]} {s['subject']}" for s in suspects)
     which = "made by" if len(suspects) == 1 else "made by one of"
-    return Bisection(suspects, step, made, f"{step.cell}, {metric}: {size}, {which} {named} ({made} comparisons)")
+    sentence = f"{step.cell}, {metric}: {size}, {which} {named} ({gates.run} comparisons)"
+    return Bisection(suspects, step, gates.run, sentence)
+
+
+def _probed(
+    commit: str,
+    tree_of: Callable[[str], Tree],
+    gates: _Gates,
+    cells: Sequence[Cell],
+    step: Row,
+    on_line: Callable[[str], None],
+) -> str:
+    """Return on which side of half the step a commit lies: compared once, and where undecided with 4 times the budget.
+
+    Args:
+        tree_of: exports a commit.
+        cells: the cell of the step.
+    """
+    half = math.inf if step.ratio is None else math.sqrt(step.ratio.value)
+    margin = half - 1 if math.isfinite(half) and half > 1 else None
+    for times in (1, 4):
+        try:
+            tree = tree_of(commit)
+            row = next(iter(gates.rows(tree, cells, times=times, margin=margin)), None)
+        except (ArgumentError, NormsuiteError) as error:
+            on_line(f"{commit[:9]}: left out ({error})")
+            return UNKNOWN
+        if row is None:
+            on_line(f"{_short(tree)}: left out ({step.metric} could not be measured)")
+            return UNKNOWN
+        verdict = _side(row, half)
+        on_line(f"{_short(tree)}: {verdict}, {row.comparison or row.note}")
+        if verdict != UNKNOWN or row.verdict == NOT_AVAILABLE:
+            return verdict
+    return UNKNOWN
 
 
 def _side(row: Row, half: float) -> str:
-    """On which side of half the step; where that is infinite, only what fails, or is infinite too, is past it."""
+    """Return on which side of half the step a commit lies.
+
+    Where half the step is infinite, only what fails, or is infinite too, is past it.
+    """
     if row.verdict == summary.FAILS:
         return BAD
     if row.ratio is None or math.isnan(row.ratio.low):
@@ -172,7 +207,7 @@ def _side(row: Row, half: float) -> str:
 
 
 def _between(good: Tree, bad: Tree, repository: Path, source: Source) -> list[str]:
-    """Commits after the good one up to the bad one that changed the package, oldest first."""
+    """Return the commits after the good one up to the bad one that changed the package, oldest first."""
     git = Git(repository)
     try:
         git("merge-base", "--is-ancestor", good.commit, bad.commit)

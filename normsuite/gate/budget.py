@@ -13,7 +13,7 @@ BESIDE_S = 5.0
 ALIKE = 250
 """Blocks after which the noise within a process is about as large as what processes differ by, by where their code and
 tensors lie, and which no further block lessens. (To lay the heap out anew for every block lessens it, but costs more
-than that: allocated memory then lies where nobody has been.)"""
+than that: allocated memory is then new to the process.)"""
 
 FEWEST_BLOCKS = 20
 LONGEST_S = 1.0
@@ -40,7 +40,7 @@ class Budget:
         self._first_s = 0.0
 
     def warn_if_too_short(self, needed_s: float, cells: int) -> None:
-        """Say at once, and only once, that so many cells need more time: nobody waits for hours to be told."""
+        """Print, once and at the beginning, that so many cells need more time than the budget."""
         if needed_s > 1.1 * self.total_s and not self.notes:
             note = f"the budget of {self.total_s:.0f} s is too short for {cells} cells: about {needed_s:.0f} s"
             self.notes.append(note)
@@ -102,7 +102,6 @@ class Budget:
         return self.total_s - BESIDE_S - self.spent_s
 
     def learn(self, cell: str, message: Mapping) -> None:
-        """Take what a sample takes from a process's message on a cell, which timed more of them than there were
-        before."""
+        """Update the seconds that a sample of a cell takes, by a process's message, which has timed more of them."""
         if blocks := message.get("blocks"):
             self.sample_s[cell] = max(0.0, message["spent_s"] - OVERHEAD_S) / (pairs.SAMPLES * blocks)

@@ -35,7 +35,7 @@ def additions(tree: Tree, shares: Mapping[Cell, float], threads: int, *, within:
         tree: the version.
         shares: of each cell's time.
         threads: that it is measured with.
-        within: the function or module that is called makes them, as in `injected_commits`, and not who called it.
+        within: the function or module that is called makes them, as in `injected_commits`, and not its caller.
 
     Raises:
         Died: the process ended with an error.

@@ -7,10 +7,10 @@ Cell = Workload | PreparedCall
 
 
 def modules_of(cell: Cell) -> tuple[str, ...]:
-    """Return the modules that a cell's call is found in, the first of which says in which package it lies."""
+    """Return the modules in which a cell's call is found; the first one tells its package."""
     return (cell.module,) if isinstance(cell, PreparedCall) else cell.implementation.modules
 
 
 def cell_from_dict(found: dict) -> Cell:
-    """Return the cell that its `as_dict` describes, perhaps after a journey as JSON."""
+    """Return the cell that its `as_dict` describes, also when it was stored as JSON."""
     return (PreparedCall if "prepare" in found else Workload).from_dict(found)

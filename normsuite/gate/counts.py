@@ -24,11 +24,11 @@ class Counts:
         self.absent: dict[str, dict[str, str]] = {}
 
     def measurable(self, cell: str) -> bool:
-        """Return whether both sides can do that cell."""
+        """Return whether both versions can compute the cell."""
         return cell in self.absent and not self.absent[cell]
 
     def run(self) -> None:
-        """Count, the cells shared out among all cores.
+        """Count bytes and errors of all cells, shared out among all cores.
 
         A cell at which a process died is tried again in processes of one version each, and the cells behind it without
         it.
@@ -46,7 +46,7 @@ class Counts:
             self.run()
 
     def _count(self, shares: Sequence[Share]) -> tuple[list[int], list[Sequence[int]]]:
-        """Count those cells on those sides.
+        """Count those cells in those versions.
 
         Returns:
             The cells at which a process died, and the shares that are left behind each of them.

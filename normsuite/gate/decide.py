@@ -64,14 +64,14 @@ class Thresholds:
 
     @classmethod
     def of(cls, margins: Mapping[str, float]) -> "Thresholds":
-        """Return those of a record; one from before there were two has its margin for both, and no limit."""
+        """Return the thresholds of a record; an old one with one margin has it for both, and no limit."""
         same = margins["time"]
         return cls(same, min(same, margins.get("worse", same)), margins.get("limit", math.inf))
 
 
 def share(look: int) -> float:
-    """Return the share of α for the look of that number before the final one, counted from 1: thrice 1/8, then 1/16,
-    1/32 and so on."""
+    """Return the share of α for the interim look of that number, counted from 1: three times 1/8, then 1/16, 1/32 and
+    so on."""
     return 2.0 ** -max(3, look)
 
 
@@ -147,7 +147,7 @@ def decide(
 def look(
     decided: Mapping[str, Decision], seen: Mapping[str, Sequence[float]], thresholds: Thresholds, alpha: float
 ) -> dict[str, Decision]:
-    """Return what is decided after one more look.
+    """Return the decisions after one more look.
 
     Args:
         decided: by the looks before.
@@ -165,7 +165,8 @@ def look(
 
 
 def _next(before: Decision | None, logs: Interval, processes: int, thresholds: Thresholds) -> Decision:
-    """Return the decision after one more look; what was the same stays so, unless it is found to be worse or better."""
+    """Return the decision on a cell after one more look; "same" stays, unless the cell is found to be worse or
+    better."""
     ratio = Interval(*(math.exp(end) for end in (logs.value, logs.low, logs.high)))
     verdict = judge(ratio, thresholds)
     if before is not None and before.verdict == SAME and verdict == UNDECIDED:

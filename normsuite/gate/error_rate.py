@@ -130,7 +130,7 @@ def _trained(shares: Sequence[_Share]) -> Iterator[tuple[_Share, dict]]:
 def _start(share: _Share) -> process.Process:
     one = process.fresh(["-m", __name__], process.environment(1), python=share.python)
     job = {"side": share.side, "folder": share.folder, "runs": share.runs, "targets": share.targets}
-    with suppress(process.Died):  # who listens is told
+    with suppress(process.Died):  # `_listen` finds it ended
         one.tell({**job, "train_size": TRAIN_SIZE, "batch_size": BATCH_SIZE})
     return one
 
@@ -146,7 +146,7 @@ def _listen(share: _Share, one: process.Process) -> Iterator[tuple[_Share, dict]
 
 
 def train(job: dict, emit: Callable[[dict], None]) -> None:
-    """Do a process's share.
+    """Train the runs of a process's share.
 
     Args:
         job: "side", "folder" of its package, "runs" (norm and seed), "train_size", "batch_size", "targets" by norm.

@@ -29,7 +29,7 @@ class Entry(NamedTuple):
 
 
 def listed(git: Git, digest: str) -> list[Entry]:
-    """Return what lies in the folder of that digest.
+    """Return the entries of the folder of that digest.
 
     Raises:
         NormsuiteError: something that is neither a file nor a link, or has a name that leads out of the folder.
@@ -52,7 +52,7 @@ def listed(git: Git, digest: str) -> list[Entry]:
 
 
 def write(git: Git, entries: Sequence[Entry], folder: Path) -> None:
-    """Write them there; links last, as they are, so that nothing is written through one.
+    """Write the entries into a folder; symbolic links last and as they are, so that nothing is written through one.
 
     Raises:
         OSError: it cannot be written.
@@ -85,7 +85,7 @@ def _contents(git: Git, entries: Sequence[Entry]) -> dict[str, bytes]:
 
 
 def is_whole(folder: Path, entries: Sequence[Entry]) -> bool:
-    """Return whether each of them is there as git has it, and nothing else but what Python compiles."""
+    """Return whether the folder holds each entry as git has it, and nothing else but what Python compiles."""
     try:
         if not all(_digest(folder / entry.path, entry) == entry.digest for entry in entries):
             return False

@@ -33,7 +33,7 @@ Values = Mapping[str, Mapping[int, float]]
 
 
 def means(groups: Mapping[str, Sequence[str]], values: Values) -> dict[str, dict[int, float]]:
-    """Return for each group the mean over its cells of each process that measured all of them.
+    """Return for each group and process the mean over the group's cells, if the process measured all of them.
 
     Args:
         groups: the members of each; a cell that no process measured, or that the table lacks, is passed over.

@@ -85,7 +85,7 @@ def plan(
             anything is, the table has what that returns alone.
 
     Raises:
-        ArgumentError: nothing that can be measured, an unknown mode, a choice that nobody takes, or a pattern that no
+        ArgumentError: nothing that can be measured, an unknown mode, a choice that fits no cell, or a pattern that no
             cell matches.
         DataError: the project's own function fails, or returns something else.
     """
@@ -136,7 +136,7 @@ def _provided(
         found = list(provide(**chosen, **{name: value for name, value in further.items() if name in taken}))
     except (NormsuiteError, KeyboardInterrupt):
         raise
-    except BaseException as error:  # anybody's
+    except BaseException as error:  # of the project's code
         raise DataError(f"{FILE}: cells = {project.cells!r} fails: {one_line(error)}") from error
     for each in found:
         if not isinstance(each, Cell | Target):

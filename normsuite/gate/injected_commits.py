@@ -23,7 +23,7 @@ FUNCTIONS, MODULES = ("normalize", *ours.FUNCTIONS), ours.MODULES
 
 
 def call_key(cell: Cell) -> tuple:
-    """Return what tells the cell's calls from others: see `planted.key`."""
+    """Return the key that tells the cell's calls from others, as `planted.key` has it."""
     task, implementation = cell.task, cell.implementation
     return key(implementation.entry(task), implementation.backend, task.case.shape, task.gradients)
 
@@ -47,7 +47,7 @@ def clone(base: Tree, repository: Path) -> Iterator[Path]:
 
 
 def commit(clone: Path, additions: Mapping[Cell, int], said: str = "") -> Tree:
-    """Commit those slowdowns on top of the clone's version; the same ones give the same package.
+    """Commit those slowdowns on top of the clone's version; equal slowdowns give equal packages.
 
     Args:
         clone: where.

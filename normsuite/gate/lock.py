@@ -18,7 +18,7 @@ class Lock:
 
     @contextmanager
     def alone(self) -> Iterator[None]:
-        """Hold the lock for the block.
+        """Hold the lock within the block.
 
         Raises:
             OutputError: it cannot be had.

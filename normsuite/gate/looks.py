@@ -40,7 +40,7 @@ class Looks:
         self.final = False
 
     def run(self) -> None:
-        """Measure, look, and go on where it is open."""
+        """Measure the cells and decide, look after look, until all are settled or the budget is spent."""
         try:
             self._look()
         except turns.Unimportable as failed:
@@ -89,7 +89,8 @@ class Looks:
         return sum(seconds <= budget.left_s for seconds in needed)
 
     def _time(self, numbers: Sequence[int], indices: Sequence[int], blocks: int) -> None:
-        """Take one value for each of those cells and numbers: of one process, or of one for each side.
+        """Measure one value for each of those cells and process numbers: from one process, or from one for each
+        version.
 
         The first look is taken whatever the budget.
         """

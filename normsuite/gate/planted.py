@@ -61,7 +61,7 @@ def slower_module(forward, entry, additions):
 
 
 def key(entry, backend, shape, gradient):
-    """Return what tells calls apart: the function or module, the backend, the input's shape, and whether a gradient is
+    """Return a key that tells calls apart: function or module, backend, shape of the input, whether a gradient is
     wanted."""
     return entry, backend, tuple(shape), gradient
 
@@ -78,7 +78,7 @@ def beside(call, count):
 
 
 def add(count):
-    """Do so many additions of equal time each: small integers, which are cached, would be quicker than large ones."""
+    """Make that many additions of equal time each; floats, since small integers are cached and would take less."""
     total = 0.0
     for _ in repeat(None, count):
         total += 1.0

@@ -9,7 +9,7 @@ import torch.fx.experimental.symbolic_shapes  # noqa: F401, which torch.autograd
 
 from . import worker  # noqa: F401
 
-with suppress(ImportError):  # an extra, which a version of anybody's package may do without
+with suppress(ImportError):  # an extra, which a version of a guarded package may do without
     import numba
 
     numba.njit(lambda: None)()  # numba registers its types when it compiles for the first time

@@ -64,7 +64,7 @@ class Processes:
         return max(1, min(provenance.usable_cores() // len(self.sides), decide.FIRST_LOOK))
 
     def separate(self, failed: turns.Unimportable) -> None:
-        """Give each version processes of its own from now on.
+        """Run each version in processes of its own from now on.
 
         Raises:
             ArgumentError: that cannot help, since the version cannot be imported alone either.
@@ -80,8 +80,7 @@ class Processes:
     def run(
         self, shares: Sequence[Share], *, stage: str, count: bool = False, blocks: int = 0, may_stop: bool = False
     ) -> list[turns.Job]:
-        """Return what a process found for each share, by the cells' places in the table; less where it died, which is
-        noted.
+        """Run the shares in processes, and return their jobs, with what each found; where one died, that is noted.
 
         Args:
             shares: of all processes.

@@ -86,7 +86,7 @@ def is_planted(record: dict) -> bool:
 
 
 def verdicts(record: dict, thresholds: Thresholds = _THRESHOLDS) -> dict[str, str]:
-    """Return that of each cell, from its recorded interval; asv knows only what changed, and by how much."""
+    """Return the verdict on each cell, from its recorded interval; asv knows only what changed, and by how much."""
     if record["what"] == WHAT:
         return {name: judge(Interval(*of[1:4]), thresholds) for name, of in record["samples"]["cells"].items()}
     changes = record["samples"]["changes"]
@@ -201,7 +201,7 @@ def _lines(of: Found) -> list[str]:
 
 
 def line(record: dict) -> str:
-    """Return a line on one table, for those who wait for the others."""
+    """Return a line on one table, to be shown while others are measured."""
     counted = Counter(verdicts(record).values())
     said = ", ".join(f"{number} {verdict}" for verdict, number in counted.most_common())
     planted = record["case"]["planted"]

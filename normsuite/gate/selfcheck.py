@@ -4,7 +4,6 @@ Every table is a gate as users run it, and leaves a record; records of several r
 processor model and torch add up. In a table with injected slowdowns head's calls make additions behind their own work.
 """
 
-import ast
 import hashlib
 import random
 import time
@@ -14,7 +13,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from .. import device as devices
-from .. import processor, provenance, results
+from .. import processor, provenance, results, source_code
 from ..errors import ArgumentError, NormsuiteError
 from ..measure import process
 from . import asv_continuous, calibrate, decide, injected_commits, measure
@@ -63,7 +62,7 @@ def run(
     on_progress: Callable[[str, float], None] = lambda stage, spent_s: None,
     on_table: Callable[[dict], None] = lambda record: None,
 ) -> list[dict]:
-    """Do what is missing until there are so many tables of either kind.
+    """Measure the tables that are missing, until there are so many of either kind.
 
     Args:
         setup: of the gate; its base is compared with itself.
@@ -113,8 +112,7 @@ def method() -> str:
     """Return the digest of what measures a table and decides when a cell is measured no more."""
     here, digest = Path(__file__).parent, hashlib.sha256()
     for name in _METHOD:
-        # Its syntax, so that a comment or a line break does not set hours of records aside.
-        digest.update(ast.dump(ast.parse((here / name).read_text(encoding="utf-8"))).encode())
+        digest.update(source_code.decisive(here / name))  # a comment must not set hours of records aside
     return digest.hexdigest()[:16]
 
 

@@ -25,7 +25,7 @@ class Setup:
         apart: each version in processes of its own, instead of both in one.
         pythons: for each side the interpreter; another one than this program's wants `apart`.
         norms, seeds: whose error rates are compared, and with how many seeds.
-        targets: those of `norms` that are somebody's, by name.
+        targets: those of `norms` that are targets of a project, by name.
         added: additions that a cell's call makes in head beside its own work, by the cell's name: a self-check's
             injected slowdowns.
     """

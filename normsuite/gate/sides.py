@@ -93,8 +93,7 @@ def _under_another(folder: Path, package: str, name: str) -> ModuleType:
 
 
 def _namespace(folder: Path, package: str, name: str) -> ModuleType:
-    """Return a package that is a folder without __init__.py: another one of that name elsewhere must not take its
-    place."""
+    """Return a package that is a folder without __init__.py, so that no other one of that name is found elsewhere."""
     spec = ModuleSpec(name, None, is_package=True)
     spec.submodule_search_locations = [str(place_of(folder, package))]
     found = sys.modules[name] = importlib.util.module_from_spec(spec)
@@ -102,7 +101,7 @@ def _namespace(folder: Path, package: str, name: str) -> ModuleType:
 
 
 def package_for(cell: Cell, packages: Mapping[str, ModuleType], known: Sequence[str]) -> ModuleType | None:
-    """Return the package of a version that a cell lies in; None for another's, which is the same in both versions.
+    """Return the package of a version that a cell lies in, or None for another package, equal in both versions.
 
     Args:
         cell: of either version.

@@ -31,7 +31,7 @@ class Starts:
         self._stack.close()
 
     def start(self, job: Job) -> process.Process:
-        """Return the process of a job, which is not told it yet."""
+        """Return a new process for a job, which it has not been sent yet."""
         if not self._forked:
             return process.fresh(["-m", _WORKER], self._environment(), python=job.python)
         if job.python not in self._parents:

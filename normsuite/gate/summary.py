@@ -95,7 +95,7 @@ def rows(record: dict) -> list[Row]:
 
 
 def with_accepted(record: dict, accepted: Sequence[Accepted], today: date) -> dict:
-    """Return the record with the regressions that are known on that day, so that every reader of it judges alike."""
+    """Return the record with the regressions that are accepted on that day, so that every reader judges it alike."""
     return {**record, "accepted": {"day": today.isoformat(), "entries": [entry.as_dict() for entry in accepted]}}
 
 
@@ -138,7 +138,7 @@ def _times(record: dict) -> list[Row]:
 
 
 def _not_comparable(name: str, metric: str, unit: str, absent: dict[str, str]) -> Row:
-    """Return the row of a cell without values: n/a, but for what base can do and head fails at."""
+    """Return the row of a cell without values: "fails" where base computes it and head does not, else n/a."""
     broken = "head" in absent and "base" not in absent and absent["head"].startswith("fails")
     said = "; ".join(f"{side} {reason}" for side, reason in sorted(absent.items()))
     return Row(name, metric, unit, None, None, None, FAILS if broken else NOT_AVAILABLE, None, said)
@@ -181,7 +181,10 @@ def _error_rates(record: dict) -> list[Row]:
 
 
 def _judge_rise(difference: Interval, margin: float) -> str:
-    """Non-inferiority: the same, as long as the rise is at most the margin, however much it may have fallen."""
+    """Return the verdict on a difference by a test of non-inferiority.
+
+    It is the same as long as the rise is at most the margin, however far it may have fallen.
+    """
     if difference.low > margin:
         return WORSE
     if difference.high < -margin:
@@ -269,7 +272,7 @@ def _excluded(record: dict, found: Sequence[Row]) -> list[str]:
 
 
 def _percent(share: float) -> str:
-    """Rounded up, since it is a bound."""
+    """Return a share in per cent, rounded up, since it is a bound."""
     digits = 2 if share < 0.1 else 0
     return f"{math.ceil(100 * share * 10**digits - 1e-9) / 10**digits:.{digits}f} %"
 

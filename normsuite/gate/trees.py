@@ -175,7 +175,7 @@ def _tree(git: Git, name: str, commit: str, found: dict[Part, str], source: Sour
 
 
 def _digest(git: Git, commit: str, path: str) -> str | None:
-    """Return git's name for what lies there in that commit, or None."""
+    """Return git's digest of a path in that commit, or None where it has no such path."""
     try:
         return git("rev-parse", "--verify", "--quiet", f"{commit}:{_within(git, path)}").strip()
     except Failed:
@@ -208,12 +208,12 @@ def _git(repository: Path) -> Git:
 
 
 def _within(git: Git, path: str) -> str:
-    """Return a path below the folder that git runs in as the repository has it; "" is that folder."""
+    """Return a path relative to the folder that git runs in, as the repository has it; "" is that folder."""
     return (git("rev-parse", "--show-prefix").removesuffix("\n") + path).rstrip("/")
 
 
 def _elsewhere(git: Git, commit: str, part: Part) -> str:
-    """Return a hint at another folder of that commit in which the package lies, or ""."""
+    """Return a hint at another folder of the commit that holds the package, or ""."""
     end = f"/{part.path}/__init__.py"
     names = git("ls-tree", "-r", "-z", "--name-only", "--full-tree", commit).split("\0")
     found = [name.removesuffix(end) for name in names if name.endswith(end)]
@@ -225,7 +225,7 @@ def _path_of(git: Git, name: str) -> Path:
 
 
 def _alternate(path: Path) -> str:
-    """Return a folder for a list of folders, where a name with a colon, or in quotes, is quoted."""
+    """Return a folder as an entry of git's list of alternates, quoted if its name needs that."""
     text = str(path)
     if not any(character in text for character in ':"\n\\'):
         return text
@@ -311,7 +311,7 @@ def _built(git: Git, entries: list[export.Entry], trees: Path, digest: str, sour
 
 
 def _kept(folder: Path, is_whole: Callable[[], bool], make: Callable[[Path], None]) -> Path:
-    """Return that folder of the cache, made aside and then given its name where it is not whole."""
+    """Return the folder of the cache; where it is not whole, it is made beside it and renamed."""
     trees = folder.parent
     try:
         trees.mkdir(parents=True, exist_ok=True)

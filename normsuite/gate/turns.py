@@ -88,7 +88,7 @@ def take(
     on_ready: Callable[[], None] = lambda: None,
     on_cell: Callable[[], None] = lambda: None,
 ) -> None:
-    """Do all the jobs: up to the clock at the same time, then one after the other.
+    """Run all the jobs: prepare at the same time, then time one after the other.
 
     Args:
         jobs: filled in; of a pair the one of base.
@@ -136,7 +136,7 @@ def _how(died: process.Died, watch: process.Watch) -> str:
 
 
 def _listen(job: Job, one: process.Process, messages, line: dict, on_cell, until: str | None = None) -> None:
-    """Tell it that line, and write down what it says, until there is such a message or no more."""
+    """Send a line to a process and store what it answers, until a message has the key `until`, or there are no more."""
     if job.died is not None:
         return
     watch = process.Watch(one, START_S if job.at is None else SILENT_S)

@@ -34,7 +34,7 @@ _MOST_PADDING = 1 << 16
 
 
 def work(job: dict, emit: Callable[[dict], None]) -> None:
-    """Do a job.
+    """Measure the cells of a job.
 
     Args:
         job: "sides" (folder of each that is to be loaded), "cells", "count" (bytes and errors instead of times),
@@ -95,7 +95,7 @@ def work(job: dict, emit: Callable[[dict], None]) -> None:
 
         alternating.answer(opened, emit)
         return
-    if not sys.stdin.readline():  # nobody waits for it any more
+    if not sys.stdin.readline():  # the parent has ended
         return
     for index in order:
         task = cells[index].task
@@ -117,7 +117,10 @@ class _Given:
         self._made: dict[tuple, tuple[list[Operands], bytearray]] = {}
 
     def of(self, cell: Cell) -> list[Operands | None]:
-        """Raises `Absent` where an accelerator has no room; a prepared call has its own operands."""
+        """Return the operands of a cell; `[None]` for a prepared call, which has its own.
+
+        Raises: Absent: the accelerator has no room for them.
+        """
         if isinstance(cell, PreparedCall):
             return [None]
         task = cell.task
@@ -201,7 +204,7 @@ def _environment(device: str) -> dict:
 
 
 def main() -> None:
-    """Do the job that standard input tells."""
+    """Run the job that standard input describes."""
     process.speak(work)
 
 

@@ -204,7 +204,8 @@ def _called(name: str) -> str:
 
 
 def _merged(results: Iterable[Result], places: dict[str, int]) -> list[Result]:
-    """Oldest commit first, by benchmark; of what was measured twice the last."""
+    """Return the results, oldest commit first, then by benchmark; of what was measured twice, the last one, which lists
+    the others."""
     last: dict[tuple, Result] = {}
     for result in results:
         result = result._replace(place=places.get(result.commit, -1))
@@ -254,7 +255,7 @@ def _result(of: Aligned, listed: dict[str, Listed]) -> Result:
 
 
 def levels(values: Sequence[float | None]) -> list[tuple[int, int]]:
-    """Runs of values that asv's step detection takes to lie about one level, each as (first, one behind the last).
+    """Return the levels that asv's step detection finds, each as (first place, one behind the last).
 
     asv fits a piecewise constant function by least absolute deviations, and weighs the number of pieces against the fit
     (Friedrich et al. 2008, Complexity penalized M-estimation). It says nothing of how certain a step is. None is a

@@ -34,7 +34,7 @@ class Aligned:
     former: bool
 
     def of(self, found: Sequence, fill: object) -> tuple:
-        """Return what the row has for each choice."""
+        """Return the row's values in the order of the choices; `fill` where it has none."""
         if self.places is None:
             return tuple(found)
         places = itertools.chain(self.places, itertools.repeat(None, len(self.parameters) - len(self.places)))
@@ -83,7 +83,7 @@ def aligned(read: Sequence[File], listed: dict[str, Listed]) -> tuple[list[Align
 
 
 def is_old(row: Row, listed: dict[str, Listed]) -> bool:
-    """Return whether it is of another version of its benchmark than the listed one."""
+    """Return whether the row is of another version of its benchmark than the listed one."""
     return bool(row.version) and listed[row.benchmark].version not in ("", row.version)
 
 
@@ -103,7 +103,7 @@ def _notes(unlisted: dict[str, int], outdated: dict[bool, int]) -> list[str]:
 
 
 def _plan(now: list[Choice], then: list[Choice], former: dict[Choice, int], *, old: bool) -> _Plan:
-    """Return where each choice of a row belongs; new choices are added to the former ones."""
+    """Return the place of each choice of a row; choices that are no longer listed are added to the former ones."""
     if not old and now == then:
         return _Plan(True, [], [])
     at = {choice: place for place, choice in enumerate(then)}

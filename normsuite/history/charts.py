@@ -21,7 +21,8 @@ _UNITS = {"seconds": text.TIME_UNITS, "bytes": text.BYTE_UNITS}
 
 
 def charts(trends: Sequence[Trend], series: str | None = None) -> list[Chart]:
-    """Latency of the training step in the largest case, and the error rate; or what is asked for.
+    """Return charts of the training step's latency in the largest case and of the error rate, or of the series asked
+    for.
 
     Args:
         trends: of all series.
@@ -73,7 +74,7 @@ def _line(trend: Trend) -> str:
 
 
 def _scale(group: list[Trend]) -> tuple[str, float]:
-    """Return a unit, and what a value is divided by to be in it."""
+    """Return a unit, and the number that divides a value to convert it."""
     unit = group[0].segment.unit
     if _benchmark(group) == ERROR_RATE:
         return "%", 0.01
@@ -171,20 +172,20 @@ def _reaches_below_0(lines: list[dict]) -> bool:
 
 
 def _bars(of: Trend, x: list[int], scale: float) -> list[tuple[float, ...]]:
-    """Place, low and high of each value that has an interval."""
+    """Return place, low and high of each value that has an interval."""
     bars = [(place, *_interval(m)) for place, m in zip(x, of.segment.measurements, strict=True)]
     return [(place, low / scale, high / scale) for place, low, high in bars if math.isfinite(low + high)]
 
 
 def _interval(measured) -> tuple[float, float]:
-    """Within one process, or of what it was asked for with several seeds."""
+    """Return the interval of a value: within one process; of error rates, the range over the seeds."""
     if not measured.samples or measured.unit == "seconds":
         return measured.low, measured.high
     return min(measured.samples), max(measured.samples)
 
 
 def _bands(of: Trend, x: list[int], scale: float) -> list[tuple[float, ...]]:
-    """Begin, end, low and high of each level that has an interval."""
+    """Return begin, end, low and high of each level that has an interval."""
     known = [level for level in of.levels if math.isfinite(level.value.low) and math.isfinite(level.value.high)]
     return [
         (x[level.places[0]] - 0.3, x[level.places[-1]] + 0.3, level.value.low / scale, level.value.high / scale)
@@ -193,7 +194,7 @@ def _bands(of: Trend, x: list[int], scale: float) -> list[tuple[float, ...]]:
 
 
 def _steps(of: Trend, x: list[int], scale: float) -> list[tuple]:
-    """Place, before, after and the size in words of each step beyond the noise."""
+    """Return place, value before, value after and size in words of each step beyond the noise."""
     beyond = [step for step in of.steps if step.verdict in (REGRESSION, IMPROVEMENT)]
     beyond = [s for s in beyond if math.isfinite(s.before.value.value) and math.isfinite(s.after.value.value)]
     return [
@@ -213,8 +214,7 @@ def _steps_said(of: Trend) -> str:
 
 
 def _places(drawn: list[Trend]) -> dict[tuple[str, str], int]:
-    """Return where each commit stands, by versions and commit: segments beside each other, a place between them
-    free."""
+    """Return the place of each commit on the axis, by versions and commit; segments are separated by a free place."""
     last: dict[str, float] = {}
     for of in drawn:
         last[of.segment.versions] = max(of.segment.recorded, last.get(of.segment.versions, 0.0))

@@ -40,7 +40,7 @@ def contrasts(values: np.ndarray) -> np.ndarray:
 
 
 def goes_on(level: np.ndarray, since: np.ndarray) -> bool:
-    """Return whether a few further values may be of that level; False where it is too short to tell.
+    """Return whether a few further values may belong to the level; False where it is too short to tell.
 
     No mean of the last k of them is `FLAT` standard errors from the level's, with the deviation of `contrasts`.
 

@@ -72,7 +72,7 @@ def _draw_dots(name: str, panels: list, backends: list[str], logarithmic: bool) 
 
 
 def latency(measurements: list[Measurement]) -> list[Chart]:
-    """Time of a call, one chart for the forward pass and one for the training step."""
+    """Return charts of the time of a call, one for the forward pass and one for the training step."""
     return [
         _dots(
             f"latency-{name.replace(' ', '-')}",
@@ -88,7 +88,7 @@ def latency(measurements: list[Measurement]) -> list[Chart]:
 
 
 def memory(measurements: list[Measurement]) -> Chart | None:
-    """Peak bytes of a training step."""
+    """Return a chart of the peak bytes of a training step, or None where none were measured."""
     found = ran(measurements, MEMORY)
     return found and _dots(
         "memory",

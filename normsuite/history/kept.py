@@ -32,7 +32,7 @@ class Kept:
         return self
 
     def of(self, path: Path, read: Callable[[], object]) -> object:
-        """Return what was read of that file, if it is as large and as old as it was; or what is read now.
+        """Return the cached result of reading a file, if its state is unchanged, and else the result of reading it now.
 
         Args:
             path: within the folder.

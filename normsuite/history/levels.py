@@ -58,7 +58,7 @@ def windows(length: int) -> list[tuple[int, int]]:
 
 
 def _joined(values: np.ndarray, cut: list[tuple[int, int]], found: list[Levels]) -> Levels:
-    """Join the levels of a series' windows into those of the series."""
+    """Merge the levels of a series' windows into those of the series."""
     if len(cut) == 1:
         return found[0]
     steps: list[int] = []
@@ -144,7 +144,7 @@ def _asked(parts: list[list[float]], helpers: Helpers) -> list[Levels]:
 
 
 def _batches(parts: list[list[float]]) -> list[list[list[float]]]:
-    """Cut parts into batches, so that a process with work of its own need not hand out each part by itself."""
+    """Return the parts in batches, so that a process hands out fewer, larger pieces of work."""
     return [parts[first : first + _BATCH] for first in range(0, len(parts), _BATCH)]
 
 
@@ -165,7 +165,7 @@ class _Remembered:
             _remember({key: self._found[key] for key in (*self._used, *itertools.islice(others, _REMEMBERED))})
 
     def missing(self, parts: list[_Part]) -> list[_Part]:
-        """Return the parts of which nothing is known, each once."""
+        """Return the parts without a cached result, each once."""
         return list({part.key: part for part in parts if part.key not in self._found}.values())
 
     def update(self, found: dict[str, Levels]) -> None:

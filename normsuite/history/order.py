@@ -36,7 +36,7 @@ def order(dates: Mapping[str, float | None], commits: Commits | None) -> Order:
 
     Args:
         dates: of each commit that was measured, by its hash; seconds since 1970.
-        commits: of the repository, where one is at hand; where none is named, dates decide without a word.
+        commits: of the repository, where one is at hand; where none is named, dates decide, without a note.
     """
     line, merged, elsewhere = _line(list(dates), commits) if commits is not None and dates else ([], {}, set())
     notes = []
@@ -67,8 +67,10 @@ def _commits(count: int) -> str:
 
 
 def _placed(line: list[str], by_date: list[str], dates: Mapping[str, float | None]) -> list[str]:
-    """Return the line of commits with the others placed behind its last commit that is no younger, as far as its dates
-    ascend."""
+    """Return the line of commits with the others inserted by date, each behind the last commit that is no younger.
+
+    Where the dates of the line descend, the latest so far counts.
+    """
     if not line:
         return by_date
     latest = list(accumulate((dates[commit] or 0.0 for commit in line), max))
@@ -79,7 +81,8 @@ def _placed(line: list[str], by_date: list[str], dates: Mapping[str, float | Non
 
 
 def _line(measured: list[str], commits: Commits) -> tuple[list[str], dict[str, str], set[str]]:
-    """Measured commits of the branch, oldest first; those that a merge brought in, with it; those that are elsewhere.
+    """Return the measured commits of the branch, oldest first; those that merges brought in, by merge; and those
+    elsewhere.
 
     The branch is the checked-out or the default one, whichever has more of what was measured; or the one of the
     measured commits that has the most behind it.
@@ -126,7 +129,7 @@ def _existing(measured: list[str], commits: Commits) -> set[str]:
 
 
 def _chain(tip: str, parents: Mapping[str, list[str]]) -> list[str]:
-    """First parents, oldest first."""
+    """Return the commits from the first one to the tip along first parents."""
     chain, at = [], tip
     while at is not None and at in parents:
         chain.append(at)
@@ -135,7 +138,7 @@ def _chain(tip: str, parents: Mapping[str, list[str]]) -> list[str]:
 
 
 def _ancestors(starts: Iterable[str], parents: Mapping[str, list[str]], seen: set[str]) -> set[str]:
-    """Return those commits and all behind them that were not seen before, and note them as seen."""
+    """Return the commits and all their ancestors that are not in `seen` yet, and add them to it."""
     found, waiting = set(), [start for start in starts if start not in seen]
     while waiting:
         commit = waiting.pop()

@@ -166,15 +166,14 @@ def segments(results: Iterable[Result]) -> list[Segment]:
 
 
 def _apart(settings: Iterable[tuple[tuple[str, str], ...]]) -> tuple[str, ...]:
-    """Return the names of what not all settings have alike."""
+    """Return the names of the settings in which these differ."""
     known = [dict(of) for of in dict.fromkeys(settings)]
     names = dict.fromkeys(itertools.chain.from_iterable(known))
     return tuple(name for name in names if len({of.get(name) for of in known}) > 1)
 
 
 def _newest(of_series: list[tuple[Result, ...]]) -> list[tuple[Result, ...]]:
-    """Return, of one series' segments, the one that was measured last, and those that were measured side by side with
-    it."""
+    """Return, of one series' segments, the one that was measured last, and those that were measured alongside it."""
     current = [results for results in of_series if not results[0].former]
     if len(current) < 2:
         return current

@@ -132,7 +132,7 @@ def trends(found: Sequence[Segment], *, alpha: float = 1 - CONFIDENCE, helpers: 
     Args:
         found: all segments of the table.
         alpha: probability that any interval of the table misses.
-        helpers: who may take a share of the detection.
+        helpers: processes that may take a share of the detection.
     """
     places = sum(len(s.values) - 1 for s in found if not s.exact and len(s.values) >= 2 * LEAST_COMMITS)
     spikes = [set() if s.exact else _spikes(s.values) for s in found]
@@ -144,7 +144,7 @@ def trends(found: Sequence[Segment], *, alpha: float = 1 - CONFIDENCE, helpers: 
 
 
 def _without(values: Sequence[float], spikes: set[int]) -> np.ndarray:
-    """Finite values for those who look for steps: what is infinite lies far from all that is not."""
+    """Return the values for step detection: spikes as NaN, infinities as finite numbers far from all others."""
     shown = np.array(values, dtype=float)
     finite = shown[np.isfinite(shown)]
     if len(finite) < len(shown):
@@ -186,7 +186,7 @@ def _margin(before: Level, after: Level, relative: bool) -> float:
 
 
 def _spikes(values: Sequence[float]) -> set[int]:
-    """Places that lie far above or far below both neighbours, against what neighbours usually differ by.
+    """Return the places that lie far above or far below both neighbours, against what neighbours usually differ by.
 
     asv's detection, given one such value, takes every commit for a level of its own.
     """
@@ -199,7 +199,10 @@ def _spikes(values: Sequence[float]) -> set[int]:
 
 
 def _supported(runs: list[tuple[int, ...]]) -> list[tuple[int, ...]]:
-    """Without levels of a single commit: neighbours among them are one level, one between others is left out.
+    """Return the levels without those of a single commit.
+
+    Adjacent single ones are one level; one between longer levels is left out. The first and the last commit stay, since
+    the next one may yet show a level there.
 
     The first and the last commit stay, since the next one may yet show a level there.
     """

@@ -69,7 +69,7 @@ def groups(trends: Iterable[Trend]) -> list[Group]:
 
 
 def steps(trends: Iterable[Trend], *verdicts: str) -> list[Step]:
-    """Steps of those verdicts, those that count first, then the largest."""
+    """Return the steps with those verdicts, those that count first, then by size."""
     found = [s for t in trends for s in t.steps if s.verdict in verdicts]
     return sorted(found, key=lambda s: (not s.counts, -_size(s)))
 
@@ -83,14 +83,15 @@ def _size(step: Step) -> float:
 
 
 def change(step: Step) -> str:
-    """Return its size, with the interval where there is one: "+12.3 % [+10.1, +14.6]", or "+5 calls" where 0 was."""
+    """Return the size of a step, with an interval if it has one: "+12.3 % [+10.1, +14.6]", or "+5 calls" where 0
+    was."""
     found, write, unit = _change(step)
     alone = Interval(found.value, math.nan, math.nan)
     return text.interval(alone if found.low == found.high else found, write, unit)
 
 
 def size(step: Step) -> str:
-    """Return its size alone, to two digits."""
+    """Return the size of a step alone, to two digits."""
     found, write, unit = _change(step, digits=2)
     return f"{write(found.value)}{unit}"
 

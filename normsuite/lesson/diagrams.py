@@ -75,7 +75,7 @@ def _cube(name: str, groups: list) -> str:
 
 
 def _extent(letter: str, inside) -> str:
-    """Return which images, channels and places a group has a part of; an axis that it has all of is left out."""
+    """Return the images, channels and places of a group in words; an axis that the group has all of is left out."""
     spans = []
     for name, size, index in zip(("image", "channel", "place"), inside.shape, inside.nonzero(), strict=True):
         of = sorted({int(i) + 1 for i in index})

@@ -19,7 +19,7 @@ Modules, in the order in which they import each other:
     task             a norm on a case in a mode and type on a device; a table of tasks (`plan`)
     clock            calls made ready for the clock of their device; calibration, warming up, samples of one call
     device_clock     the clock of an accelerator: captured graphs over rotating operands
-    implementations  who computes, one file each: ours, torch.nn, rivals
+    implementations  what computes, one file each: ours, torch.nn, rivals
     workload         an implementation that does a task: what is called
     schedule         many calls in turn on the processor, in rounds A B B A
     device_schedule  the same on an accelerator

@@ -42,7 +42,7 @@ def errors(workload: Workload, *, mean: float = 0.0) -> tuple[float, float]:
     under a large bias is still an error.
 
     Args:
-        workload: who computes what; its mode is taken as a step.
+        workload: what computes, and what it computes; its mode is taken as a step.
         mean: of the input.
 
     Raises:

@@ -72,7 +72,7 @@ class DeviceTruth:
         return of_groups.reshape(len(places), *batch, channels, *(1,) * (dimensions - 2 - len(batch)))
 
     def errors(self, y: torch.Tensor | None, dx: torch.Tensor | None) -> tuple[float | None, float | None]:
-        """Relative error of y, and of dx, of each that is given.
+        """Return the relative errors of y and of dx; None for one that is not given.
 
         The slope of relu jumps at 0, where a rounded output may lie on either side: the side that y took is taken.
         Where y is not given, dx is not compared in numbers so near to 0.

@@ -6,7 +6,7 @@ the caches hold, so that none finds its input there. The device is given other w
 in its queue before the first event is due. What cannot be captured is queued call by call behind such work, and is
 called that.
 
-Host time is the wall clock of a call that nobody waits for, of so few calls that the queue never fills up.
+Host time is the wall clock of a call without a wait for its end, of so few calls that the queue never fills up.
 """
 
 import time
@@ -48,18 +48,18 @@ class Device(Protocol):
         """Return an event that takes the time."""
 
     def occupy(self, seconds: float) -> None:
-        """Queue work that takes about that long."""
+        """Queue work that takes about that many seconds."""
 
     def synchronize(self) -> None:
         """Wait until everything that was queued is done."""
 
     def release(self) -> None:
-        """Let go of captured graphs and their memory."""
+        """Free captured graphs and their memory."""
 
 
 class Event(Protocol):
     def record(self) -> None:
-        """Queue it."""
+        """Record the event in the queue."""
 
     def elapsed_time(self, end: "Event") -> float:
         """Return the milliseconds from this to the end, both of which have happened."""
@@ -89,7 +89,7 @@ class Accelerator:
             self._pool = self._module.graph_pool_handle()
         with self._module.graph(graph, pool=self._pool, stream=self._stream):
             # Outputs stay until the end: the next call would find their memory in the caches. After it the next graph
-            # may have that memory, since graphs are replayed one behind the other and nobody reads what they wrote.
+            # may have that memory, since graphs are replayed one behind the other and what they wrote is not read.
             results.extend(call() for call in calls)
         self._kept.append((graph, calls))
         return graph.replay
@@ -201,7 +201,7 @@ def captured(calls: Sequence[Call], device: Device) -> DeviceTimer:
 
 
 def queued(calls: Sequence[Call], reason: str, device: Device) -> DeviceTimer:
-    """Queue the calls one by one, for what cannot be captured for that reason."""
+    """Return a timer that queues the calls one by one, since for that reason they cannot be captured."""
 
     def queue_each() -> None:
         for call in calls:
@@ -211,7 +211,7 @@ def queued(calls: Sequence[Call], reason: str, device: Device) -> DeviceTimer:
 
 
 def timers(calls: Mapping[str, Sequence[Call]], device: Device) -> dict[str, DeviceTimer]:
-    """Warm the calls up and capture those of each name as a graph.
+    """Return a timer for the calls of each name, warmed up and captured as a graph.
 
     Where any cannot be captured, those of all names are queued one by one, so that they are still timed alike, and so
     is everything that this process times from then on.

@@ -57,7 +57,7 @@ def timed(
     least: int = LEAST_ROUNDS,
     most: int = MOST_ROUNDS,
 ) -> Timed:
-    """Time them in turn.
+    """Time the calls in turn, with the device's clock and with the host's.
 
     Args:
         calls: by label, one for each set of operands; warmed up.

@@ -44,11 +44,11 @@ def compare(
     longest_s: float,
     draw: random.Random,
 ) -> Pair:
-    """Time two calls in blocks A B B A, with either of them as A by chance.
+    """Time two calls in blocks A B B A; which of them is A is drawn for each block.
 
     Each sample of a block is as many calls as the clock needs, the same number for both. A block gives one ratio, of
     the lesser of its two samples each: what disturbs a machine only ever adds time, and two samples of one side, which
-    lie apart, are seldom both disturbed. An even drift within a block favours whoever comes first, which is drawn.
+    lie apart, are seldom both disturbed. An even drift within a block favours the first of the two, which is drawn.
 
     Args:
         base, head: the calls.
@@ -78,6 +78,6 @@ def compare(
 
 
 def sample_s(timer: Timer) -> float:
-    """Return how long a sample of that call takes, of which a block has `SAMPLES`; roughly, to plan with."""
+    """Return roughly the seconds of one sample of that call, to plan with; a block has `SAMPLES` of them."""
     repeat, call_s = clock.calibrate(timer)
     return repeat * timer.calls * call_s

@@ -103,7 +103,7 @@ def _serve() -> None:
             importlib.import_module(name)
     gc.collect()
     gc.freeze()  # so that the collector of a forked process does not copy its pages
-    signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # nobody asks how the waiting ones end
+    signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # the children's exit codes are not asked for here
     control = socket.socket(fileno=os.dup(0))
     while True:
         message, fds, *_ = socket.recv_fds(control, 4096, 4)
@@ -135,7 +135,7 @@ def _wait_for(module: str, fds: Sequence[int]) -> None:
 
 
 def _become(module: str, streams: Sequence[int]) -> None:
-    """Be the process of a job, in another layout of memory than the one before, and end."""
+    """Run a job in this forked process, with a new layout of memory, and end it."""
     code = 1
     try:
         for number, stream in enumerate(streams):
@@ -159,7 +159,7 @@ def _become(module: str, streams: Sequence[int]) -> None:
 
 
 def _deeper(main, frames: int) -> None:
-    """Call `main` behind that many frames of C, which are what lies on the stack."""
+    """Call `main` below that many C frames, which move its stack."""
     if frames:
         next(map(_deeper, [main], [frames - 1]))
     else:

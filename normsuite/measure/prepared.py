@@ -86,7 +86,7 @@ class PreparedCall:
             raise
         except KeyboardInterrupt:
             raise
-        except BaseException as error:  # anybody's: the other workloads are measured all the same
+        except BaseException as error:  # of a user's code: the other workloads are measured all the same
             raise CallFailed(one_line(error)) from error
         return [call]
 
@@ -99,5 +99,5 @@ class PreparedCall:
 
     @classmethod
     def from_dict(cls, found: dict) -> "PreparedCall":
-        """Return the workload that `as_dict` describes, perhaps after a journey as JSON."""
+        """Return the workload that `as_dict` describes, also when it was stored as JSON."""
         return cls(found["prepare"], found["title"], found["device"])

@@ -1,5 +1,5 @@
 """A fresh process that measures: started with an allocator that keeps what it got, told its job, listened to line by
-line, and ended when nobody listens any more."""
+line, and ended when its reader is gone."""
 
 import contextlib
 import json
@@ -92,7 +92,7 @@ class Process:
         self._said.close()
 
     def end(self) -> None:
-        """End it and the processes that it started, while somebody may be listening to it."""
+        """Kill the process and those that it started."""
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(self._process.pid, signal.SIGKILL)
 
@@ -172,12 +172,12 @@ class Watch:
         self._process.end()
 
     def again(self, seconds: float) -> None:
-        """It said something: wait anew."""
+        """Restart the limit, after a message."""
         self._timer.cancel()
         self._start(seconds)
 
     def stop(self) -> None:
-        """Wait no more."""
+        """Stop the watch."""
         self._timer.cancel()
 
 
@@ -215,8 +215,7 @@ def last_words(code: int, said: str) -> str:
 
 
 def speak(work) -> None:
-    """Do the job that standard input tells, with a function of the job and of what says a message: the other end of
-    `Process`.
+    """Run the job on standard input by `work(job, emit)`, where `emit` sends a message: the other end of `Process`.
 
     Standard output is the parent's; what libraries print goes to standard error.
     """

@@ -1,4 +1,4 @@
-"""What anybody's call may change for all that comes after it in a process, found and put back."""
+"""Global state that a user's call may change in a process: found and restored."""
 
 import contextlib
 import os
@@ -39,7 +39,7 @@ class ProcessState:
         return cls(folder, torch.get_default_dtype(), torch.get_default_device(), threads, gradients)
 
     def put_back(self) -> list[str]:
-        """Return what is another now, for people, after making it as it was."""
+        """Restore this state, and return in words what had changed."""
         now, changed = ProcessState.now(), []
         if now.folder != self.folder:
             changed.append("the working directory")
@@ -63,7 +63,7 @@ class ProcessState:
 
 @contextlib.contextmanager
 def unchanged() -> Iterator[list[str]]:
-    """Yield a list that gets, behind the block, what the block changed for all others; that is put back before.
+    """Yield a list that gets, behind the block, all global state that the block changed; it is restored before.
 
     It looks at the working directory, torch's default dtype and device, its number of threads, whether it records
     gradients, and whether standard output and standard error are open.

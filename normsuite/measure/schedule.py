@@ -103,7 +103,7 @@ def interleave(
     least: int = LEAST_ROUNDS,
     most: int = MOST_ROUNDS,
 ) -> dict[str, list[float | None]]:
-    """Time calls in turn.
+    """Time calls in turn: in rounds, each in one of two orders.
 
     Args:
         entrants: whose calls have been made once already.
@@ -119,7 +119,7 @@ def interleave(
     """
     plans = {e.label: _planned(e) for e in entrants}
     home = plans[witness].entrant.pool if witness in plans else None
-    _be_thrifty([p for name, p in plans.items() if name not in always], list(plans.values()), waits_s, home)
+    _set_strides([p for name, p in plans.items() if name not in always], list(plans.values()), waits_s, home)
     times: dict[str, list[float | None]] = {e.label: [] for e in entrants}
     ways = orders(entrants, witness=witness, draw=draw)
     with uncollected():
@@ -149,8 +149,9 @@ def _planned(entrant: Entrant) -> _Plan:
     return _Plan(entrant, timer, *clock.calibrate(timer))
 
 
-def _be_thrifty(plans: list[_Plan], everyone: list[_Plan], waits_s: Mapping[str, float], home: str | None) -> None:
-    """Sample what costs much in some rounds only: an odd number apart, so that both orders have it."""
+def _set_strides(plans: list[_Plan], everyone: list[_Plan], waits_s: Mapping[str, float], home: str | None) -> None:
+    """Set the strides of expensive calls, which are sampled in some rounds only: odd ones, so that both orders
+    occur."""
 
     def cost(plan: _Plan) -> float:
         pool = plan.entrant.pool

@@ -118,7 +118,7 @@ class Task:
         return given
 
     def running(self) -> tuple[torch.Tensor, torch.Tensor] | tuple[None, None]:
-        """Return running statistics that nobody else has, since training changes them; none for a norm without them."""
+        """Return new running statistics, since training changes them; none for a norm without them."""
         if self.spec.running != "always":
             return None, None
         draw = torch.Generator().manual_seed(operands.SEED)
@@ -142,7 +142,7 @@ class Task:
 
     @classmethod
     def from_dict(cls, found: dict) -> "Task":
-        """Return the task that `as_dict` describes, perhaps after a journey as JSON."""
+        """Return the task that `as_dict` describes, also when it was stored as JSON."""
         sizes = found["normalized_shape"]
         case = Case(
             name=found["case"],

@@ -41,7 +41,7 @@ class Workload:
     """One implementation that does one task.
 
     Attributes:
-        implementation: who computes: a function or module of ours, torch.nn, a rival, or a user's own.
+        implementation: what computes: a function or module of ours, torch.nn, a rival, or a user's own.
         task: what is computed.
     """
 
@@ -113,7 +113,7 @@ class Workload:
 
     @classmethod
     def from_dict(cls, found: dict) -> "Workload":
-        """Return the workload that `as_dict` describes, perhaps after a journey as JSON."""
+        """Return the workload that `as_dict` describes, also when it was stored as JSON."""
         return cls(implementations.find(found["backend"]), Task.from_dict(found))
 
 

@@ -9,7 +9,7 @@ from .tables import COMMAND, error
 
 
 def charts(record: dict) -> list[Chart]:
-    """Error of the output against the mean of the input, one chart a backend, on equal axes."""
+    """Return charts of the output's error against the mean of the input, one for each backend, on equal axes."""
     rows = [row for row in record["samples"] if row["norm"] in NORMS]
     finite = [e for row in rows if 0 < (e := error(row["output"])) < math.inf]
     if not finite:

@@ -31,7 +31,7 @@ def run(
         backends: or other implementations, by name.
         case: a shape that all of them are tried on, or its name.
         device, dtype, activation: of the calls.
-        of_targets: the backends are anybody's norms; one that fails has its error in place of a figure.
+        of_targets: the backends are users' norms; one that fails has its error in place of a figure.
     """
     settings = {"device": device, "dtype": dtype, "activation": activation}
     rows = []
@@ -58,7 +58,7 @@ def _errors(
         return error.reason, error.reason
     except KeyboardInterrupt:
         raise
-    except BaseException as error:  # of anybody's norm: the others are measured all the same
+    except BaseException as error:  # of a user's norm: the others are measured all the same
         if not of_targets:
             raise
         return (failed := f"fails: {one_line(error)}"), failed

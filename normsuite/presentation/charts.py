@@ -45,7 +45,7 @@ _STYLE = {
     "lines.linewidth": 1.8,
     "svg.fonttype": "none",
     "text.color": INK,
-    "text.parse_math": False,  # names are anybody's, and may have a $
+    "text.parse_math": False,  # names may have a $
     "xtick.color": INK,
     "ytick.color": INK,
 }
@@ -58,7 +58,7 @@ class Chart:
     Attributes:
         draw: makes SVG of its arguments, which have all of the records that it needs; called when it has to be.
         data: these arguments, JSON values.
-        alternative: what the drawing shows, for those who do not see it.
+        alternative: what the drawing shows, as text for screen readers.
         caption: what stands below it.
         command: what recorded it.
     """
@@ -71,7 +71,7 @@ class Chart:
     _begun: Part | None = field(default=None, init=False, repr=False, compare=False)
 
     def begin(self, helpers: Helpers) -> None:
-        """Have it drawn by them, where it is not kept; it will be asked for."""
+        """Begin to draw the chart in a helper process, unless it is cached."""
         if self._begun is None and not drawn.is_kept(self.draw, *self.data):
             self._begun = helpers.give(drawn.drawn, self.draw, *self.data)
 
@@ -100,7 +100,7 @@ def colour(norm: str) -> str:
 
 
 def marker(norm: str) -> str:
-    """Return the norm's marker on lines, for those who see no colours."""
+    """Return the norm's marker on lines, for readers who see no colours."""
     return MARKERS[list(NORMS).index(norm) % len(MARKERS)] if norm in NORMS else "x"
 
 
@@ -140,7 +140,7 @@ def figure(name: str, width: float, height: float, rows: int = 1) -> Iterator[tu
 
 
 def _rounded(number: re.Match) -> str:
-    """Return a coordinate in hundredths of a point: nobody sees more, and every page is a tenth smaller."""
+    """Return a coordinate rounded to hundredths of a point, which is finer than visible; pages are a tenth smaller."""
     return f"{float(number[0]):.2f}".rstrip("0").rstrip(".")
 
 

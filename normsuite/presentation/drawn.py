@@ -13,7 +13,7 @@ LIBRARIES = ("matplotlib", "numpy", "pillow")
 
 
 def drawn(draw: Callable[..., str], *data) -> str:
-    """SVG as `draw(*data)` makes it, now or in an earlier report; where nothing can be kept, always now.
+    """Return the SVG that `draw(*data)` makes, from the cache where it is there; without a cache it is drawn each time.
 
     Args:
         draw: what it draws depends on its arguments and this package alone.

@@ -6,7 +6,7 @@ _MEANT = str.maketrans({c: f"\\{c}" for c in "\\`*_[]|#~!"} | {"<": "&lt;", ">":
 
 
 def escaped(words: str) -> str:
-    """Return a text that Markdown shows as it is, on one line: names of commits, cases and norms are anybody's."""
+    """Return a text escaped for Markdown, on one line; names of commits, cases and norms may have any character."""
     return " ".join(words.translate(_MEANT).split())
 
 

@@ -39,7 +39,7 @@ def write(
         commit: the start of the hash of the commit whose cost is shown; the one measured last where left out.
         series: a regular expression of the series of asv's whose trend is drawn; those that say most where left out.
         format: one of `FORMATS`; Markdown has the sentences and tables in one file, and no charts.
-        helpers: who may take a share of the work.
+        helpers: processes that may take a share of the work.
         repository: whose commits asv's results are of, which says in which order they stand; by date where left out.
 
     Returns:

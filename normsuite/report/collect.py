@@ -207,7 +207,7 @@ def _of_newest_source(records: list[dict], notes: list[str]) -> list[dict]:
 
     def source(record: dict) -> str | None:
         norm = record.get("depends", {}).get("norm")
-        return norm.get("source") if isinstance(norm, dict) else None  # of the norms that everybody has
+        return norm.get("source") if isinstance(norm, dict) else None  # none of this package's norms has one
 
     newest = {r["case"]["norm"]: source(r) for r in sorted(records, key=lambda r: _written([r]))}
     kept = [r for r in records if source(r) == newest[r["case"]["norm"]]]
@@ -247,8 +247,10 @@ def _paired(records: list[dict], notes: list[str]) -> list[dict]:
 
 
 def _study_key(record: dict) -> str:
-    """Records with equal keys are of one study; its norms may have learning rates of their own, and it may have
-    several batch sizes."""
+    """Return a key that is equal for records of one study.
+
+    Its norms may have learning rates of their own, and it may have several batch sizes.
+    """
     case = {
         k: v for k, v in record["case"].items() if k not in ("norm", "target", "seed", "learning_rate", "batch_size")
     }
@@ -298,7 +300,7 @@ def _place_of_bench(bench: Bench) -> tuple:
 
 
 def _made(record: dict) -> str:
-    """Records with equal digests may stand in one table, if they are of one kind."""
+    """Return a digest that is equal for records of one kind that may stand in one table."""
     return results.digest([record.get("settings"), record["environment"], record.get("source")])
 
 

@@ -12,7 +12,7 @@ class Sentence:
 
     Attributes:
         text: the sentence.
-        question: what it answers; "" where nobody asked.
+        question: what it answers; "" for none.
         page: the key of the page that says more; "" for none.
         section: of that page.
     """

@@ -46,7 +46,7 @@ def pages(collected: Collected, helpers: Helpers = ALONE) -> list[Page]:
 
     Args:
         collected: what there is to show.
-        helpers: who may take a share of the drawings and of what a history takes.
+        helpers: processes that may take a share of the drawings and of reading a history.
     """
     before = [_norms(), _learning(collected), _cost(collected), _numerics(collected)]
     for page in before:

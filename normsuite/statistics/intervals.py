@@ -40,7 +40,7 @@ def clipped(samples: Sequence[float], *, clip: float = CLIP) -> np.ndarray:
 
 
 def mean_interval(samples: Sequence[float], confidence: float = CONFIDENCE) -> Interval:
-    """Mean of independent, roughly normal samples with Student's t interval: mean ± t · s / √n.
+    """Return the mean of independent, roughly normal samples with Student's t interval: mean ± t · s / √n.
 
     One sample, samples that are not finite, or samples without any spread give no interval: equal values say how coarse
     the scale is, not how certain the mean.
@@ -72,7 +72,7 @@ def share_interval(shares: Sequence[float]) -> Interval:
 
 
 def paired_log_ratio(candidate: Sequence[float | None], baseline: Sequence[float | None]) -> float:
-    """Median over rounds of log(candidate / baseline): what one process says of two times measured in turn.
+    """Return the median over rounds of log(candidate / baseline), of two times measured in turn in one process.
 
     A drift of the machine that is slow against a round cancels, and a disturbed round moves a median little.
 

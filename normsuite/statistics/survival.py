@@ -54,8 +54,8 @@ def logrank(left: Reached, right: Reached) -> float:
     """Return the p value of the log-rank test that both get there alike, stratified by pairs of runs.
 
     In a stratum of two runs the statistic is + or − a half where one of them gets there while the other is still under
-    way, and 0 where both do at once; so that the test is that of signs, which is exact. NaN where nobody got there, 1
-    where no pair says who was sooner.
+    way, and 0 where both do at once; so that the test is that of signs, which is exact. NaN where no run got there, 1
+    where no pair has one that was sooner.
 
     Args:
         left, right: runs of the same seeds, in the same order.

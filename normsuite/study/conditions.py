@@ -12,8 +12,10 @@ def condition(record: dict) -> tuple[tuple[str, object], ...]:
 
 
 def varied(records: Sequence[dict]) -> list[str]:
-    """Settings that differ between the records, but for norm and seed; and the learning rate only where one norm has
-    several."""
+    """Return the settings that differ between the records, but for norm and seed.
+
+    The learning rate counts only if one norm has several under equal settings.
+    """
     names = {name for record in records for name in record["case"] if name not in _OF_A_RUN}
     found = sorted(name for name in names if len({record["case"].get(name) for record in records}) > 1)
     rates: dict[tuple, set] = {}

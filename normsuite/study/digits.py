@@ -1,6 +1,6 @@
 """The digits: found or unpacked, checked, and read by torchvision into one tensor.
 
-Torchvision takes a second to import, which only those pay who read digits.
+Torchvision takes a second to import, which is spent only where digits are read.
 """
 
 import hashlib
@@ -103,7 +103,7 @@ def _unpack_into(root: Path) -> None:
 
 
 def _download_fashion_mnist() -> Path:
-    """Fashion-MNIST by torchvision's download, kept in the user's cache."""
+    """Return the folder of Fashion-MNIST, downloaded by torchvision into the user's cache if it is not there."""
     root = caches.temporary_if_none(caches.folder()) / "fashion-mnist"
     if not root.exists():
         _install(root, lambda fresh: _reader("FashionMNIST")(fresh, download=True))
@@ -117,7 +117,7 @@ _SOURCES = {
 
 
 def _install(root: Path, fill: Callable[[Path], object]) -> None:
-    """Fill a folder beside `root` and give it that name, so that nobody ever sees half of it."""
+    """Fill a folder beside `root` and give it that name, so that no other process finds half of it."""
     fresh = None
     try:
         root.parent.mkdir(parents=True, exist_ok=True)

@@ -44,7 +44,7 @@ class Estimate:
 
 
 def estimate(runs: Sequence[Run], recorded: Sequence[dict], processes: int | None = None) -> Estimate:
-    """Time a few steps of every norm and batch size, on random digits, on one thread.
+    """Estimate the time of a study, by timing a few steps of every norm and batch size on random digits and one thread.
 
     Args:
         runs: of a plan.

@@ -60,7 +60,7 @@ def _confusion(study: Study, norm: str) -> Chart:
 
 
 def _matrix(norm: str, mistakes: list[list[float]]) -> str:
-    """Mistakes a run, by the digit and what it was taken for."""
+    """Draw the mistakes in a run, by the digit and the one that it was taken for."""
     wrong = np.array(mistakes)
     labels = len(wrong)
     with figure(f"confusion-{norm}", 3.6, 3.4) as (finish, (axis,)):
@@ -95,7 +95,7 @@ def _gallery(study: Study, norm: str) -> Chart:
     runs, found = len(study.runs(norm)), _mistakes(study, norm)
 
     def confidence(digit: int) -> float:
-        """In the wrong answer, mean over all runs; nothing where a run was right."""
+        """Return the mean confidence in the wrong answer over all runs; a run that was right counts as 0."""
         of_runs = (float(mistake["confidence"]) for mistake in found[digit])
         return sum(of_run for of_run in of_runs if math.isfinite(of_run)) / runs  # a run that diverged has none
 

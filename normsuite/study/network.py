@@ -30,7 +30,7 @@ _CLASSES = 10
 
 
 AFFINES = ("channel", "element")
-"""What can share a weight and a bias: all numbers of a channel, or nobody."""
+"""What can share a weight and a bias: all elements of a channel, or none."""
 
 
 class Affine(nn.Module):
@@ -124,6 +124,6 @@ LEARNING = (nn.Conv2d, nn.Linear)
 
 
 def parameter_counts(network: nn.Module) -> tuple[int, int]:
-    """Learnable numbers of the network without its norms, and of the norms."""
+    """Return the number of learnable parameters of the network without its norms, and of its norms."""
     own = sum(p.numel() for m in network.children() if isinstance(m, LEARNING) for p in m.parameters())
     return own, sum(p.numel() for p in network.parameters()) - own

@@ -18,7 +18,7 @@ _IMPORTED = ["torch", "torch._dynamo", "torchvision.datasets", "numba"]
 
 
 def begin() -> None:
-    """Start it, if it does not run; it is not waited for."""
+    """Start the fork server, unless it runs, without waiting for it."""
     if _exists():
         from multiprocessing import forkserver  # which cannot be imported where there is none
 
@@ -40,7 +40,7 @@ def _exists() -> bool:
 
 @contextmanager
 def _without_interrupts() -> Iterator[None]:
-    """Have what is started within the block ignore Ctrl-C, which is its parent's."""
+    """Ignore Ctrl-C in processes that are started within the block, since their parent handles it."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return

@@ -69,13 +69,14 @@ class Watch:
         self.seen: list[Watched] = []
 
     def before(self, images: torch.Tensor, target: torch.Tensor) -> None:
-        """Right before a training step on that batch."""
+        """Measure parameters and gradients right before a training step on that batch."""
         self._batch = images, target
         self._old = self._parameters()
         self._gradients_before = self._gradients(self._old, self._layers[1:])
 
     def after(self, step: int) -> None:
-        """Right behind the training step of that number."""
+        """Measure again right after training step `step`, and store how much each layer's inputs and gradients
+        changed."""
         new, moments = self._parameters(), self._moments()
         layers = []
         for place, name in enumerate(self._layers[1:]):
@@ -117,7 +118,7 @@ class Watch:
 
     @torch.no_grad()
     def _moments(self) -> list[tuple[torch.Tensor, torch.Tensor]]:
-        """Mean and deviation of each channel of every layer's inputs but the first's."""
+        """Return mean and deviation of each channel of every layer's inputs but the first's."""
         found = []
 
         def look(module: nn.Module, inputs: tuple[torch.Tensor, ...]) -> None:

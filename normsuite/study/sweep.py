@@ -27,7 +27,7 @@ def sweep(
     on_record: Callable[[dict], None] = lambda record: None,
     on_note: Callable[[str], None] = lambda note: None,
 ) -> list[dict]:
-    """Do every run that has no record yet, and return the records of all.
+    """Train every run that has no record yet, and return the records of all.
 
     A run is identified by its settings, the sources, the processor and torch's version: a record made under any other
     is left alone, and the run is done. A record is written once it is whole, by this process alone, so that a sweep
@@ -85,7 +85,7 @@ def sweep(
 
 
 def usual(runs: Iterable[Run]) -> int:
-    """Return how many processes do the runs where nobody says: one on an accelerator, else one a core."""
+    """Return the default number of processes: one on an accelerator, else one for each core."""
     return 1 if any(run.device != "cpu" for run in runs) else provenance.usable_cores()
 
 
@@ -99,7 +99,7 @@ def mixed(records: Iterable[dict]) -> str | None:
 
 
 def _computed_by(record: dict) -> str:
-    """Processor, its instructions (of which earlier records say nothing), and versions."""
+    """Return processor, its instructions (which earlier records lack) and versions of a record."""
     environment = record["environment"]
     versions = (f"{name} {version}" for name, version in environment["packages"].items())
     return ", ".join(filter(None, [environment["cpu"], record.get("depends", {}).get("instructions"), *versions]))
@@ -107,7 +107,10 @@ def _computed_by(record: dict) -> str:
 
 @contextmanager
 def _alone_in(folder: Path) -> Iterator[None]:
-    """Nobody else sweeps in that folder; the system lets go of it however this process ends."""
+    """Hold the folder's lock within the block, so that no other sweep writes there.
+
+    The system releases it however this process ends.
+    """
     lock = FileLock(folder / _LOCK)
     try:
         lock.acquire(timeout=0)

@@ -39,7 +39,7 @@ class Run:
         dataset, device, backend: what it trains on, where, and what computes the norms.
         train_size: how many of the training digits, from the first; None for all.
         hold_out: so many of the last training digits are not trained on, and are tested on instead of the test digits.
-        target: anybody's norm that takes its place in the network; None for a norm of this package.
+        target: a user's norm that takes its place in the network; None for a norm of this package.
     """
 
     norm: str
@@ -148,7 +148,7 @@ LEAST_STEPS = 8
 
 
 def steps(run: Run, digits_count: int = 60_000) -> int:
-    """Batches of one run.
+    """Return the number of training steps of a run.
 
     Raises:
         ArgumentError: there are too few to train on.

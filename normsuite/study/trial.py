@@ -5,8 +5,9 @@ import torch
 from ..errors import NormsuiteError, one_line
 from ..measure import process
 from ..measure.process_state import unchanged
-from ..targets.build import TargetError, error_of_message, error_to_message
+from ..targets.build import TargetError
 from ..targets.loading import import_folders, search_here
+from ..targets.messages import error_of_message, error_to_message
 from ..targets.target import Target
 from . import anybodys, network, train
 
@@ -64,7 +65,7 @@ def _try_all(target: Target, num_groups: int) -> None:
         train.predict(made, images)
     except (NormsuiteError, KeyboardInterrupt):
         raise
-    except BaseException as error:  # anybody's
+    except BaseException as error:  # of a user's code
         raise TargetError(f"{target.title} fails in the study's network: {one_line(error)}") from error
 
 

@@ -57,7 +57,7 @@ _ticks = None
 
 
 def do(run: Run, task: Task) -> dict:
-    """Do one run, on one thread; its record, with the environment that it was done in.
+    """Train one run on one thread, and return its record.
 
     Raises:
         DataError: other digits than the sweep's.
@@ -127,7 +127,8 @@ def _failed(future: Future) -> bool:
 def locally(
     todo: list[Run], task: Task, processes: int, on_steps: Callable[[int], None], on_note: Callable[[str], None]
 ) -> Iterator[tuple[Run, dict]]:
-    """In so many processes; where one dies, all that is unfinished is begun again."""
+    """Train the runs in that many processes, and yield each with its record; where a process dies, unfinished runs
+    restart."""
     todo, deaths = list(todo), 0
     while todo:
         try:
@@ -268,7 +269,8 @@ def on_cluster(
     on_steps: Callable[[int], None],
     while_waiting: Callable[[], None] = lambda: None,
 ) -> Iterator[tuple[Run, dict]]:
-    """On the workers of a cluster, which say how far they are when a run is finished."""
+    """Train the runs on the workers of a cluster, and yield each with its record; progress is counted by finished
+    runs."""
     for run, record in finish(executor, todo, task, while_waiting):
         on_steps(steps(run))
         yield run, record

@@ -1,4 +1,4 @@
-"""Arguments of anybody's norm, filled by the names that torch.nn and torch.nn.functional give them."""
+"""Arguments of a user's norm, filled by the names that torch.nn and torch.nn.functional give them."""
 
 import inspect
 from collections.abc import Callable, Mapping, Sequence

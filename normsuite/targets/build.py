@@ -12,7 +12,6 @@ from torch.nn import functional
 from ..errors import ArgumentError, NormsuiteError, one_line
 from ..spec import NormSpec
 from . import arguments
-from .loading import ImportPathError
 from .target import Target
 
 SEED = 0
@@ -31,21 +30,6 @@ _RANKS = ((6, 5), (7,), (3, 4, 5), ())
 
 class TargetError(NormsuiteError):
     """A target that cannot be made or does not take its input; the message has its name and its own error."""
-
-
-def error_to_message(error: NormsuiteError) -> dict:
-    """Return an error as a line that another process says."""
-    if not isinstance(error, ArgumentError):
-        return {"error": [str(error)]}
-    plain = error.value if isinstance(error.value, str | int | float | None) else str(error.value)
-    return {"error": [error.argument, plain, error.reason], "is_path": isinstance(error, ImportPathError)}
-
-
-def error_of_message(message: dict) -> NormsuiteError:
-    """Return the error that `error_to_message` describes, of the same kind."""
-    if len(message["error"]) == 1:
-        return TargetError(*message["error"])
-    return (ImportPathError if message["is_path"] else ArgumentError)(*message["error"])
 
 
 @dataclass(frozen=True)
@@ -182,7 +166,7 @@ def made(target: Target, shape: Sequence[int]) -> nn.Module:
 
 
 def torch_beside(built: Built) -> Built | None:
-    """Torch's own function on copies of the target's tensors, or None where torch has none for it."""
+    """Return torch's own function on copies of the target's tensors, or None where torch has none for it."""
     spec = built.settings.spec
     if spec is None or spec.torch_call is None:
         return None
@@ -266,7 +250,7 @@ def _module(target: Target, shape: Sequence[int]) -> tuple[nn.Module, bool]:
         result = made(*args, **kwargs)
     except KeyboardInterrupt:
         raise
-    except BaseException as error:  # anybody's constructor
+    except BaseException as error:  # of a user's constructor
         raise TargetError(f"{title} cannot be made: {one_line(error)}") from error
     if isinstance(result, nn.Module):
         return result, False
@@ -351,7 +335,7 @@ def _settings(target: Target, module: nn.Module, shape: Sequence[int]) -> Settin
 
 
 def _seed(module: nn.Module) -> None:
-    """Give weights values about 1 and biases values about 0, so that an error in either shows."""
+    """Fill weights with values about 1 and biases with values about 0, so that an error in either shows."""
     with torch.no_grad():
         for number, role in enumerate(("weight", "bias")):
             tensor = tensor_of(module, role)

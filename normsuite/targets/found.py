@@ -48,7 +48,7 @@ def _of(entry: EntryPoint) -> list[Target]:
         found = entry.load()
     except KeyboardInterrupt:
         raise
-    except BaseException as error:  # of anybody's package
+    except BaseException as error:  # of an installed package
         raise DataError(f"entry point {entry.name} = {entry.value}: {one_line(error)}") from None
     targets = found if isinstance(found, list | tuple) else [found]
     try:

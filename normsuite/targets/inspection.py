@@ -1,4 +1,4 @@
-"""Which norm somebody's class or function seems to be, by its bases and its name."""
+"""Which norm a user's class or function seems to be, by its bases and its name."""
 
 import inspect
 

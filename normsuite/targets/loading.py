@@ -30,7 +30,7 @@ def check_path(argument: str, path: object) -> str:
 
 
 def search_here(folders: Sequence[str | Path] = ()) -> None:
-    """Let imports find what lies in the folder that the user stands in and in its src/, as `python -m` would.
+    """Add the working folder and its src/ to Python's search path, as `python -m` would.
 
     Args:
         folders: further ones, which come first.
@@ -53,7 +53,7 @@ def load(argument: str, path: str) -> object:
         found = importlib.import_module(module_name)
     except KeyboardInterrupt:
         raise
-    except BaseException as error:  # importing runs anybody's code, which may raise anything
+    except BaseException as error:  # importing runs a user's code, which may raise anything
         raise ImportPathError(argument, path, f"{module_name} cannot be imported: {one_line(error)}") from error
     for name in names.split("."):
         try:

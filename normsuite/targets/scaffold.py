@@ -1,4 +1,4 @@
-"""Files that `normsuite init` writes into somebody's project. Imports no torch, and nothing of the project."""
+"""Files that `normsuite init` writes into a project. Imports no torch, and nothing of the project."""
 
 import ast
 from collections.abc import Iterator

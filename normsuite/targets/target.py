@@ -1,4 +1,4 @@
-"""A target: somebody's norm, what it is to be judged by, and on which inputs. Imports no torch."""
+"""A target: a user's norm, what it is to be judged by, and on which inputs. Imports no torch."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -126,7 +126,7 @@ class Target:
 
     @classmethod
     def from_dict(cls, found: Mapping[str, Any]) -> "Target":
-        """Return the target that `as_dict` describes, perhaps after a journey as JSON.
+        """Return the target that `as_dict` describes, also when it was stored as JSON.
 
         Raises:
             ArgumentError: a field that a target does not have, or one with a value that it cannot have.

@@ -18,7 +18,7 @@ from pathlib import Path
 
 import torch
 
-from .. import __version__, caches, processor
+from .. import __version__, caches, processor, source_code
 
 MARGIN = 0.7
 """Largest ratio of the kernels' time to torch's, on every processor that was measured, at which the kernels are taken
@@ -68,7 +68,8 @@ def own() -> Tuning | None:
 
 
 def store(text: str) -> Path | None:
-    """Keep a tuning's text in the user's cache, where `current` of later processes finds it; None if nothing can be."""
+    """Store a tuning's text in the user's cache, where `current` of later processes finds it; return None if that
+    fails."""
     path = _path(make=True)
     if path is not None:
         caches.store(path, key(), text)
@@ -95,7 +96,7 @@ def _shipped_for(here: processor.Processor) -> Tuning | None:
 
 
 def elsewhere(name: str) -> Tuning:
-    """Return the tuning for a processor of that name, which nobody measured."""
+    """Return the tuning for a processor of that name, which was not measured."""
     tables = [tuning.clear for _, tuning in shipped()]
     measured = " and ".join(tuning.processor for _, tuning in shipped())
     origin = (
@@ -145,5 +146,5 @@ def _kernels() -> str:
     """Return a digest of the kernels' sources."""
     found = hashlib.sha256()
     for file in sorted((Path(__file__).parent.parent / "backends" / "numba").rglob("*.py")):
-        found.update(file.read_bytes())
+        found.update(source_code.decisive(file))
     return found.hexdigest()

@@ -69,7 +69,7 @@ def compare(
 def measured(
     job: Mapping, failed: dict[str, str], on_first: Callable[[str | None], None] = lambda name: None
 ) -> dict[str, list[float]]:
-    """Time a job's calls in this process; raises as `compare`.
+    """Time a job's calls in this process; raise as `compare` does.
 
     Args:
         job: what and for how long.
@@ -103,7 +103,7 @@ def _why_not(call: Callable[[], object]) -> str | None:
             call()
     except KeyboardInterrupt:
         raise
-    except BaseException as error:  # anybody's
+    except BaseException as error:  # of a user's code
         return f"fails: {one_line(error)}"
     if printed.closed:
         return "closes standard output"
@@ -151,7 +151,7 @@ def _callables(calls: Mapping[str, object], setup: str | None) -> dict[str, Call
         exec(_code("setup", setup), names)
     except KeyboardInterrupt:
         raise
-    except BaseException as error:  # anybody's
+    except BaseException as error:  # of a user's code
         raise NormsuiteError(f"setup fails: {one_line(error)}") from error
     made = {}
     for name, statement in calls.items():
@@ -164,7 +164,7 @@ def _callables(calls: Mapping[str, object], setup: str | None) -> dict[str, Call
 
 
 def _in_processes(job: Mapping, count: int, failed: dict[str, str]) -> list[dict[str, list[float]]]:
-    """Time the calls in fresh processes; a call that hangs or ends its process is left out of all of them."""
+    """Time the calls in new processes; a call that hangs or ends its process is left out of all of them."""
     import torch
 
     calls = dict(job["calls"])

@@ -103,7 +103,7 @@ class Result:
         return plain.median(t for process in self.samples for t in process[name])
 
     def _logs(self, name: str, baseline: str) -> list[float]:
-        """Log ratios that are independent enough for an interval: one a process, or one a batch of one process."""
+        """Return log ratios that are independent enough for an interval: one for each process or batch of a process."""
         logs = [np.log(np.divide(process[name], process[baseline])) for process in self.samples]
         if len(logs) > 1:
             return [_trimmed(of) for of in logs]

@@ -6,7 +6,7 @@ from ..targets.loading import search_here
 
 
 def work(job: dict, emit) -> None:
-    """Time the calls that the job names, and say their times."""
+    """Time the calls that the job names, and emit their times."""
     import torch
 
     from .compare import measured

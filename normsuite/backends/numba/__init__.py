@@ -11,7 +11,7 @@ from torch._subclasses.fake_tensor import FakeTensor
 from ... import addresses
 from .. import Again, Call, kernel_weight, moves_last, reference, saved_weight
 from .. import torch as theirs
-from . import elements, operator
+from . import elements, operator, registered
 from .activations import CODES
 
 _PARAMETERS = ("weight", "bias", "running_mean", "running_var")
@@ -51,7 +51,7 @@ def apply(call: Call) -> torch.Tensor:
     if call.input.is_nested or addresses.transformed() or not call.input.numel():
         return theirs.in_operations(call)
     if trailing and not operator.is_per_element(call.spec, trailing):
-        return reference.apply(call)  # a weight for each number, and means over some of them: nobody has such a norm
+        return reference.apply(call)  # a weight for each number, and means over some of them: no kernel has that
     given = [t for t in (call.input, *(getattr(call, name) for name in _PARAMETERS)) if t is not None]
     if addresses.watched() or any(t.is_meta for t in given):
         return _traced(call, trailing) if all(type(t) in _FAKE for t in given) else reference.apply(call)
@@ -107,7 +107,7 @@ def _computed(call: Call, trailing: int) -> torch.Tensor:
 
 
 def _traced(call: Call, trailing: int) -> torch.Tensor:
-    """By the registered operator, which torch's tracers and modes see as one."""
+    """Compute the call by the registered operator, which torch's tracers and modes record as one operation."""
     if trailing and not operator.is_per_element(call.spec, trailing):
         return reference.apply(call)
     if not call.input.numel():
@@ -125,7 +125,7 @@ def _traced(call: Call, trailing: int) -> torch.Tensor:
     last = moves_last(call.spec, call.activation)
     if by_torch and not last:
         reference.move_by_torch(call)
-    y, statistics = operator.traced(
+    y, statistics = registered.traced(
         x, weight, call.bias, *given, axes, call.spec.centred, sizes, per_element, call.eps, call.activation
     )
     if by_torch and last:

@@ -173,7 +173,7 @@ def behind(typing, pointer, index):
 
 @intrinsic
 def prefetch(typing, pointer, index):
-    """Ask for the memory around an element before it is read."""
+    """Prefetch the cache line of an element."""
 
     def generate(context, builder, signature, arguments):
         i32 = ir.IntType(32)

@@ -53,7 +53,7 @@ def sources() -> list[Path]:
 
 @cache
 def _cache_folder() -> str | None:
-    """Return where kernels are kept, or None where nothing can be written."""
+    """Return the folder of the cached kernels, or None where nothing can be written."""
     digest = hashlib.sha256(f"{__package__} {numba.__version__} {ACTIVATIONS}".encode())
     for file in sources():
         digest.update(file.read_bytes())

@@ -1,6 +1,6 @@
 """Run a plan's kernels on tensors: their addresses filled in, working memory made, the steps in order.
 
-Working memory is torch's, so that whoever counts tensors counts it.
+Working memory is torch's, so that its memory statistics include it.
 """
 
 import math
@@ -17,8 +17,11 @@ from .sizes import SIZES
 
 
 def _streamed(plan: Plan, y: torch.Tensor | None, way: str, parts: int) -> bool:
-    """Return whether to write y past the caches, forward or backward: where one task reads the numbers of a statistic
-    again and writes. Where several do, all is read from memory again, and nothing is gained."""
+    """Return whether to write y, forward or backward, by non-temporal stores.
+
+    They pay where one task reads the elements of a statistic again and writes. Where several tasks share a statistic,
+    all is read from memory again, and nothing is gained.
+    """
     if y is None or y.nbytes < outputs.STREAMED[way] or parts > 1 or plan.arguments.frozen:
         return False
     return plan.run * y.element_size() >= SIZES.shortest_run
@@ -30,16 +33,19 @@ def _columns(plan: Plan) -> int:
 
 
 def _tasks_of_rows(rows: int, numel: int) -> int:
-    """Return how many tasks share rows in the backward pass, with any number of threads. Each leaves sums as long as a
-    row, and one thread adds them up: with the square root of the rows that takes as long as the tasks do, and less than
-    half of it was best on two threads. It is a power of two, so that as many threads are done at the same time."""
+    """Return how many tasks share rows in the backward pass, the same with any number of threads.
+
+    Each stores sums as long as a row, and one thread adds them up. With the square root of the number of rows that
+    takes as long as the tasks do, and less than half of it was best on two threads. It is a power of two, so that as
+    many threads are done at the same time.
+    """
     most = max(4, math.isqrt(4 * rows // 25))
     return max(1, min(1 << most.bit_length() - 1, -(-rows // 4), numel // SIZES.alone))
 
 
 def _workspace(a: Arguments, like: torch.Tensor, scratch: int, sums: int, areas: int) -> torch.Tensor | None:
-    """Return room for so many float64 numbers of each kind, in one tensor on the device of `like`: the default device
-    may be another."""
+    """Return room for that many float64 elements of each kind, in one tensor on the device of `like`, whatever the
+    default is."""
     if not scratch + sums + areas:
         return None
     room = like.new_empty(scratch + sums + areas, dtype=torch.float64)
@@ -50,7 +56,7 @@ def _workspace(a: Arguments, like: torch.Tensor, scratch: int, sums: int, areas:
 
 
 def _turn(sizes: tuple[int, int], sources: tuple[int, int], targets: tuple[int, int], wide: torch.dtype) -> None:
-    """Write the matrices at those addresses, of so many rows and columns, with rows and columns exchanged."""
+    """Write transposes of the matrices at those addresses."""
     (rows, columns), (weight, bias), (dweight, dbias) = sizes, sources, targets
     a = Arguments(row_inner=rows, length=columns, weight=weight, bias=bias, dweight=dweight, dbias=dbias)
     a.tasks = -(-columns // SIZES.tile)
@@ -59,8 +65,10 @@ def _turn(sizes: tuple[int, int], sources: tuple[int, int], targets: tuple[int, 
 
 
 def _turned(plan: Plan, a: Arguments, statistics: torch.Tensor, gradients: bool) -> torch.Tensor:
-    """Return the weights in the order of the tensor's numbers, with room for their gradients where asked for, of the
-    type of the statistics; the arguments then point there."""
+    """Return weight and bias transposed to the layout of the tensor, with room for their gradients if asked for.
+
+    They are of the type of the statistics; the arguments then point to them.
+    """
     channels, places = plan.turned
     each, wide = channels * places, statistics.dtype
     room = statistics.new_empty(4 * each if gradients else 2 * each)
@@ -124,7 +132,7 @@ class Launch:
         running: Sequence[torch.Tensor] | None,
         momentum: float | torch.Tensor,
     ) -> bool:
-        """Write y and the statistics, and move the running ones.
+        """Write y and the statistics, and update the running ones.
 
         Args:
             x, y: dense, of one layout and type.

@@ -1,5 +1,7 @@
-"""The kernels as one operation of torch: a light autograd function for eager code, and a registered operator for
-torch's tracers, which cannot look into a kernel."""
+"""The kernels as a differentiable function of tensors: forward, backward, and a light autograd function of both.
+
+For torch's tracers, which cannot look into a kernel, `registered` makes an operator of them.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -11,9 +13,6 @@ from ... import addresses
 from ...spec import Axis, NormSpec, View
 from .. import Call, moves_last, reference, saved_weight
 from . import launch, outputs, planning
-
-NAMESPACE = __package__.replace(".", "_")
-"""Of the registered operators: the package's own name, so that two copies of it can live in one process."""
 
 
 @dataclass(slots=True, eq=False)
@@ -66,8 +65,7 @@ class Settings:
 
 @lru_cache(maxsize=4096)
 def settings(spec: NormSpec, view: View, trailing: int, frozen: bool, eps: float, activation: str | None) -> Settings:
-    """Return the settings of a norm over so many trailing dimensions (0: over what its axes say). They are kept, since
-    a model asks for the same ones in every step."""
+    """Return the settings of a norm over that many trailing dimensions (0: over what its axes say), cached."""
     return Settings(
         spec.axes, spec.centred, sizes_of(view, trailing), is_per_element(spec, trailing), frozen, eps, activation
     )
@@ -79,8 +77,10 @@ def is_per_element(spec: NormSpec, trailing: int) -> bool:
 
 
 def sizes_of(view: View, trailing: int) -> tuple[int, int, int, int]:
-    """Return (N, G, K, S) of a view; of a norm over so many trailing dimensions, (all before them, 1, the first, the
-    rest)."""
+    """Return (N, G, K, S) of a view.
+
+    Of a norm over trailing dimensions: (all before them, 1, the first of them, the rest).
+    """
     shape = view.shape
     if not trailing:
         return (*shape[:3], _product(shape[3:]))
@@ -114,7 +114,7 @@ def wide_of(dtype: torch.dtype) -> torch.dtype:
 
 
 def _affine(parameter: torch.Tensor | None, wide: torch.dtype) -> torch.Tensor | None:
-    """Weight or bias in the wide type."""
+    """Return weight or bias, contiguous and in the wide type."""
     if parameter is None or _plain(parameter, wide):
         return parameter
     return parameter.detach().to(wide).contiguous()
@@ -129,7 +129,7 @@ def compute(
     momentum: float = 0.0,
     out: torch.Tensor | None = None,
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """Return y and the statistics of a dense tensor. All tensors have passed the gate (`addresses`)."""
+    """Return y and the statistics of a dense tensor; all tensors have been checked (`addresses`)."""
     wide = ready.wide
     into = out is not None and _is_room(out, x, weight, bias, running)
     y = out if into else outputs.like(x)
@@ -157,8 +157,10 @@ def _is_room(
     bias: torch.Tensor | None,
     running: tuple[torch.Tensor, torch.Tensor] | None,
 ) -> bool:
-    """Return whether the result may be written there while the rest is read: to memory of its own, or exactly that of
-    the input, whose numbers are read before they are overwritten."""
+    """Return whether the result may be written to `out` while the rest is read.
+
+    That is memory of its own, or exactly that of the input, whose elements are read before they are overwritten.
+    """
     if not addresses.is_memory(out) or addresses.overlaps(out, (weight, bias, *(running or ()))):
         return False
     return addresses.is_same_memory(out, x) or not addresses.overlaps(out, (x,))
@@ -172,8 +174,10 @@ def _plain(t: torch.Tensor, wide: torch.dtype) -> bool:
 def move(
     running: tuple[torch.Tensor, torch.Tensor], statistics: torch.Tensor, momentum: float | torch.Tensor, n: int
 ) -> None:
-    """Set running ← (1 − momentum) · running + momentum · new, with the unbiased variance of n numbers; statistics for
-    each sample are averaged over the batch."""
+    """Set running ← (1 − momentum) · running + momentum · new, with the unbiased variance of n elements.
+
+    Statistics for each sample are averaged over the batch.
+    """
     m, delta, _, var = statistics
     for old, new in zip(running, (m + delta, var * (n / (n - 1))), strict=True):
         weight = momentum.to(old.dtype) if isinstance(momentum, torch.Tensor) else momentum
@@ -189,8 +193,8 @@ def differentiate(
     bias: torch.Tensor | None,
     needed: Sequence[bool],
 ) -> tuple[torch.Tensor | None, torch.Tensor | None, torch.Tensor | None]:
-    """Return dx, dweight and dbias of a dense tensor; `needed` says which of them are. The bias is read where an
-    activation follows."""
+    """Return dx, dweight and dbias of a dense tensor; `needed` says which of them are. The bias is read for an
+    activation."""
     wide, per_element = ready.wide, ready.plan.per_element
     dx = outputs.like(x) if needed[0] or per_element else None
     scale, dweight, dbias = _affine(weight, wide), None, None
@@ -309,7 +313,8 @@ def of_dense(
     momentum: float | torch.Tensor,
     out: torch.Tensor | None,
 ) -> torch.Tensor:
-    """Do the same as `eager` for a dense tensor, whose kernels are found."""
+    """Return the norm of a dense tensor by kernels that are found already, differentiable where its tensors ask for
+    it."""
     if torch.is_grad_enabled() and (
         x.requires_grad or (weight is not None and weight.requires_grad) or (bias is not None and bias.requires_grad)
     ):
@@ -321,91 +326,3 @@ def of_dense(
         move(running, seen.pop(), momentum, ready.plan.count)
         return y
     return compute(ready, x, weight, bias, running, momentum, out)[0]
-
-
-# ---- for torch.compile and whatever else looks at operators instead of running them ----
-
-
-@torch.library.custom_op(f"{NAMESPACE}::normalize", mutates_args=())
-def traced(
-    x: torch.Tensor,
-    weight: torch.Tensor | None,
-    bias: torch.Tensor | None,
-    running_mean: torch.Tensor | None,
-    running_var: torch.Tensor | None,
-    axes: str,
-    centred: bool,
-    sizes: Sequence[int],
-    per_element: bool,
-    eps: float,
-    activation: str | None,
-) -> tuple[torch.Tensor, torch.Tensor]:
-    """Return y and statistics by `compute` as an operator. Running statistics are read where given, and never moved."""
-    frozen = running_mean is not None
-    s = Settings(frozenset(axes.split()), centred, tuple(sizes), per_element, frozen, eps, activation)
-    x = dense(x, s)
-    addresses.demand(input=x, weight=weight, bias=bias, running_mean=running_mean, running_var=running_var)
-    return compute(s.launch(x, weight), x, weight, bias, (running_mean, running_var) if frozen else None)
-
-
-@traced.register_fake
-def _(x, weight, bias, running_mean, running_var, axes, centred, sizes, per_element, eps, activation):
-    s = Settings(frozenset(axes.split()), centred, tuple(sizes), per_element, running_mean is not None, eps, activation)
-    return _dense_like(x, s), x.new_empty((4, s.statistics), dtype=wide_of(x.dtype))
-
-
-def _dense_like(x: torch.Tensor, s: Settings) -> torch.Tensor:
-    return torch.empty_like(dense(x, s))
-
-
-@torch.library.custom_op(f"{NAMESPACE}::normalize_backward", mutates_args=())
-def traced_backward(
-    dy: torch.Tensor,
-    x: torch.Tensor,
-    statistics: torch.Tensor,
-    weight: torch.Tensor | None,
-    bias: torch.Tensor | None,
-    axes: str,
-    centred: bool,
-    sizes: Sequence[int],
-    per_element: bool,
-    frozen: bool,
-    eps: float,
-    activation: str | None,
-) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """Return the gradients by `differentiate` as an operator; an absent parameter's gradient is empty."""
-    s = Settings(frozenset(axes.split()), centred, tuple(sizes), per_element, frozen, eps, activation)
-    x = dense(x, s)
-    addresses.demand(input=x, dy=dy, statistics=statistics, weight=weight, bias=bias)
-    dx, dweight, dbias = differentiate(s.launch(x, weight), dy, x, statistics, weight, bias, (True, True, True))
-    return dx, x.new_empty(0) if weight is None else dweight, x.new_empty(0) if bias is None else dbias.to(bias.dtype)
-
-
-@traced_backward.register_fake
-def _(dy, x, statistics, weight, bias, axes, centred, sizes, per_element, frozen, eps, activation):
-    s = Settings(frozenset(axes.split()), centred, tuple(sizes), per_element, frozen, eps, activation)
-    parameters = (x.new_empty(0) if t is None else t.new_empty(t.shape) for t in (weight, bias))
-    return _dense_like(x, s), *parameters
-
-
-def _keep(ctx, inputs, output):
-    x, weight, bias, running_mean, _, axes, centred, sizes, per_element, eps, activation = inputs
-    ctx.save_for_backward(x, weight, bias, output[1])
-    ctx.settings = (axes, centred, sizes, per_element, running_mean is not None, eps, activation)
-    ctx.set_materialize_grads(False)
-
-
-def _pull(ctx, dy, _):
-    if dy is None:
-        return (None,) * 11
-    x, weight, bias, statistics = ctx.saved_tensors
-    dx, dweight, dbias = traced_backward(dy, x, statistics, weight, bias, *ctx.settings)
-    return (
-        dx,
-        None if weight is None else dweight,
-        None if bias is None else dbias,
-        *(None,) * 8,
-    )
-
-
-traced.register_autograd(_pull, setup_context=_keep)

@@ -41,8 +41,11 @@ class Plan:
 
 
 def parts_for(numel: int) -> int:
-    """Return how many tasks share so many numbers, whatever the number of threads, so that sums are taken in the same
-    order with any; an even number, since most threads come in pairs."""
+    """Return how many tasks share that many elements, the same with any number of threads, so that sums have the same
+    order.
+
+    It is even, since most processors have an even number of threads.
+    """
     return 1 if numel < 2 * SIZES.part else min(SIZES.most_parts, 2 * round(numel / (2 * SIZES.part)))
 
 

@@ -41,13 +41,13 @@ def scaled(d, scale, shift):
 
 @inlined
 def less(product, number):
-    """Return a rounded product less a number: where a sum of one product is taken from it, nothing is left."""
+    """Return a rounded product less a number, so that a sum of a single product less itself is 0."""
     return product - number
 
 
 @fused_inlined
 def affine(a, data, channel):
-    """Return the weight and the bias of that channel."""
+    """Return the weight and the bias of a channel."""
     weight = load(wides(a.weight, data), channel) if a.weight else wide(1, data)
     bias = load(wides(a.bias, data), channel) if a.bias else wide(0, data)
     return weight, bias
@@ -55,7 +55,7 @@ def affine(a, data, channel):
 
 @inlined
 def join(n, mean, m2, other_n, other_mean, other_m2):
-    """Return (n, mean, Σ(x − mean)²) of two sets of numbers together."""
+    """Return (n, mean, Σ(x − mean)²) of two sets of elements together."""
     total = n + other_n
     apart = other_mean - mean
     share = other_n / total
@@ -64,8 +64,11 @@ def join(n, mean, m2, other_n, other_mean, other_m2):
 
 @inlined
 def off_by_little(total, squares, count):
-    """Return whether the middle that deviations were taken from is so close to the mean, one deviation at most, that
-    their squares lose no more than a bit to the correction: (Σd)²/n ≤ Σd²/2."""
+    """Return whether the middle was at most one deviation from the mean: (Σd)²/n ≤ Σd²/2, with d the deviations from
+    it.
+
+    The correction then costs Σd² no more than a bit.
+    """
     return 2.0 * total * total <= squares * count
 
 
@@ -78,7 +81,7 @@ def _rounded(mean, var, eps, like):
 
 @fused_inlined
 def _move(a, data, statistic, n, mean, m2):
-    """Move the running statistics, which are of one channel each."""
+    """Update the running statistics of one channel."""
     running_mean, running_var = wides(a.running_mean, data), wides(a.running_var, data)
     old = load(running_mean, statistic)
     store(running_mean, statistic, wide(old + a.momentum * (mean - old), data))
@@ -88,7 +91,7 @@ def _move(a, data, statistic, n, mean, m2):
 
 @fused_inlined
 def settle(a, data, statistic, n, mean, m2):
-    """Store the statistic for the backward kernel, and move the running ones."""
+    """Finalize a statistic: store m, δ, rstd and var for the backward kernel, and update the running statistics."""
     stored, count, var = wides(a.statistics, data), a.outer * a.inner, m2 / n
     m, delta, rstd = _rounded(mean, var, a.eps, data)
     store(stored, statistic, m)
@@ -101,7 +104,7 @@ def settle(a, data, statistic, n, mean, m2):
 
 @called
 def settle_all(a, data, first, number, n, means, m2s):
-    """Do `settle` for so many statistics of n numbers each, whose roots and quotients are taken several at a time."""
+    """Finalize adjacent statistics of n elements each, computing several square roots and quotients at a time."""
     count, eps = a.outer * a.inner, a.eps
     stored = behind(wides(a.statistics, data), first)
     for i in range(number):
@@ -118,7 +121,8 @@ def settle_all(a, data, first, number, n, means, m2s):
 
 @inlined
 def recall(a, data, statistic):
-    """Return m, δ and rstd; in evaluation from the running statistics, and then stored for the backward kernel."""
+    """Return m, δ and rstd of a statistic; in evaluation from the running statistics, and stored for the backward
+    kernel."""
     stored = wides(a.statistics, data)
     count = a.outer * a.inner
     if a.frozen:  # as many as channels, however many rows are walked through
@@ -134,7 +138,7 @@ def recall(a, data, statistic):
 
 @inlined
 def finished_all(a, data, finished):
-    """Return whether this thread's tasks were the last ones, so that it may put together what all have left."""
+    """Return whether this thread's tasks were the last ones, so that it may merge the partial results of all."""
     return finished > 0 and take(data, DONE, finished) + finished == a.tasks
 
 
@@ -144,7 +148,7 @@ def finished_all(a, data, finished):
 
 @inlined
 def leave(a, data, statistic, part, n, mean, m2):
-    """Leave a part's (n, mean, Σ(x − mean)²) to be joined; n is alike for all statistics."""
+    """Store a part's (n, mean, Σ(x − mean)²), to be merged with the other parts; n is alike for all statistics."""
     count = a.outer * a.inner
     here = behind(doubles(a.scratch), part * (2 * count + 1))
     store(here, 0, n)
@@ -154,7 +158,7 @@ def leave(a, data, statistic, part, n, mean, m2):
 
 @called
 def join_parts(a, data):
-    """Settle every statistic from what its parts have left."""
+    """Merge the partial statistics of all parts (Chan), and finalize every statistic."""
     count = a.outer * a.inner
     first = doubles(a.scratch)
     n, means, m2s = load(first, 0), behind(first, 1), behind(first, 1 + count)
@@ -174,7 +178,7 @@ def join_parts(a, data):
 
 @inlined
 def leave_sums(a, data, statistic, part, all_g, all_gx):
-    """Leave a part's Σ weight·g and Σ weight·g·x̂ to be added up."""
+    """Store a part's Σ weight·g and Σ weight·g·x̂, to be added to those of the other parts."""
     here = behind(doubles(a.scratch), 2 * (part * a.outer * a.inner + statistic))
     store(here, 0, all_g)
     store(here, 1, all_gx)
@@ -182,7 +186,7 @@ def leave_sums(a, data, statistic, part, all_g, all_gx):
 
 @called
 def join_sums(a, data, first, last):
-    """Add up what the parts of those statistics have left."""
+    """Add up the partial sums of all parts for those statistics."""
     sums = behind(doubles(a.scratch), 2 * first)
     for part in range(1, a.parts):
         further = behind(sums, part * 2 * a.outer * a.inner)
@@ -199,15 +203,15 @@ def all_sums(a, data, statistic):
 
 @inlined
 def end_forward(a, data, finished):
-    """Settle the statistics from the parts that all tasks of a forward pass have left."""
+    """Finalize the statistics from their parts, after the last task of a forward pass."""
     if a.phase == STATISTICS and finished_all(a, data, finished):
         join_parts(a, data)
 
 
 @fused_inlined
 def end_backward(a, data, finished, slots):
-    """Put together what all tasks of a backward pass have left: sums of statistics, and the gradients of weight and
-    bias from so many slots."""
+    """Merge the partial sums after the last task of a backward pass, and add up dweight and dbias from the slots of
+    `sums`."""
     if a.phase & STATISTICS and (a.sums or a.parts > 1) and finished_all(a, data, finished):
         if a.parts > 1:
             join_sums(a, data, 0, a.outer * a.inner)
@@ -217,7 +221,7 @@ def end_backward(a, data, finished, slots):
 
 @called
 def fold(a, data, slots):
-    """Add up dweight and dbias of each channel from so many slots of `sums`, in a fixed order, in the first slot."""
+    """Add up dweight and dbias of each channel from the slots of `sums`, in a fixed order, in the first slot."""
     sums, length = doubles(a.sums), 2 * a.channels
     dweight, dbias = wides(a.dweight, data), wides(a.dbias, data)
     for slot in range(1, slots):

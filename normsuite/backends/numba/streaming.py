@@ -36,7 +36,8 @@ def buffer(typing, like):
 
 @intrinsic
 def _copy(typing, target, source, count):
-    """Copy so many elements: those before the first line of the target, its lines past the caches, and the rest."""
+    """Copy elements: those before the target's first cache line, its whole lines by non-temporal stores, and the
+    rest."""
     size = target.dtype.bitwidth // 8
 
     def generate(context, builder, signature, arguments):
@@ -72,13 +73,14 @@ def _copy(typing, target, source, count):
 
 @njit(error_model="numpy")
 def stream(target, source, count):
-    """Copy so many elements past the caches, but for those that share a line of the cache with others."""
+    """Copy elements by non-temporal stores, but for those that share a cache line with others."""
     _copy(target, source, count)
 
 
 @intrinsic
 def arrived(typing, like):
-    """Wait until what was written past the caches can be read by other threads: it is not ordered as other writing."""
+    """Wait until other threads can read what was written by non-temporal stores, which are not ordered as others
+    are."""
 
     def generate(context, builder, signature, arguments):
         builder.fence("seq_cst")

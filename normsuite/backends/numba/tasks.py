@@ -8,9 +8,11 @@ from .streaming import arrived
 
 @inlined
 def _apart(a, turn, turns):
-    """Return which grain a turn takes. The turns are as many shares as there are threads, taken from in turn: what two
-    threads have at the same time lies far apart. Neighbouring rows share a line of the cache at their ends, which
-    threads that write to both would take from each other again and again."""
+    """Return the grain for a turn, such that grains that threads take at the same time lie far apart.
+
+    The turns are as many shares as there are threads, taken from in turn. Neighbouring rows share a cache line at their
+    ends, which two threads that write to them would invalidate for each other again and again.
+    """
     if a.workers == 1:
         return turn
     place, share = divmod(turn, a.workers)

@@ -58,7 +58,10 @@ def _bars(key: str, mode: str, activation: str, means: list[Mean], time: str) ->
 def _draw_bars(
     name: str, bars: list, norms: list[str], implementations: list[str], least: float, limit: float, time: str
 ) -> str:
-    """Bars of norm, implementation, ratio and its interval, up to a limit; a dotted line where the least traffic is."""
+    """Draw a bar for each norm and implementation, up to a limit, with the interval of its ratio.
+
+    A dotted line shows the ratio of the least possible memory traffic.
+    """
     height = 1 / (len(implementations) + 1)
     mine = AUTO if AUTO in implementations else ACCELERATED
     with figure(name, 4.3, 0.9 + 0.17 * len(norms) * (len(implementations) + 1)) as (finish, (axis,)):

@@ -30,7 +30,7 @@ class _InDoubles:
         self.step, self.close = (1e-6, 1e-5) if is_exact else (1e-2, 5e-2)
 
     def differences(self, function: Callable[[Tensor], Tensor], along: Tensor) -> Tensor:
-        """The derivative of a function at the input along a direction."""
+        """Return the derivative of a function at the input along a direction, by central differences."""
         ends = [function(self.x + sign * self.step * along).detach() for sign in (1, -1)]
         return (ends[0] - ends[1]) / (2 * self.step)
 

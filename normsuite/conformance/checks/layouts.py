@@ -15,7 +15,7 @@ _RANK_5 = (3, 4, 5)
 
 
 def _in_layout(subject: Subject, laid: Callable[[Tensor], Tensor]) -> Finding | None:
-    """Values and gradient of an input that lies in memory in that way."""
+    """Return a finding on output and gradient for an input in that layout of memory."""
     built, x = subject.built(), laid(subject.input())
     mine, theirs = subject.errors(built, x, (OUTPUT, INPUT))
     name = max(mine, key=mine.get)

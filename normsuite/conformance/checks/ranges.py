@@ -15,7 +15,7 @@ _CONDITION = 4.0
 
 
 def _without_bias(subject: Subject) -> Built:
-    """The target with a bias of zero: an error hidden under a large bias is still an error."""
+    """Return the target with a bias of zero, since a large bias would hide an error."""
     built = subject.built()
     if (bias := built.tensor("bias")) is not None:
         bias.detach().zero_()
@@ -30,7 +30,7 @@ def _at(subject: Subject, mean: float) -> Finding:
 
 
 def _condition(built: Built, x: torch.Tensor) -> float:
-    """The largest |mean| / deviation of a group; of no group that is known, of all values."""
+    """Return the largest |mean| / deviation of all groups, or that of all values where the groups are not known."""
     values = array(x)
     labels = np.zeros(values.shape, dtype=np.int64)
     if built.settings.spec is not None:
@@ -40,7 +40,7 @@ def _condition(built: Built, x: torch.Tensor) -> float:
 
 
 def _labels(built: Built, x: torch.Tensor) -> np.ndarray:
-    """The number of the group that each value of the input belongs to."""
+    """Return the number of the group that each value of the input belongs to."""
     settings = built.settings
     shape = (-1, *settings.normalized_shape) if settings.spec.affine == "element" else tuple(x.shape)
     rows = np.empty(tuple(x.shape)).reshape(shape).shape

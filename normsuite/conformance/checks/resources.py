@@ -22,7 +22,10 @@ def _large(subject: Subject) -> tuple[int, ...]:
 
 
 def _measured(subject: Subject, least: float, measure) -> Finding:
-    """A figure in inputs' sizes that should be near the least, or at most torch's."""
+    """Return a finding on a number of bytes, in units of the input's size.
+
+    It passes near `least`, the least possible, or near torch's own.
+    """
     built, x = subject.built(), subject.input(shape=_large(subject))
     size = x.numel() * x.element_size()
     figure, other = measure(built, x) / size, torch_beside(built)

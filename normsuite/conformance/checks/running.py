@@ -42,7 +42,7 @@ def running_statistics(subject: Subject) -> Finding | None:
 
 
 def _statistics(built: Built, x: torch.Tensor) -> tuple[np.ndarray, np.ndarray]:
-    """Mean and unbiased variance of each channel; of norms per sample, averaged over the batch."""
+    """Return mean and unbiased variance of each channel; for norms per sample, averaged over the batch."""
     values = array(x)
     labels = oracle.group_labels(built.settings.spec, values.shape, built.settings.num_groups)
     mean, var = oracle.statistics(values, labels)

@@ -20,7 +20,7 @@ def _module(subject: Subject) -> Built:
 
 
 def _torchs(built: Built) -> nn.Module:
-    """torch.nn's module of the norm that the target is like, with its settings."""
+    """Return torch.nn's module of the norm that the target is like, with the target's settings."""
     settings, rank = built.settings, len(built.shape)
     spec = settings.spec
     if spec is None or spec.torch_call is None:

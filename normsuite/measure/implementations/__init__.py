@@ -64,7 +64,7 @@ class Implementation(ABC):
 
     @abstractmethod
     def prepare(self, task: Task, given: Operands) -> Callable[[], object]:
-        """Do everything that is done once, and return a call without arguments that does the task once.
+        """Prepare all that is done once, and return a call without arguments that runs the task once.
 
         The call is made with gradients switched on or off as the task has it.
 

@@ -21,7 +21,7 @@ def clear_sums(sums, start, count):
 
 @inlined
 def rows_of(a, task):
-    """Return a task's outer ones and their rows: all rows of some, or a part of the rows of one."""
+    """Return a task's range of outer indices and its range of rows: all rows of some, or a part of the rows of one."""
     if a.parts > 1:
         outer, part = divmod(task, a.parts)
         return outer, outer + 1, a.row_inner * part // a.parts, a.row_inner * (part + 1) // a.parts

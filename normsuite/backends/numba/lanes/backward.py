@@ -48,7 +48,7 @@ def _pull_fours(x, dy, ms, deltas, scales, shifts, totals, weighted, start, rows
 
 @fused_called
 def _pull_each(x, dy, ms, deltas, scales, shifts, totals, weighted, start, rows, stride, width, code):
-    """Do the same as `_pull_fours`, row by row."""
+    """Add to each lane's Σg and Σg·((x − m) − δ), row by row."""
     for row in range(rows):
         at = start + row * stride
         for i in range(width):
@@ -68,7 +68,7 @@ def _pull_rows(x, dy, ms, deltas, scales, shifts, totals, weighted, start, rows,
 
 @fused_called
 def _add_places(sums, width, channels):
-    """Add what the other lanes of each channel have to its first one."""
+    """Add the sums of each channel's other lanes to those of its first lane."""
     for place in range(channels, width, channels):
         for channel in range(channels):
             add(sums, channel, get(sums, place + channel), True)
@@ -76,8 +76,10 @@ def _add_places(sums, width, channels):
 
 @fused_inlined
 def _pull_part(a, data, task, outer, area, spread, first, last, code):
-    """Σg·x̂ and Σg of every channel over those rows, into the task's slot of `sums`; what they come to for each
-    statistic is left for the other parts."""
+    """Add Σg·x̂ and Σg of every channel over those rows to the task's slot of `sums`.
+
+    The weighted sums of each statistic are stored as this part's partial sums.
+    """
     x, dy, sums = elements(a.x, data), elements(a.dy, data), doubles(a.sums)
     width = a.length
     ms, deltas, scales, shifts, rstds, _ = spread
@@ -124,7 +126,7 @@ def _dx(x, dy, at, of_lane, code):
 
 @fused_called
 def _write_dx_pairs(x, dy, dx, lanes, rows, stride, apart, width, code):
-    """Pairs of rows, which are written so far apart."""
+    """Write dx, two rows at a time; the rows of dx begin `apart` elements from each other."""
     ms, deltas, scales, shifts, rstds, weights, means_g, means_gx = lanes
     for row in range(0, rows, 2):
         at, to = row * stride, row * apart
@@ -138,7 +140,7 @@ def _write_dx_pairs(x, dy, dx, lanes, rows, stride, apart, width, code):
 
 @fused_called
 def _write_dx_each(x, dy, dx, lanes, rows, stride, apart, width, code):
-    """Do the same as `_write_dx_pairs`, row by row."""
+    """Write dx, row by row; the rows of dx begin `apart` elements from each other."""
     ms, deltas, scales, shifts, rstds, weights, means_g, means_gx = lanes
     for row in range(rows):
         at, to = row * stride, row * apart
@@ -216,8 +218,10 @@ _tasks = loop(area_of_thread, _do, _end, grained=False)
 
 
 def backward(code, streamed):
-    """Return the kernel of dx = rstd · (weight·g − mean(weight·g) − x̂ · mean(weight·g·x̂)), dweight = Σ g·x̂ and dbias
-    = Σ g of each channel."""
+    """Return the kernel of dx, dweight and dbias.
+
+    dx = rstd · (weight·g − mean(weight·g) − x̂ · mean(weight·g·x̂)); dweight = Σ g·x̂ and dbias = Σ g of each channel.
+    """
 
     def lanes_backward(data):
         _tasks(carray(arguments(data), 1)[0], data, code, streamed)

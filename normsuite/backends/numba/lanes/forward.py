@@ -15,7 +15,8 @@ from .statistics import find_statistics
 
 @fused_inlined
 def spread_affine(a, data, area):
-    """Return every lane's bias and weight, written to areas 5 and 7 where a lane is no channel: once for a task."""
+    """Return every lane's bias and weight; where a lane is no channel, they are written to areas 5 and 7, once for a
+    task."""
     shifts, weights = wides(area + 40 * a.length, data), wides(area + 56 * a.length, data)
     if a.length == a.channels and a.weight and a.bias:
         return wides(a.bias, data), wides(a.weight, data)
@@ -29,7 +30,7 @@ def spread_affine(a, data, area):
 
 @fused_called
 def repeat_lanes(values, width, channels):
-    """Copy what the first lanes of all channels have into their other lanes."""
+    """Copy the values of the first lane of each channel into its other lanes."""
     for place in range(channels, width, channels):
         for channel in range(channels):
             put(values, place + channel, get(values, channel))
@@ -37,8 +38,10 @@ def repeat_lanes(values, width, channels):
 
 @fused_inlined
 def spread_lanes(a, data, outer, area, shifts, weights):
-    """Return every lane's m, δ, rstd · weight, bias, rstd and weight, written to areas 2 to 7 where a lane is no
-    statistic."""
+    """Return every lane's m, δ, rstd · weight, bias, rstd and weight.
+
+    They are written to areas 2 to 7 where a lane is no statistic.
+    """
     ms, deltas, scales, rstds = (
         wides(area + 16 * a.length, data),
         wides(area + 24 * a.length, data),
@@ -70,7 +73,10 @@ def spread_lanes(a, data, outer, area, shifts, weights):
 
 @fused_called
 def _write_pairs(x, y, ms, deltas, scales, shifts, rows, stride, apart, width, code):
-    """Pairs of rows, so that what belongs to the lanes is read half as often; they are written so far apart."""
+    """Write y, two rows at a time, so that the statistics of the lanes are read half as often.
+
+    The rows of y begin `apart` elements from each other.
+    """
     for row in range(0, rows, 2):
         at, to = row * stride, row * apart
         for i in range(width):
@@ -82,7 +88,7 @@ def _write_pairs(x, y, ms, deltas, scales, shifts, rows, stride, apart, width, c
 
 @fused_called
 def _write_each(x, y, ms, deltas, scales, shifts, rows, stride, apart, width, code):
-    """Do the same as `_write_pairs`, row by row."""
+    """Write y, row by row; the rows of y begin `apart` elements from each other."""
     for row in range(rows):
         at, to = row * stride, row * apart
         for i in range(width):

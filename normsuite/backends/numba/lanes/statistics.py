@@ -12,7 +12,7 @@ _AHEAD = SIZES.lane_ahead
 
 @fused_called
 def _add_fours(x, middles, totals, squares, start, rows, stride, width):
-    """Add to each lane's Σ(x − middle) and Σ(x − middle)², over fours of rows."""
+    """Add to each lane's Σ(x − middle) and Σ(x − middle)², four rows at a time."""
     for row in range(0, rows, 4):
         at = start + row * stride
         for i in range(0, 4 * width, 16):
@@ -27,7 +27,7 @@ def _add_fours(x, middles, totals, squares, start, rows, stride, width):
 
 @fused_called
 def _add_rows(x, middles, totals, squares, start, rows, stride, width):
-    """Do the same as `_add_fours`, row by row."""
+    """Add to each lane's Σ(x − middle) and Σ(x − middle)², row by row."""
     for row in range(rows):
         at = start + row * stride
         for i in range(width):
@@ -46,7 +46,7 @@ def _add_deviations(x, middles, totals, squares, start, rows, stride, width):
 
 @inlined
 def _guess(x, middles, start, rows, stride, width):
-    """Take each lane's mean over some rows, from all over the block."""
+    """Set each lane's middle, a guess of its mean, to the mean of a few rows from all over the block."""
     clear_sums(middles, 0, width)
     for sample in range(_SAMPLES):
         at = start + (sample * rows) // _SAMPLES * stride
@@ -71,7 +71,7 @@ def _correct(middles, totals, squares, count, width):
 
 @fused_called
 def _join(means, m2s, n, middles, totals, squares, count, width):
-    """Join each lane's sums over `count` rows to its mean and Σ(x − mean)² over n rows."""
+    """Merge each lane's sums over `count` rows into its mean and Σ(x − mean)² over n rows."""
     share, per_row = count / (n + count), 1.0 / count
     for i in range(width):
         total, mean = float(load(totals, i)), load(means, i)
@@ -83,8 +83,11 @@ def _join(means, m2s, n, middles, totals, squares, count, width):
 
 @fused_called
 def _moments(a, data, area, outer, first, last):
-    """Mean and Σ(x − mean)² of every lane over those rows, into the first two areas; of Σx² where the norm does not
-    centre."""
+    """Compute mean and Σ(x − mean)² of every lane over those rows, into the first two areas, and return the number of
+    rows.
+
+    Where the norm does not centre, the second area holds Σx².
+    """
     x, width, stride = elements(a.x, data), a.length, a.stride_row_inner
     means, m2s = doubles(area), doubles(area + 8 * width)
     middles, totals, squares = (
@@ -122,7 +125,8 @@ def _moments(a, data, area, outer, first, last):
 
 @fused_called
 def _join_places(means, m2s, rows, width, channels):
-    """Join the lanes of each channel, which are over so many rows, into its first one; how many numbers that is."""
+    """Merge the lanes of each channel, each over that many rows, into its first lane; return the number of elements
+    merged."""
     n = float(rows)
     for place in range(channels, width, channels):
         share = rows / (n + rows)
@@ -155,7 +159,7 @@ def _fold(means, m2s, rows, first, width, channels, per_statistic):
 
 @fused_called
 def find_statistics(a, data, task, area):
-    """Lanes folded into statistics: settled where the task has all of their rows, else left for the other parts."""
+    """Compute the statistics of a task: finalized where the task has all of their rows, else stored as partial ones."""
     first_outer, last_outer, first, last = rows_of(a, task)
     means, m2s = doubles(area), doubles(area + 8 * a.length)
     per_statistic, part = a.channels // a.inner, task % a.parts

@@ -25,7 +25,7 @@ from .blocks import ask_for, block_at, blocks_of, blocks_of_all, part_of, statis
 
 @summed_inlined
 def _pulls(x, dy, start, rows, stride, length, m, delta, scale, shift, code):
-    """Σg and Σg·((x − m) − δ), with g the gradient behind the activation."""
+    """Return Σg and Σg·((x − m) − δ), with g the gradient of the activation's input."""
     total, weighted = wide(0, x), wide(0, x)
     for row in range(rows):
         at, own, own_weighted = start + row * stride, wide(0, x), wide(0, x)
@@ -69,8 +69,7 @@ def _write_dx(x, dy, dx, start, rows, stride, length, m, delta, rstd, weight, sh
 
 @fused_inlined
 def _pull_part(a, data, task, shape, blocks, code):
-    """Return Σ weight·g and Σ weight·g·x̂ of one part of a statistic; its share of the channels' gradients goes into
-    `sums`."""
+    """Return Σ weight·g and Σ weight·g·x̂ of one part of a statistic; store its part of dweight and dbias in `sums`."""
     statistic, part = part_of(a, task)
     start, channel, outer = statistic_at(a, statistic)
     x, dy, sums = elements(a.x, data), elements(a.dy, data), doubles(a.sums)
@@ -124,7 +123,7 @@ def _pull_back(a, data, task, shape, blocks, code, all_g, all_gx, streamed):
 
 @fused_inlined
 def _pull_short_rows(a, data, first, last, code):
-    """Do `_pull_part` for statistics that are one short row each; their sums go into `scratch`."""
+    """Compute the sums of `_pull_part` for statistics that are one short row each; they go into `scratch`."""
     x, dy, sums = elements(a.x, data), elements(a.dy, data), doubles(a.sums)
     length, summed = a.length, a.sums != 0
     outer, inner = divmod(first, a.inner)
@@ -147,7 +146,7 @@ def _pull_short_rows(a, data, first, last, code):
 
 @fused_inlined
 def _pull_short_rows_back(a, data, first, last, code):
-    """Do `_pull_back` for statistics that are one short row each."""
+    """Write dx, as `_pull_back` does, for statistics that are one short row each."""
     x, dy, dx = elements(a.x, data), elements(a.dy, data), elements(a.y, data)
     length, centres, frozen = a.length, a.centred and not a.frozen, a.frozen
     outer, inner = divmod(first, a.inner)
@@ -195,8 +194,10 @@ _tasks = loop(blocks_of_all, _do, _end, grained=True)
 
 
 def backward(code, streamed):
-    """Return the kernel of dx = rstd · (weight·g − mean(weight·g) − x̂ · mean(weight·g·x̂)), dweight = Σ g·x̂ and dbias
-    = Σ g of each channel."""
+    """Return the kernel of dx, dweight and dbias, with a weight for each channel.
+
+    dx = rstd · (weight·g − mean(weight·g) − x̂ · mean(weight·g·x̂)); dweight = Σ g·x̂ and dbias = Σ g of each channel.
+    """
 
     def segments_backward(data):
         _tasks(carray(arguments(data), 1)[0], data, code, streamed)

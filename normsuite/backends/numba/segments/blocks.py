@@ -15,8 +15,8 @@ _AHEAD = SIZES.segment_ahead
 
 @inlined
 def ask_for(x, start, stride, length, more):
-    """Ask for the beginning of the next row, where there is one and it does not lie right behind: the processor guesses
-    the rest."""
+    """Prefetch the beginning of the next row, if there is one and it is not adjacent; the processor prefetches the
+    rest."""
     if more and stride != length:
         for i in range(0, min(length, _AHEAD), 16):
             prefetch(x, start + stride + i)
@@ -53,8 +53,10 @@ def block_at(a, shape, index):
 
 @inlined
 def are_short_rows(a):
-    """Return whether each statistic is one row and one block, which is then not looked up: that would take longer than
-    the sums of few numbers."""
+    """Return whether each statistic is one row and one block.
+
+    The block is then not looked up: that would take longer than summing few elements.
+    """
     return a.row_outer * a.row_inner == 1 and a.length <= BLOCK and a.parts == 1
 
 

@@ -85,7 +85,7 @@ def _write(a, data, task, shape, blocks, code, per_element, streamed):
 
 @fused_inlined
 def _write_short_rows(a, data, first, last, code):
-    """Statistics that are one short row each."""
+    """Write y for statistics that are one short row each."""
     x, y, length = elements(a.x, data), elements(a.y, data), a.length
     outer, inner = divmod(first, a.inner)
     for task in range(first, last):
@@ -141,8 +141,7 @@ _of_elements = loop(blocks_of_all, _do_elements, end_forward, grained=True)
 
 
 def forward(code, streamed):
-    """Return the kernel of y = act(((x − m) − δ) · rstd · weight + bias), with a weight and a bias for each row of a
-    channel."""
+    """Return the kernel of y = act(((x − m) − δ) · rstd · weight + bias), with a weight and a bias for each channel."""
 
     def segments_forward(data):
         _of_channels(carray(arguments(data), 1)[0], data, code, streamed)

@@ -14,7 +14,7 @@ from .blocks import BLOCK
 
 @summed_inlined
 def _pulls_of_elements(x, dy, weight, bias, start, column, length, m, delta, rstd, code):
-    """Σ weight·g and Σ weight·g·x̂ of a piece of a row."""
+    """Return Σ weight·g and Σ weight·g·x̂ of a piece of a row."""
     total, weighted = wide(0, x), wide(0, x)
     weights, biases = wides(weight, x), wides(bias, x)
     for i in range(length):
@@ -29,7 +29,7 @@ def _pulls_of_elements(x, dy, weight, bias, start, column, length, m, delta, rst
 
 @fused_inlined
 def _pull_row(a, data, row, first, last, code):
-    """Sums over the numbers first to last of a row."""
+    """Return Σ weight·g and Σ weight·g·x̂ of the elements first to last of a row."""
     x, dy = elements(a.x, data), elements(a.dy, data)
     m, delta, rstd = recall(a, data, row)
     all_g, all_gx = 0.0, 0.0
@@ -59,7 +59,7 @@ def _back(x, dy, i, w, shift, m, delta, rstd, mean_g, mean_gx, code):
 
 @fused_inlined
 def _write_dx_of_row(a, data, row, column, length, dx, dweight, dbias, begun, code):
-    """Write dx of a piece of a row, and add g·x̂ and g to dweight and dbias, or begin these with them."""
+    """Write dx of a piece of a row; add g·x̂ to dweight and g to dbias, or write them there where `begun` is false."""
     at, bias = row * a.length + column, a.bias
     x, dy = behind(elements(a.x, data), at), behind(elements(a.dy, data), at)
     weights, biases = behind(wides(a.weight, data), column), behind(wides(bias, data), column)
@@ -75,7 +75,10 @@ def _write_dx_of_row(a, data, row, column, length, dx, dweight, dbias, begun, co
 
 @fused_inlined
 def _write_dx_of_four_rows(a, data, row, column, length, dx, apart, dweight, dbias, begun, code):
-    """Do the same for four rows at once, which are written so far apart: weights and sums are read and written once."""
+    """Write dx of a piece of four rows at once, so that weights and sums are read and written once.
+
+    The rows of dx begin `apart` elements from each other. dweight and dbias are as in `_write_dx_of_row`.
+    """
     stride, bias = a.length, a.bias
     at = row * stride + column
     x, dy = behind(elements(a.x, data), at), behind(elements(a.dy, data), at)
@@ -104,7 +107,7 @@ def _write_dx_of_four_rows(a, data, row, column, length, dx, apart, dweight, dbi
 
 @fused_inlined
 def _pull_rows_back(a, data, row, rows, column, length, dweight, dbias, begun, code, streamed):
-    """Write dx of those columns of so many rows, and add to dweight and dbias, or begin these."""
+    """Write dx of those columns of several rows; add to dweight and dbias, or begin these sums."""
     dx = elements(a.y, data)
     here = buffer(dx)
     last = row + rows
@@ -127,7 +130,10 @@ def _pull_rows_back(a, data, row, rows, column, length, dweight, dbias, begun, c
 
 @fused_inlined
 def _some_rows(a, data, task, code, streamed):
-    """Rows that a cache holds, read once from memory; the gradients of weight and bias go into sums of the task's."""
+    """Differentiate the rows of a task, a cached group at a time, each read from memory once.
+
+    The gradients of weight and bias go into the task's own sums.
+    """
     sums = behind(wides(a.sums, data), 2 * task * a.length)
     rows = a.outer * a.inner
     fours = (rows + 3) // 4  # that no row is left to be worked on alone
@@ -143,7 +149,7 @@ def _some_rows(a, data, task, code, streamed):
 
 @fused_inlined
 def _part_of_a_row(a, data, task, code):
-    """Sums of a part of a long row."""
+    """Store the partial sums of a part of a long row."""
     row, part = divmod(task, a.parts)
     row += a.row
     all_g, all_gx = _pull_row(a, data, row, a.length * part // a.parts, a.length * (part + 1) // a.parts, code)
@@ -152,7 +158,7 @@ def _part_of_a_row(a, data, task, code):
 
 @fused_inlined
 def _some_columns(a, data, task, code):
-    """Do the same columns of all rows of the step, so that the sums over rows stay in the cache."""
+    """Write dx of the same columns of all rows of the step, so that the sums over rows stay in the cache."""
     first, last = a.length * task // a.tasks, a.length * (task + 1) // a.tasks
     dweight, dbias = behind(wides(a.dweight, data), first), behind(wides(a.dbias, data), first)
     _pull_rows_back(a, data, a.row, a.rows, first, last - first, dweight, dbias, a.row > 0, code, False)
@@ -160,7 +166,7 @@ def _some_columns(a, data, task, code):
 
 @called
 def _fold_elements(a, data):
-    """Add up dweight and dbias of each number from the sums of the tasks, in a fixed order."""
+    """Add up dweight and dbias of each element from the sums of the tasks, in a fixed order."""
     sums, dweight, dbias = wides(a.sums, data), wides(a.dweight, data), wides(a.dbias, data)
     for task in range(a.tasks):
         at = 2 * task * a.length
@@ -192,7 +198,7 @@ _tasks = loop(nothing, _do, _end, grained=False)
 
 
 def backward_elements(code, streamed):
-    """Return the kernel of `backward` with a weight and a bias for each number of a statistic, which is one row."""
+    """Return the kernel of `backward` with a weight and a bias for each element of a statistic, which is one row."""
 
     def segments_backward_elements(data):
         _tasks(carray(arguments(data), 1)[0], data, code, streamed)

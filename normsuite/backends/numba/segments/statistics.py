@@ -12,7 +12,7 @@ _SAMPLES = SIZES.samples
 
 @summed_called
 def _deviations(x, start, rows, stride, length, mean):
-    """Σ(x − mean) and Σ(x − mean)²."""
+    """Return Σ(x − mean) and Σ(x − mean)²."""
     total, squares = wide(0, x), wide(0, x)
     for row in range(rows):
         at, own, own_squares = start + row * stride, wide(0, x), wide(0, x)
@@ -41,7 +41,7 @@ def _squares(x, start, rows, stride, length):
 
 @summed_inlined
 def _guess(x, start, rows, stride, length):
-    """Return the mean of some of the numbers, from all over the block."""
+    """Return the mean of a few elements from all over the block."""
     total = wide(0, x)
     for sample in range(_SAMPLES):
         total += load(x, start + (sample * rows // _SAMPLES) * stride + sample * length // _SAMPLES)
@@ -50,7 +50,7 @@ def _guess(x, start, rows, stride, length):
 
 @summed_inlined
 def _moments_of_block(x, start, rows, stride, length, middle):
-    """Mean and Σ(x − mean)² of a block, from a guess of the mean."""
+    """Return mean and Σ(x − mean)² of a block, from `middle`, a guess of the mean."""
     count = float(rows * length)
     total, squares = _deviations(x, start, rows, stride, length, middle)
     if not off_by_little(total, squares, count):
@@ -62,8 +62,10 @@ def _moments_of_block(x, start, rows, stride, length, middle):
 
 @called
 def _moments(a, x, start, shape, first, last):
-    """Return n, mean and Σ(x − mean)² of those blocks of the statistic at `start`; Σx² where the norm does not
-    centre."""
+    """Return n, mean and Σ(x − mean)² of those blocks of the statistic at `start`.
+
+    Where the norm does not centre: n, 0 and Σx².
+    """
     n, mean, m2 = 0.0, 0.0, 0.0
     for index in range(first, last):
         offset, _, rows, _, length = block_at(a, shape, index)
@@ -85,7 +87,7 @@ def _moments(a, x, start, shape, first, last):
 
 @called
 def _moments_of_short_rows(a, x, first, last, means, m2s):
-    """Store means and sums of squares of statistics that are one short row each."""
+    """Store mean and Σ(x − mean)² of statistics that are one short row each."""
     length, centres, inner, turns = a.length, a.centred, a.stride_inner, a.inner
     outer, place = divmod(first, turns)
     for i in range(last - first):
@@ -103,8 +105,7 @@ def _moments_of_short_rows(a, x, first, last, means, m2s):
 
 @inlined
 def find_statistics(a, data, first, last, shape, blocks, short):
-    """Parts of statistics, one each of those tasks: settled where a part is all of its statistic, else left for the
-    other parts."""
+    """Compute the statistics of those tasks: finalized where a task has all of one, else stored as partial ones."""
     x, room = elements(a.x, data), buffer(doubles(0))
     means, m2s = room, behind(room, MOST)
     if short:

@@ -1,0 +1,119 @@
+"""Digests of sources follow what the code does, and neither its comments nor its docstrings."""
+
+import ast
+import re
+import shutil
+from pathlib import Path
+
+import documents
+import pytest
+
+from normsuite import provenance, source_code, tuning
+from normsuite.gate import selfcheck
+
+SOURCE = '''"""Module."""
+
+import re  # for patterns
+
+NAMES = (
+    "first # not a comment"
+    """second
+
+    """
+)
+"""Attribute."""
+
+
+def f(x, y={"a": [1]}):
+    """Return x."""  # behind it
+    # alone
+    text = \\
+        "part of a statement"
+    return x, text, "it's", f"{x}", r"\\"
+
+
+class Empty:
+    "Short."
+
+    z = 1
+'''
+
+LEFT = '''import re
+NAMES = (
+    "first # not a comment"
+    """second
+
+    """
+)
+def f(x, y={"a": [1]}):
+    text = \\
+        "part of a statement"
+    return x, text, "it's", f"{x}", r"\\"
+class Empty:
+    z = 1'''
+
+HEAD = re.compile(r" *(class |def |\)).*:$")
+"""The last line before a block that may have nothing but a docstring."""
+
+
+def tree(source):
+    """Return the syntax tree as text, without docstrings and with `pass` in blocks that have nothing else."""
+    found = ast.parse(source)
+    for node in ast.walk(found):
+        if isinstance(body := getattr(node, "body", None), list):
+            node.body = [statement for statement in body if not is_text(statement)] or [ast.Pass()]
+    return ast.dump(found)
+
+
+def is_text(statement):
+    return isinstance(statement, ast.Expr) and isinstance(getattr(statement.value, "value", None), str)
+
+
+def filled(source):
+    """Return the source with `pass` in the blocks that a docstring alone has filled."""
+    lines = source.split("\n")
+    return "\n".join(
+        line + " pass" if HEAD.match(line) and depth(line) >= depth(behind) else line
+        for line, behind in zip(lines, [*lines[1:], ""], strict=True)
+    )
+
+
+def depth(line):
+    return len(line) - len(line.lstrip())
+
+
+def test_comments_docstrings_and_blank_lines_are_left_out():
+    assert source_code.without_words(SOURCE) == LEFT
+
+
+@pytest.mark.parametrize("folder", sorted({path.parent for path in (documents.ROOT / "normsuite").rglob("*.py")}))
+def test_all_else_of_the_package_stays(folder: Path):
+    for path in folder.glob("*.py"):
+        source = path.read_text(encoding="utf-8")
+        assert tree(filled(source_code.without_words(source))) == tree(source), path
+
+
+@pytest.mark.parametrize("old, new", [("return x", "return y"), ("[1]", "[2]"), ("second\n", "second"), ("    z", "z")])
+def test_a_changed_statement_is_noticed(old, new):
+    assert old in SOURCE and source_code.without_words(SOURCE.replace(old, new)) != LEFT
+
+
+def digests(package, monkeypatch):
+    """Return the digests of the study, of the gate's method and of tuned tables, made of the sources in a folder."""
+    for module in (provenance, selfcheck, tuning):
+        monkeypatch.setattr(module, "__file__", str(package / Path(module.__file__).relative_to(documents.ROOT)))
+    return provenance.source_digest.__wrapped__(), selfcheck.method(), tuning._kernels.__wrapped__()
+
+
+def test_digests_of_records_follow_the_code_and_not_its_docstrings(tmp_path, monkeypatch):
+    before = digests(documents.ROOT, monkeypatch)
+    shutil.copytree(documents.ROOT / "normsuite", tmp_path / "normsuite")
+    files = [tmp_path / "normsuite" / name for name in ("functional.py", "gate/decide.py", "backends/numba/launch.py")]
+    for path in files:
+        path.write_text(path.read_text(encoding="utf-8").replace('"""Return ', '"""Give back ') + "# the end\n")
+    with monkeypatch.context() as patched:
+        assert digests(tmp_path, patched) == before
+    for path in files:
+        path.write_text(path.read_text(encoding="utf-8") + "NEW = 1\n")
+    with monkeypatch.context() as patched:
+        assert not set(digests(tmp_path, patched)) & set(before)
