@@ -18,6 +18,22 @@ REPRESENTATIVE = [
     Subject("BatchNorm", (256, 256, 56, 56), "step", "float32", channels_last=True),
     Subject("BatchNorm", (256, 256, 56, 56), "evaluation", "float32"),
 ]
+TIGHT = [
+    Subject("BatchNorm", (256, 2048, 7, 7), "step", "float32"),  # 49 places: no vectors, and an address for each
+    Subject("BatchNorm", (256, 2048, 7, 7), "step", "bfloat16", activation="relu"),
+    Subject("LayerNorm", (8192, 4097), "step", "float32"),
+    Subject("RMSNorm", (8192, 4097), "step", "bfloat16"),
+    Subject("LayerNorm", (4096, 16384), "step", "bfloat16"),
+    Subject("LayerNorm", (4096, 16384), "step", "float16"),
+    Subject("LayerNorm", (8192, 8192), "step", "float32"),  # does not fit into sm_80's shared memory in three stages
+    Subject("RMSNorm", (8192, 128), "step", "float32"),
+    Subject("InstanceNorm", (16, 64, 128, 128), "step", "float32"),
+    Subject("GroupNorm", (64, 256, 56, 56), "step", "float32", channels_last=True),
+    Subject("GroupNorm", (8, 320, 128, 128), "step", "bfloat16", channels_last=True, activation="silu"),
+    Subject("GroupNorm", (1, 128, 1024, 1024), "step", "float32"),
+]
+"""Calls with kernels that once spilled, for one architecture or another."""
+
 KERNELS = {
     "forward_resident", "backward_resident", "partial_statistics", "finalize", "partial_sums", "forward", "backward",
     "add_up",
@@ -45,6 +61,21 @@ def test_aligned_tensors_are_read_and_written_by_whole_vectors(proven):
         assert one["writes"] is ("partial" not in one["compiled"]["kernel"])
         if one["writes"]:
             assert one["compiled"]["stores"][128] >= 1, one
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("capability", (80, 90))
+def test_kernels_that_need_many_registers_have_no_faults(capability):
+    for one in proof.prove(TIGHT, [capability])["kernels"]:
+        assert one["faults"] == [] and one["compiled"]["local"] == 0, one
+
+
+def test_what_was_compiled_is_not_compiled_again(tmp_path, monkeypatch):
+    call = [Subject("RMSNorm", (16, 8192), "forward", "float32")]
+    first = proof.prove(call, [90], cache=tmp_path)
+    assert first["kernels"] and len(list(tmp_path.iterdir())) == len(first["kernels"])
+    monkeypatch.setattr(proof, "compiled", None)
+    assert proof.prove(call, [90], cache=tmp_path) == first
 
 
 def test_a_kernel_is_compiled_once(proven):
@@ -107,6 +138,8 @@ def test_a_pattern_without_a_call_is_refused():
 
 def test_the_command_writes_json(tmp_path, monkeypatch):
     made = {"capabilities": [80], "kernels": [], "calls": []}
-    monkeypatch.setattr(proof, "prove", lambda subjects, capabilities, processes: made | {"calls": len(subjects)})
+    monkeypatch.setattr(
+        proof, "prove", lambda subjects, capabilities, processes, cache: made | {"calls": len(subjects)}
+    )
     assert proof.main(["--capability", "80", "--json", str(tmp_path / "proof.json"), "--only", "RMSNorm*"]) == 0
-    assert json.loads((tmp_path / "proof.json").read_text())["calls"] == 4 * len(proof.ROWS)
+    assert json.loads((tmp_path / "proof.json").read_text())["calls"] == 6 * len(proof.ROWS)

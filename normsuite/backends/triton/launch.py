@@ -110,8 +110,9 @@ class Launch:
             self._queue(
                 resident.forward_resident, (self._programs(work, work.stages), 1), given,
                 lambda: {
-                    "SAVE": save, "units": work.units, "STAGES": work.stages, **self._few_registers(work),
+                    "SAVE": save, "units": work.units, "STAGES": work.stages,
                     **self._resident(work), **self._channels(work.geometry),
+                    **tiles.register_limit(work.tile.warps, self._at_a_time(work, x.dtype), self.family),
                 },
             )  # fmt: skip
         else:
@@ -252,14 +253,14 @@ class Launch:
             work = self._resident_work(limit, backward=backward)
             if work is not None and (work.units >= processors // 2 or g.count < family.split):
                 return work
-            tile = tiles.parts_tile(g, self.itemsize, family)
+            tile = tiles.parts_tile(g, self.itemsize, family, backward=backward)
             units = units_of(g, tile)
             at_once = min(units, 2 * processors) * tile.inner * g.count * self.itemsize * (2 if backward else 1)
             if units >= processors and at_once <= family.cached_bytes:
                 row_tiles, col_tiles = tiles_of(g, tile)
                 return Work("program", g, tile, row_tiles, col_tiles, units, row_tiles * col_tiles)
         g, pieces = (g, 1) if self.frozen else by_channel(g, family.segment)
-        tile = tiles.parts_tile(g, self.itemsize, family)
+        tile = tiles.parts_tile(g, self.itemsize, family, backward=backward)
         row_tiles, col_tiles = tiles_of(g, tile)
         units = units_of(g, tile)
         per_part = tiles.tiles_per_part(row_tiles * col_tiles, units, processors, family)
@@ -268,14 +269,22 @@ class Launch:
     def _resident_work(self, limit: int, *, backward: bool) -> Work | None:
         g, family = self.geometry, self.family
         per_row = backward and g.col.channel != 0 and g.rows == 1  # gradients of a weight for each element are kept too
-        tile = tiles.resident(g, self.itemsize, family, limit, waste=2.0 if per_row else family.waste)
+        is_aligned = align_of(g) * self.itemsize >= 8
+        waste, per_thread = family.waste, family.per_thread
+        if per_row and not is_aligned and g.col.size <= family.kept:  # of 4,097 in one tile of 8,192 it spills
+            waste, per_thread = 1.25, per_thread // 2
+        elif per_row:
+            waste = 2.0
+        vector = 16 if is_aligned else self.itemsize
+        tile = tiles.resident(g, self.itemsize, family, limit, waste=waste, per_thread=per_thread, vector=vector)
         if tile is None:
             return None
         row_tiles, col_tiles = tiles_of(g, tile)
         own = row_tiles * col_tiles
         if per_row and own == 1 and tile.size > family.kept:
-            own, col_tiles = 1, tile.size // family.kept
-            tile = tiles.Tile(1, 1, family.kept, tile.warps)
+            few = tile.warps * 32 * 16 // self.itemsize  # a vector for each thread: larger tiles spill
+            own, col_tiles = family.kept // few, tile.size // few
+            tile = tiles.Tile(1, 1, few, tile.warps)
         if backward:
             stages = family.stages if per_row else 1
             kept_bytes = tile.size * row_tiles * col_tiles * self.itemsize
@@ -283,10 +292,11 @@ class Launch:
                 kept_bytes = kept_bytes * 2 // 3  # the weight is not loaded in the loop
             stages = tiles.stages_that_fit(stages, kept_bytes, family)
         else:
-            stages = 2 if g.count * self.itemsize >= family.ahead else 1
+            is_wide = g.col.size * self.itemsize >= family.segment  # else each vector takes an address of its own
+            stages = 2 if g.count * self.itemsize >= family.ahead and is_wide else 1
         return Work(
             "registers", g, tile, row_tiles, col_tiles, units_of(g, tile), row_tiles * col_tiles,
-            stages=stages if align_of(g) * self.itemsize >= 8 else 1, own=own,
+            stages=stages if is_aligned else 1, own=own,
         )  # fmt: skip
 
     def _walk(self, work: Work) -> dict:
@@ -320,13 +330,15 @@ class Launch:
             "L": tile.cols,
             "STAGES": self.family.stages,
             "num_warps": tile.warps,
+            **tiles.register_limit(tile.warps, 1, self.family),
         }
 
-    def _few_registers(self, work: Work) -> dict:
-        """A limit by which two programs of half a multiprocessor's threads fit, where their elements do too."""
-        few = work.tile.size * work.tiles <= 16384
-        half = work.tile.warps == 16 and self.itemsize <= 2 and work.stages == 1 and few
-        return {"maxnreg": 64} if half else {}
+    def _at_a_time(self, work: Work, dtype: torch.dtype) -> int:
+        """How many programs of a forward kernel are to fit: two of half a multiprocessor's threads, where their
+        elements do too. Those of float16, whose mean has a correction, and those that are loaded one by one do not."""
+        few = work.tile.size * work.tiles <= 16384 and align_of(work.geometry) * self.itemsize >= 8
+        half = work.tile.warps == 16 and dtype == torch.bfloat16 and work.stages == 1 and few
+        return 2 if half else 1
 
     def _resident(self, work: Work) -> dict:
         """What a kernel is told that keeps whole statistics."""

@@ -1,33 +1,36 @@
 """Compile every kernel that calls of a device's size need, for devices that are not here, and print what came out.
 
     python -m normsuite.backends.triton.proof [--capability 80 90 100] [--json FILE] [--out FOLDER] [--only PATTERN]
+                                              [--cache FOLDER]
 
 It prints, as JSON, one object for each kernel (registers, spills, memory, instructions, programs that fit) and one for
 each call (its kernels, and the bytes that they move against the least); with --out it writes a record of that, which
-the report shows. It proves no speed: see `ahead`.
+the report shows. With --cache it stores each kernel's object as soon as there is one, and does not compile it again:
+what was interrupted goes on there. It proves no speed: see `ahead`.
 """
 
 import argparse
 import fnmatch
+import hashlib
 import json
 import math
 import multiprocessing
 import sys
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
-from dataclasses import asdict, dataclass
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import torch
 
-from ... import provenance, results, writing
+from ... import provenance, reading, results, writing
 from ...ahead.tables import WHAT
 from ...spec import NORMS, find
 from . import ahead, geometry, launch, occupancy, tiles, traffic
 
 GROUPS = 32
 MODES = ("forward", "step", "evaluation")
-DTYPES = ("float32", "bfloat16")
+DTYPES = ("float32", "bfloat16", "float16")
 PROCESSES = 2
 
 
@@ -96,10 +99,11 @@ def launches(subject: Subject, capability: int) -> list[traffic.Launched]:
     elif frozen:
         sizes, axes = (n, c, 1, places), frozenset({"batch", "spatial"})
     lies = geometry.make(sizes, axes, channels_last=subject.channels_last, per_element=rows, affine=True)
+    limits = occupancy.LIMITS[capability]
+    family = replace(tiles.HOPPER, shared_bytes=limits.shared_bytes - limits.reserved_bytes)
     made = launch.Launch(
-        lies, spec.centred, subject.activation, frozen, 1e-5, dtype.itemsize,
-        occupancy.LIMITS[capability].multiprocessors, tiles.HOPPER, recorder,
-    )  # fmt: skip
+        lies, spec.centred, subject.activation, frozen, 1e-5, dtype.itemsize, limits.multiprocessors, family, recorder
+    )
     x = torch.empty(1, dtype=dtype, device="meta")
     bias = x if spec.centred else None
     running = None
@@ -178,8 +182,21 @@ def _widest(given: dict, tile: tuple[int, ...], warps: int) -> int:
     return 8 * min(16, each * itemsize)
 
 
-def prove(found: Sequence[Subject], capabilities: Sequence[int], processes: int = PROCESSES) -> dict:
-    """Compile what the calls need, each kernel once, and return all of it as JSON has it."""
+def prove(
+    found: Sequence[Subject], capabilities: Sequence[int], processes: int = PROCESSES, cache: Path | None = None
+) -> dict:
+    """Compile what the calls need, each kernel once, and return all of it as JSON has it.
+
+    Args:
+        found: the calls.
+        capabilities: of the devices.
+        processes: that compile at a time.
+        cache: a folder for what was compiled, and with what was compiled before.
+
+    Raises:
+        OutputError: the folder cannot be written to.
+        Unreadable: a file of it is damaged.
+    """
     wanted: dict[str, tuple[Subject, int, int]] = {}
     calls = []
     for capability in capabilities:
@@ -195,11 +212,38 @@ def prove(found: Sequence[Subject], capabilities: Sequence[int], processes: int 
                 given.get("SOURCE", "registers") for _, _, given, _ in queued if "y" in given or "dx" in given
             ]
             calls.append(call | {"kernels": [list(wanted).index(name) for name in keys]})
+    made = _all_compiled(wanted, processes, cache)
+    kernels = [asdict(made[name]) | {"faults": made[name].faults} for name in wanted]
+    return {"capabilities": list(capabilities), "kernels": kernels, "calls": calls}
+
+
+def _all_compiled(wanted: dict[str, tuple[Subject, int, int]], processes: int, cache: Path | None) -> dict[str, Found]:
+    """Return what was compiled, by `key`, and store it."""
+    made: dict[str, Found] = {}
+    files: dict[str, Path] = {}
+    if cache is not None:
+        writing.output_folder(cache, "cache")
+        reader = b"".join(Path(of.__file__).read_bytes() for of in (ahead, occupancy)) + Path(__file__).read_bytes()
+        version = hashlib.sha256(reader + provenance.version("triton").encode()).hexdigest()
+        files = {name: cache / f"{hashlib.sha256((version + name).encode()).hexdigest()}.json" for name in wanted}
+        made = {name: _found(reading.read_json(file)) for name, file in files.items() if file.exists()}
+    missing = [name for name in wanted if name not in made]
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(processes, mp_context=context) as pool:
-        made = list(pool.map(compiled, *zip(*wanted.values(), strict=True)))
-    kernels = [asdict(one) | {"faults": one.faults} for one in made]
-    return {"capabilities": list(capabilities), "kernels": kernels, "calls": calls}
+        under_way = {pool.submit(compiled, *wanted[name]): name for name in missing}
+        for done in as_completed(under_way):
+            name = under_way[done]
+            made[name] = done.result()
+            if files:
+                writing.write_text(files[name], writing.to_json(asdict(made[name])))
+    return made
+
+
+def _found(value: dict) -> Found:
+    """Return one compiled kernel as it was before it was written as JSON."""
+    made = value["compiled"]
+    widths = {name: {int(width): n for width, n in made[name].items()} for name in ("loads", "stores")}
+    return Found(**value | {"compiled": ahead.Compiled(**made | widths), "tile": tuple(value["tile"])})
 
 
 def write_record(proved: dict, folder: Path, only: str) -> Path:
@@ -229,11 +273,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--out", type=Path, help="a folder for a record of it, instead of JSON")
     parser.add_argument("--only", default="*", help="calls whose name matches, such as 'GroupNorm *bfloat16 step*'")
     parser.add_argument("--processes", type=int, default=PROCESSES)
+    parser.add_argument("--cache", type=Path, help="a folder for what was compiled, so that it is compiled once")
     given = parser.parse_args(arguments)
     chosen = [subject for subject in subjects() if fnmatch.fnmatch(subject.name, given.only)]
     if not chosen:
         parser.error(f"--only {given.only}: matches no call")
-    proved = prove(chosen, given.capability, given.processes)
+    proved = prove(chosen, given.capability, given.processes, given.cache)
     text = json.dumps(proved, indent=1)
     if given.out is not None:
         print(f"wrote {write_record(proved, given.out, given.only)}")

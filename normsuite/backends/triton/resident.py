@@ -86,11 +86,9 @@ def _forward_unit(
     for tile in tl.static_range(TILES):
         r = along(tile if ALONG_ROWS else 0, R, WIDE)
         c = along(0 if ALONG_ROWS else tile, L, WIDE)
-        offsets = offsets_of(
-            first, i, r, c, row, inner_stride, row_outer_stride, row_stride, col_stride, TWO_LEVELS, ALIGN
-        )
+        offsets = offsets_of(i, r, c, row, inner_stride, row_outer_stride, row_stride, col_stride, TWO_LEVELS, ALIGN)
         mask = inside(i, r, c, inner, rows, cols, EVEN, INNER_ALIGN, COL_ALIGN)
-        v = read(x + offsets, mask, EVEN, "evict_first")
+        v = read(x + first + offsets, mask, EVEN, "evict_first")
         tiles = tiles + (v,)
         sums += v if CENTRED else v * v
     if CENTRED:
@@ -123,15 +121,13 @@ def _forward_unit(
     for tile in tl.static_range(TILES):
         r = along(tile if ALONG_ROWS else 0, R, WIDE)
         c = along(0 if ALONG_ROWS else tile, L, WIDE)
-        offsets = offsets_of(
-            first, i, r, c, row, inner_stride, row_outer_stride, row_stride, col_stride, TWO_LEVELS, ALIGN
-        )
+        offsets = offsets_of(i, r, c, row, inner_stride, row_outer_stride, row_stride, col_stride, TWO_LEVELS, ALIGN)
         mask = inside(i, r, c, inner, rows, cols, EVEN, INNER_ALIGN, COL_ALIGN)
         channel = channels_of(base, i, r, c, row, C_INNER, C_ROW_OUTER, C_ROW, C_COL)
         w, b = affine(weight, bias, channel, channels)
         x_hat = ((tiles[tile] - m) - delta) * rstd if CENTRED else tiles[tile] * rstd
         z = scaled(x_hat, w, b, weight is not None, bias is not None)
-        write(y + offsets, activated(z, ACTIVATION), mask, EVEN)
+        write(y + first + offsets, activated(z, ACTIVATION), mask, EVEN)
 
 
 @triton.jit
@@ -160,8 +156,8 @@ def backward_resident(
     if OWN < TILES:  # once: in the loop they would take the shared memory that the tensors need
         for tile in tl.static_range(TILES):
             i = along(0, A, WIDE)
-            r = along((shift + tile) % TILES if ALONG_ROWS else 0, R, WIDE)
-            c = along(0 if ALONG_ROWS else (shift + tile) % TILES, L, WIDE)
+            r = along((shift + OWN + tile) % TILES if ALONG_ROWS else 0, R, WIDE)
+            c = along(0 if ALONG_ROWS else (shift + OWN + tile) % TILES, L, WIDE)
             channel = channels_of(0, i, r, c, row, C_INNER, C_ROW_OUTER, C_ROW, C_COL)
             w, b = affine(weight, bias, channel, channels)
             weights = weights + (w, b)
@@ -223,25 +219,23 @@ def _backward_unit(
     gradients = ()
     sums = tl.zeros((A, R, L), tl.float32)
     products = tl.zeros((A, R, L), tl.float32)
-    for tile in tl.static_range(TILES):
-        place = tile if OWN == TILES else (shift + tile) % TILES
+    for tile in tl.static_range(TILES):  # its own tiles last, so that they are kept for a shorter time
+        place = tile if OWN == TILES else (shift + OWN + tile) % TILES
         r = along(place if ALONG_ROWS else 0, R, WIDE)
         c = along(0 if ALONG_ROWS else place, L, WIDE)
-        offsets = offsets_of(
-            first, i, r, c, row, inner_stride, row_outer_stride, row_stride, col_stride, TWO_LEVELS, ALIGN
-        )
+        offsets = offsets_of(i, r, c, row, inner_stride, row_outer_stride, row_stride, col_stride, TWO_LEVELS, ALIGN)
         mask = inside(i, r, c, inner, rows, cols, EVEN, INNER_ALIGN, COL_ALIGN)
         if OWN < TILES:
             w, b = weights[2 * tile], weights[2 * tile + 1]
         else:
             channel = channels_of(base, i, r, c, row, C_INNER, C_ROW_OUTER, C_ROW, C_COL)
             w, b = affine(weight, bias, channel, channels)
-        v = read(x + offsets, mask, EVEN, "evict_first")
-        g = read(dy + offsets, mask, EVEN, "evict_first")
+        v = read(x + first + offsets, mask, EVEN, "evict_first")
+        g = read(dy + first + offsets, mask, EVEN, "evict_first")
         x_hat = ((v - m) - delta) * rstd if CENTRED else v * rstd
         z = scaled(x_hat, w, b, weight is not None, bias is not None)
         g = kept(activated_backward(g, z, ACTIVATION), mask, EVEN)
-        if tile < OWN:
+        if tile >= TILES - OWN:
             values = values + (x_hat,)
             gradients = gradients + (g,)
         gw = g * w
@@ -262,20 +256,18 @@ def _backward_unit(
         place = tile if OWN == TILES else shift + tile
         r = along(place if ALONG_ROWS else 0, R, WIDE)
         c = along(0 if ALONG_ROWS else place, L, WIDE)
-        offsets = offsets_of(
-            first, i, r, c, row, inner_stride, row_outer_stride, row_stride, col_stride, TWO_LEVELS, ALIGN
-        )
+        offsets = offsets_of(i, r, c, row, inner_stride, row_outer_stride, row_stride, col_stride, TWO_LEVELS, ALIGN)
         mask = inside(i, r, c, inner, rows, cols, EVEN, INNER_ALIGN, COL_ALIGN)
         g = gradients[tile]
         x_hat = values[tile]
         if dx is not None:
             if OWN < TILES:
-                w = weights[2 * tile]
+                w = weights[2 * (TILES - OWN + tile)]
             else:
                 channel = channels_of(base, i, r, c, row, C_INNER, C_ROW_OUTER, C_ROW, C_COL)
                 w, b = affine(weight, bias, channel, channels)
             result = (g * w - c1 - x_hat * c2) * rstd if CENTRED else (g * w - x_hat * c2) * rstd
-            write(dx + offsets, result, mask, EVEN)
+            write(dx + first + offsets, result, mask, EVEN)
         if SHARED:
             new = new + (shares[2 * tile] + g, shares[2 * tile + 1] + g * x_hat)
     if SHARED:

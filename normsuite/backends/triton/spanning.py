@@ -80,16 +80,14 @@ def forward(
     for tile in tl.range(begin, end, num_stages=STAGES):
         r = along(tile // col_tiles, R, WIDE)
         c = along(tile % col_tiles, L, WIDE)
-        offsets = offsets_of(
-            first, i, r, c, row, inner_stride, row_outer_stride, row_stride, col_stride, TWO_LEVELS, ALIGN
-        )
+        offsets = offsets_of(i, r, c, row, inner_stride, row_outer_stride, row_stride, col_stride, TWO_LEVELS, ALIGN)
         mask = inside(i, r, c, inner, rows, cols, EVEN, INNER_ALIGN, COL_ALIGN)
-        v = read(x + offsets, mask, EVEN, "evict_first")
+        v = read(x + first + offsets, mask, EVEN, "evict_first")
         d = (v - m) - delta if CENTRED else v
         channel = channels_of(base, i, r, c, row, C_INNER, C_ROW_OUTER, C_ROW, C_COL)
         w, b = affine(weight, bias, channel, channels)
         z = scaled(d * rstd, w, b, weight is not None, bias is not None)
-        write(y + offsets, activated(z, ACTIVATION), mask, EVEN)
+        write(y + first + offsets, activated(z, ACTIVATION), mask, EVEN)
 
 
 @triton.jit
@@ -109,23 +107,19 @@ def statistics_of_part(
     if CENTRED:
         r = along(begin // col_tiles, R, WIDE)
         c = along(begin % col_tiles, L, WIDE)
-        offsets = offsets_of(
-            first, i, r, c, row, inner_stride, row_outer_stride, row_stride, col_stride, TWO_LEVELS, ALIGN
-        )
+        offsets = offsets_of(i, r, c, row, inner_stride, row_outer_stride, row_stride, col_stride, TWO_LEVELS, ALIGN)
         mask = inside(i, r, c, inner, rows, cols, EVEN, INNER_ALIGN, COL_ALIGN)
         here = tl.minimum(rows - (begin // col_tiles) * R, R) * tl.minimum(cols - (begin % col_tiles) * L, L)
-        pivot = total(read(x + offsets, mask, EVEN, "evict_last")) / here.to(tl.float32)
+        pivot = total(read(x + first + offsets, mask, EVEN, "evict_last")) / here.to(tl.float32)
     sums = tl.zeros((A, R, L), tl.float32)
     squares = tl.zeros((A, R, L), tl.float32)
     n = tl.zeros((), tl.int64)
     for tile in tl.range(begin, end, num_stages=STAGES):
         r = along(tile // col_tiles, R, WIDE)
         c = along(tile % col_tiles, L, WIDE)
-        offsets = offsets_of(
-            first, i, r, c, row, inner_stride, row_outer_stride, row_stride, col_stride, TWO_LEVELS, ALIGN
-        )
+        offsets = offsets_of(i, r, c, row, inner_stride, row_outer_stride, row_stride, col_stride, TWO_LEVELS, ALIGN)
         mask = inside(i, r, c, inner, rows, cols, EVEN, INNER_ALIGN, COL_ALIGN)
-        d = kept(read(x + offsets, mask, EVEN, "evict_last") - pivot, mask, EVEN)
+        d = kept(read(x + first + offsets, mask, EVEN, "evict_last") - pivot, mask, EVEN)
         if CENTRED:
             sums += d
         squares += d * d
@@ -188,12 +182,10 @@ def sums_of_part(
     for tile in tl.range(begin, end, num_stages=STAGES):
         r = along(tile // col_tiles, R, WIDE)
         c = along(tile % col_tiles, L, WIDE)
-        offsets = offsets_of(
-            first, i, r, c, row, inner_stride, row_outer_stride, row_stride, col_stride, TWO_LEVELS, ALIGN
-        )
+        offsets = offsets_of(i, r, c, row, inner_stride, row_outer_stride, row_stride, col_stride, TWO_LEVELS, ALIGN)
         mask = inside(i, r, c, inner, rows, cols, EVEN, INNER_ALIGN, COL_ALIGN)
-        v = read(x + offsets, mask, EVEN, "evict_last")
-        g = read(dy + offsets, mask, EVEN, "evict_last")
+        v = read(x + first + offsets, mask, EVEN, "evict_last")
+        g = read(dy + first + offsets, mask, EVEN, "evict_last")
         x_hat = ((v - m) - delta) * rstd if CENTRED else v * rstd
         channel = channels_of(base, i, r, c, row, C_INNER, C_ROW_OUTER, C_ROW, C_COL)
         w, b = affine(weight, bias, channel, channels)
@@ -310,13 +302,13 @@ def backward(
                 else:
                     r = along(here + step, R, WIDE)
                 offsets = offsets_of(
-                    first, i, r, c, row, inner_stride, row_outer_stride, row_stride, col_stride, TWO_LEVELS, ALIGN
+                    i, r, c, row, inner_stride, row_outer_stride, row_stride, col_stride, TWO_LEVELS, ALIGN
                 )
                 mask = inside(i, r, c, inner, rows, cols, EVEN, INNER_ALIGN, COL_ALIGN)
                 channel = channels_of(base, i, r, c, row, C_INNER, C_ROW_OUTER, C_ROW, C_COL)
                 w, b = affine(weight, bias, channel, channels)
-                v = read(x + offsets, mask, EVEN, "evict_first")
-                g = read(dy + offsets, mask, EVEN, "evict_first")
+                v = read(x + first + offsets, mask, EVEN, "evict_first")
+                g = read(dy + first + offsets, mask, EVEN, "evict_first")
                 x_hat = ((v - m) - delta) * rstd if CENTRED else v * rstd
                 g = activated_backward(g, scaled(x_hat, w, b, weight is not None, bias is not None), ACTIVATION)
                 g = kept(g, mask, EVEN)
@@ -328,7 +320,7 @@ def backward(
                         result = (gw - c1 - x_hat * c2) * rstd
                     else:
                         result = (gw - x_hat * c2) * rstd
-                    write(dx + offsets, result, mask, EVEN)
+                    write(dx + first + offsets, result, mask, EVEN)
                 if partial is not None:
                     if SHIFTS:
                         g_sums += g

@@ -30,6 +30,8 @@ class Family:
         resident: elements of the largest tile that a forward kernel keeps, in float32 lanes.
         resident_backward: the same of a backward kernel.
         tile: elements of one tile, of which a statistic has a few.
+        largest: elements of a tile that is all of a row: of 16,384 in one tile the compiler keeps so many at a time
+            that it spills.
         most_tiles: of one statistic.
         stages: loads that are under way at a time in a loop.
         wanted: elements in a tile that several short statistics share.
@@ -45,11 +47,13 @@ class Family:
         segment: bytes side by side from which on memory is read at full speed.
         cached_bytes: bytes that the last-level cache holds between two readings of the same.
         shared_bytes: shared memory that a program can have.
+        registers: of a multiprocessor; 0 where the compiler takes no limit.
     """
 
     resident: int = 32768
     resident_backward: int = 16384
     tile: int = 4096
+    largest: int = 8192
     most_tiles: int = 16
     stages: int = 3
     wanted: int = 2048
@@ -65,6 +69,7 @@ class Family:
     segment: int = 128
     cached_bytes: int = 36 * 2**20
     shared_bytes: int = 227 * 1024
+    registers: int = 65536
 
 
 HOPPER = Family()
@@ -78,7 +83,19 @@ def family_of(device: torch.device) -> Family:
         return HOPPER
     properties = torch.get_device_module(device).get_device_properties(device)
     shared = getattr(properties, "shared_memory_per_block_optin", HOPPER.shared_bytes)
-    return replace(HOPPER, shared_bytes=shared)
+    is_nvidia = device.type == "cuda" and torch.version.hip is None
+    return replace(HOPPER, shared_bytes=shared, registers=HOPPER.registers if is_nvidia else 0)
+
+
+def register_limit(warps: int, programs: int, family: Family) -> dict[str, int]:
+    """Return the option by which so many programs fit onto a multiprocessor.
+
+    It is given for a single program too: without it NVIDIA's compiler spills a few numbers where that lets one more
+    program fit (6 of 77 registers in RMSNorm of 8192 × 128 for sm_90).
+    """
+    if not family.registers:
+        return {}
+    return {"maxnreg": min(255, family.registers // (32 * warps * programs))}
 
 
 def power(n: int) -> int:
@@ -106,17 +123,30 @@ def chunk(size: int, most: int, waste: float) -> int:
     return found
 
 
-def resident(g: Geometry, itemsize: int, family: Family, limit: int, waste: float) -> Tile | None:
-    """Return a tile of which a few hold whole statistics, or None where one has more than `limit` elements."""
+def resident(
+    g: Geometry, itemsize: int, family: Family, limit: int, *, waste: float, per_thread: int, vector: int
+) -> Tile | None:
+    """Return a tile of which a few hold whole statistics, or None where one has more than `limit` elements.
+
+    Args:
+        g: where those lie.
+        itemsize: bytes of an element.
+        family: constants of the device.
+        limit: elements in all tiles of a statistic.
+        waste: elements in tiles over elements that exist, at most.
+        per_thread: elements for each thread.
+        vector: bytes of each tile that a thread has at least.
+    """
     rows, cols = g.rows, g.col.size
     side = power(cols) if g.col.stride == 1 else 1  # elements that lie side by side
     least = 1
     if g.inner.stride == (cols if g.col.stride == 1 else 1):
         least = min(power(-(-32 // (side * itemsize))), power(g.inner.size))
+    long = power(cols) if power(cols) <= family.largest or waste >= 2 else chunk(cols, family.largest, waste)
     found = []
     for tile_rows, tile_cols in (
         (power(rows), chunk(cols, max(1, family.tile // power(rows)), waste)),
-        (chunk(rows, max(1, family.tile // power(cols)), waste), power(cols)),
+        (chunk(rows, max(1, family.tile // power(cols)), waste), long),
     ):
         tiles = -(-rows // tile_rows) * -(-cols // tile_cols)
         padded = least * tile_rows * tile_cols * tiles
@@ -127,11 +157,11 @@ def resident(g: Geometry, itemsize: int, family: Family, limit: int, waste: floa
     padded, tiles, tile_rows, tile_cols = min(found)
     inner = max(least, min(floor_power(max(1, family.wanted * least // padded)), power(g.inner.size)))
     size = inner * tile_rows * tile_cols
-    of_all = warps(size * tiles, family.per_thread)
-    return Tile(inner, tile_rows, tile_cols, min(of_all, max(1, size * itemsize // (32 * 16))))
+    of_all = warps(size * tiles, per_thread)
+    return Tile(inner, tile_rows, tile_cols, min(of_all, max(1, size * itemsize // (32 * vector))))
 
 
-def parts_tile(g: Geometry, itemsize: int, family: Family) -> Tile:
+def parts_tile(g: Geometry, itemsize: int, family: Family, *, backward: bool) -> Tile:
     """Return a tile for statistics that are cut into parts."""
     wide = max(1, family.segment // itemsize)
     if g.col.stride == 1:
@@ -142,8 +172,12 @@ def parts_tile(g: Geometry, itemsize: int, family: Family) -> Tile:
     else:
         cols = 1
         inner = min(power(g.inner.size), wide)
-    rows = min(power(g.rows), max(1, family.split // (cols * inner)))
-    return Tile(inner, rows, cols, warps(inner * rows * cols, family.per_thread))
+    most, per_thread = family.split, family.per_thread
+    if backward and inner > 1 and itemsize < 4:
+        # A thread has 8 channels, with 7 numbers each: with 32 elements it spills (96 loads and stores for sm_90).
+        most, per_thread = most // 2, per_thread // 2
+    rows = min(power(g.rows), max(1, most // (cols * inner)))
+    return Tile(inner, rows, cols, warps(inner * rows * cols, per_thread))
 
 
 def tiles_per_part(tiles: int, units: int, multiprocessors: int, family: Family) -> int:

@@ -30,10 +30,11 @@ def start_of(outer, middle, outer_stride, middle_stride, ALIGN: tl.constexpr):
 
 @triton.jit
 def offsets_of(
-    first, i, r, c, row, inner_stride, row_outer_stride, row_stride, col_stride,
+    i, r, c, row, inner_stride, row_outer_stride, row_stride, col_stride,
     TWO_LEVELS: tl.constexpr, ALIGN: tl.constexpr,
 ):  # fmt: skip
-    """Return where the elements of a tile lie; with two levels of rows, every `row` of them start anew."""
+    """Return where the elements of a tile lie, from the beginning of their statistics on; with two levels of rows,
+    every `row` of them start anew."""
     of_row = (r // row) * row_outer_stride + (r % row) * row_stride if TWO_LEVELS else r * row_stride
     of_inner = i * inner_stride
     of_col = c * col_stride
@@ -43,7 +44,7 @@ def offsets_of(
         of_inner = tl.multiple_of(of_inner, [ALIGN])
     else:
         of_col = tl.multiple_of(of_col, [ALIGN])
-    return first + ((of_inner[:, None, None] + of_row[None, :, None]) + of_col[None, None, :])
+    return (of_inner[:, None, None] + of_row[None, :, None]) + of_col[None, None, :]
 
 
 @triton.jit
