@@ -22,8 +22,8 @@ from ..measure.task import Task
 
 WARM_S = 20e-3
 """Seconds of untimed calls before each sample: the other process had the caches, its threads spin for some milliseconds
-behind its last call before they sleep, and the system takes a while to spread threads over the cores again. With 5 ms the
-ratios of pairs of processes had deviations of 4 to 10 % in four cells, with 20 ms 5 to 7 %."""
+behind its last call before they sleep, and the system takes a while to spread threads over the cores again. With 5 ms
+the ratios of pairs of processes had deviations of 4 to 10 % in four cells, with 20 ms 5 to 7 %."""
 
 
 class AskedTimer(Timer):
