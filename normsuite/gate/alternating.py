@@ -70,7 +70,7 @@ def compare(
 def answer(
     open_cell: Callable[[int], tuple[dict[str, list[Call]], dict[str, str], Task]], emit: Callable[[dict], None]
 ) -> None:
-    """Take the samples that standard input asks for, until it ends.
+    """Time the samples that standard input asks for, until it ends.
 
     Args:
         open_cell: returns a cell's calls of the one version that is here, why it is absent, and its task.
