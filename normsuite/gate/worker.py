@@ -47,6 +47,43 @@ def work(job: dict, emit: Callable[[dict], None]) -> None:
     draw = random.Random(job["number"])
     # The layout of memory decides per cents of a time: it is drawn anew in each process.
     padding = bytearray(draw.randrange(_MOST_PADDING))
+    try:
+        cells = _Cells(job, _imported(job, draw), draw, emit)
+        order = list(range(len(job["cells"])))
+        if not job["count"]:  # counts depend on no order, and in the plan's one cells that share a truth are neighbours
+            draw.shuffle(order)
+        for index in order:
+            cells.prepare(index)
+    except _Unimportable as failed:
+        emit({"unimportable": failed.side, "error": failed.said, "beside": failed.beside})
+        return
+    gc.collect()
+    gc.freeze()
+    emit({"ready": True})
+    if not job["count"] and len(job["sides"]) == 1:
+        alternating.answer(cells.open, emit)
+    elif sys.stdin.readline():  # else the parent has ended
+        for index in order:
+            cells.time(index)
+    del padding
+
+
+class _Unimportable(Exception):
+    """A version cannot be imported.
+
+    Attributes:
+        side: which.
+        said: why.
+        beside: the sides in whose company it cannot.
+    """
+
+    def __init__(self, side: str, error: BaseException, beside: list[str]):
+        self.side, self.said, self.beside = side, one_line(error), beside
+        super().__init__(side, self.said)
+
+
+def _imported(job: dict, draw: random.Random) -> dict[str, dict[str, ModuleType]]:
+    """Return the packages of each version by their names, imported in an order that is drawn."""
     packages: dict[str, dict[str, ModuleType]] = {}
     for side in draw.sample(sorted(job["sides"]), len(job["sides"])):
         try:
@@ -54,59 +91,64 @@ def work(job: dict, emit: Callable[[dict], None]) -> None:
             packages[side] = sides.load(Path(job["sides"][side]), side, job["packages"], job["modules"], alone=alone)
         except BaseException as error:  # whatever importing a version raises: the parent says it
             # A package may import itself by its own name, which only works alone.
-            emit({"unimportable": side, "error": one_line(error), "beside": sorted(job["sides"].keys() - {side})})
-            return
-    cells = [cell_from_dict(found) for found in job["cells"]]
-    clock.open_device(cells[0].task.device)
-    given = _Given(draw)
-    emit({"environment": _environment(cells[0].task.device)})
-    order = list(range(len(cells)))
-    if not job["count"]:  # counts depend on no order, and in the plan's one cells that share a truth are neighbours
-        draw.shuffle(order)
-    ready = {}
-    for index in order:
-        cell = cells[index]
-        emit({"begin": index})
-        ready[index] = calls, absent = _ready(packages, job["packages"], cell, given)
-        if job["added"][index]:  # both take the same path, and differ in the number of additions alone
-            added = {BASE: 0, HEAD: job["added"][index]}
+            raise _Unimportable(side, error, sorted(job["sides"].keys() - {side})) from error
+    return packages
+
+
+class _Cells:
+    """The cells of a job, prepared one by one and then timed.
+
+    Args:
+        job, emit: as `work` takes them.
+        packages: of each version by their names.
+        draw: what is drawn in this process.
+    """
+
+    def __init__(self, job: dict, packages: dict[str, dict[str, ModuleType]], draw: random.Random, emit):
+        self._job, self._packages, self._draw, self._emit = job, packages, draw, emit
+        self._cells = [cell_from_dict(found) for found in job["cells"]]
+        self._given = _Given(draw)
+        self._ready: dict[int, tuple[dict[str, list[Call]], dict[str, str]]] = {}
+        device = self._cells[0].task.device
+        clock.open_device(device)
+        emit({"environment": _environment(device)})
+
+    def prepare(self, index: int) -> None:
+        """Prepare the calls of a cell, and count where that is asked for; raises `_Unimportable`."""
+        cell, known, count = self._cells[index], self._job["packages"], self._job["count"]
+        self._emit({"begin": index})
+        calls, absent = _ready(self._packages, known, cell, self._given)
+        if self._job["added"][index]:  # both take the same path, and differ in the number of additions alone
+            added = {BASE: 0, HEAD: self._job["added"][index]}
             calls = {side: [planted.beside(call, added[side]) for call in of_side] for side, of_side in calls.items()}
-            ready[index] = calls, absent
-        if len(packages) > 1:
+        self._ready[index] = calls, absent
+        if len(self._packages) > 1:
             try:
-                sides.refuse_own_names(job["packages"])  # a prepared call may import when it is prepared
+                sides.refuse_own_names(known)  # a prepared call may import when it is prepared
             except ImportError as error:
-                emit({"unimportable": HEAD, "error": one_line(error), "beside": [BASE]})
-                return
-        if job["count"]:
-            counts = {side: _counts(of_side[0], cell, given.of(cell)[0]) for side, of_side in calls.items()}
+                raise _Unimportable(HEAD, error, [BASE]) from error
+        if count:
+            counts = {side: _counts(of_side[0], cell, self._given.of(cell)[0]) for side, of_side in calls.items()}
             for side in counts:
-                counts[side] |= _errors(sides.package_for(cell, packages[side], job["packages"]), cell)
-            emit({"cell": index, "absent": absent, "counts": counts})
-    gc.collect()
-    gc.freeze()
-    emit({"ready": True})
-    if not job["count"] and len(packages) == 1:
+                counts[side] |= _errors(sides.package_for(cell, self._packages[side], known), cell)
+            self._emit({"cell": index, "absent": absent, "counts": counts})
 
-        def opened(place: int):
-            if ready[place][0]:
-                given.of(cells[place])
-            return *ready[place], cells[place].task
+    def open(self, index: int) -> tuple[dict[str, list[Call]], dict[str, str], Task]:
+        """Return the calls of a cell that is about to be timed, why versions have none, and its task."""
+        calls, absent = self._ready[index]
+        if calls:
+            self._given.of(self._cells[index])  # two modes share a tensor, of which one wants its gradient
+        return calls, absent, self._cells[index].task
 
-        alternating.answer(opened, emit)
-        return
-    if not sys.stdin.readline():  # the parent has ended
-        return
-    for index in order:
-        task = cells[index].task
-        if ready[index][0]:
-            given.of(cells[index])  # two modes share a tensor, of which one wants its gradient
-        emit({"begin": index})
+    def time(self, index: int) -> None:
+        """Time a cell, or plan how often it is called where counts are asked for, and send what was found."""
+        calls, absent, task = self.open(index)
+        self._emit({"begin": index})
         begun = time.perf_counter()
         with torch.set_grad_enabled(task.gradients):
-            found = _plan(*ready[index], task) if job["count"] else _time(*ready[index], task, job, draw)
-        emit({"cell": index, "spent_s": time.perf_counter() - begun, **found})
-    del padding
+            count = self._job["count"]
+            found = _plan(calls, absent, task) if count else _time(calls, absent, task, self._job, self._draw)
+        self._emit({"cell": index, "spent_s": time.perf_counter() - begun, **found})
 
 
 class _Given:
