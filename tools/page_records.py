@@ -6,6 +6,7 @@ from pathlib import Path
 from statistics import fmean
 
 from normsuite import compact, comparisons
+from normsuite.bench.row import FASTER, NOT_SLOWER, SLOWER, UNDECIDED
 from normsuite.bench.summary import ALL, AUTO, copy_of
 from normsuite.presentation import text
 from normsuite.report.collect import collect
@@ -33,8 +34,17 @@ def collected():
 
 @cache
 def benches():
-    """Return the processor's bench, and the accelerator's in two types."""
+    """Return the bench of the processor that has every implementation, then the accelerator's in two types."""
     return collected().benches
+
+
+@cache
+def of_processors() -> list[dict]:
+    """Return what the benches of processors found: first the one with every implementation, then those of further
+    processors, kept as their summaries."""
+    further = sorted(REFERENCE.glob(f"processors/*/bench-summary{compact.SUFFIX}"))
+    kept = [_kept(path.relative_to(REFERENCE).as_posix().removesuffix(compact.SUFFIX)) for path in further]
+    return [benches()[0].as_dict(), *kept]
 
 
 @cache
@@ -141,7 +151,7 @@ def _backend() -> str:
     }
     return (
         f'**`backend="auto"` takes** {ratio(found["none"])} of torch.nn\'s time for such a step, and '
-        f"{ratio(found['relu'])} with the ReLU in the same pass, on the processor that was measured."
+        f"{ratio(found['relu'])} with the ReLU in the same pass, on one {collected().bench.processor} model."
     )
 
 
@@ -177,13 +187,13 @@ def batch_table() -> list[str]:
 def where() -> list[str]:
     """Return what was measured on which processor or accelerator."""
     lines = ["| device | cores or multiprocessors | torch | types | tasks | processes |", "|---|---|---|---|---|---|"]
-    for bench in benches():
-        found = bench.as_dict()
+    accelerators = [bench.as_dict() for bench in benches()[1:]]
+    for found in (*of_processors(), *accelerators):
         environment = found["environment"]
         device = environment["accelerator"] or environment["cpu"]
         units = environment.get("device", {}).get("multiprocessors", environment["cores"])
         version, processes = environment["packages"]["torch"], found["settings"]["processes"]
-        lines.append(f"| {device} | {units} | {version} | {bench.key[1]} | {len(bench.records)} | {processes} |")
+        lines.append(f"| {device} | {units} | {version} | {found['dtype']} | {found['tasks']} | {processes} |")
     return lines
 
 
@@ -196,6 +206,55 @@ def over_torch_nn(found, implementation, size, norm="all"):
     }
 
 
+def further_processors() -> list[str]:
+    """Return a part for each further processor: what was run, what was slower, and the table of means."""
+    return [line for found in of_processors()[1:] for line in _of_processor(found)]
+
+
+def _of_processor(found: dict) -> list[str]:
+    settings, environment, summary = found["settings"], found["environment"], found["summary"]
+    verdicts, noise = summary["verdicts_of_auto"], {end: summary["noise"][end] for end in ("value", "low", "high")}
+    slower = [f"{row['norm']} `{row['case']}` {row['mode']}" for row in summary["slower_cases_of_auto"]]
+    rows = {name: over_torch_nn(found, "auto", "large", name) for name, spec in NORMS.items() if spec.torch_call}
+    rows["all"] = over_torch_nn(found, "auto", "large")
+    rows["all, tiny cases"] = over_torch_nn(found, "auto", "tiny")
+    return [
+        f"### {environment['cpu']}, {environment['cores']} cores, {found['dtype']}",
+        "",
+        f"`normsuite bench --processes {settings['processes']} --seconds {settings['seconds']} --backend auto`, "
+        f"{settings['threads']} threads. Of {found['tasks']} cases `auto` is slower in {verdicts[SLOWER]}"
+        f"{' (' + text.listed(slower) + ')' if slower else ''}, faster in {verdicts[FASTER]}, not slower in "
+        f"{verdicts[NOT_SLOWER]} and undecided in {verdicts[UNDECIDED]}; in the median case a ratio has to be measured "
+        f"above {summary['slower_is_found_above']:.2f} to count as slower. torch.nn over itself takes "
+        f"{ratio(Interval(**noise))}.",
+        "",
+        *_table_of_means(rows),
+        "",
+    ]
+
+
+def _table_of_means(rows) -> list[str]:
+    lines = ["| | forward | forward, relu | step | step, relu |", "|---|---|---|---|---|"]
+    for name, of in rows.items():
+        cells = [ratio(Interval(**of[c])) if c in of else text.ABSENT for c in COLUMNS]
+        lines.append(f"| {' | '.join([name, *cells])} |")
+    return lines
+
+
+def processor_lines() -> list[str]:
+    """Return one row a processor: its means over all large cases, and in how many cases `auto` was slower."""
+    lines = [
+        "| `auto` / torch.nn, large cases | forward | forward, relu | step | step, relu | slower in |",
+        "|---|---|---|---|---|---|",
+    ]
+    for found in of_processors():
+        of = over_torch_nn(found, "auto", "large")
+        cells = [ratio(Interval(**of[c])) if c in of else text.ABSENT for c in COLUMNS]
+        slower = f"{found['summary']['verdicts_of_auto'][SLOWER]} of {found['tasks']}"
+        lines.append(f"| {' | '.join([found['environment']['cpu'], *cells, slower])} |")
+    return lines
+
+
 def bench_table() -> list[str]:
     """Return the time of `auto` over that of torch.nn, of two runs, and of two passes without a norm."""
     first, again = bench_summaries()
@@ -206,17 +265,13 @@ def bench_table() -> list[str]:
     rows["the same over GroupNorm"] = over_torch_nn(first, "sum and product", "large", "GroupNorm")
     rows["all, tiny cases"] = over_torch_nn(first, "auto", "tiny")
     rows["tiny cases, the other run"] = over_torch_nn(again, "auto", "tiny")
-    lines = ["| | forward | forward, relu | step | step, relu |", "|---|---|---|---|---|"]
-    for name, of in rows.items():
-        cells = [ratio(Interval(**of[c])) if c in of else text.ABSENT for c in COLUMNS]
-        lines.append(f"| {' | '.join([name, *cells])} |")
-    return lines
+    return _table_of_means(rows)
 
 
 @cache
 def of_accelerator(index):
     """Return means and rows of the accelerator's kernels in one type of numbers."""
-    bench = benches()[index]
+    bench = [bench for bench in benches() if bench.key[0]][index]
     rows = [row for row in bench.as_dict()["rows"] if row["implementation"] == "triton"]
     return bench.means(implementations=["triton"]), rows
 
@@ -240,7 +295,7 @@ def accelerator_cell(index, norm, mode) -> str:
 
 def accelerator_table() -> list[str]:
     """Return device time of the kernels over torch.nn's, and the share of a copy's speed."""
-    columns = [(index, mode) for index in (1, 2) for mode in ("forward", "backward")]
+    columns = [(index, mode) for index in (0, 1) for mode in ("forward", "backward")]
     lines = [
         "| | float32 forward | float32 backward | bfloat16 forward | bfloat16 backward |",
         "|---|---|---|---|---|",
@@ -249,7 +304,7 @@ def accelerator_table() -> list[str]:
         cells = [accelerator_cell(index, norm, mode) for index, mode in columns]
         if cells != ["–"] * len(cells):
             lines.append(f"| {' | '.join([norm, *cells])} |")
-    evaluation = [accelerator_cell(index, "BatchNorm", "evaluation") for index in (1, 2)]
+    evaluation = [accelerator_cell(index, "BatchNorm", "evaluation") for index in (0, 1)]
     lines.append(f"| BatchNorm, evaluation | {evaluation[0]} | | {evaluation[1]} | |")
     return lines
 
@@ -259,5 +314,7 @@ PARTS = {
     "batch-sizes": batch_table,
     "measured": where,
     "processors": bench_table,
+    "further-processors": further_processors,
+    "by-processor": processor_lines,
     "accelerators": accelerator_table,
 }
