@@ -32,8 +32,9 @@ def pytest_collection_modifyitems(items):
     return (yield)
 
 
-@pytest.fixture(autouse=True, scope="session")
+@pytest.fixture(autouse=True)
 def _threads():
+    """Give each test two threads, whatever the one before it has left."""
     torch.set_num_threads(2)
 
 

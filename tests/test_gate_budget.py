@@ -46,7 +46,7 @@ def processes(monkeypatch, clock, *, start_s, cell_s, end_after=None):
     """Every process starts and measures a cell in so many seconds of a clock of its own; the n-th cell is Ctrl-C."""
     ended = []
 
-    def take(jobs, draw, *, on_ready=lambda: None, on_cell):
+    def take(jobs, draw, *, in_pairs, on_ready=lambda: None, on_cell):
         clock[0] += start_s
         counts = jobs[0].work["count"]
         if not counts:

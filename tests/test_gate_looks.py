@@ -93,7 +93,7 @@ def test_what_was_found_when_the_budget_was_spent_is_kept(repository, monkeypatc
     tree = version(repository)
     setup = measure.Setup(tree, tree, cells.plan(only=["LayerNorm/torch/tiny/*"]), measure.MARGINS, 10.0, 1)
 
-    def take(jobs, draw, *, on_ready, on_cell):
+    def take(jobs, draw, *, in_pairs, on_ready, on_cell):
         on_ready()
         for place in range(2):
             jobs[0].found[place] = {"log_ratio": 0.1}
@@ -122,7 +122,7 @@ def test_what_a_look_decides_is_measured_no_more(repository, monkeypatch):
         counts.absent[cell.name], budget.sample_s[cell.name] = {}, 1e-4
     asked, draw, clock = [], random.Random(0), [0.0]
 
-    def take(jobs, _, *, on_ready, on_cell):
+    def take(jobs, _, *, in_pairs, on_ready, on_cell):
         for job in jobs:
             names = [cell_from_dict(cell).name for cell in job.work["cells"]]
             asked.append(names)

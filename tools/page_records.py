@@ -42,8 +42,7 @@ def benches():
 def of_processors() -> list[dict]:
     """Return what the benches of processors found: first the one with every implementation, then those of further
     processors, kept as their summaries."""
-    further = sorted(REFERENCE.glob(f"processors/*/bench-summary{compact.SUFFIX}"))
-    kept = [_kept(path.relative_to(REFERENCE).as_posix().removesuffix(compact.SUFFIX)) for path in further]
+    kept = [_kept(path.name.removesuffix(compact.SUFFIX)) for path in sorted(REFERENCE.glob("bench-summary-of-*"))]
     return [benches()[0].as_dict(), *kept]
 
 

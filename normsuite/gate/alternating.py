@@ -77,7 +77,7 @@ def answer(
         emit: takes the answers.
     """
     with ExitStack() as last, uncollected():
-        timer: Timer | None = None
+        timer: Timer = _Closed()
         for asked in _lines():
             if "cell" in asked:
                 last.close()
@@ -96,6 +96,16 @@ def answer(
             else:
                 timer.once()
                 emit({})
+
+
+class _Closed(Timer):
+    """The timer of no cell, before one is opened."""
+
+    def sample(self, repeat):
+        raise RuntimeError("no cell is open")
+
+    def once(self):
+        raise RuntimeError("no cell is open")
 
 
 def _lines() -> Iterator[dict]:

@@ -54,7 +54,7 @@ def implementations() -> tuple[str, ...]:
 @cache
 def given() -> dict[str, str]:
     """Return what every implementation is given, by name: the docstring of its file, on one line. None is loaded."""
-    found = {}
+    found: dict[str, str] = {}
     for path in sorted(_IMPLEMENTATIONS.glob("*.py")):
         tree = ast.parse(path.read_text(encoding="utf-8"))
         said = " ".join((ast.get_docstring(tree) or "").split())

@@ -12,7 +12,7 @@ from ..bench.row import SLOWER_ABOVE
 from ..measure import process
 from ..spec import NormSpec
 from . import crossover, streaming
-from .search import search, together
+from .search import Search, search, together
 
 SIZES = tuple(4**power for power in range(4, 12))
 """Elements of the tensors that are measured, 256 to 4 million."""
@@ -54,12 +54,12 @@ def entry(
 
     plain = [mode for mode in modes if mode in PLAIN]
     found = together({mode: search(sorted(cases), SLOWER_ABOVE) for mode in plain}, measured)
-    searches, known = {}, {}
+    searches: dict[str, Search] = {}
+    known: dict[str, dict[int, float]] = {}
     for mode in (mode for mode in modes if mode not in PLAIN):
-        size, value = _faster_from(found.get(_plain_of(mode), {}))
-        known[mode] = {} if value is None else {size: value}
-        sizes = sorted(numbers for numbers in cases if numbers <= size)
-        searches[mode] = search(sizes, SLOWER_ABOVE, largest_is_faster=value is not None)
+        known[mode] = _known(found.get(_plain_of(mode), {}))
+        sizes = sorted(numbers for numbers in cases if numbers <= max(known[mode], default=max(cases)))
+        searches[mode] = search(sizes, SLOWER_ABOVE, largest_is_faster=bool(known[mode]))
     found |= {mode: known[mode] | ratios for mode, ratios in together(searches, measured).items()}
     common = {"norm": spec.name, "layout": layout, "length": length}
     return [
@@ -75,11 +75,11 @@ def _plain_of(mode: str) -> str:
     return next(plain for plain in PLAIN if crossover.MODES[plain][0] == of_bench)
 
 
-def _faster_from(ratios: Mapping[int, float]) -> tuple[float, float | None]:
-    """Return the size from which on the kernels are faster by these ratios, and the ratio there; `tuning.NEVER` and
-    None where there is none."""
-    size = crossover.least_size({size: statistics.Interval(ratio, ratio, ratio) for size, ratio in ratios.items()})
-    return size, ratios.get(size)
+def _known(ratios: Mapping[int, float]) -> dict[int, float]:
+    """Return the size from which on the kernels are faster by these ratios, with the ratio there; nothing where there
+    is none."""
+    least = crossover.least_size({size: statistics.Interval(ratio, ratio, ratio) for size, ratio in ratios.items()})
+    return {size: ratio for size, ratio in ratios.items() if size == least}
 
 
 def work(job: dict, emit: Callable[[dict], None]) -> None:

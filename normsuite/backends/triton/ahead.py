@@ -94,7 +94,7 @@ def _read(name: str, capability: int, warps: int, found) -> Compiled:
         file = Path(folder) / "kernel.cubin"
         file.write_bytes(found.asm["cubin"])
         usage = subprocess.run([_tool("cuobjdump"), "--dump-resource-usage", file], capture_output=True, text=True)
-        command = [_tool("nvdisasm"), "-c", "-ndf", file]  # no data flow: half the time for the same instructions
+        command = [_tool("nvdisasm"), "-c", "-ndf", str(file)]  # no data flow: half the time for the same instructions
         code = subprocess.run(command, capture_output=True, text=True, check=True).stdout
     numbers = {key: int(value) for key, value in re.findall(r"(REG|STACK|LOCAL|SHARED):(\d+)", usage.stdout)}
     return Compiled(
