@@ -20,7 +20,7 @@ CALLS = {
 }
 ROUNDS = 40
 LOSES_MORE = 1.5
-"""How many times torch's own loss may be lost: medians of so few rounds on a busy core are within about 1.2."""
+"""How many times torch's own loss may be lost: which thread waits for the busy core is chance in so few rounds."""
 
 several_cores = pytest.mark.skipif(
     not hasattr(os, "sched_getaffinity") or len(os.sched_getaffinity(0)) < 2, reason="needs two cores of Linux"

@@ -26,7 +26,6 @@ from normsuite.lesson import diagrams
 from normsuite.lesson.tables import worked_example
 from normsuite.numerics import charts as numerics_charts
 from normsuite.numerics import tables as numerics
-from normsuite.presentation import text as written
 from normsuite.presentation.table import Table
 from normsuite.report.collect import collect
 from normsuite.report.compare import merge
@@ -368,14 +367,6 @@ def test_damaged_records_of_a_bench_are_named_and_skipped(source):
     said = "is damaged (Object missing required field `times_s` - at `$.samples.processes[0]`)"
     assert notes[0] == f"record {path.name} {said}"
     assert sentences(found.bench)[1].startswith("auto / torch.nn, step, 4 large cases")
-
-
-@pytest.mark.parametrize(
-    ("value", "shown"),
-    [(2.0, "2 s"), (-1.7, "-1.7 s"), (0.00153, "1.53 ms"), (2.5e-5, "25 µs"), (3e-9, "3 ns"), (0.0, "0 ns")],
-)
-def test_seconds(value, shown):
-    assert written.seconds(value) == shown
 
 
 def write_version(folder, version, seeds, written):

@@ -72,7 +72,7 @@ class Unimportable(Exception):
     Attributes:
         side: which.
         said: why.
-        beside: the sides that had been imported before it in the same process.
+        beside: the other sides of its process.
     """
 
     def __init__(self, side: str, said: str, beside: Sequence[str]):

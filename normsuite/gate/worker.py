@@ -22,7 +22,7 @@ from ..measure.operands import Operands, operands
 from ..measure.prepared import PreparedCall
 from ..measure.task import DTYPES, Task
 from ..measure.workload import Absent, Subject
-from . import alternating, planted, sides
+from . import alternating, planted, sides, turns
 from .cells import Cell, cell_from_dict
 from .sides import BASE, HEAD
 
@@ -54,8 +54,8 @@ def work(job: dict, emit: Callable[[dict], None]) -> None:
             draw.shuffle(order)
         for index in order:
             cells.prepare(index)
-    except _Unimportable as failed:
-        emit({"unimportable": failed.side, "error": failed.said, "beside": failed.beside})
+    except turns.Unimportable as failed:
+        emit({"unimportable": failed.side, "error": failed.said, "beside": list(failed.beside)})
         return
     gc.collect()
     gc.freeze()
@@ -68,20 +68,6 @@ def work(job: dict, emit: Callable[[dict], None]) -> None:
     del padding
 
 
-class _Unimportable(Exception):
-    """A version cannot be imported.
-
-    Attributes:
-        side: which.
-        said: why.
-        beside: the sides in whose company it cannot.
-    """
-
-    def __init__(self, side: str, error: BaseException, beside: list[str]):
-        self.side, self.said, self.beside = side, one_line(error), beside
-        super().__init__(side, self.said)
-
-
 def _imported(job: dict, draw: random.Random) -> dict[str, dict[str, ModuleType]]:
     """Return the packages of each version by their names, imported in an order that is drawn."""
     packages: dict[str, dict[str, ModuleType]] = {}
@@ -91,7 +77,7 @@ def _imported(job: dict, draw: random.Random) -> dict[str, dict[str, ModuleType]
             packages[side] = sides.load(Path(job["sides"][side]), side, job["packages"], job["modules"], alone=alone)
         except BaseException as error:  # whatever importing a version raises: the parent says it
             # A package may import itself by its own name, which only works alone.
-            raise _Unimportable(side, error, sorted(job["sides"].keys() - {side})) from error
+            raise turns.Unimportable(side, one_line(error), sorted(job["sides"].keys() - {side})) from error
     return packages
 
 
@@ -114,7 +100,7 @@ class _Cells:
         emit({"environment": _environment(device)})
 
     def prepare(self, index: int) -> None:
-        """Prepare the calls of a cell, and count where that is asked for; raises `_Unimportable`."""
+        """Prepare the calls of a cell, and count where that is asked for; raises `turns.Unimportable`."""
         cell, known, count = self._cells[index], self._job["packages"], self._job["count"]
         self._emit({"begin": index})
         calls, absent = _ready(self._packages, known, cell, self._given)
@@ -126,7 +112,7 @@ class _Cells:
             try:
                 sides.refuse_own_names(known)  # a prepared call may import when it is prepared
             except ImportError as error:
-                raise _Unimportable(HEAD, error, [BASE]) from error
+                raise turns.Unimportable(HEAD, one_line(error), [BASE]) from error
         if count:
             counts = {side: _counts(of_side[0], cell, self._given.of(cell)[0]) for side, of_side in calls.items()}
             for side in counts:
