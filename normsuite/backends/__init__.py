@@ -102,15 +102,25 @@ def kernel_weight(weight: Given, bias: Given) -> Given:
     return ones_like(bias) if weight is None and bias is not None else weight
 
 
-def saved_weight(spec: NormSpec, weight: Given) -> Given:
-    """Return the weight that the backward pass reads.
+def repeats_weight(spec: NormSpec) -> bool:
+    """Return whether torch's call repeats the weight for each sample: it may change before the backward pass."""
+    return spec.torch_call == "instance_norm"
 
-    For InstanceNorm it is a copy, as torch's call repeats it for each sample, so that an optimiser may change it
-    between forward and backward.
-    """
-    if weight is not None and spec.torch_call == "instance_norm" and weight.requires_grad and is_grad_enabled():
+
+def saved_weight(spec: NormSpec, weight: Given) -> Given:
+    """Return the weight that the backward pass reads: a copy that can be differentiated, where torch's call has one."""
+    if weight is not None and repeats_weight(spec) and weight.requires_grad and is_grad_enabled():
         return weight.clone()
     return weight
+
+
+def with_value(seen: Given, source: Tensor) -> Tensor:
+    """Return a tensor with the values that the forward pass saw, zeros where it kept none, and the source's gradient.
+
+    The source itself may have been changed since.
+    """
+    change = source - source.detach()
+    return change if seen is None else seen + change
 
 
 def moves_last(spec: NormSpec, activation: str | None) -> bool:

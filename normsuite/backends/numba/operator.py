@@ -11,7 +11,7 @@ import torch
 
 from ... import addresses
 from ...spec import Axis, NormSpec, View
-from .. import Call, moves_last, reference, saved_weight
+from .. import Call, moves_last, reference, repeats_weight, saved_weight, with_value
 from . import launch, outputs, planning
 
 
@@ -219,8 +219,9 @@ class _Normalize(torch.autograd.Function):
         # Only an activation's derivative asks for the bias: a copy of it, since torch's own calls do not save it and
         # a bias may be stepped between two backward passes.
         shift = None if bias is None or ready.activation is None else bias.detach().clone()
-        ctx.save_for_backward(x, weight, shift, statistics)
-        ctx.how, ctx.bias, ctx.layout = how, bias, x.stride()
+        kept = weight.clone() if weight is not None and weight.is_leaf and repeats_weight(how[3]) else weight
+        ctx.save_for_backward(x, kept, shift, statistics)
+        ctx.how, ctx.weight, ctx.bias, ctx.layout = how, None if kept is weight else weight, bias, x.stride()
         ctx.shape, ctx.dtype = x.shape, x.dtype
         if weight is not None:
             ctx.of_weight = weight.shape, weight.dtype
@@ -255,16 +256,17 @@ def _by_formula(ctx, dy, x, weight, shift, statistics) -> list[torch.Tensor | No
     """Return the gradients by torch's own operations, which can be differentiated again, batched and traced."""
     needs, further = ctx.needs_input_grad[:3], torch.is_grad_enabled()
     ready, _, _, spec, view, _ = ctx.how
-    sources = [x, weight, ctx.bias]
+    sources = [x, weight if ctx.weight is None else ctx.weight, ctx.bias]
     if not further:
         pairs = zip(sources, needs, strict=True)
         sources = [None if t is None else t.detach().requires_grad_(need) for t, need in pairs]
     with torch.enable_grad():
+        kept = weight
         x, weight, bias = sources
+        if ctx.weight is not None:
+            weight = with_value(kept, weight)
         if bias is not None:
-            # The values that the forward pass saw; the bias itself may have been stepped since.
-            change = bias - bias.detach()
-            bias = change if shift is None else shift + change
+            bias = with_value(shift, bias)
         mean = var = None
         if ready.frozen:  # as they were: a training step may have moved the running ones since
             m, delta, _, var = statistics
@@ -318,7 +320,8 @@ def of_dense(
     if torch.is_grad_enabled() and (
         x.requires_grad or (weight is not None and weight.requires_grad) or (bias is not None and bias.requires_grad)
     ):
-        weight = saved_weight(spec, weight)
+        if weight is not None and not weight.is_leaf:  # a leaf is copied without a node of its own
+            weight = saved_weight(spec, weight)
         if running is None or ready.frozen or not moves_last(spec, ready.activation):
             return _Normalize.apply(x, weight, bias, (ready, running, momentum, spec, view, None))
         seen: list[torch.Tensor] = []

@@ -10,7 +10,7 @@ import torch
 
 from ... import addresses
 from ...spec import NormSpec, View
-from .. import Call, moves_last, reference, saved_weight
+from .. import Call, moves_last, reference, repeats_weight, saved_weight, with_value
 from ..numba.operator import dense, is_per_element, sizes_of
 from . import geometry, tiles
 from .launch import Launch, multiprocessors
@@ -210,8 +210,9 @@ class _Normalize(torch.autograd.Function):
         # Only an activation's derivative asks for the bias: a copy of it, since torch's own calls do not save it and
         # a bias may be stepped between two backward passes.
         shift = None if bias is None or s.activation is None else bias.detach().clone()
-        ctx.save_for_backward(x, weight, shift, statistics)
-        ctx.how, ctx.bias, ctx.layout = how, bias, x.stride()
+        kept = weight.clone() if weight is not None and weight.is_leaf and repeats_weight(how[3]) else weight
+        ctx.save_for_backward(x, kept, shift, statistics)
+        ctx.how, ctx.weight, ctx.bias, ctx.layout = how, None if kept is weight else weight, bias, x.stride()
         ctx.shape, ctx.dtype = x.shape, x.dtype
         if weight is not None:
             ctx.of_weight = weight.shape, weight.dtype
@@ -246,16 +247,17 @@ def _by_formula(ctx, dy, x, weight, shift, statistics) -> list[torch.Tensor | No
     """The gradients in torch's own operations, which can be differentiated again, batched and traced."""
     needs, further = ctx.needs_input_grad[:3], torch.is_grad_enabled()
     s, _, _, spec, view, _ = ctx.how
-    sources = [x, weight, ctx.bias]
+    sources = [x, weight if ctx.weight is None else ctx.weight, ctx.bias]
     if not further:
         pairs = zip(sources, needs, strict=True)
         sources = [None if t is None else t.detach().requires_grad_(need) for t, need in pairs]
     with torch.enable_grad():
+        kept = weight
         x, weight, bias = sources
+        if ctx.weight is not None:
+            weight = with_value(kept, weight)
         if bias is not None:
-            # The values that the forward pass saw; the bias itself may have been stepped since.
-            change = bias - bias.detach()
-            bias = change if shift is None else shift + change
+            bias = with_value(shift, bias)
         mean = var = None
         if s.frozen:  # as they were: a training step may have moved the running ones since
             m, delta, rstd = statistics
@@ -282,7 +284,8 @@ def eager(
     x = dense(input, s)
     recorded = torch.is_grad_enabled() and any(t is not None and t.requires_grad for t in (x, weight, bias))
     if recorded:
-        weight = saved_weight(spec, weight)
+        if weight is not None and not weight.is_leaf:  # a leaf is copied without a node of its own
+            weight = saved_weight(spec, weight)
         if running is None or s.frozen or not moves_last(spec, s.activation):
             y = _Normalize.apply(x, weight, bias, (s, running, momentum, spec, view, None))
         else:
