@@ -20,7 +20,7 @@ from normsuite.measure import memory
 from normsuite.spec import NORMS
 
 pytest.importorskip("numba", reason="needs numba")
-from normsuite.backends.numba import launch, operator, outputs, planning, registered, tasks, threads
+from normsuite.backends.numba import launch, operator, outputs, planning, tasks, threads
 from normsuite.backends.numba.sizes import SIZES
 from normsuite.tune import streaming
 
@@ -139,13 +139,13 @@ def test_the_operators_are_what_they_say_to_torch(layout, trailing):
     running = (torch.zeros(4), torch.ones(4)) if not trailing else None
     given = [t.clone().requires_grad_() for t in (x, weight, bias)]
     assert given[0].stride() == x.stride()
-    torch.library.opcheck(registered.traced, (*given, None, None, *settings, 1e-5, "silu"))
-    torch.library.opcheck(registered.traced, (given[0], None, None, None, None, *settings, 1e-5, None))
-    y, statistics = registered.traced(x, weight, bias, None, None, *settings, 1e-5, None)
+    torch.library.opcheck(operator.OPERATORS.forward, (*given, None, None, *settings, 1e-5, "silu"))
+    torch.library.opcheck(operator.OPERATORS.forward, (given[0], None, None, None, None, *settings, 1e-5, None))
+    y, statistics = operator.OPERATORS.forward(x, weight, bias, None, None, *settings, 1e-5, None)
     dy = drawn(*y.shape, dtype=y.dtype, seed=5)
-    torch.library.opcheck(registered.traced_backward, (dy, x, statistics, weight, bias, *settings, False, 1e-5, None))
+    torch.library.opcheck(operator.OPERATORS.backward, (dy, x, statistics, weight, bias, *settings, False, 1e-5, None))
     if running:
-        torch.library.opcheck(registered.traced, (*given, *running, *settings, 1e-5, None))
+        torch.library.opcheck(operator.OPERATORS.forward, (*given, *running, *settings, 1e-5, None))
 
 
 @pytest.mark.parametrize("layout", ["contiguous", "channels_last"])

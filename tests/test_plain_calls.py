@@ -37,7 +37,8 @@ PATH = [
     "addresses.py",
     "modules.py",
     *(f"backends/{name}.py" for name in ("auto", "torch", "reference")),
-    *(f"backends/numba/{name}.py" for name in ("__init__", "operator", "registered", "launch")),
+    *(f"backends/numba/{name}.py" for name in ("__init__", "operator", "launch")),
+    *(f"backends/_kernels/{name}.py" for name in ("__init__", "differentiable", "registered")),
 ]
 
 

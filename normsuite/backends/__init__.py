@@ -1,4 +1,4 @@
-"""Ways to compute a norm: every module in this folder is one backend, named like its file.
+"""Ways to compute a norm: every module in this folder without a leading underscore is one backend, named like its file.
 
 A backend is three functions over a `Call` (`Backend`, which is checked when one is loaded):
 
@@ -158,7 +158,7 @@ class Backend(Protocol):
 
 
 ENTRY_POINTS = BACKEND_ENTRY_POINTS
-_OWN = frozenset(module.name for module in pkgutil.iter_modules(__path__))
+_OWN = frozenset(module.name for module in pkgutil.iter_modules(__path__) if not module.name.startswith("_"))
 _ANNOUNCED = {entry.name: entry for entry in entry_points(group=ENTRY_POINTS) if entry.name not in _OWN}
 """Modules of other packages that announce themselves as backends."""
 

@@ -144,7 +144,8 @@ def _path(*, make: bool) -> Path | None:
 @cache
 def _kernels() -> str:
     """Return a digest of the kernels' sources."""
-    found = hashlib.sha256()
-    for file in sorted((Path(__file__).parent.parent / "backends" / "numba").rglob("*.py")):
-        found.update(source_code.decisive(file))
+    found, backends = hashlib.sha256(), Path(__file__).parent.parent / "backends"
+    for folder in (backends / "_kernels", backends / "numba"):
+        for file in sorted(folder.rglob("*.py")):
+            found.update(source_code.decisive(file))
     return found.hexdigest()

@@ -9,9 +9,10 @@ import torch
 from torch._subclasses.fake_tensor import FakeTensor
 
 from ... import addresses
-from .. import Again, Call, kernel_weight, moves_last, reference, saved_weight
+from .. import Again, Call, kernel_weight, reference
 from .. import torch as theirs
-from . import elements, operator, registered
+from .._kernels import is_per_element, registered
+from . import elements, operator
 from .activations import CODES
 
 _PARAMETERS = ("weight", "bias", "running_mean", "running_var")
@@ -47,14 +48,14 @@ def apply(call: Call) -> torch.Tensor:
     if call.activation not in CODES:
         return call.deliver(call.activate(apply(replace(call, activation=None, out=None))))
     if torch.compiler.is_compiling():
-        return _traced(call, trailing) if not torch.compiler.is_exporting() else reference.apply(call)
+        return _traced(call) if not torch.compiler.is_exporting() else reference.apply(call)
     if call.input.is_nested or addresses.transformed() or not call.input.numel():
         return theirs.in_operations(call)
-    if trailing and not operator.is_per_element(call.spec, trailing):
+    if trailing and not is_per_element(call.spec, trailing):
         return reference.apply(call)  # a weight for each number, and means over some of them: no kernel has that
     given = [t for t in (call.input, *(getattr(call, name) for name in _PARAMETERS)) if t is not None]
     if addresses.watched() or any(t.is_meta for t in given):
-        return _traced(call, trailing) if all(type(t) in _FAKE for t in given) else reference.apply(call)
+        return _traced(call) if all(type(t) in _FAKE for t in given) else reference.apply(call)
     if not all(map(addresses.is_memory, given)):
         return theirs.in_operations(call)
     if call.strided and not call.input.movedim(1, -1).is_contiguous():
@@ -67,7 +68,7 @@ def again(call: Call) -> Again | None:
     trailing = call.trailing
     if call.activation not in CODES or not call.input.numel() or call.strided:
         return None
-    if trailing and not operator.is_per_element(call.spec, trailing):
+    if trailing and not is_per_element(call.spec, trailing):
         return None
     spec, view, settings = call.spec, call.view, _settings(call, trailing)
     parameter = call.weight if call.bias is None else call.bias
@@ -94,6 +95,10 @@ def again(call: Call) -> Again | None:
     return Again(compute, fits)
 
 
+def _traced(call: Call) -> torch.Tensor:
+    return registered.apply(call, operator.OPERATORS, operator.KERNELS)
+
+
 def _settings(call: Call, trailing: int) -> operator.Settings:
     return operator.settings(call.spec, call.view, trailing, not call.use_input_stats, call.eps, call.activation)
 
@@ -104,32 +109,3 @@ def _computed(call: Call, trailing: int) -> torch.Tensor:
     return operator.eager(
         settings, call.spec, call.view, call.input, weight, call.bias, running, call.momentum, call.out
     )
-
-
-def _traced(call: Call, trailing: int) -> torch.Tensor:
-    """Compute the call by the registered operator, which torch's tracers and modes record as one operation."""
-    if trailing and not operator.is_per_element(call.spec, trailing):
-        return reference.apply(call)
-    if not call.input.numel():
-        return reference.apply(call)
-    weight = saved_weight(call.spec, kernel_weight(call.weight, call.bias))
-    running = None if call.running_mean is None else (call.running_mean, call.running_var)
-    sizes, per_element = operator.sizes_of(call.view, trailing), operator.is_per_element(call.spec, trailing)
-    given = (None, None) if call.use_input_stats or running is None else running
-    axes, x = " ".join(sorted(call.spec.axes)), call.input
-    turned = call.strided and not x.movedim(1, -1).is_contiguous()
-    if turned:
-        x = x.movedim(1, -1).contiguous().movedim(-1, 1)
-    moving = running is not None and call.use_input_stats
-    by_torch = moving and not torch.compiler.is_compiling() and reference.is_moved_by_torch(call)
-    last = moves_last(call.spec, call.activation)
-    if by_torch and not last:
-        reference.move_by_torch(call)
-    y, statistics = registered.traced(
-        x, weight, call.bias, *given, axes, call.spec.centred, sizes, per_element, call.eps, call.activation
-    )
-    if by_torch and last:
-        reference.move_by_torch(call)
-    elif moving and not by_torch:
-        operator.move(running, statistics.detach(), call.momentum, call.view.count)
-    return call.deliver(y.contiguous() if turned else y)

@@ -11,8 +11,9 @@ import torch
 from torch._subclasses.fake_tensor import FakeTensor
 
 from ... import addresses
-from .. import Again, Call, kernel_weight, moves_last, reference, saved_weight
+from .. import Again, Call, kernel_weight, reference
 from .. import torch as theirs
+from .._kernels import is_per_element, registered
 from . import operator
 
 ACTIVATIONS = (None, "relu", "silu")
@@ -85,7 +86,7 @@ def again(call: Call) -> Again | None:
 def _has_kernel(call: Call) -> bool:
     """Whether a weight for each number comes with means over all of those, as in every norm that there is."""
     trailing = call.trailing
-    return not trailing or operator.is_per_element(call.spec, trailing)
+    return not trailing or is_per_element(call.spec, trailing)
 
 
 def _settings(call: Call) -> operator.Settings:
@@ -101,28 +102,4 @@ def _computed(call: Call) -> torch.Tensor:
 
 
 def _traced(call: Call) -> torch.Tensor:
-    """By the registered operator, which torch's tracers and modes see as one."""
-    if not _has_kernel(call) or not call.input.numel():
-        return reference.apply(call)
-    trailing, x = call.trailing, call.input
-    weight = saved_weight(call.spec, kernel_weight(call.weight, call.bias))
-    running = None if call.running_mean is None else (call.running_mean, call.running_var)
-    sizes, per_element = operator.sizes_of(call.view, trailing), operator.is_per_element(call.spec, trailing)
-    given = (None, None) if call.use_input_stats or running is None else running
-    turned = call.strided and not x.movedim(1, -1).is_contiguous()
-    if turned:
-        x = x.movedim(1, -1).contiguous().movedim(-1, 1)
-    axes = " ".join(sorted(call.spec.axes))
-    moving = running is not None and call.use_input_stats
-    by_torch = moving and not torch.compiler.is_compiling() and reference.is_moved_by_torch(call)
-    last = moves_last(call.spec, call.activation)
-    if by_torch and not last:
-        reference.move_by_torch(call)
-    y, statistics = operator.traced(
-        x, weight, call.bias, *given, axes, call.spec.centred, sizes, per_element, call.eps, call.activation
-    )
-    if by_torch and last:
-        reference.move_by_torch(call)
-    elif moving and not by_torch:
-        operator.move(running, statistics.detach(), call.momentum, call.view.count, call.eps)
-    return call.deliver(y.contiguous() if turned else y)
+    return registered.apply(call, operator.OPERATORS, operator.KERNELS)

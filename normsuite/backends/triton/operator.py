@@ -1,45 +1,23 @@
-"""The kernels as one operation of torch: a light autograd function for eager code, and a registered operator for
-torch's tracers, which cannot look into a kernel."""
+"""The kernels as functions of tensors, forward and backward, and how an application of them is prepared."""
 
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass, field
 from functools import lru_cache
 
 import torch
 
 from ... import addresses
 from ...spec import NormSpec, View
-from .. import Call, moves_last, reference, repeats_weight, saved_weight, with_value
-from ..numba.operator import dense, is_per_element, sizes_of
+from .. import _kernels
+from .._kernels import dense, differentiable, is_per_element, laid_out_like, move, registered, sizes_of
 from . import geometry, tiles
 from .launch import Launch, multiprocessors
 
-NAMESPACE = __package__.replace(".", "_")
-"""Of the registered operators: the package's own name, so that two copies of it can live in one process."""
 
+class Settings(_kernels.Settings):
+    """What an application needs beside its tensors; launches by (channels_last, affine, element size, device)."""
 
-@dataclass(slots=True, eq=False)
-class Settings:
-    """What an application needs beside its tensors.
-
-    Attributes:
-        axes, centred: of the norm.
-        sizes: (N, G, K, S), the spatial sizes in one.
-        per_element: a weight for each number that is averaged, as they lie in the tensor.
-        frozen: normalised by the running statistics.
-        eps, activation: of the norm.
-        launches: those that were needed, by (channels_last, affine, bytes of an element, device).
-    """
-
-    axes: frozenset[str]
-    centred: bool
-    sizes: tuple[int, int, int, int]
-    per_element: bool
-    frozen: bool
-    eps: float
-    activation: str | None
-    launches: dict[tuple, Launch] = field(default_factory=dict)
+    __slots__ = ()
 
     def launch(self, x: torch.Tensor, *, affine: bool) -> Launch:
         """Return how a dense tensor is normalised, with or without an affine map."""
@@ -71,7 +49,7 @@ class Settings:
 
     @property
     def by_channel(self) -> bool:
-        """Whether there is one statistic for each channel, which a kernel can add to the running ones."""
+        """Return whether there is one statistic for each channel, which a kernel can add to the running ones."""
         return not self.frozen and self.axes == {"batch", "spatial"}
 
 
@@ -80,13 +58,6 @@ def settings(spec: NormSpec, view: View, trailing: int, frozen: bool, eps: float
     """Return the settings of a norm over so many trailing dimensions (0: over what its axes say)."""
     sizes, per_element = sizes_of(view, trailing), is_per_element(spec, trailing)
     return Settings(spec.axes, spec.centred, sizes, per_element, frozen, eps, activation)
-
-
-def laid_out_like(given: torch.Tensor, x: torch.Tensor) -> torch.Tensor:
-    """Return the numbers in the order in which those of x, a dense tensor, lie."""
-    if x.is_contiguous():
-        return given.contiguous()
-    return given.movedim(1, -1).contiguous().movedim(-1, 1)
 
 
 def _ordered(parameter: torch.Tensor | None, x: torch.Tensor, s: Settings) -> torch.Tensor | None:
@@ -114,9 +85,9 @@ def compute(
     bias: torch.Tensor | None,
     running: tuple[torch.Tensor, torch.Tensor] | None,
     momentum: float | torch.Tensor,
-    out: torch.Tensor | None,
+    out: torch.Tensor | None = None,
     *,
-    save: bool,
+    save: bool = True,
 ) -> tuple[torch.Tensor, torch.Tensor | None]:
     """Return y and, where they are to be saved, the statistics (3, number): m, its correction, rstd."""
     launch = s.launch(x, affine=weight is not None)
@@ -136,7 +107,7 @@ def compute(
             momentum if inside and not s.frozen else 0.0,
         )  # fmt: skip
     if moved:
-        move(running, statistics, momentum, launch.geometry.count, s.eps)
+        move(running, moments(statistics, s.eps), momentum, launch.geometry.count)
     elif running is not None and not s.frozen:
         addresses.written(*running)
     if into:
@@ -155,20 +126,10 @@ def _on_device_of(x: torch.Tensor) -> AbstractContextManager:
     return torch.accelerator.device_index(x.device.index)
 
 
-@torch.no_grad()
-def move(
-    running: tuple[torch.Tensor, torch.Tensor],
-    statistics: torch.Tensor,
-    momentum: float | torch.Tensor,
-    n: int,
-    eps: float,
-) -> None:
-    """Move the running statistics by those of the input, averaged over the batch, with the unbiased variance of n."""
+def moments(statistics: torch.Tensor, eps: float) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return mean and biased variance."""
     m, delta, rstd = statistics
-    var = (rstd.double().square().reciprocal() - eps).clamp_min(0)
-    for old, new in zip(running, (m + delta, var * (n / max(n - 1, 1))), strict=True):
-        weight = momentum.to(old.dtype) if isinstance(momentum, torch.Tensor) else momentum
-        old.lerp_(new.reshape(-1, old.numel()).mean(0).to(old.dtype), weight)
+    return m + delta, (rstd.double().square().reciprocal() - eps).clamp_min(0)
 
 
 def differentiate(
@@ -200,73 +161,29 @@ def differentiate(
     return dx, _restored(dweight, weight, x, s), _restored(dbias, weight, x, s)
 
 
-class _Normalize(torch.autograd.Function):
-    @staticmethod
-    def forward(ctx, x, weight, bias, how):
-        s, running, momentum, _, _, seen = how
-        y, statistics = compute(s, x, weight, bias, running, momentum, None, save=True)
-        if seen is not None:
-            seen.append(statistics)
-        # Only an activation's derivative asks for the bias: a copy of it, since torch's own calls do not save it and
-        # a bias may be stepped between two backward passes.
-        shift = None if bias is None or s.activation is None else bias.detach().clone()
-        kept = weight.clone() if weight is not None and weight.is_leaf and repeats_weight(how[3]) else weight
-        ctx.save_for_backward(x, kept, shift, statistics)
-        ctx.how, ctx.weight, ctx.bias, ctx.layout = how, None if kept is weight else weight, bias, x.stride()
-        ctx.shape, ctx.dtype = x.shape, x.dtype
-        if weight is not None:
-            ctx.of_weight = weight.shape, weight.dtype
-        return y
-
-    @staticmethod
-    def backward(ctx, dy):
-        x, weight, shift, statistics = ctx.saved_tensors
-        addresses.refuse_changed("input", x, ctx.shape, ctx.dtype)
-        if weight is not None:
-            addresses.refuse_changed("weight", weight, *ctx.of_weight)
-        s = ctx.how[0]
-        addresses.refuse_changed(
-            "statistics", statistics, (3, s.launch(x, affine=weight is not None).statistics), torch.float32
-        )
-        if shift is not None:
-            addresses.refuse_changed("bias", shift, ctx.bias.shape, ctx.bias.dtype)
-        needs, bias = ctx.needs_input_grad[:3], ctx.bias
-        # A derivative of this derivative will be asked for, or dy is many gradients in one, or of another kind.
-        if torch.is_grad_enabled() or addresses.observed() or not addresses.is_memory_of(dy, x.device):
-            return (*_by_formula(ctx, dy, x, weight, shift, statistics), None)
-        addresses.demand_on(x.device, input=x, weight=weight, bias=shift, statistics=statistics)
-        if x.stride() != ctx.layout:
-            x = torch.empty_strided(ctx.shape, ctx.layout, dtype=x.dtype, device=x.device).copy_(x)
-        dx, dweight, dbias = differentiate(s, dy, x, statistics, weight, shift, needs)
-        if dbias is not None:
-            dbias = dbias.to(bias.dtype)
-        return dx, dweight if needs[1] else None, dbias, None
+def _ready(s: Settings, x: torch.Tensor, weight: torch.Tensor | None) -> Settings:
+    return s
 
 
-def _by_formula(ctx, dy, x, weight, shift, statistics) -> list[torch.Tensor | None]:
-    """The gradients in torch's own operations, which can be differentiated again, batched and traced."""
-    needs, further = ctx.needs_input_grad[:3], torch.is_grad_enabled()
-    s, _, _, spec, view, _ = ctx.how
-    sources = [x, weight if ctx.weight is None else ctx.weight, ctx.bias]
-    if not further:
-        pairs = zip(sources, needs, strict=True)
-        sources = [None if t is None else t.detach().requires_grad_(need) for t, need in pairs]
-    with torch.enable_grad():
-        kept = weight
-        x, weight, bias = sources
-        if ctx.weight is not None:
-            weight = with_value(kept, weight)
-        if bias is not None:
-            bias = with_value(shift, bias)
-        mean = var = None
-        if s.frozen:  # as they were: a training step may have moved the running ones since
-            m, delta, rstd = statistics
-            mean, var = m + delta, rstd.square().reciprocal() - s.eps
-        call = Call(spec, view, x, weight, bias, mean, var, not s.frozen, eps=s.eps, activation=s.activation)
-        y = reference.apply(call)
-        given = [t for t, need in zip(sources, needs, strict=True) if need]
-        found = iter(torch.autograd.grad(y, given, dy, create_graph=further))
-    return [next(found) if need else None for need in needs]
+def _is_memory(t: torch.Tensor, x: torch.Tensor) -> bool:
+    return addresses.is_memory_of(t, x.device)
+
+
+def _demand(x: torch.Tensor, **tensors: torch.Tensor | None) -> None:
+    addresses.demand_on(x.device, **tensors)
+
+
+KERNELS = _kernels.Kernels(
+    ready=_ready,
+    compute=compute,
+    differentiate=differentiate,
+    moments=moments,
+    rows=3,
+    is_memory=_is_memory,
+    demand=_demand,
+)
+OPERATORS = registered.register(__package__.replace(".", "_"), KERNELS, Settings)
+_recorded = differentiable.by(KERNELS)
 
 
 def eager(
@@ -284,14 +201,7 @@ def eager(
     x = dense(input, s)
     recorded = torch.is_grad_enabled() and any(t is not None and t.requires_grad for t in (x, weight, bias))
     if recorded:
-        if weight is not None and not weight.is_leaf:  # a leaf is copied without a node of its own
-            weight = saved_weight(spec, weight)
-        if running is None or s.frozen or not moves_last(spec, s.activation):
-            y = _Normalize.apply(x, weight, bias, (s, running, momentum, spec, view, None))
-        else:
-            seen: list[torch.Tensor] = []
-            y = _Normalize.apply(x, weight, bias, (s, None, momentum, spec, view, seen))
-            move(running, seen.pop(), momentum, view.count, s.eps)
+        y = _recorded(s, spec, view, x, weight, bias, running, momentum)
     else:
         y, _ = compute(s, x, weight, bias, running, momentum, out if x is input else None, save=False)
         if x is input:
@@ -299,87 +209,3 @@ def eager(
     if x is not input and y.dim() > 3 and input.movedim(1, -1).is_contiguous():
         y = y.movedim(1, -1).contiguous().movedim(-1, 1)  # normalised in another order, and given back as it came
     return y if out is None else out.copy_(y)
-
-
-# ---- for torch.compile and whatever else looks at operators instead of running them ----
-
-
-def _settings_of(axes, centred, sizes, per_element, frozen, eps, activation) -> Settings:
-    return Settings(frozenset(axes.split()), centred, tuple(sizes), per_element, frozen, eps, activation)
-
-
-@torch.library.custom_op(f"{NAMESPACE}::normalize", mutates_args=())
-def traced(
-    x: torch.Tensor,
-    weight: torch.Tensor | None,
-    bias: torch.Tensor | None,
-    running_mean: torch.Tensor | None,
-    running_var: torch.Tensor | None,
-    axes: str,
-    centred: bool,
-    sizes: Sequence[int],
-    per_element: bool,
-    eps: float,
-    activation: str | None,
-) -> tuple[torch.Tensor, torch.Tensor]:
-    """`compute` as an operator: y and statistics. Running statistics are read where given, and never moved."""
-    frozen = running_mean is not None
-    s = _settings_of(axes, centred, sizes, per_element, frozen, eps, activation)
-    running = (running_mean, running_var) if frozen else None
-    return compute(s, dense(x, s), weight, bias, running, 0.0, None, save=True)
-
-
-@traced.register_fake
-def _(x, weight, bias, running_mean, running_var, axes, centred, sizes, per_element, eps, activation):
-    s = _settings_of(axes, centred, sizes, per_element, running_mean is not None, eps, activation)
-    n, g, k, places = s.sizes
-    number = (1 if "batch" in s.axes else n) * (g if "group" in s.axes else g * k)
-    number = g * k if s.frozen else number * (1 if "spatial" in s.axes else places)
-    return torch.empty_like(dense(x, s)), x.new_empty((3, number), dtype=torch.float32)
-
-
-@torch.library.custom_op(f"{NAMESPACE}::normalize_backward", mutates_args=())
-def traced_backward(
-    dy: torch.Tensor,
-    x: torch.Tensor,
-    statistics: torch.Tensor,
-    weight: torch.Tensor | None,
-    bias: torch.Tensor | None,
-    axes: str,
-    centred: bool,
-    sizes: Sequence[int],
-    per_element: bool,
-    frozen: bool,
-    eps: float,
-    activation: str | None,
-) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """`differentiate` as an operator; an absent parameter's gradient is empty."""
-    s = _settings_of(axes, centred, sizes, per_element, frozen, eps, activation)
-    needs = (True, weight is not None, bias is not None)
-    dx, dweight, dbias = differentiate(s, dy, dense(x, s), statistics, weight, bias, needs)
-    return dx, x.new_empty(0) if weight is None else dweight, x.new_empty(0) if bias is None else dbias.to(bias.dtype)
-
-
-@traced_backward.register_fake
-def _(dy, x, statistics, weight, bias, axes, centred, sizes, per_element, frozen, eps, activation):
-    s = _settings_of(axes, centred, sizes, per_element, frozen, eps, activation)
-    parameters = (x.new_empty(0) if t is None else t.new_empty(t.shape) for t in (weight, bias))
-    return torch.empty_like(dense(x, s)), *parameters
-
-
-def _keep(ctx, inputs, output):
-    x, weight, bias, running_mean, _, axes, centred, sizes, per_element, eps, activation = inputs
-    ctx.save_for_backward(x, weight, bias, output[1])
-    ctx.settings = (axes, centred, sizes, per_element, running_mean is not None, eps, activation)
-    ctx.set_materialize_grads(False)
-
-
-def _backward(ctx, dy, _):
-    if dy is None:
-        return (None,) * 11
-    x, weight, bias, statistics = ctx.saved_tensors
-    dx, dweight, dbias = traced_backward(dy, x, statistics, weight, bias, *ctx.settings)
-    return dx, None if weight is None else dweight, None if bias is None else dbias, *(None,) * 8
-
-
-traced.register_autograd(_backward, setup_context=_keep)

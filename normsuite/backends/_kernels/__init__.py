@@ -1,0 +1,133 @@
+"""What the backends of compiled kernels have in common: autograd's side of an application, and operators for tracers.
+
+A backend says in a `Kernels` how it computes and differentiates a dense tensor. `differentiable` makes an autograd
+function of that, for eager code, and `registered` two operators of torch's, for torch.compile and whatever else looks
+at operations instead of running them.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+import torch
+
+from ...spec import Axis, NormSpec, View
+
+Given = torch.Tensor | None
+
+
+@dataclass(slots=True, eq=False)
+class Settings:
+    """What an application needs beside its tensors.
+
+    Attributes:
+        axes, centred: of the norm.
+        sizes: (N, G, K, S), the spatial sizes in one.
+        per_element: a weight for each number that is averaged, as they lie in the tensor.
+        frozen: normalised by the running statistics.
+        eps, activation: of the norm.
+        statistics: how many there are.
+        launches: those that were needed, by what their kernels depend on.
+    """
+
+    axes: frozenset[Axis]
+    centred: bool
+    sizes: tuple[int, int, int, int]
+    per_element: bool
+    frozen: bool
+    eps: float
+    activation: str | None
+    statistics: int = field(init=False)
+    launches: dict[tuple, Any] = field(init=False, default_factory=dict)
+
+    def __post_init__(self) -> None:
+        (n, g, k, s), over = self.sizes, self.axes
+        counts = (1 if "batch" in over else n) * (g if "group" in over else g * k) * (1 if "spatial" in over else s)
+        self.statistics = g * k if self.frozen else counts
+
+
+class Kernels(NamedTuple):
+    """How a backend computes and differentiates.
+
+    What is ready to compute has the attributes frozen, statistics, activation and eps of `Settings`.
+
+    Attributes:
+        ready: what `compute` takes, from settings, a dense input and the weight.
+        compute: y and the statistics, (rows, number) of the wide type, from what is ready, input, weight, bias, running
+            statistics and momentum. It reads the running statistics where they are frozen, else updates them.
+        differentiate: dx, dweight and dbias, from what is ready, dy, input, statistics, weight, bias and which of them
+            are needed. The bias is read for an activation.
+        moments: mean and biased variance, from statistics and eps.
+        rows: of the statistics.
+        is_memory: whether kernels may read the first tensor by its address, as they read the second.
+        demand: raises StorageError where they may not read tensors, given by name, as they read the first one.
+    """
+
+    ready: Callable[[Any, torch.Tensor, Given], Any]
+    compute: Callable[..., tuple[torch.Tensor, torch.Tensor]]
+    differentiate: Callable[..., tuple[Given, Given, Given]]
+    moments: Callable[[torch.Tensor, float], tuple[torch.Tensor, torch.Tensor]]
+    rows: int
+    is_memory: Callable[[torch.Tensor, torch.Tensor], bool]
+    demand: Callable[..., None]
+
+
+def is_per_element(spec: NormSpec, trailing: int) -> bool:
+    """Return whether the kernels know a weight for each number that is averaged."""
+    return trailing > 0 and {"group", "spatial"} <= spec.axes and "batch" not in spec.axes
+
+
+def sizes_of(view: View, trailing: int) -> tuple[int, int, int, int]:
+    """Return (N, G, K, S) of a view.
+
+    Of a norm over trailing dimensions: (all before them, 1, the first of them, the rest).
+    """
+    shape = view.shape
+    if not trailing:
+        return (*shape[:3], _product(shape[3:]))
+    lead = len(shape) - trailing
+    return _product(shape[:lead]), 1, shape[lead], _product(shape[lead + 1 :])
+
+
+def _product(sizes: Sequence[int]) -> int:
+    n = 1
+    for size in sizes:  # a loop, since torch.compile cannot trace math.prod over sizes that it does not know
+        n *= size
+    return n
+
+
+def wide_of(dtype: torch.dtype) -> torch.dtype:
+    """Return the type in which kernels compute what is stored in that one."""
+    return torch.float64 if dtype == torch.float64 else torch.float32
+
+
+def dense(x: torch.Tensor, s: Settings) -> torch.Tensor:
+    """Return the tensor itself where it is contiguous or channels_last (of any rank), else a contiguous copy."""
+    n, g, k, _ = s.sizes
+    if x.is_contiguous() or (x.dim() > 2 and x.shape[:2] == (n, g * k) and x.movedim(1, -1).is_contiguous()):
+        return x
+    return x.contiguous()
+
+
+def laid_out_like(given: torch.Tensor, x: torch.Tensor) -> torch.Tensor:
+    """Return the numbers in the order in which those of x, a dense tensor, lie."""
+    if x.is_contiguous():
+        return given if given.is_contiguous() else given.contiguous()
+    return given.movedim(1, -1).contiguous().movedim(-1, 1)
+
+
+@torch.no_grad()
+def move(
+    running: tuple[torch.Tensor, torch.Tensor],
+    moments: tuple[torch.Tensor, torch.Tensor],
+    momentum: float | torch.Tensor,
+    n: int,
+) -> None:
+    """Set running ← (1 − momentum) · running + momentum · new, with the unbiased variance of n elements.
+
+    Moments of each sample are averaged over the batch.
+    """
+    mean, var = moments
+    for old, new in zip(running, (mean, var * (n / max(n - 1, 1))), strict=True):
+        weight = momentum.to(old.dtype) if isinstance(momentum, torch.Tensor) else momentum
+        old.lerp_(new.reshape(-1, old.numel()).mean(0).to(old.dtype), weight)

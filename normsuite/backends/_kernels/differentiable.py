@@ -1,0 +1,116 @@
+"""Kernels as a function that autograd differentiates: what is saved and refused, and derivatives of derivatives."""
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+
+from ... import addresses
+from ...spec import NormSpec, View
+from .. import Call, moves_last, reference, repeats_weight, saved_weight, with_value
+from . import Given, Kernels, move, wide_of
+
+Running = tuple[torch.Tensor, torch.Tensor] | None
+
+
+def by(kernels: Kernels) -> Callable[..., torch.Tensor]:
+    """Return a function that computes a norm by these kernels, and that autograd differentiates."""
+    function = _function(kernels)
+
+    def apply(
+        ready: Any,
+        spec: NormSpec,
+        view: View,
+        x: torch.Tensor,
+        weight: Given,
+        bias: Given,
+        running: Running,
+        momentum: float | torch.Tensor,
+    ) -> torch.Tensor:
+        """Return the norm of a dense tensor, of which autograd keeps what its backward pass needs."""
+        if weight is not None and not weight.is_leaf:  # a leaf is copied without a node of its own
+            weight = saved_weight(spec, weight)
+        if running is None or ready.frozen or not moves_last(spec, ready.activation):
+            return function.apply(x, weight, bias, (ready, running, momentum, spec, view, None))
+        seen: list[torch.Tensor] = []
+        y = function.apply(x, weight, bias, (ready, None, momentum, spec, view, seen))
+        move(running, kernels.moments(seen.pop(), ready.eps), momentum, view.count)
+        return y
+
+    return apply
+
+
+def _function(kernels: Kernels) -> type[torch.autograd.Function]:
+    rows, is_memory = kernels.rows, kernels.is_memory
+
+    class Normalize(torch.autograd.Function):
+        @staticmethod
+        def forward(ctx, x, weight, bias, how):
+            ready, running, momentum, spec, _, seen = how
+            y, statistics = kernels.compute(ready, x, weight, bias, running, momentum)
+            if seen is not None:
+                seen.append(statistics)
+            # Only an activation's derivative asks for the bias: a copy of it, since torch's own calls do not save it
+            # and a bias may be stepped between two backward passes.
+            shift = None if bias is None or ready.activation is None else bias.detach().clone()
+            kept = weight.clone() if weight is not None and weight.is_leaf and repeats_weight(spec) else weight
+            ctx.save_for_backward(x, kept, shift, statistics)
+            ctx.how, ctx.weight, ctx.bias, ctx.layout = how, None if kept is weight else weight, bias, x.stride()
+            ctx.shape, ctx.dtype = x.shape, x.dtype
+            if weight is not None:
+                ctx.of_weight = weight.shape, weight.dtype
+            return y
+
+        @staticmethod
+        def backward(ctx, dy):
+            x, weight, shift, statistics = ctx.saved_tensors
+            ready, bias = ctx.how[0], ctx.bias
+            addresses.refuse_changed("input", x, ctx.shape, ctx.dtype)
+            if weight is not None:
+                addresses.refuse_changed("weight", weight, *ctx.of_weight)
+            addresses.refuse_changed("statistics", statistics, (rows, ready.statistics), wide_of(ctx.dtype))
+            if shift is not None:
+                addresses.refuse_changed("bias", shift, bias.shape, bias.dtype)
+            # A derivative of this derivative will be asked for, or dy is many gradients in one, or of another kind.
+            if torch.is_grad_enabled() or addresses.observed() or not is_memory(dy, x):
+                if not addresses.observed():  # torch's own operations may read memory that is gone
+                    addresses.refuse_gone(dy=dy, input=x, weight=weight)
+                return (*_by_formula(ctx, kernels, dy, x, weight, shift, statistics), None)
+            kernels.demand(x, input=x, weight=weight, bias=shift, statistics=statistics)
+            if x.stride() != ctx.layout:
+                x = torch.empty_strided(ctx.shape, ctx.layout, dtype=x.dtype, device=x.device).copy_(x)
+            needs = ctx.needs_input_grad
+            dx, dweight, dbias = kernels.differentiate(ready, dy, x, statistics, weight, shift, needs[:3])
+            if dbias is not None and needs[2]:
+                dbias = dbias.to(bias.dtype)
+            return (dx if needs[0] else None, dweight if needs[1] else None, dbias if needs[2] else None, None)
+
+    return Normalize
+
+
+def _by_formula(
+    ctx: Any, kernels: Kernels, dy: torch.Tensor, x: torch.Tensor, weight: Given, shift: Given, statistics: torch.Tensor
+) -> list[Given]:
+    """Return the gradients by torch's own operations, which can be differentiated again, batched and traced."""
+    needs, further = ctx.needs_input_grad[:3], torch.is_grad_enabled()
+    ready, _, _, spec, view, _ = ctx.how
+    sources = [x, weight if ctx.weight is None else ctx.weight, ctx.bias]
+    if not further:
+        pairs = zip(sources, needs, strict=True)
+        sources = [None if t is None else t.detach().requires_grad_(need) for t, need in pairs]
+    with torch.enable_grad():
+        kept = weight
+        x, weight, bias = sources
+        if ctx.weight is not None:
+            weight = with_value(kept, weight)
+        if bias is not None:
+            bias = with_value(shift, bias)
+        # As they were: a training step may have moved the running ones since.
+        mean, var = kernels.moments(statistics, ready.eps) if ready.frozen else (None, None)
+        call = Call(
+            spec, view, x, weight, bias, mean, var, not ready.frozen, eps=ready.eps, activation=ready.activation
+        )
+        y = reference.apply(call)
+        given = [t for t, need in zip(sources, needs, strict=True) if need]
+        found = iter(torch.autograd.grad(y, given, dy, create_graph=further))
+    return [next(found) if need else None for need in needs]

@@ -1,0 +1,142 @@
+"""Kernels as registered operators of torch: for torch.compile, dispatch modes, and others that do not run them."""
+
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+import torch
+
+from .. import Call, kernel_weight, moves_last, reference, saved_weight
+from . import Kernels, Settings, dense, is_per_element, move, sizes_of, wide_of
+
+Operator = Callable[..., tuple[torch.Tensor, ...]]
+
+
+class Operators(NamedTuple):
+    """The two operators of a backend.
+
+    Attributes:
+        forward: y and statistics; running statistics are read where given, and never updated.
+        backward: dx, dweight and dbias; an absent parameter's gradient is empty.
+    """
+
+    forward: Operator
+    backward: Operator
+
+
+def register(namespace: str, kernels: Kernels, settings_of: type[Settings]) -> Operators:
+    """Register these kernels under a namespace: a package's own name, so that two copies can live in one process."""
+
+    def settings(axes, centred, sizes, per_element, frozen, eps, activation) -> Settings:
+        return settings_of(frozenset(axes.split()), centred, tuple(sizes), per_element, frozen, eps, activation)
+
+    forward, backward = _forward(namespace, kernels, settings), _backward(namespace, kernels, settings)
+
+    def keep(ctx, inputs, output):
+        x, weight, bias, running_mean, _, *given = inputs
+        axes, centred, sizes, per_element, eps, activation = given
+        ctx.save_for_backward(x, weight, bias, output[1])
+        ctx.settings = (axes, centred, sizes, per_element, running_mean is not None, eps, activation)
+        ctx.set_materialize_grads(False)
+
+    def pull(ctx, dy, _):
+        if dy is None:
+            return (None,) * 11
+        x, weight, bias, statistics = ctx.saved_tensors
+        dx, dweight, dbias = backward(dy, x, statistics, weight, bias, *ctx.settings)
+        return dx, None if weight is None else dweight, None if bias is None else dbias, *(None,) * 8
+
+    forward.register_autograd(pull, setup_context=keep)
+    return Operators(forward, backward)
+
+
+def _forward(namespace: str, kernels: Kernels, settings: Callable[..., Settings]) -> Operator:
+    @torch.library.custom_op(f"{namespace}::normalize", mutates_args=())
+    def forward(
+        x: torch.Tensor,
+        weight: torch.Tensor | None,
+        bias: torch.Tensor | None,
+        running_mean: torch.Tensor | None,
+        running_var: torch.Tensor | None,
+        axes: str,
+        centred: bool,
+        sizes: Sequence[int],
+        per_element: bool,
+        eps: float,
+        activation: str | None,
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        frozen = running_mean is not None
+        s = settings(axes, centred, sizes, per_element, frozen, eps, activation)
+        x = dense(x, s)
+        kernels.demand(x, input=x, weight=weight, bias=bias, running_mean=running_mean, running_var=running_var)
+        running = (running_mean, running_var) if frozen else None
+        return kernels.compute(kernels.ready(s, x, weight), x, weight, bias, running, 0.0)
+
+    @forward.register_fake
+    def _(x, weight, bias, running_mean, running_var, axes, centred, sizes, per_element, eps, activation):
+        s = settings(axes, centred, sizes, per_element, running_mean is not None, eps, activation)
+        statistics = x.new_empty((kernels.rows, s.statistics), dtype=wide_of(x.dtype))
+        return torch.empty_like(dense(x, s)), statistics
+
+    return forward
+
+
+def _backward(namespace: str, kernels: Kernels, settings: Callable[..., Settings]) -> Operator:
+    @torch.library.custom_op(f"{namespace}::normalize_backward", mutates_args=())
+    def backward(
+        dy: torch.Tensor,
+        x: torch.Tensor,
+        statistics: torch.Tensor,
+        weight: torch.Tensor | None,
+        bias: torch.Tensor | None,
+        axes: str,
+        centred: bool,
+        sizes: Sequence[int],
+        per_element: bool,
+        frozen: bool,
+        eps: float,
+        activation: str | None,
+    ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        s = settings(axes, centred, sizes, per_element, frozen, eps, activation)
+        x = dense(x, s)
+        kernels.demand(x, input=x, dy=dy, statistics=statistics, weight=weight, bias=bias)
+        needs = (True, weight is not None, bias is not None)
+        ready = kernels.ready(s, x, weight)
+        dx, dweight, dbias = kernels.differentiate(ready, dy, x, statistics, weight, bias, needs)
+        none = [x.new_empty(0) for parameter in (weight, bias) if parameter is None]
+        return dx, none.pop() if weight is None else dweight, none.pop() if bias is None else dbias.to(bias.dtype)
+
+    @backward.register_fake
+    def _(dy, x, statistics, weight, bias, axes, centred, sizes, per_element, frozen, eps, activation):
+        s = settings(axes, centred, sizes, per_element, frozen, eps, activation)
+        parameters = (x.new_empty(0) if t is None else t.new_empty(t.shape) for t in (weight, bias))
+        return torch.empty_like(dense(x, s)), *parameters
+
+    return backward
+
+
+def apply(call: Call, operators: Operators, kernels: Kernels) -> torch.Tensor:
+    """Compute the call by its registered operator, which torch's tracers and modes record as one operation."""
+    trailing, x = call.trailing, call.input
+    if (trailing and not is_per_element(call.spec, trailing)) or not x.numel():
+        return reference.apply(call)
+    weight = saved_weight(call.spec, kernel_weight(call.weight, call.bias))
+    running = None if call.running_mean is None else (call.running_mean, call.running_var)
+    sizes, per_element = sizes_of(call.view, trailing), is_per_element(call.spec, trailing)
+    given = (None, None) if call.use_input_stats or running is None else running
+    turned = call.strided and not x.movedim(1, -1).is_contiguous()
+    if turned:
+        x = x.movedim(1, -1).contiguous().movedim(-1, 1)
+    axes = " ".join(sorted(call.spec.axes))
+    moving = running is not None and call.use_input_stats
+    by_torch = moving and not torch.compiler.is_compiling() and reference.is_moved_by_torch(call)
+    last = moves_last(call.spec, call.activation)
+    if by_torch and not last:
+        reference.move_by_torch(call)
+    y, statistics = operators.forward(
+        x, weight, call.bias, *given, axes, call.spec.centred, sizes, per_element, call.eps, call.activation
+    )
+    if by_torch and last:
+        reference.move_by_torch(call)
+    elif moving and not by_torch:
+        move(running, kernels.moments(statistics.detach(), call.eps), call.momentum, call.view.count)
+    return call.deliver(y.contiguous() if turned else y)
