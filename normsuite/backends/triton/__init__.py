@@ -1,7 +1,7 @@
 """Compiled kernels for accelerators: statistics, norm and activation in one pass, forward and backward, in Triton.
 
 Corrected two-pass statistics, as in `reference`; results have the same bits in every run. With TRITON_INTERPRET=1 in
-the environment they compute on the CPU, number by number, which is for tests only.
+the environment they compute on the CPU, element by element, which is for tests only.
 """
 
 import os
@@ -43,7 +43,7 @@ def why_not(call: Call) -> str | None:
 
 
 def apply(call: Call) -> torch.Tensor:
-    """The formula of `reference`, in kernels; where torch looks at operations instead of running them, as `numba`."""
+    """Compute the formula of `reference` in kernels, or in operations where torch traces or transforms them."""
     if call.activation not in ACTIVATIONS:
         return call.deliver(call.activate(apply(replace(call, activation=None, out=None))))
     if torch.compiler.is_compiling():
@@ -83,7 +83,7 @@ def again(call: Call) -> Again | None:
 
 
 def _has_kernel(call: Call) -> bool:
-    """Whether a weight for each number comes with means over all of those, as in every norm that there is."""
+    """Return whether a weight for each element comes with means over all of those, as in every norm that there is."""
     trailing = call.trailing
     return not trailing or operator.is_per_element(call.spec, trailing)
 
@@ -101,7 +101,7 @@ def _computed(call: Call) -> torch.Tensor:
 
 
 def _traced(call: Call) -> torch.Tensor:
-    """By the registered operator, which torch's tracers and modes see as one."""
+    """Compute by the registered operator, which torch's tracers and modes see as one operation."""
     if not _has_kernel(call) or not call.input.numel():
         return reference.apply(call)
     trailing, x = call.trailing, call.input

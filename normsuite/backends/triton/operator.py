@@ -90,7 +90,7 @@ def laid_out_like(given: torch.Tensor, x: torch.Tensor) -> torch.Tensor:
 
 
 def _ordered(parameter: torch.Tensor | None, x: torch.Tensor, s: Settings) -> torch.Tensor | None:
-    """The parameter as the kernels read it: dense, in the order of the tensor's elements."""
+    """Return the parameter as the kernels read it: dense, in the order of the tensor's elements."""
     if parameter is None:
         return None
     if s.per_element and not x.is_contiguous():
@@ -99,7 +99,7 @@ def _ordered(parameter: torch.Tensor | None, x: torch.Tensor, s: Settings) -> to
 
 
 def _restored(gradient: torch.Tensor | None, parameter: torch.Tensor, x: torch.Tensor, s: Settings):
-    """A parameter's gradient in the parameter's shape."""
+    """Return a parameter's gradient in the parameter's shape."""
     if gradient is None:
         return None
     if s.per_element and not x.is_contiguous():
@@ -163,7 +163,7 @@ def move(
     n: int,
     eps: float,
 ) -> None:
-    """Move the running statistics by those of the input, averaged over the batch, with the unbiased variance of n."""
+    """Update the running statistics by those of the input, averaged over the batch, with the unbiased variance of n."""
     m, delta, rstd = statistics
     var = (rstd.double().square().reciprocal() - eps).clamp_min(0)
     for old, new in zip(running, (m + delta, var * (n / max(n - 1, 1))), strict=True):
@@ -243,7 +243,7 @@ class _Normalize(torch.autograd.Function):
 
 
 def _by_formula(ctx, dy, x, weight, shift, statistics) -> list[torch.Tensor | None]:
-    """The gradients in torch's own operations, which can be differentiated again, batched and traced."""
+    """Return the gradients in torch's own operations, which can be differentiated again, batched and traced."""
     needs, further = ctx.needs_input_grad[:3], torch.is_grad_enabled()
     s, _, _, spec, view, _ = ctx.how
     sources = [x, weight, ctx.bias]
@@ -319,7 +319,7 @@ def traced(
     eps: float,
     activation: str | None,
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """`compute` as an operator: y and statistics. Running statistics are read where given, and never moved."""
+    """Compute y and statistics as an operator. Running statistics are read where given, and never updated."""
     frozen = running_mean is not None
     s = _settings_of(axes, centred, sizes, per_element, frozen, eps, activation)
     running = (running_mean, running_var) if frozen else None
@@ -350,7 +350,7 @@ def traced_backward(
     eps: float,
     activation: str | None,
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """`differentiate` as an operator; an absent parameter's gradient is empty."""
+    """Differentiate as an operator; an absent parameter's gradient is empty."""
     s = _settings_of(axes, centred, sizes, per_element, frozen, eps, activation)
     needs = (True, weight is not None, bias is not None)
     dx, dweight, dbias = differentiate(s, dy, dense(x, s), statistics, weight, bias, needs)
