@@ -58,8 +58,8 @@ def apply(call: Call) -> torch.Tensor:
     if not all(map(addresses.is_memory, given)):
         return theirs.in_operations(call)
     if call.strided and not call.input.movedim(1, -1).is_contiguous():
-        turned = replace(call, input=call.input.movedim(1, -1).contiguous().movedim(-1, 1), out=None)
-        return call.deliver(_computed(turned, trailing).contiguous())
+        transposed = replace(call, input=call.input.movedim(1, -1).contiguous().movedim(-1, 1), out=None)
+        return call.deliver(_computed(transposed, trailing).contiguous())
     return _computed(call, trailing)
 
 
@@ -117,8 +117,8 @@ def _traced(call: Call, trailing: int) -> torch.Tensor:
     sizes, per_element = operator.sizes_of(call.view, trailing), operator.is_per_element(call.spec, trailing)
     given = (None, None) if call.use_input_stats or running is None else running
     axes, x = " ".join(sorted(call.spec.axes)), call.input
-    turned = call.strided and not x.movedim(1, -1).is_contiguous()
-    if turned:
+    transposed = call.strided and not x.movedim(1, -1).is_contiguous()
+    if transposed:
         x = x.movedim(1, -1).contiguous().movedim(-1, 1)
     moving = running is not None and call.use_input_stats
     by_torch = moving and not torch.compiler.is_compiling() and reference.is_moved_by_torch(call)
@@ -132,4 +132,4 @@ def _traced(call: Call, trailing: int) -> torch.Tensor:
         reference.move_by_torch(call)
     elif moving and not by_torch:
         operator.move(running, statistics.detach(), call.momentum, call.view.count)
-    return call.deliver(y.contiguous() if turned else y)
+    return call.deliver(y.contiguous() if transposed else y)
