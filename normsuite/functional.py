@@ -144,22 +144,20 @@ def compute(
                 if num_batches_tracked is not None:
                     num_batches_tracked.add_(1)
                 return known.compute(input, weight, bias, running_mean, running_var, momentum, out)
-    elif not isinstance(input, Tensor):
-        return _handed_over(
-            spec, input, weight, bias, running_mean, running_var, use_input_stats, momentum, eps, num_groups,
-            normalized_shape, process_group, activation, out, backend,
-        )  # fmt: skip
-    call = validation.call(
-        spec, input, weight, bias, running_mean, running_var, use_input_stats, momentum, eps, num_groups,
-        normalized_shape, process_group, activation, out,
+    return _computed(
+        backend, num_batches_tracked, settings, tensors, spec, input, weight, bias, running_mean, running_var,
+        use_input_stats, momentum, eps, num_groups, normalized_shape, process_group, activation, out,
     )  # fmt: skip
-    return _computed(call, backend, num_batches_tracked, settings, tensors)
 
 
 def _computed(
-    call: backends.Call, backend: str, num_batches_tracked: Tensor | None, settings: tuple | None, tensors: tuple
-) -> Tensor:
-    """Return the result of a call that was checked; let calls like it take the fast path, if it has settings."""
+    backend: str, num_batches_tracked: Tensor | None, settings: tuple | None, tensors: tuple, spec: NormSpec,
+    input: Tensor, *given: object,
+) -> Tensor:  # fmt: skip
+    """Check a call and return its result; let calls like it take the fast path, if it has settings."""
+    if not isinstance(input, Tensor):
+        return _handed_over(spec, input, *given, backend)
+    call = validation.call(spec, input, *given)
     chosen = backends.checked(call, backend)
     if num_batches_tracked is not None:
         num_batches_tracked.add_(1)

@@ -51,7 +51,7 @@ def entrant(clock, label, cost, pool="openmp", log=None):
 
 def measure(entrants, *, seed=0, seconds=1.0, waits_s=None, **further):
     return schedule.interleave(
-        entrants, witness=AGAIN, seconds=seconds, draw=random.Random(seed), waits_s=waits_s or {}, **further
+        entrants, control=AGAIN, seconds=seconds, draw=random.Random(seed), waits_s=waits_s or {}, **further
     )
 
 
@@ -71,10 +71,10 @@ def test_planted_ratios_are_found_on_a_machine_that_drifts(clock):
 
 
 @pytest.mark.parametrize("seed", range(5))
-def test_rounds_go_there_and_back_and_the_witness_follows_other_pools(seed):
+def test_rounds_go_there_and_back_and_the_control_follows_other_pools(seed):
     people = [Entrant(name, "openmp", None) for name in ("a", "b", "c", AGAIN)]
     people += [Entrant("x", "xla", None), Entrant("o", "onnxruntime", None)]
-    there, back = ([e.label for e in way] for way in schedule.orders(people, witness=AGAIN, draw=random.Random(seed)))
+    there, back = ([e.label for e in way] for way in schedule.orders(people, control=AGAIN, draw=random.Random(seed)))
     assert sorted(there) == sorted(back) == sorted(e.label for e in people)
     for way in (there, back):
         place = way.index(AGAIN)

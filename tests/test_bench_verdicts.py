@@ -44,7 +44,7 @@ def test_ratios_verdicts_and_means():
     assert "slower than torch.nn in 1 of 4" in said and "liger: not measured everywhere (needs an accelerator)" in said
 
 
-def test_a_disturbed_witness_is_seen():
+def test_a_disturbed_control_is_seen():
     made = record({"flax": 1.0}, foreign=["flax"], rounds=8)
     for one in made["samples"]["processes"]:
         for i in range(8):

@@ -28,7 +28,7 @@ def test_a_self_check_leaves_records_that_add_up(repository, tmp_path):
     made = []
     run = {"repository": repository, "out": out, "on_table": made.append}
     assert len(selfcheck.run(setup, tables=1, planted_tables=1, **run)) == 2 == len(made)
-    planted = next(record for record in made if rates.is_planted(record))
+    planted = next(record for record in made if rates.is_injected(record))
     assert sorted(planted["case"]["planted"].values()) == list(rates.SHARES)
     found = selfcheck.run(setup, tables=2, planted_tables=1, **run)
     assert len(found) == 3 == len(made), "what was there is not measured again"

@@ -181,10 +181,10 @@ def test_a_group_needs_processes_that_measured_all_of_its_cells():
 def test_a_cell_that_is_the_same_is_measured_on_while_its_ratio_lies_beyond_the_threshold():
     found = decide.decide(table(2, slowdowns=[0.005], deviation=1e-3), [4], Thresholds(), CELLS, final=False)
     beyond = found["cell 0"]
-    assert beyond.verdict == SAME and not beyond.settled
-    assert decide.unsettled(found, {}, {}) == {name for name, of in found.items() if not of.settled}
+    assert beyond.verdict == SAME and not beyond.is_decided
+    assert decide.still_open(found, {}, {}) == {name for name, of in found.items() if not of.is_decided}
     clean = [of for name, of in found.items() if name != "cell 0" and of.verdict == SAME]
-    assert len(clean) > 40 and all(of.settled for of in clean)
+    assert len(clean) > 40 and all(of.is_decided for of in clean)
     later = decide.decide(
         table(2, slowdowns=[0.005], deviation=1e-3, processes=24), [4, 24], Thresholds(), CELLS, final=True
     )
@@ -194,6 +194,6 @@ def test_a_cell_that_is_the_same_is_measured_on_while_its_ratio_lies_beyond_the_
 def test_a_group_beyond_the_threshold_keeps_its_cells_open():
     interval = Interval(1.004, 0.999, 1.009)
     means = {"all A": decide.Decision(interval, SAME, 4, True)}
-    assert decide.unsettled({}, means, {"all A": ["a", "b"]}) == {"a", "b"}
+    assert decide.still_open({}, means, {"all A": ["a", "b"]}) == {"a", "b"}
     means = {"all A": decide.Decision(interval, WORSE, 4, True)}
-    assert decide.unsettled({}, means, {"all A": ["a", "b"]}) == set()
+    assert decide.still_open({}, means, {"all A": ["a", "b"]}) == set()

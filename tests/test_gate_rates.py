@@ -24,8 +24,8 @@ def test_error_rates_of_tables_are_counted():
     found = rates.found(same + planted)
     assert (found.false_alarms.k, found.false_alarms.n) == (1, 10)
     assert (found.false_praise.k, found.false_cells.k, found.false_cells.n) == (1, 1, 33)
-    assert (found.planted[0.05].k, found.planted[0.05].n, found.planted[0.01].k) == (3, 3, 0)
-    assert (found.settled.k, found.settled.n) == (19, 30)
+    assert (found.injected[0.05].k, found.injected[0.05].n, found.injected[0.01].k) == (3, 3, 0)
+    assert (found.same.k, found.same.n) == (19, 30)
     assert found.smallest is None, "three of three support no more than 37 %"
     assert rates.found(same + planted * 10).smallest == 0.05
     text = "\n".join(rates.lines(same + planted))
@@ -37,8 +37,8 @@ def test_recorded_intervals_are_judged_by_the_thresholds_of_today():
     """A slowdown of the margin itself, which one threshold for both could never call."""
     record = checked([SAME], {"cell 0": 0.01})
     record["samples"]["cells"]["cell 0"] = [UNDECIDED, 1.01, 1.004, 1.016, 16]
-    assert rates.found([record]).planted[0.01].k == 1
-    assert rates.found([record], Thresholds(worse=0.01)).planted[0.01].k == 0
+    assert rates.found([record]).injected[0.01].k == 1
+    assert rates.found([record], Thresholds(worse=0.01)).injected[0.01].k == 0
 
 
 def test_rates_are_counted_by_measured_size_and_by_length():
@@ -73,7 +73,7 @@ def test_what_asv_said_is_counted_in_the_same_way():
         "wall_s": 205.0,
     }
     found = rates.found([said])
-    assert (found.planted[0.05].k, found.planted[0.05].n, found.false_cells.k, found.false_cells.n) == (1, 2, 0, 1)
+    assert (found.injected[0.05].k, found.injected[0.05].n, found.false_cells.k, found.false_cells.n) == (1, 2, 0, 1)
     assert json.loads(writing.to_json(rates.as_dict([said])))["asv"]["planted"]["0.05"]["n"] == 2
     table = """
     | Change   | Before [a] <x>   | After [b] <y>   |   Ratio | Benchmark (Parameter)                           |

@@ -13,7 +13,7 @@ pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="maps pages as L
 
 TESTS = Path(__file__).parent
 KERNELS = (
-    "lanes.backward", "lanes.forward", "segments.backward", "segments.backward_elements", "segments.forward",
+    "columns.backward", "columns.forward", "segments.backward", "segments.backward_elements", "segments.forward",
     "segments.forward_elements",
 )  # fmt: skip
 
@@ -39,14 +39,14 @@ def made(*arguments):
 def test_every_kernel_stays_within_its_tensors(place, dtype):
     calls, tensors, used = made(place, dtype)
     assert calls > 300 and tensors > 10 * calls
-    assert used == {"turning.turn", *KERNELS, *(f"{name} streamed" for name in KERNELS)}
+    assert used == {"transposing.transpose", *KERNELS, *(f"{name} streamed" for name in KERNELS)}
 
 
 @pytest.mark.parametrize("place", ["end", "start"])
 def test_kernels_stay_within_tensors_of_few_shapes(place):
     calls, tensors, used = made(place, "float32", "few")
     assert calls > 40 and tensors > 10 * calls
-    assert used == {"turning.turn", *KERNELS}
+    assert used == {"transposing.transpose", *KERNELS}
 
 
 def test_one_number_too_many_ends_the_process():

@@ -176,7 +176,7 @@ def test_the_method_claims_of_the_gate_what_its_self_check_supports():
     assert f"a rate of at most {of.false_alarms.at_most:.1%}".replace("%", " %") in shown
     assert f"{of.false_cells.k} of {of.false_cells.n} cells without a slowdown called worse" in shown
     assert f"{of.undecided.k} undecided" in shown
-    one, two, five, ten = (of.planted[share] for share in (0.01, 0.02, 0.05, 0.10))
+    one, two, five, ten = (of.injected[share] for share in (0.01, 0.02, 0.05, 0.10))
     assert f"slowdowns of 5 % found in {five.k} of {five.n} cells, of 10 % in {ten.k} of {ten.n}" in shown
     assert f"of 2 % in {two.k} of {two.n}, of 1 % in {one.k} of {one.n}" in shown
     sizes = [
@@ -194,7 +194,7 @@ def test_the_method_claims_of_the_gate_what_its_self_check_supports():
     asv = rates.found(rivals)
     assert f"worse in {asv.false_alarms.k} of {asv.false_alarms.n} tables of a version against itself, and in" in shown
     assert f"in {asv.false_cells.k} of {asv.false_cells.n} cells without a slowdown; it found 5 %" in shown
-    two, five, ten = (f"{of.k} of {of.n}" for of in map(asv.planted.get, (0.02, 0.05, 0.10)))
+    two, five, ten = (f"{of.k} of {of.n}" for of in map(asv.injected.get, (0.02, 0.05, 0.10)))
     found = (
         f"it found 5 % in {five} cells, 10 % in {ten}, 2 % in {two}, in {asv.seconds[0]:.0f} s a table in the median"
     )

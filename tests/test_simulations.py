@@ -38,7 +38,7 @@ def test_the_gate_s_intervals_hold_together_and_its_sentence_is_true(kind, recor
 
 def test_the_small_threshold_finds_what_one_threshold_for_both_does_not(records):
     one, two = (rates.found(records, Thresholds(worse=worse)) for worse in (0.01, 0.0025))
-    assert one.planted[0.01].k < 0.5 * one.planted[0.01].n and two.planted[0.01].at_least > 0.9
+    assert one.injected[0.01].k < 0.5 * one.injected[0.01].n and two.injected[0.01].at_least > 0.9
     assert (one.false_alarms.k, two.false_alarms.k) == (0, 0) and one.undecided == two.undecided
     found = thresholds.biases(records)
     assert set(found) == {"torch", "numba"} and max(largest for _, largest in found.values()) < Thresholds().worse

@@ -1,6 +1,6 @@
 """How often the gate's intervals, verdicts and sentence are wrong, by simulation: `python -m tools.simulate_gate`.
 
-Tables are decided by the gate's own functions, look by look, with cells that stop when they are settled. Half of the
+Tables are decided by the gate's own functions, look by look, with cells that stop when they are decided. Half of the
 cells are truly slower by up to 10 %. Their noise is of one of these kinds:
 
 - gaussian: a deviation of its own for each cell
@@ -133,7 +133,7 @@ def simulate(noise: Draw, draw: np.random.Generator, *, slower: bool = True) -> 
         cells = decide.look(cells, {name: list(of.values()) for name, of in values.items()}, thresholds, alpha)
         of_groups = groups.means(family, values)
         means = decide.look(means, {name: list(of.values()) for name, of in of_groups.items()}, thresholds, alpha)
-        going &= decide.unsettled(cells, means, family)
+        going &= decide.still_open(cells, means, family)
     true |= {name: float(np.mean([true[cell] for cell in members])) for name, members in family.items()}
     ratios = {name: float(np.exp(log)) for name, log in true.items()}
     decided = {**cells, **means}

@@ -37,7 +37,7 @@ def table(records: Sequence[dict], *, again: bool = False) -> list[str]:
         thresholds = Thresholds(worse=small)
         judged = [decided_again(record, thresholds) for record in records] if again else records
         found = rates.found(judged, thresholds)
-        counted = [found.planted[share] for share in rates.SHARES]
+        counted = [found.injected[share] for share in rates.SHARES]
         counted += [found.false_alarms, found.false_praise, found.undecided]
         lines.append(f"| {small:.2%} | " + " | ".join(f"{of.k} of {of.n}" for of in counted) + " |")
     return lines
@@ -76,7 +76,7 @@ def biases(records: Sequence[dict]) -> dict[str, tuple[float, float]]:
 
 def design_effect(records: Sequence[dict]) -> float:
     """Return how much more the number of undecided cells varies over A/A tables than if cells were independent."""
-    counts = [list(rates.verdicts(record).values()) for record in records if not rates.is_planted(record)]
+    counts = [list(rates.verdicts(record).values()) for record in records if not rates.is_injected(record)]
     undecided = np.array([of.count(decide.UNDECIDED) for of in counts])
     cells = np.mean([len(of) for of in counts])
     share = undecided.mean() / cells

@@ -83,7 +83,7 @@ def _work(job: dict, emit: Callable[[dict], None]) -> None:
             call = train.stepper(settings, images, labels)
             call()
             entrants.append(Entrant(backend, "openmp", call))
-        times_s = interleave(entrants, witness="", seconds=SECONDS, draw=draw, waits_s={}, always=BACKENDS, most=500)
+        times_s = interleave(entrants, control="", seconds=SECONDS, draw=draw, waits_s={}, always=BACKENDS, most=500)
         emit({"norm": norm, "times_s": times_s})
 
 

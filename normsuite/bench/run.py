@@ -80,21 +80,11 @@ def run(
     implementations.choose(backends)
     if out is not None:
         writing.output_folder(out, "out")
-    settings = {
-        "processes": processes,
-        "seconds": seconds,
-        "threads": threads,
-        "backends": sorted(set(backends)),
-        **({"clock": CLOCK} if there else {}),
-    }
-    table = _Table(tasks, settings, out)
-    job = {
-        "tasks": [task.as_dict() for task in tasks],
-        "backends": list(backends),
-        "threads": settings["threads"],
-        "seconds": seconds,
-    }
-    outcome = Outcome()
+    common = {"seconds": seconds, "threads": threads}
+    clock = {"clock": CLOCK} if there else {}
+    settings = {"processes": processes, **common, "backends": sorted(set(backends)), **clock}
+    job = {"tasks": [task.as_dict() for task in tasks], "backends": list(backends), **common}
+    table, outcome = _Table(tasks, settings, out), Outcome()
     try:
         if there:
             _on_accelerator(tasks, job, table, outcome, processes, budget_s, on_task)

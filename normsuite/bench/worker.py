@@ -78,7 +78,7 @@ def _time(task: Task, job: dict, draw: random.Random, waits_s: dict[str, float])
     others = OtherPrograms()
     times = interleave(
         entrants,
-        witness=AGAIN,
+        control=AGAIN,
         seconds=job["seconds"],
         draw=draw,
         waits_s=waits_s,

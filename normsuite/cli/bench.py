@@ -30,34 +30,47 @@ _TAKES = {
 """Options of those that are no bench of norms by themselves, which takes all but `epochs`."""
 
 
+Targets = Annotated[
+    Optional[list[str]],
+    typer.Argument(
+        metavar="[WHAT…]",
+        help="module:Name, again for more: users' norms beside torch.nn; all norms of ours where left out.",
+    ),
+]
+Args = Annotated[str, typer.Option(help="Arguments of each module:Name: 768 or 4,64 or eps=1e-6.")]
+Like = Annotated[Optional[str], typer.Option(help="The norm that each module:Name is like.")]
+Shapes = Annotated[Optional[list[str]], typer.Option(help="A case of your own, such as 16,64,56,56.")]
+ChannelsLast = Annotated[bool, typer.Option("--channels-last", help="Layout of --shape.")]
+Groups = Annotated[Optional[int], typer.Option(help="Of GroupNorm, for --shape.")]
+Budget = Annotated[Optional[float], typer.Option(help="Seconds after which no task begins; for an accelerator.")]
+Seconds = Annotated[float, typer.Option(help="For each task in each process.")]
+Epochs = Annotated[
+    Optional[int], typer.Option(help="Of each run; those of the preset quick.", callback=at_least("epochs", 1))
+]
+HiddenEpochs = Annotated[Optional[int], typer.Option(hidden=True, callback=at_least("epochs", 1))]
+OneBackend = Annotated[Optional[list[str]], typer.Option("--backend", help="The one that computes the norms.")]
+
+
 def bench(
     context: typer.Context,
-    targets: Annotated[
-        Optional[list[str]],
-        typer.Argument(
-            metavar="[WHAT…]",
-            help="module:Name, again for more: users' norms beside torch.nn; all norms of ours where left out.",
-        ),
-    ] = None,
-    args: Annotated[str, typer.Option(help="Arguments of each module:Name: 768 or 4,64 or eps=1e-6.")] = "",
-    like: Annotated[Optional[str], typer.Option(help="The norm that each module:Name is like.")] = None,
+    targets: Targets = None,
+    args: Args = "",
+    like: Like = None,
     norm: Norms = None,
     case: Cases = None,
-    shape: Annotated[Optional[list[str]], typer.Option(help="A case of your own, such as 16,64,56,56.")] = None,
-    channels_last: Annotated[bool, typer.Option("--channels-last", help="Layout of --shape.")] = False,
-    groups: Annotated[Optional[int], typer.Option(help="Of GroupNorm, for --shape.")] = None,
+    shape: Shapes = None,
+    channels_last: ChannelsLast = False,
+    groups: Groups = None,
     backend: Implementations = None,
     mode: Modes = None,
     activation: Activations = None,
     dtype: Dtypes = None,
     device: Device = "cpu",
-    budget: Annotated[
-        Optional[float], typer.Option(help="Seconds after which no task begins; for an accelerator.")
-    ] = None,
+    budget: Budget = None,
     processes: Processes = None,
-    seconds: Annotated[float, typer.Option(help="For each task in each process.")] = 0.25,
+    seconds: Seconds = 0.25,
     threads: Threads = None,
-    epochs: Annotated[Optional[int], typer.Option(hidden=True, callback=at_least("epochs", 1))] = None,
+    epochs: HiddenEpochs = None,
     out: Out = REPORTS / "bench",
     to: Json = None,
 ) -> None:
@@ -66,18 +79,13 @@ def bench(
     what = next((name for name in targets or () if name not in anybodys), None)
     if what is not None and (what not in _TAKES or len(targets or ()) > 1):
         raise UnknownNameError.among("bench", what, _TAKES)
-    for name, value in context.params.items():
-        source = context.get_parameter_source(name)
-        given = source is not None and source.name == "COMMANDLINE" and name != "targets"
-        if given and not (name != "epochs" if what is None else name in _TAKES[what]):
-            raise ArgumentError(name, value, f"is not for `{' '.join(filter(None, ('bench', what)))}`")
+    _check_options(context, what)
     if what == "history":
         bench_history(out, to)
         return
     if what == "study":
         bench_study(norm, backend, processes, threads, epochs, out, to)
         return
-    from ..bench import run
     from ..measure import task
 
     own = [task.shape_case(text, channels_last=channels_last, num_groups=groups) for text in dict.fromkeys(shape or ())]
@@ -91,14 +99,36 @@ def bench(
     elif args or like:
         raise ArgumentError("args" if args else "like", args or like, "is of a module:Name")
     tasks = task.plan(
-        norms=norm or (),
-        names=case or (),
-        own=own,
-        modes=mode or (),
-        activations=activation or (),
-        dtypes=dtype or (),
-        device=device,
-    )
+        norms=norm or (), names=case or (), own=own, modes=mode or (), activations=activation or (),
+        dtypes=dtype or (), device=device,
+    )  # fmt: skip
+    how: dict[str, Any] = {
+        "backends": backend or (),
+        "processes": processes,
+        "seconds": seconds,
+        "threads": threads,
+        "out": out,
+    }
+    _measure(tasks, device, to, **how, budget_s=budget)
+
+
+def _check_options(context: typer.Context, what: str | None) -> None:
+    """Raise an ArgumentError for an option that was given and is not for this bench."""
+    for name, value in context.params.items():
+        source = context.get_parameter_source(name)
+        given = source is not None and source.name == "COMMANDLINE" and name != "targets"
+        if given and not (name != "epochs" if what is None else name in _TAKES[what]):
+            raise ArgumentError(name, value, f"is not for `{' '.join(filter(None, ('bench', what)))}`")
+
+
+def _measure(tasks: list, device: str, to: str | None, *, processes: int | None, **how: Any) -> None:
+    """Measure the tasks, show how far it is, and then what came out.
+
+    Args:
+        processes, how: further arguments of `run`.
+    """
+    from ..bench import run
+
     progress = progress_bar("tasks")
     number = processes or (run.PROCESSES if device == "cpu" else run.ACCELERATOR_PROCESSES)
     bar = progress.add_task("bench", total=len(tasks) * (number + (device == "cpu")))
@@ -108,16 +138,7 @@ def bench(
         progress.update(bar, advance=1, description=stage)
 
     try:
-        outcome = run.run(
-            tasks,
-            backends=backend or (),
-            processes=processes,
-            seconds=seconds,
-            threads=threads,
-            budget_s=budget,
-            out=out,
-            on_task=show,
-        )
+        outcome = run.run(tasks, processes=processes, **how, on_task=show)
     finally:
         if progress.live.is_started:
             progress.stop()
@@ -177,12 +198,10 @@ def bench_history(
 
 def bench_study(
     norm: Norms = None,
-    backend: Annotated[Optional[list[str]], typer.Option(help="The one that computes the norms.")] = None,
+    backend: OneBackend = None,
     processes: Processes = None,
     threads: Threads = None,
-    epochs: Annotated[
-        Optional[int], typer.Option(help="Of each run; those of the preset quick.", callback=at_least("epochs", 1))
-    ] = None,
+    epochs: Epochs = None,
     out: Out = REPORTS / "bench",
     to: Json = None,
 ) -> None:

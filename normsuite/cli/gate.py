@@ -63,11 +63,43 @@ def _further(**given: str | None) -> list[str]:
     return [f"{name}={text}" for name, text in given.items() if text is not None]
 
 
+Base = Annotated[Optional[str], typer.Argument(help="The commit to compare with.")]
+Head = Annotated[Optional[str], typer.Argument(help="The commit in question; the working tree where left out.")]
+Budget = Annotated[
+    Optional[str], typer.Option(help="Time to spend on bytes, errors and times; the project's, or 120s.")
+]
+Margins = Annotated[
+    Optional[list[str]],
+    typer.Option(help="How much more still counts as the same: 2%, or bytes=5%; again for more."),
+]
+WorseAbove = Annotated[
+    Optional[str], typer.Option(help="A slowdown that is certainly above this is worse: 0.25%, or the margin.")
+]
+Limit = Annotated[Optional[str], typer.Option(help="Exit code 3 where a cell may be slower by more than this: 5%.")]
+ErrorRate = Annotated[
+    bool, typer.Option("--error-rate", help="Also train with either version, and compare error rates.")
+]
+Seeds = Annotated[int, typer.Option(help="For --error-rate.")]
+Apart = Annotated[bool, typer.Option("--apart", help="Each version in processes of its own.")]
+BasePython = Annotated[
+    Optional[Path], typer.Option(help="Interpreter for the base, with other dependencies; implies --apart.")
+]
+HeadPython = Annotated[Optional[Path], typer.Option(help="The same for the head.")]
+Accepted = Annotated[
+    Optional[Path], typer.Option(help="Known regressions; gate-accepted.toml in the repository where left out.")
+]
+HiddenSelfCheck = Annotated[bool, typer.Option("--self-check", hidden=True)]
+"""The command self-check, under the name that it had."""
+HiddenNumber = Annotated[int, typer.Option(hidden=True)]
+OutOrNone = Annotated[Optional[Path], typer.Option(help="Where the records go; reports/gate or reports/self-check.")]
+Markdown = Annotated[
+    Optional[str], typer.Option(metavar="PATH", help="Write a table for a pull request there; - to print it.")
+]
+
+
 def gate(
-    base: Annotated[Optional[str], typer.Argument(help="The commit to compare with.")] = None,
-    head: Annotated[
-        Optional[str], typer.Argument(help="The commit in question; the working tree where left out.")
-    ] = None,
+    base: Base = None,
+    head: Head = None,
     only: Only = None,
     norm: Norms = None,
     backend: CellBackends = None,
@@ -76,42 +108,23 @@ def gate(
     activation: Activations = None,
     dtype: Dtypes = None,
     device: Device = "cpu",
-    budget: Annotated[
-        Optional[str], typer.Option(help="Time to spend on bytes, errors and times; the project's, or 120s.")
-    ] = None,
-    margin: Annotated[
-        Optional[list[str]],
-        typer.Option(help="How much more still counts as the same: 2%, or bytes=5%; again for more."),
-    ] = None,
-    worse_above: Annotated[
-        Optional[str], typer.Option(help="A slowdown that is certainly above this is worse: 0.25%, or the margin.")
-    ] = None,
-    limit: Annotated[
-        Optional[str], typer.Option(help="Exit code 3 where a cell may be slower by more than this: 5%.")
-    ] = None,
-    error_rate: Annotated[
-        bool, typer.Option("--error-rate", help="Also train with either version, and compare error rates.")
-    ] = False,
-    seeds: Annotated[int, typer.Option(help="For --error-rate.")] = 10,
+    budget: Budget = None,
+    margin: Margins = None,
+    worse_above: WorseAbove = None,
+    limit: Limit = None,
+    error_rate: ErrorRate = False,
+    seeds: Seeds = 10,
     threads: Threads = None,
-    apart: Annotated[bool, typer.Option("--apart", help="Each version in processes of its own.")] = False,
-    base_python: Annotated[
-        Optional[Path], typer.Option(help="Interpreter for the base, with other dependencies; implies --apart.")
-    ] = None,
-    head_python: Annotated[Optional[Path], typer.Option(help="The same for the head.")] = None,
-    accepted: Annotated[
-        Optional[Path], typer.Option(help="Known regressions; gate-accepted.toml in the repository where left out.")
-    ] = None,
-    self_check: Annotated[bool, typer.Option("--self-check", hidden=True)] = False,  # the command self-check
-    tables: Annotated[int, typer.Option(hidden=True)] = TABLES,
-    planted_tables: Annotated[int, typer.Option(hidden=True)] = PLANTED_TABLES,
-    asv_pairs: Annotated[int, typer.Option(hidden=True)] = 0,
-    out: Annotated[
-        Optional[Path], typer.Option(help="Where the records go; reports/gate or reports/self-check.")
-    ] = None,
-    markdown: Annotated[
-        Optional[str], typer.Option(metavar="PATH", help="Write a table for a pull request there; - to print it.")
-    ] = None,
+    apart: Apart = False,
+    base_python: BasePython = None,
+    head_python: HeadPython = None,
+    accepted: Accepted = None,
+    self_check: HiddenSelfCheck = False,
+    tables: HiddenNumber = TABLES,
+    planted_tables: HiddenNumber = PLANTED_TABLES,
+    asv_pairs: HiddenNumber = 0,
+    out: OutOrNone = None,
+    markdown: Markdown = None,
     to: Json = None,
 ) -> None:
     """Compare HEAD with BASE: is it slower, heavier or less accurate? Both are measured side by side, call by call.

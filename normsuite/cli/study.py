@@ -3,7 +3,7 @@
 import math
 import time
 from pathlib import Path
-from typing import Annotated, Optional
+from typing import Annotated, Any, Optional
 
 import typer
 
@@ -12,59 +12,77 @@ from ..errors import ArgumentError
 from .options import PRESETS, REPORTS, DeviceOrNone, Json, NormsOrNone, among, at_least, names
 from .shared import console, interrupted, note, print_tables, progress_bar, write_json
 
+Preset = Annotated[
+    Optional[str],
+    typer.Option(
+        help=f"{', '.join(PRESETS)}; quick where left out.",
+        callback=among("preset", PRESETS),
+        autocompletion=names(PRESETS),
+    ),
+]
+Config = Annotated[
+    Optional[Path], typer.Option(help="A TOML file of settings, named as the options with _ for -; options win.")
+]
+With = Annotated[
+    Optional[list[str]],
+    typer.Option("--with", metavar="TARGET", help="module:Name, or a target's name, trained beside; again for more."),
+]
+Args = Annotated[str, typer.Option(help="Further arguments of each --with, such as eps=1e-6.")]
+Like = Annotated[Optional[str], typer.Option(help="The norm that each --with is like, such as GroupNorm.")]
+Seeds = Annotated[Optional[int], typer.Option(help="How many.", callback=at_least("seeds", 1))]
+Epochs = Annotated[Optional[int], typer.Option(help="Of each run.", callback=at_least("epochs", 1))]
+BatchSizes = Annotated[Optional[list[int]], typer.Option(help="Again for more.")]
+LearningRates = Annotated[Optional[list[float]], typer.Option(help="At the peak of the schedule; again for more.")]
+Groups = Annotated[Optional[list[int]], typer.Option(help="Of GroupNorm; divides 8; again for more.")]
+Affine = Annotated[
+    Optional[str], typer.Option(help="A weight per channel or per element; each norm's own where left out.")
+]
+L1 = Annotated[Optional[float], typer.Option(help="Weight of the sum of the weights' sizes.")]
+L2 = Annotated[Optional[float], typer.Option(help="AdamW's weight decay.")]
+Augment = Annotated[Optional[bool], typer.Option(help="Move and turn the digits a little.")]
+TrainSize = Annotated[Optional[int], typer.Option(help="Train on the first so many digits.")]
+HoldOut = Annotated[
+    Optional[int], typer.Option(help="Hold out the last so many training digits, and test on them instead.")
+]
+Backend = Annotated[Optional[str], typer.Option(help="What computes the norms.")]
+Dataset = Annotated[Optional[str], typer.Option(help="mnist (included) or fashion-mnist (downloaded once).")]
+DataDir = Annotated[Optional[Path], typer.Option(help="Your own copy, as torchvision lays it out.")]
+Workers = Annotated[
+    Optional[int], typer.Option(help="Processes of one thread each; one a core.", callback=at_least("workers", 1))
+]
+Scheduler = Annotated[
+    Optional[str], typer.Option(help="A Dask scheduler, such as tcp://host:8786, whose workers do the runs.")
+]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Say how many runs, how long, and what they could tell apart.")]
+Out = Annotated[Optional[Path], typer.Option(help="Where the records go; reports/study where left out.")]
+
 
 def study(
-    preset: Annotated[
-        Optional[str],
-        typer.Option(
-            help=f"{', '.join(PRESETS)}; quick where left out.",
-            callback=among("preset", PRESETS),
-            autocompletion=names(PRESETS),
-        ),
-    ] = None,
-    config: Annotated[
-        Optional[Path], typer.Option(help="A TOML file of settings, named as the options with _ for -; options win.")
-    ] = None,
+    preset: Preset = None,
+    config: Config = None,
     norm: NormsOrNone = None,
-    beside: Annotated[
-        Optional[list[str]],
-        typer.Option(
-            "--with", metavar="TARGET", help="module:Name, or a target's name, trained beside; again for more."
-        ),
-    ] = None,
-    args: Annotated[str, typer.Option(help="Further arguments of each --with, such as eps=1e-6.")] = "",
-    like: Annotated[Optional[str], typer.Option(help="The norm that each --with is like, such as GroupNorm.")] = None,
-    seeds: Annotated[Optional[int], typer.Option(help="How many.", callback=at_least("seeds", 1))] = None,
-    epochs: Annotated[Optional[int], typer.Option(help="Of each run.", callback=at_least("epochs", 1))] = None,
-    batch_size: Annotated[Optional[list[int]], typer.Option(help="Again for more.")] = None,
-    learning_rate: Annotated[
-        Optional[list[float]], typer.Option(help="At the peak of the schedule; again for more.")
-    ] = None,
-    groups: Annotated[Optional[list[int]], typer.Option(help="Of GroupNorm; divides 8; again for more.")] = None,
-    affine: Annotated[
-        Optional[str], typer.Option(help="A weight per channel or per element; each norm's own where left out.")
-    ] = None,
-    l1: Annotated[Optional[float], typer.Option(help="Weight of the sum of the weights' sizes.")] = None,
-    l2: Annotated[Optional[float], typer.Option(help="AdamW's weight decay.")] = None,
-    augment: Annotated[Optional[bool], typer.Option(help="Move and turn the digits a little.")] = None,
-    train_size: Annotated[Optional[int], typer.Option(help="Train on the first so many digits.")] = None,
-    hold_out: Annotated[
-        Optional[int], typer.Option(help="Hold out the last so many training digits, and test on them instead.")
-    ] = None,
-    backend: Annotated[Optional[str], typer.Option(help="What computes the norms.")] = None,
+    beside: With = None,
+    args: Args = "",
+    like: Like = None,
+    seeds: Seeds = None,
+    epochs: Epochs = None,
+    batch_size: BatchSizes = None,
+    learning_rate: LearningRates = None,
+    groups: Groups = None,
+    affine: Affine = None,
+    l1: L1 = None,
+    l2: L2 = None,
+    augment: Augment = None,
+    train_size: TrainSize = None,
+    hold_out: HoldOut = None,
+    backend: Backend = None,
     device: DeviceOrNone = None,
-    dataset: Annotated[Optional[str], typer.Option(help="mnist (included) or fashion-mnist (downloaded once).")] = None,
-    data_dir: Annotated[Optional[Path], typer.Option(help="Your own copy, as torchvision lays it out.")] = None,
-    workers: Annotated[
-        Optional[int], typer.Option(help="Processes of one thread each; one a core.", callback=at_least("workers", 1))
-    ] = None,
-    scheduler: Annotated[
-        Optional[str], typer.Option(help="A Dask scheduler, such as tcp://host:8786, whose workers do the runs.")
-    ] = None,
-    dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Say how many runs, how long, and what they could tell apart.")
-    ] = False,
-    out: Annotated[Optional[Path], typer.Option(help="Where the records go; reports/study where left out.")] = None,
+    dataset: Dataset = None,
+    data_dir: DataDir = None,
+    workers: Workers = None,
+    scheduler: Scheduler = None,
+    dry_run: DryRun = False,
+    out: Out = None,
     to: Json = None,
 ) -> None:
     """Train the same small network with each norm on MNIST, and store one record a run."""
@@ -72,7 +90,7 @@ def study(
 
     if not dry_run and scheduler is None:
         server.begin()  # imports torch while this process does
-    from ..study import plan, summary, sweep, tables
+    from ..study import plan
 
     settings = plan.read(config) if config is not None else {}
     settings = {_IN_FILES.get(name, name): value for name, value in settings.items()}
@@ -84,28 +102,27 @@ def study(
     dry_run = bool(_of_file(settings, "dry_run", dry_run or None, bool))
     to = _of_file(settings, "json", to, str)
     options = {
-        "norms": norm,
-        "seeds": seeds,
-        "epochs": epochs,
-        "batch_size": batch_size,
-        "learning_rate": learning_rate,
-        "num_groups": groups,
-        "affine": affine,
-        "l1": l1,
-        "l2": l2,
-        "augment": augment,
-        "train_size": train_size,
-        "hold_out": hold_out,
-        "backend": backend,
-        "device": device,
-        "dataset": dataset,
-    }
+        "norms": norm, "seeds": seeds, "epochs": epochs, "batch_size": batch_size, "learning_rate": learning_rate,
+        "num_groups": groups, "affine": affine, "l1": l1, "l2": l2, "augment": augment, "train_size": train_size,
+        "hold_out": hold_out, "backend": backend, "device": device, "dataset": dataset,
+    }  # fmt: skip
     targets = _targets(beside or [], args=args, like=like)
     given = {name: value for name, value in options.items() if value is not None}
     runs = plan.plan(preset, targets=targets, **{**settings, **given})
     if dry_run:
         _dry_run(runs, out, workers, to)
-        return
+    else:
+        _train(runs, out, to, data_dir=data_dir, processes=workers, scheduler=scheduler)
+
+
+def _train(runs: list, out: Path, to: str | None, **how: Any) -> None:
+    """Train the runs, show how far they are, and then what came out.
+
+    Args:
+        how: further arguments of `sweep`.
+    """
+    from ..study import summary, sweep, tables
+
     begun = time.monotonic()
     progress = progress_bar("batches")
     bar = progress.add_task(f"{len(runs)} runs")
@@ -122,18 +139,11 @@ def study(
             highlight=False,
         )
 
+    def advance(steps: int) -> None:
+        progress.update(bar, advance=steps)
+
     try:
-        records = sweep.sweep(
-            runs,
-            out,
-            data_dir=data_dir,
-            processes=workers,
-            scheduler=scheduler,
-            on_start=start,
-            on_steps=lambda done: progress.update(bar, advance=done),
-            on_record=show,
-            on_note=note,
-        )
+        records = sweep.sweep(runs, out, **how, on_start=start, on_steps=advance, on_record=show, on_note=note)
     except KeyboardInterrupt:
         raise interrupted() from None
     finally:

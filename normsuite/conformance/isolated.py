@@ -1,6 +1,7 @@
 """Checks done in a process of their own: a target may hang, or end the process, and the other checks are done."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
+from contextlib import closing
 
 import torch
 
@@ -38,55 +39,64 @@ def results(target: Target, checks: Sequence[Check], *, limit_s: float, notes: l
     """
     if not limit_s > 0:
         raise ArgumentError("limit", limit_s, "must be a positive number of seconds")
-    described = target.as_dict()
     left = list(checks)
     ended = 0
     while left:
         if ended == MOST_ENDED:
             text = f"not tried: {ENDS}{notes[-1].partition(ENDS)[2]} at each of {MOST_ENDED} checks in a row"
-            for check in left:
-                yield Result(check.name, check.sentence, Finding(FAILS, text), expected_reason(target, check))
+            yield from (_failed(target, check, text) for check in left)
             return
         by_name = {check.name: check for check in left}
-        job = {
-            "target": described,
-            "checks": list(by_name),
-            "folders": import_folders(),
-            "threads": torch.get_num_threads(),
-        }
-        begun: str | None = None
-        with process.fresh(["-m", "normsuite.conformance.worker"], process.environment(job["threads"])) as worker:
-            watch = process.Watch(worker, START_S)
-            try:
-                worker.tell(job)
-                for message in worker.messages():
-                    watch.again(limit_s)
-                    if "error" in message:
-                        raise error_of_message(message)
-                    if "begin" in message:
-                        begun = message["begin"]
-                    if "result" in message:
-                        begun = None
-                        found = Result.from_dict(message["result"])
-                        del by_name[found.check]
-                        ended = 0
-                        yield found
-            except process.Died as died:
-                if begun is None and len(by_name) == len(left):
-                    raise TargetError(f"{target.title}: its process {_how(watch, died, START_S)}") from None
-                notes.append(f"{begun or 'a check'}: the process {_how(watch, died, limit_s)}")
-            finally:
-                watch.stop()
+        begun = None
+        with closing(_messages(target, list(by_name), limit_s, notes)) as messages:
+            for message in messages:
+                begun = message.get("begin")
+                if "result" in message:
+                    found = Result.from_dict(message["result"])
+                    del by_name[found.check]
+                    ended = 0
+                    yield found
         if begun is not None:
             check = by_name.pop(begun)
             ended += 1
             if not (notes and notes[-1].startswith(f"{begun}: ")):
                 notes.append(f"{begun}: {ENDS}ended early")  # with 0, as if all were done
-            text = notes[-1].partition(": ")[2]
-            yield Result(check.name, check.sentence, Finding(FAILS, text), expected_reason(target, check))
+            yield _failed(target, check, notes[-1].partition(": ")[2])
         if len(by_name) == len(left):
             raise TargetError(f"{target.title}: its process ended without a word")
         left = [check for check in left if check.name in by_name]
+
+
+def _messages(target: Target, checks: Sequence[str], limit_s: float, notes: list[str]) -> Generator[dict, None, None]:
+    """Yield the messages of a process that does those checks: "begin" with a check's name, and then its "result".
+
+    Raises:
+        NormsuiteError: the target cannot be made, or the process ends before a check has begun.
+    """
+    threads = torch.get_num_threads()
+    begun, said = None, False
+    with process.fresh(["-m", "normsuite.conformance.worker"], process.environment(threads)) as worker:
+        watch = process.Watch(worker, START_S)
+        try:
+            job = {"target": target.as_dict(), "checks": checks, "folders": import_folders(), "threads": threads}
+            worker.tell(job)
+            for message in worker.messages():
+                watch.again(limit_s)
+                if "error" in message:
+                    raise error_of_message(message)
+                begun, said = message.get("begin"), True
+                yield message
+        except process.Died as died:
+            if not said:
+                raise TargetError(f"{target.title}: its process {_how(watch, died, START_S)}") from None
+            notes.append(f"{begun or 'a check'}: the process {_how(watch, died, limit_s)}")
+        finally:
+            watch.stop()
+
+
+def _failed(target: Target, check: Check, text: str) -> Result:
+    """Return the result of a check at which the process hung or ended."""
+    return Result(check.name, check.sentence, Finding(FAILS, text), expected_reason(target, check))
 
 
 def _how(watch: process.Watch, died: process.Died, limit_s: float) -> str:

@@ -149,14 +149,17 @@ def run(
     def tree_of(commit: str) -> Tree:
         return trees.of_commit(commit, argument="commit", repository=repository, source=source)
 
-    of = [cell for cell in cells if cell.name == step.cell]
-    low, high = search(len(commits), lambda place: _probed(commits[place], tree_of, gates, of, step, on_line))
+    of_step = [cell for cell in cells if cell.name == step.cell]
+    low, high = search(len(commits), lambda place: _probed(commits[place], tree_of, gates, of_step, step, on_line))
     suspects = [tree_of(commit).as_dict() for commit in commits[low + 1 : high + 1]]
-    size = step.comparison or step.note
+    return Bisection(suspects, step, gates.run, _sentence(step, suspects, gates.run))
+
+
+def _sentence(step: Row, suspects: Sequence[dict], comparisons: int) -> str:
+    """Return the sentence on a step and the commits one of which made it."""
     named = "; ".join(f"{s['commit'][:9]} {s['subject']}" for s in suspects)
-    which = "made by" if len(suspects) == 1 else "made by one of"
-    sentence = f"{step.cell}, {metric}: {size}, {which} {named} ({gates.run} comparisons)"
-    return Bisection(suspects, step, gates.run, sentence)
+    made_by = "made by" if len(suspects) == 1 else "made by one of"
+    return f"{step.cell}, {step.metric}: {step.comparison or step.note}, {made_by} {named} ({comparisons} comparisons)"
 
 
 def _probed(

@@ -1,4 +1,4 @@
-"""How many additions make a call take longer by a share: what a planted slowdown is made of.
+"""How many additions make a call take longer by a share: what an injected slowdown is made of.
 
 Found once, in a process of its own, for the very call that the gate times, so that the slowdown is the same work in
 every process that comes after; a real one is no different. `python -m normsuite.gate.calibrate` is that process.
@@ -18,7 +18,7 @@ from ..measure.clock import Call, HostTimer
 from ..measure.prepared import PreparedCall
 from . import injected_commits, sides
 from .cells import Cell, cell_from_dict, modules_of
-from .planted import add
+from .slowdowns import add
 from .trees import Tree
 
 _COUNT = 1000

@@ -1,6 +1,6 @@
 """Verdicts on ratios head / base, from intervals that hold for the whole table and for every interim look.
 
-A table of m cells is looked at several times while it is measured, and a cell that is settled is measured no more. The
+A table of m cells is looked at several times while it is measured, and a cell that is decided is measured no more. The
 final look, when the budget is spent, has half of α, and those before it share the other half: a look gives each of its
 intervals the level α · share / m, so that with probability 1 − α every interval that a verdict was taken from holds its
 true ratio, however the cells depend on each other and whenever one stops (Bonferroni).
@@ -112,7 +112,7 @@ class Decision:
     beyond: bool
 
     @property
-    def settled(self) -> bool:
+    def is_decided(self) -> bool:
         """Return whether more processes are not needed."""
         return self.verdict in (WORSE, BETTER) or (self.verdict == SAME and not self.beyond)
 
@@ -160,7 +160,7 @@ def look(
         seen.items(), statistics.moderated_intervals(list(seen.values()), alpha=alpha), strict=True
     ):
         before = decided.get(cell)
-        found[cell] = before if before and before.settled else _next(before, interval, len(logs), thresholds)
+        found[cell] = before if before and before.is_decided else _next(before, interval, len(logs), thresholds)
     return found
 
 
@@ -175,16 +175,17 @@ def _next(before: Decision | None, logs: Interval, processes: int, thresholds: T
     return Decision(ratio, verdict, processes, beyond)
 
 
-def unsettled(
+def still_open(
     cells: Mapping[str, Decision], means: Mapping[str, Decision], groups: Mapping[str, Sequence[str]]
 ) -> set[str]:
-    """Return the cells that further processes should measure: the unsettled, and those of a group that may be worse.
+    """Return the cells that further processes should measure: those not decided, and those of a group that may be
+    worse.
 
     Args:
         cells, means: what was decided of cells and of groups' means.
         groups: the members of each group.
     """
-    found = {name for name, decision in cells.items() if not decision.settled}
+    found = {name for name, decision in cells.items() if not decision.is_decided}
     for name, decision in means.items():
         if decision.verdict in (SAME, UNDECIDED) and decision.beyond:
             found |= set(groups[name])

@@ -62,24 +62,12 @@ def measure(
     """
     if seeds < 2:
         raise ArgumentError("seeds", seeds, "must be at least 2, since one says nothing of the spread")
-    of_each = max(1, provenance.usable_cores() // len(SIDES))
     todo: dict[str, list[Run]] = {side: [(norm, seed) for norm in norms for seed in range(seeds)] for side in SIDES}
     found: dict[str, dict] = {norm: {} for norm in norms}
     deaths: Counter[tuple[str, str | None]] = Counter()
     done, of = 0, len(SIDES) * len(norms) * seeds
     while any(todo.values()):
-        shares = [
-            _Share(
-                side,
-                str(trees[side].folder),
-                runs[part::of_each],
-                (pythons or {}).get(side, sys.executable),
-                {name: target.as_dict() for name, target in (targets or {}).items()},
-            )
-            for part in range(of_each)
-            for side, runs in todo.items()
-            if runs[part::of_each]
-        ]
+        shares = _shares(todo, trees, pythons or {}, targets or {})
         for share, message in _trained(shares):
             norm, seed = message["run"]
             todo[share.side].remove((norm, seed))
@@ -97,12 +85,18 @@ def measure(
                     reason = f"fails: {TRIES} processes that trained it ended ({share.died})"
                     found[norm].setdefault("absent", {})[share.side] = reason
                     todo[share.side] = [run for run in todo[share.side] if run[0] != norm]
-    for of_norm in found.values():
-        for side in of_norm.keys() & set(SIDES):
-            of_norm[side] = [of_norm[side][seed] for seed in sorted(of_norm[side])]
-        for side in of_norm.get("absent", {}):
-            of_norm.pop(side, None)
-    return found
+    return {norm: _by_seed(of_norm) for norm, of_norm in found.items()}
+
+
+def _by_seed(of_norm: Mapping[str, dict]) -> dict:
+    """Return a norm's rates of each side in the order of the seeds; none of a side that could not train it."""
+    absent = of_norm.get("absent", {})
+    rates = {
+        side: [of_norm[side][seed] for seed in sorted(of_norm[side])]
+        for side in SIDES
+        if side in of_norm and side not in absent
+    }
+    return {**rates, "absent": absent} if absent else rates
 
 
 @dataclass
@@ -116,6 +110,23 @@ class _Share:
     targets: Mapping[str, dict]
     died: str | None = None
     at: str | None = None
+
+
+def _shares(
+    todo: Mapping[str, Sequence[Run]],
+    trees: Mapping[str, Tree],
+    pythons: Mapping[str, str],
+    targets: Mapping[str, Target],
+) -> list[_Share]:
+    """Return what is left to do, cut into a share for each process that can run at once."""
+    of_each = max(1, provenance.usable_cores() // len(SIDES))
+    described = {name: target.as_dict() for name, target in targets.items()}
+    return [
+        _Share(side, str(trees[side].folder), runs[part::of_each], pythons.get(side, sys.executable), described)
+        for part in range(of_each)
+        for side, runs in todo.items()
+        if runs[part::of_each]
+    ]
 
 
 def _trained(shares: Sequence[_Share]) -> Iterator[tuple[_Share, dict]]:

@@ -13,8 +13,8 @@ from ..errors import NormsuiteError
 from ..measure.implementations import ours
 from . import trees
 from .cells import Cell
-from .planted import key, plant
 from .sides import MEASURING
+from .slowdowns import key, slow_down
 from .trees import Part, Source, Tree
 
 SOURCE = Source((Part(MEASURING, MEASURING),))
@@ -23,7 +23,7 @@ FUNCTIONS, MODULES = ("normalize", *ours.FUNCTIONS), ours.MODULES
 
 
 def call_key(cell: Cell) -> tuple:
-    """Return the key that tells the cell's calls from others, as `planted.key` has it."""
+    """Return the key that tells the cell's calls from others, as `slowdowns.key` has it."""
     task, implementation = cell.task, cell.implementation
     return key(implementation.entry(task), implementation.backend, task.case.shape, task.gradients)
 
@@ -31,8 +31,8 @@ def call_key(cell: Cell) -> tuple:
 def inject(package: ModuleType) -> dict[tuple, int]:
     """Return the numbers of additions, by `call_key`, that this version's functions and modules make from now on."""
     additions: dict[tuple, int] = {}
-    plant(vars(package.functional), FUNCTIONS, (), additions)
-    plant(vars(package.modules), (), MODULES, additions)
+    slow_down(vars(package.functional), FUNCTIONS, (), additions)
+    slow_down(vars(package.modules), (), MODULES, additions)
     return additions
 
 
@@ -60,16 +60,16 @@ def commit(clone: Path, additions: Mapping[Cell, int], said: str = "") -> Tree:
     for file, functions, modules in (("functional", FUNCTIONS, ()), ("modules", (), MODULES)):
         path = package / f"{file}.py"
         text = path.read_text(encoding="utf-8")
-        planting = f"plant(globals(), {functions!r}, {modules!r}, {keys!r})"
-        path.write_text(f"{text}\n\nfrom .planted import plant  # noqa: E402\n\n{planting}\n", encoding="utf-8")
-    shutil.copy(Path(__file__).parent / "planted.py", package / "planted.py")
+        change = f"slow_down(globals(), {functions!r}, {modules!r}, {keys!r})"
+        path.write_text(f"{text}\n\nfrom .slowdowns import slow_down  # noqa: E402\n\n{change}\n", encoding="utf-8")
+    shutil.copy(Path(__file__).parent / "slowdowns.py", package / "slowdowns.py")
     _git("-C", str(clone), "add", "--all", "--", MEASURING)
     said = " ".join([f"{len(additions)} slowdowns", said]).strip()
     who = ("-c", "user.name=normsuite", "-c", "user.email=normsuite@localhost", "-c", "commit.gpgsign=false")
     before = _git("-C", str(clone), "rev-parse", "HEAD").strip()
     _git("-C", str(clone), *who, "commit", "--quiet", "--no-verify", "--allow-empty", "-m", said)
     made = _git("-C", str(clone), "rev-parse", "HEAD").strip()
-    _git("-C", str(clone), "tag", "--force", f"planted-{made[:12]}", made)  # clones take what has a name
+    _git("-C", str(clone), "tag", "--force", f"slowdowns-{made[:12]}", made)  # clones take what has a name
     _git("-C", str(clone), "reset", "--quiet", "--hard", before)
     return trees.of_commit(made, argument="head", repository=clone, source=SOURCE)
 

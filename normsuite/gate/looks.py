@@ -40,7 +40,7 @@ class Looks:
         self.final = False
 
     def run(self) -> None:
-        """Measure the cells and decide, look after look, until all are settled or the budget is spent."""
+        """Measure the cells and decide, look after look, until all are decided or the budget is spent."""
         try:
             self._look()
         except turns.Unimportable as failed:
@@ -63,17 +63,17 @@ class Looks:
             self.final = not self._affordable(1, open_cells, blocks)
             if self.final:
                 break
-            unsettled = self._unsettled()
-            open_cells = [i for i in open_cells if self._setup.cells[i].name in unsettled]
+            still_open = self._still_open()
+            open_cells = [i for i in open_cells if self._setup.cells[i].name in still_open]
             wanted = math.ceil(processes * 1.5 / together) * together
 
-    def _unsettled(self) -> set[str]:
+    def _still_open(self) -> set[str]:
         """Return the names of cells that are to be measured on; those without a value so far are among them."""
         measured = {name: of for name, of in self.values.items() if of}
         means = groups.means(self.groups, measured)
         looked = (self.looks, decide.Thresholds.of(self._setup.margins), self._comparisons)
         cells, of_groups = (decide.decide(of, *looked, final=False) for of in (measured, means))
-        return decide.unsettled(cells, of_groups, self.groups) | (self.values.keys() - measured.keys())
+        return decide.still_open(cells, of_groups, self.groups) | (self.values.keys() - measured.keys())
 
     def _names(self, indices: Sequence[int]) -> list[str]:
         return [self._setup.cells[i].name for i in indices]

@@ -54,34 +54,35 @@ class Found:
         false_alarms: tables of a version against itself with a cell called worse, of all such tables.
         false_praise: the same for better.
         false_cells: cells called worse without being so, of all that were not: of both kinds of tables.
-        planted: for each injected share the cells called worse, of all that had it.
+        injected: for each injected share the cells called worse, of all that had it.
         undecided: cells without a slowdown that were left undecided, of all that had none.
-        settled: cells of a version against itself that were called the same, of all.
+        same: cells of a version against itself that were called the same, of all.
         seconds: median, and the longest, that a table took.
     """
 
     false_alarms: Rate
     false_praise: Rate
     false_cells: Rate
-    planted: dict[float, Rate]
+    injected: dict[float, Rate]
     undecided: Rate
-    settled: Rate
+    same: Rate
     seconds: tuple[float, float]
 
     @property
     def smallest(self) -> float | None:
         """Return the least injected share that is found in 90 % of cells or more by its lower bound, or None."""
-        return next((share for share, rate in self.planted.items() if rate.n and rate.at_least >= 0.9), None)
+        return next((share for share, rate in self.injected.items() if rate.n and rate.at_least >= 0.9), None)
 
     def as_dict(self) -> dict:
-        names = ("false_alarms", "false_praise", "false_cells", "undecided", "settled")
+        names = ("false_alarms", "false_praise", "false_cells", "undecided")
         rates = {name: getattr(self, name).as_dict() for name in names}
-        planted = {f"{share:g}": rate.as_dict() for share, rate in self.planted.items()}
-        return {**rates, "planted": planted, "smallest": self.smallest, "seconds": list(self.seconds)}
+        injected = {f"{share:g}": rate.as_dict() for share, rate in self.injected.items()}
+        rates |= {"settled": self.same.as_dict(), "planted": injected}
+        return {**rates, "smallest": self.smallest, "seconds": list(self.seconds)}
 
 
-def is_planted(record: dict) -> bool:
-    """Return whether that table had slowdowns planted."""
+def is_injected(record: dict) -> bool:
+    """Return whether that table had slowdowns injected."""
     return bool(record["case"]["planted"])
 
 
@@ -103,21 +104,21 @@ def found(records: Sequence[dict], thresholds: Thresholds = _THRESHOLDS) -> Foun
         records: they.
         thresholds: by which the recorded intervals are judged.
     """
-    same = [Counter(verdicts(record, thresholds).values()) for record in records if not is_planted(record)]
+    same = [Counter(verdicts(record, thresholds).values()) for record in records if not is_injected(record)]
     clean: Counter = Counter()
-    planted: dict[float, Counter] = {share: Counter() for share in SHARES}
+    injected: dict[float, Counter] = {share: Counter() for share in SHARES}
     for record in records:
         shares = record["case"]["planted"]
         for name, verdict in verdicts(record, thresholds).items():
-            (planted[shares[name]] if name in shares else clean)[verdict] += 1
+            (injected[shares[name]] if name in shares else clean)[verdict] += 1
     took = sorted(record["wall_s"] for record in records)
     return Found(
         false_alarms=Rate(sum(table[WORSE] > 0 for table in same), len(same)),
         false_praise=Rate(sum(table[BETTER] > 0 for table in same), len(same)),
         false_cells=Rate(clean[WORSE], clean.total()),
-        planted={share: Rate(counted[WORSE], counted.total()) for share, counted in planted.items()},
+        injected={share: Rate(counted[WORSE], counted.total()) for share, counted in injected.items()},
         undecided=Rate(clean[UNDECIDED], clean.total()),
-        settled=Rate(sum(table[SAME] for table in same), sum(table.total() for table in same)),
+        same=Rate(sum(table[SAME] for table in same), sum(table.total() for table in same)),
         seconds=(took[len(took) // 2], took[-1]) if took else (math.nan, math.nan),
     )
 
@@ -181,7 +182,7 @@ def _lines(of: Found) -> list[str]:
         said.append(
             f"a version against itself: {of.false_alarms.k} of {of.false_alarms.n} tables with a false alarm, which "
             f"supports a rate of at most {_percent(of.false_alarms.at_most)}; {of.false_praise.k} with something "
-            f"called better; {of.settled.k} of {of.settled.n} cells called the same"
+            f"called better; {of.same.k} of {of.same.n} cells called the same"
         )
     if of.false_cells.n:
         said.append(
@@ -190,7 +191,7 @@ def _lines(of: Found) -> list[str]:
         )
     said += [
         f"injected {_percent(share)}: found in {rate.k} of {rate.n} cells (at least {_percent(rate.at_least)})"
-        for share, rate in of.planted.items()
+        for share, rate in of.injected.items()
         if rate.n
     ]
     if of.smallest is not None:
@@ -204,9 +205,9 @@ def line(record: dict) -> str:
     """Return a line on one table, to be shown while others are measured."""
     counted = Counter(verdicts(record).values())
     said = ", ".join(f"{number} {verdict}" for verdict, number in counted.most_common())
-    planted = record["case"]["planted"]
-    hit = sum(verdicts(record).get(name) == WORSE for name in planted)
-    of = f"{hit} of {len(planted)} injected slowdowns found; " if planted else "a version against itself; "
+    injected = record["case"]["planted"]
+    hit = sum(verdicts(record).get(name) == WORSE for name in injected)
+    of = f"{hit} of {len(injected)} injected slowdowns found; " if injected else "a version against itself; "
     by = "asv continuous: " if record["what"] == ASV else ""
     return f"{by}{of}{said}; {record['wall_s']:.0f} s"
 

@@ -1,4 +1,4 @@
-"""The gate's own error rates: tables of a version against itself, and tables with slowdowns that were planted.
+"""The gate's own error rates: tables of a version against itself, and tables with injected slowdowns.
 
 Every table is a gate as users run it, and leaves a record; records of several runs by the same method on the same
 processor model and torch add up. In a table with injected slowdowns head's calls make additions behind their own work.
@@ -18,12 +18,12 @@ from ..errors import ArgumentError, NormsuiteError
 from ..measure import process
 from . import asv_continuous, calibrate, decide, injected_commits, measure
 from .cells import Cell
-from .rates import ASV, SHARES, WHAT, is_planted
+from .rates import ASV, SHARES, WHAT, is_injected
 from .summary import TIME, rows
 from .trees import Tree
 
-PLANTED = 1 / 3
-"""Of the cells of a planted table, at once, an equal number with each share."""
+SLOWER_CELLS = 1 / 3
+"""Share of the cells of a table with slowdowns; each of `SHARES` has an equal number of them."""
 
 _METHOD = (
     "alternating.py",
@@ -36,10 +36,10 @@ _METHOD = (
     "measure.py",
     "../measure/pairs.py",
     "../measure/preloaded.py",
-    "planted.py",
     "preloads.py",
     "processes.py",
     "sides.py",
+    "slowdowns.py",
     "starts.py",
     "turns.py",
     "worker.py",
@@ -67,8 +67,8 @@ def run(
     Args:
         setup: of the gate; its base is compared with itself.
         tables, planted_tables: how many there shall be in all.
-        asv_pairs: how many of the planted versions `asv continuous` shall have compared too, in all; and as many times
-            the base with itself.
+        asv_pairs: how many of the versions with slowdowns `asv continuous` shall have compared too, in all; and as
+            many times the base with itself.
         repository: of the base.
         out: where the records are.
         on_progress: told what the gate says.
@@ -90,10 +90,10 @@ def run(
     if asv_pairs and not any(asv_continuous.able(cell, repository) for cell in setup.cells):
         raise ArgumentError("asv_pairs", asv_pairs, "none of the cells is among asv's benchmarks here")
     with injected_commits.clone(setup.base, repository) if asv_pairs else nullcontext() as clone:
-        while missing := [kind for kind in (False, True) if sum(is_planted(r) == kind for r in found) < wanted[kind]]:
+        while missing := [kind for kind in (False, True) if sum(is_injected(r) == kind for r in found) < wanted[kind]]:
             # What is least complete comes next, so that an interrupted check has some of both.
-            kind = min(missing, key=lambda kind: sum(is_planted(r) == kind for r in found) / wanted[kind])
-            number = sum(is_planted(r) == kind for r in found)
+            kind = min(missing, key=lambda kind: sum(is_injected(r) == kind for r in found) / wanted[kind])
+            number = sum(is_injected(r) == kind for r in found)
             record = _table(setup, kind, number, identity, on_progress)
             results.write_record(out, f"{WHAT}-{'planted' if kind else 'same'}-{results.digest(record)}", record)
             found.append(record)
@@ -139,16 +139,16 @@ def _belongs(record: dict, identity: dict) -> bool:
 
 
 def _shares(setup: measure.Setup, number: int) -> dict[Cell, float]:
-    """Return the slowdowns of the planted table of that number."""
+    """Return the slowdowns of the table of that number."""
     draw = random.Random(number)
-    count = max(1, round(len(setup.cells) * PLANTED / len(SHARES)))
+    count = max(1, round(len(setup.cells) * SLOWER_CELLS / len(SHARES)))
     chosen = draw.sample(list(setup.cells), min(len(setup.cells), count * len(SHARES)))
     return {cell: SHARES[place % len(SHARES)] for place, cell in enumerate(chosen)}
 
 
-def _table(setup, planted: bool, number: int, identity: dict, on_progress) -> dict:
+def _table(setup, slower: bool, number: int, identity: dict, on_progress) -> dict:
     """Measure one table."""
-    shares = _shares(setup, number) if planted else {}
+    shares = _shares(setup, number) if slower else {}
     added = {cell.name: count for cell, count in _additions(setup.base, shares, setup.threads).items()}
     begun = time.perf_counter()
     outcome = measure.run(replace(setup, head=setup.base, added=added), on_progress)

@@ -52,10 +52,10 @@ def error_rates(records: Sequence[dict]) -> Table:
     asked = [
         ("equal", "tables with a false alarm", of.false_alarms),
         ("equal", "tables with something called better", of.false_praise),
-        ("equal", "cells called the same", of.settled),
+        ("equal", "cells called the same", of.same),
         ("not slower", "cells called worse", of.false_cells),
         ("not slower", "cells undecided", of.undecided),
-        *((f"slower by {share:.0%}", "cells called worse", rate) for share, rate in of.planted.items()),
+        *((f"slower by {share:.0%}", "cells called worse", rate) for share, rate in of.injected.items()),
         *((f"measured {size} slower", "cells called worse", rate) for size, rate in rates.by_size(records).items()),
         *(
             (f"slower by {share:.0%}, {length}", "cells called worse", rate)

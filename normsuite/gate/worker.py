@@ -22,7 +22,7 @@ from ..measure.operands import Operands, operands
 from ..measure.prepared import PreparedCall
 from ..measure.task import DTYPES, Task
 from ..measure.workload import Absent, Subject
-from . import alternating, planted, sides, turns
+from . import alternating, sides, slowdowns, turns
 from .cells import Cell, cell_from_dict
 from .sides import BASE, HEAD
 
@@ -106,7 +106,7 @@ class _Cells:
         calls, absent = _ready(self._packages, known, cell, self._given)
         if self._job["added"][index]:  # both take the same path, and differ in the number of additions alone
             added = {BASE: 0, HEAD: self._job["added"][index]}
-            calls = {side: [planted.beside(call, added[side]) for call in of_side] for side, of_side in calls.items()}
+            calls = {side: [slowdowns.beside(call, added[side]) for call in of_side] for side, of_side in calls.items()}
         self._ready[index] = calls, absent
         if len(self._packages) > 1:
             try:

@@ -150,9 +150,9 @@ def read(folder: Path, commits: Commits | None = None) -> History:
     listed, left_out = files.listed(list_of_them)
     types = {name: of.type for name, of in listed.items()}
     depends = [Path(files.__file__).read_bytes(), repr(sorted(types.items())).encode(), (version("asv") or "").encode()]
-    with uncollected(), kept.Kept(folder, depends) as remembered:
+    with uncollected(), kept.Kept(folder, depends) as cached:
         read = [
-            File.of_plain(remembered.of(path.relative_to(folder), lambda p=path: files.read(p, types).plain()))
+            File.of_plain(cached.of(path.relative_to(folder), lambda p=path: files.read(p, types).plain()))
             for path in found
         ]
     refused += [(path.name, reason) for path, of in zip(found, read, strict=True) for reason in of.refused]

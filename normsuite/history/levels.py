@@ -3,7 +3,7 @@
 A long series is cut into windows that overlap. Of each window the steps in its middle count, where both sides of a step
 are seen. A window in which no mean stands out from the one before it is one level, and asv is not asked (`contrast`).
 Windows lie where they lie from the oldest commit on: another commit changes only the last one, and the others are
-remembered by the values in them, so that what is found does not depend on what was remembered.
+cached by the values in them, so that what is found does not depend on what was cached.
 
 A long last window is not looked at anew for every commit, but for every eighth; what came since then is of the last
 level that was found, unless it stands out from it. That, too, goes by the place of commits in the series alone.
@@ -27,7 +27,7 @@ WINDOW, OVERLAP = 256, 64
 EVERY = 8
 """Commits: so many are added to a last window before asv is asked about it again, where none of them stands out."""
 
-_REMEMBERED = 50_000
+_MOST_CACHED = 50_000
 _WORTH_HELPERS = 32
 """So many windows take longer than starting a process, or than waiting for what it is about."""
 _BATCH = 4
@@ -46,8 +46,8 @@ def detect(series: Sequence[Values], helpers: Helpers = ALONE) -> list[Levels]:
     arrays = [np.array(values, dtype=float) for values in series]  # None becomes NaN
     cut = [windows(len(values)) for values in arrays]
     parts = [_Part(values[first:behind]) for values, of in zip(arrays, cut, strict=True) for first, behind in of]
-    with _Remembered() as remembered:
-        found = iter(_levels(parts, remembered, helpers))
+    with _Cached() as cached:
+        found = iter(_levels(parts, cached, helpers))
     return [_joined(values, of, [next(found) for _ in of]) for values, of in zip(arrays, cut, strict=True)]
 
 
@@ -89,7 +89,7 @@ def _present(values: np.ndarray) -> np.ndarray:
 
 
 class _Part:
-    """The values of a window, or of its beginning, and the name that they are remembered by."""
+    """The values of a window, or of its beginning, and the key that they are cached by."""
 
     def __init__(self, values: np.ndarray):
         self.values = values
@@ -110,20 +110,20 @@ class _Part:
         return len(self) % EVERY if len(self) >= OVERLAP else 0
 
 
-def _levels(parts: list[_Part], remembered: "_Remembered", helpers: Helpers) -> list[Levels]:
+def _levels(parts: list[_Part], cached: "_Cached", helpers: Helpers) -> list[Levels]:
     """Return one level where a part is flat, else what asv finds in all of it, or in all but the last few values."""
-    missing = remembered.missing(parts)
+    missing = cached.missing(parts)
     flat = contrast.flat([part.values[_present(part.values)] for part in missing])
-    remembered.update({part.key: part.one for part, is_flat in zip(missing, flat, strict=True) if is_flat})
-    grown = [part for part in remembered.missing(missing) if part.since]
-    settled = _levels([_Part(part.values[: -part.since]) for part in grown], remembered, helpers) if grown else []
-    for part, known in zip(grown, settled, strict=True):
+    cached.update({part.key: part.one for part, is_flat in zip(missing, flat, strict=True) if is_flat})
+    grown = [part for part in cached.missing(missing) if part.since]
+    earlier = _levels([_Part(part.values[: -part.since]) for part in grown], cached, helpers) if grown else []
+    for part, known in zip(grown, earlier, strict=True):
         if known and _goes_on(part, known[-1][0]):
-            remembered.update({part.key: [*known[:-1], (known[-1][0], part.one[0][1])]})
-    asked = remembered.missing(missing)
+            cached.update({part.key: [*known[:-1], (known[-1][0], part.one[0][1])]})
+    asked = cached.missing(missing)
     found = _asked([part.values.tolist() for part in asked], helpers)
-    remembered.update({part.key: levels for part, levels in zip(asked, found, strict=True)})
-    return [remembered[part] for part in parts]
+    cached.update({part.key: levels for part, levels in zip(asked, found, strict=True)})
+    return [cached[part] for part in parts]
 
 
 def _goes_on(part: _Part, begin: int) -> bool:
@@ -152,17 +152,17 @@ def _of_each(parts: list[list[float]]) -> list[Levels]:
     return [adapter.levels(part) for part in parts]
 
 
-class _Remembered:
-    """Levels by the values that they are of, kept in the user's cache."""
+class _Cached:
+    """Levels by the values that they are of, in the user's cache."""
 
-    def __enter__(self) -> "_Remembered":
-        self._found, self._used, self._is_new = _recall(), {}, False
+    def __enter__(self) -> "_Cached":
+        self._found, self._used, self._is_new = _read_cache(), {}, False
         return self
 
     def __exit__(self, kind, *_) -> None:
         if kind is None and self._is_new:
             others = (key for key in self._found if key not in self._used)
-            _remember({key: self._found[key] for key in (*self._used, *itertools.islice(others, _REMEMBERED))})
+            _write_cache({key: self._found[key] for key in (*self._used, *itertools.islice(others, _MOST_CACHED))})
 
     def missing(self, parts: list[_Part]) -> list[_Part]:
         """Return the parts without a cached result, each once."""
@@ -183,13 +183,13 @@ def _file() -> Path | None:
     return None if folder is None else folder / f"levels-asv-{provenance.version('asv')}-{by}.json"
 
 
-def _recall() -> dict[str, list]:
+def _read_cache() -> dict[str, list]:
     file = _file()
     found = None if file is None else caches.recall(file, file.name)
     return {} if found is None else json.loads(found)
 
 
-def _remember(found: dict[str, list]) -> None:
+def _write_cache(found: dict[str, list]) -> None:
     if (file := _file()) is not None:  # where nothing can be kept it is found again
         caches.store(file, file.name, json.dumps(found, separators=(",", ":")))
         caches.forget(file.parent)

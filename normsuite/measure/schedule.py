@@ -7,7 +7,7 @@ alike; calls of 20 ms and more need none, since they fill every cache themselves
 Threads that wait for work in a loop (libgomp's, for some 9 ms after a parallel region) take processor time from the
 entrant that is timed next. Entrants whose threads are others than the baseline's therefore run one behind the other.
 Wherever the pool changes, the process sleeps until the last one has stopped spinning, and then makes untimed calls for
-10 ms, since sleep leaves threads slow. The A/A control (`witness`), which is the baseline a second time, comes right
+10 ms, since sleep leaves threads slow. The A/A control, which is the baseline a second time, comes right
 behind them: it would be disturbed first, and its ratio to the baseline would leave 1.
 """
 
@@ -73,12 +73,12 @@ def spinning_s(call: Callable[[], object], trials: int = 5) -> float:
     return min(MOST_WAIT_S, max(LEAST_WAIT_S, 1.5 * burnt))
 
 
-def orders(entrants: Sequence[Entrant], *, witness: str, draw: random.Random) -> tuple[list[Entrant], list[Entrant]]:
+def orders(entrants: Sequence[Entrant], *, control: str, draw: random.Random) -> tuple[list[Entrant], list[Entrant]]:
     """Return the order of even rounds and that of odd ones: each other's reverse, shuffled once, but for the control.
 
-    Entrants of other pools than the witness's stand together with the witness right behind them, in both orders.
+    Entrants of other pools than the control's stand together, with the control right behind them, in both orders.
     """
-    (last,) = [e for e in entrants if e.label == witness] or [None]
+    (last,) = [e for e in entrants if e.label == control] or [None]
     home = last.pool if last else None
     foreign = [e for e in entrants if last and e.pool != home]
     others = [e for e in entrants if e is not last and e not in foreign]
@@ -95,7 +95,7 @@ def orders(entrants: Sequence[Entrant], *, witness: str, draw: random.Random) ->
 def interleave(
     entrants: Sequence[Entrant],
     *,
-    witness: str,
+    control: str,
     seconds: float,
     draw: random.Random,
     waits_s: Mapping[str, float],
@@ -107,7 +107,7 @@ def interleave(
 
     Args:
         entrants: whose calls have been made once already.
-        witness: label of the entrant that follows those of other pools.
+        control: label of the entrant that follows those of other pools.
         seconds: how long to go on, calibration not counted.
         draw: shuffles the order.
         waits_s: for each pool, how long to sleep before another one is timed.
@@ -118,10 +118,10 @@ def interleave(
         For each label one time of a call in seconds for each round; None where it was left out.
     """
     plans = {e.label: _planned(e) for e in entrants}
-    home = plans[witness].entrant.pool if witness in plans else None
+    home = plans[control].entrant.pool if control in plans else None
     _set_strides([p for name, p in plans.items() if name not in always], list(plans.values()), waits_s, home)
     times: dict[str, list[float | None]] = {e.label: [] for e in entrants}
-    ways = orders(entrants, witness=witness, draw=draw)
+    ways = orders(entrants, control=control, draw=draw)
     with uncollected():
         end, pool, last = time.perf_counter() + seconds, None, None
         for number in range(most):

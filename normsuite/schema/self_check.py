@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from typing import Annotated, Any
 
-from msgspec import UNSET, Meta, Struct, UnsetType
+from msgspec import UNSET, Meta, Struct, UnsetType, field
 
 from .record import Record
 from .values import Positive, Seconds, Size
@@ -16,12 +16,12 @@ class Identity(Struct):
     budget_s: Seconds | None = None
 
 
-Planted = dict[str, Annotated[float, Meta(ge=0, le=100)]]
+Injected = dict[str, Annotated[float, Meta(ge=0, le=100)]]
 
 
 class SelfCheckCase(Struct):
     identity: Identity
-    planted: Planted
+    injected: Injected = field(name="planted")
 
 
 class SelfCheckSamples(Struct):
@@ -41,13 +41,13 @@ class SelfCheck(Record, kw_only=True):
         cells, expected = self.samples.cells.keys(), self.case.identity.cells
         if expected is not UNSET and set(expected) != cells:
             yield f"samples: cells: has {len(cells)} cells of {len(expected)}"
-        if strange := self.case.planted.keys() - cells:
+        if strange := self.case.injected.keys() - cells:
             yield f"case: planted: {min(strange)!r} is no cell"
 
 
 class AsvCase(Struct):
     identity: Identity
-    planted: Planted
+    injected: Injected = field(name="planted")
     cells: list[str]
 
 

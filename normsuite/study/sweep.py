@@ -51,13 +51,7 @@ def sweep(
         NormsuiteError: a run failed or workers died again and again; the records of finished runs are kept.
     """
     runs = list(runs)
-    if processes is not None and processes < 1:
-        raise ArgumentError("workers", processes, "must be at least 1")
-    writing.output_folder(folder, "out")
-    for run in runs:
-        steps(run)
-        if scheduler is None:
-            device.check(run.device)
+    _check(runs, folder, processes, scheduler)
     # Unpacked once, before the workers all want them.
     checksums = {dataset: digits.checksum(dataset, data_dir) for dataset in dict.fromkeys(r.dataset for r in runs)}
     names = {run: record_name(run, checksums[run.dataset]) for run in runs}
@@ -67,11 +61,7 @@ def sweep(
         finished = {run: found for run in runs if (found := _recorded(folder / f"{names[run]}.json", on_note))}
         todo = [run for run in runs if run not in finished]
         task = workers.Task(checksums, provenance.source_digest(), data_dir)
-        if todo and scheduler is not None:
-            executor, tell = stack.enter_context(workers.cluster(scheduler, on_note))
-            done = workers.on_cluster(executor, todo, task, on_steps, tell)
-        else:
-            done = workers.locally(todo, task, min(len(todo), processes or usual(todo)), on_steps, on_note)
+        done = _done(stack, todo, task, processes, scheduler, on_steps, on_note)
         on_start(sum(map(steps, runs)), sum(map(steps, finished)))
         with closing(done):  # also where a record cannot be written: no worker goes on behind it
             for run, record in done:
@@ -82,6 +72,33 @@ def sweep(
         if note := mixed(found):
             on_note(note)
         return found
+
+
+def _check(runs: Iterable[Run], folder: Path, processes: int | None, scheduler: str | None) -> None:
+    """Raise what `sweep` says before anything is trained; make the folder where it is not there."""
+    if processes is not None and processes < 1:
+        raise ArgumentError("workers", processes, "must be at least 1")
+    writing.output_folder(folder, "out")
+    for run in runs:
+        steps(run)
+        if scheduler is None:
+            device.check(run.device)
+
+
+def _done(
+    stack: ExitStack,
+    todo: list[Run],
+    task: workers.Task,
+    processes: int | None,
+    scheduler: str | None,
+    on_steps: Callable[[int], None],
+    on_note: Callable[[str], None],
+) -> Iterator[tuple[Run, dict]]:
+    """Return the runs as they are done, by workers here or, until `stack` is closed, by those of a cluster."""
+    if todo and scheduler is not None:
+        executor, tell = stack.enter_context(workers.cluster(scheduler, on_note))
+        return workers.on_cluster(executor, todo, task, on_steps, tell)
+    return workers.locally(todo, task, min(len(todo), processes or usual(todo)), on_steps, on_note)
 
 
 def usual(runs: Iterable[Run]) -> int:

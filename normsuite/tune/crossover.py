@@ -108,7 +108,7 @@ def ratio(spec: NormSpec, case: Case, mode: str, seconds: float) -> float:
             call()
         entrants.append(Entrant(name, "openmp", call))
     with torch.set_grad_enabled(task.gradients):
-        times = interleave(entrants, witness="", seconds=seconds, draw=random.Random(SEED), waits_s={})
+        times = interleave(entrants, control="", seconds=seconds, draw=random.Random(SEED), waits_s={})
     return statistics.paired_log_ratio(times[auto.KERNELS], times["torch"])
 
 

@@ -78,7 +78,7 @@ def ratio(chain: str, call: Callable[[], object], seconds: float) -> float:
     calls = {"past": _written_from(ALWAYS, way, call), "through": _written_from(tuning.NEVER, way, call)}
     entrants = [Entrant(name, "openmp", call) for name, call in calls.items()]
     try:
-        times = interleave(entrants, witness="", seconds=seconds, draw=random.Random(), waits_s={})
+        times = interleave(entrants, control="", seconds=seconds, draw=random.Random(), waits_s={})
     finally:
         outputs.STREAMED[way] = before
     return statistics.paired_log_ratio(times["past"], times["through"])

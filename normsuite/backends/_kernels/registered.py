@@ -123,8 +123,8 @@ def apply(call: Call, operators: Operators, kernels: Kernels) -> torch.Tensor:
     running = None if call.running_mean is None else (call.running_mean, call.running_var)
     sizes, per_element = sizes_of(call.view, trailing), is_per_element(call.spec, trailing)
     given = (None, None) if call.use_input_stats or running is None else running
-    turned = call.strided and not x.movedim(1, -1).is_contiguous()
-    if turned:
+    transposed = call.strided and not x.movedim(1, -1).is_contiguous()
+    if transposed:
         x = x.movedim(1, -1).contiguous().movedim(-1, 1)
     axes = " ".join(sorted(call.spec.axes))
     moving = running is not None and call.use_input_stats
@@ -139,4 +139,4 @@ def apply(call: Call, operators: Operators, kernels: Kernels) -> torch.Tensor:
         reference.move_by_torch(call)
     elif moving and not by_torch:
         move(running, kernels.moments(statistics.detach(), call.eps), call.momentum, call.view.count)
-    return call.deliver(y.contiguous() if turned else y)
+    return call.deliver(y.contiguous() if transposed else y)

@@ -59,8 +59,8 @@ def apply(call: Call) -> torch.Tensor:
     if not all(map(addresses.is_memory, given)):
         return theirs.in_operations(call)
     if call.strided and not call.input.movedim(1, -1).is_contiguous():
-        turned = replace(call, input=call.input.movedim(1, -1).contiguous().movedim(-1, 1), out=None)
-        return call.deliver(_computed(turned, trailing).contiguous())
+        transposed = replace(call, input=call.input.movedim(1, -1).contiguous().movedim(-1, 1), out=None)
+        return call.deliver(_computed(transposed, trailing).contiguous())
     return _computed(call, trailing)
 
 

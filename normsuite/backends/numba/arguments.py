@@ -24,7 +24,7 @@ class Arguments(ctypes.Structure):
         weight, bias: of the wide type.
         statistics: (4, number of statistics) of the wide type: the rounded mean m, its correction δ, rstd, variance.
         running_mean, running_var: of the wide type, one a statistic; read in evaluation, moved in training.
-        scratch: float64, what the parts of a statistic leave for each other.
+        scratch: float64, partial results of the parts of a statistic, which the last task merges.
         areas: working memory, a piece for each thread.
         sums: what the tasks add to the gradients of weight and bias, before it is folded.
         dweight, dbias: of the wide type.

@@ -23,13 +23,28 @@ from numba.core import config
 from ... import caches
 from ...errors import ArgumentError
 from .. import ACTIVATIONS
-from . import activations, arguments, decorators, elements, lanes, segments, settling, sizes, streaming, tasks, turning
+from . import (
+    activations,
+    arguments,
+    columns,
+    decorators,
+    elements,
+    finalizing,
+    segments,
+    sizes,
+    streaming,
+    tasks,
+    transposing,
+)
 from .elements import STORED
 
 _SOURCES = (
-    activations, arguments, decorators, elements, lanes, segments, settling, sizes, streaming, tasks, turning,
+    activations, arguments, decorators, elements, columns, segments, finalizing, sizes, streaming, tasks, transposing,
 )  # fmt: skip
 """The modules that a kernel is made of: what else lies in the folder runs it."""
+
+_FILES = {"segments": segments, "columns": columns, "transposing": transposing}
+"""Those that have kernels, by the first part of a kernel's name."""
 
 
 @dataclass(frozen=True)
@@ -67,7 +82,7 @@ def get(name: str, dtype: torch.dtype, code: int = 0, streamed: bool = False) ->
     Args:
         name: "segments.forward" and so on: the file and the function.
         code: of the activation, for kernels that have one.
-        streamed: writes its result past the caches.
+        streamed: writes its result by non-temporal stores.
 
     Raises:
         ArgumentError: there is no such type or activation.
@@ -102,7 +117,7 @@ def _compiled(name: str, dtype: torch.dtype, code: int, streamed: bool) -> Kerne
         raise ArgumentError("dtype", dtype, f"has no kernel; there are those of {', '.join(map(str, STORED))}")
     begun = time.perf_counter()
     file, _, function = name.partition(".")
-    python = getattr({"segments": segments, "lanes": lanes, "turning": turning}[file], function)(code, streamed)
+    python = getattr(_FILES[file], function)(code, streamed)
     folder, before = _cache_folder(), config.CACHE_DIR
     config.CACHE_DIR = folder or before
     try:

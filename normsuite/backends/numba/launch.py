@@ -11,8 +11,8 @@ import torch
 from . import kernels, outputs, threads
 from .activations import CODES
 from .arguments import Arguments
+from .finalizing import STATISTICS, WRITE
 from .planning import Plan
-from .settling import STATISTICS, WRITE
 from .sizes import SIZES
 
 
@@ -55,25 +55,25 @@ def _workspace(a: Arguments, like: torch.Tensor, scratch: int, sums: int, areas:
     return room
 
 
-def _turn(sizes: tuple[int, int], sources: tuple[int, int], targets: tuple[int, int], wide: torch.dtype) -> None:
+def _transpose(sizes: tuple[int, int], sources: tuple[int, int], targets: tuple[int, int], wide: torch.dtype) -> None:
     """Write transposes of the matrices at those addresses."""
     (rows, columns), (weight, bias), (dweight, dbias) = sizes, sources, targets
     a = Arguments(row_inner=rows, length=columns, weight=weight, bias=bias, dweight=dweight, dbias=dbias)
     a.tasks = -(-columns // SIZES.tile)
     count = 1 if rows * columns <= SIZES.alone else min(threads.count(), a.tasks)
-    threads.run(kernels.get("turning.turn", wide), a, WRITE, count)
+    threads.run(kernels.get("transposing.transpose", wide), a, WRITE, count)
 
 
-def _turned(plan: Plan, a: Arguments, statistics: torch.Tensor, gradients: bool) -> torch.Tensor:
+def _transposed(plan: Plan, a: Arguments, statistics: torch.Tensor, gradients: bool) -> torch.Tensor:
     """Return weight and bias transposed to the layout of the tensor, with room for their gradients if asked for.
 
     They are of the type of the statistics; the arguments then point to them.
     """
-    channels, places = plan.turned
+    channels, places = plan.transposed
     each, wide = channels * places, statistics.dtype
     room = statistics.new_empty(4 * each if gradients else 2 * each)
     first, size = room.data_ptr(), each * room.element_size()
-    _turn(plan.turned, (a.weight, a.bias), (first, first + size), wide)
+    _transpose(plan.transposed, (a.weight, a.bias), (first, first + size), wide)
     a.weight = first
     if a.bias:
         a.bias = first + size
@@ -154,7 +154,7 @@ class Launch:
                     a.running_mean = a.running_var = 0
         count = min(threads.count(), self._most_threads)
         kernel = kernels.get(self._forward, self.dtype, self._code, _streamed(plan, y, "forward", plan.parts))
-        turned = None if plan.turned is None else _turned(plan, a, statistics, gradients=False)
+        transposed = None if plan.transposed is None else _transposed(plan, a, statistics, gradients=False)
         room = _workspace(a, x, 3 * plan.statistics * plan.parts if plan.parts > 1 else 0, 0, count * plan.areas)
         if self.frozen:
             threads.run(kernel, a, WRITE, count)
@@ -165,7 +165,7 @@ class Launch:
             if plan.per_element:
                 a.tasks, a.grain = _columns(plan), 1
             threads.run(kernel, a, WRITE, count)
-        del room, turned  # only now
+        del room, transposed  # only now
         return done
 
     def _are_apart(self, a: Arguments, numbers: int) -> bool:
@@ -206,13 +206,13 @@ class Launch:
         count = min(threads.count(), self._most_threads)
         streamed = _streamed(plan, dx, "backward", plan.backward_parts)
         kernel = kernels.get(self._backward, self.dtype, self._code, streamed)
-        if plan.turned is None:
+        if plan.transposed is None:
             self._run_backward(a, x, kernel, count)
             return
         wanted = a.dweight, a.dbias
-        room = _turned(plan, a, statistics, gradients=True)
+        room = _transposed(plan, a, statistics, gradients=True)
         self._run_backward(a, x, kernel, count)
-        _turn(plan.turned[::-1], (a.dweight, a.dbias), wanted, self.wide)
+        _transpose(plan.transposed[::-1], (a.dweight, a.dbias), wanted, self.wide)
         del room  # only now
 
     def _run_backward(self, a: Arguments, x: torch.Tensor, kernel: kernels.Kernel, count: int) -> None:

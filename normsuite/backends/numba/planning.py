@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from ...spec import Axis
 from .arguments import Arguments
-from .lanes import AREAS
+from .columns import AREAS
 from .segments import MOST
 from .sizes import SIZES
 
@@ -13,22 +13,22 @@ from .sizes import SIZES
 @dataclass(frozen=True)
 class Plan:
     """Attributes:
-    file: of the kernels: "segments" or "lanes".
+    file: of the kernels: "segments" or "columns".
     per_element: a weight for each number of a statistic.
-    turned: (channels, places) of those weights, where the tensor's numbers lie place by place and theirs do not.
+    transposed: (channels, places) of those weights, where the tensor's numbers lie place by place and theirs do not.
     statistics: how many.
     count: numbers in each.
     parts, backward_parts: tasks that share a statistic, in the forward and the backward kernel.
     slots: partial sums for each channel's gradient.
     numel: numbers in the tensor.
-    run: numbers that are written side by side; 0 where none fit into the buffer of what is written past the caches.
+    run: numbers that are written side by side; 0 where none fit into the buffer of non-temporal stores.
     areas: float64 numbers that each thread works with.
     arguments: sizes and strides, with all addresses 0.
     """
 
     file: str
     per_element: bool
-    turned: tuple[int, int] | None
+    transposed: tuple[int, int] | None
     statistics: int
     count: int
     parts: int
@@ -106,10 +106,10 @@ def make(
     outer, rows = (1 if batch else n) * (1 if spatial else s), (n if batch else 1) * (s if spatial else 1)
     row_stride = c if spatial else s * c
     common.update(outer=outer, inner=c // over, stride_outer=s * c if spatial and not batch else c)
-    return _lanes(numel, rows, row_stride, c, common)
+    return _columns(numel, rows, row_stride, c, common)
 
 
-def _segments(numel: int, per_element: bool, fields: dict, turned: tuple[int, int] | None = None) -> Plan:
+def _segments(numel: int, per_element: bool, fields: dict, transposed: tuple[int, int] | None = None) -> Plan:
     statistics = fields["outer"] * fields["inner"]
     count = numel // statistics
 
@@ -121,13 +121,13 @@ def _segments(numel: int, per_element: bool, fields: dict, turned: tuple[int, in
     fields.update(parts=parts, tasks=statistics * parts, grain=max(1, min(MOST, 16384 // count)))
     slots = parts * fields["outer"]
     shares, run, arguments = (parts, backward_parts, slots), fields["length"], Arguments(**fields)
-    return Plan("segments", per_element, turned, statistics, count, *shares, numel, run, 0, arguments)
+    return Plan("segments", per_element, transposed, statistics, count, *shares, numel, run, 0, arguments)
 
 
-def _lanes(numel: int, rows: int, stride: int, channels: int, fields: dict) -> Plan:
+def _columns(numel: int, rows: int, stride: int, channels: int, fields: dict) -> Plan:
     together = 1
-    if stride == channels and channels < SIZES.lanes:  # places side by side
-        wanted = min(SIZES.lanes, SIZES.square * math.sqrt(rows * channels)) / channels
+    if stride == channels and channels < SIZES.width:  # places side by side
+        wanted = min(SIZES.width, SIZES.square * math.sqrt(rows * channels)) / channels
         divisors = [d for d in range(1, min(rows, int(4 * wanted)) + 1) if rows % d == 0] or [1]
         together = min(divisors, key=lambda d: abs(math.log(d / wanted)))
     rows, stride, width = rows // together, stride * together, channels * together
@@ -138,4 +138,4 @@ def _lanes(numel: int, rows: int, stride: int, channels: int, fields: dict) -> P
     statistics, areas = outer * fields["inner"], AREAS * width
     run = 0 if width > SIZES.buffer else rows * width if stride == width else width
     shares, arguments = (parts, parts, tasks), Arguments(**fields)
-    return Plan("lanes", False, None, statistics, numel // statistics, *shares, numel, run, areas, arguments)
+    return Plan("columns", False, None, statistics, numel // statistics, *shares, numel, run, areas, arguments)

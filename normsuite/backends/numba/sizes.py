@@ -13,46 +13,46 @@ class Sizes:
 
     Attributes:
         segment_block: of a block of rows along memory, which a first-level cache holds while it is read twice.
-        lane_block: of a block of rows of lanes, likewise.
-        block_rows: rows of lanes in a block at least; what is done once for each block and lane takes as long as a few
+        column_block: of a block of rows across memory, likewise.
+        block_rows: rows in that block at least; what is done once for each block and column takes as long as a few
             rows.
-        samples: numbers, or rows of lanes, that a mean is guessed from.
+        samples: numbers along memory, or rows across it, that a mean is guessed from.
         segment_ahead: how many of the next row are asked for early, the processor guesses the rest.
-        lane_ahead: how far ahead of the sums is asked for where rows of lanes are read by fours.
-        narrow: lanes up to which several rows are read at a time; longer rows are read faster one behind the other
-            (from 128 channels on in 0.55 to 0.75 of the time).
-        lanes: lanes side by side where so many fit; they fill some vector registers.
-        square: most lanes over the square root of a statistic's numbers; of fewer numbers, what is done once for each
-            lane takes longer than what is done for each row.
-        buffer, buffers: numbers of a row in the buffer of what is written past the caches, and rows in it.
-        tile: rows and columns of a matrix that are turned at a time; a line that is read stays in the cache until all
-            of it was used.
+        column_ahead: how far ahead of the sums is asked for where rows are read by fours.
+        narrow: columns of a row up to which several rows are read at a time; longer rows are read faster one behind the
+            other (from 128 channels on in 0.55 to 0.75 of the time).
+        width: columns of a row where so many fit; they fill some vector registers.
+        square: most columns of a row over the square root of a statistic's numbers; of fewer numbers, what is done once
+            for each column takes longer than what is done for each row.
+        buffer, buffers: numbers of a row in the buffer of non-temporal stores, and rows in it.
+        tile: rows and columns of a matrix that are transposed at a time; a line that is read stays in the cache until
+            all of it was used.
         part: numbers that a task has, about, where tasks share a statistic or a sum.
         most_parts: tasks that share a statistic at most.
-        part_rows: rows of lanes that a task has at least where tasks share a statistic; what it does once takes as long
-            as a few rows.
+        part_rows: rows across memory that a task has at least where tasks share a statistic; what it does once takes
+            as long as a few rows.
         few_statistics: fewer than these are shared by several tasks, which reads the tensor once more.
         row_in_cache: numbers of a row that stay in a last-level cache between the sums and the writing.
-        rows_in_cache: the same on the way back, in a second-level cache, where gradients and sums stay too.
+        rows_in_cache: the same in the backward pass, in a second-level cache, where gradients and sums stay too.
         columns: columns in a task at most; their weights and the sums of their gradients stay in a second-level cache,
             and what is read of a row is long enough for the processor to read ahead.
-        rows_together: numbers of short rows, read twice on the way back, that a second-level cache holds with their
-            gradients.
+        rows_together: numbers of short rows, read twice by the backward pass, that a second-level cache holds with
+            their gradients.
         together: the same of long rows, for a last-level cache.
         alone: numbers that one thread is done with before another has come.
-        shortest_run: bytes side by side from which on it is worth to write past the caches; at both ends are lines that
+        shortest_run: bytes side by side from which on non-temporal stores are worth it; at both ends are lines that
             it cannot be done for.
         huge: bytes from which on a result asks for large pages, as NumPy's do.
     """
 
     segment_block: int = 4096
-    lane_block: int = 8192
+    column_block: int = 8192
     block_rows: int = 32
     samples: int = 8
     segment_ahead: int = 256
-    lane_ahead: int = 2048
+    column_ahead: int = 2048
     narrow: int = 64
-    lanes: int = 64
+    width: int = 64
     square: float = 0.75
     buffer: int = 1024
     buffers: int = 4

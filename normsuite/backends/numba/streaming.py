@@ -1,5 +1,5 @@
-"""Writing past the caches: a large result neither has to be fetched before it is overwritten, nor drives out what will
-be read again.
+"""Non-temporal stores: a large result neither has to be fetched before it is overwritten, nor drives out what will be
+read again.
 
 Numbers are computed into a buffer that stays in the first-level cache, and copied from there a line at a time.
 """

@@ -1,7 +1,7 @@
 """Compiled kernels for accelerators: statistics, norm and activation in one pass, forward and backward, in Triton.
 
 Corrected two-pass statistics, as in `reference`; results have the same bits in every run. With TRITON_INTERPRET=1 in
-the environment they compute on the CPU, number by number, which is for tests only.
+the environment they compute on the CPU, element by element, which is for tests only.
 """
 
 import os
@@ -44,7 +44,7 @@ def why_not(call: Call) -> str | None:
 
 
 def apply(call: Call) -> torch.Tensor:
-    """The formula of `reference`, in kernels; where torch looks at operations instead of running them, as `numba`."""
+    """Compute the formula of `reference` in kernels, or in operations where torch traces or transforms them."""
     if call.activation not in ACTIVATIONS:
         return call.deliver(call.activate(apply(replace(call, activation=None, out=None))))
     if torch.compiler.is_compiling():
@@ -60,8 +60,8 @@ def apply(call: Call) -> torch.Tensor:
         addresses.refuse_gone(input=call.input, **{name: getattr(call, name) for name in _PARAMETERS}, out=call.out)
         return theirs.in_operations(call)
     if call.strided and not call.input.movedim(1, -1).is_contiguous():
-        turned = replace(call, input=call.input.movedim(1, -1).contiguous().movedim(-1, 1), out=None)
-        return call.deliver(_computed(turned).contiguous())
+        transposed = replace(call, input=call.input.movedim(1, -1).contiguous().movedim(-1, 1), out=None)
+        return call.deliver(_computed(transposed).contiguous())
     return _computed(call)
 
 
@@ -84,7 +84,7 @@ def again(call: Call) -> Again | None:
 
 
 def _has_kernel(call: Call) -> bool:
-    """Whether a weight for each number comes with means over all of those, as in every norm that there is."""
+    """Return whether a weight for each element comes with means over all of those, as in every norm that there is."""
     trailing = call.trailing
     return not trailing or is_per_element(call.spec, trailing)
 

@@ -113,7 +113,7 @@ def _read(name: str, capability: int, warps: int, found) -> Compiled:
 
 
 def _widths(code: str, *instructions: str) -> dict[int, int]:
-    """How many instructions of those names there are, by width in bits."""
+    """Count the instructions of those names by their width in bits."""
     found: dict[int, int] = {}
     for modifiers in re.findall(rf"\b(?:{'|'.join(instructions)})((?:\.\w+)+)", code):
         parts = modifiers.split(".")

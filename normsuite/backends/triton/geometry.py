@@ -121,7 +121,7 @@ def make(
 
 
 def _merged(dims: list[Dim]) -> list[Dim]:
-    """The dimensions from the largest stride to the smallest, those that one stride walks through in one."""
+    """Merge the dimensions that one stride walks through; return them from the largest stride to the smallest."""
     found: list[Dim] = []
     for d in sorted((d for d in dims if d.size > 1), key=lambda d: -d.stride):
         last = found[-1] if found else None

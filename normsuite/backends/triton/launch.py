@@ -44,7 +44,7 @@ def run(kernel: triton.JITFunction, grid: tuple[int, int], *arguments, **named) 
 
 
 def _kind(argument: object) -> object:
-    """What of an argument a compiled kernel depends on."""
+    """Return the part of an argument that a compiled kernel depends on."""
     kind = type(argument)
     if kind is float:
         return float
@@ -195,7 +195,7 @@ class Launch:
         )  # fmt: skip
 
     def _apart(self, work: Work) -> bool:
-        """Whether the tiles of a statistic have channels of their own."""
+        """Return whether the tiles of a statistic have channels of their own."""
         g = self.geometry
         return g.col.channel != 0 if work.row_tiles == 1 else g.row.channel != 0 or g.row_outer.channel != 0
 
@@ -239,8 +239,10 @@ class Launch:
         return Shares(walk, fixed, walks, per_walk, programs, slots * walks * slots_row, slots_row)
 
     def _programs(self, work: Work, stages: int) -> int:
-        """How many programs take the statistics that they keep: one for each unit, or, where loads are under way in a
-        loop, as many as run at a time."""
+        """Return the number of programs of a kernel that holds whole statistics.
+
+        That is one for each unit, or, where loads are under way in a loop, as many as run at a time.
+        """
         if stages == 1:
             return work.units
         size = work.tile.size * work.tiles * self.itemsize
@@ -300,7 +302,7 @@ class Launch:
         )  # fmt: skip
 
     def _walk(self, work: Work) -> dict:
-        """What every kernel is told of the geometry and the tile."""
+        """Return the arguments of every kernel on the geometry and the tile."""
         g, tile, align = work.geometry, work.tile, align_of(work.geometry)
         even = 4 * (g.inner.size % tile.inner == 0) + 2 * (g.rows % tile.rows == 0) + (g.col.size % tile.cols == 0)
         return {
@@ -334,21 +336,24 @@ class Launch:
         }
 
     def _at_a_time(self, work: Work, dtype: torch.dtype) -> int:
-        """How many programs of a forward kernel are to fit: two of half a multiprocessor's threads, where their
-        elements do too. Those of float16, whose mean has a correction, and those that are loaded one by one do not."""
+        """Return the number of programs of a forward kernel that are to fit onto a multiprocessor.
+
+        That is two of half its threads, where their elements fit too. Those of float16, whose mean has a correction,
+        and those that are loaded one by one do not.
+        """
         few = work.tile.size * work.tiles <= 16384 and align_of(work.geometry) * self.itemsize >= 8
         half = work.tile.warps == 16 and dtype == torch.bfloat16 and work.stages == 1 and few
         return 2 if half else 1
 
     def _resident(self, work: Work) -> dict:
-        """What a kernel is told that keeps whole statistics."""
+        """Return the arguments on geometry and tile of a kernel that holds whole statistics."""
         of_tile = self._walk(work) | {"TILES": work.tiles, "ALONG_ROWS": work.row_tiles > 1}
         for unknown in ("STAGES", "PIECES"):
             del of_tile[unknown]
         return of_tile
 
     def _channels(self, g: Geometry) -> dict:
-        """What kernels that apply an affine map are told of it."""
+        """Return the arguments on the affine map of the kernels that apply it."""
         return {
             "channels": g.channels,
             "C_OUTER": g.outer.channel,

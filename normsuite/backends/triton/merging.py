@@ -43,7 +43,7 @@ def read_statistics(statistics, statistic, number, exists, CENTRED: tl.constexpr
 
 @triton.jit
 def update_running(running_mean, running_var, i, exists, m, delta, var, count, momentum):
-    """Move the running statistics of one channel each: running ← running + momentum · (new − running)."""
+    """Update the running statistics of one channel each: running ← running + momentum · (new − running)."""
     mean = tl.reshape(m + delta, i.shape)
     unbiased = tl.reshape(var, i.shape) * (count / (count - 1.0))
     old_mean = tl.load(running_mean + i, mask=exists, other=0.0)

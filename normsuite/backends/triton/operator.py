@@ -61,7 +61,7 @@ def settings(spec: NormSpec, view: View, trailing: int, frozen: bool, eps: float
 
 
 def _ordered(parameter: torch.Tensor | None, x: torch.Tensor, s: Settings) -> torch.Tensor | None:
-    """The parameter as the kernels read it: dense, in the order of the tensor's elements."""
+    """Return the parameter as the kernels read it: dense, in the order of the tensor's elements."""
     if parameter is None:
         return None
     if s.per_element and not x.is_contiguous():
@@ -70,7 +70,7 @@ def _ordered(parameter: torch.Tensor | None, x: torch.Tensor, s: Settings) -> to
 
 
 def _restored(gradient: torch.Tensor | None, parameter: torch.Tensor, x: torch.Tensor, s: Settings):
-    """A parameter's gradient in the parameter's shape."""
+    """Return a parameter's gradient in the parameter's shape."""
     if gradient is None:
         return None
     if s.per_element and not x.is_contiguous():

@@ -19,6 +19,7 @@ from .tiling import (
     offsets_of,
     read,
     scaled,
+    slot_of,
     split_unit,
     start_of,
     total,
@@ -75,6 +76,7 @@ def _forward_unit(
     ALIGN: tl.constexpr, INNER_ALIGN: tl.constexpr, COL_ALIGN: tl.constexpr,
     A: tl.constexpr, R: tl.constexpr, L: tl.constexpr, TILES: tl.constexpr, ALONG_ROWS: tl.constexpr,
 ):  # fmt: skip
+    """Write y of one block of statistics."""
     outer, mid, block = split_unit(unit, blocks, middle)
     first = start_of(outer, mid, outer_stride, middle_stride, ALIGN)
     base = outer * C_OUTER + mid * C_MIDDLE
@@ -93,22 +95,11 @@ def _forward_unit(
         sums += v if CENTRED else v * v
     if CENTRED:
         m = tl.div_rn(total(sums), count)
-        sums = tl.zeros((A, R, L), tl.float32)
-        squares = tl.zeros((A, R, L), tl.float32)
-        for tile in tl.static_range(TILES):
-            r = along(tile if ALONG_ROWS else 0, R, WIDE)
-            c = along(0 if ALONG_ROWS else tile, L, WIDE)
-            mask = inside(i, r, c, inner, rows, cols, EVEN, INNER_ALIGN, COL_ALIGN)
-            d = kept(tiles[tile] - m, mask, EVEN)
-            sums += d
-            squares += d * d
-        if x.dtype.element_ty == tl.bfloat16:  # whose numbers are too coarse for m to be off by much
-            delta = tl.zeros((A, 1, 1), tl.float32)
-            var = tl.div_rn(total(squares), count)
-        else:
-            apart, squared = totals(sums, squares)
-            delta = tl.div_rn(apart, count)
-            var = tl.maximum(tl.div_rn(squared, count) - delta * delta, 0.0)
+        is_coarse: tl.constexpr = x.dtype.element_ty == tl.bfloat16  # too coarse for m to be off by much
+        delta, var = _deviations(
+            tiles, m, count, i, inner, rows, cols, is_coarse, EVEN, WIDE, INNER_ALIGN, COL_ALIGN, A, R, L, TILES,
+            ALONG_ROWS,
+        )  # fmt: skip
     else:
         m = tl.zeros((A, 1, 1), tl.float32)
         delta = m
@@ -128,6 +119,32 @@ def _forward_unit(
         x_hat = ((tiles[tile] - m) - delta) * rstd if CENTRED else tiles[tile] * rstd
         z = scaled(x_hat, w, b, weight is not None, bias is not None)
         write(y + first + offsets, activated(z, ACTIVATION), mask, EVEN)
+
+
+@triton.jit
+def _deviations(
+    tiles, m, count, i, inner, rows, cols,
+    COARSE: tl.constexpr, EVEN: tl.constexpr, WIDE: tl.constexpr, INNER_ALIGN: tl.constexpr, COL_ALIGN: tl.constexpr,
+    A: tl.constexpr, R: tl.constexpr, L: tl.constexpr, TILES: tl.constexpr, ALONG_ROWS: tl.constexpr,
+):  # fmt: skip
+    """Return the distance from m to the mean, 0 if COARSE, and the biased variance."""
+    sums = tl.zeros((A, R, L), tl.float32)
+    squares = tl.zeros((A, R, L), tl.float32)
+    for tile in tl.static_range(TILES):
+        r = along(tile if ALONG_ROWS else 0, R, WIDE)
+        c = along(0 if ALONG_ROWS else tile, L, WIDE)
+        mask = inside(i, r, c, inner, rows, cols, EVEN, INNER_ALIGN, COL_ALIGN)
+        d = kept(tiles[tile] - m, mask, EVEN)
+        sums += d
+        squares += d * d
+    if COARSE:
+        delta = tl.zeros((A, 1, 1), tl.float32)
+        var = tl.div_rn(total(squares), count)
+    else:
+        apart, squared = totals(sums, squares)
+        delta = tl.div_rn(apart, count)
+        var = tl.maximum(tl.div_rn(squared, count) - delta * delta, 0.0)
+    return delta, var
 
 
 @triton.jit
@@ -208,13 +225,65 @@ def _backward_unit(
     A: tl.constexpr, R: tl.constexpr, L: tl.constexpr, TILES: tl.constexpr, ALONG_ROWS: tl.constexpr,
     OWN: tl.constexpr,
 ):  # fmt: skip
+    """Write dx of one block of statistics, and the sums of its channels; return those instead if they are SHARED."""
     outer, mid, block = split_unit(unit, blocks, middle)
     first = start_of(outer, mid, outer_stride, middle_stride, ALIGN)
     base = outer * C_OUTER + mid * C_MIDDLE
     i = along(block, A, WIDE)
-    exists = i < inner
     statistic = (outer * middle + mid) * inner + i
-    m, delta, rstd = read_statistics(statistics, statistic, number, exists, CENTRED)
+    m, delta, rstd = read_statistics(statistics, statistic, number, i < inner, CENTRED)
+    values, gradients, sums, products = _normalised(
+        x, dy, weight, bias, m, delta, rstd, shift, weights, first, base, i, inner, rows, row, cols, channels,
+        inner_stride, row_outer_stride, row_stride, col_stride, C_INNER, C_ROW_OUTER, C_ROW, C_COL, TWO_LEVELS,
+        CENTRED, ACTIVATION, EVEN, WIDE, ALIGN, INNER_ALIGN, COL_ALIGN, A, R, L, TILES, ALONG_ROWS, OWN,
+    )  # fmt: skip
+    if CENTRED:
+        c1, c2 = totals(sums, products)
+        c1 = c1 / count
+        c2 = c2 / count
+    else:
+        c1 = tl.zeros((A, 1, 1), tl.float32)
+        c2 = total(products) / count
+    new = ()
+    for tile in tl.static_range(OWN):
+        place = tile if OWN == TILES else shift + tile
+        r = along(place if ALONG_ROWS else 0, R, WIDE)
+        c = along(0 if ALONG_ROWS else place, L, WIDE)
+        offsets = offsets_of(i, r, c, row, inner_stride, row_outer_stride, row_stride, col_stride, TWO_LEVELS, ALIGN)
+        mask = inside(i, r, c, inner, rows, cols, EVEN, INNER_ALIGN, COL_ALIGN)
+        g = gradients[tile]
+        x_hat = values[tile]
+        if dx is not None:
+            if OWN < TILES:
+                w = weights[2 * (TILES - OWN + tile)]
+            else:
+                channel = channels_of(base, i, r, c, row, C_INNER, C_ROW_OUTER, C_ROW, C_COL)
+                w, _ = affine(weight, bias, channel, channels)
+            result = (g * w - c1 - x_hat * c2) * rstd if CENTRED else (g * w - x_hat * c2) * rstd
+            write(dx + first + offsets, result, mask, EVEN)
+        if SHARED:
+            new = new + (shares[2 * tile] + g, shares[2 * tile + 1] + g * x_hat)
+    if partial is not None and not SHARED:
+        slot = slot_of(outer, mid, block, middle, blocks, C_OUTER, C_MIDDLE, C_INNER)
+        _write_shares(
+            partial, values, gradients, slot, base, i, inner, rows, row, cols, channels, slots_row, width,
+            C_INNER, C_ROW_OUTER, C_ROW, C_COL, TWO_LEVELS, APART, SHIFTS, WIDE, A, R, L, TILES, ALONG_ROWS,
+        )  # fmt: skip
+    return new if SHARED else shares
+
+
+@triton.jit
+def _normalised(
+    x, dy, weight, bias, m, delta, rstd, shift, weights, first, base, i, inner, rows, row, cols, channels,
+    inner_stride, row_outer_stride, row_stride, col_stride,
+    C_INNER: tl.constexpr, C_ROW_OUTER: tl.constexpr, C_ROW: tl.constexpr, C_COL: tl.constexpr,
+    TWO_LEVELS: tl.constexpr, CENTRED: tl.constexpr, ACTIVATION: tl.constexpr, EVEN: tl.constexpr, WIDE: tl.constexpr,
+    ALIGN: tl.constexpr, INNER_ALIGN: tl.constexpr, COL_ALIGN: tl.constexpr,
+    A: tl.constexpr, R: tl.constexpr, L: tl.constexpr, TILES: tl.constexpr, ALONG_ROWS: tl.constexpr,
+    OWN: tl.constexpr,
+):  # fmt: skip
+    """Return x_hat and the gradient of the norm's output, of the tiles that are written, and the sums of g·weight and
+    g·weight·x_hat over all tiles."""
     values = ()
     gradients = ()
     sums = tl.zeros((A, R, L), tl.float32)
@@ -242,56 +311,28 @@ def _backward_unit(
         if CENTRED:
             sums += gw
         products += gw * x_hat
-    if CENTRED:
-        c1, c2 = totals(sums, products)
-        c1 = c1 / count
-        c2 = c2 / count
-    else:
-        c1 = tl.zeros((A, 1, 1), tl.float32)
-        c2 = total(products) / count
-    new = ()
-    if not SHARED:
-        new = shares
-    for tile in tl.static_range(OWN):
-        place = tile if OWN == TILES else shift + tile
-        r = along(place if ALONG_ROWS else 0, R, WIDE)
-        c = along(0 if ALONG_ROWS else place, L, WIDE)
-        offsets = offsets_of(i, r, c, row, inner_stride, row_outer_stride, row_stride, col_stride, TWO_LEVELS, ALIGN)
-        mask = inside(i, r, c, inner, rows, cols, EVEN, INNER_ALIGN, COL_ALIGN)
-        g = gradients[tile]
-        x_hat = values[tile]
-        if dx is not None:
-            if OWN < TILES:
-                w = weights[2 * (TILES - OWN + tile)]
-            else:
-                channel = channels_of(base, i, r, c, row, C_INNER, C_ROW_OUTER, C_ROW, C_COL)
-                w, b = affine(weight, bias, channel, channels)
-            result = (g * w - c1 - x_hat * c2) * rstd if CENTRED else (g * w - x_hat * c2) * rstd
-            write(dx + first + offsets, result, mask, EVEN)
-        if SHARED:
-            new = new + (shares[2 * tile] + g, shares[2 * tile + 1] + g * x_hat)
-    if SHARED:
-        shares = new
-    if partial is not None and not SHARED:
-        slot = tl.zeros((), tl.int64)
-        if C_OUTER == 0:
-            slot += outer
-        if C_MIDDLE == 0:
-            slot = slot * middle + mid
-        if C_INNER == 0:
-            slot = slot * blocks + block
-        g_sums = tl.zeros((A, R, L), tl.float32)
-        gx_sums = tl.zeros((A, R, L), tl.float32)
-        for tile in tl.static_range(TILES):
-            g_sums += gradients[tile]
-            gx_sums += gradients[tile] * values[tile]
-            if APART or tile == TILES - 1:
-                r = along(tile if ALONG_ROWS else 0, R, WIDE)
-                c = along(0 if ALONG_ROWS else tile, L, WIDE)
-                write_share(
-                    partial, g_sums, gx_sums, slot, base, i, r, c, inner, rows, row, cols, channels,
-                    slots_row, width, C_INNER, C_ROW_OUTER, C_ROW, C_COL, TWO_LEVELS, SHIFTS,
-                )  # fmt: skip
-                g_sums = tl.zeros((A, R, L), tl.float32)
-                gx_sums = tl.zeros((A, R, L), tl.float32)
-    return shares
+    return values, gradients, sums, products
+
+
+@triton.jit
+def _write_shares(
+    partial, values, gradients, slot, base, i, inner, rows, row, cols, channels, slots_row, width,
+    C_INNER: tl.constexpr, C_ROW_OUTER: tl.constexpr, C_ROW: tl.constexpr, C_COL: tl.constexpr,
+    TWO_LEVELS: tl.constexpr, APART: tl.constexpr, SHIFTS: tl.constexpr, WIDE: tl.constexpr,
+    A: tl.constexpr, R: tl.constexpr, L: tl.constexpr, TILES: tl.constexpr, ALONG_ROWS: tl.constexpr,
+):  # fmt: skip
+    """Store the sums of one block of statistics: of each of its tiles if they are APART, else of all."""
+    g_sums = tl.zeros((A, R, L), tl.float32)
+    gx_sums = tl.zeros((A, R, L), tl.float32)
+    for tile in tl.static_range(TILES):
+        g_sums += gradients[tile]
+        gx_sums += gradients[tile] * values[tile]
+        if APART or tile == TILES - 1:
+            r = along(tile if ALONG_ROWS else 0, R, WIDE)
+            c = along(0 if ALONG_ROWS else tile, L, WIDE)
+            write_share(
+                partial, g_sums, gx_sums, slot, base, i, r, c, inner, rows, row, cols, channels,
+                slots_row, width, C_INNER, C_ROW_OUTER, C_ROW, C_COL, TWO_LEVELS, SHIFTS,
+            )  # fmt: skip
+            g_sums = tl.zeros((A, R, L), tl.float32)
+            gx_sums = tl.zeros((A, R, L), tl.float32)

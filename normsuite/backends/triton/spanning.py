@@ -25,6 +25,7 @@ from .tiling import (
     offsets_of,
     read,
     scaled,
+    slot_of,
     split_unit,
     start_of,
     total,
@@ -287,56 +288,70 @@ def backward(
             first = start_of(outer, mid, outer_stride, middle_stride, ALIGN)
             base = outer * C_OUTER + mid * C_MIDDLE
             i = along(block, A, WIDE)
-            exists = i < inner
             statistic = i if SOURCE == "running" else (outer * middle + mid) * (inner // PIECES) + i // PIECES
-            m, delta, rstd = read_statistics(statistics, statistic, number, exists, CENTRED)
+            m, delta, rstd = read_statistics(statistics, statistic, number, i < inner, CENTRED)
             if SOURCE == "memory":
-                c1 = tl.load(sums + statistic, mask=exists, other=0.0)[:, None, None]
-                c2 = tl.load(sums + number + statistic, mask=exists, other=0.0)[:, None, None]
-            for step in tl.range(0, steps, num_stages=STAGES):
-                if WALK == "both":
-                    r = along((here + step) // col_tiles, R, WIDE)
-                    c = along((here + step) % col_tiles, L, WIDE)
-                elif WALK == "cols":
-                    c = along(here + step, L, WIDE)
-                else:
-                    r = along(here + step, R, WIDE)
-                offsets = offsets_of(
-                    i, r, c, row, inner_stride, row_outer_stride, row_stride, col_stride, TWO_LEVELS, ALIGN
-                )
-                mask = inside(i, r, c, inner, rows, cols, EVEN, INNER_ALIGN, COL_ALIGN)
-                channel = channels_of(base, i, r, c, row, C_INNER, C_ROW_OUTER, C_ROW, C_COL)
-                w, b = affine(weight, bias, channel, channels)
-                v = read(x + first + offsets, mask, EVEN, "evict_first")
-                g = read(dy + first + offsets, mask, EVEN, "evict_first")
-                x_hat = ((v - m) - delta) * rstd if CENTRED else v * rstd
-                g = activated_backward(g, scaled(x_hat, w, b, weight is not None, bias is not None), ACTIVATION)
-                g = kept(g, mask, EVEN)
-                gw = g * w
-                if dx is not None:
-                    if SOURCE == "running":
-                        result = gw * rstd
-                    elif CENTRED:
-                        result = (gw - c1 - x_hat * c2) * rstd
-                    else:
-                        result = (gw - x_hat * c2) * rstd
-                    write(dx + first + offsets, result, mask, EVEN)
-                if partial is not None:
-                    if SHIFTS:
-                        g_sums += g
-                    gx_sums += g * x_hat
+                c1 = tl.load(sums + statistic, mask=i < inner, other=0.0)[:, None, None]
+                c2 = tl.load(sums + number + statistic, mask=i < inner, other=0.0)[:, None, None]
+            if SOURCE == "running":  # the statistics are given: no sums are needed
+                c1, c2 = None, None
+            g_sums, gx_sums = _walk(
+                x, dy, dx, weight, bias, partial, m, delta, rstd, c1, c2, g_sums, gx_sums, r, c, first, base, i, here,
+                steps, col_tiles, inner, rows, row, cols, channels, inner_stride, row_outer_stride, row_stride,
+                col_stride, C_INNER, C_ROW_OUTER, C_ROW, C_COL, TWO_LEVELS, CENTRED, ACTIVATION, SOURCE, WALK, SHIFTS,
+                EVEN, WIDE, ALIGN, INNER_ALIGN, COL_ALIGN, R, L, STAGES,
+            )  # fmt: skip
         if partial is not None:
             slot = tl.program_id(0).to(tl.int64)
             if not SHARED:
-                slot = tl.zeros((), tl.int64)
-                if C_OUTER == 0:
-                    slot += outer
-                if C_MIDDLE == 0:
-                    slot = slot * middle + mid
-                if C_INNER == 0:
-                    slot = slot * blocks + block
+                slot = slot_of(outer, mid, block, middle, blocks, C_OUTER, C_MIDDLE, C_INNER)
             slot = slot * walks + part % walks
             write_share(
                 partial, g_sums, gx_sums, slot, base, i, r, c, inner, rows, row, cols, channels, slots_row, width,
                 C_INNER, C_ROW_OUTER, C_ROW, C_COL, TWO_LEVELS, SHIFTS,
             )  # fmt: skip
+
+
+@triton.jit
+def _walk(
+    x, dy, dx, weight, bias, partial, m, delta, rstd, c1, c2, g_sums, gx_sums, r, c, first, base, i, here,
+    steps, col_tiles, inner, rows, row, cols, channels,
+    inner_stride, row_outer_stride, row_stride, col_stride,
+    C_INNER: tl.constexpr, C_ROW_OUTER: tl.constexpr, C_ROW: tl.constexpr, C_COL: tl.constexpr,
+    TWO_LEVELS: tl.constexpr, CENTRED: tl.constexpr, ACTIVATION: tl.constexpr,
+    SOURCE: tl.constexpr, WALK: tl.constexpr, SHIFTS: tl.constexpr, EVEN: tl.constexpr, WIDE: tl.constexpr,
+    ALIGN: tl.constexpr, INNER_ALIGN: tl.constexpr, COL_ALIGN: tl.constexpr,
+    R: tl.constexpr, L: tl.constexpr, STAGES: tl.constexpr,
+):  # fmt: skip
+    """Write dx of one tile after the other, and return the sums of g and g·x_hat with those of these tiles added."""
+    for step in tl.range(0, steps, num_stages=STAGES):
+        if WALK == "both":
+            r = along((here + step) // col_tiles, R, WIDE)
+            c = along((here + step) % col_tiles, L, WIDE)
+        elif WALK == "cols":
+            c = along(here + step, L, WIDE)
+        else:
+            r = along(here + step, R, WIDE)
+        offsets = offsets_of(i, r, c, row, inner_stride, row_outer_stride, row_stride, col_stride, TWO_LEVELS, ALIGN)
+        mask = inside(i, r, c, inner, rows, cols, EVEN, INNER_ALIGN, COL_ALIGN)
+        channel = channels_of(base, i, r, c, row, C_INNER, C_ROW_OUTER, C_ROW, C_COL)
+        w, b = affine(weight, bias, channel, channels)
+        v = read(x + first + offsets, mask, EVEN, "evict_first")
+        g = read(dy + first + offsets, mask, EVEN, "evict_first")
+        x_hat = ((v - m) - delta) * rstd if CENTRED else v * rstd
+        g = activated_backward(g, scaled(x_hat, w, b, weight is not None, bias is not None), ACTIVATION)
+        g = kept(g, mask, EVEN)
+        gw = g * w
+        if dx is not None:
+            if SOURCE == "running":
+                result = gw * rstd
+            elif CENTRED:
+                result = (gw - c1 - x_hat * c2) * rstd
+            else:
+                result = (gw - x_hat * c2) * rstd
+            write(dx + first + offsets, result, mask, EVEN)
+        if partial is not None:
+            if SHIFTS:
+                g_sums += g
+            gx_sums += g * x_hat
+    return g_sums, gx_sums

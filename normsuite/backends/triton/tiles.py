@@ -27,7 +27,7 @@ class Family:
     """What a family of devices likes.
 
     Attributes:
-        resident: elements of the largest tile that a forward kernel keeps, in float32 lanes.
+        resident: elements of the largest tile that a forward kernel keeps, in float32.
         resident_backward: the same of a backward kernel.
         tile: elements of one tile, of which a statistic has a few.
         largest: elements of a tile that is all of a row: of 16,384 in one tile the compiler keeps so many at a time

@@ -1,4 +1,4 @@
-"""Return the device's view of a tile: where its elements lie, which of them exist, and the sums over them.
+"""Where the elements of a tile lie, which of them exist, and the sums over them.
 
 A program works on tiles of three axes: A statistics side by side, R rows and L columns of each. Offsets are sums of one
 vector per axis, so that the axis of stride 1, whichever it is, is the one that neighbouring threads walk along.
@@ -109,6 +109,7 @@ def total(value):
 
 @triton.jit
 def _add_pairs(a, b, c, d):
+    """Return the sums of two pairs."""
     return a + c, b + d
 
 
@@ -168,6 +169,21 @@ def activated_backward(g, z, ACTIVATION: tl.constexpr):
         sigma = tl.div_rn(tl.full(z.shape, 1.0, tl.float32), 1.0 + tl.exp(-z))
         return g * (sigma * (1.0 + z * (1.0 - sigma)))
     return g
+
+
+@triton.jit
+def slot_of(
+    outer, mid, block, middle, blocks, C_OUTER: tl.constexpr, C_MIDDLE: tl.constexpr, C_INNER: tl.constexpr
+):  # fmt: skip
+    """Return which of the partial sums of its channels a unit has: they are numbered along what moves no channel."""
+    slot = tl.zeros((), tl.int64)
+    if C_OUTER == 0:
+        slot += outer
+    if C_MIDDLE == 0:
+        slot = slot * middle + mid
+    if C_INNER == 0:
+        slot = slot * blocks + block
+    return slot
 
 
 @triton.jit

@@ -6,17 +6,17 @@ from ..activations import pull
 from ..arguments import arguments
 from ..decorators import fused_inlined, inlined, summed_inlined
 from ..elements import behind, doubles, elements, get, load, put, store, wide
-from ..settling import (
+from ..finalizing import (
     STATISTICS,
     WRITE,
     affine,
     all_sums,
     centred,
     end_backward,
-    leave_sums,
     less,
     recall,
     scaled,
+    store_sums,
 )
 from ..streaming import BUFFER, buffer, stream
 from ..tasks import loop
@@ -134,7 +134,7 @@ def _pull_short_rows(a, data, first, last, code):
         weight, bias = affine(a, data, channel)
         g, gd = _pulls(x, dy, at, 1, 0, length, m, delta, rstd * weight, bias, code)
         g64, gx = float(g), float(gd) * float(rstd)
-        leave_sums(a, data, task, 0, weight * g64, weight * gx)
+        store_sums(a, data, task, 0, weight * g64, weight * gx)
         if summed:
             slot = 2 * (outer * a.channels + channel)
             store(sums, slot, gx)
@@ -174,7 +174,7 @@ def _do(a, data, here, first, last, code, streamed):
         for task in range(first, last):
             all_g, all_gx = _pull_part(a, data, task, shape, blocks, code)
             statistic, part = part_of(a, task)
-            leave_sums(a, data, statistic, part, all_g, all_gx)
+            store_sums(a, data, statistic, part, all_g, all_gx)
     if a.phase & WRITE and short and not streamed:
         _pull_short_rows_back(a, data, first, last, code)
     elif a.phase & WRITE:

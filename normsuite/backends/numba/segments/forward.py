@@ -6,7 +6,7 @@ from ..activations import activate
 from ..arguments import arguments
 from ..decorators import fused_inlined
 from ..elements import behind, elements, get, put, wides
-from ..settling import STATISTICS, WRITE, affine, centred, end_forward, recall, scaled
+from ..finalizing import STATISTICS, WRITE, affine, centred, end_forward, recall, scaled
 from ..streaming import BUFFER, buffer, stream
 from ..tasks import loop
 from .blocks import block_at, blocks_of, blocks_of_all, part_of, statistic_at

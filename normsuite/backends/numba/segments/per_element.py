@@ -6,7 +6,7 @@ from ..activations import pull
 from ..arguments import arguments
 from ..decorators import called, fused_inlined, inlined, summed_inlined
 from ..elements import add, add_other, behind, elements, get, put, put_fourth, put_second, put_third, wide, wides
-from ..settling import STATISTICS, WRITE, all_sums, centred, finished_all, join_sums, leave_sums, less, recall
+from ..finalizing import STATISTICS, WRITE, all_sums, centred, finished_all, less, merge_sums, recall, store_sums
 from ..streaming import BUFFER, buffer, stream
 from ..tasks import loop, nothing
 from .blocks import BLOCK
@@ -142,7 +142,7 @@ def _some_rows(a, data, task, code, streamed):
         count = min(a.grain, last - first)
         for row in range(first, first + count):
             all_g, all_gx = _pull_row(a, data, row, 0, a.length, code)
-            leave_sums(a, data, row, 0, all_g, all_gx)
+            store_sums(a, data, row, 0, all_g, all_gx)
         begun = first > begin
         _pull_rows_back(a, data, first, count, 0, a.length, sums, behind(sums, a.length), begun, code, streamed)
 
@@ -153,7 +153,7 @@ def _part_of_a_row(a, data, task, code):
     row, part = divmod(task, a.parts)
     row += a.row
     all_g, all_gx = _pull_row(a, data, row, a.length * part // a.parts, a.length * (part + 1) // a.parts, code)
-    leave_sums(a, data, row, part, all_g, all_gx)
+    store_sums(a, data, row, part, all_g, all_gx)
 
 
 @fused_inlined
@@ -189,7 +189,7 @@ def _do(a, data, here, task, last, code, streamed):
 def _end(a, data, finished):
     if a.phase & STATISTICS and finished_all(a, data, finished):
         if a.parts > 1:
-            join_sums(a, data, a.row, a.row + a.rows)
+            merge_sums(a, data, a.row, a.row + a.rows)
         else:
             _fold_elements(a, data)
 

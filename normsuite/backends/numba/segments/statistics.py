@@ -2,7 +2,7 @@
 
 from ..decorators import called, inlined, summed_called, summed_inlined
 from ..elements import behind, doubles, elements, get, load, store, wide
-from ..settling import join, leave, off_by_little, settle_all
+from ..finalizing import finalize_all, merge, off_by_little, store_part
 from ..sizes import SIZES
 from ..streaming import buffer
 from .blocks import MOST, ask_for, block_at, blocks_of, part_of, statistic_at
@@ -49,15 +49,15 @@ def _guess(x, start, rows, stride, length):
 
 
 @summed_inlined
-def _moments_of_block(x, start, rows, stride, length, middle):
-    """Return mean and Σ(x − mean)² of a block, from `middle`, a guess of the mean."""
+def _moments_of_block(x, start, rows, stride, length, pivot):
+    """Return mean and Σ(x − mean)² of a block, from `pivot`, a guess of the mean."""
     count = float(rows * length)
-    total, squares = _deviations(x, start, rows, stride, length, middle)
+    total, squares = _deviations(x, start, rows, stride, length, pivot)
     if not off_by_little(total, squares, count):
-        middle = wide(middle + total / count, x)
-        total, squares = _deviations(x, start, rows, stride, length, middle)
+        pivot = wide(pivot + total / count, x)
+        total, squares = _deviations(x, start, rows, stride, length, pivot)
     off = total / count
-    return middle + off, squares - total * off
+    return pivot + off, squares - total * off
 
 
 @called
@@ -73,12 +73,12 @@ def _moments(a, x, start, shape, first, last):
         if stride == length:  # rows one behind the other
             rows, length = 1, rows * length
         if a.centred:
-            middle = _guess(x, at, rows, stride, length) if n == 0 else wide(mean, x)
-            here, here_m2 = _moments_of_block(x, at, rows, stride, length, middle)
+            pivot = _guess(x, at, rows, stride, length) if n == 0 else wide(mean, x)
+            here, here_m2 = _moments_of_block(x, at, rows, stride, length, pivot)
             if n == 0:
                 n, mean, m2 = count, here, here_m2
             else:
-                n, mean, m2 = join(n, mean, m2, count, here, here_m2)
+                n, mean, m2 = merge(n, mean, m2, count, here, here_m2)
         else:
             n += count
             m2 += _squares(x, at, rows, stride, length)
@@ -119,6 +119,6 @@ def find_statistics(a, data, first, last, shape, blocks, short):
             store(means, task - first, mean)
             store(m2s, task - first, m2)
         else:
-            leave(a, data, statistic, part, n, mean, m2)
+            store_part(a, data, statistic, part, n, mean, m2)
     if a.parts == 1:
-        settle_all(a, data, first, last - first, float(a.row_outer * a.row_inner * a.length), means, m2s)
+        finalize_all(a, data, first, last - first, float(a.row_outer * a.row_inner * a.length), means, m2s)

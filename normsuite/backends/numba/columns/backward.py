@@ -6,21 +6,21 @@ from ..activations import pull
 from ..arguments import arguments
 from ..decorators import fused_called, fused_inlined, inlined
 from ..elements import add, add_other, behind, doubles, elements, get, load, put, put_second, store, wide, wides
-from ..settling import (
+from ..finalizing import (
     STATISTICS,
     WRITE,
     affine,
     all_sums,
     centred,
     end_backward,
-    leave_sums,
     less,
     scaled,
+    store_sums,
 )
 from ..streaming import BUFFER, BUFFERS, buffer
 from ..tasks import loop
 from .areas import BLOCK, LEAST_ROWS, NARROW, area_of_thread, clear_sums, rows_of
-from .forward import repeat_lanes, spread_affine, spread_lanes, stream_rows
+from .forward import repeat_columns, spread_affine, spread_columns, stream_rows
 
 
 @fused_inlined
@@ -33,7 +33,7 @@ def _pull_one(x, dy, at, m, delta, scale, shift, code):
 
 @fused_called
 def _pull_fours(x, dy, ms, deltas, scales, shifts, totals, weighted, start, rows, stride, width, code):
-    """Add to each lane's Σg and Σg·((x − m) − δ), over fours of rows."""
+    """Add to each column's Σg and Σg·((x − m) − δ), over fours of rows."""
     for row in range(0, rows, 4):
         at = start + row * stride
         for i in range(width):
@@ -48,7 +48,7 @@ def _pull_fours(x, dy, ms, deltas, scales, shifts, totals, weighted, start, rows
 
 @fused_called
 def _pull_each(x, dy, ms, deltas, scales, shifts, totals, weighted, start, rows, stride, width, code):
-    """Add to each lane's Σg and Σg·((x − m) − δ), row by row."""
+    """Add to each column's Σg and Σg·((x − m) − δ), row by row."""
     for row in range(rows):
         at = start + row * stride
         for i in range(width):
@@ -68,7 +68,7 @@ def _pull_rows(x, dy, ms, deltas, scales, shifts, totals, weighted, start, rows,
 
 @fused_called
 def _add_places(sums, width, channels):
-    """Add the sums of each channel's other lanes to those of its first lane."""
+    """Add the sums of each channel's other columns to those of its first column."""
     for place in range(channels, width, channels):
         for channel in range(channels):
             add(sums, channel, get(sums, place + channel), True)
@@ -112,36 +112,36 @@ def _pull_part(a, data, task, outer, area, spread, first, last, code):
                 slot = 2 * (task * a.channels + channel)
                 store(sums, slot, load(sums, slot) + gx)
                 store(sums, slot + 1, load(sums, slot + 1) + g)
-        leave_sums(a, data, outer * a.inner + inner, part, all_g, all_gx)
+        store_sums(a, data, outer * a.inner + inner, part, all_g, all_gx)
 
 
 @fused_inlined
-def _dx(x, dy, at, of_lane, code):
+def _dx(x, dy, at, of_column, code):
     """Return rstd · ((weight·g − mean_g) − x̂·mean_gx) of one number."""
-    m, delta, scale, shift, rstd, weight, mean_g, mean_gx = of_lane
+    m, delta, scale, shift, rstd, weight, mean_g, mean_gx = of_column
     d = centred(get(x, at), m, delta)
     g = pull(get(dy, at), scaled(d, scale, shift), code)
     return rstd * (less(weight * g, mean_g) - (d * rstd) * mean_gx)
 
 
 @fused_called
-def _write_dx_pairs(x, dy, dx, lanes, rows, stride, apart, width, code):
+def _write_dx_pairs(x, dy, dx, columns, rows, stride, apart, width, code):
     """Write dx, two rows at a time; the rows of dx begin `apart` elements from each other."""
-    ms, deltas, scales, shifts, rstds, weights, means_g, means_gx = lanes
+    ms, deltas, scales, shifts, rstds, weights, means_g, means_gx = columns
     for row in range(0, rows, 2):
         at, to = row * stride, row * apart
         for i in range(width):
             m, delta, scale, shift = get(ms, i), get(deltas, i), get(scales, i), get(shifts, i)
             rstd, weight, mean_g, mean_gx = get(rstds, i), get(weights, i), get(means_g, i), get(means_gx, i)
-            of_lane = m, delta, scale, shift, rstd, weight, mean_g, mean_gx
-            put(dx, to + i, _dx(x, dy, at + i, of_lane, code))
-            put_second(dx, to + apart + i, _dx(x, dy, at + stride + i, of_lane, code))
+            of_column = m, delta, scale, shift, rstd, weight, mean_g, mean_gx
+            put(dx, to + i, _dx(x, dy, at + i, of_column, code))
+            put_second(dx, to + apart + i, _dx(x, dy, at + stride + i, of_column, code))
 
 
 @fused_called
-def _write_dx_each(x, dy, dx, lanes, rows, stride, apart, width, code):
+def _write_dx_each(x, dy, dx, columns, rows, stride, apart, width, code):
     """Write dx, row by row; the rows of dx begin `apart` elements from each other."""
-    ms, deltas, scales, shifts, rstds, weights, means_g, means_gx = lanes
+    ms, deltas, scales, shifts, rstds, weights, means_g, means_gx = columns
     for row in range(rows):
         at, to = row * stride, row * apart
         for i in range(width):
@@ -151,22 +151,22 @@ def _write_dx_each(x, dy, dx, lanes, rows, stride, apart, width, code):
 
 
 @fused_inlined
-def _write_some_dx(x, dy, dx, lanes, rows, stride, apart, width, code):
+def _write_some_dx(x, dy, dx, columns, rows, stride, apart, width, code):
     pairs = rows // 2 * 2 if width <= NARROW else 0
     if pairs:
-        _write_dx_pairs(x, dy, dx, lanes, pairs, stride, apart, width, code)
+        _write_dx_pairs(x, dy, dx, columns, pairs, stride, apart, width, code)
     x, dy, dx = behind(x, pairs * stride), behind(dy, pairs * stride), behind(dx, pairs * apart)
-    _write_dx_each(x, dy, dx, lanes, rows - pairs, stride, apart, width, code)
+    _write_dx_each(x, dy, dx, columns, rows - pairs, stride, apart, width, code)
 
 
 @fused_inlined
-def _write_dx(x, dy, dx, lanes, start, rows, stride, width, code, streamed):
+def _write_dx(x, dy, dx, columns, start, rows, stride, width, code, streamed):
     here = buffer(dx)
     group = BUFFERS * (BUFFER // width) if streamed else rows
     for first in range(0, rows, group):
         count, at = min(group, rows - first), start + first * stride
         to, apart = (here, width) if streamed else (behind(dx, at), stride)
-        _write_some_dx(behind(x, at), behind(dy, at), to, lanes, count, stride, apart, width, code)
+        _write_some_dx(behind(x, at), behind(dy, at), to, columns, count, stride, apart, width, code)
         if streamed:
             stream_rows(behind(dx, at), here, count, stride, width)
 
@@ -185,14 +185,14 @@ def _pull_back(a, data, outer, area, spread, first, last, code, streamed):
             all_g, all_gx = all_sums(a, data, outer * a.inner + inner)
         mean_g = wide(all_g / n, data) if a.centred else wide(0, data)
         mean_gx = wide(all_gx / n, data)
-        for lane in range(inner * per_statistic, (inner + 1) * per_statistic):
-            store(means_g, lane, mean_g)
-            store(means_gx, lane, mean_gx)
-    repeat_lanes(means_g, width, a.channels)
-    repeat_lanes(means_gx, width, a.channels)
-    lanes = (*spread, means_g, means_gx)
+        for column in range(inner * per_statistic, (inner + 1) * per_statistic):
+            store(means_g, column, mean_g)
+            store(means_gx, column, mean_gx)
+    repeat_columns(means_g, width, a.channels)
+    repeat_columns(means_gx, width, a.channels)
+    columns = (*spread, means_g, means_gx)
     start, rows = outer * a.stride_outer + first * a.stride_row_inner, last - first
-    _write_dx(x, dy, dx, lanes, start, rows, a.stride_row_inner, width, code, streamed)
+    _write_dx(x, dy, dx, columns, start, rows, a.stride_row_inner, width, code, streamed)
 
 
 @fused_inlined
@@ -202,7 +202,7 @@ def _do(a, data, area, task, _, code, streamed):
     first_outer, last_outer, first, last = rows_of(a, task)
     shifts, weights = spread_affine(a, data, area)
     for outer in range(first_outer, last_outer):
-        spread = spread_lanes(a, data, outer, area, shifts, weights)
+        spread = spread_columns(a, data, outer, area, shifts, weights)
         if a.phase & STATISTICS:
             _pull_part(a, data, task, outer, area, spread, first, last, code)
         if a.phase & WRITE:
@@ -223,7 +223,7 @@ def backward(code, streamed):
     dx = rstd · (weight·g − mean(weight·g) − x̂ · mean(weight·g·x̂)); dweight = Σ g·x̂ and dbias = Σ g of each channel.
     """
 
-    def lanes_backward(data):
+    def columns_backward(data):
         _tasks(carray(arguments(data), 1)[0], data, code, streamed)
 
-    return lanes_backward
+    return columns_backward

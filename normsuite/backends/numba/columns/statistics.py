@@ -1,121 +1,121 @@
-"""Means and sums of squares of lanes, row after row, folded into statistics."""
+"""Means and sums of squares of columns, row after row, folded into statistics."""
 
 from ..decorators import fused_called, inlined
 from ..elements import add, add_other, doubles, elements, get, load, prefetch, store, wide, wides
-from ..settling import leave, off_by_little, settle, settle_all
+from ..finalizing import finalize, finalize_all, off_by_little, store_part
 from ..sizes import SIZES
 from .areas import BLOCK, LEAST_ROWS, NARROW, clear_sums, rows_of
 
 _SAMPLES = SIZES.samples
-_AHEAD = SIZES.lane_ahead
+_AHEAD = SIZES.column_ahead
 
 
 @fused_called
-def _add_fours(x, middles, totals, squares, start, rows, stride, width):
-    """Add to each lane's Σ(x − middle) and Σ(x − middle)², four rows at a time."""
+def _add_fours(x, pivots, totals, squares, start, rows, stride, width):
+    """Add to each column's Σ(x − pivot) and Σ(x − pivot)², four rows at a time."""
     for row in range(0, rows, 4):
         at = start + row * stride
         for i in range(0, 4 * width, 16):
             prefetch(x, at + _AHEAD + i)
         for i in range(width):
-            middle = get(middles, i)
-            d, e = get(x, at + i) - middle, get(x, at + stride + i) - middle
-            f, g = get(x, at + 2 * stride + i) - middle, get(x, at + 3 * stride + i) - middle
+            pivot = get(pivots, i)
+            d, e = get(x, at + i) - pivot, get(x, at + stride + i) - pivot
+            f, g = get(x, at + 2 * stride + i) - pivot, get(x, at + 3 * stride + i) - pivot
             add(totals, i, (d + e) + (f + g), True)
             add_other(squares, i, (d * d + e * e) + (f * f + g * g), True)
 
 
 @fused_called
-def _add_rows(x, middles, totals, squares, start, rows, stride, width):
-    """Add to each lane's Σ(x − middle) and Σ(x − middle)², row by row."""
+def _add_rows(x, pivots, totals, squares, start, rows, stride, width):
+    """Add to each column's Σ(x − pivot) and Σ(x − pivot)², row by row."""
     for row in range(rows):
         at = start + row * stride
         for i in range(width):
-            d = get(x, at + i) - get(middles, i)
+            d = get(x, at + i) - get(pivots, i)
             add(totals, i, d, True)
             add_other(squares, i, d * d, True)
 
 
 @inlined
-def _add_deviations(x, middles, totals, squares, start, rows, stride, width):
+def _add_deviations(x, pivots, totals, squares, start, rows, stride, width):
     fours = rows // 4 * 4 if width <= NARROW else 0
     if fours:
-        _add_fours(x, middles, totals, squares, start, fours, stride, width)
-    _add_rows(x, middles, totals, squares, start + fours * stride, rows - fours, stride, width)
+        _add_fours(x, pivots, totals, squares, start, fours, stride, width)
+    _add_rows(x, pivots, totals, squares, start + fours * stride, rows - fours, stride, width)
 
 
 @inlined
-def _guess(x, middles, start, rows, stride, width):
-    """Set each lane's middle, a guess of its mean, to the mean of a few rows from all over the block."""
-    clear_sums(middles, 0, width)
+def _guess(x, pivots, start, rows, stride, width):
+    """Set each column's pivot, a guess of its mean, to the mean of a few rows from all over the block."""
+    clear_sums(pivots, 0, width)
     for sample in range(_SAMPLES):
         at = start + (sample * rows) // _SAMPLES * stride
         for i in range(width):
-            add(middles, i, get(x, at + i), True)
+            add(pivots, i, get(x, at + i), True)
     share = wide(1.0 / _SAMPLES, x)
     for i in range(width):
-        store(middles, i, load(middles, i) * share)
+        store(pivots, i, load(pivots, i) * share)
 
 
 @fused_called
-def _correct(middles, totals, squares, count, width):
-    """Return whether each lane's middle was close enough to its mean; where one was not, replace all by the means."""
+def _correct(pivots, totals, squares, count, width):
+    """Return whether each column's pivot was close enough to its mean; where one was not, replace all by the means."""
     close = True
     for i in range(width):
         close &= off_by_little(float(load(totals, i)), float(load(squares, i)), count)
     if not close:
         for i in range(width):
-            store(middles, i, wide(load(middles, i) + load(totals, i) / count, middles))
+            store(pivots, i, wide(load(pivots, i) + load(totals, i) / count, pivots))
     return close
 
 
 @fused_called
-def _join(means, m2s, n, middles, totals, squares, count, width):
-    """Merge each lane's sums over `count` rows into its mean and Σ(x − mean)² over n rows."""
+def _merge(means, m2s, n, pivots, totals, squares, count, width):
+    """Merge each column's sums over `count` rows into its mean and Σ(x − mean)² over n rows."""
     share, per_row = count / (n + count), 1.0 / count
     for i in range(width):
         total, mean = float(load(totals, i)), load(means, i)
         off = total * per_row
-        apart = load(middles, i) + off - mean
+        apart = load(pivots, i) + off - mean
         store(means, i, mean + apart * share)
         store(m2s, i, load(m2s, i) + (load(squares, i) - total * off) + apart * apart * n * share)
 
 
 @fused_called
 def _moments(a, data, area, outer, first, last):
-    """Compute mean and Σ(x − mean)² of every lane over those rows, into the first two areas, and return the number of
+    """Compute mean and Σ(x − mean)² of every column over those rows, into the first two areas, and return the number of
     rows.
 
     Where the norm does not centre, the second area holds Σx².
     """
     x, width, stride = elements(a.x, data), a.length, a.stride_row_inner
     means, m2s = doubles(area), doubles(area + 8 * width)
-    middles, totals, squares = (
+    pivots, totals, squares = (
         wides(area + 16 * width, data),
         wides(area + 24 * width, data),
         wides(area + 32 * width, data),
     )
     clear_sums(means, 0, width)
     clear_sums(m2s, 0, width)
-    clear_sums(middles, 0, width)
+    clear_sums(pivots, 0, width)
     step = max(LEAST_ROWS, BLOCK // width)
     n = 0.0
     for row in range(first, last, step):
         rows = min(step, last - row)
         at = outer * a.stride_outer + row * stride
         if a.centred and n == 0:
-            _guess(x, middles, at, rows, stride, width)
+            _guess(x, pivots, at, rows, stride, width)
         elif a.centred:
             for i in range(width):
-                store(middles, i, wide(load(means, i), data))
+                store(pivots, i, wide(load(means, i), data))
         for again in range(2):
             clear_sums(totals, 0, width)
             clear_sums(squares, 0, width)
-            _add_deviations(x, middles, totals, squares, at, rows, stride, width)
-            if again or not a.centred or _correct(middles, totals, squares, float(rows), width):
+            _add_deviations(x, pivots, totals, squares, at, rows, stride, width)
+            if again or not a.centred or _correct(pivots, totals, squares, float(rows), width):
                 break
         if a.centred:
-            _join(means, m2s, n, middles, totals, squares, float(rows), width)
+            _merge(means, m2s, n, pivots, totals, squares, float(rows), width)
         else:
             for i in range(width):
                 store(m2s, i, load(m2s, i) + load(squares, i))
@@ -124,8 +124,8 @@ def _moments(a, data, area, outer, first, last):
 
 
 @fused_called
-def _join_places(means, m2s, rows, width, channels):
-    """Merge the lanes of each channel, each over that many rows, into its first lane; return the number of elements
+def _merge_places(means, m2s, rows, width, channels):
+    """Merge the columns of each channel, each over that many rows, into its first column; return the number of elements
     merged."""
     n = float(rows)
     for place in range(channels, width, channels):
@@ -140,21 +140,21 @@ def _join_places(means, m2s, rows, width, channels):
 
 @inlined
 def _fold(means, m2s, rows, first, width, channels, per_statistic):
-    """Return n, mean and Σ(x − mean)² of all lanes of one statistic, each over so many rows."""
+    """Return n, mean and Σ(x − mean)² of all columns of one statistic, each over so many rows."""
     if width == channels and per_statistic == 1:
         return rows, load(means, first), load(m2s, first)
-    lanes = (width // channels) * per_statistic
+    columns = (width // channels) * per_statistic
     mean, m2 = 0.0, 0.0
     for place in range(first, width, channels):
-        for lane in range(place, place + per_statistic):
-            mean += load(means, lane)
-            m2 += load(m2s, lane)
-    mean /= lanes
+        for column in range(place, place + per_statistic):
+            mean += load(means, column)
+            m2 += load(m2s, column)
+    mean /= columns
     for place in range(first, width, channels):
-        for lane in range(place, place + per_statistic):
-            apart = load(means, lane) - mean
+        for column in range(place, place + per_statistic):
+            apart = load(means, column) - mean
             m2 += rows * apart * apart
-    return rows * lanes, mean, m2
+    return rows * columns, mean, m2
 
 
 @fused_called
@@ -167,11 +167,11 @@ def find_statistics(a, data, task, area):
         rows = _moments(a, data, area, outer, first, last)
         alone = per_statistic == 1 and a.parts == 1  # each channel is a statistic, and this task has all of it
         if alone:
-            n = _join_places(means, m2s, rows, a.length, a.channels)
-            settle_all(a, data, outer * a.inner, a.inner, n, means, m2s)
+            n = _merge_places(means, m2s, rows, a.length, a.channels)
+            finalize_all(a, data, outer * a.inner, a.inner, n, means, m2s)
         for inner in range(a.inner if alone else 0, a.inner):
             n, mean, m2 = _fold(means, m2s, rows, inner * per_statistic, a.length, a.channels, per_statistic)
             if a.parts == 1:
-                settle(a, data, outer * a.inner + inner, n, mean, m2)
+                finalize(a, data, outer * a.inner + inner, n, mean, m2)
             else:
-                leave(a, data, outer * a.inner + inner, part, n, mean, m2)
+                store_part(a, data, outer * a.inner + inner, part, n, mean, m2)

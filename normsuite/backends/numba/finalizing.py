@@ -1,7 +1,7 @@
-"""What both ways through memory share: expressions that have to round alike, statistics settled and recalled, and what
-several tasks have left put together.
+"""Steps that `columns` and `segments` share: expressions that have to round alike, statistics finalized and read, and
+partial results of several tasks merged.
 
-Blocks are joined in float64 (Chan, Golub and LeVeque 1983).
+Blocks are merged in float64 (Chan, Golub and LeVeque 1983).
 """
 
 import math
@@ -54,7 +54,7 @@ def affine(a, data, channel):
 
 
 @inlined
-def join(n, mean, m2, other_n, other_mean, other_m2):
+def merge(n, mean, m2, other_n, other_mean, other_m2):
     """Return (n, mean, Σ(x − mean)²) of two sets of elements together."""
     total = n + other_n
     apart = other_mean - mean
@@ -64,7 +64,7 @@ def join(n, mean, m2, other_n, other_mean, other_m2):
 
 @inlined
 def off_by_little(total, squares, count):
-    """Return whether the middle was at most one deviation from the mean: (Σd)²/n ≤ Σd²/2, with d the deviations from
+    """Return whether the pivot was at most one deviation from the mean: (Σd)²/n ≤ Σd²/2, with d the deviations from
     it.
 
     The correction then costs Σd² no more than a bit.
@@ -90,7 +90,7 @@ def _move(a, data, statistic, n, mean, m2):
 
 
 @fused_inlined
-def settle(a, data, statistic, n, mean, m2):
+def finalize(a, data, statistic, n, mean, m2):
     """Finalize a statistic: store m, δ, rstd and var for the backward kernel, and update the running statistics."""
     stored, count, var = wides(a.statistics, data), a.outer * a.inner, m2 / n
     m, delta, rstd = _rounded(mean, var, a.eps, data)
@@ -103,7 +103,7 @@ def settle(a, data, statistic, n, mean, m2):
 
 
 @called
-def settle_all(a, data, first, number, n, means, m2s):
+def finalize_all(a, data, first, number, n, means, m2s):
     """Finalize adjacent statistics of n elements each, computing several square roots and quotients at a time."""
     count, eps = a.outer * a.inner, a.eps
     stored = behind(wides(a.statistics, data), first)
@@ -143,11 +143,11 @@ def finished_all(a, data, finished):
 
 
 # Between its parts a statistic's numbers lie in `scratch` part by part, statistic behind statistic: so those of several
-# are joined at a time, and a task writes what it has of neighbours side by side.
+# are merged at a time, and a task writes what it has of neighbours side by side.
 
 
 @inlined
-def leave(a, data, statistic, part, n, mean, m2):
+def store_part(a, data, statistic, part, n, mean, m2):
     """Store a part's (n, mean, Σ(x − mean)²), to be merged with the other parts; n is alike for all statistics."""
     count = a.outer * a.inner
     here = behind(doubles(a.scratch), part * (2 * count + 1))
@@ -157,7 +157,7 @@ def leave(a, data, statistic, part, n, mean, m2):
 
 
 @called
-def join_parts(a, data):
+def merge_parts(a, data):
     """Merge the partial statistics of all parts (Chan), and finalize every statistic."""
     count = a.outer * a.inner
     first = doubles(a.scratch)
@@ -169,15 +169,15 @@ def join_parts(a, data):
             share = here / (n + here)
             for i in range(count):
                 apart = get(other_means, i) - load(means, i)
-                # Not `add`: what it writes `get` would promise not to read, as it then does to settle.
+                # Not `add`: what it writes `get` would promise not to read, as `finalize_all` then does.
                 store(means, i, load(means, i) + apart * share)
                 store(m2s, i, load(m2s, i) + (get(other_m2s, i) + apart * apart * n * share))
         n += here
-    settle_all(a, data, 0, count, n, means, m2s)
+    finalize_all(a, data, 0, count, n, means, m2s)
 
 
 @inlined
-def leave_sums(a, data, statistic, part, all_g, all_gx):
+def store_sums(a, data, statistic, part, all_g, all_gx):
     """Store a part's Σ weight·g and Σ weight·g·x̂, to be added to those of the other parts."""
     here = behind(doubles(a.scratch), 2 * (part * a.outer * a.inner + statistic))
     store(here, 0, all_g)
@@ -185,7 +185,7 @@ def leave_sums(a, data, statistic, part, all_g, all_gx):
 
 
 @called
-def join_sums(a, data, first, last):
+def merge_sums(a, data, first, last):
     """Add up the partial sums of all parts for those statistics."""
     sums = behind(doubles(a.scratch), 2 * first)
     for part in range(1, a.parts):
@@ -205,7 +205,7 @@ def all_sums(a, data, statistic):
 def end_forward(a, data, finished):
     """Finalize the statistics from their parts, after the last task of a forward pass."""
     if a.phase == STATISTICS and finished_all(a, data, finished):
-        join_parts(a, data)
+        merge_parts(a, data)
 
 
 @fused_inlined
@@ -214,7 +214,7 @@ def end_backward(a, data, finished, slots):
     `sums`."""
     if a.phase & STATISTICS and (a.sums or a.parts > 1) and finished_all(a, data, finished):
         if a.parts > 1:
-            join_sums(a, data, 0, a.outer * a.inner)
+            merge_sums(a, data, 0, a.outer * a.inner)
         if a.sums:
             fold(a, data, slots)
 

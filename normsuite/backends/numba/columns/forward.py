@@ -6,7 +6,7 @@ from ..activations import activate
 from ..arguments import arguments
 from ..decorators import fused_called, fused_inlined
 from ..elements import behind, elements, get, load, put, put_second, store, wides
-from ..settling import STATISTICS, WRITE, affine, centred, end_forward, recall, scaled
+from ..finalizing import STATISTICS, WRITE, affine, centred, end_forward, recall, scaled
 from ..streaming import BUFFER, BUFFERS, buffer, stream
 from ..tasks import loop
 from .areas import NARROW, area_of_thread, rows_of
@@ -15,32 +15,34 @@ from .statistics import find_statistics
 
 @fused_inlined
 def spread_affine(a, data, area):
-    """Return every lane's bias and weight; where a lane is no channel, they are written to areas 5 and 7, once for a
-    task."""
+    """Return every column's bias and weight.
+
+    Where a column is no channel, they are written to areas 5 and 7, once for a task.
+    """
     shifts, weights = wides(area + 40 * a.length, data), wides(area + 56 * a.length, data)
     if a.length == a.channels and a.weight and a.bias:
         return wides(a.bias, data), wides(a.weight, data)
     for channel in range(a.channels):
         weight, bias = affine(a, data, channel)
-        for lane in range(channel, a.length, a.channels):
-            store(shifts, lane, bias)
-            store(weights, lane, weight)
+        for column in range(channel, a.length, a.channels):
+            store(shifts, column, bias)
+            store(weights, column, weight)
     return shifts, weights
 
 
 @fused_called
-def repeat_lanes(values, width, channels):
-    """Copy the values of the first lane of each channel into its other lanes."""
+def repeat_columns(values, width, channels):
+    """Copy the values of the first column of each channel into its other columns."""
     for place in range(channels, width, channels):
         for channel in range(channels):
             put(values, place + channel, get(values, channel))
 
 
 @fused_inlined
-def spread_lanes(a, data, outer, area, shifts, weights):
-    """Return every lane's m, δ, rstd · weight, bias, rstd and weight.
+def spread_columns(a, data, outer, area, shifts, weights):
+    """Return every column's m, δ, rstd · weight, bias, rstd and weight.
 
-    They are written to areas 2 to 7 where a lane is no statistic.
+    They are written to areas 2 to 7 where a column is no statistic.
     """
     ms, deltas, scales, rstds = (
         wides(area + 16 * a.length, data),
@@ -59,21 +61,21 @@ def spread_lanes(a, data, outer, area, shifts, weights):
         per_statistic = a.channels // a.inner
         for inner in range(a.inner):
             m, delta, rstd = recall(a, data, outer * a.inner + inner)
-            for lane in range(inner * per_statistic, (inner + 1) * per_statistic):
-                store(ms, lane, m)
-                store(deltas, lane, delta)
-                store(rstds, lane, rstd)
-        repeat_lanes(ms, a.length, a.channels)
-        repeat_lanes(deltas, a.length, a.channels)
-        repeat_lanes(rstds, a.length, a.channels)
-    for lane in range(a.length):
-        store(scales, lane, load(rstds, lane) * load(weights, lane))
+            for column in range(inner * per_statistic, (inner + 1) * per_statistic):
+                store(ms, column, m)
+                store(deltas, column, delta)
+                store(rstds, column, rstd)
+        repeat_columns(ms, a.length, a.channels)
+        repeat_columns(deltas, a.length, a.channels)
+        repeat_columns(rstds, a.length, a.channels)
+    for column in range(a.length):
+        store(scales, column, load(rstds, column) * load(weights, column))
     return ms, deltas, scales, shifts, rstds, weights
 
 
 @fused_called
 def _write_pairs(x, y, ms, deltas, scales, shifts, rows, stride, apart, width, code):
-    """Write y, two rows at a time, so that the statistics of the lanes are read half as often.
+    """Write y, two rows at a time, so that the statistics of the columns are read half as often.
 
     The rows of y begin `apart` elements from each other.
     """
@@ -132,7 +134,7 @@ def _write(a, data, task, area, code, streamed):
     first_outer, last_outer, first, last = rows_of(a, task)
     shifts, weights = spread_affine(a, data, area)
     for outer in range(first_outer, last_outer):
-        ms, deltas, scales, _, _, _ = spread_lanes(a, data, outer, area, shifts, weights)
+        ms, deltas, scales, _, _, _ = spread_columns(a, data, outer, area, shifts, weights)
         _write_rows(
             x, y, ms, deltas, scales, shifts, outer * a.stride_outer + first * a.stride_row_inner, last - first,
             a.stride_row_inner, a.length, code, streamed,
@@ -153,7 +155,7 @@ _tasks = loop(area_of_thread, _do, end_forward, grained=False)
 def forward(code, streamed):
     """Return the kernel of y = act(((x − m) − δ) · rstd · weight + bias)."""
 
-    def lanes_forward(data):
+    def columns_forward(data):
         _tasks(carray(arguments(data), 1)[0], data, code, streamed)
 
-    return lanes_forward
+    return columns_forward

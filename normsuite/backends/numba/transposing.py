@@ -1,4 +1,4 @@
-"""A kernel that turns a weight for each number from its own order, channel by channel, into that of a channels_last
+"""A kernel that transposes a weight for each number from its own order, channel by channel, to that of a channels_last
 tensor, place by place, and a gradient back."""
 
 from numba import carray
@@ -13,7 +13,7 @@ TILE = SIZES.tile
 
 
 @inlined
-def _turn_columns(source, target, rows, columns, left, right):
+def _transpose_columns(source, target, rows, columns, left, right):
     for top in range(0, rows, TILE):
         for column in range(left, right):
             for row in range(top, min(top + TILE, rows)):
@@ -24,9 +24,9 @@ def _turn_columns(source, target, rows, columns, left, right):
 def _do(a, data, here, task, last, code, streamed):
     rows, columns = a.row_inner, a.length
     left, right = task * TILE, min((task + 1) * TILE, columns)
-    _turn_columns(wides(a.weight, data), wides(a.dweight, data), rows, columns, left, right)
+    _transpose_columns(wides(a.weight, data), wides(a.dweight, data), rows, columns, left, right)
     if a.bias:
-        _turn_columns(wides(a.bias, data), wides(a.dbias, data), rows, columns, left, right)
+        _transpose_columns(wides(a.bias, data), wides(a.dbias, data), rows, columns, left, right)
 
 
 @inlined
@@ -37,11 +37,11 @@ def _end(a, data, finished):
 _tasks = loop(nothing, _do, _end, grained=False)
 
 
-def turn(code, streamed):
+def transpose(code, streamed):
     """Return the kernel that writes `weight` and, if there is one, `bias`, matrices of `row_inner` × `length` numbers,
     to `dweight` and `dbias` with rows and columns exchanged. Each task has `TILE` columns."""
 
-    def turning_turn(data):
+    def transposing_transpose(data):
         _tasks(carray(arguments(data), 1)[0], data, code, streamed)
 
-    return turning_turn
+    return transposing_transpose

@@ -5,12 +5,12 @@ from ..decorators import inlined
 from ..elements import store, wide
 from ..sizes import SIZES
 
-BLOCK = SIZES.lane_block
+BLOCK = SIZES.column_block
 NARROW = SIZES.narrow
 LEAST_ROWS = SIZES.block_rows
 
 AREAS = 10
-"""Arrays as wide as the lanes that a thread works with, of float64 or narrower."""
+"""Arrays as wide as the columns that a thread works with, of float64 or narrower."""
 
 
 @inlined

@@ -12,7 +12,7 @@ _within = []
 """The module that is being called: the functions that it calls are its own."""
 
 
-def plant(home, functions, modules, additions):
+def slow_down(home, functions, modules, additions):
     """Make functions and modules take longer where they are told to.
 
     Args:
