@@ -1,6 +1,6 @@
 """Make a processor's table of `normsuite/tuning/processors`.
 
-    python -m tools.processor_table measure FOLDER     # in three processes, half an hour on two quiet cores
+    python -m tools.processor_table measure FOLDER     # in three processes, 45 minutes on two quiet cores
     python -m tools.processor_table make FOLDER NAME    # from the records, into normsuite/tuning/processors/NAME.toml
 
 FOLDER holds the records crossover.json and streaming.json, or those compacted (tools/compact.py); `make` derives the
