@@ -83,6 +83,6 @@ def kept_as(made, known, today):
 ENDS = {SAME: (0.995, 1.005), UNDECIDED: (0.98, 1.02), WORSE: (1.003, 1.1), BETTER: (0.9, 0.997)}
 
 
-def checked(verdicts, planted=None):
+def checked(verdicts, injected=None):
     cells = {f"cell {i}": [v, 1.0, *ENDS[v], 4] for i, v in enumerate(verdicts)}
-    return {"what": rates.WHAT, "case": {"planted": planted or {}}, "samples": {"cells": cells}, "wall_s": 60.0}
+    return {"what": rates.WHAT, "case": {"planted": injected or {}}, "samples": {"cells": cells}, "wall_s": 60.0}

@@ -218,7 +218,7 @@ def test_silu_of_minus_infinity_is_torch_s(backend):
 def test_a_trace_holds_operations_and_serves_other_batches(spec, backend):
     x, other = drawn(*SHAPE), drawn(3, *SHAPE[1:], seed=1)
     compute = lambda t: norm_of(spec, t, backend=backend)  # noqa: E731
-    compute(x)  # remembered
+    compute(x)  # now cached
     traced = torch.jit.trace(compute, (x,))
     for t in (x, other):
         assert_close(traced(t), compute(t))

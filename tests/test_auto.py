@@ -194,7 +194,7 @@ def test_a_compiled_graph_is_torch_s_operations(measured):
     assert any("group_norm" in target for target in seen) and not any("numba" in target for target in seen)
 
 
-# ---- what is remembered ----
+# ---- what is cached ----
 
 
 def test_a_choice_is_remembered_and_still_follows_what_it_depends_on(measured, monkeypatch):

@@ -1,4 +1,4 @@
-"""What measures: exact bytes, the right number of calls, errors of the size that was planted."""
+"""What measures: exact bytes, the right number of calls, errors of the size that was injected."""
 
 from dataclasses import replace
 

@@ -52,12 +52,12 @@ def test_a_cache_runs_nothing(tmp_path, own_cache):
     folder = recorded(tmp_path / "results", 12)
     right = said(folder)
 
-    class Planted:
+    class Runs:
         def __reduce__(self):
             return os.mkdir, (str(tmp_path / "ran"),)
 
     for path in [path for path in own_cache.rglob("*") if path.is_file()]:
-        path.write_bytes(pickle.dumps(Planted()))
+        path.write_bytes(pickle.dumps(Runs()))
     assert said(folder) == right and not (tmp_path / "ran").exists()
 
 

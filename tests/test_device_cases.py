@@ -128,7 +128,7 @@ def test_errors_there_are_the_oracle_s(norm, case, activation):
     made = Task(spec, case, "step", activation)
     given = made.operands()
     y, dx, *_ = implementations.everyone()[0].prepare(made, given)()
-    y, dx = 1.001 * y.detach(), dx + 1e-3 * dx.abs().max()  # the planted errors leave every sign of y
+    y, dx = 1.001 * y.detach(), dx + 1e-3 * dx.abs().max()  # the injected errors leave every sign of y
     expected = Truth(made, given).errors((y, dx))
     assert device_accuracy.DeviceTruth(made, given).errors(y, dx) == pytest.approx(expected, rel=1e-6)
     backward = device_accuracy.DeviceTruth(replace(made, mode="backward"), given).errors(None, dx)

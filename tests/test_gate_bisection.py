@@ -28,8 +28,8 @@ def test_a_self_check_leaves_records_that_add_up(repository, tmp_path):
     made = []
     run = {"repository": repository, "out": out, "on_table": made.append}
     assert len(selfcheck.run(setup, tables=1, planted_tables=1, **run)) == 2 == len(made)
-    planted = next(record for record in made if rates.is_injected(record))
-    assert sorted(planted["case"]["planted"].values()) == list(rates.SHARES)
+    injected = next(record for record in made if rates.is_injected(record))
+    assert sorted(injected["case"]["planted"].values()) == list(rates.SHARES)
     found = selfcheck.run(setup, tables=2, planted_tables=1, **run)
     assert len(found) == 3 == len(made), "what was there is not measured again"
     other = measure.Setup(tree, tree, setup.cells, measure.MARGINS, 2.0, 1)
@@ -55,7 +55,7 @@ def test_an_interrupted_check_or_bisection_leaves_no_process(repository, tmp_pat
 
 
 def test_planted_versions_take_longer_by_about_what_was_planted(repository):
-    """Ten and a half times, so that it shows on any machine; none where none was planted."""
+    """Ten and a half times, so that it shows on any machine; none where none was injected."""
     (cell,) = cells.plan(only=ONE)
     shares = {cell: 9.5}
     with injected_commits.clone(version(repository), repository) as clone:

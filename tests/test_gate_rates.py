@@ -20,17 +20,17 @@ def test_rates_have_the_bounds_of_clopper_and_pearson():
 
 def test_error_rates_of_tables_are_counted():
     same = [checked([SAME, UNDECIDED, SAME])] * 9 + [checked([SAME, WORSE, BETTER])]
-    planted = [checked([WORSE, UNDECIDED, SAME], {"cell 0": 0.05, "cell 1": 0.01})] * 3
-    found = rates.found(same + planted)
+    injected = [checked([WORSE, UNDECIDED, SAME], {"cell 0": 0.05, "cell 1": 0.01})] * 3
+    found = rates.found(same + injected)
     assert (found.false_alarms.k, found.false_alarms.n) == (1, 10)
     assert (found.false_praise.k, found.false_cells.k, found.false_cells.n) == (1, 1, 33)
     assert (found.injected[0.05].k, found.injected[0.05].n, found.injected[0.01].k) == (3, 3, 0)
     assert (found.same.k, found.same.n) == (19, 30)
     assert found.smallest is None, "three of three support no more than 37 %"
-    assert rates.found(same + planted * 10).smallest == 0.05
-    text = "\n".join(rates.lines(same + planted))
+    assert rates.found(same + injected * 10).smallest == 0.05
+    text = "\n".join(rates.lines(same + injected))
     assert "1 of 10 tables with a false alarm" in text and "injected 5 %: found in 3 of 3 cells" in text
-    assert rates.line(planted[0]).startswith("1 of 2 injected slowdowns found; 1 worse")
+    assert rates.line(injected[0]).startswith("1 of 2 injected slowdowns found; 1 worse")
 
 
 def test_recorded_intervals_are_judged_by_the_thresholds_of_today():

@@ -101,7 +101,7 @@ def test_every_path(shape, spec):
 
 @pytest.mark.parametrize("name", ["BatchNorm", "LayerNorm", "InstanceNorm"])
 def test_three_channels(name):
-    """A number of lanes that fills no vector register, in a tensor worked on in parts and in one that is not."""
+    """A number of columns that fills no vector register, in a tensor worked on in parts and in one that is not."""
     for shape in ((2, 3, 13, 17), (2, 3, 211, 223)):
         spec = NORMS[name]
         affine = shape[1:] if spec.affine == "element" else shape[1:2]
@@ -206,7 +206,7 @@ def test_guesses_that_are_far_off(spec, kind, layout):
         error = np.abs(y.double().numpy() - true).max() / np.sqrt((true**2).mean())
         largest = np.abs(true).max() / np.sqrt((true**2).mean())
         # An output of many deviations cannot be nearer than its own rounding.
-        # Sums of a block run in 32 lanes of up to 128 numbers, each rounded to float32.
+        # Sums of a block run in 32 columns of up to 128 numbers, each rounded to float32.
         assert error <= 5e-6 * max(1.0, largest)
 
 

@@ -180,7 +180,7 @@ def test_working_memory_is_torch_s_and_little(layout):
         )
     assert output + statistics <= peak <= 1.1 * output
     if layout == "channels_last":
-        assert peak > output + statistics  # lanes are summed somewhere
+        assert peak > output + statistics  # columns are summed somewhere
 
 
 def test_parts_leave_their_sums_in_torch_s_memory():

@@ -1,4 +1,4 @@
-"""A plain call: nothing that ends it is caught, its effects come once or not at all, and what is remembered of it holds
+"""A plain call: nothing that ends it is caught, its effects come once or not at all, and what is cached of it holds
 for calls of its kind only."""
 
 import ast

@@ -82,8 +82,8 @@ def test_the_errors_far_from_zero(whole):
 
 
 def test_how_often_the_gate_is_wrong_is_told_by_the_newest_records_that_add_up(tmp_path):
-    def write_table(name, verdicts, planted=None, method="new", written="2026-02-02"):
-        record = gate_records.checked(verdicts, planted)
+    def write_table(name, verdicts, injected=None, method="new", written="2026-02-02"):
+        record = gate_records.checked(verdicts, injected)
         record["case"]["identity"] = {"method": method}
         record |= {"schema": results.SCHEMA, "environment": provenance.environment(), "written": written}
         writing.write_text(tmp_path / "self-check" / f"{name}.json", writing.to_json(record))

@@ -60,7 +60,7 @@ DAMAGES = {
     "a file is empty": lambda package: (package / "run.sh").write_text(""),
     "a file is a link": lambda package: ((package / "run.sh").unlink(), (package / "run.sh").symlink_to("/dev/null")),
     "a file is a folder": lambda package: ((package / "run.sh").unlink(), (package / "run.sh").mkdir()),
-    "a file was added": lambda package: (package / "planted.py").write_text("1 / 0"),
+    "a file was added": lambda package: (package / "added.py").write_text("1 / 0"),
     "all is gone": lambda package: shutil.rmtree(package.parent),
 }
 

@@ -351,7 +351,7 @@ def run(
     for place in range(first, first + calls):
         if seconds is not None and time.monotonic() - begun > seconds:
             break
-        # Each kind is called two or three times, so that it is remembered, with other numbers.
+        # Each kind is called two or three times, so that it is in the cache, with other numbers.
         kind = drawing.kind(random.Random(f"{seed} {place // 3}"))
         try:
             ends[check(kind, seed + place)] += 1
