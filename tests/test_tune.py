@@ -60,7 +60,8 @@ def test_ratios_become_a_table(monkeypatch):
 
     monkeypatch.setattr(crossover, "ratio", ratio)
     monkeypatch.setattr(crossover, "NORMS", {name: NORMS[name] for name in ("BatchNorm", "LayerNorm")})
-    rows = processor_table.joined([list(processor_table.crossover_rows()) for _ in range(3)])
+    joined = processor_table.joined([list(processor_table.crossover_rows()) for _ in range(3)])
+    rows = processor_table.with_intervals(joined)
     assert {mode for name, mode in asked if name == "BatchNorm"} == set(crossover.MODES)
     assert not any(mode.startswith("evaluation") for name, mode in asked if name == "LayerNorm")
     for rule in (crossover.least_size, crossover.clear_size):
@@ -72,7 +73,9 @@ def test_ratios_become_a_table(monkeypatch):
 
 def test_ratios_of_several_processes_are_joined():
     rows = [[{"norm": "BatchNorm", "bytes": 4, "log": log}] for log in (0.1, 0.2, 0.3)]
-    (row,) = processor_table.joined(rows)
+    joined = processor_table.joined(rows)
+    assert joined == [{"norm": "BatchNorm", "bytes": 4, "logs": [0.1, 0.2, 0.3]}]
+    (row,) = processor_table.with_intervals(joined)
     assert row["norm"] == "BatchNorm" and row["ratio"] == pytest.approx(math.exp(0.2)) and "log" not in row
     assert row["interval"][0] < row["ratio"] < row["interval"][1]
 

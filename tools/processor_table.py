@@ -24,6 +24,9 @@ SIZES = (*(2**power for power in range(8, 22)), 3 * 2**20, 2**22, 2**23, 2**24)
 """Elements of a tensor; the memory of the largest is given anew by the system each time."""
 
 BATCHES = (8, 12, 16, 24, 32, 48, 64, 96, 128)
+DIGITS = 5
+"""Of a logarithm in a record: a hundredth of what two processes differ by at least."""
+
 PROCESSORS = Path(tuning.__file__).parent / "processors"
 
 
@@ -47,18 +50,25 @@ KINDS = {"streaming": (streaming_rows, STREAMING_PROCESSES), "crossover": (cross
 
 
 def joined(processes: list[list[dict]]) -> list[dict]:
-    """Return one row for each ratio: the geometric mean over processes, with its interval.
+    """Return one row for each ratio, with its logarithms of all processes.
 
     Args:
         processes: for each process its rows, in the same order, each with the logarithm of a ratio, "log".
     """
     rows = []
     for same in zip(*processes, strict=True):
-        logs = [row["log"] for row in same]
-        found = statistics.ratio_interval(logs)
         named = {name: value for name, value in same[0].items() if name != "log"}
-        rows.append({**named, "ratio": found.value, "interval": [found.low, found.high], "logs": logs})
+        rows.append({**named, "logs": [round(row["log"], DIGITS) for row in same]})
     return rows
+
+
+def with_intervals(rows: list[dict]) -> list[dict]:
+    """Return the rows, each with the geometric mean of its ratio over processes and the interval of that."""
+    found = [statistics.ratio_interval(row["logs"]) for row in rows]
+    return [
+        {**row, "ratio": ratio.value, "interval": (ratio.low, ratio.high)}
+        for row, ratio in zip(rows, found, strict=True)
+    ]
 
 
 def measure(folder: Path) -> None:
@@ -107,12 +117,13 @@ def made_of(crossed: dict, streamed: dict | None, *, name: str = "", key: str = 
     if streamed is not None:
         rows = [{**row, "log": sum(row["logs"]) / len(row["logs"])} for row in streamed["samples"]]
         pays = streaming.pays_from(rows)
+    crossings = with_intervals(crossed["samples"])
     return tables.as_toml(
         processor.Processor(**named),
         threads=environment["threads"],
         torch=environment["packages"]["torch"],
-        sizes=crossover.table(crossed["samples"], crossover.least_size),
-        clear=crossover.table(crossed["samples"], crossover.clear_size),
+        sizes=crossover.table(crossings, crossover.least_size),
+        clear=crossover.table(crossings, crossover.clear_size),
         streaming=pays,
         made_by="python -m tools.processor_table",
     )
