@@ -297,9 +297,7 @@ def test_as_many_numbers_in_another_shape_are_another_call(name, backend):
 @pytest.mark.usefixtures("either_way")
 @pytest.mark.parametrize("backend", ["auto", "torch", "numba"])
 @EVERY_NORM
-def test_a_call_like_one_before_of_other_types_is_computed_or_refused_as_if_it_were_the_first(
-    spec, backend, monkeypatch
-):
+def test_other_types_are_computed_or_refused_as_in_a_first_call(spec, backend, monkeypatch):
     def outcome(x, **changed):
         try:
             return call_of(spec, x, **changed)[1](backend)

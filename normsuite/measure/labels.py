@@ -38,7 +38,7 @@ MODULES = tuple(name for name, home in _LAZY.items() if home == "modules" and na
 
 def backends() -> tuple[str, ...]:
     """Return the names of our backends and of those that other packages announce, without loading any of them."""
-    own = {module.name for module in pkgutil.iter_modules([str(_BACKENDS)])}
+    own = {module.name for module in pkgutil.iter_modules([str(_BACKENDS)]) if not module.name.startswith("_")}
     return tuple(sorted(own | {entry.name for entry in entry_points(group=BACKEND_ENTRY_POINTS)}))
 
 

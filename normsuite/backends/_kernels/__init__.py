@@ -65,7 +65,7 @@ class Kernels(NamedTuple):
 
     ready: Callable[[Any, torch.Tensor, Given], Any]
     compute: Callable[..., tuple[torch.Tensor, torch.Tensor]]
-    differentiate: Callable[..., tuple[Given, Given, Given]]
+    differentiate: Callable[..., tuple[Any, Any, Any]]
     moments: Callable[[torch.Tensor, float], tuple[torch.Tensor, torch.Tensor]]
     rows: int
     is_memory: Callable[[torch.Tensor, torch.Tensor], bool]
@@ -84,7 +84,8 @@ def sizes_of(view: View, trailing: int) -> tuple[int, int, int, int]:
     """
     shape = view.shape
     if not trailing:
-        return (*shape[:3], _product(shape[3:]))
+        n, g, k, *places = shape
+        return n, g, k, _product(places)
     lead = len(shape) - trailing
     return _product(shape[:lead]), 1, shape[lead], _product(shape[lead + 1 :])
 

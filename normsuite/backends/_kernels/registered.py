@@ -1,14 +1,12 @@
 """Kernels as registered operators of torch: for torch.compile, dispatch modes, and others that do not run them."""
 
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 
 from .. import Call, kernel_weight, moves_last, reference, saved_weight
 from . import Kernels, Settings, dense, is_per_element, move, sizes_of, wide_of
-
-Operator = Callable[..., tuple[torch.Tensor, ...]]
 
 
 class Operators(NamedTuple):
@@ -19,12 +17,12 @@ class Operators(NamedTuple):
         backward: dx, dweight and dbias; an absent parameter's gradient is empty.
     """
 
-    forward: Operator
-    backward: Operator
+    forward: Callable[..., tuple[torch.Tensor, ...]]
+    backward: Callable[..., tuple[torch.Tensor, ...]]
 
 
 def register(namespace: str, kernels: Kernels, settings_of: type[Settings]) -> Operators:
-    """Register these kernels under a namespace: a package's own name, so that two copies can live in one process."""
+    """Make operators of these kernels, under a namespace: a package's name, so that one process can have two copies."""
 
     def settings(axes, centred, sizes, per_element, frozen, eps, activation) -> Settings:
         return settings_of(frozenset(axes.split()), centred, tuple(sizes), per_element, frozen, eps, activation)
@@ -49,7 +47,7 @@ def register(namespace: str, kernels: Kernels, settings_of: type[Settings]) -> O
     return Operators(forward, backward)
 
 
-def _forward(namespace: str, kernels: Kernels, settings: Callable[..., Settings]) -> Operator:
+def _forward(namespace: str, kernels: Kernels, settings: Callable[..., Settings]) -> Any:
     @torch.library.custom_op(f"{namespace}::normalize", mutates_args=())
     def forward(
         x: torch.Tensor,
@@ -80,7 +78,7 @@ def _forward(namespace: str, kernels: Kernels, settings: Callable[..., Settings]
     return forward
 
 
-def _backward(namespace: str, kernels: Kernels, settings: Callable[..., Settings]) -> Operator:
+def _backward(namespace: str, kernels: Kernels, settings: Callable[..., Settings]) -> Any:
     @torch.library.custom_op(f"{namespace}::normalize_backward", mutates_args=())
     def backward(
         dy: torch.Tensor,
@@ -120,7 +118,7 @@ def apply(call: Call, operators: Operators, kernels: Kernels) -> torch.Tensor:
     if (trailing and not is_per_element(call.spec, trailing)) or not x.numel():
         return reference.apply(call)
     weight = saved_weight(call.spec, kernel_weight(call.weight, call.bias))
-    running = None if call.running_mean is None else (call.running_mean, call.running_var)
+    running: Any = None if call.running_mean is None else (call.running_mean, call.running_var)
     sizes, per_element = sizes_of(call.view, trailing), is_per_element(call.spec, trailing)
     given = (None, None) if call.use_input_stats or running is None else running
     transposed = call.strided and not x.movedim(1, -1).is_contiguous()
