@@ -33,7 +33,8 @@ test-all: test test-slow
 
 # Which lines and branches no test reaches.
 coverage: $(INSTALLED)
-	$(BIN)/python -m pytest -n 2 --dist worksteal --cov --cov-report=term-missing
+	$(BIN)/python -m pytest -n 2 --dist worksteal -m "not timed" --cov --cov-report=
+	$(BIN)/python -m pytest -m timed --cov --cov-append --cov-report=term-missing
 
 benchmark: $(INSTALLED)
 	$(BIN)/python -m pytest --benchmark-only
