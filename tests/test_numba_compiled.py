@@ -19,7 +19,8 @@ def test_a_promise_about_aliases_changes_no_bit(tmp_path):
     found = {}
     for build in ("promised", "plain"):
         path = os.pathsep.join([str(TESTS.parent), os.environ.get("PYTHONPATH", "")])
-        cache = {"XDG_CACHE_HOME": str(tmp_path / build)}
+        # The sources are the same, and what other tests compile is promised.
+        cache = {"XDG_CACHE_HOME": str(tmp_path)} if build == "plain" else {}
         found[build] = subprocess.run(
             [sys.executable, str(TESTS / "kernel_bits.py"), build],
             capture_output=True, text=True, check=True, timeout=1200, env={**os.environ, "PYTHONPATH": path, **cache},
