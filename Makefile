@@ -49,13 +49,13 @@ accelerator: $(INSTALLED)
 	$(BIN)/python -m pip install --editable '.[accelerator]'
 	$(BIN)/python -m tools.accelerator
 
-# Style, types, dead code; import directions and words are tests, run here too since they take seconds.
+# Style, types, dead code; import directions, lengths and words are tests, run here too since they take seconds.
 lint: $(INSTALLED)
 	$(BIN)/python -m ruff check .
 	$(BIN)/python -m ruff format --check .
 	$(BIN)/python -m mypy
 	! $(BIN)/python -m vulture | grep -v '^tests/'
-	$(BIN)/python -m pytest -q tests/test_imports.py tests/test_words.py
+	$(BIN)/python -m pytest -q tests/test_imports.py tests/test_lengths.py tests/test_words.py
 
 # What is made of records and of the commands themselves, in README.md and docs/.
 pages: $(INSTALLED)
