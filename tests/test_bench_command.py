@@ -22,6 +22,7 @@ from normsuite.measure import implementations, memory, process, task
 from normsuite.measure.accuracy import Truth
 from normsuite.measure.cases import CASES
 from normsuite.measure.implementations import Implementation
+from normsuite.measure.labels import COMPILED_FORMS
 from normsuite.spec import NORMS
 
 COMMAND = Path(sys.executable).parent / "normsuite"
@@ -130,6 +131,20 @@ def test_torch_compile_computes_the_norm():
                 expected = made.running()
                 torch.nn.functional.batch_norm(given.input.detach(), *expected, training=True)
                 torch.testing.assert_close(running, expected)
+
+
+@pytest.mark.slow  # compiles
+@pytest.mark.parametrize("label", COMPILED_FORMS)
+def test_each_compiled_form_computes_the_norm_and_its_activation(label):
+    implementation = next(c for c in implementations.everyone() if c.label == label)
+    made = task.Task(NORMS["BatchNorm"], CASES["tiny"], "step", "relu")
+    assert implementation.why_not(made) is None
+    given = made.operands()
+    found = implementation.tensors(implementation.prepare(made, given)())
+    output, gradient = Truth(made, given).errors(found)
+    assert output < 2e-6 and gradient < 2e-6
+    plain = task.Task(NORMS["BatchNorm"], CASES["tiny"], "step")
+    assert (implementation.why_not(plain) is None) == ("apart" not in label)
 
 
 def test_saved_bytes_are_counted_once_and_without_parameters():

@@ -97,7 +97,7 @@ def test_sentences_are_about_auto_and_a_user_s_targets_and_about_no_rival():
 
 
 def test_the_faster_compiled_form_of_each_task_counts():
-    formula, call = COMPILED_FORMS
+    formula, call, apart = COMPILED_FORMS
     either = Bench(
         [
             record({AUTO: 0.5, formula: 1.0, call: 0.8}, noise=1e-6),
@@ -110,6 +110,8 @@ def test_the_faster_compiled_form_of_each_task_counts():
     assert over_all.tasks == 3
     assert math.isclose(over_all.ratio.value, (0.5 / 0.8 * 0.5 / 0.6 * 0.5 / 0.7) ** (1 / 3), rel_tol=1e-3)
     assert Bench([record({AUTO: 0.5, formula: 1.0})]).rivals == [formula], "one form alone is not the faster one"
+    (only,) = Bench([record({AUTO: 0.5, call: 1.0, apart: 0.6}, noise=1e-6)]).means(BETTER_COMPILED, [AUTO])[:1]
+    assert math.isclose(only.ratio.value, 0.5 / 0.6, rel_tol=1e-3)
 
 
 def test_what_each_rival_was_given_is_what_its_file_says():

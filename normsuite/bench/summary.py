@@ -111,9 +111,9 @@ class Bench:
 
     @property
     def rivals(self) -> list[str]:
-        """Return those that are neither ours nor torch.nn nor a copy; the faster compiled form too where both are."""
-        both = set(COMPILED_FORMS) <= set(self.implementations)
-        return rivals([*self.implementations, *([BETTER_COMPILED] if both else [])])
+        """Return those that are neither ours nor torch.nn nor a copy; the faster compiled form too of several."""
+        several = len(set(COMPILED_FORMS) & set(self.implementations)) > 1
+        return rivals([*self.implementations, *([BETTER_COMPILED] if several else [])])
 
     def logs(self, index: int, implementation: str, against: str, *, behind: bool = False) -> list[float]:
         """Return log(implementation / against) in one task, one value a process; NaN where not both took part.

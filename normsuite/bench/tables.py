@@ -115,7 +115,7 @@ def means(bench: Bench) -> list[Table]:
 
 def rivals(bench: Bench) -> Table | None:
     """Return what each rival was given, with the number of tasks that it took part in; None without rivals."""
-    said = {**given(), BETTER_COMPILED: "The one of the two above that took less of torch.nn's time, task by task."}
+    said = {**given(), BETTER_COMPILED: "The one of those above that took the least of torch.nn's time, task by task."}
     tasks = {
         name: sum(mean.tasks for mean in bench.means(name, [BASELINE]) if mean.norm == ALL) for name in bench.rivals
     }

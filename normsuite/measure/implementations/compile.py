@@ -1,7 +1,8 @@
 """torch.compile of the textbook's formula, or of torch.nn's own call, and the activation behind it, in one graph of
-static shapes. Which of the two is faster depends on norm, mode and device: both are shown, and the one that is
-faster in a task counts as well."""
+static shapes; or of torch.nn's call alone, with torch's own activation behind it. Which is fastest depends on norm,
+mode and device: all are shown, and the one that is fastest in a task counts as well."""
 
+from dataclasses import replace
 from functools import partial
 
 import torch
@@ -48,9 +49,12 @@ class Compiled(Implementation):
         from torch._functorch import config
 
         torch._dynamo.reset()  # the formula's code is the same in each task, and Dynamo recompiles it eight times only
-        compiled = torch.compile(self._function(task), fullgraph=True, dynamic=False)
+        compiled = self._compiled(task)
         with config.patch(donated_buffer=task.mode != "backward"):  # which runs again and again
             return [in_mode(task, given, partial(compiled, *self._arguments(task, given))) for given in sets]
+
+    def _compiled(self, task):
+        return torch.compile(self._function(task), fullgraph=True, dynamic=False)
 
     def _function(self, task):
         return formula(task)
@@ -76,7 +80,19 @@ class CompiledCall(Compiled):
         return by_place(getattr(F, task.spec.torch_call), task, given)
 
 
+class CompiledApart(CompiledCall):
+    """On a CPU a compiled backward pass reads the activation's mask, of one byte each, element by element."""
+
+    def why_not(self, task):
+        return super().why_not(task) if task.activation else "is torch.compile of torch.nn without an activation"
+
+    def _compiled(self, task):
+        compiled, activate = super()._compiled(replace(task, activation=None)), ACTIVATE[task.activation]
+        return lambda *arguments: activate(compiled(*arguments))
+
+
 IMPLEMENTATIONS = (
     Compiled("torch.compile"),
     CompiledCall("torch.compile of torch.nn", on_accelerators=True),
+    CompiledApart("torch.compile, activation apart"),
 )
