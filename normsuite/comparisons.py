@@ -21,7 +21,7 @@ LEVEL = 1 - CONFIDENCE
 
 
 @dataclass(frozen=True)
-class Pair:
+class NormPair:
     """Two norms in one metric.
 
     Attributes:
@@ -84,7 +84,7 @@ def norms_of(records: Iterable[dict]) -> list[str]:
     return [name for name in (NO_NORM, *NORMS, *targets) if name in named]
 
 
-def pairs(records: Sequence[dict], metrics: Iterable[str] = tuple(METRICS)) -> list[Pair]:
+def pairs(records: Sequence[dict], metrics: Iterable[str] = tuple(METRICS)) -> list[NormPair]:
     """Return all pairs of norms in each metric that their runs recorded, in the order of all tables."""
     runs, table = by_norm(records), []
     for name, metric in ((name, METRICS[name]) for name in metrics):
@@ -99,7 +99,7 @@ def pairs(records: Sequence[dict], metrics: Iterable[str] = tuple(METRICS)) -> l
         for place, (left, right, seeds, found, fell) in enumerate(measured):
             tests = tuple(decisive(seeds, len(measured), collapsed=fell))
             both = (max((of[place][test] for test in tests), default=math.nan) for of in (p, p_equivalent))
-            table.append(Pair(name, left, right, seeds, found, fell, tests, *both))
+            table.append(NormPair(name, left, right, seeds, found, fell, tests, *both))
     return table
 
 

@@ -18,7 +18,7 @@ TONES = {EXACT: GOOD, ROUNDED: GOOD, TRUNCATED: WARNING, WRONG: BAD}
 
 
 @dataclass(frozen=True)
-class Row:
+class Figure:
     """One figure, label or count of the document beside what it should be.
 
     Attributes:
@@ -104,7 +104,7 @@ def judge(printed: str | None, computed: float, others: dict[str, float]) -> tup
     return WRONG, f"it is none of {', '.join(others)}"
 
 
-def explain(spec: NormSpec) -> list[Row]:
+def explain(spec: NormSpec) -> list[Figure]:
     """Return every figure of the worked example for one norm, in reading order, then its label and its parameter
     count."""
     printed = document.example(spec.name)
@@ -112,14 +112,14 @@ def explain(spec: NormSpec) -> list[Row]:
     figures = {"mean": printed.mean, "std": printed.std}
     x, label = values(), labels(spec)
     groups = int(label.max()) + 1
-    rows: list[Row] = []
+    rows: list[Figure] = []
     for group in range(groups):
         known = _statistics(x[label == group])
         for statistic in ("mean", "std", "variance") if spec.centred else ("rms", "mean square"):
             figure = figures[statistic][group] if figures.get(statistic) else None
             others = {_NAMES[other]: value for other, value in known.items() if other != statistic}
             verdict, note = judge(figure, known[statistic], others)
-            rows.append(Row(spec.name, group + 1, statistic, figure, known[statistic], verdict, note or ours))
+            rows.append(Figure(spec.name, group + 1, statistic, figure, known[statistic], verdict, note or ours))
     if printed.std_label is not None:
         rows.append(_label_row(printed, rows))
     rows.append(_parameter_row(spec, printed, groups))
@@ -155,15 +155,15 @@ def _statistics(numbers: np.ndarray) -> dict[str, float]:
     }
 
 
-def _label_row(printed: document.Example, rows: list[Row]) -> Row:
+def _label_row(printed: document.Example, rows: list[Figure]) -> Figure:
     """Return what the second row of figures is called, against what most of its figures are."""
     label = "std" if sum(r.verdict != WRONG for r in rows if r.statistic == "std") * 2 > len(printed.std) else "var"
     right = printed.std_label == label
     note = "" if right else f"most figures labelled {printed.std_label} are standard deviations"
-    return Row(printed.norm, None, "label", printed.std_label, label, EXACT if right else WRONG, note)
+    return Figure(printed.norm, None, "label", printed.std_label, label, EXACT if right else WRONG, note)
 
 
-def _parameter_row(spec: NormSpec, printed: document.Example, groups: int) -> Row:
+def _parameter_row(spec: NormSpec, printed: document.Example, groups: int) -> Figure:
     """Return how many weights and biases the norm learns on the worked example."""
     _, channels, *spatial = values().shape
     kinds = 2 if spec.centred else 1
@@ -178,10 +178,10 @@ def _parameter_row(spec: NormSpec, printed: document.Example, groups: int) -> Ro
     verdict, note = judge(printed.parameters, count, {k: v for k, v in others.items() if v != count})
     if verdict != WRONG and not note:
         note = meaning + ("" if spec.affine_by_default else ", off unless asked for")
-    return Row(spec.name, None, "parameters", printed.parameters, count, verdict, note)
+    return Figure(spec.name, None, "parameters", printed.parameters, count, verdict, note)
 
 
-def explain_all() -> Iterator[Row]:
+def explain_all() -> Iterator[Figure]:
     """Return `explain` of every norm, in order."""
     for spec in NORMS.values():
         yield from explain(spec)

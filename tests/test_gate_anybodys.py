@@ -278,7 +278,7 @@ def test_several_packages_are_one_version(tmp_path, forget):
 
 
 def rows(*verdicts):
-    return [summary.Row("c", "time", "s", None, (1.0, 1.0), None, verdict, 4, None) for verdict in verdicts]
+    return [summary.CellRow("c", "time", "s", None, (1.0, 1.0), None, verdict, 4, None) for verdict in verdicts]
 
 
 @pytest.mark.parametrize(

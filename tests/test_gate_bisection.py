@@ -136,7 +136,7 @@ def test_the_commit_from_which_on_a_cell_fails_is_found(repository):
     ],
 )
 def test_a_commit_is_on_the_side_of_half_the_step_where_its_interval_is(low, high, half, side):
-    row = summary.Row("cell", "time", "s", 1.0, 1.0, Interval(low, low, high), SAME)
+    row = summary.CellRow("cell", "time", "s", 1.0, 1.0, Interval(low, low, high), SAME)
     assert bisection._side(row, half) == side
 
 

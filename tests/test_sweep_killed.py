@@ -172,7 +172,7 @@ def test_a_scheduler_that_is_gone_is_said(digits_cache):
             return future
 
     with pytest.raises(NormsuiteError, match="the scheduler is gone; finished runs are kept"):
-        list(workers.finish(Gone(), [run], workers.Task({"mnist": "digits"}, "sources", None)))
+        list(workers.finish(Gone(), [run], workers.SweepInputs({"mnist": "digits"}, "sources", None)))
 
 
 def test_a_scheduler_that_is_frozen_is_not_waited_for(tmp_path, digits_cache, monkeypatch):
@@ -212,6 +212,6 @@ def test_a_scheduler_that_does_not_answer_is_named(tmp_path, digits_cache, monke
 def test_a_worker_with_other_sources_or_digits_refuses(digits_cache):
     run = Run("none", 0, epochs=1, **SMALL)
     with pytest.raises(NormsuiteError, match="another version of normsuite"):
-        workers.do(run, workers.Task({"mnist": "digits"}, "other sources", None))
+        workers.do(run, workers.SweepInputs({"mnist": "digits"}, "other sources", None))
     with pytest.raises(DataError, match="other digits: expected checksum other"):
-        workers.do(run, workers.Task({"mnist": "other"}, provenance.source_digest(), None))
+        workers.do(run, workers.SweepInputs({"mnist": "other"}, provenance.source_digest(), None))

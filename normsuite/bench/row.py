@@ -15,7 +15,7 @@ ALL = "all"
 
 
 @dataclass(frozen=True)
-class Row:
+class TaskRow:
     """One implementation in one task.
 
     Attributes:
@@ -74,7 +74,7 @@ class Mean:
     ratio: Interval
 
 
-def mode_text(found: Row | Mean) -> str:
+def mode_text(found: TaskRow | Mean) -> str:
     """Return the mode, and the activation where there is one."""
     return found.mode if found.activation == "none" else f"{found.mode}, {found.activation}"
 

@@ -35,7 +35,7 @@ CLOCK = "captured graphs"
 
 
 @dataclass
-class Outcome:
+class BenchRun:
     """The records in the order of the tasks, lines on what went wrong, and whether the user cut it short."""
 
     records: list[dict] = field(default_factory=list)
@@ -53,7 +53,7 @@ def run(
     budget_s: float | None = None,
     out: Path | None = None,
     on_task: Callable[[str, Task], None] = lambda stage, task: None,
-) -> Outcome:
+) -> BenchRun:
     """Measure the tasks; those that any process has finished have a record, also after an interruption.
 
     Args:
@@ -84,7 +84,7 @@ def run(
     clock = {"clock": CLOCK} if there else {}
     settings = {"processes": processes, **common, "backends": sorted(set(backends)), **clock}
     job = {"tasks": [task.as_dict() for task in tasks], "backends": list(backends), **common}
-    table, outcome = _Table(tasks, settings, out), Outcome()
+    table, outcome = _Table(tasks, settings, out), BenchRun()
     try:
         if there:
             _on_accelerator(tasks, job, table, outcome, processes, budget_s, on_task)
@@ -112,7 +112,7 @@ def _check(processes: int, threads: int, seconds: float, budget_s: float | None,
         raise ArgumentError("budget", budget_s, "is for accelerators, whose tasks are ordered by importance")
 
 
-def _on_processor(tasks, job: dict, table: "_Table", outcome: Outcome, processes: int, on_task) -> None:
+def _on_processor(tasks, job: dict, table: "_Table", outcome: BenchRun, processes: int, on_task) -> None:
     """Run a process that counts, then those that take times."""
     for number in range(processes + 1):
         stage = "bytes and errors" if number == 0 else f"times, process {number} of {processes}"
@@ -130,7 +130,7 @@ def _on_processor(tasks, job: dict, table: "_Table", outcome: Outcome, processes
 
 
 def _on_accelerator(
-    tasks, job: dict, table: "_Table", outcome: Outcome, processes: int, budget_s: float | None, on_task
+    tasks, job: dict, table: "_Table", outcome: BenchRun, processes: int, budget_s: float | None, on_task
 ) -> None:
     """Run the processes that take times on an accelerator; the first also counts bytes and errors.
 

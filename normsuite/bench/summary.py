@@ -24,7 +24,7 @@ from ..statistics import (
     paired_log_ratio,
     ratio_interval,
 )
-from .row import ALL, SLOWER, SLOWER_ABOVE, VERDICTS, Mean, Row, verdict
+from .row import ALL, SLOWER, SLOWER_ABOVE, VERDICTS, Mean, TaskRow, verdict
 
 WHAT = "bench"
 """The kind of the records."""
@@ -190,7 +190,7 @@ class Bench:
         return len(logs), geometric_mean_interval([[of_task[p] for p in whole] for of_task in logs])
 
     @cached_property
-    def rows(self) -> list[Row]:
+    def rows(self) -> list[TaskRow]:
         """Return one row for each implementation in each task."""
         rows = []
         of_all = {name: self.corrected(name) for name in self.implementations}
@@ -202,7 +202,7 @@ class Bench:
                 copy_ratio = self.ratio(index, name, copy_of(name))
                 counted = samples["counts"].get(name, {})
                 rows.append(
-                    Row(
+                    TaskRow(
                         norm=case["norm"],
                         case=case["case"],
                         mode=case["mode"],

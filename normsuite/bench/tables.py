@@ -9,7 +9,7 @@ from ..measure.metric import METRICS, Metric
 from ..presentation import text
 from ..presentation.table import Column, Table
 from ..spec import NORMS
-from .row import ALL, TONES, Mean, Row, mode_text
+from .row import ALL, TONES, Mean, TaskRow, mode_text
 from .summary import COMMAND, Bench, copy_of
 
 AGAINST = "Against the alternatives"
@@ -50,7 +50,7 @@ def every_case(bench: Bench) -> Table | None:
     return cases(bench, rows, title) if rows else None
 
 
-def cases(bench: Bench, rows: Sequence[Row], title: str) -> Table:
+def cases(bench: Bench, rows: Sequence[TaskRow], title: str) -> Table:
     """Return a table of those rows."""
     further = _further(bench)
     columns: tuple[str | Column, ...] = (
@@ -79,7 +79,7 @@ def _further(bench: Bench) -> list[Metric]:
     return [metric for metric in METRICS.values() if metric.key in keys]
 
 
-def _cells(row: Row, further: Sequence[Metric]) -> tuple[str, ...]:
+def _cells(row: TaskRow, further: Sequence[Metric]) -> tuple[str, ...]:
     is_baseline = row.implementation == BASELINE
     is_judged = not is_baseline and not row.implementation.startswith(COPY)
     return (

@@ -11,7 +11,7 @@ from ..errors import one_line
 from ..targets.build import Built, Settings, build, draw, torch_beside
 from ..targets.target import Target
 from .result import DIFFERS, FAILS, NOT_APPLICABLE, OK, Finding
-from .truth import Outcome, outcome, precision, truth
+from .truth import Arrays, outcome, precision, truth
 
 ULPS = "ULP"
 BOUND = 32.0
@@ -108,7 +108,7 @@ class Subject:
         return ({n: v for n, v in of.items() if names is None or n in names} for of in (mine, theirs))
 
     def _errors(self, built: Built, by: Built, x: Tensor, dy: Tensor) -> dict[str, float]:
-        found: Outcome = outcome(by, by, x, dy)
+        found: Arrays = outcome(by, by, x, dy)
         self.same_kind(x, found["output"])
         true = truth(self.target, built, x, dy, found["output"])
         return {name: self.ulps(values, true[name], x.dtype) for name, values in found.items() if name in true}

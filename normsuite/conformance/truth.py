@@ -15,7 +15,7 @@ OUTPUT, INPUT, WEIGHT, BIAS = "output", "input gradient", "weight gradient", "bi
 _STEP = 2.0**-17
 """Of central differences: the error of their truncation and of rounding in float64 are then about as large, 1e-10."""
 
-Outcome = dict[str, np.ndarray]
+Arrays = dict[str, np.ndarray]
 
 
 def array(tensor: Tensor) -> np.ndarray:
@@ -23,7 +23,7 @@ def array(tensor: Tensor) -> np.ndarray:
     return tensor.detach().cpu().double().numpy()
 
 
-def outcome(call: Callable[[Tensor], Tensor], built: Built, x: Tensor, dy: Tensor) -> Outcome:
+def outcome(call: Callable[[Tensor], Tensor], built: Built, x: Tensor, dy: Tensor) -> Arrays:
     """Return output and gradients of a call, in float64.
 
     Args:
@@ -42,9 +42,7 @@ def outcome(call: Callable[[Tensor], Tensor], built: Built, x: Tensor, dy: Tenso
     return found
 
 
-def truth(
-    target: Target, built: Built, x: Tensor, dy: Tensor | None = None, found: np.ndarray | None = None
-) -> Outcome:
+def truth(target: Target, built: Built, x: Tensor, dy: Tensor | None = None, found: np.ndarray | None = None) -> Arrays:
     """Return what the target should give for that input with the tensors that it has now.
 
     Args:
@@ -66,7 +64,7 @@ def precision(target: Target, dtype: torch.dtype) -> float:
     return max(epsilon, 1e-8) if target.oracle is not None else epsilon
 
 
-def _by_norm(built: Built, x: Tensor, dy: Tensor | None, found: np.ndarray | None) -> Outcome:
+def _by_norm(built: Built, x: Tensor, dy: Tensor | None, found: np.ndarray | None) -> Arrays:
     settings = built.settings
     spec, shape = settings.spec, tuple(x.shape)
     # A norm over the trailing sizes sees rows of them, whatever stands before.
@@ -116,7 +114,7 @@ def _affine(x: np.ndarray, weight: np.ndarray | None, bias: np.ndarray | None) -
     return x
 
 
-def _users(function: Callable, built: Built) -> Callable[[Outcome], np.ndarray]:
+def _users(function: Callable, built: Built) -> Callable[[Arrays], np.ndarray]:
     """Return the user's oracle as a function of the arrays by name; it is given those of its arguments that exist."""
     settings = built.settings
     taken = list(inspect.signature(function).parameters)[1:]
@@ -125,14 +123,14 @@ def _users(function: Callable, built: Built) -> Callable[[Outcome], np.ndarray]:
     if running is not None:
         fixed |= {"running_mean": running[0], "running_var": running[1]}
 
-    def call(arrays: Outcome) -> np.ndarray:
+    def call(arrays: Arrays) -> np.ndarray:
         values = {**fixed, "weight": arrays.get(WEIGHT), "bias": arrays.get(BIAS)}
         return np.asarray(function(arrays[INPUT], **{n: values[n] for n in taken if n in values}), dtype=np.float64)
 
     return call
 
 
-def _by_differences(call: Callable[[Outcome], np.ndarray], built: Built, x: Tensor, dy: Tensor | None) -> Outcome:
+def _by_differences(call: Callable[[Arrays], np.ndarray], built: Built, x: Tensor, dy: Tensor | None) -> Arrays:
     """Return the output, and gradients by central differences of each element, all in float64."""
     arrays = {INPUT: array(x).copy()}
     for name, role in ((WEIGHT, "weight"), (BIAS, "bias")):
@@ -156,7 +154,7 @@ def _by_differences(call: Callable[[Outcome], np.ndarray], built: Built, x: Tens
     return made
 
 
-def _by_itself(target: Target, built: Built, x: Tensor, dy: Tensor | None) -> Outcome:
+def _by_itself(target: Target, built: Built, x: Tensor, dy: Tensor | None) -> Arrays:
     exact = build(target, shape=built.shape, dtype=torch.float64)
     state = {name: t.detach().cpu().double() for name, t in built.module.state_dict().items()}
     exact.module.load_state_dict(state)

@@ -11,7 +11,7 @@ from ..git import Failed, Git
 from . import measure, summary, trees
 from .cells import Cell
 from .decide import NOT_AVAILABLE
-from .summary import Row
+from .summary import CellRow
 from .trees import Source, Tree
 
 GOOD, BAD, UNKNOWN = "good", "bad", "unknown"
@@ -30,7 +30,7 @@ class Bisection:
     """
 
     suspects: list[dict]
-    row: Row | None
+    row: CellRow | None
     comparisons: int
     sentence: str
 
@@ -76,7 +76,7 @@ class _Gates:
     on_progress: Callable[[str, float], None]
     run: int = 0
 
-    def rows(self, tree: Tree, cells: Sequence[Cell], *, times: int = 1, margin: float | None = None) -> list[Row]:
+    def rows(self, tree: Tree, cells: Sequence[Cell], *, times: int = 1, margin: float | None = None) -> list[CellRow]:
         """Return the rows of the metric, of a gate that has `times` the budget and leaves a record.
 
         Args:
@@ -155,7 +155,7 @@ def run(
     return Bisection(suspects, step, gates.run, _sentence(step, suspects, gates.run))
 
 
-def _sentence(step: Row, suspects: Sequence[dict], comparisons: int) -> str:
+def _sentence(step: CellRow, suspects: Sequence[dict], comparisons: int) -> str:
     """Return the sentence on a step and the commits one of which made it."""
     named = "; ".join(f"{s['commit'][:9]} {s['subject']}" for s in suspects)
     made_by = "made by" if len(suspects) == 1 else "made by one of"
@@ -167,7 +167,7 @@ def _probed(
     tree_of: Callable[[str], Tree],
     gates: _Gates,
     cells: Sequence[Cell],
-    step: Row,
+    step: CellRow,
     on_line: Callable[[str], None],
 ) -> str:
     """Return on which side of half the step a commit lies: compared once, and where undecided with 4 times the budget.
@@ -195,7 +195,7 @@ def _probed(
     return UNKNOWN
 
 
-def _side(row: Row, half: float) -> str:
+def _side(row: CellRow, half: float) -> str:
     """Return on which side of half the step a commit lies.
 
     Where half the step is infinite, only what fails, or is infinite too, is past it.
@@ -227,6 +227,6 @@ def _short(tree: Tree) -> str:
     return f"{tree.commit[:9]} {tree.subject}"
 
 
-def _said(found: Sequence[Row]) -> str:
+def _said(found: Sequence[CellRow]) -> str:
     worse = [row for row in found if row.verdict == summary.WORSE]
     return "; ".join(f"{row.cell} {row.comparison}" for row in worse) or "nothing worse"

@@ -88,7 +88,7 @@ def _additions(cell: Cell, share: float, with_so_many: Callable[[int], object]) 
     with noise and corrected upwards more than downwards, 1 % was 1.27 % in the mean.)
     """
 
-    def compare(base: Callable[[], object], head: Callable[[], object]) -> pairs.Pair:
+    def compare(base: Callable[[], object], head: Callable[[], object]) -> pairs.CallPair:
         # Additions are the host's work, on whichever device the norm is computed.
         bounds = {"blocks": _BLOCKS, "longest_s": _LONGEST_S, "draw": random.Random(0)}
         return pairs.compare(HostTimer(base), HostTimer(head), **bounds)

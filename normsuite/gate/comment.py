@@ -5,12 +5,12 @@ from collections.abc import Sequence
 from ..presentation import markdown
 from ..presentation.table import Column, Table
 from .decide import ACCEPTED, BETTER, FAILS, NOT_AVAILABLE, SAME, UNDECIDED, WORSE, Thresholds
-from .summary import Row, exit_code, notable, outcome, sentences, title
+from .summary import CellRow, exit_code, notable, outcome, sentences, title
 
 _SIGNS = {WORSE: "❌", FAILS: "❌", ACCEPTED: "⚠️", BETTER: "🚀", UNDECIDED: "❔", SAME: "✅", NOT_AVAILABLE: "–"}
 
 
-def comment(record: dict, found: Sequence[Row], *, undecided: str | None = None) -> str:
+def comment(record: dict, found: Sequence[CellRow], *, undecided: str | None = None) -> str:
     """Return a comment: the rows that matter in a table, the rest folded away.
 
     Args:
@@ -35,7 +35,7 @@ def nothing_compared(said: str) -> str:
     return f"### normsuite gate: no regression\n\n{markdown.escaped(said)}\n"
 
 
-def _table(found: Sequence[Row]) -> list[str]:
+def _table(found: Sequence[CellRow]) -> list[str]:
     columns = ("", "cell", "metric", Column("head against base", is_number=True), "verdict", "note")
     rows = [(_SIGNS[row.verdict], row.cell, row.metric, row.comparison, row.verdict, row.remark) for row in found]
     return markdown.table(Table("", columns, rows))

@@ -28,7 +28,7 @@ MARGINS = {**metric.margins(), "worse": decide.THRESHOLD, "limit": decide.LIMIT}
 
 
 @dataclass
-class Outcome:
+class GateRun:
     """The record, lines on what went wrong, and whether the user cut it short."""
 
     record: dict | None = None
@@ -36,7 +36,7 @@ class Outcome:
     interrupted: bool = False
 
 
-def run(setup: Setup, on_progress: Callable[[str, float], None] = lambda stage, spent_s: None) -> Outcome:
+def run(setup: Setup, on_progress: Callable[[str, float], None] = lambda stage, spent_s: None) -> GateRun:
     """Compare two versions; what was measured has a record, also after an interruption.
 
     Args:
@@ -53,7 +53,7 @@ def run(setup: Setup, on_progress: Callable[[str, float], None] = lambda stage, 
         counts = Counts(setup, processes, budget)
         looks = Looks(setup, processes, budget, counts.measurable)
         error_rates: dict[str, dict] = {}
-        outcome = Outcome(notes=processes.notes)
+        outcome = GateRun(notes=processes.notes)
         try:
             counts.run()
             looks.run()

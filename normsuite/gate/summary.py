@@ -24,7 +24,7 @@ POWER = 0.8
 
 
 @dataclass(frozen=True)
-class Row:
+class CellRow:
     """One metric of one cell.
 
     Attributes:
@@ -80,7 +80,7 @@ class Row:
         return text.interval(self.ratio, lambda ratio: f"{100 * (ratio - 1):+.2f}", " %")
 
 
-def rows(record: dict) -> list[Row]:
+def rows(record: dict) -> list[CellRow]:
     """Return all rows, the worst verdicts first; regressions that were known when it was measured are accepted.
 
     Args:
@@ -105,7 +105,7 @@ def comparisons(record: dict) -> int:
     return len(case["cells"]) + len(case.get("groups", {})) + len(case["error_rate_norms"])
 
 
-def _times(record: dict) -> list[Row]:
+def _times(record: dict) -> list[CellRow]:
     samples, case = record["samples"], record["case"]
     values = {name: {int(k): v for k, v in of.items()} for name, of in samples["log_ratios"].items()}
     means = groups.means(case.get("groups", {}), values)
@@ -127,24 +127,26 @@ def _times(record: dict) -> list[Row]:
         elif name in of_cells:
             decision, base = of_cells[name], samples["base_s"].get(name)
             head = None if base is None else base * decision.ratio.value
-            found.append(Row(name, TIME, "s", base, head, decision.ratio, decision.verdict, decision.processes))
+            found.append(CellRow(name, TIME, "s", base, head, decision.ratio, decision.verdict, decision.processes))
         else:
-            found.append(Row(name, TIME, "s", None, None, None, UNDECIDED, 0, "not measured"))
+            found.append(CellRow(name, TIME, "s", None, None, None, UNDECIDED, 0, "not measured"))
     for name, decision in of_groups.items():
         averaged = [cell for cell in case["groups"][name] if cell in of_cells]
         note = f"{len(averaged)} cells"
-        found.append(Row(name, MEAN_TIME, "s", None, None, decision.ratio, decision.verdict, decision.processes, note))
+        found.append(
+            CellRow(name, MEAN_TIME, "s", None, None, decision.ratio, decision.verdict, decision.processes, note)
+        )
     return found
 
 
-def _not_comparable(name: str, metric: str, unit: str, absent: dict[str, str]) -> Row:
+def _not_comparable(name: str, metric: str, unit: str, absent: dict[str, str]) -> CellRow:
     """Return the row of a cell without values: "fails" where base computes it and head does not, else n/a."""
     broken = "head" in absent and "base" not in absent and absent["head"].startswith("fails")
     said = "; ".join(f"{side} {reason}" for side, reason in sorted(absent.items()))
-    return Row(name, metric, unit, None, None, None, FAILS if broken else NOT_AVAILABLE, None, said)
+    return CellRow(name, metric, unit, None, None, None, FAILS if broken else NOT_AVAILABLE, None, said)
 
 
-def _counts(record: dict) -> list[Row]:
+def _counts(record: dict) -> list[CellRow]:
     margins, found = record["case"]["margins"], []
     for name, counts in record["samples"]["counts"].items():
         base, head = counts.get("base", {}), counts.get("head", {})
@@ -153,11 +155,11 @@ def _counts(record: dict) -> list[Row]:
             before, after = float(base[metric]), float(head[metric])
             ratio = after / before if before and math.isfinite(before) else math.inf if after > before else 1.0
             verdict = decide.judge_exactly(before, after, margins[kind])
-            found.append(Row(name, metric, unit, before, after, Interval(ratio, ratio, ratio), verdict))
+            found.append(CellRow(name, metric, unit, before, after, Interval(ratio, ratio, ratio), verdict))
     return sorted(found, key=lambda row: (row.metric, row.cell))
 
 
-def _error_rates(record: dict) -> list[Row]:
+def _error_rates(record: dict) -> list[CellRow]:
     margin, found = record["case"]["margins"].get("error rate", math.nan), []
     alpha = record["case"]["alpha"] / comparisons(record)
     for name, of in record["samples"]["error_rates"].items():
@@ -168,7 +170,7 @@ def _error_rates(record: dict) -> list[Row]:
         means = sum(base) / len(base), sum(head) / len(head)
         if base == head:
             note = "the same numbers for every seed"
-            found.append(Row(name, ERROR_RATE, "share", *means, Interval(0.0, 0.0, 0.0), SAME, len(base), note))
+            found.append(CellRow(name, ERROR_RATE, "share", *means, Interval(0.0, 0.0, 0.0), SAME, len(base), note))
             continue
         differences = [h - b for h, b in zip(head, base, strict=True)]
         interval = statistics.mean_interval(differences, 1 - alpha)
@@ -176,7 +178,9 @@ def _error_rates(record: dict) -> list[Row]:
         note = "all seeds differ by the same amount"
         if math.isfinite(rise):
             note = f"a rise of {100 * rise:.2f} points or more is found with {POWER:.0%} power"
-        found.append(Row(name, ERROR_RATE, "share", *means, interval, _judge_rise(interval, margin), len(base), note))
+        found.append(
+            CellRow(name, ERROR_RATE, "share", *means, interval, _judge_rise(interval, margin), len(base), note)
+        )
     return found
 
 
@@ -198,7 +202,7 @@ def detectable_rise(differences: Sequence[float], margin: float, alpha: float) -
     return margin + spread * statistics.detectable_effect(len(differences), alpha=alpha, power=POWER)
 
 
-def _accepted(row: Row, accepted: Sequence[Accepted], today: date) -> Row:
+def _accepted(row: CellRow, accepted: Sequence[Accepted], today: date) -> CellRow:
     value = row.ratio.value if row.ratio else None
     if row.metric == ERROR_RATE and row.base:  # whose `ratio` is a difference
         value = row.head / row.base
@@ -208,7 +212,7 @@ def _accepted(row: Row, accepted: Sequence[Accepted], today: date) -> Row:
     return row
 
 
-def bound(found: Sequence[Row]) -> float | None:
+def bound(found: Sequence[CellRow]) -> float | None:
     """Return the largest slowdown that is possible in any cell not called worse, as a share; None without such a cell.
 
     It holds together with all other intervals of the table.
@@ -216,13 +220,13 @@ def bound(found: Sequence[Row]) -> float | None:
     return max((row.bound for row in _bounded(found)), default=None)
 
 
-def _bounded(found: Sequence[Row]) -> list[Row]:
+def _bounded(found: Sequence[CellRow]) -> list[CellRow]:
     return [
         row for row in found if row.metric == TIME and row.bound is not None and row.verdict not in (WORSE, ACCEPTED)
     ]
 
 
-def exit_code(record: dict | None, found: Sequence[Row], *, undecided: str | None = None) -> int:
+def exit_code(record: dict | None, found: Sequence[CellRow], *, undecided: str | None = None) -> int:
     """Return 0 without a regression, 1 with one, 3 where nothing was measured or too little excluded.
 
     Too little: nothing of what needs intervals was decided, or a cell may be slower by more than the table's limit.
@@ -244,7 +248,7 @@ def exit_code(record: dict | None, found: Sequence[Row], *, undecided: str | Non
     return NO_REGRESSION if most is None or most <= limit else NOTHING_DECIDED
 
 
-def sentences(record: dict, found: Sequence[Row]) -> list[str]:
+def sentences(record: dict, found: Sequence[CellRow]) -> list[str]:
     """Return the sentences above the table: verdicts counted, and how much slower a cell can be."""
     lines = []
     for metric, of in itertools.groupby(sorted(found, key=_kind), key=_kind):
@@ -255,7 +259,7 @@ def sentences(record: dict, found: Sequence[Row]) -> list[str]:
     return [*lines, *_excluded(record, found)]
 
 
-def _excluded(record: dict, found: Sequence[Row]) -> list[str]:
+def _excluded(record: dict, found: Sequence[CellRow]) -> list[str]:
     """Return the sentence on what the table excludes, where it has times."""
     most = bound(found)
     if most is None:
@@ -277,7 +281,7 @@ def _percent(share: float) -> str:
     return f"{math.ceil(100 * share * 10**digits - 1e-9) / 10**digits:.{digits}f} %"
 
 
-def _kind(row: Row) -> str:
+def _kind(row: CellRow) -> str:
     return (
         row.metric
         if row.metric in (TIME, MEAN_TIME, ERROR_RATE)
@@ -287,7 +291,7 @@ def _kind(row: Row) -> str:
     )
 
 
-def notable(found: Sequence[Row]) -> list[Row]:
+def notable(found: Sequence[CellRow]) -> list[CellRow]:
     """Return the rows that are not simply the same, and all rows of times, for their intervals."""
     return [row for row in found if row.verdict != SAME or row.values is not None]
 
@@ -302,7 +306,7 @@ def _side(tree: dict) -> str:
     return short if tree["commit"].startswith(tree["name"]) else f"{tree['name']} ({short})"
 
 
-def as_dict(record: dict, found: Sequence[Row], *, undecided: str | None = None) -> dict:
+def as_dict(record: dict, found: Sequence[CellRow], *, undecided: str | None = None) -> dict:
     """Return the record and its rows for JSON, with the exit code as `exit_code` gives it."""
     return {
         "title": title(record),

@@ -6,12 +6,12 @@ from ..presentation import text
 from ..presentation.table import Column, Table
 from . import rates
 from .decide import TONES, Thresholds
-from .summary import COMMAND, Row, title
+from .summary import COMMAND, CellRow, title
 
 SELF_CHECK_COMMAND = f"{COMMAND} --self-check"
 
 
-def verdicts(record: dict, found: Sequence[Row]) -> Table:
+def verdicts(record: dict, found: Sequence[CellRow]) -> Table:
     """Return a table of those rows, in their order."""
     case = record["case"]
     thresholds = Thresholds.of(case["margins"])

@@ -8,7 +8,7 @@ import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from .files import File, Listed, Row, shown
+from .files import File, Listed, SeriesRow, shown
 
 VERSION = "benchmark version"
 """The name of a benchmark's version in a setting, where it is not the one that is listed."""
@@ -28,7 +28,7 @@ class Aligned:
     """
 
     file: File
-    row: Row
+    row: SeriesRow
     parameters: list[dict[str, str]]
     places: list[int | None] | None
     former: bool
@@ -82,7 +82,7 @@ def aligned(read: Sequence[File], listed: dict[str, Listed]) -> tuple[list[Align
     return found, _notes(unlisted, outdated)
 
 
-def is_old(row: Row, listed: dict[str, Listed]) -> bool:
+def is_old(row: SeriesRow, listed: dict[str, Listed]) -> bool:
     """Return whether the row is of another version of its benchmark than the listed one."""
     return bool(row.version) and listed[row.benchmark].version not in ("", row.version)
 

@@ -41,7 +41,7 @@ class Listed(NamedTuple):
     type: str
 
 
-class Row(NamedTuple):
+class SeriesRow(NamedTuple):
     """One benchmark in one file; see `adapter.Result`.
 
     Attributes:
@@ -73,7 +73,7 @@ class File:
     date: float | None = None
     machine: str = ""
     setting: dict[str, str] = field(default_factory=dict)
-    rows: list[Row] = field(default_factory=list)
+    rows: list[SeriesRow] = field(default_factory=list)
     refused: list[str] = field(default_factory=list)
 
     def plain(self) -> list:
@@ -83,7 +83,7 @@ class File:
     @classmethod
     def of_plain(cls, value: list) -> "File":
         commit, date, machine, setting, rows, refused = value
-        return cls(commit, date, machine, setting, [Row(*row) for row in rows], refused)
+        return cls(commit, date, machine, setting, [SeriesRow(*row) for row in rows], refused)
 
 
 class _Damaged(Exception):
@@ -239,7 +239,7 @@ def _setting(found: dict, params: dict) -> dict[str, str]:
     return {name: value for name, value in sorted(setting.items()) if value}
 
 
-def _row(name: str, of: dict | None, type_: str | None) -> Row | None:
+def _row(name: str, of: dict | None, type_: str | None) -> SeriesRow | None:
     if of is None:
         raise _Damaged("row is no list")
     if not of:
@@ -268,7 +268,9 @@ def _row(name: str, of: dict | None, type_: str | None) -> Row | None:
     if any(a > b for a, b in zip(low, high, strict=True)):
         raise _Damaged("interval ends before it begins")
     floats = [None if value is None else float(value) for value in values]
-    return Row(name, "" if version is None else str(version), float(recorded or 0), params, floats, samples, low, high)
+    return SeriesRow(
+        name, "" if version is None else str(version), float(recorded or 0), params, floats, samples, low, high
+    )
 
 
 def _params(found: object) -> list[list[str]]:

@@ -11,7 +11,7 @@ COMMAND = "normsuite explain"
 def worked_example(spec: NormSpec) -> list[Table]:
     """Return a table with a row for each group that shares a mean, and one of the label and the parameter count."""
     x, labels = explain.values(), explain.labels(spec)
-    by_group: dict[int | None, list[explain.Row]] = {}
+    by_group: dict[int | None, list[explain.Figure]] = {}
     for row in explain.explain(spec):
         by_group.setdefault(row.index, []).append(row)
     rows = []
@@ -51,7 +51,7 @@ def _judged(statistic: str = "") -> tuple[str | Column, ...]:
     return f"{statistic}printed", f"{statistic}computed", Column(f"{statistic}verdict", tones=explain.TONES)
 
 
-def figures(rows: list[explain.Row]) -> Table:
+def figures(rows: list[explain.Figure]) -> Table:
     """Return a row for each figure, as a terminal has room for."""
     return Table(
         "",

@@ -22,7 +22,7 @@ TRIMMED = 0.25
 
 
 @dataclass(frozen=True)
-class Pair:
+class CallPair:
     """The times of two calls in one process.
 
     Attributes:
@@ -43,7 +43,7 @@ def compare(
     blocks: int,
     longest_s: float,
     draw: random.Random,
-) -> Pair:
+) -> CallPair:
     """Time two calls in blocks A B B A; which of them is A is drawn for each block.
 
     Each sample of a block is as many calls as the clock needs, the same number for both. A block gives one ratio, of
@@ -74,7 +74,7 @@ def compare(
                 h = min(h, head.sample(repeat))
             logs.append(np.log(h / b))
             base_s.append(b)
-    return Pair(float(stats.trim_mean(logs, TRIMMED)), float(np.median(base_s)), len(logs))
+    return CallPair(float(stats.trim_mean(logs, TRIMMED)), float(np.median(base_s)), len(logs))
 
 
 def sample_s(timer: Timer) -> float:

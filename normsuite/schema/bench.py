@@ -11,7 +11,7 @@ from .values import Count, Error, Few, Seconds, Shape, Share, Size, Time
 Mode = Literal["forward", "step", "backward", "evaluation"]
 
 
-class Task(Struct, kw_only=True):
+class TaskCase(Struct, kw_only=True):
     norm: str
     case: str
     shape: Shape
@@ -26,7 +26,7 @@ class Task(Struct, kw_only=True):
     backend: str | None = None
 
 
-class BenchTask(Task, kw_only=True):
+class BenchTask(TaskCase, kw_only=True):
     tiny: bool
 
 

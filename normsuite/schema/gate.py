@@ -5,7 +5,7 @@ from typing import Annotated
 
 from msgspec import UNSET, Meta, Struct, UnsetType
 
-from .bench import Mode, Task
+from .bench import Mode, TaskCase
 from .record import Record, no_date
 from .values import Count, Error, Few, Positive, Seconds, Shape, Share
 
@@ -33,7 +33,7 @@ class ErrorRates(Struct):
     absent: Absent | UnsetType = UNSET
 
 
-class Cell(Task, kw_only=True):
+class CellCase(TaskCase, kw_only=True):
     """A cell of the plan; results are kept by its name."""
 
     norm: str | UnsetType = UNSET
@@ -61,7 +61,7 @@ class Accepted(Struct, forbid_unknown_fields=True):
 class GateCase(Struct):
     base: Side
     head: Side
-    cells: Annotated[list[Cell], Meta(min_length=1)]
+    cells: Annotated[list[CellCase], Meta(min_length=1)]
     margins: dict[str, Positive]
     alpha: Share
     threads: Few | None

@@ -15,7 +15,7 @@ class NumericsCase(Struct):
     device: str
 
 
-class Row(Struct):
+class ErrorRow(Struct):
     norm: str
     mean: Number
     backend: str
@@ -27,7 +27,7 @@ class Numerics(Record, kw_only=True):
     """Errors against float64."""
 
     case: NumericsCase
-    samples: Annotated[list[Row], Meta(min_length=1)]
+    samples: Annotated[list[ErrorRow], Meta(min_length=1)]
 
     def problems(self) -> Iterator[str]:
         yield from super().problems()

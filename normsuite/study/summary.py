@@ -49,7 +49,7 @@ class Study:
 
 
 @dataclass(frozen=True)
-class Cell:
+class NormInSetting:
     """One norm under one setting: test accuracy after the last epoch, over so many seeds."""
 
     norm: str
@@ -59,7 +59,7 @@ class Cell:
     loss: Interval
 
 
-def cells(records: Sequence[dict]) -> tuple[list[str], list[Cell]]:
+def cells(records: Sequence[dict]) -> tuple[list[str], list[NormInSetting]]:
     """Return the settings that vary, and each norm under each of them."""
     names = varied(records)
     found: dict[tuple, list[dict]] = {}
@@ -67,7 +67,7 @@ def cells(records: Sequence[dict]) -> tuple[list[str], list[Cell]]:
         key = record["case"]["norm"], tuple(record["case"][name] for name in names)
         found.setdefault(key, []).append(record["samples"]["epochs"][-1])
     return names, [
-        Cell(
+        NormInSetting(
             norm,
             setting,
             len(last),
@@ -96,9 +96,9 @@ def by_size(records: Sequence[dict]) -> str:
     return f"Test accuracy by batch size: {case['epochs']} epochs of {digits}, mean over {seeds} seeds [95 % interval]"
 
 
-def best(of_all: Sequence[Cell]) -> dict[str, Cell]:
+def best(of_all: Sequence[NormInSetting]) -> dict[str, NormInSetting]:
     """Return each norm's setting of the highest mean accuracy; of equals, that of the lower loss."""
-    found: dict[str, Cell] = {}
+    found: dict[str, NormInSetting] = {}
     for cell in of_all:
         other = found.get(cell.norm)
         if other is None or (cell.accuracy.value, -cell.loss.value) > (other.accuracy.value, -other.loss.value):

@@ -60,7 +60,7 @@ def sweep(
             leftover.unlink(missing_ok=True)
         finished = {run: found for run in runs if (found := _recorded(folder / f"{names[run]}.json", on_note))}
         todo = [run for run in runs if run not in finished]
-        task = workers.Task(checksums, provenance.source_digest(), data_dir)
+        task = workers.SweepInputs(checksums, provenance.source_digest(), data_dir)
         done = _done(stack, todo, task, processes, scheduler, on_steps, on_note)
         on_start(sum(map(steps, runs)), sum(map(steps, finished)))
         with closing(done):  # also where a record cannot be written: no worker goes on behind it
@@ -88,7 +88,7 @@ def _check(runs: Iterable[Run], folder: Path, processes: int | None, scheduler: 
 def _done(
     stack: ExitStack,
     todo: list[Run],
-    task: workers.Task,
+    task: workers.SweepInputs,
     processes: int | None,
     scheduler: str | None,
     on_steps: Callable[[int], None],

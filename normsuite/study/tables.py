@@ -7,7 +7,7 @@ from .. import claims, comparisons
 from ..presentation import text
 from ..presentation.table import Column, Table
 from ..statistics import positive_interval, share_interval
-from .summary import BATCH_COMMAND, COMMAND, TUNE_COMMAND, Cell, Study, best, by_batch_size, by_size, cells
+from .summary import BATCH_COMMAND, COMMAND, TUNE_COMMAND, NormInSetting, Study, best, by_batch_size, by_size, cells
 from .tuning import choices
 
 BRIEF = ("test accuracy", "covariate shift")
@@ -24,7 +24,7 @@ def brief(records: Sequence[dict]) -> list[Table]:
     return [last_epoch(Study(records)), *pairs(records, BRIEF), reaching(records), verdicts(judged)]
 
 
-def settings(names: Sequence[str], of_all: Sequence[Cell]) -> Table:
+def settings(names: Sequence[str], of_all: Sequence[NormInSetting]) -> Table:
     """Return each norm's accuracy under each setting, and its best setting."""
     found = list(dict.fromkeys(cell.setting for cell in of_all))
     heads = [", ".join(f"{value:g}" if isinstance(value, float) else str(value) for value in s) for s in found]
@@ -113,13 +113,13 @@ def differences(judged: Sequence[claims.Judged]) -> Table:
 
 def pairs(records: Sequence[dict], metrics: Iterable[str] = tuple(claims.METRICS)) -> list[Table]:
     """Return a table for each metric: every pair of norms, with difference, effect and verdict."""
-    by_metric: dict[str, list[comparisons.Pair]] = {}
+    by_metric: dict[str, list[comparisons.NormPair]] = {}
     for pair in comparisons.pairs(records, metrics):
         by_metric.setdefault(pair.metric, []).append(pair)
     return [_pairs(metric, found) for metric, found in by_metric.items()]
 
 
-def _pairs(metric: str, found: Sequence[comparisons.Pair]) -> Table:
+def _pairs(metric: str, found: Sequence[comparisons.NormPair]) -> Table:
     show = _writer(metric)
     margin = show(claims.METRICS[metric].margin).lstrip("+")
     return Table(

@@ -121,7 +121,7 @@ class Mistake:
 
 
 @dataclass(frozen=True)
-class Outcome:
+class TrainedRun:
     """A finished run.
 
     Attributes:
@@ -165,7 +165,7 @@ def _train_size(run: Run, digits_count: int) -> int:
     return min(run.train_size or digits_count, digits_count - run.hold_out)
 
 
-def train(run: Run, digits: Digits, on_batches: Callable[[int], None] = lambda batches: None) -> Outcome:
+def train(run: Run, digits: Digits, on_batches: Callable[[int], None] = lambda batches: None) -> TrainedRun:
     """Train and test one network.
 
     Args:
@@ -223,7 +223,7 @@ def train(run: Run, digits: Digits, on_batches: Callable[[int], None] = lambda b
             )
         )
     tested = torch.bincount(test_labels, minlength=logits.shape[1]).tolist()
-    return Outcome(epochs, *counts, _mistakes(logits, test_labels), tested, watch.seen)
+    return TrainedRun(epochs, *counts, _mistakes(logits, test_labels), tested, watch.seen)
 
 
 class _Clock:

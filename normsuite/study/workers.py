@@ -37,7 +37,7 @@ CLUSTER = "pip install normsuite[cluster]"
 
 
 @dataclass(frozen=True)
-class Task:
+class SweepInputs:
     """What all runs of a sweep have in common.
 
     Attributes:
@@ -56,7 +56,7 @@ _digits: tuple | None = None
 _ticks = None
 
 
-def do(run: Run, task: Task) -> dict:
+def do(run: Run, task: SweepInputs) -> dict:
     """Train one run on one thread, and return its record.
 
     Raises:
@@ -88,7 +88,7 @@ def do(run: Run, task: Task) -> dict:
 
 
 def finish(
-    executor: Executor, todo: list[Run], task: Task, while_waiting: Callable[[], None] = lambda: None
+    executor: Executor, todo: list[Run], task: SweepInputs, while_waiting: Callable[[], None] = lambda: None
 ) -> Iterator[tuple[Run, dict]]:
     """Yield every run with its record as it finishes.
 
@@ -125,7 +125,7 @@ def _failed(future: Future) -> bool:
 
 
 def locally(
-    todo: list[Run], task: Task, processes: int, on_steps: Callable[[int], None], on_note: Callable[[str], None]
+    todo: list[Run], task: SweepInputs, processes: int, on_steps: Callable[[int], None], on_note: Callable[[str], None]
 ) -> Iterator[tuple[Run, dict]]:
     """Train the runs in that many processes, and yield each with its record; where a process dies, unfinished runs
     restart."""
@@ -265,7 +265,7 @@ class _Look:
 def on_cluster(
     executor: Executor,
     todo: list[Run],
-    task: Task,
+    task: SweepInputs,
     on_steps: Callable[[int], None],
     while_waiting: Callable[[], None] = lambda: None,
 ) -> Iterator[tuple[Run, dict]]:
