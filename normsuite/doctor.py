@@ -3,7 +3,7 @@
 import math
 import os
 import statistics as plain
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -93,12 +93,14 @@ class Diagnosis:
 
     Attributes:
         backends, rivals: for each the reason why it cannot be used here, or None.
+        lacking: the backends that compute some norms only, with the others and the reasons.
         noise: None where it was not measured.
         advice: what would make measurements quieter, as far as it applies here.
     """
 
     machine: Machine
     backends: dict[str, str | None]
+    lacking: dict[str, str]
     rivals: dict[str, str | None]
     noise: Noise | None
     advice: list[str] = field(default_factory=list)
@@ -115,7 +117,10 @@ def diagnose(*, measure: bool = True) -> Diagnosis:
     """
     machine = look()
     noise = measure_noise(machine.threads) if measure else None
-    return Diagnosis(machine, usable_backends(), usable_rivals(), noise, advise(machine, noise))
+    refused = refused_norms()
+    usable = usable_backends(refused)
+    lacking = {name: _by_norm(norms) for name, norms in refused.items() if norms and usable[name] is None}
+    return Diagnosis(machine, usable, lacking, usable_rivals(), noise, advise(machine, noise))
 
 
 def look() -> Machine:
@@ -179,11 +184,11 @@ def _accelerator() -> str:
     return "none: this torch was built for the CPU" if built is None else f"none: torch knows {built}, but finds none"
 
 
-def usable_backends() -> dict[str, str | None]:
-    """Return the reason why each backend cannot compute norms on the CPU, as it says when tried; None if it can."""
-    found = {}
+def refused_norms() -> dict[str, dict[str, str]]:
+    """Return, by backend, the norms that it does not compute on the CPU, with the reason that it gives when tried."""
+    found: dict[str, dict[str, str]] = {}
     for name in backends.NAMES:
-        refused = {}
+        refused = found[name] = {}
         for norm in NORMS:
             tried = named(norm, name, "tiny")
             try:
@@ -191,12 +196,22 @@ def usable_backends() -> dict[str, str | None]:
                     tried.prepare()()
             except UnsupportedError as error:
                 refused[norm] = error.reason
-        reasons = set(refused.values())
-        if len(refused) == len(NORMS) and len(reasons) == 1:  # as true of the backend as of each norm
-            found[name] = reasons.pop()
-        else:
-            found[name] = "; ".join(f"{norm}: {reason}" for norm, reason in refused.items()) or None
     return found
+
+
+def usable_backends(refused: Mapping[str, Mapping[str, str]]) -> dict[str, str | None]:
+    """Return the reason why each backend computes no norm on the CPU; None if it computes any."""
+    found: dict[str, str | None] = {}
+    for name, norms in refused.items():
+        reasons = dict.fromkeys(norms.values())
+        every = norms.keys() == NORMS.keys()
+        same = next(iter(reasons)) if len(reasons) == 1 else None  # as true of the backend as of each norm
+        found[name] = (same or _by_norm(norms)) if every else None
+    return found
+
+
+def _by_norm(reasons: Mapping[str, str]) -> str:
+    return "; ".join(f"{norm}: {reason}" for norm, reason in reasons.items())
 
 
 def usable_rivals() -> dict[str, str | None]:

@@ -103,14 +103,18 @@ def test_a_backend_says_itself_why_not(monkeypatch):
         return f"does not feel like {call.spec.name}" if call.spec.name == "GroupNorm" else None
 
     monkeypatch.setattr(backends.get("reference"), "why_not", refuse)
-    found = doctor.usable_backends()
+    refused = doctor.refused_norms()
+    found = doctor.usable_backends(refused)
     assert set(found) == set(backends.NAMES)
-    assert found["reference"] == "GroupNorm: does not feel like GroupNorm" and found["torch"] is None
+    assert refused["reference"] == {"GroupNorm": "does not feel like GroupNorm"} and refused["torch"] == {}
+    assert found["reference"] is None and found["torch"] is None
+    done = CliRunner().invoke(app, ["doctor", "--quick"], env={"COLUMNS": "200"})
+    assert "available, but not for GroupNorm: does not feel like GroupNorm" in done.stdout
 
 
 def test_a_backend_of_accelerators_says_so_once():
     pytest.importorskip("triton", reason="needs triton")
-    assert doctor.usable_backends()["triton"] == "computes on an accelerator, not on cpu"
+    assert doctor.usable_backends(doctor.refused_norms())["triton"] == "computes on an accelerator, not on cpu"
 
 
 def test_a_backend_that_cannot_be_imported_says_so(monkeypatch):
@@ -120,7 +124,7 @@ def test_a_backend_that_cannot_be_imported_says_so(monkeypatch):
         return found(name)
 
     monkeypatch.setattr(backends, "get", get)
-    assert "no such thing" in doctor.usable_backends()["reference"]
+    assert "no such thing" in doctor.usable_backends(doctor.refused_norms())["reference"]
 
 
 def test_a_rival_that_is_not_installed_names_what_installs_it(monkeypatch):

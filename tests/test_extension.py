@@ -58,6 +58,16 @@ def test_a_norm_from_a_folder_is_everywhere(folder, digits_cache):
     subprocess.run([sys.executable, folder / "use.py", folder / "out"], env=environment(folder), check=True)
 
 
+def test_a_study_leaves_out_what_its_backend_lacks_and_says_so(folder):
+    command = [sys.executable, "-m", "normsuite", "study", "--dry-run", "--json", "-"]
+    by_torch = subprocess.run(command, env=environment(folder), check=True, capture_output=True, text=True)
+    assert "PlaneNorm is left out: torch has no PlaneNorm; --backend auto computes it" in by_torch.stderr
+    command += ["--backend", "auto"]
+    by_auto = subprocess.run(command, env=environment(folder), check=True, capture_output=True, text=True)
+    assert "left out" not in by_auto.stderr
+    assert json.loads(by_auto.stdout)["runs"] - json.loads(by_torch.stdout)["runs"] == 3
+
+
 def test_a_norm_from_a_folder_is_explained(folder):
     command = [sys.executable, "-m", "normsuite", "explain", "planenorm", "--json", "-"]
     done = subprocess.run(command, env=environment(folder), check=True, capture_output=True, text=True)

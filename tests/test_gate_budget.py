@@ -82,7 +82,7 @@ def test_a_budget_that_is_too_short_is_said_by_the_first_cells(repository, monke
     outcome = measure.run(given, progress)
     assert said_at and said_at[0] < 30 / 2, "before half of it is spent"
     (note,) = [note for note in outcome.record["notes"] if "too short" in note]
-    assert f"the budget of 30 s is too short for {len(given.cells)} cells: about " in note
+    assert f"the budget of 30 s is too short for {len(given.cells)} cells: they take about " in note
     assert not outcome.notes, "it is said once"
     assert 30 < float(note.split()[-2]) < outcome.record["spent_s"], "the least that it takes"
 

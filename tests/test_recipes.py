@@ -70,7 +70,7 @@ print(json.dumps({
     "asv's samples": len(samples(latency.Latency(), "PlaneNorm", "plain", "audio", "cpu")),
     "asv's error": plain.output,
     "asv's count": tensors.track_training_step("saved tensors"),
-    "doctor": {**doctor.usable_backends(), **doctor.usable_rivals()},
+    "doctor": {**doctor.usable_backends(doctor.refused_norms()), **doctor.usable_rivals()},
     "errors": accuracy.errors(named("GroupNorm", "auto", "tiny", activation="gelu")),
     "module": repr(modules.make(NORMS["PlaneNorm"], 8, (4, 4), activation="gelu", backend="plain")),
     "rivals": labels.rivals(["torch.nn", "auto", "plain", "handwritten", "numba, preallocated", "auto BatchNorm2d"]),

@@ -39,12 +39,18 @@ def doctor(
 def _show(found: "Diagnosis") -> None:
     tables = [Table("", ("machine", ""), _facts(found))]
     for title, who in (("backend", found.backends), ("rival in `normsuite bench`", found.rivals)):
-        rows = [(name, AVAILABLE if reason is None else f"{MISSING}: {reason}") for name, reason in who.items()]
+        rows = [(name, _usable(reason, found.lacking.get(name))) for name, reason in who.items()]
         tables.append(Table("", (title, Column("on the CPU", tones=TONES)), rows))
     print_tables(*tables)
     console.print("What would make it quieter:" if found.advice else "Nothing is seen that would make it quieter.")
     for advice in found.advice:
         console.print(f"- {advice}", highlight=False, soft_wrap=True, markup=False)
+
+
+def _usable(reason: str | None, lacking: str | None) -> str:
+    if reason is not None:
+        return f"{MISSING}: {reason}"
+    return AVAILABLE if lacking is None else f"{AVAILABLE}, but not for {lacking}"
 
 
 def _facts(found: "Diagnosis") -> list[tuple[str, str]]:

@@ -109,10 +109,17 @@ def study(
     targets = _targets(beside or [], args=args, like=like)
     given = {name: value for name, value in options.items() if value is not None}
     runs = plan.plan(preset, targets=targets, **{**settings, **given})
+    if not {**settings, **given}.get("norms"):
+        _say_left_out(plan.left_out({**settings, **given}.get("backend")))
     if dry_run:
         _dry_run(runs, out, workers, to)
     else:
         _train(runs, out, to, data_dir=data_dir, processes=workers, scheduler=scheduler)
+
+
+def _say_left_out(norms: list[str]) -> None:
+    for name in norms:
+        note(f"{name} is left out: torch has no {name}; --backend auto computes it")
 
 
 def _train(runs: list, out: Path, to: str | None, **how: Any) -> None:

@@ -42,7 +42,8 @@ class Budget:
     def warn_if_too_short(self, needed_s: float, cells: int) -> None:
         """Print, once and at the beginning, that so many cells need more time than the budget."""
         if needed_s > 1.1 * self.total_s and not self.notes:
-            note = f"the budget of {self.total_s:.0f} s is too short for {cells} cells: about {needed_s:.0f} s"
+            short = f"the budget of {self.total_s:.0f} s is too short for {cells} cells"
+            note = f"{short}: they take about {needed_s:.0f} s"
             self.notes.append(note)
             print(f"normsuite: {note}", file=sys.stderr, flush=True)
 

@@ -256,7 +256,17 @@ def sentences(record: dict, found: Sequence[CellRow]) -> list[str]:
         lines.append(f"{metric}: {', '.join(f'{counted[v]} {v}' for v in VERDICTS if counted[v])}")
     if not record["case"]["error_rate_norms"]:
         lines.append("error rate: not measured (--error-rate measures it)")
-    return [*lines, *_excluded(record, found)]
+    return [*lines, *_excluded(record, found), *_why_nothing_is_decided(found)]
+
+
+def _why_nothing_is_decided(found: Sequence[CellRow]) -> list[str]:
+    """Return the sentence on a table without a verdict, where it has none."""
+    if all(row.verdict == NOT_AVAILABLE for row in found):
+        return ["nothing was measured"]
+    timed = [row for row in found if row.values is not None]
+    if timed and all(row.verdict == UNDECIDED for row in timed):
+        return ["no time was decided"]
+    return []
 
 
 def _excluded(record: dict, found: Sequence[CellRow]) -> list[str]:

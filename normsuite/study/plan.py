@@ -2,7 +2,7 @@
 
 A setting is a field of `Run`, or one of
 
-    norms                   names, "none" among them; every norm and "none" where left out
+    norms                   names, "none" among them; where left out "none" and every norm that the backends compute
     seeds                   how many: 0, 1, …
     scale_learning_rate     multiply the rate by √(batch size / 128)
 
@@ -79,7 +79,8 @@ def plan(preset_name: str = DEFAULT_PRESET, *, targets: Sequence[Target] = (), *
     seeds = given.get("seeds", 1)
     if seeds < 1:
         raise ArgumentError("seeds", seeds, "must be at least 1")
-    norms = [name if name == NO_NORM else find(name).name for name in given.get("norms") or (NO_NORM, *NORMS)]
+    usual = [name for name in (NO_NORM, *NORMS) if name not in left_out(given.get("backend"))]
+    norms = [name if name == NO_NORM else find(name).name for name in given.get("norms") or usual]
     of_title = _by_title(targets)
     listed = {name: _values(name, given[name], of_title) for name in _RUN if name in given}
     missing = [name for name, field in _RUN.items() if name not in given and field.default is MISSING]
@@ -98,6 +99,13 @@ def plan(preset_name: str = DEFAULT_PRESET, *, targets: Sequence[Target] = (), *
         for target in of_title.values():  # before a run makes its network in this process
             trial.of(target, num_groups)
     return list(dict.fromkeys(runs))  # two tables of rates may give a norm the same one
+
+
+def left_out(backend: str | Sequence[str] | None) -> list[str]:
+    """Return the norms that take part only where they are named: torch has no call of theirs, and it is to compute."""
+    chosen = _RUN["backend"].default if backend is None else backend
+    by_torch = "torch" in (chosen if isinstance(chosen, list) else [chosen])
+    return [name for name, spec in NORMS.items() if by_torch and spec.torch_call is None]
 
 
 def _by_title(targets: Sequence[Target]) -> dict[str, Target]:
