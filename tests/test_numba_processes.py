@@ -70,6 +70,7 @@ import sys, torch
 import normsuite, second
 from normsuite import functional as one
 from second import functional as other
+import normsuite.backends.numba, second.backends.numba  # which register operators
 
 for namespace in ("normsuite_backends_numba", "second_backends_numba"):
     getattr(torch.ops, namespace).normalize, getattr(torch.ops, namespace).normalize_backward
