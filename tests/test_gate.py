@@ -98,6 +98,17 @@ def test_a_commit_that_ends_the_process_that_imports_it_is_named(repository):
     assert f"head = 'HEAD ({head})': cannot be imported: the process ended: SIGSEGV" in done.stderr
 
 
+def test_a_dry_run_lists_the_cells_and_measures_nothing(repository):
+    append(repository, "functional.py", THRICE, "three times")
+    done = gate(repository, "HEAD~1", "HEAD", "--dry-run", "--json", "-", only=["GroupNorm/torch/*"])
+    planned = json.loads(done.stdout)
+    assert done.returncode == 0 and planned["budget_s"] == 1
+    assert "GroupNorm/torch/tiny/forward" in planned["cells"]
+    assert all(name.startswith("GroupNorm/torch/") for name in planned["cells"])
+    shown = gate(repository, "HEAD~1", "HEAD", "--dry-run").stdout
+    assert shown.startswith(ONE[0]) and shown.endswith(": 1 cell in 1 s\n") and not (repository / "reports").exists()
+
+
 def test_a_norm_that_base_did_not_have_is_not_available(repository):
     (repository / "normsuite" / "norms" / "40-instance-norm.toml").unlink()
     git(repository, "add", "--all")

@@ -42,6 +42,21 @@ def test_what_one_side_lacks_is_not_available_and_what_head_breaks_is_a_regressi
     assert code(record(absent=both)) == summary.NO_REGRESSION
 
 
+def test_cells_that_many_lack_for_one_reason_are_one_sentence():
+    def shown(cells):
+        lacking = {f"RMSNorm/torch/tiny/{n}": {"base": "has no norm RMSNorm"} for n in range(cells)}
+        made = record(absent=lacking)
+        found = summary.rows(made)
+        assert len([row for row in found if row.verdict == NOT_AVAILABLE]) == cells, "none is lost"
+        said = [line for line in summary.sentences(made, found) if "has no norm" in line]
+        return said, [row.cell for row in summary.notable(found) if row.verdict == NOT_AVAILABLE], comment(made, found)
+
+    said, rows, text = shown(4)
+    assert said == ["4 cells n/a: base has no norm RMSNorm"] and not rows and "RMSNorm/torch" not in text
+    said, rows, text = shown(3)
+    assert not said and len(rows) == 3 and text.count("RMSNorm/torch") == 3
+
+
 def test_faster_is_better_and_no_failure():
     values = {name: {k: v - 0.1 for k, v in of.items()} for name, of in table(6).items()}
     made = record(values)

@@ -8,6 +8,7 @@ import typer
 
 from .. import codes, results, writing
 from ..errors import ArgumentError, NormsuiteError
+from ..presentation.text import counted
 from .options import REPORTS, Activations, Cases, CellBackends, Device, Dtypes, Json, Modes, Norms, Only, Out, Threads
 from .shared import console, interrupted, line, note, print_tables, status, write, write_json
 
@@ -88,6 +89,7 @@ HeadPython = Annotated[Optional[Path], typer.Option(help="The same for the head.
 Accepted = Annotated[
     Optional[Path], typer.Option(help="Known regressions; gate-accepted.toml in the repository where left out.")
 ]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Say which cells would be measured, and measure none.")]
 HiddenSelfCheck = Annotated[bool, typer.Option("--self-check", hidden=True)]
 """The command self-check, under the name that it had."""
 HiddenNumber = Annotated[int, typer.Option(hidden=True)]
@@ -119,6 +121,7 @@ def gate(
     base_python: BasePython = None,
     head_python: HeadPython = None,
     accepted: Accepted = None,
+    dry_run: DryRun = False,
     self_check: HiddenSelfCheck = False,
     tables: HiddenNumber = TABLES,
     planted_tables: HiddenNumber = PLANTED_TABLES,
@@ -153,6 +156,9 @@ def gate(
         return
     seeds_each = seeds if error_rate else None
     setup, project = _setup(base, head, what, device, margin, timing, seeds_each, working_tree=True)
+    if dry_run:
+        _dry_run(setup, to)
+        return
     _compare(setup, accepted, project, out or REPORTS / "gate", to, markdown)
 
 
@@ -294,6 +300,19 @@ def _compare(setup, accepted: Path | None, project, out: Path, to: str | None, m
     if outcome.interrupted:
         raise interrupted()
     raise typer.Exit(summary.exit_code(outcome.record, found, undecided=undecided))
+
+
+def _dry_run(setup, to: str | None) -> None:
+    setup.check()
+    names = [cell.name for cell in setup.cells]
+    if to is not None:
+        write_json({"cells": names, "budget_s": setup.budget_s}, to)
+    if to != "-":
+        for name in names:
+            line(name)
+        apart = ", each version in processes of its own" if setup.apart else ""
+        versions = f"{setup.head.title} against {setup.base.title}"
+        line(f"{versions}: {counted(len(names), 'cell')} in {setup.budget_s:g} s{apart}")
 
 
 def _self_check(setup, root: Path, tables: int, injected: int, asv_pairs: int, out: Path, to: str | None) -> None:

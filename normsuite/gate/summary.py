@@ -22,6 +22,9 @@ NO_REGRESSION, REGRESSION, COULD_NOT_RUN, NOTHING_DECIDED = range(4)
 
 POWER = 0.8
 
+FEW = 3
+"""Cells that are not available for one reason and still have a row each."""
+
 
 @dataclass(frozen=True)
 class CellRow:
@@ -256,6 +259,7 @@ def sentences(record: dict, found: Sequence[CellRow]) -> list[str]:
         lines.append(f"{metric}: {', '.join(f'{counted[v]} {v}' for v in VERDICTS if counted[v])}")
     if not record["case"]["error_rate_norms"]:
         lines.append("error rate: not measured (--error-rate measures it)")
+    lines += [f"{cells} cells n/a: {reason}" for reason, cells in _shared_reasons(found).items()]
     return [*lines, *_excluded(record, found), *_why_nothing_is_decided(found)]
 
 
@@ -302,8 +306,24 @@ def _kind(row: CellRow) -> str:
 
 
 def notable(found: Sequence[CellRow]) -> list[CellRow]:
-    """Return the rows that are not simply the same, and all rows of times, for their intervals."""
-    return [row for row in found if row.verdict != SAME or row.values is not None]
+    """Return the rows to be shown one by one.
+
+    All but those of numbers without noise that are the same, and those that many lack for one reason, which has a
+    sentence of its own.
+    """
+    shared = _shared_reasons(found)
+    return [
+        row
+        for row in found
+        if (row.verdict != SAME or row.values is not None)
+        and not (row.verdict == NOT_AVAILABLE and row.remark in shared)
+    ]
+
+
+def _shared_reasons(found: Sequence[CellRow]) -> dict[str, int]:
+    """Return the reasons for which more than `FEW` cells are not available, and how many are."""
+    counted = Counter(row.remark for row in found if row.verdict == NOT_AVAILABLE)
+    return {reason: cells for reason, cells in counted.items() if cells > FEW}
 
 
 def title(record: dict) -> str:
