@@ -7,7 +7,7 @@ import pytest
 from bench_records import SPECS, record
 
 from normsuite import writing
-from normsuite.bench import summary
+from normsuite.bench import summary, tables
 from normsuite.bench.sentences import sentences
 from normsuite.bench.summary import AGAIN, AUTO, BASELINE, Bench
 from normsuite.statistics import Interval
@@ -70,6 +70,21 @@ def test_noise_that_is_not_noise_is_said():
 def test_one_process_decides_nothing():
     bench = Bench([record({AUTO: 2.0}, processes=1)])
     assert {r.verdict for r in bench.rows} == {"undecided"} and all(math.isnan(r.corrected.low) for r in bench.rows)
+
+
+def test_a_terminal_says_why_there_are_no_intervals():
+    (one, *_), (several, *_) = (tables.brief(Bench([record({AUTO: 2.0}, processes=n)])) for n in (1, 2))
+    assert "one process, therefore no intervals and no verdicts" in one.title
+    assert "95 % intervals; verdicts corrected for 1 task" in several.title
+
+
+def test_a_row_without_a_baseline_has_no_verdict():
+    found = record({AUTO: 0.5})
+    for process in found["samples"]["processes"]:
+        del process["times_s"][BASELINE]
+    table = tables.brief(Bench([found]))[0]
+    by, said = table.names.index("by"), table.names.index("verdict")
+    assert {row[said] for row in table.rows if row[by] == AUTO} == {"–"}
 
 
 def test_a_process_that_died_leaves_the_others():

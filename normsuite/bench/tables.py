@@ -27,7 +27,9 @@ def titled(title: str, bench: Bench) -> str:
 
 def brief(bench: Bench) -> list[Table]:
     """Return what a terminal has room for: the cases, then the means."""
-    note = f"95 % intervals; verdicts corrected for {len(bench.records)} tasks"
+    note = f"95 % intervals; verdicts corrected for {text.counted(len(bench.records), 'task')}"
+    if all(len(record["samples"]["processes"]) == 1 for record in bench.records):
+        note = "one process, therefore no intervals and no verdicts"
     if len(bench.records) > SHORT and AUTO in bench.implementations:
         rows = [row for row in bench.rows if row.implementation in (AUTO, AUTO + PREALLOCATED, TRITON)]
         return [cases(bench, rows, titled(note, bench)), *means(bench)]
@@ -90,7 +92,7 @@ def _cells(row: TaskRow, further: Sequence[Metric]) -> tuple[str, ...]:
         text.seconds(row.time_s.value) + (", not captured" if row.not_captured else ""),
         *([] if row.host_s is None else [text.seconds(row.host_s.value)]),
         "1" if is_baseline else text.interval(row.ratio),
-        row.verdict if is_judged else "",
+        ("" if not is_judged else text.ABSENT if math.isnan(row.ratio.value) else row.verdict),
         text.interval(row.copy_ratio),
         text.ABSENT if math.isnan(row.traffic_share) else f"{row.traffic_share:.0%}",
         *(text.value(size, "bytes") for size in (row.peak_bytes, row.saved_bytes)),
