@@ -27,6 +27,7 @@ class Recorder:
     launches: list[tuple[triton.JITFunction, tuple[int, ...], dict, dict]] = field(default_factory=list)
 
     def __call__(self, kernel, grid, *arguments, **named) -> None:
+        """Store a kernel with its grid, arguments by name and options in `launches`, and queue nothing."""
         options = {name: named.pop(name) for name in _OPTIONS if name in named}
         given = dict(zip(kernel.arg_names, arguments, strict=False)) | named
         self.launches.append((kernel, grid, given, options))

@@ -92,6 +92,7 @@ class Launch:
 
     @property
     def statistics(self) -> int:
+        """Return how many statistics the tensors have."""
         return self.geometry.statistics
 
     def forward(self, x, y, statistics, weight, bias, running, momentum: float) -> None:

@@ -38,10 +38,12 @@ class Work:
 
     @property
     def tiles(self) -> int:
+        """Return how many tiles a statistic has."""
         return self.row_tiles * self.col_tiles
 
     @property
     def parts(self) -> int:
+        """Return how many programs share a statistic."""
         return triton.cdiv(self.tiles, self.per_part)
 
 

@@ -15,6 +15,7 @@ AREAS = 10
 
 @inlined
 def clear_sums(sums, start, count):
+    """Set `count` sums to zero, from element `start` on."""
     for i in range(count):
         store(sums, start + i, wide(0, sums))
 
