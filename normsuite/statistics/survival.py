@@ -27,12 +27,15 @@ class Reached:
 
     @property
     def count(self) -> int:
+        """Return how many runs reached the target."""
         return sum(epoch is not None for epoch in self.epochs)
 
     @property
     def median(self) -> float | None:
-        """Return the first epoch by which half of the runs are there (Kaplan and Meier 1958); None where that is not
-        so."""
+        """Return the first epoch by which half of the runs are there, or None where that is not so.
+
+        By the estimate of Kaplan and Meier (1958).
+        """
         if not self.count:
             return None
         found = stats.ecdf(self._censored()).sf
