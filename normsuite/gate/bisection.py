@@ -35,6 +35,7 @@ class Bisection:
     sentence: str
 
     def as_dict(self) -> dict:
+        """Return the result as a dictionary for JSON."""
         return asdict(self)
 
 

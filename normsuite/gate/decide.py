@@ -70,8 +70,10 @@ class Thresholds:
 
 
 def share(look: int) -> float:
-    """Return the share of α for the interim look of that number, counted from 1: three times 1/8, then 1/16, 1/32 and
-    so on."""
+    """Return the share of α for the interim look of that number, counted from 1.
+
+    It is 1/8 for each of the first three, then 1/16, 1/32 and so on.
+    """
     return 2.0 ** -max(3, look)
 
 
@@ -165,8 +167,10 @@ def look(
 
 
 def _next(before: Decision | None, logs: Interval, processes: int, thresholds: Thresholds) -> Decision:
-    """Return the decision on a cell after one more look; "same" stays, unless the cell is found to be worse or
-    better."""
+    """Return the decision on a cell after one more look.
+
+    "same" stays, unless the cell is found to be worse or better.
+    """
     ratio = Interval(*(math.exp(end) for end in (logs.value, logs.low, logs.high)))
     verdict = judge(ratio, thresholds)
     if before is not None and before.verdict == SAME and verdict == UNDECIDED:
@@ -178,8 +182,9 @@ def _next(before: Decision | None, logs: Interval, processes: int, thresholds: T
 def still_open(
     cells: Mapping[str, Decision], means: Mapping[str, Decision], groups: Mapping[str, Sequence[str]]
 ) -> set[str]:
-    """Return the cells that further processes should measure: those not decided, and those of a group that may be
-    worse.
+    """Return the cells that further processes should measure.
+
+    They are those not decided, and those of a group that may be worse.
 
     Args:
         cells, means: what was decided of cells and of groups' means.

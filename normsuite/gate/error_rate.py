@@ -188,8 +188,11 @@ def train(job: dict, emit: Callable[[dict], None]) -> None:
 
 
 def _study(job: dict, is_target: bool) -> ModuleType:
-    """Return the package whose study trains: for a target this one, on that version of the target's package; for a norm
-    of this package that version of it."""
+    """Return the package whose study trains.
+
+    For a target it is this one, with that version of the target's package; for a norm of this package it is that
+    version of it.
+    """
     modules = [f"{MEASURING}.{module}" for module in ("study.digits", "study.train")]
     if not is_target:
         return sides.load(Path(job["folder"]), job["side"], [MEASURING], modules, alone=True)[MEASURING]

@@ -307,6 +307,7 @@ def notable(found: Sequence[CellRow]) -> list[CellRow]:
 
 
 def title(record: dict) -> str:
+    """Return a gate's title: head against base, each by its name and commit."""
     base, head = record["case"]["base"], record["case"]["head"]
     return f"{_side(head)} against {_side(base)}"
 

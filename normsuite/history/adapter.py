@@ -204,8 +204,10 @@ def _called(name: str) -> str:
 
 
 def _merged(results: Iterable[Result], places: dict[str, int]) -> list[Result]:
-    """Return the results, oldest commit first, then by benchmark; of what was measured twice, the last one, which lists
-    the others."""
+    """Return the results, oldest commit first, then by benchmark.
+
+    Of results that were measured more than once, it is the last one, which lists the others.
+    """
     last: dict[tuple, Result] = {}
     for result in results:
         result = result._replace(place=places.get(result.commit, -1))

@@ -82,6 +82,7 @@ class File:
 
     @classmethod
     def of_plain(cls, value: list) -> "File":
+        """Return the file that `plain` describes."""
         commit, date, machine, setting, rows, refused = value
         return cls(commit, date, machine, setting, [SeriesRow(*row) for row in rows], refused)
 

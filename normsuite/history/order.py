@@ -81,8 +81,7 @@ def _placed(line: list[str], by_date: list[str], dates: Mapping[str, float | Non
 
 
 def _line(measured: list[str], commits: Commits) -> tuple[list[str], dict[str, str], set[str]]:
-    """Return the measured commits of the branch, oldest first; those that merges brought in, by merge; and those
-    elsewhere.
+    """Return the measured commits of the branch, oldest first; those that merges brought in, by merge; and the others.
 
     The branch is the checked-out or the default one, whichever has more of what was measured; or the one of the
     measured commits that has the most behind it.
