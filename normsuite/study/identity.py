@@ -27,6 +27,7 @@ def depends(run: Run, checksum: str) -> dict:
 
 
 def environment(run: Run) -> dict:
+    """Return the environment for a run's record: one thread, and the accelerator where it trains on one."""
     return provenance.environment(threads=1, accelerator=device.name(run.device))
 
 

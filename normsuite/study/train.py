@@ -140,6 +140,7 @@ class TrainedRun:
     shift: list[Watched]
 
     def as_dict(self) -> dict:
+        """Return the run as a dictionary for a record."""
         return asdict(self)
 
 
