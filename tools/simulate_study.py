@@ -23,10 +23,12 @@ Noise = Callable[[np.random.Generator, int], np.ndarray]
 
 
 def normal(draw: np.random.Generator, seeds: int) -> np.ndarray:
+    """Return normal noise, a value for each seed."""
     return NOISE * draw.standard_normal(seeds)
 
 
 def t3(draw: np.random.Generator, seeds: int) -> np.ndarray:
+    """Return noise of Student's t with three degrees of freedom, of the same deviation as `normal`."""
     return NOISE * draw.standard_t(3, seeds) / np.sqrt(3)
 
 

@@ -41,11 +41,11 @@ class AskedTimer(Timer):
         self.most = float(opened["most"])
 
     def sample(self, repeat):
-        """Ask for a sample of so many repetitions, and return the seconds of one call."""
+        """Return the seconds of one call, from a sample of so many repetitions in the other process."""
         return self._ask({"sample": repeat})["seconds"]
 
     def once(self):
-        """Ask for one untimed repetition."""
+        """Run one untimed repetition in the other process."""
         return self._ask({"warm": True})
 
 
