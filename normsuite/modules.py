@@ -28,7 +28,7 @@ _CONVERSIONS = {each.__code__ for each in (_SYNC, fusion.fuse_conv_bn_eval, fusi
 
 
 class _WithBackend(nn.Module):
-    """Takes `backend` and `activation` beside torch's own arguments, and shows them where they are not the default."""
+    """Accept `backend` and `activation` beside torch's arguments, and show them where they are not the default."""
 
     _activation = None  # also for a module that `convert` made ours
 
@@ -51,7 +51,7 @@ class _WithBackend(nn.Module):
 
     @property
     def backend(self) -> str:
-        """What computes: one of `normsuite.backends.NAMES`."""
+        """Name of the backend that computes: one of `normsuite.backends.NAMES`."""
         return self._backend
 
     @backend.setter
@@ -61,7 +61,7 @@ class _WithBackend(nn.Module):
 
     @property
     def activation(self) -> str | None:
-        """What follows the norm in the same pass: one of `normsuite.backends.ACTIVATIONS`, or None."""
+        """Activation behind the norm, in the same pass: one of `normsuite.backends.ACTIVATIONS`, or None."""
         return self._activation
 
     @activation.setter
@@ -82,7 +82,7 @@ class _WithBackend(nn.Module):
 
 
 class _BatchNormForward(_WithBackend):
-    """Takes `process_group` too: processes whose batches count as one while training."""
+    """Accept `process_group` too: processes whose batches count as one while training."""
 
     process_group = None  # also for a module that `convert` made ours
 

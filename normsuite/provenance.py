@@ -1,4 +1,4 @@
-"""Where a result comes from: processor, packages, commit, and the sources that numbers depend on. Imports no torch."""
+"""The origin of a result: processor, packages, commit, and the sources that numbers depend on. Imports no torch."""
 
 import hashlib
 import os

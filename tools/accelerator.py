@@ -1,4 +1,4 @@
-"""What a user with an accelerator runs, in ten minutes: `python -m tools.accelerator --seconds 600 --out reports`.
+"""Try everything on an accelerator, in ten minutes: `python -m tools.accelerator --seconds 600 --out reports`.
 
 Every norm, layout, type and activation against float64, and whether 20 runs give the same bits; then `normsuite bench`,
 the study and the gate against the last commit, and the report of it all. Records are written as tasks finish, the most

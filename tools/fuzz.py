@@ -39,11 +39,11 @@ CALLS_OF_A_PART = 1500
 
 
 class Difference(AssertionError):
-    """What a call gave, where it should have given something else."""
+    """A call gave something else than it should have; the message says what."""
 
 
 class _Raised(Exception):
-    """What a hook raises here, and nobody may swallow."""
+    """An exception that a hook raises here, and that nothing may swallow."""
 
 
 def truth(kind: Kind, given: Tensors) -> Tensors:

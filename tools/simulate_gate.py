@@ -1,4 +1,4 @@
-"""How often the gate's intervals, verdicts and sentence are wrong, by simulation: `python -m tools.simulate_gate`.
+"""Simulate how often the gate's intervals, verdicts and sentence are wrong: `python -m tools.simulate_gate`.
 
 Tables are decided by the gate's own functions, look by look, with cells that stop when they are decided. Half of the
 cells are truly slower by up to 10 %. Their noise is of one of these kinds:
@@ -103,7 +103,7 @@ def burner(quiet: np.ndarray, burnt: np.ndarray | None) -> Draw:
 
 @dataclass(frozen=True)
 class Table:
-    """What one simulated table got wrong, and what it decided.
+    """Errors and verdicts of one simulated table.
 
     Attributes:
         missed: an interval of a verdict, of a cell or of a group, does not hold the true ratio.

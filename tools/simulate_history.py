@@ -1,4 +1,4 @@
-"""How often a history finds a step, and how often it sees one that is not there: `python -m tools.simulate_history`.
+"""Simulate how often a history finds a step, or one that is not there: `python -m tools.simulate_history`.
 
 Series of 200 commits with noise of one of these kinds are judged by the history's own functions, asv's step detection
 included:

@@ -1,4 +1,4 @@
-"""How often a study's verdicts are wrong, and what they find: `python -m tools.simulate_study`.
+"""Simulate how often a study's verdicts are wrong, and what they find: `python -m tools.simulate_study`.
 
 Studies of equal norms are judged by the claims' own function. A false verdict is any on "higher" or "lower", and
 "contradicted" of "similar". Then the network without a norm is made worse, and one run in ten of it collapses: how

@@ -67,7 +67,7 @@ class Call:
 
     @property
     def differentiated(self) -> bool:
-        """Whether a backward pass may follow."""
+        """Return whether a backward pass may follow."""
         return is_grad_enabled() and (
             self.input.requires_grad
             or (self.weight is not None and self.weight.requires_grad)
@@ -150,7 +150,7 @@ class Again(NamedTuple):
 
 @runtime_checkable
 class Backend(Protocol):
-    """What a module in this folder has to have."""
+    """The functions that a module in this folder has to have."""
 
     def why_not(self, call: Call) -> str | None:
         """Return the reason why this backend cannot compute a call, or None if it can."""

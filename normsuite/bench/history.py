@@ -1,4 +1,4 @@
-"""How long a long history takes: the report against `asv publish`, on the same made-up results; its pages' size.
+"""The time of a long history: the report against `asv publish`, on the same made-up results; its pages' size.
 
 The history is a repository of empty commits and asv's own files of results, one for each commit, as `asv run` leaves
 them: series about a level of their own with some per cent of noise, some of them with steps.

@@ -1,4 +1,4 @@
-"""What the samples of a bench say: ratios, their intervals, and what holds over all cases. Imports no torch.
+"""The results of a bench's samples: ratios, their intervals, and what holds over all cases. Imports no torch.
 
 Every figure is derived from raw times. Within one process a ratio is the median over rounds of log(t / t_baseline);
 over processes it is the mean of those, with Student's t interval; from six processes on, one that lies far from the

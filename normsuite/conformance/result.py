@@ -21,7 +21,7 @@ class ConformanceError(NormsuiteError, AssertionError):
 
 @dataclass(frozen=True)
 class Finding:
-    """What one check found.
+    """The result of one check, without its name.
 
     Attributes:
         status: one of `STATUSES`, or `NOT_APPLICABLE`.
@@ -111,7 +111,7 @@ class Report:
 
     @property
     def shown(self) -> list[Result]:
-        """Those that apply."""
+        """Return the results of checks that apply."""
         return [result for result in self.results if result.status != NOT_APPLICABLE]
 
     @property

@@ -35,7 +35,7 @@ class Wrong(Exception):
 
 @dataclass
 class Subject:
-    """What a check looks at.
+    """The target, shape, type and device that a check is given.
 
     Attributes:
         target: the user's.

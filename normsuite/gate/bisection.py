@@ -19,7 +19,7 @@ GOOD, BAD, UNKNOWN = "good", "bad", "unknown"
 
 @dataclass(frozen=True)
 class Bisection:
-    """What was found.
+    """The result of a bisection.
 
     Attributes:
         suspects: the commits one of which made the step, oldest first: one, or more where some could not be compared;

@@ -1,4 +1,4 @@
-"""How a gate spends its time: what a cell costs in a process, how many blocks it gets, for how many there is room."""
+"""The time of a gate: the cost of a cell in a process, the number of its blocks, and of processes that fit."""
 
 import math
 import sys

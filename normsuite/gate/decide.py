@@ -50,7 +50,7 @@ LIMIT = 0.05
 
 @dataclass(frozen=True)
 class Thresholds:
-    """How far from 1 a ratio may lie.
+    """Distances from 1 that a ratio may have.
 
     Attributes:
         same: within ± this an interval is the same.
@@ -99,7 +99,7 @@ def judge_exactly(base: float, head: float, margin: float) -> str:
 
 @dataclass(frozen=True)
 class Decision:
-    """What is known of the time of one cell, or of a mean of several.
+    """The verdict on the time of one cell, or on a mean of several.
 
     Attributes:
         ratio: head / base, with the interval of the look that decided it, or of the last one.

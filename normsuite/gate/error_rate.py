@@ -1,4 +1,4 @@
-"""How well two versions learn: each trains its own small network on its own digits, with the same seeds.
+"""Compare how well two versions learn: each trains its own small network on its own digits, with the same seeds.
 
 A run is what asv tracks too: one short epoch on MNIST, in a process of one thread and one version, `python -m
 normsuite.gate.error_rate`. No time is taken, so that there is a process on each core.
@@ -101,7 +101,7 @@ def _by_seed(of_norm: Mapping[str, dict]) -> dict:
 
 @dataclass
 class _Share:
-    """What one process trains, and how it ended, at which norm, where that was before its time."""
+    """The runs of one process, and how it ended, at which norm, where that was before its time."""
 
     side: str
     folder: str

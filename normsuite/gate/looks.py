@@ -15,7 +15,7 @@ from .setup import Setup
 
 
 class Looks:
-    """What was timed.
+    """Times of all cells, and the looks at them.
 
     Attributes:
         groups: the cells of each group, whose means are judged beside the cells.

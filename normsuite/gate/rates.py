@@ -1,4 +1,4 @@
-"""How often the gate is wrong, by the records of its self-checks, with the bounds that so many tables support."""
+"""The rates at which the gate is wrong, by the records of its self-checks, with bounds for so many tables."""
 
 import math
 from collections import Counter

@@ -1,4 +1,4 @@
-"""What asv has recorded, over commits, and its step detection: with `files`, the only place that knows asv."""
+"""The results that asv has recorded, over commits, and its step detection: with `files`, all that knows asv."""
 
 import itertools
 import math
@@ -114,7 +114,7 @@ class Result(NamedTuple):
 
 @dataclass(frozen=True)
 class History:
-    """What was measured, oldest commit first, and one line for everything that could not be read."""
+    """The results, oldest commit first, and one line for everything that could not be read."""
 
     results: list[Result] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)

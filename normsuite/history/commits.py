@@ -1,4 +1,4 @@
-"""What git says of commits, where the repository is at hand; nothing where it is not."""
+"""Git's data on commits, where the repository is at hand; nothing where it is not."""
 
 import re
 from collections.abc import Iterable

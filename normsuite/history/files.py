@@ -60,7 +60,7 @@ class SeriesRow(NamedTuple):
 
 @dataclass
 class File:
-    """What one file holds.
+    """The content of one file.
 
     Attributes:
         date: seconds since 1970; None where nothing says.
@@ -88,7 +88,7 @@ class File:
 
 
 class _Damaged(Exception):
-    """Why a row or a file is left out."""
+    """A row or a file that is left out; the message says why."""
 
 
 def listed(path: Path) -> tuple[dict[str, Listed], list[str]]:

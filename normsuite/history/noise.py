@@ -1,4 +1,4 @@
-"""How certain the levels of a segment are: the spread of commits about them, and how they are correlated."""
+"""The certainty of a segment's levels: the spread of commits about them, and how they are correlated."""
 
 import math
 from collections.abc import Sequence

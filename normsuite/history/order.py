@@ -18,7 +18,7 @@ _MOST_TIPS = 16
 
 @dataclass(frozen=True)
 class Order:
-    """Where commits stand.
+    """The places of commits along the branch.
 
     Attributes:
         places: of the commits of the branch, from 0 on, oldest first.

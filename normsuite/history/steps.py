@@ -89,7 +89,7 @@ class Step:
 
 @dataclass(frozen=True)
 class Trend:
-    """What one segment says.
+    """The levels, steps and noise floor of one segment.
 
     Attributes:
         segment: it.

@@ -84,7 +84,7 @@ class Counts(Struct):
 
 
 class BenchSettings(Struct):
-    """How the bench was run: how many processes, the seconds for a task in each, and torch's threads."""
+    """Settings of the bench: the number of processes, the seconds for a task in each, and torch's threads."""
 
     processes: Few
     seconds: Seconds | None = None

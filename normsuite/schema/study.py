@@ -41,7 +41,7 @@ class Epoch(Struct):
 
 
 class Layer(Struct):
-    """How one layer's inputs and gradients changed since they were last looked at.
+    """Changes of one layer's inputs and gradients since the last look at them.
 
     Attributes:
         shift: distance of the inputs' distributions, over the deviation that there was.

@@ -139,7 +139,7 @@ def decisive(samples: int, comparisons: int, *, collapsed: bool, alpha: float = 
 
 @dataclass(frozen=True)
 class Paired:
-    """What paired samples say of the difference left − right.
+    """Estimates and tests of the difference left − right of paired samples.
 
     Attributes:
         difference: its mean with a 95 % interval, not corrected.

@@ -1,4 +1,4 @@
-"""How many epochs until an accuracy is reached, where some runs never got there. Thin over scipy; imports no torch."""
+"""Epochs until an accuracy is reached, where some runs never got there. Thin over scipy; imports no torch."""
 
 import math
 from collections.abc import Sequence
@@ -15,7 +15,7 @@ TARGETS = (0.98, 0.99)
 
 @dataclass(frozen=True)
 class Reached:
-    """When runs reached a target.
+    """The epochs in which runs reached a target.
 
     Attributes:
         epochs: the first epoch in which each run did, in the order of the runs; None where it never did.

@@ -1,4 +1,4 @@
-"""What makes a run this run and no other: what its numbers depend on, and the name of its record."""
+"""The identity of a run: all that its numbers depend on, and the name of its record."""
 
 import re
 from dataclasses import asdict

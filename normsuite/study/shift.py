@@ -30,7 +30,7 @@ _DIGITS = 5
 
 @dataclass(frozen=True)
 class Layer:
-    """What one layer's inputs and gradient did about one step.
+    """Measurements of one layer's inputs and gradient about one step.
 
     Attributes:
         mean, std: of all its inputs.

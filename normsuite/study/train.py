@@ -87,7 +87,7 @@ class Run:
 
 @dataclass(frozen=True)
 class Epoch:
-    """What was seen in one epoch.
+    """Loss and accuracy of one epoch.
 
     Attributes:
         epoch: counted from 1.

@@ -39,7 +39,7 @@ CLUSTER = "pip install normsuite[cluster]"
 
 @dataclass(frozen=True)
 class SweepInputs:
-    """What all runs of a sweep have in common.
+    """The inputs that all runs of a sweep have in common.
 
     Attributes:
         checksums: of the digits that every worker must have, by dataset.

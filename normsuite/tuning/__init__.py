@@ -35,7 +35,7 @@ last also `_into` an output that exists, each also `_activated`."""
 
 @dataclass(frozen=True)
 class Tuning:
-    """What depends on the processor.
+    """Settings for one processor.
 
     Attributes:
         processor: the name of the model that was measured.

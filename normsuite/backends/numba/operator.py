@@ -13,7 +13,7 @@ from . import launch, outputs, planning
 
 
 class Settings(_kernels.Settings):
-    """What an application needs beside its tensors; launches by (contiguous, affine, type)."""
+    """The settings of an application, which it needs beside its tensors; launches by (contiguous, affine, type)."""
 
     __slots__ = ()
 

@@ -1,4 +1,4 @@
-"""How a norm walks over one tensor: which kernels, with which sizes, strides and parts."""
+"""Plans of a norm's walk over one tensor: which kernels, with which sizes, strides and parts."""
 
 import math
 from dataclasses import dataclass

@@ -22,7 +22,7 @@ _OPTIONS = ("num_warps", "num_stages", "maxnreg")
 
 @dataclass
 class Recorder:
-    """Stands for `launch.run`, and keeps what would have been queued."""
+    """A stand-in for `launch.run` that stores what would have been queued."""
 
     launches: list[tuple[triton.JITFunction, tuple[int, ...], dict, dict]] = field(default_factory=list)
 
@@ -53,7 +53,7 @@ def source(kernel: triton.JITFunction, given: dict) -> ASTSource:
 
 @dataclass(frozen=True)
 class Compiled:
-    """What the compiler made of one kernel.
+    """One kernel as the compiler made it.
 
     Attributes:
         kernel: its name.

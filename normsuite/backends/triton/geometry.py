@@ -1,4 +1,4 @@
-"""Where a norm's statistics and their elements lie in memory, for any norm and layout. Imports no torch.
+"""The memory layout of a norm's statistics and their elements, for any norm and layout. Imports no torch.
 
 A dense tensor is a few dimensions with a size, a stride, and the step by which the affine map's index moves along them.
 Those that a norm averages over are its *reduced* dimensions, the others tell its statistics apart. Neighbouring

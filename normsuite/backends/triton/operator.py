@@ -15,7 +15,7 @@ from .launch import Launch, multiprocessors
 
 
 class Settings(_kernels.Settings):
-    """What an application needs beside its tensors; launches by (channels_last, affine, element size, device)."""
+    """The settings of an application beside its tensors; launches by (channels_last, affine, element size, device)."""
 
     __slots__ = ()
 

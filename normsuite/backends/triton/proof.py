@@ -146,7 +146,7 @@ class Found:
 
     @property
     def faults(self) -> list[str]:
-        """What would make it slow or its results differ from run to run."""
+        """Return what would make it slow or its results differ from run to run."""
         c, found = self.compiled, []
         if c.local or c.local_bytes:
             found.append(f"spills: {c.local} loads and stores of local memory, {c.stack_bytes} bytes of stack")

@@ -1,4 +1,4 @@
-"""Which tiles a kernel takes: a few constants per device family, which were measured and are not sought at run time."""
+"""The tiles of a kernel: a few constants per device family, which were measured and are not sought at run time."""
 
 from dataclasses import dataclass, replace
 from functools import lru_cache
@@ -25,7 +25,7 @@ class Tile:
 
 @dataclass(frozen=True)
 class Family:
-    """What a family of devices likes.
+    """Sizes and counts that suit a family of devices.
 
     Attributes:
         resident: elements of the largest tile that a forward kernel keeps, in float32.

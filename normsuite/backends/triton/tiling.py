@@ -1,4 +1,4 @@
-"""Where the elements of a tile lie, which of them exist, and the sums over them.
+"""Offsets of a tile's elements, masks of those that exist, and the sums over them.
 
 A program works on tiles of three axes: A statistics side by side, R rows and L columns of each. Offsets are sums of one
 vector per axis, so that the axis of stride 1, whichever it is, is the one that neighbouring threads walk along.

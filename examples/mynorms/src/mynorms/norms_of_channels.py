@@ -8,7 +8,7 @@ from torch.nn import functional as F
 
 @dataclass(frozen=True)
 class Layout:
-    """How many channels, and the number added to the variance."""
+    """A number of channels, and the number added to the variance."""
 
     channels: int
     eps: float = 1e-5

@@ -1,4 +1,4 @@
-"""Which rows a task has, and the working memory of a thread."""
+"""The rows of a task, and the working memory of a thread."""
 
 from ..arguments import THREADS, take
 from ..decorators import inlined

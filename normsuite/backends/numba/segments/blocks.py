@@ -1,4 +1,4 @@
-"""Where the numbers of a statistic lie: blocks that a first-level cache holds, and what a task has of them."""
+"""Places of a statistic's numbers: blocks that a first-level cache holds, and the part of them that a task has."""
 
 from ..decorators import inlined
 from ..elements import prefetch
