@@ -30,8 +30,12 @@ class _Timed:
 
 
 class Latency(_Timed, Step):
+    """Seconds of the norm's function."""
+
     version = "2"  # the norm's function; 1 called the general one
 
 
 class Module(_Timed, ModuleStep):
+    """Seconds of one of the public modules."""
+
     version = "1"

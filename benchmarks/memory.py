@@ -13,8 +13,12 @@ class _Counted:
 
 
 class Memory(_Counted, Step):
+    """Bytes of a training step through the norm's function."""
+
     version = "2"  # the norm's function, with running statistics where it has them; 1 called the general one
 
 
 class ModuleMemory(_Counted, ModuleStep):
+    """Bytes of a training step through one of the public modules."""
+
     version = "1"

@@ -10,6 +10,8 @@ CASES = ["study"]
 
 
 class ErrorRate:
+    """Error rates of the study's network with one norm, an epoch for each seed."""
+
     params = ([*NORMS, "none"], BACKENDS, CASES, DEVICES)
     param_names = ("norm", "backend", "case", "device")
     unit = "error rate"
@@ -17,12 +19,14 @@ class ErrorRate:
     version = "2"
 
     def setup(self, norm, backend, case, device):
+        """Skip a combination that cannot run here, and load the digits."""
         require(norm, backend, device)
         if norm == "none" and backend != BACKENDS[0]:
             raise NotImplementedError("without a norm there is nothing for a backend to compute")
         self.digits = digits.load().to(device)
 
     def track_mnist(self, norm, backend, case, device):
+        """Train once for each seed, and return the shares of test digits that were wrong."""
         samples = []
         for seed in SEEDS:
             run = train.Run(

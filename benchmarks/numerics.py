@@ -8,6 +8,8 @@ MEANS = [0.0, 1e4]
 
 
 class RelativeError:
+    """Errors of a training step in float32, over the root mean square of the true values."""
+
     params = (NORMS, BACKENDS, CASES, DEVICES, MEANS)
     param_names = ("norm", "backend", "case", "device", "mean")
     unit = "relative error"
@@ -15,12 +17,15 @@ class RelativeError:
     version = "2"
 
     def setup(self, norm, backend, case, device, mean):
+        """Skip a combination that cannot run here, and measure both errors."""
         require(norm, backend, device)
         workload = kit.workload.named(norm, backend, case, "step", device=device).of(kit.installed())
         self.output, self.gradient = kit.accuracy.errors(workload, mean=mean)
 
     def track_output(self, norm, backend, case, device, mean):
+        """Return the largest error of the output."""
         return self.output
 
     def track_gradient(self, norm, backend, case, device, mean):
+        """Return the largest error of the input's gradient."""
         return self.gradient

@@ -12,6 +12,7 @@ class Step:
     timeout = 120
 
     def setup(self, norm, backend, case, device):
+        """Skip a combination that cannot run here, and store the cell."""
         require(norm, backend, device)
         self.cell = (norm, backend, case)
         self.device = device
@@ -28,6 +29,7 @@ class ModuleStep(Step):
     param_names = ("module", "backend", "device")
 
     def setup(self, module, backend, device):
+        """Skip a combination that cannot run here, and store the module's cell."""
         norm, _ = kit.ours.of_class(module)
         require(norm, backend, device)
         self.cell = (norm, f"{backend} {module}", kit.ours.case_of(module))

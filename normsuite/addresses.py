@@ -162,8 +162,10 @@ def is_same_memory(a: Tensor, b: Tensor) -> bool:
 
 
 def written(*tensors: Tensor) -> None:
-    """Increment the version counters of tensors that a kernel wrote to, so that autograd notices, as for torch's
-    operations."""
+    """Increment the version counters of tensors that a kernel wrote to.
+
+    Autograd then notices the change, as for torch's operations.
+    """
     for t in tensors:
         if not t.is_inference():
             torch.autograd.graph.increment_version(t)

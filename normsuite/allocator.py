@@ -1,4 +1,4 @@
-"""How glibc hands out memory, for processes that train or measure.
+"""Settings of glibc's memory allocator, for processes that train or measure.
 
 By itself it gives large blocks back to the system and has them faulted in again, at one time and not at another, so
 that the same call takes up to 1.7 × as long in one process as in the next. The settings are read when a process starts.

@@ -1,4 +1,4 @@
-"""What the commands' exit codes mean: one list for all of them."""
+"""Exit codes of the commands: one list for all of them."""
 
 OK = 0
 """Done; of gate and history: no regression."""

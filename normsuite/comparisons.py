@@ -55,7 +55,7 @@ class NormPair:
 
 @dataclass(frozen=True)
 class Reaching:
-    """How soon a norm reaches an accuracy, and the log-rank test against `none`, by seed, corrected for all norms.
+    """Epochs until a norm reaches an accuracy, and the log-rank test against `none`, by seed, corrected for all norms.
 
     Attributes:
         p: NaN where there is nothing to compare with.

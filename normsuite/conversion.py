@@ -40,7 +40,7 @@ _THEIRS = {ours: theirs for theirs, ours in _OURS.items()}
 
 @dataclass(frozen=True)
 class Conversion:
-    """What `convert` or `revert` did.
+    """The modules that `convert` or `revert` changed and left.
 
     Attributes:
         changed: names of the modules now of another class.

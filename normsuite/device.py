@@ -25,8 +25,10 @@ def check(device: str) -> str:
 
 
 def name(device: str) -> str | None:
-    """Return the accelerator's model, or None for the processor; what was asked for where it is not here, as on the
-    machine from which a cluster is told what to do."""
+    """Return the accelerator's model, or None for the processor.
+
+    Where that accelerator is not here, as on the machine from which a cluster is controlled, it is what was asked for.
+    """
     if device == "cpu":
         return None
     try:
@@ -55,8 +57,10 @@ def driver(device: str) -> str | None:
 
 
 def properties(device: str) -> dict:
-    """Return what the accelerator has: multiprocessors, bytes of memory and of its last-level cache; None where torch
-    does not say."""
+    """Return the accelerator's multiprocessors, memory and last-level cache, sizes in bytes.
+
+    A value is None where torch does not say.
+    """
     found = torch.get_device_module(device).get_device_properties(device)
     names = {
         "multiprocessors": "multi_processor_count",
@@ -68,8 +72,10 @@ def properties(device: str) -> dict:
 
 
 def free_bytes(device: str) -> int:
-    """Return the bytes that can be allocated on the accelerator now: free ones, and those that torch's allocator
-    caches."""
+    """Return the bytes that can be allocated on the accelerator now.
+
+    They are the free ones and those that torch's allocator caches.
+    """
     free, _ = torch.get_device_module(device).mem_get_info(device)
     return free + torch.accelerator.memory_reserved(device) - torch.accelerator.memory_allocated(device)
 
@@ -83,7 +89,9 @@ def clock_mhz(device: str) -> int | None:
 
 
 def cache_bytes(device: str) -> int:
-    """Return the bytes of the accelerator's last-level cache, or 256 MiB, more than any has, if torch does not know
-    them."""
+    """Return the bytes of the accelerator's last-level cache.
+
+    Where torch does not know them they are 256 MiB, more than any has.
+    """
     properties = torch.get_device_module(device).get_device_properties(device)
     return getattr(properties, "L2_cache_size", 0) or 2**28

@@ -1,4 +1,4 @@
-"""What an accelerator's driver says of it at this moment: clocks, power, temperature, and why it is slowed down.
+"""An accelerator's state as its driver gives it: clocks, power, temperature, and why it is slowed down.
 
 NVIDIA's is asked through nvidia-ml-py (`pynvml`). Where that cannot be, there is a reason instead.
 """

@@ -16,7 +16,7 @@ IMAGES = (
 
 @dataclass(frozen=True)
 class Example:
-    """What the document prints for one norm.
+    """The figures that the document prints for one norm.
 
     Attributes:
         norm: its name.

@@ -41,6 +41,7 @@ class Figure:
     note: str = ""
 
     def as_dict(self) -> dict:
+        """Return the figure as a dictionary for JSON."""
         return asdict(self)
 
 
@@ -105,8 +106,10 @@ def judge(printed: str | None, computed: float, others: dict[str, float]) -> tup
 
 
 def explain(spec: NormSpec) -> list[Figure]:
-    """Return every figure of the worked example for one norm, in reading order, then its label and its parameter
-    count."""
+    """Return every figure of the worked example for one norm, in reading order.
+
+    Behind them come its label, where the document has one, and its parameter count.
+    """
     printed = document.example(spec.name)
     ours = "" if printed.mean else "our example: the document works none"
     figures = {"mean": printed.mean, "std": printed.std}

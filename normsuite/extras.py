@@ -1,4 +1,4 @@
-"""Which optional part of this package a missing library belongs to. Imports nothing that may be missing."""
+"""Find the optional part of this package that a missing library belongs to. Imports nothing that may be missing."""
 
 import re
 from importlib import metadata

@@ -27,7 +27,7 @@ _MOST_OF_A_SIZE = 32
 
 
 class _Absent(Tensor):
-    """Stands for a tensor that is not given, since guards compare nothing but tensors."""
+    """A stand-in for a tensor that is not given, since guards compare nothing but tensors."""
 
 
 NO_WEIGHT, NO_BIAS = (torch.empty(0, device="cpu").as_subclass(_Absent) for _ in range(2))

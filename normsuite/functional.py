@@ -49,10 +49,10 @@ def normalize(
     out: torch.Tensor | None = None,
     backend: str = DEFAULT_BACKEND,
 ) -> torch.Tensor:
-    """Apply any norm: check the arguments, then let the backend compute. The named norms below are this with torch's
-    signatures.
+    """Apply any norm; the named norms below are this with torch's signatures.
 
-    y = (x − mean) / √(var + eps) · weight + bias, with mean and variance as `spec` says.
+    y = (x − mean) / √(var + eps) · weight + bias, with mean and variance as `spec` says. Arguments are checked before
+    the backend computes.
 
     Args:
         spec: the norm.
@@ -107,8 +107,9 @@ def compute(
     backend: str,
     num_batches_tracked: Tensor | None = None,
 ) -> Tensor:
-    """Compute any norm from all of its arguments by place, as `normalize` describes them; add one to
-    `num_batches_tracked` once the call is accepted.
+    """Compute any norm from all of its arguments by place, as `normalize` describes them.
+
+    One is added to `num_batches_tracked` once the call is accepted.
 
     Nothing that ends a call is caught here: torch itself ends calls by exceptions of its own, and a call that was begun
     has had effects.

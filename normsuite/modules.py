@@ -28,7 +28,7 @@ _CONVERSIONS = {each.__code__ for each in (_SYNC, fusion.fuse_conv_bn_eval, fusi
 
 
 class _WithBackend(nn.Module):
-    """Takes `backend` and `activation` beside torch's own arguments, and shows them where they are not the default."""
+    """Accept `backend` and `activation` beside torch's arguments, and show them where they are not the default."""
 
     _activation = None  # also for a module that `convert` made ours
 
@@ -51,7 +51,7 @@ class _WithBackend(nn.Module):
 
     @property
     def backend(self) -> str:
-        """What computes: one of `normsuite.backends.NAMES`."""
+        """Name of the backend that computes: one of `normsuite.backends.NAMES`."""
         return self._backend
 
     @backend.setter
@@ -61,7 +61,7 @@ class _WithBackend(nn.Module):
 
     @property
     def activation(self) -> str | None:
-        """What follows the norm in the same pass: one of `normsuite.backends.ACTIVATIONS`, or None."""
+        """Activation behind the norm, in the same pass: one of `normsuite.backends.ACTIVATIONS`, or None."""
         return self._activation
 
     @activation.setter
@@ -82,7 +82,7 @@ class _WithBackend(nn.Module):
 
 
 class _BatchNormForward(_WithBackend):
-    """Takes `process_group` too: processes whose batches count as one while training."""
+    """Accept `process_group` too: processes whose batches count as one while training."""
 
     process_group = None  # also for a module that `convert` made ours
 
@@ -191,8 +191,7 @@ class BatchNorm(_BatchNormForward, _BatchNorm):
 class InstanceNorm1d(_InstanceNormForward, nn.InstanceNorm1d):
     """torch.nn.InstanceNorm1d, computed by `functional.instance_norm`: for (N, C, L) and (C, L).
 
-    Raises and warns as torch.nn's does, and raises UnknownNameError for an unknown backend. Source: Ulyanov, Vedaldi
-    and Lempitsky 2016.
+    Raises and warns as torch.nn's, and raises UnknownNameError for an unknown backend. Source: Ulyanov et al. 2016.
     """
 
 
@@ -215,6 +214,7 @@ class InstanceNorm(_InstanceNormForward, _InstanceNorm):
     """
 
     def forward(self, input: torch.Tensor) -> torch.Tensor:
+        """Apply the norm to input (N, C, *S) with C = num_features; the output has its shape."""
         if type(input) is not torch.Tensor and _is_part_of_trace(self, input):
             return _as_leaf(self, input)
         _check_rank(input, lowest=3)
@@ -231,6 +231,7 @@ class LayerNorm(_WithBackend, nn.LayerNorm):
     """
 
     def forward(self, input: torch.Tensor) -> torch.Tensor:
+        """Apply the norm to input (*, *normalized_shape); the output has its shape."""
         if type(input) is not torch.Tensor and _is_part_of_trace(self, input):
             return _as_leaf(self, input)
         return functional.layer_norm(
@@ -247,11 +248,11 @@ class LayerNorm(_WithBackend, nn.LayerNorm):
 class RMSNorm(_WithBackend, nn.RMSNorm):
     """torch.nn.RMSNorm, computed by `functional.rms_norm`.
 
-    Raises ShapeError for an input that does not end in `normalized_shape`, and UnknownNameError for an unknown backend.
-    Source: Zhang and Sennrich 2019.
+    Raises as `LayerNorm`. Source: Zhang and Sennrich 2019.
     """
 
     def forward(self, input: torch.Tensor) -> torch.Tensor:
+        """Apply the norm to input (*, *normalized_shape); the output has its shape."""
         if type(input) is not torch.Tensor and _is_part_of_trace(self, input):
             return _as_leaf(self, input)
         return functional.rms_norm(
@@ -276,6 +277,7 @@ class GroupNorm(_WithBackend, nn.GroupNorm):
         super().__init__(num_groups, num_channels, *arguments, **options)
 
     def forward(self, input: torch.Tensor) -> torch.Tensor:
+        """Apply the norm to input (N, C, *S) with C = num_channels; the output has its shape."""
         if type(input) is not torch.Tensor and _is_part_of_trace(self, input):
             return _as_leaf(self, input)
         return functional.group_norm(
@@ -299,8 +301,7 @@ class Norm(_WithBackend):
         num_groups: for a norm whose groups are given.
         eps: added to the variance.
         affine: whether a weight and a bias follow.
-        activation: what follows in the same pass, or None.
-        backend: what computes.
+        activation, backend: what follows in the same pass, or None; what computes.
     """
 
     def __init__(
@@ -323,6 +324,7 @@ class Norm(_WithBackend):
         self.register_parameter("bias", nn.Parameter(torch.zeros(shape)) if affine and spec.centred else None)
 
     def forward(self, input: torch.Tensor) -> torch.Tensor:
+        """Apply the norm to input (N, C, *S); the output has its shape."""
         if type(input) is not torch.Tensor and _is_part_of_trace(self, input):
             return _as_leaf(self, input)
         return functional.normalize(
@@ -338,6 +340,7 @@ class Norm(_WithBackend):
         )
 
     def extra_repr(self) -> str:
+        """Return the norm's name, the shape of its weight, eps, and what all modules here show."""
         own = super().extra_repr()
         shape = None if self.weight is None else tuple(self.weight.shape)
         return f"{self.spec.name}, {shape}, eps={self.eps}{own}"

@@ -14,8 +14,9 @@ from .spec import NormSpec
 
 
 def group_labels(spec: NormSpec, shape: Sequence[int], num_groups: int | None = None) -> np.ndarray:
-    """Return for every element of (N, C, *S) the number of the group whose mean it shares, counted from 0 in reading
-    order.
+    """Return for every element of (N, C, *S) the number of the group whose mean it shares.
+
+    Groups are counted from 0 in reading order.
 
     Args:
         spec: the norm.
@@ -50,8 +51,9 @@ def group_labels(spec: NormSpec, shape: Sequence[int], num_groups: int | None = 
 
 
 def statistics(x: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return mean and biased variance of every group: mean_g = Σx/n, var_g = Σ(x − mean_g)²/n over the elements
-    labelled g.
+    """Return mean and biased variance of every group.
+
+    mean_g = Σx/n, var_g = Σ(x − mean_g)²/n over the elements labelled g.
 
     Args:
         x: any shape and type; computed in float64.

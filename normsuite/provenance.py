@@ -1,4 +1,4 @@
-"""Where a result comes from: processor, packages, commit, and the sources that numbers depend on. Imports no torch."""
+"""The origin of a result: processor, packages, commit, and the sources that numbers depend on. Imports no torch."""
 
 import hashlib
 import os
@@ -68,15 +68,19 @@ _ONLY_FOR_TIMES = ("cores", "governor", "allocator")
 
 
 def decisive(environment: dict) -> dict:
-    """Return the part of an environment that may change what a run computes, without what decides how long it takes
-    alone."""
+    """Return the part of an environment that may change what a run computes.
+
+    It lacks what decides only how long the run takes.
+    """
     return {name: value for name, value in environment.items() if name not in _ONLY_FOR_TIMES}
 
 
 @cache
 def commit() -> str | None:
-    """Return the commit of the checkout that this package lies in, with "+" behind it if it was changed since; or
-    None."""
+    """Return the commit of the checkout that this package lies in, or None.
+
+    "+" stands behind it if the package was changed since.
+    """
     git = Git(Path(__file__).resolve().parent, foreign=True)
     try:
         if not git("ls-files", "--", __file__).strip():  # installed into an environment inside another checkout

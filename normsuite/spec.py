@@ -58,7 +58,7 @@ class View:
 
 @dataclass(frozen=True, eq=False)  # comparing and hashing the fields at each call would cost more than a small norm
 class NormSpec:
-    """What one normalization layer averages over, and what it has beside.
+    """A normalization layer as data: the axes that it averages over, its affine map and its running statistics.
 
     y = (x − mean) / √(var + eps) · weight + bias, with mean and biased variance over `axes` of the view (N, G, K, *S).
 

@@ -5,8 +5,10 @@ import sys
 
 
 def prepare() -> None:
-    """Set standard output and error to escape characters that they cannot encode, and replace closed ones by the null
-    device."""
+    """Set standard output and error to escape characters that they cannot encode.
+
+    Closed ones are replaced by the null device.
+    """
     for name in ("stdout", "stderr"):
         stream = getattr(sys, name)
         if stream is None:  # closed before this process began
@@ -24,15 +26,19 @@ class Closed:
         self.name = name
 
     def write(self, text: str) -> int:
+        """Ignore the text, and return its length."""
         return len(text)
 
     def flush(self) -> None:
+        """Return at once: nothing is buffered."""
         pass
 
     def isatty(self) -> bool:
+        """Return False."""
         return False
 
     def fileno(self) -> int:
+        """Raise OSError, as a closed stream does."""
         raise OSError("closed")
 
 

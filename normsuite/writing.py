@@ -14,8 +14,10 @@ from .errors import OutputError
 
 
 def _finite(value):
-    """Return a value with NaN and infinities replaced by their names, which JSON lacks, so that a diverged run is
-    kept."""
+    """Return a value with NaN and infinities replaced by their names, which JSON lacks.
+
+    So the record of a diverged run is kept.
+    """
     if isinstance(value, float) and not math.isfinite(value):
         return repr(value)
     if isinstance(value, dict):

@@ -14,9 +14,11 @@ class Event:
 
 
 class Double:
-    """Args:
-    graph_s: how long a replay takes.
-    broken: calls among these cannot be captured.
+    """A device that counts time without waiting.
+
+    Args:
+        graph_s: how long a replay takes.
+        broken: calls among these cannot be captured.
     """
 
     def __init__(self, *, graph_s=1e-3, broken=()):

@@ -1,5 +1,7 @@
-"""What the processes compute that have TRITON_INTERPRET=1 in their environment: one application of the Triton kernels,
-and how far it is from float64. Imported by those processes; in the tests' own process Triton is not imported."""
+"""Results of processes with TRITON_INTERPRET=1: one application of the Triton kernels, and how far it is from float64.
+
+Imported by those processes; in the tests' own process Triton is not imported.
+"""
 
 import functools
 import os
@@ -233,8 +235,10 @@ def same_bits(case: Case) -> bool:
 
 
 def public(name: str, dtype: str, *, last: bool) -> list[float]:
-    """The largest differences between the backend and the formula in float64, for every way to call one norm, in units
-    of the root mean square; NaN where the layout of the output is not that of the input."""
+    """Return the largest differences between the backend and the formula in float64, for every way to call one norm.
+
+    They are in units of the root mean square; NaN where the layout of the output is not that of the input.
+    """
     from normsuite import functional
     from normsuite.spec import NORMS
 

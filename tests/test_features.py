@@ -197,8 +197,10 @@ def test_an_empty_batch_gives_an_empty_batch_and_moves_nothing(spec):
 @pytest.mark.parametrize("spec", NORMS.values(), ids=lambda spec: spec.name)
 @pytest.mark.parametrize("scale", [1e-15, 1e15])
 def test_values_from_1e_15_to_1e15_keep_their_digits(spec, scale):
-    """Output and gradient in float32 against float64, both for numbers so far from 1 that their squares nearly leave
-    float32's range."""
+    """Output and gradient in float32 agree with float64.
+
+    The numbers are so far from 1 that their squares nearly leave float32's range.
+    """
     dy = X.flip(0, 1)
 
     def outcome(x):

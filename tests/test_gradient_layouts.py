@@ -100,8 +100,10 @@ def test_a_channels_last_network_with_a_batch_of_one(name, backend, shape, relu)
 @pytest.mark.parametrize("backend", ["torch", "auto", "numba", "reference"])
 @pytest.mark.parametrize("name", NETWORKS)
 def test_tokens_of_one_sample_behind_a_norm(name, backend, layout):
-    """Their gradient comes back with the stride of a place for the batch, as in vision transformers with a
-    convolutional stem: torch.nn's own BatchNorm2d and InstanceNorm2d are wrong there."""
+    """Their gradient has the stride of a place for the batch, as in vision transformers with a convolutional stem.
+
+    torch.nn's own BatchNorm2d and InstanceNorm2d are wrong there.
+    """
     norm = NETWORKS[name]().double()
     exact = copy.deepcopy(norm)
     normsuite.convert(norm, backend=backend)

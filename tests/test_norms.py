@@ -89,8 +89,10 @@ def test_running_statistics_and_evaluation_equal_torch(spec, shape, backend):
 
 
 def check_against_oracle(compute, cases=CASES) -> None:
-    """`compute(spec, given)` equals the oracle, forward and backward, for every norm and rank; the assertion that the
-    injected faults below must trip."""
+    """`compute(spec, given)` equals the oracle, forward and backward, for every norm and rank.
+
+    The injected faults below must trip this assertion.
+    """
     for spec, shape in cases:
         given = operands(spec, shape, mean=2.0)
         y = compute(spec, given)

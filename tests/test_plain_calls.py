@@ -1,5 +1,7 @@
-"""A plain call: nothing that ends it is caught, its effects come once or not at all, and what is cached of it holds
-for calls of its kind only."""
+"""A plain call: nothing that ends it is caught, and its effects come once or not at all.
+
+What is cached of it holds for calls of its kind only.
+"""
 
 import ast
 import itertools
@@ -82,8 +84,10 @@ def test_a_checkpointed_transformer_layer_trains_as_torch_s(backend):
 @pytest.mark.parametrize("activation", [None, "relu", "silu"], ids=str)
 @pytest.mark.parametrize("name", ["BatchNorm2d", "InstanceNorm2d"])
 def test_running_statistics_move_as_often_as_torch_s_under_every_kind_of_checkpoint(name, activation, shape, backend):
-    """Torch ends the recomputation once the last tensor is saved, which its InstanceNorm moves its statistics behind;
-    `debug` looks at every operation."""
+    """Torch ends the recomputation once the last tensor is saved, and its InstanceNorm moves its statistics after that.
+
+    `debug` looks at every operation.
+    """
     x, options = drawn(*shape).requires_grad_(), {"affine": True, "track_running_stats": True, "dtype": torch.float64}
 
     def moved(norm, behind, early, debug):

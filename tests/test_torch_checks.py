@@ -24,8 +24,11 @@ OPS = {
 
 
 def moves(op, sample):
-    """Whether the call moves running statistics: beside a subclass only an operator of torch can move plain ones, and
-    what make_fx records is replayed without the mode in which ours are moved."""
+    """Return whether the call moves running statistics.
+
+    Beside a subclass only an operator of torch can move plain ones, and what make_fx records is replayed without the
+    mode in which ours are moved.
+    """
     mean = sample.kwargs.get("running_mean", sample.args[1] if op.endswith("batch_norm") else None)
     by_default = {"nn.functional.batch_norm": False, "nn.functional.instance_norm": True}.get(op, False)
     return mean is not None and sample.kwargs.get("training", sample.kwargs.get("use_input_stats", by_default))

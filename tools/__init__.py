@@ -1,1 +1,1 @@
-"""What measures and tries the suite itself; not in the wheel."""
+"""Tools that measure and try the suite itself; not in the wheel."""

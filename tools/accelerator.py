@@ -1,4 +1,4 @@
-"""What a user with an accelerator runs, in ten minutes: `python -m tools.accelerator --seconds 600 --out reports`.
+"""Try everything on an accelerator, in ten minutes: `python -m tools.accelerator --seconds 600 --out reports`.
 
 Every norm, layout, type and activation against float64, and whether 20 runs give the same bits; then `normsuite bench`,
 the study and the gate against the last commit, and the report of it all. Records are written as tasks finish, the most
@@ -61,6 +61,7 @@ class Tried:
 
     @property
     def wrong(self) -> bool:
+        """Return whether an error is above its bound, or two runs gave other bits."""
         return not self.same_bits or any(not error <= self.bound for error in self.errors.values())
 
     def __str__(self) -> str:
@@ -69,8 +70,10 @@ class Tried:
 
 
 def tasks(device: str) -> Iterator[Task]:
-    """Every norm that torch.nn has, on every shape, type and activation, as a step; of norms with running statistics
-    evaluation too."""
+    """Yield every norm that torch.nn has, on every shape, type and activation, as a step.
+
+    Of norms with running statistics evaluation is tried too.
+    """
     specs = [spec for spec in NORMS.values() if spec.torch_call]
     for case, dtype, activation, spec in itertools.product(SHAPES, DTYPES_TRIED, ACTIVATIONS, specs):
         if case.suits(spec):
@@ -80,7 +83,7 @@ def tasks(device: str) -> Iterator[Task]:
 
 
 def tried(task: Task, backend: str, *, runs: int = RUNS) -> Tried:
-    """That backend on a task.
+    """Try a backend on a task, `runs` times.
 
     Raises:
         UnsupportedError: it does not compute such a task.
@@ -103,7 +106,10 @@ def tried(task: Task, backend: str, *, runs: int = RUNS) -> Tried:
 
 
 def _true(task: Task, given: Operands, y: torch.Tensor) -> tuple[torch.Tensor, ...]:
-    """The formula's results in float64. The slope of relu jumps at 0: the side that `y` took is taken."""
+    """Return the formula's results in float64.
+
+    The slope of relu jumps at 0: the side that `y` took is taken.
+    """
     wide = [
         None if t is None else t.detach().double().requires_grad_(task.gradients)
         for t in (given.input, given.weight, given.bias)
@@ -194,6 +200,7 @@ def command(title: str, arguments: list[str], seconds: float, *, needs: tuple[st
 
 
 def main(arguments: list[str] | None = None) -> int:
+    """Try the norms, run the commands within the given seconds, and return the exit code."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n", maxsplit=1)[0])
     parser.add_argument("--seconds", type=float, default=600.0, help="for everything")
     parser.add_argument("--out", type=Path, default=Path("reports"), help="where records and pages go")

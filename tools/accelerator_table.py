@@ -1,9 +1,9 @@
-"""Write `normsuite/accelerators.toml` of a bench's records: from which size on the triton kernels are faster than
-torch's calls, for each device that was measured.
+"""Write `normsuite/accelerators.toml` of a bench's records: from which size on the triton kernels are faster.
 
-A call takes as long as the device or the host, whichever takes longer. The kernels get a size if a call of theirs
-takes at most MARGIN of torch's there and at every larger size that was measured for that norm, layout, type and mode.
-A step is a forward and a backward pass. What was not measured stays torch's.
+They are compared with torch's calls, for each device that was measured. A call takes as long as the device or the
+host, whichever takes longer. The kernels get a size if a call of theirs takes at most MARGIN of torch's there and at
+every larger size that was measured for that norm, layout, type and mode. A step is a forward and a backward pass. What
+was not measured stays torch's.
 
     python -m tools.accelerator_table RECORDS... [--out FILE]
 """
@@ -117,6 +117,7 @@ def as_toml(found: dict) -> str:
 
 
 def main() -> None:
+    """Write the table of the given folders' records."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
     parser.add_argument("records", nargs="+", type=Path, help="folders of records")
     parser.add_argument("--out", type=Path, default=Path("normsuite/accelerators.toml"))

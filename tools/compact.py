@@ -63,6 +63,7 @@ def expand(source: Path, folder: Path) -> int:
 
 
 def main() -> None:
+    """Pack the records of a folder into a file, or expand such a file."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("source", type=Path)
     parser.add_argument("target", type=Path)

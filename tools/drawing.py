@@ -35,34 +35,36 @@ CONTEXTS = (
 
 
 def channels_last(x):
+    """Return x (N, C, *S) with the same values and the channels innermost in memory."""
     return x.movedim(1, -1).contiguous().movedim(-1, 1)
 
 
 def gapped(x):
-    """With a gap behind each number and each row."""
+    """Return x with the same values, and a gap behind each number and each row in memory."""
     room = x.new_full((*x.shape[:-2], x.shape[-2] + 1, 2 * x.shape[-1] + 1), 7.0)
     return room[..., :-1, 1::2].copy_(x)
 
 
 def reversed_dims(x):
+    """Return x with the same values and its dimensions in reverse order in memory."""
     order = list(range(x.dim()))[::-1]
     return x.permute(order).contiguous().permute(order)
 
 
 def samples_inside(x):
-    """Samples and channels innermost."""
+    """Return x (N, C, *S) with the same values, and samples and channels innermost in memory."""
     order = [*range(2, x.dim()), 0, 1]
     return x.permute(order).contiguous().permute([order.index(d) for d in range(x.dim())])
 
 
 def odd_strides(x):
-    """With strides of sizes of 1 along which nobody steps."""
+    """Return x with other strides along dimensions of size 1, where no step is made."""
     strides = [s if n > 1 else 3 + 2 * d for d, (n, s) in enumerate(zip(x.shape, x.stride(), strict=True))]
     return x.as_strided(x.shape, strides)
 
 
 def behind_others(x):
-    """In the middle of a larger storage."""
+    """Return x with the same values, in the middle of a larger storage."""
     room = x.new_full((x.numel() + 9,), 7.0)
     return room[5 : 5 + x.numel()].view(x.shape).copy_(x)
 
@@ -84,6 +86,7 @@ class Halved(torch.Tensor):
 
     @staticmethod
     def __new__(cls, twice):
+        """Return a tensor of the shape and type of `twice`, without memory of its own."""
         return torch.Tensor._make_wrapper_subclass(cls, twice.shape, dtype=twice.dtype, device=twice.device)
 
     def __init__(self, twice):
@@ -124,6 +127,7 @@ class Kind:
 
     @property
     def affine_shape(self) -> tuple[int, ...]:
+        """Return the shape of weight and bias."""
         return self.normalized_shape or self.shape[1:2]
 
     @property
@@ -198,7 +202,7 @@ def kind(draw: random.Random) -> Kind:
 
 
 def operands(of: Kind, seed: int) -> dict[str, torch.Tensor | None]:
-    """Input, weight, bias, running statistics and dy of such a call: contiguous, in float64, rounded to its types."""
+    """Return input, weight, bias, running statistics and dy of a call: contiguous, in float64, rounded to its types."""
     generator = torch.Generator().manual_seed(seed)
 
     def drawn(shape, dtype, scale=1.0, offset=0.0):

@@ -237,7 +237,7 @@ class Run:
 
 
 def _values(of: history.Result) -> tuple:
-    """What is measured, and when; another machine or setting is shown as a segment of its own."""
+    """Return what is measured, and when; another machine or setting is shown as a segment of its own."""
     return (of.benchmark, of.commit, of.date, tuple(of.values))
 
 
@@ -298,6 +298,7 @@ def run(count: int, seed: int) -> Run:
 
 
 def main() -> None:
+    """Try the faults, print the counts, and exit with 1 if anything was bad."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--count", type=int, default=1000)
     parser.add_argument("--seed", type=int, default=0)

@@ -39,15 +39,15 @@ CALLS_OF_A_PART = 1500
 
 
 class Difference(AssertionError):
-    """What a call gave, where it should have given something else."""
+    """A call gave something else than it should have; the message says what."""
 
 
 class _Raised(Exception):
-    """What a hook raises here, and nobody may swallow."""
+    """An exception that a hook raises here, and that nothing may swallow."""
 
 
 def truth(kind: Kind, given: Tensors) -> Tensors:
-    """Output, gradients and running statistics by the formula in float64."""
+    """Return output, gradients and running statistics by the formula in float64."""
     x, weight, bias = (None if t is None else t.clone().requires_grad_() for t in map(given.get, _SOURCES))
     n, c, *s = kind.shape
     of_channel = (1, c, *(1 for _ in s))
@@ -92,7 +92,7 @@ _RUNNING = ("running_mean", "running_var")
 
 
 def refused_by_torch(kind: Kind, given: Tensors) -> bool:
-    """Whether torch.nn.functional refuses these shapes and settings, in float64."""
+    """Return whether torch.nn.functional refuses these shapes and settings, in float64."""
     own = {name: None if t is None else t.clone() for name, t in given.items()}
     x, weight, bias, mean, var = (own[name] for name in (*_SOURCES, *_RUNNING))
     call = {
@@ -110,7 +110,7 @@ def refused_by_torch(kind: Kind, given: Tensors) -> bool:
 
 
 def tensors(kind: Kind, given: Tensors) -> Tensors:
-    """The tensors of the call: of its types and layouts, with gradients asked for."""
+    """Return the tensors of the call: of its types and layouts, with gradients asked for."""
     made: Tensors = {}
     for name, t in given.items():
         if t is None:
@@ -169,7 +169,7 @@ def _output(kind: Kind, own: Tensors) -> torch.Tensor | None:
 
 
 def computed(kind: Kind, own: Tensors) -> Tensors:
-    """What the call gives under its context: output, and the gradients that are asked for."""
+    """Return what the call gives under its context: output, and the gradients that are asked for."""
     context = kind.context
     if context == "thread":
         found: list = []
@@ -245,7 +245,7 @@ def _differentiated(kind: Kind, own: Tensors) -> Tensors:
 
 
 def _under_a_hook(kind: Kind, own: Tensors, sources: Tensors) -> Tensors:
-    """The exception of a hook comes through as it is, and the call has had its effects once."""
+    """Check that the exception of a hook comes through as it is, and the call has had its effects once."""
 
     def raising(t):
         raise _Raised
@@ -336,7 +336,7 @@ def _close(kind: Kind, own: Tensors, found: Tensors, true: Tensors) -> None:
 
 
 def described(kind: Kind) -> str:
-    """The call in one line."""
+    """Return the call in one line."""
     shown = ((f.name, getattr(kind, f.name)) for f in fields(kind))
     return ", ".join(f"{name}={value.name if name == 'spec' else value}" for name, value in shown)
 
@@ -344,8 +344,10 @@ def described(kind: Kind) -> str:
 def run(
     calls: int, seed: int, *, first: int = 0, seconds: float | None = None, report: Callable[[str], None] = print
 ) -> tuple[Counter, int]:
-    """Make that many calls from that place of the sequence on, or as many as the seconds allow; return how they ended
-    and how many differed."""
+    """Make that many calls from that place of the sequence on, or as many as the seconds allow.
+
+    Return how they ended and how many differed.
+    """
     ends: Counter = Counter()
     differences, begun = 0, time.monotonic()
     for place in range(first, first + calls):
@@ -392,6 +394,7 @@ def run_in_processes(
 
 
 def main() -> int:
+    """Run the calls, print how they ended, and return the exit code."""
     parser = argparse.ArgumentParser(prog="python -m tools.fuzz", description=__doc__.splitlines()[0])
     parser.add_argument("--calls", type=int, default=10_000)
     parser.add_argument("--seed", type=int, default=SEED)

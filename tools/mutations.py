@@ -66,7 +66,7 @@ def _of_another_kind(owner, key, draw) -> None:
 
 
 def _likely(owner, key, draw) -> None:
-    """Another value that a measurement might have given."""
+    """Set another value that a measurement might have given."""
     old = owner[key]
     if isinstance(old, bool):
         owner[key] = not old

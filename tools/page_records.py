@@ -40,8 +40,10 @@ def benches():
 
 @cache
 def of_processors() -> list[dict]:
-    """Return what the benches of processors found: first the one with every implementation, then those of further
-    processors, kept as their summaries."""
+    """Return the summaries of the benches of processors.
+
+    First comes the one with every implementation, then those of further processors.
+    """
     kept = [_kept(path.name.removesuffix(compact.SUFFIX)) for path in sorted(REFERENCE.glob("bench-summary-of-*"))]
     return [benches()[0].as_dict(), *kept]
 

@@ -1,4 +1,4 @@
-"""How often the gate's intervals, verdicts and sentence are wrong, by simulation: `python -m tools.simulate_gate`.
+"""Simulate how often the gate's intervals, verdicts and sentence are wrong: `python -m tools.simulate_gate`.
 
 Tables are decided by the gate's own functions, look by look, with cells that stop when they are decided. Half of the
 cells are truly slower by up to 10 %. Their noise is of one of these kinds:
@@ -47,19 +47,23 @@ def _deviations(draw: np.random.Generator) -> np.ndarray:
 
 
 def gaussian(draw: np.random.Generator, processes: int) -> np.ndarray:
+    """Return normal noise, with a deviation of its own for each cell."""
     return _deviations(draw) * draw.standard_normal((len(NAMES), processes))
 
 
 def t3(draw: np.random.Generator, processes: int) -> np.ndarray:
+    """Return noise of Student's t with three degrees of freedom, with the deviations of `gaussian`."""
     return _deviations(draw) * draw.standard_t(3, (len(NAMES), processes)) / np.sqrt(3)
 
 
 def contaminated(draw: np.random.Generator, processes: int) -> np.ndarray:
+    """Return normal noise, of which one process in ten has ten times the deviation."""
     wild = np.where(draw.random(processes) < 0.1, 10.0, 1.0)
     return gaussian(draw, processes) * wild
 
 
 def correlated(draw: np.random.Generator, processes: int) -> np.ndarray:
+    """Return normal noise, half of whose variance is a process's own, shared by all cells."""
     shared = draw.standard_normal(processes)
     return _deviations(draw) * (shared + draw.standard_normal((len(NAMES), processes))) / np.sqrt(2)
 
@@ -78,10 +82,16 @@ def residuals(records: Sequence[dict]) -> np.ndarray:
 
 
 def recorded(of: np.ndarray) -> Draw:
+    """Return a kind of noise that draws processes of recorded residuals, of shape (processes, cells)."""
     return lambda draw, processes: of[draw.integers(len(of), size=processes)].T
 
 
 def burner(quiet: np.ndarray, burnt: np.ndarray | None) -> Draw:
+    """Return a kind of noise that disturbs half of the processes.
+
+    Disturbed ones have the noise `burnt` that was recorded beside a busy program, or `BURNT` times the quiet one.
+    """
+
     def noise(draw: np.random.Generator, processes: int) -> np.ndarray:
         found = recorded(quiet)(draw, processes)
         hit = draw.random(processes) < 0.5
@@ -93,7 +103,7 @@ def burner(quiet: np.ndarray, burnt: np.ndarray | None) -> Draw:
 
 @dataclass(frozen=True)
 class Table:
-    """What one simulated table got wrong, and what it decided.
+    """Errors and verdicts of one simulated table.
 
     Attributes:
         missed: an interval of a verdict, of a cell or of a group, does not hold the true ratio.

@@ -1,4 +1,4 @@
-"""How often a history finds a step, and how often it sees one that is not there: `python -m tools.simulate_history`.
+"""Simulate how often a history finds a step, or one that is not there: `python -m tools.simulate_history`.
 
 Series of 200 commits with noise of one of these kinds are judged by the history's own functions, asv's step detection
 included:
@@ -34,14 +34,17 @@ Draw = Callable[[np.random.Generator, int], np.ndarray]
 
 
 def white(draw: np.random.Generator, series: int) -> np.ndarray:
+    """Return normal noise of shape (series, commits)."""
     return NOISE * draw.standard_normal((series, COMMITS))
 
 
 def t3(draw: np.random.Generator, series: int) -> np.ndarray:
+    """Return noise of Student's t with three degrees of freedom, of the same deviation as `white`."""
     return NOISE * draw.standard_t(3, (series, COMMITS)) / np.sqrt(3)
 
 
 def ar(draw: np.random.Generator, series: int, correlation: float = 0.5) -> np.ndarray:
+    """Return normal noise in which neighbouring commits are correlated."""
     found = draw.standard_normal((series, COMMITS))
     for place in range(1, COMMITS):
         found[:, place] = correlation * found[:, place - 1] + np.sqrt(1 - correlation**2) * found[:, place]
@@ -49,6 +52,7 @@ def ar(draw: np.random.Generator, series: int, correlation: float = 0.5) -> np.n
 
 
 def states(draw: np.random.Generator, series: int) -> np.ndarray:
+    """Return white noise on a machine that turns slower and faster at random, for all series alike."""
     changes = draw.random(COMMITS) < 1 / DWELL
     slow = np.cumsum(changes) % 2
     return white(draw, series) + STATE * slow

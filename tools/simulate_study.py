@@ -1,4 +1,4 @@
-"""How often a study's verdicts are wrong, and what they find: `python -m tools.simulate_study`.
+"""Simulate how often a study's verdicts are wrong, and what they find: `python -m tools.simulate_study`.
 
 Studies of equal norms are judged by the claims' own function. A false verdict is any on "higher" or "lower", and
 "contradicted" of "similar". Then the network without a norm is made worse, and one run in ten of it collapses: how
@@ -23,10 +23,12 @@ Noise = Callable[[np.random.Generator, int], np.ndarray]
 
 
 def normal(draw: np.random.Generator, seeds: int) -> np.ndarray:
+    """Return normal noise, a value for each seed."""
     return NOISE * draw.standard_normal(seeds)
 
 
 def t3(draw: np.random.Generator, seeds: int) -> np.ndarray:
+    """Return noise of Student's t with three degrees of freedom, of the same deviation as `normal`."""
     return NOISE * draw.standard_t(3, seeds) / np.sqrt(3)
 
 

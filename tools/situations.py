@@ -50,7 +50,7 @@ _READERS = (("explain",), ("explain", "--json", "-"), ("history",), ("--version"
 
 
 def streams(folder: Path, draw: random.Random) -> Outcome:
-    """Output that is closed, full, read no longer, or in an encoding without these characters."""
+    """Run a command whose output is closed, full, read no longer, or in an encoding without these characters."""
     shell, codes = draw.choice(list(_STREAMS.items()))
     arguments = draw.choice(_READERS)
     if arguments == ("history",):
@@ -63,7 +63,7 @@ def streams(folder: Path, draw: random.Random) -> Outcome:
 
 
 def full_disk(folder: Path, draw: random.Random) -> Outcome:
-    """A record that the disk has no room for: the one that is there stays, and nothing of the new one."""
+    """Write a record that the disk has no room for: the one that is there stays, and nothing of the new one."""
     from normsuite import results
     from normsuite.errors import OutputError
 
@@ -109,7 +109,7 @@ def _forked(work: Callable[[], int]) -> int:
 
 
 def two_at_once(folder: Path, draw: random.Random) -> Outcome:
-    """Two processes write and read the same record and the same entry of a cache: each reads one of both, whole."""
+    """Write and read the same record and entry of a cache in two processes: each reads one of both, whole."""
     from normsuite import caches, results
 
     records = [_record(draw, draw.randrange(1, 400)) for _ in range(2)]
@@ -166,7 +166,7 @@ def _digests(made: Path) -> dict[str, str]:
 
 
 def repositories(folder: Path, draw: random.Random) -> Outcome:
-    """A file of git's own is damaged, gone, locked or something else: the same versions as before, or a word on it."""
+    """Damage, remove, lock or replace a file of git's own: the same versions as before, or a word on it."""
     from normsuite.errors import NormsuiteError
     from tools.mutations import OF_BYTES, state
 
@@ -197,7 +197,7 @@ def repositories(folder: Path, draw: random.Random) -> Outcome:
 
 
 def signals(folder: Path, draw: random.Random) -> Outcome:
-    """SIGTERM or Ctrl-C while something is measured: what was finished has a record, and no process goes on."""
+    """Stop a measuring command by SIGTERM or Ctrl-C: what was finished has a record, and no process goes on."""
     number = draw.choice((signal.SIGTERM, signal.SIGINT))
     if draw.random() < 0.5:
         task = ["--norm", "GroupNorm", "--case", "tiny", "--mode", "forward", "--activation", "none"]

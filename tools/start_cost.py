@@ -1,4 +1,4 @@
-"""What a gate's process costs before its first sample, and how far its values spread: forked beside fresh processes.
+"""Measure what a gate's process costs before its first sample, and how far its values spread, forked and fresh.
 
 A version is compared with itself, in rounds: each starts one parent and as many forked processes as fresh ones, which
 come first in every other round. Records go to a file, one line a round, and later runs add to it.

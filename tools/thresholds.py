@@ -1,4 +1,4 @@
-"""What the gate's small threshold costs and finds, from recorded self-checks: `python -m tools.thresholds`.
+"""Compute what the gate's small threshold costs and finds in recorded self-checks: `python -m tools.thresholds`.
 
 The recorded intervals are judged again with each threshold. The second table is the reason for the threshold: by how
 much two builds of the same code differ persistently, which no number of processes averages out. `--decide` computes the

@@ -1,4 +1,4 @@
-"""How often `normsuite.compare` is wrong: a callable beside itself, and beside itself with some more to do.
+"""Measure how often `normsuite.compare` is wrong: a callable beside itself, and beside itself with more to do.
 
 python -m tools.verdict_rate --comparisons 200 --seconds 0.5 --json rate.json
 """

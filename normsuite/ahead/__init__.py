@@ -1,1 +1,1 @@
-"""What is known of accelerators' kernels without a device: read from kernels compiled ahead. Imports no torch."""
+"""Facts about accelerators' kernels from compiling them ahead, without a device. Imports no torch."""

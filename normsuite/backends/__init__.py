@@ -67,7 +67,7 @@ class Call:
 
     @property
     def differentiated(self) -> bool:
-        """Whether a backward pass may follow."""
+        """Return whether a backward pass may follow."""
         return is_grad_enabled() and (
             self.input.requires_grad
             or (self.weight is not None and self.weight.requires_grad)
@@ -81,8 +81,10 @@ class Call:
 
     @property
     def strided(self) -> bool:
-        """Return whether the elements that are averaged need not lie as kernels read them: together, or in equal
-        steps."""
+        """Return whether the elements that are averaged may lie apart, so that kernels cannot read them.
+
+        Kernels read elements that lie together or in equal steps.
+        """
         return self.normalized_shape is None and "spatial" not in self.spec.axes and self.use_input_stats
 
     def activate(self, y: Tensor) -> Tensor:
@@ -148,13 +150,19 @@ class Again(NamedTuple):
 
 @runtime_checkable
 class Backend(Protocol):
-    """What a module in this folder has to have."""
+    """The functions that a module in this folder has to have."""
 
-    def why_not(self, call: Call) -> str | None: ...
+    def why_not(self, call: Call) -> str | None:
+        """Return the reason why this backend cannot compute a call, or None if it can."""
+        ...
 
-    def apply(self, call: Call) -> Tensor: ...
+    def apply(self, call: Call) -> Tensor:
+        """Return the output of a call, and update its running statistics in place where it has any."""
+        ...
 
-    def again(self, call: Call) -> Again | None: ...
+    def again(self, call: Call) -> Again | None:
+        """Return a shorter way to `apply` for more calls of this kind, or None if there is none."""
+        ...
 
 
 ENTRY_POINTS = BACKEND_ENTRY_POINTS
@@ -186,8 +194,10 @@ def get(name: str) -> Backend:
 
 
 def why_not_loaded(name: str) -> str | None:
-    """Return the reason why the backend of that name cannot be used, or None; the first call of a name loads its
-    module."""
+    """Return the reason why the backend of that name cannot be used, or None.
+
+    The first call of a name loads its module.
+    """
     if name in _loaded:
         return None
     if name not in _broken:

@@ -99,15 +99,19 @@ def choose(call: Call) -> Choice:
 
 
 def why_not(call: Call) -> str | None:
-    """Return the reason that the chosen backend gives against this call, or None; where none can compute it, the
-    reference's."""
+    """Return the reason that the chosen backend gives against this call, or None.
+
+    Where no backend can compute the call, it is the reference's reason.
+    """
     chosen = choose(call).backend
     return get(chosen).why_not(call)
 
 
 def apply(call: Call) -> torch.Tensor:
+    """Compute a call with the backend that is chosen for it, and return the output."""
     return checked(call, choose(call).backend).apply(call)
 
 
 def again(call: Call) -> Again | None:
+    """Return the chosen backend's shorter way to more calls of this kind, or None."""
     return get(choose(call).backend).again(call)

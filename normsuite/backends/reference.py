@@ -14,6 +14,7 @@ from . import Call, saved_weight
 
 
 def why_not(call: Call) -> str | None:
+    """Return the reason why plain torch operations cannot compute a call, or None if they can."""
     if not call.input.is_floating_point():
         return f"needs a floating-point input, not {call.input.dtype}"
     if call.input.is_nested:
@@ -60,8 +61,11 @@ def apply(call: Call) -> torch.Tensor:
 
 
 class _Checked(torch.autograd.Function):
-    """Return y, and refuse the backward pass where storage that it reads was freed: torch's operations would end the
-    process. It reads the input only where no mean is subtracted, since the difference is a tensor of its own."""
+    """Return y, and refuse the backward pass where storage that it reads was freed.
+
+    Torch's operations would end the process. The input is read only where no mean is subtracted, since the difference
+    is a tensor of its own.
+    """
 
     @staticmethod
     def forward(ctx, y, input, weight):

@@ -105,6 +105,7 @@ _OPERATORS = {
 
 
 def why_not(call: Call) -> str | None:
+    """Return the reason why torch has no operator for a call, or None if it has one."""
     name = call.spec.torch_call
     if name not in _OPERATORS:
         return f"torch has no {call.spec.name}"
@@ -220,8 +221,10 @@ def again(call: Call) -> Again:
 
 
 def _are_backed(input, weight, bias, running_mean, running_var, out) -> bool:
-    """Return whether input and weight have their storage: RMSNorm alone of torch's norms does not check it, and would
-    crash."""
+    """Return whether input and weight have their storage.
+
+    Of torch's norms, RMSNorm alone does not check it, and would crash.
+    """
     return is_backed(input) and (weight is None or is_backed(weight))
 
 
@@ -265,10 +268,9 @@ def _of_dense_weight(compute: _Compute) -> _Compute:
 
 
 def _instances_as_channels(call: Call) -> _Compute:
-    """Return InstanceNorm as torch computes it, the channels of all samples as those of one, with all places in one
-    dimension.
+    """Return InstanceNorm as torch computes it: the channels of all samples as those of one.
 
-    `_of_one_place` says why; this takes two steps less of autograd.
+    All places lie in one dimension. `_of_one_place` says why; this takes two steps less of autograd.
     """
     eps, (samples, channels) = call.eps, call.input.shape[:2]
 

@@ -1,1 +1,1 @@
-"""What a norm costs: time, memory and digits lost, for one case at a time."""
+"""Measure the cost of a norm: time, memory and digits lost, for one case at a time."""

@@ -94,8 +94,10 @@ def work(job: dict, emit: Callable[[dict], None]) -> None:
 
 
 def _known(failures: Sequence[Mapping], index: int, task: Task) -> Failures:
-    """Return the failures in this task; and of captures in others of the same norm and mode, since each try would cost
-    a process."""
+    """Return the failures in this task, and of captures in others of the same norm and mode.
+
+    Trying those again would cost a process each.
+    """
     return {
         failure["label"]: (failure["fate"], failure["reason"])
         for failure in failures

@@ -55,8 +55,10 @@ def run(
 
 
 def ratios(record: dict) -> dict[str, dict[str, statistics.Interval]]:
-    """Return for each norm and backend the time of a step over its time with torch's calls, below 1 is faster; under
-    "all" the geometric mean over the norms."""
+    """Return for each norm and backend the time of a step over its time with torch's calls; below 1 is faster.
+
+    "all" has the geometric mean over the norms.
+    """
     others = [name for name in record["case"]["backends"] if name != BASELINE]
     logs = {
         norm: {

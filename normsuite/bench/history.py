@@ -1,4 +1,4 @@
-"""How long a long history takes: the report against `asv publish`, on the same made-up results; its pages' size.
+"""The time of a long history: the report against `asv publish`, on the same made-up results; its pages' size.
 
 The history is a repository of empty commits and asv's own files of results, one for each commit, as `asv run` leaves
 them: series about a level of their own with some per cent of noise, some of them with steps.
@@ -168,8 +168,9 @@ def run(
     rounds: int = ROUNDS,
     on_way: Callable[[str], None] = lambda way: None,
 ) -> dict:
-    """Return one record: seconds and most memory of both ways, from nothing and after one more commit, in each round;
-    of the report the mean over several commits, one after the other.
+    """Return one record: seconds and most memory of both ways, from nothing and after one more commit, in each round.
+
+    One more commit is, for the report, the mean over several commits, one after the other.
 
     Args:
         commits, series: of the made-up history.
@@ -264,8 +265,10 @@ def _bytes_in_use(pid: int) -> int:
 
 
 def ratios(record: dict) -> dict[str, statistics.Interval]:
-    """Return the ratios of our seconds to asv's for the whole history; "one more commit" is over asv's for the whole
-    one too."""
+    """Return the ratios of our seconds to asv's for the whole history, and for one more commit.
+
+    The latter is over asv's seconds for the whole history too.
+    """
     return {
         stage: statistics.ratio_interval(
             [

@@ -80,8 +80,7 @@ def mode_text(found: TaskRow | Mean) -> str:
 
 
 def verdict(corrected: Interval) -> str:
-    """Return "slower" if the whole interval lies above 1.02, "faster" if below 1, "not slower" if it ends at most at
-    1.02.
+    """Return "slower" if the whole interval lies above 1.02, "faster" if below 1, "not slower" if it ends by 1.02.
 
     Otherwise, and where there is no interval, the row is undecided.
     """

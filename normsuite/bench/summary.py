@@ -1,4 +1,4 @@
-"""What the samples of a bench say: ratios, their intervals, and what holds over all cases. Imports no torch.
+"""The results of a bench's samples: ratios, their intervals, and what holds over all cases. Imports no torch.
 
 Every figure is derived from raw times. Within one process a ratio is the median over rounds of log(t / t_baseline);
 over processes it is the mean of those, with Student's t interval; from six processes on, one that lies far from the
@@ -63,8 +63,10 @@ class Bench:
 
     @property
     def key(self) -> tuple[str, str, bool]:
-        """Return the accelerator ("" for the processor), the type of the numbers, and whether the accelerator's caches
-        were flushed: what all records of one table have in common."""
+        """Return what all records of one table have in common: accelerator, dtype, and whether its caches were flushed.
+
+        The accelerator is "" for the processor.
+        """
         record = self.records[0]
         device = record["case"].get("device", "cpu")
         model = "" if device == "cpu" else record["environment"].get("accelerator") or device
@@ -77,8 +79,10 @@ class Bench:
 
     @property
     def where(self) -> str:
-        """Return the same in words, as much of it as is not the usual, with the processor where there is no
-        accelerator."""
+        """Return the key in words, as much of it as is not the usual.
+
+        The processor's name stands where there is no accelerator.
+        """
         model, dtype, cold = self.key
         said = [
             model or self.processor,
@@ -170,14 +174,10 @@ class Bench:
     def mean(
         self, implementation: str, against: str, indices: Iterable[int], *, behind: bool = False
     ) -> tuple[int, Interval]:
-        """Return the number of tasks that both implementations ran, and the geometric mean of their ratios, with its
-        interval.
+        """Return the number of tasks that both implementations ran, and the geometric mean of their ratios.
 
-        A process counts if it has run all of them. Processes are matched by their number, which says nothing more than
-        that they are as many.
-
-        A process counts if it has done all of them. Processes are matched by their number, which says nothing more
-        than that they are as many.
+        The mean has its interval. A process counts if it has done all of the tasks. Processes are matched by their
+        number, which says nothing more than that they are as many.
         """
         logs = [self.logs(index, implementation, against, behind=behind) for index in indices]
         logs = [of_task for of_task in logs if not all(map(math.isnan, of_task))]
@@ -277,8 +277,7 @@ class Bench:
 
     @property
     def noise_behind_other_pools(self) -> tuple[int, Interval]:
-        """Return the same in the rounds in which it came right behind an implementation with a thread pool of its
-        own."""
+        """Return the same of rounds in which torch.nn came right behind an implementation with another thread pool."""
         return self.mean(AGAIN, BASELINE, range(len(self.records)), behind=True)
 
     def as_dict(self) -> dict:
@@ -317,8 +316,10 @@ class Bench:
 
 
 def benches(records: Sequence[dict]) -> list[Bench]:
-    """Return a table for each device, type of numbers, state of the caches and processor among the records, in their
-    order."""
+    """Return a table for each device, type of numbers, state of the caches and processor among the records.
+
+    They stand in the order of the records.
+    """
     kinds: dict[tuple, list[dict]] = {}
     for record in records:
         bench = Bench([record])

@@ -126,8 +126,10 @@ def speedups(record: dict) -> dict:
 
 
 def _of_torch(network: nn.Sequential) -> nn.Sequential:
-    """Return the network with torch.nn's norms, and their activations behind them; the two norms that take any rank
-    here have a class for each there."""
+    """Return the network with torch.nn's norms, and their activations behind them.
+
+    The two norms that take any rank here have a class for each rank there.
+    """
     of_any_rank = {modules.BatchNorm: nn.BatchNorm2d, modules.InstanceNorm: nn.InstanceNorm2d}
     for place, layer in enumerate(network):
         if getattr(layer, "activation", None) == "relu":

@@ -96,8 +96,11 @@ def _time(task: Task, job: dict, draw: random.Random, waits_s: dict[str, float])
 
 
 class OtherPrograms:
-    """The share of the processor that other programs take: they slow threaded calls, whose threads wait for each other,
-    far more than serial ones, and so change ratios in a way that no pairing corrects."""
+    """The share of the processor that other programs take.
+
+    They slow threaded calls, whose threads wait for each other, far more than serial ones, and so change ratios in a
+    way that no pairing corrects.
+    """
 
     def __init__(self):
         self._busy_s, self._own_s, self._begun = _busy_s(), time.process_time(), time.perf_counter()

@@ -1,4 +1,4 @@
-"""`normsuite gate`: did that commit make it worse?"""
+"""`normsuite gate`: whether a commit made a package slower, heavier or less accurate."""
 
 import re
 from pathlib import Path

@@ -28,8 +28,7 @@ class _Printed(Console):
 
 
 def _width() -> int | None:
-    """Return the width for tables: None, the terminal's or that of COLUMNS; 160 for a pipe or a file, which has
-    none."""
+    """Return the width for tables: None for the terminal's or that of COLUMNS, 160 for a pipe or a file."""
     return None if sys.stdout.isatty() or os.environ.get("COLUMNS", "").isdigit() else 160
 
 

@@ -21,7 +21,7 @@ class ConformanceError(NormsuiteError, AssertionError):
 
 @dataclass(frozen=True)
 class Finding:
-    """What one check found.
+    """The result of one check, without its name.
 
     Attributes:
         status: one of `STATUSES`, or `NOT_APPLICABLE`.
@@ -57,6 +57,7 @@ class Result:
 
     @property
     def status(self) -> str:
+        """Return how the check ended, one of `STATUSES`, or `NOT_APPLICABLE`."""
         return self.finding.status
 
     @property
@@ -66,6 +67,7 @@ class Result:
 
     @property
     def passes_unexpectedly(self) -> bool:
+        """Return whether the check passes although it is expected not to."""
         return self.expected is not None and self.status == OK
 
     def line(self) -> str:
@@ -78,6 +80,7 @@ class Result:
         return "; ".join(parts)
 
     def as_dict(self) -> dict:
+        """Return the result as a dictionary for JSON."""
         return {"check": self.check, "sentence": self.sentence, **asdict(self.finding), "expected": self.expected}
 
     @classmethod
@@ -108,11 +111,12 @@ class Report:
 
     @property
     def shown(self) -> list[Result]:
-        """Those that apply."""
+        """Return the results of checks that apply."""
         return [result for result in self.results if result.status != NOT_APPLICABLE]
 
     @property
     def failures(self) -> list[Result]:
+        """Return the results that count as failures."""
         return [result for result in self.results if result.is_failure]
 
     @property
@@ -140,6 +144,7 @@ class Report:
         return f"{self.target}{like}: {said or 'no check applies'}{f' ({expected} expected)' if expected else ''}"
 
     def as_dict(self) -> dict:
+        """Return the report as a dictionary for JSON."""
         return {
             "what": "check",
             "schema": SCHEMA,

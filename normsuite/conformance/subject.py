@@ -35,7 +35,7 @@ class Wrong(Exception):
 
 @dataclass
 class Subject:
-    """What a check looks at.
+    """The target, shape, type and device that a check is given.
 
     Attributes:
         target: the user's.
@@ -63,6 +63,7 @@ class Subject:
 
     @property
     def settings(self) -> Settings:
+        """Return the settings of the norm that the target is like, on this shape."""
         return self.built().settings
 
     def input(self, *, mean: float = 0.0, scale: float = 1.0, seed: int = 10, dtype=None, shape=None) -> Tensor:
@@ -114,6 +115,7 @@ class Subject:
         return {name: self.ulps(values, true[name], x.dtype) for name, values in found.items() if name in true}
 
     def same_kind(self, x: Tensor, y: np.ndarray) -> None:
+        """Raise `Wrong` where an output has not the shape of its input."""
         if tuple(y.shape) != tuple(x.shape):
             raise Wrong(self.fails(f"returns shape {tuple(y.shape)} for an input of shape {tuple(x.shape)}"))
 
@@ -142,6 +144,7 @@ class Subject:
 
 
 def not_applicable(reason: str) -> Finding:
+    """Return the finding that a check does not apply, with the reason."""
     return Finding(NOT_APPLICABLE, reason)
 
 

@@ -1,1 +1,1 @@
-"""Two versions of this package side by side: is one slower, heavier or less accurate than the other?"""
+"""Compare two versions of a package side by side: whether one is slower, heavier or less accurate than the other."""

@@ -32,10 +32,12 @@ class Accepted:
     at_most: float | None = None
 
     def as_dict(self) -> dict:
+        """Return the entry as a dictionary for JSON, with the day as "YYYY-MM-DD"."""
         return {**asdict(self), "until": self.until.isoformat()}
 
     @classmethod
     def from_dict(cls, found: dict) -> "Accepted":
+        """Return the entry that `as_dict` describes."""
         return cls(**{**found, "until": date.fromisoformat(found["until"])})
 
     def covers(self, cell: str, metric: str, ratio: float | None, today: date) -> bool:
@@ -44,6 +46,7 @@ class Accepted:
         return self.names(cell, metric) and small and today <= self.until
 
     def names(self, cell: str, metric: str) -> bool:
+        """Return whether the patterns match the names of a cell and a metric, whatever the day and the ratio."""
         return fnmatchcase(cell, self.cell) and fnmatchcase(metric, self.metric)
 
 

@@ -1,5 +1,6 @@
-"""Two processes that each hold one version, timed against each other as two calls of one process are: sample by sample,
-in blocks A B B A, so that a machine whose speed drifts slows both alike.
+"""Two processes that each hold one version, timed against each other as two calls of one process are.
+
+Samples come in blocks A B B A, so that a machine whose speed drifts slows both alike.
 
 The parent says whose sample is next; a process says what it took. Where memory lies and how threads are placed still
 differs between the two, as between any two processes, and is averaged over many of them.
@@ -40,9 +41,11 @@ class AskedTimer(Timer):
         self.most = float(opened["most"])
 
     def sample(self, repeat):
+        """Return the seconds of one call, from a sample of so many repetitions in the other process."""
         return self._ask({"sample": repeat})["seconds"]
 
     def once(self):
+        """Run one untimed repetition in the other process."""
         return self._ask({"warm": True})
 
 

@@ -1,4 +1,4 @@
-"""What `asv continuous` says of the same two versions, for comparison: its changes, and how long it took."""
+"""The verdict of `asv continuous` on the same two versions, for comparison: its changes, and how long it took."""
 
 import json
 import os

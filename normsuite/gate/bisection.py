@@ -19,7 +19,7 @@ GOOD, BAD, UNKNOWN = "good", "bad", "unknown"
 
 @dataclass(frozen=True)
 class Bisection:
-    """What was found.
+    """The result of a bisection.
 
     Attributes:
         suspects: the commits one of which made the step, oldest first: one, or more where some could not be compared;
@@ -35,6 +35,7 @@ class Bisection:
     sentence: str
 
     def as_dict(self) -> dict:
+        """Return the result as a dictionary for JSON."""
         return asdict(self)
 
 

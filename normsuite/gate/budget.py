@@ -1,4 +1,4 @@
-"""How a gate spends its time: what a cell costs in a process, how many blocks it gets, for how many there is room."""
+"""The time of a gate: the cost of a cell in a process, the number of its blocks, and of processes that fit."""
 
 import math
 import sys
@@ -63,8 +63,10 @@ class Budget:
             self.warn_if_too_short(before_s + counting_s + first_look_s + BESIDE_S, cells)
 
     def is_spent(self, further_s: float = 0.0) -> bool:
-        """Return whether no more is left after so many further seconds: what was planned by a quiet minute may take
-        longer in the next."""
+        """Return whether no more is left after so many further seconds.
+
+        A reserve is taken off: work that was planned by a quiet minute may take longer in the next.
+        """
         return self.spent_s + further_s > self.total_s - BESIDE_S
 
     def cell_s(self, cell: str, blocks: int) -> float:
@@ -72,11 +74,11 @@ class Budget:
         return min(LONGEST_S, pairs.SAMPLES * blocks * self.sample_s.get(cell, 0.0))
 
     def blocks_each(self, cells: Sequence[str], together: int) -> int:
-        """Return the number of blocks, the same for each cell, however long its calls take: what a block leaves
-        uncertain is alike.
+        """Return the number of blocks for each cell, the same for all, however long their calls take.
 
-        With c seconds for a process and d for a block of each cell, and variances of a process and of a block in the
-        ratio 1 : `ALIKE`, a given time leaves the least uncertainty with √(`ALIKE` c / d) blocks in each process.
+        A block then leaves alike uncertainty in each. With c seconds for a process and d for a block of each cell, and
+        variances of a process and of a block in the ratio 1 : `ALIKE`, a given time leaves the least uncertainty with
+        √(`ALIKE` c / d) blocks in each process.
 
         Args:
             cells: names.

@@ -1,4 +1,4 @@
-"""How many additions make a call take longer by a share: what an injected slowdown is made of.
+"""Find how many additions make a call take longer by a share: an injected slowdown is made of them.
 
 Found once, in a process of its own, for the very call that the gate times, so that the slowdown is the same work in
 every process that comes after; a real one is no different. `python -m normsuite.gate.calibrate` is that process.

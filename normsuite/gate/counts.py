@@ -11,7 +11,7 @@ from .sides import SIDES
 
 
 class Counts:
-    """What was counted.
+    """Counted metrics of all cells.
 
     Attributes:
         counts: of each cell, by its name, for each side the value of each metric.

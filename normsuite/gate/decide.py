@@ -50,7 +50,7 @@ LIMIT = 0.05
 
 @dataclass(frozen=True)
 class Thresholds:
-    """How far from 1 a ratio may lie.
+    """Distances from 1 that a ratio may have.
 
     Attributes:
         same: within ± this an interval is the same.
@@ -70,8 +70,10 @@ class Thresholds:
 
 
 def share(look: int) -> float:
-    """Return the share of α for the interim look of that number, counted from 1: three times 1/8, then 1/16, 1/32 and
-    so on."""
+    """Return the share of α for the interim look of that number, counted from 1.
+
+    It is 1/8 for each of the first three, then 1/16, 1/32 and so on.
+    """
     return 2.0 ** -max(3, look)
 
 
@@ -97,7 +99,7 @@ def judge_exactly(base: float, head: float, margin: float) -> str:
 
 @dataclass(frozen=True)
 class Decision:
-    """What is known of the time of one cell, or of a mean of several.
+    """The verdict on the time of one cell, or on a mean of several.
 
     Attributes:
         ratio: head / base, with the interval of the look that decided it, or of the last one.
@@ -165,8 +167,10 @@ def look(
 
 
 def _next(before: Decision | None, logs: Interval, processes: int, thresholds: Thresholds) -> Decision:
-    """Return the decision on a cell after one more look; "same" stays, unless the cell is found to be worse or
-    better."""
+    """Return the decision on a cell after one more look.
+
+    "same" stays, unless the cell is found to be worse or better.
+    """
     ratio = Interval(*(math.exp(end) for end in (logs.value, logs.low, logs.high)))
     verdict = judge(ratio, thresholds)
     if before is not None and before.verdict == SAME and verdict == UNDECIDED:
@@ -178,8 +182,9 @@ def _next(before: Decision | None, logs: Interval, processes: int, thresholds: T
 def still_open(
     cells: Mapping[str, Decision], means: Mapping[str, Decision], groups: Mapping[str, Sequence[str]]
 ) -> set[str]:
-    """Return the cells that further processes should measure: those not decided, and those of a group that may be
-    worse.
+    """Return the cells that further processes should measure.
+
+    They are those not decided, and those of a group that may be worse.
 
     Args:
         cells, means: what was decided of cells and of groups' means.

@@ -1,4 +1,4 @@
-"""How well two versions learn: each trains its own small network on its own digits, with the same seeds.
+"""Compare how well two versions learn: each trains its own small network on its own digits, with the same seeds.
 
 A run is what asv tracks too: one short epoch on MNIST, in a process of one thread and one version, `python -m
 normsuite.gate.error_rate`. No time is taken, so that there is a process on each core.
@@ -101,7 +101,7 @@ def _by_seed(of_norm: Mapping[str, dict]) -> dict:
 
 @dataclass
 class _Share:
-    """What one process trains, and how it ended, at which norm, where that was before its time."""
+    """The runs of one process, and how it ended, at which norm, where that was before its time."""
 
     side: str
     folder: str
@@ -188,8 +188,11 @@ def train(job: dict, emit: Callable[[dict], None]) -> None:
 
 
 def _study(job: dict, is_target: bool) -> ModuleType:
-    """Return the package whose study trains: for a target this one, on that version of the target's package; for a norm
-    of this package that version of it."""
+    """Return the package whose study trains.
+
+    For a target it is this one, with that version of the target's package; for a norm of this package it is that
+    version of it.
+    """
     modules = [f"{MEASURING}.{module}" for module in ("study.digits", "study.train")]
     if not is_target:
         return sides.load(Path(job["folder"]), job["side"], [MEASURING], modules, alone=True)[MEASURING]

@@ -53,7 +53,7 @@ def _has_folder(project: Project, name: str) -> bool:
 
 @dataclass(frozen=True)
 class Plan:
-    """What a gate of a project measures.
+    """The cells that a gate of a project measures.
 
     Attributes:
         cells: of its table.

@@ -15,7 +15,7 @@ from .setup import Setup
 
 
 class Looks:
-    """What was timed.
+    """Times of all cells, and the looks at them.
 
     Attributes:
         groups: the cells of each group, whose means are judged beside the cells.
@@ -89,10 +89,9 @@ class Looks:
         return sum(seconds <= budget.left_s for seconds in needed)
 
     def _time(self, numbers: Sequence[int], indices: Sequence[int], blocks: int) -> None:
-        """Measure one value for each of those cells and process numbers: from one process, or from one for each
-        version.
+        """Measure one value for each of those cells and process numbers.
 
-        The first look is taken whatever the budget.
+        A value comes from one process, or from one for each version. The first look is taken whatever the budget.
         """
         together, sides, may_stop = self._processes.together, self._processes.sides, bool(self.looks)
         while numbers and not (may_stop and self._budget.is_spent()):

@@ -1,4 +1,4 @@
-"""What each process of a gate would import and set up before its job; a parent that forks them imports this module.
+"""Imports that each process of a gate would do before its job; a parent that forks them imports this module.
 
 Nothing here starts a thread, which no forked process would have.
 """

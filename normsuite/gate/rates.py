@@ -1,4 +1,4 @@
-"""How often the gate is wrong, by the records of its self-checks, with the bounds that so many tables support."""
+"""The rates at which the gate is wrong, by the records of its self-checks, with bounds for so many tables."""
 
 import math
 from collections import Counter
@@ -33,13 +33,16 @@ class Rate:
 
     @property
     def at_most(self) -> float:
+        """Return the upper bound of the rate."""
         return 1.0 if self.k == self.n else float(stats.beta.ppf(0.95, self.k + 1, self.n - self.k))
 
     @property
     def at_least(self) -> float:
+        """Return the lower bound of the rate."""
         return 0.0 if self.k == 0 else float(stats.beta.ppf(0.05, self.k, self.n - self.k + 1))
 
     def as_dict(self) -> dict:
+        """Return k, n and both bounds as a dictionary for JSON."""
         return {**asdict(self), "at_most": self.at_most, "at_least": self.at_least}
 
 
@@ -74,6 +77,7 @@ class Found:
         return next((share for share, rate in self.injected.items() if rate.n and rate.at_least >= 0.9), None)
 
     def as_dict(self) -> dict:
+        """Return all rates as a dictionary for JSON."""
         names = ("false_alarms", "false_praise", "false_cells", "undecided")
         rates = {name: getattr(self, name).as_dict() for name in names}
         injected = {f"{share:g}": rate.as_dict() for share, rate in self.injected.items()}
@@ -164,6 +168,7 @@ def _injected(records: Sequence[dict], thresholds: Thresholds) -> Iterator[tuple
 
 
 def of_kind(records: Sequence[dict], what: str) -> list[dict]:
+    """Return the records of one kind, such as `WHAT`."""
     return [record for record in records if record["what"] == what]
 
 

@@ -1,4 +1,4 @@
-"""What a gate compares, and how."""
+"""The setup of a gate: versions, cells, margins and budget."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -14,7 +14,7 @@ from .trees import Tree
 
 @dataclass(frozen=True)
 class Setup:
-    """What is compared, and how.
+    """The compared versions and cells, and how to compare them.
 
     Attributes:
         base, head: the two versions.

@@ -61,8 +61,10 @@ def slower_module(forward, entry, additions):
 
 
 def key(entry, backend, shape, gradient):
-    """Return a key that tells calls apart: function or module, backend, shape of the input, whether a gradient is
-    wanted."""
+    """Return a key that tells calls apart.
+
+    It holds the function or module, the backend, the shape of the input, and whether a gradient is wanted.
+    """
     return entry, backend, tuple(shape), gradient
 
 

@@ -1,4 +1,4 @@
-"""How a gate starts its processes: forked by a parent that has imported torch where that is possible, else fresh."""
+"""Start the processes of a gate: forked by a parent that has imported torch where that is possible, else fresh."""
 
 import random
 from contextlib import ExitStack

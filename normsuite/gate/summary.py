@@ -327,6 +327,7 @@ def _shared_reasons(found: Sequence[CellRow]) -> dict[str, int]:
 
 
 def title(record: dict) -> str:
+    """Return a gate's title: head against base, each by its name and commit."""
     base, head = record["case"]["base"], record["case"]["head"]
     return f"{_side(head)} against {_side(base)}"
 

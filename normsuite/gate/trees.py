@@ -50,6 +50,7 @@ class Source:
 
     @property
     def parts(self) -> tuple[Part, ...]:
+        """Return all packages, those that a version may lack last."""
         return self.packages + self.beside
 
     @property

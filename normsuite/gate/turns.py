@@ -1,5 +1,7 @@
-"""Processes of a gate that are started together and then take turns with the clock: cell by cell's process, or, where
-each version has processes of its own, two of them sample by sample (`alternating`).
+"""Processes of a gate that are started together and then take turns with the clock.
+
+They are timed cell by cell and process by process; or, where each version has processes of its own, two of them sample
+by sample (`alternating`).
 
 Importing torch, making calls ready and counting is most of what a process does, and needs no quiet machine: side by
 side it takes a fraction of the time that it takes one after the other.

@@ -1,5 +1,7 @@
-"""A process of a gate: it holds both versions, or one of them, and measures cells. `python -m normsuite.gate.worker` is
-started by `measure`; results go out as one line each."""
+"""A process of a gate: it holds both versions, or one of them, and measures cells.
+
+`python -m normsuite.gate.worker` is started by `measure`; results go out as one line each.
+"""
 
 import gc
 import random

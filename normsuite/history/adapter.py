@@ -1,4 +1,4 @@
-"""What asv has recorded, over commits, and its step detection: with `files`, the only place that knows asv."""
+"""The results that asv has recorded, over commits, and its step detection: with `files`, all that knows asv."""
 
 import itertools
 import math
@@ -114,7 +114,7 @@ class Result(NamedTuple):
 
 @dataclass(frozen=True)
 class History:
-    """What was measured, oldest commit first, and one line for everything that could not be read."""
+    """The results, oldest commit first, and one line for everything that could not be read."""
 
     results: list[Result] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
@@ -204,8 +204,10 @@ def _called(name: str) -> str:
 
 
 def _merged(results: Iterable[Result], places: dict[str, int]) -> list[Result]:
-    """Return the results, oldest commit first, then by benchmark; of what was measured twice, the last one, which lists
-    the others."""
+    """Return the results, oldest commit first, then by benchmark.
+
+    Of results that were measured more than once, it is the last one, which lists the others.
+    """
     last: dict[tuple, Result] = {}
     for result in results:
         result = result._replace(place=places.get(result.commit, -1))

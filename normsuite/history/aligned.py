@@ -43,7 +43,7 @@ class Aligned:
 
 @dataclass(frozen=True)
 class _Plan:
-    """What to do with rows of one list of parameters."""
+    """The treatment of rows of one list of parameters."""
 
     same: bool
     listed: list[int | None]

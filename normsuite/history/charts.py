@@ -21,8 +21,7 @@ _UNITS = {"seconds": text.TIME_UNITS, "bytes": text.BYTE_UNITS}
 
 
 def charts(trends: Sequence[Trend], series: str | None = None) -> list[Chart]:
-    """Return charts of the training step's latency in the largest case and of the error rate, or of the series asked
-    for.
+    """Return charts of the training step's latency in the largest case and of the error rate, or of chosen series.
 
     Args:
         trends: of all series.
@@ -132,8 +131,10 @@ def _chart(group: list[Trend]) -> Chart:
 
 
 def _draw(name: str, lines: list[dict], unit: str, short: bool, last: int, ticks: list, segments: list) -> str:
-    """Draw a line for each norm and segment, with intervals, bands and steps; `last`: the place of the newest
-    commit."""
+    """Draw a line for each norm and segment, with intervals, bands and steps.
+
+    `last` is the place of the newest commit.
+    """
     with figure(name, 4.3, 3.1) as (finish, (axis,)):
         for line in lines:
             tint, x, y = colour(line["name"]), line["x"], line["y"]

@@ -1,4 +1,4 @@
-"""What git says of commits, where the repository is at hand; nothing where it is not."""
+"""Git's data on commits, where the repository is at hand; nothing where it is not."""
 
 import re
 from collections.abc import Iterable
@@ -36,8 +36,10 @@ class Commits:
         return None if found is None else printable(found)[:_LONGEST]
 
     def _between(self, before: str, after: str) -> int | None:
-        """Return how many commits the branch of `after` has that `before` has not: 1 where none between them is
-        unmeasured."""
+        """Return how many commits the branch of `after` has that `before` has not, or None where git knows none.
+
+        It is 1 where no commit between them is unmeasured.
+        """
         if not (_HASH.fullmatch(before) and _HASH.fullmatch(after)):
             return None
         found = self.said("rev-list", "--count", "--first-parent", f"{before}..{after}", "--")

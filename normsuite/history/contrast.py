@@ -1,4 +1,4 @@
-"""Whether a series could have a step at all: a look at many series at once, far cheaper than finding where."""
+"""Find series that could have a step at all: a look at many at once, far cheaper than finding where."""
 
 from collections.abc import Iterable, Iterator, Sequence
 

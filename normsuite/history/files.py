@@ -60,7 +60,7 @@ class SeriesRow(NamedTuple):
 
 @dataclass
 class File:
-    """What one file holds.
+    """The content of one file.
 
     Attributes:
         date: seconds since 1970; None where nothing says.
@@ -82,12 +82,13 @@ class File:
 
     @classmethod
     def of_plain(cls, value: list) -> "File":
+        """Return the file that `plain` describes."""
         commit, date, machine, setting, rows, refused = value
         return cls(commit, date, machine, setting, [SeriesRow(*row) for row in rows], refused)
 
 
 class _Damaged(Exception):
-    """Why a row or a file is left out."""
+    """A row or a file that is left out; the message says why."""
 
 
 def listed(path: Path) -> tuple[dict[str, Listed], list[str]]:

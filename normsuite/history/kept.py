@@ -1,4 +1,4 @@
-"""What was read of files before, in the user's own cache: of a thousand of asv's files, one is new."""
+"""A cache of files that were read before, in the user's own: of a thousand of asv's files, one is new."""
 
 import hashlib
 import json

@@ -1,4 +1,4 @@
-"""How certain the levels of a segment are: the spread of commits about them, and how they are correlated."""
+"""The certainty of a segment's levels: the spread of commits about them, and how they are correlated."""
 
 import math
 from collections.abc import Sequence
@@ -20,6 +20,7 @@ _MOST_CORRELATED = 0.9
 
 
 def is_relative(values: Sequence[float]) -> bool:
+    """Return whether changes of these values are ratios, which needs all of them to be above 0."""
     return min(values) > 0
 
 
@@ -50,13 +51,16 @@ class Exact:
         self.floor = 1.0 if self.relative else 0.0
 
     def floor_of(self, before: Sequence[int], after: Sequence[int]) -> float:
+        """Return the noise floor of two levels: a ratio of 1, or a difference of 0."""
         return self.floor
 
     def level(self, run: Sequence[int]) -> Interval:
+        """Return the median of the values at those places, as an interval without width."""
         value = float(np.median([self._values[i] for i in run]))
         return Interval(value, value, value)
 
     def apart(self, before: Sequence[int], after: Sequence[int], alpha: float) -> Interval:
+        """Return the ratio or difference of the second level to the first, as an interval without width."""
         old, new = self.level(before).value, self.level(after).value
         found = (0.0 if old == new else new - old) if not self.relative else new / old
         return Interval(found, found, found)
@@ -104,9 +108,11 @@ class Noise:
         return min(1.0, (1 + self._correlation) / (1 - self._correlation) / len(run))
 
     def level(self, run: Sequence[int]) -> Interval:
+        """Return the mean of the values at those places, with its interval."""
         return self._interval(self._mean(run), self._share(run), 1 - CONFIDENCE)
 
     def apart(self, before: Sequence[int], after: Sequence[int], alpha: float) -> Interval:
+        """Return the ratio or difference of the second level to the first, with its interval at level `alpha`."""
         old, new = self._mean(before), self._mean(after)
         difference = 0.0 if old == new else new - old
         if min(len(before), len(after)) < LEAST_COMMITS:

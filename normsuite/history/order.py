@@ -18,7 +18,7 @@ _MOST_TIPS = 16
 
 @dataclass(frozen=True)
 class Order:
-    """Where commits stand.
+    """The places of commits along the branch.
 
     Attributes:
         places: of the commits of the branch, from 0 on, oldest first.
@@ -81,8 +81,7 @@ def _placed(line: list[str], by_date: list[str], dates: Mapping[str, float | Non
 
 
 def _line(measured: list[str], commits: Commits) -> tuple[list[str], dict[str, str], set[str]]:
-    """Return the measured commits of the branch, oldest first; those that merges brought in, by merge; and those
-    elsewhere.
+    """Return the measured commits of the branch, oldest first; those that merges brought in, by merge; and the others.
 
     The branch is the checked-out or the default one, whichever has more of what was measured; or the one of the
     measured commits that has the most behind it.

@@ -52,24 +52,30 @@ class Segment:
 
     @property
     def benchmark(self) -> str:
+        """Return the benchmark's name."""
         return self.results[0].benchmark
 
     @property
     def parameters(self) -> dict[str, str]:
+        """Return the benchmark's parameters by name, as chosen."""
         return self.results[0].parameters[self.choice]
 
     @property
     def unit(self) -> str:
+        """Return the unit of the values."""
         return self.results[0].unit
 
     @property
     def machine(self) -> str:
+        """Return the machine that all results are from."""
         return self.results[0].machine
 
     @property
     def versions(self) -> str:
-        """Return the versions of torch and numba, as far as they are known, and what else differs between the
-        settings."""
+        """Return the versions of torch and numba, as far as they are known.
+
+        Behind them stands what else differs between the settings.
+        """
         first = self.results[0]
         setting = dict(first.setting)
         known = [("torch", first.torch), ("numba", first.numba)]
@@ -81,6 +87,7 @@ class Segment:
 
     @cached_property
     def commits(self) -> list[str]:
+        """Return the commit of each value."""
         return [result.commit for result in self.results]
 
     @property
@@ -95,14 +102,15 @@ class Segment:
 
     @property
     def exact(self) -> bool:
-        """Return whether its values have no noise: counts, or values that were the same whenever they were measured
-        again."""
+        """Return whether its values have no noise.
+
+        They are counts, or were the same whenever they were measured again.
+        """
         return self._without_spread
 
     @cached_property
     def _without_spread(self) -> bool:
-        """Return whether no commit that was measured again gave another value, and neighbours are equal but for a few
-        steps.
+        """Return whether a commit measured again gave the same value, and neighbours are equal but for a few steps.
 
         Times are never equal over commits. Of few commits, the unit says what is counted, unless they contradict it.
         """

@@ -75,8 +75,10 @@ class Step:
 
     @property
     def commit(self) -> str:
-        """Return the first commit that was measured behind the step, which is its own or that of one since
-        `before_commit`."""
+        """Return the first commit that was measured behind the step.
+
+        The step is its own, or that of a commit since `before_commit`.
+        """
         return self.segment.commits[self.after.places[0]]
 
     @property
@@ -87,7 +89,7 @@ class Step:
 
 @dataclass(frozen=True)
 class Trend:
-    """What one segment says.
+    """The levels, steps and noise floor of one segment.
 
     Attributes:
         segment: it.

@@ -83,8 +83,10 @@ def _size(step: Step) -> float:
 
 
 def change(step: Step) -> str:
-    """Return the size of a step, with an interval if it has one: "+12.3 % [+10.1, +14.6]", or "+5 calls" where 0
-    was."""
+    """Return the size of a step, with an interval if it has one: "+12.3 % [+10.1, +14.6]".
+
+    It is a difference, such as "+5 calls", where 0 was before.
+    """
     found, write, unit = _change(step)
     alone = Interval(found.value, math.nan, math.nan)
     return text.interval(alone if found.low == found.high else found, write, unit)
@@ -131,8 +133,10 @@ def vanished(trends: Iterable[Trend]) -> list[str]:
 
 
 def where(step: Step, commits: Commits) -> str:
-    """Return the commit of a step, or the range that holds it, with the subject of the first that was measured behind
-    it."""
+    """Return the commit of a step, or the range that holds it.
+
+    Behind it stands the subject of the first commit that was measured behind the step.
+    """
     after = step.commit[:8]
     place = after if commits.between(step.before_commit, step.commit) == 1 else f"{step.before_commit[:8]}..{after}"
     subject = commits.subject(step.commit)

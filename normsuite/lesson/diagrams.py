@@ -20,8 +20,10 @@ _SLANT = 0.55, 0.42
 
 
 def cube(spec: NormSpec) -> Chart:
-    """Draw the worked example's tensor as images × channels × places, seen from the front, from above and from the
-    right."""
+    """Draw the worked example's tensor as a block of images × channels × places.
+
+    It is seen from the front, from above and from the right.
+    """
     labels = explain.labels(spec)
     images, channels = labels.shape[:2]
     labels = labels.reshape(images, channels, -1)

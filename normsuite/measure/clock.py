@@ -58,6 +58,7 @@ class HostTimer(Timer):
         self._call = call
 
     def sample(self, repeat):
+        """Return the seconds of one call, by the wall clock around `repeat` of them."""
         call = self._call
         start = time.perf_counter()
         for _ in range(repeat):
@@ -65,12 +66,15 @@ class HostTimer(Timer):
         return (time.perf_counter() - start) / repeat
 
     def once(self):
+        """Make one untimed call, and return its result."""
         return self._call()
 
 
 def open_device(device: str) -> None:
-    """Make the clock of that device ready, before the first call of the process is prepared: an accelerator's calls
-    belong on the stream that its graphs are captured on."""
+    """Make the clock of that device ready, before the first call of the process is prepared.
+
+    An accelerator's calls belong on the stream that its graphs are captured on.
+    """
     if device != "cpu":
         from .device_clock import accelerator
 

@@ -58,6 +58,8 @@ class Device(Protocol):
 
 
 class Event(Protocol):
+    """A mark in a device's queue, which tells when the device came to it."""
+
     def record(self) -> None:
         """Record the event in the queue."""
 
@@ -81,6 +83,7 @@ class Accelerator:
         self._product_s: float | None = None
 
     def capture(self, calls):
+        """Capture the calls as one graph, and return the function that replays it."""
         graph_type = getattr(self._module, "CUDAGraph", None) or getattr(self._module, "XPUGraph", None)
         if graph_type is None:
             raise RuntimeError(f"torch captures no graphs on {self._device.type}")
@@ -95,9 +98,11 @@ class Accelerator:
         return graph.replay
 
     def event(self):
+        """Return an event that tells the time."""
         return torch.Event(self._device, enable_timing=True)
 
     def occupy(self, seconds):
+        """Queue products of matrices that take about that many seconds."""
         if self._product_s is None:
             self._product_s = 1.0
             for _ in range(2):  # the first one loads the library
@@ -110,9 +115,11 @@ class Accelerator:
             torch.mm(self._matrix, self._matrix)
 
     def synchronize(self):
+        """Wait until the device has done all that was queued."""
         torch.accelerator.synchronize(self._device)
 
     def release(self):
+        """Free captured graphs and their memory."""
         self.synchronize()
         self._kept.clear()
         self._pool = None
@@ -147,6 +154,7 @@ class DeviceTimer(Timer):
             self.most = max(1, HOST_CALLS // calls)
 
     def sample(self, repeat):
+        """Return the device's seconds of one call, from `repeat` repetitions behind other work."""
         start, end = self._device.event(), self._device.event()
         self._device.occupy(AHEAD_S + 2 * self._host_s * repeat * self.calls)
         start.record()
@@ -157,6 +165,7 @@ class DeviceTimer(Timer):
         return start.elapsed_time(end) / 1e3 / (repeat * self.calls)
 
     def once(self):
+        """Queue all calls once, untimed."""
         self._queue()
 
 
@@ -170,14 +179,19 @@ def accelerator(device: str) -> Accelerator:
 
 
 def operand_sets(operand_bytes: int, cache_bytes: int) -> int:
-    """Return how many sets of operands of that size are more than the caches hold; two at least, and not so many that
-    small ones take longer to make than to measure."""
+    """Return how many sets of operands of that size are more than the caches hold.
+
+    There are two at least, and not so many that small ones take longer to make than to measure.
+    """
     return max(2, min(MOST_OPERANDS, -(-ROTATION * cache_bytes // max(1, operand_bytes))))
 
 
 class CaptureFailed(RuntimeError):
-    """Calls could not be captured. torch may be unable to capture or draw random numbers in this process from now on
-    ("Offset increment outside graph capture"): what follows belongs into a fresh one."""
+    """Calls could not be captured.
+
+    torch may be unable to capture or draw random numbers in this process from now on ("Offset increment outside graph
+    capture"): what follows belongs into a fresh one.
+    """
 
 
 def warm_up(calls: Sequence[Call], device: Device) -> None:

@@ -20,8 +20,10 @@ def memory_format(case: Case) -> torch.memory_format:
 
 @dataclass(frozen=True)
 class Operands:
-    """The tensors of a task: the input, its affine map (no bias for a norm that does not centre), and the gradient of
-    the output."""
+    """The tensors of a task: the input, its affine map, and the gradient of the output.
+
+    A norm that does not centre has no bias.
+    """
 
     input: torch.Tensor
     weight: torch.Tensor

@@ -47,10 +47,12 @@ class PreparedCall:
 
     @property
     def name(self) -> str:
+        """Return its name among all workloads."""
         return f"{KIND}/{self.title}"
 
     @property
     def task(self) -> PreparedTask:
+        """Return what is known of the task: its device."""
         return PreparedTask(self.device)
 
     @property

@@ -1,5 +1,7 @@
-"""A fresh process that measures: started with an allocator that keeps what it got, told its job, listened to line by
-line, and ended when its reader is gone."""
+"""A fresh process that measures: started with an allocator that keeps what it got, and told its job.
+
+Its results are read line by line, and it ends when its reader is gone.
+"""
 
 import contextlib
 import json

@@ -150,8 +150,10 @@ def _planned(entrant: Entrant) -> _Plan:
 
 
 def _set_strides(plans: list[_Plan], everyone: list[_Plan], waits_s: Mapping[str, float], home: str | None) -> None:
-    """Set the strides of expensive calls, which are sampled in some rounds only: odd ones, so that both orders
-    occur."""
+    """Set the strides of expensive calls, which are sampled in some rounds only.
+
+    Strides are odd, so that both orders occur.
+    """
 
     def cost(plan: _Plan) -> float:
         pool = plan.entrant.pool

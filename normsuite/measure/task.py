@@ -60,10 +60,12 @@ class Task:
 
     @property
     def gradients(self) -> bool:
+        """Return whether the task computes gradients."""
         return self.mode in ("step", "backward")
 
     @property
     def on_accelerator(self) -> bool:
+        """Return whether the task runs on an accelerator."""
         return self.device != "cpu"
 
     @property

@@ -46,8 +46,10 @@ def _path(draw: Callable[..., str], data: tuple) -> Path | None:
 
 @cache
 def _version() -> str:
-    """Return the version of all drawings: other files of the package, libraries or norms, in whose order colours are,
-    draw otherwise."""
+    """Return a digest of all that every drawing depends on: the package's files, the libraries, and the norms.
+
+    The order of the norms counts, since it decides their colours.
+    """
     package = Path(__file__).parents[1]
     digest = hashlib.sha256(repr([*map(provenance.version, LIBRARIES), *NORMS]).encode())
     for path in sorted(package.rglob("*.py")):

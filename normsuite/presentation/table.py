@@ -83,6 +83,7 @@ class Link(str):
     href: str
 
     def __new__(cls, text: str, href: str):
+        """Return the text as a cell that leads to `href`."""
         found = super().__new__(cls, text)
         found.href = href
         return found
@@ -94,6 +95,7 @@ class Picture(str):
     svg: str
 
     def __new__(cls, text: str, svg: str):
+        """Return the text as a cell that shows `svg`, a drawing as SVG."""
         found = super().__new__(cls, text)
         found.svg = svg
         return found

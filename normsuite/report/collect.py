@@ -1,5 +1,7 @@
-"""What there is to report on: the newest study and gate, the newest bench of each device, and asv's results of the
-newest machine and torch."""
+"""Collect what a report shows: the newest study and gate, the newest bench of each device, and asv's results.
+
+Those are of the newest machine and torch.
+"""
 
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -293,8 +295,10 @@ def _newest_benches(folder: Path, notes: list[str]) -> list[Bench]:
 
 
 def _place_of_bench(bench: Bench) -> tuple:
-    """Return what benches are sorted by: processors first, float32 first, of several processors the one with most in
-    its table."""
+    """Return a key to sort benches by: processors first, then float32 first.
+
+    Of several processors, the one with most rows in its table is first.
+    """
     model, dtype, cold = bench.key
     return model, dtype != "float32", dtype, cold, -len(bench.rows), bench.processor
 

@@ -1,4 +1,4 @@
-"""Which norm, when: the questions that people come with, each answered in a sentence from the records."""
+"""Questions that people come with, such as which norm to take, each answered in a sentence from the records."""
 
 import math
 from statistics import fmean

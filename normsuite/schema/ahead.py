@@ -9,11 +9,25 @@ from .values import Count, Positive, Size
 
 
 class AheadCase(Struct):
+    """Compute capabilities that were compiled for, such as 90, and the pattern that calls' names matched."""
+
     capabilities: Annotated[list[Size], Meta(min_length=1)]
     only: str
 
 
 class Compiled(Struct):
+    """One kernel as the compiler made it.
+
+    Attributes:
+        kernel: its name.
+        capability: of the device that it was compiled for.
+        registers: of a thread.
+        stack_bytes, local_bytes: a thread's stack and local memory.
+        loads: how many loads of global memory there are, by width in bits.
+        local: how many loads and stores of local memory, which are spills.
+        atomics: how many instructions update memory in whatever order threads come.
+    """
+
     kernel: str
     capability: Size
     registers: Count
@@ -25,6 +39,15 @@ class Compiled(Struct):
 
 
 class Kernel(Struct):
+    """One compiled kernel, judged.
+
+    Attributes:
+        compiled: what the compiler made of it.
+        programs: that a multiprocessor holds at a time.
+        widest: bits that one load or store could have.
+        faults: what would make it slow or change results from run to run, a line each.
+    """
+
     compiled: Compiled
     programs: Count
     widest: Count
@@ -32,12 +55,16 @@ class Kernel(Struct):
 
 
 class Call(Struct):
+    """One call of a norm for a device, and the bytes that its kernels move over the least that they could."""
+
     call: str
     capability: Size
     ratio: Positive
 
 
 class AheadSamples(Struct):
+    """All compiled kernels, and the calls that queue them."""
+
     kernels: Annotated[list[Kernel], Meta(min_length=1)]
     calls: Annotated[list[Call], Meta(min_length=1)]
 

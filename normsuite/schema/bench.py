@@ -12,6 +12,22 @@ Mode = Literal["forward", "step", "backward", "evaluation"]
 
 
 class TaskCase(Struct, kw_only=True):
+    """One norm on one case, in one mode, on one device.
+
+    Attributes:
+        norm, case: their names.
+        shape: (N, C, *S) of the input.
+        mode: forward, backward, step or evaluation.
+        activation: the one behind the norm, or None.
+        meaning: where such a shape comes from.
+        num_groups: G, for a norm whose groups are given.
+        channels_last: the layout of the tensors.
+        tiny: so small that the call costs more than the arithmetic.
+        dtype: of all tensors.
+        device: "cpu" or the accelerator's name.
+        backend: by name, for a cell of a gate.
+    """
+
     norm: str
     case: str
     shape: Shape
@@ -27,10 +43,23 @@ class TaskCase(Struct, kw_only=True):
 
 
 class BenchTask(TaskCase, kw_only=True):
+    """The task of a bench, which always says whether it is tiny."""
+
     tiny: bool
 
 
 class Process(Struct):
+    """Times from one process.
+
+    Attributes:
+        times_s: by implementation, seconds of one call in each round; None in rounds that it was left out of.
+        own_pools: implementations with other threads than the baseline's.
+        others_share: share of all cores that other programs took; None where the system does not tell.
+        host_s: by implementation, seconds for which a call kept the host in each round, on an accelerator.
+        waits_s: by thread pool, seconds to sleep before a call of another pool is timed.
+        clock_mhz: of the accelerator, where it tells.
+    """
+
     times_s: dict[str, Annotated[list[Time | None], Meta(min_length=1)]]
     own_pools: list[str]
     others_share: Share | None
@@ -40,6 +69,14 @@ class Process(Struct):
 
 
 class Counts(Struct):
+    """Errors and bytes of one implementation; None where not counted.
+
+    Attributes:
+        output_error, gradient_error: largest errors against float64, relative to the root mean square.
+        peak_bytes: of tensors that the call has at once, beside its operands.
+        saved_bytes: that autograd saves for the backward pass.
+    """
+
     output_error: Error | None = None
     gradient_error: Error | None = None
     peak_bytes: Count | None = None
@@ -47,12 +84,22 @@ class Counts(Struct):
 
 
 class BenchSettings(Struct):
+    """Settings of the bench: the number of processes, the seconds for a task in each, and torch's threads."""
+
     processes: Few
     seconds: Seconds | None = None
     threads: Size | None = None
 
 
 class BenchSamples(Struct):
+    """Raw results of one task.
+
+    Attributes:
+        processes: times, for each process; those of one that died are empty.
+        counts: by implementation.
+        refused: by implementation that could not do the task, the reason.
+    """
+
     processes: list[Process]
     counts: dict[str, Counts]
     refused: dict[str, str]
@@ -66,6 +113,7 @@ class Bench(Record, kw_only=True):
     settings: BenchSettings
 
     def problems(self) -> Iterator[str]:
+        """Yield what is wrong between fields: too many processes, or such that did not time the same."""
         yield from super().problems()
         processes = self.samples.processes
         if len(processes) > self.settings.processes:

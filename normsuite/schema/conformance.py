@@ -9,6 +9,8 @@ from .values import AnyNumber
 
 
 class ConformanceCase(Struct):
+    """The target, by its import path, the norm that it is like, and the arguments that it was made with."""
+
     target: str
     like: str | None
     args: list[str]
@@ -16,6 +18,17 @@ class ConformanceCase(Struct):
 
 
 class CheckResult(Struct):
+    """The finding of one check.
+
+    Attributes:
+        check, sentence: its name, and the statement that it makes.
+        status: how it ended.
+        text: the reason or the difference, in words.
+        figure, beside: the target's figure and torch's own, in `unit`.
+        smallest: the smallest input that shows the failure.
+        expected: the reason why the check is known not to pass, or None.
+    """
+
     check: str
     sentence: str
     status: Literal["ok", "differs", "unsupported", "fails", "not applicable"]
@@ -28,6 +41,8 @@ class CheckResult(Struct):
 
 
 class ConformanceSamples(Struct):
+    """The findings of all checks on one target, and notes on what went on beside."""
+
     results: Annotated[list[CheckResult], Meta(min_length=1)]
     notes: list[str]
 

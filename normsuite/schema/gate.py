@@ -11,6 +11,8 @@ from .values import Count, Error, Few, Positive, Seconds, Shape, Share
 
 
 class Side(Struct):
+    """One of the two versions: its name as given, commit and its subject, and a digest of the package's files."""
+
     name: str
     commit: str
     subject: str = ""
@@ -18,16 +20,22 @@ class Side(Struct):
 
 
 class Sides(Struct):
+    """Counted values of both versions on one cell, by metric; a version that cannot run the cell has none."""
+
     base: dict[str, Error] | UnsetType = UNSET
     head: dict[str, Error] | UnsetType = UNSET
 
 
 class Absent(Struct):
+    """For each version the reason why it could not be measured, or None."""
+
     base: str | None = None
     head: str | None = None
 
 
 class ErrorRates(Struct):
+    """Error rates of both versions with one norm, a value for each seed, or why a version has none."""
+
     base: Annotated[list[Share], Meta(min_length=1)] | UnsetType = UNSET
     head: Annotated[list[Share], Meta(min_length=1)] | UnsetType = UNSET
     absent: Absent | UnsetType = UNSET
@@ -54,11 +62,24 @@ class Known(Struct, forbid_unknown_fields=True):
 
 
 class Accepted(Struct, forbid_unknown_fields=True):
+    """The file of accepted regressions that the gate read: on which day, and its entries."""
+
     day: str
     entries: list[Known]
 
 
 class GateCase(Struct):
+    """The compared versions, cells and settings.
+
+    Attributes:
+        base, head: the two versions.
+        cells: the plan.
+        margins: by kind of metric, margins and thresholds of the verdicts, as shares.
+        alpha: the probability that any interval of the table misses its true ratio.
+        threads: of torch in each process; None where not given.
+        error_rate_norms: norms that networks were trained with.
+    """
+
     base: Side
     head: Side
     cells: Annotated[list[CellCase], Meta(min_length=1)]
@@ -73,6 +94,18 @@ Ratios = dict[str, dict[Annotated[str, Meta(pattern=r"^[0-9]+$")], Annotated[flo
 
 
 class GateSamples(Struct):
+    """Raw results of a gate.
+
+    Attributes:
+        log_ratios: by cell and number of the process, the logarithm of head's time over base's.
+        base_s: by cell, the median of the seconds that a call took in base.
+        looks: how many processes there had been at each look.
+        counts: by cell.
+        absent: by cell that one version or both could not run.
+        error_rates: by norm.
+        final: the last look was the final one.
+    """
+
     log_ratios: Ratios
     base_s: dict[str, Seconds]
     looks: list[Count]
@@ -91,6 +124,7 @@ class Gate(Record, kw_only=True):
     accepted: Accepted | UnsetType = UNSET
 
     def problems(self) -> Iterator[str]:
+        """Yield what is wrong between fields: cells, versions, seeds, margins and dates that do not fit."""
         yield from super().problems()
         yield from self._problems_of_accepted()
         samples = self.samples

@@ -10,12 +10,16 @@ from .values import Error, Number, Shape
 
 
 class NumericsCase(Struct):
+    """The input: its shape (N, C, *S), type and device."""
+
     shape: Shape
     dtype: str
     device: str
 
 
 class ErrorRow(Struct):
+    """Largest errors of one backend for one norm, on an input of deviation 1 about `mean`."""
+
     norm: str
     mean: Number
     backend: str
@@ -30,6 +34,7 @@ class Numerics(Record, kw_only=True):
     samples: Annotated[list[ErrorRow], Meta(min_length=1)]
 
     def problems(self) -> Iterator[str]:
+        """Yield what is wrong between fields: rows that are there twice, or missing ones."""
         yield from super().problems()
         rows = {(row.norm, row.mean, row.backend) for row in self.samples}
         if len(rows) < len(self.samples):

@@ -10,6 +10,14 @@ from .values import Positive, Seconds, Size
 
 
 class Identity(Struct):
+    """Fields that records must share to be counted together.
+
+    Attributes:
+        cells: the plan, by name.
+        cpu, cores: the machine's.
+        budget_s: seconds for each table.
+    """
+
     cells: list[str] | UnsetType = UNSET
     cpu: str | None = None
     cores: Size | None = None
@@ -20,11 +28,15 @@ Injected = dict[str, Annotated[float, Meta(ge=0, le=100)]]
 
 
 class SelfCheckCase(Struct):
+    """Identity of the table, and by slowed cell the injected slowdown, as a share of the time."""
+
     identity: Identity
     injected: Injected = field(name="planted")
 
 
 class SelfCheckSamples(Struct):
+    """Results by cell: verdict, ratio and interval in `cells`, and the logarithms of ratios, one for each process."""
+
     cells: dict[str, Annotated[list[Any], Meta(min_length=1)]]
     log_ratios: dict[str, Any] = {}
 
@@ -37,6 +49,7 @@ class SelfCheck(Record, kw_only=True):
     wall_s: Seconds
 
     def problems(self) -> Iterator[str]:
+        """Yield what is wrong between fields: cells that are missing or not in the plan."""
         yield from super().problems()
         cells, expected = self.samples.cells.keys(), self.case.identity.cells
         if expected is not UNSET and set(expected) != cells:
@@ -46,12 +59,16 @@ class SelfCheck(Record, kw_only=True):
 
 
 class AsvCase(Struct):
+    """As `SelfCheckCase`, with the cells that asv compared."""
+
     identity: Identity
     injected: Injected = field(name="planted")
     cells: list[str]
 
 
 class AsvSamples(Struct):
+    """Cells that `asv continuous` called changed, each with its ratio, and the factor from which on it does so."""
+
     changes: dict[str, Positive]
     factor: Annotated[float, Meta(ge=1, le=1e6)]
 
@@ -64,6 +81,7 @@ class AsvCheck(Record, kw_only=True):
     wall_s: Seconds
 
     def problems(self) -> Iterator[str]:
+        """Yield what is wrong between fields: changes of cells that were not compared."""
         yield from super().problems()
         if strange := self.samples.changes.keys() - set(self.case.cells):
             yield f"samples: changes: {min(strange)!r} is no cell"

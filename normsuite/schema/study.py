@@ -10,6 +10,16 @@ from .values import AnyNumber, AnyPositive, ByName, Count, Few, NotANumber, Posi
 
 
 class StudyCase(Struct):
+    """Settings of a training run.
+
+    Attributes:
+        norm: its name, or that for a network without one.
+        seed: of the initial weights and of the order of the digits.
+        epochs, batch_size, learning_rate: of the training.
+        dataset: its name.
+        hold_out: how many training digits are tested instead of the test digits.
+    """
+
     norm: str
     seed: Count
     epochs: Few
@@ -20,6 +30,8 @@ class StudyCase(Struct):
 
 
 class Epoch(Struct):
+    """Loss in nats and accuracy on training and test digits in one epoch, from 1 on, and seconds of training."""
+
     epoch: Few
     train_loss: AnyPositive
     train_accuracy: Share
@@ -29,6 +41,15 @@ class Epoch(Struct):
 
 
 class Layer(Struct):
+    """Changes of one layer's inputs and gradients since the last look at them.
+
+    Attributes:
+        shift: distance of the inputs' distributions, over the deviation that there was.
+        gradient_change: length of the gradient's change, over its length before.
+        mean, std: of all inputs of the layer.
+        gradient_cosine: of the angle between the gradients.
+    """
+
     shift: AnyPositive | None
     gradient_change: AnyPositive | None
     mean: AnyNumber | None = None
@@ -37,11 +58,21 @@ class Layer(Struct):
 
 
 class Watched(Struct):
+    """The layers but the first, after `step` steps of training."""
+
     step: Count
     layers: list[Layer]
 
 
 class Mistake(Struct):
+    """A test digit that the trained network took for another.
+
+    Attributes:
+        digit: its place in the test digits.
+        label, taken_for: what it is, and what the network said.
+        confidence: the probability that the network gave to what it said.
+    """
+
     digit: Count
     label: Annotated[int, Meta(ge=0, le=9)]
     taken_for: Annotated[int, Meta(ge=0, le=9)]
@@ -49,6 +80,16 @@ class Mistake(Struct):
 
 
 class StudySamples(Struct):
+    """Results of one run.
+
+    Attributes:
+        epochs: one after the other.
+        network_parameters, norm_parameters: how many the network has without its norms, and how many these have.
+        mistakes: on the test digits.
+        tested: how many test digits of each label there are.
+        shift: internal covariate shift, twice an epoch.
+    """
+
     epochs: Annotated[list[Epoch], Meta(min_length=1)]
     network_parameters: Size
     norm_parameters: Count
@@ -64,6 +105,7 @@ class Study(Record, kw_only=True):
     samples: StudySamples
 
     def problems(self) -> Iterator[str]:
+        """Yield what is wrong between fields: missing epochs, or other layers at another step."""
         yield from super().problems()
         epochs = [of.epoch for of in self.samples.epochs]
         if epochs != [*range(1, self.case.epochs + 1)]:

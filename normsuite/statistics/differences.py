@@ -139,7 +139,7 @@ def decisive(samples: int, comparisons: int, *, collapsed: bool, alpha: float = 
 
 @dataclass(frozen=True)
 class Paired:
-    """What paired samples say of the difference left − right.
+    """Estimates and tests of the difference left − right of paired samples.
 
     Attributes:
         difference: its mean with a 95 % interval, not corrected.
@@ -182,11 +182,11 @@ def paired(left: Sequence[float], right: Sequence[float], *, margin: float) -> P
 
 
 def detectable_effect(samples: int, *, comparisons: int = 1, alpha: float = 0.05, power: float = 0.8) -> float:
-    """Return the least true difference, in deviations of the paired differences, that so many of them find with that
-    power.
+    """Return the least true difference that so many paired differences find with that power, in their deviations.
 
-    Of a two-sided t test at level alpha / comparisons. The power is the mean of the normal test's over the distribution
-    of the deviation, which is the noncentral t distribution without its numerical troubles. NaN for fewer than two.
+    It is that of a two-sided t test at level alpha / comparisons. The power is the mean of the normal test's over the
+    distribution of the deviation, which is the noncentral t distribution without its numerical troubles. NaN for fewer
+    than two samples.
     """
     if samples < 2:
         return math.nan

@@ -1,4 +1,4 @@
-"""How many epochs until an accuracy is reached, where some runs never got there. Thin over scipy; imports no torch."""
+"""Epochs until an accuracy is reached, where some runs never got there. Thin over scipy; imports no torch."""
 
 import math
 from collections.abc import Sequence
@@ -15,7 +15,7 @@ TARGETS = (0.98, 0.99)
 
 @dataclass(frozen=True)
 class Reached:
-    """When runs reached a target.
+    """The epochs in which runs reached a target.
 
     Attributes:
         epochs: the first epoch in which each run did, in the order of the runs; None where it never did.
@@ -27,12 +27,15 @@ class Reached:
 
     @property
     def count(self) -> int:
+        """Return how many runs reached the target."""
         return sum(epoch is not None for epoch in self.epochs)
 
     @property
     def median(self) -> float | None:
-        """Return the first epoch by which half of the runs are there (Kaplan and Meier 1958); None where that is not
-        so."""
+        """Return the first epoch by which half of the runs are there, or None where that is not so.
+
+        By the estimate of Kaplan and Meier (1958).
+        """
         if not self.count:
             return None
         found = stats.ecdf(self._censored()).sf

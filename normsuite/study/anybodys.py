@@ -25,6 +25,7 @@ class Rows(nn.Module):
         self.norm = norm
 
     def forward(self, input: Tensor) -> Tensor:
+        """Apply the norm to input (N, C, *S) as N rows; the output has the input's shape."""
         return self.norm(input.flatten(1)).reshape(input.shape)
 
 

@@ -10,8 +10,9 @@ DEGREES = 10.0
 
 
 def augmented(images: torch.Tensor, draw: torch.Generator) -> torch.Tensor:
-    """Return each image turned by up to `DEGREES` and moved by up to `PIXELS` both ways, bilinearly; beyond the border
-    its pixels repeat.
+    """Return each image turned by up to `DEGREES` and moved by up to `PIXELS` both ways, bilinearly.
+
+    Beyond the border its pixels repeat.
 
     Args:
         images: (N, 1, H, W).

@@ -1,5 +1,7 @@
-"""Which records belong together: those of one condition differ in norm, seed and the norm's own learning rate at most.
-Imports no torch."""
+"""Group records by their condition: those of one differ in norm, seed and the norm's own learning rate at most.
+
+Imports no torch.
+"""
 
 from collections.abc import Sequence
 

@@ -29,6 +29,7 @@ class Digits:
     """Of the four files: equal checksums, equal digits."""
 
     def to(self, device: str) -> "Digits":
+        """Return the digits with all tensors on a device."""
         tensors = self.train_images, self.train_labels, self.test_images, self.test_labels
         return Digits(*(t.to(device) for t in tensors), self.checksum)
 
@@ -81,8 +82,10 @@ def _reader(name: str):
 
 
 def unpacked() -> Path:
-    """Return the package's own digits, unpacked and checked in the user's cache; unpacked again where they are
-    damaged."""
+    """Return the folder of the package's own digits, unpacked and checked in the user's cache.
+
+    They are unpacked again where they are damaged.
+    """
     root = caches.temporary_if_none(caches.folder()) / "mnist"
     try:
         _check(root / "MNIST" / "raw", mnist.FILES)

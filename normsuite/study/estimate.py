@@ -1,4 +1,4 @@
-"""How long a study will take, from some steps of it, done now; and what it will be able to tell apart."""
+"""Estimate how long a study will take, from some steps of it, done now, and which differences it will find."""
 
 import math
 import sys
@@ -22,7 +22,7 @@ _METRIC = "test accuracy"
 
 @dataclass(frozen=True)
 class Estimate:
-    """What is to be expected.
+    """The expected time and power of a study.
 
     Attributes:
         runs, seconds: of all runs, on that many processes of one thread.

@@ -1,4 +1,4 @@
-"""What makes a run this run and no other: what its numbers depend on, and the name of its record."""
+"""The identity of a run: all that its numbers depend on, and the name of its record."""
 
 import re
 from dataclasses import asdict
@@ -27,6 +27,7 @@ def depends(run: Run, checksum: str) -> dict:
 
 
 def environment(run: Run) -> dict:
+    """Return the environment for a run's record: one thread, and the accelerator where it trains on one."""
     return provenance.environment(threads=1, accelerator=device.name(run.device))
 
 

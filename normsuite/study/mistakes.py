@@ -84,8 +84,10 @@ def _matrix(norm: str, mistakes: list[list[float]]) -> str:
 
 
 def gallery(study: Study) -> list[Chart]:
-    """Return for each norm the digits that it took for others most confidently, and those that the norms disagree
-    on."""
+    """Return a chart for each norm: the test digits that it took for others most confidently.
+
+    There is none where the records have no such digits.
+    """
     if not _recorded(study):
         return []
     return [_gallery(study, norm) for norm in study.norms]

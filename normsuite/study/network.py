@@ -42,6 +42,7 @@ class Affine(nn.Module):
         self.register_parameter("bias", nn.Parameter(torch.zeros(shape)) if with_bias else None)
 
     def forward(self, input: torch.Tensor) -> torch.Tensor:
+        """Return input · weight + bias."""
         return input * self.weight if self.bias is None else torch.addcmul(self.bias, input, self.weight)
 
 

@@ -144,8 +144,10 @@ def _check(name: str, value: object, kind: type) -> None:
 
 
 def _of_norm(norm: str, condition: dict, scaled: bool) -> dict:
-    """Return the condition with the norm's own learning rate; a norm without one gets the rate of a run without
-    settings."""
+    """Return the condition with the norm's own learning rate.
+
+    A norm without one gets the rate of a run without settings.
+    """
     rate = condition.get("learning_rate", _RUN["learning_rate"].default)
     if isinstance(rate, Mapping):
         rate = {find(n).name if n not in (NO_NORM, norm) else n: r for n, r in rate.items()}.get(

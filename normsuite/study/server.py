@@ -28,8 +28,10 @@ def begin() -> None:
 
 
 def context() -> multiprocessing.context.BaseContext:
-    """Return the context for executors whose workers come from the server, or, where the system has no such thing, are
-    started from nothing."""
+    """Return the context for executors whose workers come from the server.
+
+    Where the system has no such thing, they are started from nothing.
+    """
     begin()
     return multiprocessing.get_context("forkserver" if _exists() else "spawn")
 

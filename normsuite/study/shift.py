@@ -30,7 +30,7 @@ _DIGITS = 5
 
 @dataclass(frozen=True)
 class Layer:
-    """What one layer's inputs and gradient did about one step.
+    """Measurements of one layer's inputs and gradient about one step.
 
     Attributes:
         mean, std: of all its inputs.
@@ -54,12 +54,13 @@ class Watched:
 
 
 class Watch:
-    """Watches a network in training without changing what it learns: it draws no random numbers, and running
-    statistics and gradients are copies.
+    """The shift of a network in training, measured without changing what it learns.
+
+    No random numbers are drawn, and running statistics and gradients are copies.
 
     Args:
         network: a sequence of layers.
-        probe: digits whose way through it is watched.
+        probe: digits that are sent through it.
     """
 
     def __init__(self, network: nn.Sequential, probe: torch.Tensor):
@@ -75,8 +76,10 @@ class Watch:
         self._gradients_before = self._gradients(self._old, self._layers[1:])
 
     def after(self, step: int) -> None:
-        """Measure again right after training step `step`, and store how much each layer's inputs and gradients
-        changed."""
+        """Measure again right after training step `step`.
+
+        How much each layer's inputs and gradients changed is appended to `seen`.
+        """
         new, moments = self._parameters(), self._moments()
         layers = []
         for place, name in enumerate(self._layers[1:]):

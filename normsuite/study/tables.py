@@ -15,8 +15,11 @@ BRIEF = ("test accuracy", "covariate shift")
 
 
 def brief(records: Sequence[dict]) -> list[Table]:
-    """Return what a terminal shows: of one comparison accuracies, pairs, epochs to a target and claims; of several
-    settings the accuracies under each."""
+    """Return the tables that a terminal shows.
+
+    For one comparison they are accuracies, pairs, epochs to a target and claims; for several settings the accuracies
+    under each.
+    """
     names, of_all = cells(records)
     if names:
         return [settings(names, of_all)]

@@ -87,7 +87,7 @@ class Run:
 
 @dataclass(frozen=True)
 class Epoch:
-    """What was seen in one epoch.
+    """Loss and accuracy of one epoch.
 
     Attributes:
         epoch: counted from 1.
@@ -140,6 +140,7 @@ class TrainedRun:
     shift: list[Watched]
 
     def as_dict(self) -> dict:
+        """Return the run as a dictionary for a record."""
         return asdict(self)
 
 

@@ -1,4 +1,4 @@
-"""How certain the choice of each norm's learning rate is, from the runs on held-out digits. Imports no torch."""
+"""The certainty of each norm's learning rate, chosen by the runs on held-out digits. Imports no torch."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

@@ -1,5 +1,6 @@
-"""Where runs are done: processes of this machine, or the workers of a Dask cluster. Both are executors of
-concurrent.futures, and do the same to each run.
+"""Run training in processes of this machine, or on the workers of a Dask cluster.
+
+Both are executors of concurrent.futures, and do the same to each run.
 """
 
 import multiprocessing
@@ -38,7 +39,7 @@ CLUSTER = "pip install normsuite[cluster]"
 
 @dataclass(frozen=True)
 class SweepInputs:
-    """What all runs of a sweep have in common.
+    """The inputs that all runs of a sweep have in common.
 
     Attributes:
         checksums: of the digits that every worker must have, by dataset.
@@ -127,8 +128,10 @@ def _failed(future: Future) -> bool:
 def locally(
     todo: list[Run], task: SweepInputs, processes: int, on_steps: Callable[[int], None], on_note: Callable[[str], None]
 ) -> Iterator[tuple[Run, dict]]:
-    """Train the runs in that many processes, and yield each with its record; where a process dies, unfinished runs
-    restart."""
+    """Train the runs in that many processes, and yield each with its record.
+
+    Where a process dies, unfinished runs restart.
+    """
     todo, deaths = list(todo), 0
     while todo:
         try:
@@ -188,8 +191,9 @@ def _follow_parent() -> None:
 
 @contextmanager
 def cluster(address: str, on_note: Callable[[str], None]) -> Iterator[tuple[Executor, Callable[[], None]]]:
-    """Return the workers of a Dask scheduler, and a function that says it where none is left. A run whose worker was
-    lost is given to another one, as soon as there is one.
+    """Return the workers of a Dask scheduler, and a function that says it where none is left.
+
+    A run whose worker was lost is given to another one, as soon as there is one.
 
     Raises:
         UnsupportedError: dask.distributed is not installed.
@@ -269,8 +273,10 @@ def on_cluster(
     on_steps: Callable[[int], None],
     while_waiting: Callable[[], None] = lambda: None,
 ) -> Iterator[tuple[Run, dict]]:
-    """Train the runs on the workers of a cluster, and yield each with its record; progress is counted by finished
-    runs."""
+    """Train the runs on the workers of a cluster, and yield each with its record.
+
+    Progress is counted by finished runs.
+    """
     for run, record in finish(executor, todo, task, while_waiting):
         on_steps(steps(run))
         yield run, record

@@ -75,6 +75,7 @@ class Built:
     is_function: bool
 
     def __call__(self, x: Tensor) -> Tensor:
+        """Return the module's output for input x."""
         return self.module(x)
 
     def tensor(self, role: str) -> Tensor | None:
@@ -88,6 +89,7 @@ class Built:
 
     @property
     def has_running(self) -> bool:
+        """Return whether the target has running statistics, both mean and variance."""
         return self.tensor("running_mean") is not None and self.tensor("running_var") is not None
 
 
@@ -106,6 +108,10 @@ class FunctionNorm(nn.Module):
             self.register_buffer(name, start(size) if name in taken and size else None)
 
     def forward(self, input: Tensor) -> Tensor:
+        """Call the function on the input with the tensors and settings that it takes.
+
+        Without running statistics it uses those of the input in evaluation too.
+        """
         given = {name: self.training if name in arguments.MODES else getattr(self, name) for name in self.taken}
         if not self.training and self.running_mean is None:
             given |= dict.fromkeys(given.keys() & set(arguments.MODES), True)
@@ -120,6 +126,7 @@ class CallableNorm(nn.Module):
         self.function = function
 
     def forward(self, input: Tensor) -> Tensor:
+        """Call the function on the input."""
         return self.function(input)
 
 
@@ -198,6 +205,7 @@ class Activated:
         self._function, self._activation = function, activation
 
     def __call__(self, *args, **kwargs) -> Tensor:
+        """Call the norm's function, and apply the activation to its output."""
         return self._activation(self._function(*args, **kwargs))
 
 
@@ -287,8 +295,10 @@ def _wrapped(target: Target, function: Callable, shape: Sequence[int]) -> Functi
 
 
 def _setting(target: Target, module: nn.Module, *names: str) -> object:
-    """Return a setting by the first of those names: the user's, the module's, or the default of a function's
-    signature."""
+    """Return a setting by the first of those names that has one.
+
+    It is the user's, the module's, or the default of a function's signature.
+    """
     for name in names:
         if target.kwargs.get(name) is not None:
             return target.kwargs[name]

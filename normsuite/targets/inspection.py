@@ -1,4 +1,4 @@
-"""Which norm a user's class or function seems to be, by its bases and its name."""
+"""Guess which norm a user's class or function is, by its bases and its name."""
 
 import inspect
 

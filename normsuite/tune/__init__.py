@@ -13,7 +13,7 @@ BUDGET_S = 165.0
 
 @dataclass(frozen=True)
 class Tuned:
-    """What a tuning found.
+    """The result of a tuning.
 
     Attributes:
         path: where it was stored; None where the user has no cache that can be written to.

@@ -1,4 +1,4 @@
-"""Which sizes to measure to find the one at which the faster implementation changes: a bisection that is checked."""
+"""Choose the sizes to measure, to find the one at which the faster implementation changes: a checked bisection."""
 
 from collections.abc import Callable, Generator, Mapping, Sequence
 

@@ -1,5 +1,8 @@
-"""From which size on non-temporal stores pay: with what makes the norm's input in front of it, and what reads its
-output behind it, since those pay for what is not in the caches any more."""
+"""Find from which size on non-temporal stores pay.
+
+A call is timed with what makes the norm's input in front of it, and what reads its output behind it, since those pay
+for what is not in the caches any more.
+"""
 
 import itertools
 import math
@@ -71,8 +74,10 @@ def chains(name: str, layout: torch.memory_format, batch: int) -> dict[str, Call
 
 
 def ratio(chain: str, call: Callable[[], object], seconds: float) -> float:
-    """Return the median logarithm of the call's time where its chain's way writes past the caches, over its time where
-    it does not."""
+    """Return the median logarithm of the call's time with non-temporal stores, over its time without.
+
+    They are used in the pass, forward or backward, that the chain's name begins with.
+    """
     way, _, _ = chain.partition(", ")
     before = outputs.STREAMED[way]
     calls = {"past": _written_from(ALWAYS, way, call), "through": _written_from(tuning.NEVER, way, call)}

@@ -76,8 +76,10 @@ def _plain_of(mode: str) -> str:
 
 
 def _known(ratios: Mapping[int, float]) -> dict[int, float]:
-    """Return the size from which on the kernels are faster by these ratios, with the ratio there; nothing where there
-    is none."""
+    """Return the size from which on the kernels are faster by these ratios, with the ratio there.
+
+    It is empty where there is no such size.
+    """
     least = crossover.least_size({size: statistics.Interval(ratio, ratio, ratio) for size, ratio in ratios.items()})
     return {size: ratio for size, ratio in ratios.items() if size == least}
 

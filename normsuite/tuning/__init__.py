@@ -1,5 +1,4 @@
-"""What depends on the processor: from which sizes on the kernels are faster than torch's calls, and from which sizes on
-non-temporal stores pay.
+"""Settings by processor: from which sizes on the kernels are faster than torch's calls, and non-temporal stores pay.
 
 A table holds for the processor that it was measured on. In this order `current` takes the user's own, which `normsuite
 tune` measures; the one that is shipped for this model, in the folder `processors`; or, on a model that nobody
@@ -36,7 +35,7 @@ last also `_into` an output that exists, each also `_activated`."""
 
 @dataclass(frozen=True)
 class Tuning:
-    """What depends on the processor.
+    """Settings for one processor.
 
     Attributes:
         processor: the name of the model that was measured.
@@ -68,8 +67,10 @@ def own() -> Tuning | None:
 
 
 def store(text: str) -> Path | None:
-    """Store a tuning's text in the user's cache, where `current` of later processes finds it; return None if that
-    fails."""
+    """Store a tuning's text in the user's cache, and return its path, or None if that fails.
+
+    `current` of later processes finds it there.
+    """
     path = _path(make=True)
     if path is not None:
         caches.store(path, key(), text)

@@ -54,7 +54,7 @@ class Comparison:
 
 @dataclass(frozen=True)
 class Result:
-    """What a comparison measured.
+    """The result of a comparison.
 
     Attributes:
         samples: for each process the times of a call in seconds, by name and round.

@@ -13,4 +13,5 @@ TARGETS = [
 
 @parametrize_with_checks(TARGETS)
 def test_conforms(check):
+    """Run one check on one target."""
     check()

@@ -1,4 +1,4 @@
-"""What the backends of compiled kernels have in common: autograd's side of an application, and operators for tracers.
+"""The common part of backends of compiled kernels: autograd's side of an application, and operators for tracers.
 
 A backend says in a `Kernels` how it computes and differentiates a dense tensor. `differentiable` makes an autograd
 function of that, for eager code, and `registered` two operators of torch's, for torch.compile and whatever else looks
@@ -18,7 +18,7 @@ Given = torch.Tensor | None
 
 @dataclass(slots=True, eq=False)
 class Settings:
-    """What an application needs beside its tensors.
+    """The settings of an application, which it needs beside its tensors.
 
     Attributes:
         axes, centred: of the norm.
@@ -47,7 +47,7 @@ class Settings:
 
 
 class Kernels(NamedTuple):
-    """How a backend computes and differentiates.
+    """The functions by which a backend computes and differentiates.
 
     What is ready to compute has the attributes frozen, statistics, activation and eps of `Settings`.
 

@@ -65,6 +65,10 @@ def apply(call: Call) -> torch.Tensor:
 
 
 def again(call: Call) -> Again | None:
+    """Return a shorter way to `apply` for calls like this one, or None where the kernels do not compute it directly.
+
+    Kernels, plan and settings are looked up once, here, instead of in every call.
+    """
     trailing = call.trailing
     if call.activation not in CODES or not call.input.numel() or call.strided:
         return None

@@ -22,8 +22,10 @@ def activate(z, code):
 
 @fused_inlined
 def pull(g, z, code):
-    """Return the gradient of the activation's input z, given the gradient g of its output; ReLU's is 0 at 0, as torch
-    has it."""
+    """Return the gradient of the activation's input z, given the gradient g of its output.
+
+    ReLU's derivative is 0 at 0, as torch has it.
+    """
     zero, one = wide(0, z), wide(1, z)
     if code == _RELU:
         return zero if z <= zero else g

@@ -1,4 +1,4 @@
-"""What a kernel is given: one C structure, named alike in Python and in the kernels."""
+"""The arguments of a kernel: one C structure, named alike in Python and in the kernels."""
 
 import ctypes
 

@@ -62,8 +62,10 @@ def doubles(typing, address):
 
 @intrinsic
 def wide(typing, value, like):
-    """Return a number as a float of the type of `like`, or of the type that elements behind the pointer are computed
-    in."""
+    """Return a number as a float of the type of `like`.
+
+    Where `like` is a pointer, it is the type that its elements are computed in.
+    """
     target = wide_of(like.dtype) if isinstance(like, types.CPointer) else like
 
     def generate(context, builder, signature, arguments):
@@ -254,10 +256,9 @@ def _exponential(x):
 
 @njit
 def _exponential_32_body(x):
-    """Return 2ᵏ · eʳ with x = k·ln 2 + r, by the polynomial of Cephes (Moshier 1992) for eʳ: within 2 units in the last
-    place.
+    """Return eˣ = 2ᵏ · eʳ with x = k·ln 2 + r, within 2 units in the last place.
 
-    No library call, so that a loop over it is vectorised.
+    The polynomial for eʳ is that of Cephes (Moshier 1992). No library is called, so that a loop over it is vectorised.
     """
     # Infinite, not only large: a quotient of two infinities is no number, and SiLU of -inf has to be none.
     beyond = x > _F(_LARGEST)

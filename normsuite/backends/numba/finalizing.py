@@ -1,7 +1,6 @@
-"""Steps that `columns` and `segments` share: expressions that have to round alike, statistics finalized and read, and
-partial results of several tasks merged.
+"""Steps that `columns` and `segments` share: finalize and read statistics, and merge partial results of several tasks.
 
-Blocks are merged in float64 (Chan, Golub and LeVeque 1983).
+Expressions that have to round alike are here too. Blocks are merged in float64 (Chan, Golub and LeVeque 1983).
 """
 
 import math
@@ -64,10 +63,9 @@ def merge(n, mean, m2, other_n, other_mean, other_m2):
 
 @inlined
 def off_by_little(total, squares, count):
-    """Return whether the pivot was at most one deviation from the mean: (Σd)²/n ≤ Σd²/2, with d the deviations from
-    it.
+    """Return whether the pivot was at most one standard deviation from the mean: (Σd)²/n ≤ Σd²/2.
 
-    The correction then costs Σd² no more than a bit.
+    d is the deviation of an element from the pivot. The correction then costs Σd² no more than a bit.
     """
     return 2.0 * total * total <= squares * count
 
@@ -121,8 +119,10 @@ def finalize_all(a, data, first, number, n, means, m2s):
 
 @inlined
 def recall(a, data, statistic):
-    """Return m, δ and rstd of a statistic; in evaluation from the running statistics, and stored for the backward
-    kernel."""
+    """Return m, δ and rstd of a statistic.
+
+    In evaluation they are computed from the running statistics, and stored for the backward kernel.
+    """
     stored = wides(a.statistics, data)
     count = a.outer * a.inner
     if a.frozen:  # as many as channels, however many rows are walked through
@@ -210,8 +210,10 @@ def end_forward(a, data, finished):
 
 @fused_inlined
 def end_backward(a, data, finished, slots):
-    """Merge the partial sums after the last task of a backward pass, and add up dweight and dbias from the slots of
-    `sums`."""
+    """Merge the partial sums after the last task of a backward pass.
+
+    The slots of `sums` are added up to dweight and dbias.
+    """
     if a.phase & STATISTICS and (a.sums or a.parts > 1) and finished_all(a, data, finished):
         if a.parts > 1:
             merge_sums(a, data, 0, a.outer * a.inner)

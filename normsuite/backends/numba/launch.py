@@ -44,8 +44,10 @@ def _tasks_of_rows(rows: int, numel: int) -> int:
 
 
 def _workspace(a: Arguments, like: torch.Tensor, scratch: int, sums: int, areas: int) -> torch.Tensor | None:
-    """Return room for that many float64 elements of each kind, in one tensor on the device of `like`, whatever the
-    default is."""
+    """Return one tensor with that many float64 elements of each kind, or None where all are 0.
+
+    It lies on the device of `like`, whatever torch's default device is. Its addresses are filled into `a`.
+    """
     if not scratch + sums + areas:
         return None
     room = like.new_empty(scratch + sums + areas, dtype=torch.float64)
@@ -169,8 +171,10 @@ class Launch:
         return done
 
     def _are_apart(self, a: Arguments, numbers: int) -> bool:
-        """Return whether the running statistics overlap neither each other nor what is read: so many bytes of input,
-        weight and bias."""
+        """Return whether the running statistics overlap neither each other nor what is read.
+
+        That is `numbers` bytes of input, and weight and bias.
+        """
         size, first, second = self.statistics * self.wide.itemsize, a.running_mean, a.running_var
         if abs(first - second) < size:
             return False

@@ -13,7 +13,7 @@ from . import launch, outputs, planning
 
 
 class Settings(_kernels.Settings):
-    """What an application needs beside its tensors; launches by (contiguous, affine, type)."""
+    """The settings of an application, which it needs beside its tensors; launches by (contiguous, affine, type)."""
 
     __slots__ = ()
 
@@ -117,8 +117,10 @@ def differentiate(
     bias: torch.Tensor | None,
     needed: Sequence[bool],
 ) -> tuple[torch.Tensor | None, torch.Tensor | None, torch.Tensor | None]:
-    """Return dx, dweight and dbias of a dense tensor; `needed` says which of them are. The bias is read for an
-    activation."""
+    """Return dx, dweight and dbias of a dense tensor; `needed` says which of them are.
+
+    The bias is read where an activation follows the norm.
+    """
     wide, per_element = ready.wide, ready.plan.per_element
     dx = outputs.like(x) if needed[0] or per_element else None
     scale, dweight, dbias = _affine(weight, wide), None, None
@@ -189,8 +191,10 @@ def of_dense(
     momentum: float | torch.Tensor,
     out: torch.Tensor | None,
 ) -> torch.Tensor:
-    """Return the norm of a dense tensor by kernels that are found already, differentiable where its tensors ask for
-    it."""
+    """Return the norm of a dense tensor, by kernels that are found already.
+
+    It is differentiable where a tensor asks for a gradient.
+    """
     if torch.is_grad_enabled() and (
         x.requires_grad or (weight is not None and weight.requires_grad) or (bias is not None and bias.requires_grad)
     ):

@@ -1,4 +1,4 @@
-"""Where results go: into pages of 2 MiB, where Linux gives them on request, and by non-temporal stores where those pay.
+"""Memory for results: pages of 2 MiB, where Linux gives them on request, and non-temporal stores where those pay.
 
 Memory that the system has just given is there only when it is touched, page by page: in pages of 4 KiB that takes
 longer than a norm. NumPy asks in the same way; torch only where THP_MEM_ALLOC_ENABLE is set.

@@ -1,4 +1,4 @@
-"""How a norm walks over one tensor: which kernels, with which sizes, strides and parts."""
+"""Plans of a norm's walk over one tensor: which kernels, with which sizes, strides and parts."""
 
 import math
 from dataclasses import dataclass
@@ -12,18 +12,21 @@ from .sizes import SIZES
 
 @dataclass(frozen=True)
 class Plan:
-    """Attributes:
-    file: of the kernels: "segments" or "columns".
-    per_element: a weight for each number of a statistic.
-    transposed: (channels, places) of those weights, where the tensor's numbers lie place by place and theirs do not.
-    statistics: how many.
-    count: numbers in each.
-    parts, backward_parts: tasks that share a statistic, in the forward and the backward kernel.
-    slots: partial sums for each channel's gradient.
-    numel: numbers in the tensor.
-    run: numbers that are written side by side; 0 where none fit into the buffer of non-temporal stores.
-    areas: float64 numbers that each thread works with.
-    arguments: sizes and strides, with all addresses 0.
+    """Kernels for one norm over tensors of one layout, with their sizes, strides and parts.
+
+    Attributes:
+        file: of the kernels: "segments" or "columns".
+        per_element: a weight for each number of a statistic.
+        transposed: (channels, places) of those weights, where the tensor's numbers lie place by place and theirs do
+            not.
+        statistics: how many.
+        count: numbers in each.
+        parts, backward_parts: tasks that share a statistic, in the forward and the backward kernel.
+        slots: partial sums for each channel's gradient.
+        numel: numbers in the tensor.
+        run: numbers that are written side by side; 0 where none fit into the buffer of non-temporal stores.
+        areas: float64 numbers that each thread works with.
+        arguments: sizes and strides, with all addresses 0.
     """
 
     file: str
@@ -41,10 +44,10 @@ class Plan:
 
 
 def parts_for(numel: int) -> int:
-    """Return how many tasks share that many elements, the same with any number of threads, so that sums have the same
-    order.
+    """Return how many tasks share that many elements.
 
-    It is even, since most processors have an even number of threads.
+    It does not depend on the number of threads, so that sums are always added in the same order. It is even, since most
+    processors have an even number of threads.
     """
     return 1 if numel < 2 * SIZES.part else min(SIZES.most_parts, 2 * round(numel / (2 * SIZES.part)))
 

@@ -1,5 +1,4 @@
-"""Non-temporal stores: a large result neither has to be fetched before it is overwritten, nor drives out what will be
-read again.
+"""Non-temporal stores: a large result is neither fetched before it is overwritten, nor evicts what will be read again.
 
 Numbers are computed into a buffer that stays in the first-level cache, and copied from there a line at a time.
 """
@@ -36,8 +35,10 @@ def buffer(typing, like):
 
 @intrinsic
 def _copy(typing, target, source, count):
-    """Copy elements: those before the target's first cache line, its whole lines by non-temporal stores, and the
-    rest."""
+    """Copy elements, the target's whole cache lines by non-temporal stores.
+
+    Those before its first line and after its last whole one are stored one by one.
+    """
     size = target.dtype.bitwidth // 8
 
     def generate(context, builder, signature, arguments):
@@ -79,8 +80,10 @@ def stream(target, source, count):
 
 @intrinsic
 def arrived(typing, like):
-    """Wait until other threads can read what was written by non-temporal stores, which are not ordered as others
-    are."""
+    """Wait until other threads can read what was written by non-temporal stores.
+
+    They are not ordered as other stores are.
+    """
 
     def generate(context, builder, signature, arguments):
         builder.fence("seq_cst")

@@ -1,5 +1,7 @@
-"""The loop of every kernel: a thread takes tasks until none is left, and the last to finish puts together what all
-have left."""
+"""The loop of every kernel: threads take tasks until none is left.
+
+The thread that finishes last merges the partial results of all.
+"""
 
 from .arguments import NEXT, take
 from .decorators import fused_inlined, inlined

@@ -1,5 +1,7 @@
-"""A kernel that transposes a weight for each number from its own order, channel by channel, to that of a channels_last
-tensor, place by place, and a gradient back."""
+"""A kernel that transposes a weight for each number to the order of a channels_last tensor, and a gradient back.
+
+Its own order is channel by channel, that of the tensor place by place.
+"""
 
 from numba import carray
 
@@ -38,8 +40,10 @@ _tasks = loop(nothing, _do, _end, grained=False)
 
 
 def transpose(code, streamed):
-    """Return the kernel that writes `weight` and, if there is one, `bias`, matrices of `row_inner` × `length` numbers,
-    to `dweight` and `dbias` with rows and columns exchanged. Each task has `TILE` columns."""
+    """Return the kernel that transposes `weight` and, if there is one, `bias` to `dweight` and `dbias`.
+
+    They are matrices of `row_inner` × `length` numbers. Each task has `TILE` columns.
+    """
 
     def transposing_transpose(data):
         _tasks(carray(arguments(data), 1)[0], data, code, streamed)

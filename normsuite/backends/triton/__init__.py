@@ -28,6 +28,7 @@ _FAKE = addresses.EXACT | {FakeTensor}
 
 
 def why_not(call: Call) -> str | None:
+    """Return the reason why the kernels cannot compute a call, or None if they can."""
     if call.input.dtype not in DTYPES:
         return f"has no kernel for {call.input.dtype}"
     if call.input.device.type not in DEVICES:
@@ -66,6 +67,10 @@ def apply(call: Call) -> torch.Tensor:
 
 
 def again(call: Call) -> Again | None:
+    """Return a shorter way to `apply` for calls like this one, or None where the kernels do not compute it directly.
+
+    The settings of the kernels are looked up once, here, instead of in every call.
+    """
     if call.activation not in ACTIVATIONS:
         return None
     if not call.input.numel() or call.strided or not _has_kernel(call) or call.input.device.type == "meta":

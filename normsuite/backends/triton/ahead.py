@@ -22,11 +22,12 @@ _OPTIONS = ("num_warps", "num_stages", "maxnreg")
 
 @dataclass
 class Recorder:
-    """Stands for `launch.run`, and keeps what would have been queued."""
+    """A stand-in for `launch.run` that stores what would have been queued."""
 
     launches: list[tuple[triton.JITFunction, tuple[int, ...], dict, dict]] = field(default_factory=list)
 
     def __call__(self, kernel, grid, *arguments, **named) -> None:
+        """Store a kernel with its grid, arguments by name and options in `launches`, and queue nothing."""
         options = {name: named.pop(name) for name in _OPTIONS if name in named}
         given = dict(zip(kernel.arg_names, arguments, strict=False)) | named
         self.launches.append((kernel, grid, given, options))
@@ -52,7 +53,7 @@ def source(kernel: triton.JITFunction, given: dict) -> ASTSource:
 
 @dataclass(frozen=True)
 class Compiled:
-    """What the compiler made of one kernel.
+    """One kernel as the compiler made it.
 
     Attributes:
         kernel: its name.

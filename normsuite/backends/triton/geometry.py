@@ -1,4 +1,4 @@
-"""Where a norm's statistics and their elements lie in memory, for any norm and layout. Imports no torch.
+"""The memory layout of a norm's statistics and their elements, for any norm and layout. Imports no torch.
 
 A dense tensor is a few dimensions with a size, a stride, and the step by which the affine map's index moves along them.
 Those that a norm averages over are its *reduced* dimensions, the others tell its statistics apart. Neighbouring
@@ -46,10 +46,12 @@ class Geometry:
 
     @property
     def statistics(self) -> int:
+        """Return how many statistics the tensor has."""
         return self.outer.size * self.middle.size * self.inner.size
 
     @property
     def rows(self) -> int:
+        """Return how many rows one statistic is averaged over."""
         return self.row_outer.size * self.row.size
 
     @property
@@ -59,6 +61,7 @@ class Geometry:
 
     @property
     def numel(self) -> int:
+        """Return how many elements the tensor has."""
         return self.statistics * self.count
 
     @property
@@ -68,9 +71,11 @@ class Geometry:
 
 
 def by_channel(g: Geometry, most: int) -> tuple[Geometry, int]:
-    """Return the same elements with one statistic per channel where channels lie side by side, and how many of those
-    are one statistic of g: whatever their number, memory is then read in whole vectors. Statistics of more than `most`
-    channels stay."""
+    """Return g with one statistic per channel where channels lie side by side, and how many of those make one of g's.
+
+    Memory is then read in whole vectors, whatever that number. Where a statistic of g has more than `most` channels,
+    g is returned as it is, with 1.
+    """
     groups, k = g.inner, g.col
     if k.stride != 1 or groups.stride != k.size or groups.channel != k.size * k.channel or not 1 < k.size <= most:
         return g, 1

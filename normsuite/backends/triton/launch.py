@@ -1,4 +1,4 @@
-"""Which kernels one kind of call runs, in which order, with which tiles."""
+"""The kernels that one kind of call runs, in their order, with their tiles."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -92,6 +92,7 @@ class Launch:
 
     @property
     def statistics(self) -> int:
+        """Return how many statistics the tensors have."""
         return self.geometry.statistics
 
     def forward(self, x, y, statistics, weight, bias, running, momentum: float) -> None:
@@ -209,7 +210,7 @@ class Launch:
 
     @cached_property
     def _shared(self) -> bool:
-        """Whether all units have the same channels."""
+        """Return whether all units have the same channels."""
         g = self._backward_work.geometry
         kept = g.outer.channel or g.middle.channel or g.inner.channel
         return g.channels > 0 and not kept and self._backward_work.units > 1 and self._backward_work.source != "program"

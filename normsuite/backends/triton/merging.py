@@ -98,8 +98,10 @@ def add_up(
     partial, result, second, slots, width, half, scale,
     PIECES: tl.constexpr, S: tl.constexpr, W: tl.constexpr,
 ):  # fmt: skip
-    """Store scale · Σ over slots and PIECES of `partial` (slots, width, PIECES): the first `half` entries in `result`,
-    the others in `second`."""
+    """Store scale · Σ over slots and PIECES of `partial`, of shape (slots, width, PIECES).
+
+    The first `half` entries of the sum go to `result`, the others to `second`.
+    """
     c = tl.program_id(0) * W + tl.arange(0, W)
     sums = tl.zeros((S, W), tl.float32)
     for begin in range(0, slots * PIECES, S):

@@ -1,11 +1,11 @@
-"""How many programs of a kernel a multiprocessor holds at a time, from what the compiler said of it."""
+"""The number of a kernel's programs that a multiprocessor holds at a time, from what the compiler said of it."""
 
 from dataclasses import dataclass
 
 
 @dataclass(frozen=True)
 class Limits:
-    """What one multiprocessor of a compute capability has.
+    """The resources of one multiprocessor of a compute capability.
 
     Source: NVIDIA, CUDA C++ Programming Guide, "Technical Specifications per Compute Capability".
 

@@ -15,7 +15,7 @@ from .launch import Launch, multiprocessors
 
 
 class Settings(_kernels.Settings):
-    """What an application needs beside its tensors; launches by (channels_last, affine, element size, device)."""
+    """The settings of an application beside its tensors; launches by (channels_last, affine, element size, device)."""
 
     __slots__ = ()
 
@@ -141,8 +141,10 @@ def differentiate(
     bias: torch.Tensor | None,
     needs: Sequence[bool],
 ) -> tuple[torch.Tensor | None, torch.Tensor | None, torch.Tensor | None]:
-    """Return dx, dweight and dbias of a dense tensor, those that are needed; the bias is read where an activation
-    follows."""
+    """Return dx, dweight and dbias of a dense tensor, those that are needed.
+
+    The bias is read where an activation follows the norm.
+    """
     launch = s.launch(x, affine=weight is not None)
     dx = torch.empty_like(x) if needs[0] else None
     dweight = dbias = None

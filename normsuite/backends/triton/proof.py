@@ -55,6 +55,7 @@ class Subject:
 
     @property
     def name(self) -> str:
+        """Return the call as text: norm, shape, layout, dtype, mode and activation."""
         layout = " channels_last" if self.channels_last else ""
         activation = f" {self.activation}" if self.activation else ""
         return f"{self.norm} {'x'.join(map(str, self.shape))}{layout} {self.dtype} {self.mode}{activation}"
@@ -145,7 +146,7 @@ class Found:
 
     @property
     def faults(self) -> list[str]:
-        """What would make it slow or its results differ from run to run."""
+        """Return what would make it slow or its results differ from run to run."""
         c, found = self.compiled, []
         if c.local or c.local_bytes:
             found.append(f"spills: {c.local} loads and stores of local memory, {c.stack_bytes} bytes of stack")
@@ -265,6 +266,7 @@ def write_record(proved: dict, folder: Path, only: str) -> Path:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
+    """Compile the kernels of the chosen calls and write the result as JSON or a record; return the exit status."""
     parser = argparse.ArgumentParser(
         prog="python -m normsuite.backends.triton.proof", description=__doc__.split("\n")[0]
     )

@@ -282,8 +282,10 @@ def _normalised(
     A: tl.constexpr, R: tl.constexpr, L: tl.constexpr, TILES: tl.constexpr, ALONG_ROWS: tl.constexpr,
     OWN: tl.constexpr,
 ):  # fmt: skip
-    """Return x_hat and the gradient of the norm's output, of the tiles that are written, and the sums of g·weight and
-    g·weight·x_hat over all tiles."""
+    """Return x_hat and the gradient of the norm's output, of the tiles that are written, and two sums over all tiles.
+
+    The sums are those of g·weight, which is added up only where the norm centres, and of g·weight·x_hat.
+    """
     values = ()
     gradients = ()
     sums = tl.zeros((A, R, L), tl.float32)

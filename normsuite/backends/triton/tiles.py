@@ -1,4 +1,4 @@
-"""Which tiles a kernel takes: a few constants per device family, which were measured and are not sought at run time."""
+"""The tiles of a kernel: a few constants per device family, which were measured and are not sought at run time."""
 
 from dataclasses import dataclass, replace
 from functools import lru_cache
@@ -19,12 +19,13 @@ class Tile:
 
     @property
     def size(self) -> int:
+        """Return how many elements the tile has."""
         return self.inner * self.rows * self.cols
 
 
 @dataclass(frozen=True)
 class Family:
-    """What a family of devices likes.
+    """Sizes and counts that suit a family of devices.
 
     Attributes:
         resident: elements of the largest tile that a forward kernel keeps, in float32.
@@ -187,14 +188,18 @@ def tiles_per_part(tiles: int, units: int, multiprocessors: int, family: Family)
 
 
 def adding(slots: int, width: int, multiprocessors: int) -> tuple[int, int]:
-    """Return how many slots and entries one program adds up at a time: few entries where there are few, so that they
-    are not left to a few programs."""
+    """Return how many slots and entries one program adds up at a time.
+
+    Entries are few where the tensor has few, so that they are not left to a few programs.
+    """
     entries = max(4, min(32, floor_power(width // multiprocessors), power(width)))
     return min(power(slots), 2048 // entries), entries
 
 
 def stages_that_fit(stages: int, kept_bytes: int, family: Family) -> int:
-    """Return so many of the stages as shared memory has room for: it holds x, dy and weight of the loads that are under
-    way, all but the last."""
+    """Return so many of the stages as shared memory has room for.
+
+    It holds x, dy and weight of the loads that are under way, all but the last.
+    """
     room = (family.shared_bytes - 4096) // (3 * kept_bytes)
     return max(1, min(stages, room + 1))

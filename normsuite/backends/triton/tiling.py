@@ -1,4 +1,4 @@
-"""Where the elements of a tile lie, which of them exist, and the sums over them.
+"""Offsets of a tile's elements, masks of those that exist, and the sums over them.
 
 A program works on tiles of three axes: A statistics side by side, R rows and L columns of each. Offsets are sums of one
 vector per axis, so that the axis of stride 1, whichever it is, is the one that neighbouring threads walk along.
@@ -33,8 +33,10 @@ def offsets_of(
     i, r, c, row, inner_stride, row_outer_stride, row_stride, col_stride,
     TWO_LEVELS: tl.constexpr, ALIGN: tl.constexpr,
 ):  # fmt: skip
-    """Return where the elements of a tile lie, from the beginning of their statistics on; with two levels of rows,
-    every `row` of them start anew."""
+    """Return where the elements of a tile lie, from the beginning of their statistics on.
+
+    With two levels of rows, every `row` of them begin at the next step of the outer level.
+    """
     of_row = (r // row) * row_outer_stride + (r % row) * row_stride if TWO_LEVELS else r * row_stride
     of_inner = i * inner_stride
     of_col = c * col_stride
@@ -62,8 +64,11 @@ def channels_of(base, i, r, c, row, INNER: tl.constexpr, ROW_OUTER: tl.constexpr
 
 @triton.jit
 def inside(i, r, c, inner, rows, cols, EVEN: tl.constexpr, INNER_ALIGN: tl.constexpr, COL_ALIGN: tl.constexpr):
-    """Return which elements of a tile exist. EVEN: bits for the axes whose tiles have no elements outside. Along the
-    axis of stride 1 the comparison is one of whole vectors."""
+    """Return which elements of a tile exist.
+
+    EVEN has a bit for each axis whose tiles have no elements outside. Along the axis of stride 1, whole vectors are
+    compared.
+    """
     mask = tl.full((1, 1, 1), True, tl.int1)
     if EVEN & 4 == 0:
         mask = mask & (i // INNER_ALIGN < inner // INNER_ALIGN)[:, None, None]

@@ -17,7 +17,7 @@ Launched = tuple[JITFunction, tuple[int, ...], dict, dict]
 
 @dataclass(frozen=True)
 class Traffic:
-    """What the kernels of one call move.
+    """The bytes that the kernels of one call move.
 
     Attributes:
         read_bytes, written_bytes: of tensors, as often as they are read or written.

@@ -1,4 +1,4 @@
-"""How the tiles of a tensor are shared among the programs of a kernel."""
+"""The division of a tensor's tiles among the programs of a kernel."""
 
 import math
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ from .tiles import Tile
 
 @dataclass(frozen=True)
 class Work:
-    """How the tiles of a tensor are shared among programs.
+    """The division of a tensor's tiles among programs.
 
     Attributes:
         source: where a kernel has the statistics, as `kernels` lists them.
@@ -38,16 +38,18 @@ class Work:
 
     @property
     def tiles(self) -> int:
+        """Return how many tiles a statistic has."""
         return self.row_tiles * self.col_tiles
 
     @property
     def parts(self) -> int:
+        """Return how many programs share a statistic."""
         return triton.cdiv(self.tiles, self.per_part)
 
 
 @dataclass(frozen=True)
 class Shares:
-    """How the programs of a backward kernel share the tiles, and the sums of each channel.
+    """The division of the tiles among the programs of a backward kernel, and of the sums of each channel.
 
     Attributes:
         walk: the axis along which a program takes tile after tile: "rows", "cols" or "both".

@@ -1,4 +1,4 @@
-"""What a call does beside its result: to its input, to the next call, to the terminal."""
+"""Side effects of a call: on its input, on the next call, on the terminal."""
 
 import contextlib
 import io

@@ -81,14 +81,18 @@ class Implementation(ABC):
         return self
 
     def tensors(self, value: object) -> tuple[torch.Tensor, ...]:
-        """Return a call's result as torch's tensors: y, in a step with the gradients of input, weight and bias behind
-        it; those gradients alone in a backward pass."""
+        """Return a call's result as torch's tensors: y alone in forward and evaluation tasks.
+
+        In a step the gradients of input, weight and bias stand behind it; in a backward pass they stand alone.
+        """
         return value if isinstance(value, tuple) else (value,)
 
 
 def in_mode(task: Task, given: Operands, forward: Callable[[], torch.Tensor]) -> Callable[[], object]:
-    """Return the forward pass itself, for a step with torch's backward pass behind it; for the backward pass alone, the
-    forward pass is done now."""
+    """Return the call that a task times: the forward pass, a whole step, or torch's backward pass alone.
+
+    For the backward pass alone, the forward pass is done now.
+    """
     if not task.gradients:
         return forward
     wanted = [t for t in (given.input, given.weight, given.bias) if t is not None]
@@ -132,8 +136,11 @@ def written_out(
     keywords: Mapping[str, object] | None = None,
     then: Callable[[torch.Tensor], torch.Tensor] | None = None,
 ) -> Callable[[], torch.Tensor]:
-    """Return `then(function(*arguments, **keywords))`, or the same without `then`, as written out by hand: stars and
-    functools.partial make a tuple and a dictionary at each call, which takes a thirtieth of a small norm's time."""
+    """Return a call of `function` with those arguments, and of `then` with its result, as written out by hand.
+
+    Stars and functools.partial make a tuple and a dictionary at each call, which takes a thirtieth of a small norm's
+    time.
+    """
     keywords = keywords or {}
     places = {f"argument_{place}": value for place, value in enumerate(arguments)}
     written = f"function({', '.join([*places, *(f'{name}={name}' for name in keywords)])})"
@@ -174,8 +181,9 @@ def find(label: str) -> Implementation:
 
 
 def choose(names: Sequence[str] = (), *, device: str = "cpu") -> list[Implementation]:
-    """Return those of the given names, or those of the default table of that device; torch.nn and the copies always,
-    as what the others are compared with.
+    """Return the implementations of the given names, or those of the default table of that device.
+
+    torch.nn and the copies are always among them, as what the others are compared with.
 
     Raises:
         UnknownNameError: there is none of that name.

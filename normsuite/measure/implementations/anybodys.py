@@ -48,15 +48,24 @@ class Anybodys(Implementation):
 
     @property
     def modules(self) -> tuple[str, ...]:
+        """Return the module that the target is imported from."""
         return (parsed(self.name).make.partition(":")[0],)
 
     def of(self, package):
+        """Return the same implementation by another version of the target's package."""
         return replace(self, package=package)
 
     def why_not(self, task):
+        """Return the reason why it cannot do a task: a target makes its own output."""
         return "makes its own output" if self.preallocated else None
 
     def prepare(self, task, given):
+        """Make the target, and return its call on the operands of the task.
+
+        Raises:
+            Unmeasurable: its times or errors would say nothing, or making it changes global state of the process.
+            UnsupportedError: it cannot do the task.
+        """
         if self.package is None:
             search_here()
         with unchanged() as changed:
@@ -116,7 +125,7 @@ def name_of(path: str, args: Sequence = (), kwargs: Mapping[str, object] = {}) -
 
 
 class Unmeasurable(NormsuiteError):
-    """A target is one whose times or errors would say nothing; the message says why."""
+    """A target's times or errors would say nothing; the message says why."""
 
 
 def try_out(module: nn.Module, x: Tensor) -> None:

@@ -6,9 +6,12 @@ from .torch_nn import ACTIVATE
 
 
 class Apex(Implementation):
+    """apex's layer norm and RMS norm over the trailing dimensions, with torch's activation behind it."""
+
     packages = ("apex",)
 
     def why_not(self, task):
+        """Return the reason why apex cannot do a task, or None."""
         if task.device == "cpu":
             return "needs an accelerator"
         if task.spec.name not in ("LayerNorm", "RMSNorm"):
@@ -18,6 +21,7 @@ class Apex(Implementation):
         return not_installed("apex", command="see github.com/NVIDIA/apex")
 
     def prepare(self, task, given):
+        """Return the call of apex's kernel on the operands of the task."""
         from apex.normalization import fused_layer_norm as apex
 
         x, weight, bias, shape = given.input, given.weight, given.bias, task.normalized_shape

@@ -15,9 +15,12 @@ from . import Implementation
 
 
 class TwoPasses(Implementation):
+    """A sum over the tensor and a product with it, instead of a norm."""
+
     is_norm = False
 
     def why_not(self, task):
+        """Return the reason why a task has no such passes to compare with, or None."""
         if task.mode == "evaluation":
             return "stands beside a norm that computes statistics"
         if task.mode == "backward":
@@ -25,6 +28,7 @@ class TwoPasses(Implementation):
         return "a step makes new tensors" if self.preallocated and task.gradients else None
 
     def prepare(self, task, given):
+        """Return a call that reads the input twice and writes the output once; in a step, a backward pass too."""
         if task.gradients:
             return partial(_step, given.input, given.dy)
         x = given.input.detach()

@@ -1,6 +1,8 @@
-"""torch.compile of the textbook's formula, or of torch.nn's own call, and the activation behind it, in one graph of
-static shapes; or of torch.nn's call alone, with torch's own activation behind it. Which is fastest depends on norm,
-mode and device: all are shown, and the one that is fastest in a task counts as well."""
+"""torch.compile of the textbook's formula, or of torch.nn's own call, in one graph of static shapes.
+
+The activation is compiled with it; or torch.nn's call alone is compiled, with torch's own activation behind it. Which
+is fastest depends on norm, mode and device: all are shown, and the one that is fastest in a task counts as well.
+"""
 
 from dataclasses import replace
 from functools import partial
@@ -39,13 +41,17 @@ def formula(task):
 
 
 class Compiled(Implementation):
+    """torch.compile of the textbook's formula, with the activation in the same graph."""
+
     packages = ("triton",)
 
     def prepare(self, task, given):
+        """Return the compiled call on the operands of the task."""
         (call,) = self.prepare_each(task, [given])
         return call
 
     def prepare_each(self, task, sets):
+        """Compile once, and return a call of it for each set of operands."""
         from torch._functorch import config
 
         torch._dynamo.reset()  # the formula's code is the same in each task, and Dynamo recompiles it eight times only
@@ -64,7 +70,10 @@ class Compiled(Implementation):
 
 
 class CompiledCall(Compiled):
+    """torch.compile of torch.nn.functional's own call, with the activation in the same graph."""
+
     def why_not(self, task):
+        """Return that torch.nn has no such norm, or None."""
         return None if task.spec.torch_call else f"torch.nn has no {task.spec.name}"
 
     def _function(self, task):
@@ -81,9 +90,13 @@ class CompiledCall(Compiled):
 
 
 class CompiledApart(CompiledCall):
-    """On a CPU a compiled backward pass reads the activation's mask, of one byte each, element by element."""
+    """torch.compile of torch.nn's call alone, with torch's own activation behind it.
+
+    On a CPU a compiled backward pass reads the activation's mask, of one byte each, element by element.
+    """
 
     def why_not(self, task):
+        """Return that the task has no activation, or why torch.nn cannot do it; else None."""
         return super().why_not(task) if task.activation else "is torch.compile of torch.nn without an activation"
 
     def _compiled(self, task):

@@ -19,11 +19,14 @@ _DTYPES = ("float32", "bfloat16", "float16")
 
 
 class Flax(Implementation):
+    """A layer of flax.nnx, jitted, with the parameters and running statistics of the task."""
+
     packages = ("jax", "jaxlib", "flax")
     pool = "xla"
     torch_memory = False
 
     def why_not(self, task):
+        """Return the reason why flax cannot do a task, or None."""
         if task.device != "cpu":
             return "measured on the CPU only"
         if task.mode == "backward":
@@ -37,6 +40,7 @@ class Flax(Implementation):
         return not_installed("jax", "flax")
 
     def prepare(self, task, given):
+        """Make the layer, and return its jitted call, which waits for the result."""
         import jax
         from flax import nnx
 
@@ -84,6 +88,7 @@ class Flax(Implementation):
         return lambda: (jax.block_until_ready(call()), last)
 
     def tensors(self, value):
+        """Return y, and in a step dx behind it, as torch's tensors in torch's order of dimensions."""
         (y, _, *gradients), last = value
         dx = [gradients[0][1]] if gradients else []
         found = [torch.from_dlpack(a) for a in (y, *dx)]

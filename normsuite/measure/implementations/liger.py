@@ -6,9 +6,12 @@ from .torch_nn import ACTIVATE
 
 
 class Liger(Implementation):
+    """Liger's functions, with torch's activation behind them."""
+
     packages = ("liger-kernel", "triton")
 
     def why_not(self, task):
+        """Return the reason why Liger cannot do a task, or None."""
         if task.device == "cpu":
             return "needs an accelerator"
         if task.spec.name not in ("LayerNorm", "RMSNorm", "GroupNorm"):
@@ -18,6 +21,7 @@ class Liger(Implementation):
         return not_installed("liger_kernel", command="pip install liger-kernel")
 
     def prepare(self, task, given):
+        """Return the call of Liger's kernel on the operands of the task."""
         from liger_kernel.transformers import functional as liger
 
         # Rows of one norm each: it normalises over the last dimension only.

@@ -21,11 +21,14 @@ _OPSET = 23  # the first that has RMSNormalization
 
 
 class OnnxRuntime(Implementation):
+    """A model of one norm in an onnxruntime session on the CPU."""
+
     packages = ("onnxruntime",)
     pool = "onnxruntime"
     torch_memory = False
 
     def why_not(self, task):
+        """Return the reason why onnxruntime cannot do a task, or None."""
         if task.device != "cpu":
             return "measured on the CPU only"
         if task.gradients:
@@ -41,6 +44,7 @@ class OnnxRuntime(Implementation):
         return not_installed("onnx", "onnxruntime")
 
     def prepare(self, task, given):
+        """Make a session for the norm with the operands bound to it, and return a call that runs it."""
         import numpy as np
         import onnxruntime
 
@@ -67,6 +71,7 @@ class OnnxRuntime(Implementation):
         return call
 
     def tensors(self, value):
+        """Return y as a torch tensor."""
         return (torch.from_numpy(value[0].get_outputs()[0].numpy()),)
 
 

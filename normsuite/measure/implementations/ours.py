@@ -42,9 +42,11 @@ class Ours(Implementation):
 
     @property
     def modules(self) -> tuple[str, ...]:
+        """Return the modules that a version of the package is asked for."""
         return tuple(module.__name__ for module in (functional, modules, backends))
 
     def of(self, package):
+        """Return the same implementation by another version of normsuite."""
         return replace(self, package=package)
 
     def entry(self, task) -> str:
@@ -81,9 +83,11 @@ class Function(Ours):
     """The norm's function, with an output of its own or into one that exists."""
 
     def why_not(self, task):
+        """Return that an output that exists takes no gradients, or None."""
         return "an output that exists takes no gradients" if self.preallocated and task.gradients else None
 
     def entry(self, task):
+        """Return the name of the function that users call for this norm."""
         named = functional.NAMED.get(task.spec.name)
         return "normalize" if named is None else named.__name__
 
@@ -91,6 +95,7 @@ class Function(Ours):
         return functional if self.package is None else getattr(self.package, "functional", None), "function"
 
     def prepare(self, task, given):
+        """Return the call of the norm's function on the operands of the task."""
         function, keywords = self._callee(task), self._keywords(task)
         if self.preallocated:
             keywords["out"] = torch.empty_like(given.input)
@@ -115,6 +120,7 @@ class Module(Ours):
     """One of the public modules; its name is the backend's and the class's, such as "auto BatchNorm2d"."""
 
     def why_not(self, task):
+        """Return that the class is of another norm or rank than the task, or None."""
         norm, dimensions = of_class(self.entry_class)
         if task.spec.name != norm:
             return f"{self.entry_class} is a {norm}"
@@ -123,6 +129,7 @@ class Module(Ours):
         return None
 
     def entry(self, task):
+        """Return the name of the module's class."""
         return self.entry_class
 
     @property
@@ -134,6 +141,7 @@ class Module(Ours):
         return modules if self.package is None else getattr(self.package, "modules", None), "module"
 
     def prepare(self, task, given):
+        """Make the module with the operands' memory as its parameters, and return its call."""
         module = self._made(self._callee(task), task)
         # The module has parameters of its own class, which share the operands' memory.
         of_module = {

@@ -6,9 +6,12 @@ from .torch_nn import ACTIVATE
 
 
 class Quack(Implementation):
+    """quack's RMS norm over the last dimension, with torch's activation behind it."""
+
     packages = ("quack-kernels",)
 
     def why_not(self, task):
+        """Return the reason why quack cannot do a task, or None."""
         if task.device == "cpu":
             return "needs an accelerator"
         if task.spec.name != "RMSNorm":
@@ -18,6 +21,7 @@ class Quack(Implementation):
         return not_installed("quack", command="pip install quack-kernels")
 
     def prepare(self, task, given):
+        """Return the call of quack's kernel on the operands of the task."""
         from quack import rmsnorm
 
         width, shape = given.weight.numel(), task.case.shape

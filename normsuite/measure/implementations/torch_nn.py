@@ -10,10 +10,14 @@ ACTIVATE = {name: getattr(F, name) for name in ACTIVATIONS}
 
 
 class TorchNN(Implementation):
+    """torch.nn.functional's call of a norm, with torch's activation behind it."""
+
     def why_not(self, task):
+        """Return that torch.nn has no such norm, or None."""
         return None if task.spec.torch_call else f"torch.nn has no {task.spec.name}"
 
     def prepare(self, task, given):
+        """Return torch's call on the operands of the task."""
         call = getattr(F, task.spec.torch_call)
         activate = None if task.activation is None else ACTIVATE[task.activation]
         return in_mode(task, given, written_out(call, by_place(call, task, given), then=activate))

@@ -10,8 +10,10 @@ SECTION = "results"
 
 
 def charts(study: Study) -> list[Chart]:
-    """Return the document's four charts, and accuracy against time: a line for each norm, the mean over the seeds, in a
-    band from lowest to highest."""
+    """Return the document's four charts, and accuracy against time.
+
+    Each has a line for each norm, the mean over the seeds, in a band from lowest to highest.
+    """
     found = [
         _epochs(study, "train_loss", "training loss", "nats", 1.0, True),
         _epochs(study, "test_loss", "test loss", "nats", 1.0, True),

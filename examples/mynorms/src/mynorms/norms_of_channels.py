@@ -8,7 +8,7 @@ from torch.nn import functional as F
 
 @dataclass(frozen=True)
 class Layout:
-    """How many channels, and the number added to the variance."""
+    """A number of channels, and the number added to the variance."""
 
     channels: int
     eps: float = 1e-5
@@ -23,14 +23,15 @@ class ChannelNorm(nn.Module):
         self.eps = layout.eps
 
     def forward(self, x: Tensor) -> Tensor:
+        """Normalise x (N, C, *S) over its channels at each place; the output has its shape."""
         return self.norm(x.movedim(1, -1)).movedim(-1, 1)
 
 
 def make_channel_norm(channels: int) -> nn.Module:
-    """The adapter: it takes what the command line can give, and returns a module."""
+    """Return a module from the arguments that the command line can give: an adapter."""
     return ChannelNorm(Layout(channels))
 
 
 def channel_norm(x: Tensor) -> Tensor:
-    """The same without weight and bias."""
+    """Normalise the channels of every place, without weight and bias."""
     return F.layer_norm(x.movedim(1, -1), x.shape[1:2]).movedim(-1, 1)

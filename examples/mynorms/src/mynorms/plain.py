@@ -14,6 +14,7 @@ class RMSNorm(nn.Module):
         self.eps = eps
 
     def forward(self, x: Tensor) -> Tensor:
+        """Normalise x over its last dimension; the output has its shape and type."""
         wide = x.to(torch.promote_types(x.dtype, torch.float32))
         y = wide * torch.rsqrt(wide.square().mean(-1, keepdim=True) + self.eps)
         return (y * self.weight).to(x.dtype)
@@ -22,5 +23,5 @@ class RMSNorm(nn.Module):
 def group_norm_silu(
     input: Tensor, num_groups: int, weight: Tensor | None = None, bias: Tensor | None = None, eps: float = 1e-5
 ) -> Tensor:
-    """Group norm, then silu."""
+    """Apply group norm, then silu."""
     return F.silu(F.group_norm(input, num_groups, weight, bias, eps))

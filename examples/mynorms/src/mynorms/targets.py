@@ -1,4 +1,4 @@
-"""What `normsuite` finds of this package where it is installed: `normsuite check mynorms-rms` in any folder."""
+"""Targets that `normsuite` finds where this package is installed: `normsuite check mynorms-rms` in any folder."""
 
 from normsuite import Target
 

@@ -1,4 +1,4 @@
-"""Which rows a task has, and the working memory of a thread."""
+"""The rows of a task, and the working memory of a thread."""
 
 from ..arguments import THREADS, take
 from ..decorators import inlined
@@ -15,6 +15,7 @@ AREAS = 10
 
 @inlined
 def clear_sums(sums, start, count):
+    """Set `count` sums to zero, from element `start` on."""
     for i in range(count):
         store(sums, start + i, wide(0, sums))
 

@@ -109,6 +109,7 @@ def _write_some_rows(x, y, ms, deltas, scales, shifts, rows, stride, apart, widt
 
 @fused_inlined
 def stream_rows(y, here, rows, stride, width):
+    """Write rows of `width` elements from the buffer `here` to rows of `y`, `stride` apart, by non-temporal stores."""
     if stride == width:
         stream(y, here, rows * width)
     else:

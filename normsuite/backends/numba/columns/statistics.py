@@ -83,10 +83,9 @@ def _merge(means, m2s, n, pivots, totals, squares, count, width):
 
 @fused_called
 def _moments(a, data, area, outer, first, last):
-    """Compute mean and Σ(x − mean)² of every column over those rows, into the first two areas, and return the number of
-    rows.
+    """Compute mean and Σ(x − mean)² of every column over rows `first` to `last`, and return the number of rows.
 
-    Where the norm does not centre, the second area holds Σx².
+    They are stored in the first two parts of `area`. Where the norm does not centre, the second part holds Σx².
     """
     x, width, stride = elements(a.x, data), a.length, a.stride_row_inner
     means, m2s = doubles(area), doubles(area + 8 * width)
@@ -125,8 +124,10 @@ def _moments(a, data, area, outer, first, last):
 
 @fused_called
 def _merge_places(means, m2s, rows, width, channels):
-    """Merge the columns of each channel, each over that many rows, into its first column; return the number of elements
-    merged."""
+    """Merge the columns of each channel into its first column, and return the number of elements merged.
+
+    Each column holds statistics over `rows` elements.
+    """
     n = float(rows)
     for place in range(channels, width, channels):
         share = rows / (n + rows)

@@ -1,4 +1,4 @@
-"""Where the numbers of a statistic lie: blocks that a first-level cache holds, and what a task has of them."""
+"""Places of a statistic's numbers: blocks that a first-level cache holds, and the part of them that a task has."""
 
 from ..decorators import inlined
 from ..elements import prefetch
@@ -15,8 +15,10 @@ _AHEAD = SIZES.segment_ahead
 
 @inlined
 def ask_for(x, start, stride, length, more):
-    """Prefetch the beginning of the next row, if there is one and it is not adjacent; the processor prefetches the
-    rest."""
+    """Prefetch the beginning of the next row, if there is one and it is not adjacent.
+
+    The processor prefetches the rest.
+    """
     if more and stride != length:
         for i in range(0, min(length, _AHEAD), 16):
             prefetch(x, start + stride + i)
