@@ -7,7 +7,7 @@ those of "different" and those of "equivalent within the margin" apart. All test
 
 import math
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import combinations
 
 from .claims import METRICS, any_collapsed
@@ -101,6 +101,15 @@ def pairs(records: Sequence[dict], metrics: Iterable[str] = tuple(METRICS)) -> l
             both = (max((of[place][test] for test in tests), default=math.nan) for of in (p, p_equivalent))
             table.append(NormPair(name, left, right, seeds, found, fell, tests, *both))
     return table
+
+
+def beside(found: Iterable[NormPair], norm: str) -> list[NormPair]:
+    """Return the pairs that a norm is in, turned so that it is the left one."""
+    ordered = [pair for pair in found if norm in (pair.left, pair.right)]
+    return [
+        pair if pair.left == norm else replace(pair, left=norm, right=pair.left, found=pair.found.reversed)
+        for pair in ordered
+    ]
 
 
 def corrected(of_all: Sequence[dict[str, float]]) -> list[dict[str, float]]:

@@ -9,8 +9,9 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from normsuite import comparisons
+from normsuite.comparisons import HIGHER, LOWER
 from normsuite.statistics import decisive, detectable_effect, holm, mean_interval, p_values, paired, survival
-from normsuite.study import summary, tuning
+from normsuite.study import summary, tables, tuning
 
 
 def records(seeds=8, noise=1e-4, epochs=3, **accuracy):
@@ -240,6 +241,27 @@ def test_a_study_of_several_settings_names_the_best():
     found = summary.as_dict(some)
     assert found["varied"] == ["learning_rate"]
     assert found["best"] == {"none": {"learning_rate": 0.2}, "BatchNorm": {"learning_rate": 0.1}}
+
+
+def test_the_norm_of_the_highest_mean_is_paired_with_all_others_under_each_setting():
+    some = records(none=0.5, BatchNorm=0.9, LayerNorm=0.8)
+    for record in some:
+        record["case"]["batch_size"] = 32
+    for record in records(none=0.95, BatchNorm=0.8, LayerNorm=0.9):
+        some.append({**record, "case": {**record["case"], "batch_size": 4}})
+    by_size = summary.by_setting(some, ["batch_size"])
+    assert list(by_size) == [(4,), (32,)]
+    for (size,), first, others in (((4,), "LayerNorm", {"none": LOWER}), ((32,), "BatchNorm", {"none": HIGHER})):
+        found, pairs = summary.leader(by_size[size,])
+        assert found == first and {pair.left for pair in pairs} == {first}, "none is compared with, and leads nowhere"
+        rest = {"BatchNorm", "LayerNorm"} - {first}
+        assert {pair.right: pair.verdict for pair in pairs} == others | dict.fromkeys(rest, HIGHER)
+        for pair in pairs:
+            mean = pair.found.difference
+            assert mean.low < mean.value < mean.high and (mean.value > 0) == (pair.verdict == HIGHER)
+            assert (pair.found.effect > 0) == (mean.value > 0)
+    shown = tables.brief(some)[-1]
+    assert shown.names[0] == "batch size" and next(row[:3] for row in shown.rows) == ("4", "LayerNorm", "none")
 
 
 def test_how_certain_the_choice_of_a_learning_rate_is():

@@ -11,6 +11,7 @@ import pytest
 from normsuite import compact, comparisons, report, results, schema, tuning
 from normsuite.bench.row import SLOWER_ABOVE
 from normsuite.bench.summary import WHAT as BENCH
+from normsuite.comparisons import UNDECIDED
 from normsuite.spec import NO_NORM, NORMS
 from normsuite.statistics import mean_interval
 from normsuite.study import summary
@@ -18,7 +19,7 @@ from normsuite.study.plan import plan, preset
 from normsuite.tune import streaming
 from tools import accelerator_table as accelerator_table_tool
 from tools import pages, processor_table
-from tools.page_records import COLUMNS, batch_sizes, bench_summaries, benches, collected, of_processors, over_torch_nn
+from tools.page_records import COLUMNS, bench_summaries, benches, collected, leaders, of_processors, over_torch_nn
 
 REFERENCE = Path(__file__).parent.parent / "reports" / "reference"
 DOCS = REFERENCE.parent.parent / "docs"
@@ -292,15 +293,15 @@ def test_two_runs_of_the_bench_agree_within_their_intervals_but_where_the_result
 
 
 def test_which_norm_says_of_small_batches_what_was_found():
-    def reaching(size):
-        (best, (_, low, _)), *others = [row for row in batch_sizes()[size].items() if row[0] != NO_NORM]
-        return best, {norm for norm, (_, _, high) in others if high >= low}
+    def decided(size):
+        first, pairs = leaders()[size]
+        return first, {pair.right for pair in pairs if pair.verdict == UNDECIDED}
 
-    assert reaching(2) == ("RMSNorm", set(NORMS) - {"RMSNorm"}), "the intervals of all norms overlap"
-    assert reaching(8) == ("BatchNorm", {"LayerNorm", "InstanceNorm"})
+    assert decided(2) == ("RMSNorm", set(NORMS) - {"RMSNorm"})
+    assert decided(8) == ("BatchNorm", {"LayerNorm", "InstanceNorm"})
     shown = page("which-norm")
-    assert "against LayerNorm and InstanceNorm, whose wide intervals reach into it, it is undecided" in shown
-    assert "GroupNorm and RMSNorm lie below its interval" in shown
+    assert "In batches of 2 it is **undecided** which norm learns" in shown
+    assert "in batches of 8 BatchNorm does, but against LayerNorm and InstanceNorm that is undecided" in shown
 
 
 @pytest.mark.parametrize("path", pages.pages(), ids=lambda path: path.stem)

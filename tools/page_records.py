@@ -13,7 +13,7 @@ from normsuite.report.collect import collect
 from normsuite.report.overview import FAR
 from normsuite.spec import NO_NORM, NORMS
 from normsuite.statistics import Interval, mean_interval
-from normsuite.study.summary import by_batch_size
+from normsuite.study.summary import by_batch_size, by_setting, leader
 
 REFERENCE = Path(__file__).parent.parent / "reports" / "reference"
 COLUMNS = (("forward", "none"), ("forward", "relu"), ("step", "none"), ("step", "relu"))
@@ -108,29 +108,28 @@ def _learns() -> str:
     return said + (f" and only {text.listed(apart)} not." if apart and close else ".")
 
 
+@cache
+def leaders() -> dict[int, tuple[str, list[comparisons.NormPair]]]:
+    """Return by batch size the norm of the highest mean accuracy, and its pairs with the other norms."""
+    found = {size: leader(records) for (size,), records in by_setting(collected().batches, ["batch_size"]).items()}
+    return {size: (first, [pair for pair in pairs if pair.right != NO_NORM]) for size, (first, pairs) in found.items()}
+
+
 def _batches() -> str:
-    parts = []
-    for size, of in batch_sizes().items():
-        (first, shown), *others = ((norm, found) for norm, found in of.items() if norm != NO_NORM)
-        equal = [norm for norm, found in others if found[2] >= shown[1]]
-        parts.append((size, first, percent(shown), equal))
-    size, first, shown, equal = parts[0]
-    said = f"**In batches of {size}** {first} leads with {shown}, its interval overlapping {_possessive(equal)}"
-    later = [(size, first, equal) for size, first, _, equal in parts[1:]]
-    lead = {first for _, first, _ in later}
-    sizes = text.listed([f"{size}" for size, _, _ in later])
-    if len(lead) == 1:
-        alone = [f"{size}" for size, _, equal in later if not equal]
-        said += f"; in batches of {sizes} it is {lead.pop()}" + (
-            f", apart from all others in those of {text.listed(alone)}." if alone else ", overlapping with others."
-        )
-    else:
-        said += "; the lead changes with the size: " + ", ".join(f"{size} {first}" for size, first, _ in later) + "."
-    return said
+    smallest = min(leaders())
+    first, pairs = leaders()[smallest]
+    said = f"**In batches of {smallest}** {first} has the highest mean, {percent(batch_sizes()[smallest][first])}, "
+    said += f"{_ahead(pairs)}; "
+    later = [f"in those of {size} {first}, {_ahead(pairs)}" for size, (first, pairs) in leaders().items()][1:]
+    return f"{said}{text.listed(later)} ({pairs[0].seeds} seeds, paired and corrected)."
 
 
-def _possessive(norms: list[str]) -> str:
-    return f"{text.listed([f'{norm}’s' for norm in norms])}" if norms else "none"
+def _ahead(pairs: list[comparisons.NormPair]) -> str:
+    """Return which norms are decided to be lower."""
+    lower = [pair.right for pair in pairs if pair.verdict == comparisons.HIGHER]
+    if len(lower) == len(pairs):
+        return "above all others"
+    return f"above {text.listed(lower)}" if lower else "all differences undecided"
 
 
 def _cost() -> str:
@@ -180,6 +179,21 @@ def batch_table() -> list[str]:
     for norm in (*NORMS, NO_NORM):
         lines.append(f"| {norm} | {' | '.join(percent(batch_sizes()[size][norm]) for size in sizes)} |")
     return lines
+
+
+def leader_table() -> list[str]:
+    """Return by batch size the norm of the highest mean, and the others by the verdict on their difference to it."""
+    kinds = (comparisons.HIGHER, comparisons.EQUIVALENT, comparisons.UNDECIDED)
+    lines = ["| batches of | highest mean | above | equivalent to | undecided against |", "|---" * 5 + "|"]
+    for size, (first, pairs) in leaders().items():
+        by_verdict = {kind: [pair for pair in pairs if pair.verdict == kind] for kind in kinds}
+        found = (", ".join(map(_beside, by_verdict[kind])) or text.ABSENT for kind in kinds)
+        lines.append(f"| {size} | {first} | {' | '.join(found)} |")
+    return lines
+
+
+def _beside(pair: comparisons.NormPair) -> str:
+    return f"{pair.right} ({text.points(pair.found.difference.value)})"
 
 
 # ---- by processor and device ----
@@ -313,6 +327,7 @@ def accelerator_table() -> list[str]:
 PARTS = {
     "which-norm": sentences,
     "batch-sizes": batch_table,
+    "batch-leaders": leader_table,
     "measured": where,
     "processors": bench_table,
     "further-processors": further_processors,

@@ -177,7 +177,9 @@ def _small_batches(records: Sequence[dict]) -> Section:
         command = f"{STUDY_COMMAND} --preset batch-size"
         return _missing(key, title, "No study of batch sizes has been recorded.", command)
     charts = tuple(found(study_charts, key, Study(records)))
-    return Section(key, title, charts=charts, tables=(study.small_batches(records),))
+    return Section(
+        key, title, charts=charts, tables=(study.small_batches(records), study.leaders(records, ["batch_size"]))
+    )
 
 
 def _mistakes(collected: Collected) -> list[Section]:

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 
 import numpy as np
@@ -159,6 +159,12 @@ class Paired:
     p_equivalent: dict[str, float]
     p_beyond: dict[str, float]
     margin: float
+
+    @property
+    def reversed(self) -> "Paired":
+        """Return the same of the difference right − left."""
+        mean = self.difference
+        return replace(self, difference=Interval(-mean.value, -mean.high, -mean.low), effect=-self.effect)
 
 
 def paired(left: Sequence[float], right: Sequence[float], *, margin: float) -> Paired:

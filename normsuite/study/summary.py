@@ -5,8 +5,10 @@ Imports no torch.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from statistics import fmean
 
 from .. import claims, comparisons
+from ..spec import NO_NORM
 from ..statistics import Interval, mean_interval, share_interval
 from .conditions import varied
 
@@ -88,6 +90,28 @@ def by_batch_size(records: Sequence[dict]) -> dict[str, dict[int, Interval]]:
     return {norm: {size: share_interval(shares) for size, shares in sorted(found[norm].items())} for norm in norms}
 
 
+def by_setting(records: Sequence[dict], names: Sequence[str]) -> dict[tuple, list[dict]]:
+    """Return the records by their values of those settings, sorted, None first."""
+    found: dict[tuple, list[dict]] = {}
+    for record in records:
+        found.setdefault(tuple(record["case"][name] for name in names), []).append(record)
+    return dict(sorted(found.items(), key=lambda item: [(value is not None, value) for value in item[0]]))
+
+
+def leader(records: Sequence[dict]) -> tuple[str, list[comparisons.NormPair]]:
+    """Return the norm of the highest mean accuracy under one setting, and its pairs with all others.
+
+    "none" is not asked for, but among the others. Pairs are as in every table: paired by seed, corrected for all pairs
+    of the setting.
+    """
+    means = {
+        norm: fmean(samples["epochs"][-1]["test_accuracy"] for samples in seeds.values())
+        for norm, seeds in comparisons.by_norm(records).items()
+    }
+    first = max((norm for norm in means if norm != NO_NORM), key=means.__getitem__, default=NO_NORM)
+    return first, comparisons.beside(comparisons.pairs(records, ["test accuracy"]), first)
+
+
 def by_size(records: Sequence[dict]) -> str:
     """Return what a study of several batch sizes shows, as a caption."""
     case = records[0]["case"]
@@ -131,11 +155,9 @@ def as_dict(records: Sequence[dict]) -> dict:
     found["varied"] = names
     found["best"] = {norm: dict(zip(names, cell.setting, strict=True)) for norm, cell in best(of_all).items()}
     if "learning_rate" not in names:
-        settings: dict[tuple, list[dict]] = {}
-        for record in records:
-            settings.setdefault(tuple(record["case"][name] for name in names), []).append(record)
         found["settings"] = [
-            {**dict(zip(names, setting, strict=True)), **_compared(of)} for setting, of in settings.items()
+            {**dict(zip(names, setting, strict=True)), **_compared(of)}
+            for setting, of in by_setting(records, names).items()
         ]
     return found
 

@@ -7,7 +7,19 @@ from .. import claims, comparisons
 from ..presentation import text
 from ..presentation.table import Column, Table
 from ..statistics import positive_interval, share_interval
-from .summary import BATCH_COMMAND, COMMAND, TUNE_COMMAND, NormInSetting, Study, best, by_batch_size, by_size, cells
+from .summary import (
+    BATCH_COMMAND,
+    COMMAND,
+    TUNE_COMMAND,
+    NormInSetting,
+    Study,
+    best,
+    by_batch_size,
+    by_setting,
+    by_size,
+    cells,
+    leader,
+)
 from .tuning import choices
 
 BRIEF = ("test accuracy", "covariate shift")
@@ -18,11 +30,12 @@ def brief(records: Sequence[dict]) -> list[Table]:
     """Return the tables that a terminal shows.
 
     For one comparison they are accuracies, pairs, epochs to a target and claims; for several settings the accuracies
-    under each.
+    under each, and which norm is ahead there.
     """
     names, of_all = cells(records)
     if names:
-        return [settings(names, of_all)]
+        chosen = "learning_rate" in names  # rates are there to choose from: norms are not compared under each
+        return [settings(names, of_all), *([] if chosen else [leaders(records, names)])]
     judged = claims.judge(records)
     return [last_epoch(Study(records)), *pairs(records, BRIEF), reaching(records), verdicts(judged)]
 
@@ -30,7 +43,7 @@ def brief(records: Sequence[dict]) -> list[Table]:
 def settings(names: Sequence[str], of_all: Sequence[NormInSetting]) -> Table:
     """Return each norm's accuracy under each setting, and its best setting."""
     found = list(dict.fromkeys(cell.setting for cell in of_all))
-    heads = [", ".join(f"{value:g}" if isinstance(value, float) else str(value) for value in s) for s in found]
+    heads = list(map(_heading, found))
     rows = []
     for norm, winner in best(of_all).items():
         own = {cell.setting: text.interval(cell.accuracy, text.percent) for cell in of_all if cell.norm == norm}
@@ -38,6 +51,49 @@ def settings(names: Sequence[str], of_all: Sequence[NormInSetting]) -> Table:
         rows.append((norm, *shown, heads[found.index(winner.setting)]))
     title = f"Test accuracy by {', '.join(names)}: mean over the seeds [95 % interval]"
     return Table(title, ("norm", *heads, "best"), rows, COMMAND)
+
+
+def _heading(setting: tuple) -> str:
+    return ", ".join(f"{value:g}" if isinstance(value, float) else str(value) for value in setting)
+
+
+def leaders(records: Sequence[dict], names: Sequence[str]) -> Table:
+    """Return for each setting the norm of the highest mean accuracy, beside each other norm.
+
+    Args:
+        records: of one study.
+        names: of the settings that vary.
+    """
+    rows = []
+    for setting, of in by_setting(records, names).items():
+        first, found = leader(of)
+        rows += [
+            (
+                _heading(setting),
+                first,
+                pair.right,
+                text.interval(pair.found.difference, text.points),
+                text.p_value(pair.p),
+                pair.verdict,
+            )
+            for pair in found
+        ]
+    margin = text.points(claims.METRICS["test accuracy"].margin).lstrip("+")
+    return Table(
+        "The norm of the highest mean test accuracy beside each other one: the difference, paired by seed, mean "
+        f"[95 % interval, not corrected]; equivalent within ± {margin}",
+        (
+            ", ".join(name.replace("_", " ") for name in names),
+            "highest mean",
+            "other",
+            "difference",
+            "p",
+            Column("the first is", tones=comparisons.TONES),
+        ),
+        rows,
+        COMMAND,
+        note="p is the largest value of the decisive tests, corrected over all pairs of norms under one setting (Holm)",
+    )
 
 
 def last_epoch(study: Study) -> Table:
