@@ -87,6 +87,7 @@ QUICK = {
     "test_gate.py::test_a_cell_that_head_breaks_is_a_regression": 0,
     "test_gate.py::test_a_commit_that_cannot_be_imported_is_named": 0,
     "test_gate.py::test_a_commit_that_ends_the_process_that_imports_it_is_named": 0,
+    "test_gate.py::test_a_dry_run_lists_the_cells_and_measures_nothing": 0,
     "test_gate.py::test_a_dirty_tree_is_the_head_and_files_say_what_was_found": 0,
     "test_gate.py::test_a_norm_that_base_did_not_have_is_not_available": 0,
     "test_gate.py::test_a_slower_commit_is_a_regression_and_the_way_back_is_better": 0,
