@@ -120,8 +120,11 @@ def _batches() -> str:
     first, pairs = leaders()[smallest]
     said = f"**In batches of {smallest}** {first} has the highest mean, {percent(batch_sizes()[smallest][first])}, "
     said += f"{_ahead(pairs)}; "
-    later = [f"in those of {size} {first}, {_ahead(pairs)}" for size, (first, pairs) in leaders().items()][1:]
-    return f"{said}{text.listed(later)} ({pairs[0].seeds} seeds, paired and corrected)."
+    alike: dict[tuple[str, str], list[str]] = {}
+    for size, (first, pairs) in list(leaders().items())[1:]:
+        alike.setdefault((first, _ahead(pairs)), []).append(f"{size}")
+    later = [f"in those of {text.listed(sizes)} {first}, {ahead}" for (first, ahead), sizes in alike.items()]
+    return f"{said}{'; '.join(later)} ({pairs[0].seeds} seeds, paired and corrected)."
 
 
 def _ahead(pairs: list[comparisons.NormPair]) -> str:

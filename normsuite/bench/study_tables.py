@@ -33,7 +33,10 @@ def throughput(speedups: Mapping[str, Interval], case: Mapping, threads: int) ->
         case: of the record.
         threads: of one process, or processes of one thread.
     """
-    ways = {"one": f"one process, {threads} threads", "sweep": f"{threads} processes of one thread"}
+    ways = {
+        "one": f"one process, {text.counted(threads, 'thread')}",
+        "sweep": f"as the sweep runs it, a process of one thread for each of {text.counted(threads, 'core')}",
+    }
     rows = [(said, _written(speedups[way])) for way, said in ways.items()]
     title = f"Digits per second of a whole study, {case['epochs']} epochs a run, norms by {case['backend']}"
     return Table(title, ("by", "times the plain loop's [95 % interval]"), rows, COMMAND)
