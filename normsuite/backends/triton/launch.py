@@ -256,18 +256,22 @@ class Launch:
             work = self._resident_work(limit, backward=backward)
             if work is not None and (work.units >= processors // 2 or g.count < family.split):
                 return work
-            tile = tiles.parts_tile(g, self.itemsize, family, backward=backward)
+            tile = self._parts_tile(g, backward=backward)
             units = units_of(g, tile)
             at_once = min(units, 2 * processors) * tile.inner * g.count * self.itemsize * (2 if backward else 1)
             if units >= processors and at_once <= family.cached_bytes:
                 row_tiles, col_tiles = tiles_of(g, tile)
                 return Work("program", g, tile, row_tiles, col_tiles, units, row_tiles * col_tiles)
         g, pieces = (g, 1) if self.frozen else by_channel(g, family.segment)
-        tile = tiles.parts_tile(g, self.itemsize, family, backward=backward)
+        tile = self._parts_tile(g, backward=backward)
         row_tiles, col_tiles = tiles_of(g, tile)
         units = units_of(g, tile)
         per_part = tiles.tiles_per_part(row_tiles * col_tiles, units, processors, family)
         return Work("running" if self.frozen else "memory", g, tile, row_tiles, col_tiles, units, per_part, pieces)
+
+    def _parts_tile(self, g: Geometry, *, backward: bool) -> tiles.Tile:
+        activated = self.activation is not None
+        return tiles.parts_tile(g, self.itemsize, self.family, backward=backward, activated=activated)
 
     def _resident_work(self, limit: int, *, backward: bool) -> Work | None:
         g, family = self.geometry, self.family
