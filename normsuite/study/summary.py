@@ -101,8 +101,8 @@ def by_setting(records: Sequence[dict], names: Sequence[str]) -> dict[tuple, lis
 def leader(records: Sequence[dict]) -> tuple[str, list[comparisons.NormPair]]:
     """Return the norm of the highest mean accuracy under one setting, and its pairs with all others.
 
-    "none" is not asked for, but among the others. Pairs are as in every table: paired by seed, corrected for all pairs
-    of the setting.
+    "none" is never the first; it is one of the others. Pairs are as in every table: paired by seed, corrected for all
+    pairs of the setting.
     """
     means = {
         norm: fmean(samples["epochs"][-1]["test_accuracy"] for samples in seeds.values())
