@@ -29,7 +29,7 @@ def table(records: Sequence[dict], *, again: bool = False) -> list[str]:
         again: compute the intervals anew.
     """
     lines = [
-        "| worse above | " + " | ".join(f"{share:.0%} found" for share in rates.SHARES)
+        "| worse above | " + " | ".join(f"{100 * share:g}% found" for share in rates.SHARES)
         + " | A/A tables with a false alarm | … with something better | clean cells undecided |",
         "|---:" * (len(rates.SHARES) + 4) + "|",
     ]  # fmt: skip

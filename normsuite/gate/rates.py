@@ -15,7 +15,7 @@ WHAT, ASV = "gate-self-check", "gate-self-check-asv"
 
 _THRESHOLDS = Thresholds()
 
-SHARES = (0.01, 0.02, 0.05, 0.10)
+SHARES = (0.005, 0.01, 0.02, 0.05, 0.10)
 """Slowdowns that are injected, of a call's own time."""
 
 SIZES = ((0.0025, 0.005), (0.005, 0.009), (0.009, 0.011), (0.011, 0.02), (0.02, 0.05), (0.05, 1.0))

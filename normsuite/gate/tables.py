@@ -55,11 +55,11 @@ def error_rates(records: Sequence[dict]) -> Table:
         ("equal", "cells called the same", of.same),
         ("not slower", "cells called worse", of.false_cells),
         ("not slower", "cells undecided", of.undecided),
-        *((f"slower by {share:.0%}", "cells called worse", rate) for share, rate in of.injected.items()),
+        *((f"slower by {100 * share:g}%", "cells called worse", rate) for share, rate in of.injected.items()),
         *((f"measured {size} slower", "cells called worse", rate) for size, rate in rates.by_size(records).items()),
         *(
-            (f"slower by {share:.0%}, {length}", "cells called worse", rate)
-            for share in rates.SHARES[:2]
+            (f"slower by {100 * share:g}%, {length}", "cells called worse", rate)
+            for share in rates.SHARES[:3]
             for length, rate in rates.by_length(records, share).items()
         ),
     ]
