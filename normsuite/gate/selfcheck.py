@@ -22,7 +22,7 @@ from .rates import ASV, SHARES, WHAT, is_injected
 from .summary import TIME, rows
 from .trees import Tree
 
-SLOWER_CELLS = 1 / 3
+SLOWER_CELLS = 1 / 2
 """Share of the cells of a table with slowdowns; each of `SHARES` has an equal number of them."""
 
 _METHOD = (

@@ -19,7 +19,10 @@ _LEFT_OUT = {True: ("reference", "triton"), False: ("reference", "numba")}
 BACKENDS, ACCELERATOR_BACKENDS = (
     (*(name for name in known_backends.NAMES if name not in (*left_out, AUTO)), AUTO) for left_out in _LEFT_OUT.values()
 )
-CASES = tracked(("tiny", "study", "stage-14"))
+_TORCH, _TINY = "torch", "tiny"
+"""Left out of the default table: what passes calls to torch, and functions where a module's call is the same one."""
+
+CASES = tracked((_TINY, "study", "stage-14"))
 """A call that costs more than its arithmetic, one that fits the first caches, one that fits the last."""
 
 MODES = ("forward", "step")
@@ -40,10 +43,14 @@ def plan(
 ) -> list[Workload]:
     """Return the workloads of a table.
 
+    The default table has each function by its own kernels and as `auto` chooses, on the larger cases, and each module
+    on its small case: about as many as two minutes can decide. Torch's own kernels, which `auto` chooses too, and
+    functions on the small case are measured where a backend, a case or a pattern asks for them.
+
     Args:
         norms, backends, cases, modes, activations, dtypes: names; the default table's where left out. A backend names
             the functions ("auto"), or one module of that backend ("auto BatchNorm2d").
-        only: patterns of workloads' names, such as "GroupNorm/*/step"; a * takes / too.
+        only: patterns of workloads' names, such as "GroupNorm/*/step", out of all backends and cases; a * takes / too.
         device: "cpu" or the accelerator's name.
 
     Raises:
@@ -51,23 +58,27 @@ def plan(
     """
     if "backward" in modes:
         raise ArgumentError("mode", "backward", "the gate measures it within a step")
-    chosen = [
-        _ours(name) for name in dict.fromkeys(backends or (BACKENDS if device == "cpu" else ACCELERATOR_BACKENDS))
-    ]
+    is_restricted = bool(backends or cases)
+    backends = backends or (BACKENDS if device == "cpu" else ACCELERATOR_BACKENDS)
+    names = cases or CASES
+    if not is_restricted and not only:
+        backends = [name for name in backends if name != _TORCH]
+        names = [name for name in names if name != _TINY]
+    chosen = [_ours(name) for name in dict.fromkeys(backends)]
     further = {
         "modes": modes or MODES,
         "activations": activations or (tasks.NO_ACTIVATION,),
         "dtypes": dtypes or ("float32",),
         "device": device,
     }
-    measured = tasks.plan(norms=norms, names=cases or CASES, **further)
+    measured = tasks.plan(norms=norms, names=names, **further)
     found = [
         Workload(each, task)
         for task in measured
         for each in chosen
         if isinstance(each, ours.Function) or not each.why_not(task)
     ]
-    if not backends and not cases:
+    if not is_restricted:
         found += _modules({find(name).name for name in norms} or set(NORMS), further)
     return matching(found, only)
 
