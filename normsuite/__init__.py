@@ -6,9 +6,8 @@ The functions and modules are loaded when first asked for.
 
 from importlib import import_module
 
-__version__ = "0.1.0"
-
 _LAZY = {
+    "__version__": "_version",
     "batch_norm": "functional",
     "layer_norm": "functional",
     "group_norm": "functional",
@@ -30,7 +29,7 @@ _LAZY = {
     "read_records": "frames",
 }
 
-__all__ = ["__version__", *_LAZY]
+__all__ = list(_LAZY)
 
 
 def __getattr__(name: str) -> object:

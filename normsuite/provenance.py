@@ -72,7 +72,20 @@ def decisive(environment: dict) -> dict:
 
     It lacks what decides only how long the run takes.
     """
-    return {name: value for name, value in environment.items() if name not in _ONLY_FOR_TIMES}
+    return {name: value for name, value in comparable(environment).items() if name not in _ONLY_FOR_TIMES}
+
+
+def comparable(environment: dict) -> dict:
+    """Return an environment without normsuite's own version, which every commit changes.
+
+    The digest of its sources, which records have beside the environment, changes only with what numbers depend on.
+    """
+    return {**environment, "packages": libraries(environment)} if "packages" in environment else environment
+
+
+def libraries(environment: dict) -> dict[str, str]:
+    """Return the versions of the packages that an environment has beside normsuite."""
+    return {name: version for name, version in environment["packages"].items() if name != "normsuite"}
 
 
 @cache

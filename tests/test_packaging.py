@@ -157,6 +157,31 @@ def built(tmp_path_factory):
     return found
 
 
+def test_the_version_is_that_of_the_last_tag(tmp_path):
+    pytest.importorskip("hatch_vcs", reason="needs hatch-vcs, which asks git")
+    for name in ("pyproject.toml", "README.md", "LICENSE"):
+        shutil.copyfile(ROOT / name, tmp_path / name)
+    who = ("-c", "user.name=A", "-c", "user.email=a@example.org")
+
+    def version():
+        done = subprocess.run(
+            [sys.executable, "-m", "hatchling", "version"], cwd=tmp_path, capture_output=True, text=True, check=True
+        )
+        return done.stdout.strip()
+
+    def git(*arguments):
+        subprocess.run(["git", *who, *arguments], cwd=tmp_path, capture_output=True, check=True)
+
+    assert version() == "0.0.0", "a folder without git"
+    git("init")
+    git("add", ".")
+    git("commit", "-m", "one")
+    git("tag", "v4.5.6")
+    assert version() == "4.5.6"
+    git("commit", "--allow-empty", "-m", "two")
+    assert re.fullmatch(r"4\.5\.7\.dev1\+g[0-9a-f]+", version())
+
+
 @pytest.mark.parametrize("kind", [".whl", ".gz"])
 def test_a_build_has_the_same_bytes_each_time(built, kind):
     first, again = (of[kind].read_bytes() for of in built)

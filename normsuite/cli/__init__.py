@@ -52,7 +52,7 @@ def _version(
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Leave out progress and notes.")] = False,
 ) -> None:
     if version:
-        from .. import __version__
+        from .._version import __version__
 
         typer.echo(__version__)
         raise typer.Exit

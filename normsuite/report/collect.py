@@ -305,7 +305,7 @@ def _place_of_bench(bench: Bench) -> tuple:
 
 def _made(record: dict) -> str:
     """Return a digest that is equal for records of one kind that may stand in one table."""
-    return results.digest([record.get("settings"), record["environment"], record.get("source")])
+    return results.digest([record.get("settings"), provenance.comparable(record["environment"]), record.get("source")])
 
 
 def _newest_gate(folder: Path, notes: list[str]) -> dict | None:

@@ -7,7 +7,8 @@ from importlib import resources
 import jinja2
 from markupsafe import Markup
 
-from .. import __version__, presentation, provenance
+from .. import presentation, provenance
+from .._version import __version__
 from . import raw
 from .page import Page
 

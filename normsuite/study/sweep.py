@@ -118,7 +118,7 @@ def mixed(records: Iterable[dict]) -> str | None:
 def _computed_by(record: dict) -> str:
     """Return processor, its instructions (which earlier records lack) and versions of a record."""
     environment = record["environment"]
-    versions = (f"{name} {version}" for name, version in environment["packages"].items())
+    versions = (f"{name} {version}" for name, version in provenance.libraries(environment).items())
     return ", ".join(filter(None, [environment["cpu"], record.get("depends", {}).get("instructions"), *versions]))
 
 

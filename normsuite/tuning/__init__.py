@@ -17,7 +17,8 @@ from pathlib import Path
 
 import torch
 
-from .. import __version__, caches, processor, source_code
+from .. import caches, processor, source_code
+from .._version import __version__
 
 MARGIN = 0.7
 """Largest ratio of the kernels' time to torch's, on every processor that was measured, at which the kernels are taken
