@@ -87,7 +87,9 @@ def revert(model: nn.Module) -> Conversion:
     """Undo `convert`: every norm that torch.nn has a class for is torch.nn's again, in place."""
     changed, left = [], {}
     for name, module in _norms(model):
-        if type(module) in _THEIRS and not _does_more(module):
+        if type(module) in _THEIRS and "forward" in vars(module):
+            left[name] = f"{type(module).__qualname__} with a forward of its own"
+        elif type(module) in _THEIRS and not _does_more(module):
             module.__class__ = _THEIRS[type(module)]
             module.__dict__.pop("_backend")
             module.__dict__.pop("_activation", None)

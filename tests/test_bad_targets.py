@@ -19,7 +19,7 @@ from normsuite.measure import accuracy
 from normsuite.measure.cases import Case
 from normsuite.measure.implementations.anybodys import Unmeasurable, try_out
 from normsuite.measure.process_state import ProcessState
-from normsuite.measure.workload import CallFailed, named
+from normsuite.measure.workload import Absent, CallFailed, named
 from normsuite.targets.loading import ImportPathError, load
 from normsuite.versus import compare
 
@@ -77,6 +77,15 @@ def test_what_is_no_norm_is_told_before_it_is_timed(norm, mode):
     assert torch.equal(given.input.detach(), before)
     (call,) = named("GroupNorm", "odd_norms:Right", CASE, mode).ready([given])
     assert call() is not None
+
+
+def test_a_target_that_cannot_be_made_fails_and_one_that_is_not_there_is_absent():
+    """What HEAD cannot make any more is a regression; what it does not have is not available."""
+    for made, error in (("torch.nn:GroupNorm(3, 8)", CallFailed), ("odd_norms:NotThere", Absent)):
+        workload = named("GroupNorm", made, CASE)
+        with pytest.raises(error) as raised:
+            workload.ready([workload.task.operands()])
+        assert type(raised.value) is error
 
 
 @pytest.mark.parametrize("norm", SAID)

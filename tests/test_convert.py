@@ -148,3 +148,14 @@ def test_the_constructor_and_repr_are_torch_s(name):
         assert found == [*inspect.signature(theirs).parameters, "backend", "activation"]
     with pytest.raises(TypeError, match="unexpected keyword"):
         ours(*arguments, activate="relu")
+
+
+def test_a_forward_that_was_replaced_is_left_by_both():
+    """As hooks of other libraries do, around the bound method that they found."""
+    model = nn.Sequential(nn.LayerNorm(4), nn.LayerNorm(4))
+    normsuite.convert(model, backend="reference")
+    wrapped = model[0].forward
+    model[0].forward = lambda x: wrapped(x)
+    reverted = normsuite.revert(model)
+    assert reverted.changed == ("1",) and reverted.left == {"0": "LayerNorm with a forward of its own"}
+    assert_close(model(torch.ones(2, 4)), torch.zeros(2, 4))

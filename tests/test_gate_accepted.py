@@ -36,6 +36,10 @@ def test_a_known_regression_is_no_failure_until_its_day(tmp_path):
         (ENTRY.replace("2030-01-31", '"soon"'), "until = 'soon'"),
         (ENTRY.replace('"more checks"', '""'), "reason = ''"),
         (ENTRY + 'at_most = "much"\n', "at_most = 'much'"),
+        (ENTRY + "at_most = true\n", "at_most = True"),
+        (ENTRY + "at_most = nan\n", "at_most = nan"),
+        (ENTRY + "at_most = inf\n", "at_most = inf"),
+        (ENTRY + "at_most = -1\n", "at_most = -1"),
     ],
 )
 def test_a_file_that_accepts_nothing_sensible_is_refused(tmp_path, text, reason):

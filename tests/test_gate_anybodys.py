@@ -195,12 +195,15 @@ def test_absolute_imports_are_told_and_work_alone(tmp_path, forget, monkeypatch)
     assert cell.of(package).prepare()().shape == (32, 16, 64)
 
 
-def test_a_version_is_built_once(tmp_path):
+def test_a_version_is_built_once(tmp_path, monkeypatch):
     further = 'build = "cp -r src/ownnorms {out} && date +%N > {out}/ownnorms/made"'
     repository = Repository(tmp_path, further=further)
     first, again = exported(repository), exported(repository)
     assert (first.folder / "ownnorms" / "made").read_text() == (again.folder / "ownnorms" / "made").read_text()
     text = (tmp_path / "pyproject.toml").read_text()
+    with monkeypatch.context() as patch:
+        patch.setattr(sys, "version", "of another interpreter")
+        assert exported(repository).folder != first.folder
     for command, said in (("exit 3", "ends with 3"), ("true", "made no folder ownnorms")):
         (tmp_path / "pyproject.toml").write_text(text.replace(further, f'build = "{command}"'))
         with pytest.raises(NormsuiteError, match=said):
@@ -278,7 +281,12 @@ def test_several_packages_are_one_version(tmp_path, forget):
 
 
 def rows(*verdicts):
-    return [summary.CellRow("c", "time", "s", None, (1.0, 1.0), None, verdict, 4, None) for verdict in verdicts]
+    return [
+        summary.CellRow("c", "time", "s", None, None, None, UNDECIDED, 0, "not measured")
+        if verdict is None
+        else summary.CellRow("c", "time", "s", None, (1.0, 1.0), None, verdict, 4, None)
+        for verdict in verdicts
+    ]
 
 
 @pytest.mark.parametrize(
@@ -290,6 +298,9 @@ def rows(*verdicts):
         ((SAME, UNDECIDED), "fail", 3),
         ((SAME, UNDECIDED), None, 0),
         ((SAME,), "fail", 0),
+        ((None,), "pass", 3),
+        ((UNDECIDED, None), "pass", 3),
+        ((SAME, None), "fail", 3),
     ],
 )
 def test_what_stays_undecided_is_the_projects_choice(verdicts, undecided, code):

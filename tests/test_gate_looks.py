@@ -67,6 +67,23 @@ def test_a_version_that_ends_the_processes_that_train_it_fails_at_that_norm(
     assert done == [(n, 8) for n in range(1, 7)] and "normsuite.gate.error_rate" in started.read_text()
 
 
+@pytest.mark.parametrize(
+    ("ending", "reason"),
+    [("import time; time.sleep(600)", "hangs: ended after 8 s"), ("import os; os._exit(0)", "exit code 0")],
+    ids=["hangs", "leaves"],
+)
+def test_a_version_whose_training_hangs_or_leaves_ends(repository, digits_cache, monkeypatch, ending, reason):
+    from normsuite.gate import error_rate
+
+    monkeypatch.setattr(error_rate, "TRAIN_SIZE", 480)
+    monkeypatch.setattr(error_rate, "RUN_LIMIT_S", 8.0)
+    append(repository, "study/train.py", f"\n\ndef train(run, digits):\n    {ending}\n", "ends")
+    head = version(repository)
+    found = error_rate.measure({"base": head, "head": head}, ["BatchNorm"], 2)["BatchNorm"]
+    said = f"fails: {error_rate.TRIES} processes that trained it ended ({reason})"
+    assert found == {"absent": {"base": said, "head": said}}
+
+
 def test_git_that_fails_while_a_tree_is_exported_is_one_clear_error(repository, monkeypatch):
     append(repository, "errors.py", "# a text that has not been exported yet\n")
     whole = trees.Git.bytes

@@ -41,6 +41,14 @@ def test_recorded_intervals_are_judged_by_the_thresholds_of_today():
     assert rates.found([record], Thresholds(worse=0.01)).injected[0.01].k == 0
 
 
+def test_a_cell_without_an_interval_is_undecided_and_one_that_failed_is_missing():
+    """One value has no interval, which JSON keeps as a text."""
+    record = json.loads(writing.to_json(checked([SAME, SAME])))
+    record["samples"]["cells"]["cell 0"] = [UNDECIDED, 1.0, "nan", "nan", 1]
+    assert rates.verdicts(record) == {"cell 0": UNDECIDED, "cell 1": SAME}
+    assert (rates.found([record]).undecided.k, rates.found([record]).undecided.n) == (1, 2)
+
+
 def test_rates_are_counted_by_measured_size_and_by_length():
     record = checked([WORSE, SAME, WORSE], {"a/b/tiny/f": 0.01, "a/b/study/f": 0.01, "a/b/study/s": 0.02})
     names = list(record["case"]["planted"])

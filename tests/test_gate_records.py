@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from gate_records import CELLS, ENTRY, TODAY, code, kept_as, of, record, table, write
 
-from normsuite import statistics
+from normsuite import schema, statistics
 from normsuite.gate import accepted, summary
 from normsuite.gate.comment import comment
 from normsuite.gate.decide import ACCEPTED, BETTER, FAILS, NOT_AVAILABLE, SAME, UNDECIDED, WORSE
@@ -108,6 +108,21 @@ def test_a_version_that_cannot_train_any_more_is_a_regression(reason, verdict, e
     made = record(error_rates=rates, values={}, looks=())
     (row,) = summary.rows(made)
     assert row.verdict == verdict and row.note == f"head {reason}" and code(made) == expected
+    assert schema.problem(record(error_rates=rates)) is None, "the record can be read again"
+
+
+def test_counts_of_one_version_alone_are_a_record_and_no_row():
+    """As an interrupted gate leaves them, whose versions have processes of their own."""
+    name = next(iter(table(5)))
+    made = record(counts={name: {"base": {"peak bytes": 1000}}})
+    assert schema.problem(made) is None and not [row for row in summary.rows(made) if row.metric != "time"]
+
+
+def test_a_metric_of_a_package_that_is_not_installed_is_passed_over():
+    name = next(iter(table(5)))
+    counts = {side: {"page faults": 3, "peak bytes": 1000} for side in ("base", "head")}
+    found = summary.rows(record(counts={name: counts}))
+    assert {row.metric for row in found} == {"time", "peak bytes"}
 
 
 @pytest.mark.parametrize(("at_most", "verdict"), [(2.0, ACCEPTED), (1.5, WORSE)])

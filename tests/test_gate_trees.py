@@ -6,6 +6,7 @@ import os
 import pytest
 from gated_package import append, gate, git, version
 
+from normsuite import NORMS
 from normsuite.errors import ArgumentError, NormsuiteError
 from normsuite.gate import trees
 from normsuite.gate.cells import cell_from_dict
@@ -79,15 +80,30 @@ def test_old_trees_are_forgotten(repository):
 
 
 def test_the_default_table():
-    """Every norm's function by torch, the kernels and auto, and every module."""
-    planned = cells.plan()
+    """Every norm's function by the kernels and auto on the larger cases, and every module on its small case."""
+    planned = {cell.name for cell in cells.plan()}
+    functions = {
+        f"{norm}/{backend}/{case}/{mode}"
+        for norm in NORMS
+        for backend in ("numba", "auto")
+        for case in ("study", "stage-14")
+        for mode in cells.MODES
+    }
+    assert functions < planned and len(planned) == len(functions) + 11 * 2
+    assert all(name.split("/")[1].startswith("auto ") for name in planned - functions), "modules"
+
+
+def test_all_backends_and_cases_are_cells_where_they_are_asked_for():
+    everything = cells.plan(only=["*"])
     functions, modules = 5 * 3 * 3 * 2, 11 * 2
-    assert len(planned) == functions + modules == len({cell.name for cell in planned})
+    assert len(everything) == functions + modules == len({cell.name for cell in everything})
+    assert {cell.backend for cell in cells.plan(backends=["torch"])} == {"torch"}
+    assert {cell.task.case.name for cell in cells.plan(cases=["tiny"])} == {"tiny"}
     assert {cell.name for cell in cells.plan(only=["GroupNorm/*/step"])} == {
         *(f"GroupNorm/{backend}/{case}/step" for backend in cells.BACKENDS for case in cells.CASES),
         "GroupNorm/auto GroupNorm/tiny/step",
     }
-    for cell in planned:
+    for cell in everything:
         assert cell_from_dict(json.loads(json.dumps(cell.as_dict()))) == cell
 
 

@@ -116,10 +116,8 @@ def test_everything_public_is_guarded():
 @pytest.mark.parametrize("name", ours.FUNCTIONS)
 def test_the_gate_s_cells_call_the_function(copy, name):
     norm, found = of_function(name), set()
-    for cell in cells.plan():
-        if cell.task.spec.name == norm and isinstance(cell.implementation, ours.Function):
-            if cell.task.case.name != "tiny":
-                continue  # the same call on another shape
+    for cell in cells.plan(cases=["tiny"]):  # other cases are the same call on another shape
+        if cell.task.spec.name == norm:
             (call,) = sides.ready(copy, cell, [cell.task.operands()])
             assert met(copy, name, call, cell.task) == 1, cell.name
             found.add((cell.backend, cell.task.mode))

@@ -372,6 +372,21 @@ def test_files_that_did_not_change_are_not_read_again(own_cache, tmp_path, monke
     assert repr(history.read(folder)) == repr(again) and len(loaded) == 6
 
 
+def test_a_file_that_could_not_be_read_is_read_again(own_cache, tmp_path, monkeypatch):
+    folder = write(tmp_path / "results", {"BatchNorm": noisy((1.0, 5))})
+    whole, denied = files.read_json, sorted(folder.rglob("0*.json"))[2]
+
+    def failing(path):
+        if path == denied:
+            raise files.Unreadable(path.name, "cannot be read (Permission denied)", damaged=False)
+        return whole(path)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(files, "read_json", failing)
+        without = history.read(folder)
+    assert len(history.read(folder).results) == 5 > len(without.results)
+
+
 def test_many_windows_are_shared_with_helpers(own_cache, monkeypatch):
     parts = [noisy((1.0, 20), (2.0, 20), (1.0 + i / 20, 20)) for i in range(levels._WORTH_HELPERS)]
     alone = levels._asked(parts, ALONE)

@@ -10,7 +10,7 @@ import pytest
 
 import normsuite
 
-pytest.importorskip("numba", reason="needs numba")
+numba = pytest.importorskip("numba", reason="needs numba")
 
 
 def python(script, *arguments, folder=None, **variables):
@@ -99,7 +99,8 @@ COMPUTE = """
 import threading, torch, numba
 from normsuite import functional
 
-before = numba.config.CACHE_DIR
+settings = "CACHE_DIR", "CACHE_LOCATOR_CLASSES"
+before = [getattr(numba.config, name, "") for name in settings]
 x = torch.linspace(-3, 5, 240).reshape(2, 6, 5, 4).sin()
 expected = functional.batch_norm(x, None, None, training=True, backend="reference")
 calls = [lambda: functional.batch_norm(x, None, None, training=True, backend="numba"),
@@ -114,7 +115,7 @@ for worker in workers:
 assert len(found) == 4
 for y in found:
     torch.testing.assert_close(y, expected)
-assert numba.config.CACHE_DIR == before
+assert [getattr(numba.config, name, "") for name in settings] == before
 """
 
 
@@ -134,6 +135,11 @@ def test_kernels_are_kept_in_the_user_s_cache_and_nowhere_else(tmp_path):
     assert [path for path in PACKAGE.rglob("*.nb[ic]")] == kept == []
     python(COMPUTE, XDG_CACHE_HOME=cache)
     assert files(cache) == first
+    if hasattr(numba.config, "CACHE_LOCATOR_CLASSES"):  # numba 0.61 keeps them by the path of the sources
+        elsewhere = tmp_path / "elsewhere"
+        shutil.copytree(PACKAGE, elsewhere / "normsuite", ignore=shutil.ignore_patterns("__pycache__", "data"))
+        python(COMPUTE, folder=elsewhere, XDG_CACHE_HOME=cache)
+        assert files(cache) == first, "the same kernels elsewhere, as a gate exports them"
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="the cache folder is named by XDG_CACHE_HOME")

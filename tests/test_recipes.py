@@ -130,7 +130,7 @@ def test_a_norm_is_everywhere(project, seen):
     found = seen["bench of the norm"]
     assert {"numba", "plain"} <= set(found["timed"]) and found["counts"]["numba"]["output_error"] < 1e-5
     assert "PlaneNorm" in seen["bench's norms"] and "PlaneNorm" in seen["asv"]["NORMS"]
-    assert {"PlaneNorm/auto/tiny/step", "PlaneNorm/numba/study/forward"} <= set(seen["gate"])
+    assert {"PlaneNorm/auto/study/step", "PlaneNorm/numba/study/forward"} <= set(seen["gate"])
     assert seen["asv's samples"] >= 10 and seen["asv's error"] < 1e-6
     assert seen["module"].startswith("Norm(PlaneNorm")
     assert "PlaneNorm" in run(project, "-m", "normsuite", "explain", "PlaneNorm")
@@ -163,7 +163,7 @@ def test_a_case_is_measured_by_the_bench_the_gate_and_asv(seen):
 def test_an_activation_is_computed_and_measured(seen):
     found = seen["bench of RMSNorm"]["counts"]
     assert all(found[name]["gradient_error"] < 1e-5 for name in ("torch.nn", "numba", "plain", "handwritten"))
-    assert "GroupNorm/numba/tiny/step/gelu" in seen["gate with gelu"] and max(seen["errors"]) < 1e-5
+    assert "GroupNorm/numba/study/step/gelu" in seen["gate with gelu"] and max(seen["errors"]) < 1e-5
     assert "activation=gelu" in seen["module"]
 
 

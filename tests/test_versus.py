@@ -3,6 +3,7 @@
 import json
 import math
 import random
+import sys
 
 import numpy as np
 import pytest
@@ -134,6 +135,12 @@ def test_statements_are_compared_in_fresh_processes():
 def test_what_cannot_be_compared_is_refused(calls, options, said):
     with pytest.raises(ArgumentError, match=said):
         normsuite.compare(calls, **options)
+
+
+def test_a_setup_that_takes_too_long_is_named(monkeypatch):
+    monkeypatch.setattr(sys.modules["normsuite.versus.compare"], "SETUP_LIMIT_S", 0.5)
+    with pytest.raises(NormsuiteError, match=r"the setup takes longer than 0\.5 s"):
+        normsuite.compare({"a": "1", "b": "2"}, setup="import time\ntime.sleep(60)", seconds=0.1)
 
 
 def test_errors_have_the_callables_name():

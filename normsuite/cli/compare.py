@@ -12,7 +12,7 @@ def compare(
     setup: Annotated[str, typer.Argument(help="Python that is run once, such as 'import torch; x = torch.randn(9)'.")],
     statements: Annotated[list[str], typer.Argument(metavar="STMT STMT…", help="The first is the baseline.")],
     seconds: Annotated[float, typer.Option(help="How long it takes.")] = 5.0,
-    processes: Annotated[int, typer.Option(help="Fresh processes; 0 for this one.")] = 0,
+    processes: Annotated[int, typer.Option(help="Fresh processes, one value from each; 0: all samples from one.")] = 0,
     device: Device = "cpu",
     margin: Annotated[float, typer.Option(help="How far from 1 a ratio still counts as the same.")] = 0.01,
     to: Json = None,

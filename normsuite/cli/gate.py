@@ -12,7 +12,7 @@ from ..presentation.text import counted
 from .options import REPORTS, Activations, Cases, CellBackends, Device, Dtypes, Json, Modes, Norms, Only, Out, Threads
 from .shared import console, interrupted, line, note, print_tables, status, write, write_json
 
-TABLES, PLANTED_TABLES = 60, 15
+TABLES, PLANTED_TABLES = 60, 10
 """Of a self-check, where no other number is given."""
 
 _UNITS = {"": 1.0, "s": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0}
@@ -139,6 +139,9 @@ def gate(
         raise ArgumentError("base", base, "which commit is to be compared with?")
     if self_check and head is not None:
         raise ArgumentError("head", head, "a self-check compares BASE with itself")
+    for name, value in {"dry_run": dry_run, "error_rate": error_rate, "markdown": markdown}.items():
+        if self_check and value:
+            raise ArgumentError(name, value, "is no option of a self-check")
     pythons = {
         side: _interpreter(f"{side}_python", given)
         for side, given in (("base", base_python), ("head", head_python))
@@ -147,6 +150,8 @@ def gate(
     what = {"norms": norm, "backends": backend, "cases": case, "modes": mode, "activations": activation}
     what |= {"dtypes": dtype, "only": only}
     margin = [*(margin or []), *_further(worse=worse_above, limit=limit)]
+    if worse_above is not None and (wide := margins(margin))["worse"] > wide["time"]:
+        raise ArgumentError("worse_above", worse_above, f"must be at most the margin of times, {wide['time']:g}")
     if budget is not None:
         seconds(budget)  # before torch is loaded
     timing = {"budget": budget, "threads": threads, "apart": apart or bool(pythons), "pythons": pythons}

@@ -20,7 +20,7 @@ def history(
     ] = None,
     source: Annotated[Path, typer.Option("--from", help="Folder of asv's results.")] = REPORTS / "asv" / "results",
     regressions_only: Annotated[bool, typer.Option("--regressions-only", help="Leave out everything else.")] = False,
-    repository: Annotated[Path, typer.Option(help="Whose commits these are; for their subject lines.")] = Path("."),
+    repository: Annotated[Path, typer.Option(help="Whose commits these are, for order and subjects.")] = Path("."),
     to: Json = None,
 ) -> None:
     """Find steps in asv's results over commits, with intervals, and the noise they stand out from.

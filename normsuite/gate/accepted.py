@@ -1,5 +1,6 @@
 """Regressions that a project accepts: a file that says which, why, and until when."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields
 from datetime import date
@@ -79,7 +80,8 @@ def _entry(path: Path, number: int, entry: object) -> Accepted:
             raise ArgumentError("accepted", here, f"{name} = {entry[name]!r}: must be text")
     if type(entry["until"]) is not date:
         raise ArgumentError("accepted", here, f"until = {entry['until']!r}: must be a day such as 2030-01-31")
-    if not isinstance(entry.get("at_most", 1.0), int | float):
+    at_most = entry.get("at_most", 1.0)
+    if isinstance(at_most, bool) or not isinstance(at_most, int | float) or not 0 < at_most < math.inf:
         raise ArgumentError("accepted", here, f"at_most = {entry['at_most']!r}: must be a ratio such as 1.1")
     return Accepted(**entry)
 

@@ -55,7 +55,11 @@ class Counts:
         done = self._processes.run(shares, count=True, stage="bytes and errors")
         for job, (sides, indices) in zip(done, shares, strict=True):
             for index, message in job.found.items():
-                self._note(index, message["counts"], message["absent"])
+                counted = {
+                    side: {metric: value for metric, value in of.items() if value is not None}  # nothing to count
+                    for side, of in message["counts"].items()
+                }
+                self._note(index, counted, message["absent"])
                 name = self._cells[index].name
                 sample_s[name] = max(sample_s.get(name, 0.0), message.get("sample_s", 0.0))
             if job.died is not None and job.environment is None:

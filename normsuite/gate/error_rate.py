@@ -28,6 +28,9 @@ from .trees import Tree
 TRAIN_SIZE, BATCH_SIZE = 9_600, 48
 """200 steps: with half as many the norms that start slowly are still at chance."""
 
+RUN_LIMIT_S = 900.0
+"""A run of seconds that takes longer hangs, and would keep every other gate waiting."""
+
 MARGIN = 0.005
 SEEDS = 10
 
@@ -147,13 +150,22 @@ def _start(share: _Share) -> process.Process:
 
 
 def _listen(share: _Share, one: process.Process) -> Iterator[tuple[_Share, dict]]:
+    left = len(share.runs)
+    watch = process.Watch(one, RUN_LIMIT_S)
     try:
         for message in one.messages():
+            watch.stop()  # while another process is listened to, this one may have to wait
             share.at = message["run"][0]
             if "rate" in message:
+                left -= 1
                 yield share, message
+            watch.again(RUN_LIMIT_S)
+        if left:
+            share.died = "exit code 0"  # before its time
     except process.Died as died:
-        share.died = str(died)
+        share.died = f"hangs: ended after {RUN_LIMIT_S:.0f} s" if watch.has_ended_it else str(died)
+    finally:
+        watch.stop()
 
 
 def train(job: dict, emit: Callable[[dict], None]) -> None:

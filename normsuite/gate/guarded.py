@@ -4,6 +4,7 @@ import inspect
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from .. import device as devices
 from ..errors import ArgumentError, DataError, NormsuiteError, one_line
 from ..measure import task as tasks
 from ..measure.cases import Case
@@ -36,7 +37,10 @@ def source_of(project: Project) -> Source:
 
 
 def _part(project: Project, name: str) -> Part:
-    return Part(name, project.package_folder(name).resolve().relative_to(project.folder.resolve()).as_posix())
+    folder, root = project.package_folder(name).resolve(), project.folder.resolve()
+    if not folder.is_relative_to(root):
+        raise DataError(f"{FILE}: package = {name!r}: its folder is a link to {folder}, outside the project")
+    return Part(name, folder.relative_to(root).as_posix())
 
 
 def _lies_in(module: str, packages: Sequence[str]) -> bool:
@@ -89,12 +93,13 @@ def plan(
             cell matches.
         DataError: the project's own function fails, or returns something else.
     """
+    devices.check(device)
     for mode in modes:
         tasks.plan(modes=[mode], names=["tiny"])  # an unknown one is refused as anywhere
     chosen = {name: values for name, values in chosen.items() if values}
     found: list[Cell] = []
     targets, notes = {}, []
-    for given in [*_provided(project, chosen, modes, device), *(() if chosen else project.targets)]:
+    for given in [*_provided(project, chosen, modes, device, bool(only)), *(() if chosen else project.targets)]:
         if not isinstance(given, Target):
             found.append(given)
         elif given.make is None:
@@ -116,9 +121,15 @@ def plan(
 
 
 def _provided(
-    project: Project, chosen: Mapping[str, Sequence[str]], modes: Sequence[str], device: str
+    project: Project, chosen: Mapping[str, Sequence[str]], modes: Sequence[str], device: str, everything: bool
 ) -> list[Cell | Target]:
-    """Return what the project's own function returns, nothing where it has none."""
+    """Return what the project's own function returns, nothing where it has none.
+
+    Args:
+        project: whose function.
+        chosen, modes, device: as `plan` takes them.
+        everything: also what is no part of the default table, since patterns choose.
+    """
     if not project.cells:
         for name, values in chosen.items():
             raise ArgumentError(name, ", ".join(values), "is said by [[tool.normsuite.target]] here: use --only")
@@ -131,7 +142,7 @@ def _provided(
     for name, values in chosen.items():
         if name not in taken:
             raise ArgumentError(name, ", ".join(values), f"{project.cells} takes no {name}: use --only")
-    further = {"modes": modes, "device": device}
+    further = {"modes": modes, "device": device, "everything": everything}
     try:
         found = list(provide(**chosen, **{name: value for name, value in further.items() if name in taken}))
     except (NormsuiteError, KeyboardInterrupt):

@@ -18,7 +18,7 @@ _THRESHOLDS = Thresholds()
 SHARES = (0.005, 0.01, 0.02, 0.05, 0.10)
 """Slowdowns that are injected, of a call's own time."""
 
-SIZES = ((0.0025, 0.005), (0.005, 0.009), (0.009, 0.011), (0.011, 0.02), (0.02, 0.05), (0.05, 1.0))
+SIZES = ((0.0025, 0.004), (0.004, 0.006), (0.006, 0.009), (0.009, 0.011), (0.011, 0.02), (0.02, 0.05), (0.05, 1.0))
 """Classes of what was measured of a slowdown, whatever it was injected as."""
 
 LENGTHS = ((20e-6, "below 20 µs"), (200e-6, "20 to 200 µs"), (math.inf, "200 µs and more"))
@@ -93,7 +93,8 @@ def is_injected(record: dict) -> bool:
 def verdicts(record: dict, thresholds: Thresholds = _THRESHOLDS) -> dict[str, str]:
     """Return the verdict on each cell, from its recorded interval; asv knows only what changed, and by how much."""
     if record["what"] == WHAT:
-        return {name: judge(Interval(*of[1:4]), thresholds) for name, of in record["samples"]["cells"].items()}
+        cells = record["samples"]["cells"]  # JSON has no NaN, which a record writes as a text
+        return {name: judge(Interval(*map(float, of[1:4])), thresholds) for name, of in cells.items()}
     changes = record["samples"]["changes"]
     return {
         name: SAME if name not in changes else WORSE if changes[name] > 1 else BETTER

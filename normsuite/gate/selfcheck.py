@@ -18,6 +18,7 @@ from ..errors import ArgumentError, NormsuiteError
 from ..measure import process
 from . import asv_continuous, calibrate, decide, injected_commits, measure
 from .cells import Cell
+from .lock import Lock
 from .rates import ASV, SHARES, WHAT, is_injected
 from .summary import TIME, rows
 from .trees import Tree
@@ -184,7 +185,8 @@ def _table(setup, slower: bool, number: int, identity: dict, on_progress) -> dic
 
 def _additions(base: Tree, shares: Mapping[Cell, float], threads: int, *, within: bool = False) -> dict[Cell, int]:
     try:
-        return calibrate.additions(base, shares, threads, within=within)
+        with Lock().alone():
+            return calibrate.additions(base, shares, threads, within=within)
     except process.Died as died:
         raise NormsuiteError(f"how much extra work a slowdown takes could not be measured: {died}") from None
 

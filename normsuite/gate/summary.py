@@ -9,6 +9,7 @@ from datetime import date
 
 from .. import statistics
 from ..measure.metric import find as find_metric
+from ..measure.metric import is_known
 from ..presentation import text
 from ..statistics import Interval
 from . import decide, groups
@@ -154,6 +155,8 @@ def _counts(record: dict) -> list[CellRow]:
     for name, counts in record["samples"]["counts"].items():
         base, head = counts.get("base", {}), counts.get("head", {})
         for metric in base.keys() & head.keys():
+            if not is_known(metric):  # of a package that is not installed here
+                continue
             kind, unit = find_metric(metric).kind, find_metric(metric).unit
             before, after = float(base[metric]), float(head[metric])
             ratio = after / before if before and math.isfinite(before) else math.inf if after > before else 1.0
@@ -237,12 +240,16 @@ def exit_code(record: dict | None, found: Sequence[CellRow], *, undecided: str |
     Args:
         record: of the table, None where there is none.
         found: the rows.
-        undecided: "pass" where measured rows that stay undecided are no reason to fail, "fail" where each is.
+        undecided: "pass" where measured rows that stay undecided are no reason to fail, "fail" where each is. A row
+            that no process measured is not passed over.
     """
     if any(row.verdict in (WORSE, FAILS) for row in found):
         return REGRESSION
-    if undecided is not None and any(row.verdict == UNDECIDED and row.values is not None for row in found):
-        return NO_REGRESSION if undecided == "pass" else NOTHING_DECIDED
+    still_open = [row for row in found if row.verdict == UNDECIDED and row.values is not None]
+    if undecided == "fail" and still_open:
+        return NOTHING_DECIDED
+    if undecided == "pass" and still_open and all(row.values for row in still_open):
+        return NO_REGRESSION
     timed = [row for row in found if row.values is not None] or found
     if not any(row.verdict in (SAME, BETTER, ACCEPTED) for row in timed):
         return NOTHING_DECIDED

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
-from .. import caches
+from .. import caches, provenance
 from ..errors import ArgumentError, NormsuiteError, OutputError
 from ..git import Failed, Git
 from . import export
@@ -285,8 +285,9 @@ def place_of(folder: Path, package: str) -> Path:
 
 
 def _built(git: Git, entries: list[export.Entry], trees: Path, digest: str, source: Source) -> Path:
-    """Return the folder that the build command filled; kept for that text and that command."""
-    command = hashlib.sha256(repr((source.build, source.parts)).encode()).hexdigest()[:16]
+    """Return the folder that the build command filled; kept for that text, that command and what it builds with."""
+    using = sys.executable, sys.version, provenance.version("torch")
+    command = hashlib.sha256(repr((source.build, source.parts, *using)).encode()).hexdigest()[:16]
     folder = trees / f"{digest}-built-{command}"
     names = [part.name for part in source.packages]
 

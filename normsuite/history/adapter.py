@@ -152,7 +152,13 @@ def read(folder: Path, commits: Commits | None = None) -> History:
     depends = [Path(files.__file__).read_bytes(), repr(sorted(types.items())).encode(), (version("asv") or "").encode()]
     with uncollected(), kept.Kept(folder, depends) as cached:
         read = [
-            File.of_plain(cached.of(path.relative_to(folder), lambda p=path: files.read(p, types).plain()))
+            File.of_plain(
+                cached.of(
+                    path.relative_to(folder),
+                    read=lambda p=path: files.read(p, types).plain(),
+                    keep=lambda value: not File.of_plain(value).is_unread,
+                )
+            )
             for path in found
         ]
     refused += [(path.name, reason) for path, of in zip(found, read, strict=True) for reason in of.refused]

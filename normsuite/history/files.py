@@ -67,6 +67,7 @@ class File:
         machine: its processor and cores.
         setting: what else decides about the values, by name: python, requirements, and variables behind "env-".
         refused: why rows, or all of it, are left out.
+        is_unread: it could not be read at all, which says nothing of its content.
     """
 
     commit: str = ""
@@ -75,16 +76,17 @@ class File:
     setting: dict[str, str] = field(default_factory=dict)
     rows: list[SeriesRow] = field(default_factory=list)
     refused: list[str] = field(default_factory=list)
+    is_unread: bool = False
 
     def plain(self) -> list:
         """Return it as a JSON value."""
-        return [self.commit, self.date, self.machine, self.setting, self.rows, self.refused]
+        return [self.commit, self.date, self.machine, self.setting, self.rows, self.refused, self.is_unread]
 
     @classmethod
     def of_plain(cls, value: list) -> "File":
         """Return the file that `plain` describes."""
-        commit, date, machine, setting, rows, refused = value
-        return cls(commit, date, machine, setting, [SeriesRow(*row) for row in rows], refused)
+        commit, date, machine, setting, rows, refused, is_unread = value
+        return cls(commit, date, machine, setting, [SeriesRow(*row) for row in rows], refused, is_unread)
 
 
 class _Damaged(Exception):
@@ -156,7 +158,7 @@ def read(path: Path, types: dict[str, str]) -> File:
         found = read_json(path)
         return _file(found, types)
     except Unreadable as error:
-        return File(refused=[error.reason])
+        return File(refused=[error.reason], is_unread=not error.damaged)
     except _Damaged as damaged:
         return File(refused=[str(damaged)])
 

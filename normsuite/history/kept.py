@@ -31,12 +31,13 @@ class Kept:
     def __enter__(self) -> "Kept":
         return self
 
-    def of(self, path: Path, read: Callable[[], object]) -> object:
+    def of(self, path: Path, read: Callable[[], object], keep: Callable[[object], bool]) -> object:
         """Return the cached result of reading a file, if its state is unchanged, and else the result of reading it now.
 
         Args:
             path: within the folder.
             read: what reads it; returns a JSON value.
+            keep: whether that value is cached; what could not be read may be readable next time, in the same state.
         """
         found = files.state(self._source / path)
         if found is None:  # no regular file, or gone: the reader says why
@@ -49,6 +50,8 @@ class Kept:
         before = self._parts[part].get(str(path))
         if before is None or before[0] != state:
             before = [state, read()]
+            if not keep(before[1]):
+                return before[1]
             self._changed.add(part)
         self._used.setdefault(part, {})[str(path)] = before
         return before[1]

@@ -124,6 +124,11 @@ def find(name: str) -> Metric:
     return METRICS[name.partition(" at ")[0]]
 
 
+def is_known(name: str) -> bool:
+    """Return whether a row's name is that of a metric, here or of an installed package."""
+    return name.partition(" at ")[0] in METRICS
+
+
 def margins() -> dict[str, float]:
     """Return the margin of each kind."""
     return {metric.kind: metric.margin for metric in METRICS.values()}

@@ -40,6 +40,7 @@ def plan(
     dtypes: Sequence[str] = (),
     only: Sequence[str] = (),
     device: str = "cpu",
+    everything: bool = False,
 ) -> list[Workload]:
     """Return the workloads of a table.
 
@@ -52,6 +53,7 @@ def plan(
             the functions ("auto"), or one module of that backend ("auto BatchNorm2d").
         only: patterns of workloads' names, such as "GroupNorm/*/step", out of all backends and cases; a * takes / too.
         device: "cpu" or the accelerator's name.
+        everything: all backends and cases, also where no pattern asks for them.
 
     Raises:
         ArgumentError: a name that does not exist, or a pattern that none matches.
@@ -61,7 +63,7 @@ def plan(
     is_restricted = bool(backends or cases)
     backends = backends or (BACKENDS if device == "cpu" else ACCELERATOR_BACKENDS)
     names = cases or CASES
-    if not is_restricted and not only:
+    if not (is_restricted or only or everything):
         backends = [name for name in backends if name != _TORCH]
         names = [name for name in names if name != _TINY]
     chosen = [_ours(name) for name in dict.fromkeys(backends)]

@@ -134,13 +134,15 @@ class Gate(Record, kw_only=True):
             if strange := getattr(samples, name).keys() - samples.log_ratios.keys():
                 yield f"samples: {name}: {min(strange)!r} is no cell"
         for name, sides in samples.counts.items():
-            base, head = sides.base or {}, sides.head or {}
-            if name not in samples.absent and base.keys() ^ head.keys():
+            if sides.base is UNSET or sides.head is UNSET:
+                continue  # interrupted, or one version cannot
+            if name not in samples.absent and sides.base.keys() ^ sides.head.keys():
                 yield f"samples: counts: {name}: the two versions have not the same"
         for name, of in samples.error_rates.items():
-            if (of.base is UNSET) != (of.head is UNSET) or (of.base is UNSET and of.absent is UNSET):
-                yield f"samples: error_rates: {name}: one of the two versions is missing"
-            elif len(of.base or ()) != len(of.head or ()):
+            if of.base is UNSET or of.head is UNSET:
+                if of.absent is UNSET:
+                    yield f"samples: error_rates: {name}: one of the two versions is missing"
+            elif len(of.base) != len(of.head):
                 yield f"samples: error_rates: {name}: the two versions have not as many seeds"
         for name in ("time", "bytes", "error"):
             if name not in self.case.margins:

@@ -49,12 +49,13 @@ class SelfCheck(Record, kw_only=True):
     wall_s: Seconds
 
     def problems(self) -> Iterator[str]:
-        """Yield what is wrong between fields: cells that are missing or not in the plan."""
+        """Yield what is wrong between fields: cells that are not in the plan; one may have failed and be missing."""
         yield from super().problems()
         cells, expected = self.samples.cells.keys(), self.case.identity.cells
-        if expected is not UNSET and set(expected) != cells:
-            yield f"samples: cells: has {len(cells)} cells of {len(expected)}"
-        if strange := self.case.injected.keys() - cells:
+        known = cells if expected is UNSET else set(expected)
+        if strange := cells - known:
+            yield f"samples: cells: {min(strange)!r} is no cell of the plan"
+        if strange := self.case.injected.keys() - known:
             yield f"case: planted: {min(strange)!r} is no cell"
 
 

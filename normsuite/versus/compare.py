@@ -12,6 +12,8 @@ from ..targets.loading import check_path, import_folders, load, path_of, search_
 from .result import MARGIN, Result
 
 SECONDS = 5.0
+SETUP_LIMIT_S = 600.0
+"""How long a process may take to import torch and run the setup."""
 LIMIT_S = 60.0
 """How long a first call may take in a process of its own."""
 TIMING_LIMIT_S = 2 * 3600.0
@@ -196,7 +198,7 @@ def _listened(job: Mapping, env: Mapping[str, str], failed: dict[str, str]) -> d
     """Return the times of one process, or None where a call ended it, which is noted under its name."""
     at: str | None = None
     with process.fresh(["-m", "normsuite.versus.worker"], env) as worker:
-        watch = process.Watch(worker, LIMIT_S)
+        watch = process.Watch(worker, SETUP_LIMIT_S)
         try:
             worker.tell(dict(job))
             for message in worker.messages():
@@ -212,6 +214,8 @@ def _listened(job: Mapping, env: Mapping[str, str], failed: dict[str, str]) -> d
             failed[at] = "ends the process"
             return None
         except process.Died as died:
+            if at is None and watch.has_ended_it:
+                raise NormsuiteError(f"the setup takes longer than {SETUP_LIMIT_S:g} s") from None
             if at is None:
                 raise NormsuiteError(f"a process ended: {died}") from None
             how = f"hangs: ended after {LIMIT_S:g} s" if watch.has_ended_it else f"ends the process ({died})"

@@ -18,7 +18,6 @@ from pathlib import Path
 import numba
 import torch
 from numba import cfunc, types
-from numba.core import config
 
 from ... import caches
 from ...errors import ArgumentError
@@ -37,6 +36,7 @@ from . import (
     transposing,
 )
 from .elements import STORED
+from .kept import kept_in
 
 _SOURCES = (
     activations, arguments, decorators, elements, columns, segments, finalizing, sizes, streaming, tasks, transposing,
@@ -118,13 +118,10 @@ def _compiled(name: str, dtype: torch.dtype, code: int, streamed: bool) -> Kerne
     begun = time.perf_counter()
     file, _, function = name.partition(".")
     python = getattr(_FILES[file], function)(code, streamed)
-    folder, before = _cache_folder(), config.CACHE_DIR
-    config.CACHE_DIR = folder or before
-    try:
+    folder = _cache_folder()
+    with kept_in(folder):
         # Without a folder nothing is kept: Numba would write beside the sources, under this module's name.
         keep = folder is not None
         compiled = cfunc(types.void(types.CPointer(STORED[dtype])), cache=keep, error_model="numpy")(python)
-    finally:
-        config.CACHE_DIR = before
     compile_times_s[name, dtype, code, streamed] = time.perf_counter() - begun
     return Kernel(compiled.address, ctypes.CFUNCTYPE(None, ctypes.c_void_p)(compiled.address), compiled)

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from ...errors import ArgumentError, NormsuiteError, UnsupportedError
 from ...targets.build import Built, FunctionNorm, build
-from ...targets.loading import path_in, search_here
+from ...targets.loading import ImportPathError, path_in, search_here
 from ...targets.target import Target
 from ..process_state import unchanged
 from ..task import DTYPES, EPS
@@ -78,7 +78,7 @@ class Anybodys(Implementation):
         target = replace(self.target, like=task.spec.name, num_groups=task.num_groups, activation=task.activation)
         try:
             built = build(target, shape=task.case.shape, dtype=DTYPES[task.dtype], device=task.device)
-        except NormsuiteError as error:
+        except ImportPathError as error:  # it is not there; what is there and cannot be made fails
             raise UnsupportedError("backend", self.name, str(error)) from error
         module = _with_eps(built)
         own = {"weight": given.weight, "bias": given.bias}

@@ -1,0 +1,22 @@
+"""Projects that a gate refuses before anything starts."""
+
+import pytest
+from guarded_repository import Repository
+
+from normsuite.errors import ArgumentError, DataError
+from normsuite.gate import guarded
+from normsuite.targets.configuration import find_project
+
+
+def test_a_package_that_is_a_link_out_of_the_project_is_refused(tmp_path):
+    Repository(tmp_path / "project")
+    (tmp_path / "project" / "src" / "ownnorms").rename(tmp_path / "elsewhere")
+    (tmp_path / "project" / "src" / "ownnorms").symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(DataError, match="package = 'ownnorms': its folder is a link to"):
+        guarded.source_of(find_project(tmp_path / "project"))
+
+
+def test_a_device_that_is_not_here_is_refused_before_anything_starts(tmp_path):
+    Repository(tmp_path)
+    with pytest.raises(ArgumentError, match="device = 'meta': not available here"):
+        guarded.plan(find_project(tmp_path), device="meta")
