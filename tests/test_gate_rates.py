@@ -23,6 +23,7 @@ def test_error_rates_of_tables_are_counted():
     injected = [checked([WORSE, UNDECIDED, SAME], {"cell 0": 0.05, "cell 1": 0.01})] * 3
     found = rates.found(same + injected)
     assert (found.false_alarms.k, found.false_alarms.n) == (1, 10)
+    assert (found.missed.k, found.missed.n) == (1, 10)
     assert (found.false_praise.k, found.false_cells.k, found.false_cells.n) == (1, 1, 33)
     assert (found.injected[0.05].k, found.injected[0.05].n, found.injected[0.01].k) == (3, 3, 0)
     assert (found.same.k, found.same.n) == (19, 30)

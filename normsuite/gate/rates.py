@@ -2,7 +2,7 @@
 
 import math
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 
 from scipy import stats
@@ -56,6 +56,7 @@ class Found:
     Attributes:
         false_alarms: tables of a version against itself with a cell called worse, of all such tables.
         false_praise: the same for better.
+        missed: tables of a version against itself with an interval that does not hold 1; 5 % at most are promised.
         false_cells: cells called worse without being so, of all that were not: of both kinds of tables.
         injected: for each injected share the cells called worse, of all that had it.
         undecided: cells without a slowdown that were left undecided, of all that had none.
@@ -65,6 +66,7 @@ class Found:
 
     false_alarms: Rate
     false_praise: Rate
+    missed: Rate
     false_cells: Rate
     injected: dict[float, Rate]
     undecided: Rate
@@ -78,7 +80,7 @@ class Found:
 
     def as_dict(self) -> dict:
         """Return all rates as a dictionary for JSON."""
-        names = ("false_alarms", "false_praise", "false_cells", "undecided")
+        names = ("false_alarms", "false_praise", "missed", "false_cells", "undecided")
         rates = {name: getattr(self, name).as_dict() for name in names}
         injected = {f"{share:g}": rate.as_dict() for share, rate in self.injected.items()}
         rates |= {"settled": self.same.as_dict(), "planted": injected}
@@ -109,7 +111,9 @@ def found(records: Sequence[dict], thresholds: Thresholds = _THRESHOLDS) -> Foun
         records: they.
         thresholds: by which the recorded intervals are judged.
     """
-    same = [Counter(verdicts(record, thresholds).values()) for record in records if not is_injected(record)]
+    equal = [record for record in records if not is_injected(record)]
+    stated = [record["samples"]["cells"].values() for record in equal if record["what"] == WHAT]  # asv has no intervals
+    same = [Counter(verdicts(record, thresholds).values()) for record in equal]
     clean: Counter = Counter()
     injected: dict[float, Counter] = {share: Counter() for share in SHARES}
     for record in records:
@@ -120,12 +124,18 @@ def found(records: Sequence[dict], thresholds: Thresholds = _THRESHOLDS) -> Foun
     return Found(
         false_alarms=Rate(sum(table[WORSE] > 0 for table in same), len(same)),
         false_praise=Rate(sum(table[BETTER] > 0 for table in same), len(same)),
+        missed=Rate(sum(map(_misses, stated)), len(stated)),
         false_cells=Rate(clean[WORSE], clean.total()),
         injected={share: Rate(counted[WORSE], counted.total()) for share, counted in injected.items()},
         undecided=Rate(clean[UNDECIDED], clean.total()),
         same=Rate(sum(table[SAME] for table in same), sum(table.total() for table in same)),
         seconds=(took[len(took) // 2], took[-1]) if took else (math.nan, math.nan),
     )
+
+
+def _misses(cells: Iterable[list]) -> bool:
+    """Return whether an interval of the cells of equal versions does not hold 1."""
+    return any(float(low) > 1 or float(high) < 1 for _, _, low, high, *_ in cells)
 
 
 def by_size(records: Sequence[dict], thresholds: Thresholds = _THRESHOLDS) -> dict[str, Rate]:

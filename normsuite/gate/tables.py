@@ -52,6 +52,7 @@ def error_rates(records: Sequence[dict]) -> Table:
     asked = [
         ("equal", "tables with a false alarm", of.false_alarms),
         ("equal", "tables with something called better", of.false_praise),
+        ("equal", "tables with an interval that misses 1", of.missed),
         ("equal", "cells called the same", of.same),
         ("not slower", "cells called worse", of.false_cells),
         ("not slower", "cells undecided", of.undecided),
