@@ -172,10 +172,11 @@ def test_the_version_is_that_of_the_last_tag(tmp_path):
     def git(*arguments):
         subprocess.run(["git", *who, *arguments], cwd=tmp_path, capture_output=True, check=True)
 
-    assert version() == "0.0.0", "a folder without git"
+    assert version() == "0.0", "a folder without git"
     git("init")
     git("add", ".")
     git("commit", "-m", "one")
+    assert re.fullmatch(r"0\.1\.dev1\+g[0-9a-f]+", version())
     git("tag", "v4.5.6")
     assert version() == "4.5.6"
     git("commit", "--allow-empty", "-m", "two")
