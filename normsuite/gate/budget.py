@@ -10,10 +10,14 @@ from . import decide
 BESIDE_S = 5.0
 """Of the budget, what a command takes beside its processes: its own start and end, and a cell that was under way."""
 
-ALIKE = 250
+ALIKE = 50
 """Blocks after which the noise within a process is about as large as what processes differ by, by where their code and
 tensors lie, and which no further block lessens. (To lay the heap out anew for every block lessens it, but costs more
-than that: allocated memory is then new to the process.)"""
+than that: allocated memory is then new to the process.)
+
+Measured (AMD EPYC 25-1, 2 cores, six processes with four runs of 20 blocks each): a block deviates by 1 to 6 %, a
+process by 1 % in calls of less than 50 us and by 0.3 % in longer ones, which is as much as 2 to 10 blocks and as 50 to
+150. Operands that are made anew within a process lessen neither."""
 
 FEWEST_BLOCKS = 20
 LONGEST_S = 1.0

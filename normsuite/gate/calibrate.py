@@ -22,10 +22,11 @@ from .slowdowns import add
 from .trees import Tree
 
 _COUNT = 1000
-_LARGE = 1.0
-"""Of the call's own time, what the slope is measured with."""
+_LARGE = 0.25
+"""Of the call's own time, what the slope is measured with: so large that noise is lost in it, and so small that other
+threads still wait for the next call without sleeping, as they do with the slowdown itself."""
 
-_BLOCKS, _LONGEST_S = 400, 0.4
+_BLOCKS, _LONGEST_S = 1000, 1.0
 
 
 def additions(tree: Tree, shares: Mapping[Cell, float], threads: int, *, within: bool = False) -> dict[Cell, int]:
@@ -83,8 +84,8 @@ def _additions(cell: Cell, share: float, with_so_many: Callable[[int], object]) 
     """Return the number of additions, by the slope of a large number of them within the call.
 
     A loop runs slower there than alone, by how much depends on the call: alone it finds warm caches, and no other
-    thread that waits. A large addition is as long as the call itself, so that the noise of a time, which would be as
-    large as a small share, is a hundredth of the slope. (By tries with the small share itself, each divided by a time
+    thread that waits. The large number takes a quarter of the call's time, so that the noise of a time, which would be
+    as large as a small share, is a fiftieth of the slope. (By tries with the small share itself, each divided by a time
     with noise and corrected upwards more than downwards, 1 % was 1.27 % in the mean.)
     """
 

@@ -72,9 +72,9 @@ class Thresholds:
 def share(look: int) -> float:
     """Return the share of α for the interim look of that number, counted from 1.
 
-    It is 1/8 for each of the first three, then 1/16, 1/32 and so on.
+    It is 1/20 for each of the first nine, then 1/40, 1/80 and so on.
     """
-    return 2.0 ** -max(3, look)
+    return 0.05 * 2.0 ** -max(0, look - 9)
 
 
 def judge(ratio: Interval, thresholds: Thresholds) -> str:

@@ -1,8 +1,8 @@
 """Times of all cells, in interim looks and a final one: what is decided is measured no more.
 
-After the first four processes, then after half as many again, and so on, the verdicts are taken, until all is decided
-or the budget has no room for another process; then comes the final look. As many processes are started at once as there
-are cores, and then they take turns with the clock: importing torch is most of what they do.
+After the first four processes, then after 1.3 times as many, and so on, the verdicts are taken, until all is decided or
+the budget has no room for another process; then comes the final look. As many processes are started at once as there
+are cores, and then they take turns with the clock.
 """
 
 import math
@@ -12,6 +12,9 @@ from . import decide, groups, turns
 from .budget import Budget
 from .processes import Processes
 from .setup import Setup
+
+GROWTH = 1.3
+"""Processes at one look as a multiple of those at the look before: what is decided should leave the table soon."""
 
 
 class Looks:
@@ -65,7 +68,7 @@ class Looks:
                 break
             still_open = self._still_open()
             open_cells = [i for i in open_cells if self._setup.cells[i].name in still_open]
-            wanted = math.ceil(processes * 1.5 / together) * together
+            wanted = math.ceil(processes * GROWTH / together) * together
 
     def _still_open(self) -> set[str]:
         """Return the names of cells that are to be measured on; those without a value so far are among them."""

@@ -1,5 +1,6 @@
 """Start the processes of a gate: forked by a parent that has imported torch where that is possible, else fresh."""
 
+import contextlib
 import random
 from contextlib import ExitStack
 
@@ -34,10 +35,13 @@ class Starts:
         """Return a new process for a job, which it has not been sent yet."""
         if not self._forked:
             return process.fresh(["-m", _WORKER], self._environment(), python=job.python)
-        if job.python not in self._parents:
-            parent = preloaded.Parent([_PRELOADS], self._environment(), python=job.python)
-            self._parents[job.python] = self._stack.enter_context(parent)
-        return self._parents[job.python].process(_WORKER)
+        if job.python in self._parents:
+            # Else the system has ended it, for its memory perhaps: that is no fault of a version.
+            with contextlib.suppress(process.Died):
+                return self._parents[job.python].process(_WORKER)
+        parent = preloaded.Parent([_PRELOADS], self._environment(), python=job.python)
+        self._parents[job.python] = self._stack.enter_context(parent)
+        return parent.process(_WORKER)
 
     def _environment(self) -> dict[str, str]:
         padding = "x" * self._draw.randrange(_MOST_PADDING)  # its size moves the stack

@@ -53,6 +53,37 @@ class _Started(NamedTuple):
     process: process.Process
     messages: Iterator[dict]
 
+    def tell(self, line: dict) -> None:
+        """Send the process a line; if it has ended, the job says how."""
+        if self.job.died is None:
+            try:
+                self.process.tell(line)
+            except process.Died as died:
+                self.job.died = str(died)
+
+    def listen(self, on_cell: Callable[[], None], *, until: str | None = None) -> None:
+        """Store what the process says, until a message has the key `until`, or there are no more."""
+        job = self.job
+        if job.died is not None:
+            return
+        watch = process.Watch(self.process, START_S if job.at is None else SILENT_S)
+        try:
+            for message in self.messages:
+                watch.again(START_S if job.at is None and "begin" not in message else SILENT_S)
+                if "unimportable" in message:
+                    raise Unimportable(message["unimportable"], message["error"], message["beside"])
+                job.environment = message.get("environment", job.environment)
+                job.at = message.get("begin", job.at)
+                if "cell" in message:
+                    job.found.setdefault(message["cell"], {}).update(message)
+                    on_cell()
+                if until in message:
+                    return
+        except process.Died as died:
+            job.died = _how(died, watch)
+        finally:
+            watch.stop()
+
     def ask(self, line: dict) -> dict:
         """Return the process's answer to a line; raises `Died`, which the job keeps, if there is none."""
         watch = process.Watch(self.process, SILENT_S)
@@ -106,10 +137,13 @@ def take(
         running = [stack.enter_context(start(job)) for job in jobs]
         started = [_Started(job, one, one.messages()) for job, one in zip(jobs, running, strict=True)]
         for each in started:
-            _listen(*each, each.job.work, on_cell, until="ready")
+            each.tell(each.job.work)
+        for each in started:
+            each.listen(on_cell, until="ready")
         on_ready()
         for each in [] if in_pairs else started:
-            _listen(*each, {"go": True}, on_cell)
+            each.tell({"go": True})
+            each.listen(on_cell)
         for pair in zip(started[::2], started[1::2], strict=True) if in_pairs else []:
             _alternate(pair, on_cell)
 
@@ -134,28 +168,4 @@ def _alternate(pair: Sequence[_Started], on_cell: Callable[[], None]) -> None:
 
 
 def _how(died: process.Died, watch: process.Watch) -> str:
-    return f"hangs: ended after {SILENT_S:g} s" if watch.has_ended_it else str(died)
-
-
-def _listen(job: Job, one: process.Process, messages, line: dict, on_cell, until: str | None = None) -> None:
-    """Send a line to a process and store what it answers, until a message has the key `until`, or there are no more."""
-    if job.died is not None:
-        return
-    watch = process.Watch(one, START_S if job.at is None else SILENT_S)
-    try:
-        one.tell(line)
-        for message in messages:
-            watch.again(START_S if job.at is None and "begin" not in message else SILENT_S)
-            if "unimportable" in message:
-                raise Unimportable(message["unimportable"], message["error"], message["beside"])
-            job.environment = message.get("environment", job.environment)
-            job.at = message.get("begin", job.at)
-            if "cell" in message:
-                job.found.setdefault(message["cell"], {}).update(message)
-                on_cell()
-            if until in message:
-                return
-    except process.Died as died:
-        job.died = _how(died, watch)
-    finally:
-        watch.stop()
+    return f"hangs: ended after {watch.seconds:g} s" if watch.has_ended_it else str(died)

@@ -19,11 +19,15 @@ _LEFT_OUT = {True: ("reference", "triton"), False: ("reference", "numba")}
 BACKENDS, ACCELERATOR_BACKENDS = (
     (*(name for name in known_backends.NAMES if name not in (*left_out, AUTO)), AUTO) for left_out in _LEFT_OUT.values()
 )
-_TORCH, _TINY = "torch", "tiny"
-"""Left out of the default table: what passes calls to torch, and functions where a module's call is the same one."""
+_TORCH = "torch"
+"""Left out of the default table: it passes calls to torch."""
 
-CASES = tracked((_TINY, "study", "stage-14"))
+CASES = tracked(("tiny", "study", "stage-14"))
 """A call that costs more than its arithmetic, one that fits the first caches, one that fits the last."""
+
+_ON_REQUEST = ("tiny", "stage-14")
+"""Cases left out of the default table: a module's call is the small one already, and the kernels on the largest are
+those on `study`, for twice the time."""
 
 MODES = ("forward", "step")
 MODULES = tuple(f"{AUTO} {name}" for name in ours.MODULES)
@@ -44,9 +48,9 @@ def plan(
 ) -> list[Workload]:
     """Return the workloads of a table.
 
-    The default table has each function by its own kernels and as `auto` chooses, on the larger cases, and each module
-    on its small case: about as many as two minutes can decide. Torch's own kernels, which `auto` chooses too, and
-    functions on the small case are measured where a backend, a case or a pattern asks for them.
+    The default table has each function by its own kernels and as `auto` chooses, on one case, and each module on its
+    small case: about as many as two minutes can decide. Torch's own kernels, which `auto` chooses too, and functions on
+    the smallest and the largest case are measured where a backend, a case or a pattern asks for them.
 
     Args:
         norms, backends, cases, modes, activations, dtypes: names; the default table's where left out. A backend names
@@ -65,7 +69,7 @@ def plan(
     names = cases or CASES
     if not (is_restricted or only or everything):
         backends = [name for name in backends if name != _TORCH]
-        names = [name for name in names if name != _TINY]
+        names = [name for name in names if name not in _ON_REQUEST]
     chosen = [_ours(name) for name in dict.fromkeys(backends)]
     further = {
         "modes": modes or MODES,

@@ -157,6 +157,7 @@ class Watch:
 
     Attributes:
         has_ended_it: it was.
+        seconds: the limit by now.
     """
 
     def __init__(self, process: Process, seconds: float):
@@ -165,6 +166,7 @@ class Watch:
         self._start(seconds)
 
     def _start(self, seconds: float) -> None:
+        self.seconds = seconds
         self._timer = threading.Timer(seconds, self._end)
         self._timer.daemon = True
         self._timer.start()
