@@ -80,7 +80,7 @@ def test_old_trees_are_forgotten(repository):
 
 
 def test_the_default_table():
-    """Every norm's function by the kernels and auto on the larger cases, and every module on its small case."""
+    """Every norm's function by the kernels and auto on one case, and every module on its small case."""
     planned = {cell.name for cell in cells.plan()}
     functions = {
         f"{norm}/{backend}/{case}/{mode}"

@@ -26,7 +26,7 @@ from normsuite.statistics import moderated_intervals
 
 from .thresholds import RECORDS
 
-LOOKS = (4, 6, 10, 16, 24)
+LOOKS = (4, 6, 8, 12, 16, 22, 30)
 DEVIATION = 0.002
 LARGEST = 0.10
 BURNT = 10.0

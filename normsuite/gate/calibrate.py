@@ -26,7 +26,7 @@ _LARGE = 0.25
 """Of the call's own time, what the slope is measured with: so large that noise is lost in it, and so small that other
 threads still wait for the next call without sleeping, as they do with the slowdown itself."""
 
-_BLOCKS, _LONGEST_S = 1000, 1.0
+_BLOCKS, _LONGEST_S = 600, 0.6
 
 
 def additions(tree: Tree, shares: Mapping[Cell, float], threads: int, *, within: bool = False) -> dict[Cell, int]:
