@@ -22,7 +22,8 @@ from .modules import (
     _WithBackend,
 )
 
-_TORCH_BASES = (_BatchNorm, _InstanceNorm, nn.LayerNorm, nn.GroupNorm, nn.RMSNorm)
+_ANY = (_BatchNorm, _InstanceNorm, nn.LayerNorm, nn.GroupNorm, nn.RMSNorm, _WithBackend)
+"""Bases of every norm, torch's and this package's."""
 
 _OURS: dict[type[nn.Module], type[_WithBackend]] = {
     nn.BatchNorm1d: BatchNorm1d,
@@ -70,16 +71,14 @@ def convert(model: nn.Module, *, backend: str = DEFAULT_BACKEND) -> Conversion:
     backends.get(backend)
     changed, left = [], {}
     for name, module in _norms(model):
-        if type(module) in _OURS:
-            if "forward" in vars(module):
-                left[name] = f"{type(module).__qualname__} with a forward of its own"
-                continue
-            module.__class__ = _OURS[type(module)]
-        elif not isinstance(module, _WithBackend):
+        if "forward" in vars(module):
+            left[name] = f"{type(module).__qualname__} with a forward of its own"
+        elif type(module) not in _OURS and not isinstance(module, _WithBackend):
             left[name] = type(module).__qualname__
-            continue
-        module.backend = backend
-        changed.append(name)
+        else:
+            module.__class__ = _OURS.get(type(module), type(module))
+            module.backend = backend
+            changed.append(name)
     return Conversion(tuple(changed), left)
 
 
@@ -105,4 +104,4 @@ def _does_more(module: _WithBackend) -> bool:
 
 
 def _norms(model: nn.Module) -> Iterator[tuple[str, nn.Module]]:
-    return ((name, module) for name, module in model.named_modules() if isinstance(module, _TORCH_BASES))
+    return ((name, module) for name, module in model.named_modules() if isinstance(module, _ANY))

@@ -160,9 +160,9 @@ def _computed(
         return _handed_over(spec, input, *given, backend)
     call = validation.call(spec, input, *given)
     chosen = backends.checked(call, backend)
+    y = chosen.apply(call)
     if num_batches_tracked is not None:
         num_batches_tracked.add_(1)
-    y = chosen.apply(call)
     if settings is not None:
         fast_path.add(settings, tensors, call, chosen)
     return y

@@ -180,7 +180,7 @@ class BatchNorm(_BatchNormForward, _BatchNorm):
     """`BatchNorm1d`, `BatchNorm2d` and `BatchNorm3d` in one: for (N, C) to (N, C, D, H, W).
 
     Raises:
-        ShapeError: an input of another rank or another number of channels.
+        ShapeError: an input of another rank, or of another number of channels than weight or running statistics.
         UnknownNameError: no such backend.
     """
 
@@ -269,7 +269,7 @@ class GroupNorm(_WithBackend, nn.GroupNorm):
     """torch.nn.GroupNorm, computed by `functional.group_norm`.
 
     Raises ArgumentError for groups that do not divide the channels, ShapeError for an input with another number of
-    channels, and UnknownNameError for an unknown backend. Source: Wu and He 2018.
+    channels than its weight, and UnknownNameError for an unknown backend. Source: Wu and He 2018.
     """
 
     def __init__(self, num_groups: int, num_channels: int, *arguments, **options):

@@ -185,11 +185,15 @@ def load(file: Path) -> NormSpec:
     for name, field in known.items():
         choices = get_args(Axis if name == "axes" else field.type) if name in found else ()
         given = found.get(name)
-        values = given if isinstance(given, list) else [given]
-        if name in ("groups", "axes", "affine", "running") and not (values and set(map(str, values)) <= set(choices)):
-            raise DataError(f"{file.name}: {name} = {given!r} must be among {', '.join(choices)}")
+        values = given if name == "axes" else [given]
+        if choices and not (isinstance(values, list) and values and all(value in choices for value in values)):
+            some = "a list of some of" if name == "axes" else "among"
+            raise DataError(f"{file.name}: {name} = {given!r} must be {some} {', '.join(choices)}")
         if name in ("affine_by_default", "centred") and given is not None and not isinstance(given, bool):
             raise DataError(f"{file.name}: {name} = {given!r} must be true or false")
+    for name, only in (("groups", "one"), ("running", "never")):
+        if found["affine"] == "element" and found[name] != only:
+            raise DataError(f"{file.name}: {name} = {found[name]!r} must be {only!r} where affine = 'element'")
     return NormSpec(**{"torch_call": None, **found, "axes": frozenset(found["axes"])})
 
 

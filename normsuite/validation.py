@@ -142,6 +142,10 @@ def view(
         raise ArgumentError("eps", eps, "must be a number")
     if spec.running == "always" and use_input_stats and eps <= 0:
         raise ArgumentError("eps", eps, "must be positive during training")
+    if normalized_shape is not None and spec.affine != "element":
+        raise ArgumentError("normalized_shape", normalized_shape, f"{spec.name} has none")
+    if running_mean is not None and spec.running == "never" and (use_input_stats or spec.affine == "element"):
+        raise ArgumentError("running_mean", tuple(running_mean), f"{spec.name} keeps no running statistics")
     found = spec.view(shape, num_groups=num_groups, normalized_shape=normalized_shape)
     channels = tuple(shape[1:2])
     affine_shape = normalized_shape if spec.affine == "element" else channels

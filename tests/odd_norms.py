@@ -138,6 +138,22 @@ class NoGradient(Right):
         return super().forward(x.detach())
 
 
+class OnlyFloat32(Right):
+    """Wrong in narrower types."""
+
+    def forward(self, x):
+        return super().forward(x) if x.dtype == torch.float32 else super().forward(x) + 1
+
+
+class LosesStatistics(nn.BatchNorm2d):
+    """Its running statistics are in no state_dict."""
+
+    def __init__(self):
+        super().__init__(CHANNELS)
+        for name in ("running_mean", "running_var", "num_batches_tracked"):
+            self.register_buffer(name, getattr(self, name), persistent=False)
+
+
 def dropout_like(x):
     """An oracle of nothing: x itself."""
     return x

@@ -32,7 +32,8 @@ def test_explain_draws_and_judges():
 
 
 def test_explain_writes_a_file(tmp_path):
-    assert run("explain", "BatchNorm", "--json", tmp_path / "b.json").returncode == 0
+    done = run("explain", "BatchNorm", "--json", tmp_path / "b.json")
+    assert done.returncode == 0 and "image3" in done.stdout, "the tables are printed beside a file"
     assert {row["norm"] for row in json.loads((tmp_path / "b.json").read_text())} == {"BatchNorm"}
 
 

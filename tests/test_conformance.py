@@ -42,6 +42,7 @@ FAULTS = {
     "Prints": ("prints_nothing", "differs", "normalising"),
     "Raises": ("output[float32]", "fails", "cannot take"),
     "WrongGradient": ("input_gradient[float32]", "fails", "is not what float64 gives"),
+    "LosesStatistics": ("own_state", "fails", "the one that loaded computes something else in evaluation"),
     "MixesSamples": ("nan_in_its_group", "fails", "values of others"),
     "Random": ("determinism", "fails", "between equal calls"),
     "OtherNames": ("state_to_torch", "differs", "has beta, gamma where the other has bias, weight"),
@@ -53,10 +54,29 @@ FAULTS = {
 @pytest.mark.parametrize(("norm", "expected"), FAULTS.items(), ids=FAULTS)
 def test_a_fault_is_named_by_its_check(norm, expected):
     name, status, said = expected
-    found = checked(getattr(odd_norms, norm), name)
+    options = {"like": "BatchNorm", "num_groups": None} if norm == "LosesStatistics" else {}
+    found = checked(getattr(odd_norms, norm), name, **options)
     assert found[name].status == status and said in found[name].line(), found[name]
     right = checked(odd_norms.Right, name)[name]
     assert right.status in ("ok", "differs") and not right.is_failure
+
+
+def test_gradients_are_looked_at_under_autocast():
+    found = checked(odd_norms.WrongGradient, "autocast")["autocast"]
+    assert found.status == "fails" and "input gradient is not what float64 gives" in found.line()
+    assert checked(odd_norms.Right, "autocast")["autocast"].status == "ok"
+
+
+def test_every_shape_is_checked():
+    shapes = [(2, odd_norms.CHANNELS, 3), (4, odd_norms.CHANNELS, 3)]
+    found = checked(odd_norms.Raises, "output", shapes=shapes)["output[float32]"]
+    assert found.status == "fails" and found.finding.smallest["shape"] == [3, odd_norms.CHANNELS, 1]
+    assert checked(odd_norms.Raises, "output", shapes=shapes[:1])["output[float32]"].status == "ok"
+
+
+def test_a_type_that_nobody_declared_says_so():
+    found = checked(odd_norms.OnlyFloat32, "output")["output[bfloat16]"]
+    assert found.status == "differs" and "not declared, and wrong in bfloat16" in found.line()
 
 
 @pytest.mark.parametrize("norm", ["Tuples", "Raises"])
@@ -142,6 +162,13 @@ def test_what_cannot_be_checked_is_refused():
         normsuite.check(odd_norms.Right, only=("outputs",), **LIKE)
     with pytest.raises(ArgumentError, match="are a part of the target"):
         normsuite.check(Target(odd_norms.Right), like="GroupNorm")
+
+
+def test_what_no_other_process_could_be_told_is_checked_here(importable):
+    options = {"args": (4, 8), "kwargs": {"dtype": torch.float32}, "like": "GroupNorm"}
+    assert normsuite.check("torch.nn:GroupNorm", only=("output[[]float32]",), **options).assert_ok().results
+    with pytest.raises(ArgumentError, match=r"kwargs = .*: has what no other process could be told"):
+        normsuite.check("torch.nn:GroupNorm", only=("output",), isolated=True, **options)
 
 
 def test_an_object_is_checked_here():

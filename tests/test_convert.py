@@ -13,6 +13,7 @@ from torch.testing import assert_close
 import normsuite
 from normsuite import conversion, modules
 from normsuite.errors import UnknownNameError
+from normsuite.spec import NORMS
 
 MODELS = {
     "resnet18": (64, {}),
@@ -113,6 +114,23 @@ def test_what_torch_s_class_would_leave_out_is_not_reverted():
     reverted = normsuite.revert(model)
     assert reverted.changed == ("2",) and reverted.left == {"0": "BatchNorm2d", "1": "BatchNorm2d"}
     assert torch.equal(model[0](x), expected) and expected.min() == 0
+
+
+def test_the_general_module_gets_the_backend_and_is_not_reverted():
+    made = modules.make(NORMS["RMSNorm"], 8, backend="reference")
+    general = modules.Norm(NORMS["GroupNorm"], 8, num_groups=2)
+    model = nn.Sequential(general, made)
+    assert normsuite.convert(model, backend="numba").changed == ("0", "1")
+    assert general.backend == "numba" and type(general) is modules.Norm
+    assert "0" in normsuite.revert(model).left
+
+
+def test_a_forward_of_its_own_is_left_by_a_second_conversion_too():
+    model = nn.Sequential(nn.LayerNorm(4))
+    normsuite.convert(model, backend="reference")
+    model[0].forward = lambda x: x
+    assert normsuite.convert(model, backend="numba").left == {"0": "LayerNorm with a forward of its own"}
+    assert model[0].backend == "reference"
 
 
 def test_an_unknown_backend_changes_nothing():

@@ -21,6 +21,8 @@ paper = "this test"
 centred = false
 """
 
+ELEMENT = FILE.replace('"channels"', '"one"').replace('"channel"', '"element"')
+
 USE = """
 import sys
 from pathlib import Path
@@ -79,7 +81,13 @@ def test_a_norm_from_a_folder_is_explained(folder):
     ("text", "says"),
     [
         (FILE.replace('"channels"', '"all"'), "groups = 'all' must be among one, channels, given"),
-        (FILE.replace('["spatial"]', '["time"]'), "axes = ['time'] must be among batch, group, spatial"),
+        (FILE.replace('["spatial"]', '["time"]'), "axes = ['time'] must be a list of some of batch, group, spatial"),
+        (FILE.replace('["spatial"]', '"spatial"'), "axes = 'spatial' must be a list of some of batch, group, spatial"),
+        (FILE.replace('["spatial"]', "[]"), "axes = [] must be a list of some of"),
+        (FILE.replace('["spatial"]', '[["spatial"]]'), "axes = [['spatial']] must be a list of some of"),
+        (FILE.replace('"channels"', '["one"]'), "groups = ['one'] must be among one, channels, given"),
+        (FILE.replace('"channel"', '"element"'), "groups = 'channels' must be 'one' where affine = 'element'"),
+        (ELEMENT.replace('"never"', '"always"'), "running = 'always' must be 'never' where affine = 'element'"),
         (FILE.replace("centred", "centered"), "does not know centered"),
         (FILE.replace('running = "never"', ""), "lacks running"),
         (FILE.replace("centred = false", "centred = 0"), "centred = 0 must be true or false"),

@@ -182,9 +182,9 @@ def test_copies_pickles_and_safetensors(spec, backend, tmp_path):
     assert_close(fresh(X), expected, rtol=0, atol=0)
 
 
-@pytest.mark.parametrize("spec", NORMS.values(), ids=lambda spec: spec.name)
-def test_an_empty_batch_gives_an_empty_batch_and_moves_nothing(spec):
-    made = module(spec, "reference")
+@EVERY
+def test_an_empty_batch_gives_an_empty_batch_and_moves_nothing(spec, backend):
+    made = module(spec, backend)
     before = copy.deepcopy(made.state_dict())
     x = X[:0].clone().requires_grad_()
     y = made(x)

@@ -70,13 +70,32 @@ def test_torch_says_which_norm_it_lacks():
 def test_torch_is_not_handed_what_it_would_drop(name):
     given = {name: torch.ones(8, 3) if name != "running_mean" else torch.ones(8)}
     if name == "running_mean":
-        given["running_var"] = torch.ones(8)
-    norm = spec.NORMS["RMSNorm" if name != "running_mean" else "LayerNorm"]
+        given |= {"running_var": torch.ones(8), "use_input_stats": False, "num_groups": 2}
+    norm = spec.NORMS["RMSNorm" if name != "running_mean" else "GroupNorm"]
     if name == "weight":
         assert functional.normalize(norm, X, backend="torch", **given).shape == X.shape
         return
     with pytest.raises(UnsupportedError, match=f"takes no {name}"):
         functional.normalize(norm, X, backend="torch", **given)
+
+
+@pytest.mark.parametrize("backend", ON_CPU)
+@pytest.mark.parametrize(
+    ("norm", "given", "says"),
+    [
+        ("LayerNorm", {"running_mean": torch.zeros(8), "running_var": torch.ones(8)}, "LayerNorm keeps no running"),
+        ("GroupNorm", {"running_mean": torch.zeros(8), "running_var": torch.ones(8)}, "GroupNorm keeps no running"),
+        ("GroupNorm", {"normalized_shape": X.shape[1:]}, "normalized_shape = .*: GroupNorm has none"),
+        ("BatchNorm", {"normalized_shape": X.shape[1:]}, "normalized_shape = .*: BatchNorm has none"),
+    ],
+)
+def test_what_a_norm_does_not_have_is_refused_by_every_backend(backend, norm, given, says):
+    """As many samples as channels: kernels took a sample's mean for a channel's."""
+    kept = {name: value.clone() for name, value in given.items() if isinstance(value, torch.Tensor)}
+    groups = 2 if norm == "GroupNorm" else None
+    with pytest.raises(ArgumentError, match=says):
+        functional.normalize(spec.NORMS[norm], torch.ones(8, 8, 3), num_groups=groups, backend=backend, **given)
+    assert all(torch.equal(given[name], value) for name, value in kept.items())
 
 
 def test_names_are_found_however_they_are_written():

@@ -2,6 +2,7 @@
 
 import itertools
 import math
+import os
 import tomllib
 from pathlib import Path
 
@@ -108,7 +109,7 @@ def test_what_the_user_measured_comes_first_and_holds_for_what_it_was_measured_w
     assert path.exists()
     found = tuning.current()
     assert found.sizes == sizes and found.streaming == streaming and "measured on this machine" in found.origin
-    for name, changed in (("_kernels", lambda: "others"), ("__version__", "0.0.0")):
+    for name, changed in (("_kernels", lambda: "others"), ("_FORMAT", 0)):
         with monkeypatch.context() as patch:
             patch.setattr(tuning, name, changed)
             assert tuning.own() is None
@@ -120,6 +121,18 @@ def test_what_the_user_measured_comes_first_and_holds_for_what_it_was_measured_w
         torch.set_num_threads(threads)
     pretend(monkeypatch, "another")
     assert tuning.own() is None
+
+
+def test_a_table_in_use_is_not_forgotten():
+    path = tuning.store(tables.as_toml(processor.this(), threads=1, torch="x", sizes={}, streaming={}))
+    long_ago = path.stat().st_mtime - 2 * caches.KEPT_DAYS * 86_400
+    unused = path.with_name("0123456789abcdef.toml")
+    unused.write_text("")
+    for each in (path, unused):
+        os.utime(each, (long_ago, long_ago))
+    assert tuning.own() is not None
+    caches.forget(path.parent)
+    assert path.exists() and not unused.exists()
 
 
 def test_a_damaged_table_of_the_user_s_is_not_read():

@@ -58,6 +58,26 @@ def test_a_result_is_derived_from_its_record():
     assert len(result.rows()) == 960 and result.rows()[0][:3] == (0, 0, "a")
 
 
+def test_a_second_that_was_not_timed_has_no_verdict():
+    """That of the third is not given in its place."""
+    found = made_up(1.0)
+    samples = tuple({"a": process["a"], "c": process["b"]} for process in found.samples)
+    result = Result(samples, "cpu", 0.01, {}, {"b": "fails: ValueError"}, ("a", "b", "c"))
+    for again in (result, Result.from_dict(json.loads(result.to_json()))):
+        for asked in ("ratio", "verdict"):
+            with pytest.raises(NormsuiteError, match="b: not measured, fails: ValueError"):
+                getattr(again, asked)
+        assert [comparison.name for comparison in again.comparisons] == ["c"]
+
+
+def test_the_second_is_the_one_that_was_given_as_such():
+    broken = normsuite.compare({"a": lambda: None, "b": lambda: 1 / 0, "c": lambda: None}, seconds=0.2)
+    with pytest.raises(NormsuiteError, match="b: not measured, fails: ZeroDivisionError"):
+        broken.verdict  # noqa: B018, a property that raises
+    last = normsuite.compare({"a": lambda: None, "b": lambda: None, "c": lambda: 1 / 0}, seconds=0.2)
+    assert last.verdict == last.comparisons[0].verdict
+
+
 def test_names_are_escaped_in_a_notebook():
     result = made_up(1.0)
     samples = ({"x < 1": result.samples[0]["a"], "<b>": result.samples[0]["b"]},)

@@ -53,9 +53,6 @@ def layout(call: Call) -> tuple[str, int]:
 
     The layouts are "contiguous"; "row", where the whole tensor is one row of a norm over trailing sizes, which torch
     computes on one thread; "channels_last"; and "channels_last_few", with fewer than `FEW_PLACES` places.
-
-    contiguous; row, all of it one row of a norm over trailing sizes, which torch leaves to one thread; channels_last,
-    and channels_last_few, of few places.
     """
     x, view = call.input, call.view
     # A tensor that is neither contiguous nor channels_last is copied by both.

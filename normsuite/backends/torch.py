@@ -190,7 +190,7 @@ def again(call: Call) -> Again:
         if not call.use_input_stats:
             compute = _of_copies(compute)
         samples, channels, _, *places = call.view.shape
-        if x.dim() > 3 and call.spec.torch_call == "instance_norm" and call.running_mean is None:
+        if x.dim() > 3 and call.spec.torch_call == "instance_norm" and call.running_mean is None and samples:
             compute = _instances_as_channels(call)
         elif x.dim() > 3 and (call.spec.torch_call == "instance_norm" or 1 in (samples, channels, *places)):
             compute = _of_one_place(compute)

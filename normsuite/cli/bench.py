@@ -157,6 +157,7 @@ def _show(outcome, not_measured: list[str], to: str | None) -> None:
     found = benches(outcome.records)
     if found and to is not None:
         write_json(_as_json(found, notes=outcome.notes, not_measured=not_measured), to)
+    if to == "-":
         return
     for bench_of_kind in found:
         print_tables(*brief(bench_of_kind))
@@ -226,6 +227,7 @@ def bench_study(
         shown = {norm: {name: [r.value, r.low, r.high] for name, r in of.items()} for norm, of in found.items()}
         faster = {way: [r.value, r.low, r.high] for way, r in speedups.items()}
         write_json({"ratios": shown, "record": record, "speedups": faster, "throughput": whole}, to)
+    if to == "-":
         return
     from ..bench import study_tables
 

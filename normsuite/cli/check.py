@@ -95,11 +95,12 @@ def chosen_targets(names: list[str], *, args: str, shapes: list[str], dtypes: li
     given |= {"dtypes": tuple(dtypes)} if dtypes else {}
     if not names:
         project = find_project(Path.cwd())
-        if project is None or not project.targets:
+        norms = [target for target in (project.targets if project else ()) if target.make is not None]
+        if not norms:
             raise ArgumentError(
-                "target", None, "name one, such as torch.nn:LayerNorm, or write [[tool.normsuite.target]]"
+                "target", None, "name one, such as torch.nn:LayerNorm, or write [[tool.normsuite.target]] with make"
             )
-        return [replace(target, **given) for target in project.targets if target.make is not None]
+        return [replace(target, **given) for target in norms]
     found = []
     for name in names:
         known = None if ":" in name else by_name(name, Path.cwd())

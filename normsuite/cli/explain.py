@@ -19,6 +19,7 @@ def explain(
     rows = {spec.name: explanation.explain(spec) for spec in specs}
     if to is not None:
         write_json([row.as_dict() for of_norm in rows.values() for row in of_norm], to)
+    if to == "-":
         return
     for spec in specs:
         console.print(f"\n[bold]{spec.name}[/bold]  {spec.shared} per letter", highlight=False)

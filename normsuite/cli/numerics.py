@@ -61,5 +61,5 @@ def numerics(
     results.write_record(out, f"{WHAT}-{device}-{results.digest(writing.to_json(record))}".replace(":", "-"), record)
     if to is not None:
         write_json(record, to)
-    else:
+    if to != "-":
         print_tables(errors(record))

@@ -158,6 +158,7 @@ def _train(runs: list, out: Path, to: str | None, **how: Any) -> None:
             progress.stop()
     if to is not None:
         write_json(summary.as_dict(records), to)
+    if to == "-":
         return
 
     console.print(f"{len(records)} runs in {str(out)!r}, {time.monotonic() - begun:.0f} s", highlight=False)
@@ -203,6 +204,7 @@ def _dry_run(runs: list, out: Path, workers: int | None, to: str | None) -> None
     found = estimate.estimate(runs, recorded, workers)
     if to is not None:
         write_json({**asdict(found), "difference": found.difference}, to)
+    if to == "-":
         return
     minutes = f"{found.seconds / 60:.0f} min" if found.seconds >= 120 else f"{found.seconds:.0f} s"
     lines = [

@@ -30,11 +30,12 @@ def tune(to: Json = None) -> None:
         write_json({**asdict(found), "path": found.path and str(found.path)}, to)
     if to == "-":
         return
-    if found.path is None:
+    if found.path is None and to is None:
         raise NormsuiteError(
             "the user's cache cannot be written to: the table is not stored; --json writes it elsewhere"
         )
-    console.print(f"{found.measured} of {found.entries} entries measured; stored in {found.path}", soft_wrap=True)
+    where = f"stored in {found.path}" if found.path else "not stored: the user's cache cannot be written to"
+    console.print(f"{found.measured} of {found.entries} entries measured; {where}", soft_wrap=True)
     for way, size in found.streaming.items():
         pays = "do not pay" if size == float("inf") else f"pay from {size / 2**20:.3g} MiB on"
         console.print(f"non-temporal stores, {way}: {pays}")

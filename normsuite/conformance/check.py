@@ -24,7 +24,8 @@ def check(
     Args:
         target: a `Target`, or what makes one: an object or an import path, with the options below.
         only: names of checks, or patterns such as "mean_*"; all where left out.
-        isolated: in a process of its own, which may hang or end; where left out, if the target has an import path.
+        isolated: in a process of its own, which may hang or end; where left out, if another process can make the target
+            from import paths and arguments that JSON holds.
         limit_s: how long one check may take in such a process.
         on_result: is told every result as soon as there is one.
         options: the fields of a `Target`: args, kwargs, like, oracle, num_groups, activation, shapes, dtypes, expected.
@@ -49,7 +50,7 @@ def check(
     from .checks import choose
 
     chosen = choose(tuple(only), target.dtypes)
-    apart = target.path is not None and not _is_module(target) if isolated is None else isolated
+    apart = _can_be_told(target) if isolated is None else isolated
     notes: list[str] = []
     found = processes.results(target, chosen, limit_s=limit_s, notes=notes) if apart else run.results(target, chosen)
     kept = []
@@ -59,8 +60,12 @@ def check(
     return Report(target.title, target.like, tuple(kept), tuple(notes))
 
 
-def _is_module(target: Target) -> bool:
-    """Return whether the target is a module object, whose state no other process has."""
+def _can_be_told(target: Target) -> bool:
+    """Return whether another process can make the target; not so a module object, whose state that does not have."""
     from torch import nn
 
-    return isinstance(target.make, nn.Module)
+    try:
+        target.as_dict()
+    except ArgumentError:
+        return False
+    return not isinstance(target.make, nn.Module)

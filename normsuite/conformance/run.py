@@ -13,7 +13,7 @@ from ..targets import arguments
 from ..targets.build import Settings
 from ..targets.target import Target
 from .checks import Check
-from .result import DIFFERS, FAILS, OK, UNSUPPORTED, Finding, Result
+from .result import DIFFERS, FAILS, OK, UNSUPPORTED, Finding, Result, worst
 from .subject import NotApplicable, Subject, Wrong, not_applicable
 
 _MOST_TRIALS = 60
@@ -35,22 +35,27 @@ def results(target: Target, checks: Sequence[Check]) -> Iterator[Result]:
 
 
 def result(target: Target, check: Check, shapes: dict[str, tuple[int, ...]] | None = None) -> Result:
-    """Run one check on a target; raise as `results` does.
+    """Run one check on a target, on each of its shapes, and return the worst; raise as `results` does.
 
     Args:
         shapes: shapes that fit the target, found so far.
     """
     shapes = {} if shapes is None else shapes
-    shape = shapes.get("") or (target.shapes[0] if target.shapes else None)
+    if not target.shapes and "" not in shapes:
+        shapes[""] = Subject(target, getattr(torch, target.dtypes[0])).shape
+    finding = worst([_on(target, check, shape) for shape in target.shapes or (shapes[""],)])
+    return Result(check.name, check.sentence, finding, expected_reason(target, check))
+
+
+def _on(target: Target, check: Check, shape: tuple[int, ...]) -> Finding:
     dtype = getattr(torch, check.dtype or target.dtypes[0])
-    if shape is None:
-        shape = shapes[""] = Subject(target, getattr(torch, target.dtypes[0])).shape
     finding = _done(check, Subject(target, dtype, shape))
     if finding.status == FAILS:
         finding = _shrunk(check, target, dtype, shape, finding)
-        if check.dtype is not None and check.dtype not in target.dtypes:  # nobody said that it takes this type
-            finding = replace(finding, status=DIFFERS)
-    return Result(check.name, check.sentence, finding, expected_reason(target, check))
+        if check.dtype is not None and check.dtype not in target.dtypes:
+            text = f"not declared, and wrong in {check.dtype}: {finding.text}"
+            finding = replace(finding, status=DIFFERS, text=text)
+    return finding
 
 
 def expected_reason(target: Target, check: Check) -> str | None:

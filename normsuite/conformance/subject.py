@@ -139,7 +139,7 @@ class Subject:
             text = "; ".join(filter(None, ["loses digits, as two passes in this type do", also]))
             return Finding(DIFFERS, text, figure, beside, ULPS)
         if beside is not None and figure <= AS_TORCH * beside:
-            return Finding(DIFFERS, "off, but not more than torch", figure, beside, ULPS)
+            return Finding(DIFFERS, "off, but at most twice as far as torch", figure, beside, ULPS)
         return self.fails("; ".join(filter(None, ["is not what float64 gives", also])), figure, beside, ULPS)
 
 

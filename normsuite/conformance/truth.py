@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from .. import oracle
+from ..measure.accuracy import activated, slope_of
 from ..targets.build import Built, build
 from ..targets.target import Target
 
@@ -79,10 +80,10 @@ def _by_norm(built: Built, x: Tensor, dy: Tensor | None, found: np.ndarray | Non
         mean, var = (_by_channel(v, given.ndim) for v in running)
         x_hat = (given - mean) / np.sqrt(var + eps)
     y = _affine(x_hat, weight, bias)
-    made = {OUTPUT: _ACTIVATIONS[settings.activation](y).reshape(shape)}
+    made = {OUTPUT: activated(y, settings.activation).reshape(shape)}
     if dy is None:
         return made
-    slope = _SLOPES[settings.activation](y, None if found is None else found.reshape(y.shape))
+    slope = slope_of(y, y if found is None else found.reshape(y.shape), settings.activation)
     g = array(dy).reshape(y.shape) * slope
     if running is None:
         dx = oracle.gradient(given, g, spec, weight=weight, **options)
@@ -164,15 +165,3 @@ def _by_itself(target: Target, built: Built, x: Tensor, dy: Tensor | None) -> Ar
         with torch.no_grad():
             return {OUTPUT: array(exact(wide))}
     return outcome(exact, exact, wide, dy.detach().cpu().double())
-
-
-def _sigmoid(y: np.ndarray) -> np.ndarray:
-    return 0.5 * (1 + np.tanh(y / 2))  # without the overflow of exp
-
-
-_ACTIVATIONS = {None: lambda y: y, "relu": lambda y: np.maximum(y, 0), "silu": lambda y: y * _sigmoid(y)}
-_SLOPES = {
-    None: lambda y, found: 1.0,
-    "relu": lambda y, found: (y if found is None else found) > 0,
-    "silu": lambda y, found: _sigmoid(y) * (1 + y * (1 - _sigmoid(y))),
-}

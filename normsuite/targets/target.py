@@ -7,10 +7,9 @@ from typing import Any
 
 from ..errors import ArgumentError, UnknownNameError
 from ..spec import NormSpec, find
+from ..vocabulary import ACTIVATIONS, DTYPES
 from . import loading
 
-DTYPES = ("float32", "bfloat16", "float16", "float64")
-ACTIVATIONS = ("relu", "silu")
 NO_NORM = "none"
 """A user's word for a target that is like no norm: its own run in float64 is the truth."""
 
@@ -27,9 +26,9 @@ class Target:
         like: the norm that it computes, by name; None where it is like no other.
         oracle: the truth beside `like`: a function of (x, weight, bias), NumPy arrays in float64, or its path.
         num_groups: for a norm whose groups are given, where the arguments do not say it.
-        activation: "relu" or "silu" where the target applies it to the norm's result, or None.
+        activation: of `vocabulary.ACTIVATIONS` where the target applies it to the norm's result, or None.
         shapes: of inputs; one that fits is found where left out.
-        dtypes: of inputs and parameters, of `DTYPES`.
+        dtypes: of inputs and parameters, of `vocabulary.DTYPES`.
         expected: checks that are known not to pass, by name, with the reason.
         name: of tables and records; the import path where left out.
         prepare: a path or function that returns a call without arguments, for what is no norm; then `make` is None.
@@ -113,8 +112,11 @@ class Target:
         """Return the target as JSON has it.
 
         Raises:
-            ArgumentError: an object that has no import path.
+            ArgumentError: an object that has no import path, or an argument that JSON does not hold as it is.
         """
+        for argument, value in (("args", list(self.args)), ("kwargs", dict(self.kwargs))):
+            if not _is_json(value):
+                raise ArgumentError(argument, getattr(self, argument), "has what no other process could be told")
         found = {f.name: getattr(self, f.name) for f in fields(self) if getattr(self, f.name) not in (None, (), {})}
         for argument in found.keys() & {"make", "oracle", "prepare"}:
             given = found[argument]
@@ -148,6 +150,15 @@ def _table(argument: str, value: object) -> dict[str, Any]:
     if not isinstance(value, Mapping) or not all(isinstance(name, str) for name in value):
         raise ArgumentError(argument, value, "must be a table of names and values")
     return dict(value)
+
+
+def _is_json(value: object) -> bool:
+    """Return whether JSON holds the value; a tuple comes back as a list, which the constructors of norms take alike."""
+    if isinstance(value, Mapping):
+        return all(isinstance(name, str) and _is_json(of) for name, of in value.items())
+    if isinstance(value, list | tuple):
+        return all(map(_is_json, value))
+    return value is None or type(value) in (bool, int, float, str)
 
 
 def _shape(value: object) -> tuple[int, ...]:

@@ -18,12 +18,14 @@ from pathlib import Path
 import torch
 
 from .. import caches, processor, source_code
-from .._version import __version__
 
 MARGIN = 0.7
 """Largest ratio of the kernels' time to torch's, on every processor that was measured, at which the kernels are taken
 on one that was not. Nine cases were slower than torch on an Intel Xeon (one process, no interval); on the AMD EPYC that
 the kernels were tuned on, the ratio was 0.80 or more in each of them."""
+
+_FORMAT = 1
+"""Of a table's file; a table of another one is not read."""
 
 NEVER = math.inf
 WAYS = ("forward", "backward")
@@ -64,7 +66,10 @@ def own() -> Tuning | None:
     """Return what `normsuite tune` measured for this process, or None."""
     path = _path(make=False)
     text = path and caches.recall(path, key())
-    return parse(text, "measured on this machine by `normsuite tune`") if text else None
+    if not text:
+        return None
+    caches.mark_as_used(path)
+    return parse(text, "measured on this machine by `normsuite tune`")
 
 
 def store(text: str) -> Path | None:
@@ -130,7 +135,7 @@ def key() -> str:
             "processor": processor.this().key,
             "threads": torch.get_num_threads(),
             "torch": torch.__version__,
-            "normsuite": __version__,
+            "format": _FORMAT,
             "kernels": _kernels(),
         }
     )

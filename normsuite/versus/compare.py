@@ -65,7 +65,7 @@ def compare(
     failed: dict[str, str] = {}
     apart = processes or (setup is not None and 1)  # statements may end a process
     samples = _in_processes(job, apart, failed) if apart else [measured(job, failed)]
-    return Result(tuple(samples), device, margin, _environment(device), failed)
+    return Result(tuple(samples), device, margin, _environment(device), failed, tuple(calls))
 
 
 def measured(

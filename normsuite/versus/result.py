@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from ..errors import ArgumentError
+from ..errors import ArgumentError, NormsuiteError
 from ..frames import frame
 from ..presentation import text
 from ..presentation.table import Table
@@ -62,6 +62,7 @@ class Result:
         margin: how far from 1 a ratio may lie and still count as the same.
         environment: the machine, as records have it.
         failed: why a callable was not timed, by its name.
+        given: the names of all callables, those not timed too, the baseline first; those timed where left out.
     """
 
     samples: tuple[Mapping[str, Sequence[float]], ...]
@@ -69,6 +70,7 @@ class Result:
     margin: float
     environment: Mapping[str, object]
     failed: Mapping[str, str] = field(default_factory=dict)
+    given: tuple[str, ...] = ()
 
     @property
     def names(self) -> list[str]:
@@ -88,13 +90,19 @@ class Result:
 
     @property
     def ratio(self) -> Interval:
-        """Return the second's time over the first's."""
-        return self.comparisons[0].ratio
+        """Return the second's time over the first's; raises NormsuiteError where the second was not timed."""
+        return self._second().ratio
 
     @property
     def verdict(self) -> str:
-        """Return the verdict on the second."""
-        return self.comparisons[0].verdict
+        """Return the verdict on the second; raises NormsuiteError where it was not timed."""
+        return self._second().verdict
+
+    def _second(self) -> Comparison:
+        name = (self.given or self.names)[1]
+        if name in self.failed:
+            raise NormsuiteError(f"{name}: not measured, {self.failed[name]}")
+        return next(comparison for comparison in self.comparisons if comparison.name == name)
 
     def median_s(self, name: str) -> float:
         """Return a callable's median time in seconds."""
@@ -118,6 +126,7 @@ class Result:
             "margin": self.margin,
             "environment": dict(self.environment),
             "failed": dict(self.failed),
+            "given": list(self.given or self.names),
             "samples": [{name: list(times) for name, times in process.items()} for process in self.samples],
             "ratios": {
                 comparison.name: {
@@ -132,9 +141,8 @@ class Result:
     @classmethod
     def from_dict(cls, found: Mapping[str, Any]) -> "Result":
         """Return the result of a record; its ratios are derived anew."""
-        return cls(
-            tuple(found["samples"]), found["device"], found["margin"], found["environment"], found.get("failed", {})
-        )
+        fixed = (tuple(found["samples"]), found["device"], found["margin"], found["environment"])
+        return cls(*fixed, found.get("failed", {}), tuple(found.get("given", ())))
 
     def to_json(self) -> str:
         """Return the record as JSON."""

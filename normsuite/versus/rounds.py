@@ -17,8 +17,7 @@ def timed(timers: Mapping[str, Timer], *, seconds: float, draw: random.Random) -
     """Return for each callable one time of a call in seconds for each round.
 
     A round goes through all callables in a drawn order and back (A B B A); the lesser of a callable's two samples
-    counts, since what disturbs a machine only ever adds time. All make as many calls in a sample, or a sample of a slow
-    one as few as its clock needs.
+    counts, since what disturbs a machine only ever adds time. A sample is as many calls as the clock needs.
 
     Args:
         timers: by name.

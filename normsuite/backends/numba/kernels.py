@@ -73,7 +73,11 @@ def _cache_folder() -> str | None:
     for file in sources():
         digest.update(file.read_bytes())
     folder = caches.folder("kernels", digest.hexdigest()[:16])
-    return None if folder is None else str(folder)
+    if folder is None:
+        return None
+    caches.mark_as_used(folder)
+    caches.forget(folder.parent)  # those of sources that nobody has used for long
+    return str(folder)
 
 
 def get(name: str, dtype: torch.dtype, code: int = 0, streamed: bool = False) -> Kernel:

@@ -1,11 +1,12 @@
 """Types mixed in one call."""
 
-import numpy as np
+from dataclasses import replace
+
 import torch
 
-from ..result import Finding
+from ..result import OK, Finding
 from ..subject import NotApplicable, Subject
-from ..truth import OUTPUT, array, truth
+from ..truth import OUTPUT, array, outcome, truth
 from . import check
 
 
@@ -30,11 +31,17 @@ def mixed_types(subject: Subject) -> Finding:
 @check(optional=True)
 def autocast(subject: Subject) -> Finding:
     """Under autocast to bfloat16 a bfloat16 input and float32 parameters give the right output and gradients."""
-    built, x = subject.built(dtype=torch.float32), subject.input(dtype=torch.bfloat16).requires_grad_()
-    with torch.autocast(subject.device, dtype=torch.bfloat16):
-        y = built(x)
-    y.float().sum().backward()
-    figure = subject.ulps(array(y), truth(subject.target, built, x)[OUTPUT], torch.bfloat16)
-    if x.grad is None or not np.isfinite(array(x.grad)).all():
-        return subject.fails("gives no finite gradient")
-    return subject.judged(figure, None)
+    built, x = subject.built(dtype=torch.float32), subject.input(dtype=torch.bfloat16)
+    dy = subject.gradient(x)
+
+    def call(x: torch.Tensor) -> torch.Tensor:
+        with torch.autocast(subject.device, dtype=torch.bfloat16):
+            y = built(x)
+        return y.to(dy.dtype)
+
+    found = outcome(call, built, x, dy)
+    true = truth(subject.target, built, x, dy, found[OUTPUT])
+    figures = {name: subject.ulps(values, true[name], torch.bfloat16) for name, values in found.items()}
+    worst = max(figures, key=figures.__getitem__)
+    judged = subject.judged(figures[worst], None)
+    return judged if judged.status == OK else replace(judged, text=f"{worst} {judged.text}")
