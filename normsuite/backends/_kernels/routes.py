@@ -1,0 +1,82 @@
+"""The route of a call to a backend of kernels: to the kernels, to an operator of ours, or to torch's operations."""
+
+from collections.abc import Callable, Collection
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+from torch._subclasses.fake_tensor import FakeTensor
+
+from ... import addresses
+from .. import Call, reference
+from .. import torch as theirs
+from . import is_per_element
+
+PARAMETERS = ("weight", "bias", "running_mean", "running_var")
+
+_FAKE = addresses.EXACT | {FakeTensor}
+"""Classes whose tensors a registered operator may be asked for: what is looked at, and what looks."""
+
+
+@dataclass(frozen=True)
+class Routes:
+    """The routes to one backend's kernels.
+
+    Attributes:
+        activations: those that the kernels compute; another is torch's, behind the norm.
+        is_memory: returns whether a kernel may read a tensor of that device by its address.
+        computed: returns the output of a call whose tensors are memory, the input dense or channels_last.
+        traced: returns the output by an operator of ours.
+    """
+
+    activations: Collection[str | None]
+    is_memory: Callable[[Tensor, torch.device], bool]
+    computed: Callable[[Call], Tensor]
+    traced: Callable[[Call], Tensor]
+
+    def apply(self, call: Call) -> Tensor:
+        """Return the norm by the formula of `reference`, computed by kernels.
+
+        Where torch looks at operations instead of running them, or differentiates in other ways than backward, what it
+        sees is an operator of ours (torch.compile, dispatch modes) or torch's own operations (torch.export and
+        torch.jit.trace, whose results are to run where this package is not; vmap, forward mode). Tensors that are no
+        memory of the device give way to these too.
+        """
+        if call.activation not in self.activations:
+            return call.deliver(call.activate(self.apply(replace(call, activation=None, out=None))))
+        if torch.compiler.is_compiling():
+            return self.traced(call) if not torch.compiler.is_exporting() else reference.apply(call)
+        if call.input.is_nested or addresses.transformed() or not call.input.numel():
+            return theirs.in_operations(call)
+        if not _has_kernel(call):
+            return reference.apply(call)
+        given = [t for t in (call.input, *(getattr(call, name) for name in PARAMETERS), call.out) if t is not None]
+        if addresses.watched() or any(t.is_meta for t in given):
+            return self.traced(call) if all(type(t) in _FAKE for t in given) else reference.apply(call)
+        if not all(self.is_memory(t, call.input.device) for t in given):
+            return theirs.in_operations(call)
+        if call.strided and not call.input.movedim(1, -1).is_contiguous():
+            transposed = replace(call, input=call.input.movedim(1, -1).contiguous().movedim(-1, 1), out=None)
+            return call.deliver(self.computed(transposed).contiguous())
+        return self.computed(call)
+
+    def is_direct(self, call: Call) -> bool:
+        """Return whether more calls of this kind go to the kernels as they are, if their tensors are memory."""
+        is_plain = call.input.numel() and not call.strided and not call.input.is_meta
+        return bool(is_plain) and call.activation in self.activations and _has_kernel(call)
+
+
+def why_not(call: Call) -> str | None:
+    """Return the reason why no backend of kernels computes a call, or None."""
+    for name in PARAMETERS:
+        if (given := getattr(call, name)) is not None and given.device != call.input.device:
+            return f"reads the memory behind {name}, which lies on {given.device} and the input on {call.input.device}"
+    if call.process_group is not None:
+        return "knows one process; the reference backend joins them"
+    return theirs.why_not(call) if call.input.is_nested else None
+
+
+def _has_kernel(call: Call) -> bool:
+    """Return whether a weight for each element comes with means over all of those, as in every norm that there is."""
+    trailing = call.trailing
+    return not trailing or is_per_element(call.spec, trailing)
