@@ -328,10 +328,10 @@ def _gate(collected: Collected) -> Page:
 
 def _conformance(collected: Collected) -> Page:
     lead = (
-        "Checks of layers against the float64 oracle: values, gradients, layouts, types, programs, state, memory. “ok” "
-        "is as it should be; “differs” is off, but at most twice as far as torch's own call, or by cost alone, with "
-        "the figure and torch's beside it; “unsupported” is refused with an error; “fails” is wrong; “not applicable” is "
-        "a check that the layer has no part in."
+        "Checks of layers against the float64 oracle: values, gradients, layouts, types, programs, state, memory. "
+        "“ok” is as it should be; “differs” is off, but at most twice as far as torch's own call, or by cost "
+        "alone, with the figure and torch's beside it; “unsupported” is refused with an error; “fails” is wrong; "
+        "“not applicable” is a check that the layer has no part in."
     )
     command = f"{CHECK_COMMAND} TARGET --out reports/conformance"
     sections = [_missing("checks", "Checks", "No layer has been checked.", command)]
