@@ -30,6 +30,9 @@ _BATCH_NORM, _LAYER_NORM, _GROUP_NORM, _INSTANCE_NORM, _RMS_NORM = (
 _EPS = {dtype: torch.finfo(dtype).eps for dtype in (torch.float32, torch.float64)}
 """What RMSNorm adds where nothing is given, for the usual types: asking takes a tenth of a small norm."""
 
+_GIVEN = tuple(inspect.signature(validation.call).parameters)[2:]
+"""Names of a call's arguments behind the norm and the input, in the order in which `compute` takes them."""
+
 
 def normalize(
     spec: NormSpec,
@@ -172,11 +175,7 @@ def _handed_over(spec: NormSpec, input: object, *given: object) -> object:
     """Call the norm's function on an object with `__torch_function__`, as torch.nn.functional does; refuse others."""
     if not has_torch_function((input,)):  # torch.fx's proxies have it
         raise ArgumentError("input", type(input).__name__, "must be a torch.Tensor")
-    names = (
-        "weight", "bias", "running_mean", "running_var", "use_input_stats", "momentum", "eps", "num_groups",
-        "normalized_shape", "process_group", "activation", "out", "backend",
-    )  # fmt: skip
-    arguments = dict(zip(names, given, strict=True))
+    arguments = dict(zip((*_GIVEN, "backend"), given, strict=True))
     function = NAMED.get(spec.name)
     if function is None:
         return handle_torch_function(normalize, (input,), spec, input, **arguments)

@@ -183,12 +183,13 @@ def load(file: Path) -> NormSpec:
             "with a letter or digit: records are called after it"
         )
     for name, field in known.items():
-        choices = get_args(Axis if name == "axes" else field.type) if name in found else ()
         given = found.get(name)
-        values = given if name == "axes" else [given]
-        if choices and not (isinstance(values, list) and values and all(value in choices for value in values)):
-            some = "a list of some of" if name == "axes" else "among"
-            raise DataError(f"{file.name}: {name} = {given!r} must be {some} {', '.join(choices)}")
+        if name in ("groups", "axes", "affine", "running"):
+            choices = get_args(Axis if name == "axes" else field.type)
+            values = given if name == "axes" else [given]
+            if not (isinstance(values, list) and values and all(value in choices for value in values)):
+                some = "a list of some of" if name == "axes" else "among"
+                raise DataError(f"{file.name}: {name} = {given!r} must be {some} {', '.join(choices)}")
         if name in ("affine_by_default", "centred") and given is not None and not isinstance(given, bool):
             raise DataError(f"{file.name}: {name} = {given!r} must be true or false")
     for name, only in (("groups", "one"), ("running", "never")):

@@ -138,14 +138,8 @@ def view(
     alone: bool,
 ) -> View:
     """Return the norm's view of the input, if all shapes and settings fit it; raise what `normalize` says."""
-    if eps != eps:  # NaN, in words that torch.compile can trace
-        raise ArgumentError("eps", eps, "must be a number")
-    if spec.running == "always" and use_input_stats and eps <= 0:
-        raise ArgumentError("eps", eps, "must be positive during training")
-    if normalized_shape is not None and spec.affine != "element":
-        raise ArgumentError("normalized_shape", normalized_shape, f"{spec.name} has none")
-    if running_mean is not None and spec.running == "never" and (use_input_stats or spec.affine == "element"):
-        raise ArgumentError("running_mean", tuple(running_mean), f"{spec.name} keeps no running statistics")
+    running = running_mean if running_mean is not None else running_var
+    _refuse_settings(spec, use_input_stats, eps, running, normalized_shape)
     found = spec.view(shape, num_groups=num_groups, normalized_shape=normalized_shape)
     channels = tuple(shape[1:2])
     affine_shape = normalized_shape if spec.affine == "element" else channels
@@ -162,13 +156,42 @@ def view(
         raise ArgumentError(missing, None, "running_mean and running_var are given together or not at all")
     if not use_input_stats and running_mean is None:
         raise ArgumentError("running_mean", None, "is needed where the statistics of the input are not used")
+    _refuse_few_values(spec, shape, found, use_input_stats, alone)
+    return found
+
+
+def _refuse_settings(
+    spec: NormSpec,
+    use_input_stats: bool,
+    eps: float,
+    running: torch.Size | None,
+    normalized_shape: tuple[int, ...] | None,
+) -> None:
+    """Raise for what a norm does not take, whatever the shapes."""
+    if eps != eps:  # NaN, in words that torch.compile can trace
+        raise ArgumentError("eps", eps, "must be a number")
+    if spec.running == "always" and use_input_stats and eps <= 0:
+        raise ArgumentError("eps", eps, "must be positive during training")
+    if normalized_shape is not None and spec.affine != "element":
+        raise ArgumentError("normalized_shape", normalized_shape, f"{spec.name} has none")
+    if running is not None and spec.running == "never" and (use_input_stats or spec.affine == "element"):
+        raise ArgumentError("running_mean", tuple(running), f"{spec.name} keeps no running statistics")
+
+
+def _refuse_few_values(spec: NormSpec, shape: torch.Size, found: View, use_input_stats: bool, alone: bool) -> None:
+    """Raise where statistics would be those of no value, or of one, as torch does.
+
+    Processes that join their batches may have one value each. A norm without running statistics may see one value for
+    a mean, as LayerNorm of one number does, unless it averages over nothing at all; GroupNorm refuses one value in all.
+    """
     if spec.groups == "given" and 0 in found.shape[1:]:
         raise ShapeError("input.shape", tuple(shape), "needs at least one channel and one value in each")
-    if alone and use_input_stats and found.count == 1 and (spec.running != "never" or not found.dims):
+    if not use_input_stats:
+        return
+    if alone and found.count == 1 and (spec.running != "never" or not found.dims):
         raise ShapeError("input.shape", tuple(shape), "expected more than 1 value per channel when training")
-    if spec.groups == "given" and use_input_stats and found.count * found.shape[0] == 1:
+    if spec.groups == "given" and found.count * found.shape[0] == 1:
         raise ShapeError("input.shape", tuple(shape), "expected more than 1 value per group when training")
-    return found
 
 
 def output(out: object, input: Tensor, weight: Tensor | None, bias: Tensor | None, *running: Tensor | None) -> None:

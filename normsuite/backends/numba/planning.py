@@ -74,42 +74,60 @@ def make(
         frozen: statistics are those of the channels, given.
     """
     n, g, k, s = sizes
-    c = g * k
-    numel = n * c * s
     if s == 1 and (frozen or "batch" in axes):
         channels_last = True  # one place: its channels lie side by side
     if frozen:  # nothing is averaged: a contiguous tensor is walked through as it lies, row by row
         axes = frozenset({"batch", "spatial"} if channels_last else {"spatial"})
-        g, k = c, 1
-    batch, group, spatial = ("batch" in axes), ("group" in axes), ("spatial" in axes)
+        g, k = g * k, 1
+    fields = {"centred": centred, "frozen": frozen, "channels": g * k, "grain": 1, "parts": 1}
+    if per_element or (g == 1 and {"group", "spatial"} <= axes and not affine):
+        return _of_samples((n, g * k, s), axes, fields, per_element=per_element, channels_last=channels_last)
+    if not channels_last and "spatial" in axes:
+        return _along_places((n, g, k, s), axes, fields, affine=affine)
+    return _across_places((n, g, k, s), axes, fields)
+
+
+def _of_samples(
+    sizes: tuple[int, int, int], axes: frozenset[Axis], fields: dict, *, per_element: bool, channels_last: bool
+) -> Plan:
+    """Return the plan where a statistic takes whole samples, whatever the order of their numbers."""
+    n, c, s = sizes
+    batches = n if "batch" in axes else 1
+    fields |= {"outer": 1, "inner": n // batches, "stride_inner": c * s, "length": c * s}
+    fields |= {"row_outer": 1, "row_inner": batches, "stride_row_inner": c * s}
+    return _segments(n * c * s, per_element, fields, (c, s) if per_element and channels_last else None)
+
+
+def _along_places(sizes: tuple[int, int, int, int], axes: frozenset[Axis], fields: dict, *, affine: bool) -> Plan:
+    """Return the plan for a contiguous tensor whose statistics take all places of a channel, which lie side by side."""
+    n, g, k, s = sizes
+    batch, group, c = "batch" in axes, "group" in axes, g * k
     over = k if group else 1
-    common = {"centred": centred, "frozen": frozen, "channels": c, "grain": 1, "parts": 1}
-    if per_element or (group and g == 1 and spatial and not affine):  # rows, whatever the order of a row's numbers
-        batches = n if batch else 1
-        common.update(outer=1, inner=n // batches, stride_inner=c * s, length=c * s, row_outer=1, row_inner=batches)
-        common.update(stride_row_inner=c * s)
-        return _segments(numel, per_element, common, (c, s) if per_element and channels_last else None)
-    if not channels_last and spatial:
-        inner = g if group else c
-        rows, stride = [(n, c * s, 0)] if batch else [(1, 0, 0)], s
-        if group and not affine:  # neighbouring rows of one statistic are one row
-            length = k * s
-        else:
-            length = s
-            rows.append((over, s, 1))
-        rows = [row for row in rows if row[0] > 1] or [(1, 0, 0)]
-        rows = [(1, 0, 0), *rows][-2:]
-        (row_outer, stride_outer, channel_outer), (row_inner, stride_inner, channel_inner) = rows
-        common.update(
-            outer=1 if batch else n, inner=inner, stride_outer=c * s, stride_inner=over * stride, channel_inner=over,
-            row_outer=row_outer, stride_row_outer=stride_outer, channel_row_outer=channel_outer,
-            row_inner=row_inner, stride_row_inner=stride_inner, channel_row_inner=channel_inner, length=length,
-        )  # fmt: skip
-        return _segments(numel, per_element, common)
+    rows = [(n, c * s, 0)] if batch else []  # how many, their stride, and by how many channels they lie apart
+    length = s
+    if group and not affine:  # neighbouring rows of one statistic are one row
+        length = k * s
+    else:
+        rows.append((over, s, 1))
+    rows = [(1, 0, 0), (1, 0, 0), *(row for row in rows if row[0] > 1)][-2:]
+    (row_outer, stride_outer, channel_outer), (row_inner, stride_inner, channel_inner) = rows
+    fields |= {
+        "outer": 1 if batch else n, "inner": g if group else c, "length": length,
+        "stride_outer": c * s, "stride_inner": over * s, "channel_inner": over,
+        "row_outer": row_outer, "stride_row_outer": stride_outer, "channel_row_outer": channel_outer,
+        "row_inner": row_inner, "stride_row_inner": stride_inner, "channel_row_inner": channel_inner,
+    }  # fmt: skip
+    return _segments(n * c * s, False, fields)
+
+
+def _across_places(sizes: tuple[int, int, int, int], axes: frozenset[Axis], fields: dict) -> Plan:
+    """Return the plan where the channels of a place lie side by side, or statistics are each of one place."""
+    n, g, k, s = sizes
+    batch, spatial, c = "batch" in axes, "spatial" in axes, g * k
+    over = k if "group" in axes else 1
     outer, rows = (1 if batch else n) * (1 if spatial else s), (n if batch else 1) * (s if spatial else 1)
-    row_stride = c if spatial else s * c
-    common.update(outer=outer, inner=c // over, stride_outer=s * c if spatial and not batch else c)
-    return _columns(numel, rows, row_stride, c, common)
+    fields |= {"outer": outer, "inner": c // over, "stride_outer": s * c if spatial and not batch else c}
+    return _columns(n * c * s, rows, c if spatial else s * c, c, fields)
 
 
 def _segments(numel: int, per_element: bool, fields: dict, transposed: tuple[int, int] | None = None) -> Plan:
