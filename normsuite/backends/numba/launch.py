@@ -220,28 +220,44 @@ class Launch:
         del room  # only now
 
     def _run_backward(self, a: Arguments, x: torch.Tensor, kernel: kernels.Kernel, count: int) -> None:
-        plan = self.plan
-        if not plan.per_element:
-            scratch, sums = 2 * plan.statistics * plan.parts, 2 * plan.slots * plan.arguments.channels
-            room = _workspace(a, x, scratch, sums if a.dweight else 0, count * plan.areas)
-            adding = 0 if self.frozen and not a.dweight else STATISTICS
-            writing = WRITE if a.y else 0
-            for step in (adding | writing,) if plan.parts == 1 else (adding, writing):
-                if step:
-                    threads.run(kernel, a, step, count)
-        elif plan.backward_parts == 1:
-            a.parts, a.tasks = 1, _tasks_of_rows(plan.statistics, plan.numel)
-            a.grain = max(4, SIZES.rows_together // a.length // 4 * 4)
-            room = _workspace(a, x, 2 * plan.statistics, 2 * a.tasks * a.length, 0)
-            threads.run(kernel, a, STATISTICS | WRITE, min(count, a.tasks))
+        if not self.plan.per_element:
+            self._by_channels(a, x, kernel, count)
+        elif self.plan.backward_parts == 1:
+            self._by_whole_rows(a, x, kernel, count)
         else:
-            a.parts = plan.backward_parts
-            room = _workspace(a, x, 2 * plan.statistics * a.parts, 0, 0)
-            together = max(4, SIZES.together // a.length // 4 * 4)
-            for first in range(0, plan.statistics, together):
-                a.row, a.rows = first, min(together, plan.statistics - first)
-                a.tasks = a.rows * a.parts
-                threads.run(kernel, a, STATISTICS, count)
-                a.tasks = _columns(plan)
-                threads.run(kernel, a, WRITE, count)
+            self._by_shared_rows(a, x, kernel, count)
+
+    def _by_channels(self, a: Arguments, x: torch.Tensor, kernel: kernels.Kernel, count: int) -> None:
+        """Add up the sums of each statistic and channel, and write dx by them: in one run if no two tasks share any."""
+        plan = self.plan
+        scratch, sums = 2 * plan.statistics * plan.parts, 2 * plan.slots * plan.arguments.channels
+        room = _workspace(a, x, scratch, sums if a.dweight else 0, count * plan.areas)
+        adding = 0 if self.frozen and not a.dweight else STATISTICS
+        writing = WRITE if a.y else 0
+        for step in (adding | writing,) if plan.parts == 1 else (adding, writing):
+            if step:
+                threads.run(kernel, a, step, count)
+        del room  # only now
+
+    def _by_whole_rows(self, a: Arguments, x: torch.Tensor, kernel: kernels.Kernel, count: int) -> None:
+        """Give each task rows of its own, with sums for dweight and dbias of its own, and add these up at the end."""
+        plan = self.plan
+        a.parts, a.tasks = 1, _tasks_of_rows(plan.statistics, plan.numel)
+        a.grain = max(4, SIZES.rows_together // a.length // 4 * 4)
+        room = _workspace(a, x, 2 * plan.statistics, 2 * a.tasks * a.length, 0)
+        threads.run(kernel, a, STATISTICS | WRITE, min(count, a.tasks))
+        del room  # only now
+
+    def _by_shared_rows(self, a: Arguments, x: torch.Tensor, kernel: kernels.Kernel, count: int) -> None:
+        """Take few rows at a time: their sums by parts of a row, then dx, dweight and dbias by columns of them."""
+        plan = self.plan
+        a.parts = plan.backward_parts
+        room = _workspace(a, x, 2 * plan.statistics * a.parts, 0, 0)
+        together = max(4, SIZES.together // a.length // 4 * 4)
+        for first in range(0, plan.statistics, together):
+            a.row, a.rows = first, min(together, plan.statistics - first)
+            a.tasks = a.rows * a.parts
+            threads.run(kernel, a, STATISTICS, count)
+            a.tasks = _columns(plan)
+            threads.run(kernel, a, WRITE, count)
         del room  # only now
