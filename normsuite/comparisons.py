@@ -77,11 +77,9 @@ def by_norm(records: Iterable[dict]) -> dict[str, dict[int, dict]]:
 
 
 def norms_of(records: Iterable[dict]) -> list[str]:
-    """Return the norms of a study's records in the order of all tables: "none", the known ones, then targets."""
-    cases = [record["case"] for record in records]
-    named = {case["norm"] for case in cases}
-    targets = dict.fromkeys(case["norm"] for case in cases if case.get("target") is not None)
-    return [name for name in (NO_NORM, *NORMS, *targets) if name in named]
+    """Return the norms of a study's records in the order of all tables: "none", those known here, then all others."""
+    named = dict.fromkeys(record["case"]["norm"] for record in records)
+    return [name for name in dict.fromkeys((NO_NORM, *NORMS, *named)) if name in named]
 
 
 def pairs(records: Sequence[dict], metrics: Iterable[str] = tuple(METRICS)) -> list[NormPair]:

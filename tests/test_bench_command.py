@@ -11,13 +11,13 @@ from pathlib import Path
 
 import pytest
 import torch
-from bench_records import SPECS, record, samples
+from bench_records import SPECS, record
 
-from normsuite import allocator, provenance, results, schema
+from normsuite import allocator, results, schema
 from normsuite import device as devices
 from normsuite.bench import run, summary, worker
 from normsuite.bench.summary import AGAIN, AUTO, BASELINE, COPY
-from normsuite.errors import ArgumentError, NormsuiteError, UnknownNameError, UnsupportedError
+from normsuite.errors import ArgumentError, UnknownNameError, UnsupportedError
 from normsuite.measure import implementations, memory, process, task
 from normsuite.measure.accuracy import Truth
 from normsuite.measure.cases import CASES
@@ -193,57 +193,6 @@ def test_who_computes_something_else_is_left_out_with_the_reason(monkeypatch):
     assert schema.problem(made) is None
     first, second = made["samples"]["processes"]
     assert first["times_s"] == {} and "wrong" not in second["times_s"] and "wrong" in made["samples"]["refused"]
-
-
-def talk(messages, *, then=None):
-    """Stands for the processes: says those messages, then fails, if at all, as asked."""
-
-    def processes(job, threads):
-        yield {"environment": provenance.environment(threads=threads)}
-        yield from messages(job)
-        if then and not job["count"] and job["number"] == 2:
-            raise then
-
-    return processes
-
-
-def says(job):
-    for index, _ in enumerate(job["tasks"]):
-        yield {"begin": index}
-        if job["count"]:
-            yield {"task": index, "counts": {}, "refused": {}, "different": {}}
-        else:
-            (process,) = samples({AUTO: 0.5}, processes=1, seed=job["number"])
-            yield {"task": index, **process, "clock_mhz": 1000 + job["number"], "refused": {}}
-
-
-@pytest.mark.parametrize("end", [process.Died("SIGSEGV"), KeyboardInterrupt()])
-def test_what_was_finished_is_kept(end, tmp_path, monkeypatch):
-    monkeypatch.setattr(run, "_messages", talk(says, then=end))
-    outcome = run.run(task.plan(names=["tiny"], modes=["step"]), processes=3, out=tmp_path)
-    assert len(outcome.records) == len(list(tmp_path.glob("bench-*.json"))) == 2 * len(SPECS)
-    done = {len([p for p in r["samples"]["processes"] if p["times_s"]]) for r in outcome.records}
-    if isinstance(end, KeyboardInterrupt):
-        assert outcome.interrupted and done == {2} and outcome.notes == []
-    else:
-        assert not outcome.interrupted and done == {3}
-        assert outcome.notes == [
-            "times, process 2 of 3: the process ended at RMSNorm tiny step with relu (SIGSEGV); what it had finished "
-            "is kept"
-        ]
-    clocks = [p["clock_mhz"] for p in outcome.records[0]["samples"]["processes"]]
-    assert clocks == [1000 + n if n <= max(done) else None for n in range(1, 4)]
-    assert results.read_records(tmp_path, summary.WHAT).damaged == []
-
-
-def test_nothing_measured_is_an_error(monkeypatch):
-    def nothing(job):
-        raise process.Died("exit code 1: no room")
-        yield
-
-    monkeypatch.setattr(run, "_messages", talk(nothing))
-    with pytest.raises(NormsuiteError, match=r"nothing was measured: bytes and errors: .* no room"):
-        run.run(task.plan(names=["tiny"]), processes=1)
 
 
 def test_a_dead_child_is_named_by_its_signal():

@@ -4,11 +4,12 @@ import functools
 import json
 
 import pytest
+import typer
 
 from normsuite import results
 from normsuite.bench import epoch, study_tables, throughput
 from normsuite.cli.bench import bench_study
-from normsuite.errors import UnknownNameError
+from normsuite.errors import OutputError, UnknownNameError
 
 
 def test_a_step_s_time_is_over_that_with_torch_s_calls():
@@ -23,6 +24,28 @@ def test_a_step_s_time_is_over_that_with_torch_s_calls():
 def test_an_unknown_norm_is_refused_before_anything_runs():
     with pytest.raises(UnknownNameError, match="WeightNorm"):
         epoch.run(["WeightNorm"], processes=1, threads=1)
+
+
+def test_a_folder_that_cannot_be_written_is_refused_before_anything_is_timed(tmp_path, monkeypatch):
+    (tmp_path / "file").write_text("")
+    monkeypatch.setattr(epoch, "run", lambda *args, **kwargs: pytest.fail("is timed"))
+    with pytest.raises(OutputError):
+        bench_study(out=tmp_path / "file" / "bench")
+
+
+@pytest.mark.parametrize("last", [True, False])
+def test_ctrl_c_says_what_is_kept(tmp_path, monkeypatch, capsys, last):
+    def stopped(*args, **kwargs):
+        raise KeyboardInterrupt
+
+    made = results.make_record(epoch.WHAT, {}, {}, environment={}, seeds=[])
+    monkeypatch.setattr(epoch, "run", (lambda *args, **kwargs: made) if last else stopped)
+    monkeypatch.setattr(throughput, "run", stopped)
+    with pytest.raises(typer.Exit):
+        bench_study(out=tmp_path)
+    said = capsys.readouterr().err
+    assert ("the times of steps are kept" if last else "interrupted; nothing is kept") in said
+    assert len(list(tmp_path.glob("*.json"))) == last
 
 
 def test_the_command_times_steps_and_whole_studies(digits_cache, tmp_path, monkeypatch, capsys):

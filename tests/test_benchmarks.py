@@ -108,9 +108,19 @@ def test_what_a_commit_or_a_machine_lacks_is_not_available(cell):
         parameters.require(*cell)
 
 
-def test_the_version_of_torch_is_tracked_as_a_number(monkeypatch):
-    monkeypatch.setattr(torch, "__version__", "2.14.1+cpu")
-    assert environment.Environment().track_torch() == 2_014_001
+@pytest.mark.parametrize(
+    ("version", "number"),
+    [
+        ("2.14.1+cpu", 2_014_001),
+        ("2.9.0rc1", 2_009_000),
+        ("2.8.0a0+5228986.nv25.05", 2_008_000),
+        ("3.0", 3_000_000),
+        ("2.15.0.dev20261101+cu130", 2_015_000),
+    ],
+)
+def test_the_version_of_torch_is_tracked_as_a_number(monkeypatch, version, number):
+    monkeypatch.setattr(torch, "__version__", version)
+    assert environment.Environment().track_torch() == number
 
 
 def test_asv_pins_the_allocator_as_the_suite_s_processes_do():

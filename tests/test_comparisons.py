@@ -34,6 +34,13 @@ def records(seeds=8, noise=1e-4, epochs=3, **accuracy):
     return found
 
 
+def test_norms_that_are_not_known_here_are_shown_behind_the_others():
+    """Of a study with a norm of a folder that the report was not told."""
+    found = records(seeds=3, PlaneNorm=0.9, LayerNorm=0.91, none=0.8)
+    assert comparisons.norms_of(found) == ["none", "LayerNorm", "PlaneNorm"]
+    assert {pair.right for pair in comparisons.pairs(found)} == {"LayerNorm", "PlaneNorm"}
+
+
 @given(st.lists(st.floats(0, 1), min_size=1, max_size=9))
 def test_holm_is_the_step_down_that_holm_wrote(p_values):
     adjusted = holm(p_values)

@@ -280,6 +280,22 @@ def test_a_process_that_died_costs_one_task(monkeypatch):
     assert "the process ended at RMSNorm rows forward (SIGSEGV)" in outcome.notes[0]
 
 
+def test_a_process_that_died_before_its_first_task_leaves_all_to_the_next(monkeypatch):
+    def says(job, number):
+        if number == 1:
+            raise process.Died("exit code 1")
+        for index in job["left"]:
+            yield {"begin": index}
+            yield said_of(index, number)
+
+    processes = Processes(says)
+    monkeypatch.setattr(run, "_messages", processes)
+    outcome = run.run(planned(), processes=3)
+    assert [job["left"] for job in processes.jobs] == [[0, 1]] * 3
+    assert [job["count"] for job in processes.jobs] == [True, True, False], "the first that is there counts"
+    assert len(outcome.records) == 2 and not any("did not fit" in note for note in outcome.notes)
+
+
 def test_no_task_begins_when_the_budget_is_used_up(monkeypatch):
     clock = types.SimpleNamespace(now=0.0, monotonic=lambda: clock.now)
 

@@ -2,27 +2,18 @@
 
 import inspect
 import itertools
-import json
 import math
-import subprocess
-from datetime import UTC, datetime
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from asv import step_detect
-from asv.benchmarks import Benchmarks
-from asv.config import Config
-from asv.machine import Machine
-from asv.results import Results
+from asv_series import write
 from typer.testing import CliRunner
 
 from normsuite import history
 from normsuite.cli import app
-from normsuite.errors import ArgumentError
 from normsuite.helpers import ALONE, Helpers
 from normsuite.history import adapter, contrast, files, levels
-from normsuite.history.commits import Commits
 from normsuite.history.steps import IMPROVEMENT, REGRESSION, UNDECIDED, WITHIN_NOISE
 from normsuite.history.summary import change
 from normsuite.statistics import Interval
@@ -41,34 +32,6 @@ def _same_noise():
 def noisy(*levels, noise=0.01):
     """Values about each of (level, how many)."""
     return [float(level * np.exp(noise * e)) for level, n in levels for e in RNG.normal(size=n)]
-
-
-def write(folder, series, *, unit="seconds", torch="2.14.1", cpu="A processor", commits=None, first_day=0, host="host"):
-    """Store a benchmark named `Series.track` with one parameter, a value for each commit."""
-    config = Config()
-    config.results_dir = str(folder)
-    benchmark = {
-        "name": "latency.Series.track", "params": [[f"'{name}'" for name in series]], "param_names": ["norm"],
-        "unit": unit, "version": "1", "type": "track", "code": "",
-    }  # fmt: skip
-    Benchmarks(config, [benchmark]).save()
-    machine = Machine()
-    machine.__dict__.update(machine=f"{host}-{cpu}", cpu=cpu, num_cpu="2", os="Linux", arch="x86_64", ram="1")
-    machine.save(str(folder))
-    length = len(next(iter(series.values())))
-    for number in range(length):
-        commit = commits[number] if commits else f"{number + 1:08x}" + 32 * "0"
-        result = Results(
-            {**machine.__dict__, "python": "3.11", "torch": torch}, {}, commit, number * 86_400_000, "3.11",
-            f"venv-{torch}", {},
-        )  # fmt: skip
-        values = [of[number] for of in series.values()]
-        none = [None] * len(values)
-        given = SimpleNamespace(result=values, samples=none, number=none, errcode=0, stderr="", profile=None)
-        started = datetime.fromtimestamp(86_400 * (first_day + number), tz=UTC)
-        result.add_result(benchmark, given, started_at=started)
-        result.save(str(folder))
-    return folder
 
 
 def only(folder):
@@ -211,82 +174,6 @@ def test_error_rates_of_zero_are_judged_by_their_difference(tmp_path):
     (step,) = trend.steps
     assert step.verdict == REGRESSION and step.difference == Interval(0.5, 0.5, 0.5)
     assert change(step) == "+0.5 error rate" and not trend.relative
-
-
-@pytest.fixture
-def repository(tmp_path):
-    """Three commits, the last with a subject that would colour a terminal, and their hashes."""
-    folder = tmp_path / "repository"
-    folder.mkdir()
-
-    def git(*arguments):
-        identity = ["-c", "user.name=A", "-c", "user.email=a@b.c"]
-        done = subprocess.run(["git", "-C", folder, *identity, *arguments], capture_output=True, text=True, check=True)
-        return done.stdout.strip()
-
-    git("init", "--quiet")
-    commits = []
-    for subject in ("First", "Second", "[red]Third[/red] \x1b[31m"):
-        git("commit", "--quiet", "--allow-empty", "-m", subject)
-        commits.append(git("rev-parse", "HEAD"))
-    return folder, commits
-
-
-def test_git_says_subject_and_distance(repository, tmp_path):
-    folder, (first, second, third) = repository
-    commits = Commits(folder)
-    assert commits.subject(first) == "First" and commits.subject(third) == r"[red]Third[/red] \x1b[31m"
-    assert commits.between(second, third) == 1 and commits.between(first, third) == 2
-    assert commits.subject("--output=x") is None and commits.subject("f" * 40) is None
-    nowhere = Commits(tmp_path / "absent")
-    assert nowhere.subject(first) is None and nowhere.between(first, third) is None
-
-
-def run(*arguments):
-    return CliRunner().invoke(app, ["history", *map(str, arguments)])
-
-
-def test_the_command_shows_regressions_first_and_ends_with_1(tmp_path, repository):
-    folder, commits = repository
-    write(
-        tmp_path / "results",
-        {"BatchNorm": [1.0, 1.0, 2.0], "GroupNorm": [2.0, 1.0, 1.0]},
-        unit="bytes",
-        commits=commits,
-    )
-    done = run("--from", tmp_path / "results", "--repository", folder)
-    assert done.exit_code == 1, done.output
-    assert "+100 %" in done.output and "[red]Third[/red]" in done.output and "\x1b[31m" not in done.output
-    assert done.output.index("Regressions") < done.output.index("Improvements") < done.output.index("Segments")
-    assert "2 series, 1 regression in their newest segments" in done.output
-    short = run("--from", tmp_path / "results", "--regressions-only")
-    assert short.exit_code == 1 and "Improvements" not in short.output and "Segments" not in short.output
-
-
-def test_the_command_without_a_regression_ends_with_0_and_writes_json(tmp_path):
-    write(tmp_path, {"BatchNorm": [2.0, 2.0, 1.0], "GroupNorm": [1.0, 1.0, 2.0]}, unit="bytes")
-    done = run("--from", tmp_path, "--benchmark", "BatchNorm$", "--json", "-")
-    assert done.exit_code == 0
-    found = json.loads(done.output)
-    assert found["regressions"] == 0 and [s["verdict"] for s in found["steps"]] == [IMPROVEMENT]
-    assert found["steps"][0]["ratio"] == {"value": 0.5, "low": 0.5, "high": 0.5}
-    assert [s["series"] for s in found["segments"]] == ["latency.Series.track BatchNorm"]
-    assert [level["value"] for level in found["segments"][0]["levels"]] == [2.0, 1.0]
-
-
-def test_nothing_recorded_ends_with_3_and_says_what_to_run(tmp_path):
-    done = run("--from", tmp_path)
-    assert done.exit_code == 3 and "asv run --record-samples" in done.output
-
-
-@pytest.mark.parametrize(
-    ("pattern", "said"), [("nothing-like-it", "matches no series"), ("(", "no regular expression")]
-)
-def test_a_pattern_that_cannot_be_used_is_named(tmp_path, pattern, said):
-    write(tmp_path, {"BatchNorm": [1.0, 1.0]}, unit="bytes")
-    done = run("--from", tmp_path, "--benchmark", pattern)
-    assert isinstance(done.exception, ArgumentError) and f"benchmark = {pattern!r}" in str(done.exception)
-    assert said in str(done.exception)
 
 
 # ---- long series ----

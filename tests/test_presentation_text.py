@@ -1,8 +1,11 @@
 """Numbers as text, in tables and sentences."""
 
+import math
+
 import pytest
 
 from normsuite.presentation import text
+from normsuite.statistics import Interval
 
 
 @pytest.mark.parametrize(
@@ -11,3 +14,9 @@ from normsuite.presentation import text
 )
 def test_seconds(value, shown):
     assert text.seconds(value) == shown
+
+
+def test_a_ratio_has_its_digits_however_large_and_its_interval_may_reach_to_anything():
+    assert text.interval(Interval(1500.0, 2e-4, 1e7)) == "1.5e+03 [0, ∞]"
+    assert text.interval(Interval(2e-4, 1e-4, 3e-2)) == "0.0002 [0, 0.03]"
+    assert text.interval(Interval(1500.0, math.nan, math.nan)) == "1.5e+03"

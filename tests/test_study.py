@@ -13,6 +13,7 @@ from normsuite.study import network
 from normsuite.study.augment import augmented
 from normsuite.study.plan import PRESETS, plan, preset, read
 from normsuite.study.train import Run, steps, train
+from normsuite.targets import Target
 
 SMALL = {"train_size": 640, "batch_size": 64}
 
@@ -136,6 +137,13 @@ def test_lists_are_all_combinations_and_rates_the_norms_own():
     ]  # fmt: skip
     assert len(runs) == 8
     assert {r.norm: r.learning_rate for r in runs} == {"none": Run("none", 0, 1).learning_rate, "BatchNorm": 0.5}
+
+
+def test_a_rate_may_be_a_target_s_own():
+    mine = Target("torch.nn:GroupNorm", args=(4, 64), like="GroupNorm", name="mine")
+    runs = plan(norms=["none", "BatchNorm"], targets=[mine], seeds=1, epochs=1, learning_rate={"mine": 0.5})
+    default = Run("none", 0, 1).learning_rate
+    assert {r.norm: r.learning_rate for r in runs} == {"none": default, "BatchNorm": default, "mine": 0.5}
 
 
 def test_a_rate_that_two_tables_give_a_norm_is_one_run():

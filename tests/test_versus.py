@@ -159,8 +159,23 @@ def test_what_cannot_be_compared_is_refused(calls, options, said):
 
 def test_a_setup_that_takes_too_long_is_named(monkeypatch):
     monkeypatch.setattr(sys.modules["normsuite.versus.compare"], "SETUP_LIMIT_S", 0.5)
-    with pytest.raises(NormsuiteError, match=r"the setup takes longer than 0\.5 s"):
+    with pytest.raises(NormsuiteError, match=r"the setup hangs: ended after 0\.5 s"):
         normsuite.compare({"a": "1", "b": "2"}, setup="import time\ntime.sleep(60)", seconds=0.1)
+
+
+@pytest.mark.parametrize(
+    ("does", "said"),
+    [
+        pytest.param("time.sleep(60)", r"timing the calls hangs: ended after 1 s", id="hangs"),
+        pytest.param("os._exit(0)", "timing the calls ends the process", id="leaves"),
+        pytest.param("os._exit(3)", r"timing the calls ends the process \(exit code 3\)", id="fails"),
+    ],
+)
+def test_what_happens_while_calls_are_timed_is_not_the_setup_s(monkeypatch, does, said):
+    monkeypatch.setattr(sys.modules["normsuite.versus.compare"], "TIMING_LIMIT_S", 1.0)
+    setup = f"import os, time\nuses = []\ndef late():\n    uses.append(1)\n    if len(uses) > 3: {does}"
+    with pytest.raises(NormsuiteError, match=said):
+        normsuite.compare({"a": "1", "b": "late()"}, setup=setup, seconds=0.1)
 
 
 def test_errors_have_the_callables_name():

@@ -30,6 +30,9 @@ SECONDS = 0.25
 FIRST_SHARE = 0.5
 """Share of a budget that the first process on an accelerator gets: it compiles what the others find compiled."""
 
+MOST_ENDED = 4
+"""Processes in a row that a task has ended, behind which the tasks that are left are not tried."""
+
 CLOCK = "captured graphs"
 """Name of the clock in an accelerator's records."""
 
@@ -113,19 +116,34 @@ def _check(processes: int, threads: int, seconds: float, budget_s: float | None,
 
 
 def _on_processor(tasks, job: dict, table: "_Table", outcome: BenchRun, processes: int, on_task) -> None:
-    """Run a process that counts, then those that take times."""
+    """Run a process that counts, then those that take times.
+
+    A process that ends early is started again with the tasks that are left, but for the one that ended it.
+    """
     for number in range(processes + 1):
         stage = "bytes and errors" if number == 0 else f"times, process {number} of {processes}"
-        begun = None
-        try:
-            for message in _messages({**job, "count": number == 0, "number": number}, job["threads"]):
-                begun = message.get("begin", begun)
-                table.take(number, message)
-                if "task" in message:
-                    on_task(stage, tasks[message["task"]])
-        except process.Died as died:
-            where = f" at {_title(tasks[begun])}" if begun is not None else ""
-            outcome.notes.append(f"{stage}: the process ended{where} ({died}); what it had finished is kept")
+        left, ended = list(range(len(tasks))), 0
+        while left:
+            given, begun = list(left), None
+            further = {"tasks": [job["tasks"][place] for place in given], "count": number == 0, "number": number}
+            try:
+                for message in _messages({**job, **further}, job["threads"]):
+                    begun = message.get("begin", begun)
+                    if "task" in message:
+                        message, ended = {**message, "task": given[message["task"]]}, 0
+                        left.remove(message["task"])
+                    table.take(number, message)
+                    if "task" in message:
+                        on_task(stage, tasks[message["task"]])
+                break
+            except process.Died as died:
+                where = f" at {_title(tasks[given[begun]])}" if begun is not None else ""
+                outcome.notes.append(f"{stage}: the process ended{where} ({died}); what it had finished is kept")
+                left = [place for place in left if begun is not None and place != given[begun]]
+                ended += 1
+            if ended == MOST_ENDED and left:
+                outcome.notes.append(f"{stage}: {len(left)} tasks are not tried, after {ended} that ended it in a row")
+                break
         table.write()
 
 
@@ -136,14 +154,15 @@ def _on_accelerator(
 
     A process that ends early is started again with the tasks that are left.
     """
-    begun_s, failures = time.monotonic(), []
+    begun_s, failures, counting = time.monotonic(), [], True
     left = list(range(len(tasks)))
     for number in range(1, processes + 1):
-        stage, finished = f"times, process {number} of {processes}", []
+        stage, finished, given = f"times, process {number} of {processes}", [], left
+        at: int | None = None
         share = FIRST_SHARE + (1 - FIRST_SHARE) * (number - 1) / max(1, processes - 1) if processes > 1 else 1.0
         until_s = float("inf") if budget_s is None else begun_s + share * budget_s
         while left and time.monotonic() < until_s:
-            further = {"left": left, "failures": failures, "count": number == 1, "number": number}
+            further = {"left": left, "failures": failures, "count": counting, "number": number}
             at, again = None, False
             try:
                 for message in _messages({**job, **further}, job["threads"]):
@@ -167,8 +186,12 @@ def _on_accelerator(
             if not again:
                 break
         if left:
-            outcome.notes.append(f"{stage}: {len(left)} of {len(left) + len(finished)} tasks did not fit in its time")
-        left = finished
+            why = "did not fit in its time" if time.monotonic() >= until_s else "are not measured"
+            outcome.notes.append(f"{stage}: {len(left)} of {len(left) + len(finished)} tasks {why}")
+        if given and at is None and not finished:  # it ended before its first task: the next one may not
+            left = given
+        else:
+            left, counting = finished, False
 
 
 def not_measured(device: str) -> list[str]:

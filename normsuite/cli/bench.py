@@ -213,15 +213,17 @@ def bench_study(
 
     from ..bench import epoch, run, throughput
 
-    threads, norms = threads or torch.get_num_threads(), norm or ()
+    writing.output_folder(out, "out")
+    threads, norms, kept = threads or torch.get_num_threads(), norm or (), "nothing is kept"
     whole_study: dict[str, Any] = {"epochs": epochs, "backend": next(iter(backend or ()), None)}
     try:
         record = epoch.run(norms, processes=processes or run.PROCESSES, threads=threads)
         results.write_record(out, epoch.WHAT, record)
+        kept = "the times of steps are kept, those of whole studies are not"
         whole = throughput.run(norms, threads=threads, **{k: v for k, v in whole_study.items() if v is not None})
         results.write_record(out, throughput.WHAT, whole)
     except KeyboardInterrupt:
-        raise interrupted() from None
+        raise interrupted(kept) from None
     found, speedups = epoch.ratios(record), throughput.speedups(whole)
     if to is not None:
         shown = {norm: {name: [r.value, r.low, r.high] for name, r in of.items()} for norm, of in found.items()}

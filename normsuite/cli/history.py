@@ -37,12 +37,13 @@ def history(
     commits = Commits(repository)
     found = recorded.read(source, commits)
     segments = recorded.segments(found.results)
-    chosen = [segment for segment in segments if wanted is None or wanted.search(segment.series)]
+    chosen = {segment.series for segment in segments if wanted is None or wanted.search(segment.series)}
     if segments and not chosen:
         known = ", ".join(dict.fromkeys(segment.benchmark for segment in segments))
         raise ArgumentError("benchmark", benchmark, f"matches no series; benchmarks are {known}")
     with Helpers(late=DISTRIBUTIONS) as helpers:
-        trends = recorded.trends(chosen, helpers=helpers)
+        # Of all series, since a step that most of them share is the machine's.
+        trends = [of for of in recorded.trends(segments, helpers=helpers) if of.segment.series in chosen]
     notes = [*found.notes, *summary.vanished(trends)]
     verdicts = (REGRESSION,) if regressions_only else (REGRESSION, IMPROVEMENT, MACHINE, UNDECIDED)
     if to is not None:

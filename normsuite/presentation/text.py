@@ -64,10 +64,15 @@ def p_value(p: float) -> str:
 
 
 def ratio(value: float) -> str:
-    """Return a ratio with three digits; what two processes leave possible reaches from nothing to anything."""
+    """Return a ratio with three digits."""
     if math.isnan(value):
         return ABSENT
-    return "0" if 0 <= value < 1e-3 else "∞" if value > 1e3 else f"{value:.3g}"
+    return "∞" if value == math.inf else f"{value:.3g}"
+
+
+def end_of_ratio(value: float) -> str:
+    """Return an end of a ratio's interval: what two processes leave possible reaches from nothing to anything."""
+    return "0" if 0 <= value < 1e-3 else "∞" if value > 1e3 else ratio(value)
 
 
 def ratio_of_times(value: float) -> str:
@@ -105,7 +110,8 @@ def interval(found: "Interval", write: Callable[[float], str] = ratio, unit: str
         unit: behind the value alone, where `write` gives none.
     """
     shown = f"{write(found.value)}{unit}"
-    return shown if math.isnan(found.low) else f"{shown} [{write(found.low)}, {write(found.high)}]"
+    end = end_of_ratio if write is ratio else write
+    return shown if math.isnan(found.low) else f"{shown} [{end(found.low)}, {end(found.high)}]"
 
 
 def listed(names: list[str]) -> str:

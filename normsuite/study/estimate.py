@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import torch
 
 from .. import comparisons, device, provenance, results
+from ..device import synchronize
 from ..errors import ArgumentError
 from . import conditions, train
 from .sweep import usual
@@ -111,13 +112,16 @@ def _timed(run: Run) -> tuple[float, float]:
         step = train.stepper(run, images, target)
         network, tested = run.network().to(run.device), torch.randn(500, 1, 28, 28, device=run.device)
         step(), train.predict(network, tested)
-        return _median(step, _STEPS), _median(lambda: train.predict(network, tested), 3) / len(tested)
+        testing = _median(lambda: train.predict(network, tested), 3, run.device) / len(tested)
+        return _median(step, _STEPS, run.device), testing
 
 
-def _median(call, times: int) -> float:
+def _median(call, times: int, device: str) -> float:
     found = []
     for _ in range(times):
+        synchronize(device)
         begun = time.perf_counter()
         call()
+        synchronize(device)
         found.append(time.perf_counter() - begun)
     return sorted(found)[len(found) // 2]

@@ -141,15 +141,18 @@ def _mosaic(name: str, pictures: list, texts: list[str]) -> str:
 
 def disagreements(study: Study, count: int = 15) -> tuple[Chart, Table] | None:
     """Return the digits that some norms get right and others do not."""
-    if not _recorded(study) or len(study.norms) < 2:
-        return None
     norms = [norm for norm in study.norms if norm != NO_NORM]
+    if not _recorded(study) or len(norms) < 2:
+        return None
     wrong = {norm: _mistakes(study, norm) for norm in norms}
     share = {
         digit: [len(wrong[norm].get(digit, ())) / len(study.runs(norm)) for norm in norms]
         for digit in sorted({digit for of_norm in wrong.values() for digit in of_norm})
     }
-    most = sorted(share, key=lambda digit: (min(share[digit]) - max(share[digit]), digit))[:count]
+    apart = {digit: max(shares) - min(shares) for digit, shares in share.items() if len(set(shares)) > 1}
+    if not apart:
+        return None
+    most = sorted(apart, key=lambda digit: (-apart[digit], digit))[:count]
     labels = {d: next(m[0]["label"] for of_norm in wrong.values() if (m := of_norm.get(d))) for d in most}
     chart = Chart(
         _mosaic,

@@ -143,6 +143,14 @@ def _check(name: str, value: object, kind: type) -> None:
         raise ArgumentError(name, value, f"must be {getattr(kind, '__name__', kind)}")
 
 
+def _known(name: str) -> str | None:
+    """Return the norm of that name, however it is written; None for a target or no norm."""
+    try:
+        return find(name).name
+    except UnknownNameError:
+        return None
+
+
 def _of_norm(norm: str, condition: dict, scaled: bool) -> dict:
     """Return the condition with the norm's own learning rate.
 
@@ -150,9 +158,7 @@ def _of_norm(norm: str, condition: dict, scaled: bool) -> dict:
     """
     rate = condition.get("learning_rate", _RUN["learning_rate"].default)
     if isinstance(rate, Mapping):
-        rate = {find(n).name if n not in (NO_NORM, norm) else n: r for n, r in rate.items()}.get(
-            norm, _RUN["learning_rate"].default
-        )
+        rate = next((of for name, of in rate.items() if norm in (name, _known(name))), _RUN["learning_rate"].default)
     if scaled:
         rate *= math.sqrt(condition.get("batch_size", _REFERENCE_BATCH) / _REFERENCE_BATCH)
     return {**condition, "learning_rate": float(rate)}

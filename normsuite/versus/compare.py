@@ -39,7 +39,7 @@ def compare(
             fresh one, which statements may end. More want paths or statements.
         device: "cpu", or the accelerator whose clock counts.
         margin: how far from 1 a ratio may lie and still count as the same.
-        setup: Python that is run once; then every call is a statement in its names, as of timeit.
+        setup: Python that is run once; then every call is a statement, which reads its names and binds its own.
         seed: of the orders; drawn where left out.
 
     Returns:
@@ -166,7 +166,7 @@ def _callables(calls: Mapping[str, object], setup: str | None) -> dict[str, Call
 
 
 def _in_processes(job: Mapping, count: int, failed: dict[str, str]) -> list[dict[str, list[float]]]:
-    """Time the calls in new processes; a call that hangs or ends its process is left out of all of them."""
+    """Time the calls in new processes; one whose first call hangs or ends its process is left out of all of them."""
     import torch
 
     calls = dict(job["calls"])
@@ -195,34 +195,37 @@ def _in_processes(job: Mapping, count: int, failed: dict[str, str]) -> list[dict
 
 
 def _listened(job: Mapping, env: Mapping[str, str], failed: dict[str, str]) -> dict[str, list[float]] | None:
-    """Return the times of one process, or None where a call ended it, which is noted under its name."""
+    """Return the times of one process, or None where a first call ended it, which is noted under its name.
+
+    Raises:
+        NormsuiteError: it failed, hung or ended in the setup, or while the calls were timed in turn: by which of them
+            is not known.
+    """
     at: str | None = None
+    stage, limit_s = "the setup", SETUP_LIMIT_S
     with process.fresh(["-m", "normsuite.versus.worker"], env) as worker:
         watch = process.Watch(worker, SETUP_LIMIT_S)
         try:
             worker.tell(dict(job))
             for message in worker.messages():
-                at = message.get("first", at)
-                watch.again(LIMIT_S if at is not None else TIMING_LIMIT_S)
+                if "first" in message:
+                    at, stage = message["first"], "timing the calls"
+                    limit_s = TIMING_LIMIT_S if at is None else LIMIT_S
+                watch.again(limit_s)
                 failed |= message.get("failed", {})
                 if "error" in message:
                     raise NormsuiteError(message["error"])
                 if "times" in message:
                     return message["times"]
-            if at is None:
-                raise NormsuiteError("a process ended before the first call")
-            failed[at] = "ends the process"
-            return None
+            ended = "ends the process"
         except process.Died as died:
-            if at is None and watch.has_ended_it:
-                raise NormsuiteError(f"the setup takes longer than {SETUP_LIMIT_S:g} s") from None
-            if at is None:
-                raise NormsuiteError(f"a process ended: {died}") from None
-            how = f"hangs: ended after {LIMIT_S:g} s" if watch.has_ended_it else f"ends the process ({died})"
-            failed[at] = how
-            return None
+            ended = f"hangs: ended after {limit_s:g} s" if watch.has_ended_it else f"ends the process ({died})"
         finally:
             watch.stop()
+    if at is None:
+        raise NormsuiteError(f"{stage} {ended}")
+    failed[at] = ended
+    return None
 
 
 def _environment(device: str) -> dict:

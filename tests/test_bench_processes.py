@@ -1,0 +1,114 @@
+"""Processes of a bench on the processor: what is kept of them, and what is done with the tasks that end them."""
+
+import pytest
+from bench_records import SPECS, samples
+
+from normsuite import provenance, results, schema
+from normsuite.bench import run, summary
+from normsuite.bench.summary import AUTO
+from normsuite.errors import NormsuiteError
+from normsuite.measure import process, task
+
+
+def talk(messages, *, then=None):
+    """Stands for the processes: says those messages, then fails, if at all, as asked."""
+
+    def processes(job, threads):
+        yield {"environment": provenance.environment(threads=threads)}
+        yield from messages(job)
+        if then and not job["count"] and job["number"] == 2:
+            raise then
+
+    return processes
+
+
+def says(job):
+    for index, _ in enumerate(job["tasks"]):
+        yield {"begin": index}
+        if job["count"]:
+            yield {"task": index, "counts": {}, "refused": {}, "different": {}}
+        else:
+            (process,) = samples({AUTO: 0.5}, processes=1, seed=job["number"])
+            yield {"task": index, **process, "clock_mhz": 1000 + job["number"], "refused": {}}
+
+
+@pytest.mark.parametrize("end", [process.Died("SIGSEGV"), KeyboardInterrupt()])
+def test_what_was_finished_is_kept(end, tmp_path, monkeypatch):
+    monkeypatch.setattr(run, "_messages", talk(says, then=end))
+    outcome = run.run(task.plan(names=["tiny"], modes=["step"]), processes=3, out=tmp_path)
+    assert len(outcome.records) == len(list(tmp_path.glob("bench-*.json"))) == 2 * len(SPECS)
+    done = {len([p for p in r["samples"]["processes"] if p["times_s"]]) for r in outcome.records}
+    if isinstance(end, KeyboardInterrupt):
+        assert outcome.interrupted and done == {2} and outcome.notes == []
+    else:
+        assert not outcome.interrupted and done == {3}
+        assert outcome.notes == [
+            "times, process 2 of 3: the process ended at RMSNorm tiny step with relu (SIGSEGV); what it had finished "
+            "is kept"
+        ]
+    clocks = [p["clock_mhz"] for p in outcome.records[0]["samples"]["processes"]]
+    assert clocks == [1000 + n if n <= max(done) else None for n in range(1, 4)]
+    assert results.read_records(tmp_path, summary.WHAT).damaged == []
+
+
+def test_a_task_that_ends_a_process_costs_itself_alone(tmp_path, monkeypatch):
+    """The process that counts too: what is left unchecked would be timed as if it computed the same."""
+    tasks = task.plan(norms=["RMSNorm"], names=["tiny"], modes=["forward", "step"], activations=["none"])
+
+    def falls(job):
+        for message in says(job):
+            yield message
+            if "begin" in message and job["tasks"][message["begin"]]["mode"] == "forward" and job["number"] < 2:
+                raise process.Died("SIGSEGV")
+
+    monkeypatch.setattr(run, "_messages", talk(falls))
+    outcome = run.run(tasks, processes=2, out=tmp_path)
+    by_mode = {record["case"]["mode"]: record["samples"] for record in outcome.records}
+    timed = {mode: [bool(of["times_s"]) for of in found["processes"]] for mode, found in by_mode.items()}
+    assert timed == {"forward": [False, True], "step": [True, True]}
+    assert [note.partition(":")[0] for note in outcome.notes] == ["bytes and errors", "times, process 1 of 2"]
+
+
+def test_tasks_behind_many_that_end_their_process_are_named(monkeypatch):
+    tasks = task.plan(names=["tiny"], modes=["forward", "step"])
+
+    def falls(job):
+        for message in says(job):
+            yield message
+            if job["count"]:
+                raise process.Died("SIGSEGV")
+
+    monkeypatch.setattr(run, "_messages", talk(falls))
+    outcome = run.run(tasks, processes=1)
+    left = len(tasks) - run.MOST_ENDED
+    assert (
+        f"bytes and errors: {left} tasks are not tried, after {run.MOST_ENDED} that ended it in a row" in outcome.notes
+    )
+
+
+def test_processes_that_timed_different_implementations_are_read_again(tmp_path, monkeypatch):
+    """One may fail in one process alone."""
+    tasks = task.plan(norms=["RMSNorm"], names=["tiny"], modes=["forward"], activations=["none"])
+
+    def differs(job):
+        for message in says(job):
+            if "times_s" in message and job["number"] == 2:
+                message["times_s"].pop(AUTO)
+            yield message
+
+    monkeypatch.setattr(run, "_messages", talk(differs))
+    (record,) = run.run(tasks, processes=3, out=tmp_path).records
+    assert schema.problem(record) is None
+    found = results.read_records(tmp_path, summary.WHAT)
+    assert found.damaged == [] and len(found.good) == 1
+    assert AUTO in {row.implementation for row in summary.benches(found.good)[0].rows}
+
+
+def test_nothing_measured_is_an_error(monkeypatch):
+    def nothing(job):
+        raise process.Died("exit code 1: no room")
+        yield
+
+    monkeypatch.setattr(run, "_messages", talk(nothing))
+    with pytest.raises(NormsuiteError, match=r"nothing was measured: bytes and errors: .* no room"):
+        run.run(task.plan(names=["tiny"]), processes=1)
