@@ -14,7 +14,7 @@ from dataclasses import replace
 import torch
 
 from .. import device as devices
-from .. import provenance
+from .. import provenance, tuning
 from ..measure import process
 from ..measure.accuracy import Truth
 from ..measure.implementations import Implementation, choose, everyone
@@ -157,12 +157,14 @@ def different(counts: dict[str, dict]) -> dict[str, str]:
 
 
 def environment(device: str) -> dict:
-    """Return a record's description of the machine, with the versions that a bench depends on."""
+    """Return a record's description of the machine, with the versions and the tuning that a bench depends on."""
     found = provenance.environment(
         threads=torch.get_num_threads(), accelerator=devices.name(device), driver=devices.driver(device)
     )
     needed = dict.fromkeys(name for implementation in everyone() for name in implementation.packages)
     found["packages"] |= {name: version for name in needed if (version := provenance.version(name))}
+    if device == "cpu":
+        found["tuning"] = tuning.current().digest
     return found
 
 

@@ -54,6 +54,11 @@ class Tuning:
     streaming: Mapping[str, float]
     clear: Table
 
+    @property
+    def digest(self) -> str:
+        """Return a short name for what calls depend on: another one, and `auto` may choose otherwise."""
+        return hashlib.sha256(repr((self.sizes, dict(self.streaming))).encode()).hexdigest()[:16]
+
 
 @cache
 def current() -> Tuning:
