@@ -12,7 +12,7 @@ from ..presentation.text import counted
 from .options import REPORTS, Activations, Cases, CellBackends, Device, Dtypes, Json, Modes, Norms, Only, Out, Threads
 from .shared import console, interrupted, line, note, print_tables, status, write, write_json
 
-TABLES, PLANTED_TABLES = 60, 10
+TABLES, PLANTED_TABLES = 60, 15
 """Of a self-check, where no other number is given."""
 
 _UNITS = {"": 1.0, "s": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0}
