@@ -240,7 +240,7 @@ class Launch:
         del room  # only now
 
     def _by_whole_rows(self, a: Arguments, x: torch.Tensor, kernel: kernels.Kernel, count: int) -> None:
-        """Give each task rows of its own, with sums for dweight and dbias of its own, and add these up at the end."""
+        """Run each task on rows of its own, with sums for dweight and dbias of its own, and add these up at the end."""
         plan = self.plan
         a.parts, a.tasks = 1, _tasks_of_rows(plan.statistics, plan.numel)
         a.grain = max(4, SIZES.rows_together // a.length // 4 * 4)
@@ -249,7 +249,7 @@ class Launch:
         del room  # only now
 
     def _by_shared_rows(self, a: Arguments, x: torch.Tensor, kernel: kernels.Kernel, count: int) -> None:
-        """Take few rows at a time: their sums by parts of a row, then dx, dweight and dbias by columns of them."""
+        """Add up the sums of few rows at a time, by parts of a row, then write dx, dweight and dbias by columns."""
         plan = self.plan
         a.parts = plan.backward_parts
         room = _workspace(a, x, 2 * plan.statistics * a.parts, 0, 0)
