@@ -112,7 +112,8 @@ def compute(
 ) -> Tensor:
     """Compute any norm from all of its arguments by place, as `normalize` describes them.
 
-    One is added to `num_batches_tracked` once the call is accepted.
+    One is added to `num_batches_tracked` once the call is accepted; also for a batch in which the processes of a group
+    turn out to have one value a channel together, which is refused while it is computed.
 
     Nothing that ends a call is caught here: torch itself ends calls by exceptions of its own, and a call that was begun
     has had effects.
@@ -163,9 +164,9 @@ def _computed(
         return _handed_over(spec, input, *given, backend)
     call = validation.call(spec, input, *given)
     chosen = backends.checked(call, backend)
-    y = chosen.apply(call)
-    if num_batches_tracked is not None:
+    if num_batches_tracked is not None:  # before it is computed, where gradient checkpointing ends a recomputation
         num_batches_tracked.add_(1)
+    y = chosen.apply(call)
     if settings is not None:
         fast_path.add(settings, tensors, call, chosen)
     return y

@@ -117,7 +117,7 @@ def test_what_torch_s_class_would_leave_out_is_not_reverted():
 
 
 def test_the_general_module_gets_the_backend_and_is_not_reverted():
-    made = modules.make(NORMS["RMSNorm"], 8, backend="reference")
+    made = modules.RMSNorm(8, backend="reference")
     general = modules.Norm(NORMS["GroupNorm"], 8, num_groups=2)
     model = nn.Sequential(general, made)
     assert normsuite.convert(model, backend="numba").changed == ("0", "1")

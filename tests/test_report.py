@@ -172,7 +172,11 @@ def test_what_the_study_found_beside_the_document(rendered):
     assert "none 0.21 (0.2 to 0.22)" in first.alternative and "none 0.3 (0.3 to 0.3)" in second.alternative
     assert "5 taken for 6 1.0 times" in mistakes.confusion(found.studied)[0].alternative
     assert "number 8, a 5 for 6, 75%" in mistakes.gallery(found.studied)[0].alternative
-    assert mistakes.disagreements(found.studied)[1].rows[0][:2] == ("8", "5")
+    assert mistakes.disagreements(found.studied) is None, "each norm takes each of them for something else as often"
+    for record in found.study:
+        if record["case"]["norm"] == "LayerNorm":
+            record["samples"]["mistakes"] = record["samples"]["mistakes"][1:]
+    assert [row[:2] for row in mistakes.disagreements(found.studied)[1].rows] == [("8", "5")]
 
 
 def test_nothing_outside_the_page_is_asked_for(rendered):

@@ -126,7 +126,8 @@ def test_what_the_user_measured_comes_first_and_holds_for_what_it_was_measured_w
 
 
 def test_a_table_in_use_is_not_forgotten():
-    path = tuning.store(tables.as_toml(processor.this(), threads=1, torch="x", sizes={}, streaming={}))
+    sizes = {"BatchNorm": {"contiguous": {"lengths": [1], "forward": [123]}}}
+    path = tuning.store(tables.as_toml(processor.this(), threads=1, torch="x", sizes=sizes, streaming={}))
     long_ago = path.stat().st_mtime - 2 * caches.KEPT_DAYS * 86_400
     unused = path.with_name("0123456789abcdef.toml")
     unused.write_text("")
