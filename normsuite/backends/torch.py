@@ -144,13 +144,15 @@ def _why_not_mixed(call: Call) -> str | None:
 
 def apply(call: Call) -> torch.Tensor:
     """Return the result of torch's own call, with torch's numerics."""
+    if _is_nothing(call):
+        return reference.apply(call)
     if isinstance(call.momentum, torch.Tensor):
         return _with_computed_momentum(call)
     return _apply(call)
 
 
 def _apply(call: Call) -> torch.Tensor:
-    return again(call).compute(
+    return _again(call).compute(
         call.input, call.weight, call.bias, call.running_mean, call.running_var, call.momentum, call.out
     )
 
@@ -181,7 +183,22 @@ def in_operations(call: Call) -> torch.Tensor:
     return reference.apply(call)
 
 
-def again(call: Call) -> Again:
+def _is_nothing(call: Call) -> bool:
+    """Return whether InstanceNorm gets an empty batch, for which torch looks for the first of no repeated weights.
+
+    A trace leaves that open: its sizes are no numbers.
+    """
+    if call.spec.torch_call != "instance_norm" or call.input.is_nested:
+        return False
+    return not (torch.compiler.is_compiling() or transformed()) and not call.input.numel()
+
+
+def again(call: Call) -> Again | None:
+    """Return a shorter way to `apply` for calls like this one, or None where torch's own is not taken."""
+    return None if _is_nothing(call) else _again(call)
+
+
+def _again(call: Call) -> Again:
     """Return torch's operator followed by what it leaves to do, in this order: layout, activation, given output."""
     compute = _OPERATORS[call.spec.torch_call].of(call)
     x = call.input
@@ -190,7 +207,7 @@ def again(call: Call) -> Again:
         if not call.use_input_stats:
             compute = _of_copies(compute)
         samples, channels, _, *places = call.view.shape
-        if x.dim() > 3 and call.spec.torch_call == "instance_norm" and call.running_mean is None and samples:
+        if x.dim() > 3 and call.spec.torch_call == "instance_norm" and call.running_mean is None:
             compute = _instances_as_channels(call)
         elif x.dim() > 3 and (call.spec.torch_call == "instance_norm" or 1 in (samples, channels, *places)):
             compute = _of_one_place(compute)
