@@ -39,9 +39,9 @@ def _reach(records: Sequence[dict]) -> str:
     # Both the interval and the error of its centre narrow with the root of the number of processes.
     times = median(((half + 1.645 * spread / math.sqrt(n)) / distance) ** 2 for spread, half, n in cells)
     return (
-        f"In those cells without a slowdown that were still measured at the end, processes differ by a deviation of "
-        f"{deviation:.2%} and intervals reach ± {half_width:.2%} (medians): to find {SOUGHT:.0%} in 95 % of such cells "
-        f"takes {times:.1f} times as many processes."
+        "In those cells without a slowdown that were still measured at the end, processes differ by a standard "
+        f"deviation of {deviation:.2%} and intervals reach ± {half_width:.2%} (medians): to find {SOUGHT:.0%} in 95 % "
+        f"of such cells takes {times:.1f} times as many processes."
     )
 
 
