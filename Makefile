@@ -1,4 +1,4 @@
-# `make report` and `make test` do all that they need on a fresh machine with Python 3.11, git and make.
+# `make report` and `make test` do all that they need on a fresh machine with Python 3.11, git, make and gcc.
 
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 VENV ?= .venv
@@ -54,7 +54,8 @@ lint: $(INSTALLED)
 	$(BIN)/python -m ruff check .
 	$(BIN)/python -m ruff format --check .
 	$(BIN)/python -m mypy
-	! $(BIN)/python -m vulture | grep -v '^tests/'
+	@found=$$($(BIN)/python -m vulture); code=$$?; test $$code = 0 -o $$code = 3 || exit $$code; \
+	! printf '%s\n' "$$found" | grep -v -e '^tests/' -e '^$$'
 	$(BIN)/python -m pytest -q tests/test_imports.py tests/test_lengths.py tests/test_words.py
 
 # What is made of records and of the commands themselves, in README.md and docs/.

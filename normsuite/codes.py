@@ -4,7 +4,7 @@ OK = 0
 """Done; of gate and history: no regression."""
 
 REGRESSION = 1
-"""Of gate and history alone: there is one."""
+"""Of gate and history: there is one; of check: a norm is wrong."""
 
 COULD_NOT = 2
 """An argument or a file cannot be used, nothing could be measured or written, or something failed unexpectedly."""

@@ -13,6 +13,12 @@ NO_ACTIVATION = "none"
 DTYPES = ("float32", "bfloat16", "float16", "float64")
 """Types of numbers by torch's names."""
 
+AFFINES = ("channel", "element")
+"""What a norm of the study's network may have a weight for."""
+
+DATASETS = ("mnist", "fashion-mnist")
+"""What a study trains on."""
+
 DEVICES = ("cpu", "cuda", "xpu", "mps", "mtia", "hpu")
 """The processor, and the accelerators that torch itself has; packages that bring others announce themselves to it."""
 

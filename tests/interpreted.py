@@ -4,6 +4,7 @@ Imported by those processes; in the tests' own process Triton is not imported.
 """
 
 import functools
+import math
 import os
 from dataclasses import dataclass, replace
 
@@ -28,7 +29,9 @@ class Case:
         affine: "both", "weight" or "none".
         source: where the statistics are, "registers", "program" or "memory" ("running" where they are frozen).
         mean: about which the numbers lie, with deviation 1.
+        deviation: factor of the numbers, where variances are looked at.
         shift: elements between the beginning of a buffer and that of a tensor in it.
+        wide: offsets have 64 bits.
     """
 
     sizes: tuple[int, int, int, int]
@@ -42,7 +45,9 @@ class Case:
     affine: str = "both"
     source: str = "registers"
     mean: float = 0.0
+    deviation: float = 1.0
     shift: int = 16
+    wide: bool = False
 
 
 def begin() -> None:
@@ -91,6 +96,7 @@ def _family(source: str, count: int):
 def launch_of(case: Case):
     from normsuite.backends.triton import geometry, launch
 
+    launch.MOST_OFFSET = 0 if case.wide else 2**31 - 2**20
     n, g, k, s = case.sizes
     sizes, axes = case.sizes, frozenset(case.axes)
     if case.frozen:
@@ -150,12 +156,16 @@ def exact(case: Case, given: dict) -> dict[str, torch.Tensor]:
     return found
 
 
+def _guarded(count: int, dtype: torch.dtype, shift: int = 16) -> torch.Tensor:
+    """That many elements of NaN, in the middle of a buffer of NaN."""
+    return torch.full((count + 2 * 4096 + shift,), NAN, dtype=dtype)[4096 + shift :][:count]
+
+
 def _placed(t: torch.Tensor, case: Case, *, poison: bool = False) -> torch.Tensor:
     """The numbers as they lie in memory, one dimension, in the middle of a buffer of NaN."""
     if t.dim() == 4 and case.channels_last and not case.per_element:
         t = t.movedim(3, 1)
-    buffer = torch.full((t.numel() + 2 * 4096 + case.shift,), NAN, dtype=t.dtype)
-    inside = buffer[4096 + case.shift :][: t.numel()]
+    inside = _guarded(t.numel(), t.dtype, case.shift)
     if not poison:
         inside.copy_(t.reshape(-1))
     return inside
@@ -174,14 +184,25 @@ def _outside_is_untouched(t: torch.Tensor) -> bool:
 
 
 class _Poisoned:
-    """Memory that was not written is NaN, which torch.empty does not promise."""
+    """Working memory of a launch is NaN until it is written, and lies in the middle of NaN.
+
+    Attributes:
+        made: what was asked for.
+    """
 
     def __enter__(self):
-        self.right = torch.empty
-        torch.empty = lambda *sizes, **options: self.right(*sizes, **options).fill_(NAN)
+        self.right, self.made = torch.Tensor.new_empty, []
+        torch.Tensor.new_empty = lambda like, *given, **options: self._made(like, *given, **options)
+        return self
+
+    def _made(self, like, shape, dtype=None, **others):
+        if others:  # the interpreter's own
+            return self.right(like, shape, dtype=dtype, **others)
+        self.made.append(_guarded(math.prod(shape), dtype or like.dtype))
+        return self.made[-1].view(shape)
 
     def __exit__(self, *of_error):
-        torch.empty = self.right
+        torch.Tensor.new_empty = self.right
 
 
 def computed(case: Case, given: dict) -> tuple[dict[str, torch.Tensor], tuple[str, str]]:
@@ -193,11 +214,12 @@ def computed(case: Case, given: dict) -> tuple[dict[str, torch.Tensor], tuple[st
     for name, parameter in (("dweight", weight), ("dbias", bias)):
         results[name] = None if parameter is None else _placed(parameter, case, poison=True)
     running = None if lies["running_mean"] is None else (lies["running_mean"], lies["running_var"])
-    statistics = torch.full((3, made.statistics), NAN)
-    with _Poisoned():
+    statistics = _guarded(4 * made.statistics, torch.float32).view(4, made.statistics)
+    with _Poisoned() as working:
         made.forward(x, results["y"], statistics, weight, bias, running, 0.1)
         made.backward(lies["dy"], x, statistics, weight, bias, *(results[name] for name in ("dx", "dweight", "dbias")))
-    assert all(_outside_is_untouched(t) for t in results.values() if t is not None), "written outside"
+    written = [*results.values(), *(running or ()), statistics, *working.made]
+    assert all(_outside_is_untouched(t) for t in written if t is not None), "written outside"
     if running is not None and not case.frozen:
         results |= dict(zip(("running_mean", "running_var"), running, strict=True))
     shapes = {"y": given["x"], "dx": given["x"], "dweight": given["weight"], "dbias": given["bias"]}
@@ -223,6 +245,28 @@ def errors(case: Case) -> dict[str, object]:
         else:
             made[name] = (far / true.square().mean().sqrt().clamp_min(1e-3)).item()
     return made
+
+
+def kept_variances(case: Case) -> float:
+    """The largest relative error of the variances that a launch stores for later."""
+    given = operands(case)
+    given["x"] = given["x"] * case.deviation
+    made, statistics = launch_of(case), torch.full((4, launch_of(case).statistics), NAN)
+    x = _placed(given["x"], case)
+    made.forward(x, _placed(x, case, poison=True), statistics, None, None, None, 0.1)
+    dims = [place for place, axis in ((0, "batch"), (2, "group"), (3, "spatial")) if axis in case.axes]
+    true = given["x"].double().var(dims, unbiased=False).flatten()
+    return ((statistics[3].double() - true).abs() / true).max().item()
+
+
+def wide_indices() -> list[int]:
+    """The first index of a block far out, the elements of the tile there, and a statistic's place, in 64 bits."""
+    from interpreted_kernels import far_out
+
+    size, block = 4096, 2**20
+    found = torch.zeros(2 * size + 1, dtype=torch.int64)
+    far_out[(1,)](found, block, size * block + 5, SIZE=size)
+    return [found[0].item(), found[size].item(), found[size + 1].item()]
 
 
 def same_bits(case: Case) -> bool:

@@ -254,6 +254,11 @@ def test_ctrl_c_keeps_what_is_finished_and_leaves_130(tmp_path):
         (["--groups", "2"], "shape = None: --channels-last and --groups describe a --shape"),
         (["--dtype", "int8"], "dtype = 'int8': unknown"),
         (["--device", "quantum"], "device = 'quantum': unknown; known are cpu, cuda"),
+        pytest.param(
+            ["--device", "cuda"],
+            "device = 'cuda': not available here; available are cpu",
+            marks=pytest.mark.skipif(torch.accelerator.is_available(), reason="there is an accelerator"),
+        ),
         (["--processes", "0"], "processes = 0: must be at least 1"),
         (["--out", "/proc/none"], "out = '/proc/none': cannot write there"),
     ],

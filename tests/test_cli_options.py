@@ -40,12 +40,25 @@ WRONG = [
     (["bench", "--backend", "numbra"], "did you mean numba?"),
     (["bench", "--backend", "auto BatchNrm2d"], "did you mean auto BatchNorm2d?"),
     (["bench", "everything"], "unknown; known are study, history"),
+    (["bench", "m:N", "--like", "GroupNrm"], "like = 'GroupNrm': unknown; did you mean GroupNorm?"),
+    (["bench-study", "--backend", "numbra"], "did you mean numba?"),
+    (["check", "--dtype", "float23"], "did you mean float32?"),
+    (["check", "--like", "LayrNorm"], "did you mean LayerNorm?"),
+    (["check", "--activation", "rleu"], "did you mean relu?"),
+    (["numerics", "--dtype", "float23"], "did you mean float32?"),
+    (["numerics", "--activation", "rleu"], "did you mean relu?"),
+    (["numerics", "--like", "BatchNrm"], "did you mean BatchNorm?"),
+    (["study", "--backend", "numbra"], "did you mean numba?"),
+    (["study", "--dataset", "minst"], "did you mean mnist?"),
+    (["study", "--affine", "chanel"], "did you mean channel?"),
     (["bench-study", "--threads", "0"], "threads = 0: must be at least 1"),
     (["gate"], "which commit is to be compared with?"),
     (["gate", "main", "--backend", "numbra"], "did you mean numba?"),
     (["gate", "main", "--backend", "auto GroupNrm"], "did you mean auto GroupNorm?"),
     (["gate", "main", "--case", "stage-41"], "did you mean stage-14?"),
     (["gate", "main", "--device", "cud"], "did you mean cuda?"),
+    (["compare", "1", "2", "--margin", "much"], "margin = 'much': must be a number or a percentage, such as 2%"),
+    (["bench", "--budget", "soon"], "budget = 'soon': must be a time such as 120s or 2m"),
     (["compare", "1", "2", "--device", "nonsense"], "device = 'nonsense': unknown"),
     (["study", "--device", "nonsense"], "device = 'nonsense': unknown"),
     (["numerics", "--device", "nonsense"], "device = 'nonsense': unknown"),
@@ -76,10 +89,12 @@ def test_a_wrong_argument_is_answered_without_torch(arguments, says, monkeypatch
 
 def test_names_that_can_be_typed_are_those_that_are_found():
     """Read without torch, from files and tables."""
-    from normsuite import backends
+    from normsuite import backends, vocabulary
     from normsuite.measure import implementations, labels
+    from normsuite.study import digits
 
     assert labels.backends() == backends.NAMES
+    assert set(vocabulary.DATASETS) == set(digits._SOURCES)
     assert set(labels.implementations()) == {each.name for each in implementations.everyone()}
     assert all(implementations.find(f"auto {name}") for name in labels.MODULES)
 
@@ -97,6 +112,21 @@ def test_options_of_one_name_are_the_same_everywhere():
         having = [p for command in COMMANDS.values() for p in command.params if name in p.opts]
         assert having, name
         assert len({(p.multiple, p.is_flag) for p in having}) == 1, name
+
+
+@pytest.mark.parametrize(
+    ("name", "arguments", "typed", "expected"),
+    [
+        ("compare", ["x = 1", "x", "x + 1"], ["--margin", "2%"], 0.02),
+        ("compare", ["x = 1", "x", "x + 1"], ["--margin", "0.02"], 0.02),
+        ("compare", ["x = 1", "x", "x + 1"], [], 0.01),
+        ("bench", [], ["--budget", "2m"], 120.0),
+        ("bench", [], ["--budget", "90"], 90.0),
+    ],
+)
+def test_times_and_shares_are_typed_alike_everywhere(name, arguments, typed, expected):
+    found = COMMANDS[name].make_context(name, [*arguments, *typed]).params
+    assert found["margin" if name == "compare" else "budget"] == expected
 
 
 def test_one_norm_can_be_named_in_either_way(tmp_path):
@@ -119,6 +149,25 @@ def test_quiet_leaves_out_notes_and_not_results(where, tmp_path):
     arguments.insert(where, "--quiet")
     done = run(*arguments, cwd=tmp_path)
     assert done.returncode == 0 and "BatchNorm" in done.stdout and not done.stderr
+
+
+def test_notes_on_what_was_read_are_left_out_where_one_is_quiet(capsys, monkeypatch):
+    from normsuite.cli import shared
+
+    for quiet in (False, True):
+        monkeypatch.setattr(shared, "_quiet", quiet)
+        shared.notes(["a record is left out"])
+        assert ("note: a record is left out" in capsys.readouterr().out) is not quiet
+
+
+def test_a_study_shows_runs_and_progress_unless_it_is_quiet(capsys, monkeypatch):
+    from normsuite.cli import shared
+
+    for quiet in (False, True):
+        monkeypatch.setattr(shared, "_quiet", quiet)
+        with shared.progress_bar("batches") as progress:
+            progress.console.print("a run")
+        assert ("a run" in capsys.readouterr().err) is not quiet
 
 
 def test_notes_are_left_out_where_one_is_quiet(capsys, monkeypatch):

@@ -17,10 +17,12 @@ import yaml
 from asv.commands import make_argparser
 
 from normsuite.cli import app
+from normsuite.spec import FOLDERS_VARIABLE, NORMS, load
 
 COMMANDS = typer.main.get_command(app)
 PYPROJECT = tomllib.loads((documents.ROOT / "pyproject.toml").read_text(encoding="utf-8"))
 BLOB = PYPROJECT["project"]["urls"]["Repository"]
+SITE = PYPROJECT["project"]["urls"]["Documentation"]
 
 RUN = (
     r"normsuite explain.*",
@@ -87,10 +89,21 @@ CALLS = {" ".join(words): words for _, words in documents.calls()}
 RUNNING = [words for words in CALLS.values() if _kind(words) == "run"]
 
 
+@pytest.fixture
+def new_norm(tmp_path_factory):
+    """The folder with the norm that a page describes, as the page says."""
+    (text,) = [block for block in documents.blocks(documents.ROOT / "docs" / "study.md", "toml") if "axes" in block]
+    folder = tmp_path_factory.mktemp("mynorms.d")
+    (folder / "planenorm.toml").write_text(text, encoding="utf-8")
+    return folder
+
+
 @pytest.mark.parametrize("words", RUNNING, ids=" ".join)
-def test_what_is_quick_runs(words, tmp_path):
+def test_what_is_quick_runs(words, tmp_path, new_norm):
     program = {"normsuite": [sys.executable, "-m", "normsuite"], "python": [sys.executable]}[words[0]]
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(map(str, PATHS))}
+    if "PlaneNorm" in words:
+        environment[FOLDERS_VARIABLE] = str(new_norm)
     done = subprocess.run(
         [*program, *words[1:]], cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=240
     )
@@ -99,7 +112,8 @@ def test_what_is_quick_runs(words, tmp_path):
 
 
 @pytest.mark.parametrize("words", CALLS.values(), ids=CALLS)
-def test_every_line_is_run_or_parsed(words):
+def test_every_line_is_run_or_parsed(words, new_norm, monkeypatch):
+    monkeypatch.setitem(NORMS, "PlaneNorm", load(new_norm / "planenorm.toml"))
     assert _kind(words) is not None, "say in PARSED why this is not run, or let it run"
     if words[0] == "normsuite":
         _parse(words[1:])
@@ -127,14 +141,24 @@ def test_links_lead_to_files(page):
     for target in documents.links(page):
         where, _, anchor = target.partition("#")
         if where.startswith(("http://", "https://")):
-            inside = re.fullmatch(rf"(?:{BLOB}/(?:blob|tree)/main|https://raw\S+?/main)/(\S+)", where)
-            found = documents.ROOT / inside[1] if inside else None
+            found = _in_this_repository(where)
         else:
             found = page.parent / where if where else page
         assert found is None or found.exists(), target
         if found is not None and anchor:
             titles = re.findall(r"^#+ (.+)$", found.read_text(encoding="utf-8"), re.MULTILINE)
             assert anchor in {re.sub(r"[^\w -]", "", title.lower()).replace(" ", "-") for title in titles}, target
+
+
+def _in_this_repository(address):
+    """Return the file behind an address of the repository or of the site that is published from it, else None."""
+    if inside := re.fullmatch(rf"(?:{BLOB}/(?:blob|tree)/main|https://raw\S+?/main)/(\S+)", address):
+        return documents.ROOT / inside[1]
+    if address == f"{SITE}report/":
+        return documents.ROOT / "reports" / "reference" / "html" / "index.html"
+    if inside := re.fullmatch(rf"{SITE}(?:([\w-]+)/)?", address):
+        return documents.ROOT / "docs" / f"{inside[1] or 'index'}.md"
+    return None
 
 
 def test_the_readme_is_short_and_reads_anywhere():

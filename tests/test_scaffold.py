@@ -1,16 +1,21 @@
 """`normsuite init`: what it writes can be read back, and nothing is overwritten."""
 
 import ast
+import os
+import shutil
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 import yaml
+from asv.config import Config
 
 from normsuite.errors import ArgumentError
 from normsuite.targets import scaffold
 from normsuite.targets.configuration import find_project
 
+AUTHOR = ("-c", "user.name=A", "-c", "user.email=a@example.org")
 SOURCE = """
 class MyRMSNorm: ...
 class GroupNormSiLU: ...
@@ -66,8 +71,31 @@ def test_the_command_says_what_it_wrote(project):
 
 
 def test_the_action_reads_what_the_workflow_gives():
-    from pathlib import Path
-
     action = yaml.safe_load((Path(__file__).parent.parent / "action.yml").read_text())
     assert "base" in action["inputs"] and action["runs"]["using"] == "composite"
     assert all("shell" in step for step in action["runs"]["steps"] if "run" in step)
+
+
+def test_asv_installs_what_the_benchmarks_import(project, monkeypatch):
+    scaffold.files(project, "mine", asv=True)
+    found = Config.load(str(project / "asv.conf.json"))
+    tree = ast.parse((project / "benchmarks" / "norms.py").read_text())
+    imported = {node.module.partition(".")[0] for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)}
+    assert imported - set(sys.stdlib_module_names) <= found.matrix["req"].keys()
+    assert "--force-reinstall" not in " ".join(found.install_command), "that would install torch anew for each commit"
+
+
+@pytest.mark.slow
+def test_asv_runs_the_benchmarks(tmp_path):
+    example = Path(__file__).parent.parent / "examples" / "mynorms"
+    shutil.copytree(example / "src", tmp_path / "src", ignore=shutil.ignore_patterns("__pycache__"))
+    (tmp_path / "pyproject.toml").write_text((example / "pyproject.toml").read_text())
+    scaffold.files(tmp_path, "mynorms", asv=True)
+    for command in (["git", "init", "-qb", "main"], ["git", "add", "-A"], ["git", *AUTHOR, "commit", "-qm", "one"]):
+        subprocess.run(command, cwd=tmp_path, check=True)
+    environment = {**os.environ, "PYTHONPATH": str(tmp_path / "src"), "HOME": str(tmp_path)}
+    asv = [sys.executable, "-m", "asv", "run", "--environment", f"existing:{sys.executable}", "--quick"]
+    subprocess.run([*asv[:3], "machine", "--yes"], cwd=tmp_path, env=environment, check=True)
+    done = subprocess.run([*asv, "--dry-run"], cwd=tmp_path, env=environment, capture_output=True, text=True)
+    assert done.returncode == 0 and "failed" not in done.stdout, done.stdout + done.stderr
+    assert "norms.Forward.time_forward" in done.stdout

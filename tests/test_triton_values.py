@@ -126,6 +126,29 @@ def test_groups_of_channels_that_lie_side_by_side(pool, channels):
     )
 
 
+@pytest.mark.parametrize("source", ("registers", "memory"))
+@pytest.mark.parametrize("axes", [("group", "spatial"), ("spatial",), ("batch", "spatial")], ids="-".join)
+def test_variances_far_below_eps_are_kept_with_their_digits(pool, axes, source):
+    """They move running statistics, and 1/rstd² − eps has lost them."""
+    case = Case((3, 2, 4, 37), axes, source=source, affine="none", deviation=1e-6)
+    assert pool.submit(interpreted.kept_variances, case).result() < EXACT
+
+
+def test_indices_beyond_32_bits(pool):
+    """Of tensors of more than 2³¹ elements, which no test can hold."""
+    assert pool.submit(interpreted.wide_indices).result() == [2**32, 5, 2**44]
+
+
+@pytest.mark.parametrize("source", SOURCES)
+def test_64_bit_kernels_compute_the_same(pool, source):
+    cases = [
+        Case((3, 2, 3, 65), source=source, wide=True),
+        Case((3, 2, 3, 65), ("batch", "spatial"), channels_last=True, source=source, wide=True),
+        Case((5, 1, 129, 1), per_element=True, source=source, wide=True),
+    ]
+    check(pool, cases, FEW)
+
+
 @pytest.mark.parametrize("source", SOURCES)
 def test_two_runs_give_the_same_bits(pool, source):
     cases = [

@@ -68,10 +68,13 @@ def with_steps(measured: dict[tuple, Times]) -> dict[tuple, Times]:
 
 
 def least(sizes: Iterable[tuple[int, Times]]) -> int:
-    """Return the smallest size from which on the kernels win, or NEVER."""
+    """Return the smallest size from which on the kernels win in every case, or NEVER."""
+    wins: dict[int, bool] = {}
+    for size, found in sizes:
+        wins[size] = wins.get(size, True) and max(found[OURS]) <= MARGIN * max(found[THEIRS])
     smallest = NEVER
-    for size, found in sorted(sizes, key=lambda each: each[0], reverse=True):
-        if max(found[OURS]) > MARGIN * max(found[THEIRS]):
+    for size in sorted(wins, reverse=True):
+        if not wins[size]:
             break
         smallest = size
     return smallest

@@ -7,6 +7,7 @@ import typer
 from .. import results, writing
 from ..errors import ArgumentError, UnknownNameError
 from .options import (
+    BACKENDS,
     REPORTS,
     Activations,
     Cases,
@@ -20,7 +21,10 @@ from .options import (
     Processes,
     Threads,
     at_least,
+    one,
 )
+from .options import like as like_option
+from .options import seconds as seconds_of
 from .shared import interrupted, line, note, print_tables, progress_bar, status, write_json
 
 _TAKES = {
@@ -38,17 +42,24 @@ Targets = Annotated[
     ),
 ]
 Args = Annotated[str, typer.Option(help="Arguments of each module:Name: 768 or 4,64 or eps=1e-6.")]
-Like = Annotated[Optional[str], typer.Option(help="The norm that each module:Name is like.")]
+Like = Annotated[Optional[str], like_option("The norm that each module:Name is like.")]
 Shapes = Annotated[Optional[list[str]], typer.Option(help="A case of your own, such as 16,64,56,56.")]
 ChannelsLast = Annotated[bool, typer.Option("--channels-last", help="Layout of --shape.")]
 Groups = Annotated[Optional[int], typer.Option(help="Of GroupNorm, for --shape.")]
-Budget = Annotated[Optional[float], typer.Option(help="Seconds after which no task begins; for an accelerator.")]
+Budget = Annotated[
+    Optional[float],
+    typer.Option(
+        parser=seconds_of,
+        metavar="TIME",
+        help="Time after which no task begins, such as 90s or 8m; for an accelerator.",
+    ),
+]
 Seconds = Annotated[float, typer.Option(help="For each task in each process.")]
 Epochs = Annotated[
     Optional[int], typer.Option(help="Of each run; those of the preset quick.", callback=at_least("epochs", 1))
 ]
 HiddenEpochs = Annotated[Optional[int], typer.Option(hidden=True, callback=at_least("epochs", 1))]
-OneBackend = Annotated[Optional[list[str]], typer.Option("--backend", help="The one that computes the norms.")]
+OneBackend = Annotated[Optional[list[str]], one("backend", BACKENDS, "The one that computes the norms.")]
 
 
 def bench(

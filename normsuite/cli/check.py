@@ -7,8 +7,9 @@ from typing import Annotated, Optional
 
 import typer
 
-from .. import codes, writing
+from .. import codes, vocabulary, writing
 from ..errors import ArgumentError, UnknownNameError
+from . import options
 from .options import Json
 from .shared import console, print_tables, status, write, write_json
 
@@ -21,14 +22,18 @@ def check(
         ),
     ] = None,
     args: Annotated[str, typer.Option(help="Arguments of each: 768 or 4,64 or eps=1e-6.")] = "",
-    like: Annotated[Optional[str], typer.Option(help="The norm that they are like, such as GroupNorm.")] = None,
+    like: Annotated[Optional[str], options.like("The norm that they are like, such as GroupNorm.")] = None,
     oracle: Annotated[Optional[str], typer.Option(help="The truth instead: module:function in NumPy float64.")] = None,
     groups: Annotated[Optional[int], typer.Option(help="Of GroupNorm, where the arguments do not say it.")] = None,
-    activation: Annotated[Optional[str], typer.Option(help="relu or silu, if they apply it.")] = None,
+    activation: Annotated[
+        Optional[str], options.one("activation", vocabulary.ACTIVATIONS, "relu or silu, if they apply it.")
+    ] = None,
     shape: Annotated[Optional[list[str]], typer.Option(help="Of the input: 8,64,14,14.")] = None,
-    dtype: Annotated[Optional[list[str]], typer.Option(help="A type that they take; again for more.")] = None,
+    dtype: Annotated[
+        Optional[list[str]], options.one("dtype", vocabulary.DTYPES, "A type that they take; again for more.")
+    ] = None,
     only: Annotated[Optional[list[str]], typer.Option(help="A check or a pattern such as 'mean_*'.")] = None,
-    limit: Annotated[float, typer.Option(help="Seconds that one check may take.")] = 120.0,
+    timeout: Annotated[float, typer.Option(help="Seconds that one check may take.")] = 120.0,
     explain: Annotated[bool, typer.Option("--explain", help="List the checks with a sentence on each.")] = False,
     everything: Annotated[bool, typer.Option("--all", help="Show the checks that are ok, too.")] = False,
     markdown: Annotated[Optional[str], typer.Option(metavar="PATH", help="Write Markdown there; - for stdout.")] = None,
@@ -45,15 +50,20 @@ def check(
         rows = [(found.name, found.sentence) for found in choose(tuple(only or ()))]
         print_tables(Table("", ("check", "what it looks at"), rows))
         return
-    options = {"like": like, "oracle": oracle, "num_groups": groups, "activation": activation}
-    chosen = chosen_targets(targets or [], args=args, shapes=shape or [], dtypes=dtype or [], options=options)
+    further = {"like": like, "oracle": oracle, "num_groups": groups, "activation": activation}
+    chosen = chosen_targets(targets or [], args=args, shapes=shape or [], dtypes=dtype or [], options=further)
     reports = []
     if out is not None:
         writing.output_folder(out, "out")
     for target in chosen:
         with status() as show:
             reports.append(
-                run(target, only=only or (), limit_s=limit, on_result=lambda r, t=target: show(f"{t.title}: {r.check}"))
+                run(
+                    target,
+                    only=only or (),
+                    limit_s=timeout,
+                    on_result=lambda r, t=target: show(f"{t.title}: {r.check}"),
+                )
             )
         if out is not None:
             record(reports[-1], target, out)

@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from .options import Device, Json
+from .options import Device, Json, one_share
 from .shared import console, status, write_json
 
 
@@ -14,7 +14,10 @@ def compare(
     seconds: Annotated[float, typer.Option(help="How long it takes.")] = 5.0,
     processes: Annotated[int, typer.Option(help="Fresh processes, one value from each; 0: all samples from one.")] = 0,
     device: Device = "cpu",
-    margin: Annotated[float, typer.Option(help="How far from 1 a ratio still counts as the same.")] = 0.01,
+    margin: Annotated[
+        float,
+        typer.Option(parser=one_share, metavar="SHARE", help="How far from 1 a ratio still counts as the same: 2%."),
+    ] = 0.01,
     to: Json = None,
 ) -> None:
     """Time statements in turn and say which takes less, with an interval and a verdict."""

@@ -1,6 +1,5 @@
 """`normsuite gate`: whether a commit made a package slower, heavier or less accurate."""
 
-import re
 from pathlib import Path
 from typing import Annotated, Optional
 
@@ -9,37 +8,26 @@ import typer
 from .. import codes, results, writing
 from ..errors import ArgumentError, NormsuiteError
 from ..presentation.text import counted
-from .options import REPORTS, Activations, Cases, CellBackends, Device, Dtypes, Json, Modes, Norms, Only, Out, Threads
+from .options import (
+    REPORTS,
+    Activations,
+    Cases,
+    CellBackends,
+    Device,
+    Dtypes,
+    Json,
+    Modes,
+    Norms,
+    Only,
+    Out,
+    Threads,
+    seconds,
+    share,
+)
 from .shared import console, interrupted, line, note, print_tables, status, write, write_json
 
 TABLES, PLANTED_TABLES = 60, 15
 """Of a self-check, where no other number is given."""
-
-_UNITS = {"": 1.0, "s": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0}
-
-
-def seconds(text: str) -> float:
-    """Return a time such as "90", "90s", "2m", "2min" or "1h" in seconds.
-
-    Raises:
-        ArgumentError: anything else.
-    """
-    match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([a-z]*)", text.strip())
-    if match is None or match[2] not in _UNITS:
-        raise ArgumentError("budget", text, "must be a time such as 120s or 2m")
-    return float(match[1]) * _UNITS[match[2]]
-
-
-def share(name: str, text: str) -> float:
-    """Return a share such as "1%" or "0.01" as a number, 0.01.
-
-    Raises:
-        ArgumentError: no number.
-    """
-    try:
-        return float(text[:-1]) / 100 if text.endswith("%") else float(text)
-    except ValueError:
-        raise ArgumentError("margin", f"{name}={text}", "must be a number or a percentage, such as 2%") from None
 
 
 def margins(given: list[str]) -> dict[str, float]:

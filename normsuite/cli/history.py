@@ -10,7 +10,7 @@ from .. import codes, lazily
 from ..errors import ArgumentError
 from ..helpers import Helpers
 from .options import REPORTS, Json
-from .shared import DISTRIBUTIONS, console, print_tables, write_json
+from .shared import DISTRIBUTIONS, console, notes, print_tables, write_json
 
 
 def history(
@@ -44,14 +44,13 @@ def history(
     with Helpers(late=DISTRIBUTIONS) as helpers:
         # Of all series, since a step that most of them share is the machine's.
         trends = [of for of in recorded.trends(segments, helpers=helpers) if of.segment.series in chosen]
-    notes = [*found.notes, *summary.vanished(trends)]
+    said = [*found.notes, *summary.vanished(trends)]
     verdicts = (REGRESSION,) if regressions_only else (REGRESSION, IMPROVEMENT, MACHINE, UNDECIDED)
     if to is not None:
         shown = summary.steps(trends, *((REGRESSION,) if regressions_only else VERDICTS))
-        write_json(summary.as_dict(trends, shown, notes, commits), to)
+        write_json(summary.as_dict(trends, shown, said, commits), to)
     if to != "-":
-        for note in notes:
-            console.print(f"note: {note}", highlight=False, soft_wrap=True, markup=False)
+        notes(said)
         print_tables(*tables.brief(trends, commits, verdicts))
         if trends and not regressions_only:
             print_tables(tables.segments(trends))

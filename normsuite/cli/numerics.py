@@ -4,7 +4,8 @@ from typing import Annotated, Optional
 
 import typer
 
-from .. import results, writing
+from .. import results, vocabulary, writing
+from . import options
 from .options import REPORTS, Device, Json, Norms, Out
 from .shared import print_tables, write_json
 
@@ -15,10 +16,14 @@ def numerics(
         typer.Argument(metavar="[TARGET…]", help="module:Name, again for more: users' norms beside torch.nn."),
     ] = None,
     args: Annotated[str, typer.Option(help="Arguments of each TARGET: 768 or 4,64 or eps=1e-6.")] = "",
-    like: Annotated[Optional[str], typer.Option(help="The norm that each TARGET is like.")] = None,
+    like: Annotated[Optional[str], options.like("The norm that each TARGET is like.")] = None,
     shape: Annotated[Optional[str], typer.Option(help="Of the input of a TARGET, such as 8,197,768.")] = None,
-    activation: Annotated[Optional[str], typer.Option(help="relu or silu, if a TARGET applies it.")] = None,
-    dtype: Annotated[str, typer.Option(help="float32, bfloat16, float16 or float64.")] = "float32",
+    activation: Annotated[
+        Optional[str], options.one("activation", vocabulary.ACTIVATIONS, "relu or silu, if a TARGET applies it.")
+    ] = None,
+    dtype: Annotated[
+        str, options.one("dtype", vocabulary.DTYPES, "float32, bfloat16, float16 or float64.")
+    ] = "float32",
     norm: Norms = None,
     device: Device = "cpu",
     out: Out = REPORTS / "numerics",
@@ -27,19 +32,15 @@ def numerics(
     """Measure the largest error of each norm and backend against float64, for inputs further and further from zero."""
     from .. import backends
     from .. import device as devices
-    from ..errors import ArgumentError, UnknownNameError
+    from ..errors import ArgumentError
     from ..measure import accuracy as measuring
     from ..measure.labels import BASELINE
-    from ..measure.task import ACTIVATIONS, DTYPES, shape_case
+    from ..measure.task import shape_case
     from ..numerics.run import run
     from ..numerics.tables import WHAT, errors
     from ..spec import NORMS, find
 
     devices.check(device)
-    if dtype not in DTYPES:
-        raise UnknownNameError.among("dtype", dtype, DTYPES)
-    if activation not in ACTIVATIONS:
-        raise UnknownNameError.among("activation", activation, ACTIVATIONS[1:])
     if targets:
         from .anybodys import planned, responding
 

@@ -1,5 +1,6 @@
 """Options that several commands have: one name, one meaning, checked before torch is imported."""
 
+import re
 from collections.abc import Callable, Collection, Sequence
 from importlib.metadata import entry_points
 from pathlib import Path
@@ -15,6 +16,39 @@ from ..spec import NO_NORM, NORMS, find
 REPORTS = Path("reports")
 BACKENDS = labels.backends()
 PRESETS = tuple(sorted(path.stem for path in (Path(__file__).parent.parent / "study" / "presets").glob("*.toml")))
+
+
+_UNITS = {"": 1.0, "s": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0}
+
+
+def seconds(text: str | float) -> float:
+    """Return a time such as "90", "90s", "2m", "2min" or "1h" in seconds.
+
+    Raises:
+        ArgumentError: anything else.
+    """
+    match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([a-z]*)", str(text).strip())
+    if match is None or match[2] not in _UNITS:
+        raise ArgumentError("budget", text, "must be a time such as 120s or 2m")
+    return float(match[1]) * _UNITS[match[2]]
+
+
+def share(name: str, text: str) -> float:
+    """Return a share such as "1%" or "0.01" as a number, 0.01.
+
+    Raises:
+        ArgumentError: no number.
+    """
+    try:
+        return float(text[:-1]) / 100 if text.endswith("%") else float(text)
+    except ValueError:
+        said = f"{name}={text}" if name else text
+        raise ArgumentError("margin", said, "must be a number or a percentage, such as 2%") from None
+
+
+def one_share(given: str | float) -> float:
+    """Return a share that is typed alone, as `share` does."""
+    return share("", str(given))
 
 
 def among(argument: str, known: Collection[str]) -> Callable:
@@ -64,6 +98,25 @@ def _norm_or_none(name: str) -> str:
     if name != NO_NORM:
         find(name)
     return name
+
+
+def _like(given):
+    if given is not None and given.lower() != NO_NORM:
+        try:
+            find(given)
+        except UnknownNameError:
+            raise UnknownNameError.among("like", given, NORMS) from None
+    return given
+
+
+def like(text: str) -> typer.models.OptionInfo:
+    """Return the option that says which norm users' norms are like."""
+    return typer.Option("--like", help=text, callback=_like, autocompletion=names([*NORMS]))
+
+
+def one(argument: str, known: Sequence[str], text: str) -> typer.models.OptionInfo:
+    """Return an option that takes one name of those."""
+    return typer.Option(f"--{argument}", help=text, callback=among(argument, known), autocompletion=names(known))
 
 
 def _one_norm(given):

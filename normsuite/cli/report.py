@@ -12,7 +12,7 @@ from ..errors import ArgumentError, NormsuiteError
 from ..garbage import uncollected
 from ..helpers import Helpers
 from .options import REPORTS
-from .shared import DISTRIBUTIONS, console
+from .shared import DISTRIBUTIONS, console, notes
 
 _LONG = 250
 """Files of asv's: with more there is enough to do for several processes from the beginning."""
@@ -49,14 +49,13 @@ def report(
         if compare is None and format == "html" and _is_long(source):
             helpers.start()
         if compare is not None:
-            page, notes = reporting.write_comparison(*compare, out, format=format)
+            page, said = reporting.write_comparison(*compare, out, format=format)
         else:
-            page, notes = reporting.write(
+            page, said = reporting.write(
                 source, out, commit=commit, series=series, format=format, helpers=helpers, repository=repository
             )
         gc.freeze()  # what is left ends with this process: there is nothing to search for
-    for note in notes:
-        console.print(f"note: {note}", highlight=False, markup=False, soft_wrap=True)
+    notes(said)
     console.print(f"wrote {page}", highlight=False, markup=False, soft_wrap=True)
     if show and not webbrowser.open(page.resolve().as_uri()):
         raise NormsuiteError(f"open: no browser was found for {page}")

@@ -2,7 +2,7 @@
 
 import os
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -49,6 +49,13 @@ def note(text: str) -> None:
     """Print a note on standard error, on one line."""
     if not _quiet:
         print(f"normsuite: {printable(text)}", file=sys.stderr)
+
+
+def notes(texts: Iterable[str]) -> None:
+    """Print notes on what was read, above the results that they are about."""
+    for text in texts:
+        if not _quiet:
+            console.print(f"note: {text}", highlight=False, markup=False, soft_wrap=True)
 
 
 def interrupted(kept: str = "what was finished is kept") -> typer.Exit:
@@ -111,7 +118,7 @@ def progress_bar(unit: str):
         TimeElapsedColumn(),
         TextColumn("left"),
         TimeRemainingColumn(),
-        console=Console(stderr=True),
+        console=Console(stderr=True, quiet=_quiet),
         disable=_quiet,
     )
 

@@ -7,9 +7,10 @@ from typing import Annotated, Any, Optional
 
 import typer
 
-from .. import results
+from .. import results, vocabulary
 from ..errors import ArgumentError
-from .options import PRESETS, REPORTS, DeviceOrNone, Json, NormsOrNone, among, at_least, names
+from .options import BACKENDS, PRESETS, REPORTS, DeviceOrNone, Json, NormsOrNone, among, at_least, names, one
+from .options import like as like_option
 from .shared import console, interrupted, note, print_tables, progress_bar, write_json
 
 Preset = Annotated[
@@ -28,14 +29,15 @@ With = Annotated[
     typer.Option("--with", metavar="TARGET", help="module:Name, or a target's name, trained beside; again for more."),
 ]
 Args = Annotated[str, typer.Option(help="Further arguments of each --with, such as eps=1e-6.")]
-Like = Annotated[Optional[str], typer.Option(help="The norm that each --with is like, such as GroupNorm.")]
+Like = Annotated[Optional[str], like_option("The norm that each --with is like, such as GroupNorm.")]
 Seeds = Annotated[Optional[int], typer.Option(help="How many.", callback=at_least("seeds", 1))]
 Epochs = Annotated[Optional[int], typer.Option(help="Of each run.", callback=at_least("epochs", 1))]
 BatchSizes = Annotated[Optional[list[int]], typer.Option(help="Again for more.")]
 LearningRates = Annotated[Optional[list[float]], typer.Option(help="At the peak of the schedule; again for more.")]
 Groups = Annotated[Optional[list[int]], typer.Option(help="Of GroupNorm; divides 8; again for more.")]
 Affine = Annotated[
-    Optional[str], typer.Option(help="A weight per channel or per element; each norm's own where left out.")
+    Optional[str],
+    one("affine", vocabulary.AFFINES, "A weight per channel or per element; each norm's own where left out."),
 ]
 L1 = Annotated[Optional[float], typer.Option(help="Weight of the sum of the weights' sizes.")]
 L2 = Annotated[Optional[float], typer.Option(help="AdamW's weight decay.")]
@@ -44,8 +46,10 @@ TrainSize = Annotated[Optional[int], typer.Option(help="Train on the first so ma
 HoldOut = Annotated[
     Optional[int], typer.Option(help="Hold out the last so many training digits, and test on them instead.")
 ]
-Backend = Annotated[Optional[str], typer.Option(help="What computes the norms.")]
-Dataset = Annotated[Optional[str], typer.Option(help="mnist (included) or fashion-mnist (downloaded once).")]
+Backend = Annotated[Optional[str], one("backend", BACKENDS, "What computes the norms.")]
+Dataset = Annotated[
+    Optional[str], one("dataset", vocabulary.DATASETS, "mnist (included) or fashion-mnist (downloaded once).")
+]
 DataDir = Annotated[Optional[Path], typer.Option(help="Your own copy, as torchvision lays it out.")]
 Workers = Annotated[
     Optional[int], typer.Option(help="Processes of one thread each; one a core.", callback=at_least("workers", 1))

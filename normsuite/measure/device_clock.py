@@ -2,9 +2,9 @@
 
 An event pair around an eager call times the host where kernels are short. Device time is therefore that of a captured
 graph, replayed: no Python runs between its kernels. Every call of the graph has operands of its own, together more than
-the caches hold, so that none finds its input there. The device is given other work first, so that the whole sample is
-in its queue before the first event is due. What cannot be captured is queued call by call behind such work, and is
-called that.
+the caches hold, so that none finds its input there, unless `MOST_OPERANDS` sets are too small for that. The device is
+given other work first, so that the whole sample is in its queue before the first event is due. What cannot be captured
+is queued call by call behind such work, and is called that.
 
 Host time is the wall clock of a call without a wait for its end, of so few calls that the queue never fills up.
 """

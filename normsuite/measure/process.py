@@ -95,6 +95,9 @@ class Process:
 
     def end(self) -> None:
         """Kill the process and those that it started."""
+        if not hasattr(os, "killpg"):  # on Windows: there are no groups of processes
+            self._process.kill()
+            return
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(self._process.pid, signal.SIGKILL)
 

@@ -11,6 +11,7 @@ from ..errors import ArgumentError, UnknownNameError
 from ..functional import DEFAULT_BACKEND
 from ..spec import NormSpec
 from ..targets.target import Target
+from ..vocabulary import AFFINES
 from . import anybodys
 
 
@@ -29,7 +30,6 @@ _SIZE = 28
 _CLASSES = 10
 
 
-AFFINES = ("channel", "element")
 """What can share a weight and a bias: all elements of a channel, or none."""
 
 

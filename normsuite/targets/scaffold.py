@@ -33,7 +33,7 @@ jobs:
         with:
           fetch-depth: 0  # the gate exports both commits
           persist-credentials: false
-      - uses: normsuite/normsuite@main
+      - uses: normsuite/normsuite@main  # or a tag of it, which does not change
         with:
           base: origin/${{ github.base_ref }}
 """
@@ -46,8 +46,14 @@ _ASV = """\
     "branches": ["main"],
     "environment_type": "virtualenv",
     "benchmark_dir": "benchmarks",
+    "env_dir": "reports/asv/env",
     "results_dir": "reports/asv/results",
-    "html_dir": "reports/asv/html"
+    "html_dir": "reports/asv/html",
+
+    // What the benchmarks import and is installed once; a commit is put in place of the one before it, whose own
+    // requirements stay. Pin what computes, so that a step in the history is the commit's and not torch's.
+    "matrix": {{"req": {{"normsuite": [], "torch": []}}}},
+    "install_command": ["in-dir={{env_dir}} python -m pip install {{wheel_file}}"]
 }}
 """
 

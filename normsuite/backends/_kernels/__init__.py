@@ -55,8 +55,8 @@ class Kernels(NamedTuple):
         ready: what `compute` takes, from settings, a dense input and the weight.
         compute: y and the statistics, (rows, number) of the wide type, from what is ready, input, weight, bias, running
             statistics and momentum. It reads the running statistics where they are frozen, else updates them.
-        differentiate: dx, dweight and dbias, from what is ready, dy, input, statistics, weight, bias and which of them
-            are needed. The bias is read for an activation.
+        differentiate: dx, dweight and dbias, from what is ready, dy, input, statistics, weight, bias, which of the
+            three are needed and the type of dbias. The bias is given and read where there is an activation.
         moments: mean and biased variance, from statistics and eps.
         rows: of the statistics.
         is_memory: whether kernels may read the first tensor by its address, as they read the second.

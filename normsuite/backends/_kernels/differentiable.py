@@ -80,9 +80,8 @@ def _function(kernels: Kernels) -> type[torch.autograd.Function]:
             if x.stride() != ctx.layout:
                 x = torch.empty_strided(ctx.shape, ctx.layout, dtype=x.dtype, device=x.device).copy_(x)
             needs = ctx.needs_input_grad
-            dx, dweight, dbias = kernels.differentiate(ready, dy, x, statistics, weight, shift, needs[:3])
-            if dbias is not None and needs[2]:
-                dbias = dbias.to(bias.dtype)
+            of_bias = None if bias is None else bias.dtype
+            dx, dweight, dbias = kernels.differentiate(ready, dy, x, statistics, weight, shift, needs[:3], of_bias)
             return (dx if needs[0] else None, dweight if needs[1] else None, dbias if needs[2] else None, None)
 
     return Normalize

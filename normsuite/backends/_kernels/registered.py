@@ -1,6 +1,7 @@
 """Kernels as registered operators of torch: for torch.compile, dispatch modes, and others that do not run them."""
 
 from collections.abc import Callable, Sequence
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 import torch
@@ -27,7 +28,15 @@ def register(namespace: str, kernels: Kernels, settings_of: type[Settings]) -> O
     def settings(axes, centred, sizes, per_element, frozen, eps, activation) -> Settings:
         return settings_of(frozenset(axes.split()), centred, tuple(sizes), per_element, frozen, eps, activation)
 
-    forward, backward = _forward(namespace, kernels, settings), _backward(namespace, kernels, settings)
+    known = lru_cache(maxsize=4096)(settings)  # where sizes are numbers: while torch traces they may be symbols
+
+    def ready(x, weight, axes, centred, sizes, per_element, frozen, eps, activation) -> tuple[torch.Tensor, Any]:
+        s = known(axes, centred, tuple(sizes), per_element, frozen, eps, activation)
+        x = dense(x, s)
+        return x, kernels.ready(s, x, weight)
+
+    forward = _forward(namespace, kernels, settings, ready)
+    backward = _backward(namespace, kernels, settings, ready)
 
     def keep(ctx, inputs, output):
         x, weight, bias, running_mean, _, *given = inputs
@@ -47,7 +56,7 @@ def register(namespace: str, kernels: Kernels, settings_of: type[Settings]) -> O
     return Operators(forward, backward)
 
 
-def _forward(namespace: str, kernels: Kernels, settings: Callable[..., Settings]) -> Any:
+def _forward(namespace: str, kernels: Kernels, settings: Callable[..., Settings], ready: Callable[..., Any]) -> Any:
     @torch.library.custom_op(f"{namespace}::normalize", mutates_args=())
     def forward(
         x: torch.Tensor,
@@ -63,11 +72,9 @@ def _forward(namespace: str, kernels: Kernels, settings: Callable[..., Settings]
         activation: str | None,
     ) -> tuple[torch.Tensor, torch.Tensor]:
         frozen = running_mean is not None
-        s = settings(axes, centred, sizes, per_element, frozen, eps, activation)
-        x = dense(x, s)
+        x, found = ready(x, weight, axes, centred, sizes, per_element, frozen, eps, activation)
         kernels.demand(x, input=x, weight=weight, bias=bias, running_mean=running_mean, running_var=running_var)
-        running = (running_mean, running_var) if frozen else None
-        return kernels.compute(kernels.ready(s, x, weight), x, weight, bias, running, 0.0)
+        return kernels.compute(found, x, weight, bias, (running_mean, running_var) if frozen else None, 0.0)
 
     @forward.register_fake
     def _(x, weight, bias, running_mean, running_var, axes, centred, sizes, per_element, eps, activation):
@@ -78,7 +85,7 @@ def _forward(namespace: str, kernels: Kernels, settings: Callable[..., Settings]
     return forward
 
 
-def _backward(namespace: str, kernels: Kernels, settings: Callable[..., Settings]) -> Any:
+def _backward(namespace: str, kernels: Kernels, settings: Callable[..., Settings], ready: Callable[..., Any]) -> Any:
     @torch.library.custom_op(f"{namespace}::normalize_backward", mutates_args=())
     def backward(
         dy: torch.Tensor,
@@ -94,14 +101,13 @@ def _backward(namespace: str, kernels: Kernels, settings: Callable[..., Settings
         eps: float,
         activation: str | None,
     ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-        s = settings(axes, centred, sizes, per_element, frozen, eps, activation)
-        x = dense(x, s)
+        x, found = ready(x, weight, axes, centred, sizes, per_element, frozen, eps, activation)
         kernels.demand(x, input=x, dy=dy, statistics=statistics, weight=weight, bias=bias)
         needs = (True, weight is not None, bias is not None)
-        ready = kernels.ready(s, x, weight)
-        dx, dweight, dbias = kernels.differentiate(ready, dy, x, statistics, weight, bias, needs)
+        of_bias = None if bias is None else bias.dtype
+        dx, dweight, dbias = kernels.differentiate(found, dy, x, statistics, weight, bias, needs, of_bias)
         none = [x.new_empty(0) for parameter in (weight, bias) if parameter is None]
-        return dx, none.pop() if weight is None else dweight, none.pop() if bias is None else dbias.to(bias.dtype)
+        return dx, none.pop() if weight is None else dweight, none.pop() if bias is None else dbias
 
     @backward.register_fake
     def _(dy, x, statistics, weight, bias, axes, centred, sizes, per_element, frozen, eps, activation):

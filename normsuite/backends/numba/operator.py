@@ -116,10 +116,11 @@ def differentiate(
     weight: torch.Tensor | None,
     bias: torch.Tensor | None,
     needed: Sequence[bool],
+    bias_dtype: torch.dtype | None,
 ) -> tuple[torch.Tensor | None, torch.Tensor | None, torch.Tensor | None]:
     """Return dx, dweight and dbias of a dense tensor; `needed` says which of them are.
 
-    The bias is read where an activation follows the norm.
+    The bias is read where an activation follows the norm; dbias is of `bias_dtype`.
     """
     wide, per_element = ready.wide, ready.plan.per_element
     dx = outputs.like(x) if needed[0] or per_element else None
@@ -132,7 +133,7 @@ def differentiate(
     ready.backward(laid_out_like(dy, x), x, statistics, scale, _affine(bias, wide), dx, dweight, dbias)
     if dweight is None:
         return dx, None, None
-    return dx, dweight.to(weight.dtype), dbias
+    return dx, dweight.to(weight.dtype), dbias.to(bias_dtype) if needed[2] else None
 
 
 def _is_memory(t: torch.Tensor, _: torch.Tensor) -> bool:

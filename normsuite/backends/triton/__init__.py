@@ -1,6 +1,7 @@
 """Compiled kernels for accelerators: statistics, norm and activation in one pass, forward and backward, in Triton.
 
-Corrected two-pass statistics, as in `reference`; results have the same bits in every run. With TRITON_INTERPRET=1 in
+Corrected two-pass statistics, as in `reference`; of a statistic that does not fit into registers, deviations from the
+mean of a first tile, merged in float64. Results have the same bits in every run. With TRITON_INTERPRET=1 in
 the environment they compute on the CPU, element by element, which is for tests only.
 """
 

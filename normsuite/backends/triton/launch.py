@@ -10,10 +10,14 @@ import triton
 from . import merging, resident, spanning, tiles
 from .geometry import Geometry, by_channel
 from .tiles import Family
-from .work import Shares, Work, align_of, tiles_of, units_of
+from .work import Shares, Work, align_of, shares_channels, tiles_of, units_of
 
 MOST_OFFSET = 2**31 - 2**20
 """Offsets above this need 64 bits, those of a tile beyond the end included."""
+
+
+ROWS = 4
+"""Of the statistics that are stored: m, its correction, rstd, the biased variance."""
 
 
 @lru_cache
@@ -79,9 +83,18 @@ class Launch:
     run: Callable[..., Queue | None] = run
     bound: dict[tuple, Queue] = field(default_factory=dict)
 
-    def _queue(self, kernel, grid: tuple[int, int], arguments: tuple, named: Callable[[], dict]) -> None:
-        """Queue a kernel; `named` makes the arguments that are the same in every call of this kind."""
-        key = (kernel, *map(_kind, arguments))
+    def _queue(
+        self, kernel, grid: tuple[int, int], arguments: tuple, named: Callable[[], dict], differs: tuple = ()
+    ) -> None:
+        """Queue a kernel.
+
+        Args:
+            kernel, grid: what is queued, and for how many programs.
+            arguments: that may differ in each call, by place.
+            named: makes the other ones, which are the same in all calls with arguments of these kinds...
+            differs: ...and with these values.
+        """
+        key = (kernel, grid, differs, *map(_kind, arguments))
         queue = self.bound.get(key)
         if queue is not None:
             queue(*arguments)
@@ -96,13 +109,13 @@ class Launch:
         return self.geometry.statistics
 
     def forward(self, x, y, statistics, weight, bias, running, momentum: float) -> None:
-        """Write y, and `statistics` (3, number) unless it is None; move `running` where it is given."""
+        """Write y, and `statistics` (4, number) unless it is None; move `running` where it is given."""
         running_mean, running_var = running or (None, None)
         work = self._forward_work
         save = statistics is not None and work.source != "memory"
         if work.source == "memory":
             if statistics is None:
-                statistics = x.new_empty((3, self.statistics), dtype=torch.float32)
+                statistics = x.new_empty((ROWS, self.statistics), dtype=torch.float32)
             self._merge(x, statistics, running_mean, running_var, momentum)
             running_mean = running_var = None
         numbers = (self.eps, momentum, float(self.geometry.count))
@@ -156,6 +169,7 @@ class Launch:
                     **common, "SHARED": self._shared, "APART": self._apart(work), "OWN": work.own,
                     "STAGES": work.stages, **self._resident(work), **self._channels(g),
                 },
+                (shifts,),
             )  # fmt: skip
         else:
             across = 1 if work.source == "program" else shares.fixed
@@ -168,6 +182,7 @@ class Launch:
                     "SOURCE": work.source, "WALK": shares.walk, "SHARED": self._shared,
                     **self._walk(work), **self._channels(work.geometry),
                 },
+                (shifts,),
             )  # fmt: skip
         if partial is not None:
             self._add_up(partial, dweight, dbias, shares.slots, width, g.channels, 1.0, 1)
@@ -211,9 +226,8 @@ class Launch:
     @cached_property
     def _shared(self) -> bool:
         """Return whether all units have the same channels."""
-        g = self._backward_work.geometry
-        kept = g.outer.channel or g.middle.channel or g.inner.channel
-        return g.channels > 0 and not kept and self._backward_work.units > 1 and self._backward_work.source != "program"
+        work = self._backward_work
+        return shares_channels(work.geometry) and work.units > 1 and work.source != "program"
 
     @cached_property
     def _backward_shares(self) -> Shares:
@@ -259,7 +273,10 @@ class Launch:
             tile = self._parts_tile(g, backward=backward)
             units = units_of(g, tile)
             at_once = min(units, 2 * processors) * tile.inner * g.count * self.itemsize * (2 if backward else 1)
-            if units >= processors and at_once <= family.cached_bytes:
+            # A program has the sums of one unit's channels. Where all have the same ones, that would be as many sums as
+            # there are units, which take more memory than the tensor.
+            is_alone = not (backward and shares_channels(g))
+            if is_alone and units >= processors and at_once <= family.cached_bytes:
                 row_tiles, col_tiles = tiles_of(g, tile)
                 return Work("program", g, tile, row_tiles, col_tiles, units, row_tiles * col_tiles)
         g, pieces = (g, 1) if self.frozen else by_channel(g, family.segment)

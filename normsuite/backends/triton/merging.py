@@ -21,17 +21,19 @@ def rounded(mean, m2, n):
 
 
 @triton.jit
-def write_statistics(statistics, statistic, number, exists, m, delta, rstd):
-    """Store m, its correction and rstd for the backward kernels."""
+def write_statistics(statistics, statistic, number, exists, m, delta, rstd, var):
+    """Store m, its correction and rstd for the backward kernels, and the biased variance."""
     tl.store(statistics + statistic, tl.reshape(m, statistic.shape), mask=exists)
-    tl.store(statistics + number + statistic, tl.reshape(delta, statistic.shape), mask=exists)
-    tl.store(statistics + 2 * number + statistic, tl.reshape(rstd, statistic.shape), mask=exists)
+    of_delta = statistics + number + statistic
+    tl.store(of_delta, tl.reshape(delta, statistic.shape), mask=exists)
+    tl.store(of_delta + number, tl.reshape(rstd, statistic.shape), mask=exists)
+    tl.store(of_delta + number + number, tl.reshape(var, statistic.shape), mask=exists)
 
 
 @triton.jit
 def read_statistics(statistics, statistic, number, exists, CENTRED: tl.constexpr):
     """Return m, its correction and rstd, (A, 1, 1) each."""
-    rstd = tl.load(statistics + 2 * number + statistic, mask=exists, other=0.0)[:, None, None]
+    rstd = tl.load(statistics + number + number + statistic, mask=exists, other=0.0)[:, None, None]
     if CENTRED:
         m = tl.load(statistics + statistic, mask=exists, other=0.0)[:, None, None]
         delta = tl.load(statistics + number + statistic, mask=exists, other=0.0)[:, None, None]
@@ -60,7 +62,7 @@ def finalize(
     PIECES: tl.constexpr, P: tl.constexpr, A: tl.constexpr,
 ):  # fmt: skip
     """Merge partial statistics (Chan, Golub and LeVeque 1983) of PIECES neighbours each, and move the running ones."""
-    i = tl.program_id(0) * A + tl.arange(0, A)
+    i = tl.program_id(0).to(tl.int64) * A + tl.arange(0, A)
     exists = i < number
     pieces = parts * PIECES
     step = (tl.zeros((), tl.int64) + pieces) * number
@@ -82,7 +84,7 @@ def finalize(
     mean = pivot + shift
     m2 = tl.sum(squares, axis=0) - shift * shift * count
     m, delta, var = rounded(mean, m2, count)
-    write_statistics(statistics, i, number, exists, m, delta, inverse_root(var, eps))
+    write_statistics(statistics, i, number, exists, m, delta, inverse_root(var, eps), var)
     if running_mean is not None:
         update_running(running_mean, running_var, i, exists, m, delta, var, count.to(tl.float32), momentum)
 
@@ -90,7 +92,7 @@ def finalize(
 @triton.jit
 def piece_offsets(p, i, number, PIECES: tl.constexpr):
     """Return where piece p of entry i lies in (parts, number, PIECES)."""
-    return (p // PIECES).to(tl.int64)[:, None] * (number * PIECES) + (i * PIECES)[None, :] + (p % PIECES)[:, None]
+    return (p // PIECES).to(tl.int64)[:, None] * number * PIECES + (i * PIECES)[None, :] + (p % PIECES)[:, None]
 
 
 @triton.jit
@@ -102,7 +104,7 @@ def add_up(
 
     The first `half` entries of the sum go to `result`, the others to `second`.
     """
-    c = tl.program_id(0) * W + tl.arange(0, W)
+    c = tl.program_id(0).to(tl.int64) * W + tl.arange(0, W)
     sums = tl.zeros((S, W), tl.float32)
     for begin in range(0, slots * PIECES, S):
         s = begin + tl.arange(0, S)

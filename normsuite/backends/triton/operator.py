@@ -11,7 +11,7 @@ from ...spec import NormSpec, View
 from .. import _kernels
 from .._kernels import dense, differentiable, is_per_element, laid_out_like, move, registered, sizes_of
 from . import geometry, tiles
-from .launch import Launch, multiprocessors
+from .launch import ROWS, Launch, multiprocessors
 
 
 class Settings(_kernels.Settings):
@@ -89,7 +89,10 @@ def compute(
     *,
     save: bool = True,
 ) -> tuple[torch.Tensor, torch.Tensor | None]:
-    """Return y and, where they are to be saved, the statistics (3, number): m, its correction, rstd."""
+    """Return y and, where they are to be saved, the statistics (4, number).
+
+    These are m, its correction, rstd and the biased variance.
+    """
     launch = s.launch(x, affine=weight is not None)
     into = out is not None and not addresses.overlaps(out, (x, weight, bias, *(running or ())))
     y = out if into else torch.empty_like(x)
@@ -100,7 +103,7 @@ def compute(
     moved = running is not None and not s.frozen and not inside
     statistics = None
     if save or moved:
-        statistics = x.new_empty((3, launch.statistics), dtype=torch.float32)
+        statistics = x.new_empty((ROWS, launch.statistics), dtype=torch.float32)
     with _on_device_of(x):
         launch.forward(
             x, y, statistics, _ordered(weight, x, s), _ordered(bias, x, s), given,
@@ -128,8 +131,8 @@ def _on_device_of(x: torch.Tensor) -> AbstractContextManager:
 
 def moments(statistics: torch.Tensor, eps: float) -> tuple[torch.Tensor, torch.Tensor]:
     """Return mean and biased variance."""
-    m, delta, rstd = statistics
-    return m + delta, (rstd.double().square().reciprocal() - eps).clamp_min(0)
+    m, delta, _, var = statistics
+    return m + delta, var
 
 
 def differentiate(
@@ -140,17 +143,18 @@ def differentiate(
     weight: torch.Tensor | None,
     bias: torch.Tensor | None,
     needs: Sequence[bool],
+    bias_dtype: torch.dtype | None,
 ) -> tuple[torch.Tensor | None, torch.Tensor | None, torch.Tensor | None]:
     """Return dx, dweight and dbias of a dense tensor, those that are needed.
 
-    The bias is read where an activation follows the norm.
+    The bias is read where an activation follows the norm; dbias is of `bias_dtype`.
     """
     launch = s.launch(x, affine=weight is not None)
     dx = torch.empty_like(x) if needs[0] else None
     dweight = dbias = None
     if weight is not None and (needs[1] or needs[2]):
         dweight = torch.empty_like(weight, memory_format=torch.contiguous_format)
-        dbias = torch.empty_like(dweight) if needs[2] else None
+        dbias = torch.empty_like(dweight, dtype=bias_dtype) if needs[2] else None
     if dy.dtype is not x.dtype:
         dy = dy.to(x.dtype)
     statistics = statistics.contiguous()  # which a hook on saved tensors may have laid out otherwise
@@ -180,7 +184,7 @@ KERNELS = _kernels.Kernels(
     compute=compute,
     differentiate=differentiate,
     moments=moments,
-    rows=3,
+    rows=ROWS,
     is_memory=_is_memory,
     demand=_demand,
 )

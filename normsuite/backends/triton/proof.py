@@ -110,7 +110,7 @@ def launches(subject: Subject, capability: int) -> list[traffic.Launched]:
     running = None
     if frozen or spec.running == "always":
         running = (torch.empty(1, device="meta"),) * 2
-    statistics = torch.empty((3, made.statistics), device="meta") if subject.mode == "step" else None
+    statistics = torch.empty((launch.ROWS, made.statistics), device="meta") if subject.mode == "step" else None
     made.forward(x, x, statistics, x, bias, running, 0.1)
     if subject.mode == "step":
         made.backward(x, x, statistics, x, bias, x, x, bias)

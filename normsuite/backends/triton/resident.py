@@ -22,6 +22,7 @@ from .tiling import (
     slot_of,
     split_unit,
     start_of,
+    statistic_of,
     total,
     totals,
     write,
@@ -81,7 +82,7 @@ def _forward_unit(
     first = start_of(outer, mid, outer_stride, middle_stride, ALIGN)
     base = outer * C_OUTER + mid * C_MIDDLE
     i = along(block, A, WIDE)
-    statistic = (outer * middle + mid) * inner + i
+    statistic = statistic_of(outer, mid, middle, inner, i, 1, WIDE)
     exists = i < inner
     tiles = ()
     sums = tl.zeros((A, R, L), tl.float32)
@@ -106,7 +107,7 @@ def _forward_unit(
         var = tl.div_rn(total(sums), count)
     rstd = inverse_root(var, eps)
     if SAVE:
-        write_statistics(statistics, statistic, number, exists, m, delta, rstd)
+        write_statistics(statistics, statistic, number, exists, m, delta, rstd, var)
     if running_mean is not None:
         update_running(running_mean, running_var, i, exists, m, delta, var, count, momentum)
     for tile in tl.static_range(TILES):
@@ -230,7 +231,7 @@ def _backward_unit(
     first = start_of(outer, mid, outer_stride, middle_stride, ALIGN)
     base = outer * C_OUTER + mid * C_MIDDLE
     i = along(block, A, WIDE)
-    statistic = (outer * middle + mid) * inner + i
+    statistic = statistic_of(outer, mid, middle, inner, i, 1, WIDE)
     m, delta, rstd = read_statistics(statistics, statistic, number, i < inner, CENTRED)
     values, gradients, sums, products = _normalised(
         x, dy, weight, bias, m, delta, rstd, shift, weights, first, base, i, inner, rows, row, cols, channels,

@@ -20,6 +20,7 @@ from .tiling import (
     affine,
     along,
     channels_of,
+    elements_of,
     inside,
     kept,
     offsets_of,
@@ -28,6 +29,7 @@ from .tiling import (
     slot_of,
     split_unit,
     start_of,
+    statistic_of,
     total,
     totals,
     write,
@@ -54,7 +56,7 @@ def forward(
     first = start_of(outer, mid, outer_stride, middle_stride, ALIGN)
     base = outer * C_OUTER + mid * C_MIDDLE
     i = along(block, A, WIDE)
-    statistic = (outer * middle + mid) * (inner // PIECES) + i // PIECES
+    statistic = statistic_of(outer, mid, middle, inner, i, PIECES, WIDE)
     exists = i < inner
     col_tiles = tl.cdiv(cols, L)
     begin = tl.program_id(1) * tiles_per_part
@@ -73,7 +75,7 @@ def forward(
     if SOURCE == "program" or SOURCE == "running":
         rstd = inverse_root(var, eps)
         if SAVE:
-            write_statistics(statistics, statistic, number, exists, m, delta, rstd)
+            write_statistics(statistics, statistic, number, exists, m, delta, rstd, var)
         if SOURCE == "program" and running_mean is not None:
             update_running(running_mean, running_var, i, exists, m, delta, var, count, momentum)
     if SOURCE == "memory":
@@ -110,7 +112,7 @@ def statistics_of_part(
         c = along(begin % col_tiles, L, WIDE)
         offsets = offsets_of(i, r, c, row, inner_stride, row_outer_stride, row_stride, col_stride, TWO_LEVELS, ALIGN)
         mask = inside(i, r, c, inner, rows, cols, EVEN, INNER_ALIGN, COL_ALIGN)
-        here = tl.minimum(rows - (begin // col_tiles) * R, R) * tl.minimum(cols - (begin % col_tiles) * L, L)
+        here = elements_of(begin // col_tiles, begin % col_tiles, rows, cols, WIDE, R, L)
         pivot = total(read(x + first + offsets, mask, EVEN, "evict_last")) / here.to(tl.float32)
     sums = tl.zeros((A, R, L), tl.float32)
     squares = tl.zeros((A, R, L), tl.float32)
@@ -124,7 +126,7 @@ def statistics_of_part(
         if CENTRED:
             sums += d
         squares += d * d
-        n += tl.minimum(rows - (tile // col_tiles) * R, R) * tl.minimum(cols - (tile % col_tiles) * L, L)
+        n += elements_of(tile // col_tiles, tile % col_tiles, rows, cols, WIDE, R, L)
     of_n = n.to(tl.float64)
     if CENTRED:
         apart, squares = totals(sums, squares)
@@ -160,8 +162,9 @@ def partial_statistics(
         TWO_LEVELS, CENTRED, EVEN, WIDE, ALIGN, INNER_ALIGN, COL_ALIGN, A, R, L, STAGES,
     )  # fmt: skip
     exists = i < inner
-    here = partial + part.to(tl.int64) * (number * PIECES) + (outer * middle + mid) * inner + i
-    step = tl.num_programs(1).to(tl.int64) * (number * PIECES)
+    place = statistic_of(outer, mid, middle, inner, i, 1, WIDE)
+    here = partial + part.to(tl.int64) * number * PIECES + place
+    step = tl.num_programs(1).to(tl.int64) * number * PIECES
     tl.store(here, tl.zeros((A,), tl.float64) + n, mask=exists)
     tl.store(here + step, tl.reshape(mean, (A,)), mask=exists)
     tl.store(here + 2 * step, tl.reshape(m2, (A,)), mask=exists)
@@ -219,7 +222,7 @@ def partial_sums(
     first = start_of(outer, mid, outer_stride, middle_stride, ALIGN)
     i = along(block, A, WIDE)
     exists = i < inner
-    statistic = (outer * middle + mid) * (inner // PIECES) + i // PIECES
+    statistic = statistic_of(outer, mid, middle, inner, i, PIECES, WIDE)
     m, delta, rstd = read_statistics(statistics, statistic, number, exists, CENTRED)
     part = tl.program_id(1)
     begin = part * tiles_per_part
@@ -230,9 +233,10 @@ def partial_sums(
         C_INNER, C_ROW_OUTER, C_ROW, C_COL, TWO_LEVELS, CENTRED, ACTIVATION,
         EVEN, WIDE, ALIGN, INNER_ALIGN, COL_ALIGN, A, R, L, STAGES,
     )  # fmt: skip
-    here = partial + part.to(tl.int64) * (2 * number * PIECES) + (outer * middle + mid) * inner + i
+    step = (tl.zeros((), tl.int64) + number) * PIECES
+    here = partial + part * 2 * step + statistic_of(outer, mid, middle, inner, i, 1, WIDE)
     tl.store(here, tl.reshape(sums, (A,)), mask=exists)
-    tl.store(here + number * PIECES, tl.reshape(products, (A,)), mask=exists)
+    tl.store(here + step, tl.reshape(products, (A,)), mask=exists)
 
 
 @triton.jit
@@ -268,7 +272,7 @@ def backward(
     if SOURCE == "program":
         fixed_end = fixed_tiles
         first = start_of(outer, mid, outer_stride, middle_stride, ALIGN)
-        statistic = (outer * middle + mid) * inner + i
+        statistic = statistic_of(outer, mid, middle, inner, i, 1, WIDE)
         m, delta, rstd = read_statistics(statistics, statistic, number, i < inner, CENTRED)
         all_sums, all_products = sums_of_part(
             x, dy, weight, bias, m, delta, rstd, first, base, i,
@@ -288,7 +292,7 @@ def backward(
             first = start_of(outer, mid, outer_stride, middle_stride, ALIGN)
             base = outer * C_OUTER + mid * C_MIDDLE
             i = along(block, A, WIDE)
-            statistic = i if SOURCE == "running" else (outer * middle + mid) * (inner // PIECES) + i // PIECES
+            statistic = i if SOURCE == "running" else statistic_of(outer, mid, middle, inner, i, PIECES, WIDE)
             m, delta, rstd = read_statistics(statistics, statistic, number, i < inner, CENTRED)
             if SOURCE == "memory":
                 c1 = tl.load(sums + statistic, mask=i < inner, other=0.0)[:, None, None]

@@ -16,10 +16,31 @@ def split_unit(unit, blocks, middle):
 
 
 @triton.jit
+def begin_of(block, SIZE: tl.constexpr, WIDE: tl.constexpr):
+    """Return the first index of one block along one axis; 64 bits wide where offsets of the tensor need that."""
+    if WIDE:  # before the product, which may not fit into 32 bits
+        return (tl.zeros((), tl.int64) + block) * SIZE
+    return block * SIZE
+
+
+@triton.jit
 def along(block, SIZE: tl.constexpr, WIDE: tl.constexpr):
-    """Return the indices of one block along one axis; 64 bits wide where offsets of the tensor need that."""
-    index = block * SIZE + tl.arange(0, SIZE)
-    return index.to(tl.int64) if WIDE else index
+    """Return the indices of one block along one axis."""
+    return begin_of(block, SIZE, WIDE) + tl.arange(0, SIZE)
+
+
+@triton.jit
+def elements_of(row_tile, col_tile, rows, cols, WIDE: tl.constexpr, R: tl.constexpr, L: tl.constexpr):
+    """Return how many elements of a tile exist, of each statistic."""
+    return tl.minimum(rows - begin_of(row_tile, R, WIDE), R) * tl.minimum(cols - begin_of(col_tile, L, WIDE), L)
+
+
+@triton.jit
+def statistic_of(outer, mid, middle, inner, i, PIECES: tl.constexpr, WIDE: tl.constexpr):
+    """Return the places of statistics, of which PIECES neighbours are one."""
+    if WIDE:
+        outer = tl.zeros((), tl.int64) + outer
+    return (outer * middle + mid) * (inner // PIECES) + i // PIECES
 
 
 @triton.jit

@@ -79,6 +79,11 @@ def tiles_of(g: Geometry, tile: Tile) -> tuple[int, int]:
     return triton.cdiv(g.rows, tile.rows), triton.cdiv(g.col.size, tile.cols)
 
 
+def shares_channels(g: Geometry) -> bool:
+    """Return whether every statistic has the same channels, so that gradients of these are sums over all statistics."""
+    return g.channels > 0 and not (g.outer.channel or g.middle.channel or g.inner.channel)
+
+
 def align_of(g: Geometry) -> int:
     """Return the power of two, 16 at most, of which all strides but 1 are multiples."""
     strides = (d.stride for d in (g.outer, g.middle, g.inner, g.row_outer, g.row, g.col))
