@@ -64,7 +64,7 @@ def test_aligned_tensors_are_read_and_written_by_whole_vectors(proven):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("capability", (80, 90))
+@pytest.mark.parametrize("capability", (80, 90, 100))
 def test_kernels_that_need_many_registers_have_no_faults(capability):
     for one in proof.prove(TIGHT, [capability])["kernels"]:
         assert one["faults"] == [] and one["compiled"]["local"] == 0, one

@@ -1,7 +1,7 @@
 """The kernels that one kind of call runs, in their order, with their tiles."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property, lru_cache
 
 import torch
@@ -150,7 +150,9 @@ class Launch:
         self._queue(
             merging.finalize, (triton.cdiv(number, block), 1),
             (partial, statistics, running_mean, running_var, self.eps, momentum, work.parts, number),
-            lambda: {"PIECES": work.pieces, "P": p, "A": block, "num_warps": 4},
+            lambda: {
+                "PIECES": work.pieces, "P": p, "A": block, "num_warps": 4, **tiles.register_limit(4, 1, self.family)
+            },
         )  # fmt: skip
 
     def backward(self, dy, x, statistics, weight, bias, dx, dweight, dbias) -> None:
@@ -207,7 +209,8 @@ class Launch:
         s, block = tiles.adding(slots * pieces, width, self.multiprocessors)
         self._queue(
             merging.add_up, (triton.cdiv(width, block), 1),
-            (partial, result, second, slots, width, half, scale, pieces, s, block), lambda: {"num_warps": 4},
+            (partial, result, second, slots, width, half, scale, pieces, s, block),
+            lambda: {"num_warps": 4, **tiles.register_limit(4, 1, self.family)},
         )  # fmt: skip
 
     def _apart(self, work: Work) -> bool:
@@ -295,6 +298,8 @@ class Launch:
         per_row = backward and g.col.channel != 0 and g.rows == 1  # gradients of a weight for each element are kept too
         is_aligned = align_of(g) * self.itemsize >= 8
         waste, per_thread = family.waste, family.per_thread
+        if backward and self.activation is not None and not is_aligned:
+            family = replace(family, tile=family.tile_activated)
         if per_row and not is_aligned and g.col.size <= family.kept:  # of 4,097 in one tile of 8,192 it spills
             waste, per_thread = 1.25, per_thread // 2
         elif per_row:
@@ -307,7 +312,7 @@ class Launch:
         own = row_tiles * col_tiles
         if per_row and own == 1 and tile.size > family.kept:
             few = tile.warps * 32 * 16 // self.itemsize  # a vector for each thread: larger tiles spill
-            own, col_tiles = family.kept // few, tile.size // few
+            own, col_tiles = family.kept_long // few, tile.size // few
             tile = tiles.Tile(1, 1, few, tile.warps)
         if backward:
             stages = family.stages if per_row else 1

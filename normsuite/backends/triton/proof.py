@@ -101,7 +101,7 @@ def launches(subject: Subject, capability: int) -> list[traffic.Launched]:
         sizes, axes = (n, c, 1, places), frozenset({"batch", "spatial"})
     lies = geometry.make(sizes, axes, channels_last=subject.channels_last, per_element=rows, affine=True)
     limits = occupancy.LIMITS[capability]
-    family = replace(tiles.HOPPER, shared_bytes=limits.shared_bytes - limits.reserved_bytes)
+    family = replace(tiles.of_capability(capability), shared_bytes=limits.shared_bytes - limits.reserved_bytes)
     made = launch.Launch(
         lies, spec.centred, subject.activation, frozen, 1e-5, dtype.itemsize, limits.multiprocessors, family, recorder
     )

@@ -31,6 +31,7 @@ class Family:
         resident: elements of the largest tile that a forward kernel keeps, in float32.
         resident_backward: the same of a backward kernel.
         tile: elements of one tile, of which a statistic has a few.
+        tile_activated: the same of a backward kernel behind an activation whose elements are loaded one by one.
         largest: elements of a tile that is all of a row: of 16,384 in one tile the compiler keeps so many at a time
             that it spills.
         most_tiles: of one statistic.
@@ -42,6 +43,7 @@ class Family:
         ahead: bytes of a statistic from which on a forward kernel loads the next one while it computes.
         waste: elements in tiles over elements that exist, at most.
         kept: elements of a row of which a program keeps the gradients of weight and bias.
+        kept_long: the same of rows that are longer than that.
         in_flight: bytes of tensors that a multiprocessor's programs keep.
         most_programs: of one multiprocessor.
         persistent: programs for each multiprocessor where each takes many statistics.
@@ -54,6 +56,7 @@ class Family:
     resident: int = 32768
     resident_backward: int = 16384
     tile: int = 4096
+    tile_activated: int = 4096
     largest: int = 8192
     most_tiles: int = 16
     stages: int = 3
@@ -64,6 +67,7 @@ class Family:
     ahead: int = 81920
     waste: float = 1.15
     kept: int = 8192
+    kept_long: int = 8192
     in_flight: int = 16384
     most_programs: int = 4
     persistent: int = 2
@@ -76,6 +80,14 @@ class Family:
 HOPPER = Family()
 """Measured on an H200. Other devices have the same constants until somebody measures them."""
 
+BLACKWELL = Family(tile_activated=2048, kept_long=4096)
+"""Not measured: with HOPPER's the compiler spills for it in a few backward kernels (`proof`)."""
+
+
+def of_capability(capability: int) -> Family:
+    """Return the constants for NVIDIA's devices of that capability, 90 for sm_90."""
+    return BLACKWELL if capability >= 100 else HOPPER
+
 
 @lru_cache
 def family_of(device: torch.device) -> Family:
@@ -84,8 +96,9 @@ def family_of(device: torch.device) -> Family:
         return HOPPER
     properties = torch.get_device_module(device).get_device_properties(device)
     shared = getattr(properties, "shared_memory_per_block_optin", HOPPER.shared_bytes)
-    is_nvidia = device.type == "cuda" and torch.version.hip is None
-    return replace(HOPPER, shared_bytes=shared, registers=HOPPER.registers if is_nvidia else 0)
+    if device.type != "cuda" or torch.version.hip is not None:
+        return replace(HOPPER, shared_bytes=shared, registers=0)
+    return replace(of_capability(10 * properties.major + properties.minor), shared_bytes=shared)
 
 
 def register_limit(warps: int, programs: int, family: Family) -> dict[str, int]:
