@@ -36,7 +36,7 @@ _OURS: dict[type[nn.Module], type[_WithBackend]] = {
     nn.InstanceNorm2d: InstanceNorm2d,
     nn.InstanceNorm3d: InstanceNorm3d,
 }
-_THEIRS = {ours: theirs for theirs, ours in _OURS.items()}
+_THEIRS: dict[type[nn.Module], type[nn.Module]] = {ours: theirs for theirs, ours in _OURS.items()}
 
 
 @dataclass(frozen=True)
@@ -77,7 +77,7 @@ def convert(model: nn.Module, *, backend: str = DEFAULT_BACKEND) -> Conversion:
             left[name] = type(module).__qualname__
         else:
             module.__class__ = _OURS.get(type(module), type(module))
-            module.backend = backend
+            setattr(module, "backend", backend)  # noqa: B010  # nn.Module has no such attribute for a type checker
             changed.append(name)
     return Conversion(tuple(changed), left)
 
@@ -98,7 +98,7 @@ def revert(model: nn.Module) -> Conversion:
     return Conversion(tuple(changed), left)
 
 
-def _does_more(module: _WithBackend) -> bool:
+def _does_more(module: nn.Module) -> bool:
     """Return whether a module has an activation or a process group, neither of which torch.nn's class has."""
     return module.activation is not None or getattr(module, "process_group", None) is not None
 

@@ -54,7 +54,7 @@ checked_calls: dict[int, tuple[CheckedCall, ...]] = {}
 """By the number of elements of the input, the latest first."""
 
 
-def are_sizes(given: Any, wanted: tuple[int, ...]) -> bool:
+def are_sizes(given: Any, wanted: tuple[int, ...] | None) -> bool:
     """Return whether these are those sizes, as integers."""
     return type(given) in (tuple, list) and all(type(size) is int for size in given) and tuple(given) == wanted
 

@@ -22,10 +22,10 @@ class Kind:
     """
 
     what: str
-    records: tuple[dict, ...]
+    records: tuple[dict[str, Any], ...]
     damaged: tuple[tuple[str, str], ...]
 
-    def __iter__(self) -> Iterator[dict]:
+    def __iter__(self) -> Iterator[dict[str, Any]]:
         return iter(self.records)
 
     def __len__(self) -> int:
@@ -39,7 +39,7 @@ class Kind:
         """Return one row for each sample, with the settings that it was taken under."""
         return [row for record in self.records for row in _ROWS[self.what](record)]
 
-    def to_frame(self):
+    def to_frame(self) -> Any:
         """Return the rows as a pandas frame.
 
         Raises:
@@ -93,7 +93,7 @@ def read_records(folder: str | Path) -> Recorded:
     return Recorded(path)
 
 
-def frame(rows: Sequence[Row] | Sequence[tuple], columns: Sequence[str] | None = None):
+def frame(rows: Sequence[Row] | Sequence[tuple[Any, ...]], columns: Sequence[str] | None = None) -> Any:
     """Return rows as a pandas frame.
 
     Raises:
@@ -106,13 +106,13 @@ def frame(rows: Sequence[Row] | Sequence[tuple], columns: Sequence[str] | None =
     return pandas.DataFrame(rows, columns=columns)
 
 
-def _of_study(record: dict) -> Iterator[Row]:
+def _of_study(record: dict[str, Any]) -> Iterator[Row]:
     settings = {name: value for name, value in record["case"].items() if name not in ("epochs", "target")}
     for epoch in record["samples"]["epochs"]:
         yield {**settings, **{name: _number(value) for name, value in epoch.items()}}
 
 
-def _of_bench(record: dict) -> Iterator[Row]:
+def _of_bench(record: dict[str, Any]) -> Iterator[Row]:
     case = record["case"]
     settings = {name: case.get(name) for name in ("norm", "case", "mode", "activation", "dtype", "device")}
     for process, found in enumerate(record["samples"]["processes"], start=1):
@@ -129,7 +129,7 @@ def _of_bench(record: dict) -> Iterator[Row]:
                     }
 
 
-def _of_gate(record: dict) -> Iterator[Row]:
+def _of_gate(record: dict[str, Any]) -> Iterator[Row]:
     from .gate import summary
 
     sides = {side: record["case"][side]["commit"] for side in ("base", "head")}
@@ -151,7 +151,7 @@ def _of_gate(record: dict) -> Iterator[Row]:
         }
 
 
-def _of_numerics(record: dict) -> Iterator[Row]:
+def _of_numerics(record: dict[str, Any]) -> Iterator[Row]:
     case = record["case"]
     for row in record["samples"]:
         errors = {name: _number(row[name]) for name in ("output", "gradient")}
@@ -163,7 +163,7 @@ def _number(value: object) -> object:
     return float(value) if value in ("nan", "inf", "-inf") else value  # type: ignore[arg-type]
 
 
-_ROWS: dict[str, Callable[[dict], Iterator[Row]]] = {
+_ROWS: dict[str, Callable[[dict[str, Any]], Iterator[Row]]] = {
     "study": _of_study,
     "bench": _of_bench,
     "gate": _of_gate,

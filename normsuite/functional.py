@@ -9,7 +9,8 @@ shape and type; every floating-point type is taken.
 """
 
 import inspect
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -25,7 +26,7 @@ DEFAULT_BACKEND = "torch"
 backends.get(DEFAULT_BACKEND)  # now, since torch.compile traces no imports
 
 _BATCH_NORM, _LAYER_NORM, _GROUP_NORM, _INSTANCE_NORM, _RMS_NORM = (
-    NORMS.get(name) for name in ("BatchNorm", "LayerNorm", "GroupNorm", "InstanceNorm", "RMSNorm")
+    NORMS[name] for name in ("BatchNorm", "LayerNorm", "GroupNorm", "InstanceNorm", "RMSNorm")
 )
 _EPS = {dtype: torch.finfo(dtype).eps for dtype in (torch.float32, torch.float64)}
 """What RMSNorm adds where nothing is given, for the usual types: asking takes a tenth of a small norm."""
@@ -118,7 +119,8 @@ def compute(
     Nothing that ends a call is caught here: torch itself ends calls by exceptions of its own, and a call that was begun
     has had effects.
     """
-    settings, tensors = None, ()  # of a plain call
+    settings: tuple[Any, ...] | None = None  # of a plain call
+    tensors: tuple[Any, ...] = ()
     if (
         not is_dynamo_compiling()
         and type(input) is Tensor
@@ -156,8 +158,8 @@ def compute(
 
 
 def _computed(
-    backend: str, num_batches_tracked: Tensor | None, settings: tuple | None, tensors: tuple, spec: NormSpec,
-    input: Tensor, *given: object,
+    backend: str, num_batches_tracked: Tensor | None, settings: tuple[Any, ...] | None, tensors: tuple[Any, ...],
+    spec: NormSpec, input: Tensor, *given: object,
 ) -> Tensor:  # fmt: skip
     """Check a call and return its result; let calls like it take the fast path, if it has settings."""
     if not isinstance(input, Tensor):
@@ -172,11 +174,11 @@ def _computed(
     return y
 
 
-def _handed_over(spec: NormSpec, input: object, *given: object) -> object:
+def _handed_over(spec: NormSpec, input: Any, *given: object) -> Any:
     """Call the norm's function on an object with `__torch_function__`, as torch.nn.functional does; refuse others."""
     if not has_torch_function((input,)):  # torch.fx's proxies have it
         raise ArgumentError("input", type(input).__name__, "must be a torch.Tensor")
-    arguments = dict(zip((*_GIVEN, "backend"), given, strict=True))
+    arguments: dict[str, Any] = dict(zip((*_GIVEN, "backend"), given, strict=True))
     function = NAMED.get(spec.name)
     if function is None:
         return handle_torch_function(normalize, (input,), spec, input, **arguments)
@@ -341,7 +343,8 @@ def rms_norm(
     Source: Zhang and Sennrich 2019, arXiv:1910.07467. Differs from torch as `batch_norm` does.
     """
     if eps is None:
-        eps = _EPS.get(getattr(input, "dtype", None))
+        dtype: Any = getattr(input, "dtype", None)
+        eps = _EPS.get(dtype)
         if eps is None and isinstance(input, Tensor):
             eps = torch.finfo(torch.promote_types(input.dtype, torch.float32)).eps
     return compute(
@@ -386,7 +389,7 @@ def group_norm(
     )
 
 
-NAMED = {
+NAMED: dict[str, Callable[..., Any]] = {
     "BatchNorm": batch_norm,
     "InstanceNorm": instance_norm,
     "LayerNorm": layer_norm,

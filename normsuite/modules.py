@@ -6,7 +6,8 @@ decay rules and `isinstance` checks written for torch.nn hold; only what compute
 
 import inspect
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import nn
@@ -22,7 +23,7 @@ from .spec import NORMS, NormSpec
 
 _OWN_ARGUMENTS = ("backend", "activation")
 _BATCH_NORM = NORMS["BatchNorm"]
-_SYNC = nn.SyncBatchNorm.convert_sync_batchnorm.__func__
+_SYNC = nn.SyncBatchNorm.convert_sync_batchnorm.__func__  # type: ignore[attr-defined]  # of a class method
 _CONVERSIONS = {each.__code__ for each in (_SYNC, fusion.fuse_conv_bn_eval, fusion.fuse_linear_bn_eval)}
 """Torch's own conversions, which take a norm of ours for a plain one by what it has in common with that."""
 
@@ -30,24 +31,30 @@ _CONVERSIONS = {each.__code__ for each in (_SYNC, fusion.fuse_conv_bn_eval, fusi
 class _WithBackend(nn.Module):
     """Accept `backend` and `activation` beside torch's arguments, and show them where they are not the default."""
 
-    _activation = None  # also for a module that `convert` made ours
+    _activation: str | None = None  # also for a module that `convert` made ours
+    if TYPE_CHECKING:
 
-    def __init__(self, *arguments, backend: str = DEFAULT_BACKEND, activation: str | None = None, **options):
+        def __getattr__(self, name: str) -> Any: ...  # what torch's class of the norm has
+
+    def __init__(
+        self, *arguments: Any, backend: str = DEFAULT_BACKEND, activation: str | None = None, **options: Any
+    ) -> None:
         super().__init__(*arguments, **options)
         self.backend = backend
         self.activation = activation
 
-    def __init_subclass__(cls, **options):
+    def __init_subclass__(cls, **options: Any) -> None:
         super().__init_subclass__(**options)
         if cls.__module__ != __name__:
             if "__init__" in vars(cls):  # a signature that is inherited is not its own
-                cls.__signature__ = inspect.Signature(list(inspect.signature(cls.__init__).parameters.values())[1:])
+                own = list(inspect.signature(cls.__init__).parameters.values())[1:]
+                setattr(cls, "__signature__", inspect.Signature(own))  # noqa: B010  # no type has it
             return
         base = next((c for c in cls.__mro__ if c.__module__.startswith("torch.nn")), nn.Module)
         if base is not nn.Module and "__init__" not in vars(cls):  # help() shows torch's arguments and ours
-            theirs = [p for p in inspect.signature(base).parameters.values()]
+            theirs = inspect.signature(base).parameters.values()
             ours = [p for p in inspect.signature(_WithBackend.__init__).parameters.values() if p.name in _OWN_ARGUMENTS]
-            cls.__signature__ = inspect.Signature([*theirs, *ours])
+            setattr(cls, "__signature__", inspect.Signature([*theirs, *ours]))  # noqa: B010
 
     @property
     def backend(self) -> str:
@@ -86,7 +93,9 @@ class _BatchNormForward(_WithBackend):
 
     process_group = None  # also for a module that `convert` made ours
 
-    def __init__(self, *arguments, process_group: "torch.distributed.ProcessGroup | None" = None, **options):
+    def __init__(
+        self, *arguments: Any, process_group: "torch.distributed.ProcessGroup | None" = None, **options: Any
+    ) -> None:
         super().__init__(*arguments, **options)
         self.process_group = process_group
 
@@ -97,7 +106,7 @@ class _BatchNormForward(_WithBackend):
             function = sys._getframe(1).f_code.co_name
             advice = f"{function} would drop it: set it to None and put torch.nn's module behind the norm first"
             raise UnsupportedError("activation", self._activation, advice)
-        return self.__dict__["eps"]
+        return float(self.__dict__["eps"])
 
     @eps.setter
     def eps(self, value: float) -> None:
@@ -141,7 +150,7 @@ class _InstanceNormForward(_WithBackend):
     def forward(self, input: torch.Tensor) -> torch.Tensor:
         if type(input) is not torch.Tensor and _is_part_of_trace(self, input):
             return _as_leaf(self, input)
-        return super().forward(input)
+        return super().forward(input)  # type: ignore[no-any-return]
 
     def _apply_instance_norm(self, input: torch.Tensor) -> torch.Tensor:
         # Torch's forward checks the rank, warns of a channel count that does not fit, adds a batch dimension where
@@ -234,15 +243,8 @@ class LayerNorm(_WithBackend, nn.LayerNorm):
         """Apply the norm to input (*, *normalized_shape); the output has its shape."""
         if type(input) is not torch.Tensor and _is_part_of_trace(self, input):
             return _as_leaf(self, input)
-        return functional.layer_norm(
-            input,
-            self.normalized_shape,
-            self.weight,
-            self.bias,
-            self.eps,
-            activation=self._activation,
-            backend=self._backend,
-        )
+        given = input, self.normalized_shape, self.weight, self.bias, self.eps
+        return functional.layer_norm(*given, activation=self._activation, backend=self._backend)
 
 
 class RMSNorm(_WithBackend, nn.RMSNorm):
@@ -256,12 +258,7 @@ class RMSNorm(_WithBackend, nn.RMSNorm):
         if type(input) is not torch.Tensor and _is_part_of_trace(self, input):
             return _as_leaf(self, input)
         return functional.rms_norm(
-            input,
-            self.normalized_shape,
-            self.weight,
-            self.eps,
-            activation=self._activation,
-            backend=self._backend,
+            input, self.normalized_shape, self.weight, self.eps, activation=self._activation, backend=self._backend
         )
 
 
@@ -272,7 +269,7 @@ class GroupNorm(_WithBackend, nn.GroupNorm):
     channels than its weight, and UnknownNameError for an unknown backend. Source: Wu and He 2018.
     """
 
-    def __init__(self, num_groups: int, num_channels: int, *arguments, **options):
+    def __init__(self, num_groups: int, num_channels: int, *arguments: Any, **options: Any) -> None:
         NORMS["GroupNorm"].num_groups(num_channels, num_groups)
         super().__init__(num_groups, num_channels, *arguments, **options)
 
@@ -346,7 +343,7 @@ class Norm(_WithBackend):
         return f"{self.spec.name}, {shape}, eps={self.eps}{own}"
 
 
-_MAKERS = {
+_MAKERS: dict[str, Callable[..., nn.Module]] = {
     "BatchNorm": lambda channels, spatial, groups, affine, own: BatchNorm(channels, affine=affine, **own),
     "LayerNorm": lambda channels, spatial, groups, affine, own: LayerNorm(
         (channels, *spatial), elementwise_affine=affine, **own
@@ -376,7 +373,7 @@ def make(
         ArgumentError: `num_groups` is missing or does not divide the channels, or a new norm with running statistics.
     """
     spec.num_groups(channels, num_groups)
-    own = {"activation": activation, "backend": backend}
+    own: dict[str, Any] = {"activation": activation, "backend": backend}
     if spec.name in _MAKERS:
         return _MAKERS[spec.name](channels, spatial, num_groups, affine, own)
     if spec.running == "always":
@@ -387,12 +384,13 @@ def make(
 
 def _is_part_of_trace(module: nn.Module, input: object) -> bool:
     """Return whether torch.fx traces a model that has the module; traced by itself, its function is recorded."""
-    return isinstance(input, Proxy) and input.tracer.root is not module
+    return isinstance(input, Proxy) and getattr(input.tracer, "root", module) is not module
 
 
-def _as_leaf(module: nn.Module, input: Proxy) -> Proxy:
+def _as_leaf(module: nn.Module, input: Any) -> torch.Tensor:
     """Record the call in torch.fx as one of torch.nn's modules: as one node, without tracing its inside."""
-    return input.tracer.create_proxy("call_module", input.tracer.path_of_module(module), (input,), {})
+    node: torch.Tensor = input.tracer.create_proxy("call_module", input.tracer.path_of_module(module), (input,), {})
+    return node  # torch.fx's stand-in for one
 
 
 def _check_rank(input: torch.Tensor, lowest: int) -> None:

@@ -14,7 +14,6 @@ import os
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import MISSING, dataclass, fields
-from importlib import resources
 from importlib.metadata import entry_points
 from importlib.util import find_spec
 from pathlib import Path
@@ -101,7 +100,7 @@ class NormSpec:
         if self.groups == "channels":
             return channels
         try:
-            groups = operator.index(requested)
+            groups = operator.index(requested)  # type: ignore[arg-type]  # None is refused like any other object
         except TypeError:
             raise ArgumentError("num_groups", requested, "must be a positive integer") from None
         if groups < 1:
@@ -199,7 +198,7 @@ def load(file: Path) -> NormSpec:
 
 
 def _files() -> Iterator[Path]:
-    yield from sorted((resources.files(__package__) / "norms").iterdir(), key=lambda file: file.name)
+    yield from sorted((Path(__file__).parent / "norms").iterdir(), key=lambda file: file.name)
     for entry in sorted(entry_points(group=ENTRY_POINTS), key=lambda entry: entry.name):
         # The package itself is not imported, which might take long, or need this one.
         package, *within = entry.value.split(".")

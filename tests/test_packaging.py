@@ -210,3 +210,15 @@ def test_the_changelog_has_what_is_not_released_first():
     sections = re.findall(r"^## (.+)$", (ROOT / "CHANGELOG.md").read_text(encoding="utf-8"), re.MULTILINE)
     assert sections[0] == "[Unreleased]"
     assert all(re.fullmatch(r"\[\d+\.\d+\.\d+\] - \d{4}-\d\d-\d\d", section) for section in sections[1:])
+
+
+def test_types_of_the_public_api_are_checked_strictly():
+    settings = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["mypy"]["overrides"]
+    strict = next(of["module"] for of in settings if of.get("disallow_untyped_defs"))
+    ignored = next(of["module"] for of in settings if of.get("ignore_errors"))
+    text = (ROOT / "docs" / "api.md").read_text(encoding="utf-8")
+    named = re.findall(r"^::: (normsuite[\w.]*)$", text, re.MULTILINE)
+    public = {name for name in named if (ROOT / f"{name.replace('.', '/')}.py").is_file()}
+    public |= {name for name in named if (ROOT / name.replace(".", "/") / "__init__.py").is_file()}
+    assert len(public) > 5 and public <= set(strict), public - set(strict)
+    assert not set(strict) & set(ignored)

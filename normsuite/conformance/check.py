@@ -1,10 +1,11 @@
 """`normsuite.check`: all checks of one target."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Any
 
 from ..errors import ArgumentError
 from ..targets.target import Target
-from .result import Report
+from .result import Report, Result
 
 LIMIT_S = 120.0
 """Of one check in a process of its own; a compiler may take most of it."""
@@ -16,8 +17,8 @@ def check(
     only: Sequence[str] = (),
     isolated: bool | None = None,
     limit_s: float = LIMIT_S,
-    on_result=lambda result: None,
-    **options: object,
+    on_result: Callable[[Result], object] = lambda result: None,
+    **options: Any,
 ) -> Report:
     """Check a norm: values, gradients, layouts, types, derivatives, programs, state, memory.
 

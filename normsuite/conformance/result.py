@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
+from typing import Any
 
 from ..errors import NormsuiteError
 
@@ -79,12 +80,12 @@ class Result:
             parts.append(f"{'no longer ' if self.passes_unexpectedly else ''}expected: {self.expected}")
         return "; ".join(parts)
 
-    def as_dict(self) -> dict:
+    def as_dict(self) -> dict[str, Any]:
         """Return the result as a dictionary for JSON."""
         return {"check": self.check, "sentence": self.sentence, **asdict(self.finding), "expected": self.expected}
 
     @classmethod
-    def from_dict(cls, found: Mapping) -> "Result":
+    def from_dict(cls, found: Mapping[str, Any]) -> "Result":
         """Return the result that `as_dict` has written, also when it was stored as JSON."""
         names = ("status", "text", "figure", "beside", "unit", "smallest")
         finding = {name: found[name] for name in names}
@@ -143,7 +144,7 @@ class Report:
         like = f", like {self.like}" if self.like else ""
         return f"{self.target}{like}: {said or 'no check applies'}{f' ({expected} expected)' if expected else ''}"
 
-    def as_dict(self) -> dict:
+    def as_dict(self) -> dict[str, Any]:
         """Return the report as a dictionary for JSON."""
         return {
             "what": "check",
@@ -156,7 +157,7 @@ class Report:
         }
 
     @classmethod
-    def from_dict(cls, found: Mapping) -> "Report":
+    def from_dict(cls, found: Mapping[str, Any]) -> "Report":
         """Return the report that `as_dict` has written, also when it was stored as JSON."""
         results = tuple(Result.from_dict(result) for result in found["results"])
         return cls(found["target"], found["like"], results, tuple(found["notes"]))
@@ -181,10 +182,11 @@ class Report:
 def figures(finding: Finding) -> tuple[str, str]:
     """Return the figure and torch's beside it as texts."""
     unit = f" {finding.unit}" if finding.unit else ""
-    return tuple("" if value is None else f"{value:.3g}{unit}" for value in (finding.figure, finding.beside))
+    figure, beside = ("" if value is None else f"{value:.3g}{unit}" for value in (finding.figure, finding.beside))
+    return figure, beside
 
 
-def described(smallest: Mapping[str, object]) -> str:
+def described(smallest: Mapping[str, Any]) -> str:
     """Return an input in words."""
     shape = "×".join(map(str, smallest["shape"])) or "one number"
     further = "".join(f", {name} {smallest[name]:g}" for name in ("mean", "scale") if name in smallest)

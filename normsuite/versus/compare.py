@@ -5,6 +5,8 @@ import io
 import random
 import time
 from collections.abc import Callable, Mapping
+from types import CodeType
+from typing import Any
 
 from ..errors import ArgumentError, NormsuiteError, one_line
 from ..measure import process
@@ -69,7 +71,7 @@ def compare(
 
 
 def measured(
-    job: Mapping, failed: dict[str, str], on_first: Callable[[str | None], None] = lambda name: None
+    job: Mapping[str, Any], failed: dict[str, str], on_first: Callable[[str | None], None] = lambda name: None
 ) -> dict[str, list[float]]:
     """Time a job's calls in this process; raise as `compare` does.
 
@@ -121,7 +123,7 @@ def _refuse_too_few(calls: Mapping[str, object], failed: Mapping[str, str]) -> N
         raise NormsuiteError("; ".join(f"{name} {reason}" for name, reason in failed.items()))
 
 
-def _checked(calls: object, setup: str | None) -> dict[str, object]:
+def _checked(calls: object, setup: str | None) -> dict[str, Any]:
     if not isinstance(calls, Mapping) or len(calls) < 2 or not all(isinstance(name, str) for name in calls):
         raise ArgumentError("calls", calls, "must be a table of two or more callables by name")
     for name, call in calls.items():
@@ -137,14 +139,14 @@ def _checked(calls: object, setup: str | None) -> dict[str, object]:
     return dict(calls)
 
 
-def _code(argument: str, text: str):
+def _code(argument: str, text: str) -> CodeType:
     try:
         return compile(text, f"<{argument}>", "exec")
     except (SyntaxError, ValueError) as error:
         raise ArgumentError(argument, text, f"is no Python: {error}") from None
 
 
-def _callables(calls: Mapping[str, object], setup: str | None) -> dict[str, Callable[[], object]]:
+def _callables(calls: Mapping[str, Any], setup: str | None) -> dict[str, Any]:
     if setup is None:
         search_here()
         return {name: load(f"calls[{name!r}]", c) if isinstance(c, str) else c for name, c in calls.items()}
@@ -165,7 +167,7 @@ def _callables(calls: Mapping[str, object], setup: str | None) -> dict[str, Call
     return made
 
 
-def _in_processes(job: Mapping, count: int, failed: dict[str, str]) -> list[dict[str, list[float]]]:
+def _in_processes(job: Mapping[str, Any], count: int, failed: dict[str, str]) -> list[dict[str, list[float]]]:
     """Time the calls in new processes; one whose first call hangs or ends its process is left out of all of them."""
     import torch
 
@@ -176,7 +178,8 @@ def _in_processes(job: Mapping, count: int, failed: dict[str, str]) -> list[dict
             if path is None:
                 raise ArgumentError(f"calls[{name!r}]", call, "has no import path that another process could use")
             calls[name] = path
-    found, env = [], process.environment(torch.get_num_threads())
+    found: list[dict[str, list[float]]] = []
+    env = process.environment(torch.get_num_threads())
     while len(found) < count:
         number = len(found)
         part = {
@@ -194,7 +197,7 @@ def _in_processes(job: Mapping, count: int, failed: dict[str, str]) -> list[dict
     return [{name: times for name, times in of.items() if name not in failed} for of in found]
 
 
-def _listened(job: Mapping, env: Mapping[str, str], failed: dict[str, str]) -> dict[str, list[float]] | None:
+def _listened(job: Mapping[str, Any], env: Mapping[str, str], failed: dict[str, str]) -> dict[str, list[float]] | None:
     """Return the times of one process, or None where a first call ended it, which is noted under its name.
 
     Raises:
@@ -216,7 +219,7 @@ def _listened(job: Mapping, env: Mapping[str, str], failed: dict[str, str]) -> d
                 if "error" in message:
                     raise NormsuiteError(message["error"])
                 if "times" in message:
-                    return message["times"]
+                    return dict(message["times"])
             ended = "ends the process"
         except process.Died as died:
             ended = f"hangs: ended after {limit_s:g} s" if watch.has_ended_it else f"ends the process ({died})"
@@ -228,7 +231,7 @@ def _listened(job: Mapping, env: Mapping[str, str], failed: dict[str, str]) -> d
     return None
 
 
-def _environment(device: str) -> dict:
+def _environment(device: str) -> dict[str, Any]:
     import torch
 
     from .. import device as devices
