@@ -28,7 +28,8 @@ def test_error_rates_of_tables_are_counted():
     assert (found.injected[0.05].k, found.injected[0.05].n, found.injected[0.01].k) == (3, 3, 0)
     assert (found.same.k, found.same.n) == (19, 30)
     assert found.smallest is None, "three of three support no more than 37 %"
-    assert rates.found(same + injected * 10).smallest == 0.05
+    assert rates.found(same + injected * 10).smallest is None, "cells of one table are not independent"
+    assert rates.found(same + injected * 30).smallest == 0.05
     text = "\n".join(rates.lines(same + injected))
     assert "1 of 10 tables with a false alarm" in text and "injected 5 %: found in 3 of 3 cells" in text
     assert rates.line(injected[0]).startswith("1 of 2 injected slowdowns found; 1 worse")
@@ -62,6 +63,11 @@ def test_rates_are_counted_by_measured_size_and_by_length():
         "0.90% to 1.10%": (1, 2),
         "2.00% to 5.00%": (1, 1),
     }
+    means = rates.measured_means([record])
+    assert means == pytest.approx({0.01: 0.0095, 0.02: 0.03})
+    assert "measured in the mean: 1 % as 0.95 %, 2 % as 3 %" in rates.lines([record])
+    below = {**record, "samples": {**samples, "log_ratios": {name: [0.001] for name in names}}}
+    assert {name: of.n for name, of in rates.by_size([below]).items()} == {"less than 0.25%": 3}
     assert {name: (of.k, of.n) for name, of in rates.by_length([record], 0.01).items()} == {
         "tiny": (1, 1),
         "study": (0, 1),

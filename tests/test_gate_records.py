@@ -35,6 +35,8 @@ def test_what_one_side_lacks_is_not_available_and_what_head_breaks_is_a_regressi
     found = summary.rows(made)
     assert [row.cell for row in found if row.verdict == NOT_AVAILABLE] == ["RMSNorm/torch/tiny/step"]
     assert code(made) == summary.NO_REGRESSION
+    timed = len([row for row in found if row.bound is not None])
+    assert any(f"of the {timed} that both versions have" in line for line in summary.sentences(made, found))
     broken = {"GroupNorm/numba/tiny/step": {"head": "fails: TypeError: no"}}
     made = record(absent=broken)
     assert summary.rows(made)[0].verdict == FAILS and code(made) == summary.REGRESSION

@@ -130,6 +130,26 @@ def operands(layout, trailing, dtype=torch.float32):
     return x, weight, bias, (" ".join(sorted(spec.axes)), True, operator.sizes_of(view, trailing), trailing > 0)
 
 
+def test_an_operator_plans_a_call_once(monkeypatch):
+    x, weight, bias, settings = operands("contiguous", 0)
+    made = []
+    make = planning.make
+    monkeypatch.setattr(planning, "make", lambda *given, **named: made.append(given) or make(*given, **named))
+    for _ in range(3):
+        y, statistics = operator.OPERATORS.forward(x, weight, bias, None, None, *settings, 1e-4, None)
+        operator.OPERATORS.backward(y, x, statistics, weight, bias, *settings, False, 1e-4, None)
+    assert len(made) == 1
+
+
+@pytest.mark.parametrize("kind", [torch.bfloat16, torch.float16])
+def test_a_gradient_of_the_bias_has_the_bias_s_type(kind):
+    """Not the weight's, in which a sum of a hundred thousand ones is infinite or rounded."""
+    x = torch.zeros(100_000, 2, requires_grad=True)
+    weight, bias = torch.ones(2, dtype=kind, requires_grad=True), torch.zeros(2, requires_grad=True)
+    functional.normalize(NORMS["BatchNorm"], x, weight, bias, backend="numba").sum().backward()
+    assert bias.grad.dtype is torch.float32 and bias.grad.tolist() == [100_000.0] * 2
+
+
 @pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor that is not a leaf:UserWarning")  # of opcheck
 @pytest.mark.parametrize(
     ("layout", "trailing"), [("contiguous", 0), ("channels_last", 0), ("channels_last", 3), ("contiguous", 1)]

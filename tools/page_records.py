@@ -261,16 +261,21 @@ def _table_of_means(rows) -> list[str]:
 
 
 def processor_lines() -> list[str]:
-    """Return one row a processor: its means over all large cases, and in how many cases `auto` was slower."""
+    """Return one row a processor: its means over all large cases, and in how many `auto` was slower or undecided.
+
+    The last column is the ratio above which the median case counts as slower.
+    """
     lines = [
-        "| `auto` / torch.nn, large cases | forward | forward, relu | step | step, relu | slower in |",
-        "|---|---|---|---|---|---|",
+        "| `auto` / torch.nn, large cases | forward | forward, relu | step | step, relu | slower in | undecided in | "
+        "found above |",
+        "|---" * 8 + "|",
     ]
     for found in of_processors():
         of = over_torch_nn(found, "auto", "large")
         cells = [ratio(Interval(**of[c])) if c in of else text.ABSENT for c in COLUMNS]
-        slower = f"{found['summary']['verdicts_of_auto'][SLOWER]} of {found['tasks']}"
-        lines.append(f"| {' | '.join([found['environment']['cpu'], *cells, slower])} |")
+        verdicts, above = found["summary"]["verdicts_of_auto"], f"{found['summary']['slower_is_found_above']:.2f}"
+        counted = (f"{verdicts[SLOWER]} of {found['tasks']}", f"{verdicts[UNDECIDED]}", above)
+        lines.append(f"| {' | '.join([found['environment']['cpu'], *cells, *counted])} |")
     return lines
 
 

@@ -40,8 +40,8 @@ def _reach(records: Sequence[dict]) -> str:
     times = median(((half + 1.645 * spread / math.sqrt(n)) / distance) ** 2 for spread, half, n in cells)
     return (
         "In those cells without a slowdown that were still measured at the end, processes differ by a standard "
-        f"deviation of {deviation:.2%} and intervals reach ± {half_width:.2%} (medians): to find {SOUGHT:.0%} in 95 % "
-        f"of such cells takes {times:.1f} times as many processes."
+        f"deviation of {deviation:.2%} and intervals reach ± {half_width:.2%} (medians): to find {SOUGHT:.0%} with a "
+        f"probability of 95 % takes {times:.1f} times as many processes in the median of them."
     )
 
 

@@ -23,7 +23,9 @@ from ..measure.operands import SEED
 from ..measure.task import Task
 from .summary import WHAT
 
-PROCESSES = 5
+PROCESSES = 6
+"""From so many on a slow process is clipped (`statistics.LEAST_CLIPPED`)."""
+
 ACCELERATOR_PROCESSES = 3
 SECONDS = 0.25
 

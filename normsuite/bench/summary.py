@@ -4,7 +4,7 @@ Every figure is derived from raw times. Within one process a ratio is the median
 over processes it is the mean of those, with Student's t interval; from six processes on, one that lies far from the
 others is clipped, since whatever disturbs a process only ever slows it. "Corrected" intervals hold together, over the
 whole table, with probability 95 % (Bonferroni); as in the gate, the variances of all tasks inform each other
-(`statistics.moderated`). docs/method-bench.md has the simulations.
+(`statistics.moderated`). docs/method-bench.md says why.
 """
 
 import math

@@ -241,7 +241,7 @@ Processes = Annotated[
     Optional[int],
     typer.Option(
         "--processes",
-        help="Fresh processes that take times; 5, on an accelerator 3.",
+        help="Fresh processes that take times; 6, on an accelerator 3.",
         callback=at_least("processes", 1),
     ),
 ]

@@ -1,9 +1,11 @@
 """The rates at which the gate is wrong, by the records of its self-checks, with bounds for so many tables."""
 
+import bisect
 import math
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
+from itertools import pairwise
 
 from scipy import stats
 
@@ -18,8 +20,11 @@ _THRESHOLDS = Thresholds()
 SHARES = (0.005, 0.01, 0.02, 0.05, 0.10)
 """Slowdowns that are injected, of a call's own time."""
 
-SIZES = ((0.0025, 0.004), (0.004, 0.006), (0.006, 0.009), (0.009, 0.011), (0.011, 0.02), (0.02, 0.05), (0.05, 1.0))
-"""Classes of what was measured of a slowdown, whatever it was injected as."""
+SIZES = (0.0025, 0.004, 0.006, 0.009, 0.011, 0.02, 0.05)
+"""Bounds of the classes of what was measured of a slowdown, whatever it was injected as."""
+
+DESIGN_EFFECT = 3
+"""Cells of one table are not independent: a bound over cells is that of so many times fewer (`tools/thresholds.py`)."""
 
 LENGTHS = ((20e-6, "below 20 µs"), (200e-6, "20 to 200 µs"), (math.inf, "200 µs and more"))
 
@@ -50,8 +55,7 @@ class Rate:
 class Found:
     """Of two ways to compare, how often each is wrong.
 
-    Bounds take tables to be independent, and cells of one table too, which they are not: a bound over cells is that of
-    fewer (a design effect of about 3, `tools/thresholds.py`), and none is stated for cells without a slowdown.
+    Bounds take tables to be independent, and cells of one table too, which they are not (`DESIGN_EFFECT`).
 
     Attributes:
         false_alarms: tables of a version against itself with a cell called worse, of all such tables.
@@ -75,8 +79,12 @@ class Found:
 
     @property
     def smallest(self) -> float | None:
-        """Return the least injected share that is found in 90 % of cells or more by its lower bound, or None."""
-        return next((share for share, rate in self.injected.items() if rate.n and rate.at_least >= 0.9), None)
+        """Return the least injected share that is found in 90 % of cells or more, or None.
+
+        That is by the lower bound of as many cells as the design effect leaves.
+        """
+        fewer = {s: Rate(rate.k // DESIGN_EFFECT, rate.n // DESIGN_EFFECT) for s, rate in self.injected.items()}
+        return next((share for share, rate in fewer.items() if rate.n and rate.at_least >= 0.9), None)
 
     def as_dict(self) -> dict:
         """Return all rates as a dictionary for JSON."""
@@ -141,14 +149,27 @@ def _misses(cells: Iterable[list]) -> bool:
 def by_size(records: Sequence[dict], thresholds: Thresholds = _THRESHOLDS) -> dict[str, Rate]:
     """Return how many of the injected slowdowns were found, by what they were measured as.
 
-    A slowdown is measured as exp of the mean log ratio of its cell, over all processes.
+    A slowdown is measured as exp of the mean log ratio of its cell, over all processes. These are the processes that
+    decided, too, and a cell that is found is measured no more: sizes near a bound are selected by what was found.
     """
-    found: dict[str, list[bool]] = {f"{low:.2%} to {high:.2%}": [] for low, high in SIZES}
+    names = [
+        f"less than {SIZES[0]:.2%}",
+        *(f"{a:.2%} to {b:.2%}" for a, b in pairwise(SIZES)),
+        f"{SIZES[-1]:.2%} or more",
+    ]
+    found: dict[str, list[bool]] = {name: [] for name in names}
     for _, size, is_found in _injected(records, thresholds):
-        place = next((f"{low:.2%} to {high:.2%}" for low, high in SIZES if low <= size < high), None)
-        if place is not None:
-            found[place].append(is_found)
+        found[names[bisect.bisect_right(SIZES, size)]].append(is_found)
     return {name: Rate(sum(of), len(of)) for name, of in found.items() if of}
+
+
+def measured_means(records: Sequence[dict]) -> dict[float, float]:
+    """Return by injected share the mean of what it was measured as."""
+    found: dict[float, list[float]] = {share: [] for share in SHARES}
+    for record in records:
+        for name, size, _ in _injected([record], _THRESHOLDS):
+            found[record["case"]["planted"][name]].append(size)
+    return {share: math.fsum(of) / len(of) for share, of in found.items() if of}
 
 
 def by_length(records: Sequence[dict], share: float, thresholds: Thresholds = _THRESHOLDS) -> dict[str, Rate]:
@@ -189,7 +210,10 @@ def lines(records: Sequence[dict]) -> list[str]:
     if rivals := of_kind(records, ASV):
         factor = rivals[0]["samples"]["factor"]
         said += [f"asv continuous --factor {factor:g}: {line}" for line in _lines(found(rivals))]
-    return [*said, "bounds: one-sided, 95 %, Clopper and Pearson"]
+    if means := measured_means(of_kind(records, WHAT)):
+        said.append(f"measured in the mean: {', '.join(f'{_percent(s)} as {_percent(m)}' for s, m in means.items())}")
+    bounds = "bounds: one-sided, 95 %, Clopper and Pearson; cells of one table are not independent"
+    return [*said, f"{bounds}: read those over cells as of {DESIGN_EFFECT} times fewer"]
 
 
 def _lines(of: Found) -> list[str]:
@@ -232,6 +256,7 @@ def as_dict(records: Sequence[dict]) -> dict:
     """Return the rates for JSON."""
     return {
         "gate": found(of_kind(records, WHAT)).as_dict(),
+        "measured_as": {f"{share:g}": mean for share, mean in measured_means(of_kind(records, WHAT)).items()},
         "by_size": {name: rate.as_dict() for name, rate in by_size(of_kind(records, WHAT)).items()},
         "by_length": {
             f"{share:g}": {name: rate.as_dict() for name, rate in by_length(of_kind(records, WHAT), share).items()}

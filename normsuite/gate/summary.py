@@ -292,7 +292,10 @@ def _excluded(record: dict, found: Sequence[CellRow]) -> list[str]:
     else:
         others = any(row.metric == TIME and row.verdict in (WORSE, ACCEPTED) for row in found)
         slower = f"more than {_percent(most)} slower" if most > 0 else "slower"
-        said = f"no {'other ' if others else ''}cell is {slower} ({1 - record['case']['alpha']:.0%}, all together)"
+        cells = f"{'other ' if others else ''}cell"
+        if any(row.metric == TIME and row.verdict in (NOT_AVAILABLE, FAILS) for row in found):
+            cells += f" of the {len(_bounded(found))} that both versions have"
+        said = f"no {cells} is {slower} ({1 - record['case']['alpha']:.0%}, all together)"
     return [said + (f": more than the limit of {_percent(limit)}" if most > limit else "")]
 
 

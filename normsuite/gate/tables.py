@@ -66,6 +66,8 @@ def error_rates(records: Sequence[dict]) -> Table:
     ]
     environment = records[-1]["environment"]
     typical, longest = map(text.seconds, of.seconds)
+    means = [f"{100 * share:g}% as {mean:.2%}" for share, mean in rates.measured_means(records).items()]
+    sizes = f"What was injected was measured in the mean: {', '.join(means)}. " if means else ""
     return Table(
         f"The gate's own error rates, from {len(records)} tables on {environment['cpu']}, {environment['cores']} cores",
         (
@@ -80,8 +82,8 @@ def error_rates(records: Sequence[dict]) -> Table:
         ],
         SELF_CHECK_COMMAND,
         note="Bounds: one-sided, 95 %, Clopper and Pearson; they take tables to be independent, and cells of one table "
-        "too, which they are not: read those over cells as of a third as many. "
-        f"A table took {typical} in the median, {longest} at most",
+        "too, which they are not: read those over cells as of a third as many. The processes that a size was measured "
+        f"in are those that decided. {sizes}A table took {typical} in the median, {longest} at most",
     )
 
 

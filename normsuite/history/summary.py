@@ -169,6 +169,7 @@ def _step(step: Step, commits: Commits) -> dict:
         "from": step.before.value.value,
         "to": step.after.value.value,
         "verdict": step.verdict,
+        "noise_floor": step.floor,
         "made_up": step.made_up,
     }
 

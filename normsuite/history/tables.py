@@ -33,8 +33,11 @@ def brief(trends: Sequence[Trend], commits: Commits, verdicts: Sequence[str]) ->
 
 
 def beyond_noise(trends: Sequence[Trend]) -> Table | None:
-    """Return regressions and improvements, those that still hold first, then the largest; None without any."""
-    found = steps(trends, REGRESSION, IMPROVEMENT)
+    """Return regressions, improvements and steps of the machine; None without any.
+
+    Those that still hold come first, then the largest.
+    """
+    found = steps(trends, REGRESSION, IMPROVEMENT, MACHINE)
     if not found:
         return None
     rest = len(found) - _MOST_STEPS

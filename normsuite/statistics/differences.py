@@ -148,7 +148,7 @@ class Paired:
             for two, of which that leaves nothing.
         p: of each of `TESTS` that there is none.
         p_equivalent: of the two one-sided ones (Schuirmann 1987) that it is not within ± margin.
-        p_beyond: of the one-sided one that it is within ± margin, or less than it.
+        p_beyond: that it is within ± margin, against either side: twice the smaller of the two one-sided ones.
         margin: in the samples' unit.
     """
 
@@ -183,7 +183,7 @@ def paired(left: Sequence[float], right: Sequence[float], *, margin: float) -> P
     inside = p_values(least, alternative="greater"), p_values(most, alternative="less")
     outside = p_values(most, alternative="greater"), p_values(least, alternative="less")
     equivalent = {test: max(of[test] for of in inside) for test in TESTS}
-    beyond = {test: min(of[test] for of in outside) for test in TESTS}
+    beyond = {test: min(1.0, 2 * min(of[test] for of in outside)) for test in TESTS}
     return Paired(difference, deviation, effect, p_values(d), equivalent, beyond, margin)
 
 
