@@ -243,8 +243,10 @@ class LayerNorm(_WithBackend, nn.LayerNorm):
         """Apply the norm to input (*, *normalized_shape); the output has its shape."""
         if type(input) is not torch.Tensor and _is_part_of_trace(self, input):
             return _as_leaf(self, input)
-        given = input, self.normalized_shape, self.weight, self.bias, self.eps
-        return functional.layer_norm(*given, activation=self._activation, backend=self._backend)
+        return functional.layer_norm(
+            input, self.normalized_shape, self.weight, self.bias, self.eps, activation=self._activation,
+            backend=self._backend,
+        )  # fmt: skip
 
 
 class RMSNorm(_WithBackend, nn.RMSNorm):
