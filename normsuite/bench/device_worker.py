@@ -144,7 +144,7 @@ def measured(
     finally:
         calls = given = None
         device.release()
-    extra = {"counts": counts, "different": worker.different(counts)} if count else {}
+    extra = {"counts": counts, "different": worker.different(counts, task)} if count else {}
     return {
         "times_s": _rounded(found.device_s),
         "host_s": _rounded(found.host_s),

@@ -137,7 +137,7 @@ def _count(task: Task, backends: list[str]) -> dict:
             counted |= {OUTPUT_ERROR.key: output, GRADIENT_ERROR.key: gradient}
         if implementation.torch_memory:
             counted |= counted_of(Subject(task, given, call, step))
-    return {"counts": counts, "refused": refused, "different": different(counts)}
+    return {"counts": counts, "refused": refused, "different": different(counts, task)}
 
 
 def counted_of(subject: Subject) -> dict[str, float | None]:
@@ -145,14 +145,15 @@ def counted_of(subject: Subject) -> dict[str, float | None]:
     return {metric.key: 0 for metric in COUNTED} | {metric.key: value for metric, value in subject.counts().items()}
 
 
-def different(counts: dict[str, dict]) -> dict[str, str]:
-    """Return the implementations whose results are not the norm's, and how far off they are."""
+def different(counts: dict[str, dict], task: Task) -> dict[str, str]:
+    """Return the implementations whose results are not those of norm and activation, and how far off they are."""
+    behind = f", asked for {task.activation} behind the norm" if task.activation else ""
     found = {}
     for label, counted in counts.items():
         for metric in (OUTPUT_ERROR, GRADIENT_ERROR):
             error, usual = counted.get(metric.key), counts.get(BASELINE, {}).get(metric.key)
             if error is not None and usual is not None and not error <= max(_DIFFERENT, 10 * usual):
-                found[label] = f"computes something else ({metric.name} {error:.1e})"
+                found[label] = f"computes something else ({metric.name} {error:.1e}{behind})"
     return found
 
 
