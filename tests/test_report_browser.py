@@ -23,6 +23,7 @@ pytestmark = pytest.mark.skipif(bool(reason := browser_at_hand.missing()), reaso
 
 WIDTHS = {"phone": (390, 844), "desk": (1440, 900)}
 AXE = "axe-core@4.10"
+REFERENCE = Path(__file__).parent.parent / "reports" / "reference" / "html"
 
 
 @pytest.fixture(scope="module")
@@ -96,6 +97,18 @@ def test_no_page_scrolls_sideways(browser, site, name, size):
         "return [document.documentElement.scrollWidth, document.documentElement.clientWidth]"
     )
     assert 0 < wide <= seen <= WIDTHS[size][0]
+
+
+@pytest.mark.parametrize("size", WIDTHS)
+@pytest.mark.parametrize("name", PAGES)
+@pytest.mark.parametrize("whose", ["all kinds", "reference"])
+def test_no_cell_runs_into_the_next_one(browser, site, whose, name, size):
+    show(browser, (site if whose == "all kinds" else REFERENCE) / f"{name}.html", size=size)
+    wider = browser.execute_script(
+        "return [...document.querySelectorAll('tbody th, td')]"
+        ".filter((cell) => cell.scrollWidth > cell.clientWidth + 1).map((cell) => cell.innerText)"
+    )
+    assert not wider
 
 
 LUMINANCE = """
