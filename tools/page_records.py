@@ -236,11 +236,10 @@ def _of_processor(found: dict) -> list[str]:
     rows = {name: over_torch_nn(found, "auto", "large", name) for name, spec in NORMS.items() if spec.torch_call}
     rows["all"] = over_torch_nn(found, "auto", "large")
     rows["all, tiny cases"] = over_torch_nn(found, "auto", "tiny")
-    tuned = "Behind `normsuite tune`, `" if environment.get("tuning") else "`"
     return [
         f"### {environment['cpu']}, {environment['cores']} cores, {found['dtype']}",
         "",
-        f"{tuned}normsuite bench --processes {settings['processes']} --seconds {settings['seconds']} --backend auto`, "
+        f"`normsuite bench --processes {settings['processes']} --seconds {settings['seconds']} --backend auto`, "
         f"{settings['threads']} threads. Of {found['tasks']} cases `auto` is slower in {verdicts[SLOWER]}"
         f"{' (' + text.listed(slower) + ')' if slower else ''}, faster in {verdicts[FASTER]}, not slower in "
         f"{verdicts[NOT_SLOWER]} and undecided in {verdicts[UNDECIDED]}; in the median case a ratio has to be measured "
