@@ -106,7 +106,7 @@ class _BatchNormForward(_WithBackend):
             function = sys._getframe(1).f_code.co_name
             advice = f"{function} would drop it: set it to None and put torch.nn's module behind the norm first"
             raise UnsupportedError("activation", self._activation, advice)
-        return float(self.__dict__["eps"])
+        return self.__dict__["eps"]  # type: ignore[no-any-return]
 
     @eps.setter
     def eps(self, value: float) -> None:

@@ -313,6 +313,17 @@ def public(name: str, dtype: str, *, last: bool) -> list[float]:
     return found
 
 
+def bias_gradient() -> list[float]:
+    """The gradient of a float32 bias beside a float16 weight, whose type ends at 65,504."""
+    from normsuite import functional
+
+    x = torch.zeros(3, 2, 4, requires_grad=True)
+    weight, bias = torch.ones(2, dtype=torch.float16, requires_grad=True), torch.zeros(2, requires_grad=True)
+    y = functional.group_norm(x, 1, weight, bias, backend="triton")
+    (found,) = torch.autograd.grad(y, [bias], torch.full_like(y, 30_000.0))
+    return found.tolist()
+
+
 def empty() -> list[tuple[int, ...]]:
     """The shapes of the norms of tensors without elements."""
     from normsuite import functional

@@ -75,7 +75,7 @@ def test_the_action_reads_what_the_workflow_gives():
     assert all("shell" in step for step in action["runs"]["steps"] if "run" in step)
 
 
-def test_asv_installs_what_the_benchmarks_import(project, monkeypatch):
+def test_asv_installs_what_the_benchmarks_import(project):
     scaffold.files(project, "mine", asv=True)
     found = Config.load(str(project / "asv.conf.json"))
     tree = ast.parse((project / "benchmarks" / "norms.py").read_text())

@@ -134,6 +134,10 @@ def test_variances_far_below_eps_are_kept_with_their_digits(pool, axes, source):
     assert pool.submit(interpreted.kept_variances, case).result() < EXACT
 
 
+def test_a_gradient_of_the_bias_is_not_rounded_to_the_weight_s_type(pool):
+    assert pool.submit(interpreted.bias_gradient).result() == [360_000.0] * 2
+
+
 def test_indices_beyond_32_bits(pool):
     """Of tensors of more than 2³¹ elements, which no test can hold."""
     assert pool.submit(interpreted.wide_indices).result() == [2**32, 5, 2**44]

@@ -266,7 +266,7 @@ def processor_lines() -> list[str]:
     """
     lines = [
         "| `auto` / torch.nn, large cases | forward | forward, relu | step | step, relu | slower in | undecided in | "
-        "found above |",
+        "slower is found above |",
         "|---" * 8 + "|",
     ]
     for found in of_processors():

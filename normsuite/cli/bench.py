@@ -21,7 +21,7 @@ from .options import (
     Processes,
     Threads,
     at_least,
-    one,
+    choice,
 )
 from .options import like as like_option
 from .options import seconds as seconds_of
@@ -59,7 +59,7 @@ Epochs = Annotated[
     Optional[int], typer.Option(help="Of each run; those of the preset quick.", callback=at_least("epochs", 1))
 ]
 HiddenEpochs = Annotated[Optional[int], typer.Option(hidden=True, callback=at_least("epochs", 1))]
-OneBackend = Annotated[Optional[list[str]], one("backend", BACKENDS, "The one that computes the norms.")]
+OneBackend = Annotated[Optional[list[str]], choice("backend", BACKENDS, "The one that computes the norms.")]
 
 
 def bench(

@@ -26,11 +26,11 @@ def check(
     oracle: Annotated[Optional[str], typer.Option(help="The truth instead: module:function in NumPy float64.")] = None,
     groups: Annotated[Optional[int], typer.Option(help="Of GroupNorm, where the arguments do not say it.")] = None,
     activation: Annotated[
-        Optional[str], options.one("activation", vocabulary.ACTIVATIONS, "relu or silu, if they apply it.")
+        Optional[str], options.choice("activation", vocabulary.ACTIVATIONS, "relu or silu, if they apply it.")
     ] = None,
     shape: Annotated[Optional[list[str]], typer.Option(help="Of the input: 8,64,14,14.")] = None,
     dtype: Annotated[
-        Optional[list[str]], options.one("dtype", vocabulary.DTYPES, "A type that they take; again for more.")
+        Optional[list[str]], options.choice("dtype", vocabulary.DTYPES, "A type that they take; again for more.")
     ] = None,
     only: Annotated[Optional[list[str]], typer.Option(help="A check or a pattern such as 'mean_*'.")] = None,
     timeout: Annotated[float, typer.Option(help="Seconds that one check may take.")] = 120.0,

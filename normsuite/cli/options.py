@@ -114,8 +114,8 @@ def like(text: str) -> typer.models.OptionInfo:
     return typer.Option("--like", help=text, callback=_like, autocompletion=names([*NORMS]))
 
 
-def one(argument: str, known: Sequence[str], text: str) -> typer.models.OptionInfo:
-    """Return an option that takes one name of those."""
+def choice(argument: str, known: Sequence[str], text: str) -> typer.models.OptionInfo:
+    """Return an option that takes one of those names, or several where it is a list."""
     return typer.Option(f"--{argument}", help=text, callback=among(argument, known), autocompletion=names(known))
 
 
@@ -123,10 +123,6 @@ def _one_norm(given):
     if given is not None:
         find(given)
     return given
-
-
-def _many(argument: str, known: Sequence[str], text: str) -> typer.models.OptionInfo:
-    return typer.Option(f"--{argument}", help=text, callback=among(argument, known), autocompletion=names(known))
 
 
 Norms = Annotated[
@@ -212,18 +208,18 @@ Only = Annotated[
     Optional[list[str]], typer.Option("--only", help="Cells by pattern, such as 'GroupNorm/*/step'; again for more.")
 ]
 Modes = Annotated[
-    Optional[list[str]], _many("mode", vocabulary.MODES, f"{', '.join(vocabulary.MODES)}; again for more.")
+    Optional[list[str]], choice("mode", vocabulary.MODES, f"{', '.join(vocabulary.MODES)}; again for more.")
 ]
 Activations = Annotated[
     Optional[list[str]],
-    _many(
+    choice(
         "activation",
         (vocabulary.NO_ACTIVATION, *vocabulary.ACTIVATIONS),
         f"{vocabulary.NO_ACTIVATION}, {', '.join(vocabulary.ACTIVATIONS)}; again for more.",
     ),
 ]
 Dtypes = Annotated[
-    Optional[list[str]], _many("dtype", vocabulary.DTYPES, f"{', '.join(vocabulary.DTYPES)}; again for more.")
+    Optional[list[str]], choice("dtype", vocabulary.DTYPES, f"{', '.join(vocabulary.DTYPES)}; again for more.")
 ]
 _DEVICE = typer.Option(
     "--device",

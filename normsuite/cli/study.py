@@ -9,7 +9,7 @@ import typer
 
 from .. import results, vocabulary
 from ..errors import ArgumentError
-from .options import BACKENDS, PRESETS, REPORTS, DeviceOrNone, Json, NormsOrNone, among, at_least, names, one
+from .options import BACKENDS, PRESETS, REPORTS, DeviceOrNone, Json, NormsOrNone, among, at_least, choice, names
 from .options import like as like_option
 from .shared import console, interrupted, note, print_tables, progress_bar, write_json
 
@@ -37,7 +37,7 @@ LearningRates = Annotated[Optional[list[float]], typer.Option(help="At the peak 
 Groups = Annotated[Optional[list[int]], typer.Option(help="Of GroupNorm; divides 8; again for more.")]
 Affine = Annotated[
     Optional[str],
-    one("affine", vocabulary.AFFINES, "A weight per channel or per element; each norm's own where left out."),
+    choice("affine", vocabulary.AFFINES, "A weight per channel or per element; each norm's own where left out."),
 ]
 L1 = Annotated[Optional[float], typer.Option(help="Weight of the sum of the weights' sizes.")]
 L2 = Annotated[Optional[float], typer.Option(help="AdamW's weight decay.")]
@@ -46,9 +46,9 @@ TrainSize = Annotated[Optional[int], typer.Option(help="Train on the first so ma
 HoldOut = Annotated[
     Optional[int], typer.Option(help="Hold out the last so many training digits, and test on them instead.")
 ]
-Backend = Annotated[Optional[str], one("backend", BACKENDS, "What computes the norms.")]
+Backend = Annotated[Optional[str], choice("backend", BACKENDS, "What computes the norms.")]
 Dataset = Annotated[
-    Optional[str], one("dataset", vocabulary.DATASETS, "mnist (included) or fashion-mnist (downloaded once).")
+    Optional[str], choice("dataset", vocabulary.DATASETS, "mnist (included) or fashion-mnist (downloaded once).")
 ]
 DataDir = Annotated[Optional[Path], typer.Option(help="Your own copy, as torchvision lays it out.")]
 Workers = Annotated[

@@ -90,9 +90,9 @@ class Launch:
 
         Args:
             kernel, grid: what is queued, and for how many programs.
-            arguments: that may differ in each call, by place.
-            named: makes the other ones, which are the same in all calls with arguments of these kinds...
-            differs: ...and with these values.
+            arguments: those by place, which may differ from call to call.
+            named: makes those by name, which are bound when the kernel is queued first.
+            differs: the values that `named` depends on, beside this launch and the kinds of `arguments`.
         """
         key = (kernel, grid, differs, *map(_kind, arguments))
         queue = self.bound.get(key)
