@@ -44,14 +44,7 @@ def is_memory_of(t: Tensor, device: torch.device) -> bool:
     """Return whether all elements of the tensor lie in that device's memory, as real numbers of its type."""
     if type(t) not in EXACT or not _has_storage(t) or t.layout is not _strided or t.device != device or t.is_neg():
         return False
-    address, size = t.data_ptr(), t.element_size()
-    if not address:
-        return not t.numel()
-    if address % size:
-        return False
-    if t.is_contiguous():
-        return t.storage_offset() * size + t.nbytes <= t.untyped_storage().nbytes()
-    return why_gone(t) is None
+    return is_stored(t)
 
 
 def demand_on(device: torch.device, **tensors: Tensor | None) -> None:
@@ -68,6 +61,14 @@ def is_memory(t: Tensor) -> bool:
     """
     if type(t) not in EXACT or not _has_storage(t) or t.layout is not _strided or not t.is_cpu or t.is_neg():
         return False
+    return is_stored(t)
+
+
+def is_stored(t: Tensor) -> bool:
+    """Return whether the storage of a strided tensor, known to have one, holds all of its elements, at whole addresses.
+
+    It is the part of `is_memory` that may change while class, dispatch keys, type, device, shape and strides do not.
+    """
     address, size = t.data_ptr(), t.element_size()
     if not address:
         return not t.numel()

@@ -4,33 +4,22 @@ Checking a call and choosing its backend takes several times as long as a small 
 in every step. A call is like another one where
 
     its settings are equal: the norm, the backend, eps and so on;
-    its tensors have equal guards: class, dispatch keys, type, device, shape, strides, whether a gradient is asked for.
+    its tensors have equal guards (`guards`).
 
-The guards are those of torch.compile: one call compares all tensors in C++. Dispatch keys say on which device a tensor
-lies, in which layout, and whether its bits stand for a negative or a conjugate; they also differ under autocast, in
-inference mode, under torch.func, in torch.jit.trace and in dispatch modes. Everything else that an answer depends on,
-such as storage that was given back, is for `Again.fits` of a backend to look at.
+Everything else that an answer depends on, such as storage that was given back, is for `Again.fits` of a backend to look
+at.
 """
 
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
-import torch
 from torch import Tensor
-from torch._C._dynamo.guards import TensorGuards
 
-from . import addresses, backends
+from . import addresses, backends, guards
 
 _MOST_SIZES = 4096
 _MOST_OF_A_SIZE = 32
 """Calls of one key: with and without gradients, in several layouts. Each is a comparison more for those behind it."""
-
-
-class _Absent(Tensor):
-    """A stand-in for a tensor that is not given, since guards compare nothing but tensors."""
-
-
-NO_WEIGHT, NO_BIAS = (torch.empty(0, device="cpu").as_subclass(_Absent) for _ in range(2))
 
 
 class CheckedCall(NamedTuple):
@@ -38,13 +27,13 @@ class CheckedCall(NamedTuple):
 
     Attributes:
         settings: all arguments that are no tensors and can be compared by ==.
-        guards: returns whether the tensors given to it are like the call's in all but their values.
+        guards: of the call's tensors, with stand-ins for weight and bias.
         normalized_shape: of the call, or None.
         compute, fits: as in `backends.Again`.
     """
 
     settings: tuple
-    guards: Callable[..., bool]
+    guards: guards.Guards
     normalized_shape: tuple[int, ...] | None
     compute: Callable[..., Tensor]
     fits: Callable[..., bool] | None
@@ -64,15 +53,14 @@ def add(settings: tuple, tensors: Sequence[Tensor], call: backends.Call, backend
 
     Nothing is added where the backend has no shorter way for them.
     """
-    if not all(type(t) in addresses.EXACT or type(t) is _Absent for t in tensors) or addresses.observed():
+    if not all(type(t) in addresses.EXACT or type(t) is guards.Absent for t in tensors) or addresses.observed():
         return
     again = backend.again(call)
     if again is None:
         return
     if len(checked_calls) >= _MOST_SIZES:
         checked_calls.clear()
-    guards = TensorGuards(*tensors, dynamic_dims_sizes=None, dynamic_dims_strides=None)
-    checked = CheckedCall(settings, guards.check, call.normalized_shape, again.compute, again.fits)
+    checked = CheckedCall(settings, guards.of(*tensors), call.normalized_shape, again.compute, again.fits)
     size = call.input.numel()
     others = [known for known in checked_calls.get(size, ()) if not _is_like(known, settings, tensors, call)]
     checked_calls[size] = (checked, *others[: _MOST_OF_A_SIZE - 1])

@@ -19,7 +19,8 @@ from torch.overrides import handle_torch_function, has_torch_function
 
 from . import addresses, backends, fast_path, validation
 from .errors import ArgumentError
-from .fast_path import NO_BIAS, NO_WEIGHT, are_sizes, checked_calls
+from .fast_path import are_sizes, checked_calls
+from .guards import NO_BIAS, NO_WEIGHT
 from .spec import NORMS, NormSpec
 
 DEFAULT_BACKEND = "torch"

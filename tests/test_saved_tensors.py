@@ -14,9 +14,20 @@ from normsuite.spec import NORMS
 pytest.importorskip("numba", reason="needs numba")
 pytestmark = pytest.mark.usefixtures("kernels_at_every_size")
 
+AFTER_ANOTHER = pytest.mark.parametrize("after", [False, True], ids=["first", "after another"])
+"""Whether a step of the same kind was checked in full before, so that guards alone are compared."""
+
+
+def step(spec, backend):
+    """Run a step whose tensors have the guards of those in these tests."""
+    x, weight = drawn(*SHAPE).requires_grad_(), drawn(*affine_of(spec)).requires_grad_()
+    torch.autograd.grad(norm_of(spec, x, weight, backend=backend), (x, weight), drawn(*SHAPE))
+
+
 # ---- between forward and backward ----
 
 
+@AFTER_ANOTHER
 @KERNELS
 @EVERY_NORM
 @pytest.mark.parametrize("name", ["input", "weight"])
@@ -25,7 +36,10 @@ pytestmark = pytest.mark.usefixtures("kernels_at_every_size")
     [lambda t: t[:1].clone(), lambda t: t.double(), lambda t: t.bfloat16(), lambda t: t.flatten()[:4].clone(), freed],
     ids=["shorter", "wider", "narrower", "flat", "freed"],
 )
-def test_data_that_were_replaced_before_the_backward_pass_are_refused(spec, name, changed, backend):
+def test_data_that_were_replaced_before_the_backward_pass_are_refused(spec, name, changed, backend, after):
+    if after:
+        same = drawn(*SHAPE, dtype=torch.float32).requires_grad_(), drawn(*affine_of(spec), dtype=torch.float32)
+        norm_of(spec, same[0], same[1].requires_grad_(), backend=backend).sum().backward()
     x, weight = drawn(*SHAPE, dtype=torch.float32), drawn(*affine_of(spec), dtype=torch.float32, seed=1)
     given = {"input": x.requires_grad_(), "weight": weight.requires_grad_()}
     y = norm_of(spec, *given.values(), backend=backend)
@@ -107,9 +121,12 @@ def test_a_replayed_graph_moves_running_statistics_that_ask_for_no_gradient(name
         assert replayed[1].abs().min() > 0
 
 
+@AFTER_ANOTHER
 @EVERY_NORM
 @pytest.mark.parametrize("further", [False, True], ids=["once", "create_graph"])
-def test_an_incoming_gradient_that_is_not_there_is_refused(spec, further):
+def test_an_incoming_gradient_that_is_not_there_is_refused(spec, further, after):
+    if after:
+        step(spec, "numba")
     x, weight = drawn(*SHAPE).requires_grad_(), drawn(*affine_of(spec), seed=1).requires_grad_()
     for change in (freed, cut_short):
         y = norm_of(spec, x, weight, backend="numba")
@@ -117,12 +134,15 @@ def test_an_incoming_gradient_that_is_not_there_is_refused(spec, further):
             torch.autograd.grad(y, (x, weight), change(drawn(*SHAPE, seed=9)), create_graph=further)
 
 
+@AFTER_ANOTHER
 @EVERY_WAY
 @EVERY_NORM
 @pytest.mark.parametrize("kind", ["zeros", "negative view", "misaligned"])
-def test_an_incoming_gradient_that_is_no_memory_is_computed_with(spec, kind, backend):
+def test_an_incoming_gradient_that_is_no_memory_is_computed_with(spec, kind, backend, after):
     """Torch makes zeros that are stored nowhere for what has no derivative, as the imaginary part of a real number."""
     x, dy = drawn(*SHAPE).requires_grad_(), STRANGE[kind](drawn(*SHAPE, seed=9))
+    if after:
+        norm_of(spec, x, backend=backend).backward(drawn(*SHAPE))
     (wanted,) = torch.autograd.grad(norm_of(spec, x, backend="reference"), x, dy.clone())
     assert_close(torch.autograd.grad(norm_of(spec, x, backend=backend), x, dy)[0], wanted)
 

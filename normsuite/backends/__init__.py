@@ -140,8 +140,9 @@ class Again(NamedTuple):
     Attributes:
         compute: the output from what differs between such calls: input, weight, bias, running_mean, running_var,
             momentum (a float) and out. Keeps no tensor.
-        fits: whether `compute` may have these, from the same without momentum; None where it may have all. It changes
-            nothing and raises nothing: where it says no, the call is checked and applied as if it were the first.
+        fits: whether `compute` may have these, from the same without momentum; None where it may have all. Their guards
+            are equal to those of the call's. It changes nothing and raises nothing: where it says no, the
+            call is checked and applied as if it were the first.
     """
 
     compute: Callable[[Tensor, Given, Given, Given, Given, float, Given], Tensor]

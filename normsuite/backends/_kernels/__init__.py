@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 
 import torch
 
+from ...guards import Guards
 from ...spec import Axis, NormSpec, View
 
 Given = torch.Tensor | None
@@ -28,6 +29,7 @@ class Settings:
         eps, activation: of the norm.
         statistics: how many there are.
         launches: those that were needed, by what their kernels depend on.
+        alike: of the latest backward pass (`Kernels`).
     """
 
     axes: frozenset[Axis]
@@ -39,6 +41,7 @@ class Settings:
     activation: str | None
     statistics: int = field(init=False)
     launches: dict[tuple, Any] = field(init=False, default_factory=dict)
+    alike: Guards | None = field(init=False, default=None)
 
     def __post_init__(self) -> None:
         (n, g, k, s), over = self.sizes, self.axes
@@ -49,7 +52,8 @@ class Settings:
 class Kernels(NamedTuple):
     """The functions by which a backend computes and differentiates.
 
-    What is ready to compute has the attributes frozen, statistics, activation and eps of `Settings`.
+    What is ready to compute has the attributes frozen, statistics, activation and eps of `Settings`, and `alike`: None,
+    or whether tensors have the guards of those of a backward pass that was checked.
 
     Attributes:
         ready: what `compute` takes, from settings, a dense input and the weight.

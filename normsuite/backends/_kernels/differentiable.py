@@ -5,7 +5,8 @@ from typing import Any
 
 import torch
 
-from ... import addresses
+from ... import addresses, guards
+from ...guards import NO_BIAS, NO_WEIGHT
 from ...spec import NormSpec, View
 from .. import Call, moves_last, reference, repeats_weight, saved_weight, with_value
 from . import Given, Kernels, move, wide_of
@@ -65,26 +66,61 @@ def _function(kernels: Kernels) -> type[torch.autograd.Function]:
         def backward(ctx, dy):
             x, weight, shift, statistics = ctx.saved_tensors
             ready, bias = ctx.how[0], ctx.bias
-            addresses.refuse_changed("input", x, ctx.shape, ctx.dtype)
-            if weight is not None:
-                addresses.refuse_changed("weight", weight, *ctx.of_weight)
-            addresses.refuse_changed("statistics", statistics, (rows, ready.statistics), wide_of(ctx.dtype))
-            if shift is not None:
-                addresses.refuse_changed("bias", shift, bias.shape, bias.dtype)
-            # A derivative of this derivative will be asked for, or dy is many gradients in one, or of another kind.
-            if torch.is_grad_enabled() or addresses.observed() or not is_memory(dy, x):
-                if not addresses.observed():  # torch's own operations may read memory that is gone
-                    addresses.refuse_gone(dy=dy, input=x, weight=weight)
-                return (*_by_formula(ctx, kernels, dy, x, weight, shift, statistics), None)
-            kernels.demand(x, input=x, weight=weight, bias=shift, statistics=statistics)
-            if x.stride() != ctx.layout:
-                x = torch.empty_strided(ctx.shape, ctx.layout, dtype=x.dtype, device=x.device).copy_(x)
+            by_formula = torch.is_grad_enabled() or addresses.observed()
+            if by_formula or not _are_as_before(ready.alike, dy, x, weight, shift, statistics):
+                refuse_changed(ctx, x, weight, shift, statistics)
+                # A derivative of this derivative will be asked for, or dy is many gradients in one, or of another kind.
+                if by_formula or not is_memory(dy, x):
+                    if not addresses.observed():  # torch's own operations may read memory that is gone
+                        addresses.refuse_gone(dy=dy, input=x, weight=weight)
+                    return (*_by_formula(ctx, kernels, dy, x, weight, shift, statistics), None)
+                kernels.demand(x, input=x, weight=weight, bias=shift, statistics=statistics)
+                if x.stride() != ctx.layout:
+                    x = torch.empty_strided(ctx.shape, ctx.layout, dtype=x.dtype, device=x.device).copy_(x)
+                else:
+                    ready.alike = guards.of(*_guarded(dy, x, weight, shift, statistics))
             needs = ctx.needs_input_grad
             of_bias = None if bias is None else bias.dtype
             dx, dweight, dbias = kernels.differentiate(ready, dy, x, statistics, weight, shift, needs[:3], of_bias)
             return (dx if needs[0] else None, dweight if needs[1] else None, dbias if needs[2] else None, None)
 
+    def refuse_changed(ctx, x, weight, shift, statistics):
+        """Raise StorageError for the first saved tensor of another shape or type than in the forward pass."""
+        addresses.refuse_changed("input", x, ctx.shape, ctx.dtype)
+        if weight is not None:
+            addresses.refuse_changed("weight", weight, *ctx.of_weight)
+        addresses.refuse_changed("statistics", statistics, (rows, ctx.how[0].statistics), wide_of(ctx.dtype))
+        if shift is not None:
+            addresses.refuse_changed("bias", shift, ctx.bias.shape, ctx.bias.dtype)
+
     return Normalize
+
+
+def _guarded(
+    dy: torch.Tensor, x: torch.Tensor, weight: Given, shift: Given, statistics: torch.Tensor
+) -> tuple[torch.Tensor, ...]:
+    """Return what guards compare: the tensors, with stand-ins for those that are not given."""
+    return dy, x, NO_WEIGHT if weight is None else weight, NO_BIAS if shift is None else shift, statistics
+
+
+def _are_as_before(
+    alike: guards.Guards | None,
+    dy: torch.Tensor,
+    x: torch.Tensor,
+    weight: Given,
+    shift: Given,
+    statistics: torch.Tensor,
+) -> bool:
+    """Return whether kernels may read these tensors since they have the guards of others that were checked in full."""
+    return (
+        alike is not None
+        and alike(*_guarded(dy, x, weight, shift, statistics))
+        and addresses.is_stored(dy)
+        and addresses.is_stored(x)
+        and addresses.is_stored(statistics)
+        and (weight is None or addresses.is_stored(weight))
+        and (shift is None or addresses.is_stored(shift))
+    )
 
 
 def _by_formula(

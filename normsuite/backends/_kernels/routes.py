@@ -50,10 +50,9 @@ class Routes:
             return theirs.in_operations(call)
         if not _has_kernel(call):
             return reference.apply(call)
-        given = [t for t in (call.input, *(getattr(call, name) for name in PARAMETERS), call.out) if t is not None]
-        if addresses.watched() or any(t.is_meta for t in given):
-            return self.traced(call) if all(type(t) in _FAKE for t in given) else reference.apply(call)
-        if not all(self.is_memory(t, call.input.device) for t in given):
+        if addresses.watched() or any(t.is_meta for t in _given(call)):
+            return self.traced(call) if all(type(t) in _FAKE for t in _given(call)) else reference.apply(call)
+        if not self._are_memory(call):
             return theirs.in_operations(call)
         if call.strided and not call.input.movedim(1, -1).is_contiguous():
             transposed = replace(call, input=call.input.movedim(1, -1).contiguous().movedim(-1, 1), out=None)
@@ -61,9 +60,18 @@ class Routes:
         return self.computed(call)
 
     def is_direct(self, call: Call) -> bool:
-        """Return whether more calls of this kind go to the kernels as they are, if their tensors are memory."""
-        is_plain = call.input.numel() and not call.strided and not call.input.is_meta
-        return bool(is_plain) and call.activation in self.activations and _has_kernel(call)
+        """Return whether calls whose tensors have the same guards go to the kernels, as long as these are stored."""
+        if not call.input.numel() or call.strided or call.input.is_meta or not self._are_memory(call):
+            return False
+        return call.activation in self.activations and _has_kernel(call)
+
+    def _are_memory(self, call: Call) -> bool:
+        return all(self.is_memory(t, call.input.device) for t in _given(call))
+
+
+def _given(call: Call) -> list[Tensor]:
+    """Return the tensors of a call."""
+    return [t for t in (call.input, *(getattr(call, name) for name in PARAMETERS), call.out) if t is not None]
 
 
 def why_not(call: Call) -> str | None:

@@ -39,16 +39,16 @@ def again(call: Call) -> Again | None:
     if call.input.is_contiguous():
         launch, apply = settings.launch(call.input, parameter), operator.of_dense
     found = settings if launch is None else launch
-    is_memory, observed = addresses.is_memory, addresses.observed
+    is_stored, observed = addresses.is_stored, addresses.observed
 
     def fits(input, weight, bias, running_mean, running_var, out):
         return (
             not observed()
-            and is_memory(input)
-            and (weight is None or is_memory(weight))
-            and (bias is None or is_memory(bias))
-            and (running_mean is None or (is_memory(running_mean) and is_memory(running_var)))
-            and (out is None or is_memory(out))
+            and is_stored(input)
+            and (weight is None or is_stored(weight))
+            and (bias is None or is_stored(bias))
+            and (running_mean is None or (is_stored(running_mean) and is_stored(running_var)))
+            and (out is None or is_stored(out))
         )
 
     def compute(input, weight, bias, running_mean, running_var, momentum, out):

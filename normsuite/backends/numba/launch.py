@@ -8,6 +8,7 @@ from collections.abc import Sequence
 
 import torch
 
+from ...guards import Guards
 from . import kernels, outputs, threads
 from .activations import CODES
 from .arguments import Arguments
@@ -50,7 +51,7 @@ def _workspace(a: Arguments, like: torch.Tensor, scratch: int, sums: int, areas:
     """
     if not scratch + sums + areas:
         return None
-    room = like.new_empty(scratch + sums + areas, dtype=torch.float64)
+    room = torch.empty(scratch + sums + areas, dtype=torch.float64, device=like.device)
     a.scratch = room.data_ptr()
     a.sums = a.scratch + 8 * scratch if sums else 0
     a.areas = a.scratch + 8 * (scratch + sums)
@@ -93,12 +94,14 @@ class Launch:
         activation, eps: of the norm.
         frozen: normalised by the running statistics.
         statistics: how many there are; the channels' where they are given, however their rows are walked through.
+        alike: as `Kernels` has it.
     """
 
     def __init__(self, plan: Plan, dtype: torch.dtype, wide: torch.dtype, activation: str | None, eps: float) -> None:
         self.plan, self.dtype, self.wide, self.activation, self.eps = plan, dtype, wide, activation, eps
         self.frozen, self._code = bool(plan.arguments.frozen), CODES[activation]
         self.statistics = plan.arguments.channels if self.frozen else plan.statistics
+        self.alike: Guards | None = None
         self._template = Arguments.from_buffer_copy(plan.arguments)
         self._template.eps = eps
         self._most_threads = 1 if plan.numel <= SIZES.alone else plan.arguments.tasks

@@ -65,7 +65,7 @@ def compute(
     wide = ready.wide
     into = out is not None and _is_room(out, x, weight, bias, running)
     y = out if into else outputs.like(x)
-    statistics = x.new_empty((4, ready.statistics), dtype=wide)  # not where a default device is
+    statistics = torch.empty((4, ready.statistics), dtype=wide, device=x.device)  # not where a default device is
     moved = None
     if running is not None:
         plain = _plain(running[0], wide) and _plain(running[1], wide)
@@ -133,7 +133,13 @@ def differentiate(
     ready.backward(laid_out_like(dy, x), x, statistics, scale, _affine(bias, wide), dx, dweight, dbias)
     if dweight is None:
         return dx, None, None
-    return dx, dweight.to(weight.dtype), dbias.to(bias_dtype) if needed[2] else None
+    if weight is not scale:
+        dweight = dweight.to(weight.dtype)
+    if not needed[2]:
+        dbias = None
+    elif bias_dtype is not wide:
+        dbias = dbias.to(bias_dtype)
+    return dx, dweight, dbias
 
 
 def _is_memory(t: torch.Tensor, _: torch.Tensor) -> bool:

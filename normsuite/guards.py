@@ -1,0 +1,28 @@
+"""Guards of tensors: whether others are like them in all but their values, compared in C++ by torch.compile's own check.
+
+Equal guards are an equal class, dispatch keys, type, device, shape and strides, and a gradient that is asked for by both
+or by neither. Dispatch keys say on which device a tensor lies, in which layout, and whether its bits stand for a
+negative or a conjugate; they also differ under autocast, in inference mode, under torch.func, in torch.jit.trace and in
+dispatch modes. Guards say nothing of storage, which may have been given back since (`addresses.is_stored`).
+"""
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+from torch._C._dynamo.guards import TensorGuards
+
+Guards = Callable[..., bool]
+
+
+class Absent(Tensor):
+    """A stand-in for a tensor that is not given, since guards compare nothing but tensors."""
+
+
+NO_WEIGHT, NO_BIAS = (torch.empty(0, device="cpu").as_subclass(Absent) for _ in range(2))
+
+
+def of(*tensors: Tensor) -> Guards:
+    """Return a function that returns whether as many other tensors have the guards of these, which it does not keep."""
+    check: Guards = TensorGuards(*tensors, dynamic_dims_sizes=None, dynamic_dims_strides=None).check
+    return check
