@@ -35,6 +35,11 @@ def transformed() -> bool:
     return _interpreter() is not None or forward_ad._current_level >= 0 or _tracing() is not None
 
 
+def has_tangents() -> bool:
+    """Return whether tensors may carry tangents, in forward mode."""
+    return forward_ad._current_level >= 0
+
+
 def observed() -> bool:
     """Return whether operations are looked at instead of only run."""
     return _modes() > 0 or _interpreter() is not None or forward_ad._current_level >= 0 or _tracing() is not None

@@ -1,9 +1,10 @@
-"""Guards of tensors: whether others are like them in all but their values, compared in C++ by torch.compile's own check.
+"""Guards of tensors: whether others are like them in all but their values, compared by the check of torch.compile.
 
-Equal guards are an equal class, dispatch keys, type, device, shape and strides, and a gradient that is asked for by both
-or by neither. Dispatch keys say on which device a tensor lies, in which layout, and whether its bits stand for a
+Equal guards are an equal class, dispatch keys, type, device, shape and strides, and a gradient that is asked for by
+both or by neither. Dispatch keys say on which device a tensor lies, in which layout, and whether its bits stand for a
 negative or a conjugate; they also differ under autocast, in inference mode, under torch.func, in torch.jit.trace and in
-dispatch modes. Guards say nothing of storage, which may have been given back since (`addresses.is_stored`).
+dispatch modes. Guards say nothing of forward mode (`addresses.has_tangents`), nor of storage, which may have been given
+back since (`addresses.is_stored`).
 """
 
 from collections.abc import Callable

@@ -56,27 +56,26 @@ def _function(kernels: Kernels) -> type[torch.autograd.Function]:
             shift = None if bias is None or ready.activation is None else bias.detach().clone()
             kept = weight.clone() if weight is not None and weight.is_leaf and repeats_weight(spec) else weight
             ctx.save_for_backward(x, kept, shift, statistics)
-            ctx.how, ctx.weight, ctx.bias, ctx.layout = how, None if kept is weight else weight, bias, x.stride()
-            ctx.shape, ctx.dtype = x.shape, x.dtype
-            if weight is not None:
-                ctx.of_weight = weight.shape, weight.dtype
+            of_weight = (None, None) if weight is None else (weight.shape, weight.dtype)
+            ctx.how, ctx.seen = how, (x.shape, x.stride(), x.dtype, *of_weight)
+            ctx.weight, ctx.bias = None if kept is weight else weight, bias
             return y
 
         @staticmethod
         def backward(ctx, dy):
             x, weight, shift, statistics = ctx.saved_tensors
             ready, bias = ctx.how[0], ctx.bias
-            by_formula = torch.is_grad_enabled() or addresses.observed()
-            if by_formula or not _are_as_before(ready.alike, dy, x, weight, shift, statistics):
+            further = torch.is_grad_enabled()  # a derivative of this derivative will be asked for
+            if further or not _are_as_before(ready.alike, dy, x, weight, shift, statistics):
                 refuse_changed(ctx, x, weight, shift, statistics)
-                # A derivative of this derivative will be asked for, or dy is many gradients in one, or of another kind.
-                if by_formula or not is_memory(dy, x):
+                if further or addresses.observed() or not is_memory(dy, x):  # or many gradients in one, or another kind
                     if not addresses.observed():  # torch's own operations may read memory that is gone
                         addresses.refuse_gone(dy=dy, input=x, weight=weight)
                     return (*_by_formula(ctx, kernels, dy, x, weight, shift, statistics), None)
                 kernels.demand(x, input=x, weight=weight, bias=shift, statistics=statistics)
-                if x.stride() != ctx.layout:
-                    x = torch.empty_strided(ctx.shape, ctx.layout, dtype=x.dtype, device=x.device).copy_(x)
+                shape, strides, *_ = ctx.seen
+                if x.stride() != strides:
+                    x = torch.empty_strided(shape, strides, dtype=x.dtype, device=x.device).copy_(x)
                 else:
                     ready.alike = guards.of(*_guarded(dy, x, weight, shift, statistics))
             needs = ctx.needs_input_grad
@@ -86,10 +85,11 @@ def _function(kernels: Kernels) -> type[torch.autograd.Function]:
 
     def refuse_changed(ctx, x, weight, shift, statistics):
         """Raise StorageError for the first saved tensor of another shape or type than in the forward pass."""
-        addresses.refuse_changed("input", x, ctx.shape, ctx.dtype)
+        shape, _, dtype, *of_weight = ctx.seen
+        addresses.refuse_changed("input", x, shape, dtype)
         if weight is not None:
-            addresses.refuse_changed("weight", weight, *ctx.of_weight)
-        addresses.refuse_changed("statistics", statistics, (rows, ctx.how[0].statistics), wide_of(ctx.dtype))
+            addresses.refuse_changed("weight", weight, *of_weight)
+        addresses.refuse_changed("statistics", statistics, (rows, ctx.how[0].statistics), wide_of(dtype))
         if shift is not None:
             addresses.refuse_changed("bias", shift, ctx.bias.shape, ctx.bias.dtype)
 
@@ -114,6 +114,7 @@ def _are_as_before(
     """Return whether kernels may read these tensors since they have the guards of others that were checked in full."""
     return (
         alike is not None
+        and not addresses.has_tangents()
         and alike(*_guarded(dy, x, weight, shift, statistics))
         and addresses.is_stored(dy)
         and addresses.is_stored(x)

@@ -39,11 +39,11 @@ def again(call: Call) -> Again | None:
     if call.input.is_contiguous():
         launch, apply = settings.launch(call.input, parameter), operator.of_dense
     found = settings if launch is None else launch
-    is_stored, observed = addresses.is_stored, addresses.observed
+    is_stored, has_tangents = addresses.is_stored, addresses.has_tangents
 
     def fits(input, weight, bias, running_mean, running_var, out):
         return (
-            not observed()
+            not has_tangents()
             and is_stored(input)
             and (weight is None or is_stored(weight))
             and (bias is None or is_stored(bias))

@@ -47,10 +47,10 @@ def again(call: Call) -> Again | None:
     if not _ROUTES.is_direct(call):
         return None
     spec, view, settings = call.spec, call.view, _settings(call)
-    is_stored, observed = addresses.is_stored, addresses.observed
+    is_stored, has_tangents = addresses.is_stored, addresses.has_tangents
 
     def fits(*tensors):
-        return not observed() and all(t is None or is_stored(t) for t in tensors)
+        return not has_tangents() and all(t is None or is_stored(t) for t in tensors)
 
     def compute(input, weight, bias, running_mean, running_var, momentum, out):
         running = None if running_mean is None else (running_mean, running_var)
