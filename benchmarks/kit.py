@@ -36,10 +36,11 @@ accuracy, cases, clock, memory, metric, workload = map(
     _of_kit, ("accuracy", "cases", "clock", "memory", "metric", "workload")
 )
 ours = _of_kit("implementations.ours")
+own_workloads = _of_kit("own_workloads")
 backends = importlib.import_module(f"{package.__name__}.backends")
 
 
-def prepared(norm, implementation, case, mode, device):
+def prepared(norm, implementation, case, mode, device, dtype="float32"):
     """Return a workload of the installed version, its calls, and the first set of its operands.
 
     Raises:
@@ -47,7 +48,7 @@ def prepared(norm, implementation, case, mode, device):
     """
     clock.open_device(device)
     try:
-        found = workload.named(norm, implementation, case, mode, device=device).of(installed())
+        found = workload.named(norm, implementation, case, mode, dtype=dtype, device=device).of(installed())
         sets = workload.sets(found.task)
         return found, found.ready(sets), sets[0]
     except workload.Absent as reason:

@@ -3,7 +3,7 @@
 import torch
 
 from . import kit
-from .step import ModuleStep, Step
+from .step import LargeStep, ModuleStep, Step
 
 SECONDS = 0.1
 MOST_SAMPLES = 50
@@ -37,5 +37,11 @@ class Latency(_Timed, Step):
 
 class Module(_Timed, ModuleStep):
     """Seconds of one of the public modules."""
+
+    version = "1"
+
+
+class Large(_Timed, LargeStep):
+    """Seconds of the norm's function on an accelerator, by its own clock, on tensors of its size."""
 
     version = "1"

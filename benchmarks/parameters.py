@@ -25,6 +25,11 @@ METRICS = _grown(["saved bytes"], [found.name for found in kit.metric.COUNTED if
 MODULES = _grown(_MODULES, kit.ours.MODULES)
 CASES = [*kit.cases.tracked(["tiny", "study", "resnet"])]
 DEVICES = ["cpu", "cuda"]
+LARGE = [f"{norm}/{name}" for name in kit.own_workloads.ACCELERATOR_CASES for norm in kit.cases.find(name).norms]
+"""Norms on cases of an accelerator's size."""
+
+LARGE_BACKENDS = ["torch", "triton", "auto"]
+DTYPES = ["float32", "bfloat16"]
 
 
 def require(norm: str, backend: str, device: str) -> None:

@@ -1,7 +1,7 @@
 """Shared by latency and memory: a norm's function on a case, or one of the modules, forward and as a training step."""
 
 from . import kit
-from .parameters import BACKENDS, CASES, DEVICES, MODULES, NORMS, require
+from .parameters import BACKENDS, CASES, DEVICES, DTYPES, LARGE, LARGE_BACKENDS, MODULES, NORMS, require
 
 
 class Step:
@@ -20,6 +20,23 @@ class Step:
     def prepared(self, mode):
         """Return the workload in that mode, a call for each set of its operands, and the first set."""
         return kit.prepared(*self.cell, mode, self.device)
+
+
+class LargeStep(Step):
+    """A norm's function on a case of an accelerator's size, which the processor does not run."""
+
+    params = (LARGE, LARGE_BACKENDS, DTYPES, DEVICES[1:])
+    param_names = ("norm/case", "backend", "dtype", "device")
+
+    def setup(self, task, backend, dtype, device):
+        """Skip a combination that cannot run here, and store the cell."""
+        norm, _, case = task.partition("/")
+        require(norm, backend, device)
+        self.cell, self.device, self.dtype = (norm, backend, case), device, dtype
+
+    def prepared(self, mode):
+        """Return the workload in that mode, a call for each set of its operands, and the first set."""
+        return kit.prepared(*self.cell, mode, self.device, self.dtype)
 
 
 class ModuleStep(Step):

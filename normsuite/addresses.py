@@ -1,4 +1,4 @@
-"""The gate before raw addresses: which tensors are memory that a kernel may read or write, and which only look like it.
+"""Checks whether a kernel may read or write a tensor by its address.
 
 A kernel sees an address and sizes. Whatever else a tensor can be (a subclass with an address of its own making or none,
 a view under a transform, a layout without strides, bits that stand for their negative, storage that was given back or

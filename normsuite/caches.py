@@ -1,4 +1,4 @@
-"""The user's cache: text with a digest that is checked before it is used, and nothing at all where nothing can be kept.
+"""The user's cache of texts, each with a digest that is verified when it is read; nothing where no folder is writable.
 
 Whatever lies in it can be removed at any time, and is made again.
 """

@@ -20,4 +20,4 @@ TERMINATED = 143
 """SIGTERM."""
 
 BROKEN_PIPE = 141
-"""Nobody reads the standard output on: what a shell says of a program that SIGPIPE has ended."""
+"""The reader of standard output has closed it: 128 + SIGPIPE, as a shell reports it."""

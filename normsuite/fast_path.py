@@ -6,10 +6,10 @@ in every step. A call is like another one where
     its settings are equal: the norm, the backend, eps and so on;
     its tensors have equal guards (`guards`).
 
-Everything else that an answer depends on, such as storage that was given back, is for `Again.fits` of a backend to look
-at.
+`Again.fits` of a backend checks the rest, such as storage that was freed.
 """
 
+import os
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
@@ -41,6 +41,9 @@ class CheckedCall(NamedTuple):
 
 checked_calls: dict[int, tuple[CheckedCall, ...]] = {}
 """By the number of elements of the input, the latest first."""
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=checked_calls.clear)  # kernels have one thread there, and `auto` chooses anew
 
 
 def are_sizes(given: Any, wanted: tuple[int, ...] | None) -> bool:

@@ -54,7 +54,7 @@ def normalize(
     out: torch.Tensor | None = None,
     backend: str = DEFAULT_BACKEND,
 ) -> torch.Tensor:
-    """Apply any norm; the named norms below are this with torch's signatures.
+    """Apply any norm; the functions below apply single norms in the same way, with torch's signatures.
 
     y = (x − mean) / √(var + eps) · weight + bias, with mean and variance as `spec` says. Arguments are checked before
     the backend computes.

@@ -25,7 +25,7 @@ _OWN_ARGUMENTS = ("backend", "activation")
 _BATCH_NORM = NORMS["BatchNorm"]
 _SYNC = nn.SyncBatchNorm.convert_sync_batchnorm.__func__  # type: ignore[attr-defined]  # of a class method
 _CONVERSIONS = {each.__code__ for each in (_SYNC, fusion.fuse_conv_bn_eval, fusion.fuse_linear_bn_eval)}
-"""Torch's own conversions, which take a norm of ours for a plain one by what it has in common with that."""
+"""Torch's own conversion functions, which treat our modules as torch.nn's, since ours are subclasses."""
 
 
 class _WithBackend(nn.Module):
@@ -170,7 +170,7 @@ class _InstanceNormForward(_WithBackend):
 
 
 class BatchNorm1d(_BatchNormForward, nn.BatchNorm1d):
-    """torch.nn.BatchNorm1d, computed by `functional.batch_norm`: for (N, C) and (N, C, L).
+    """torch.nn.BatchNorm1d, computed as `functional.batch_norm` is: for (N, C) and (N, C, L).
 
     Raises what torch.nn's raises, and UnknownNameError for an unknown backend. `momentum=None` averages all batches
     with equal weight and, unlike torch's, does not break a compiled graph. Source: Ioffe and Szegedy 2015.
@@ -178,11 +178,11 @@ class BatchNorm1d(_BatchNormForward, nn.BatchNorm1d):
 
 
 class BatchNorm2d(_BatchNormForward, nn.BatchNorm2d):
-    """torch.nn.BatchNorm2d, computed by `functional.batch_norm`: for (N, C, H, W). See `BatchNorm1d`."""
+    """torch.nn.BatchNorm2d, computed as `functional.batch_norm` is: for (N, C, H, W). See `BatchNorm1d`."""
 
 
 class BatchNorm3d(_BatchNormForward, nn.BatchNorm3d):
-    """torch.nn.BatchNorm3d, computed by `functional.batch_norm`: for (N, C, D, H, W). See `BatchNorm1d`."""
+    """torch.nn.BatchNorm3d, computed as `functional.batch_norm` is: for (N, C, D, H, W). See `BatchNorm1d`."""
 
 
 class BatchNorm(_BatchNormForward, _BatchNorm):

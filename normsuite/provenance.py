@@ -16,8 +16,8 @@ _PACKAGES = ("torch", "torchvision", "numpy", "numba", "scipy", "normsuite")
 
 # The sources that a study's numbers depend on; the report and the command line are not among them.
 _SOURCES = (
-    "spec.py", "norms", "functional.py", "fast_path.py", "validation.py", "addresses.py", "modules.py", "backends",
-    "distributed.py", "study",
+    "spec.py", "norms", "functional.py", "fast_path.py", "guards.py", "validation.py", "addresses.py", "modules.py",
+    "backends", "tuning", "processor.py", "accelerators.py", "accelerators.toml", "distributed.py", "targets", "study",
 )  # fmt: skip
 
 

@@ -18,7 +18,7 @@ def prepare() -> None:
 
 
 class Closed:
-    """In place of a stream that was closed: takes everything, and is known by its type."""
+    """Stands for a stream that was closed, and discards what is written; recognised by its type."""
 
     encoding, errors, closed, newlines = "utf-8", "strict", False, None
 

@@ -52,6 +52,36 @@ def test_a_mode_may_never_be_the_kernels(monkeypatch):
     assert choice.backend == "torch" and "at no size" in choice.reason
 
 
+@pytest.mark.parametrize("evaluation, step", [(1000, 2000), (2000, 1000), (math.inf, 10), (10, math.inf)])
+def test_a_step_by_running_statistics_is_the_kernels_where_they_win_in_both_parts(monkeypatch, evaluation, step):
+    entry = {"lengths": [1], "forward": [1], "step": [step], "evaluation": [evaluation]}
+    monkeypatch.setattr(auto, "table", lambda: {"BatchNorm": of_layouts(NORMS["BatchNorm"], entry, entry)})
+    running = {"running_mean": torch.zeros(2), "running_var": torch.ones(2), "use_input_stats": False}
+    least = [
+        auto.least(call(NORMS["BatchNorm"], torch.zeros(2, 2, 50, requires_grad=wants), **running))
+        for wants in (False, True)
+    ]
+    assert least == [evaluation, max(evaluation, step)]
+
+
+def test_kernels_on_one_thread_are_not_chosen_beside_torch_s_many(measured, monkeypatch):
+    large, threads = torch.zeros(2, 4, 3000), torch.get_num_threads()
+    monkeypatch.setattr(backends.get("numba").threads, "_forked", True)
+    try:
+        for number, expected in ((2, "torch"), (1, "numba")):
+            torch.set_num_threads(number)
+            choice = auto.choose(call(NORMS["BatchNorm"], large))
+            assert choice.backend == expected
+            assert ("one thread: a forked child" in choice.reason) == (expected == "torch")
+    finally:
+        torch.set_num_threads(threads)
+
+
+def test_another_norm_of_a_measured_name_has_layouts_of_its_own(measured):
+    spec = replace(NORMS["LayerNorm"], name="BatchNorm")
+    assert auto.choose(call(spec, torch.zeros(1, 4, 3000))).backend == "torch"
+
+
 def test_the_number_depends_on_how_many_lie_side_by_side(monkeypatch):
     entry = {"lengths": [1, 64], "forward": [10**6, 100], "step": [10**6, 100]}
     monkeypatch.setattr(auto, "table", lambda: {"BatchNorm": of_layouts(NORMS["BatchNorm"], entry, entry)})
@@ -69,9 +99,18 @@ def test_layouts_are_told_apart():
         ("LayerNorm", many, ("contiguous", 1024)),
         ("LayerNorm", many[:1], ("row", 1024)),
         ("LayerNorm", channels_last(many[:1]), ("channels_last", 4)),
-        ("BatchNorm", torch.zeros(1, 4), ("contiguous", 1)),
+        ("BatchNorm", torch.zeros(2, 4), ("channels_last_few", 4)),
+        ("BatchNorm", torch.zeros(2, 4, 1, 1), ("channels_last_few", 4)),
+        ("GroupNorm", torch.zeros(2, 4, 1, 1), ("contiguous", 1)),
+        ("GroupNorm", many.transpose(2, 3), ("contiguous", 256)),
+        ("BatchNorm", many[..., ::2], ("contiguous", 128)),
     ):
         assert auto.layout(call(NORMS[name], x)) == expected
+    last = channels_last(many).movedim(1, -1)  # as ConvNeXt's: the channels are what is averaged over
+    spec = NORMS["LayerNorm"]
+    moved = backends.Call(spec, spec.view(last.shape, normalized_shape=(4,)), many, normalized_shape=(4,))
+    assert auto.layout(replace(moved, input=many.movedim(1, -1))) == ("contiguous", 4), "copied by both"
+    assert auto.layout(replace(moved, input=last)) == ("contiguous", 4)
     for spec in NORMS.values():
         for layout, lengths in crossing.layouts(spec).items():
             *_, case = crossing.shapes(spec, layout, lengths[-1][1], [2**22])

@@ -68,6 +68,20 @@ def test_every_module_is_measured(module):
     assert counted.track_training_step(*cell) > 0
 
 
+def test_calls_of_an_accelerator_s_size_are_measured_on_one_alone():
+    """The processor stands for the accelerator, with a small case in place of a large one."""
+    assert set(parameters.DTYPES) == {"float32", "bfloat16"}
+    assert {name.partition("/")[0] for name in parameters.LARGE} == set(parameters._NORMS)
+    large = latency.Large()
+    if not torch.cuda.is_available():
+        with pytest.raises(NotImplementedError, match="no cuda"):
+            large.setup("GroupNorm/unet-64", "triton", "float32", "cuda")
+    large.setup("GroupNorm/tiny", "torch", "bfloat16", "cpu")
+    workload, _, given = large.prepared("step")
+    assert (workload.task.dtype, given.input.dtype) == ("bfloat16", torch.bfloat16)
+    assert min(samples(large.track_training_step("GroupNorm/tiny", "torch", "bfloat16", "cpu"))) > 0
+
+
 def test_the_lists_of_parameters_only_grow():
     """asv knows a parameter by its place."""
     assert parameters.NORMS[:5] == ["BatchNorm", "LayerNorm", "GroupNorm", "InstanceNorm", "RMSNorm"]

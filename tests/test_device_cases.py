@@ -10,6 +10,8 @@ import bench_records
 import pytest
 import report_records
 import torch
+from device_double import Double
+from gate_records import record as gate_record
 
 from normsuite import device as devices
 from normsuite import device_state, report, results, schema
@@ -17,9 +19,11 @@ from normsuite.bench import summary, tables, worker
 from normsuite.bench.sentences import sentences
 from normsuite.bench.summary import AUTO, BASELINE, Bench
 from normsuite.errors import ArgumentError
+from normsuite.gate import tables as gate_tables
 from normsuite.measure import (
     cases,
     device_accuracy,
+    device_clock,
     implementations,
     operands,
     own_workloads,
@@ -191,6 +195,19 @@ def test_what_a_driver_tells_is_read_and_the_rest_is_none(monkeypatch):
     }
 
 
+def test_the_driver_is_asked_while_the_device_works():
+    double = Double()
+
+    class State:
+        def read(self):
+            double.log.append("read")
+            return {"sm_mhz": 1980}
+
+    assert device_clock.state_under_load(double, State()) == {"sm_mhz": 1980}
+    assert double.log == ["occupy", "read", "synchronize"] and double.now_s >= 0.01
+    assert device_clock.environment("cpu") == {}
+
+
 # ---- records ----
 
 
@@ -202,6 +219,31 @@ def with_host(record):
     record["case"] |= {"device": "cuda"}
     record["environment"] |= {"accelerator": "Model", "device": {"multiprocessors": 132, "cache_bytes": 50 * 2**20}}
     return record
+
+
+def test_a_gate_on_an_accelerator_says_which_and_in_what_state():
+    made = gate_record()
+    made["environment"] |= {"accelerator": "Model", "device": {"cache_bytes": 50 * 2**20, "multiprocessors": 132}}
+    made["environment"]["device_state"] = {"power_w": 300.0, "power_limit_w": 700.0, "throttled": ["power cap"]}
+    rows = dict(gate_tables.method(made).rows)
+    assert (rows["accelerator"], rows["accelerator's last-level cache"]) == ("Model", "50 MiB")
+    assert (rows["power"], rows["slowed down by"]) == ("300 W of 700 W", "power cap")
+    assert schema.problem(made) is None
+    made["environment"]["device_state"] = "nvidia-ml-py is not installed"
+    assert "power" not in dict(gate_tables.method(made).rows)
+
+
+def test_the_gate_s_table_on_an_accelerator_has_cases_of_its_size(monkeypatch):
+    monkeypatch.setattr(devices, "check", lambda device: device)
+    found = [cell.task for cell in own_workloads.plan(device="cuda") if " " not in cell.backend]
+    assert {task.case.name for task in found} == set(own_workloads.ACCELERATOR_CASES)
+    assert {task.dtype for task in found} == {"float32", "bfloat16"}
+    assert {task.spec.name for task in found} == set(NORMS)
+    assert {task.activation for task in found} == {None, "silu"}
+    modules = [cell.task for cell in own_workloads.plan(device="cuda") if " " in cell.backend]
+    assert {task.dtype for task in modules} == {"float32"} and modules
+    named = own_workloads.plan(device="cuda", cases=["tiny"], dtypes=["float16"])
+    assert {(cell.task.case.name, cell.task.dtype) for cell in named} == {("tiny", "float16")}
 
 
 def test_device_time_and_host_time_stand_side_by_side():
@@ -235,7 +277,7 @@ def test_the_report_names_both_times(tmp_path):
     cost, method = (page.with_name(f"{name}.html").read_text() for name in ("cost", "method"))
     assert "Every case (Model): device time and host time" in cost and "Host time / host time of torch.nn" in cost
     assert "Backward: geometric mean of the device time" in cost and "Backward: geometric mean of the host time" in cost
-    assert "300 to 300 W of 700 W" in method and "power cap" in method
+    assert "300 W of 700 W" in method and "power cap" in method
 
 
 def test_records_of_two_types_are_two_tables():

@@ -36,7 +36,8 @@ RUN = (
 
 PARSED = {
     r"normsuite (study|bench|bench-\w+|numerics|doctor|self-check|gate|bisect|check|compare|init|report|tune)\b.*": (
-        "measures for minutes, needs commits, other packages or a device, writes files or opens a browser; it has tests"
+        "measures for minutes, needs commits, other packages or a device, writes files or opens a browser; "
+        "test_document_commands.py runs most of them in the example's repository, shortened"
     ),
     r"asv .*": "measures commits",
     r"(python -m )?pytest .*": "would run these tests again",

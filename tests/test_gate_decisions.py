@@ -9,6 +9,7 @@ from gate_records import CELLS, record, table
 from normsuite import statistics
 from normsuite.gate import decide, groups, summary
 from normsuite.gate.decide import BETTER, SAME, UNDECIDED, WORSE, Thresholds
+from normsuite.measure import own_workloads
 from normsuite.statistics import Interval
 
 # ---- variances drawn towards what they have in common ----
@@ -154,6 +155,15 @@ def test_groups_are_the_norms_backends_and_modes_that_the_cells_have():
     assert list(found) == ["all A", "all B", "all torch", "all numba", "all f", "all s"]
     assert {len(members) for members in found.values()} == {24}
     assert groups.of_cells(["A/torch/x/f", "B/torch/x/f"]) == {"all torch": ["A/torch/x/f", "B/torch/x/f"]}, "once"
+
+
+def test_a_backend_s_modules_are_in_the_group_of_its_functions():
+    names = [workload.name for workload in own_workloads.plan()]
+    found = groups.of_cells(names)
+    by_auto = [name for name in names if name.split("/")[1].split()[0] == "auto"]
+    assert found["all auto"] == by_auto and any("/auto BatchNorm2d/" in name for name in by_auto)
+    of_norms = ("BatchNorm", "LayerNorm", "GroupNorm", "InstanceNorm", "RMSNorm")
+    assert set(found) == {f"all {part}" for part in (*of_norms, "auto", "numba", "forward", "step")}
 
 
 def test_a_slowdown_of_all_cells_of_a_backend_is_found_in_their_mean():

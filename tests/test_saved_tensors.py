@@ -7,7 +7,7 @@ from outcomes import EVERY_NORM, close, drawn, outcome
 from torch.fx.experimental.proxy_tensor import make_fx
 from torch.testing import assert_close
 
-from normsuite import functional, modules
+from normsuite import functional, guards, modules
 from normsuite.errors import StorageError, UnsupportedError
 from normsuite.spec import NORMS
 
@@ -132,6 +132,20 @@ def test_an_incoming_gradient_that_is_not_there_is_refused(spec, further, after)
         y = norm_of(spec, x, weight, backend="numba")
         with pytest.raises(StorageError, match=r"dy = .*bytes of its storage"):
             torch.autograd.grad(y, (x, weight), change(drawn(*SHAPE, seed=9)), create_graph=further)
+
+
+@pytest.mark.parametrize("backend", ["numba"])
+@EVERY_NORM
+def test_each_kind_of_backward_pass_is_checked_in_full_once(spec, backend, monkeypatch):
+    made, of = [], guards.of
+    monkeypatch.setattr(guards, "of", lambda *tensors: made.append(len(tensors)) or of(*tensors))
+    x, weight = drawn(*SHAPE, 3).requires_grad_(), drawn(*affine_of(spec, (*SHAPE, 3)), seed=1).requires_grad_()
+    norm_of(spec, x, weight, backend=backend)  # the forward pass has guards of its own
+    kinds = [drawn(*SHAPE, 3), torch.ones((), dtype=torch.float64).expand(*SHAPE, 3), drawn(3, *SHAPE).movedim(0, -1)]
+    made.clear()
+    for dy in kinds * 3:
+        torch.autograd.grad(norm_of(spec, x, weight, backend=backend), (x, weight), dy)
+    assert made == [5] * len(kinds)
 
 
 @AFTER_ANOTHER

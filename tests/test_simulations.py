@@ -7,7 +7,7 @@ from scipy import stats
 from normsuite import results
 from normsuite.gate import rates
 from normsuite.gate.decide import Thresholds
-from tools import simulate_gate, simulate_history, simulate_study, thresholds
+from tools import simulate_gate, simulate_history, simulate_study, simulations, thresholds
 
 TABLES = 5
 KINDS = ("gaussian", "t3", "contaminated", "correlated", "recorded", "burner")
@@ -28,12 +28,24 @@ def records():
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_the_gate_s_intervals_hold_together_and_its_sentence_is_true(kind, records):
-    draw = np.random.default_rng(1)
-    found = [simulate_gate.simulate(simulate_gate.kinds(records)[kind], draw) for _ in range(TABLES)]
-    for what in ("missed", "false", "untrue"):
-        assert at_most(sum(getattr(of, what) for of in found), TABLES, 0.05), what
-    assert np.median([of.bound for of in found]) < (1.0 if kind == "burner" else 0.05)
+def test_the_gate_s_intervals_hold_together_and_its_sentence_is_true(kind):
+    """None of a few tables is wrong: what is promised for one in twenty is not reached by far (docs/method-gate.md)."""
+    row = simulate_gate.row(kind, TABLES, seed=1)
+    assert (row["missed"], row["false"], row["untrue"]) == (0, 0, 0)
+    assert row["bound"] < (0.2 if kind == "burner" else 0.05)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_kept_simulations_hold_what_the_gate_promises(kind):
+    (row,) = (of for of in simulations.kept(simulate_gate.WHAT, simulate_gate.KEYS) if of["noise"] == kind)
+    assert row["tables"] >= 100
+    assert all(at_most(row[error], row["tables"], 0.05) for error in ("missed", "false", "untrue"))
+    assert all(row[error] <= 0.05 * row["tables"] for error in ("missed", "false", "untrue"))
+
+
+def test_tables_end_after_any_number_of_processes_with_the_looks_of_the_gate():
+    assert list(simulate_gate.schedule(30)) == [4, 6, 8, 12, 16, 22, 30]
+    assert list(simulate_gate.schedule(9)) == [4, 6, 8, 9] and list(simulate_gate.schedule(4)) == [4]
 
 
 def test_the_small_threshold_finds_what_one_threshold_for_both_does_not(records):

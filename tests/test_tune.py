@@ -147,10 +147,10 @@ def test_no_entry_is_begun_when_no_time_is_left(monkeypatch):
     row = {"chain": "forward, sum", "bytes": 5, "log": -1.0}
     monkeypatch.setattr(streaming, "rows", lambda batches, seconds: [row])
     monkeypatch.setattr(worker.outputs, "STREAMED", dict(worker.outputs.STREAMED))
-    said = []
+    said, before = [], dict(worker.outputs.STREAMED)
     worker.work({"threads": torch.get_num_threads(), "budget_s": 0.0}, said.append)
-    assert said == [{"streaming": {"forward": None, "backward": None}}]
-    assert dict.fromkeys(tuning.WAYS, tuning.NEVER) == worker.outputs.STREAMED
+    assert said == [{"streaming": None}]
+    assert before == worker.outputs.STREAMED
 
 
 def test_what_is_measured_in_time_counts_for_what_is_measured_behind_it(monkeypatch):
@@ -200,9 +200,9 @@ def quickly(monkeypatch, tmp_path):
     """A user's cache that is empty, and a worker that has no time for any entry."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     monkeypatch.setattr(tune, "BUDGET_S", 0.0)
-    tuning.current.cache_clear()
+    tuning.forget()
     yield
-    tuning.current.cache_clear()
+    tuning.forget()
 
 
 @pytest.mark.slow
@@ -210,7 +210,9 @@ def test_the_command_measures_in_a_process_and_later_processes_find_it(quickly, 
     found = tune.tune(budget_s=0.0)
     assert found.measured == 0 < found.entries and found.path.is_relative_to(tmp_path)
     assert tuning.current().origin == "measured on this machine by `normsuite tune`"
-    assert tuning.current().sizes == tuning.elsewhere("").sizes, "nothing was measured"
+    otherwise = tuning.without_own()
+    assert tuning.current().sizes == otherwise.sizes and not found.streaming_measured, "nothing was measured"
+    assert dict(tuning.current().streaming) == dict(otherwise.streaming)
 
     monkeypatch.setattr(tune, "tune", lambda progress: found)
     done = CliRunner().invoke(cli.app, ["tune", "--json", "-"])

@@ -5,6 +5,7 @@ The docstring of a function begins with what the function does: with a verb in t
 
 import ast
 import re
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -123,3 +124,11 @@ async def m():
     """Return the sum."""
 '''
     assert without_verb(source) == ["line 5, f: The sum.", "line 13, inner: To whoever is free."]
+
+
+def test_subjects_of_the_latest_commits_fit_one_line():
+    log = ["git", "-C", str(documents.ROOT), "log", "-20", "--no-merges", "--format=%s"]
+    done = subprocess.run(log, capture_output=True, text=True)
+    if done.returncode:
+        pytest.skip("not in a checkout")
+    assert [subject for subject in done.stdout.splitlines() if len(subject) > 72] == []

@@ -1,18 +1,19 @@
 """Try everything on an accelerator, in ten minutes: `python -m tools.accelerator --seconds 600 --out reports`.
 
-Every norm, layout, type and activation against float64, and whether 20 runs give the same bits; then `normsuite bench`,
-the study and the gate against the last commit, and the report of it all. Records are written as tasks finish, the most
-important first. A step that cannot run says why; the command ends with 1 if a norm was wrong, and with 2 where there is
-no accelerator.
+Every norm, layout, type and activation against float64, whether 20 runs give the same bits, and so does a step in which
+input, weight or bias asks for no gradient; then `normsuite bench`, the study and the gate against the last commit, and
+the report of it all. Records are written as tasks finish, the most important first. A step that cannot run says why.
+The command ends with 1 if a norm was wrong, and with 2 where there is no accelerator.
 """
 
 import argparse
 import itertools
+import json
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -58,24 +59,29 @@ class Tried:
     errors: dict[str, float]
     bound: float
     same_bits: bool
+    same_when_frozen: bool = True
 
     @property
     def wrong(self) -> bool:
-        """Return whether an error is above its bound, or two runs gave other bits."""
-        return not self.same_bits or any(not error <= self.bound for error in self.errors.values())
+        """Return whether an error is above its bound, or two runs or a step with fewer gradients gave other bits."""
+        exact = self.same_bits and self.same_when_frozen
+        return not exact or any(not error <= self.bound for error in self.errors.values())
 
     def __str__(self) -> str:
         shown = ", ".join(f"{name} {error:.1e}" for name, error in self.errors.items())
-        return f"{self.title}: {shown} (bound {self.bound:.0e}){'' if self.same_bits else ', other bits in other runs'}"
+        other = "" if self.same_bits else ", other bits in other runs"
+        other += "" if self.same_when_frozen else ", other gradients where one is not asked for"
+        return f"{self.title}: {shown} (bound {self.bound:.0e}){other}"
 
 
 def tasks(device: str) -> Iterator[Task]:
     """Yield every norm that torch.nn has, on every shape, type and activation, as a step.
 
-    Of norms with running statistics evaluation is tried too.
+    Of norms with running statistics evaluation is tried too. Every shape comes without an activation in every type
+    first.
     """
     specs = [spec for spec in NORMS.values() if spec.torch_call]
-    for case, dtype, activation, spec in itertools.product(SHAPES, DTYPES_TRIED, ACTIVATIONS, specs):
+    for activation, dtype, case, spec in itertools.product(ACTIVATIONS, DTYPES_TRIED, SHAPES, specs):
         if case.suits(spec):
             yield Task(spec, case, "step", activation, dtype, device)
             if spec.running == "always":
@@ -102,7 +108,40 @@ def tried(task: Task, backend: str, *, runs: int = RUNS) -> Tried:
     title = (
         f"{backend} {task.spec.name} {'×'.join(map(str, task.case.shape))}{kind} {task.dtype} {task.mode}{activation}"
     )
-    return Tried(title, errors, BOUNDS[task.dtype], same)
+    return Tried(title, errors, BOUNDS[task.dtype], same, not task.gradients or _same_when_frozen(task, given, backend))
+
+
+def _same_when_frozen(task: Task, given: Operands, backend: str) -> bool:
+    """Return whether gradients are the same, bit for bit, where one of input, weight and bias asks for none.
+
+    Kernels that were queued before with all of them are not those that such a step needs.
+    """
+    names = [name for name in ("input", "weight", "bias") if getattr(given, name) is not None]
+    whole = _gradients(task, given, backend, names)
+    for frozen in names:
+        some = _gradients(task, given, backend, [name for name in names if name != frozen])
+        if not all(torch.equal(whole[name], gradient) for name, gradient in some.items()):
+            return False
+    return True
+
+
+def _gradients(task: Task, given: Operands, backend: str, names: list[str]) -> dict[str, torch.Tensor]:
+    """Return the gradients of the named operands in a step in which no other asks for one."""
+    tensors = {
+        name: None if t is None else t.detach().requires_grad_(name in names)
+        for name, t in (("input", given.input), ("weight", given.weight), ("bias", given.bias))
+    }
+    y = functional.normalize(
+        task.spec,
+        **tensors,
+        use_input_stats=task.training,
+        eps=EPS,
+        num_groups=task.num_groups,
+        normalized_shape=task.normalized_shape,
+        activation=task.activation,
+        backend=backend,
+    )
+    return dict(zip(names, torch.autograd.grad(y, [tensors[name] for name in names], given.dy), strict=True))
 
 
 def _true(task: Task, given: Operands, y: torch.Tensor) -> tuple[torch.Tensor, ...]:
@@ -145,11 +184,19 @@ def _same(left, right) -> bool:
     return all(torch.equal(a, b) for a, b in zip(left, right, strict=True))
 
 
-def correctness(device: str, seconds: float) -> int:
-    """Print what is wrong, and how much was tried; return how many were wrong."""
+def correctness(device: str, seconds: float, record: Path) -> int:
+    """Print what is wrong, and how much was tried; return how many were wrong.
+
+    Args:
+        device: the accelerator.
+        seconds: for all of it.
+        record: gets a JSON line for each task as it ends.
+    """
+    record.parent.mkdir(parents=True, exist_ok=True)
+    record.write_text("", encoding="utf-8")
     end, done, wrong = time.monotonic() + seconds, 0, 0
     refused: dict[str, str] = {}
-    waiting = [(task, backend) for backend in BACKENDS for task in tasks(device)]
+    waiting = [(task, backend) for task in tasks(device) for backend in BACKENDS]
     total = len(waiting)
     while waiting and time.monotonic() < end:
         task, backend = waiting.pop(0)
@@ -162,21 +209,28 @@ def correctness(device: str, seconds: float) -> int:
             except (RuntimeError, ValueError) as error:  # of a compiler or the driver: the others are tried too
                 found = None
                 wrong += 1
-                print(
-                    f"wrong: {backend} {task.spec.name} {task.case.name} {task.dtype}: {type(error).__name__} {error}"
-                )
+                title = f"{backend} {task.spec.name} {task.case.name} {task.dtype}"
+                print(f"wrong: {title}: {type(error).__name__} {error}")
+                _add(record, {"title": title, "failed": f"{type(error).__name__} {error}"})
         if reason is not None:
             refused.setdefault(backend, reason)
             continue
         done += 1
-        if found is not None and found.wrong:
-            wrong += 1
-            print(f"wrong: {found}", flush=True)
+        if found is not None:
+            _add(record, asdict(found))
+            if found.wrong:
+                wrong += 1
+                print(f"wrong: {found}", flush=True)
     for backend, reason in refused.items():
         print(f"{backend}: not tried everywhere ({reason})")
     left = f"; {len(waiting)} were not reached in {seconds:.0f} s" if waiting else ""
     print(f"correctness: {done} of {total} tried, {RUNS} runs each, {wrong} wrong{left}", flush=True)
     return wrong
+
+
+def _add(record: Path, line: dict) -> None:
+    with record.open("a", encoding="utf-8") as file:
+        file.write(json.dumps(line) + "\n")
 
 
 def command(title: str, arguments: list[str], seconds: float, *, needs: tuple[str, ...] = ()) -> bool:
@@ -220,8 +274,8 @@ def main(arguments: list[str] | None = None) -> int:
 
     later = (GATE_S, STUDY_S, REPORT_S) if asked.seconds >= 300 else (0.0, 0.0, min(REPORT_S, asked.seconds / 10))
     print(f"{devices.name(asked.device)}, {devices.driver(asked.device)}", flush=True)
-    wrong = correctness(asked.device, CORRECTNESS_SHARE * asked.seconds)
     there, out = ["--device", asked.device], asked.out
+    wrong = correctness(asked.device, CORRECTNESS_SHARE * asked.seconds, out / "correctness.jsonl")
     budget = max(1.0, left(*later) - 10)  # the last task begins before its end
     bench = ["bench", *there, "--budget", f"{budget:.0f}", "--out", str(out / "bench")]
     command("bench", bench, left(*later) + 10)

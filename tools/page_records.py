@@ -16,8 +16,14 @@ from normsuite.statistics import Interval, mean_interval
 from normsuite.study.summary import by_batch_size, by_setting, leader
 
 REFERENCE = Path(__file__).parent.parent / "reports" / "reference"
-COLUMNS = (("forward", "none"), ("forward", "relu"), ("step", "none"), ("step", "relu"))
-"""Of the table of processors: mode and activation."""
+COLUMNS = {
+    "forward": ("forward", "none"),
+    "forward, relu": ("forward", "relu"),
+    "step": ("step", "none"),
+    "step, relu": ("step", "relu"),
+    "evaluation": ("evaluation", "none"),
+}
+"""Of the tables of processors: mode and activation."""
 
 
 def _kept(name: str) -> dict:
@@ -252,9 +258,9 @@ def _of_processor(found: dict) -> list[str]:
 
 
 def _table_of_means(rows) -> list[str]:
-    lines = ["| | forward | forward, relu | step | step, relu |", "|---|---|---|---|---|"]
+    lines = [f"| | {' | '.join(COLUMNS)} |", "|---" * (1 + len(COLUMNS)) + "|"]
     for name, of in rows.items():
-        cells = [ratio(Interval(**of[c])) if c in of else text.ABSENT for c in COLUMNS]
+        cells = [ratio(Interval(**of[c])) if c in of else text.ABSENT for c in COLUMNS.values()]
         lines.append(f"| {' | '.join([name, *cells])} |")
     return lines
 
@@ -264,17 +270,16 @@ def processor_lines() -> list[str]:
 
     The last column is the ratio above which the median case counts as slower.
     """
-    lines = [
-        "| `auto` / torch.nn, large cases | forward | forward, relu | step | step, relu | slower in | undecided in | "
-        "slower is found above |",
-        "|---" * 8 + "|",
-    ]
+    heads = ("`auto` / torch.nn, large cases", *COLUMNS, "slower in", "undecided in", "slower is found above")
+    lines = [f"| {' | '.join(heads)} |", "|---" * len(heads) + "|"]
     for found in of_processors():
         of = over_torch_nn(found, "auto", "large")
-        cells = [ratio(Interval(**of[c])) if c in of else text.ABSENT for c in COLUMNS]
+        cells = [ratio(Interval(**of[c])) if c in of else text.ABSENT for c in COLUMNS.values()]
         verdicts, above = found["summary"]["verdicts_of_auto"], f"{found['summary']['slower_is_found_above']:.2f}"
         counted = (f"{verdicts[SLOWER]} of {found['tasks']}", f"{verdicts[UNDECIDED]}", above)
-        lines.append(f"| {' | '.join([found['environment']['cpu'], *cells, *counted])} |")
+        # Records say which tuning they were made with since there is one for each processor.
+        earlier = "" if "tuning" in found["environment"] else ", an earlier table of sizes"
+        lines.append(f"| {' | '.join([found['environment']['cpu'] + earlier, *cells, *counted])} |")
     return lines
 
 

@@ -14,9 +14,11 @@ holds at the newest commit.
 
 import argparse
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from pathlib import Path
 
 import numpy as np
+from scipy import stats
 
 from normsuite.gate.rates import Rate
 from normsuite.history import trends
@@ -24,6 +26,9 @@ from normsuite.history.adapter import Result
 from normsuite.history.segments import Segment, segments
 from normsuite.history.steps import REGRESSION
 
+from . import simulations
+
+WHAT, KEYS = "history", ("noise",)
 COMMITS = 200
 NOISE, STEP = 0.02, 0.05
 TOGETHER = 20
@@ -108,28 +113,45 @@ def false(kind: str, histories: int, draw: np.random.Generator) -> tuple[int, fl
     return count, histories * series * COMMITS / 1000
 
 
-def main() -> None:
-    """Print a row for each kind of noise."""
-    from scipy import stats
+def row(kind: str, series: int, seed: int) -> dict:
+    """Return the outcome of as many series of one kind of noise."""
+    together, draw = KINDS[kind][1], np.random.default_rng(seed)
+    hits = found(kind, series, draw).k if together == 1 else None
+    count, thousands = false(kind, series // together, draw)
+    return {
+        "what": WHAT, "noise": kind, "series": series, "seed": seed, "found": hits, "false": count,
+        "thousands": thousands,
+    }  # fmt: skip
 
+
+def table(rows: Sequence[dict]) -> list[str]:
+    """Return the outcomes as Markdown."""
+    lines = [
+        f"| noise | series | a step of {STEP:.0%} found | false regressions per 1,000 commits × series |",
+        "|---|---:|---:|---:|",
+    ]
+    for of in rows:
+        hits = "–"
+        if of["found"] is not None:
+            rate = Rate(of["found"], of["series"])
+            hits = f"{rate.k} of {rate.n} (≥ {rate.at_least:.1%})"
+        count, thousands = of["false"], of["thousands"]
+        most = stats.chi2.ppf(0.95, 2 * count + 2) / 2 / thousands
+        lines.append(f"| {of['noise']} | {of['series']} | {hits} | {count} in {thousands:g} thousand (≤ {most:.2g}) |")
+    return lines
+
+
+def main() -> None:
+    """Simulate each kind of noise, and print what was found."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--series", type=int, default=300, help="of each kind")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--noise", action="append", choices=KINDS, help="only of this kind; again for more")
-    arguments = parser.parse_args()
-    print(f"| noise | a step of {STEP:.0%} found | false regressions per 1,000 commits × series |\n|---|---:|---:|")
-    for kind in arguments.noise or KINDS:
-        series = KINDS[kind][1]
-        draw = np.random.default_rng(arguments.seed)
-        hits = "–" if series > 1 else (of := found(kind, arguments.series, draw)) and (
-            f"{of.k} of {of.n} (≥ {of.at_least:.1%})"
-        )  # fmt: skip
-        count, thousands = false(kind, arguments.series // series, draw)
-        most = stats.chi2.ppf(0.95, 2 * count + 2) / 2 / thousands
-        print(
-            f"| {kind} | {hits} | {count} in {thousands:g} thousand: {count / thousands:.2g} (≤ {most:.2g}) |",
-            flush=True,
-        )
+    parser.add_argument("--out", type=Path, help="add the outcomes to this file")
+    given = parser.parse_args()
+    made = (row(kind, given.series, given.seed) for kind in given.noise or KINDS)
+    rows = [simulations.kept_in(given.out, of) for of in made]
+    print("\n".join(table(rows)))
 
 
 if __name__ == "__main__":

@@ -6,15 +6,19 @@ often that is found by the rule, and by Student's t alone.
 """
 
 import argparse
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from pathlib import Path
 
 import numpy as np
 
 from normsuite import claims
-from normsuite.gate.rates import Rate
 from normsuite.spec import NO_NORM, NORMS
 from normsuite.statistics import CONFIDENCE, holm, p_values
 
+from . import simulations
+
+FALSE, FOUND = "study, false verdicts", "study, convergence"
+FALSE_KEYS, FOUND_KEYS = ("runs", "seeds"), ("seeds",)
 NOISE, WORSE = 0.004, 0.01
 COLLAPSES = 0.1
 CHANCE_LOSS, CHANCE = 2.303, 0.114
@@ -82,28 +86,54 @@ def convergence(records: list[dict]) -> tuple[int, int, int]:
     return sum(f.verdict == claims.SUPPORTED for f in findings), sum(p < 1 - CONFIDENCE for p in by_t), len(findings)
 
 
+def false_row(kind: str, seeds: int, studies: int, seed: int) -> dict:
+    """Return how many studies of equal norms have a false verdict."""
+    draw = np.random.default_rng(seed)
+    false = sum(has_false_verdict(study(draw, kind, seeds)) for _ in range(studies))
+    return {"what": FALSE, "runs": kind, "seeds": seeds, "studies": studies, "seed": seed, "false": false}
+
+
+def found_row(seeds: int, studies: int, seed: int) -> dict:
+    """Return how many relations on convergence are found where the network without a norm is worse."""
+    draw = np.random.default_rng(seed)
+    made = [study(draw, "collapsing", seeds, worse=WORSE, only_none=True) for _ in range(studies)]
+    rule, by_t, relations = (sum(column) for column in zip(*map(convergence, made), strict=True))
+    return {
+        "what": FOUND, "seeds": seeds, "studies": studies, "seed": seed, "rule": rule, "t": by_t,
+        "relations": relations,
+    }  # fmt: skip
+
+
+def false_table(rows: Sequence[dict]) -> list[str]:
+    """Return the false verdicts as Markdown."""
+    lines = ["| runs | seeds | studies of equal norms with a false verdict |", "|---|---:|---:|"]
+    counts = ((of, simulations.at_most(of["false"], of["studies"])) for of in rows)
+    return lines + [f"| {of['runs']} | {of['seeds']} | {count} |" for of, count in counts]
+
+
+def found_table(rows: Sequence[dict]) -> list[str]:
+    """Return what is found of a worse network as Markdown."""
+    lines = ["| seeds | worse without a norm, found by the rule | by Student's t alone |", "|---:|---:|---:|"]
+    return lines + [
+        f"| {of['seeds']} | {of['rule']} of {of['relations']} | {of['t']} of {of['relations']} |" for of in rows
+    ]
+
+
 def main() -> None:
-    """Print both tables."""
+    """Simulate studies, and print both tables."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--studies", type=int, default=400)
     parser.add_argument("--seed", type=int, default=0)
-    arguments = parser.parse_args()
-    print("| runs | seeds | studies of equal norms with a false verdict |\n|---|---:|---:|")
-    for kind in KINDS:
-        for seeds in (5, 10):
-            draw = np.random.default_rng(arguments.seed)
-            false = sum(has_false_verdict(study(draw, kind, seeds)) for _ in range(arguments.studies))
-            rate = Rate(false, arguments.studies)
-            print(f"| {kind} | {seeds} | {rate.k} of {rate.n} (≤ {rate.at_most:.1%}) |", flush=True)
-    print("\n| seeds | worse without a norm, found by the rule | by Student's t alone |\n|---:|---:|---:|")
-    for seeds in (10, 16):
-        draw = np.random.default_rng(arguments.seed)
-        counts = [
-            convergence(study(draw, "collapsing", seeds, worse=WORSE, only_none=True))
-            for _ in range(max(1, arguments.studies // 4))
-        ]
-        rule, by_t, all_of_them = (sum(column) for column in zip(*counts, strict=True))
-        print(f"| {seeds} | {rule / all_of_them:.0%} | {by_t / all_of_them:.0%} |", flush=True)
+    parser.add_argument("--false", action="store_true", help="only studies of equal norms")
+    parser.add_argument("--convergence", action="store_true", help="only studies with a worse network")
+    parser.add_argument("--out", type=Path, help="add the outcomes to this file")
+    given = parser.parse_args()
+    if not given.convergence:
+        made = (false_row(kind, seeds, given.studies, given.seed) for kind in KINDS for seeds in (5, 10))
+        print("\n".join(false_table([simulations.kept_in(given.out, row) for row in made])))
+    if not given.false:
+        made = (found_row(seeds, given.studies, given.seed) for seeds in (10, 16))
+        print("\n".join(found_table([simulations.kept_in(given.out, row) for row in made])))
 
 
 if __name__ == "__main__":

@@ -37,15 +37,29 @@ def least(call: Call) -> float:
     if of_norm is None:
         return 0
     name, length = layout(call)
-    entry = of_norm[name]
-    place = bisect_right(entry["lengths"], length) - 1
-    mode = "step" if call.differentiated else "forward" if call.use_input_stats else "evaluation"
+    entry = of_norm.get(name)
+    if entry is None:  # of another norm of that name
+        return math.inf
+    place = max(bisect_right(entry["lengths"], length) - 1, 0)
+    return max(_sizes(entry, mode, call)[place] for mode in _modes(call))
+
+
+def _modes(call: Call) -> tuple[str, ...]:
+    """Return the modes that were measured of which such a call has the parts."""
+    if not call.differentiated:
+        return ("forward",) if call.use_input_stats else ("evaluation",)
+    # A step by running statistics was not measured: the kernels are to win in both of what it resembles.
+    return ("step",) if call.use_input_stats else ("evaluation", "step")
+
+
+def _sizes(entry: dict[str, list], mode: str, call: Call) -> list[float]:
+    """Return the sizes of a mode for each length, with an activation and an output that exists where the call has."""
     if call.out is not None:
         mode += "_into"  # torch's calls cannot write there: what they make is copied
     if call.activation is not None:
         mode += "_activated"
-    found = entry.get(mode) or entry.get(mode.replace("_into", ""))
-    return found[max(place, 0)] if found else math.inf
+    never = [math.inf] * len(entry["lengths"])
+    return entry.get(mode) or entry.get(mode.replace("_into", "")) or never
 
 
 def layout(call: Call) -> tuple[str, int]:
@@ -55,12 +69,14 @@ def layout(call: Call) -> tuple[str, int]:
     computes on one thread; "channels_last"; and "channels_last_few", with fewer than `FEW_PLACES` places.
     """
     x, view = call.input, call.view
-    # A tensor that is neither contiguous nor channels_last is copied by both.
-    channels_last = x.dim() > 2 and not x.is_contiguous()
+    # A tensor that is neither contiguous nor channels_last is copied by both, and so is one in whose layout the means
+    # are not over all but the batch.
+    channels_last = x.dim() > 2 and not x.is_contiguous() and x.movedim(1, -1).is_contiguous()
+    channels_last = channels_last and call.trailing in (0, x.dim() - 1)
     if call.spec.affine == "element" and not channels_last:
         return "row" if view.count == x.numel() else "contiguous", view.count
     places = x.numel() // max(1, x.shape[0] * x.shape[1])
-    if channels_last:
+    if channels_last or (places == 1 and "batch" in call.spec.axes):  # of one place the channels lie side by side
         return "channels_last_few" if places < FEW_PLACES else "channels_last", x.shape[1]
     return "contiguous", places
 
@@ -84,8 +100,8 @@ def choose(call: Call) -> Choice:
             words = "at no size that was measured" if from_on == math.inf else f"from {from_on} on"
             return Choice("torch", f"{x.numel()} elements; the kernels are faster {words}")
     why_not_kernels = why_not_loaded(kernels) or get(kernels).why_not(call)
-    if why_not_kernels is None and why_not_torch is None and on_accelerator:
-        slower = accelerators.why_not(call)
+    if why_not_kernels is None and why_not_torch is None:
+        slower = accelerators.why_not(call) if on_accelerator else _why_slow()
         if slower is not None:
             return Choice("torch", slower)
     if why_not_kernels is None:
@@ -93,6 +109,11 @@ def choose(call: Call) -> Choice:
     if why_not_torch is None:
         return Choice("torch", f"{kernels} {why_not_kernels}")
     return Choice("reference", f"{why_not_torch}; {kernels} {why_not_kernels}")
+
+
+def _why_slow() -> str | None:
+    slow = get(KERNELS).why_slow()
+    return slow and f"{KERNELS} would use one thread: {slow}"
 
 
 def why_not(call: Call) -> str | None:

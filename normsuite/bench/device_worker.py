@@ -26,7 +26,7 @@ from ..measure.workload import Absent, CallFailed, Subject, Workload, sets_that_
 from . import worker
 
 QUEUED, LEFT_OUT = "queued", "left out"
-"""The fate of an implementation that failed: its calls are queued one by one, or it is left out."""
+"""How an implementation that failed is handled: its calls are queued one by one, or it is left out."""
 
 Failures = Mapping[str, tuple[str, str]]
 """By label, one of those two and the reason."""
@@ -68,7 +68,7 @@ def work(job: dict, emit: Callable[[dict], None]) -> None:
         if not fitting:
             emit({"task": index, "skipped": f"needs more than half of the memory that is free on {name}"})
             continue
-        before = state.read()
+        before = device_clock.state_under_load(device, state)
         try:
             found = measured(
                 task,
@@ -88,7 +88,7 @@ def work(job: dict, emit: Callable[[dict], None]) -> None:
         except torch.OutOfMemoryError as error:
             emit({"task": index, "skipped": one_line(error)})
             continue
-        after = state.read()
+        after = device_clock.state_under_load(device, state)
         clock_mhz = after["sm_mhz"] if after else devices.clock_mhz(name)
         emit({"task": index, **found, "clock_mhz": clock_mhz, "device_state": [before, after]})
 

@@ -21,6 +21,7 @@ import psutil
 
 from .. import provenance, results, statistics, writing
 from ..errors import ArgumentError, NormsuiteError
+from ..git import Git
 from ..measure import process
 from ..measure.labels import ASV_LATENCY
 from ..presentation import text
@@ -141,15 +142,7 @@ class Made:
     def _git(self, *arguments: str, environment: dict[str, str] | None = None) -> str:
         self._repository.mkdir(parents=True, exist_ok=True)
         who = {f"GIT_{role}_{what}": "normsuite" for role in ("AUTHOR", "COMMITTER") for what in ("NAME", "EMAIL")}
-        done = subprocess.run(
-            ["git", "-C", str(self._repository), *arguments],
-            capture_output=True,
-            text=True,
-            env={**os.environ, **who, **(environment or {}), "GIT_CONFIG_GLOBAL": os.devnull},
-        )
-        if done.returncode:
-            raise NormsuiteError(f"git {arguments[0]}: {' '.join(done.stderr.split())[:200]}")
-        return done.stdout
+        return Git(self._repository, {**who, **(environment or {})}, foreign=True)(*arguments)
 
 
 def _values(commits: int, series: int, draw: np.random.Generator) -> np.ndarray:

@@ -64,7 +64,7 @@ def run(
     Args:
         tasks: of one device.
         backends: names of implementations; the default table's where left out.
-        processes: that take times; 5 on the processor and 3 on an accelerator where left out.
+        processes: that take times; `PROCESSES` or `ACCELERATOR_PROCESSES` where left out.
         seconds: for each task in each process, at least.
         threads: torch's own number where left out.
         budget_s: on an accelerator, seconds after which no further task begins.

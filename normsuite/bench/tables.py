@@ -6,7 +6,7 @@ from itertools import groupby
 
 from ..measure.labels import AGAIN, AUTO, BASELINE, BETTER_COMPILED, COPY, PREALLOCATED, given
 from ..measure.metric import METRICS, Metric
-from ..presentation import text
+from ..presentation import accelerator, text
 from ..presentation.table import Column, Table
 from ..spec import NORMS
 from .row import ALL, TONES, Mean, TaskRow, mode_text
@@ -154,6 +154,7 @@ def method(bench: Bench) -> Table:
     share = bench.others_share
     clocks = [p.get("clock_mhz") for r in bench.records for p in r["samples"]["processes"]]
     clocks = sorted(mhz for mhz in clocks if mhz is not None)
+    states = [s for r in bench.records for p in r["samples"]["processes"] for s in p.get("device_state") or () if s]
     rows = [
         ("processor", environment["cpu"]),
         ("cores", str(environment["cores"])),
@@ -161,7 +162,7 @@ def method(bench: Bench) -> Table:
         ("accelerator", environment.get("accelerator") or "none"),
         ("driver", environment.get("driver") or "none"),
         *([("accelerator's clock right after a task", f"{clocks[0]} to {clocks[-1]} MHz")] if clocks else []),
-        *_accelerator(bench),
+        *accelerator.rows(environment.get("device") or {}, states),
         *environment["packages"].items(),
         ("allocator", ", ".join(f"{k}={v}" for k, v in environment.get("allocator", {}).items()) or "as it is"),
         ("processes", str(settings["processes"])),
@@ -170,23 +171,3 @@ def method(bench: Bench) -> Table:
         ("commit", record.get("commit") or "unknown"),
     ]
     return Table(titled(AGAINST, bench), ("what", "value"), rows, COMMAND)
-
-
-_SIZES = {"last-level cache": "cache_bytes", "memory": "memory_bytes"}
-
-
-def _accelerator(bench: Bench) -> list[tuple[str, str]]:
-    """Return the accelerator's size, and what its driver reported of power and throttling, where records have it."""
-    has = bench.records[0]["environment"].get("device") or {}
-    found = [("multiprocessors", str(has["multiprocessors"]))] if has.get("multiprocessors") else []
-    found += [(f"accelerator's {name}", f"{has[key] / 2**20:,.0f} MiB") for name, key in _SIZES.items() if has.get(key)]
-    states = [s for r in bench.records for p in r["samples"]["processes"] for s in p.get("device_state") or () if s]
-    powers = sorted(state["power_w"] for state in states if state["power_w"] is not None)
-    if powers:
-        limits = sorted({f"{state['power_limit_w']:.0f} W" for state in states if state["power_limit_w"] is not None})
-        of = f" of {', '.join(limits)}" if limits else ""
-        found.append(("power before and after tasks", f"{powers[0]:.0f} to {powers[-1]:.0f} W{of}"))
-    reasons = sorted({reason for state in states for reason in state["throttled"] or () if reason != "idle"})
-    if states:
-        found.append(("slowed down by", ", ".join(reasons) or "nothing"))
-    return found

@@ -25,7 +25,9 @@ def tune(to: Json = None) -> None:
         raise NormsuiteError(f"nothing was stored: {died}") from died
     if found.measured < found.entries:
         left = f"{found.entries - found.measured} of {found.entries} entries"
-        note(f"the time ended before {left} were measured: they have the sizes of a processor without a table")
+        note(f"the time ended before {left} were measured: they have the sizes of the table that was in use")
+    if not found.streaming_measured:
+        note("the time ended before non-temporal stores were measured: they are as in the table that was in use")
     if to is not None:
         write_json({**asdict(found), "path": found.path and str(found.path)}, to)
     if to == "-":

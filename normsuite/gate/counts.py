@@ -1,4 +1,4 @@
-"""Bytes and errors of all cells, which need no quiet machine; what cannot be measured is known after it."""
+"""Count bytes and errors of all cells, which needs no quiet machine, and find the cells that cannot be measured."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -34,7 +34,7 @@ class Counts:
         it.
         """
         share = math.ceil(len(self._cells) / self._processes.together)
-        places = range(len(self._cells))  # neighbours share their operands, and the truth that they miss
+        places = range(len(self._cells))  # neighbours share operands and the float64 reference
         shares = [places[first : first + share] for first in range(0, len(places), share)]
         try:
             while shares:

@@ -7,8 +7,7 @@ process that measured all of its cells.
 import math
 from collections.abc import Iterable, Mapping, Sequence
 
-_PLACES = (0, 1, 3)
-"""Of the norm, the backend and the mode in a cell's name."""
+from ..measure import labels
 
 
 def of_cells(names: Iterable[str]) -> dict[str, list[str]]:
@@ -17,15 +16,23 @@ def of_cells(names: Iterable[str]) -> dict[str, list[str]]:
     Args:
         names: of cells, as `Cell.name` has them.
     """
-    split = {name: name.split("/") for name in names}
     found: dict[str, list[str]] = {}
-    for place in _PLACES:
-        for parts in (parts for parts in split.values() if place < len(parts)):  # a prepared call has no backend
-            name = f"all {parts[place]}"
-            members = [cell for cell, of in split.items() if of[place : place + 1] == [parts[place]]]
-            if len(members) > 1 and members not in found.values():
-                found[name] = members
+    split = {name: _parts(name) for name in names}
+    for place in range(3):
+        by_part: dict[str, list[str]] = {}
+        for name, parts in split.items():
+            for part in parts[place : place + 1]:
+                by_part.setdefault(f"all {part}", []).append(name)
+        found |= {name: of for name, of in by_part.items() if len(of) > 1 and of not in found.values()}
     return found
+
+
+def _parts(name: str) -> tuple[str, ...]:
+    """Return the norm, the backend and the mode in a cell's name; of a call of another project what its name has."""
+    norm, *rest = name.split("/")
+    if not rest:
+        return (norm,)
+    return (norm, labels.backend_of(rest[0]), *rest[2:3])
 
 
 Values = Mapping[str, Mapping[int, float]]

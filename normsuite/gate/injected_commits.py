@@ -1,15 +1,13 @@
 """Commits of the package that measures with injected slowdowns in them, for a rival that compares commits."""
 
-import os
 import shutil
-import subprocess
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from types import ModuleType
 
-from ..errors import NormsuiteError
+from ..git import Git
 from ..measure.implementations import ours
 from . import trees
 from .cells import Cell
@@ -20,6 +18,8 @@ from .trees import Part, Source, Tree
 SOURCE = Source((Part(MEASURING, MEASURING),))
 FUNCTIONS, MODULES = ("normalize", *ours.FUNCTIONS), ours.MODULES
 """Names that can be made slower."""
+
+_AUTHOR = {"user.name": "normsuite", "user.email": "normsuite@localhost", "commit.gpgsign": "false"}
 
 
 def call_key(cell: Cell) -> tuple:
@@ -41,8 +41,8 @@ def clone(base: Tree, repository: Path) -> Iterator[Path]:
     """Yield a clone at that version, to commit into, which is thrown away."""
     with tempfile.TemporaryDirectory() as folder:
         made = Path(folder) / "clone"
-        _git("clone", "--quiet", "--shared", "--no-checkout", str(trees.root(repository)), str(made))
-        _git("-C", str(made), "checkout", "--quiet", "--detach", base.commit)
+        _git(Path(folder))("clone", "--quiet", "--shared", "--no-checkout", str(trees.root(repository)), str(made))
+        _git(made)("checkout", "--quiet", "--detach", base.commit)
         yield made
 
 
@@ -54,8 +54,8 @@ def commit(clone: Path, additions: Mapping[Cell, int], said: str = "") -> Tree:
         additions: of each cell that is to be slower.
         said: goes into the message, so that two commits of one package are two.
     """
-    package = clone / MEASURING
-    _git("-C", str(clone), "checkout", "--quiet", "--", ".")
+    package, git = clone / MEASURING, _git(clone)
+    git("checkout", "--quiet", "--", ".")
     keys = {call_key(c): count for c, count in sorted(additions.items(), key=lambda item: item[0].name)}
     for file, functions, modules in (("functional", FUNCTIONS, ()), ("modules", (), MODULES)):
         path = package / f"{file}.py"
@@ -63,19 +63,16 @@ def commit(clone: Path, additions: Mapping[Cell, int], said: str = "") -> Tree:
         change = f"slow_down(globals(), {functions!r}, {modules!r}, {keys!r})"
         path.write_text(f"{text}\n\nfrom .slowdowns import slow_down  # noqa: E402\n\n{change}\n", encoding="utf-8")
     shutil.copy(Path(__file__).parent / "slowdowns.py", package / "slowdowns.py")
-    _git("-C", str(clone), "add", "--all", "--", MEASURING)
+    git("add", "--all", "--", MEASURING)
     said = " ".join([f"{len(additions)} slowdowns", said]).strip()
-    who = ("-c", "user.name=normsuite", "-c", "user.email=normsuite@localhost", "-c", "commit.gpgsign=false")
-    before = _git("-C", str(clone), "rev-parse", "HEAD").strip()
-    _git("-C", str(clone), *who, "commit", "--quiet", "--no-verify", "--allow-empty", "-m", said)
-    made = _git("-C", str(clone), "rev-parse", "HEAD").strip()
-    _git("-C", str(clone), "tag", "--force", f"slowdowns-{made[:12]}", made)  # clones take what has a name
-    _git("-C", str(clone), "reset", "--quiet", "--hard", before)
+    before = git("rev-parse", "HEAD").strip()
+    git("commit", "--quiet", "--allow-empty", "-m", said, settings=_AUTHOR)
+    made = git("rev-parse", "HEAD").strip()
+    git("tag", "--force", f"slowdowns-{made[:12]}", made)  # clones take what has a name
+    git("reset", "--quiet", "--hard", before)
     return trees.of_commit(made, argument="head", repository=clone, source=SOURCE)
 
 
-def _git(*arguments: str) -> str:
-    done = subprocess.run(["git", *arguments], capture_output=True, text=True, env={**os.environ, "LC_ALL": "C"})
-    if done.returncode:
-        raise NormsuiteError(f"git {arguments[0]}: {' '.join(done.stderr.split())[:200]}")
-    return done.stdout
+def _git(folder: Path) -> Git:
+    """Return git in a folder that is no repository of the user's, whatever repository a hook runs this for."""
+    return Git(folder, foreign=True)

@@ -1,6 +1,6 @@
 """Imports that each process of a gate would do before its job; a parent that forks them imports this module.
 
-Nothing here starts a thread, which no forked process would have.
+Nothing here may start a thread: threads do not survive a fork.
 """
 
 from contextlib import suppress

@@ -20,7 +20,7 @@ Share = tuple[Sequence[str], Sequence[int]]
 
 
 class _Spent(Exception):
-    """The budget is, in the middle of a process."""
+    """The time budget ended while a process was running."""
 
 
 class Processes:

@@ -116,7 +116,7 @@ def found(records: Sequence[dict], thresholds: Thresholds = _THRESHOLDS) -> Foun
     """Return the rates of records of one kind that belong together.
 
     Args:
-        records: they.
+        records: of self-checks.
         thresholds: by which the recorded intervals are judged.
     """
     equal = [record for record in records if not is_injected(record)]

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from ..presentation import text
+from ..presentation import accelerator, text
 from ..presentation.table import Column, Table
 from . import rates
 from .decide import TONES, Thresholds
@@ -90,10 +90,13 @@ def error_rates(records: Sequence[dict]) -> Table:
 def method(record: dict) -> Table:
     """Return where and how a gate was measured."""
     environment, case = record["environment"], record["case"]
+    state = environment.get("device_state")  # or the reason why there is none
     rows = [
         ("processor", environment["cpu"]),
         ("cores", str(environment["cores"])),
         ("threads", str(case["threads"])),
+        *([("accelerator", environment["accelerator"])] if environment.get("accelerator") else []),
+        *accelerator.rows(environment.get("device") or {}, [state] if isinstance(state, dict) else []),
         *environment["packages"].items(),
         ("base", f"{case['base']['commit']} {case['base'].get('subject', '')}".strip()),
         ("head", f"{case['head']['commit']} {case['head'].get('subject', '')}".strip()),

@@ -285,7 +285,7 @@ def place_of(folder: Path, package: str) -> Path:
 
 
 def _built(git: Git, entries: list[export.Entry], trees: Path, digest: str, source: Source) -> Path:
-    """Return the folder that the build command filled; kept for that text, that command and what it builds with."""
+    """Return the folder that the build command filled, cached by sources, command, Python and torch."""
     using = sys.executable, sys.version, provenance.version("torch")
     command = hashlib.sha256(repr((source.build, source.parts, *using)).encode()).hexdigest()[:16]
     folder = trees / f"{digest}-built-{command}"

@@ -17,7 +17,7 @@ import torch
 from .. import device as devices
 from .. import provenance
 from ..errors import one_line
-from ..measure import accuracy, clock, pairs, process, workload
+from ..measure import accuracy, clock, device_clock, pairs, process, workload
 from ..measure.clock import Call
 from ..measure.metric import GRADIENT_ERROR, OUTPUT_ERROR
 from ..measure.operands import Operands, operands
@@ -77,6 +77,8 @@ def _imported(job: dict, draw: random.Random) -> dict[str, dict[str, ModuleType]
         try:
             alone = len(job["sides"]) == 1
             packages[side] = sides.load(Path(job["sides"][side]), side, job["packages"], job["modules"], alone=alone)
+        except KeyboardInterrupt:
+            raise
         except BaseException as error:  # whatever importing a version raises: the parent says it
             # A package may import itself by its own name, which only works alone.
             raise turns.Unimportable(side, one_line(error), sorted(job["sides"].keys() - {side})) from error
@@ -230,7 +232,7 @@ def _environment(device: str) -> dict:
     )
     if numba := provenance.version("numba"):
         found["packages"]["numba"] = numba
-    return found
+    return found | device_clock.environment(device)
 
 
 def main() -> None:

@@ -2,7 +2,7 @@
 
 A long series is cut into windows that overlap. Of each window the steps in its middle count, where both sides of a step
 are seen. A window in which no mean stands out from the one before it is one level, and asv is not asked (`contrast`).
-Windows lie where they lie from the oldest commit on: another commit changes only the last one, and the others are
+Windows are counted from the oldest commit: another commit changes only the last one, and the others are
 cached by the values in them, so that what is found does not depend on what was cached.
 
 A long last window is not looked at anew for every commit, but for every eighth; what came since then is of the last
@@ -29,7 +29,7 @@ EVERY = 8
 
 _MOST_CACHED = 50_000
 _WORTH_HELPERS = 32
-"""So many windows take longer than starting a process, or than waiting for what it is about."""
+"""From so many windows on, looking at them takes longer than starting a process."""
 _BATCH = 4
 
 Values = Sequence[float | None]

@@ -67,7 +67,7 @@ class Exact:
 
 
 class Noise:
-    """Of logarithms about their levels, where all values are above 0, or of the values themselves."""
+    """The noise of logarithms about their levels, where all values are above 0, else of the values themselves."""
 
     def __init__(self, values: Sequence[float], runs: Sequence[Sequence[int]], repeats: Sequence[Sequence[float]]):
         self.relative = is_relative(values)

@@ -203,8 +203,7 @@ def _spikes(values: Sequence[float]) -> set[int]:
 def _supported(runs: list[tuple[int, ...]]) -> list[tuple[int, ...]]:
     """Return the levels without those of a single commit.
 
-    Adjacent single ones are one level; one between longer levels is left out. The first and the last commit stay, since
-    the next one may yet show a level there.
+    Adjacent single ones are one level; one between longer levels is left out.
 
     The first and the last commit stay, since the next one may yet show a level there.
     """

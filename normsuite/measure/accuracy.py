@@ -28,7 +28,11 @@ def relative_error(found: np.ndarray, true: np.ndarray) -> float:
     found = np.asarray(found, dtype=np.float64)
     if not np.isfinite(found).all():
         return float("inf")
-    error, scale = float(np.abs(found - true).max()), float(np.sqrt(np.mean(np.square(true))))
+    return relative_to(float(np.abs(found - true).max()), float(np.sqrt(np.mean(np.square(true)))))
+
+
+def relative_to(error: float, scale: float) -> float:
+    """Return an error over the root mean square of true values, where all of these may be zero."""
     if scale == 0:
         return float("inf") if error else 0.0
     return error / scale

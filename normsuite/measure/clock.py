@@ -104,8 +104,8 @@ def timers(calls: Mapping[str, Sequence[Call]], *, device: str = "cpu") -> Itera
 def calibrate(timer: Timer) -> tuple[int, float]:
     """Return how many repetitions make a sample long enough for the clock, and the seconds of one call.
 
-    The least of several samples counts: one may be disturbed, and the first of all, of a cold call, would have every
-    later sample be of that one call.
+    The least of several samples counts: one may be disturbed, and the first call of all is cold: by its time alone,
+    every later sample would have a single call.
     """
     repeat = 1
     while True:

@@ -8,6 +8,7 @@ import math
 
 import torch
 
+from .accuracy import relative_to
 from .operands import Operands
 from .task import EPS, Task
 
@@ -102,6 +103,8 @@ class DeviceTruth:
 
 
 def _relative(found: torch.Tensor, true: torch.Tensor) -> float:
-    """Return max |found − true| / √(mean of true²); infinite where anything found is not finite."""
-    error = (found - true).abs().max() / true.square().mean().sqrt()
-    return float(error) if bool(torch.isfinite(found).all()) else math.inf
+    """Return what `accuracy.relative_error` does, computed on the device."""
+    if not bool(torch.isfinite(found).all()):
+        return math.inf
+    error, scale = float((found - true).abs().max()), float(true.square().mean().sqrt())
+    return relative_to(error, scale)

@@ -4,7 +4,7 @@ An event pair around an eager call times the host where kernels are short. Devic
 graph, replayed: no Python runs between its kernels. Every call of the graph has operands of its own, together more than
 the caches hold, so that none finds its input there, unless `MOST_OPERANDS` sets are too small for that. The device is
 given other work first, so that the whole sample is in its queue before the first event is due. What cannot be captured
-is queued call by call behind such work, and is called that.
+is queued call by call behind such work, and recorded as not captured.
 
 Host time is the wall clock of a call without a wait for its end, of so few calls that the queue never fills up.
 """
@@ -17,6 +17,8 @@ from weakref import WeakKeyDictionary
 
 import torch
 
+from .. import device as devices
+from ..device_state import DeviceState
 from .clock import Call, Timer
 
 SHORTEST_SAMPLE_S = 1e-3
@@ -31,6 +33,9 @@ HOST_CALLS = 100
 LEAST_HOST_CALLS = 10
 HOST_QUEUE_S = 10e-3
 """So much work of the device is queued in a sample of host time, but for so few calls: then it waits for that."""
+
+LOADED_S = 20e-3
+"""Work that the device has while its driver is asked for its state."""
 
 ROTATION = 3
 """Operands of all calls in a graph, as a multiple of the last-level cache."""
@@ -176,6 +181,28 @@ def accelerator(device: str) -> Accelerator:
     It must exist before the first call is prepared.
     """
     return Accelerator(device)
+
+
+def state_under_load(device: Device, state: DeviceState) -> dict | None:
+    """Return what the driver says of a device while it works: clocks and power of an idle one are those of no call."""
+    device.occupy(LOADED_S)
+    found = state.read()
+    device.synchronize()
+    return found
+
+
+def environment(device: str) -> dict:
+    """Return an accelerator's properties and its state under load, for a record; nothing of the processor.
+
+    The device is made ready for the clock by that (`clock.open_device`).
+    """
+    if device == "cpu":
+        return {}
+    state = DeviceState(device)
+    return {
+        "device": devices.properties(device),
+        "device_state": state.reason or state_under_load(accelerator(device), state),
+    }
 
 
 def operand_sets(operand_bytes: int, cache_bytes: int) -> int:

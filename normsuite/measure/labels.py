@@ -36,6 +36,7 @@ MODULES = tuple(name for name, home in _LAZY.items() if home == "modules" and na
 """The public modules, which are classes."""
 
 
+@cache
 def backends() -> tuple[str, ...]:
     """Return the names of our backends and of those that other packages announce, without loading any of them."""
     own = {module.name for module in pkgutil.iter_modules([str(_BACKENDS)]) if not module.name.startswith("_")}
@@ -65,10 +66,15 @@ def given() -> dict[str, str]:
     return found
 
 
+def backend_of(label: str) -> str:
+    """Return the backend of a label, such as "auto" of "auto BatchNorm2d"; a label that is no module's is its own."""
+    backend, _, module = label.removesuffix(PREALLOCATED).partition(" ")
+    return backend if module in MODULES else label
+
+
 def is_ours(label: str) -> bool:
-    """Return whether a label is a backend's function or module; backends are found by their files."""
-    backend = label.removesuffix(PREALLOCATED).split()[0]
-    return backend == AUTO or (_BACKENDS / f"{backend}.py").is_file() or (_BACKENDS / backend).is_dir()
+    """Return whether a label is a backend's function or module."""
+    return backend_of(label.removesuffix(PREALLOCATED)) in backends()
 
 
 def rivals(labels: Iterable[str]) -> list[str]:

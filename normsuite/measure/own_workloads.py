@@ -7,7 +7,8 @@ from ..errors import ArgumentError, UnknownNameError
 from ..spec import NORMS, find
 from . import implementations
 from . import task as tasks
-from .cases import tracked
+from .cases import Case, tracked
+from .cases import find as find_case
 from .implementations import ours
 from .implementations.ours import Ours
 from .labels import AUTO
@@ -24,6 +25,9 @@ _TORCH = "torch"
 
 CASES = tracked(("tiny", "study", "stage-14"))
 """A call that costs more than its arithmetic, one that fits the first caches, one that fits the last."""
+
+ACCELERATOR_CASES = ("rows-8192x4096", "unet-64", "resnet-256-56", "pix2pix")
+"""Each with its own norms and activations, of a device's size: a small call takes the host's time there."""
 
 _ON_REQUEST = ("tiny", "stage-14")
 """Cases left out of the default table: a module's call is the small one already, and the kernels on the largest are
@@ -50,7 +54,8 @@ def plan(
 
     The default table has each function by its own kernels and as `auto` chooses, on one case, and each module on its
     small case: about as many as two minutes can decide. Torch's own kernels, which `auto` chooses too, and functions on
-    the smallest and the largest case are measured where a backend, a case or a pattern asks for them.
+    the smallest and the largest case are measured where a backend, a case or a pattern asks for them. On an accelerator
+    the functions have cases of its size, in float32 and bfloat16.
 
     Args:
         norms, backends, cases, modes, activations, dtypes: names; the default table's where left out. A backend names
@@ -66,10 +71,10 @@ def plan(
         raise ArgumentError("mode", "backward", "the gate measures it within a step")
     is_restricted = bool(backends or cases)
     backends = backends or (BACKENDS if device == "cpu" else ACCELERATOR_BACKENDS)
-    names = cases or CASES
+    names, own = cases or CASES, () if cases else _of_its_size(device, {find(name).name for name in norms})
     if not (is_restricted or only or everything):
         backends = [name for name in backends if name != _TORCH]
-        names = [name for name in names if name not in _ON_REQUEST]
+        names = () if own else [name for name in names if name not in _ON_REQUEST]
     chosen = [_ours(name) for name in dict.fromkeys(backends)]
     further = {
         "modes": modes or MODES,
@@ -77,7 +82,8 @@ def plan(
         "dtypes": dtypes or ("float32",),
         "device": device,
     }
-    measured = tasks.plan(norms=norms, names=names, **further)
+    of_its_size = {"activations": activations, "dtypes": dtypes} if own else {}
+    measured = tasks.plan(norms=norms, names=names, own=own, **{**further, **of_its_size})
     found = [
         Workload(each, task)
         for task in measured
@@ -87,6 +93,13 @@ def plan(
     if not is_restricted:
         found += _modules({find(name).name for name in norms} or set(NORMS), further)
     return matching(found, only)
+
+
+def _of_its_size(device: str, norms: set[str]) -> list[Case]:
+    """Return the cases of an accelerator's size that one of the norms has, none of the processor's."""
+    if device == "cpu":
+        return []
+    return [case for case in map(find_case, ACCELERATOR_CASES) if not norms or norms & set(case.norms)]
 
 
 def _modules(norms: set[str], further: dict) -> list[Workload]:

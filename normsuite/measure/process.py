@@ -1,6 +1,6 @@
-"""A fresh process that measures: started with an allocator that keeps what it got, and told its job.
+"""Start a fresh process that measures, with pinned settings of the allocator; send it a job and read its results.
 
-Its results are read line by line, and it ends when its reader is gone.
+Results are read line by line. The process ends when its reader is gone.
 """
 
 import contextlib
@@ -22,7 +22,7 @@ _ROOT = Path(__file__).resolve().parent.parent.parent
 
 
 class Died(Exception):
-    """A process ended before it should have; has the last line that it said."""
+    """A process ended too early; the message has the last line of its output."""
 
 
 def environment(threads: int) -> dict[str, str]:
@@ -68,7 +68,7 @@ class Running(Protocol):
 
 
 class Process:
-    """A process that is told lines of JSON and says some; it ends with the block.
+    """A child process that exchanges lines of JSON with this one; it is ended with the block.
 
     Args:
         start: starts it, given the file that its standard error goes to.
@@ -215,7 +215,7 @@ def completed(command: Sequence[str], env: Mapping[str, str], *, what: str) -> s
 
 
 def last_words(code: int, said: str) -> str:
-    """Return how a process ended, with the last line that it said."""
+    """Return how a process ended, with the last line of its output."""
     lines = [line.strip() for line in said.splitlines() if line.strip()]
     how = signal.Signals(-code).name if code < 0 else f"exit code {code}"
     return f"{how}: {lines[-1][:200]}" if lines else how

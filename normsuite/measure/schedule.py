@@ -7,8 +7,8 @@ alike; calls of 20 ms and more need none, since they fill every cache themselves
 Threads that wait for work in a loop (libgomp's, for some 9 ms after a parallel region) take processor time from the
 entrant that is timed next. Entrants whose threads are others than the baseline's therefore run one behind the other.
 Wherever the pool changes, the process sleeps until the last one has stopped spinning, and then makes untimed calls for
-10 ms, since sleep leaves threads slow. The A/A control, which is the baseline a second time, comes right
-behind them: it would be disturbed first, and its ratio to the baseline would leave 1.
+10 ms, since sleep leaves threads slow. The A/A control, which is the baseline a second time, runs directly
+after them: if they disturb what follows, the ratio of control to baseline shows it.
 """
 
 import math

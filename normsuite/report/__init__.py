@@ -1,4 +1,4 @@
-"""The report: HTML pages that ask for nothing, or Markdown, made from records alone. Imports no torch.
+"""The report: self-contained HTML pages, or Markdown, made from records alone. Imports no torch.
 
 collect reads what was recorded; tables, charts and sentences turn it into strings; pages puts these together; render
 and markdown write them down.

@@ -22,6 +22,8 @@ class Environment(Struct):
     system: str | None = None
     python: str | None = None
     allocator: dict[str, str] = {}
+    device: dict[str, Any] = {}
+    device_state: dict[str, Any] | str | None = None
 
 
 class Record(Struct, kw_only=True):

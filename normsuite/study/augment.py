@@ -1,4 +1,4 @@
-"""Digits moved and turned a little, a whole batch at once."""
+"""Random shifts and rotations of digits, a whole batch at once."""
 
 import math
 

@@ -5,7 +5,8 @@ from dataclasses import asdict
 
 import torch
 
-from .. import device, provenance, results
+from .. import device, provenance, results, tuning
+from ..measure.labels import AUTO
 from ..spec import NO_NORM, find
 from ..targets.source import source_of
 from .train import Run
@@ -22,8 +23,14 @@ def depends(run: Run, checksum: str) -> dict:
     elif run.norm != NO_NORM:
         spec = find(run.norm)
         norm = {**asdict(spec), "axes": sorted(spec.axes)}
-    # Processors of one name may differ in them, and sums are then taken in another order.
-    return {"norm": norm, "data": checksum, "instructions": torch.backends.cpu.get_cpu_capability()}
+    return {
+        "norm": norm,
+        "data": checksum,
+        # Processors of one name may differ in them, and sums are then taken in another order.
+        "instructions": torch.backends.cpu.get_cpu_capability(),
+        # By it `auto` chooses between backends, whose sums differ.
+        **({"tuning": tuning.current().digest} if run.backend == AUTO else {}),
+    }
 
 
 def environment(run: Run) -> dict:

@@ -30,9 +30,6 @@ _SIZE = 28
 _CLASSES = 10
 
 
-"""What can share a weight and a bias: all elements of a channel, or none."""
-
-
 class Affine(nn.Module):
     """y = x · weight + bias, of any shape that x ends in: an affine map that a norm does not have itself."""
 

@@ -18,9 +18,11 @@ class Tuned:
     Attributes:
         path: where it was stored; None where the user has no cache that can be written to.
         text: the table, as TOML.
-        measured: how many entries (norm, layout and length) were measured; the others have the cautious table's sizes.
+        measured: how many entries (norm, layout and length) were measured; the others have the sizes of the table that
+            was in use without one of the user's own.
         entries: how many there are.
         streaming: from how many bytes on non-temporal stores pay, forward and backward.
+        streaming_measured: whether that was measured; else it is that of the other table.
     """
 
     path: Path | None
@@ -28,6 +30,7 @@ class Tuned:
     measured: int
     entries: int
     streaming: dict[str, float]
+    streaming_measured: bool
 
 
 def tune(progress: Callable[[int, int], None] = lambda done, of: None, *, budget_s: float = BUDGET_S) -> Tuned:
@@ -48,18 +51,19 @@ def tune(progress: Callable[[int, int], None] = lambda done, of: None, *, budget
 
     threads = torch.get_num_threads()
     job = {"threads": threads, "budget_s": budget_s}
-    rows, streaming, measured = [], {}, 0
+    rows, streaming, measured = [], None, 0
     entries = sum(1 for _ in crossover.entries())
     progress(0, entries)
     for message in process.messages(["-m", f"{__name__}.worker"], job, process.environment(threads)):
-        if "streaming" in message:
-            streaming = {way: tuning.NEVER if size is None else size for way, size in message["streaming"].items()}
-        else:
+        if (pays := message.get("streaming")) is not None:
+            streaming = {way: tuning.NEVER if size is None else size for way, size in pays.items()}
+        elif "rows" in message:
             rows += message["rows"]
             measured += 1
             progress(measured, entries)
-    here = processor.this()
-    sizes = tables.completed(crossover.table(rows), tuning.elsewhere(here.name).sizes)
-    text = tables.as_toml(here, threads=threads, torch=torch.__version__, sizes=sizes, streaming=streaming)
+    otherwise = tuning.without_own()
+    sizes = tables.completed(crossover.table(rows), otherwise.sizes)
+    pays = dict(otherwise.streaming) if streaming is None else streaming
+    text = tables.as_toml(processor.this(), threads=threads, torch=torch.__version__, sizes=sizes, streaming=pays)
     path = tuning.store(text)
-    return Tuned(path, text, measured, entries, streaming)
+    return Tuned(path, text, measured, entries, pays, streaming is not None)

@@ -1,5 +1,6 @@
 """A processor's table as TOML."""
 
+import json
 from collections.abc import Mapping
 
 from ..processor import Processor
@@ -34,10 +35,10 @@ def as_toml(
         "# streaming: bytes from which on non-temporal stores pay.",
         "",
         "[processor]",
-        f'name = "{measured_on.name}"',
-        *([f'key = "{measured_on.key}"'] if measured_on.key else []),
+        f"name = {json.dumps(measured_on.name, ensure_ascii=False)}",
+        *([f"key = {json.dumps(measured_on.key, ensure_ascii=False)}"] if measured_on.key else []),
         f"threads = {threads}",
-        f'torch = "{torch}"',
+        f"torch = {json.dumps(torch)}",
         "",
         "[streaming]",
         *(f"{way} = {size}" for way, size in streaming.items()),

@@ -21,7 +21,7 @@ BATCHES = (96, 48, 24)
 """Of `streaming.chains`: 19, 10 and 5 MB."""
 
 STREAMING_SHARE = 0.25
-"""Most of the time for non-temporal stores; without an answer by then there are none."""
+"""Most of the time for non-temporal stores, which are not measured if there is no answer by then."""
 
 SECONDS, STREAMING_SECONDS, AGAIN = 0.02, 0.2, 4
 """Seconds for each ratio; and how many times as long one is measured again that says "slower", since it ends the search
@@ -89,26 +89,29 @@ def work(job: dict, emit: Callable[[dict], None]) -> None:
 
     Args:
         job: "threads" and "budget_s".
-        emit: takes the messages: {"streaming": bytes by way, None for never}, then {"rows": …} for each entry.
+        emit: takes the messages: {"streaming": bytes by way, None for never}, or None where the time ended before, then
+            {"rows": …} for each entry.
     """
     begin = time.monotonic()
     torch.set_num_threads(job["threads"])
     pays = _streaming(begin + STREAMING_SHARE * job["budget_s"])
-    outputs.STREAMED.update(pays)
-    emit({"streaming": {way: None if size == tuning.NEVER else size for way, size in pays.items()}})
+    if pays is not None:
+        outputs.STREAMED.update(pays)
+        pays = {way: None if size == tuning.NEVER else size for way, size in pays.items()}
+    emit({"streaming": pays})
     for spec, layout, length, modes in crossover.entries():
         if time.monotonic() > begin + job["budget_s"]:
             break
         emit({"rows": entry(spec, layout, length, modes)})
 
 
-def _streaming(end: float) -> dict[str, float]:
-    """Return from how many bytes on non-temporal stores pay; never where that is not known at that time."""
+def _streaming(end: float) -> dict[str, float] | None:
+    """Return from how many bytes on non-temporal stores pay, or None where that is not known at that time."""
     rows = []
     for row in streaming.rows(BATCHES, STREAMING_SECONDS):
         rows.append(row)
         if time.monotonic() > end:
-            return dict.fromkeys(tuning.WAYS, tuning.NEVER)
+            return None
     return streaming.pays_from(rows)
 
 

@@ -1,8 +1,9 @@
 """Settings by processor: from which sizes on the kernels are faster than torch's calls, and non-temporal stores pay.
 
-A table holds for the processor that it was measured on. In this order `current` takes the user's own, which `normsuite
-tune` measures; the one that is shipped for this model, in the folder `processors`; or, on a model that nobody
-measured, the kernels only where they won by `MARGIN` on every processor that was, and no non-temporal stores.
+A table holds for the processor and the number of threads that it was measured with. In this order `current` takes the
+user's own, which `normsuite tune` measures; the one that is shipped for this model and number, in the folder
+`processors`; or, where nobody measured, the kernels only where they won by `MARGIN` on every processor that was, and no
+non-temporal stores.
 """
 
 import hashlib
@@ -21,8 +22,7 @@ from .. import caches, processor, source_code
 
 MARGIN = 0.7
 """Largest ratio of the kernels' time to torch's, on every processor that was measured, at which the kernels are taken
-on one that was not. Nine cases were slower than torch on an Intel Xeon (one process, no interval); on the AMD EPYC that
-the kernels were tuned on, the ratio was 0.80 or more in each of them."""
+on one that was not: what loses elsewhere wins by less than that where it was tuned."""
 
 _FORMAT = 1
 """Of a table's file; a table of another one is not read."""
@@ -42,6 +42,7 @@ class Tuning:
 
     Attributes:
         processor: the name of the model that was measured.
+        threads: with how many it was measured; None of a table that nobody measured.
         origin: in words, which table this is and why.
         sizes: from which number of elements on the kernels are faster.
         streaming: for each of `WAYS`, from how many bytes on a result is written by non-temporal stores.
@@ -49,6 +50,7 @@ class Tuning:
     """
 
     processor: str
+    threads: int | None
     origin: str
     sizes: Table
     streaming: Mapping[str, float]
@@ -60,11 +62,28 @@ class Tuning:
         return hashlib.sha256(repr((self.sizes, dict(self.streaming))).encode()).hexdigest()[:16]
 
 
-@cache
 def current() -> Tuning:
-    """Return the tuning for this processor, version of torch, number of threads and version of the kernels."""
+    """Return the tuning for this processor, version of torch, number of threads and version of the kernels.
+
+    A call of a kind that was computed before goes on as it was: the tuning is asked for the first of its kind.
+    """
+    return _for_threads(torch.get_num_threads())
+
+
+@cache
+def _for_threads(threads: int) -> Tuning:
+    return own() or without_own()
+
+
+def without_own() -> Tuning:
+    """Return the tuning where the user has measured none."""
     here = processor.this()
-    return own() or _shipped_for(here) or elsewhere(here.name)
+    return _shipped_for(here, torch.get_num_threads()) or elsewhere(here.name)
+
+
+def forget() -> None:
+    """Let the next call find the tuning anew: a table was stored, or this is another machine (in tests)."""
+    _for_threads.cache_clear()
 
 
 def own() -> Tuning | None:
@@ -80,13 +99,15 @@ def own() -> Tuning | None:
 def store(text: str) -> Path | None:
     """Store a tuning's text in the user's cache, and return its path, or None if that fails.
 
-    `current` of later processes finds it there.
+    `current` finds it there from now on.
     """
     path = _path(make=True)
-    if path is not None:
-        caches.store(path, key(), text)
-        caches.forget(path.parent)
-    return path
+    if path is None:
+        return None
+    caches.store(path, key(), text)
+    caches.forget(path.parent)
+    forget()
+    return path if caches.recall(path, key()) == text else None
 
 
 @cache
@@ -103,26 +124,27 @@ def shipped() -> tuple[tuple[str | None, Tuning], ...]:
     return tuple(found)
 
 
-def _shipped_for(here: processor.Processor) -> Tuning | None:
-    return next((tuning for key, tuning in shipped() if key == here.key), None)
+def _shipped_for(here: processor.Processor, threads: int) -> Tuning | None:
+    return next((tuning for key, tuning in shipped() if key == here.key and tuning.threads == threads), None)
 
 
 def elsewhere(name: str) -> Tuning:
-    """Return the tuning for a processor of that name, which was not measured."""
+    """Return the tuning for a processor of that name that was not measured, or not with this number of threads."""
     tables = [tuning.clear for _, tuning in shipped()]
     measured = " and ".join(tuning.processor for _, tuning in shipped())
     origin = (
-        f"none for this processor: the kernels only where they took at most {MARGIN:g} of torch's time on every one "
-        f"that was measured ({measured}); `normsuite tune` measures this one"
+        f"none for this processor and number of threads: the kernels only where they took at most {MARGIN:g} of "
+        f"torch's time on every one that was measured ({measured}); `normsuite tune` measures this one"
     )
     common = _all_agree(tables) if tables else {}
-    return Tuning(name, origin, common, dict.fromkeys(WAYS, NEVER), common)
+    return Tuning(name, None, origin, common, dict.fromkeys(WAYS, NEVER), common)
 
 
 def parse(text: str, origin: str) -> Tuning:
     """Return the tuning that a TOML file has."""
     found = tomllib.loads(text)
-    return Tuning(found["processor"]["name"], origin, found["sizes"], found["streaming"], found.get("clear", {}))
+    of = found["processor"]
+    return Tuning(of["name"], of["threads"], origin, found["sizes"], found["streaming"], found.get("clear", {}))
 
 
 def _all_agree(values: list):

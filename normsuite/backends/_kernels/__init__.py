@@ -29,7 +29,7 @@ class Settings:
         eps, activation: of the norm.
         statistics: how many there are.
         launches: those that were needed, by what their kernels depend on.
-        alike: of the latest backward pass (`Kernels`).
+        alike: of the latest kinds of backward passes (`Kernels`).
     """
 
     axes: frozenset[Axis]
@@ -41,7 +41,7 @@ class Settings:
     activation: str | None
     statistics: int = field(init=False)
     launches: dict[tuple, Any] = field(init=False, default_factory=dict)
-    alike: Guards | None = field(init=False, default=None)
+    alike: tuple[Guards, ...] = field(init=False, default=())
 
     def __post_init__(self) -> None:
         (n, g, k, s), over = self.sizes, self.axes
@@ -52,8 +52,8 @@ class Settings:
 class Kernels(NamedTuple):
     """The functions by which a backend computes and differentiates.
 
-    What is ready to compute has the attributes frozen, statistics, activation and eps of `Settings`, and `alike`: None,
-    or whether tensors have the guards of those of a backward pass that was checked.
+    What is ready to compute has the attributes frozen, statistics, activation and eps of `Settings`, and `alike`: the
+    guards of tensors of backward passes that were checked in full.
 
     Attributes:
         ready: what `compute` takes, from settings, a dense input and the weight.
@@ -116,6 +116,8 @@ def dense(x: torch.Tensor, s: Settings) -> torch.Tensor:
 
 def laid_out_like(given: torch.Tensor, x: torch.Tensor) -> torch.Tensor:
     """Return the numbers in the order in which those of x, a dense tensor, lie."""
+    if given.stride() == x.stride():
+        return given
     if x.is_contiguous():
         return given if given.is_contiguous() else given.contiguous()
     return given.movedim(1, -1).contiguous().movedim(-1, 1)

@@ -11,6 +11,10 @@ from ...spec import NormSpec, View
 from .. import Call, moves_last, reference, repeats_weight, saved_weight, with_value
 from . import Given, Kernels, move, wide_of
 
+_MOST_KINDS = 4
+"""Kinds of backward passes whose guards are kept for one kind of forward pass: of an incoming gradient that lies in
+order or is one number repeated, of an input that asks for a gradient or does not."""
+
 Running = tuple[torch.Tensor, torch.Tensor] | None
 
 
@@ -77,7 +81,8 @@ def _function(kernels: Kernels) -> type[torch.autograd.Function]:
                 if x.stride() != strides:
                     x = torch.empty_strided(shape, strides, dtype=x.dtype, device=x.device).copy_(x)
                 else:
-                    ready.alike = guards.of(*_guarded(dy, x, weight, shift, statistics))
+                    known = guards.of(*_guarded(dy, x, weight, shift, statistics))
+                    ready.alike = (known, *ready.alike[: _MOST_KINDS - 1])
             needs = ctx.needs_input_grad
             of_bias = None if bias is None else bias.dtype
             dx, dweight, dbias = kernels.differentiate(ready, dy, x, statistics, weight, shift, needs[:3], of_bias)
@@ -104,18 +109,22 @@ def _guarded(
 
 
 def _are_as_before(
-    alike: guards.Guards | None,
+    alike: tuple[guards.Guards, ...],
     dy: torch.Tensor,
     x: torch.Tensor,
     weight: Given,
     shift: Given,
     statistics: torch.Tensor,
 ) -> bool:
-    """Return whether kernels may read these tensors since they have the guards of others that were checked in full."""
+    """Return whether kernels may read these tensors: they have guards of an earlier backward pass, checked in full."""
+    guarded = _guarded(dy, x, weight, shift, statistics)
+    for known in alike:
+        if known(*guarded):
+            break
+    else:
+        return False
     return (
-        alike is not None
-        and not addresses.has_tangents()
-        and alike(*_guarded(dy, x, weight, shift, statistics))
+        not addresses.has_tangents()
         and addresses.is_stored(dy)
         and addresses.is_stored(x)
         and addresses.is_stored(statistics)

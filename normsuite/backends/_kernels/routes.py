@@ -15,7 +15,7 @@ from . import is_per_element
 PARAMETERS = ("weight", "bias", "running_mean", "running_var")
 
 _FAKE = addresses.EXACT | {FakeTensor}
-"""Classes whose tensors a registered operator may be asked for: what is looked at, and what looks."""
+"""Tensor classes that the registered operators take: plain tensors and fake ones."""
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ import torch
 from ... import addresses
 from .. import Again, Call, kernel_weight
 from .._kernels import registered, routes
-from . import elements, operator
+from . import elements, operator, threads
 from .activations import CODES
 
 
@@ -19,6 +19,11 @@ def why_not(call: Call) -> str | None:
     if call.input.device.type not in ("cpu", "meta"):
         return f"computes on the CPU, not on {call.input.device.type}"
     return routes.why_not(call)
+
+
+def why_slow() -> str | None:
+    """Return the reason why the kernels use fewer threads than torch, or None."""
+    return threads.why_serial() if torch.get_num_threads() > 1 else None
 
 
 def apply(call: Call) -> torch.Tensor:
@@ -36,7 +41,7 @@ def again(call: Call) -> Again | None:
     spec, view, settings = call.spec, call.view, _settings(call)
     parameter = call.weight if call.bias is None else call.bias
     launch, apply = None, operator.eager
-    if call.input.is_contiguous():
+    if operator.dense(call.input, settings) is call.input:
         launch, apply = settings.launch(call.input, parameter), operator.of_dense
     found = settings if launch is None else launch
     is_stored, has_tangents = addresses.is_stored, addresses.has_tangents

@@ -101,7 +101,7 @@ class Launch:
         self.plan, self.dtype, self.wide, self.activation, self.eps = plan, dtype, wide, activation, eps
         self.frozen, self._code = bool(plan.arguments.frozen), CODES[activation]
         self.statistics = plan.arguments.channels if self.frozen else plan.statistics
-        self.alike: Guards | None = None
+        self.alike: tuple[Guards, ...] = ()
         self._template = Arguments.from_buffer_copy(plan.arguments)
         self._template.eps = eps
         self._most_threads = 1 if plan.numel <= SIZES.alone else plan.arguments.tasks

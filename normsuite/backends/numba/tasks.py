@@ -12,8 +12,9 @@ from .streaming import arrived
 def _apart(a, turn, turns):
     """Return the grain for a turn, such that grains that threads take at the same time lie far apart.
 
-    The turns are as many shares as there are threads, taken from in turn. Neighbouring rows share a cache line at their
-    ends, which two threads that write to them would invalidate for each other again and again.
+    The grains are divided into one share for each thread, and successive turns go to different shares. Neighbouring
+    rows share a cache line at their ends, which two threads that write to them would invalidate for each other again
+    and again.
     """
     if a.workers == 1:
         return turn

@@ -1,6 +1,6 @@
 """Run a kernel on torch's own threads: the OpenMP runtime that torch has loaded, asked directly.
 
-A second pool would fight with torch's for the cores. A kernel is a C function of one pointer; every thread calls it,
+A second pool would compete with torch's for the cores. A kernel is a C function of one pointer; every thread calls it,
 and takes work by an atomic counter behind that pointer until none is left.
 """
 

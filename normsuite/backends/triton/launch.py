@@ -17,12 +17,12 @@ MOST_OFFSET = 2**31 - 2**20
 
 
 ROWS = 4
-"""Of the statistics that are stored: m, its correction, rstd, the biased variance."""
+"""Rows of the stored statistics: m, its correction, rstd, the biased variance."""
 
 
 @lru_cache
 def multiprocessors(device: torch.device) -> int:
-    """Return how many there are; of no device, as under the interpreter, few."""
+    """Return the number of multiprocessors of a device; 4 without one, as under the interpreter."""
     if device.type in ("cpu", "meta"):
         return 4
     properties = torch.get_device_module(device).get_device_properties(device)

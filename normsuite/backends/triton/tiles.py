@@ -81,7 +81,7 @@ HOPPER = Family()
 """Measured on an H200. Other devices have the same constants until somebody measures them."""
 
 BLACKWELL = Family(tile_activated=2048, kept_long=4096)
-"""Not measured: with HOPPER's the compiler spills for it in a few backward kernels (`proof`)."""
+"""For sm_100 and later, measured on no device: with HOPPER's a few backward kernels spill registers (`proof`)."""
 
 
 def of_capability(capability: int) -> Family:

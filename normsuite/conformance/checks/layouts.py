@@ -53,11 +53,12 @@ def channels_last_3d(subject: Subject) -> Finding | None:
     if spec is not None and spec.affine == "element" and len(subject.shape) != 5:
         raise NotApplicable("takes no channels before its places")
     shape = subject.shape if len(subject.shape) == 5 else (*subject.shape[:2], *_RANK_5)
-    x = subject.input(shape=shape).to(memory_format=torch.channels_last_3d)
+    x = subject.input(shape=shape)
     try:
         subject.built(shape=shape)(x)
     except Exception as error:  # of the target, which need not take five sizes
         raise NotApplicable("takes no five sizes") from error
+    x = x.to(memory_format=torch.channels_last_3d)
     return _kept(subject, x, torch.channels_last_3d, "channels_last_3d")
 
 

@@ -5,13 +5,12 @@ is fastest depends on norm, mode and device: all are shown, and the one that is 
 """
 
 from dataclasses import replace
-from functools import partial
 
 import torch
 import torch.nn.functional as F
 
 from ..task import EPS, MOMENTUM
-from . import Implementation, by_place, in_mode
+from . import Implementation, by_place, in_mode, written_out
 from .torch_nn import ACTIVATE
 
 
@@ -57,7 +56,7 @@ class Compiled(Implementation):
         torch._dynamo.reset()  # the formula's code is the same in each task, and Dynamo recompiles it eight times only
         compiled = self._compiled(task)
         with config.patch(donated_buffer=task.mode != "backward"):  # which runs again and again
-            return [in_mode(task, given, partial(compiled, *self._arguments(task, given))) for given in sets]
+            return [in_mode(task, given, written_out(compiled, self._arguments(task, given))) for given in sets]
 
     def _compiled(self, task):
         return torch.compile(self._function(task), fullgraph=True, dynamic=False)

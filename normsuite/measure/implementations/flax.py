@@ -2,6 +2,7 @@
 
 flax wants the channels last where torch's layout has them second: BatchNorm, LayerNorm and RMSNorm take the axis that
 is the channels', and for GroupNorm and InstanceNorm the compiled function moves them, as a user with such data would.
+No buffer is donated, since each call reads the same input, which a donated one would lose.
 """
 
 import math
