@@ -9,7 +9,7 @@ from normsuite.gate import rates
 from normsuite.gate.decide import Thresholds
 from tools import simulate_gate, simulate_history, simulate_study, simulations, thresholds
 
-TABLES = 5
+TABLES = 40
 KINDS = ("gaussian", "t3", "contaminated", "correlated", "recorded", "burner")
 
 

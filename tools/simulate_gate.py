@@ -24,8 +24,9 @@ import numpy as np
 
 from normsuite import results
 from normsuite.errors import NormsuiteError
-from normsuite.gate import cells, decide, groups, looks, rates
+from normsuite.gate import decide, groups, looks, rates
 from normsuite.gate.decide import BETTER, UNDECIDED, WORSE, Thresholds
+from normsuite.measure import own_workloads
 from normsuite.statistics import moderated_intervals
 
 from . import simulations
@@ -39,7 +40,7 @@ TOGETHER, MOST = 2, 40
 
 DEVIATION = 0.002
 LARGEST = 0.10
-NAMES = tuple(cell.name for cell in cells.plan())
+NAMES = tuple(workload.name for workload in own_workloads.plan())
 CLIPS = (3.0, 5.0, math.inf)
 
 Draw = Callable[[np.random.Generator, int], np.ndarray]

@@ -112,7 +112,9 @@ def choose(call: Call) -> Choice:
 
 
 def _why_slow() -> str | None:
-    slow = get(KERNELS).why_slow()
+    from .numba import why_slow  # only where numba is installed
+
+    slow = why_slow()
     return slow and f"{KERNELS} would use one thread: {slow}"
 
 

@@ -203,7 +203,8 @@ def _again(call: Call) -> Again:
     compute = _OPERATORS[call.spec.torch_call].of(call)
     x = call.input
     if call.differentiated and call.spec.torch_call in ("batch_norm", "instance_norm"):
-        compute = _of_dense_weight(compute)
+        if call.weight is not None and not call.weight.is_contiguous():  # nor is that of a later call, by its guards
+            compute = _of_dense_weight(compute)
         if not call.use_input_stats:
             compute = _of_copies(compute)
         samples, channels, _, *places = call.view.shape
@@ -271,15 +272,13 @@ def _of_copies(compute: _Compute) -> _Compute:
 
 
 def _of_dense_weight(compute: _Compute) -> _Compute:
-    """Return the operator applied to a contiguous weight.
+    """Return the operator applied to a contiguous copy of the weight.
 
     Some of torch's backward kernels ignore its strides, and the gradient would be wrong.
     """
 
     def computed(input, weight, bias, running_mean, running_var, momentum, out):
-        if weight is not None and not weight.is_contiguous():
-            weight = weight.contiguous()
-        return compute(input, weight, bias, running_mean, running_var, momentum, out)
+        return compute(input, weight.contiguous(), bias, running_mean, running_var, momentum, out)
 
     return computed
 

@@ -95,10 +95,11 @@ def work(job: dict, emit: Callable[[dict], None]) -> None:
     begin = time.monotonic()
     torch.set_num_threads(job["threads"])
     pays = _streaming(begin + STREAMING_SHARE * job["budget_s"])
-    if pays is not None:
+    if pays is None:
+        emit({"streaming": None})
+    else:
         outputs.STREAMED.update(pays)
-        pays = {way: None if size == tuning.NEVER else size for way, size in pays.items()}
-    emit({"streaming": pays})
+        emit({"streaming": {way: None if size == tuning.NEVER else size for way, size in pays.items()}})
     for spec, layout, length, modes in crossover.entries():
         if time.monotonic() > begin + job["budget_s"]:
             break

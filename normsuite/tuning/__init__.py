@@ -82,7 +82,7 @@ def without_own() -> Tuning:
 
 
 def forget() -> None:
-    """Let the next call find the tuning anew: a table was stored, or this is another machine (in tests)."""
+    """Find the tuning anew at the next call: a table was stored, or a test pretends to be another machine."""
     _for_threads.cache_clear()
 
 
