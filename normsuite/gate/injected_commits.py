@@ -19,7 +19,7 @@ SOURCE = Source((Part(MEASURING, MEASURING),))
 FUNCTIONS, MODULES = ("normalize", *ours.FUNCTIONS), ours.MODULES
 """Names that can be made slower."""
 
-_AUTHOR = {"user.name": "normsuite", "user.email": "normsuite@localhost", "commit.gpgsign": "false"}
+_AUTHOR = {"user.name": MEASURING, "user.email": f"{MEASURING}@localhost", "commit.gpgsign": "false"}
 
 
 def call_key(cell: Cell) -> tuple:
