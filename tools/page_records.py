@@ -238,7 +238,10 @@ def further_processors() -> list[str]:
 def _of_processor(found: dict) -> list[str]:
     settings, environment, summary = found["settings"], found["environment"], found["summary"]
     verdicts, noise = summary["verdicts_of_auto"], {end: summary["noise"][end] for end in ("value", "low", "high")}
-    slower = [f"{row['norm']} `{row['case']}` {row['mode']}" for row in summary["slower_cases_of_auto"]]
+    slower = []
+    for row in summary["slower_cases_of_auto"]:
+        behind = "" if row["activation"] == "none" else f" with {row['activation']}"
+        slower.append(f"{row['norm']} `{row['case']}` {row['mode']}{behind}")
     rows = {name: over_torch_nn(found, "auto", "large", name) for name, spec in NORMS.items() if spec.torch_call}
     rows["all"] = over_torch_nn(found, "auto", "large")
     rows["all, tiny cases"] = over_torch_nn(found, "auto", "tiny")
