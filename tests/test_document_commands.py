@@ -71,7 +71,7 @@ def test_a_line_that_measures_ends_well(line, repository, tmp_path_factory):
     environment = {
         **os.environ,
         "PYTHONPATH": os.pathsep.join(map(str, (documents.ROOT, repository / "src"))),
-        FOLDERS_VARIABLE: str(norms),
+        FOLDERS_VARIABLE: os.pathsep.join(map(str, (norms, repository / "src" / "mynorms" / "norms"))),
     }
     command = [sys.executable, "-m", *words, *_short(words)]
     done = subprocess.run(command, cwd=repository, env=environment, capture_output=True, text=True, timeout=300)

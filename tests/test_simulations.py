@@ -29,9 +29,8 @@ def records():
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_the_gate_s_intervals_hold_together_and_its_sentence_is_true(kind):
-    """None of a few tables is wrong: what is promised for one in twenty is not reached by far (docs/method-gate.md)."""
     row = simulate_gate.row(kind, TABLES, seed=1)
-    assert (row["missed"], row["false"], row["untrue"]) == (0, 0, 0)
+    assert all(at_most(row[error], TABLES, 0.05) for error in ("missed", "false", "untrue"))
     assert row["bound"] < (0.2 if kind == "burner" else 0.05)
 
 

@@ -366,9 +366,9 @@ def _ahead(collected: Collected) -> Page:
 _HOW = (
     "Training: AdamW with a one-cycle schedule; runs share nothing and have one thread each, several side by side. The "
     "test digits are evaluated after every epoch and choose nothing.",
-    "Time: the wall clock around repeated calls on the CPU, events of the device on an accelerator (where tiny calls "
-    "take as long as the host needs to launch them); warm-up and garbage collection outside. Memory: the allocator's "
-    "own events. Numerical error: against NumPy in float64.",
+    "Time: the wall clock around repeated calls on the CPU; on an accelerator the device's time of a captured graph, "
+    "and beside it how long a call keeps the host; warm-up and garbage collection outside. Memory: the allocator's own "
+    "events. Numerical error: against NumPy in float64, on an accelerator against float64 there.",
     "Intervals: Student's t over seeds; for times the distribution-free interval of the median of one process's "
     "samples, which knows nothing of the differences between processes.",
     "Against the alternatives: within a process the median over rounds of the ratio of two times of one round, over "
