@@ -41,7 +41,7 @@ def test_what_is_kept_is_small_and_whole():
     assert len(files) <= 40 and sum(path.stat().st_size for path in files) <= 3_000_000
     kept = [path for path in files if path.name.endswith(compact.SUFFIX)]
     members = [member.value for path in kept for member in compact.members(path)]
-    assert len(kept) == len(files) - 12, "eleven pages and a picture"
+    assert len(kept) == len(files) - 13, "eleven pages, a picture and the outcomes of simulations"
     assert not [reason for record in members if "what" in record and (reason := schema.problem(record))]
     assert len(members) > 500
 
