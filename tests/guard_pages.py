@@ -26,7 +26,7 @@ _libc.mmap.argtypes = [ctypes.c_void_p, ctypes.c_size_t, *(ctypes.c_int,) * 3, c
 _libc.mprotect.argtypes = [ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int]
 _libc.munmap.argtypes = [ctypes.c_void_p, ctypes.c_size_t]
 
-_empty_like, _new_empty = torch.empty_like, torch.Tensor.new_empty
+_empty, _empty_like, _new_empty = torch.empty, torch.empty_like, torch.Tensor.new_empty
 SHAPES = {
     (1, 8, 1, 13): 4,
     (3, 17, 3, 3): 17,
@@ -72,9 +72,9 @@ class Guarded:
             return like
         return self.empty(like.numel(), like.dtype).as_strided(like.shape, like.stride())
 
-    def new_empty(self, x: torch.Tensor, *size, dtype: torch.dtype | None = None, **options) -> torch.Tensor:
-        like = _new_empty(x, *size, dtype=dtype, **options)
-        return like if not like.numel() else self.empty(like.numel(), like.dtype).view(like.shape)
+    def in_place_of(self, made: torch.Tensor) -> torch.Tensor:
+        """Return a contiguous tensor of the same shape and type as one that was just made."""
+        return made if not made.numel() or made.is_meta else self.empty(made.numel(), made.dtype).view(made.shape)
 
     def copy(self, x: torch.Tensor | None) -> torch.Tensor | None:
         return None if x is None else self.empty_like(x).copy_(x)
@@ -83,11 +83,12 @@ class Guarded:
 def put_in(guarded: Guarded) -> None:
     """Let the kernels' own tensors be made by `guarded`."""
     torch.empty_like = guarded.empty_like
-    torch.Tensor.new_empty = lambda x, *size, **options: guarded.new_empty(x, *size, **options)
+    torch.Tensor.new_empty = lambda x, *size, **options: guarded.in_place_of(_new_empty(x, *size, **options))
+    torch.empty = lambda *size, **options: guarded.in_place_of(_empty(*size, **options))
 
 
 def take_out() -> None:
-    torch.empty_like, torch.Tensor.new_empty = _empty_like, _new_empty
+    torch.empty, torch.empty_like, torch.Tensor.new_empty = _empty, _empty_like, _new_empty
 
 
 def settings(spec, shape, groups):
