@@ -22,7 +22,7 @@ from .. import caches, processor, source_code
 
 MARGIN = 0.7
 """Largest ratio of the kernels' time to torch's, on every processor that was measured, at which the kernels are taken
-on one that was not: what loses elsewhere wins by less than that where it was tuned."""
+on one that was not. It was chosen and not measured: no record of a processor of another maker is kept."""
 
 _FORMAT = 1
 """Of a table's file; a table of another one is not read."""
@@ -72,6 +72,7 @@ def current() -> Tuning:
 
 @cache
 def _for_threads(threads: int) -> Tuning:
+    """Return the tuning for torch's present number of threads, by which it is cached."""
     return own() or without_own()
 
 
