@@ -106,6 +106,42 @@ def test_programs_of_a_multiprocessor(capability, warps, registers, shared, expe
     assert occupancy.programs(limits, warps=warps, registers=registers, shared_bytes=shared) == expected
 
 
+@pytest.mark.parametrize(
+    ("grid", "units", "warps", "registers", "expected"),
+    [
+        ((264, 1), 4096, 8, 255, 2),  # each takes many units: all programs run at a time
+        ((66, 2), 4096, 16, 128, 1),
+        ((264, 2), 4096, 16, 128, 4),
+        ((4096, 1), 4096, 16, 64, 2),  # one unit each, of which the limit of registers lets two fit
+        ((4096, 1), 4096, 16, 128, 1),
+        ((4096, 9), 0, 4, 255, 1),
+    ],
+)
+def test_programs_that_a_launch_expects_on_a_multiprocessor(grid, units, warps, registers, expected):
+    found = occupancy.expected(occupancy.LIMITS[90], grid=grid, units=units, warps=warps, most_registers=registers)
+    assert found == expected
+
+
+def test_a_launch_that_expects_more_programs_than_fit_is_a_fault():
+    assert proof.occupancy_faults(1, 2) == ["1 of 2 programs fit at a time"]
+    assert proof.occupancy_faults(2, 2) == proof.occupancy_faults(0, 2) == []  # 0 has a fault of its own
+
+
+@pytest.mark.parametrize("capability", (80, 90, 100))
+def test_programs_that_share_a_row_run_at_a_time(capability):
+    """A row of 16,384 is written by several programs, with 16 warps of 128 registers each: one fits."""
+    (launched,) = [
+        one
+        for one in proof.launches(Subject("LayerNorm", (4096, 16384), "step", "float32"), capability)
+        if one[0].__name__ == "backward_resident"
+    ]
+    _, grid, given, options = launched
+    limits = occupancy.LIMITS[capability]
+    assert grid[1] > 1 and given["units"] > grid[0] > 1
+    registers = {"warps": options["num_warps"], "most_registers": options["maxnreg"]}
+    assert occupancy.expected(limits, grid=grid, units=given["units"], **registers) == 1
+
+
 def test_traffic_of_statistics_in_registers_is_the_least():
     size = 8192 * 4096 * 4
     queued = proof.launches(Subject("LayerNorm", (8192, 4096), "forward", "float32"), 90)
@@ -116,9 +152,11 @@ def test_traffic_of_statistics_of_several_programs():
     subject = Subject("BatchNorm", (256, 256, 56, 56), "step", "float32", channels_last=True)
     queued = proof.launches(subject, 90)
     moved = traffic.of(queued, 1000, 5)
-    assert moved.read_bytes == (1 + 1 + 2 + 2) * 1000 and moved.written_bytes == 2000
+    (statistics,) = [(grid, given) for kernel, grid, given, _ in queued if kernel.__name__ == "partial_statistics"]
+    pivots = statistics[0][1] * statistics[1]["R"] * 256 * 4  # a part begins with its first tile's mean
+    assert moved.read_bytes == (1 + 1 + 2 + 2) * 1000 + pivots and moved.written_bytes == 2000
     partial = [given["partial"].nbytes for kernel, _, given, _ in queued if kernel.__name__ in ("finalize", "add_up")]
-    assert len(partial) == 3 and moved.partial_bytes == 2 * sum(partial)
+    assert len(partial) == 3 and moved.partial_bytes == 2 * sum(partial) + 256 * 8  # finalize begins with a mean each
 
 
 def test_the_table_has_every_norm_layout_and_mode():

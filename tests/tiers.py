@@ -188,6 +188,7 @@ QUICK = {
     "test_triton_compiled.py::test_a_pattern_without_a_call_is_refused": 0,
     "test_triton_compiled.py::test_aligned_tensors_are_read_and_written_by_whole_vectors": 0,
     "test_triton_compiled.py::test_what_was_compiled_is_not_compiled_again": 0,
+    "test_triton_traffic.py": 2,
     "test_triton_values.py": 1,
     "test_triton_values.py::test_groups_of_channels_that_lie_side_by_side": 0,
     "test_triton_values.py::test_numbers_far_from_zero": 0,

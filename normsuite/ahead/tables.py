@@ -11,7 +11,7 @@ WHAT = "ahead-of-time"
 COMMAND = "python -m normsuite.backends.triton.proof --out reports/ahead"
 NONE, FAULT = "none", "fault"
 TONES = {NONE: GOOD, FAULT: BAD}
-_NUMBERS = ("variants", "registers", "spills", "local memory", "atomics", "wide loads", "programs at a time")
+_NUMBERS = ("variants", "registers", "spills", "local memory", "atomics", "wide loads", "programs at a time", "as expected")
 WIDE = 128
 """Bits of the widest load and store."""
 
@@ -35,7 +35,8 @@ def kernels(record: dict) -> Table:
         note="Read from the machine code, without a device: nothing here is a time. Variants differ in norm, layout, "
         "type, shape or activation. Registers: of a thread, from the fewest to the most. Spills: loads and stores of "
         "local memory. Wide loads: the variants with loads of 128 bits, of those whose tensors are aligned and long "
-        "enough. Programs at a time: the fewest and the most that one multiprocessor holds",
+        "enough. Programs at a time: the fewest and the most that one multiprocessor holds. As expected: the variants of "
+        "which so many fit as their launches are made for",
     )
 
 
@@ -54,8 +55,15 @@ def _row(name: str, capability: int, alike: Sequence[dict]) -> tuple[str, ...]:
         str(sum(of["atomics"] for of in made)),
         f"{len(wide)} of {len(can)}" if can else text.ABSENT,
         _from_to(kernel["programs"] for kernel in alike),
+        _as_expected(alike),
         f"{FAULT}: {'; '.join(wrong)}" if wrong else NONE,
     )
+
+
+def _as_expected(alike: Sequence[dict]) -> str:
+    if not all(kernel.get("expected") for kernel in alike):
+        return text.ABSENT  # a record of before
+    return f"{sum(kernel['programs'] >= kernel['expected'] for kernel in alike)} of {len(alike)}"
 
 
 def _from_to(values: Iterable[int]) -> str:
@@ -90,7 +98,8 @@ def traffic(record: dict) -> Table:
         rows,
         COMMAND,
         note="The least: each tensor read and written once. A statistic that does not fit into registers is "
-        "read twice, unless the second-level cache still has it, which this count does not assume",
+        "read twice, unless the second-level cache still has it, which this count does not assume. Counted by Triton's "
+        "interpreter, the loads and stores of small calls are the model's",
     )
 
 
@@ -111,6 +120,6 @@ def sentences(record: dict) -> list[str]:
         f"{len(made):,} kernels of {len(calls):,} calls{scope} were compiled for {targets}"
         f"{f' by Triton {compiler}' if compiler else ''}: {wrong or 'none'} of them "
         f"spill{'s' if wrong == 1 else ''}, update memory by atomics, load narrowly where they could load widely, or "
-        "do not fit onto a multiprocessor.",
+        "do not fit onto a multiprocessor as often as their launches expect.",
         "No device has run them for this page.",
     ]

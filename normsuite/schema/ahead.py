@@ -44,6 +44,7 @@ class Kernel(Struct):
     Attributes:
         compiled: what the compiler made of it.
         programs: that a multiprocessor holds at a time.
+        expected: programs that a launch expects it to hold; 0 in records that do not say.
         widest: bits that one load or store could have.
         faults: what would make it slow or change results from run to run, a line each.
     """
@@ -52,6 +53,7 @@ class Kernel(Struct):
     programs: Count
     widest: Count
     faults: list[str]
+    expected: Count = 0
 
 
 class Call(Struct):

@@ -245,7 +245,7 @@ class Launch:
         walks = triton.cdiv(along, per_walk)
         programs, slots = work.units, 1
         if self._shared:
-            programs = self._programs(work, 2)
+            programs = self._programs(work, 2, across=work.tiles // work.own)
             if work.source != "registers":
                 programs = min(work.units, max(1, family.persistent * self.multiprocessors // (fixed * walks)))
             slots = programs
@@ -256,16 +256,17 @@ class Launch:
         slots_row = g.row_outer.size if g.row.channel and not g.row_outer.channel else 1
         return Shares(walk, fixed, walks, per_walk, programs, slots * walks * slots_row, slots_row)
 
-    def _programs(self, work: Work, stages: int) -> int:
+    def _programs(self, work: Work, stages: int, across: int = 1) -> int:
         """Return the number of programs of a kernel that holds whole statistics.
 
-        That is one for each unit, or, where loads are under way in a loop, as many as run at a time.
+        That is one for each unit, or, where loads are under way in a loop, as many as run at a time. Of these,
+        `across` share a unit.
         """
         if stages == 1:
             return work.units
         size = work.tile.size * work.tiles * self.itemsize
         each = max(1, min(self.family.most_programs, self.family.in_flight // size))
-        return min(work.units, each * self.multiprocessors)
+        return min(work.units, max(1, each * self.multiprocessors // across))
 
     def _work(self, limit: int, *, backward: bool) -> Work:
         g, family, processors = self.geometry, self.family, self.multiprocessors

@@ -1,5 +1,6 @@
-"""The number of a kernel's programs that a multiprocessor holds at a time, from what the compiler said of it."""
+"""The number of a kernel's programs that a multiprocessor holds at a time, as compiled and as a launch expects it."""
 
+import math
 from dataclasses import dataclass
 
 
@@ -45,3 +46,20 @@ def programs(limits: Limits, *, warps: int, registers: int, shared_bytes: int) -
     by_registers = limits.registers // limits.schedulers // of_warp * limits.schedulers
     by_memory = limits.shared_bytes // (shared_bytes + limits.reserved_bytes)
     return min(limits.programs, min(limits.warps, by_registers) // warps, by_memory)
+
+
+def expected(limits: Limits, *, grid: tuple[int, ...], units: int, warps: int, most_registers: int) -> int:
+    """Return how many programs of a launch shall fit at a time.
+
+    A launch whose programs take several units each has as many of them as run at a time; a limit of registers below
+    the most that a thread can have lets so many programs fit.
+
+    Args:
+        grid: of the launch.
+        units: blocks of statistics that its programs take; 0 where each takes one.
+        warps: of a program.
+        most_registers: of a thread, as the compiler was told.
+    """
+    by_grid = -(-math.prod(grid) // limits.multiprocessors) if units > grid[0] else 1
+    by_registers = limits.registers // (32 * warps * most_registers) if most_registers < 255 else 1
+    return max(by_grid, by_registers)

@@ -161,6 +161,22 @@ class Found:
         return found
 
 
+def occupancy_faults(programs: int, expected: int) -> list[str]:
+    """Return what is wrong where fewer programs fit onto a multiprocessor than a launch expects."""
+    return [f"{programs} of {expected} programs fit at a time"] if 0 < programs < expected else []
+
+
+def _expected(launched: traffic.Launched, capability: int) -> int:
+    _, grid, given, options = launched
+    return occupancy.expected(
+        occupancy.LIMITS[capability],
+        grid=grid,
+        units=given.get("units", 0),
+        warps=options.get("num_warps", 4),
+        most_registers=options.get("maxnreg", 255),
+    )
+
+
 def compiled(subject: Subject, place: int, capability: int) -> Found:
     """Compile one kernel of a call, by its place among those that the call queues."""
     launched = launches(subject, capability)[place]
@@ -199,6 +215,7 @@ def prove(
         Unreadable: a file of it is damaged.
     """
     wanted: dict[str, tuple[Subject, int, int]] = {}
+    expected: dict[str, int] = {}
     calls = []
     for capability in capabilities:
         for subject in found:
@@ -206,6 +223,7 @@ def prove(
             keys = [key(launched, capability) for launched in queued]
             for place, name in enumerate(keys):
                 wanted.setdefault(name, (subject, place, capability))
+                expected[name] = max(expected.get(name, 1), _expected(queued[place], capability))
             size = math.prod(subject.shape) * getattr(torch, subject.dtype).itemsize
             moved = traffic.of(queued, size, 5 if subject.mode == "step" else 2)
             call = {"call": subject.name, "capability": capability, **asdict(moved), "ratio": round(moved.ratio, 4)}
@@ -214,7 +232,10 @@ def prove(
             ]
             calls.append(call | {"kernels": [list(wanted).index(name) for name in keys]})
     made = _all_compiled(wanted, processes, cache)
-    kernels = [asdict(made[name]) | {"faults": made[name].faults} for name in wanted]
+    kernels = []
+    for name in wanted:
+        faults = [*made[name].faults, *occupancy_faults(made[name].programs, expected[name])]
+        kernels.append(asdict(made[name]) | {"expected": expected[name], "faults": faults})
     return {"capabilities": list(capabilities), "kernels": kernels, "calls": calls}
 
 

@@ -1,13 +1,14 @@
 """Bytes that a call's kernels read and write, by the plan, against the least that any kernel has to.
 
-The tensor is what counts: each kernel reads and writes it a known number of times. What is read again is asked of the
+Tensors count, and partial results: each kernel reads and writes them a known number of times. A test counts the loads
+and stores of the kernels under Triton's interpreter: they are the same to the byte. What is read again is asked of the
 cache that it was read into; whether it still lies there only a device shows.
 """
 
 from dataclasses import dataclass
 
 import torch
-from triton import JITFunction
+from triton import JITFunction, cdiv
 
 from . import merging, resident, spanning
 
@@ -53,12 +54,29 @@ def passes(kernel: JITFunction, given: dict) -> tuple[int, int]:
     return 0, 0
 
 
+def pivot_elements(kernel: JITFunction, grid: tuple[int, ...], given: dict) -> int:
+    """Return how many elements a kernel reads once more before all others: the first tile of every part, for a pivot."""
+    is_asked = kernel is spanning.partial_statistics or (kernel is spanning.forward and given["SOURCE"] == "program")
+    if not is_asked or not given["CENTRED"]:
+        return 0
+    rows, cols, height, width = (given[name] for name in ("rows", "cols", "R", "L"))
+    col_tiles = cdiv(cols, width)
+    of_statistic = 0
+    for tile in range(0, grid[1] * given["tiles_per_part"], given["tiles_per_part"]):
+        of_statistic += min(height, rows - tile // col_tiles * height) * min(width, cols - tile % col_tiles * width)
+    return given["number"] * given["PIECES"] * of_statistic
+
+
 def of(launches: list[Launched], size: int, least: int) -> Traffic:
     """Return the traffic of launches over tensors of `size` bytes, of which at least so many are read or written."""
     read = written = partial = 0
-    for kernel, _, given, _ in launches:
+    for kernel, grid, given, _ in launches:
         reads, writes = passes(kernel, given)
         read, written = read + reads * size, written + writes * size
-        if kernel not in (merging.finalize, merging.add_up) and isinstance(given.get("partial"), torch.Tensor):
-            partial += 2 * given["partial"].nbytes
+        if pivots := pivot_elements(kernel, grid, given):
+            read += pivots * given["x"].element_size()
+        if isinstance(given.get("partial"), torch.Tensor):  # written by one kernel, read by the next
+            partial += given["partial"].nbytes
+        if kernel is merging.finalize:  # a mean of each statistic is its pivot
+            partial += given["number"] * given["partial"].element_size()
     return Traffic(read, written, partial, least * size)
