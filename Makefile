@@ -31,9 +31,9 @@ test-slow: $(INSTALLED)
 # All tests.
 test-all: test test-slow
 
-# Which lines and branches no test reaches.
+# Which lines and branches no test reaches; fails where they are more than pyproject.toml allows.
 coverage: $(INSTALLED)
-	$(BIN)/python -m pytest -n 2 --dist worksteal -m "not timed" --cov --cov-report=
+	$(BIN)/python -m pytest -n 2 --dist worksteal -m "not timed" --cov --cov-report= --cov-fail-under=0
 	$(BIN)/python -m pytest -m timed --cov --cov-append --cov-report=term-missing
 
 benchmark: $(INSTALLED)

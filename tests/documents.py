@@ -10,6 +10,16 @@ PAGES = [ROOT / name for name in _TOP if (ROOT / name).is_file()]
 PAGES += sorted((ROOT / "docs").glob("*.md"))
 _BLOCK = re.compile(r"^```(\w+)[^\n]*\n(.*?)^```$", re.DOTALL | re.MULTILINE)
 
+QUICK = (
+    r"normsuite explain.*",
+    r"normsuite study.* --dry-run.*",
+    r"normsuite doctor --quick",
+    r"normsuite history",
+    r"normsuite report(?!.*--open).*",
+    r"python -m [\w.]+ --help",
+)
+"""Patterns of lines that are run as they stand, in an empty folder."""
+
 
 def blocks(page: Path, language: str) -> list[str]:
     """Return the code blocks of a page in that language."""

@@ -1,4 +1,7 @@
-"""The pages' lines that measure are run too, in the example's repository, with options that make them short."""
+"""The pages' lines that measure are run too, in the example's repository, with options that make them short.
+
+Those that are not run are listed with the test that runs something like them, or the reason.
+"""
 
 import os
 import re
@@ -23,12 +26,29 @@ SHORTENED = {
     r"normsuite gate (main|HEAD~1( HEAD)?)( --dry-run)?": ("--budget", "10s"),
     r"normsuite numerics": ("--norm", "LayerNorm"),
     r"normsuite numerics .*": (),
-    r"normsuite report": ("--from", str(documents.ROOT / "reports" / "reference")),
+    r"normsuite report( --open)?": ("--from", str(documents.ROOT / "reports" / "reference")),
     r"normsuite study( --with .*| --preset .*)? --dry-run": (),
     r"normsuite explain.*": (),
     r"normsuite doctor": ("--quick",),
+    r"python -m tools\.fuzz .*": ("--calls", "100"),
+    r"python -m tools\.thresholds .*": ("--records", str(documents.ROOT / "reports" / "reference" / "self-check")),
 }
 """Options by lines, beside those that the line has."""
+
+NOT_RUN = {
+    r"normsuite init": "test_scaffold.py",
+    r"normsuite tune": "test_tune.py",
+    r"normsuite self-check .*": "test_gate.py, fewer and shorter tables",
+    r"normsuite gate HEAD~5 .*|normsuite bisect .*": "cells of this package: test_gate_bisection.py",
+    r"normsuite study": "trains for minutes: test_cli.py, fewer seeds and digits",
+    r"normsuite study --(preset full|norm .*)": "the same, for longer",
+    r"normsuite study --dataset fashion-mnist .*": "needs a device and another data set",
+    r"normsuite study --scheduler .*": "needs a scheduler: test_sweep.py starts one",
+    r"normsuite bench --device cuda .*": "needs a device",
+    r"python -m tools\.processor_table .*": "measures for half an hour: test_tuning.py",
+    r"python -m tools\.compact .*": "test_compact.py",
+}
+"""Lines that are not run here, by pattern, and why or where."""
 
 DECIDES_LITTLE = (0, 3)
 """In so little time a gate may exclude nothing."""
@@ -57,9 +77,12 @@ def repository(tmp_path_factory):
     return folder
 
 
-def test_most_kinds_of_lines_are_here():
+def test_every_line_of_ours_is_run_or_has_a_reason():
     commands = {words[1] for words in LINES.values()}
     assert {"bench", "check", "compare", "gate", "numerics", "report", "study"} <= commands
+    ours = {" ".join(words) for _, words in documents.calls() if words[0] == "normsuite" or words[1:2] == ["-m"]}
+    known = [*documents.QUICK, *NOT_RUN, "python -m pip .*"]
+    assert not [line for line in ours - set(LINES) if not any(re.fullmatch(pattern, line) for pattern in known)]
 
 
 @pytest.mark.parametrize("line", LINES)
@@ -70,10 +93,11 @@ def test_a_line_that_measures_ends_well(line, repository, tmp_path_factory):
     (norms / "planenorm.toml").write_text(text, encoding="utf-8")
     environment = {
         **os.environ,
+        "BROWSER": "true",  # for what opens one
         "PYTHONPATH": os.pathsep.join(map(str, (documents.ROOT, repository / "src"))),
         FOLDERS_VARIABLE: os.pathsep.join(map(str, (norms, repository / "src" / "mynorms" / "norms"))),
     }
-    command = [sys.executable, "-m", *words, *_short(words)]
+    command = [sys.executable, "-m", *(words[2:] if words[0] == "python" else words), *_short(words)]
     done = subprocess.run(command, cwd=repository, env=environment, capture_output=True, text=True, timeout=300)
     expected = DECIDES_LITTLE if words[1] == "gate" and "--dry-run" not in words else (0,)
     assert done.returncode in expected, done.stdout[-2000:] + done.stderr[-2000:]

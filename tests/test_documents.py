@@ -24,16 +24,6 @@ PYPROJECT = tomllib.loads((documents.ROOT / "pyproject.toml").read_text(encoding
 BLOB = PYPROJECT["project"]["urls"]["Repository"]
 SITE = PYPROJECT["project"]["urls"]["Documentation"]
 
-RUN = (
-    r"normsuite explain.*",
-    r"normsuite study.* --dry-run.*",
-    r"normsuite doctor --quick",
-    r"normsuite history",
-    r"normsuite report(?!.*--open).*",
-    r"python -m [\w.]+ --help",
-)
-"""Run as they stand, in an empty folder."""
-
 PARSED = {
     r"normsuite (study|bench|bench-\w+|numerics|doctor|self-check|gate|bisect|check|compare|init|report|tune)\b.*": (
         "measures for minutes, needs commits, other packages or a device, writes files or opens a browser; "
@@ -81,7 +71,7 @@ def test_toml_and_yaml_blocks_are_such(page):
 
 def _kind(words):
     line = " ".join(words)
-    if any(re.fullmatch(pattern, line) for pattern in RUN):
+    if any(re.fullmatch(pattern, line) for pattern in documents.QUICK):
         return "run"
     return next((reason for pattern, reason in PARSED.items() if re.fullmatch(pattern, line)), None)
 

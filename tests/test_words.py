@@ -131,4 +131,6 @@ def test_subjects_of_the_latest_commits_fit_one_line():
     done = subprocess.run(log, capture_output=True, text=True)
     if done.returncode:
         pytest.skip("not in a checkout")
-    assert [subject for subject in done.stdout.splitlines() if len(subject) > 72] == []
+    # GitHub tries a pull request as a merge, which in a clone of one commit has no parents.
+    subjects = [each for each in done.stdout.splitlines() if not re.match("Merge [0-9a-f]{40} into ", each)]
+    assert [subject for subject in subjects if len(subject) > 72] == []

@@ -97,6 +97,21 @@ def test_targets_exist(name, arguments):
     assert {argument for argument in arguments[1:] if "=" not in argument} <= set(targets), name
 
 
+def test_jobs_that_test_need_no_cuda():
+    """Torch with CUDA is ten times as large: several of it do not fit onto a hosted runner."""
+    for name in NAMES:
+        found = load(name)
+        for job in found["jobs"].values():
+            if any(re.search("make |install '", step.get("run", "")) for step in job["steps"]):
+                environment = found.get("env", {}) | job.get("env", {})
+                assert environment.get("PIP_EXTRA_INDEX_URL", "").endswith("/cpu"), name
+
+
+def test_nothing_is_published_that_was_not_tested():
+    jobs = load("release.yml")["jobs"]
+    assert jobs["publish"]["needs"] == "build" and jobs["build"]["needs"] == "tests"
+
+
 def test_extras_that_are_installed_exist():
     project = tomllib.loads((WORKFLOWS.parent.parent / "pyproject.toml").read_text())["project"]
     scripts = [step.get("run", "") for name in NAMES for step in steps(name)]
