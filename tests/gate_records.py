@@ -75,9 +75,9 @@ def write(folder, text):
 ENTRY = '[[accepted]]\ncell = "cell *"\nmetric = "time"\nreason = "more checks"\nuntil = 2030-01-31\n'
 
 
-def kept_as(made, known, today):
+def kept_as(made, known, today, undecided=None):
     """With what is known, after a journey through a file."""
-    return json.loads(writing.to_json(summary.with_accepted(made, known, today)))
+    return json.loads(writing.to_json(summary.with_rules(made, known, today, undecided)))
 
 
 ENDS = {SAME: (0.995, 1.005), UNDECIDED: (0.98, 1.02), WORSE: (1.003, 1.1), BETTER: (0.9, 0.997)}

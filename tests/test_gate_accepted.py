@@ -6,9 +6,9 @@ import pytest
 from gate_records import ENTRY, TODAY, code, kept_as, record, table, write
 
 from normsuite.errors import ArgumentError
-from normsuite.gate import accepted, summary
+from normsuite.gate import accepted, groups, summary
 from normsuite.gate.comment import comment
-from normsuite.gate.decide import ACCEPTED
+from normsuite.gate.decide import ACCEPTED, SAME, WORSE
 
 
 def test_a_known_regression_is_no_failure_until_its_day(tmp_path):
@@ -23,6 +23,30 @@ def test_a_known_regression_is_no_failure_until_its_day(tmp_path):
     assert "accepted until 2030-01-31, and no longer: cell *" in accepted.notes(known, later)[0]
     slower = record(table(9, slowdowns=[0.2]))
     assert code(kept_as(slower, known, TODAY)) == summary.REGRESSION, "more than was accepted"
+
+
+def test_an_accepted_cell_does_not_fail_through_its_group():
+    """Two of eight that are slower by 4 % make their mean slower by 1 %."""
+    values = {f"A/numba/case-{i}/f": {k: 0.04 * (i < 2) for k in range(1, 9)} for i in range(8)}
+    values = {name: {k: v + 1e-5 * (k % 3) for k, v in of.items()} for name, of in values.items()}
+    made = record(values, looks=(8,), groups=groups.of_cells(values))
+    assert {row.cell for row in summary.rows(made) if row.verdict == WORSE} == {*list(values)[:2], "all A"}
+    entry = accepted.Accepted("A/numba/case-[01]/*", "time", "more checks", TODAY)
+    (mean,) = (row for row in summary.rows(kept_as(made, [entry], TODAY)) if row.metric == summary.MEAN_TIME)
+    assert mean.verdict == SAME and mean.note == "6 cells"
+    assert code(kept_as(made, [entry], TODAY)) == summary.NO_REGRESSION
+    assert code(kept_as(made, [entry], date(2030, 1, 2))) == summary.REGRESSION, "no longer accepted"
+
+
+def test_every_reader_ends_as_the_project_s_policy_says():
+    open_cells = record(table(11, deviation=0.05))
+    assert summary.headline(open_cells).endswith("too little decided.")
+    assert summary.headline(kept_as(open_cells, [], TODAY, "pass")).endswith("no regression.")
+    quiet = record(table(12, deviation=1e-4))
+    assert summary.headline(kept_as(quiet, [], TODAY, "fail")).endswith("no regression.")
+    kept = kept_as(open_cells, [], TODAY, "pass")
+    assert "normsuite gate: no regression" in comment(kept, summary.rows(kept))
+    assert summary.as_dict(kept, summary.rows(kept))["exit_code"] == summary.NO_REGRESSION
 
 
 @pytest.mark.parametrize(

@@ -304,7 +304,8 @@ def rows(*verdicts):
     ],
 )
 def test_what_stays_undecided_is_the_projects_choice(verdicts, undecided, code):
-    assert summary.exit_code(None, rows(*verdicts), undecided=undecided) == code
+    made = {"case": {"margins": {"time": 0.01}}, "undecided": undecided}
+    assert summary.exit_code(made, rows(*verdicts)) == code
 
 
 def gated(folder, budget="40s", *further):

@@ -5,12 +5,14 @@ import math
 import os
 import subprocess
 
+import gate_records
+import numpy as np
 import pytest
 from gated_package import BREAKS, COMMAND, ONE, PACKAGE, THRICE, append, gate, git, interrupt, version
 
 from normsuite import results
 from normsuite.errors import ArgumentError
-from normsuite.gate import bisection, calibrate, injected_commits, measure, rates, selfcheck, summary
+from normsuite.gate import bisection, calibrate, groups, injected_commits, measure, rates, selfcheck, summary
 from normsuite.gate.decide import SAME, WORSE
 from normsuite.gate.injected_commits import SOURCE
 from normsuite.measure import own_workloads as cells
@@ -106,6 +108,31 @@ def test_a_bisection_finds_the_commit_of_a_step(repository):
     found = json.loads(done.stdout)
     assert [suspect["commit"] for suspect in found["suspects"]] == [culprit]
     assert found["row"]["cell"] == ONE[0] and f"made by {culprit[:9]} the slow one" in found["sentence"]
+
+
+def test_the_commit_that_slowed_a_whole_group_a_little_is_found(repository, monkeypatch):
+    """By half a per cent, which is certain in the mean of all cells and in none of them."""
+    start, commits = git(repository, "rev-parse", "HEAD"), []
+    for number in range(4):
+        append(repository, "errors.py", f"# {number}\n", f"commit {number}")
+        commits.append(git(repository, "rev-parse", "HEAD"))
+    looks, slow = (4, 6, 8, 12), commits[2:]
+
+    def run(setup, on_progress):
+        names = [cell.name for cell in setup.cells]
+        noise = np.random.default_rng(3).normal(0, 0.003, (len(names), looks[-1]))
+        logs = noise + 0.005 * (setup.head.commit in slow)
+        values = {name: {k + 1: float(v) for k, v in enumerate(of)} for name, of in zip(names, logs, strict=True)}
+        made = gate_records.record(values, looks=looks, groups=groups.of_cells(names), worse=setup.margins["worse"])
+        made["case"]["head"] = setup.head.as_dict()
+        return measure.GateRun(made)
+
+    monkeypatch.setattr(bisection.measure, "run", run)
+    planned = cells.plan(only=["*/torch/tiny/*"])
+    given = {"repository": repository, "source": SOURCE, "cells": planned, "budget_s": 1.0, "threads": 1}
+    found = bisection.run(start, "HEAD", metric="time", out=repository / "reports" / "gate", **given)
+    assert found.row.metric == summary.MEAN_TIME and found.row.cell.startswith("all ")
+    assert [suspect["commit"] for suspect in found.suspects] == [commits[2]], found.sentence
 
 
 def test_the_commit_from_which_on_a_cell_fails_is_found(repository):

@@ -3,6 +3,7 @@
 import json
 import math
 
+import numpy as np
 import pytest
 from gate_records import checked
 
@@ -41,6 +42,25 @@ def test_recorded_intervals_are_judged_by_the_thresholds_of_today():
     record["samples"]["cells"]["cell 0"] = [UNDECIDED, 1.01, 1.004, 1.016, 16]
     assert rates.found([record]).injected[0.01].k == 1
     assert rates.found([record], Thresholds(worse=0.01)).injected[0.01].k == 0
+
+
+def test_a_false_alarm_of_a_group_is_one_of_its_table():
+    """Of 12 cells that are slower by 0.4 % each, all the same by their own intervals, the mean is worse."""
+    noise = np.random.default_rng(0).normal(0.004, 0.002, (12, 8))
+    names = [f"{norm}/numba/study/{mode}" for norm in "ABCDEF" for mode in ("forward", "step")]
+    record = checked([SAME] * 12)
+    record["samples"] |= {
+        "cells": dict(zip(names, record["samples"]["cells"].values(), strict=True)),
+        "log_ratios": dict(zip(names, noise.tolist(), strict=True)),
+        "looks": [4, 6, 8],
+        "final": True,
+    }
+    assert rates.found([record]).false_alarms.k == 0 and rates.of_groups(record) == [], "made before there were groups"
+    record["case"]["identity"] = {"cells": names, "worse": 0.0025}
+    assert WORSE in {of.verdict for of in rates.of_groups(record)}
+    found = rates.found([record])
+    assert (found.false_alarms.k, found.missed.k, found.same.k) == (1, 1, 12)
+    assert rates.found([record], Thresholds(worse=0.01)).false_alarms.k == 0
 
 
 def test_a_cell_without_an_interval_is_undecided_and_one_that_failed_is_missing():

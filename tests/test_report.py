@@ -101,7 +101,7 @@ def test_every_part_is_there(rendered):
     everything = words("".join(texts.values()))
     for said in ("Training loss", "Test loss", "Training accuracy", "Test accuracy", *NORMS, "undecided", "bbbbbbbb"):
         assert said in everything
-    assert "".join(texts.values()).count('class="absent"') == 3 and "--self-check" in words(texts["gate"])
+    assert "".join(texts.values()).count('class="absent"') == 3 and "self-check" in words(texts["gate"])
     damaged, others = notes
     assert damaged.startswith("record <img src=x onerror=alert(1)>.json is damaged")
     assert others.startswith(f"{3 * (1 + len(NORMS))} records of other settings, sources, machines or versions")
@@ -257,7 +257,7 @@ def test_without_records_the_report_says_what_to_run(tmp_path):
         ("numerics", "normsuite numerics"),
         ("history", "asv run --record-samples A..B"),
         ("gate", "normsuite gate BASE"),
-        ("gate", "normsuite gate --self-check"),
+        ("gate", "normsuite self-check"),
         ("conformance", "normsuite check TARGET --out reports/conformance"),
         ("ahead", "python -m normsuite.backends.triton.proof --out reports/ahead"),
     ):

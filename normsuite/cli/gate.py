@@ -257,7 +257,6 @@ def _compare(setup, accepted: Path | None, project, out: Path, to: str | None, m
     from ..gate import accepted as known
     from ..gate import comment, measure, summary, tables
 
-    undecided = project.gate.undecided
     if accepted is None and (project.folder / known.FILE).is_file():
         accepted = project.folder / known.FILE
     entries = known.read(accepted) if accepted is not None else []
@@ -277,22 +276,22 @@ def _compare(setup, accepted: Path | None, project, out: Path, to: str | None, m
         outcome = measure.run(setup, lambda stage, spent_s: show(f"{spent_s:4.0f} s: {stage}"))
     for text in outcome.notes:
         note(text)
-    found = []
+    record, found = None, []
     if outcome.record is not None:
-        record = summary.with_accepted(outcome.record, entries, date.today())
+        record = summary.with_rules(outcome.record, entries, date.today(), project.gate.undecided)
         results.write_record(out, measure.name(record), record)
         found = summary.rows(record)
         if to is not None:
-            write_json(summary.as_dict(record, found, undecided=undecided), to)
+            write_json(summary.as_dict(record, found), to)
         if markdown is not None:
-            write(comment.comment(record, found, undecided=undecided), markdown)
+            write(comment.comment(record, found), markdown)
         if to != "-" and markdown != "-":
             print_tables(tables.verdicts(record, summary.notable(found)))
             for text in summary.sentences(record, found):
                 line(text)
     if outcome.interrupted:
         raise interrupted()
-    raise typer.Exit(summary.exit_code(outcome.record, found, undecided=undecided))
+    raise typer.Exit(summary.exit_code(record, found))
 
 
 def _dry_run(setup, to: str | None) -> None:

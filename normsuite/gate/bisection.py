@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from .. import results
@@ -66,7 +66,12 @@ def search(count: int, probe: Callable[[int], str]) -> tuple[int, int]:
 
 @dataclass
 class _Gates:
-    """Gates of other versions against the good one, and how many were run."""
+    """Gates of other versions against the good one.
+
+    Attributes:
+        run: how many there were.
+        groups: the cells of each group of the last one.
+    """
 
     good: Tree
     metric: str
@@ -76,6 +81,7 @@ class _Gates:
     out: Path
     on_progress: Callable[[str, float], None]
     run: int = 0
+    groups: dict[str, list[str]] = field(default_factory=dict)
 
     def rows(self, tree: Tree, cells: Sequence[Cell], *, times: int = 1, margin: float | None = None) -> list[CellRow]:
         """Return the rows of the metric, of a gate that has `times` the budget and leaves a record.
@@ -91,7 +97,13 @@ class _Gates:
             results.write_record(self.out, measure.name(outcome.record), outcome.record)
         if outcome.interrupted:
             raise KeyboardInterrupt
-        return [row for row in summary.rows(outcome.record) if row.metric == self.metric]
+        self.groups = outcome.record["case"]["groups"]
+        wanted = (summary.TIME, summary.MEAN_TIME) if self.metric == summary.TIME else (self.metric,)
+        return [row for row in summary.rows(outcome.record) if row.metric in wanted]
+
+    def members(self, name: str) -> list[str]:
+        """Return the cells of a group of the last gate, or the cell of that name."""
+        return self.groups.get(name, [name])
 
 
 def run(
@@ -111,6 +123,9 @@ def run(
 ) -> Bisection:
     """Find the commit that made one of those cells worse: the one that grew most from the good end to the bad.
 
+    Where no cell is certainly worse, but the mean of a group is, it is the group's step that is looked for. Comparisons
+    are not corrected for their number: of about log2 n, each of which may be repeated once, one may be wrong by chance.
+
     A commit counts as bad if its interval lies above half of the whole step, and as good if it lies below; so that
     what drifts a little on the way does not decide. One that cannot be imported, lacks the cell, or is not decided
     within four times the budget is left out.
@@ -120,7 +135,7 @@ def run(
         repository: the project's folder, in which the paths of `source` begin.
         source: the packages whose versions are compared.
         cells: which to compare.
-        metric: "time", or the name of a row that is counted.
+        metric: "time", of cells and of groups, or the name of a row that is counted.
         budget_s: for each comparison.
         threads: of each measuring process.
         out: where the gates' records go.
@@ -145,12 +160,14 @@ def run(
     if not worse:
         undecided = sum(row.verdict == summary.UNDECIDED for row in found)
         return Bisection([], None, gates.run, f"no cell got worse in {metric}; {undecided} of {len(found)} undecided")
+    worse = [row for row in worse if row.metric != summary.MEAN_TIME] or worse  # a mean only where no cell is
     step = max(worse, key=lambda row: math.inf if row.ratio is None else row.ratio.value)
+    members = gates.members(step.cell)
 
     def tree_of(commit: str) -> Tree:
         return trees.of_commit(commit, argument="commit", repository=repository, source=source)
 
-    of_step = [cell for cell in cells if cell.name == step.cell]
+    of_step = [cell for cell in cells if cell.name in members]
     low, high = search(len(commits), lambda place: _probed(commits[place], tree_of, gates, of_step, step, on_line))
     suspects = [tree_of(commit).as_dict() for commit in commits[low + 1 : high + 1]]
     return Bisection(suspects, step, gates.run, _sentence(step, suspects, gates.run))
@@ -175,14 +192,17 @@ def _probed(
 
     Args:
         tree_of: exports a commit.
-        cells: the cell of the step.
+        cells: the cell of the step, or those of its group.
     """
+    names = {cell.name for cell in cells}
     half = math.inf if step.ratio is None else math.sqrt(step.ratio.value)
     margin = half - 1 if math.isfinite(half) and half > 1 else None
     for times in (1, 4):
         try:
             tree = tree_of(commit)
-            row = next(iter(gates.rows(tree, cells, times=times, margin=margin)), None)
+            found = gates.rows(tree, cells, times=times, margin=margin)
+            of_step = (row for row in found if row.metric == step.metric and {*gates.members(row.cell)} == names)
+            row = next(of_step, None)
         except (ArgumentError, NormsuiteError) as error:
             on_line(f"{commit[:9]}: left out ({error})")
             return UNKNOWN

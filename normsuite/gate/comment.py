@@ -10,17 +10,16 @@ from .summary import CellRow, exit_code, notable, outcome, sentences, title
 _SIGNS = {WORSE: "❌", FAILS: "❌", ACCEPTED: "⚠️", BETTER: "🚀", UNDECIDED: "❔", SAME: "✅", NOT_AVAILABLE: "–"}
 
 
-def comment(record: dict, found: Sequence[CellRow], *, undecided: str | None = None) -> str:
+def comment(record: dict, found: Sequence[CellRow]) -> str:
     """Return a comment: the rows that matter in a table, the rest folded away.
 
     Args:
         record: of the gate.
         found: its rows.
-        undecided: as of `summary.exit_code`.
     """
     worth = [row for row in found if row.verdict not in (SAME, UNDECIDED, NOT_AVAILABLE)]
     rest = [row for row in notable(found) if row not in worth]
-    said = outcome(exit_code(record, found, undecided=undecided))
+    said = outcome(exit_code(record, found))
     lines = [f"### normsuite gate: {said}", "", markdown.escaped(title(record)), ""]
     lines += [f"- {markdown.escaped(line)}" for line in [*sentences(record, found), *record.get("notes", [])]]
     if worth:

@@ -88,19 +88,28 @@ def rows(record: dict) -> list[CellRow]:
     """Return all rows, the worst verdicts first; regressions that were known when it was measured are accepted.
 
     Args:
-        record: of a gate, with the known regressions of that day where there were any (`with_accepted`).
+        record: of a gate, with the known regressions of that day where there were any (`with_rules`).
     """
-    found = [*_times(record), *_counts(record), *_error_rates(record)]
     known = record.get("accepted", {"entries": []})
     accepted = [Accepted.from_dict(entry) for entry in known["entries"]]
     today = date.fromisoformat(known["day"]) if accepted else date.min
+    found = [*_times(record, [entry for entry in accepted if today <= entry.until])]
+    found += [*_counts(record), *_error_rates(record)]
     found = [_accepted(row, accepted, today) for row in found]
     return sorted(found, key=lambda row: (VERDICTS.index(row.verdict), row.metric not in (TIME, MEAN_TIME)))
 
 
-def with_accepted(record: dict, accepted: Sequence[Accepted], today: date) -> dict:
-    """Return the record with the regressions that are accepted on that day, so that every reader judges it alike."""
-    return {**record, "accepted": {"day": today.isoformat(), "entries": [entry.as_dict() for entry in accepted]}}
+def with_rules(record: dict, accepted: Sequence[Accepted], today: date, undecided: str | None = None) -> dict:
+    """Return the record with what a project says of verdicts, so that every reader judges it alike.
+
+    Args:
+        record: of a gate.
+        accepted: known regressions.
+        today: the day on which they are accepted.
+        undecided: as of `exit_code`.
+    """
+    known = {"day": today.isoformat(), "entries": [entry.as_dict() for entry in accepted]}
+    return {**record, "accepted": known, "undecided": undecided}
 
 
 def comparisons(record: dict) -> int:
@@ -109,10 +118,18 @@ def comparisons(record: dict) -> int:
     return len(case["cells"]) + len(case.get("groups", {})) + len(case["error_rate_norms"])
 
 
-def _times(record: dict) -> list[CellRow]:
+def _times(record: dict, accepted: Sequence[Accepted]) -> list[CellRow]:
+    """Return the rows of times: of cells, and of groups without the cells whose times are accepted.
+
+    A regression that is known in two cells of eight would fail again in their mean.
+    """
     samples, case = record["samples"], record["case"]
     values = {name: {int(k): v for k, v in of.items()} for name, of in samples["log_ratios"].items()}
-    means = groups.means(case.get("groups", {}), values)
+    families = {
+        name: [cell for cell in of if not any(entry.names(cell, TIME) for entry in accepted)]
+        for name, of in case.get("groups", {}).items()
+    }
+    means = groups.means(families, values)
     of_cells, of_groups = (
         decide.decide(
             {name: of for name, of in family.items() if of},
@@ -135,8 +152,7 @@ def _times(record: dict) -> list[CellRow]:
         else:
             found.append(CellRow(name, TIME, "s", None, None, None, UNDECIDED, 0, "not measured"))
     for name, decision in of_groups.items():
-        averaged = [cell for cell in case["groups"][name] if cell in of_cells]
-        note = f"{len(averaged)} cells"
+        note = f"{sum(cell in of_cells for cell in families[name])} cells"
         found.append(
             CellRow(name, MEAN_TIME, "s", None, None, decision.ratio, decision.verdict, decision.processes, note)
         )
@@ -232,17 +248,18 @@ def _bounded(found: Sequence[CellRow]) -> list[CellRow]:
     ]
 
 
-def exit_code(record: dict | None, found: Sequence[CellRow], *, undecided: str | None = None) -> int:
+def exit_code(record: dict | None, found: Sequence[CellRow]) -> int:
     """Return 0 without a regression, 1 with one, 3 where nothing was measured or too little excluded.
 
     Too little: nothing of what needs intervals was decided, or a cell may be slower by more than the table's limit.
+    The project may say otherwise in its record's `undecided`: "pass" where measured rows that stay undecided are no
+    reason to fail, "fail" where each is. A row that no process measured is not passed over.
 
     Args:
         record: of the table, None where there is none.
         found: the rows.
-        undecided: "pass" where measured rows that stay undecided are no reason to fail, "fail" where each is. A row
-            that no process measured is not passed over.
     """
+    undecided = None if record is None else record.get("undecided")
     if any(row.verdict in (WORSE, FAILS) for row in found):
         return REGRESSION
     still_open = [row for row in found if row.verdict == UNDECIDED and row.values is not None]
@@ -347,11 +364,11 @@ def _side(tree: dict) -> str:
     return short if tree["commit"].startswith(tree["name"]) else f"{tree['name']} ({short})"
 
 
-def as_dict(record: dict, found: Sequence[CellRow], *, undecided: str | None = None) -> dict:
+def as_dict(record: dict, found: Sequence[CellRow]) -> dict:
     """Return the record and its rows for JSON, with the exit code as `exit_code` gives it."""
     return {
         "title": title(record),
-        "exit_code": exit_code(record, found, undecided=undecided),
+        "exit_code": exit_code(record, found),
         "slower_at_most": bound(found),
         "sentences": sentences(record, found),
         "rows": [{**asdict(row), "slower_at_most": row.bound} for row in found],

@@ -8,7 +8,7 @@ from . import rates
 from .decide import TONES, Thresholds
 from .summary import COMMAND, CellRow, title
 
-SELF_CHECK_COMMAND = f"{COMMAND} --self-check"
+SELF_CHECK_COMMAND = "normsuite self-check"
 
 
 def verdicts(record: dict, found: Sequence[CellRow]) -> Table:
@@ -81,7 +81,8 @@ def error_rates(records: Sequence[dict]) -> Table:
             if rate.n
         ],
         SELF_CHECK_COMMAND,
-        note="Bounds: one-sided, 95 %, Clopper and Pearson; they take tables to be independent, and cells of one table "
+        note="Alarms, praise and intervals of a table are those of its cells and of the means of its groups. Bounds: "
+        "one-sided, 95 %, Clopper and Pearson; they take tables to be independent, and cells of one table "
         "too, which they are not: read those over cells as of a third as many. The processes that a size was measured "
         f"in are those that decided. {sizes}A table took {typical} in the median, {longest} at most",
     )

@@ -33,7 +33,7 @@ FOLDERS = {
     STUDY_COMMAND: "study",
     ASV_COMMAND: "asv/results",
     BENCH_COMMAND: "bench",
-    SELF_CHECK_COMMAND: "self-check",  # before the shorter command, which it begins with
+    SELF_CHECK_COMMAND: "self-check",
     GATE_COMMAND: "gate",
     NUMERICS_COMMAND: "numerics",
     CHECK_COMMAND: "conformance",

@@ -1,7 +1,7 @@
 """Records of a gate, and files that it reads."""
 
 from collections.abc import Iterator
-from typing import Annotated
+from typing import Annotated, Literal
 
 from msgspec import UNSET, Meta, Struct, UnsetType
 
@@ -122,6 +122,7 @@ class Gate(Record, kw_only=True):
     samples: GateSamples
     spent_s: Seconds
     accepted: Accepted | UnsetType = UNSET
+    undecided: Literal["pass", "fail"] | None = None
 
     def problems(self) -> Iterator[str]:
         """Yield what is wrong between fields: cells, versions, seeds, margins and dates that do not fit."""
