@@ -13,9 +13,9 @@ QUIET_ALLOCATOR = env $$($(BIN)/python -c "from normsuite.allocator import PINNE
 # The environment, the study, the benchmarks of the checked-out commit in that same environment, the page.
 report: $(INSTALLED)
 	$(BIN)/normsuite study --preset quick
-	$(BIN)/asv machine --yes
 	@test -z "$$(git status --porcelain -- normsuite benchmarks)" || echo "note: asv records your uncommitted changes as HEAD"
-	$(QUIET_ALLOCATOR) $(BIN)/asv run --environment existing:$(BIN)/python \
+	machine=$$($(BIN)/python -m tools.asv_machine) && \
+	$(QUIET_ALLOCATOR) $(BIN)/asv run --machine "$$machine" --environment existing:$(BIN)/python \
 		--set-commit-hash $$(git rev-parse HEAD) --record-samples; \
 	status=$$?; $(BIN)/normsuite report && exit $$status
 

@@ -146,6 +146,8 @@ def _findings(relations: Sequence[document.Relation], runs: dict[str, dict[int, 
     measured = {relation: found for relation in relations if (found := _paired(relation, runs)) is not None}
     distinct = {_same(relation): relation for relation in measured}
     p = {test: _corrected(test, distinct, measured, together) for test in TESTS}
+    # One set of tests for all relations: with a set for each, a false verdict could come from either.
+    fewest = min((len(lefts) for lefts, _, _ in measured.values()), default=0)
     findings = {}
     for relation in relations:
         if relation not in measured:
@@ -154,7 +156,7 @@ def _findings(relations: Sequence[document.Relation], runs: dict[str, dict[int, 
             continue
         lefts, rights, found = measured[relation]
         of_runs = [*runs[relation.left].values(), *runs[relation.right].values()]
-        tests = decisive(len(lefts), together, collapsed=any_collapsed(of_runs))
+        tests = decisive(fewest, together, collapsed=any_collapsed(of_runs))
         adjusted = max((p[test][_same(relation)] for test in tests), default=math.nan)
         comparison = compare(lefts, rights, margin=found.margin, comparisons=together)
         verdict = _verdict(relation.expected, found, tests) if adjusted < 1 - CONFIDENCE else UNDECIDED

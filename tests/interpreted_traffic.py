@@ -1,4 +1,4 @@
-"""The bytes that the Triton kernels read and write, counted by the interpreter. Imported by processes of `interpreted`."""
+"""The bytes that the Triton kernels read and write, counted by the interpreter in processes of `interpreted`."""
 
 from dataclasses import dataclass, field, replace
 
@@ -63,7 +63,9 @@ def counted_and_planned(case: Case) -> tuple[tuple[int, int, int], tuple[int, in
         made.backward(dy, x, statistics, weight, bias, dx, *(None if t is None else t.clone() for t in (weight, bias)))
     read = _bytes_in(asked.loads, x) + _bytes_in(asked.loads, dy)
     written = _bytes_in(asked.stores, y) + _bytes_in(asked.stores, dx)
-    partials = [named["partial"] for kernel, _, named, _ in recorder.launches if kernel in (merging.finalize, merging.add_up)]
+    partials = [
+        named["partial"] for kernel, _, named, _ in recorder.launches if kernel in (merging.finalize, merging.add_up)
+    ]
     partial = sum(_bytes_in(asked.loads, t) + _bytes_in(asked.stores, t) for t in partials)
     planned = traffic.of(recorder.launches, x.nbytes, 5)
     return (read, written, partial), (planned.read_bytes, planned.written_bytes, planned.partial_bytes)

@@ -129,6 +129,27 @@ def test_the_detectable_effect_is_found_with_its_power(samples, comparisons_):
     assert shifted.sf(critical) + shifted.cdf(-critical) == pytest.approx(0.8, abs=1e-3)
 
 
+def test_a_stated_difference_is_found_by_the_rule_with_its_power():
+    """With ten seeds and six norms the exact tests ask for ten equal signs, which the t test's effect rarely gives."""
+    seeds, norms, pairs = 10, 6, 15
+    effect = comparisons.detectable(seeds, norms)
+    assert effect > 1.2 * detectable_effect(seeds, comparisons=pairs)
+    draw = np.random.default_rng(0)
+    found = 0
+    for _ in range(400):
+        p = p_values(draw.normal(effect, 1, seeds))
+        found += all(pairs * p[test] < 0.05 for test in decisive(seeds, pairs, collapsed=False))
+    assert 0.74 < found / 400 < 0.86
+    assert comparisons.detectable(9, norms) == detectable_effect(9, comparisons=pairs), "by t alone"
+
+
+def test_pairs_of_a_metric_are_decided_by_the_same_tests():
+    """Where one of them has too few seeds for the exact tests, Student's t decides in all."""
+    runs = [*records(12, BatchNorm=0.98, LayerNorm=0.97), *records(5, none=0.9)]
+    found = comparisons.pairs(runs, ["test_accuracy"])
+    assert {pair.seeds for pair in found} == {5, 12} and len({pair.tests for pair in found}) == 1
+
+
 def test_a_detectable_effect_needs_two_samples():
     assert math.isnan(detectable_effect(1))
     assert math.isfinite(detectable_effect(2, comparisons=15))

@@ -11,7 +11,16 @@ WHAT = "ahead-of-time"
 COMMAND = "python -m normsuite.backends.triton.proof --out reports/ahead"
 NONE, FAULT = "none", "fault"
 TONES = {NONE: GOOD, FAULT: BAD}
-_NUMBERS = ("variants", "registers", "spills", "local memory", "atomics", "wide loads", "programs at a time", "as expected")
+_NUMBERS = (
+    "variants",
+    "registers",
+    "spills",
+    "local memory",
+    "atomics",
+    "wide loads",
+    "programs at a time",
+    "as expected",
+)
 WIDE = 128
 """Bits of the widest load and store."""
 
@@ -35,8 +44,8 @@ def kernels(record: dict) -> Table:
         note="Read from the machine code, without a device: nothing here is a time. Variants differ in norm, layout, "
         "type, shape or activation. Registers: of a thread, from the fewest to the most. Spills: loads and stores of "
         "local memory. Wide loads: the variants with loads of 128 bits, of those whose tensors are aligned and long "
-        "enough. Programs at a time: the fewest and the most that one multiprocessor holds. As expected: the variants of "
-        "which so many fit as their launches are made for",
+        "enough. Programs at a time: the fewest and the most that one multiprocessor holds. As expected: the variants "
+        "of which as many fit as their launches are made for",
     )
 
 

@@ -81,6 +81,7 @@ class Accelerator:
         # Autograd runs a backward pass on the stream of its forward pass, and a graph is captured on one that is not
         # the default one: so everything runs on this.
         self._stream = self._module.Stream(self._device)
+        self.synchronize()  # what is on its way to operands on another stream
         self._module.set_stream(self._stream)
         self._kept: list[object] = []
         self._pool = None
@@ -170,8 +171,9 @@ class DeviceTimer(Timer):
         return start.elapsed_time(end) / 1e3 / (repeat * self.calls)
 
     def once(self):
-        """Queue all calls once, untimed."""
+        """Make all calls once, untimed, and wait for their end: a warm-up by the host's clock would queue hundreds."""
         self._queue()
+        self._device.synchronize()
 
 
 @cache
@@ -234,9 +236,12 @@ def captured(calls: Sequence[Call], device: Device) -> DeviceTimer:
 
     Raises:
         CaptureFailed: they cannot be captured; the message says why.
+        OutOfMemoryError: the graph's memory does not fit.
     """
     try:
         return DeviceTimer(device.capture(calls), len(calls), device)
+    except torch.OutOfMemoryError:  # a RuntimeError too, which says nothing of the calls
+        raise
     except RuntimeError as error:
         raise CaptureFailed(" ".join(str(error).split())[:200]) from error
 

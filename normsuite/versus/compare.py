@@ -238,6 +238,8 @@ def _environment(device: str) -> dict[str, Any]:
     from .. import provenance
     from ..measure import device_clock
 
-    found = provenance.environment(threads=torch.get_num_threads(), accelerator=devices.name(device))
+    found = provenance.environment(
+        threads=torch.get_num_threads(), accelerator=devices.name(device), driver=devices.driver(device)
+    )
     written = time.strftime("%Y-%m-%dT%H:%M:%S+00:00", time.gmtime())
     return {**found, **device_clock.environment(device), "written": written}

@@ -312,7 +312,7 @@ class Launch:
         row_tiles, col_tiles = tiles_of(g, tile)
         own = row_tiles * col_tiles
         if per_row and own == 1 and tile.size > family.kept:
-            few = tile.warps * 32 * 16 // self.itemsize  # a vector for each thread: larger tiles spill
+            few = tile.warps * family.lanes * 16 // self.itemsize  # a vector for each thread: larger tiles spill
             own, col_tiles = family.kept_long // few, tile.size // few
             tile = tiles.Tile(1, 1, few, tile.warps)
         if backward:
@@ -332,7 +332,9 @@ class Launch:
     def _walk(self, work: Work) -> dict:
         """Return the arguments of every kernel on the geometry and the tile."""
         g, tile, align = work.geometry, work.tile, align_of(work.geometry)
-        even = 4 * (g.inner.size % tile.inner == 0) + 2 * (g.rows % tile.rows == 0) + (g.col.size % tile.cols == 0)
+        even = 4 * (g.inner.size % tile.inner == 0)
+        # By the tiles that there are: of a row whose tiles programs share there may be more than the row needs.
+        even += 2 * (work.row_tiles * tile.rows == g.rows) + (work.col_tiles * tile.cols == g.col.size)
         return {
             "blocks": triton.cdiv(g.inner.size, tile.inner),
             "middle": g.middle.size,

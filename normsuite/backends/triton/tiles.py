@@ -7,6 +7,9 @@ import torch
 
 from .geometry import Geometry
 
+MOST_THREADS = 1024
+"""Of a program."""
+
 
 @dataclass(frozen=True)
 class Tile:
@@ -51,6 +54,7 @@ class Family:
         cached_bytes: bytes that the last-level cache holds between two readings of the same.
         shared_bytes: shared memory that a program can have.
         registers: of a multiprocessor; 0 where the compiler takes no limit.
+        lanes: threads of a warp.
     """
 
     resident: int = 32768
@@ -75,6 +79,7 @@ class Family:
     cached_bytes: int = 36 * 2**20
     shared_bytes: int = 227 * 1024
     registers: int = 65536
+    lanes: int = 32
 
 
 HOPPER = Family()
@@ -97,7 +102,8 @@ def family_of(device: torch.device) -> Family:
     properties = torch.get_device_module(device).get_device_properties(device)
     shared = getattr(properties, "shared_memory_per_block_optin", HOPPER.shared_bytes)
     if device.type != "cuda" or torch.version.hip is not None:
-        return replace(HOPPER, shared_bytes=shared, registers=0)
+        lanes = getattr(properties, "warp_size", HOPPER.lanes)
+        return replace(HOPPER, shared_bytes=shared, registers=0, lanes=lanes)
     return replace(of_capability(10 * properties.major + properties.minor), shared_bytes=shared)
 
 
@@ -109,7 +115,7 @@ def register_limit(warps: int, programs: int, family: Family) -> dict[str, int]:
     """
     if not family.registers:
         return {}
-    return {"maxnreg": min(255, family.registers // (32 * warps * programs))}
+    return {"maxnreg": min(255, family.registers // (family.lanes * warps * programs))}
 
 
 def power(n: int) -> int:
@@ -122,9 +128,9 @@ def floor_power(n: int) -> int:
     return 1 << (max(n, 1).bit_length() - 1)
 
 
-def warps(size: int, per_thread: int, most: int = 32) -> int:
+def warps(size: int, per_thread: int, family: Family) -> int:
     """Return how many warps have so many elements at so many for each thread."""
-    return min(most, max(1, floor_power(size // (32 * per_thread))))
+    return min(MOST_THREADS // family.lanes, max(1, floor_power(size // (family.lanes * per_thread))))
 
 
 def chunk(size: int, most: int, waste: float) -> int:
@@ -162,7 +168,10 @@ def resident(
         (power(rows), chunk(cols, max(1, family.tile // power(rows)), waste)),
         (chunk(rows, max(1, family.tile // power(cols)), waste), long),
     ):
-        tiles = -(-rows // tile_rows) * -(-cols // tile_cols)
+        row_tiles, col_tiles = -(-rows // tile_rows), -(-cols // tile_cols)
+        if row_tiles > 1 and col_tiles > 1:
+            continue  # a kernel walks along one of the two
+        tiles = row_tiles * col_tiles
         padded = least * tile_rows * tile_cols * tiles
         if tiles <= family.most_tiles and padded <= limit:
             found.append((padded, tiles, tile_rows, tile_cols))
@@ -171,8 +180,8 @@ def resident(
     padded, tiles, tile_rows, tile_cols = min(found)
     inner = max(least, min(floor_power(max(1, family.wanted * least // padded)), power(g.inner.size)))
     size = inner * tile_rows * tile_cols
-    of_all = warps(size * tiles, per_thread)
-    return Tile(inner, tile_rows, tile_cols, min(of_all, max(1, size * itemsize // (32 * vector))))
+    of_all = warps(size * tiles, per_thread, family)
+    return Tile(inner, tile_rows, tile_cols, min(of_all, max(1, size * itemsize // (family.lanes * vector))))
 
 
 def parts_tile(g: Geometry, itemsize: int, family: Family, *, backward: bool, activated: bool) -> Tile:
@@ -200,7 +209,7 @@ def parts_tile(g: Geometry, itemsize: int, family: Family, *, backward: bool, ac
         # in types of 16 bits, 35 to 92 in float32 with silu.
         most, per_thread = most // 2, per_thread // 2
     rows = min(power(g.rows), max(1, most // (cols * inner)))
-    return Tile(inner, rows, cols, warps(inner * rows * cols, per_thread))
+    return Tile(inner, rows, cols, warps(inner * rows * cols, per_thread, family))
 
 
 def tiles_per_part(tiles: int, units: int, multiprocessors: int, family: Family) -> int:

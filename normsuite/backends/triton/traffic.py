@@ -55,7 +55,7 @@ def passes(kernel: JITFunction, given: dict) -> tuple[int, int]:
 
 
 def pivot_elements(kernel: JITFunction, grid: tuple[int, ...], given: dict) -> int:
-    """Return how many elements a kernel reads once more before all others: the first tile of every part, for a pivot."""
+    """Return how many elements a kernel reads twice: the first tile of every part, for a pivot."""
     is_asked = kernel is spanning.partial_statistics or (kernel is spanning.forward and given["SOURCE"] == "program")
     if not is_asked or not given["CENTRED"]:
         return 0

@@ -1,0 +1,116 @@
+"""Which elements the Triton kernels read or write, from the arguments of their launches: needs no device.
+
+A kernel walks over tiles and masks what lies outside, unless it is told that nothing does. What it then takes is
+computed here from its arguments, for sizes that take the interpreter too long.
+"""
+
+from collections.abc import Iterator
+
+import pytest
+import torch
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+
+pytest.importorskip("triton", reason="needs triton")
+
+from normsuite.backends.triton import ahead, geometry, launch, resident, tiles
+
+LENGTHS = (1, 2, 3, 5, 7, 12, 32, 37, 49, 130, 196, 769, 1000, 3136, 4096, 4097, 5120, 8192, 8193, 10000, 10240, 12288,
+           14336, 16384, 16385, 20480, 32768, 40000, 65535, 65536, 70000, 200704)  # fmt: skip
+AXES = st.sampled_from([("group", "spatial"), ("spatial",), ("batch", "spatial"), ("batch", "group", "spatial")])
+
+
+def places(kernel, grid, named) -> Iterator[tuple[int, int]]:
+    """(row, column) at which each tile that is taken begins, over the programs of one statistic."""
+    height, width = named["R"], named["L"]
+    if kernel in (resident.forward_resident, resident.backward_resident):
+        own = named.get("OWN", named.get("TILES"))
+        for tile in (part * own + tile for part in range(grid[1]) for tile in range(own)):
+            yield (tile * height, 0) if named["ALONG_ROWS"] else (0, tile * width)
+    elif "tiles_per_part" in named:
+        col_tiles = -(-named["cols"] // width)
+        for part in range(grid[1]):
+            begin = part * named["tiles_per_part"]
+            for tile in range(begin, min(begin + named["tiles_per_part"], named["tiles"])):
+                yield tile // col_tiles * height, tile % col_tiles * width
+    else:
+        yield from _walked(grid, named)
+
+
+def _walked(grid, named) -> Iterator[tuple[int, int]]:
+    height, width, walk = named["R"], named["L"], named["WALK"]
+    row_tiles, col_tiles = named["row_tiles"], named["col_tiles"]
+    walked = {"both": row_tiles * col_tiles, "cols": col_tiles, "rows": row_tiles}[walk]
+    for part in range(grid[1]):
+        here = part % named["walks"] * named["tiles_per_walk"]
+        across = range(named["fixed_tiles"]) if named["SOURCE"] == "program" else [part // named["walks"]]
+        for fixed in across:
+            for tile in range(here, min(here + named["tiles_per_walk"], walked)):
+                row = {"both": tile // col_tiles, "cols": fixed, "rows": tile}[walk]
+                yield row * height, {"both": tile % col_tiles, "cols": tile, "rows": fixed}[walk] * width
+
+
+def wrong(kernel, grid, named) -> str | None:
+    """What is wrong with the elements that are taken, of one statistic and along the statistics."""
+    rows, cols, even = named["rows"], named["cols"], named["EVEN"]
+    begun, taken = set(), 0
+    for row, col in places(kernel, grid, named):
+        if (row, col) in begun:
+            return f"the tile at {row}, {col} is taken twice"
+        begun.add((row, col))
+        bottom = row + named["R"] if even & 2 else min(row + named["R"], rows)
+        right = col + named["L"] if even & 1 else min(col + named["L"], cols)
+        if bottom > rows or right > cols:
+            return f"the tile at {row}, {col} ends at {bottom}, {right} of {rows}, {cols}"
+        taken += max(0, bottom - row) * max(0, right - col)
+    if taken != rows * cols:
+        return f"{taken} of {rows * cols} elements are taken"
+    if even & 4 and named["blocks"] * named["A"] != named["inner"]:
+        return f"{named['blocks']} blocks of {named['A']} are not {named['inner']} statistics"
+    return None
+
+
+@settings(max_examples=400, deadline=None)
+@given(
+    sizes=st.tuples(
+        st.integers(1, 5), st.sampled_from((1, 2, 32)), st.sampled_from((1, 2, 3, 10)), st.sampled_from(LENGTHS)
+    ),
+    axes=AXES,
+    layout=st.sampled_from(("contiguous", "channels_last", "per_element")),
+    itemsize=st.sampled_from((2, 4)),
+    activation=st.sampled_from((None, "silu")),
+    family=st.sampled_from((tiles.HOPPER, tiles.BLACKWELL)),
+    processors=st.sampled_from((4, 132)),
+)
+@example((1, 2, 2, 16384), ("group", "spatial"), "contiguous", 4, None, tiles.HOPPER, 4)  # could be cut both ways
+@example((64, 1, 12288, 1), ("group", "spatial"), "per_element", 4, None, tiles.HOPPER, 132)  # more tiles than it needs
+@example((64, 1, 12288, 1), ("group", "spatial"), "per_element", 2, None, tiles.BLACKWELL, 132)
+def test_each_element_is_taken_once_and_none_outside(sizes, axes, layout, itemsize, activation, family, processors):
+    n, groups, k, s = sizes
+    per_element = layout == "per_element"
+    if per_element:
+        sizes, axes = (n, 1, groups * k, s), ("group", "spatial")
+    lies = geometry.make(
+        sizes, frozenset(axes), channels_last=layout == "channels_last", per_element=per_element, affine=True
+    )
+    recorder = ahead.Recorder()
+    dtype = {2: torch.bfloat16, 4: torch.float32}[itemsize]
+    x, statistics = torch.empty(1, dtype=dtype, device="meta"), torch.empty((4, lies.statistics), device="meta")
+    made = launch.Launch(lies, True, activation, False, 1e-5, itemsize, processors, family, recorder)
+    made.forward(x, x, statistics, x, x, None, 0.1)
+    made.backward(x, x, statistics, x, x, x, x, x)
+    walking = [one for one in recorder.launches if "R" in one[2]]
+    assert sum(one[2].get("y") is not None or one[2].get("dx") is not None for one in walking) == 2
+    for kernel, grid, named, _ in walking:
+        assert wrong(kernel, grid, named) is None, kernel.__name__
+
+
+def test_what_is_wrong_is_seen():
+    named = {"rows": 2, "cols": 100, "R": 2, "L": 64, "TILES": 2, "ALONG_ROWS": False, "EVEN": 6, "inner": 4, "A": 4,
+             "blocks": 1}  # fmt: skip
+    kernel = resident.forward_resident
+    assert wrong(kernel, (4, 1), named) is None
+    assert "ends at 2, 128 of 2, 100" in wrong(kernel, (4, 1), named | {"EVEN": 7})
+    assert "128 of 200" in wrong(kernel, (4, 1), named | {"TILES": 1})
+    assert "blocks" in wrong(kernel, (4, 1), named | {"inner": 5})
+    assert "twice" in wrong(kernel, (4, 1), named | {"ALONG_ROWS": True, "R": 0})
