@@ -126,11 +126,11 @@ def append(repository, file, text, message="a change"):
     git(repository, "commit", "--quiet", "--all", "--message", message)
 
 
-def gate(repository, *arguments, only=ONE, budget="1s"):
+def gate(repository, *arguments, only=ONE, budget="1s", command="gate"):
     """As people type it."""
     patterns = [argument for pattern in only for argument in ("--only", pattern)]
     return subprocess.run(
-        [COMMAND, "gate", *arguments, *patterns, "--budget", budget, "--threads", "1"],
+        [COMMAND, command, *arguments, *patterns, "--budget", budget, "--threads", "1"],
         capture_output=True,
         text=True,
         cwd=repository,

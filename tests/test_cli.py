@@ -49,10 +49,7 @@ def test_explain_writes_a_file(tmp_path):
         (["study", "--norm", "BatchNom"], "norm = 'BatchNom': unknown; did you mean BatchNorm? known are BatchNorm"),
         (["study", "--workers", "0", "--dry-run"], "workers = 0: must be at least 1"),
         (["study", "--device", "quantum", "--dry-run"], "device = 'quantum': unknown; known are cpu, cuda"),
-        (["bench", "--epochs", "2"], "epochs = 2: is not for `bench`"),
-        (["bench", "history", "--threads", "2"], "threads = 2: is not for `bench history`"),
-        (["bench", "study", "--device", "cuda"], "device = 'cuda': is not for `bench study`"),
-        (["bench", "everything"], "bench = 'everything': unknown; known are study, history"),
+        (["bench", "everything"], "target = 'everything': must be an import path"),
         (["study", "--config", "/proc/none.toml"], "config = '/proc/none.toml': cannot be read"),
         pytest.param(
             ["study", "--scheduler", "tcp://127.0.0.1:1"],

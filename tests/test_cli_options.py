@@ -39,7 +39,10 @@ WRONG = [
     (["bench", "--device", "cdua"], "did you mean cuda?"),
     (["bench", "--backend", "numbra"], "did you mean numba?"),
     (["bench", "--backend", "auto BatchNrm2d"], "did you mean auto BatchNorm2d?"),
-    (["bench", "everything"], "unknown; known are study, history"),
+    (["bench", "everything"], "target = 'everything': must be an import path"),
+    (["bench", "--shape", "x"], "shape = 'x': must be positive sizes"),
+    (["bench", "--channels-last"], "describe a --shape"),
+    (["bench", "--args", "4"], "args = '4': is of a module:Name"),
     (["bench", "m:N", "--like", "GroupNrm"], "like = 'GroupNrm': unknown; did you mean GroupNorm?"),
     (["bench-study", "--backend", "numbra"], "did you mean numba?"),
     (["check", "--dtype", "float23"], "did you mean float32?"),
@@ -63,6 +66,20 @@ WRONG = [
     (["study", "--device", "nonsense"], "device = 'nonsense': unknown"),
     (["numerics", "--device", "nonsense"], "device = 'nonsense': unknown"),
     (["gate", "main", "--budget", "soon"], "must be a time such as 120s or 2m"),
+    (["gate", "main", "--margin", "speed=1%"], "margin = 'speed=1%': unknown metric; known are time"),
+    (["gate", "main", "--limit", "much"], "margin = 'limit=much': must be a number"),
+    (["bisect", "a", "b", "--metric", "tme"], "did you mean time?"),
+    (["bisect", "a", "b", "--budget", "soon"], "must be a time such as 120s or 2m"),
+    (["self-check", "--budget", "soon"], "must be a time such as 120s or 2m"),
+    (["self-check", "--tables", "-1"], "tables = -1: must be at least 0"),
+    (["check", "m:N", "--args", "("], "must be Python's literals"),
+    (["check", "m:N", "--shape", "0"], "shape = '0': must be positive sizes"),
+    (["check", "m:N", "--timeout", "0"], "timeout = 0.0: must be positive"),
+    (["check", "nosuch"], "target = 'nosuch': unknown"),
+    (["numerics", "--shape", "4,4"], "shape = '4,4': is of a TARGET"),
+    (["study", "--learning-rate", "-1"], "learning_rate = -1.0: must be positive"),
+    (["study", "--config", "none.toml"], "config = 'none.toml': cannot be read"),
+    (["study", "--args", "4"], "args = '4': is of a target"),
     (["self-check", "--norm", "Norm"], "norm = 'Norm': unknown"),
     (["bisect"], "Missing argument"),
     (["history", "--benchmark", "("], "is no regular expression"),
@@ -186,17 +203,6 @@ def test_tables_are_as_wide_as_columns_says(columns, tmp_path):
     done = run("explain", "layernorm", cwd=tmp_path, COLUMNS=columns)
     table = [line for line in done.stdout.splitlines() if line.startswith(("┏", "│", "└"))]
     assert table and max(map(len, table)) <= int(columns)
-
-
-def test_old_spellings_still_work(monkeypatch):
-    bench = sys.modules["normsuite.cli.bench"]  # the package has the command under that name
-    called = []
-    monkeypatch.setattr(bench, "bench_history", lambda *given: called.append(("history", given)))
-    monkeypatch.setattr(bench, "bench_study", lambda *given: called.append(("study", given)))
-    cli.app(["bench", "history"], standalone_mode=False)
-    cli.app(["bench", "study", "--epochs", "2", "--norm", "BatchNorm"], standalone_mode=False)
-    assert [name for name, _ in called] == ["history", "study"]
-    assert called[1][1][0] == ["BatchNorm"] and called[1][1][4] == 2
 
 
 def test_names_are_completed():

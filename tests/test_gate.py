@@ -228,9 +228,6 @@ def test_nothing_is_collected_while_the_clock_runs():
         (["HEAD", "--backend", "numpy"], "backend = 'numpy'"),
         (["HEAD", "--head-python", "/nowhere"], "head_python = '/nowhere': no such interpreter"),
         (["HEAD", "--worse-above", "3%"], "worse_above = '3%': must be at most the margin of times, 0.01"),
-        (["--self-check", "--dry-run"], "dry_run = True: is no option of a self-check"),
-        (["HEAD", "HEAD", "--self-check"], "head = 'HEAD': a self-check compares BASE with itself"),
-        (["--self-check", "--tables", "-1"], "tables = -1: must not be negative"),
     ],
 )
 def test_bad_input_is_one_line_and_exit_code_2(repository, arguments, says):

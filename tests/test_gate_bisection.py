@@ -39,8 +39,9 @@ def test_a_self_check_leaves_records_that_add_up(repository, tmp_path):
 
 
 def test_a_self_check_says_its_rates_with_their_bounds(repository, tmp_path):
-    arguments = ("--self-check", "--tables", "1", "--planted-tables", "1", "--out", str(tmp_path / "check"))
-    done = gate(repository, *arguments, "--json", str(tmp_path / "rates.json"), only=["LayerNorm/torch/tiny/*"])
+    arguments = ("--tables", "1", "--planted-tables", "1", "--out", str(tmp_path / "check"))
+    arguments += ("--json", str(tmp_path / "rates.json"))
+    done = gate(repository, *arguments, only=["LayerNorm/torch/tiny/*"], command="self-check")
     assert done.returncode == 0, done.stderr
     assert len(results.read_records(tmp_path / "check", rates.WHAT).good) == 2
     found = json.loads((tmp_path / "rates.json").read_text())
@@ -48,7 +49,7 @@ def test_a_self_check_says_its_rates_with_their_bounds(repository, tmp_path):
     assert done.stdout.splitlines() == found["sentences"] and len(found["records"]) == 2
 
 
-@pytest.mark.parametrize("command", [["gate", "--self-check"], ["bisect", "HEAD~1", "HEAD"]])
+@pytest.mark.parametrize("command", [["self-check"], ["bisect", "HEAD~1", "HEAD"]])
 def test_an_interrupted_check_or_bisection_leaves_no_process(repository, tmp_path, command):
     append(repository, "errors.py", "# more\n")
     interrupt(repository, *command, "--only", ONE[0], "--out", str(tmp_path / "out"), TMPDIR=str(tmp_path))

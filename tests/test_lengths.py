@@ -1,4 +1,4 @@
-"""No file and no function of the package is long: a file holds one idea, and a function the steps of one."""
+"""No file is long, and no function of the package: a file holds one idea, and a function the steps of one."""
 
 import ast
 
@@ -26,6 +26,13 @@ def test_a_file_and_its_functions_are_short(module: str):
     source = imports.MODULES[module].read_text(encoding="utf-8")
     assert len(source.splitlines()) <= LINES_OF_A_FILE, "cut it into files of one idea each"
     assert not long_functions(source), "cut them into their steps"
+
+
+@pytest.mark.parametrize("folder", ["benchmarks", "examples", "tests", "tools"])
+def test_other_files_are_short(folder: str):
+    files = (imports.PACKAGE.parent / folder).rglob("*.py")
+    lengths = {file: len(file.read_text(encoding="utf-8").splitlines()) for file in files}
+    assert lengths and {file for file, lines in lengths.items() if lines > LINES_OF_A_FILE} == set()
 
 
 def test_a_long_function_is_noticed():

@@ -7,7 +7,6 @@ ends with 1 if there was one.
 
 import argparse
 import contextlib
-import math
 import random
 import sys
 import threading
@@ -29,8 +28,8 @@ from normsuite import functional
 from normsuite.errors import NormsuiteError
 from tools import drawing
 from tools.drawing import LAYOUTS, Halved, Kind
+from tools.formula import RUNNING, SOURCES, Tensors, truth
 
-Tensors = dict[str, torch.Tensor | None]
 BOUNDS = {torch.float64: 1e-9, torch.float32: 3e-4, torch.bfloat16: 0.3, torch.float16: 5e-2}
 """Largest difference, as a part of the largest number that goes into a result, by its type."""
 SEED = 20261127
@@ -46,55 +45,10 @@ class _Raised(Exception):
     """An exception that a hook raises here, and that nothing may swallow."""
 
 
-def truth(kind: Kind, given: Tensors) -> Tensors:
-    """Return output, gradients and running statistics by the formula in float64."""
-    x, weight, bias = (None if t is None else t.clone().requires_grad_() for t in map(given.get, _SOURCES))
-    n, c, *s = kind.shape
-    of_channel = (1, c, *(1 for _ in s))
-    view, dims, affine = x, list(range(2, x.dim())), of_channel
-    if kind.normalized_shape:
-        dims, affine = list(range(x.dim() - len(kind.normalized_shape), x.dim())), kind.normalized_shape
-    elif kind.spec.name == "BatchNorm":
-        dims = [0, *dims]
-    elif kind.spec.name == "GroupNorm":
-        view, dims = x.reshape(n, kind.num_groups, -1), [2]
-    results: Tensors = {}
-    if kind.use_input_stats:
-        mean = view.mean(dims, keepdim=True) if kind.spec.centred else torch.zeros((), dtype=x.dtype)
-        var = (view - mean).square().mean(dims, keepdim=True)
-        count = x.numel() // mean.numel() if kind.spec.centred else 0
-        if kind.running:
-            for name, new in (("running_mean", mean), ("running_var", var * count / max(count - 1, 1))):
-                new = new.detach().reshape(-1, c).mean(0)
-                results[name] = 0.7 * given[name] + 0.3 * new
-    else:
-        mean, var = given["running_mean"].reshape(of_channel), given["running_var"].reshape(of_channel)
-        results |= {"running_mean": given["running_mean"], "running_var": given["running_var"]}
-    y = ((view - mean) / torch.sqrt(var + kind.eps)).reshape(x.shape)
-    if weight is not None:
-        y = y * weight.reshape(affine)
-    if bias is not None:
-        y = y + bias.reshape(affine)
-    results["margin"] = y.detach().abs().min().item() if kind.activation == "relu" else math.inf
-    if kind.activation:
-        y = getattr(theirs, kind.activation)(y)
-    sources = {name: t for name, t in zip(_SOURCES, (x, weight, bias), strict=True) if t is not None}
-    found = torch.autograd.grad(y, list(sources.values()), given["dy"])
-    results |= {f"d{name}": g for name, g in zip(sources, found, strict=True)}
-    results["y"] = y.detach()
-    steep = (var + kind.eps).rsqrt().max().item()
-    results["steep"] = max(1.0, steep * (1.0 if weight is None else weight.abs().max().item()))
-    return results
-
-
-_SOURCES = ("input", "weight", "bias")
-_RUNNING = ("running_mean", "running_var")
-
-
 def refused_by_torch(kind: Kind, given: Tensors) -> bool:
     """Return whether torch.nn.functional refuses these shapes and settings, in float64."""
     own = {name: None if t is None else t.clone() for name, t in given.items()}
-    x, weight, bias, mean, var = (own[name] for name in (*_SOURCES, *_RUNNING))
+    x, weight, bias, mean, var = (own[name] for name in (*SOURCES, *RUNNING))
     call = {
         "BatchNorm": lambda: theirs.batch_norm(x, mean, var, weight, bias, kind.use_input_stats, 0.3, kind.eps),
         "InstanceNorm": lambda: theirs.instance_norm(x, mean, var, weight, bias, kind.use_input_stats, 0.3, kind.eps),
@@ -127,7 +81,7 @@ def tensors(kind: Kind, given: Tensors) -> Tensors:
             t = _as(kind.weight_kind, t)
         if kind.device != "cpu":
             t = torch.empty_like(t, device=kind.device)
-        if name in _SOURCES and kind.needs[_SOURCES.index(name)] and kind.weight_kind != "subclass":
+        if name in SOURCES and kind.needs[SOURCES.index(name)] and kind.weight_kind != "subclass":
             t = t.detach().requires_grad_()
         made[name] = t
     return made
@@ -149,7 +103,7 @@ class _Sees(TorchDispatchMode):
 
 
 def _call(kind: Kind, own: Tensors, x: torch.Tensor, out: torch.Tensor | None = None) -> torch.Tensor:
-    statistics = {name: own[name] for name in _RUNNING}
+    statistics = {name: own[name] for name in RUNNING}
     return functional.normalize(
         kind.spec, x, own["weight"], own["bias"], **statistics, **kind.settings, out=out, backend=kind.backend
     )
@@ -219,7 +173,7 @@ def _guarded(kind: Kind, own: Tensors) -> Tensors | BaseException:
 
 def _differentiated(kind: Kind, own: Tensors) -> Tensors:
     x = own["input"]
-    sources = {n: own[n] for n in _SOURCES if own[n] is not None and own[n].requires_grad}
+    sources = {n: own[n] for n in SOURCES if own[n] is not None and own[n].requires_grad}
     if kind.context == "hook that raises":
         return _under_a_hook(kind, own, sources)
     if kind.context == "checkpoint":
@@ -289,7 +243,7 @@ def check(kind: Kind, seed: int) -> str:
         return "refused"
     true = truth(kind, given)
     if not found:  # a hook has ended the call, before its effects or behind them
-        moved = {name: own[name] for name in _RUNNING if own[name] is not None and kind.use_input_stats}
+        moved = {name: own[name] for name in RUNNING if own[name] is not None and kind.use_input_stats}
         if all(torch.equal(_numbers(t), given[name]) for name, t in moved.items()):
             return "raised by a hook"
     _close(kind, own, found, true)
@@ -302,7 +256,7 @@ def _numbers(t: torch.Tensor) -> torch.Tensor:
 
 def _unchanged(kind: Kind, own: Tensors, before: Tensors, all_of_them: bool) -> None:
     for name, t in before.items():
-        written = (kind.out is not None and name == "input") or (name in _RUNNING and not all_of_them)
+        written = (kind.out is not None and name == "input") or (name in RUNNING and not all_of_them)
         if t is not None and not written and not torch.equal(_numbers(own[name]), t):
             raise Difference(f"{name} was changed")
 
@@ -310,7 +264,7 @@ def _unchanged(kind: Kind, own: Tensors, before: Tensors, all_of_them: bool) -> 
 def _close(kind: Kind, own: Tensors, found: Tensors, true: Tensors) -> None:
     twice = kind.context == "checkpoint" and any(t is not None and t.requires_grad for t in own.values())
     if kind.running and not twice and kind.context not in ("vmap", "forward-mode derivative"):
-        found = {**found, **{name: own[name] for name in _RUNNING}}
+        found = {**found, **{name: own[name] for name in RUNNING}}
     for name, t in found.items():
         if name == "tangent" or t is None:
             continue

@@ -15,7 +15,8 @@ from pathlib import Path
 
 import numpy as np
 
-from normsuite.statistics import clipped, geometric_mean_interval, moderated_intervals, ratio_interval
+from normsuite.bench.summary import corrected
+from normsuite.statistics import clipped, geometric_mean_interval, ratio_interval
 
 from . import simulations
 
@@ -40,8 +41,7 @@ def row(kind: str, processes: int, benches: int, seed: int) -> dict:
         found = logs(kind, processes, draw)
         ratios = [ratio_interval(clipped(of)) for of in found.tolist()]
         single += sum(of.low <= 1 <= of.high for of in ratios)
-        corrected = moderated_intervals(found.tolist(), alpha=0.05 / TASKS)
-        together += all(of.low <= 0 <= of.high for of in corrected)
+        together += all(of.low <= 1 <= of.high for of in corrected(found.tolist()))
         of_all = geometric_mean_interval(found.tolist())
         mean += of_all.low <= 1 <= of_all.high
     return {

@@ -18,15 +18,17 @@ from .. import codes, extras, streams, threads
 from ..errors import NormsuiteError
 from ..reading import printable
 from .bench import bench, bench_history, bench_study
+from .bisect import bisect
 from .check import check
 from .compare import compare
 from .doctor import doctor
 from .explain import explain
-from .gate import bisect, gate, self_check
+from .gate import gate
 from .history import history
 from .init import init
 from .numerics import numerics
 from .report import report
+from .self_check import self_check
 from .shared import be_quiet
 from .study import study
 from .tune import tune

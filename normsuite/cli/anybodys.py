@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from ..errors import ArgumentError, NormsuiteError
-from .check import parse_arguments
+from .options import parse_arguments
 from .shared import note
 
 LIMIT_S = 60.0

@@ -5,7 +5,7 @@ from typing import Annotated, Any, Optional
 import typer
 
 from .. import results, writing
-from ..errors import ArgumentError, UnknownNameError
+from ..errors import ArgumentError
 from .options import (
     BACKENDS,
     REPORTS,
@@ -20,19 +20,14 @@ from .options import (
     Out,
     Processes,
     Threads,
+    arguments,
     at_least,
     choice,
+    shapes,
 )
 from .options import like as like_option
 from .options import seconds as seconds_of
 from .shared import interrupted, line, note, print_tables, progress_bar, status, write_json
-
-_TAKES = {
-    "study": {"norm", "backend", "processes", "threads", "epochs", "out", "to"},
-    "history": {"out", "to"},
-}
-"""Options of those that are no bench of norms by themselves, which takes all but `epochs`."""
-
 
 Targets = Annotated[
     Optional[list[str]],
@@ -41,9 +36,9 @@ Targets = Annotated[
         help="module:Name, again for more: users' norms beside torch.nn; all norms of ours where left out.",
     ),
 ]
-Args = Annotated[str, typer.Option(help="Arguments of each module:Name: 768 or 4,64 or eps=1e-6.")]
+Args = Annotated[str, arguments("Arguments of each module:Name: 768 or 4,64 or eps=1e-6.")]
 Like = Annotated[Optional[str], like_option("The norm that each module:Name is like.")]
-Shapes = Annotated[Optional[list[str]], typer.Option(help="A case of your own, such as 16,64,56,56.")]
+Shapes = Annotated[Optional[list[str]], shapes("A case of your own, such as 16,64,56,56.")]
 ChannelsLast = Annotated[bool, typer.Option("--channels-last", help="Layout of --shape.")]
 Groups = Annotated[Optional[int], typer.Option(help="Of GroupNorm, for --shape.")]
 Budget = Annotated[
@@ -58,12 +53,10 @@ Seconds = Annotated[float, typer.Option(help="For each task in each process.")]
 Epochs = Annotated[
     Optional[int], typer.Option(help="Of each run; those of the preset quick.", callback=at_least("epochs", 1))
 ]
-HiddenEpochs = Annotated[Optional[int], typer.Option(hidden=True, callback=at_least("epochs", 1))]
 OneBackend = Annotated[Optional[list[str]], choice("backend", BACKENDS, "The one that computes the norms.")]
 
 
 def bench(
-    context: typer.Context,
     targets: Targets = None,
     args: Args = "",
     like: Like = None,
@@ -81,34 +74,25 @@ def bench(
     processes: Processes = None,
     seconds: Seconds = 0.25,
     threads: Threads = None,
-    epochs: HiddenEpochs = None,
     out: Out = REPORTS / "bench",
     to: Json = None,
 ) -> None:
     """Time every backend against torch.nn, a copy and other libraries, in turn, call by call; one record a task."""
-    anybodys = [name for name in targets or () if ":" in name]
-    what = next((name for name in targets or () if name not in anybodys), None)
-    if what is not None and (what not in _TAKES or len(targets or ()) > 1):
-        raise UnknownNameError.among("bench", what, _TAKES)
-    _check_options(context, what)
-    if what == "history":
-        bench_history(out, to)
-        return
-    if what == "study":
-        bench_study(norm, backend, processes, threads, epochs, out, to)
-        return
+    for name in targets or ():
+        if ":" not in name:
+            raise ArgumentError("target", name, "must be an import path such as torch.nn:LayerNorm")
+    if not shape and (channels_last or groups is not None):
+        raise ArgumentError("shape", None, "--channels-last and --groups describe a --shape")
+    if not targets and (args or like):
+        raise ArgumentError("args" if args else "like", args or like, "is of a module:Name")
     from ..measure import task
 
     own = [task.shape_case(text, channels_last=channels_last, num_groups=groups) for text in dict.fromkeys(shape or ())]
-    if not own and (channels_last or groups is not None):
-        raise ArgumentError("shape", None, "--channels-last and --groups describe a --shape")
-    if anybodys:
+    if targets:
         from .anybodys import planned, responding
 
-        anybodys = responding(anybodys, args=args, like=like)
-        norm, own, backend = planned(anybodys, args=args, like=like, norms=norm, own=own, backends=backend)
-    elif args or like:
-        raise ArgumentError("args" if args else "like", args or like, "is of a module:Name")
+        targets = responding(targets, args=args, like=like)
+        norm, own, backend = planned(targets, args=args, like=like, norms=norm, own=own, backends=backend)
     tasks = task.plan(
         norms=norm or (), names=case or (), own=own, modes=mode or (), activations=activation or (),
         dtypes=dtype or (), device=device,
@@ -121,15 +105,6 @@ def bench(
         "out": out,
     }
     _measure(tasks, device, to, **how, budget_s=budget)
-
-
-def _check_options(context: typer.Context, what: str | None) -> None:
-    """Raise an ArgumentError for an option that was given and is not for this bench."""
-    for name, value in context.params.items():
-        source = context.get_parameter_source(name)
-        given = source is not None and source.name == "COMMANDLINE" and name != "targets"
-        if given and not (name != "epochs" if what is None else name in _TAKES[what]):
-            raise ArgumentError(name, value, f"is not for `{' '.join(filter(None, ('bench', what)))}`")
 
 
 def _measure(tasks: list, device: str, to: str | None, *, processes: int | None, **how: Any) -> None:

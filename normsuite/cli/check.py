@@ -1,6 +1,5 @@
 """`normsuite check`."""
 
-import ast
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Optional
@@ -9,8 +8,9 @@ import typer
 
 from .. import codes, vocabulary, writing
 from ..errors import ArgumentError, UnknownNameError
+from ..measure.cases import parse_shape
 from . import options
-from .options import Json
+from .options import Json, parse_arguments
 from .shared import console, print_tables, status, write, write_json
 
 
@@ -21,19 +21,21 @@ def check(
             metavar="TARGET…", help="package.module:Name, or a name in [tool.normsuite]; all of it if none."
         ),
     ] = None,
-    args: Annotated[str, typer.Option(help="Arguments of each: 768 or 4,64 or eps=1e-6.")] = "",
+    args: Annotated[str, options.arguments("Arguments of each: 768 or 4,64 or eps=1e-6.")] = "",
     like: Annotated[Optional[str], options.like("The norm that they are like, such as GroupNorm.")] = None,
     oracle: Annotated[Optional[str], typer.Option(help="The truth instead: module:function in NumPy float64.")] = None,
     groups: Annotated[Optional[int], typer.Option(help="Of GroupNorm, where the arguments do not say it.")] = None,
     activation: Annotated[
         Optional[str], options.choice("activation", vocabulary.ACTIVATIONS, "relu or silu, if they apply it.")
     ] = None,
-    shape: Annotated[Optional[list[str]], typer.Option(help="Of the input: 8,64,14,14.")] = None,
+    shape: Annotated[Optional[list[str]], options.shapes("Of the input: 8,64,14,14.")] = None,
     dtype: Annotated[
         Optional[list[str]], options.choice("dtype", vocabulary.DTYPES, "A type that they take; again for more.")
     ] = None,
     only: Annotated[Optional[list[str]], typer.Option(help="A check or a pattern such as 'mean_*'.")] = None,
-    timeout: Annotated[float, typer.Option(help="Seconds that one check may take.")] = 120.0,
+    timeout: Annotated[
+        float, typer.Option(help="Seconds that one check may take.", callback=options.positive("timeout"))
+    ] = 120.0,
     explain: Annotated[bool, typer.Option("--explain", help="List the checks with a sentence on each.")] = False,
     everything: Annotated[bool, typer.Option("--all", help="Show the checks that are ok, too.")] = False,
     markdown: Annotated[Optional[str], typer.Option(metavar="PATH", help="Write Markdown there; - for stdout.")] = None,
@@ -41,17 +43,18 @@ def check(
     to: Json = None,
 ) -> None:
     """Check whether a norm is right: values, gradients, layouts, types, derivatives, programs, state, memory."""
-    from ..conformance.check import check as run
-    from ..conformance.checks import choose
-    from ..conformance.recorded import record
-    from ..presentation.table import Table
-
     if explain:
+        from ..conformance.checks import choose
+        from ..presentation.table import Table
+
         rows = [(found.name, found.sentence) for found in choose(tuple(only or ()))]
         print_tables(Table("", ("check", "what it looks at"), rows))
         return
     further = {"like": like, "oracle": oracle, "num_groups": groups, "activation": activation}
     chosen = chosen_targets(targets or [], args=args, shapes=shape or [], dtypes=dtype or [], options=further)
+    from ..conformance.check import check as run  # behind what was typed, since it imports torch
+    from ..conformance.recorded import record
+
     reports = []
     if out is not None:
         writing.output_folder(out, "out")
@@ -101,7 +104,7 @@ def chosen_targets(names: list[str], *, args: str, shapes: list[str], dtypes: li
     given = {name: value for name, value in options.items() if value is not None}
     given |= {"args": by_place} if by_place else {}
     given |= {"kwargs": by_key} if by_key else {}
-    given |= {"shapes": tuple(parse_sizes(text) for text in shapes)} if shapes else {}
+    given |= {"shapes": tuple(parse_shape(text) for text in shapes)} if shapes else {}
     given |= {"dtypes": tuple(dtypes)} if dtypes else {}
     if not names:
         project = find_project(Path.cwd())
@@ -119,35 +122,6 @@ def chosen_targets(names: list[str], *, args: str, shapes: list[str], dtypes: li
             raise UnknownNameError.among("target", name, [path, *all_by_name(Path.cwd())])
         found.append(Target(name, **given) if known is None else replace(known, **given))
     return found
-
-
-def parse_arguments(text: str) -> tuple[tuple, dict]:
-    """Return arguments typed as "4, 64, eps=1e-6": Python's literals.
-
-    Raises:
-        ArgumentError: something else.
-    """
-    try:
-        call = ast.parse(f"f({text})", mode="eval").body
-        by_place = tuple(ast.literal_eval(value) for value in call.args)
-        return by_place, {keyword.arg: ast.literal_eval(keyword.value) for keyword in call.keywords}
-    except (SyntaxError, ValueError, AttributeError):
-        raise ArgumentError("args", text, "must be Python's literals with commas, such as 4,64 or eps=1e-6") from None
-
-
-def parse_sizes(text: str) -> tuple[int, ...]:
-    """Return sizes typed as "8,197,768".
-
-    Raises:
-        ArgumentError: something else.
-    """
-    try:
-        sizes = tuple(int(size) for size in text.split(","))
-    except ValueError:
-        sizes = ()
-    if not sizes or min(sizes) < 1:
-        raise ArgumentError("shape", text, "must be positive sizes such as 8,197,768")
-    return sizes
 
 
 def _show(report, everything: bool) -> None:

@@ -5,6 +5,7 @@ from typing import Annotated, Optional
 import typer
 
 from .. import results, vocabulary, writing
+from ..errors import ArgumentError
 from . import options
 from .options import REPORTS, Device, Json, Norms, Out
 from .shared import print_tables, write_json
@@ -15,9 +16,9 @@ def numerics(
         Optional[list[str]],
         typer.Argument(metavar="[TARGET…]", help="module:Name, again for more: users' norms beside torch.nn."),
     ] = None,
-    args: Annotated[str, typer.Option(help="Arguments of each TARGET: 768 or 4,64 or eps=1e-6.")] = "",
+    args: Annotated[str, options.arguments("Arguments of each TARGET: 768 or 4,64 or eps=1e-6.")] = "",
     like: Annotated[Optional[str], options.like("The norm that each TARGET is like.")] = None,
-    shape: Annotated[Optional[str], typer.Option(help="Of the input of a TARGET, such as 8,197,768.")] = None,
+    shape: Annotated[Optional[str], options.shapes("Of the input of a TARGET, such as 8,197,768.")] = None,
     activation: Annotated[
         Optional[str], options.choice("activation", vocabulary.ACTIVATIONS, "relu or silu, if a TARGET applies it.")
     ] = None,
@@ -30,9 +31,10 @@ def numerics(
     to: Json = None,
 ) -> None:
     """Measure the largest error of each norm and backend against float64, for inputs further and further from zero."""
+    if not targets and (args or like or shape):
+        raise ArgumentError("args" if args else "like" if like else "shape", args or like or shape, "is of a TARGET")
     from .. import backends
     from .. import device as devices
-    from ..errors import ArgumentError
     from ..measure import accuracy as measuring
     from ..measure.labels import BASELINE
     from ..measure.task import shape_case
@@ -49,8 +51,6 @@ def numerics(
         norm, (tried_case,), computing = planned(
             targets, args=args, like=like, norms=norm, own=own, backends=[BASELINE]
         )
-    elif args or like or shape:
-        raise ArgumentError("args" if args else "like" if like else "shape", args or like or shape, "is of a TARGET")
     else:
         tried_case = measuring.SHAPE
         computing = [name for name in backends.NAMES if name != "auto"]  # which is one of the others

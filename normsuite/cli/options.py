@@ -1,5 +1,6 @@
 """Options that several commands have: one name, one meaning, checked before torch is imported."""
 
+import ast
 import re
 from collections.abc import Callable, Collection, Sequence
 from importlib.metadata import entry_points
@@ -73,6 +74,64 @@ def at_least(argument: str, least: float) -> Callable:
         return given
 
     return check
+
+
+def positive(argument: str) -> Callable:
+    """Return a check of an option that takes a number, or several, above 0."""
+
+    def check(given):
+        for value in [given] if isinstance(given, int | float) else given or ():
+            if not value > 0:
+                raise ArgumentError(argument, value, "must be positive")
+        return given
+
+    return check
+
+
+def parse_arguments(text: str) -> tuple[tuple, dict]:
+    """Return arguments typed as "4, 64, eps=1e-6": Python's literals.
+
+    Raises:
+        ArgumentError: something else.
+    """
+    try:
+        call = ast.parse(f"f({text})", mode="eval").body
+        by_place = tuple(ast.literal_eval(value) for value in call.args)
+        return by_place, {keyword.arg: ast.literal_eval(keyword.value) for keyword in call.keywords}
+    except (SyntaxError, ValueError, AttributeError):
+        raise ArgumentError("args", text, "must be Python's literals with commas, such as 4,64 or eps=1e-6") from None
+
+
+def _arguments(given: str) -> str:
+    parse_arguments(given)
+    return given
+
+
+def arguments(text: str) -> typer.models.OptionInfo:
+    """Return the option for the arguments of users' norms."""
+    return typer.Option("--args", help=text, callback=_arguments)
+
+
+def _shapes(given):
+    for text in [given] if isinstance(given, str) else given or ():
+        cases.parse_shape(text)
+    return given
+
+
+def shapes(text: str) -> typer.models.OptionInfo:
+    """Return the option for the shape of an input, or several."""
+    return typer.Option("--shape", help=text, callback=_shapes)
+
+
+def _budget(given: str | None) -> str | None:
+    if given is not None:
+        seconds(given)
+    return given
+
+
+def budget(text: str) -> typer.models.OptionInfo:
+    """Return the option for a time to spend, such as 120s."""
+    return typer.Option("--budget", help=text, callback=_budget)
 
 
 def names(known: Sequence[str]) -> Callable[[str], list[str]]:

@@ -9,7 +9,20 @@ import typer
 
 from .. import results, vocabulary
 from ..errors import ArgumentError
-from .options import BACKENDS, PRESETS, REPORTS, DeviceOrNone, Json, NormsOrNone, among, at_least, choice, names
+from .options import (
+    BACKENDS,
+    PRESETS,
+    REPORTS,
+    DeviceOrNone,
+    Json,
+    NormsOrNone,
+    among,
+    arguments,
+    at_least,
+    choice,
+    names,
+    positive,
+)
 from .options import like as like_option
 from .shared import console, interrupted, note, print_tables, progress_bar, write_json
 
@@ -28,23 +41,36 @@ With = Annotated[
     Optional[list[str]],
     typer.Option("--with", metavar="TARGET", help="module:Name, or a target's name, trained beside; again for more."),
 ]
-Args = Annotated[str, typer.Option(help="Further arguments of each --with, such as eps=1e-6.")]
+Args = Annotated[str, arguments("Further arguments of each --with, such as eps=1e-6.")]
 Like = Annotated[Optional[str], like_option("The norm that each --with is like, such as GroupNorm.")]
 Seeds = Annotated[Optional[int], typer.Option(help="How many.", callback=at_least("seeds", 1))]
 Epochs = Annotated[Optional[int], typer.Option(help="Of each run.", callback=at_least("epochs", 1))]
-BatchSizes = Annotated[Optional[list[int]], typer.Option(help="Again for more.")]
-LearningRates = Annotated[Optional[list[float]], typer.Option(help="At the peak of the schedule; again for more.")]
-Groups = Annotated[Optional[list[int]], typer.Option(help="Of GroupNorm; divides 8; again for more.")]
+BatchSizes = Annotated[Optional[list[int]], typer.Option(help="Again for more.", callback=at_least("batch_size", 1))]
+LearningRates = Annotated[
+    Optional[list[float]],
+    typer.Option(help="At the peak of the schedule; again for more.", callback=positive("learning_rate")),
+]
+Groups = Annotated[
+    Optional[list[int]],
+    typer.Option(help="Of GroupNorm; divides 8; again for more.", callback=at_least("groups", 1)),
+]
 Affine = Annotated[
     Optional[str],
     choice("affine", vocabulary.AFFINES, "A weight per channel or per element; each norm's own where left out."),
 ]
-L1 = Annotated[Optional[float], typer.Option(help="Weight of the sum of the weights' sizes.")]
-L2 = Annotated[Optional[float], typer.Option(help="AdamW's weight decay.")]
+L1 = Annotated[
+    Optional[float], typer.Option(help="Weight of the sum of the weights' sizes.", callback=at_least("l1", 0))
+]
+L2 = Annotated[Optional[float], typer.Option(help="AdamW's weight decay.", callback=at_least("l2", 0))]
 Augment = Annotated[Optional[bool], typer.Option(help="Move and turn the digits a little.")]
-TrainSize = Annotated[Optional[int], typer.Option(help="Train on the first so many digits.")]
+TrainSize = Annotated[
+    Optional[int], typer.Option(help="Train on the first so many digits.", callback=at_least("train_size", 1))
+]
 HoldOut = Annotated[
-    Optional[int], typer.Option(help="Hold out the last so many training digits, and test on them instead.")
+    Optional[int],
+    typer.Option(
+        help="Hold out the last so many training digits, and test on them instead.", callback=at_least("hold_out", 0)
+    ),
 ]
 Backend = Annotated[Optional[str], choice("backend", BACKENDS, "What computes the norms.")]
 Dataset = Annotated[
@@ -90,6 +116,10 @@ def study(
     to: Json = None,
 ) -> None:
     """Train the same small network with each norm on MNIST, and store one record a run."""
+    if not beside and (args or like):
+        raise ArgumentError("args" if args else "like", args or like, "is of a target: say which by --with")
+    if config is not None and not config.is_file():
+        raise ArgumentError("config", str(config), "cannot be read (no such file)")
     from ..study import server
 
     if not dry_run and scheduler is None:
@@ -190,8 +220,6 @@ def _of_file(settings: dict, name: str, option, kind: type):
 def _targets(names: list[str], *, args: str, like: str | None) -> list:
     """Return the targets that are named on the command line."""
     if not names:
-        if args or like:
-            raise ArgumentError("args" if args else "like", args or like, "is of a target: say which by --with")
         return []
     from .check import chosen_targets
 

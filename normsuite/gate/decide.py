@@ -11,7 +11,7 @@ could never be found.) A cell that is the same, but whose ratio lies beyond the 
 still turn out to be worse.
 
 Such levels are out of reach for methods that only rank: with n processes a sign test cannot go below 2 / 2ⁿ, so that
-48 cells would need 14 processes before a verdict at an early look, and 12 at the final one. Student's t can, but with 4
+48 cells would need 16 processes before a verdict at an early look, and 12 at the final one. Student's t can, but with 4
 processes its quantile at that level is 16; once the variance is known it is 3.5. The cells' variances are alike, and so
 each cell's is drawn towards what all have in common (`statistics.moderated`). docs/method-gate.md has the simulations.
 """
@@ -41,11 +41,11 @@ FINAL_SHARE = 0.5
 
 MARGIN = 0.01
 THRESHOLD = 0.0025
-"""Above what two builds of the same code differ by persistently: 0.05 % (standard deviation over cells), at most 0.08 %
-in all cells but one, 0.24 % in that one (`tools/thresholds.py`)."""
+"""About five standard deviations of what two builds of the same code differ by persistently: 0.05 % over cells, at most
+0.08 % in all cells but one. In that one it is 0.24 %, where a false "worse" is possible (`tools/thresholds.py`)."""
 
 LIMIT = 0.05
-"""A table that cannot exclude a slowdown larger than this has not done what it is for."""
+"""The largest slowdown that a table without a regression may leave possible."""
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from ..errors import UnknownNameError
+from ..errors import ArgumentError, UnknownNameError
 from ..spec import NormSpec
 
 
@@ -189,6 +189,21 @@ ACCELERATOR_CASES: dict[str, Case] = {
         _rows(32768, 16384, "32,768 tokens of Llama 3.1 405B"),
     )
 }
+
+
+def parse_shape(text: str, *, least: int = 1) -> tuple[int, ...]:
+    """Return sizes written as "16,64,56,56", at least so many.
+
+    Raises:
+        ArgumentError: something else.
+    """
+    try:
+        shape = tuple(int(size) for size in text.split(","))
+    except ValueError:
+        shape = ()
+    if len(shape) < least or min(shape) < 1:
+        raise ArgumentError("shape", text, "must be positive sizes such as 16,64,56,56")
+    return shape
 
 
 def every() -> dict[str, Case]:

@@ -157,21 +157,6 @@ class Task:
         return cls(find(found["norm"]), case, found["mode"], found["activation"], found["dtype"], found["device"])
 
 
-def parse_shape(text: str) -> tuple[int, ...]:
-    """Return "16,64,56,56" as sizes.
-
-    Raises:
-        ArgumentError: not two or more positive whole numbers.
-    """
-    try:
-        shape = tuple(int(size) for size in text.split(","))
-    except ValueError:
-        shape = ()
-    if len(shape) < 2 or min(shape) < 1:
-        raise ArgumentError("shape", text, "must be positive sizes N,C,… such as 16,64,56,56")
-    return shape
-
-
 def shape_case(text: str, *, channels_last: bool = False, num_groups: int | None = None) -> Case:
     """Return a case of that shape, named like it.
 
@@ -183,7 +168,7 @@ def shape_case(text: str, *, channels_last: bool = False, num_groups: int | None
     Raises:
         ArgumentError: no shape, a layout that it cannot have, or groups that do not divide the channels.
     """
-    shape = parse_shape(text)
+    shape = cases.parse_shape(text, least=2)
     if channels_last and len(shape) not in (4, 5):
         raise ArgumentError("shape", text, "needs four sizes or five for channels_last")
     channels = shape[1]

@@ -134,8 +134,8 @@ def _learning(collected: Collected) -> Page:
 _DECIDED = (
     "A claim is contradicted if one of its relations is, supported if all are, and undecided otherwise. A relation is "
     "decided where Student's t, the sign-flip and Wilcoxon's test agree, or the two exact ones where a run has "
-    "collapsed; with fewer than about ten seeds by Student's t alone. Few seeds decide little: undecided means that these "
-    "runs do not tell, not that the norms are equal."
+    "collapsed; with fewer than about ten seeds by Student's t alone. Few seeds decide little: undecided means that "
+    "these runs do not tell, not that the norms are equal."
 )
 
 

@@ -2,6 +2,7 @@
 
 from .differences import TESTS, Comparison, Paired, compare, decisive, detectable_effect, holm, p_values, paired
 from .intervals import (
+    CLIP,
     CONFIDENCE,
     Interval,
     clipped,
@@ -15,6 +16,7 @@ from .intervals import (
 from .moderated import moderated_intervals
 
 __all__ = [
+    "CLIP",
     "CONFIDENCE",
     "TESTS",
     "Comparison",

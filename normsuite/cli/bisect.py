@@ -1,0 +1,66 @@
+"""`normsuite bisect`: which commit made a cell worse."""
+
+from typing import Annotated
+
+import typer
+
+from .. import codes, writing
+from ..errors import UnknownNameError
+from ..measure import metric as metrics
+from . import gated, options
+from .options import REPORTS, Device, Json, Norms, Only, Out, Threads, seconds
+from .shared import interrupted, line, status, write_json
+
+
+def _metric(given: str) -> str:
+    known = [each.name for each in metrics.METRICS.values() if each.exact or each is metrics.TIME]
+    if given.partition(" at ")[0] not in known:
+        raise UnknownNameError.among("metric", given, known)
+    return given
+
+
+def bisect(
+    good: Annotated[str, typer.Argument(help="A commit before the step.")],
+    bad: Annotated[str, typer.Argument(help="A commit after it.")] = "HEAD",
+    only: Only = None,
+    norm: Norms = None,
+    device: Device = "cpu",
+    budget: Annotated[str, options.budget("Time for each comparison.")] = "60s",
+    metric: Annotated[
+        str, typer.Option(help="time, peak bytes, saved bytes, or an error by its name.", callback=_metric)
+    ] = "time",
+    threads: Threads = None,
+    out: Out = REPORTS / "gate",
+    to: Json = None,
+) -> None:
+    """Find the commit that made a cell worse, by the gate, in about log2 n comparisons of n commits.
+
+    Exit codes: 0 found, 2 could not run, 3 no step, or nothing that could be decided.
+    """
+    planned, source, project = gated.planned(gated.Wanted(device, {"norms": norm, "only": only}))
+    from ..gate import bisection, measure
+
+    writing.output_folder(out, "out")
+    with status() as show:
+        try:
+            found = bisection.run(
+                good,
+                bad,
+                repository=project.folder,
+                source=source,
+                apart=gated.is_apart(project),
+                cells=planned.cells,
+                metric=metric,
+                budget_s=seconds(budget),
+                threads=measure.default_threads() if threads is None else threads,
+                out=out,
+                on_progress=lambda stage, spent_s: show(f"{spent_s:4.0f} s: {stage}"),
+                on_line=lambda text: line(text) if to != "-" else None,
+            )
+        except KeyboardInterrupt:
+            raise interrupted() from None
+    if to is not None:
+        write_json(found.as_dict(), to)
+    if to != "-":
+        line(found.sentence)
+    raise typer.Exit(codes.OK if found.suspects else codes.NOTHING)

@@ -1,0 +1,166 @@
+"""The part that the commands of the gate share: their options, and the versions and cells that they compare."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated, Optional
+
+import typer
+
+from ..errors import ArgumentError, NormsuiteError
+from ..measure import metric
+from . import options
+from .options import seconds, share
+from .shared import note
+
+_THRESHOLDS = ("worse", "limit")
+"""What a margin may be of, beside the kinds of metrics."""
+
+
+def _margins(given):
+    """Check "metric=value", or "value" for the time, before torch is loaded."""
+    for text in given or ():
+        name, _, value = text.rpartition("=")
+        known = (*metric.margins(), *_THRESHOLDS)
+        if name and name not in known:
+            raise ArgumentError("margin", text, f"unknown metric; known are {', '.join(known)}")
+        share(name or "time", value)
+    return given
+
+
+def _shares(argument: str):
+    def check(given):
+        if given is not None:
+            share(argument, given)
+        return given
+
+    return check
+
+
+Budget = Annotated[Optional[str], options.budget("Time to spend on bytes, errors and times; the project's, or 120s.")]
+Margins = Annotated[
+    Optional[list[str]],
+    typer.Option(
+        "--margin", help="How much more still counts as the same: 2%, or bytes=5%; again for more.", callback=_margins
+    ),
+]
+WorseAbove = Annotated[
+    Optional[str],
+    typer.Option(
+        help="A slowdown that is certainly above this is worse: 0.25%, or the margin.", callback=_shares("worse")
+    ),
+]
+Limit = Annotated[
+    Optional[str],
+    typer.Option(help="Exit code 3 where a cell may be slower by more than this: 5%.", callback=_shares("limit")),
+]
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """The cells that a command line asks for.
+
+    Attributes:
+        device: that they are measured on.
+        by: patterns and names by kind of choice ("norms", "only" and so on); None where nothing was typed.
+    """
+
+    device: str
+    by: dict[str, list[str] | None]
+
+
+@dataclass(frozen=True)
+class Timing:
+    """How a gate measures.
+
+    Attributes:
+        budget: as typed; the project's where left out.
+        threads: of each process; torch's own number where left out.
+        apart: each version in processes of its own.
+        pythons: for each side its interpreter, where it is another one.
+    """
+
+    budget: str | None
+    threads: int | None
+    apart: bool = False
+    pythons: dict[str, str] = field(default_factory=dict)
+
+
+def margins(given: list[str]) -> dict[str, float]:
+    """Return the usual margins, replaced by those given as "metric=value", or as "value" for the time."""
+    from ..gate.measure import MARGINS
+
+    found = dict(MARGINS)
+    for text in given:
+        name, _, value = text.rpartition("=")
+        found[name or "time"] = share(name or "time", value)
+    return found
+
+
+def setup_of(
+    base: str,
+    head: str | None,
+    wanted: Wanted,
+    timing: Timing,
+    given_margins: list[str],
+    *,
+    seeds: int | None = None,
+    working_tree: bool = False,
+):
+    """Return what is to be compared, and the project.
+
+    Args:
+        base: a commit.
+        head: another one; where it is None, the base again, or with `working_tree` that.
+        wanted, timing: what is measured, and how.
+        given_margins: as typed.
+        seeds: of error rates, which are compared where it is given.
+        working_tree: may be the head.
+    """
+    from ..gate import guarded, measure, trees
+    from ..gate.setup import Setup
+
+    found, source, project = planned(wanted)
+    trained = {} if seeds is None else guarded.trained(project, found)
+    here = {"repository": project.folder, "source": source}
+    before = trees.of_commit(base, argument="base", **here)
+    if not working_tree:
+        after = before
+    elif head is None:
+        after = trees.of_working_tree(**here)
+    else:
+        after = trees.of_commit(head, argument="head", **here)
+    setup = Setup(
+        base=before,
+        head=after,
+        cells=found.cells,
+        margins=margins(given_margins),
+        budget_s=project.gate.budget_s if timing.budget is None else seconds(timing.budget),
+        threads=measure.default_threads() if timing.threads is None else timing.threads,
+        apart=timing.apart or is_apart(project),
+        pythons=timing.pythons,
+        norms=list(trained),
+        targets={name: target for name, target in trained.items() if target is not None},
+        **({"seeds": seeds} if seeds is not None else {}),
+    )
+    return setup, project
+
+
+def is_apart(project) -> bool:
+    """Return whether a project's versions want processes of their own: compiled parts lie in no process twice."""
+    return project.isolation == "process" or bool(project.build)
+
+
+def planned(wanted: Wanted):
+    """Return the cells with their targets, the packages whose versions are compared, and the project here."""
+    from ..gate import guarded, trees
+    from ..targets.configuration import FILE, find_project
+
+    trees.root(Path())  # says where there is no repository
+    project = find_project(Path())
+    if project is None:
+        raise NormsuiteError(f"no {FILE} here or above has [tool.normsuite]: `normsuite init` writes it")
+    source = guarded.source_of(project)
+    found = guarded.plan(project, **{name: of or () for name, of in wanted.by.items()}, device=wanted.device)
+    for text in found.notes:
+        note(text)
+    return found, source, project

@@ -1,0 +1,68 @@
+"""`normsuite self-check`: how often the gate is wrong here."""
+
+from typing import Annotated
+
+import typer
+
+from .. import writing
+from . import gated, options
+from .options import REPORTS, Cases, CellBackends, Device, Json, Modes, Norms, Only, Out, Threads
+from .shared import console, interrupted, note, status, write_json
+
+TABLES, PLANTED_TABLES = 60, 15
+"""Where no other number is given."""
+
+
+def self_check(
+    base: Annotated[str, typer.Argument(help="The commit that is compared with itself.")] = "HEAD",
+    only: Only = None,
+    norm: Norms = None,
+    backend: CellBackends = None,
+    case: Cases = None,
+    mode: Modes = None,
+    device: Device = "cpu",
+    budget: Annotated[str, options.budget("Time to spend on a table.")] = "120s",
+    tables: Annotated[
+        int,
+        typer.Option(help="A/A controls: tables of a version against itself.", callback=options.at_least("tables", 0)),
+    ] = TABLES,
+    planted_tables: Annotated[
+        int,
+        typer.Option(help="Tables with injected slowdowns.", callback=options.at_least("planted_tables", 0)),
+    ] = PLANTED_TABLES,
+    asv_pairs: Annotated[
+        int,
+        typer.Option(
+            help="How many pairs with injected slowdowns `asv continuous` is given too.",
+            callback=options.at_least("asv_pairs", 0),
+        ),
+    ] = 0,
+    threads: Threads = None,
+    out: Out = REPORTS / "self-check",
+    to: Json = None,
+) -> None:
+    """Find out how often the gate is wrong: false alarms in A/A controls, and injected slowdowns that it finds."""
+    wanted = gated.Wanted(device, {"norms": norm, "backends": backend, "cases": case, "modes": mode, "only": only})
+    setup, project = gated.setup_of(base, None, wanted, gated.Timing(budget, threads), [])
+    from ..gate import rates, selfcheck
+
+    writing.output_folder(out, "out")
+    with status() as show:
+        try:
+            records = selfcheck.run(
+                setup,
+                tables=tables,
+                planted_tables=planted_tables,
+                asv_pairs=asv_pairs,
+                repository=project.folder,
+                out=out,
+                on_progress=lambda stage, spent_s: show(f"{spent_s:4.0f} s: {stage}"),
+                on_table=lambda record: note(rates.line(record)),
+            )
+        except KeyboardInterrupt:
+            raise interrupted("the tables that were finished are kept") from None
+    if to is not None:
+        write_json(rates.as_dict(records), to)
+    if to != "-":
+        for text in rates.lines(records):
+            console.print(text, highlight=False, soft_wrap=True)
