@@ -11,7 +11,7 @@ from . import processor, source_code
 from .errors import NormsuiteError
 from .git import Git
 
-# Where an installed package is asked for its version: what a result can depend on.
+# Installed packages that a result can depend on: records have their versions.
 _PACKAGES = ("torch", "torchvision", "numpy", "numba", "scipy", "normsuite")
 
 # The sources that a study's numbers depend on; the report and the command line are not among them.

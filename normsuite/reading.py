@@ -150,7 +150,7 @@ def _plain(text: str) -> bool:
 
 
 def _of_json(text: str) -> str | None:
-    """Return what else the value is, where that is easily told."""
+    """Return what a text that is no JSON is instead, where that is easily told."""
     if not text.strip():
         return "it is empty"
     if not text.strip("\0"):

@@ -124,7 +124,7 @@ def read_record(path: Path) -> dict:
 
 
 NO_RECORD = "is damaged (lacks schema, what"
-"""How the reason begins of a JSON file that is no record at all."""
+"""Beginning of the reason for a JSON file that is no record at all."""
 
 
 def read_records(folder: Path, what: str) -> Records:

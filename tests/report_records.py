@@ -67,7 +67,7 @@ def write_study(folder, *, seeds=3, written="2026-01-01T00:00:00+00:00", further
 
 
 def write_bench(
-    folder, *, written="2026-01-01T00:00:00+00:00", task=None, accelerator=None, cold=False, cpu=f"Processor {HOSTILE}",
+    folder, *, written="2026-01-01T00:00:00+00:00", task=None, accelerator=None, cpu=f"Processor {HOSTILE}",
     ratios=None, **changes,
 ):  # fmt: skip
     ratios = ratios or {"auto": 0.5, "flax": 1.5}
@@ -75,10 +75,9 @@ def write_bench(
         record = bench_records.record(ratios, norm=norm, mode=mode, seed=place)
         record["environment"] |= {"cpu": cpu, "accelerator": accelerator}
         record["case"] |= task or {}
-        record["settings"]["cold"] = cold
         record["samples"]["refused"] = {"liger": HOSTILE}
         record.update(written=written, commit="c" * 40, source="s", **changes)
-        name = f"{norm}-{mode}-{results.digest([changes, task, cold, cpu])}"
+        name = f"{norm}-{mode}-{results.digest([changes, task, cpu])}"
         results.write_record(folder / "bench", name, record)
 
 

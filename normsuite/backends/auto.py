@@ -11,7 +11,7 @@ from . import Again, Call, checked, get, why_not_loaded
 
 KERNELS = "numba"
 FEW_PLACES = 128
-"""A channels_last tensor of fewer places is one with few of them: what is done once a sample then takes its time."""
+"""A channels_last tensor of fewer places has a table of its own: what is done once a sample takes most of the time."""
 
 _TORCH, _ = get("torch"), get("reference")  # loaded now, since torch.compile traces no imports
 
@@ -48,7 +48,7 @@ def _modes(call: Call) -> tuple[str, ...]:
     """Return the modes that were measured of which such a call has the parts."""
     if not call.differentiated:
         return ("forward",) if call.use_input_stats else ("evaluation",)
-    # A step by running statistics was not measured: the kernels are to win in both of what it resembles.
+    # A step by running statistics was not measured: the kernels have to win in both modes that it resembles.
     return ("step",) if call.use_input_stats else ("evaluation", "step")
 
 
@@ -69,8 +69,8 @@ def layout(call: Call) -> tuple[str, int]:
     computes on one thread; "channels_last"; and "channels_last_few", with fewer than `FEW_PLACES` places.
     """
     x, view = call.input, call.view
-    # A tensor that is neither contiguous nor channels_last is copied by both, and so is one in whose layout the means
-    # are not over all but the batch.
+    # Both copy a tensor that is neither contiguous nor channels_last, and one in channels_last whose means are not over
+    # all dimensions but the batch.
     channels_last = x.dim() > 2 and not x.is_contiguous() and x.movedim(1, -1).is_contiguous()
     channels_last = channels_last and call.trailing in (0, x.dim() - 1)
     if call.spec.affine == "element" and not channels_last:

@@ -23,8 +23,8 @@ _Compute = Callable[..., torch.Tensor]
 
 
 _cudnn = torch.backends.cudnn
-"""Asked at each call whether it may be used, but for the CPU: there it makes no difference, and asking takes a tenth of
-a small norm."""
+"""Its switches are read at each call, except on the CPU, where they have no effect and reading them takes a tenth of a
+small norm's time."""
 
 
 # One function for each signature of torch's. No more of the call is held than settings, so that its tensors can go.
@@ -184,10 +184,7 @@ def in_operations(call: Call) -> torch.Tensor:
 
 
 def _is_nothing(call: Call) -> bool:
-    """Return whether InstanceNorm gets an empty batch, for which torch looks for the first of no repeated weights.
-
-    A trace leaves that open: its sizes are no numbers.
-    """
+    """Return whether InstanceNorm gets an empty batch, for which torch's call fails; False in a trace of any size."""
     if call.spec.torch_call != "instance_norm" or call.input.is_nested:
         return False
     return not (torch.compiler.is_compiling() or transformed()) and not call.input.numel()

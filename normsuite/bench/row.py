@@ -1,11 +1,10 @@
 """Rows and means of a bench, and the verdict on a ratio. Imports no torch."""
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from ..presentation.table import BAD, GOOD
-from ..statistics import Interval
+from ..statistics import ABOVE, AT_MOST, BELOW, OPEN, Interval, not_worse
 
 SLOWER_ABOVE = 1.02
 VERDICTS = SLOWER, FASTER, NOT_SLOWER, UNDECIDED = "slower", "faster", "not slower", "undecided"
@@ -84,10 +83,5 @@ def verdict(corrected: Interval) -> str:
 
     Otherwise, and where there is no interval, the row is undecided.
     """
-    if math.isnan(corrected.low):
-        return UNDECIDED
-    if corrected.low > SLOWER_ABOVE:
-        return SLOWER
-    if corrected.high < 1:
-        return FASTER
-    return NOT_SLOWER if corrected.high <= SLOWER_ABOVE else UNDECIDED
+    where = {ABOVE: SLOWER, BELOW: FASTER, AT_MOST: NOT_SLOWER, OPEN: UNDECIDED}
+    return where[not_worse(corrected, better_below=1, worse_above=SLOWER_ABOVE)]

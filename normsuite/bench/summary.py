@@ -18,8 +18,10 @@ from ..measure.labels import AGAIN, AUTO, BASELINE, BETTER_COMPILED, COMPILED_FO
 from ..statistics import (
     CLIP,
     CONFIDENCE,
+    NOWHERE,
     Interval,
     clipped,
+    exponential,
     geometric_mean_interval,
     moderated_intervals,
     paired_log_ratio,
@@ -57,7 +59,7 @@ def corrected(logs: Sequence[Sequence[float]]) -> list[Interval]:
     """
     clip = CLIP if min(map(len, logs), default=0) >= CLIPPED_FROM else math.inf
     found = moderated_intervals(logs, alpha=(1 - CONFIDENCE) / max(1, len(logs)), clip=clip)
-    return [Interval(*(math.exp(end) for end in (of.value, of.low, of.high))) for of in found]
+    return [exponential(of) for of in found]
 
 
 def copy_of(implementation: str) -> str:
@@ -80,15 +82,12 @@ class Bench:
         self._logs: dict[tuple[int, str, str, bool], list[float]] = {}
 
     @property
-    def key(self) -> tuple[str, str, bool]:
-        """Return what all records of one table have in common: accelerator, dtype, and whether its caches were flushed.
-
-        The accelerator is "" for the processor.
-        """
+    def key(self) -> tuple[str, str]:
+        """Return what all records of one table have in common: accelerator, "" for the processor, and dtype."""
         record = self.records[0]
         device = record["case"].get("device", "cpu")
         model = "" if device == "cpu" else record["environment"].get("accelerator") or device
-        return model, record["case"].get("dtype", "float32"), bool(model and record["settings"].get("cold"))
+        return model, record["case"].get("dtype", "float32")
 
     @property
     def processor(self) -> str:
@@ -101,13 +100,8 @@ class Bench:
 
         The processor's name stands where there is no accelerator.
         """
-        model, dtype, cold = self.key
-        said = [
-            model or self.processor,
-            "" if dtype == "float32" else dtype,
-            "caches flushed before each sample" if cold else "",
-        ]
-        return ", ".join(filter(None, said))
+        model, dtype = self.key
+        return ", ".join(filter(None, [model or self.processor, "" if dtype == "float32" else dtype]))
 
     @cached_property
     def host(self) -> "Bench | None":
@@ -173,7 +167,7 @@ class Bench:
     def ratio(self, index: int, implementation: str, against: str) -> Interval:
         """Return the ratio in one task, over the processes in which both took part."""
         found = [v for v in self.logs(index, implementation, against) if not math.isnan(v)]
-        return ratio_interval(clipped(found)) if found else Interval(math.nan, math.nan, math.nan)
+        return ratio_interval(clipped(found)) if found else NOWHERE
 
     def corrected(self, implementation: str) -> list[Interval]:
         """Return for each task its ratio to torch.nn, with intervals that hold together over all tasks."""
@@ -199,11 +193,11 @@ class Bench:
         logs = [self.logs(index, implementation, against, behind=behind) for index in indices]
         logs = [of_task for of_task in logs if not all(map(math.isnan, of_task))]
         if not logs:
-            return 0, Interval(math.nan, math.nan, math.nan)
+            return 0, NOWHERE
         number = min(map(len, logs))
         whole = [p for p in range(number) if not any(math.isnan(of_task[p]) for of_task in logs)]
         if not whole:
-            return len(logs), Interval(math.nan, math.nan, math.nan)
+            return len(logs), NOWHERE
         return len(logs), geometric_mean_interval([[of_task[p] for p in whole] for of_task in logs])
 
     @cached_property
@@ -252,7 +246,7 @@ class Bench:
         processes = [p["times_s"].get(name, ()) for p in self.records[index]["samples"]["processes"]]
         logs = [paired_log_ratio(times, [1.0] * len(times)) for times in processes]
         found = [v for v in logs if not math.isnan(v)]
-        return ratio_interval(found) if found else Interval(math.nan, math.nan, math.nan)
+        return ratio_interval(found) if found else NOWHERE
 
     def means(
         self, against: str | Callable[[str], str] = BASELINE, implementations: Sequence[str] | None = None

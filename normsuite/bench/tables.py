@@ -97,7 +97,7 @@ def _cells(row: TaskRow, further: Sequence[Metric]) -> tuple[str, ...]:
         text.ABSENT if math.isnan(row.traffic_share) else f"{row.traffic_share:.0%}",
         *(text.value(size, "bytes") for size in (row.peak_bytes, row.saved_bytes)),
         *(text.value(error, "") for error in (row.output_error, row.gradient_error)),
-        *(metric.write(row.counted.get(metric.key)) for metric in further),
+        *(text.value(row.counted.get(metric.key), metric.unit) for metric in further),
     )
 
 

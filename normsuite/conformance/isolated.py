@@ -6,7 +6,7 @@ from contextlib import closing
 import torch
 
 from ..errors import ArgumentError
-from ..measure import process
+from ..measure import listening, process
 from ..targets.build import TargetError
 from ..targets.loading import import_folders
 from ..targets.messages import error_of_message
@@ -19,7 +19,7 @@ ENDS = "the process "
 """How the finding on a target begins that hangs or ends its process."""
 
 MOST_ENDED = 4
-"""So many processes that ended in a row, each at another check, and no further check is tried."""
+"""Processes that end in a row, each at another check, after which no further check is tried."""
 
 START_S = 60.0
 """How long a process may take to import torch and the target."""
@@ -76,28 +76,19 @@ def _messages(target: Target, checks: Sequence[str], limit_s: float, notes: list
     threads = torch.get_num_threads()
     begun, said = None, False
     with process.fresh(["-m", "normsuite.conformance.worker"], process.environment(threads)) as worker:
-        watch = process.Watch(worker, START_S)
+        job = {"target": target.as_dict(), "checks": checks, "folders": import_folders(), "threads": threads}
         try:
-            job = {"target": target.as_dict(), "checks": checks, "folders": import_folders(), "threads": threads}
-            worker.tell(job)
-            for message in worker.messages():
-                watch.again(limit_s)
+            for message in listening.heard(worker, job, first_s=START_S, limit_s=limit_s):
                 if "error" in message:
                     raise error_of_message(message)
                 begun, said = message.get("begin"), True
                 yield message
-        except process.Died as died:
+        except listening.Ended as ended:
             if not said:
-                raise TargetError(f"{target.title}: its process {_how(watch, died, START_S)}") from None
-            notes.append(f"{begun or 'a check'}: the process {_how(watch, died, limit_s)}")
-        finally:
-            watch.stop()
+                raise TargetError(f"{target.title}: its process {ended.how('ended')}") from None
+            notes.append(f"{begun or 'a check'}: the process {ended.how('ended')}")
 
 
 def _failed(target: Target, check: Check, text: str) -> Result:
     """Return the result of a check at which the process hung or ended."""
     return Result(check.name, check.sentence, Finding(FAILS, text), expected_reason(target, check))
-
-
-def _how(watch: process.Watch, died: process.Died, limit_s: float) -> str:
-    return f"hangs: ended after {limit_s:g} s" if watch.has_ended_it else f"ended ({died})"

@@ -8,11 +8,11 @@ from ..measure import pairs
 from . import decide
 
 BESIDE_S = 5.0
-"""Of the budget, what a command takes beside its processes: its own start and end, and a cell that was under way."""
+"""Seconds of the budget that are reserved for a command's start and end, and for a cell that is being measured."""
 
 ALIKE = 50
-"""Blocks after which the noise within a process is about as large as what processes differ by, by where their code and
-tensors lie, and which no further block lessens. (To lay the heap out anew for every block lessens it, but costs more
+"""Blocks after which the noise within a process is about as large as the noise between processes, which comes from
+where their code and tensors lie and which no further block lessens. (To lay the heap out anew for every block lessens it, but costs more
 than that: allocated memory is then new to the process.)
 
 Measured by tools/noise.py (AMD EPYC 25-1, 2 cores, 12 processes with four runs of 20 blocks each): a process deviates

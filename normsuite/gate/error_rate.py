@@ -19,7 +19,7 @@ import torch
 
 from .. import provenance
 from ..errors import ArgumentError, one_line
-from ..measure import process
+from ..measure import listening, process
 from ..targets.target import Target
 from . import sides
 from .sides import MEASURING, SIDES
@@ -151,21 +151,17 @@ def _start(share: _Share) -> process.Process:
 
 def _listen(share: _Share, one: process.Process) -> Iterator[tuple[_Share, dict]]:
     left = len(share.runs)
-    watch = process.Watch(one, RUN_LIMIT_S)
     try:
-        for message in one.messages():
-            watch.stop()  # while another process is listened to, this one may have to wait
+        # While another process is listened to, this one may have to wait: that is no silence.
+        for message in listening.heard(one, None, first_s=RUN_LIMIT_S, limit_s=RUN_LIMIT_S):
             share.at = message["run"][0]
             if "rate" in message:
                 left -= 1
                 yield share, message
-            watch.again(RUN_LIMIT_S)
         if left:
             share.died = "exit code 0"  # before its time
-    except process.Died as died:
-        share.died = f"hangs: ended after {RUN_LIMIT_S:.0f} s" if watch.has_ended_it else str(died)
-    finally:
-        watch.stop()
+    except listening.Ended as ended:
+        share.died = str(ended) if ended.hung_s is None else ended.how("")
 
 
 def train(job: dict, emit: Callable[[dict], None]) -> None:

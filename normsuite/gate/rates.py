@@ -22,7 +22,7 @@ SHARES = (0.005, 0.01, 0.02, 0.05, 0.10)
 """Slowdowns that are injected, of a call's own time."""
 
 SIZES = (0.0025, 0.004, 0.006, 0.009, 0.011, 0.02, 0.05)
-"""Bounds of the classes of what was measured of a slowdown, whatever it was injected as."""
+"""Bounds of the classes of measured slowdowns, whatever their label."""
 
 DESIGN_EFFECT = 3
 """Cells of one table are not independent: a bound over cells is that of so many times fewer (`tools/thresholds.py`)."""

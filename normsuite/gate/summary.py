@@ -11,7 +11,7 @@ from .. import statistics
 from ..measure.metric import find as find_metric
 from ..measure.metric import is_known
 from ..presentation import text
-from ..statistics import Interval
+from ..statistics import ABOVE, AT_MOST, BELOW, OPEN, Interval, not_worse
 from . import decide, groups
 from .accepted import Accepted
 from .decide import ACCEPTED, BETTER, FAILS, NOT_AVAILABLE, SAME, UNDECIDED, VERDICTS, WORSE, Thresholds
@@ -211,11 +211,8 @@ def _judge_rise(difference: Interval, margin: float) -> str:
 
     It is the same as long as the rise is at most the margin, however far it may have fallen.
     """
-    if difference.low > margin:
-        return WORSE
-    if difference.high < -margin:
-        return BETTER
-    return SAME if difference.high <= margin else UNDECIDED
+    where = {ABOVE: WORSE, BELOW: BETTER, AT_MOST: SAME, OPEN: UNDECIDED}
+    return where[not_worse(difference, better_below=-margin, worse_above=margin)]
 
 
 def detectable_rise(differences: Sequence[float], margin: float, alpha: float) -> float:

@@ -5,8 +5,8 @@ are seen. A window in which no mean stands out from the one before it is one lev
 Windows are counted from the oldest commit: another commit changes only the last one, and the others are
 cached by the values in them, so that what is found does not depend on what was cached.
 
-A long last window is not looked at anew for every commit, but for every eighth; what came since then is of the last
-level that was found, unless it stands out from it. That, too, goes by the place of commits in the series alone.
+A long last window is examined again at every eighth commit. Values that came since then belong to the last level that
+was found, unless they stand out from it. That, too, depends on the places of commits in the series alone.
 """
 
 import hashlib

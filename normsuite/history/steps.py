@@ -9,7 +9,7 @@ import numpy as np
 
 from ..helpers import ALONE, Helpers
 from ..presentation.table import BAD, GOOD, WARNING
-from ..statistics import CONFIDENCE, Interval
+from ..statistics import CONFIDENCE, NOWHERE, Interval
 from .contrast import NORMAL_MAD
 from .levels import detect
 from .noise import LEAST_COMMITS, Exact, Noise, is_relative
@@ -28,7 +28,6 @@ NOISE = "how far apart two measurements of one commit lie in 95 of 100 cases, or
 """What a noise floor is, for people."""
 
 _SPIKE = 5  # deviations
-_NOWHERE = Interval(math.nan, math.nan, math.nan)
 
 
 @dataclass(frozen=True)
@@ -54,7 +53,7 @@ class Step:
         ratio: after / before, with the interval that holds together with all others of the table; NaN where a value is
             not above 0, and a ratio has no meaning.
         verdict: one of `VERDICTS`.
-        made_up: it is a regression, and the segment's last level is as good as the one before it.
+        made_up: it is a regression that was recovered: the segment's last level is as good as the one before it.
         difference: after − before, in the segment's unit, where there is no ratio; else None.
         floor: how far apart two levels of these lengths lie by noise alone, as a ratio or a difference.
     """
@@ -164,7 +163,7 @@ def _trend(segment: Segment, ends: Sequence[tuple[int, int]], spikes: set[int], 
     aside = tuple(sorted(set(range(len(values))).difference(*runs)))
     noise = Exact(segment.values) if segment.exact else Noise(segment.values, runs, segment.repeats)
     levels = tuple(Level(run, noise.level(run)) for run in runs)
-    # A last commit that nothing confirms yet makes up for nothing.
+    # A single last commit does not yet show that a regression was recovered.
     known = levels[:-1] if not segment.exact and levels and len(levels[-1].places) < LEAST_COMMITS else levels
     steps = []
     for before, after in itertools.pairwise(levels):
@@ -174,7 +173,7 @@ def _trend(segment: Segment, ends: Sequence[tuple[int, int]], spikes: set[int], 
         verdict = judge(apart, floor, margin, segment.lower_is_worse, noise.relative)
         limit = max(noise.floor_of(before.places, known[-1].places), margin)
         made_up = verdict == REGRESSION and _as_good(known[-1], before, limit, segment.lower_is_worse, noise.relative)
-        kinds = (apart, None) if noise.relative else (_NOWHERE, apart)
+        kinds = (apart, None) if noise.relative else (NOWHERE, apart)
         steps.append(Step(segment, before, after, kinds[0], verdict, made_up, kinds[1], floor))
     return Trend(segment, levels, tuple(steps), noise.floor, noise.repeats, aside, noise.relative)
 

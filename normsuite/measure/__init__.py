@@ -13,7 +13,7 @@
 Modules, in the order in which they import each other:
 
     labels           names under which tables show what others are compared with; imports no torch
-    metric           what is measured: name, unit, which way is better, how a value is written; imports no torch
+    metric           what is measured: name, unit, margin, whether it has noise; imports no torch
     cases            shapes, and the norms that are measured on them; imports no torch
     operands         seeded tensors for a norm on a case
     task             a norm on a case in a mode and type on a device; a table of tasks (`plan`)

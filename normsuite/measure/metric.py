@@ -1,9 +1,8 @@
-"""Metrics: their names and units, whether they have noise, how values are judged and how they are written.
+"""Metrics: their names and units, whether they have noise, and how values are judged.
 
 Imports no torch. Lower is better in all of them: an error rate and not an accuracy, seconds and not calls a second.
 """
 
-import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from importlib.metadata import entry_points
@@ -14,8 +13,6 @@ from ..errors import DataError
 if TYPE_CHECKING:
     from .workload import Subject
 
-MIB = 2**20
-
 
 @dataclass(frozen=True)
 class Metric:
@@ -23,7 +20,7 @@ class Metric:
 
     Attributes:
         name: in tables, such as "peak bytes".
-        unit: "s", "bytes", "share" of all, "" for what is relative, or another word.
+        unit: "s", "bytes", "share" of all, "" for what is relative, or another word, which tables show behind a value.
         kind: what a user calls its margin: metrics of one kind share it.
         margin: how far a ratio may lie from 1, or a difference from 0, and still count as the same.
         exact: the same in every process, so that two values are compared as they are; others are sampled, and judged by
@@ -46,24 +43,6 @@ class Metric:
     def key(self) -> str:
         """Return its name in records of a bench, such as "peak_bytes"."""
         return self.name.replace(" ", "_")
-
-    def write(self, value: float | None) -> str:
-        """Return a value for people: µs or ms, MiB, per cent, or a power of ten."""
-        if value is None or (isinstance(value, float) and math.isnan(value)):
-            return "–"
-        return _WRITERS.get(self.unit, "{:g}".format)(value)
-
-
-def _seconds(value: float) -> str:
-    return f"{value * 1e6:.1f} µs" if value < 1e-3 else f"{value * 1e3:.2f} ms"
-
-
-_WRITERS: dict[str, Callable[[float], str]] = {
-    "s": _seconds,
-    "bytes": lambda value: f"{value / MIB:.3g}",
-    "share": lambda value: f"{100 * value:.2f} %",
-    "": lambda value: f"{value:.0e}",
-}
 
 
 def _peak_bytes(subject: "Subject") -> int:

@@ -18,7 +18,7 @@ SAMPLES = 4
 LEAST_BLOCKS = 6
 WARM_S = 5e-3
 TRIMMED = 0.25
-"""Share of the blocks that is left out at either end: what the least of two samples still lets through."""
+"""Share of the blocks that is left out at either end."""
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from .. import caches, provenance, results
 from ..spec import NORMS
 
 LIBRARIES = ("matplotlib", "numpy", "pillow")
-"""What decides about every byte of a drawing, beside this package and what is drawn."""
+"""Libraries that a drawing's bytes depend on, beside this package and what is drawn."""
 
 
 def drawn(draw: Callable[..., str], *data) -> str:

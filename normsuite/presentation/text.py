@@ -71,7 +71,7 @@ def ratio(value: float) -> str:
 
 
 def end_of_ratio(value: float) -> str:
-    """Return an end of a ratio's interval: what two processes leave possible reaches from nothing to anything."""
+    """Return an end of a ratio's interval: 0 below a thousandth, ∞ above a thousand."""
     return "0" if 0 <= value < 1e-3 else "∞" if value > 1e3 else ratio(value)
 
 

@@ -299,8 +299,8 @@ def _place_of_bench(bench: Bench) -> tuple:
 
     Of several processors, the one with most rows in its table is first.
     """
-    model, dtype, cold = bench.key
-    return model, dtype != "float32", dtype, cold, -len(bench.rows), bench.processor
+    model, dtype = bench.key
+    return model, dtype != "float32", dtype, -len(bench.rows), bench.processor
 
 
 def _made(record: dict) -> str:

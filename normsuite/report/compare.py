@@ -32,7 +32,7 @@ def _against(collected: Collected) -> Tables:
     for bench in collected.benches:
         found.setdefault(bench.key, every_case(bench))  # of several processors the first
     # Two processors stand side by side, and so do two accelerators, whatever they are called.
-    return {f"{bool(device)} {dtype} {cold}": (cases, 4) for (device, dtype, cold), cases in found.items() if cases}
+    return {f"{bool(device)} {dtype}": (cases, 4) for (device, dtype), cases in found.items() if cases}
 
 
 def _cost(collected: Collected) -> Tables:

@@ -14,10 +14,16 @@ from .intervals import (
     share_interval,
 )
 from .moderated import moderated_intervals
+from .regions import ABOVE, AT_MOST, BELOW, NOWHERE, OPEN, exponential, not_worse
 
 __all__ = [
+    "ABOVE",
+    "AT_MOST",
+    "BELOW",
     "CLIP",
     "CONFIDENCE",
+    "NOWHERE",
+    "OPEN",
     "TESTS",
     "Comparison",
     "Interval",
@@ -26,10 +32,12 @@ __all__ = [
     "compare",
     "decisive",
     "detectable_effect",
+    "exponential",
     "geometric_mean_interval",
     "holm",
     "mean_interval",
     "moderated_intervals",
+    "not_worse",
     "p_values",
     "paired",
     "paired_log_ratio",

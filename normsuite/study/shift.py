@@ -22,10 +22,10 @@ from torch.nn import functional as F
 from .network import LEARNING
 
 PROBE = 500
-"""So many of the training digits, the first ones, whose way through the network is watched."""
+"""Number of training digits, the first ones, whose activations are recorded."""
 
 _DIGITS = 5
-"""Significant ones that are kept."""
+"""Significant digits of recorded numbers."""
 
 
 @dataclass(frozen=True)

@@ -1,9 +1,11 @@
 """Try a target in the study's network before anything is trained, in a process of its own, which it may end."""
 
+from contextlib import closing
+
 import torch
 
 from ..errors import NormsuiteError, one_line
-from ..measure import process
+from ..measure import listening, process
 from ..measure.process_state import unchanged
 from ..targets.build import TargetError
 from ..targets.loading import import_folders, search_here
@@ -24,15 +26,11 @@ def of(target: Target, num_groups: int) -> None:
     """
     job = {"target": target.as_dict(), "num_groups": num_groups, "folders": import_folders()}
     with process.fresh(["-m", __name__], process.environment(1)) as one:
-        watch = process.Watch(one, LIMIT_S)
         try:
-            one.tell(job)
-            message = next(one.messages(), None)
-        except process.Died as died:
-            how = f"hangs: ended after {LIMIT_S:g} s" if watch.has_ended_it else f"ends its process ({died})"
-            raise TargetError(f"{target.title} {how}") from None
-        finally:
-            watch.stop()
+            with closing(listening.heard(one, job, first_s=LIMIT_S, limit_s=LIMIT_S)) as messages:
+                message = next(messages, None)
+        except listening.Ended as ended:
+            raise TargetError(f"{target.title} {ended.how('ends its process')}") from None
     if message is None:
         raise TargetError(f"{target.title} ends its process")
     if "error" in message:

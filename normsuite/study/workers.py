@@ -32,7 +32,7 @@ LOOK_S = 5
 """Seconds between two looks at whether a cluster has workers."""
 
 DEATHS = 3
-"""So many times in a row may workers die without a run having been finished between."""
+"""Workers that die in a row, without a finished run between them, before the study gives up."""
 
 CLUSTER = "pip install normsuite[cluster]"
 

@@ -28,7 +28,7 @@ SECONDS, STREAMING_SECONDS, AGAIN = 0.02, 0.2, 4
 for sizes below it."""
 
 CLEARLY_SLOWER = 1.3
-"""A ratio above this is not measured again, but at the largest size, which decides whether any is the kernels'."""
+"""A ratio above this is measured again at the largest size only, which decides whether any size is the kernels'."""
 
 
 PLAIN = tuple(mode for mode, (of_bench, activation, into) in crossover.MODES.items() if not activation and not into)

@@ -9,7 +9,7 @@ from types import CodeType
 from typing import Any
 
 from ..errors import ArgumentError, NormsuiteError, one_line
-from ..measure import process
+from ..measure import listening, process
 from ..targets.loading import check_path, import_folders, load, path_of, search_here
 from .result import MARGIN, Result
 
@@ -205,29 +205,26 @@ def _listened(job: Mapping[str, Any], env: Mapping[str, str], failed: dict[str, 
             is not known.
     """
     at: str | None = None
-    stage, limit_s = "the setup", SETUP_LIMIT_S
+    stage, how = "the setup", "ends the process"
+
+    def limit_s(message: dict) -> float:
+        return LIMIT_S if message.get("first") is not None else TIMING_LIMIT_S
+
     with process.fresh(["-m", "normsuite.versus.worker"], env) as worker:
-        watch = process.Watch(worker, SETUP_LIMIT_S)
         try:
-            worker.tell(dict(job))
-            for message in worker.messages():
+            for message in listening.heard(worker, dict(job), first_s=SETUP_LIMIT_S, limit_s=limit_s):
                 if "first" in message:
                     at, stage = message["first"], "timing the calls"
-                    limit_s = TIMING_LIMIT_S if at is None else LIMIT_S
-                watch.again(limit_s)
                 failed |= message.get("failed", {})
                 if "error" in message:
                     raise NormsuiteError(message["error"])
                 if "times" in message:
                     return dict(message["times"])
-            ended = "ends the process"
-        except process.Died as died:
-            ended = f"hangs: ended after {limit_s:g} s" if watch.has_ended_it else f"ends the process ({died})"
-        finally:
-            watch.stop()
+        except listening.Ended as ended:
+            how = ended.how(how)
     if at is None:
-        raise NormsuiteError(f"{stage} {ended}")
-    failed[at] = ended
+        raise NormsuiteError(f"{stage} {how}")
+    failed[at] = how
     return None
 
 

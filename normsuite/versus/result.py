@@ -12,7 +12,7 @@ from ..errors import ArgumentError, NormsuiteError
 from ..frames import frame
 from ..presentation import text
 from ..presentation.table import Table
-from ..statistics import Interval, mean_interval
+from ..statistics import ABOVE, AT_MOST, BELOW, OPEN, Interval, exponential, mean_interval, not_worse
 
 FASTER, SLOWER, SAME, UNDECIDED = "faster", "slower", "the same", "undecided"
 ALPHA = 0.01
@@ -209,13 +209,10 @@ class Result:
 
 def verdict(ratio: Interval, margin: float) -> str:
     """Return what an interval of a ratio decides."""
-    if math.isnan(ratio.low):
-        return UNDECIDED
     if 1 - margin <= ratio.low and ratio.high <= 1 + margin:
         return SAME
-    if ratio.high < 1:
-        return FASTER
-    return SLOWER if ratio.low > 1 else UNDECIDED
+    beside = {ABOVE: SLOWER, BELOW: FASTER, AT_MOST: UNDECIDED, OPEN: UNDECIDED}
+    return beside[not_worse(ratio, better_below=1, worse_above=1)]
 
 
 def written(ratio: Interval) -> str:
@@ -224,8 +221,7 @@ def written(ratio: Interval) -> str:
 
 
 def _ratio(logs: Sequence[float], confidence: float) -> Interval:
-    found = mean_interval(logs, confidence)
-    return Interval(*(math.exp(end) for end in (found.value, found.low, found.high)))
+    return exponential(mean_interval(logs, confidence))
 
 
 def _trimmed(values: np.ndarray) -> float:

@@ -142,8 +142,8 @@ def finished_all(a, data, finished):
     return finished > 0 and take(data, DONE, finished) + finished == a.tasks
 
 
-# Between its parts a statistic's numbers lie in `scratch` part by part, statistic behind statistic: so those of several
-# are merged at a time, and a task writes what it has of neighbours side by side.
+# `scratch` is ordered by part, then by statistic, so that several statistics are merged at a time and a task writes its
+# numbers side by side.
 
 
 @inlined

@@ -39,7 +39,7 @@ class Sizes:
         rows_together: numbers of short rows, read twice by the backward pass, that a second-level cache holds with
             their gradients.
         together: the same of long rows, for a last-level cache.
-        alone: numbers that one thread is done with before another has come.
+        alone: numbers that one thread finishes before a second one could start.
         shortest_run: bytes side by side from which on non-temporal stores are worth it; at both ends are lines that
             it cannot be done for.
         huge: bytes from which on a result asks for large pages, as NumPy's do.

@@ -136,7 +136,7 @@ def _some_rows(a, data, task, code, streamed):
     """
     sums = behind(wides(a.sums, data), 2 * task * a.length)
     rows = a.outer * a.inner
-    fours = (rows + 3) // 4  # that no row is left to be worked on alone
+    fours = (rows + 3) // 4  # rounded up, so that no single row is left
     begin, last = 4 * (fours * task // a.tasks), min(rows, 4 * (fours * (task + 1) // a.tasks))
     for first in range(begin, last, a.grain):
         count = min(a.grain, last - first)
