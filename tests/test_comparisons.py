@@ -146,7 +146,7 @@ def test_a_stated_difference_is_found_by_the_rule_with_its_power():
 def test_pairs_of_a_metric_are_decided_by_the_same_tests():
     """Where one of them has too few seeds for the exact tests, Student's t decides in all."""
     runs = [*records(12, BatchNorm=0.98, LayerNorm=0.97), *records(5, none=0.9)]
-    found = comparisons.pairs(runs, ["test_accuracy"])
+    found = comparisons.pairs(runs, ["test accuracy"])
     assert {pair.seeds for pair in found} == {5, 12} and len({pair.tests for pair in found}) == 1
 
 

@@ -312,7 +312,7 @@ class Launch:
         row_tiles, col_tiles = tiles_of(g, tile)
         own = row_tiles * col_tiles
         if per_row and own == 1 and tile.size > family.kept:
-            few = tile.warps * family.lanes * 16 // self.itemsize  # a vector for each thread: larger tiles spill
+            few = tile.warps * family.warp_threads * 16 // self.itemsize  # a vector for each thread: larger tiles spill
             own, col_tiles = family.kept_long // few, tile.size // few
             tile = tiles.Tile(1, 1, few, tile.warps)
         if backward:

@@ -12,6 +12,7 @@ what was interrupted goes on there. It proves no speed: see `ahead`.
 import argparse
 import fnmatch
 import hashlib
+import inspect
 import json
 import math
 import multiprocessing
@@ -62,13 +63,22 @@ class Subject:
 
 
 ROWS = ((8192, 1), (8192, 128), (8192, 1024), (8192, 4096), (8192, 4097), (8192, 5120), (8192, 8192), (4096, 16384),
-        (16, 65536), (16, 200704), (16, 8192), (1048576, 128))  # fmt: skip
+        (16, 65536), (16, 200704), (16, 8192), (1048576, 128),
+        (4096, 12288), (1024, 40000), (524288, 8192))  # fmt: skip
 PLACES = {
     "BatchNorm": ((256, 64, 112, 112), (256, 256, 56, 56), (256, 1024, 14, 14), (256, 2048, 7, 7)),
-    "GroupNorm": ((8, 320, 128, 128), (8, 640, 64, 64), (8, 1280, 32, 32), (1, 128, 1024, 1024), (64, 256, 56, 56)),
+    "GroupNorm": (
+        (8, 320, 128, 128),
+        (8, 640, 64, 64),
+        (8, 1280, 32, 32),
+        (1, 128, 1024, 1024),
+        (64, 256, 56, 56),
+        (8, 64, 128, 128),
+    ),
     "InstanceNorm": ((4, 32, 1080, 1920), (2, 32, 128, 128, 128), (16, 64, 128, 128), (1, 256, 64, 64)),
 }
-"""Rows of language and vision models; ResNet-50, diffusion UNet and VAE, style transfer, pix2pix and nnU-Net."""
+"""Rows of language and vision models, then lengths between powers of two and offsets of 64 bits; ResNet-50, diffusion
+UNet and VAE, groups of two channels, style transfer, pix2pix and nnU-Net."""
 
 
 def subjects() -> Iterator[Subject]:
@@ -245,8 +255,8 @@ def _all_compiled(wanted: dict[str, tuple[Subject, int, int]], processes: int, c
     files: dict[str, Path] = {}
     if cache is not None:
         writing.output_folder(cache, "cache")
-        reader = b"".join(Path(of.__file__).read_bytes() for of in (ahead, occupancy)) + Path(__file__).read_bytes()
-        version = hashlib.sha256(reader + provenance.version("triton").encode()).hexdigest()
+        reader = "".join(map(inspect.getsource, (ahead, occupancy, compiled, _widest)))  # all that makes a `Found`
+        version = hashlib.sha256((reader + provenance.version("triton")).encode()).hexdigest()
         files = {name: cache / f"{hashlib.sha256((version + name).encode()).hexdigest()}.json" for name in wanted}
         made = {name: _found(reading.read_json(file)) for name, file in files.items() if file.exists()}
     missing = [name for name in wanted if name not in made]

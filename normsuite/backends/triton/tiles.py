@@ -54,7 +54,7 @@ class Family:
         cached_bytes: bytes that the last-level cache holds between two readings of the same.
         shared_bytes: shared memory that a program can have.
         registers: of a multiprocessor; 0 where the compiler takes no limit.
-        lanes: threads of a warp.
+        warp_threads: threads of a warp.
     """
 
     resident: int = 32768
@@ -79,7 +79,7 @@ class Family:
     cached_bytes: int = 36 * 2**20
     shared_bytes: int = 227 * 1024
     registers: int = 65536
-    lanes: int = 32
+    warp_threads: int = 32
 
 
 HOPPER = Family()
@@ -102,8 +102,8 @@ def family_of(device: torch.device) -> Family:
     properties = torch.get_device_module(device).get_device_properties(device)
     shared = getattr(properties, "shared_memory_per_block_optin", HOPPER.shared_bytes)
     if device.type != "cuda" or torch.version.hip is not None:
-        lanes = getattr(properties, "warp_size", HOPPER.lanes)
-        return replace(HOPPER, shared_bytes=shared, registers=0, lanes=lanes)
+        threads = getattr(properties, "warp_size", HOPPER.warp_threads)
+        return replace(HOPPER, shared_bytes=shared, registers=0, warp_threads=threads)
     return replace(of_capability(10 * properties.major + properties.minor), shared_bytes=shared)
 
 
@@ -115,7 +115,7 @@ def register_limit(warps: int, programs: int, family: Family) -> dict[str, int]:
     """
     if not family.registers:
         return {}
-    return {"maxnreg": min(255, family.registers // (family.lanes * warps * programs))}
+    return {"maxnreg": min(255, family.registers // (family.warp_threads * warps * programs))}
 
 
 def power(n: int) -> int:
@@ -130,7 +130,7 @@ def floor_power(n: int) -> int:
 
 def warps(size: int, per_thread: int, family: Family) -> int:
     """Return how many warps have so many elements at so many for each thread."""
-    return min(MOST_THREADS // family.lanes, max(1, floor_power(size // (family.lanes * per_thread))))
+    return min(MOST_THREADS // family.warp_threads, max(1, floor_power(size // (family.warp_threads * per_thread))))
 
 
 def chunk(size: int, most: int, waste: float) -> int:
@@ -181,7 +181,7 @@ def resident(
     inner = max(least, min(floor_power(max(1, family.wanted * least // padded)), power(g.inner.size)))
     size = inner * tile_rows * tile_cols
     of_all = warps(size * tiles, per_thread, family)
-    return Tile(inner, tile_rows, tile_cols, min(of_all, max(1, size * itemsize // (family.lanes * vector))))
+    return Tile(inner, tile_rows, tile_cols, min(of_all, max(1, size * itemsize // (family.warp_threads * vector))))
 
 
 def parts_tile(g: Geometry, itemsize: int, family: Family, *, backward: bool, activated: bool) -> Tile:
