@@ -7,7 +7,7 @@ from scipy import stats
 from normsuite import results
 from normsuite.gate import rates
 from normsuite.gate.decide import Thresholds
-from tools import simulate_gate, simulate_history, simulate_study, simulations, thresholds
+from tools import simulate_bench, simulate_gate, simulate_history, simulate_study, simulations, thresholds
 
 TABLES = 40
 KINDS = ("gaussian", "t3", "contaminated", "correlated", "recorded", "burner")
@@ -42,6 +42,15 @@ def test_kept_simulations_hold_what_the_gate_promises(kind):
     assert all(row[error] <= 0.05 * row["tables"] for error in ("missed", "false", "untrue"))
 
 
+def test_kept_simulations_hold_what_the_bench_promises():
+    """All corrected intervals together in 95 of 100 benches; a single one in about as many."""
+    rows = simulations.kept(simulate_bench.WHAT, simulate_bench.KEYS)
+    assert {row["noise"] for row in rows} == set(simulate_bench.KINDS)
+    for row in rows:
+        assert row["benches"] >= 60 and at_least(row["together"], row["benches"], 0.95), row
+        assert row["single"] > 0.92, row
+
+
 def test_tables_end_after_any_number_of_processes_with_the_looks_of_the_gate():
     assert list(simulate_gate.schedule(30)) == [4, 6, 8, 12, 16, 22, 30]
     assert list(simulate_gate.schedule(9)) == [4, 6, 8, 9] and list(simulate_gate.schedule(4)) == [4]
@@ -66,7 +75,8 @@ def test_a_step_of_five_per_cent_in_two_per_cent_of_noise_is_found(kind):
 @pytest.mark.parametrize(("kind", "most"), [("white", 0.1), ("t3", 0.1), ("ar", 0.1), ("states", 0.5)])
 def test_histories_without_a_step_have_hardly_a_regression(kind, most):
     histories = 2 if kind == "states" else 20
-    count, thousands = simulate_history.false(kind, histories, np.random.default_rng(3))
+    count = sum(simulate_history.false(kind, histories, np.random.default_rng(3)))
+    thousands = histories * simulate_history.KINDS[kind][1] * simulate_history.COMMITS / 1000
     assert stats.poisson.sf(count - 1, most * thousands) > 1e-3
 
 

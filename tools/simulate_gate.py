@@ -6,7 +6,9 @@ slower by up to 10 %. Their noise is of one of these kinds:
 
 - gaussian: a deviation of its own for each cell
 - t3: Student's t with three degrees of freedom
+- wide: the same, five times as large, so that most cells are open until the end
 - contaminated: one process in ten has ten times the deviation
+- wild values: one value in ten has, whatever its process
 - correlated: half of the variance is a process's own, shared by all cells
 - recorded: the residuals of the kept self-checks, of a whole process at once, so that cells depend on each other
 - burner: the same, with a process in two disturbed: its residuals are drawn from self-checks that ran beside a process
@@ -56,6 +58,11 @@ def gaussian(draw: np.random.Generator, processes: int) -> np.ndarray:
     return _deviations(draw) * draw.standard_normal((len(NAMES), processes))
 
 
+def wide(draw: np.random.Generator, processes: int) -> np.ndarray:
+    """Return five times the noise of `gaussian`."""
+    return 5 * gaussian(draw, processes)
+
+
 def t3(draw: np.random.Generator, processes: int) -> np.ndarray:
     """Return noise of Student's t with three degrees of freedom, with the deviations of `gaussian`."""
     return _deviations(draw) * draw.standard_t(3, (len(NAMES), processes)) / np.sqrt(3)
@@ -64,6 +71,12 @@ def t3(draw: np.random.Generator, processes: int) -> np.ndarray:
 def contaminated(draw: np.random.Generator, processes: int) -> np.ndarray:
     """Return normal noise, of which one process in ten has ten times the deviation."""
     wild = np.where(draw.random(processes) < 0.1, 10.0, 1.0)
+    return gaussian(draw, processes) * wild
+
+
+def wild_values(draw: np.random.Generator, processes: int) -> np.ndarray:
+    """Return normal noise, of which one value in ten has ten times the deviation."""
+    wild = np.where(draw.random((len(NAMES), processes)) < 0.1, 10.0, 1.0)
     return gaussian(draw, processes) * wild
 
 
@@ -178,8 +191,10 @@ def kinds() -> dict[str, Callable[[], Draw]]:
     """Return what makes each kind of noise."""
     return {
         "gaussian": lambda: gaussian,
+        "wide": lambda: wide,
         "t3": lambda: t3,
         "contaminated": lambda: contaminated,
+        "wild values": lambda: wild_values,
         "correlated": lambda: correlated,
         "recorded": lambda: recorded(_residuals_in(RECORDS)),
         "burner": lambda: burner(_residuals_in(RECORDS), _residuals_in(BURNT)),
