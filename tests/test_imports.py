@@ -1,5 +1,6 @@
 """Imports point in one direction, and what reads data or answers a user loads no torch."""
 
+import re
 import subprocess
 import sys
 from functools import cache
@@ -81,6 +82,15 @@ def test_no_room_imports_itself_through_others(start):
 
 def test_every_room_has_its_layer():
     assert sorted(" ".join(ORDER).split()) == ROOMS
+
+
+def test_the_architecture_names_every_room():
+    text = (imports.PACKAGE.parent / "ARCHITECTURE.md").read_text(encoding="utf-8")
+    table = text[text.index("| room | has |") : text.index("Imports point to the left")]
+    first = " ".join(re.findall(r"^\| (.*?) \|", table, re.MULTILINE))
+    named = {name.strip("/").removesuffix(".py") for name in re.findall(r"`([\w/.]+)`", first)}
+    assert set(ROOMS) - {"_version", "__main__"} <= named
+    assert named - set(ROOMS) == {"norms", "benchmarks", "tools"}
 
 
 @pytest.mark.parametrize("start", ROOMS)

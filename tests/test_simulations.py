@@ -10,7 +10,7 @@ from normsuite.gate.decide import Thresholds
 from tools import simulate_bench, simulate_gate, simulate_history, simulate_study, simulations, thresholds
 
 TABLES = 40
-KINDS = ("gaussian", "t3", "contaminated", "correlated", "recorded", "burner")
+KINDS = tuple(simulate_gate.kinds())
 
 
 def at_most(count, n, rate):
