@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from ..errors import ArgumentError, NormsuiteError
-from .options import parse_arguments
+from ..targets.arguments import parse
 from .shared import note
 
 LIMIT_S = 60.0
@@ -33,7 +33,7 @@ def planned(
     from ..targets.loading import search_here
 
     search_here()
-    by_place, by_key = parse_arguments(args)
+    by_place, by_key = parse(args)
     names = [name_of(path, by_place, by_key) for path in dict.fromkeys(paths)]
     found = {name: norm_of(replace(parsed(name), like=like)) for name in names}
     specs = {spec.name for spec in found.values()}
@@ -76,7 +76,7 @@ def responding(paths: Sequence[str], *, args: str, like: str | None) -> list[str
     from ..targets.loading import search_here
 
     search_here()
-    by_place, by_key = parse_arguments(args)
+    by_place, by_key = parse(args)
     reasons = {}
     for path in dict.fromkeys(paths):
         target = replace(parsed(name_of(path, by_place, by_key)), like=like)

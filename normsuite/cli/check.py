@@ -9,8 +9,9 @@ import typer
 from .. import codes, vocabulary, writing
 from ..errors import ArgumentError, UnknownNameError
 from ..measure.cases import parse_shape
+from ..targets.arguments import parse
 from . import options
-from .options import Json, parse_arguments
+from .options import Json
 from .shared import console, print_tables, status, write, write_json
 
 
@@ -100,7 +101,7 @@ def chosen_targets(names: list[str], *, args: str, shapes: list[str], dtypes: li
     from ..targets.loading import search_here
 
     search_here()
-    by_place, by_key = parse_arguments(args)
+    by_place, by_key = parse(args)
     given = {name: value for name, value in options.items() if value is not None}
     given |= {"args": by_place} if by_place else {}
     given |= {"kwargs": by_key} if by_key else {}

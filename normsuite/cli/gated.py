@@ -116,7 +116,7 @@ def setup_of(
         seeds: of error rates, which are compared where it is given.
         working_tree: may be the head.
     """
-    from ..gate import guarded, measure, trees
+    from ..gate import error_rate, guarded, measure, trees
     from ..gate.setup import Setup
 
     found, source, project = planned(wanted)
@@ -140,7 +140,7 @@ def setup_of(
         pythons=timing.pythons,
         norms=list(trained),
         targets={name: target for name, target in trained.items() if target is not None},
-        **({"seeds": seeds} if seeds is not None else {}),
+        seeds=error_rate.SEEDS if seeds is None else seeds,
     )
     return setup, project
 

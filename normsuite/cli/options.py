@@ -1,6 +1,5 @@
 """Options that several commands have: one name, one meaning, checked before torch is imported."""
 
-import ast
 import re
 from collections.abc import Callable, Collection, Sequence
 from importlib.metadata import entry_points
@@ -13,6 +12,7 @@ from .. import vocabulary
 from ..errors import ArgumentError, UnknownNameError
 from ..measure import cases, labels
 from ..spec import NO_NORM, NORMS, find
+from ..targets.arguments import parse
 
 REPORTS = Path("reports")
 BACKENDS = labels.backends()
@@ -88,22 +88,8 @@ def positive(argument: str) -> Callable:
     return check
 
 
-def parse_arguments(text: str) -> tuple[tuple, dict]:
-    """Return arguments typed as "4, 64, eps=1e-6": Python's literals.
-
-    Raises:
-        ArgumentError: something else.
-    """
-    try:
-        call = ast.parse(f"f({text})", mode="eval").body
-        by_place = tuple(ast.literal_eval(value) for value in call.args)
-        return by_place, {keyword.arg: ast.literal_eval(keyword.value) for keyword in call.keywords}
-    except (SyntaxError, ValueError, AttributeError):
-        raise ArgumentError("args", text, "must be Python's literals with commas, such as 4,64 or eps=1e-6") from None
-
-
 def _arguments(given: str) -> str:
-    parse_arguments(given)
+    parse(given)
     return given
 
 

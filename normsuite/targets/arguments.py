@@ -1,5 +1,6 @@
 """Arguments of a user's norm, filled by the names that torch.nn and torch.nn.functional give them."""
 
+import ast
 import inspect
 from collections.abc import Callable, Mapping, Sequence
 
@@ -13,6 +14,22 @@ SIZES = ("num_features", "num_channels", "channels", "dim", "hidden_size", "norm
 """Arguments of constructors that say how many channels there are, or which trailing sizes."""
 
 
+def parse(text: str) -> tuple[tuple, dict[str, object]]:
+    """Return arguments written as "4, 64, eps=1e-6": Python's literals, by place and by name.
+
+    Raises:
+        ArgumentError: something else.
+    """
+    try:
+        call = ast.parse(f"f({text})", mode="eval").body
+        if not isinstance(call, ast.Call):
+            raise ValueError
+        by_place = tuple(ast.literal_eval(value) for value in call.args)
+        return by_place, {str(keyword.arg): ast.literal_eval(keyword.value) for keyword in call.keywords}
+    except (SyntaxError, ValueError):
+        raise ArgumentError("args", text, "must be Python's literals with commas, such as 4,64 or eps=1e-6") from None
+
+
 def parameters(call: Callable) -> dict[str, inspect.Parameter] | None:
     """Return the parameters of a function or class by name, or None where Python does not know them."""
     try:
@@ -23,8 +40,7 @@ def parameters(call: Callable) -> dict[str, inspect.Parameter] | None:
 
 def takes_input(call: Callable) -> bool:
     """Return whether a function's first parameter is a tensor, as torch.nn.functional's are."""
-    found = parameters(call)
-    return bool(found) and next(iter(found)) in INPUT
+    return next(iter(parameters(call) or {}), None) in INPUT
 
 
 def required(found: Mapping[str, inspect.Parameter]) -> list[str]:
@@ -93,7 +109,7 @@ def of_function(
     Raises:
         ArgumentError: an argument without a value, or one that is not taken.
     """
-    found = parameters(function)
+    found = parameters(function) or {}
     by_name = list(found)[1:]
     settings = [name for name in by_name if name not in (*TENSORS, *MODES) and name not in kwargs]
     if len(args) > len(settings):
@@ -127,5 +143,5 @@ def sizes(spec: NormSpec | None, shape: Sequence[int], num_groups: int | None) -
         return {}
     by_element = spec is not None and spec.affine == "element"
     channels = shape[-1] if by_element or len(shape) < 2 else shape[1]
-    found = {name: channels for name in SIZES} | {"normalized_shape": (channels,)}
+    found: dict[str, object] = {name: channels for name in SIZES} | {"normalized_shape": (channels,)}
     return found if num_groups is None else {**found, "num_groups": num_groups}

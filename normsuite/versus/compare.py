@@ -207,7 +207,7 @@ def _listened(job: Mapping[str, Any], env: Mapping[str, str], failed: dict[str, 
     at: str | None = None
     stage, how = "the setup", "ends the process"
 
-    def limit_s(message: dict) -> float:
+    def limit_s(message: dict[str, Any]) -> float:
         return LIMIT_S if message.get("first") is not None else TIMING_LIMIT_S
 
     with process.fresh(["-m", "normsuite.versus.worker"], env) as worker:

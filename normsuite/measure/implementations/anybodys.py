@@ -1,6 +1,5 @@
 """Somebody's norm by its import path and arguments, such as "timm.layers:RmsNorm(768)": its name says all of it."""
 
-import ast
 import contextlib
 import io
 import re
@@ -12,7 +11,8 @@ from types import ModuleType
 import torch
 from torch import Tensor, nn
 
-from ...errors import ArgumentError, NormsuiteError, UnsupportedError
+from ...errors import NormsuiteError, UnsupportedError
+from ...targets import arguments
 from ...targets.build import Built, FunctionNorm, build
 from ...targets.loading import ImportPathError, path_in, search_here
 from ...targets.target import Target
@@ -104,12 +104,7 @@ def parsed(name: str) -> Target | None:
     found = _NAME.fullmatch(name)
     if found is None:
         return None
-    try:
-        call = ast.parse(f"f({found['args'] or ''})", mode="eval").body
-        args = tuple(ast.literal_eval(value) for value in call.args)
-        kwargs = {keyword.arg: ast.literal_eval(keyword.value) for keyword in call.keywords}
-    except (SyntaxError, ValueError, AttributeError):
-        raise ArgumentError("args", found["args"], "must be Python's literals with commas") from None
+    args, kwargs = arguments.parse(found["args"] or "")
     return Target(found["path"], args=args, kwargs=kwargs)
 
 
