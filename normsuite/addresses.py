@@ -80,7 +80,7 @@ def is_stored(t: Tensor) -> bool:
     if address % size:
         return False
     if t.is_contiguous():
-        return t.storage_offset() * size + t.nbytes <= t.untyped_storage().nbytes()
+        return not t.storage_offset() * size + t.nbytes > t.untyped_storage().nbytes()
     return why_gone(t) is None
 
 
@@ -128,8 +128,9 @@ def demand(**tensors: Tensor | None) -> None:
 def refuse_gone(**tensors: Tensor | None) -> None:
     """Raise StorageError for the first of those tensors whose storage was freed or cut short."""
     for name, t in tensors.items():
-        plain = t is not None and type(t) in EXACT and t.layout is _strided and not t.is_nested and _has_storage(t)
-        if plain and t.device.type != "meta" and (reason := why_gone(t)):
+        if t is None or type(t) not in EXACT or t.layout is not _strided or t.is_nested or not _has_storage(t):
+            continue
+        if t.device.type != "meta" and (reason := why_gone(t)):
             raise StorageError(name, _described(t), reason)
 
 

@@ -35,6 +35,12 @@ class Metric:
     read: Callable[[dict], float | None]
     margin: float
 
+    def of_all(self, runs: Iterable[dict]) -> list[float] | None:
+        """Return the number of each of those runs, told by their samples; None where one did not record it."""
+        found = [self.read(samples) for samples in runs]
+        known = [value for value in found if value is not None]
+        return known if len(known) == len(found) else None
+
 
 def _last(name: str) -> Callable[[dict], float]:
     return lambda samples: float(samples["epochs"][-1][name])
@@ -154,12 +160,12 @@ def _findings(relations: Sequence[document.Relation], runs: dict[str, dict[int, 
             seeds = runs.get(relation.left, {}).keys() & runs.get(relation.right, {}).keys()
             findings[relation] = Finding(relation, len(seeds), None, NOT_MEASURED)
             continue
-        lefts, rights, found = measured[relation]
+        lefts, rights, apart = measured[relation]
         of_runs = [*runs[relation.left].values(), *runs[relation.right].values()]
         tests = decisive(fewest, together, collapsed=any_collapsed(of_runs))
         adjusted = max((p[test][_same(relation)] for test in tests), default=math.nan)
-        comparison = compare(lefts, rights, margin=found.margin, comparisons=together)
-        verdict = _verdict(relation.expected, found, tests) if adjusted < 1 - CONFIDENCE else UNDECIDED
+        comparison = compare(lefts, rights, margin=apart.margin, comparisons=together)
+        verdict = _verdict(relation.expected, apart, tests) if adjusted < 1 - CONFIDENCE else UNDECIDED
         findings[relation] = Finding(relation, len(lefts), comparison, verdict, tuple(tests), adjusted)
     return findings
 
@@ -168,8 +174,8 @@ def _paired(relation: document.Relation, runs: dict[str, dict[int, dict]]) -> tu
     left, right = runs.get(relation.left, {}), runs.get(relation.right, {})
     metric = METRICS[relation.metric]
     seeds = sorted(left.keys() & right.keys())
-    lefts, rights = ([metric.read(of_norm[seed]) for seed in seeds] for of_norm in (left, right))
-    if len(seeds) < 2 or None in lefts + rights:
+    lefts, rights = (metric.of_all(of_norm[seed] for seed in seeds) for of_norm in (left, right))
+    if len(seeds) < 2 or lefts is None or rights is None:
         return None
     return lefts, rights, paired(lefts, rights, margin=metric.margin)
 

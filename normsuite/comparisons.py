@@ -92,17 +92,17 @@ def pairs(records: Sequence[dict], metrics: Iterable[str] = tuple(METRICS)) -> l
         measured = []
         for left, right in combinations(runs, 2):
             seeds = sorted(runs[left].keys() & runs[right].keys())
-            lefts, rights = ([metric.read(runs[norm][seed]) for seed in seeds] for norm in (left, right))
-            if len(seeds) >= 2 and None not in lefts + rights:
+            lefts, rights = (metric.of_all(runs[norm][seed] for seed in seeds) for norm in (left, right))
+            if len(seeds) >= 2 and lefts is not None and rights is not None:
                 fell = any_collapsed([*runs[left].values(), *runs[right].values()])
                 measured.append((left, right, len(seeds), paired(lefts, rights, margin=metric.margin), fell))
         p, p_equivalent = (corrected([getattr(row[3], of) for row in measured]) for of in ("p", "p_equivalent"))
         # One set of tests for all pairs: with a set for each, a false verdict could come from either.
         fewest = min((row[2] for row in measured), default=0)
-        for place, (left, right, seeds, found, fell) in enumerate(measured):
+        for place, (left, right, count, found, fell) in enumerate(measured):
             tests = tuple(decisive(fewest, len(measured), collapsed=fell))
             both = (max((of[place][test] for test in tests), default=math.nan) for of in (p, p_equivalent))
-            table.append(NormPair(name, left, right, seeds, found, fell, tests, *both))
+            table.append(NormPair(name, left, right, count, found, fell, tests, *both))
     return table
 
 

@@ -18,8 +18,12 @@ def check(device: str) -> str:
         wanted = torch.device(device)
     except RuntimeError:
         wanted = None
-    known = found is not None and wanted is not None and wanted.type == found.type
-    if not known or (wanted.index or 0) >= torch.accelerator.device_count():
+    if (
+        found is None
+        or wanted is None
+        or wanted.type != found.type
+        or (wanted.index or 0) >= torch.accelerator.device_count()
+    ):
         raise ArgumentError("device", device, f"not available here; available are cpu{f', {found}' if found else ''}")
     return device
 

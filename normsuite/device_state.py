@@ -57,7 +57,14 @@ class DeviceState:
         """
         if self._library is None:
             return None
-        ask, nvml = self._asked, self._library
+        nvml = self._library
+
+        def ask(question: Callable, *arguments: int) -> int | None:
+            try:
+                return question(self._handle, *arguments)
+            except nvml.NVMLError:  # this driver, or this model, does not tell
+                return None
+
         bits = ask(nvml.nvmlDeviceGetCurrentClocksThrottleReasons)
         return {
             "sm_mhz": ask(nvml.nvmlDeviceGetClockInfo, nvml.NVML_CLOCK_SM),
@@ -67,12 +74,6 @@ class DeviceState:
             "celsius": ask(nvml.nvmlDeviceGetTemperature, nvml.NVML_TEMPERATURE_GPU),
             "throttled": None if bits is None else [name for bit, name in _THROTTLED.items() if bits & bit],
         }
-
-    def _asked(self, question: Callable, *arguments: int) -> int | None:
-        try:
-            return question(self._handle, *arguments)
-        except self._library.NVMLError:  # this driver, or this model, does not tell
-            return None
 
 
 def _thousandth(value: int | None) -> float | None:

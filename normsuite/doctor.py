@@ -217,13 +217,14 @@ def _by_norm(reasons: Mapping[str, str]) -> str:
 def usable_rivals() -> dict[str, str | None]:
     """Return the reason why each rival of `normsuite bench` is not measured on the CPU; None if it is."""
     tasks = [Task(spec, find_case(CASE), mode) for spec in NORMS.values() for mode in USUAL_MODES]
-    found = {}
+    found: dict[str, str | None] = {}
     everyone = {implementation.name: implementation for implementation in implementations.everyone()}
-    for implementation in map(everyone.get, rivals(everyone)):
+    for name in rivals(everyone):
+        implementation = everyone[name]
         reasons = [implementation.why_not(task) for task in tasks]
         # What is missing says more than that it would not do this norm or that mode anyway.
         missing = [r for r in reasons if r is not None and "not installed" in r]
-        found[implementation.name] = None if None in reasons else (missing or reasons)[0]
+        found[name] = None if None in reasons else (missing or reasons)[0]
     return found
 
 

@@ -75,12 +75,11 @@ def match(printed: str, computed: float) -> str | None:
     """
     shown = Decimal(printed)
     value = Decimal(repr(float(computed))).quantize(Decimal("1e-12"))
-    step = Decimal(1).scaleb(shown.as_tuple().exponent)
     if shown == value:
         return EXACT
-    if shown == value.quantize(step, ROUND_HALF_UP):
+    if shown == value.quantize(shown, ROUND_HALF_UP):
         return ROUNDED
-    if shown == value.quantize(step, ROUND_DOWN):
+    if shown == value.quantize(shown, ROUND_DOWN):
         return TRUNCATED
     return None
 

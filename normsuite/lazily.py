@@ -23,7 +23,7 @@ def load(*names: str) -> None:
         if name in sys.modules:
             continue
         spec = importlib.util.find_spec(name)
-        if spec is None:
+        if spec is None or spec.loader is None:
             raise ModuleNotFoundError(f"no module named {name!r}", name=name)
         spec.loader = importlib.util.LazyLoader(spec.loader)
         module = importlib.util.module_from_spec(spec)

@@ -3,6 +3,7 @@
 import operator
 from collections.abc import Sequence
 from numbers import Real
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -13,9 +14,12 @@ from .errors import ArgumentError, ShapeError, UnknownNameError, UnsupportedErro
 from .spec import NORMS, NormSpec, View
 
 _BATCH_NORM = NORMS.get("BatchNorm")
+_C: Any = torch._C  # whose stubs have not all of it
+
+Size = torch.Size | None
 
 
-def real(name: str, value: object) -> float:
+def real(name: str, value: Any) -> float:
     """Return the number as a float.
 
     Raises:
@@ -47,7 +51,7 @@ def flag(name: str, value: object) -> bool:
     return value
 
 
-def index(name: str, value: object, reason: str) -> int:
+def index(name: str, value: Any, reason: str) -> int:
     """Return the integer; a float that happens to be whole is none."""
     if type(value) is int or is_compiling():
         return value
@@ -76,7 +80,7 @@ def choice(name: str, value: object, known: Sequence[str]) -> None:
         raise UnknownNameError.among(name, value, known)
 
 
-def shape(t: Tensor) -> tuple[int, ...]:
+def shape(t: Tensor) -> torch.Size:
     """Return the tensor's sizes.
 
     Raises:
@@ -84,53 +88,53 @@ def shape(t: Tensor) -> tuple[int, ...]:
     """
     if t.is_nested and t.layout is torch.strided:
         raise ArgumentError("input", "a nested tensor of the strided layout", "has no shape; one of torch.jagged has")
-    state = torch._C._get_tracing_state() if not is_compiling() else None
+    state = _C._get_tracing_state() if not is_compiling() else None
     if state is None:
         return t.shape
-    torch._C._set_tracing_state(None)  # while torch.jit records, sizes are tensors, and to look at one is a warning
+    _C._set_tracing_state(None)  # while torch.jit records, sizes are tensors, and to look at one is a warning
     try:
         return t.shape
     finally:
-        torch._C._set_tracing_state(state)
+        _C._set_tracing_state(state)
 
 
 def tensors(
     input: Tensor, weight: object, bias: object, running_mean: object, running_var: object
-) -> tuple[torch.Size | None, ...]:
-    """Return the shapes of those four tensors.
+) -> tuple[Size, Size, Size, Size]:
+    """Return the shapes of those four tensors, None for one that is not given.
 
     Raises:
         ArgumentError: one is neither a tensor nor None, or holds other numbers than floating-point ones beside a
             floating-point input.
         UnsupportedError: a gradient is asked for of running statistics.
     """
-    shapes = []
-    for name, given in (
-        ("weight", weight),
-        ("bias", bias),
-        ("running_mean", running_mean),
-        ("running_var", running_var),
-    ):
-        if given is None:
-            shapes.append(None)
-            continue
-        if not isinstance(given, Tensor):
-            raise ArgumentError(name, type(given).__name__, "must be a torch.Tensor or None")
-        if input.is_floating_point() and not given.is_floating_point():
-            raise ArgumentError(f"{name}.dtype", given.dtype, f"must be a floating-point type beside {input.dtype}")
-        if name.startswith("running") and given.requires_grad and torch.is_grad_enabled():
-            raise UnsupportedError(f"{name}.requires_grad", True, "no gradient of the running statistics is computed")
-        shapes.append(shape(given))
-    return tuple(shapes)
+    return (
+        _shape_of("weight", weight, input),
+        _shape_of("bias", bias, input),
+        _shape_of("running_mean", running_mean, input),
+        _shape_of("running_var", running_var, input),
+    )
+
+
+def _shape_of(name: str, given: object, input: Tensor) -> Size:
+    if given is None:
+        return None
+    if not isinstance(given, Tensor):
+        raise ArgumentError(name, type(given).__name__, "must be a torch.Tensor or None")
+    if input.is_floating_point() and not given.is_floating_point():
+        raise ArgumentError(f"{name}.dtype", given.dtype, f"must be a floating-point type beside {input.dtype}")
+    if name.startswith("running") and given.requires_grad and torch.is_grad_enabled():
+        raise UnsupportedError(f"{name}.requires_grad", True, "no gradient of the running statistics is computed")
+    return shape(given)
 
 
 def view(
     spec: NormSpec,
     shape: torch.Size,
-    weight: torch.Size | None,
-    bias: torch.Size | None,
-    running_mean: torch.Size | None,
-    running_var: torch.Size | None,
+    weight: Size,
+    bias: Size,
+    running_mean: Size,
+    running_var: Size,
     use_input_stats: bool,
     eps: float,
     num_groups: int | None,
@@ -164,7 +168,7 @@ def _refuse_settings(
     spec: NormSpec,
     use_input_stats: bool,
     eps: float,
-    running: torch.Size | None,
+    running: Size,
     normalized_shape: tuple[int, ...] | None,
 ) -> None:
     """Raise for what a norm does not take, whatever the shapes."""
@@ -220,20 +224,20 @@ def output(out: object, input: Tensor, weight: Tensor | None, bias: Tensor | Non
 def call(
     spec: NormSpec,
     input: Tensor,
-    weight: object,
-    bias: object,
-    running_mean: object,
-    running_var: object,
-    use_input_stats: object,
-    momentum: object,
-    eps: object,
-    num_groups: object,
-    normalized_shape: object,
-    process_group: object,
-    activation: object,
-    out: object,
+    weight: Any,
+    bias: Any,
+    running_mean: Any,
+    running_var: Any,
+    use_input_stats: Any,
+    momentum: Any,
+    eps: Any,
+    num_groups: Any,
+    normalized_shape: Any,
+    process_group: Any,
+    activation: Any,
+    out: Any,
 ) -> backends.Call:
-    """Return the call, with all arguments checked; raise what `normalize` says."""
+    """Return the call, with all arguments checked, which may be anything; raise what `normalize` says."""
     shapes = tensors(input, weight, bias, running_mean, running_var)
     use_input_stats = flag("training" if spec is _BATCH_NORM else "use_input_stats", use_input_stats)
     eps, momentum = real("eps", eps), weight_of_new(momentum)

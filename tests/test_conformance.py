@@ -86,6 +86,12 @@ def test_the_other_checks_are_done(norm):
     assert found["strict_loading"].status == "ok" and found["casting"].status == "ok"
 
 
+def test_running_statistics_of_float64_are_compared_with_those_of_before():
+    """They are not to be read from the buffers that a batch has moved since."""
+    found = checked("torch.nn:BatchNorm2d", "running_statistics", like="BatchNorm", num_groups=None, dtypes=["float64"])
+    assert found["running_statistics"].status == "ok", found
+
+
 def test_a_right_norm_fails_nothing_and_is_judged_by_any_oracle():
     names = [check.name for check in every() if check.name not in SLOW]
     assert list(checked(odd_norms.Right)) == names

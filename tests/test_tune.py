@@ -221,3 +221,6 @@ def test_the_command_measures_in_a_process_and_later_processes_find_it(quickly, 
     assert f"0 of {found.entries} entries measured" in done.output
     monkeypatch.setattr(tune, "tune", lambda progress: replace(found, path=None))
     assert "cannot be written to" in str(CliRunner().invoke(cli.app, ["tune"]).exception)
+    counts = []
+    monkeypatch.setattr(tune, "tune", lambda progress: counts.append(torch.get_num_threads()) or found)
+    assert CliRunner().invoke(cli.app, ["tune", "--threads", "1"]).exit_code == 0 and counts == [1]

@@ -47,7 +47,9 @@ def opened(logs: Mapping[str, str] = MappingProxyType({})) -> Iterator:
 
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as profile:
         options = webdriver.ChromeOptions()
-        options.binary_location = _chromium()
+        browser = _chromium()
+        assert browser is not None  # or it would be `missing`
+        options.binary_location = browser
         for flag in (*_FLAGS, f"--user-data-dir={profile}"):
             options.add_argument(flag)
         if logs:

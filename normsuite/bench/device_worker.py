@@ -142,7 +142,7 @@ def measured(
             queued = {label: reason for label, (fate, reason) in failures.items() if fate == QUEUED}
             found = timed(calls, device, seconds=seconds, draw=draw, queued=queued)
     finally:
-        calls = given = None
+        calls, given = {}, []  # else they would keep the memory
         device.release()
     extra = {"counts": counts, "different": worker.different(counts, task)} if count else {}
     return {
@@ -169,7 +169,7 @@ def _prepared(
     able, refused = {}, {}
     for implementation in implementations:
         label = implementation.label
-        fate, reason = failures.get(label, (None, None))
+        fate, reason = failures.get(label, ("", ""))
         if fate != LEFT_OUT:
             try:
                 able[label] = Workload(implementation, task).ready(given)
@@ -189,12 +189,14 @@ def _counts(
     task: Task, given: Operands, implementations: Sequence[Implementation], calls: Mapping[str, Sequence[Call]]
 ) -> dict[str, dict]:
     """Return errors and bytes by label, of the first set of operands."""
-    truth, counts = DeviceTruth(task, given), {}
+    truth = DeviceTruth(task, given)
+    counts: dict[str, dict] = {}
     for implementation in implementations:
         if implementation.label not in calls:
             continue
         call = calls[implementation.label][0]
-        counts[implementation.label] = counted = {}
+        counted: dict[str, float | None] = {}
+        counts[implementation.label] = counted
         if implementation.is_norm:
             tensors = implementation.tensors(call())
             y, dx = (None, tensors[0]) if task.mode == "backward" else (tensors[0], (*tensors[1:2], None)[0])

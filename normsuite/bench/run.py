@@ -107,9 +107,9 @@ def run(
 
 def _check(processes: int, threads: int, seconds: float, budget_s: float | None, there: bool) -> None:
     """Raise an ArgumentError for a number out of range, or a budget on the processor."""
-    for name, value in (("processes", processes), ("threads", threads)):
-        if value < 1:
-            raise ArgumentError(name, value, "must be at least 1")
+    for name, count in (("processes", processes), ("threads", threads)):
+        if count < 1:
+            raise ArgumentError(name, count, "must be at least 1")
     for name, value in (("seconds", seconds), ("budget", 1.0 if budget_s is None else budget_s)):
         if not 0 < value < float("inf"):
             raise ArgumentError(name, value, "must be positive")
@@ -156,7 +156,8 @@ def _on_accelerator(
 
     A process that ends early is started again with the tasks that are left.
     """
-    begun_s, failures, counting = time.monotonic(), [], True
+    begun_s, counting = time.monotonic(), True
+    failures: list[dict] = []
     left = list(range(len(tasks)))
     for number in range(1, processes + 1):
         stage, finished, given = f"times, process {number} of {processes}", [], left
@@ -223,7 +224,7 @@ class _Table:
 
     def __init__(self, tasks: Sequence[Task], settings: dict, out: Path | None):
         self._tasks, self._settings, self._out = tasks, settings, out
-        self._environment: dict | None = None
+        self._environment: dict = {}  # each process begins with it
         self._counted: dict[int, dict] = {}
         self._timed: dict[int, dict[int, dict]] = {}
         self._written: dict[int, int] = {}
@@ -261,7 +262,9 @@ class _Table:
 
     def write(self) -> None:
         """Write the records that have new samples since the last time."""
-        for index, timed in self._timed.items() if self._out is not None else ():
+        if self._out is None:
+            return
+        for index, timed in self._timed.items():
             if len(timed) != self._written.get(index):
                 record = self._record(index)
                 results.write_record(self._out, _name(record), record)
@@ -270,7 +273,7 @@ class _Table:
     def _record(self, index: int) -> dict:
         task, counted, timed = self._tasks[index], self._counted.get(index, {}), self._timed[index]
         different = counted.get("different", {})
-        absent = {"times_s": {}, "own_pools": [], "waits_s": {}, "others_share": None, "clock_mhz": None}
+        absent: dict = {"times_s": {}, "own_pools": [], "waits_s": {}, "others_share": None, "clock_mhz": None}
         if task.on_accelerator:
             absent |= {"host_s": {}, "not_captured": {}, "operand_sets": None, "device_state": [None, None]}
         processes = []

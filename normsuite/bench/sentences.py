@@ -51,10 +51,8 @@ def sentences(bench: Bench) -> list[str]:
         said[-1] += f"; right behind other thread pools {text.interval(behind)}"
     queued = Counter(row.implementation for row in bench.rows if row.not_captured)
     for name, number in queued.items():
-        reasons = dict.fromkeys(
-            row.not_captured for row in bench.rows if row.implementation == name and row.not_captured
-        )
-        said.append(f"{name}: not captured in {number} of the tasks, timed by events ({'; '.join(reasons)})")
+        why = dict.fromkeys(row.not_captured for row in bench.rows if row.implementation == name and row.not_captured)
+        said.append(f"{name}: not captured in {number} of the tasks, timed by events ({'; '.join(why)})")
     share = bench.others_share
     if share is not None and share > BUSY_ABOVE:
         said.append(

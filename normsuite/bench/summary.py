@@ -167,7 +167,7 @@ class Bench:
     def ratio(self, index: int, implementation: str, against: str) -> Interval:
         """Return the ratio in one task, over the processes in which both took part."""
         found = [v for v in self.logs(index, implementation, against) if not math.isnan(v)]
-        return ratio_interval(clipped(found)) if found else NOWHERE
+        return ratio_interval(clipped(found).tolist()) if found else NOWHERE
 
     def corrected(self, implementation: str) -> list[Interval]:
         """Return for each task its ratio to torch.nn, with intervals that hold together over all tasks."""

@@ -66,7 +66,7 @@ def run(
         UnknownNameError: no such norm or backend.
         NormsuiteError: a way failed; the message has the last that it said.
     """
-    settings = {"epochs": epochs, "backend": backend, "train_size": train_size}
+    settings: dict = {"epochs": epochs, "backend": backend, "train_size": train_size}
     runs = plan(norms=list(norms) or None, seeds=1, **settings)
     job = json.dumps({"norms": [each.norm for each in runs], "threads": threads, "settings": settings})
     digits.load()  # unpacked before anything is timed
@@ -130,9 +130,12 @@ def _of_torch(network: nn.Sequential) -> nn.Sequential:
 
     The two norms that take any rank here have a class for each rank there.
     """
-    of_any_rank = {modules.BatchNorm: nn.BatchNorm2d, modules.InstanceNorm: nn.InstanceNorm2d}
+    of_any_rank: dict[type[nn.Module], Callable[..., nn.Module]] = {
+        modules.BatchNorm: nn.BatchNorm2d,
+        modules.InstanceNorm: nn.InstanceNorm2d,
+    }
     for place, layer in enumerate(network):
-        if getattr(layer, "activation", None) == "relu":
+        if isinstance(layer, modules._WithBackend) and layer.activation == "relu":
             layer.activation = None
             theirs = of_any_rank.get(type(layer))
             norm = layer if theirs is None else theirs(layer.num_features, affine=layer.affine)
@@ -145,6 +148,7 @@ def _plain(of_run: Run, root: Path) -> None:
     """Train as tutorials do, with the same network, epochs and batch size."""
     from torchvision import datasets, transforms  # takes a second, which the other ways need not pay
 
+    assert of_run.train_size is not None  # `run` always says it
     transform = transforms.Compose([transforms.ToTensor(), transforms.Normalize(_MEAN, _STD)])
     training = Subset(datasets.MNIST(root, train=True, transform=transform), range(of_run.train_size))
     testing = datasets.MNIST(root, train=False, transform=transform)

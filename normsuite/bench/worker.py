@@ -128,9 +128,11 @@ def _count(task: Task, backends: list[str]) -> dict:
     able, refused = _prepared(task, given, backends)
     # What a backward pass gives is judged, and what it was left is counted, in a step.
     whole = replace(task, mode="step") if task.mode == "backward" else task
-    truth, counts = Truth(whole, given), {}
+    truth = Truth(whole, given)
+    counts: dict[str, dict] = {}
     for implementation, call in able:
-        counts[implementation.label] = counted = {}
+        counted: dict[str, float | None] = {}
+        counts[implementation.label] = counted
         step = call if whole is task else implementation.prepare(whole, given)
         if implementation.is_norm:
             output, gradient = truth.errors(implementation.tensors(step()))

@@ -27,7 +27,7 @@ def planned(
         ImportPathError: a path that leads nowhere.
     """
     from ..measure.cases import Case
-    from ..measure.implementations.anybodys import name_of, parsed
+    from ..measure.implementations.anybodys import described, name_of
     from ..targets.build import build
     from ..targets.inspection import norm_of
     from ..targets.loading import search_here
@@ -35,7 +35,7 @@ def planned(
     search_here()
     by_place, by_key = parse(args)
     names = [name_of(path, by_place, by_key) for path in dict.fromkeys(paths)]
-    found = {name: norm_of(replace(parsed(name), like=like)) for name in names}
+    found = {name: norm_of(replace(described(name), like=like)) for name in names}
     specs = {spec.name for spec in found.values()}
     if len(specs) > 1:
         shown = ", ".join(f"{name} is a {spec.name}" for name, spec in found.items())
@@ -44,7 +44,7 @@ def planned(
         raise ArgumentError("norm", ", ".join(norms), "is --like beside a module:Name")
     (norm,) = specs
     cases = []
-    first = replace(parsed(names[0]), like=norm)
+    first = replace(described(names[0]), like=norm)
     for case in own or [None]:
         built = build(first, shape=None if case is None else case.shape)
         settings = built.settings
@@ -71,7 +71,7 @@ def responding(paths: Sequence[str], *, args: str, like: str | None) -> list[str
     """
     from ..conformance import check
     from ..conformance.isolated import ENDS
-    from ..measure.implementations.anybodys import name_of, parsed
+    from ..measure.implementations.anybodys import described, name_of
     from ..targets.inspection import norm_of
     from ..targets.loading import search_here
 
@@ -79,7 +79,7 @@ def responding(paths: Sequence[str], *, args: str, like: str | None) -> list[str
     by_place, by_key = parse(args)
     reasons = {}
     for path in dict.fromkeys(paths):
-        target = replace(parsed(name_of(path, by_place, by_key)), like=like)
+        target = replace(described(name_of(path, by_place, by_key)), like=like)
         target = replace(target, like=norm_of(target).name)
         for result in check(target, only=("result_kind",), isolated=True, limit_s=LIMIT_S).results:
             if result.finding.text.startswith(ENDS):

@@ -1,6 +1,8 @@
 """`normsuite check`."""
 
+from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Optional
 
@@ -61,14 +63,8 @@ def check(
         writing.output_folder(out, "out")
     for target in chosen:
         with status() as show:
-            reports.append(
-                run(
-                    target,
-                    only=only or (),
-                    limit_s=timeout,
-                    on_result=lambda r, t=target: show(f"{t.title}: {r.check}"),
-                )
-            )
+            on_result = partial(_show_result, show, target.title)
+            reports.append(run(target, only=only or (), limit_s=timeout, on_result=on_result))
         if out is not None:
             record(reports[-1], target, out)
     if markdown is not None:
@@ -123,6 +119,10 @@ def chosen_targets(names: list[str], *, args: str, shapes: list[str], dtypes: li
             raise UnknownNameError.among("target", name, [path, *all_by_name(Path.cwd())])
         found.append(Target(name, **given) if known is None else replace(known, **given))
     return found
+
+
+def _show_result(show: Callable[[str], None], title: str, result) -> None:
+    show(f"{title}: {result.check}")
 
 
 def _show(report, everything: bool) -> None:

@@ -6,7 +6,20 @@ import typer
 
 from .. import writing
 from . import gated, options
-from .options import REPORTS, Cases, CellBackends, Device, Json, Modes, Norms, Only, Out, Threads
+from .options import (
+    REPORTS,
+    Activations,
+    Cases,
+    CellBackends,
+    Device,
+    Dtypes,
+    Json,
+    Modes,
+    Norms,
+    Only,
+    Out,
+    Threads,
+)
 from .shared import console, interrupted, note, status, write_json
 
 TABLES, PLANTED_TABLES = 60, 15
@@ -20,6 +33,8 @@ def self_check(
     backend: CellBackends = None,
     case: Cases = None,
     mode: Modes = None,
+    activation: Activations = None,
+    dtype: Dtypes = None,
     device: Device = "cpu",
     budget: Annotated[str, options.budget("Time to spend on a table.")] = "120s",
     tables: Annotated[
@@ -42,7 +57,8 @@ def self_check(
     to: Json = None,
 ) -> None:
     """Find out how often the gate is wrong: false alarms in A/A controls, and injected slowdowns that it finds."""
-    wanted = gated.Wanted(device, {"norms": norm, "backends": backend, "cases": case, "modes": mode, "only": only})
+    by = {"norms": norm, "backends": backend, "cases": case, "modes": mode, "only": only}
+    wanted = gated.Wanted(device, {**by, "activations": activation, "dtypes": dtype})
     setup, project = gated.setup_of(base, None, wanted, gated.Timing(budget, threads), [])
     from ..gate import rates, selfcheck
 

@@ -3,19 +3,23 @@
 from dataclasses import asdict
 
 from ..errors import NormsuiteError
-from .options import Json
+from .options import Json, Threads
 from .shared import console, note, progress_bar, write_json
 
 
-def tune(to: Json = None) -> None:
+def tune(threads: Threads = None, to: Json = None) -> None:
     """Measure from which sizes on our kernels are faster than torch's on this processor (3 minutes), for `auto`.
 
     The table goes to the user's cache and holds for this processor, number of threads, version of torch and of the
     kernels; `normsuite doctor` says which one is in use.
     """
+    import torch
+
     from .. import tune as tuning
     from ..measure import process
 
+    if threads is not None:  # a table holds for the number that torch has
+        torch.set_num_threads(threads)
     bar = progress_bar("entries")
     task = bar.add_task("measuring")
     try:

@@ -48,18 +48,18 @@ class Subject:
 
     target: Target
     dtype: torch.dtype = torch.float32
-    shape: tuple[int, ...] | None = None
+    shape: tuple[int, ...] = ()
     device: str = "cpu"
     last: dict[str, object] = field(default_factory=dict)
     torch_fails: str | None = None
 
     def __post_init__(self):
-        if self.shape is None:
+        if not self.shape:
             self.shape = self.built().shape
 
     def built(self, *, dtype: torch.dtype | None = None, shape: Sequence[int] | None = None) -> Built:
         """Return a new instance of the target, so that no check sees what another one did to it."""
-        return build(self.target, shape=shape or self.shape, dtype=dtype or self.dtype, device=self.device)
+        return build(self.target, shape=shape or self.shape or None, dtype=dtype or self.dtype, device=self.device)
 
     @property
     def settings(self) -> Settings:
@@ -95,7 +95,9 @@ class Subject:
         unit = precision(self.target, dtype or self.dtype) * (scale or 1.0)
         return float(error / unit)
 
-    def errors(self, built: Built, x: Tensor, names: Sequence[str] | None = None) -> tuple[dict, dict]:
+    def errors(
+        self, built: Built, x: Tensor, names: Sequence[str] | None = None
+    ) -> tuple[dict[str, float], dict[str, float]]:
         """Return the errors of the target and of torch's own function, by the names of outputs and gradients.
 
         Torch's are empty where it has no such function, or raises an error, which `judged` then names.
@@ -106,7 +108,8 @@ class Subject:
             theirs = {} if other is None else self._errors(built, other, x, dy)
         except Exception as error:  # torch's own, which then has no figure
             theirs, self.torch_fails = {}, one_line(error)
-        return ({n: v for n, v in of.items() if names is None or n in names} for of in (mine, theirs))
+        mine, theirs = ({n: v for n, v in of.items() if names is None or n in names} for of in (mine, theirs))
+        return mine, theirs
 
     def _errors(self, built: Built, by: Built, x: Tensor, dy: Tensor) -> dict[str, float]:
         found: Arrays = outcome(by, by, x, dy)
@@ -114,7 +117,7 @@ class Subject:
         true = truth(self.target, built, x, dy, found["output"])
         return {name: self.ulps(values, true[name], x.dtype) for name, values in found.items() if name in true}
 
-    def same_kind(self, x: Tensor, y: np.ndarray) -> None:
+    def same_kind(self, x: Tensor, y: Tensor | np.ndarray) -> None:
         """Raise `Wrong` where an output has not the shape of its input."""
         if tuple(y.shape) != tuple(x.shape):
             raise Wrong(self.fails(f"returns shape {tuple(y.shape)} for an input of shape {tuple(x.shape)}"))

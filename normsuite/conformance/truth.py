@@ -9,6 +9,7 @@ from torch import Tensor
 
 from .. import oracle
 from ..measure.accuracy import activated, slope_of
+from ..spec import NormSpec
 from ..targets.build import Built, build
 from ..targets.target import Target
 
@@ -20,8 +21,8 @@ Arrays = dict[str, np.ndarray]
 
 
 def array(tensor: Tensor) -> np.ndarray:
-    """Return a tensor's values in float64."""
-    return tensor.detach().cpu().double().numpy()
+    """Return a tensor's values in float64, which later changes of the tensor leave as they are."""
+    return tensor.detach().to("cpu", torch.float64, copy=True).numpy()
 
 
 def outcome(call: Callable[[Tensor], Tensor], built: Built, x: Tensor, dy: Tensor) -> Arrays:
@@ -34,8 +35,8 @@ def outcome(call: Callable[[Tensor], Tensor], built: Built, x: Tensor, dy: Tenso
     """
     x = x.detach().clone(memory_format=torch.preserve_format).requires_grad_()
     y = call(x)
-    wanted = {INPUT: x, WEIGHT: built.tensor("weight"), BIAS: built.tensor("bias")}
-    wanted = {name: t for name, t in wanted.items() if t is not None and t.requires_grad}
+    tensors = {INPUT: x, WEIGHT: built.tensor("weight"), BIAS: built.tensor("bias")}
+    wanted = {name: t for name, t in tensors.items() if t is not None and t.requires_grad}
     found = {OUTPUT: array(y)}
     gradients = torch.autograd.grad(y, list(wanted.values()), dy, allow_unused=True)
     for (name, tensor), gradient in zip(wanted.items(), gradients, strict=True):
@@ -54,8 +55,8 @@ def truth(target: Target, built: Built, x: Tensor, dy: Tensor | None = None, fou
     function = target.loaded_oracle()
     if function is not None:
         return _by_differences(_users(function, built), built, x, dy)
-    if target.spec is not None:
-        return _by_norm(built, x, dy, found)
+    if (spec := target.spec) is not None:
+        return _by_norm(spec, built, x, dy, found)
     return _by_itself(target, built, x, dy)
 
 
@@ -65,17 +66,15 @@ def precision(target: Target, dtype: torch.dtype) -> float:
     return max(epsilon, 1e-8) if target.oracle is not None else epsilon
 
 
-def _by_norm(built: Built, x: Tensor, dy: Tensor | None, found: np.ndarray | None) -> Arrays:
-    settings = built.settings
-    spec, shape = settings.spec, tuple(x.shape)
+def _by_norm(spec: NormSpec, built: Built, x: Tensor, dy: Tensor | None, found: np.ndarray | None) -> Arrays:
+    settings, shape = built.settings, tuple(x.shape)
     # A norm over the trailing sizes sees rows of them, whatever stands before.
-    rows = (-1, *settings.normalized_shape) if spec.affine == "element" else shape
+    rows = shape if settings.normalized_shape is None else (-1, *settings.normalized_shape)
     weight, bias = (None if (t := built.tensor(name)) is None else array(t) for name in ("weight", "bias"))
     given, eps = array(x).reshape(rows), settings.eps_for(x.dtype)
-    options = {"num_groups": settings.num_groups, "eps": eps}
     running = _running(built)
     if running is None:
-        x_hat = oracle.normalize(given, spec, **options)
+        x_hat = oracle.normalize(given, spec, num_groups=settings.num_groups, eps=eps)
     else:
         mean, var = (_by_channel(v, given.ndim) for v in running)
         x_hat = (given - mean) / np.sqrt(var + eps)
@@ -86,7 +85,7 @@ def _by_norm(built: Built, x: Tensor, dy: Tensor | None, found: np.ndarray | Non
     slope = slope_of(y, y if found is None else found.reshape(y.shape), settings.activation)
     g = array(dy).reshape(y.shape) * slope
     if running is None:
-        dx = oracle.gradient(given, g, spec, weight=weight, **options)
+        dx = oracle.gradient(given, g, spec, num_groups=settings.num_groups, weight=weight, eps=eps)
     else:
         dx = _affine(g, weight, None) / np.sqrt(var + eps)
     dims = (0,) if spec.affine == "element" else tuple(d for d in range(given.ndim) if d != 1)
@@ -101,7 +100,8 @@ def _by_norm(built: Built, x: Tensor, dy: Tensor | None, found: np.ndarray | Non
 def _running(built: Built) -> tuple[np.ndarray, np.ndarray] | None:
     if built.module.training or not built.has_running:
         return None
-    return array(built.tensor("running_mean")), array(built.tensor("running_var"))
+    tensors = built.tensors
+    return array(tensors["running_mean"]), array(tensors["running_var"])
 
 
 def _by_channel(values: np.ndarray, rank: int) -> np.ndarray:
@@ -119,7 +119,11 @@ def _users(function: Callable, built: Built) -> Callable[[Arrays], np.ndarray]:
     """Return the user's oracle as a function of the arrays by name; it is given those of its arguments that exist."""
     settings = built.settings
     taken = list(inspect.signature(function).parameters)[1:]
-    fixed = {"eps": settings.eps, "num_groups": settings.num_groups, "normalized_shape": settings.normalized_shape}
+    fixed: dict[str, object] = {
+        "eps": settings.eps,
+        "num_groups": settings.num_groups,
+        "normalized_shape": settings.normalized_shape,
+    }
     running = _running(built)
     if running is not None:
         fixed |= {"running_mean": running[0], "running_var": running[1]}
@@ -144,7 +148,7 @@ def _by_differences(call: Callable[[Arrays], np.ndarray], built: Built, x: Tenso
     for name, values in arrays.items():
         made[name] = np.empty_like(values)
         for place in np.ndindex(values.shape):
-            middle = values[place]
+            middle: float = values[place]
             step = _STEP * max(1.0, abs(middle))
             ends = []
             for sign in (1, -1):

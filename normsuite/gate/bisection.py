@@ -93,13 +93,13 @@ class _Gates:
         margins = measure.MARGINS if margin is None else {**measure.MARGINS, "time": margin, "worse": margin}
         setup = measure.Setup(self.good, tree, cells, margins, times * self.budget_s, self.threads, self.apart)
         outcome = measure.run(setup, self.on_progress)
-        if outcome.record is not None:
-            results.write_record(self.out, measure.name(outcome.record), outcome.record)
-        if outcome.interrupted:
+        if (record := outcome.record) is not None:
+            results.write_record(self.out, measure.name(record), record)
+        if outcome.interrupted or record is None:  # which it is after an interruption alone
             raise KeyboardInterrupt
-        self.groups = outcome.record["case"]["groups"]
+        self.groups = record["case"]["groups"]
         wanted = (summary.TIME, summary.MEAN_TIME) if self.metric == summary.TIME else (self.metric,)
-        return [row for row in summary.rows(outcome.record) if row.metric in wanted]
+        return [row for row in summary.rows(record) if row.metric in wanted]
 
     def members(self, name: str) -> list[str]:
         """Return the cells of a group of the last gate, or the cell of that name."""

@@ -35,7 +35,7 @@ class Counts:
         """
         share = math.ceil(len(self._cells) / self._processes.together)
         places = range(len(self._cells))  # neighbours share operands and the float64 reference
-        shares = [places[first : first + share] for first in range(0, len(places), share)]
+        shares: list[Sequence[int]] = [places[first : first + share] for first in range(0, len(places), share)]
         try:
             while shares:
                 broken, shares = self._count([(sides, part) for part in shares for sides in self._processes.sides])
@@ -51,7 +51,9 @@ class Counts:
         Returns:
             The cells at which a process died, and the shares that are left behind each of them.
         """
-        broken, left, sample_s = {}, {}, self._budget.sample_s
+        broken: dict[int, None] = {}
+        left: dict[int, list[int]] = {}
+        sample_s = self._budget.sample_s
         done = self._processes.run(shares, count=True, stage="bytes and errors")
         for job, (sides, indices) in zip(done, shares, strict=True):
             for index, message in job.found.items():

@@ -12,6 +12,7 @@ from ..measure.implementations.anybodys import Anybodys, name_of
 from ..measure.prepared import PreparedCall
 from ..measure.task import Task
 from ..measure.workload import Workload, matching
+from ..spec import NormSpec
 from ..targets.configuration import FILE, Project
 from ..targets.loading import load, search_here
 from ..targets.target import Target
@@ -103,7 +104,7 @@ def plan(
         if not isinstance(given, Target):
             found.append(given)
         elif given.make is None:
-            found.append(PreparedCall(given.prepare, given.title, device))
+            found.append(PreparedCall(_path(given), given.title, device))
         elif (reason := why_not(given)) is not None:
             notes.append(f"{given.title}: not measured ({reason})")
         else:
@@ -186,16 +187,29 @@ def why_not(target: Target) -> str | None:
     return None
 
 
+def _path(target: Target) -> str:
+    """Return the import path by which another process finds what makes a target.
+
+    Raises:
+        ArgumentError: it has none.
+    """
+    path = target.path
+    if path is None:
+        raise ArgumentError("target", target.title, "has no import path that another process could use")
+    return path
+
+
 def _of(target: Target, modes: Sequence[str], device: str) -> list[Workload]:
-    spec, made = target.spec, Anybodys(name_of(target.make, target.args, target.kwargs))
+    spec, made = target.spec, Anybodys(name_of(_path(target), target.args, target.kwargs))
+    assert spec is not None  # or `why_not` says so
     found = []
     for shape in target.shapes:
         case = Case(
             "×".join(map(str, shape)),
             shape,
-            _groups(target, shape),
+            _groups(target, spec, shape),
             target.title,
-            normalized_shape=_normalized(target, shape),
+            normalized_shape=_normalized(target, spec, shape),
         )
         for mode in modes:
             if mode == "evaluation" and spec.running != "always":
@@ -205,20 +219,20 @@ def _of(target: Target, modes: Sequence[str], device: str) -> list[Workload]:
     return found
 
 
-def _groups(target: Target, shape: Sequence[int]) -> int:
-    if target.spec.groups != "given":
+def _groups(target: Target, spec: NormSpec, shape: Sequence[int]) -> int:
+    if spec.groups != "given":
         return 1
     groups = target.num_groups or target.kwargs.get("num_groups")
     if groups is None and target.args and type(target.args[0]) is int:
         groups = target.args[0]  # torch.nn's constructor and function have it first
     if groups is None:
-        raise ArgumentError("num_groups", None, f"{target.title} does not say it, and {target.spec.name} needs it")
-    target.spec.num_groups(shape[1], groups)
+        raise ArgumentError("num_groups", None, f"{target.title} does not say it, and {spec.name} needs it")
+    spec.num_groups(shape[1], groups)
     return groups
 
 
-def _normalized(target: Target, shape: Sequence[int]) -> tuple[int, ...] | None:
-    if target.spec.affine != "element":
+def _normalized(target: Target, spec: NormSpec, shape: Sequence[int]) -> tuple[int, ...] | None:
+    if spec.affine != "element":
         return None
     sizes = target.kwargs.get("normalized_shape", target.args[0] if target.args else shape[-1])
     return (sizes,) if isinstance(sizes, int) else tuple(sizes)

@@ -7,8 +7,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from types import ModuleType
 
+from ..errors import NormsuiteError
 from ..git import Git
 from ..measure.implementations import ours
+from ..measure.workload import Workload
 from . import trees
 from .cells import Cell
 from .sides import MEASURING
@@ -23,7 +25,13 @@ _AUTHOR = {"user.name": MEASURING, "user.email": f"{MEASURING}@localhost", "comm
 
 
 def call_key(cell: Cell) -> tuple:
-    """Return the key that tells the cell's calls from others, as `slowdowns.key` has it."""
+    """Return the key that tells the cell's calls from others, as `slowdowns.key` has it.
+
+    Raises:
+        NormsuiteError: the cell calls no function or module of the package that measures.
+    """
+    if not isinstance(cell, Workload) or not isinstance(cell.implementation, (ours.Function, ours.Module)):
+        raise NormsuiteError(f"{cell.name}: a slowdown cannot be committed into what it calls")
     task, implementation = cell.task, cell.implementation
     return key(implementation.entry(task), implementation.backend, task.case.shape, task.gradients)
 

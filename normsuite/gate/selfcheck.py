@@ -104,12 +104,13 @@ def run(
             found.append(record)
             on_table(record)
         rivals = [record for record in results.read_records(out, ASV) if _belongs(record, identity)]
-        for number in range(len(rivals), 2 * asv_pairs):
-            on_progress(f"asv continuous, pair {number + 1} of {2 * asv_pairs}", 0.0)
-            record = _by_asv(setup, clone, number, identity, repository)
-            results.write_record(out, f"{ASV}-{results.digest(record)}", record)
-            rivals.append(record)
-            on_table(record)
+        if clone is not None:
+            for number in range(len(rivals), 2 * asv_pairs):
+                on_progress(f"asv continuous, pair {number + 1} of {2 * asv_pairs}", 0.0)
+                record = _by_asv(setup, clone, number, identity, repository)
+                results.write_record(out, f"{ASV}-{results.digest(record)}", record)
+                rivals.append(record)
+                on_table(record)
     return found + rivals
 
 
@@ -157,7 +158,7 @@ def _table(setup, slower: bool, number: int, identity: dict, on_progress) -> dic
     added = {cell.name: count for cell, count in _additions(setup.base, shares, setup.threads).items()}
     begun = time.perf_counter()
     outcome = measure.run(replace(setup, head=setup.base, added=added), on_progress)
-    if outcome.interrupted:
+    if outcome.interrupted or outcome.record is None:  # which it is after an interruption alone
         raise KeyboardInterrupt
     found = outcome.record
     cells = {

@@ -223,7 +223,7 @@ def detectable_rise(differences: Sequence[float], margin: float, alpha: float) -
 
 def _accepted(row: CellRow, accepted: Sequence[Accepted], today: date) -> CellRow:
     value = row.ratio.value if row.ratio else None
-    if row.metric == ERROR_RATE and row.base:  # whose `ratio` is a difference
+    if row.metric == ERROR_RATE and row.base and row.head is not None:  # whose `ratio` is a difference
         value = row.head / row.base
     for entry in accepted if row.verdict == WORSE else ():
         if entry.covers(row.cell, row.metric, value, today):
@@ -236,13 +236,13 @@ def bound(found: Sequence[CellRow]) -> float | None:
 
     It holds together with all other intervals of the table.
     """
-    return max((row.bound for row in _bounded(found)), default=None)
+    return max(_bounds(found), default=None)
 
 
-def _bounded(found: Sequence[CellRow]) -> list[CellRow]:
-    return [
-        row for row in found if row.metric == TIME and row.bound is not None and row.verdict not in (WORSE, ACCEPTED)
-    ]
+def _bounds(found: Sequence[CellRow]) -> list[float]:
+    """Return the largest slowdown of each cell that has one and is not called worse."""
+    of_cells = [row.bound for row in found if row.metric == TIME and row.verdict not in (WORSE, ACCEPTED)]
+    return [each for each in of_cells if each is not None]
 
 
 def exit_code(record: dict | None, found: Sequence[CellRow]) -> int:
@@ -301,14 +301,14 @@ def _excluded(record: dict, found: Sequence[CellRow]) -> list[str]:
         return []
     limit = Thresholds.of(record["case"]["margins"]).limit
     if math.isinf(most):
-        without = [row for row in _bounded(found) if math.isinf(row.bound)]
+        without = [each for each in _bounds(found) if math.isinf(each)]
         said = f"{len(without)} cells have no interval, and any slowdown of theirs is possible"
     else:
         others = any(row.metric == TIME and row.verdict in (WORSE, ACCEPTED) for row in found)
         slower = f"more than {_percent(most)} slower" if most > 0 else "slower"
         cells = f"{'other ' if others else ''}cell"
         if any(row.metric == TIME and row.verdict in (NOT_AVAILABLE, FAILS) for row in found):
-            cells += f" of the {len(_bounded(found))} that both versions have"
+            cells += f" of the {len(_bounds(found))} that both versions have"
         said = f"no {cells} is {slower} ({1 - record['case']['alpha']:.0%}, all together)"
     return [said + (f": more than the limit of {_percent(limit)}" if most > limit else "")]
 

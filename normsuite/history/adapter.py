@@ -4,6 +4,7 @@ import itertools
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -54,6 +55,11 @@ class Measurement(NamedTuple):
     def measured(self) -> bool:
         """It has a value: neither failed nor n/a."""
         return self.value is not None and not math.isnan(self.value)
+
+    @property
+    def number(self) -> float:
+        """Return the value, or NaN for n/a and failed."""
+        return math.nan if self.value is None else self.value
 
 
 class Result(NamedTuple):
@@ -155,7 +161,7 @@ def read(folder: Path, commits: Commits | None = None) -> History:
             File.of_plain(
                 cached.of(
                     path.relative_to(folder),
-                    read=lambda p=path: files.read(p, types).plain(),
+                    read=partial(_plain, path, types),
                     keep=lambda value: not File.of_plain(value).is_unread,
                 )
             )
@@ -175,6 +181,10 @@ def read(folder: Path, commits: Commits | None = None) -> History:
     stand = order(dates, commits)
     results = [_result(of, listed) for of in aligned_rows]
     return History(_merged(results, stand.places), [*notes, *said, *_settings(results), *stand.notes])
+
+
+def _plain(path: Path, types: dict[str, str]) -> list:
+    return files.read(path, types).plain()
 
 
 def _machines(found: Iterable[Path]) -> list[str]:

@@ -128,7 +128,8 @@ def _choices(listed: Listed, params: Sequence[Sequence[str]]) -> list[Choice]:
     """Return every choice of those parameters, in the order of the benchmark's values."""
     names = _names(listed, params)
     order = [name for name in listed.names if name in names] + [name for name in names if name not in listed.names]
-    found, times = [], {}
+    found: list[Choice] = []
+    times: dict[Choice, int] = {}
     for values in itertools.product(*params):
         of = dict(zip(names, map(shown, values), strict=True))
         choice = tuple((name, of[name]) for name in order)
@@ -151,11 +152,15 @@ def _names(listed: Listed, params: Sequence[Sequence[str]]) -> list[str]:
     left = {name: of for name, of in left.items() if name not in names}
     for place, values in enumerate(params):
         if names[place] is None:
-            names[place] = next((name for name, of in left.items() if of.intersection(values)), None)
-            left.pop(names[place], None)
+            like = next((name for name, of in left.items() if of.intersection(values)), None)
+            if like is not None:
+                names[place] = like
+                del left[like]
     if len(params) == len(listed.names):
-        for place, name in enumerate(names):
-            if name is None:
-                names[place] = listed.names[place] if listed.names[place] in left else next(iter(left))
-                del left[names[place]]
+        for place, known in enumerate(names):
+            if known is None:
+                own = listed.names[place]
+                chosen = own if own in left else next(iter(left))
+                names[place] = chosen
+                del left[chosen]
     return [name or f"former parameter {place}" for place, name in enumerate(names, start=1)]

@@ -43,7 +43,7 @@ def ran(measurements: Iterable[Measurement], benchmark: str) -> list[Measurement
         and m.measured
         and m.parameters.get("norm") in known
         and _PARAMETERS[benchmark] <= m.parameters.keys()
-        and (benchmark in NUMERICS or 0 <= m.value < math.inf)
+        and (benchmark in NUMERICS or 0 <= m.number < math.inf)
     ]
 
 
@@ -59,7 +59,7 @@ def cell(measurement: Measurement | None, show: Callable[[float], str]) -> str:
     """Return a value with its interval, or n/a."""
     if measurement is None:
         return "n/a"
-    return text.interval(Interval(measurement.value, measurement.low, measurement.high), show)
+    return text.interval(Interval(measurement.number, measurement.low, measurement.high), show)
 
 
 def _by_norm(
@@ -144,7 +144,7 @@ def error_rate(measurements: Sequence[Measurement]) -> Table | None:
     rows = [
         (
             *(m.parameters[name] for name in ("norm", "backend", "device")),
-            text.interval(share_interval(m.samples), text.percent) if m.samples else text.percent(m.value),
+            text.interval(share_interval(m.samples), text.percent) if m.samples else text.percent(m.number),
         )
         for m in found
     ]

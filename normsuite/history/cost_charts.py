@@ -24,13 +24,13 @@ def _dots(
     panels, said = [], []
     for device, case in dict.fromkeys((m.parameters["device"], m.parameters["case"]) for m in found):
         here = [m for m in found if (m.parameters["device"], m.parameters["case"]) == (device, case)]
-        least = min(m.value for m in here)
+        least = min(m.number for m in here)
         unit, scale = text.unit_for(least, units)
         dots = []
         for m in here:
             norm, backend = m.parameters["norm"], m.parameters["backend"]
-            dots.append((norm, backend, *(value / scale for value in (m.value, m.low, m.high))))
-            said.append(f"{case} {norm} {backend} {m.value / scale:.3g} {unit}")
+            dots.append((norm, backend, *(value / scale for value in (m.number, m.low, m.high))))
+            said.append(f"{case} {norm} {backend} {m.number / scale:.3g} {unit}")
         panels.append((f"{case}, {unit}" if len(devices) == 1 else f"{case} on {device}, {unit}", dots))
     shapes = ", ".join(f"{_MARKER_NAMES[m]}: {b}" for m, b in zip(MARKERS, backends, strict=False))
     axis_kind = " Logarithmic axes." if logarithmic else ""
@@ -90,7 +90,9 @@ def latency(measurements: list[Measurement]) -> list[Chart]:
 def memory(measurements: list[Measurement]) -> Chart | None:
     """Return a chart of the peak bytes of a training step, or None where none were measured."""
     found = ran(measurements, MEMORY)
-    return found and _dots(
+    if not found:
+        return None
+    return _dots(
         "memory",
         found,
         "Training step: most tensor bytes at once beside the operands, counted exactly.",

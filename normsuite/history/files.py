@@ -99,9 +99,8 @@ def listed(path: Path) -> tuple[dict[str, Listed], list[str]]:
     Raises:
         DataError: the list itself cannot be used.
     """
-    found = read_json(path)
     try:
-        _format(found)
+        found = _of_format(read_json(path))
     except _Damaged as damaged:
         raise Unreadable(path.name, str(damaged)) from None
     benchmarks, refused = {}, []
@@ -172,7 +171,7 @@ def state(path: Path) -> tuple[int, int, int] | None:
     return (found.st_size, found.st_mtime_ns, found.st_ino) if stat.S_ISREG(found.st_mode) else None
 
 
-def _format(found: object) -> None:
+def _of_format(found: object) -> dict:
     if not isinstance(found, dict):
         raise _Damaged("is nothing of asv's (no object)")
     version = found.get("version")
@@ -182,10 +181,11 @@ def _format(found: object) -> None:
         raise _Damaged(f"has asv's older format {version}: `asv update` makes format {FORMAT} of it")
     if version > FORMAT:
         raise _Damaged(f"has asv's format {version}, which is newer than {FORMAT}")
+    return found
 
 
-def _file(found: object, types: dict[str, str]) -> File:
-    _format(found)
+def _file(value: object, types: dict[str, str]) -> File:
+    found = _of_format(value)
     for name in ("commit_hash", "params", "results", "result_columns"):
         if name not in found:
             raise _Damaged(f"lacks {name}")

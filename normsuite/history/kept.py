@@ -31,13 +31,13 @@ class Kept:
     def __enter__(self) -> "Kept":
         return self
 
-    def of(self, path: Path, read: Callable[[], object], keep: Callable[[object], bool]) -> object:
+    def of(self, path: Path, read: Callable[[], list], keep: Callable[[list], bool]) -> list:
         """Return the cached result of reading a file, if its state is unchanged, and else the result of reading it now.
 
         Args:
             path: within the folder.
-            read: what reads it; returns a JSON value.
-            keep: whether that value is cached; what could not be read may be readable next time, in the same state.
+            read: what reads it; returns a JSON list.
+            keep: whether that list is cached; what could not be read may be readable next time, in the same state.
         """
         found = files.state(self._source / path)
         if found is None:  # no regular file, or gone: the reader says why

@@ -37,7 +37,7 @@ Levels = list[tuple[int, int]]
 """Each as (first, one behind the last)."""
 
 
-def detect(series: Sequence[Values], helpers: Helpers = ALONE) -> list[Levels]:
+def detect(series: Sequence[Values | np.ndarray], helpers: Helpers = ALONE) -> list[Levels]:
     """Return the levels of each series; None is a value that is missing.
 
     A level begins where one of the windows has a step. Where two windows meet and differ by a commit or two about the
@@ -156,7 +156,8 @@ class _Cached:
     """Levels by the values that they are of, in the user's cache."""
 
     def __enter__(self) -> "_Cached":
-        self._found, self._used, self._is_new = _read_cache(), {}, False
+        self._found, self._is_new = _read_cache(), False
+        self._used: dict[str, None] = {}
         return self
 
     def __exit__(self, kind, *_) -> None:

@@ -57,7 +57,7 @@ def order(dates: Mapping[str, float | None], commits: Commits | None) -> Order:
     times = Counter(dated.values())
     if alike := sum(count for count in times.values() if count > 1):
         notes.append(f"{_commits(alike)} of one date with another, so that their order is not known")
-    by_date = sorted(dated, key=lambda commit: (dated[commit], commit))
+    by_date = dict(sorted(dated.items(), key=lambda of: (of[1], of[0])))
     aside = frozenset({*(dates.keys() - known - dated.keys()), *merged, *elsewhere})
     return Order({commit: place for place, commit in enumerate(_placed(line, by_date, dates))}, aside, notes)
 
@@ -66,17 +66,17 @@ def _commits(count: int) -> str:
     return f"{count} commit{'s' if count > 1 else ''}"
 
 
-def _placed(line: list[str], by_date: list[str], dates: Mapping[str, float | None]) -> list[str]:
+def _placed(line: list[str], by_date: Mapping[str, float], dates: Mapping[str, float | None]) -> list[str]:
     """Return the line of commits with the others inserted by date, each behind the last commit that is no younger.
 
     Where the dates of the line descend, the latest so far counts.
     """
     if not line:
-        return by_date
+        return list(by_date)
     latest = list(accumulate((dates[commit] or 0.0 for commit in line), max))
-    found = [[] for _ in range(len(line) + 1)]
-    for commit in by_date:
-        found[bisect_right(latest, dates[commit])].append(commit)
+    found: list[list[str]] = [[] for _ in range(len(line) + 1)]
+    for commit, date in by_date.items():
+        found[bisect_right(latest, date)].append(commit)
     return [*found[0], *(each for place, commit in enumerate(line) for each in (commit, *found[place + 1]))]
 
 
@@ -106,7 +106,8 @@ def _line(measured: list[str], commits: Commits) -> tuple[list[str], dict[str, s
     for commit in best:  # oldest first: what no earlier one has behind it came in with this one
         for of in _ancestors([commit], parents, seen):
             by_commit[of] = commit
-    line, merged = [], {}
+    line: list[str] = []
+    merged: dict[str, str] = {}
     of_merge: dict[str, list[str]] = {}
     for commit in there & by_commit.keys():
         of_merge.setdefault(by_commit[commit], []).append(commit)
@@ -129,7 +130,8 @@ def _existing(measured: list[str], commits: Commits) -> set[str]:
 
 def _chain(tip: str, parents: Mapping[str, list[str]]) -> list[str]:
     """Return the commits from the first one to the tip along first parents."""
-    chain, at = [], tip
+    chain: list[str] = []
+    at: str | None = tip
     while at is not None and at in parents:
         chain.append(at)
         at = next(iter(parents[at]), None)

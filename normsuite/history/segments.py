@@ -167,8 +167,8 @@ def segments(results: Iterable[Result]) -> list[Segment]:
     for of_series in found.values():
         now = _newest([of[0] for of in of_series])
         cut += [
-            Segment(*of, newest=any(of[0] is one for one in now), apart=apart, without_value_since=gone)
-            for *of, gone in of_series
+            Segment(results, choice, values, repeats, any(results is one for one in now), apart, gone)
+            for results, choice, values, repeats, gone in of_series
         ]
     return cut
 
@@ -203,7 +203,7 @@ def _swings(values: Sequence[float]) -> bool:
 
 def _repeats(again: Iterable[Result], choice: int) -> list[list[float]]:
     measured = [[one.measurement(choice) for one in (*result.earlier, result)] for result in again]
-    return [[one.value for one in of if one.measured] for of in measured]
+    return [[one.number for one in of if one.measured] for of in measured]
 
 
 def _recorded(results: Iterable[Result]) -> float:

@@ -124,10 +124,11 @@ def floor_said(trend: Trend) -> str:
 
 def vanished(trends: Iterable[Trend]) -> list[str]:
     """Return a note on the newest series that no longer have a value: they fail or are n/a at the newest commits."""
-    gone = [t.segment for t in trends if t.segment.newest and t.segment.without_value_since is not None]
+    newest = (t.segment for t in trends if t.segment.newest)
+    gone = [(of.series, since) for of in newest if (since := of.without_value_since) is not None]
     if not gone:
         return []
-    named = ", ".join(f"{of.series} since {of.without_value_since[:8]}" for of in gone[:_SHOWN])
+    named = ", ".join(f"{series} since {since[:8]}" for series, since in gone[:_SHOWN])
     more = f" and {len(gone) - _SHOWN} more" if len(gone) > _SHOWN else ""
     return [f"{len(gone)} series fail or are n/a at the newest commits, and are judged by those before ({named}{more})"]
 

@@ -57,7 +57,9 @@ def errors(workload: Workload, *, mean: float = 0.0) -> tuple[float, float]:
     if given.bias is not None:
         given.bias.detach().zero_()
     value = Workload(workload.implementation, task).prepare(given)()
-    return Truth(task, given).errors(workload.implementation.tensors(value))
+    output, gradient = Truth(task, given).errors(workload.implementation.tensors(value))
+    assert gradient is not None, "a step has one"
+    return output, gradient
 
 
 class Truth:
@@ -86,7 +88,9 @@ class Truth:
                 self._x, task.spec, num_groups=task.num_groups, weight=self._weight, bias=self._bias, eps=EPS
             )
         places = (-1,) + (1,) * (self._x.ndim - 2)
-        mean, var, weight, bias = (v.reshape(places) for v in (*map(_array, task.running()), self._weight, self._bias))
+        running = (_array(t) for t in task.running() if t is not None)
+        given = (*running, self._weight, self._bias)  # all there, since a norm that is evaluated has running statistics
+        mean, var, weight, bias = (v.reshape(places) for v in given if v is not None)
         return (self._x - mean) / np.sqrt(var + EPS) * weight + bias
 
     def errors(self, tensors: Sequence[torch.Tensor]) -> tuple[float, float | None]:

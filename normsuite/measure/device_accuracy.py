@@ -41,7 +41,7 @@ class DeviceTruth:
             mean = x.mean(dims, keepdim=True) if task.spec.centred else torch.zeros_like(x[:1])
             var = (x - mean).square().mean(dims, keepdim=True)
         else:
-            mean, var = (self._affine(t, x.dim()) for t in task.running())
+            mean, var = (self._affine(t, x.dim()) for t in task.running() if t is not None)
         self._rstd = (var + EPS).rsqrt()
         self._x_hat = (x - mean) * self._rstd
         self._weight = self._affine(given.weight, x.dim())

@@ -80,10 +80,9 @@ def plan(
         "modes": modes or MODES,
         "activations": activations or (tasks.NO_ACTIVATION,),
         "dtypes": dtypes or ("float32",),
-        "device": device,
     }
     of_its_size = {"activations": activations, "dtypes": dtypes} if own else {}
-    measured = tasks.plan(norms=norms, names=names, own=own, **{**further, **of_its_size})
+    measured = tasks.plan(norms=norms, names=names, own=own, device=device, **{**further, **of_its_size})
     found = [
         Workload(each, task)
         for task in measured
@@ -91,7 +90,7 @@ def plan(
         if isinstance(each, ours.Function) or not each.why_not(task)
     ]
     if not is_restricted:
-        found += _modules({find(name).name for name in norms} or set(NORMS), further)
+        found += _modules({find(name).name for name in norms} or set(NORMS), {**further, "device": device})
     return matching(found, only)
 
 
@@ -104,8 +103,7 @@ def _of_its_size(device: str, norms: set[str]) -> list[Case]:
 
 def _modules(norms: set[str], further: dict) -> list[Workload]:
     found = []
-    for name in MODULES:
-        module = implementations.find(name)
+    for module in filter(None, map(ours.module, MODULES)):
         norm, _ = ours.of_class(module.entry_class)
         if norm in norms:
             case = ours.case_of(module.entry_class)

@@ -78,7 +78,8 @@ def orders(entrants: Sequence[Entrant], *, control: str, draw: random.Random) ->
 
     Entrants of other pools than the control's stand together, with the control right behind them, in both orders.
     """
-    (last,) = [e for e in entrants if e.label == control] or [None]
+    found: list[Entrant | None] = [e for e in entrants if e.label == control]
+    (last,) = found or [None]
     home = last.pool if last else None
     foreign = [e for e in entrants if last and e.pool != home]
     others = [e for e in entrants if e is not last and e not in foreign]
@@ -123,7 +124,8 @@ def interleave(
     times: dict[str, list[float | None]] = {e.label: [] for e in entrants}
     ways = orders(entrants, control=control, draw=draw)
     with uncollected():
-        end, pool, last = time.perf_counter() + seconds, None, None
+        end = time.perf_counter() + seconds
+        pool: str | None = None
         for number in range(most):
             if number >= least and time.perf_counter() >= end:
                 break
@@ -132,11 +134,9 @@ def interleave(
                 if number % plan.stride:
                     times[entrant.label].append(None)
                     continue
-                switched, pool = pool is not None and entrant.pool != pool, entrant.pool
-                if switched:
-                    time.sleep(waits_s.get(last, 0.0))
-                last = pool
-                if switched:
+                before, pool = entrant.pool if pool is None else pool, entrant.pool
+                if before != pool:
+                    time.sleep(waits_s.get(before, 0.0))
                     clock.warm(entrant.call, WARM_S)
                 elif not plan.long:
                     entrant.call()
@@ -154,10 +154,11 @@ def _set_strides(plans: list[_Plan], everyone: list[_Plan], waits_s: Mapping[str
 
     Strides are odd, so that both orders occur.
     """
+    home_wait_s = 0.0 if home is None else waits_s.get(home, 0.0)
 
     def cost(plan: _Plan) -> float:
         pool = plan.entrant.pool
-        switches = waits_s.get(pool, 0.0) + waits_s.get(home, 0.0) + 2 * WARM_S if pool != home else 0.0
+        switches = waits_s.get(pool, 0.0) + home_wait_s + 2 * WARM_S if pool != home else 0.0
         return plan.call_s * (plan.repeat + (not plan.long)) + switches
 
     fair = THRIFT * statistics.median(map(cost, everyone))

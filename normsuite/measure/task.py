@@ -234,8 +234,8 @@ def plan(
     if there:
         tasks.sort(key=lambda task: task.mode == "step")
     if not tasks:
-        asked = ", ".join(spec.name for spec in specs)
-        raise ArgumentError("norm", asked, "none of the chosen modes and cases is one of these norms'")
+        wanted = ", ".join(spec.name for spec in specs)
+        raise ArgumentError("norm", wanted, "none of the chosen modes and cases is one of these norms'")
     for task in tasks:  # a shape that the norm does not take is said before anything is measured
         task.spec.view(task.case.shape, num_groups=task.num_groups, normalized_shape=task.normalized_shape)
     return tasks

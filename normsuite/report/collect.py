@@ -321,7 +321,9 @@ def _newest_gate(folder: Path, notes: list[str]) -> dict | None:
 def _newest_self_check(folder: Path, notes: list[str]) -> list[dict]:
     """Return the records that add up with the one written last."""
     good = _good(folder, rates.WHAT, notes)
-    newest = max(good, key=lambda record: _written([record]), default=None)
+    if not good:
+        return []
+    newest = max(good, key=lambda record: _written([record]))
     kept = [record for record in good if record["case"]["identity"] == newest["case"]["identity"]]
     if len(kept) < len(good):
         notes.append(f"{len(good) - len(kept)} records of self-checks by other methods or elsewhere are left out")

@@ -58,7 +58,7 @@ def compare(
         alpha: probability of any false interval among them.
     """
     confidence = 1 - alpha / comparisons
-    return Comparison(mean_interval(np.subtract(left, right), confidence), confidence, margin)
+    return Comparison(mean_interval(np.subtract(left, right).tolist(), confidence), confidence, margin)
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
@@ -86,7 +86,7 @@ _ALL_SIGNS = 16
 _DRAWN = 99_999
 
 
-def p_values(differences: Sequence[float], *, alternative: str = "two-sided") -> dict[str, float]:
+def p_values(differences: Sequence[float] | np.ndarray, *, alternative: str = "two-sided") -> dict[str, float]:
     """Return the p value of each of `TESTS` that the mean difference is 0.
 
     Args:
@@ -173,7 +173,7 @@ def paired(left: Sequence[float], right: Sequence[float], *, margin: float) -> P
     Differences that are all equal, not finite, or fewer than two decide nothing: their p values are NaN.
     """
     d = np.subtract(left, right).astype(float)
-    difference = mean_interval(d)
+    difference = mean_interval(d.tolist())
     if math.isnan(difference.low):
         nothing = dict.fromkeys(TESTS, math.nan)
         return Paired(difference, math.nan, math.nan, nothing, nothing, nothing, margin)

@@ -7,7 +7,7 @@ import hashlib
 import os
 import shutil
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -30,8 +30,13 @@ class Digits:
 
     def to(self, device: str) -> "Digits":
         """Return the digits with all tensors on a device."""
-        tensors = self.train_images, self.train_labels, self.test_images, self.test_labels
-        return Digits(*(t.to(device) for t in tensors), self.checksum)
+        return Digits(
+            self.train_images.to(device),
+            self.train_labels.to(device),
+            self.test_images.to(device),
+            self.test_labels.to(device),
+            self.checksum,
+        )
 
 
 def load(dataset: str = "mnist", data_dir: Path | None = None) -> Digits:
@@ -141,7 +146,7 @@ def _install(root: Path, fill: Callable[[Path], object]) -> None:
                 shutil.rmtree(leftover, ignore_errors=True)
 
 
-def _check(folder: Path, checksums: dict[str, str | None]) -> list[str]:
+def _check(folder: Path, checksums: Mapping[str, str | None]) -> list[str]:
     """Check that every file is there, with its SHA-256 where one is known; return those found."""
     all_found = []
     for name, expected in checksums.items():

@@ -33,6 +33,8 @@ _CLASSES = 10
 class Affine(nn.Module):
     """y = x · weight + bias, of any shape that x ends in: an affine map that a norm does not have itself."""
 
+    bias: torch.Tensor | None
+
     def __init__(self, shape: tuple[int, ...], with_bias: bool):
         super().__init__()
         self.weight = nn.Parameter(torch.ones(shape))

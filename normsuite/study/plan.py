@@ -16,6 +16,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import MISSING, fields
 from importlib import resources
 from pathlib import Path
+from typing import Any
 
 from ..errors import ArgumentError, DataError, UnknownNameError
 from ..reading import Unreadable, read_toml
@@ -30,6 +31,7 @@ PRESETS = tuple(sorted(Path(file.name).stem for file in _PRESETS.iterdir() if fi
 """Every preset, found by its file."""
 
 _RUN = {field.name: field for field in fields(Run) if field.name not in ("norm", "seed", "target")}
+_KINDS: dict[str, Any] = {name: field.type for name, field in _RUN.items()}
 _OWN = {"norms": list, "seeds": int, "scale_learning_rate": bool}
 _REFERENCE_BATCH = _RUN["batch_size"].default
 
@@ -119,7 +121,7 @@ def _by_title(targets: Sequence[Target]) -> dict[str, Target]:
     return found
 
 
-def _values(name: str, value: object, titles: Collection[str]) -> list:
+def _values(name: str, value: Any, titles: Collection[str]) -> list:
     """Return the list of a setting's values, each of the type that the run wants."""
     values = value if isinstance(value, list) else [value]
     for each in values:
@@ -129,10 +131,10 @@ def _values(name: str, value: object, titles: Collection[str]) -> list:
                     find(norm)
                 _check(name, rate, float)
         else:
-            _check(name, each, _RUN[name].type)
+            _check(name, each, _KINDS[name])
     if not values:
         raise ArgumentError(name, value, "has no value")
-    if _RUN[name].type is float:  # 0 and 0.0 are one setting, with one record
+    if _KINDS[name] is float:  # 0 and 0.0 are one setting, with one record
         values = [value if isinstance(value, Mapping) else float(value) for value in values]
     return list(dict.fromkeys(values)) if not any(isinstance(v, Mapping) for v in values) else values
 

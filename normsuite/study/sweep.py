@@ -1,6 +1,6 @@
 """Many runs: every one in a process of one thread, here or on a cluster, one record a run."""
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 
@@ -68,10 +68,10 @@ def sweep(
                 # As it was stored, so that a sweep says the same of runs that are done and of those that were.
                 finished[run] = results.read_record(results.write_record(folder, names[run], record))
                 on_record(finished[run])
-        found = [finished[run] for run in runs]
-        if note := mixed(found):
+        records = [finished[run] for run in runs]
+        if note := mixed(records):
             on_note(note)
-        return found
+        return records
 
 
 def _check(runs: Iterable[Run], folder: Path, processes: int | None, scheduler: str | None) -> None:
@@ -93,7 +93,7 @@ def _done(
     scheduler: str | None,
     on_steps: Callable[[int], None],
     on_note: Callable[[str], None],
-) -> Iterator[tuple[Run, dict]]:
+) -> Generator[tuple[Run, dict], None, None]:
     """Return the runs as they are done, by workers here or, until `stack` is closed, by those of a cluster."""
     if todo and scheduler is not None:
         executor, tell = stack.enter_context(workers.cluster(scheduler, on_note))

@@ -289,5 +289,6 @@ def predict(network: nn.Module, images: torch.Tensor) -> torch.Tensor:
 def _mistakes(logits: torch.Tensor, labels: torch.Tensor) -> list[Mistake]:
     confidence, said = logits.double().softmax(1).max(1)
     wrong = (said != labels).nonzero().ravel()
-    columns = (wrong, labels[wrong], said[wrong], confidence[wrong])
-    return [Mistake(*row[:3], round(row[3], 4)) for row in zip(*(c.tolist() for c in columns), strict=True)]
+    columns = (wrong.tolist(), labels[wrong].tolist(), said[wrong].tolist(), confidence[wrong].tolist())
+    rows = zip(*columns, strict=True)
+    return [Mistake(digit, label, taken_for, round(share, 4)) for digit, label, taken_for, share in rows]

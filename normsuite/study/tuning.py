@@ -48,6 +48,6 @@ def choices(records: Sequence[dict]) -> list[Choice]:
         if seeds:
             apart = [of_rate[first][seed] - of_rate[second][seed] for seed in seeds]
             difference = mean_interval(apart, 1 - (1 - CONFIDENCE) / len(several))
-            accuracy = share_interval(list(of_rate[first].values()))
-            found.append(Choice(norm, first, second, len(seeds), accuracy, difference))
+            of_first = share_interval(list(of_rate[first].values()))
+            found.append(Choice(norm, first, second, len(seeds), of_first, difference))
     return found

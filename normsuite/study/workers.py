@@ -9,7 +9,7 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from concurrent.futures import FIRST_COMPLETED, CancelledError, Executor, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager, redirect_stdout, suppress
@@ -127,7 +127,7 @@ def _failed(future: Future) -> bool:
 
 def locally(
     todo: list[Run], task: SweepInputs, processes: int, on_steps: Callable[[int], None], on_note: Callable[[str], None]
-) -> Iterator[tuple[Run, dict]]:
+) -> Generator[tuple[Run, dict], None, None]:
     """Train the runs in that many processes, and yield each with its record.
 
     Where a process dies, unfinished runs restart.
@@ -182,8 +182,10 @@ def _start(ticks) -> None:
 
 def _follow_parent() -> None:
     """End with the parent, also where it was killed and could not say so."""
-    multiprocessing.parent_process().join()
-    os._exit(1)
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)
 
 
 # ---- a cluster ----
@@ -272,7 +274,7 @@ def on_cluster(
     task: SweepInputs,
     on_steps: Callable[[int], None],
     while_waiting: Callable[[], None] = lambda: None,
-) -> Iterator[tuple[Run, dict]]:
+) -> Generator[tuple[Run, dict], None, None]:
     """Train the runs on the workers of a cluster, and yield each with its record.
 
     Progress is counted by finished runs.

@@ -143,5 +143,5 @@ def sizes(spec: NormSpec | None, shape: Sequence[int], num_groups: int | None) -
         return {}
     by_element = spec is not None and spec.affine == "element"
     channels = shape[-1] if by_element or len(shape) < 2 else shape[1]
-    found: dict[str, object] = {name: channels for name in SIZES} | {"normalized_shape": (channels,)}
+    found: dict[str, object] = {**dict.fromkeys(SIZES, channels), "normalized_shape": (channels,)}
     return found if num_groups is None else {**found, "num_groups": num_groups}

@@ -4,6 +4,7 @@ import copy
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -294,7 +295,7 @@ def _wrapped(target: Target, function: Callable, shape: Sequence[int]) -> Functi
     return FunctionNorm(function, taken, settings, sizes)
 
 
-def _setting(target: Target, module: nn.Module, *names: str) -> object:
+def _setting(target: Target, module: nn.Module, *names: str) -> Any:
     """Return a setting by the first of those names that has one.
 
     It is the user's, the module's, or the default of a function's signature.
@@ -322,13 +323,12 @@ def _settings(target: Target, module: nn.Module, shape: Sequence[int]) -> Settin
     groups = target.num_groups or _setting(target, module, "num_groups")
     if spec is not None and spec.groups == "given" and groups is None:
         raise ArgumentError("num_groups", None, f"{target.title} does not say it, and {spec.name} needs it")
-    normalized = None
+    normalized: tuple[int, ...] | None = None
     if spec is not None and spec.affine == "element":
-        weight = tensor_of(module, "weight")
-        normalized = _setting(target, module, "normalized_shape")
-        if normalized is None:
-            normalized = tuple(weight.shape) if weight is not None else (shape[-1],)
-        normalized = (normalized,) if isinstance(normalized, int) else tuple(normalized)
+        given, weight = _setting(target, module, "normalized_shape"), tensor_of(module, "weight")
+        if given is None:
+            given = tuple(weight.shape) if weight is not None else (shape[-1],)
+        normalized = (given,) if isinstance(given, int) else tuple(given)
     eps = _setting(target, module, *_EPS_NAMES)
     if eps is None and (spec is None or spec.centred):
         eps = EPS
@@ -361,28 +361,28 @@ def _first_guess(target: Target) -> tuple[int, ...]:
 
 
 def _fitting_shape(built: Built, dtype: torch.dtype, device: str) -> tuple[int, ...]:
-    spec, weight = built.settings.spec, built.tensor("weight")
+    normalized, weight = built.settings.normalized_shape, built.tensor("weight")
+    if normalized is not None:
+        return (4, 6, *normalized)
     if weight is None:
         weight = built.tensor("running_mean")
-    if spec is not None and spec.affine == "element":
-        return (4, 6, *built.settings.normalized_shape)
     channels = weight.numel() if weight is not None else _attribute(built.module, built.shape[1])
     state = copy.deepcopy(built.module.state_dict())
-    last: Exception | None = None
+    failures: list[Exception] = []
     tried = [(4, channels, *rank) for rank in _RANKS] + [(4, 6, channels)]
     for shape in tried:
         try:
             with torch.no_grad():
                 built.module(draw(shape, dtype=dtype, device=device))
         except Exception as error:  # a shape that it does not take
-            last = last or error
+            failures.append(error)
             continue
         built.module.load_state_dict(state)
         return shape
     raise TargetError(
         f"{built.title} takes none of the shapes {', '.join('×'.join(map(str, s)) for s in tried)}, give it one by "
-        f"shapes; the first fails: {one_line(last)}"
-    ) from last
+        f"shapes; the first fails: {one_line(failures[0])}"
+    ) from failures[0]
 
 
 def _attribute(module: nn.Module, otherwise: int) -> int:

@@ -36,7 +36,7 @@ class Target:
 
     make: object = None
     args: tuple[Any, ...] = ()
-    kwargs: Mapping[str, object] = field(default_factory=dict)
+    kwargs: Mapping[str, Any] = field(default_factory=dict)
     like: str | None = None
     oracle: object = None
     num_groups: int | None = None
@@ -104,7 +104,7 @@ class Target:
         made = getattr(self, argument)
         return loading.load(argument, made) if isinstance(made, str) else made
 
-    def loaded_oracle(self) -> object:
+    def loaded_oracle(self) -> Any:
         """Return the oracle's function, or None; raises as `loaded`."""
         return loading.load("oracle", self.oracle) if isinstance(self.oracle, str) else self.oracle
 

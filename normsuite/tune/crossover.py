@@ -62,6 +62,7 @@ def layouts(spec: NormSpec) -> dict[str, tuple[tuple[int, int], ...]]:
 
 def shapes(spec: NormSpec, layout: str, length: int, sizes: Iterable[int]) -> Iterator[Case]:
     """Yield cases of about those numbers of elements in that layout, with `length` adjacent elements."""
+    shape: tuple[int, ...]
     for size in sizes:
         if layout.startswith("channels_last"):
             side = 7 if layout == "channels_last_few" else 14 if size < 2**16 else 28

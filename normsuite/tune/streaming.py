@@ -35,7 +35,7 @@ PAYS = 0.98
 """Most time with non-temporal stores over that without, as a geometric mean over norms and chains, to count."""
 
 
-def _written_from(least: int, way: str, call: Callable[[], object]) -> Callable[[], object]:
+def _written_from(least: float, way: str, call: Callable[[], object]) -> Callable[[], object]:
     """Return the call, with what is written on that way written by non-temporal stores from so many bytes on."""
 
     def changed() -> object:

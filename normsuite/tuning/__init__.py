@@ -90,8 +90,7 @@ def forget() -> None:
 def own() -> Tuning | None:
     """Return what `normsuite tune` measured for this process, or None."""
     path = _path(make=False)
-    text = path and caches.recall(path, key())
-    if not text:
+    if path is None or not (text := caches.recall(path, key())):
         return None
     caches.mark_as_used(path)
     return parse(text, "measured on this machine by `normsuite tune`")

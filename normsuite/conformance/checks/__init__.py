@@ -71,7 +71,7 @@ def every(dtypes: tuple[str, ...] = ("float32",)) -> list[Check]:
     found = []
     for module in _modules():
         for run, optional, each_dtype in _marked.get(module, []):
-            sentence = inspect.getdoc(run).split("\n\n")[0].replace("\n", " ")
+            sentence = (inspect.getdoc(run) or "").split("\n\n")[0].replace("\n", " ")
             if not each_dtype:
                 found.append(Check(run.__name__, sentence, run, optional))
                 continue

@@ -16,6 +16,6 @@ def on_accelerator(subject: Subject) -> Finding:
         raise NotApplicable("there is no accelerator here")
     moved = Subject(subject.target, subject.dtype, subject.shape, there.type)
     mine, theirs = moved.errors(moved.built(), moved.input(), (OUTPUT, INPUT))
-    name = max(mine, key=mine.get)
+    name = max(mine, key=lambda name: mine[name])
     subject.last = moved.last
     return moved.judged(mine[name], theirs.get(name))

@@ -67,7 +67,7 @@ def forward_mode(subject: Subject) -> Finding | None:
     trial = _InDoubles(subject)
     along = subject.input(dtype=torch.float64, seed=12)
     subject.remember(trial.x)
-    _, found = jvp(trial.built.module, (trial.x,), (along,))
+    found = jvp(trial.built.module, (trial.x,), (along,))[1]
     with torch.no_grad():
         figure = _relative(found, trial.differences(trial.built, along))
     return subject.fails("differs from differences of outputs", figure) if figure > trial.close else None

@@ -18,14 +18,14 @@ def _in_layout(subject: Subject, laid: Callable[[Tensor], Tensor]) -> Finding | 
     """Return a finding on output and gradient for an input in that layout of memory."""
     built, x = subject.built(), laid(subject.input())
     mine, theirs = subject.errors(built, x, (OUTPUT, INPUT))
-    name = max(mine, key=mine.get)
+    name = max(mine, key=lambda name: mine[name])
     return subject.judged(mine[name], theirs.get(name))
 
 
 def _kept(subject: Subject, x: Tensor, layout: torch.memory_format, name: str) -> Finding | None:
     built = subject.built(shape=x.shape)
     mine, theirs = subject.errors(built, x, (OUTPUT, INPUT))
-    worst = max(mine, key=mine.get)
+    worst = max(mine, key=lambda name: mine[name])
     found = subject.judged(mine[worst], theirs.get(worst))
     if found.status != "ok":
         return found

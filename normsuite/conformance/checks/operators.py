@@ -1,6 +1,7 @@
 """Custom operators: those of other namespaces than torch's own."""
 
 import torch
+from torch._ops import OpOverload
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from ..result import Finding
@@ -15,7 +16,7 @@ class _Recorded(TorchDispatchMode):
 
     def __init__(self):
         super().__init__()
-        self.calls: dict[object, tuple[tuple, dict]] = {}
+        self.calls: dict[OpOverload, tuple[tuple, dict]] = {}
 
     def __torch_dispatch__(self, func, types, args=(), kwargs=None):
         if func.namespace not in _TORCHS and func not in self.calls:

@@ -4,6 +4,7 @@ import numpy as np
 import torch
 
 from ... import oracle
+from ...spec import NormSpec
 from ...targets.build import Built, torch_beside
 from ..result import Finding
 from ..subject import BOUND, NotApplicable, Subject
@@ -25,7 +26,7 @@ def _without_bias(subject: Subject) -> Built:
 def _at(subject: Subject, mean: float) -> Finding:
     built, x = _without_bias(subject), subject.input(mean=mean)
     mine, theirs = subject.errors(built, x, (OUTPUT, INPUT))
-    name = max(mine, key=mine.get)
+    name = max(mine, key=lambda name: mine[name])
     return subject.judged(mine[name], theirs.get(name), sound=BOUND + _CONDITION * _condition(built, x))
 
 
@@ -33,18 +34,18 @@ def _condition(built: Built, x: torch.Tensor) -> float:
     """Return the largest |mean| / deviation of all groups, or that of all values where the groups are not known."""
     values = array(x)
     labels = np.zeros(values.shape, dtype=np.int64)
-    if built.settings.spec is not None:
-        labels = _labels(built, x)
+    if (spec := built.settings.spec) is not None:
+        labels = _labels(built, spec, x)
     mean, var = oracle.statistics(values, labels)
     return float((np.abs(mean) / np.sqrt(var + (built.settings.eps or 0.0) + 1e-12)).max())
 
 
-def _labels(built: Built, x: torch.Tensor) -> np.ndarray:
+def _labels(built: Built, spec: NormSpec, x: torch.Tensor) -> np.ndarray:
     """Return the number of the group that each value of the input belongs to."""
     settings = built.settings
-    shape = (-1, *settings.normalized_shape) if settings.spec.affine == "element" else tuple(x.shape)
+    shape = tuple(x.shape) if settings.normalized_shape is None else (-1, *settings.normalized_shape)
     rows = np.empty(tuple(x.shape)).reshape(shape).shape
-    return oracle.group_labels(settings.spec, rows, settings.num_groups).reshape(tuple(x.shape))
+    return oracle.group_labels(spec, rows, settings.num_groups).reshape(tuple(x.shape))
 
 
 @check()
@@ -97,10 +98,11 @@ def constant_input(subject: Subject) -> Finding:
 
 def _within_group(subject: Subject, value: float) -> Finding | None:
     built = subject.built()
-    if built.settings.spec is None:
+    spec = built.settings.spec
+    if spec is None:
         raise NotApplicable("is like no norm, so that its groups are not known")
     x = subject.input()
-    labels = _labels(built, x)
+    labels = _labels(built, spec, x)
     with torch.no_grad():
         before = array(built(x))
         spoilt = x.clone()

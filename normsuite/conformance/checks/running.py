@@ -4,6 +4,7 @@ import numpy as np
 import torch
 
 from ... import oracle
+from ...spec import NormSpec
 from ...targets.build import Built, draw
 from ..result import Finding
 from ..subject import BOUND, NotApplicable, Subject
@@ -27,24 +28,25 @@ def running_statistics(subject: Subject) -> Finding | None:
     spec, momentum = built.settings.spec, built.settings.momentum
     if spec is None:
         raise NotApplicable("is like no norm, so that its statistics are not known")
-    mean, var = array(built.tensor("running_mean")), array(built.tensor("running_var"))
+    tensors = built.tensors
+    mean, var = array(tensors["running_mean"]), array(tensors["running_var"])
     for number in range(_BATCHES):
         x = subject.input(mean=0.5, scale=2.0, seed=30 + number)
         built(x)
-        new_mean, new_var = _statistics(built, x)
+        new_mean, new_var = _statistics(built, spec, x)
         weight = 1 / (number + 1) if momentum is None else momentum
         mean, var = (1 - weight) * mean + weight * new_mean, (1 - weight) * var + weight * new_var
     for name, expected in (("running_mean", mean), ("running_var", var)):
-        figure = subject.ulps(array(built.tensor(name)), expected)
+        figure = subject.ulps(array(built.tensors[name]), expected)
         if figure > BOUND:
             return subject.fails(f"{name} after {_BATCHES} batches is another", figure, unit="ULP")
     return None
 
 
-def _statistics(built: Built, x: torch.Tensor) -> tuple[np.ndarray, np.ndarray]:
+def _statistics(built: Built, spec: NormSpec, x: torch.Tensor) -> tuple[np.ndarray, np.ndarray]:
     """Return mean and unbiased variance of each channel; for norms per sample, averaged over the batch."""
     values = array(x)
-    labels = oracle.group_labels(built.settings.spec, values.shape, built.settings.num_groups)
+    labels = oracle.group_labels(spec, values.shape, built.settings.num_groups)
     mean, var = oracle.statistics(values, labels)
     n = np.bincount(labels.ravel())
     var = var * n / np.maximum(1, n - 1)
@@ -57,7 +59,7 @@ def evaluation(subject: Subject) -> Finding:
     """Evaluation uses the running statistics."""
     built = _with_running(subject)
     with torch.no_grad():
-        mean, var = built.tensor("running_mean"), built.tensor("running_var")
+        mean, var = built.tensors["running_mean"], built.tensors["running_var"]
         mean.copy_(draw(mean.shape, dtype=torch.float64, seed=41))
         var.copy_(draw(var.shape, dtype=torch.float64, seed=42).abs() + 0.5)
     built.module.eval()

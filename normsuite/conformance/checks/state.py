@@ -32,8 +32,10 @@ def _torchs(built: Built) -> nn.Module:
         made = getattr(nn, f"{spec.name}{max(1, rank - 2)}d")
         module = made(channels, affine=affine, track_running_stats=built.has_running, eps=settings.eps)
     elif spec.name == "GroupNorm":
+        assert settings.num_groups is not None and settings.eps is not None  # or it would not have been made
         module = nn.GroupNorm(settings.num_groups, channels, affine=affine, eps=settings.eps)
     elif spec.name == "LayerNorm":
+        assert settings.eps is not None  # as of any norm that centres
         module = nn.LayerNorm(
             settings.normalized_shape, elementwise_affine=affine, bias="bias" in has, eps=settings.eps
         )

@@ -41,15 +41,15 @@ class Anybodys(Implementation):
     @property
     def target(self) -> Target:
         """Return the target, like no norm in particular: of the version of its package, if one is given."""
-        found = parsed(self.name)
+        found = described(self.name)
         if self.package is None:
             return found
-        return replace(found, make=path_in(self.package.__name__, found.make))
+        return replace(found, make=path_in(self.package.__name__, str(found.make)))
 
     @property
     def modules(self) -> tuple[str, ...]:
         """Return the module that the target is imported from."""
-        return (parsed(self.name).make.partition(":")[0],)
+        return (str(described(self.name).make).partition(":")[0],)
 
     def of(self, package):
         """Return the same implementation by another version of the target's package."""
@@ -106,6 +106,18 @@ def parsed(name: str) -> Target | None:
         return None
     args, kwargs = arguments.parse(found["args"] or "")
     return Target(found["path"], args=args, kwargs=kwargs)
+
+
+def described(name: str) -> Target:
+    """Return the target that a name describes; raises as `parsed`.
+
+    Raises:
+        ImportPathError: the name begins with no import path.
+    """
+    found = parsed(name)
+    if found is None:
+        raise ImportPathError("target", name, 'must begin with an import path such as "package.module:Name"')
+    return found
 
 
 def named(name: str) -> Anybodys | None:
