@@ -112,7 +112,7 @@ def test_a_bisection_finds_the_commit_of_a_step(repository):
 
 
 def test_the_commit_that_slowed_a_whole_group_a_little_is_found(repository, monkeypatch):
-    """By 0.4 %, which is certain in the mean of all cells and in none of them."""
+    """By 0.35 %, which is certain in the mean of all cells and in none of them."""
     start, commits = git(repository, "rev-parse", "HEAD"), []
     for number in range(4):
         append(repository, "errors.py", f"# {number}\n", f"commit {number}")
@@ -121,8 +121,8 @@ def test_the_commit_that_slowed_a_whole_group_a_little_is_found(repository, monk
 
     def run(setup, on_progress):
         names = [cell.name for cell in setup.cells]
-        noise = np.random.default_rng(3).normal(0, 0.003, (len(names), looks[-1]))
-        logs = noise + 0.004 * (setup.head.commit in slow)
+        noise = np.random.default_rng(3).normal(0, 0.002, (len(names), looks[-1]))
+        logs = noise + 0.0035 * (setup.head.commit in slow)
         values = {name: {k + 1: float(v) for k, v in enumerate(of)} for name, of in zip(names, logs, strict=True)}
         made = gate_records.record(values, looks=looks, groups=groups.of_cells(names), worse=setup.margins["worse"])
         made["case"]["head"] = setup.head.as_dict()

@@ -148,7 +148,7 @@ def _by_differences(call: Callable[[Arrays], np.ndarray], built: Built, x: Tenso
     for name, values in arrays.items():
         made[name] = np.empty_like(values)
         for place in np.ndindex(values.shape):
-            middle: float = values[place]
+            middle = float(values[place])
             step = _STEP * max(1.0, abs(middle))
             ends = []
             for sign in (1, -1):
