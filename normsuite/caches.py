@@ -31,7 +31,7 @@ def folder(*names: str) -> Path | None:
     if root is None:
         return None
     found = root.joinpath(*names)
-    if found in _writable:
+    if found in _writable and found.is_dir():  # it may have been removed since
         return found
     try:
         found.mkdir(parents=True, exist_ok=True)

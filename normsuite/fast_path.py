@@ -13,7 +13,7 @@ import os
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
-from torch import Tensor
+from torch import Size, Tensor
 
 from . import addresses, backends, guards
 
@@ -48,7 +48,7 @@ if hasattr(os, "register_at_fork"):
 
 def are_sizes(given: Any, wanted: tuple[int, ...] | None) -> bool:
     """Return whether these are those sizes, as integers."""
-    return type(given) in (tuple, list) and all(type(size) is int for size in given) and tuple(given) == wanted
+    return type(given) in (tuple, list, Size) and all(type(size) is int for size in given) and tuple(given) == wanted
 
 
 def add(settings: tuple, tensors: Sequence[Tensor], call: backends.Call, backend: backends.Backend) -> None:

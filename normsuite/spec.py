@@ -83,6 +83,10 @@ class NormSpec:
     paper: str
     centred: bool = True
 
+    def __deepcopy__(self, _: object) -> "NormSpec":
+        """Return the spec itself, which does not change: a copy would be another norm to what calls are kept by."""
+        return self
+
     @property
     def shared(self) -> str:
         """Return what the numbers of one group have in common."""
@@ -194,6 +198,9 @@ def load(file: Path) -> NormSpec:
     for name, only in (("groups", "one"), ("running", "never")):
         if found["affine"] == "element" and found[name] != only:
             raise DataError(f"{file.name}: {name} = {found[name]!r} must be {only!r} where affine = 'element'")
+    of_channels = "spatial" in found["axes"] and ("group" not in found["axes"] or found["groups"] == "channels")
+    if found["running"] != "never" and not of_channels:
+        raise DataError(f"{file.name}: running = {found['running']!r} needs a mean for each channel, over its places")
     return NormSpec(**{"torch_call": None, **found, "axes": frozenset(found["axes"])})
 
 

@@ -102,6 +102,12 @@ def test_what_lies_in_an_entry_s_place_is_replaced_and_not_written_into(tmp_path
 
 
 @pytest.mark.skipif(not os.path.isdir("/proc/self/fd"), reason="counts open files by /proc")
+def test_a_folder_that_was_removed_is_made_again(own_cache):
+    found = caches.folder("tuned")
+    shutil.rmtree(found)
+    assert caches.folder("tuned") == found and found.is_dir()
+
+
 def test_what_is_refused_is_closed(tmp_path):
     os.mkfifo(tmp_path / "pipe")
     before = len(os.listdir("/proc/self/fd"))

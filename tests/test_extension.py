@@ -1,5 +1,6 @@
 """A new norm is one file: here in a temporary folder, found by explain, bench, study and report."""
 
+import copy
 import json
 import os
 import subprocess
@@ -88,6 +89,12 @@ def test_a_norm_from_a_folder_is_explained(folder):
         (FILE.replace('"channels"', '["one"]'), "groups = ['one'] must be among one, channels, given"),
         (FILE.replace('"channel"', '"element"'), "groups = 'channels' must be 'one' where affine = 'element'"),
         (ELEMENT.replace('"never"', '"always"'), "running = 'always' must be 'never' where affine = 'element'"),
+        (
+            FILE.replace('"channels"', '"given"')
+            .replace('["spatial"]', '["group", "spatial"]')
+            .replace("never", "optional"),
+            "running = 'optional' needs a mean for each channel, over its places",
+        ),
         (FILE.replace("centred", "centered"), "does not know centered"),
         (FILE.replace('running = "never"', ""), "lacks running"),
         (FILE.replace("centred = false", "centred = 0"), "centred = 0 must be true or false"),
@@ -101,6 +108,11 @@ def test_a_wrong_file_is_named_with_its_field(folder, text, says):
     with pytest.raises(DataError) as caught:
         spec.load(folder / "norms" / "plane-norm.toml")
     assert str(caught.value).startswith("plane-norm.toml: ") and says in str(caught.value)
+
+
+def test_a_copied_layer_has_the_same_norm():
+    """Calls that were checked are found by it, and a model's layers are often copies of one."""
+    assert copy.deepcopy(spec.NORMS["BatchNorm"]) is spec.NORMS["BatchNorm"]
 
 
 def test_a_second_norm_of_that_name_is_refused(folder):

@@ -170,6 +170,14 @@ def test_another_source_makes_another_run(package):
     assert digest([package / "studynorms.py"]) == source_of("studynorms:MyNorm")
 
 
+def test_a_package_without_init_has_a_source(package):
+    (package / "folders").mkdir()
+    (package / "folders" / "norms.py").write_text(MODULE)
+    before = source_of("folders.norms:MyNorm")
+    (package / "folders" / "norms.py").write_text(MODULE + "\n")
+    assert None not in (before, source_of("folders.norms:MyNorm")) and before != source_of("folders.norms:MyNorm")
+
+
 @pytest.mark.slow
 def test_a_study_with_a_target_names_it(package, digits_cache):
     (package / "pyproject.toml").write_text(

@@ -3,6 +3,7 @@
 import errno
 import json
 import os
+import pickle
 import platform
 import signal
 from concurrent.futures import Future
@@ -54,6 +55,25 @@ def test_a_run_that_fails_is_named(tmp_path, digits_cache, monkeypatch):
     runs = plan(norms=["LayerNorm"], seeds=1, epochs=1, **SMALL)
     with pytest.raises(NormsuiteError, match=r"LayerNorm, seed 0: failed: MemoryError: too much"):
         sweep.sweep(runs, tmp_path)
+
+
+class Unpicklable(Exception):
+    def __init__(self, first, second):
+        super().__init__(first)
+
+
+@pytest.mark.parametrize("error", [SystemExit(0), Unpicklable("too", "much")], ids=["exit", "unpicklable"])
+def test_what_a_user_s_norm_raises_while_it_trains_reaches_the_parent(error, monkeypatch):
+    """As it is, the one would end the study with 0, and the other look like a worker that died."""
+
+    def fail(*arguments):
+        raise error
+
+    monkeypatch.setattr(workers, "train", fail)
+    (run,) = plan(norms=["LayerNorm"], seeds=1, epochs=1, **SMALL)
+    with pytest.raises(NormsuiteError, match=f"LayerNorm, seed 0: failed: {type(error).__name__}") as found:
+        workers._trained(run, None)
+    assert pickle.loads(pickle.dumps(found.value)).args
 
 
 def test_what_was_finished_at_the_same_time_as_a_failure_is_kept():

@@ -9,6 +9,7 @@ from torch.nn import functional as F
 
 from normsuite.errors import ArgumentError, DataError, NormsuiteError, UnknownNameError
 from normsuite.targets import Target, configuration
+from normsuite.targets.arguments import parse
 from normsuite.targets.build import TargetError, build, draw, torch_beside
 from normsuite.targets.found import by_name
 from normsuite.targets.loading import ImportPathError
@@ -189,3 +190,13 @@ def test_a_table_that_cannot_be_is_refused(tmp_path, text, said):
 
 def test_all_errors_are_of_the_suite():
     assert issubclass(TargetError, NormsuiteError) and issubclass(UnknownNameError, ArgumentError)
+
+
+@pytest.mark.parametrize("text", ["(", "1) + (2", "x", "{[1]: 2}", "eps=1, eps=2", "**{'a': 1}"])
+def test_arguments_that_are_no_literals_are_refused(text):
+    with pytest.raises(ArgumentError, match="must be Python's literals"):
+        parse(text)
+
+
+def test_arguments_are_read_as_literals():
+    assert parse("4, (8, 2), eps=1e-6") == ((4, (8, 2)), {"eps": 1e-6}) and parse("") == ((), {})

@@ -137,6 +137,17 @@ def test_what_the_user_measured_comes_first_and_holds_for_what_it_was_measured_w
     assert tuning.own() is None
 
 
+def test_a_tuning_is_found_for_another_number_of_threads():
+    """As a study asks whose runs have one thread each, whatever its own process has."""
+    sizes = {"BatchNorm": {"contiguous": {"lengths": [1], "forward": [7], "step": [tuning.NEVER]}}}
+    present = torch.get_num_threads()
+    assert present != 1
+    with threads(1):
+        tuning.store(tables.as_toml(processor.this(), threads=1, torch="x", sizes=sizes, streaming={}))
+    assert tuning.current(1).sizes == sizes != tuning.current().sizes
+    assert tuning.own(1) is not None and tuning.own() is None
+
+
 def test_a_table_that_could_not_be_stored_has_no_path(monkeypatch):
     monkeypatch.setattr(caches, "store", lambda *of: None)
     assert tuning.store(tables.as_toml(processor.this(), threads=1, torch="x", sizes=TABLE, streaming={})) is None

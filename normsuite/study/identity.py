@@ -14,6 +14,9 @@ from .train import Run
 WHAT = "study"
 """The kind of the records of runs."""
 
+THREADS = 1
+"""That a run is trained with."""
+
 
 def depends(run: Run, checksum: str) -> dict:
     """Return what a run's numbers depend on beside its settings, the sources and the machine."""
@@ -29,13 +32,13 @@ def depends(run: Run, checksum: str) -> dict:
         # Processors of one name may differ in them, and sums are then taken in another order.
         "instructions": torch.backends.cpu.get_cpu_capability(),
         # By it `auto` chooses between backends, whose sums differ.
-        **({"tuning": tuning.current().digest} if run.backend == AUTO else {}),
+        **({"tuning": tuning.current(THREADS).digest} if run.backend == AUTO else {}),
     }
 
 
 def environment(run: Run) -> dict:
-    """Return the environment for a run's record: one thread, and the accelerator where it trains on one."""
-    return provenance.environment(threads=1, accelerator=device.name(run.device))
+    """Return the environment for a run's record: its thread, and the accelerator where it trains on one."""
+    return provenance.environment(threads=THREADS, accelerator=device.name(run.device))
 
 
 def record_name(run: Run, checksum: str) -> str:

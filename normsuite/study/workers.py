@@ -22,8 +22,8 @@ import torch
 from .. import provenance, results
 from ..errors import ArgumentError, DataError, NormsuiteError, UnsupportedError, one_line
 from . import digits, server
-from .identity import WHAT, depends, environment
-from .train import Run, steps, train
+from .identity import THREADS, WHAT, depends, environment
+from .train import Run, TrainedRun, steps, train
 
 ANSWER_S = 10
 """Seconds that a scheduler has to answer."""
@@ -68,7 +68,7 @@ def do(run: Run, task: SweepInputs) -> dict:
     with _alone:
         if provenance.source_digest() != task.source:
             raise NormsuiteError("a worker has another version of normsuite than the one that planned the study")
-        torch.set_num_threads(1)
+        torch.set_num_threads(THREADS)
         key = (run.dataset, task.data_dir, run.device)
         if _digits is None or _digits[0] != key:
             _digits = key, digits.load(run.dataset, task.data_dir).to(run.device)
@@ -77,7 +77,7 @@ def do(run: Run, task: SweepInputs) -> dict:
         if found.checksum != expected:
             raise DataError(f"a worker has other digits: expected checksum {expected}, found {found.checksum}")
         with redirect_stdout(sys.stderr):  # what a target prints is no result
-            outcome = train(run, found, _ticks.put if _ticks is not None else lambda batches: None)
+            outcome = _trained(run, found)
         return results.make_record(
             WHAT,
             run.as_dict(),
@@ -86,6 +86,20 @@ def do(run: Run, task: SweepInputs) -> dict:
             seeds=[run.seed],
             depends=depends(run, found.checksum),
         )
+
+
+def _trained(run: Run, of: digits.Digits) -> TrainedRun:
+    """Return the outcome of a run; what a user's norm raises goes to the parent as an error of ours.
+
+    SystemExit would end the study there, and an exception that cannot be unpickled would look like a dead worker.
+    """
+    try:
+        return train(run, of, _ticks.put if _ticks is not None else lambda batches: None)
+    except (NormsuiteError, KeyboardInterrupt):
+        raise
+    except BaseException as error:
+        failed = f"{run.norm}, seed {run.seed}: failed: {one_line(error)}"
+        raise NormsuiteError(f"{failed}; finished runs are kept") from None
 
 
 def finish(

@@ -22,11 +22,14 @@ def parse(text: str) -> tuple[tuple, dict[str, object]]:
     """
     try:
         call = ast.parse(f"f({text})", mode="eval").body
-        if not isinstance(call, ast.Call):
+        if not isinstance(call, ast.Call) or any(keyword.arg is None for keyword in call.keywords):
             raise ValueError
         by_place = tuple(ast.literal_eval(value) for value in call.args)
-        return by_place, {str(keyword.arg): ast.literal_eval(keyword.value) for keyword in call.keywords}
-    except (SyntaxError, ValueError):
+        by_name = {str(keyword.arg): ast.literal_eval(keyword.value) for keyword in call.keywords}
+        if len(by_name) < len(call.keywords):
+            raise ValueError
+        return by_place, by_name
+    except (SyntaxError, ValueError, TypeError):  # of a list as a key, too
         raise ArgumentError("args", text, "must be Python's literals with commas, such as 4,64 or eps=1e-6") from None
 
 

@@ -20,6 +20,8 @@ def source_of(path: str) -> str | None:
     """
     root = path.partition(":")[0].partition(".")[0]
     found = find_spec(root)
+    if found is not None and found.origin is None and found.submodule_search_locations:  # a package of folders alone
+        return digest(map(Path, found.submodule_search_locations))
     if found is None or found.origin in (None, "built-in", "frozen"):
         return None
     file = Path(found.origin)

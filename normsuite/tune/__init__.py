@@ -19,7 +19,7 @@ class Tuned:
         path: where it was stored; None where the user has no cache that can be written to.
         text: the table, as TOML.
         measured: how many entries (norm, layout and length) were measured; the others have the sizes of the table that
-            was in use without one of the user's own.
+            was in use.
         entries: how many there are.
         streaming: from how many bytes on non-temporal stores pay, forward and backward.
         streaming_measured: whether that was measured; else it is that of the other table.
@@ -61,7 +61,7 @@ def tune(progress: Callable[[int, int], None] = lambda done, of: None, *, budget
             rows += message["rows"]
             measured += 1
             progress(measured, entries)
-    otherwise = tuning.without_own()
+    otherwise = tuning.own() or tuning.without_own()  # what was measured before is not lost where time runs out
     sizes = tables.completed(crossover.table(rows), otherwise.sizes)
     pays = dict(otherwise.streaming) if streaming is None else streaming
     text = tables.as_toml(processor.this(), threads=threads, torch=torch.__version__, sizes=sizes, streaming=pays)

@@ -62,24 +62,28 @@ class Tuning:
         return hashlib.sha256(repr((self.sizes, dict(self.streaming))).encode()).hexdigest()[:16]
 
 
-def current() -> Tuning:
-    """Return the tuning for this processor, version of torch, number of threads and version of the kernels.
+def current(threads: int | None = None) -> Tuning:
+    """Return the tuning for this processor, and torch's present number of threads or another one.
 
-    A call of a kind that was computed before goes on as it was: the tuning is asked for the first of its kind.
+    One of the user's own is for this version of torch and of the kernels, too. A call of a kind that was computed
+    before goes on as it was: the tuning is asked for the first of its kind.
     """
-    return _for_threads(torch.get_num_threads())
+    return _for_threads(_number(threads))
+
+
+def _number(threads: int | None) -> int:
+    return torch.get_num_threads() if threads is None else threads
 
 
 @cache
 def _for_threads(threads: int) -> Tuning:
-    """Return the tuning for torch's present number of threads, by which it is cached."""
-    return own() or without_own()
+    return own(threads) or without_own(threads)
 
 
-def without_own() -> Tuning:
+def without_own(threads: int | None = None) -> Tuning:
     """Return the tuning where the user has measured none."""
     here = processor.this()
-    return _shipped_for(here, torch.get_num_threads()) or elsewhere(here.name)
+    return _shipped_for(here, _number(threads)) or elsewhere(here.name)
 
 
 def forget() -> None:
@@ -87,10 +91,10 @@ def forget() -> None:
     _for_threads.cache_clear()
 
 
-def own() -> Tuning | None:
-    """Return what `normsuite tune` measured for this process, or None."""
-    path = _path(make=False)
-    if path is None or not (text := caches.recall(path, key())):
+def own(threads: int | None = None) -> Tuning | None:
+    """Return what `normsuite tune` measured for this processor and so many threads, or None."""
+    path = _path(make=False, threads=threads)
+    if path is None or not (text := caches.recall(path, key(threads))):
         return None
     caches.mark_as_used(path)
     return parse(text, "measured on this machine by `normsuite tune`")
@@ -155,12 +159,12 @@ def _all_agree(values: list):
     return [max(each) for each in zip(*values, strict=True)]
 
 
-def key() -> str:
+def key(threads: int | None = None) -> str:
     """Return everything that a measured tuning depends on, as text."""
     return json.dumps(
         {
             "processor": processor.this().key,
-            "threads": torch.get_num_threads(),
+            "threads": _number(threads),
             "torch": torch.__version__,
             "format": _FORMAT,
             "kernels": _kernels(),
@@ -168,11 +172,19 @@ def key() -> str:
     )
 
 
-def _path(*, make: bool) -> Path | None:
+def _path(*, make: bool, threads: int | None = None) -> Path | None:
     folder = caches.folder("tuned")
-    if folder is None or not (make or any(folder.iterdir())):
+    if folder is None or not (make or _has_any(folder)):
         return None
-    return folder / f"{hashlib.sha256(key().encode()).hexdigest()[:16]}.toml"
+    return folder / f"{hashlib.sha256(key(threads).encode()).hexdigest()[:16]}.toml"
+
+
+def _has_any(folder: Path) -> bool:
+    """Return whether a folder has a file; one that cannot be listed has none for us."""
+    try:
+        return any(folder.iterdir())
+    except OSError:
+        return False
 
 
 @cache

@@ -148,7 +148,8 @@ def _code(argument: str, text: str) -> CodeType:
 
 def _callables(calls: Mapping[str, Any], setup: str | None) -> dict[str, Any]:
     if setup is None:
-        search_here()
+        if any(isinstance(call, str) for call in calls.values()):
+            search_here()
         return {name: load(f"calls[{name!r}]", c) if isinstance(c, str) else c for name, c in calls.items()}
     names: dict[str, object] = {}
     try:
