@@ -1,5 +1,6 @@
 """Known regressions, and a gate's result as Markdown."""
 
+from dataclasses import replace
 from datetime import date
 
 import pytest
@@ -35,6 +36,11 @@ def test_an_accepted_cell_does_not_fail_through_its_group():
     (mean,) = (row for row in summary.rows(kept_as(made, [entry], TODAY)) if row.metric == summary.MEAN_TIME)
     assert mean.verdict == SAME and mean.note == "6 cells"
     assert code(kept_as(made, [entry], TODAY)) == summary.NO_REGRESSION
+    little = replace(entry, at_most=1.01)
+    assert code(kept_as(made, [little], TODAY)) == summary.REGRESSION, "more than was accepted"
+    every = replace(entry, cell="A/*")
+    (mean,) = (row for row in summary.rows(kept_as(made, [every], TODAY)) if row.metric == summary.MEAN_TIME)
+    assert mean.note == "6 cells", "those that are not worse are not left out"
     assert code(kept_as(made, [entry], date(2030, 1, 2))) == summary.REGRESSION, "no longer accepted"
 
 

@@ -231,9 +231,9 @@ def test_the_results_say_what_non_temporal_stores_save():
 def test_the_benches_are_the_processor_s_and_the_accelerator_s_in_two_types():
     assert len({found["environment"]["cpu"] for found in of_processors()}) == 3
     assert [bench.key for bench in benches()] == [
-        ("", "float32", False),
-        ("NVIDIA H200", "float32", False),
-        ("NVIDIA H200", "bfloat16", False),
+        ("", "float32"),
+        ("NVIDIA H200", "float32"),
+        ("NVIDIA H200", "bfloat16"),
     ]
     assert not [note for note in collected().notes if "bench" in note]
     assert bench_summaries()[1]["settings"]["backends"] == ["auto"]

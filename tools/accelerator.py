@@ -251,7 +251,7 @@ def command(title: str, arguments: list[str], seconds: float, *, needs: tuple[st
     print(f"{title}: normsuite {' '.join(arguments)}", flush=True)
     with subprocess.Popen([sys.executable, "-m", "normsuite", *arguments]) as running:
         try:
-            code = running.wait(seconds)
+            code = running.wait(max(1.0, seconds - STOP_S))
         except subprocess.TimeoutExpired:
             running.send_signal(signal.SIGINT)  # a gate writes its record at its end
             try:

@@ -8,7 +8,7 @@ slower by up to 10 %. Their noise is of one of these kinds:
 - t3: Student's t with three degrees of freedom
 - wide: the same, five times as large, so that most cells are open until the end
 - contaminated: one process in ten has ten times the deviation
-- wild values: one value in ten has, whatever its process
+- wild-values: one value in ten has, whatever its process
 - correlated: half of the variance is a process's own, shared by all cells
 - recorded: the residuals of the kept self-checks, of a whole process at once, so that cells depend on each other
 - burner: the same, with a process in two disturbed: its residuals are drawn from self-checks that ran beside a process
@@ -194,7 +194,7 @@ def kinds() -> dict[str, Callable[[], Draw]]:
         "wide": lambda: wide,
         "t3": lambda: t3,
         "contaminated": lambda: contaminated,
-        "wild values": lambda: wild_values,
+        "wild-values": lambda: wild_values,
         "correlated": lambda: correlated,
         "recorded": lambda: recorded(_residuals_in(RECORDS)),
         "burner": lambda: burner(_residuals_in(RECORDS), _residuals_in(BURNT)),

@@ -55,9 +55,9 @@ def corrected(logs: Sequence[Sequence[float]]) -> list[Interval]:
     """Return the ratio of each task, with intervals that hold together over all of them.
 
     Args:
-        logs: of each task the logarithm of its ratio in each process.
+        logs: of each task the logarithm of its ratio in each process; none where it was not done.
     """
-    clip = CLIP if min(map(len, logs), default=0) >= CLIPPED_FROM else math.inf
+    clip = CLIP if min((len(of) for of in logs if of), default=0) >= CLIPPED_FROM else math.inf
     found = moderated_intervals(logs, alpha=(1 - CONFIDENCE) / max(1, len(logs)), clip=clip)
     return [exponential(of) for of in found]
 

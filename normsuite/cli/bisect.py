@@ -6,13 +6,14 @@ import typer
 
 from .. import codes, writing
 from ..errors import UnknownNameError
-from ..measure import metric as metrics
 from . import gated, options
 from .options import REPORTS, Device, Json, Norms, Only, Out, Threads, seconds
 from .shared import interrupted, line, status, write_json
 
 
 def _metric(given: str) -> str:
+    from ..measure import metric as metrics  # those of other packages, which may load what they like
+
     known = [each.name for each in metrics.METRICS.values() if each.exact or each is metrics.TIME]
     if given.partition(" at ")[0] not in known:
         raise UnknownNameError.among("metric", given, known)

@@ -7,7 +7,6 @@ from typing import Annotated, Optional
 import typer
 
 from ..errors import ArgumentError, NormsuiteError
-from ..measure import metric
 from . import options
 from .options import seconds, share
 from .shared import note
@@ -18,6 +17,10 @@ _THRESHOLDS = ("worse", "limit")
 
 def _margins(given):
     """Check "metric=value", or "value" for the time, before torch is loaded."""
+    if not given:
+        return given
+    from ..measure import metric  # those of other packages, which may load what they like
+
     for text in given or ():
         name, _, value = text.rpartition("=")
         known = (*metric.margins(), *_THRESHOLDS)

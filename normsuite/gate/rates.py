@@ -156,14 +156,15 @@ def of_groups(record: dict, thresholds: Thresholds = _THRESHOLDS) -> list[Decisi
     The gate has groups since it has two thresholds: a record of before has none, nor has one of asv.
     """
     samples, identity = record["samples"], record["case"].get("identity", {})
-    if record["what"] != WHAT or "worse" not in identity or "looks" not in samples:
+    if record["what"] != WHAT or "worse" not in identity or not samples.get("looks"):
         return []
     names = identity["cells"]
     family = groups.of_cells(names)
     # Numbered anew: a process that died is left out by all cells alike.
-    values = {name: dict(enumerate(of, start=1)) for name, of in samples["log_ratios"].items() if of}
+    values = {name: dict(enumerate(of, start=1)) for name, of in samples.get("log_ratios", {}).items() if of}
     means, comparisons = groups.means(family, values), len(names) + len(family)
-    return list(decide.decide(means, samples["looks"], thresholds, comparisons, final=samples["final"]).values())
+    final = samples.get("final", True)
+    return list(decide.decide(means, samples["looks"], thresholds, comparisons, final=final).values())
 
 
 def _intervals(record: dict) -> list[Interval]:

@@ -93,8 +93,7 @@ def rows(record: dict) -> list[CellRow]:
     known = record.get("accepted", {"entries": []})
     accepted = [Accepted.from_dict(entry) for entry in known["entries"]]
     today = date.fromisoformat(known["day"]) if accepted else date.min
-    found = [*_times(record, [entry for entry in accepted if today <= entry.until])]
-    found += [*_counts(record), *_error_rates(record)]
+    found = [*_times(record, accepted, today), *_counts(record), *_error_rates(record)]
     found = [_accepted(row, accepted, today) for row in found]
     return sorted(found, key=lambda row: (VERDICTS.index(row.verdict), row.metric not in (TIME, MEAN_TIME)))
 
@@ -118,29 +117,21 @@ def comparisons(record: dict) -> int:
     return len(case["cells"]) + len(case.get("groups", {})) + len(case["error_rate_norms"])
 
 
-def _times(record: dict, accepted: Sequence[Accepted]) -> list[CellRow]:
-    """Return the rows of times: of cells, and of groups without the cells whose times are accepted.
+def _times(record: dict, accepted: Sequence[Accepted], today: date) -> list[CellRow]:
+    """Return the rows of times: of cells, and of groups without the cells whose regressions are accepted.
 
-    A regression that is known in two cells of eight would fail again in their mean.
+    One that is known in two cells of eight would fail again in their mean.
     """
     samples, case = record["samples"], record["case"]
     values = {name: {int(k): v for k, v in of.items()} for name, of in samples["log_ratios"].items()}
-    families = {
-        name: [cell for cell in of if not any(entry.names(cell, TIME) for entry in accepted)]
-        for name, of in case.get("groups", {}).items()
+    of_cells = _decided(record, values)
+    known = {
+        name
+        for name, of in of_cells.items()
+        if of.verdict == WORSE and any(entry.covers(name, TIME, of.ratio.value, today) for entry in accepted)
     }
-    means = groups.means(families, values)
-    of_cells, of_groups = (
-        decide.decide(
-            {name: of for name, of in family.items() if of},
-            samples["looks"],
-            Thresholds.of(case["margins"]),
-            comparisons(record),
-            case["alpha"],
-            final=samples.get("final", True),
-        )
-        for family in (values, means)
-    )
+    families = {name: [cell for cell in of if cell not in known] for name, of in case.get("groups", {}).items()}
+    of_groups = _decided(record, groups.means(families, values))
     found = []
     for name in values:
         if absent := samples["absent"].get(name):
@@ -157,6 +148,19 @@ def _times(record: dict, accepted: Sequence[Accepted]) -> list[CellRow]:
             CellRow(name, MEAN_TIME, "s", None, None, decision.ratio, decision.verdict, decision.processes, note)
         )
     return found
+
+
+def _decided(record: dict, values: groups.Values) -> dict[str, decide.Decision]:
+    """Return the decisions on cells, or on means, in the looks of the record."""
+    samples, case = record["samples"], record["case"]
+    return decide.decide(
+        {name: of for name, of in values.items() if of},
+        samples["looks"],
+        Thresholds.of(case["margins"]),
+        comparisons(record),
+        case["alpha"],
+        final=samples.get("final", True),
+    )
 
 
 def _not_comparable(name: str, metric: str, unit: str, absent: dict[str, str]) -> CellRow:

@@ -27,4 +27,5 @@ Modules, in the order in which they import each other:
     memory           bytes at once, bytes kept for the backward pass
     accuracy         errors against the oracle; `device_accuracy` on an accelerator
     process          fresh processes that measure, with an allocator that keeps what it got
+    listening        what they say, until they end or hang
 """

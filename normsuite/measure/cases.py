@@ -202,7 +202,8 @@ def parse_shape(text: str, *, least: int = 1) -> tuple[int, ...]:
     except ValueError:
         shape = ()
     if len(shape) < least or min(shape) < 1:
-        raise ArgumentError("shape", text, "must be positive sizes such as 16,64,56,56")
+        some = "positive sizes" if least == 1 else f"{least} positive sizes or more"
+        raise ArgumentError("shape", text, f"must be {some}, such as 16,64,56,56")
     return shape
 
 

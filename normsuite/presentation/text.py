@@ -98,7 +98,7 @@ def writer(unit: str) -> Callable[[float], str]:
 
 def value(found: float | None, unit: str) -> str:
     """Return a value in its unit, a dash where there is none."""
-    return ABSENT if found is None else writer(unit)(found)
+    return ABSENT if found is None or math.isnan(found) else writer(unit)(found)
 
 
 def interval(found: "Interval", write: Callable[[float], str] = ratio, unit: str = "") -> str:

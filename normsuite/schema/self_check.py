@@ -6,7 +6,7 @@ from typing import Annotated, Any
 from msgspec import UNSET, Meta, Struct, UnsetType, field
 
 from .record import Record
-from .values import Positive, Seconds, Size
+from .values import Count, Positive, Seconds, Size
 
 
 class Identity(Struct):
@@ -35,10 +35,17 @@ class SelfCheckCase(Struct):
 
 
 class SelfCheckSamples(Struct):
-    """Results by cell: verdict, ratio and interval in `cells`, and the logarithms of ratios, one for each process."""
+    """Results by cell: verdict, ratio and interval in `cells`, and the logarithms of ratios, one for each process.
+
+    Attributes:
+        looks: how many processes there had been at each look.
+        final: the last look was the final one.
+    """
 
     cells: dict[str, Annotated[list[Any], Meta(min_length=1)]]
-    log_ratios: dict[str, Any] = {}
+    log_ratios: dict[str, list[Annotated[float, Meta(ge=-50, le=50)]]] = {}
+    looks: list[Count] = []
+    final: bool = True
 
 
 class SelfCheck(Record, kw_only=True):

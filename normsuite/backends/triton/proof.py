@@ -209,6 +209,10 @@ def _widest(given: dict, tile: tuple[int, ...], warps: int) -> int:
     return 8 * min(16, each * itemsize)
 
 
+_READER = "".join(map(inspect.getsource, (ahead, occupancy, compiled, _widest)))
+"""The text of all that makes a `Found`, by which cached ones are told apart."""
+
+
 def prove(
     found: Sequence[Subject], capabilities: Sequence[int], processes: int = PROCESSES, cache: Path | None = None
 ) -> dict:
@@ -255,8 +259,7 @@ def _all_compiled(wanted: dict[str, tuple[Subject, int, int]], processes: int, c
     files: dict[str, Path] = {}
     if cache is not None:
         writing.output_folder(cache, "cache")
-        reader = "".join(map(inspect.getsource, (ahead, occupancy, compiled, _widest)))  # all that makes a `Found`
-        version = hashlib.sha256((reader + provenance.version("triton")).encode()).hexdigest()
+        version = hashlib.sha256((_READER + provenance.version("triton")).encode()).hexdigest()
         files = {name: cache / f"{hashlib.sha256((version + name).encode()).hexdigest()}.json" for name in wanted}
         made = {name: _found(reading.read_json(file)) for name, file in files.items() if file.exists()}
     missing = [name for name in wanted if name not in made]
