@@ -9,7 +9,7 @@ from bench_records import record
 from normsuite.bench import tables
 from normsuite.bench.row import NOT_SLOWER, SLOWER, SLOWER_ABOVE, UNDECIDED, verdict
 from normsuite.bench.sentences import sentences
-from normsuite.bench.summary import AUTO, BASELINE, Bench
+from normsuite.bench.summary import AUTO, BASELINE, Bench, corrected
 from normsuite.measure.labels import BETTER_COMPILED, COMPILED_FORMS, given
 from normsuite.statistics import moderated_intervals, ratio_interval
 
@@ -42,6 +42,14 @@ def draws(seed, *, processes=4, deviation=0.02, size=0.0):
     draw = np.random.default_rng(seed)
     deviations = deviation * np.sqrt(6 / draw.chisquare(6, (TASKS, 1)))
     return np.log1p(size) + deviations * draw.standard_normal((TASKS, processes))
+
+
+def test_corrected_intervals_are_of_clipped_values_from_ten_processes_on():
+    logs = np.random.default_rng(0).normal(0, 0.01, (5, 10))
+    logs[0, 0] = 1.0
+    few, many = (corrected(of.tolist())[0].value for of in (logs[:, :6], logs))
+    assert many < 1.05 < few
+    assert corrected([*logs.tolist(), []])[0].value == many, "a task that was not done has no processes"
 
 
 def test_corrected_intervals_are_moderated_over_all_tasks():

@@ -159,9 +159,8 @@ def run(
     worse = [row for row in found if row.verdict in (summary.WORSE, summary.FAILS)]
     if not worse:
         undecided = sum(row.verdict == summary.UNDECIDED for row in found)
-        return Bisection(
-            [], None, gates.run, f"no cell or group got worse in {metric}; {undecided} of {len(found)} undecided"
-        )
+        said = f"no cell or group got worse in {metric}; {undecided} of {len(found)} undecided"
+        return Bisection([], None, gates.run, said)
     worse = [row for row in worse if row.metric != summary.MEAN_TIME] or worse  # a mean only where no cell is
     step = max(worse, key=lambda row: math.inf if row.ratio is None else row.ratio.value)
     members = gates.members(step.cell)
