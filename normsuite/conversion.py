@@ -59,7 +59,7 @@ def convert(model: nn.Module, *, backend: str = DEFAULT_BACKEND) -> Conversion:
 
     A module stays the object that it is and only changes its class: parameters, buffers, hooks, training state, the
     optimizer's references and places that share it are all kept. Exact types of torch.nn only; norms converted before
-    get the backend.
+    get the backend. `nn.TransformerEncoderLayer` in evaluation without gradients does not call its norms.
 
     Args:
         model: any module, a norm itself too.

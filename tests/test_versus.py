@@ -187,3 +187,17 @@ def test_errors_have_the_callables_name():
         normsuite.compare({"a": "1", "b": "y"}, setup="x = 1", seconds=0.1, processes=2)
     with pytest.raises(ImportPathError, match="no_such_module"):
         normsuite.compare({"a": "no_such_module:f", "b": "time:time"}, seconds=0.1)
+
+
+def test_statements_are_run_as_they_are_typed():
+    """A string of several lines is not indented with the function that the statement is put into."""
+    callables = sys.modules["normsuite.versus.compare"]._callables  # the package has the function under that name
+    made = callables({"text": 'found.append("""a\nb""")', "nothing": "# a comment"}, "found = []")
+    assert made["nothing"]() is None and made["text"]() is None
+    assert made["text"].__globals__["found"] == ["a\nb"]
+
+
+def test_callables_leave_the_search_path_as_it_is():
+    before = list(sys.path)
+    normsuite.compare({"a": lambda: None, "b": lambda: None}, seconds=0.05)
+    assert sys.path == before

@@ -327,7 +327,7 @@ class Bench:
 
 
 def benches(records: Sequence[dict]) -> list[Bench]:
-    """Return a table for each device, type of numbers, state of the caches and processor among the records.
+    """Return a table for each device, type of numbers and processor among the records.
 
     They stand in the order of the records.
     """

@@ -1,5 +1,6 @@
 """`normsuite.compare`: callables timed in turn, in this process or in fresh ones."""
 
+import ast
 import contextlib
 import io
 import random
@@ -139,9 +140,16 @@ def _checked(calls: object, setup: str | None) -> dict[str, Any]:
     return dict(calls)
 
 
-def _code(argument: str, text: str) -> CodeType:
+def _code(argument: str, text: str, *, as_function: bool = False) -> CodeType:
+    """Return the code of a text, or, where asked for, of a function `call` that has it for its body."""
     try:
-        return compile(text, f"<{argument}>", "exec")
+        program = ast.parse(text, f"<{argument}>")
+        if as_function:  # as a tree: to indent the text would change strings of several lines
+            whole = ast.parse("def call(): pass")
+            (function,) = (node for node in whole.body if isinstance(node, ast.FunctionDef))
+            function.body = program.body or function.body
+            program = ast.fix_missing_locations(whole)
+        return compile(program, f"<{argument}>", "exec")
     except (SyntaxError, ValueError) as error:
         raise ArgumentError(argument, text, f"is no Python: {error}") from None
 
@@ -161,9 +169,8 @@ def _callables(calls: Mapping[str, Any], setup: str | None) -> dict[str, Any]:
     made = {}
     for name, statement in calls.items():
         # In a function, so that names are looked up as in a program; setup's are its globals.
-        lines = "\n".join(f"    {line}" for line in statement.splitlines()) or "    pass"
         defined: dict[str, Callable[[], object]] = {}  # apart from the setup's names, one of which may be "call" too
-        exec(_code(f"calls[{name!r}]", f"def call():\n{lines}\n"), names, defined)
+        exec(_code(f"calls[{name!r}]", statement, as_function=True), names, defined)
         made[name] = defined["call"]
     return made
 
