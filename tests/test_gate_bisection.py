@@ -124,7 +124,7 @@ def test_the_commit_that_slowed_a_whole_group_a_little_is_found(repository, monk
         noise = np.random.default_rng(3).normal(0, 0.002, (len(names), looks[-1]))
         logs = noise + 0.0035 * (setup.head.commit in slow)
         values = {name: {k + 1: float(v) for k, v in enumerate(of)} for name, of in zip(names, logs, strict=True)}
-        made = gate_records.record(values, looks=looks, groups=groups.of_cells(names), worse=setup.margins["worse"])
+        made = gate_records.record(values, looks=looks, groups=groups.of_cells(names), **setup.margins)
         made["case"]["head"] = setup.head.as_dict()
         return measure.GateRun(made)
 
