@@ -98,8 +98,11 @@ def _trained(run: Run, of: digits.Digits) -> TrainedRun:
     except (NormsuiteError, KeyboardInterrupt):
         raise
     except BaseException as error:
-        failed = f"{run.norm}, seed {run.seed}: failed: {one_line(error)}"
-        raise NormsuiteError(f"{failed}; finished runs are kept") from None
+        raise _failure(run, error) from None
+
+
+def _failure(run: Run, error: BaseException) -> NormsuiteError:
+    return NormsuiteError(f"{run.norm}, seed {run.seed}: failed: {one_line(error)}; finished runs are kept")
 
 
 def finish(
@@ -124,8 +127,7 @@ def finish(
                 except CancelledError:
                     raise NormsuiteError("the scheduler is gone; finished runs are kept") from None
                 except Exception as error:
-                    failed = f"{run.norm}, seed {run.seed}: failed: {one_line(error)}"
-                    raise NormsuiteError(f"{failed}; finished runs are kept") from error
+                    raise _failure(run, error) from error
                 yield run, record
     finally:
         for future in waiting:

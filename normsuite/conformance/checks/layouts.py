@@ -5,6 +5,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
+from ...errors import one_line
 from ...targets.build import torch_beside
 from ..result import DIFFERS, Finding
 from ..subject import NotApplicable, Subject
@@ -56,8 +57,8 @@ def channels_last_3d(subject: Subject) -> Finding | None:
     x = subject.input(shape=shape)
     try:
         subject.built(shape=shape)(x)
-    except Exception as error:  # of the target, which need not take five sizes
-        raise NotApplicable("takes no five sizes") from error
+    except Exception as error:  # of the target, which need not take five sizes: what it says is in the reason
+        raise NotApplicable(f"takes no five sizes ({one_line(error)})") from error
     x = x.to(memory_format=torch.channels_last_3d)
     return _kept(subject, x, torch.channels_last_3d, "channels_last_3d")
 
