@@ -123,12 +123,15 @@ def sentences(record: dict) -> list[str]:
     wrong = sum(bool(kernel["faults"]) for kernel in made)
     targets = text.listed([f"sm_{capability}" for capability in record["case"]["capabilities"]])
     compiler = record.get("compiler", {}).get("triton")
+    fit = "do not fit onto a multiprocessor"
+    if all(kernel.get("expected") for kernel in made):  # records of before do not say what launches expect
+        fit += " as often as their launches expect"
     only = record["case"]["only"]
     scope = "" if only == "*" else f" (those whose names match “{only}”)"
     return [
         f"{len(made):,} kernels of {len(calls):,} calls{scope} were compiled for {targets}"
         f"{f' by Triton {compiler}' if compiler else ''}: {wrong or 'none'} of them "
         f"spill{'s' if wrong == 1 else ''}, update memory by atomics, load narrowly where they could load widely, or "
-        "do not fit onto a multiprocessor as often as their launches expect.",
+        f"{fit}.",
         "No device has run them for this page.",
     ]
