@@ -70,6 +70,25 @@ def test_kernels_that_need_many_registers_have_no_faults(capability):
         assert one["faults"] == [] and one["compiled"]["local"] == 0, one
 
 
+WIDE = [
+    Subject("LayerNorm", (524288, 8192), "step", "float32"),
+    Subject("BatchNorm", (1024, 64, 224, 224), "step", "float32"),
+    Subject("BatchNorm", (1024, 64, 224, 224), "evaluation", "float32"),
+    Subject("GroupNorm", (512, 320, 128, 128), "step", "float32", channels_last=True, activation="silu"),
+    Subject("GroupNorm", (2048, 32, 256, 256), "step", "float32"),
+]
+
+
+@pytest.mark.slow
+def test_kernels_of_64_bit_offsets_compile_without_faults():
+    """The interpreter does not see what the compiler refuses, such as two types of one result."""
+    wide = [one for subject in WIDE for one in proof.launches(subject, 90) if "WIDE" in one[2]]
+    assert all(named["WIDE"] for _, _, named, _ in wide)
+    walking = {kernel.__name__ for kernel, *_ in wide}
+    assert walking == KERNELS - {"finalize", "add_up"}
+    assert not [one for one in proof.prove(WIDE, [90])["kernels"] if one["faults"]]
+
+
 def test_what_was_compiled_is_not_compiled_again(tmp_path, monkeypatch):
     call = [Subject("RMSNorm", (16, 8192), "forward", "float32")]
     first = proof.prove(call, [90], cache=tmp_path)

@@ -107,8 +107,7 @@ def traffic(record: dict) -> Table:
         rows,
         COMMAND,
         note="The least: each tensor read and written once. A statistic that does not fit into registers is "
-        "read twice, unless the second-level cache still has it, which this count does not assume. Counted by Triton's "
-        "interpreter, the loads and stores of small calls are the model's",
+        "read twice, unless the second-level cache still has it, which this count does not assume",
     )
 
 

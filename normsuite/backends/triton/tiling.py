@@ -19,7 +19,7 @@ def split_unit(unit, blocks, middle):
 def begin_of(block, SIZE: tl.constexpr, WIDE: tl.constexpr):
     """Return the first index of one block along one axis; 64 bits wide where offsets of the tensor need that."""
     if WIDE:  # before the product, which may not fit into 32 bits
-        return (tl.zeros((), tl.int64) + block) * SIZE
+        block = tl.zeros((), tl.int64) + block
     return block * SIZE
 
 
