@@ -114,3 +114,24 @@ def test_what_is_wrong_is_seen():
     assert "128 of 200" in wrong(kernel, (4, 1), named | {"TILES": 1})
     assert "blocks" in wrong(kernel, (4, 1), named | {"inner": 5})
     assert "twice" in wrong(kernel, (4, 1), named | {"ALONG_ROWS": True, "R": 0})
+
+
+@settings(max_examples=200, deadline=None)
+@given(
+    sizes=st.tuples(
+        st.integers(1, 2048), st.sampled_from((1, 2, 32, 512)), st.sampled_from((1, 2, 16)), st.integers(1, 9)
+    ),
+    axes=st.sampled_from([("group", "spatial"), ("spatial",)]),
+    last=st.booleans(),
+    itemsize=st.sampled_from((2, 4)),
+)
+@example(sizes=(4096, 32, 16, 1), axes=("group", "spatial"), last=False, itemsize=2)
+@example(sizes=(4096, 512, 1, 4), axes=("spatial",), last=True, itemsize=2)
+def test_sums_of_few_places_are_bounded_by_the_tensor_or_the_device(sizes, axes, last, itemsize):
+    """Either they take a sixteenth of the tensor at most, or there are a few for each multiprocessor and channel."""
+    lies = geometry.make(sizes, frozenset(axes), channels_last=last, per_element=False, affine=True)
+    made = launch.Launch(lies, True, None, False, 1e-5, itemsize, 132, tiles.HOPPER, ahead.Recorder())
+    shares, work = made._backward_shares, made._backward_work
+    sums = 8 * shares.slots * lies.channels
+    assert sums * 16 <= lies.numel * itemsize or shares.slots <= 132 * tiles.HOPPER.most_programs or work.tiles > 1
+    assert shares.programs <= work.units

@@ -182,3 +182,15 @@ def test_every_norm_as_users_call_it(pool, name):
 
 def test_tensors_without_elements(pool):
     assert pool.submit(interpreted.empty).result() == [(0, 4), (0, 4, 3), (2, 0, 4)]
+
+
+@pytest.mark.parametrize("axes", [("group", "spatial"), ("spatial",)], ids="-".join)
+def test_few_places_of_many_samples(pool, axes):
+    """Programs take several samples, and add up for their channels, of one block of groups or of several."""
+    settings = {"activation": "relu", "affine": "both"}
+    cases = [
+        Case(sizes, axes, last, source=source, **settings)
+        for sizes, source in (((24, 3, 4, 4), "registers"), ((10, 300, 1, 16), "registers"), ((12, 3, 4, 4), "memory"))
+        for last in (False, True)
+    ]
+    check(pool, cases, FEW)

@@ -10,7 +10,7 @@ import triton
 from . import merging, resident, spanning, tiles
 from .geometry import Geometry, by_channel
 from .tiles import Family
-from .work import Shares, Work, align_of, shares_channels, tiles_of, units_of
+from .work import Shares, Work, align_of, classes_of, few_places, shares_channels, tiles_of, units_of
 
 MOST_OFFSET = 2**31 - 2**20
 """Offsets above this need 64 bits, those of a tile beyond the end included."""
@@ -181,7 +181,7 @@ class Launch:
                 lambda: {
                     **common, "row_tiles": work.row_tiles, "col_tiles": work.col_tiles,
                     "fixed_tiles": shares.fixed, "walks": shares.walks, "tiles_per_walk": shares.per_walk,
-                    "SOURCE": work.source, "WALK": shares.walk, "SHARED": self._shared,
+                    "SOURCE": work.source, "WALK": shares.walk,
                     **self._walk(work), **self._channels(work.geometry),
                 },
                 (shifts,),
@@ -228,9 +228,10 @@ class Launch:
 
     @cached_property
     def _shared(self) -> bool:
-        """Return whether all units have the same channels."""
-        work = self._backward_work
-        return shares_channels(work.geometry) and work.units > 1 and work.source != "program"
+        """Return whether a program takes several units, of the same channels, and has one sum for each channel."""
+        work, g = self._backward_work, self.geometry
+        is_usual = shares_channels(g) or (work.tiles == 1 and few_places(g, self.itemsize))
+        return is_usual and work.units > classes_of(work.geometry, work.tile) and work.source != "program"
 
     @cached_property
     def _backward_shares(self) -> Shares:
@@ -248,7 +249,9 @@ class Launch:
             programs = self._programs(work, 2, across=work.tiles // work.own)
             if work.source != "registers":
                 programs = min(work.units, max(1, family.persistent * self.multiprocessors // (fixed * walks)))
-            slots = programs
+            classes = classes_of(g, work.tile)
+            programs = max(1, programs // classes) * classes
+            slots = programs // classes
         else:
             blocks = triton.cdiv(g.inner.size, work.tile.inner)
             for dim, size in ((g.outer, g.outer.size), (g.middle, g.middle.size), (g.inner, blocks)):

@@ -74,11 +74,18 @@ PLACES = {
         (1, 128, 1024, 1024),
         (64, 256, 56, 56),
         (8, 64, 128, 128),
+        (8192, 2048, 2, 2),
     ),
-    "InstanceNorm": ((4, 32, 1080, 1920), (2, 32, 128, 128, 128), (16, 64, 128, 128), (1, 256, 64, 64)),
+    "InstanceNorm": (
+        (4, 32, 1080, 1920),
+        (2, 32, 128, 128, 128),
+        (16, 64, 128, 128),
+        (1, 256, 64, 64),
+        (2048, 1024, 4, 4),
+    ),
 }
 """Rows of language and vision models, then lengths between powers of two and offsets of 64 bits; ResNet-50, diffusion
-UNet and VAE, groups of two channels, style transfer, pix2pix and nnU-Net."""
+UNet and VAE, groups of two channels, style transfer, pix2pix and nnU-Net; many samples of few places."""
 
 
 def subjects() -> Iterator[Subject]:

@@ -165,7 +165,7 @@ def backward_resident(
 ):  # fmt: skip
     """Write dx = rstd · (g·w − mean(g·w) − x_hat · mean(g·w·x_hat)), and this program's part of dweight and dbias.
 
-    SHARED: all statistics have the same channels; a program takes many of them, and has one sum for each channel.
+    SHARED: the units that a program takes have the same channels, and it has one sum for each channel.
     APART: tiles have channels, and so sums, of their own. OWN: how many of the tiles a program writes; if not all, it
     reads the others for their sums, at about the time when those who write them read them too.
     """
@@ -200,12 +200,14 @@ def backward_resident(
                 INNER_ALIGN, COL_ALIGN, A, R, L, TILES, ALONG_ROWS, OWN,
             )  # fmt: skip
     if partial is not None and SHARED:
+        outer, mid, block = split_unit(tl.program_id(0), blocks, middle)
+        slot = slot_of(outer, mid, block, middle, blocks, C_OUTER, C_MIDDLE, C_INNER)
         for tile in tl.static_range(OWN):
-            i = along(0, A, WIDE)
+            i = along(block, A, WIDE)
             r = along(shift + tile if ALONG_ROWS else 0, R, WIDE)
             c = along(0 if ALONG_ROWS else shift + tile, L, WIDE)
             write_share(
-                partial, shares[2 * tile], shares[2 * tile + 1], tl.program_id(0).to(tl.int64), 0,
+                partial, shares[2 * tile], shares[2 * tile + 1], slot, mid * C_MIDDLE,
                 i, r, c, inner, rows, row, cols, channels,
                 slots_row, width, C_INNER, C_ROW_OUTER, C_ROW, C_COL, TWO_LEVELS, SHIFTS,
             )  # fmt: skip

@@ -38,6 +38,19 @@ from .tiling import (
 
 
 @triton.jit
+def program_of(SOURCE: tl.constexpr):
+    """Return which unit and which part a program takes.
+
+    A kernel that reads a tensor after another has read it goes from its end to its beginning: programs start in their
+    order, and what was read last still lies in the second-level cache.
+    """
+    unit, part = tl.program_id(0), tl.program_id(1)
+    if SOURCE == "memory":
+        unit, part = tl.num_programs(0) - 1 - unit, tl.num_programs(1) - 1 - part
+    return unit, part
+
+
+@triton.jit
 def forward(
     x, y, weight, bias, statistics, running_mean, running_var,
     eps, momentum, count,
@@ -52,14 +65,15 @@ def forward(
     A: tl.constexpr, R: tl.constexpr, L: tl.constexpr, STAGES: tl.constexpr,
 ):  # fmt: skip
     """Write y; SAVE: and the statistics; move the running statistics, or (SOURCE "running") normalise by them."""
-    outer, mid, block = split_unit(tl.program_id(0), blocks, middle)
+    unit, part = program_of(SOURCE)
+    outer, mid, block = split_unit(unit, blocks, middle)
     first = start_of(outer, mid, outer_stride, middle_stride, ALIGN)
     base = outer * C_OUTER + mid * C_MIDDLE
     i = along(block, A, WIDE)
     statistic = statistic_of(outer, mid, middle, inner, i, PIECES, WIDE)
     exists = i < inner
     col_tiles = tl.cdiv(cols, L)
-    begin = tl.program_id(1) * tiles_per_part
+    begin = part * tiles_per_part
     end = tl.minimum(begin + tiles_per_part, tiles)
     if SOURCE == "program":
         n, mean, m2 = statistics_of_part(
@@ -249,7 +263,7 @@ def backward(
     C_OUTER: tl.constexpr, C_MIDDLE: tl.constexpr, C_INNER: tl.constexpr,
     C_ROW_OUTER: tl.constexpr, C_ROW: tl.constexpr, C_COL: tl.constexpr,
     TWO_LEVELS: tl.constexpr, CENTRED: tl.constexpr, PIECES: tl.constexpr, ACTIVATION: tl.constexpr,
-    SOURCE: tl.constexpr, WALK: tl.constexpr, SHARED: tl.constexpr, SHIFTS: tl.constexpr,
+    SOURCE: tl.constexpr, WALK: tl.constexpr, SHIFTS: tl.constexpr,
     EVEN: tl.constexpr, WIDE: tl.constexpr,
     ALIGN: tl.constexpr, INNER_ALIGN: tl.constexpr, COL_ALIGN: tl.constexpr,
     A: tl.constexpr, R: tl.constexpr, L: tl.constexpr, STAGES: tl.constexpr,
@@ -257,14 +271,15 @@ def backward(
     """Write dx = rstd · (g·w − mean(g·w) − x_hat · mean(g·w·x_hat)), and this program's part of dweight and dbias.
 
     WALK: the axis along which a program takes tile after tile: "both", "cols" or "rows", so that all of them have the
-    same channels, and it has one sum for each. SHARED: all units have the same channels, and a program takes one after
-    the other.
+    same channels, and it has one sum for each. Where there are more units than programs, those that a program takes
+    have the same channels, too.
     """
-    part = tl.program_id(1)
+    program, part = program_of(SOURCE)
     here = (part % walks) * tiles_per_walk
     walked = row_tiles * col_tiles if WALK == "both" else col_tiles if WALK == "cols" else row_tiles
     steps = tl.minimum(tiles_per_walk, walked - here)
-    outer, mid, block = split_unit(tl.program_id(0), blocks, middle)
+    outer, mid, block = split_unit(program, blocks, middle)
+    slot = slot_of(outer, mid, block, middle, blocks, C_OUTER, C_MIDDLE, C_INNER) * walks + part % walks
     base = outer * C_OUTER + mid * C_MIDDLE
     i = along(block, A, WIDE)
     fixed_begin = part // walks
@@ -287,7 +302,7 @@ def backward(
         c = along(fixed if WALK == "rows" else 0, L, WIDE)
         g_sums = tl.zeros((A, R, L), tl.float32)
         gx_sums = tl.zeros((A, R, L), tl.float32)
-        for unit in range(tl.program_id(0), units, tl.num_programs(0)):
+        for unit in range(program, units, tl.num_programs(0)):
             outer, mid, block = split_unit(unit, blocks, middle)
             first = start_of(outer, mid, outer_stride, middle_stride, ALIGN)
             base = outer * C_OUTER + mid * C_MIDDLE
@@ -306,10 +321,6 @@ def backward(
                 EVEN, WIDE, ALIGN, INNER_ALIGN, COL_ALIGN, R, L, STAGES,
             )  # fmt: skip
         if partial is not None:
-            slot = tl.program_id(0).to(tl.int64)
-            if not SHARED:
-                slot = slot_of(outer, mid, block, middle, blocks, C_OUTER, C_MIDDLE, C_INNER)
-            slot = slot * walks + part % walks
             write_share(
                 partial, g_sums, gx_sums, slot, base, i, r, c, inner, rows, row, cols, channels, slots_row, width,
                 C_INNER, C_ROW_OUTER, C_ROW, C_COL, TWO_LEVELS, SHIFTS,

@@ -8,6 +8,9 @@ import triton
 from .geometry import Geometry
 from .tiles import Tile
 
+SUMS_BYTES = 8
+"""Of the sums of one channel, for its weight and its bias."""
+
 
 @dataclass(frozen=True)
 class Work:
@@ -82,6 +85,21 @@ def tiles_of(g: Geometry, tile: Tile) -> tuple[int, int]:
 def shares_channels(g: Geometry) -> bool:
     """Return whether every statistic has the same channels, so that gradients of these are sums over all statistics."""
     return g.channels > 0 and not (g.outer.channel or g.middle.channel or g.inner.channel)
+
+
+def classes_of(g: Geometry, tile: Tile) -> int:
+    """Return how many units in a row have channels of their own; those so many units apart have the same ones.
+
+    What moves the channels has smaller strides than the batch, which does not.
+    """
+    sizes = ((g.inner, triton.cdiv(g.inner.size, tile.inner)), (g.middle, g.middle.size), (g.outer, g.outer.size))
+    return math.prod(size for dim, size in sizes if dim.channel)
+
+
+def few_places(g: Geometry, itemsize: int) -> bool:
+    """Return whether a sum for each channel of each sample would be more than a sixteenth of the tensor, in bytes."""
+    samples = math.prod(dim.size for dim in (g.outer, g.middle, g.inner) if not dim.channel)
+    return g.channels > 0 and 16 * SUMS_BYTES * samples * g.channels > g.numel * itemsize
 
 
 def align_of(g: Geometry) -> int:
