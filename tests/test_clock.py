@@ -6,7 +6,7 @@ import pytest
 import torch
 from device_double import Double
 
-from normsuite.gate import worker
+from normsuite.gate import counting, worker
 from normsuite.measure import clock, device_clock, pairs, workload
 from normsuite.measure.task import Task
 from normsuite.spec import NORMS
@@ -61,7 +61,7 @@ def test_the_gate_s_worker_times_by_that_clock(device):
     found = worker._time(calls, {}, task, job, random.Random(0))
     assert found["log_ratio"] == pytest.approx(0.0) and found["base_s"] == pytest.approx(1e-3 / 2)
     device.graph_s = 2e-3  # long enough for one sample
-    assert worker._plan(calls, {}, task)["sample_s"] == pytest.approx(2e-3)
+    assert counting.plan(calls, task)["sample_s"] == pytest.approx(2e-3)
 
 
 def test_samples_one_after_the_other_are_the_device_s_time(device):

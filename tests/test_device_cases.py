@@ -13,12 +13,14 @@ import torch
 from device_double import Double
 from gate_records import record as gate_record
 
+import normsuite
 from normsuite import device as devices
 from normsuite import device_state, report, results, schema
 from normsuite.bench import summary, tables, worker
 from normsuite.bench.sentences import sentences
 from normsuite.bench.summary import AUTO, BASELINE, Bench
 from normsuite.errors import ArgumentError
+from normsuite.gate import counting
 from normsuite.gate import tables as gate_tables
 from normsuite.measure import (
     cases,
@@ -28,6 +30,7 @@ from normsuite.measure import (
     operands,
     own_workloads,
     task,
+    workload,
 )
 from normsuite.measure.accuracy import Truth
 from normsuite.measure.cases import CASES, Case
@@ -147,6 +150,19 @@ def test_an_evaluation_s_error_is_the_oracle_s():
     y = implementations.everyone()[0].prepare(made, given)().detach() + 1e-3
     expected = Truth(made, given).errors((y,))
     assert device_accuracy.DeviceTruth(made, given).errors(y, None) == (pytest.approx(expected[0], rel=1e-6), None)
+
+
+def test_the_gate_computes_errors_there_with_the_parameters_that_it_times(monkeypatch):
+    monkeypatch.setattr(Task, "on_accelerator", property(lambda task: True))
+    monkeypatch.setattr(counting, "Truth", None)  # which computes on the processor
+    counting._truth.cache_clear()
+    for mode, metric, norm in (("step", "gradient", "BatchNorm"), ("forward", "output", "LayerNorm")):
+        cell = workload.named(norm, "torch", "tiny", mode, dtype="bfloat16")
+        found = counting.errors(normsuite, cell)
+        assert found[f"{metric} error at mean 0"] < 0.05, found
+        given, _ = counting._truth(cell.task, 0.0)
+        assert given.weight.dtype == cell.task.parameter_dtype
+    counting._truth.cache_clear()
 
 
 # ---- the driver ----

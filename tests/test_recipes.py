@@ -25,7 +25,7 @@ import torch
 from normsuite import backends, doctor, functional, modules
 from normsuite.bench import worker
 from normsuite.bench.summary import Bench
-from normsuite.gate.worker import _counts
+from normsuite.gate import counting
 from normsuite.measure import accuracy, implementations, labels, metric, own_workloads, task
 from normsuite.measure.workload import Workload, named
 from normsuite.spec import NORMS
@@ -64,7 +64,7 @@ print(json.dumps({
     "bench's norms": sorted({made.spec.name for made in task.plan()}),
     "gate": [cell.name for cell in own_workloads.plan()],
     "gate with gelu": [cell.name for cell in own_workloads.plan(activations=["gelu"], norms=["GroupNorm"])],
-    "gate counts": list(_counts(step.ready([given])[0], step, given)),
+    "gate counts": list(counting.values(step.ready([given])[0], step, given)),
     "margins": metric.margins(),
     "asv": {name: getattr(parameters, name) for name in ("NORMS", "BACKENDS", "CASES", "METRICS")},
     "asv's samples": len(samples(latency.Latency(), "PlaneNorm", "plain", "audio", "cpu")),

@@ -82,23 +82,25 @@ def test_the_errors_far_from_zero(whole):
 
 
 def test_how_often_the_gate_is_wrong_is_told_by_the_newest_records_that_add_up(tmp_path):
-    def write_table(name, verdicts, injected=None, method="new", written="2026-02-02"):
+    def write_table(name, verdicts, injected=None, method="new", injection="new", written="2026-02-02"):
         record = gate_records.checked(verdicts, injected)
-        record["case"]["identity"] = {"method": method}
+        record["case"] |= {"identity": {"method": method}, "injection": injection}
         record |= {"schema": results.SCHEMA, "environment": provenance.environment(), "written": written}
         writing.write_text(tmp_path / "self-check" / f"{name}.json", writing.to_json(record))
 
     write_table("a", ["same", "worse"])
     write_table("b", ["worse", "same"], {"cell 0": 0.05})
     write_table("c", ["worse", "worse"], method="old", written="2026-01-01")
+    write_table("e", ["same", "same"], {"cell 0": 0.05}, injection="old", written="2026-01-01")
+    write_table("f", ["same", "same"], injection="old", written="2026-01-01")
     write_table("d", [])
     writing.write_text(tmp_path / "self-check" / "d.json", (tmp_path / "self-check" / "a.json").read_text()[:-9] + "}")
     found = collect(tmp_path)
-    assert "1 records of self-checks by other methods or elsewhere are left out" in found.notes
+    assert "2 records of self-checks by other methods or elsewhere are left out" in found.notes
     assert any(note.startswith("record d.json") for note in found.notes)
     rows = {row[:2]: row[2:4] for row in gate_tables.error_rates(found.self_check).rows}
-    assert rows["equal", "tables with a false alarm"] == ("1", "1")
-    assert rows["not slower", "cells called worse"] == ("1", "3")
+    assert rows["equal", "tables with a false alarm"] == ("1", "2")
+    assert rows["not slower", "cells called worse"] == ("1", "5")
     assert rows["slower by 5%", "cells called worse"] == ("1", "1")
 
 

@@ -117,3 +117,12 @@ def test_digests_of_records_follow_the_code_and_not_its_docstrings(tmp_path, mon
         path.write_text(path.read_text(encoding="utf-8") + "NEW = 1\n")
     with monkeypatch.context() as patched:
         assert not set(digests(tmp_path, patched)) & set(before)
+
+
+def test_tables_without_slowdowns_do_not_depend_on_how_slowdowns_are_made(tmp_path, monkeypatch):
+    before = selfcheck.method(), selfcheck.injection()
+    shutil.copytree(documents.ROOT / "normsuite", tmp_path / "normsuite")
+    with (tmp_path / "normsuite" / "gate" / "calibrate.py").open("a", encoding="utf-8") as file:
+        file.write("NEW = 1\n")
+    monkeypatch.setattr(selfcheck, "__file__", str(tmp_path / "normsuite" / "gate" / "selfcheck.py"))
+    assert selfcheck.method() == before[0] and selfcheck.injection() != before[1]

@@ -1,11 +1,12 @@
 """Find how many additions make a call take longer by a share: an injected slowdown is made of them.
 
-Found once, in a process of its own, for the very call that the gate times, so that the slowdown is the same work in
-every process that comes after; a real one is no different. `python -m normsuite.gate.calibrate` is that process.
+Found in processes of their own, for the very call that the gate times, so that the slowdown is the same work in every
+process that comes after; a real one is no different. `python -m normsuite.gate.calibrate` is such a process.
 """
 
 import math
 import random
+import statistics
 from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
@@ -26,7 +27,13 @@ _LARGE = 0.25
 """Of the call's own time, what the slope is measured with: so large that noise is lost in it, and so small that other
 threads still wait for the next call without sleeping, as they do with the slowdown itself."""
 
-_BLOCKS, _LONGEST_S = 600, 0.6
+_BLOCKS, _LONGEST_S = 600, 0.5
+_GUESS_S = 0.1
+"""For the time of additions alone, which only says roughly how many make the large number."""
+
+_PROCESSES = 3
+"""How far a call is slowed by additions differs from process to process by a tenth, and more where a process is
+disturbed: the median of the numbers that so many find is taken."""
 
 
 def additions(tree: Tree, shares: Mapping[Cell, float], threads: int, *, within: bool = False) -> dict[Cell, int]:
@@ -53,8 +60,11 @@ def additions(tree: Tree, shares: Mapping[Cell, float], threads: int, *, within:
         "threads": threads,
         "within": within,
     }
-    found = process.messages(["-m", __name__], job, process.environment(threads))
-    return {cells[m["cell"]]: m["additions"] for m in found}
+    found: dict[Cell, list[int]] = {cell: [] for cell in cells}
+    for _ in range(_PROCESSES):
+        for message in process.messages(["-m", __name__], job, process.environment(threads)):
+            found[cells[message["cell"]]].append(message["additions"])
+    return {cell: statistics.median(of) for cell, of in found.items()}
 
 
 def _work(job: dict, emit: Callable[[dict], None]) -> None:
@@ -89,15 +99,15 @@ def _additions(cell: Cell, share: float, with_so_many: Callable[[int], object]) 
     with noise and corrected upwards more than downwards, 1 % was 1.27 % in the mean.)
     """
 
-    def compare(base: Callable[[], object], head: Callable[[], object]) -> pairs.CallPair:
+    def compare(base: Callable[[], object], head: Callable[[], object], longest_s: float) -> pairs.CallPair:
         # Additions are the host's work, on whichever device the norm is computed.
-        bounds = {"blocks": _BLOCKS, "longest_s": _LONGEST_S, "draw": random.Random(0)}
+        bounds = {"blocks": _BLOCKS, "longest_s": longest_s, "draw": random.Random(0)}
         return pairs.compare(HostTimer(base), HostTimer(head), **bounds)
 
     with torch.set_grad_enabled(cell.task.gradients):
-        alone = compare(partial(add, _COUNT), partial(with_so_many, 0))
+        alone = compare(partial(add, _COUNT), partial(with_so_many, 0), _GUESS_S)
         large = max(1, round(_COUNT * _LARGE * math.exp(alone.log_ratio)))
-        took = math.expm1(compare(partial(with_so_many, 0), partial(with_so_many, large)).log_ratio)
+        took = math.expm1(compare(partial(with_so_many, 0), partial(with_so_many, large), _LONGEST_S).log_ratio)
     if took <= 0:
         raise NormsuiteError(f"{cell.name}: {large} additions took no time that could be measured")
     return max(1, round(share * large / took))

@@ -103,6 +103,12 @@ def is_injected(record: dict) -> bool:
     return bool(record["case"]["planted"])
 
 
+def belongs(record: dict, identity: dict, injection: str | None) -> bool:
+    """Return whether a table was measured by that method, and its slowdowns, if it has any, were injected by that."""
+    case = record["case"]
+    return case["identity"] == identity and (not is_injected(record) or case.get("injection") == injection)
+
+
 def verdicts(record: dict, thresholds: Thresholds = _THRESHOLDS) -> dict[str, str]:
     """Return the verdict on each cell, from its recorded interval; asv knows only what changed, and by how much."""
     if record["what"] == WHAT:

@@ -7,7 +7,7 @@ processor model and torch add up. In a table with injected slowdowns head's call
 import hashlib
 import random
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
@@ -19,7 +19,7 @@ from ..measure import process
 from . import asv_continuous, calibrate, decide, injected_commits, measure
 from .cells import Cell
 from .lock import Lock
-from .rates import ASV, SHARES, WHAT, is_injected
+from .rates import ASV, SHARES, WHAT, belongs, is_injected
 from .summary import TIME, rows
 from .trees import Tree
 
@@ -29,7 +29,6 @@ SLOWER_CELLS = 1 / 2
 _METHOD = (
     "alternating.py",
     "budget.py",
-    "calibrate.py",
     "cells.py",
     "decide.py",
     "groups.py",
@@ -44,7 +43,6 @@ _METHOD = (
     "preloads.py",
     "processes.py",
     "sides.py",
-    "slowdowns.py",
     "starts.py",
     "turns.py",
     "worker.py",
@@ -54,6 +52,7 @@ _METHOD = (
     "../statistics/intervals.py",
     "../statistics/moderated.py",
 )
+_INJECTION = ("calibrate.py", "slowdowns.py")
 
 
 def run(
@@ -90,7 +89,7 @@ def run(
         if value < 0:
             raise ArgumentError(name, value, "must not be negative")
     identity = _identity(setup)
-    found = [record for record in results.read_records(out, WHAT) if _belongs(record, identity)]
+    found = [record for record in results.read_records(out, WHAT) if belongs(record, identity, injection())]
     wanted = {False: tables, True: planted_tables}
     if asv_pairs and not any(asv_continuous.able(cell, repository) for cell in setup.cells):
         raise ArgumentError("asv_pairs", asv_pairs, "none of the cells is among asv's benchmarks here")
@@ -103,7 +102,7 @@ def run(
             results.write_record(out, f"{WHAT}-{'planted' if kind else 'same'}-{results.digest(record)}", record)
             found.append(record)
             on_table(record)
-        rivals = [record for record in results.read_records(out, ASV) if _belongs(record, identity)]
+        rivals = [record for record in results.read_records(out, ASV) if belongs(record, identity, injection())]
         if clone is not None:
             for number in range(len(rivals), 2 * asv_pairs):
                 on_progress(f"asv continuous, pair {number + 1} of {2 * asv_pairs}", 0.0)
@@ -116,8 +115,17 @@ def run(
 
 def method() -> str:
     """Return the digest of what measures a table and decides when a cell is measured no more."""
+    return _digest(_METHOD)
+
+
+def injection() -> str:
+    """Return the digest of what makes a call slower, and finds by how much."""
+    return _digest(_INJECTION)
+
+
+def _digest(names: Sequence[str]) -> str:
     here, digest = Path(__file__).parent, hashlib.sha256()
-    for name in _METHOD:
+    for name in names:
         digest.update(source_code.decisive(here / name))  # a comment must not set hours of records aside
     return digest.hexdigest()[:16]
 
@@ -138,10 +146,6 @@ def _identity(setup: measure.Setup) -> dict:
         "torch": provenance.version("torch"),
         **({} if accelerator is None else {"accelerator": accelerator}),
     }
-
-
-def _belongs(record: dict, identity: dict) -> bool:
-    return record["case"].get("identity") == identity
 
 
 def _shares(setup: measure.Setup, number: int) -> dict[Cell, float]:
@@ -171,7 +175,7 @@ def _table(setup, slower: bool, number: int, identity: dict, on_progress) -> dic
     logs = {name: [round(v, 6) for v in of.values()] for name, of in found["samples"]["log_ratios"].items()}
     return results.make_record(
         WHAT,
-        {"identity": identity, "planted": _named(shares), "number": number},
+        {"identity": identity, "injection": injection(), "planted": _named(shares), "number": number},
         {
             "cells": cells,
             "log_ratios": logs,
@@ -210,7 +214,13 @@ def _by_asv(setup: measure.Setup, clone: Path, number: int, identity: dict, repo
     changes, spent_s = asv_continuous.compare(repository, clone, base.commit, head.commit, cells)
     return results.make_record(
         ASV,
-        {"identity": identity, "planted": _named(shares), "number": number, "cells": [cell.name for cell in cells]},
+        {
+            "identity": identity,
+            "injection": injection(),
+            "planted": _named(shares),
+            "number": number,
+            "cells": [cell.name for cell in cells],
+        },
         {"changes": changes, "factor": asv_continuous.FACTOR},
         environment=provenance.environment(),
         seeds=[number],

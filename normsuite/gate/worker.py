@@ -8,7 +8,6 @@ import random
 import sys
 import time
 from collections.abc import Callable, Sequence
-from functools import lru_cache
 from pathlib import Path
 from types import ModuleType
 
@@ -17,20 +16,15 @@ import torch
 from .. import device as devices
 from .. import provenance
 from ..errors import one_line
-from ..measure import accuracy, clock, device_clock, pairs, process, workload
+from ..measure import clock, device_clock, pairs, process, workload
 from ..measure.clock import Call
-from ..measure.metric import GRADIENT_ERROR, OUTPUT_ERROR
-from ..measure.operands import Operands, operands
+from ..measure.operands import Operands
 from ..measure.prepared import PreparedCall
-from ..measure.task import DTYPES, Task
-from ..measure.workload import Absent, Subject
-from . import alternating, sides, slowdowns, turns
+from ..measure.task import Task
+from ..measure.workload import Absent
+from . import alternating, counting, sides, slowdowns, turns
 from .cells import Cell, cell_from_dict
 from .sides import BASE, HEAD
-
-MEANS = (0.0, 1e4)
-"""Means of the inputs whose numerical error is looked at: at the second one float32 has few digits left for the
-deviation."""
 
 _MOST_PADDING = 1 << 16
 
@@ -118,9 +112,10 @@ class _Cells:
             except ImportError as error:
                 raise turns.Unimportable(HEAD, one_line(error), [BASE]) from error
         if count:
-            counts = {side: _counts(of_side[0], cell, self._given.of(cell)[0]) for side, of_side in calls.items()}
+            given = self._given.of(cell)[0]
+            counts = {side: counting.values(of_side[0], cell, given) for side, of_side in calls.items()}
             for side in counts:
-                counts[side] |= _errors(sides.package_for(cell, self._packages[side], known), cell)
+                counts[side] |= counting.errors(sides.package_for(cell, self._packages[side], known), cell)
             self._emit({"cell": index, "absent": absent, "counts": counts})
 
     def open(self, index: int) -> tuple[dict[str, list[Call]], dict[str, str], Task]:
@@ -137,7 +132,7 @@ class _Cells:
         begun = time.perf_counter()
         with torch.set_grad_enabled(task.gradients):
             count = self._job["count"]
-            found = _plan(calls, absent, task) if count else _time(calls, absent, task, self._job, self._draw)
+            found = counting.plan(calls, task) if count else _time(calls, absent, task, self._job, self._draw)
         self._emit({"cell": index, "spent_s": time.perf_counter() - begun, **found})
 
 
@@ -185,11 +180,6 @@ def _by_own_names(text: str, packages: dict[str, ModuleType]) -> str:
     return text
 
 
-def _plan(calls: dict[str, list[Call]], absent: dict[str, str], task: Task) -> dict[str, object]:
-    with clock.timers(calls, device=task.device) as timers:
-        return {"sample_s": max(map(pairs.sample_s, timers.values()), default=0.0)}
-
-
 def _time(
     calls: dict[str, list[Call]], absent: dict[str, str], task: Task, job: dict, draw: random.Random
 ) -> dict[str, object]:
@@ -199,31 +189,6 @@ def _time(
     with clock.timers(calls, device=task.device) as timers:
         found = pairs.compare(timers[BASE], timers[HEAD], draw=draw, **bounds)
     return {"log_ratio": found.log_ratio, "base_s": found.base_s, "blocks": found.blocks}
-
-
-def _counts(call: Call, cell: Cell, given: Operands | None) -> dict[str, int]:
-    with torch.set_grad_enabled(cell.task.gradients):
-        return {metric.name: value for metric, value in Subject(cell.task, given, call, call).counts().items()}
-
-
-def _errors(package: ModuleType | None, cell: Cell) -> dict[str, float]:
-    """Return errors against float64: of the gradient in a step, of the output in other modes."""
-    task, found = cell.task, {}
-    for mean in MEANS if task.training else ():
-        given, truth = _truth(task, mean)
-        with torch.set_grad_enabled(task.gradients):
-            value = (cell if package is None else cell.of(package)).prepare(given)()
-        output, gradient = truth.errors(cell.implementation.tensors(value))
-        metric = GRADIENT_ERROR if task.gradients else OUTPUT_ERROR
-        found[f"{metric.name} at mean {mean:g}"] = gradient if task.gradients else output
-    return found
-
-
-@lru_cache(maxsize=len(MEANS))  # it takes longer than what it judges, and serves both versions and all backends
-def _truth(task: Task, mean: float) -> tuple[Operands, accuracy.Truth]:
-    given = operands(task.spec, task.case, device=task.device, dtype=DTYPES[task.dtype], mean=mean)
-    given.input.requires_grad_(task.gradients)
-    return given, accuracy.Truth(task, given)
 
 
 def _environment(device: str) -> dict:

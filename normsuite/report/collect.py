@@ -323,8 +323,11 @@ def _newest_self_check(folder: Path, notes: list[str]) -> list[dict]:
     good = _good(folder, rates.WHAT, notes)
     if not good:
         return []
-    newest = max(good, key=lambda record: _written([record]))
-    kept = [record for record in good if record["case"]["identity"] == newest["case"]["identity"]]
+    in_order = sorted(good, key=lambda record: _written([record]))
+    identity = in_order[-1]["case"]["identity"]
+    of_method = [record for record in in_order if record["case"]["identity"] == identity]
+    injections = [record["case"].get("injection") for record in of_method if rates.is_injected(record)]
+    kept = [record for record in good if rates.belongs(record, identity, injections[-1] if injections else None)]
     if len(kept) < len(good):
         notes.append(f"{len(good) - len(kept)} records of self-checks by other methods or elsewhere are left out")
     return kept

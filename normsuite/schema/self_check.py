@@ -28,10 +28,15 @@ Injected = dict[str, Annotated[float, Meta(ge=0, le=100)]]
 
 
 class SelfCheckCase(Struct):
-    """Identity of the table, and by slowed cell the injected slowdown, as a share of the time."""
+    """Identity of the table, and by slowed cell the injected slowdown, as a share of the time.
+
+    Attributes:
+        injection: a digest of the way in which slowdowns are made; older records have none.
+    """
 
     identity: Identity
     injected: Injected = field(name="planted")
+    injection: str | None = None
 
 
 class SelfCheckSamples(Struct):
@@ -72,6 +77,7 @@ class AsvCase(Struct):
     identity: Identity
     injected: Injected = field(name="planted")
     cells: list[str]
+    injection: str | None = None
 
 
 class AsvSamples(Struct):

@@ -1,0 +1,72 @@
+"""Bytes and errors of a cell's call, and how long a sample of it takes; in a process of the gate, see `worker`."""
+
+from collections.abc import Callable, Mapping, Sequence
+from functools import lru_cache
+from types import ModuleType
+from typing import cast
+
+import torch
+
+from ..measure import clock, pairs
+from ..measure.accuracy import Truth
+from ..measure.clock import Call
+from ..measure.device_accuracy import DeviceTruth
+from ..measure.metric import GRADIENT_ERROR, OUTPUT_ERROR
+from ..measure.operands import Operands, operands
+from ..measure.prepared import PreparedCall
+from ..measure.task import DTYPES, Task
+from ..measure.workload import Subject
+from .cells import Cell
+
+MEANS = (0.0, 1e4)
+"""Means of the inputs whose numerical error is looked at: at the second one float32 has few digits left for the
+deviation."""
+
+Errors = Callable[[Sequence[torch.Tensor]], tuple[float | None, float | None]]
+"""Returns the errors of an output, and of a gradient where there is one."""
+
+
+def values(call: Call, cell: Cell, given: Operands | None) -> dict[str, float | None]:
+    """Return the counted metrics of a call, by name."""
+    task = cast(Task, cell.task)  # of a prepared call's no more is asked than whether it computes gradients
+    with torch.set_grad_enabled(task.gradients):
+        return {metric.name: value for metric, value in Subject(task, given, call, call).counts().items()}
+
+
+def errors(package: ModuleType | None, cell: Cell) -> dict[str, float | None]:
+    """Return errors against float64: of the gradient in a step, of the output in other modes.
+
+    Args:
+        package: whose norm it is; None for one that is the same in both versions.
+        cell: the call; of a prepared one nobody knows the right result.
+    """
+    if isinstance(cell, PreparedCall):
+        return {}
+    task, found = cell.task, {}
+    for mean in MEANS if task.training else ():
+        given, of = _truth(task, mean)
+        with torch.set_grad_enabled(task.gradients):
+            value = (cell if package is None else cell.of(package)).prepare(given)()
+        output, gradient = of(cell.implementation.tensors(value))
+        metric, error = (GRADIENT_ERROR, gradient) if task.gradients else (OUTPUT_ERROR, output)
+        found[f"{metric.name} at mean {mean:g}"] = error
+    return found
+
+
+@lru_cache(maxsize=len(MEANS))  # it takes longer than what it judges, and serves both versions and all backends
+def _truth(task: Task, mean: float) -> tuple[Operands, Errors]:
+    """Return operands about that mean, and what judges results on them; on an accelerator both are made there."""
+    if not task.on_accelerator:
+        given = operands(task.spec, task.case, dtype=DTYPES[task.dtype], mean=mean)
+        given.input.requires_grad_(task.gradients)
+        return given, Truth(task, given).errors
+    given = task.operands()
+    given.input.detach().add_(mean)
+    truth = DeviceTruth(task, given)
+    return given, lambda tensors: truth.errors(tensors[0], tensors[1] if task.gradients else None)
+
+
+def plan(calls: Mapping[str, Sequence[Call]], task: Task) -> dict[str, float]:
+    """Return how long a sample of the longest of those calls takes, in seconds."""
+    with clock.timers(calls, device=task.device) as timers:
+        return {"sample_s": max(map(pairs.sample_s, timers.values()), default=0.0)}
