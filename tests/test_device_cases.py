@@ -19,7 +19,6 @@ from normsuite import device_state, report, results, schema
 from normsuite.bench import summary, tables, worker
 from normsuite.bench.sentences import sentences
 from normsuite.bench.summary import AUTO, BASELINE, Bench
-from normsuite.errors import ArgumentError
 from normsuite.gate import counting
 from normsuite.gate import tables as gate_tables
 from normsuite.measure import (
@@ -62,11 +61,6 @@ def test_the_processor_measures_a_backward_pass_where_it_is_asked_for():
     worker.work({**settings, "count": True}, found.append)
     counted = found[-1]["counts"]["torch"]
     assert counted["gradient_error"] < 1e-6 and counted["saved_bytes"] > 0
-
-
-def test_the_gate_measures_a_backward_pass_within_a_step():
-    with pytest.raises(ArgumentError, match="mode = 'backward': the gate measures it within a step"):
-        own_workloads.plan(modes=["backward"])
 
 
 @pytest.fixture

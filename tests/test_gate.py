@@ -82,6 +82,21 @@ def test_memory_and_digits_that_were_lost_are_found(repository):
     assert rows[cell, "gradient error at mean 0"].verdict == WORSE
 
 
+def test_a_backward_pass_is_measured_alone_where_it_is_asked_for(repository):
+    """Beside a forward pass, which shares its tensors and wants no gradient of them."""
+    append(repository, "functional.py", ROUNDS, "loses digits")
+    cells = [f"GroupNorm/numba/tiny/{mode}" for mode in ("backward", "forward")]
+    done = gate(
+        repository, "HEAD~1", "HEAD", "--mode", "backward", "--mode", "forward", only=["GroupNorm/numba/tiny/*"]
+    )
+    assert done.returncode in (0, 1, 3), done.stderr
+    (record,) = results.read_records(repository / "reports" / "gate", measure.WHAT)
+    assert list(record["samples"]["log_ratios"]) == cells, record["samples"]["absent"]
+    base, head = (record["samples"]["counts"][cells[0]][side] for side in ("base", "head"))
+    assert base["gradient error at mean 0"] < 1e-5 < head["gradient error at mean 0"] and "saved bytes" not in base
+    assert all(len(record["samples"]["log_ratios"][cell]) for cell in cells)
+
+
 def test_a_commit_that_cannot_be_imported_is_named(repository):
     append(repository, "spec.py", "raise RuntimeError('not today')\n", "broken")
     done = gate(repository, "HEAD~1", "HEAD")

@@ -149,12 +149,13 @@ def test_the_results_say_what_the_benches_of_a_study_and_of_a_history_found():
     from normsuite.bench import history, throughput
 
     shown = page("results")
-    record = results.read_record(REFERENCE / "bench-throughput.jsonl.xz")
+    suite = {member.name: member.value for member in compact.members(REFERENCE / "suite.jsonl.xz")}
+    record = suite["bench-throughput"]
     speedups = throughput.speedups(record)
     one, sweep = (f"{of.value:.2f} × [{of.low:.2f}, {of.high:.2f}]" for of in map(speedups.get, throughput.WAYS[1:]))
     assert f"a study has {sweep} the plain loop" in shown and f"one process with two threads {one}" in shown
     assert len(record["case"]["norms"]) == record["case"]["epochs"] == 6, "as the page says"
-    record = results.read_record(REFERENCE / "bench-history.jsonl.xz")
+    record = suite["bench-history"]
     ours = [of_round[history.OURS] for of_round in record["samples"]]
     peak = max(found[stage]["peak_bytes"] for found in ours for stage in (history.WHOLE, history.ONE_MORE))
     assert f"with {peak / 2**20:.0f} MiB of memory at most" in shown and peak < 2**30

@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from tools.start_cost import FORKED, FRESH, said
+from tools.start_cost import FORKED, FRESH, rows
 
 
 def rounds(shared, *, count=40, cells=30, each=4, forked_s=1.0):
@@ -28,14 +28,19 @@ def rounds(shared, *, count=40, cells=30, each=4, forked_s=1.0):
     ]
 
 
+def figures(rounds):
+    return {what.rpartition(": ")[::2]: figure for what, figure in rows(rounds)}
+
+
 @pytest.mark.parametrize(("shared", "least", "most"), [(0.0, -4, 4), (0.5, 45, 55)])
 def test_what_processes_of_one_parent_share_is_seen(shared, least, most):
-    forked, fresh = (line for line in said(rounds(shared)) if "share" in line)
-    assert least < float(forked.split("share ")[1].split("%")[0]) < most
-    assert -4 < float(fresh.split("share ")[1].split("%")[0]) < 4
+    found = figures(rounds(shared))
+    what = "share of the variance that processes of a round have in common"
+    assert least < float(found[what, "forked"].rstrip("%")) < most
+    assert -4 < float(found[what, "new"].rstrip("%")) < 4
 
 
 def test_seconds_are_compared_with_and_without_the_parent_s_start():
-    lines = said(rounds(0.0))
-    assert "with it: forked / fresh 0.50 [0.50, 0.50]" in lines[1] and "later ones: forked / fresh 0.25" in lines[2]
-    assert "0.5" not in said(rounds(0.0)[:1])[1], "one round has no interval"
+    found = {what[:2]: figure for (what, of), figure in figures(rounds(0.0)).items() if of == "forked / new"}
+    assert found["th"] == "0.50 [0.50, 0.50]" and found["se"].startswith("0.25")
+    assert not any("seconds" in what for what, _ in rows(rounds(0.0)[:1])), "one round has no interval"

@@ -6,6 +6,7 @@ from pathlib import Path
 from statistics import fmean
 
 from normsuite import compact, comparisons
+from normsuite.ahead import tables as ahead_tables
 from normsuite.bench.row import FASTER, NOT_SLOWER, SLOWER, UNDECIDED
 from normsuite.bench.summary import ALL, AUTO, copy_of
 from normsuite.presentation import text
@@ -14,6 +15,11 @@ from normsuite.report.overview import FAR
 from normsuite.spec import NO_NORM, NORMS
 from normsuite.statistics import Interval, mean_interval
 from normsuite.study.summary import by_batch_size, by_setting, leader
+
+from . import start_cost
+
+STARTS = "start-cost"
+"""What the names of rounds of `start_cost` begin with, in the file of what was measured of the suite itself."""
 
 REFERENCE = Path(__file__).parent.parent / "reports" / "reference"
 COLUMNS = {
@@ -340,6 +346,28 @@ def accelerator_table() -> list[str]:
     return lines
 
 
+def kernels() -> list[str]:
+    """Return what was found of the kernels that were compiled ahead of time."""
+    (record,) = [record for record in [collected().ahead] if record is not None]
+    return [" ".join(ahead_tables.sentences(record))]
+
+
+def starts() -> list[str]:
+    """Return what forked processes of a gate cost beside new ones, and whether they agree more with each other."""
+    members = compact.members(REFERENCE / f"suite{compact.SUFFIX}")
+    rounds = [member.value for member in members if member.name.startswith(STARTS)]
+    environment, of = rounds[0]["environment"], rounds[0][start_cost.FORKED]
+    processes = len(next(iter(of["log_ratios"].values())))
+    return [
+        f"{len(rounds)} rounds of {processes} processes of each kind, {len(of['log_ratios'])} cells, "
+        f"{environment['cpu']}, {environment['cores']} cores; intervals of 95 % over rounds:",
+        "",
+        "| | |",
+        "|---|---:|",
+        *(f"| {what} | {figures} |" for what, figures in start_cost.rows(rounds)),
+    ]
+
+
 PARTS = {
     "which-norm": sentences,
     "batch-sizes": batch_table,
@@ -349,4 +377,6 @@ PARTS = {
     "further-processors": further_processors,
     "by-processor": processor_lines,
     "accelerators": accelerator_table,
+    "kernels": kernels,
+    "starts": starts,
 }

@@ -3,7 +3,7 @@
 A version is compared with itself, in rounds: each starts one parent and as many forked processes as fresh ones, which
 come first in every other round. Records go to a file, one line a round, and later runs add to it.
 
-    python -m tools.start_cost --rounds 8 --processes 4 --out starts.jsonl
+    python -m tools.start_cost --rounds 8 --processes 12 --out starts.jsonl
 """
 
 import argparse
@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 from scipy import stats
 
-from normsuite import statistics
+from normsuite import provenance, statistics
 from normsuite.gate import trees, turns
 from normsuite.gate.cells import modules_of
 from normsuite.gate.injected_commits import SOURCE
@@ -25,6 +25,7 @@ from normsuite.gate.starts import Starts
 from normsuite.measure import own_workloads, process
 
 WAYS = FORKED, FRESH = "forked", "fresh"
+NAMES = {FORKED: "forked", FRESH: "new"}
 BLOCKS, LONGEST_S = 120, 0.1
 
 
@@ -61,47 +62,54 @@ def measure(way: str, count: int, together: int, threads: int, tree: trees.Tree,
         raise process.Died("; ".join(died))
     return {
         "ready_s": seconds,
-        "log_ratios": {cell.name: [job.found[place]["log_ratio"] for job in jobs] for place, cell in enumerate(table)},
+        "log_ratios": {
+            cell.name: [round(job.found[place]["log_ratio"], 5) for job in jobs] for place, cell in enumerate(table)
+        },
     }
 
 
-def said(rounds: Sequence[dict]) -> list[str]:
-    """Return lines on cost and spread."""
+def rows(rounds: Sequence[dict]) -> list[tuple[str, str]]:
+    """Return what is said of cost and spread, and the figures: intervals are of 95 %, over rounds or over cells."""
+    shared = len(rounds[0][FORKED]["ready_s"])
     logs = [math.log(sum(of[FORKED]["ready_s"]) / sum(of[FRESH]["ready_s"])) for of in rounds]
     later = [
         math.log(np.mean(of[FORKED]["ready_s"][1:]) / np.mean(of[FRESH]["ready_s"][1:]))
         for of in rounds
         if len(of[FRESH]["ready_s"]) > 1
     ]
-    lines = [f"{len(rounds)} rounds"]
-    for what, of in (("until ready, the parent's start with it", logs), ("until ready, later ones", later)):
+    found = []
+    for what, of in (
+        ("seconds until processes that start together can take times, without the parent's start", later),
+        (f"the same with the parent's start, one for {shared} such starts", logs),
+    ):
         if len(of) > 1:
             ratio = statistics.ratio_interval(of)
-            lines.append(f"{what}: forked / fresh {ratio.value:.2f} [{ratio.low:.2f}, {ratio.high:.2f}]")
+            found.append((f"{what}: forked / new", f"{ratio.value:.2f} [{ratio.low:.2f}, {ratio.high:.2f}]"))
     values = {way: np.array([list(of[way]["log_ratios"].values()) for of in rounds]) for way in WAYS}
     spread = {way: values[way].std(axis=(0, 2), ddof=1) for way in WAYS}
     ratios = np.log(spread[FORKED] / spread[FRESH])
-    lines.append(
-        f"spread of a cell over processes, forked / fresh: {np.exp(np.median(ratios)):.3f} in the median cell, "
-        f"geometric mean {np.exp(ratios.mean()):.3f} ± {1.96 * ratios.std(ddof=1) / math.sqrt(len(ratios)):.3f}"
-    )
+    found.append(("deviation of a cell over processes, median cell: forked / new", f"{np.exp(np.median(ratios)):.2f}"))
     for way, of in values.items():
-        rounds_, cells_, each = of.shape
-        if rounds_ < 2 or each < 2:
-            continue
-        between = each * of.mean(axis=2).var(axis=0, ddof=1)
-        within = of.var(axis=2, ddof=1).mean(axis=0)
-        shared = (between.mean() - within.mean()) / (between.mean() + (each - 1) * within.mean())
-        f = between / within
-        most = stats.f.ppf(0.95, rounds_ - 1, rounds_ * (each - 1))
-        means = of.mean(axis=(0, 2))
-        expected = (of.var(axis=(0, 2), ddof=1) / (rounds_ * each)).mean()
-        lines.append(
-            f"{way}: the processes of a round share {shared:.1%} of the variance; F above its 95 % point in "
-            f"{int((f > most).sum())} of {cells_} cells; root mean square of the cells' means "
-            f"{math.sqrt((means**2).mean()):.3%}, {math.sqrt(expected):.3%} expected of the same code"
-        )
-    return lines
+        if len(of) > 1 and of.shape[2] > 1:
+            found += _agreement(way, of)
+    return found
+
+
+def _agreement(way: str, of: np.ndarray) -> list[tuple[str, str]]:
+    """Return how far the processes of one round agree more than others, of values by round, cell and process."""
+    rounds, cells, each = of.shape
+    between = each * of.mean(axis=2).var(axis=0, ddof=1)
+    within = of.var(axis=2, ddof=1).mean(axis=0)
+    shared = (between.mean() - within.mean()) / (between.mean() + (each - 1) * within.mean())
+    most = stats.f.ppf(0.95, rounds - 1, rounds * (each - 1))
+    root = math.sqrt((of.mean(axis=(0, 2)) ** 2).mean())
+    expected = math.sqrt((of.var(axis=(0, 2), ddof=1) / (rounds * each)).mean())
+    return [
+        (f"share of the variance that processes of a round have in common: {NAMES[way]}", f"{shared:.1%}"),
+        (f"cells with an F above its 95 % point: {NAMES[way]}", f"{int((between / within > most).sum())} of {cells}"),
+        (f"root mean square of the cells' means, and that expected of equal code: {NAMES[way]}",
+         f"{root:.3%}, {expected:.3%}"),
+    ]  # fmt: skip
 
 
 def main() -> None:
@@ -120,8 +128,11 @@ def main() -> None:
         order = WAYS if number % 2 else WAYS[::-1]
         found = {way: measure(way, given.processes, given.together, given.threads, tree, table, draw) for way in order}
         with given.out.open("a", encoding="utf-8") as file:
-            file.write(json.dumps(found) + "\n")
-    print("\n".join(said([json.loads(line) for line in given.out.read_text(encoding="utf-8").splitlines()])))
+            file.write(json.dumps({"environment": provenance.environment(threads=given.threads), **found}) + "\n")
+    rounds = [json.loads(line) for line in given.out.read_text(encoding="utf-8").splitlines()]
+    print(f"{len(rounds)} rounds")
+    for what, figures in rows(rounds):
+        print(f"{what}: {figures}")
 
 
 if __name__ == "__main__":

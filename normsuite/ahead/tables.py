@@ -107,7 +107,8 @@ def traffic(record: dict) -> Table:
         rows,
         COMMAND,
         note="The least: each tensor read and written once. A statistic that does not fit into registers is "
-        "read twice, unless the second-level cache still has it, which this count does not assume",
+        "read twice, unless the second-level cache still has it, which this count does not assume. Under Triton's "
+        "interpreter, loads and stores of small tensors are counted: they are the model's to the byte",
     )
 
 

@@ -1,6 +1,7 @@
 """Bytes and errors of a cell's call, and how long a sample of it takes; in a process of the gate, see `worker`."""
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from functools import lru_cache
 from types import ModuleType
 from typing import cast
@@ -30,7 +31,8 @@ def values(call: Call, cell: Cell, given: Operands | None) -> dict[str, float | 
     """Return the counted metrics of a call, by name."""
     task = cast(Task, cell.task)  # of a prepared call's no more is asked than whether it computes gradients
     with torch.set_grad_enabled(task.gradients):
-        return {metric.name: value for metric, value in Subject(task, given, call, call).counts().items()}
+        step = None if task.mode == "backward" else call
+        return {metric.name: value for metric, value in Subject(task, given, call, step).counts().items()}
 
 
 def errors(package: ModuleType | None, cell: Cell) -> dict[str, float | None]:
@@ -38,10 +40,13 @@ def errors(package: ModuleType | None, cell: Cell) -> dict[str, float | None]:
 
     Args:
         package: whose norm it is; None for one that is the same in both versions.
-        cell: the call; of a prepared one nobody knows the right result.
+        cell: the call, of a backward pass alone the step that it belongs to; of a prepared one nobody knows the right
+            result.
     """
     if isinstance(cell, PreparedCall):
         return {}
+    if cell.task.mode == "backward":
+        cell = replace(cell, task=replace(cell.task, mode="step"))
     task, found = cell.task, {}
     for mean in MEANS if task.training else ():
         given, of = _truth(task, mean)

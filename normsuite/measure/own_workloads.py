@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from .. import backends as known_backends
-from ..errors import ArgumentError, UnknownNameError
+from ..errors import UnknownNameError
 from ..spec import NORMS, find
 from . import implementations
 from . import task as tasks
@@ -67,8 +67,6 @@ def plan(
     Raises:
         ArgumentError: a name that does not exist, or a pattern that none matches.
     """
-    if "backward" in modes:
-        raise ArgumentError("mode", "backward", "the gate measures it within a step")
     is_restricted = bool(backends or cases)
     backends = backends or (BACKENDS if device == "cpu" else ACCELERATOR_BACKENDS)
     names, own = cases or CASES, () if cases else _of_its_size(device, {find(name).name for name in norms})
