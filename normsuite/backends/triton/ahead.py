@@ -38,7 +38,8 @@ def source(kernel: triton.JITFunction, given: dict) -> ASTSource:
     signature, constants, attributes = {}, {}, {}
     for place, parameter in enumerate(kernel.params):
         name, value = parameter.name, given[parameter.name]
-        if parameter.is_constexpr or value is None or (type(value) is int and value == 1):
+        is_known = type(value) is int and value == 1 and not parameter.do_not_specialize
+        if parameter.is_constexpr or value is None or is_known:
             signature[name], constants[(place,)] = "constexpr", value
         elif isinstance(value, torch.Tensor):
             signature[name], attributes[(place,)] = _POINTER[value.dtype], [["tt.divisibility", 16]]
@@ -46,7 +47,7 @@ def source(kernel: triton.JITFunction, given: dict) -> ASTSource:
             signature[name] = "fp32"
         else:
             signature[name] = "i32" if -(2**31) <= value < 2**31 else "i64"
-            if value % 16 == 0:
+            if value % 16 == 0 and not parameter.do_not_specialize:
                 attributes[(place,)] = [["tt.divisibility", 16]]
     return ASTSource(kernel, signature, constants, attributes)
 

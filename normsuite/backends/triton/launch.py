@@ -9,6 +9,7 @@ import triton
 
 from . import merging, resident, spanning, tiles
 from .geometry import Geometry, by_channel
+from .queueing import Queue, kind, run
 from .tiles import Family
 from .work import Shares, Work, align_of, classes_of, few_places, shares_channels, tiles_of, units_of
 
@@ -27,34 +28,6 @@ def multiprocessors(device: torch.device) -> int:
         return 4
     properties = torch.get_device_module(device).get_device_properties(device)
     return getattr(properties, "multi_processor_count", 0) or 16
-
-
-Queue = Callable[..., None]
-"""Queues a kernel that was queued before, from its tensors and numbers by place."""
-
-
-def run(kernel: triton.JITFunction, grid: tuple[int, int], *arguments, **named) -> Queue | None:
-    """Queue a kernel on the current stream of the current device, and return what queues it again.
-
-    Finding the compiled kernel again takes Triton tens of microseconds, since it looks at each argument. What is
-    returned looks at none: it is for arguments of the same kinds (`_kind`).
-    """
-    compiled = kernel[grid](*arguments, **named)
-    if compiled is None:  # under the interpreter
-        return None
-    rest = tuple(named[name] for name in kernel.arg_names[len(arguments) :])
-    queue = compiled[(*grid, 1)]
-    return lambda *given: queue(*given, *rest)
-
-
-def _kind(argument: object) -> object:
-    """Return the part of an argument that a compiled kernel depends on."""
-    kind = type(argument)
-    if kind is float:
-        return float
-    if argument is None or kind is int:
-        return argument
-    return argument.dtype if argument.data_ptr() % 16 == 0 else (argument.dtype,)
 
 
 @dataclass(frozen=True, eq=False)
@@ -94,7 +67,7 @@ class Launch:
             named: makes those by name, which are bound when the kernel is queued first.
             differs: the values that `named` depends on, beside this launch and the kinds of `arguments`.
         """
-        key = (kernel, grid, differs, *map(_kind, arguments))
+        key = (kernel, grid, differs, *map(kind, arguments))
         queue = self.bound.get(key)
         if queue is not None:
             queue(*arguments)
@@ -248,7 +221,8 @@ class Launch:
         if self._shared:
             programs = self._programs(work, 2, across=work.tiles // work.own)
             if work.source != "registers":
-                programs = min(work.units, max(1, family.persistent * self.multiprocessors // (fixed * walks)))
+                persistent = self._of_parts(g).persistent
+                programs = min(work.units, max(1, persistent * self.multiprocessors // (fixed * walks)))
             classes = classes_of(g, work.tile)
             programs = max(1, programs // classes) * classes
             slots = programs // classes
@@ -295,12 +269,23 @@ class Launch:
 
     def _parts_tile(self, g: Geometry, *, backward: bool) -> tiles.Tile:
         activated = self.activation is not None
-        return tiles.parts_tile(g, self.itemsize, self.family, backward=backward, activated=activated)
+        return tiles.parts_tile(g, self.itemsize, self._of_parts(g), backward=backward, activated=activated)
+
+    def _of_parts(self, g: Geometry) -> Family:
+        """Return the constants for tensors that are cut into parts."""
+        if g.rows > 1 or not g.col.channel or align_of(g) * self.itemsize >= 8:
+            return self.family
+        # Rows whose elements are loaded one by one: with 32 for each thread, 286 loads and stores of 24,577 spill.
+        return replace(self.family, per_thread=self.family.per_thread // 2, persistent=1)
 
     def _resident_work(self, limit: int, *, backward: bool) -> Work | None:
         g, family = self.geometry, self.family
         per_row = backward and g.col.channel != 0 and g.rows == 1  # gradients of a weight for each element are kept too
         is_aligned = align_of(g) * self.itemsize >= 8
+        if not backward and g.col.channel and self.itemsize == 4:
+            limit = min(limit, family.resident_rows)
+        if not backward and not is_aligned:
+            limit = min(limit, family.resident_single)
         waste, per_thread = family.waste, family.per_thread
         if backward and self.activation is not None and not is_aligned:
             family = replace(family, tile=family.tile_activated)
@@ -308,6 +293,8 @@ class Launch:
             waste, per_thread = 1.25, per_thread // 2
         elif per_row:
             waste = 2.0
+        elif backward and not shares_channels(g) and few_places(g, self.itemsize):
+            per_thread //= 2  # a program has the sums of its channels, too: with silu it spills 45 loads and stores
         vector = 16 if is_aligned else self.itemsize
         tile = tiles.resident(g, self.itemsize, family, limit, waste=waste, per_thread=per_thread, vector=vector)
         if tile is None:
@@ -327,6 +314,10 @@ class Launch:
         else:
             is_wide = g.col.size * self.itemsize >= family.segment  # else each vector takes an address of its own
             stages = 2 if g.count * self.itemsize >= family.ahead and is_wide else 1
+            kept_bytes = tile.size * row_tiles * col_tiles * self.itemsize
+            if not g.col.channel:
+                kept_bytes //= 3  # weight and bias are not as long as a row
+            stages = tiles.stages_that_fit(stages, kept_bytes, family)
         return Work(
             "registers", g, tile, row_tiles, col_tiles, units_of(g, tile), row_tiles * col_tiles,
             stages=stages if is_aligned else 1, own=own,

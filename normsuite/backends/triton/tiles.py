@@ -7,9 +7,6 @@ import torch
 
 from .geometry import Geometry
 
-MOST_THREADS = 1024
-"""Of a program."""
-
 
 @dataclass(frozen=True)
 class Tile:
@@ -32,6 +29,8 @@ class Family:
 
     Attributes:
         resident: elements of the largest tile that a forward kernel keeps, in float32.
+        resident_rows: the same in float32 where each element has its own weight.
+        resident_single: the same where elements are loaded one by one.
         resident_backward: the same of a backward kernel.
         tile: elements of one tile, of which a statistic has a few.
         tile_activated: the same of a backward kernel behind an activation whose elements are loaded one by one.
@@ -55,9 +54,12 @@ class Family:
         shared_bytes: shared memory that a program can have.
         registers: of a multiprocessor; 0 where the compiler takes no limit.
         warp_threads: threads of a warp.
+        most_threads: of a program.
     """
 
     resident: int = 32768
+    resident_rows: int = 28672
+    resident_single: int = 16384
     resident_backward: int = 16384
     tile: int = 4096
     tile_activated: int = 4096
@@ -80,13 +82,14 @@ class Family:
     shared_bytes: int = 227 * 1024
     registers: int = 65536
     warp_threads: int = 32
+    most_threads: int = 1024
 
 
 HOPPER = Family()
 """Measured on an H200. Other devices have the same constants until somebody measures them."""
 
-BLACKWELL = Family(tile_activated=2048, kept_long=4096)
-"""For sm_100 and later, measured on no device: with HOPPER's a few backward kernels spill registers (`proof`)."""
+BLACKWELL = Family(tile_activated=2048, kept_long=4096, most_threads=512)
+"""For sm_100 and later, measured on no device: with HOPPER's a few kernels spill registers (`proof`)."""
 
 
 def of_capability(capability: int) -> Family:
@@ -130,7 +133,9 @@ def floor_power(n: int) -> int:
 
 def warps(size: int, per_thread: int, family: Family) -> int:
     """Return how many warps have so many elements at so many for each thread."""
-    return min(MOST_THREADS // family.warp_threads, max(1, floor_power(size // (family.warp_threads * per_thread))))
+    return min(
+        family.most_threads // family.warp_threads, max(1, floor_power(size // (family.warp_threads * per_thread)))
+    )
 
 
 def chunk(size: int, most: int, waste: float) -> int:
@@ -230,7 +235,7 @@ def adding(slots: int, width: int, multiprocessors: int) -> tuple[int, int]:
 def stages_that_fit(stages: int, kept_bytes: int, family: Family) -> int:
     """Return so many of the stages as shared memory has room for.
 
-    It holds x, dy and weight of the loads that are under way, all but the last.
+    It holds x, dy and weight of the loads that are under way, all but the last; in a forward pass x, weight and bias.
     """
     room = (family.shared_bytes - 4096) // (3 * kept_bytes)
     return max(1, min(stages, room + 1))
