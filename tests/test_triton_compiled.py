@@ -26,11 +26,17 @@ TIGHT = [
     Subject("LayerNorm", (4096, 16384), "step", "bfloat16"),
     Subject("LayerNorm", (4096, 16384), "step", "float16"),
     Subject("LayerNorm", (8192, 8192), "step", "float32"),  # does not fit into sm_80's shared memory in three stages
+    Subject("LayerNorm", (4096, 20480), "step", "float32"),
+    Subject("LayerNorm", (1024, 24577), "step", "float32"),  # no vectors
+    Subject("LayerNorm", (1024, 24577), "step", "bfloat16"),
+    Subject("LayerNorm", (1024, 30000), "step", "float32"),
     Subject("RMSNorm", (8192, 128), "step", "float32"),
     Subject("InstanceNorm", (16, 64, 128, 128), "step", "float32"),
     Subject("GroupNorm", (64, 256, 56, 56), "step", "float32", channels_last=True),
     Subject("GroupNorm", (8, 320, 128, 128), "step", "bfloat16", channels_last=True, activation="silu"),
     Subject("GroupNorm", (1, 128, 1024, 1024), "step", "float32"),
+    Subject("GroupNorm", (8, 64, 128, 128), "step", "float32", activation="silu"),  # one round of a loop on sm_90
+    Subject("GroupNorm", (8192, 2048, 2, 2), "step", "float32", activation="silu"),
 ]
 """Calls with kernels that once spilled, for one architecture or another."""
 

@@ -70,6 +70,18 @@ def wrong(kernel, grid, named) -> str | None:
     return None
 
 
+def shared_bytes(kernel, named, itemsize) -> int:
+    """What loads of the next rounds take of a program that keeps whole statistics, where it loads ahead."""
+    if kernel not in (resident.forward_resident, resident.backward_resident):
+        return 0
+    is_backward = kernel is resident.backward_resident
+    tensors = 1 + is_backward
+    if named["C_COL"] and named.get("OWN", named["TILES"]) == named["TILES"]:
+        tensors += 1 + (not is_backward or named["ACTIVATION"] is not None)  # the bias is needed for an activation
+    elements = named["A"] * named["R"] * named["L"] * named["TILES"]
+    return (named["STAGES"] - 1) * tensors * elements * itemsize
+
+
 @settings(max_examples=400, deadline=None)
 @given(
     sizes=st.tuples(
@@ -85,6 +97,7 @@ def wrong(kernel, grid, named) -> str | None:
 @example((1, 2, 2, 16384), ("group", "spatial"), "contiguous", 4, None, tiles.HOPPER, 4)  # could be cut both ways
 @example((64, 1, 12288, 1), ("group", "spatial"), "per_element", 4, None, tiles.HOPPER, 132)  # more tiles than it needs
 @example((64, 1, 12288, 1), ("group", "spatial"), "per_element", 2, None, tiles.BLACKWELL, 132)
+@example((4096, 1, 20480, 1), ("group", "spatial"), "per_element", 4, None, tiles.HOPPER, 132)  # more than is shared
 def test_each_element_is_taken_once_and_none_outside(sizes, axes, layout, itemsize, activation, family, processors):
     n, groups, k, s = sizes
     per_element = layout == "per_element"
@@ -103,6 +116,7 @@ def test_each_element_is_taken_once_and_none_outside(sizes, axes, layout, itemsi
     assert sum(one[2].get("y") is not None or one[2].get("dx") is not None for one in walking) == 2
     for kernel, grid, named, _ in walking:
         assert wrong(kernel, grid, named) is None, kernel.__name__
+        assert shared_bytes(kernel, named, itemsize) <= family.shared_bytes, kernel.__name__
 
 
 def test_what_is_wrong_is_seen():

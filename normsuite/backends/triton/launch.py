@@ -305,19 +305,16 @@ class Launch:
             few = tile.warps * family.warp_threads * 16 // self.itemsize  # a vector for each thread: larger tiles spill
             own, col_tiles = family.kept_long // few, tile.size // few
             tile = tiles.Tile(1, 1, few, tile.warps)
-        if backward:
+        tensor_bytes = tile.size * row_tiles * col_tiles * self.itemsize
+        if backward:  # x, dy and the weight, unless that is not loaded in the loop; for an activation the bias too
             stages = family.stages if per_row else 1
-            kept_bytes = tile.size * row_tiles * col_tiles * self.itemsize
-            if own < row_tiles * col_tiles:
-                kept_bytes = kept_bytes * 2 // 3  # the weight is not loaded in the loop
-            stages = tiles.stages_that_fit(stages, kept_bytes, family)
-        else:
+            further = 0 if own < row_tiles * col_tiles else 1 + (self.activation is not None)
+            loaded_bytes = tensor_bytes * (2 + further)
+        else:  # x, and the weight and bias where they are as long
             is_wide = g.col.size * self.itemsize >= family.segment  # else each vector takes an address of its own
             stages = 2 if g.count * self.itemsize >= family.ahead and is_wide else 1
-            kept_bytes = tile.size * row_tiles * col_tiles * self.itemsize
-            if not g.col.channel:
-                kept_bytes //= 3  # weight and bias are not as long as a row
-            stages = tiles.stages_that_fit(stages, kept_bytes, family)
+            loaded_bytes = tensor_bytes * (3 if g.col.channel else 1)
+        stages = tiles.stages_that_fit(stages, loaded_bytes, family)
         return Work(
             "registers", g, tile, row_tiles, col_tiles, units_of(g, tile), row_tiles * col_tiles,
             stages=stages if is_aligned else 1, own=own,

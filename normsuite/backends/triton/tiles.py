@@ -232,10 +232,12 @@ def adding(slots: int, width: int, multiprocessors: int) -> tuple[int, int]:
     return min(power(slots), 2048 // entries), entries
 
 
-def stages_that_fit(stages: int, kept_bytes: int, family: Family) -> int:
-    """Return so many of the stages as shared memory has room for.
+def stages_that_fit(stages: int, loaded_bytes: int, family: Family) -> int:
+    """Return so many of the stages as shared memory has room for: it holds all loads under way but the last round's.
 
-    It holds x, dy and weight of the loads that are under way, all but the last; in a forward pass x, weight and bias.
+    Args:
+        stages: that are wanted.
+        loaded_bytes: of one round of the loop.
+        family: constants of the device.
     """
-    room = (family.shared_bytes - 4096) // (3 * kept_bytes)
-    return max(1, min(stages, room + 1))
+    return max(1, min(stages, (family.shared_bytes - 4096) // loaded_bytes + 1))
