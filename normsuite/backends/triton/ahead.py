@@ -38,8 +38,7 @@ def source(kernel: triton.JITFunction, given: dict) -> ASTSource:
     signature, constants, attributes = {}, {}, {}
     for place, parameter in enumerate(kernel.params):
         name, value = parameter.name, given[parameter.name]
-        is_known = type(value) is int and value == 1 and not parameter.do_not_specialize
-        if parameter.is_constexpr or value is None or is_known:
+        if parameter.is_constexpr or value is None or (type(value) is int and value == 1):
             signature[name], constants[(place,)] = "constexpr", value
         elif isinstance(value, torch.Tensor):
             signature[name], attributes[(place,)] = _POINTER[value.dtype], [["tt.divisibility", 16]]
@@ -47,7 +46,7 @@ def source(kernel: triton.JITFunction, given: dict) -> ASTSource:
             signature[name] = "fp32"
         else:
             signature[name] = "i32" if -(2**31) <= value < 2**31 else "i64"
-            if value % 16 == 0 and not parameter.do_not_specialize:
+            if value % 16 == 0:
                 attributes[(place,)] = [["tt.divisibility", 16]]
     return ASTSource(kernel, signature, constants, attributes)
 

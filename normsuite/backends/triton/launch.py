@@ -219,10 +219,14 @@ class Launch:
         walks = triton.cdiv(along, per_walk)
         programs, slots = work.units, 1
         if self._shared:
-            programs = self._programs(work, 2, across=work.tiles // work.own)
-            if work.source != "registers":
-                persistent = self._of_parts(g).persistent
+            if work.source == "registers":
+                programs = self._programs(work, 2, across=work.tiles // work.own)
+            else:
+                loaded_bytes = (family.stages - 1) * 3 * work.tile.size * self.itemsize
+                persistent = min(self._of_parts(g).persistent, max(1, family.shared_bytes // loaded_bytes))
                 programs = min(work.units, max(1, persistent * self.multiprocessors // (fixed * walks)))
+            if not shares_channels(g):
+                programs = min(programs, family.persistent * self.multiprocessors)
             classes = classes_of(g, work.tile)
             programs = max(1, programs // classes) * classes
             slots = programs // classes
@@ -282,7 +286,7 @@ class Launch:
         g, family = self.geometry, self.family
         per_row = backward and g.col.channel != 0 and g.rows == 1  # gradients of a weight for each element are kept too
         is_aligned = align_of(g) * self.itemsize >= 8
-        if not backward and g.col.channel and self.itemsize == 4:
+        if not backward and g.col.channel and (self.itemsize == 4 or tiles.power(g.count) > g.count):
             limit = min(limit, family.resident_rows)
         if not backward and not is_aligned:
             limit = min(limit, family.resident_single)

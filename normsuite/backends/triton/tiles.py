@@ -29,7 +29,7 @@ class Family:
 
     Attributes:
         resident: elements of the largest tile that a forward kernel keeps, in float32.
-        resident_rows: the same in float32 where each element has its own weight.
+        resident_rows: the same where each element has its own weight, in float32 or of no power of two.
         resident_single: the same where elements are loaded one by one.
         resident_backward: the same of a backward kernel.
         tile: elements of one tile, of which a statistic has a few.
@@ -213,6 +213,8 @@ def parts_tile(g: Geometry, itemsize: int, family: Family, *, backward: bool, ac
         # A thread has 4 or 8 channels, with 7 numbers each. With 32 elements it spills: for sm_90 96 loads and stores
         # in types of 16 bits, 35 to 92 in float32 with silu.
         most, per_thread = most // 2, per_thread // 2
+    elif backward and activated and itemsize == 4 and g.rows == 2:
+        per_thread //= 2  # groups of two channels, whose loop is unrolled: with silu 36 spill for sm_90, 48 for sm_100
     rows = min(power(g.rows), max(1, most // (cols * inner)))
     return Tile(inner, rows, cols, warps(inner * rows * cols, per_thread, family))
 
