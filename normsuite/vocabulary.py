@@ -19,6 +19,9 @@ AFFINES = ("channel", "element")
 DATASETS = ("mnist", "fashion-mnist")
 """What a study trains on."""
 
+FORMATS = ("html", "markdown")
+"""What a report may be written as."""
+
 DEVICES = ("cpu", "cuda", "xpu", "mps", "mtia", "hpu")
 """The processor, and the accelerators that torch itself has; packages that bring others announce themselves to it."""
 

@@ -83,7 +83,27 @@ WRONG = [
     (["self-check", "--norm", "Norm"], "norm = 'Norm': unknown"),
     (["bisect"], "Missing argument"),
     (["history", "--benchmark", "("], "is no regular expression"),
+    (["gate", "nosuch"], "base = 'nosuch': "),
+    (["gate", "HEAD", "nosuch"], "head = 'nosuch': "),
+    (["gate", "HEAD", "--seeds", "1"], "seeds = 1: must be at least 2"),
+    (["gate", "HEAD", "--budget", "0s"], "budget = '0s': must be a positive time"),
+    (["gate", "HEAD", "--margin", "bytes=0"], "margin = 'bytes=0': must be positive"),
+    (["gate", "HEAD", "--json", ""], "path = '': is empty; - is the standard output"),
+    (["gate", "HEAD", "--markdown", "/dev"], "cannot write '/dev' (Is a directory)"),
+    (["bench", "--json", "/dev/null/x"], "cannot write '/dev/null/x' (Not a directory)"),
+    (["bench", "--out", "/dev/null"], "out = '/dev/null': cannot write there (Not a directory)"),
+    (["bench", "--seconds", "0"], "seconds = 0.0: must be positive"),
+    (["bench", "--shape", "2,4", "--groups", "0"], "groups = 0: must be at least 1"),
+    (["bisect", "nosuch"], "good = 'nosuch': "),
+    (["self-check", "nosuch"], "base = 'nosuch': "),
+    (["numerics", "LayerNorm"], "target = 'LayerNorm': must be an import path"),
+    (["report", "--format", "xml"], "format = 'xml': unknown; known are html, markdown"),
 ]
+
+
+_first = list({arguments[0]: (arguments, says) for arguments, says in reversed(WRONG)}.values())
+WRONG = [*_first, *(row for row in WRONG if row not in _first)]
+"""One of each command comes first: the quick tier takes those."""
 
 
 @pytest.mark.parametrize(("arguments", "says"), WRONG, ids=[" ".join(arguments) for arguments, _ in WRONG])

@@ -5,7 +5,10 @@ computed here from its arguments, for sizes that take the interpreter too long.
 """
 
 from collections.abc import Iterator
+from dataclasses import replace
+from itertools import combinations
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import example, given, settings
@@ -149,3 +152,47 @@ def test_sums_of_few_places_are_bounded_by_the_tensor_or_the_device(sizes, axes,
     sums = 8 * shares.slots * lies.channels
     assert sums * 16 <= lies.numel * itemsize or shares.slots <= 132 * tiles.HOPPER.most_programs or work.tiles > 1
     assert shares.programs <= work.units
+
+
+@settings(max_examples=300, deadline=None)
+@given(
+    sizes=st.tuples(
+        st.integers(1, 300), st.sampled_from((1, 2, 32)), st.sampled_from((1, 3, 16)), st.sampled_from((1, 2, 9, 1100))
+    ),
+    axes=st.sampled_from([axes for n in (1, 2, 3) for axes in combinations(("batch", "group", "spatial"), n)]),
+    last=st.booleans(),
+    itemsize=st.sampled_from((2, 4)),
+    family=st.sampled_from((tiles.HOPPER, replace(tiles.HOPPER, resident_backward=0, cached_bytes=0))),
+    processors=st.sampled_from((4, 132)),
+)
+@example((2, 2, 3, 1100), ("group",), False, 4, tiles.HOPPER, 4)  # a channel's places are several blocks
+@example((8, 64, 1, 3136), ("batch",), False, 4, tiles.HOPPER, 132)
+def test_each_sum_of_a_channel_is_stored_once(sizes, axes, last, itemsize, family, processors):
+    lies = geometry.make(sizes, frozenset(axes), channels_last=last, per_element=False, affine=True)
+    recorder = ahead.Recorder()
+    x, statistics = torch.empty(1, device="meta"), torch.empty((4, lies.statistics), device="meta")
+    made = launch.Launch(lies, True, None, False, 1e-5, itemsize, processors, family, recorder)
+    made.backward(x, x, statistics, x, x, x, x, x)
+    (named, grid), *_ = [(n, g) for kernel, g, n, _ in recorder.launches if n.get("dx") is not None]
+    assert grid[1] <= 65535
+    programs, blocks, middle = grid[0], named["blocks"], named["middle"]
+    moved = [named[f"C_{name}"] != 0 for name in ("OUTER", "MIDDLE", "INNER")]
+
+    def places(unit):
+        return unit // blocks // middle, unit // blocks % middle, unit % blocks
+
+    def channels(unit):
+        return np.ravel_multi_index([place * of for place, of in zip(places(unit), moved, strict=True)], sides)
+
+    units = np.arange(named["units"])
+    sides = [int(place.max()) + 1 for place in places(units)]
+    own = channels(units)
+    assert (own == own[units % programs]).all(), "a program has the sums of one set of channels"
+    first = np.arange(programs)
+    slot = np.zeros(programs, np.int64)
+    for place, size, of in zip(places(first), (0, middle, blocks), moved, strict=True):
+        slot = slot if of else slot * size + place
+    slots = named["partial"].shape[0] // (named.get("walks", 1) * named["slots_row"])
+    stored = set(zip(slot.tolist(), own[:programs].tolist(), strict=True))
+    assert len(stored) == programs and {slot for slot, _ in stored} == set(range(slots))
+    assert programs == slots * len(set(own.tolist())), "every sum that is added up has been stored"

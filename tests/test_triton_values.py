@@ -194,3 +194,15 @@ def test_few_places_of_many_samples(pool, axes):
         for last in (False, True)
     ]
     check(pool, cases, FEW)
+
+
+def test_places_of_one_channel_in_several_blocks(pool):
+    """Programs that take several units have those of the same channels, which are not neighbours here."""
+    check(
+        pool, [Case((2, 2, 3, 1100), ("group",), affine="both"), Case((5, 4, 1, 1100), ("batch",), affine="both")], FEW
+    )
+
+
+def test_long_groups_of_a_sample_without_places(pool):
+    """Each group has a weight of its own, and is as long as the rows that several programs share."""
+    check(pool, [Case((2, 2, 16384, 1), activation=activation, affine="both") for activation in (None, "relu")])

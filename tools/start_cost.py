@@ -69,7 +69,7 @@ def measure(way: str, count: int, together: int, threads: int, tree: trees.Tree,
 
 
 def rows(rounds: Sequence[dict]) -> list[tuple[str, str]]:
-    """Return what is said of cost and spread, and the figures: intervals are of 95 %, over rounds or over cells."""
+    """Return what is said of cost and spread, and the figures: intervals are of 95 %, over rounds."""
     shared = len(rounds[0][FORKED]["ready_s"])
     logs = [math.log(sum(of[FORKED]["ready_s"]) / sum(of[FRESH]["ready_s"])) for of in rounds]
     later = [

@@ -23,6 +23,8 @@ from .options import (
     arguments,
     at_least,
     choice,
+    import_paths,
+    positive,
     shapes,
 )
 from .options import like as like_option
@@ -40,7 +42,7 @@ Args = Annotated[str, arguments("Arguments of each module:Name: 768 or 4,64 or e
 Like = Annotated[Optional[str], like_option("The norm that each module:Name is like.")]
 Shapes = Annotated[Optional[list[str]], shapes("A case of your own, such as 16,64,56,56.")]
 ChannelsLast = Annotated[bool, typer.Option("--channels-last", help="Layout of --shape.")]
-Groups = Annotated[Optional[int], typer.Option(help="Of GroupNorm, for --shape.")]
+Groups = Annotated[Optional[int], typer.Option(help="Of GroupNorm, for --shape.", callback=at_least("groups", 1))]
 Budget = Annotated[
     Optional[float],
     typer.Option(
@@ -49,7 +51,7 @@ Budget = Annotated[
         help="Time after which no task begins, such as 90s or 8m; for an accelerator.",
     ),
 ]
-Seconds = Annotated[float, typer.Option(help="For each task in each process.")]
+Seconds = Annotated[float, typer.Option(help="For each task in each process.", callback=positive("seconds"))]
 Epochs = Annotated[
     Optional[int], typer.Option(help="Of each run; those of the preset quick.", callback=at_least("epochs", 1))
 ]
@@ -78,9 +80,7 @@ def bench(
     to: Json = None,
 ) -> None:
     """Time every backend against torch.nn, a copy and other libraries, in turn, call by call; one record a task."""
-    for name in targets or ():
-        if ":" not in name:
-            raise ArgumentError("target", name, "must be an import path such as torch.nn:LayerNorm")
+    import_paths(targets)
     if not shape and (channels_last or groups is not None):
         raise ArgumentError("shape", None, "--channels-last and --groups describe a --shape")
     if not targets and (args or like):

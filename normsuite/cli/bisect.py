@@ -38,6 +38,7 @@ def bisect(
 
     Exit codes: 0 found, 2 could not run, 3 no step, or nothing that could be decided.
     """
+    gated.known_commits({"good": good, "bad": bad})
     planned, source, project = gated.planned(gated.Wanted(device, {"norms": norm, "only": only}))
     from ..gate import bisection, measure
 

@@ -13,7 +13,7 @@ from ..errors import ArgumentError, UnknownNameError
 from ..measure.cases import parse_shape
 from ..targets.arguments import parse
 from . import options
-from .options import Json
+from .options import Json, Markdown
 from .shared import console, print_tables, status, write, write_json
 
 
@@ -27,7 +27,10 @@ def check(
     args: Annotated[str, options.arguments("Arguments of each: 768 or 4,64 or eps=1e-6.")] = "",
     like: Annotated[Optional[str], options.like("The norm that they are like, such as GroupNorm.")] = None,
     oracle: Annotated[Optional[str], typer.Option(help="The truth instead: module:function in NumPy float64.")] = None,
-    groups: Annotated[Optional[int], typer.Option(help="Of GroupNorm, where the arguments do not say it.")] = None,
+    groups: Annotated[
+        Optional[int],
+        typer.Option(help="Of GroupNorm, where the arguments do not say it.", callback=options.at_least("groups", 1)),
+    ] = None,
     activation: Annotated[
         Optional[str], options.choice("activation", vocabulary.ACTIVATIONS, "relu or silu, if they apply it.")
     ] = None,
@@ -41,8 +44,11 @@ def check(
     ] = 120.0,
     explain: Annotated[bool, typer.Option("--explain", help="List the checks with a sentence on each.")] = False,
     everything: Annotated[bool, typer.Option("--all", help="Show the checks that are ok, too.")] = False,
-    markdown: Annotated[Optional[str], typer.Option(metavar="PATH", help="Write Markdown there; - for stdout.")] = None,
-    out: Annotated[Optional[Path], typer.Option(help="Folder for a record a target, which the report shows.")] = None,
+    markdown: Markdown = None,
+    out: Annotated[
+        Optional[Path],
+        typer.Option(help="Folder for a record a target, which the report shows.", callback=options.folder),
+    ] = None,
     to: Json = None,
 ) -> None:
     """Check whether a norm is right: values, gradients, layouts, types, derivatives, programs, state, memory."""

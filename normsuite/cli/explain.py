@@ -9,7 +9,7 @@ def explain(
     norms: Norms = None,
     to: Json = None,
 ) -> None:
-    """Show what each norm averages over, and check the source document's worked example figure by figure."""
+    """Show what each norm averages over, and check the lesson's worked example figure by figure."""
     from .. import explain as explanation
     from ..lesson.tables import figures
     from ..spec import NORMS, find

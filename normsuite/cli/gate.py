@@ -18,11 +18,13 @@ from .options import (
     Device,
     Dtypes,
     Json,
+    Markdown,
     Modes,
     Norms,
     Only,
     Out,
     Threads,
+    at_least,
 )
 from .shared import interrupted, line, note, print_tables, status, write, write_json
 
@@ -31,7 +33,7 @@ Head = Annotated[Optional[str], typer.Argument(help="The commit in question; the
 ErrorRate = Annotated[
     bool, typer.Option("--error-rate", help="Also train with either version, and compare error rates.")
 ]
-Seeds = Annotated[int, typer.Option(help="For --error-rate.")]
+Seeds = Annotated[int, typer.Option(help="Seeds of --error-rate.", callback=at_least("seeds", 2))]
 Apart = Annotated[bool, typer.Option("--apart", help="Each version in processes of its own.")]
 BasePython = Annotated[
     Optional[Path], typer.Option(help="Interpreter for the base, with other dependencies; implies --apart.")
@@ -41,9 +43,6 @@ Accepted = Annotated[
     Optional[Path], typer.Option(help="Known regressions; gate-accepted.toml in the repository where left out.")
 ]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Say which cells would be measured, and measure none.")]
-Markdown = Annotated[
-    Optional[str], typer.Option(metavar="PATH", help="Write a table for a pull request there; - to print it.")
-]
 
 
 def gate(

@@ -1,5 +1,6 @@
 """The part that the commands of the gate share: their options, and the versions and cells that they compare."""
 
+import math
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Optional
@@ -26,14 +27,19 @@ def _margins(given):
         known = (*metric.margins(), *_THRESHOLDS)
         if name and name not in known:
             raise ArgumentError("margin", text, f"unknown metric; known are {', '.join(known)}")
-        share(name or "time", value)
+        _positive(share(name or "time", value), text)
     return given
+
+
+def _positive(value: float, text: str) -> None:
+    if not 0 < value < math.inf:
+        raise ArgumentError("margin", text, "must be positive")
 
 
 def _shares(argument: str):
     def check(given):
         if given is not None:
-            share(argument, given)
+            _positive(share(argument, given), f"{argument}={given}")
         return given
 
     return check
@@ -119,6 +125,7 @@ def setup_of(
         seeds: of error rates, which are compared where it is given.
         working_tree: may be the head.
     """
+    known_commits({"base": base, "head": head})
     from ..gate import error_rate, guarded, measure, trees
     from ..gate.setup import Setup
 
@@ -148,6 +155,16 @@ def setup_of(
     return setup, project
 
 
+def known_commits(named: dict[str, str | None]) -> None:
+    """Raise an ArgumentError for a commit that does not exist, by the argument that names it; imports no torch."""
+    from ..gate import trees
+
+    repository = _project().folder
+    for argument, name in named.items():
+        if name is not None:
+            trees.commit(name, argument=argument, repository=repository)
+
+
 def is_apart(project) -> bool:
     """Return whether a project's versions want processes of their own: compiled parts lie in no process twice."""
     return project.isolation == "process" or bool(project.build)
@@ -155,15 +172,23 @@ def is_apart(project) -> bool:
 
 def planned(wanted: Wanted):
     """Return the cells with their targets, the packages whose versions are compared, and the project here."""
-    from ..gate import guarded, trees
+    project = _project()
+    from ..gate import guarded
+
+    source = guarded.source_of(project)
+    found = guarded.plan(project, **{name: of or () for name, of in wanted.by.items()}, device=wanted.device)
+    for text in found.notes:
+        note(text)
+    return found, source, project
+
+
+def _project():
+    """Return the project here, whose repository is the one that this folder lies in."""
+    from ..gate import trees
     from ..targets.configuration import FILE, find_project
 
     trees.root(Path())  # says where there is no repository
     project = find_project(Path())
     if project is None:
         raise NormsuiteError(f"no {FILE} here or above has [tool.normsuite]: `normsuite init` writes it")
-    source = guarded.source_of(project)
-    found = guarded.plan(project, **{name: of or () for name, of in wanted.by.items()}, device=wanted.device)
-    for text in found.notes:
-        note(text)
-    return found, source, project
+    return project

@@ -31,6 +31,7 @@ def numerics(
     to: Json = None,
 ) -> None:
     """Measure the largest error of each norm and backend against float64, for inputs further and further from zero."""
+    options.import_paths(targets)
     if not targets and (args or like or shape):
         raise ArgumentError("args" if args else "like" if like else "shape", args or like or shape, "is of a TARGET")
     from .. import backends

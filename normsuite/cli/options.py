@@ -1,5 +1,7 @@
 """Options that several commands have: one name, one meaning, checked before torch is imported."""
 
+import math
+import os
 import re
 from collections.abc import Callable, Collection, Sequence
 from importlib.metadata import entry_points
@@ -9,7 +11,7 @@ from typing import Annotated, Optional
 import typer
 
 from .. import vocabulary
-from ..errors import ArgumentError, UnknownNameError
+from ..errors import ArgumentError, OutputError, UnknownNameError
 from ..measure import cases, labels
 from ..spec import NO_NORM, NORMS, find
 from ..targets.arguments import parse
@@ -110,14 +112,55 @@ def shapes(text: str) -> typer.models.OptionInfo:
 
 
 def _budget(given: str | None) -> str | None:
-    if given is not None:
-        seconds(given)
+    if given is not None and not 0 < seconds(given) < math.inf:
+        raise ArgumentError("budget", given, "must be a positive time")
     return given
 
 
 def budget(text: str) -> typer.models.OptionInfo:
     """Return the option for a time to spend, such as 120s."""
     return typer.Option("--budget", help=text, callback=_budget)
+
+
+def import_paths(given: Sequence[str] | None) -> None:
+    """Raise an ArgumentError for a target that is no import path."""
+    for name in given or ():
+        if ":" not in name:
+            raise ArgumentError("target", name, "must be an import path such as torch.nn:LayerNorm")
+
+
+def _why_not_in(folder: Path) -> str | None:
+    """Return why nothing can be written into that folder, or into a new one of that name; None where it may be."""
+    nearest = next(each for each in (folder, *folder.parents) if each.exists())
+    if not nearest.is_dir():
+        return "Not a directory"
+    return None if os.access(nearest, os.W_OK) else "Permission denied"
+
+
+def _file(given: str | None) -> str | None:
+    """Refuse what cannot be written before anything is measured for it."""
+    if given is None or given == "-":
+        return given
+    path = Path(given).absolute()
+    if not given.strip():
+        raise ArgumentError("path", given, "is empty; - is the standard output")
+    why: str | None = None
+    if path.is_dir():
+        why = "Is a directory"
+    elif path.exists():
+        why = None if os.access(path, os.W_OK) else "Permission denied"
+    else:
+        why = _why_not_in(path.parent)
+    if why:
+        raise OutputError(f"cannot write {given!r} ({why})")
+    return given
+
+
+def folder(given: Path | None) -> Path | None:
+    """Return that folder of results, unless nothing can be written there."""
+    if given is not None and (why := _why_not_in(given.absolute())):
+        raise OutputError(f"out = {str(given)!r}: cannot write there ({why})")
+    return given
 
 
 def names(known: Sequence[str]) -> Callable[[str], list[str]]:
@@ -286,5 +329,12 @@ Processes = Annotated[
         callback=at_least("processes", 1),
     ),
 ]
-Out = Annotated[Path, typer.Option("--out", help="Where records go.")]
-Json = Annotated[Optional[str], typer.Option("--json", metavar="PATH", help="Write JSON there; - for standard output.")]
+Out = Annotated[Path, typer.Option("--out", help="Where records go.", callback=folder)]
+Json = Annotated[
+    Optional[str],
+    typer.Option("--json", metavar="PATH", help="Write JSON there; - for standard output.", callback=_file),
+]
+Markdown = Annotated[
+    Optional[str],
+    typer.Option("--markdown", metavar="PATH", help="Write Markdown there; - for standard output.", callback=_file),
+]

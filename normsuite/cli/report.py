@@ -7,11 +7,11 @@ from typing import Annotated, Optional
 
 import typer
 
-from .. import lazily
+from .. import lazily, vocabulary
 from ..errors import ArgumentError, NormsuiteError
 from ..garbage import uncollected
 from ..helpers import Helpers
-from .options import REPORTS
+from .options import REPORTS, choice, folder
 from .shared import DISTRIBUTIONS, console, notes
 
 _LONG = 250
@@ -26,14 +26,16 @@ _LATE = (*DISTRIBUTIONS, "scipy.special")
 
 def report(
     source: Annotated[Path, typer.Option("--from", help="Folder of the study's records and asv's results.")] = REPORTS,
-    out: Annotated[Path, typer.Option(help="Folder for the pages.")] = REPORTS / "html",
+    out: Annotated[Path, typer.Option(help="Folder for the pages.", callback=folder)] = REPORTS / "html",
     commit: Annotated[Optional[str], typer.Option(help="Whose cost to show; the one measured last.")] = None,
     series: Annotated[
         Optional[str],
         typer.Option(metavar="PATTERN", help="Series of asv's whose trend to draw: benchmark and parameters, as text."),
     ] = None,
     repository: Annotated[Path, typer.Option(help="Whose commits asv's results are of; for their order.")] = Path("."),
-    format: Annotated[str, typer.Option(help="html, or markdown: one file of sentences and tables.")] = "html",
+    format: Annotated[
+        str, choice("format", vocabulary.FORMATS, "html, or markdown: one file of sentences and tables.")
+    ] = vocabulary.FORMATS[0],
     compare: Annotated[
         Optional[tuple[Path, Path]], typer.Option(metavar="A B", help="Two folders of records, side by side, instead.")
     ] = None,

@@ -29,19 +29,20 @@ Errors = Callable[[Sequence[torch.Tensor]], tuple[float | None, float | None]]
 
 def values(call: Call, cell: Cell, given: Operands | None) -> dict[str, float | None]:
     """Return the counted metrics of a call, by name."""
-    task = cast(Task, cell.task)  # of a prepared call's no more is asked than whether it computes gradients
+    task = cast(Task, cell.task)  # of a prepared call's no more is asked than its device and whether it wants gradients
+    is_backward = not isinstance(cell, PreparedCall) and cell.task.mode == "backward"
     with torch.set_grad_enabled(task.gradients):
-        step = None if task.mode == "backward" else call
-        return {metric.name: value for metric, value in Subject(task, given, call, step).counts().items()}
+        subject = Subject(task, given, call, None if is_backward else call)
+        return {metric.name: value for metric, value in subject.counts().items()}
 
 
 def errors(package: ModuleType | None, cell: Cell) -> dict[str, float | None]:
-    """Return errors against float64: of the gradient in a step, of the output in other modes.
+    """Return errors against float64: of the gradient where one is computed, else of the output.
 
     Args:
         package: whose norm it is; None for one that is the same in both versions.
-        cell: the call, of a backward pass alone the step that it belongs to; of a prepared one nobody knows the right
-            result.
+        cell: the call; a backward pass alone has the errors of its step, a prepared call none, since nobody knows its
+            right result.
     """
     if isinstance(cell, PreparedCall):
         return {}

@@ -104,7 +104,8 @@ def run(
             on_table(record)
         rivals = [record for record in results.read_records(out, ASV) if belongs(record, identity, injection())]
         if clone is not None:
-            for number in range(len(rivals), 2 * asv_pairs):
+            done = {record["case"]["number"] for record in rivals}
+            for number in (number for number in range(2 * asv_pairs) if number not in done):
                 on_progress(f"asv continuous, pair {number + 1} of {2 * asv_pairs}", 0.0)
                 record = _by_asv(setup, clone, number, identity, repository)
                 results.write_record(out, f"{ASV}-{results.digest(record)}", record)

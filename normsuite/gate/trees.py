@@ -124,6 +124,11 @@ def of_commit(name: str, *, argument: str, repository: Path, source: Source) -> 
     return _tree(git, name, commit, found, source)
 
 
+def commit(name: str, *, argument: str, repository: Path) -> str:
+    """Return a commit's hash; the arguments and errors are those of `of_commit`."""
+    return _git(repository).commit(name, argument)
+
+
 def of_working_tree(*, repository: Path, source: Source) -> Tree:
     """Return the package as it lies there, with what is not committed, but nothing that git ignores.
 

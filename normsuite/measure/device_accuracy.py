@@ -36,7 +36,7 @@ class DeviceTruth:
         number = max(1, min(self._units, most // self._view.count))
         self._chosen = torch.arange(number, device=task.device) * self._units // number
         x, dy = (self._part(t) for t in (given.input, given.dy))
-        dims = tuple(range(1, x.dim()))
+        dims = self._shared(x.dim())
         if task.training:
             mean = x.mean(dims, keepdim=True) if task.spec.centred else torch.zeros_like(x[:1])
             var = (x - mean).square().mean(dims, keepdim=True)
@@ -60,6 +60,15 @@ class DeviceTruth:
         else:
             part = tensor.reshape(shape)[self._chosen // shape[1], self._chosen % shape[1]]
         return part.double()
+
+    def _shared(self, dimensions: int) -> tuple[int, ...]:
+        """Return the dimensions of the chosen groups whose numbers share a mean."""
+        if self._task.normalized_shape:
+            return tuple(range(1, dimensions))
+        axes = self._task.spec.axes
+        names = [*(["batch"] if "batch" in axes else []), "group"]
+        names += ["spatial"] * (dimensions - 1 - len(names))
+        return tuple(place for place, name in enumerate(names, start=1) if name in axes)
 
     def _affine(self, tensor: torch.Tensor, dimensions: int) -> torch.Tensor:
         """Return a weight, bias or running statistic as the chosen groups have it, to be broadcast over them."""

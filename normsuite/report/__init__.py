@@ -10,14 +10,13 @@ from .. import writing
 from ..errors import ArgumentError, UnknownNameError
 from ..helpers import ALONE, Helpers
 from ..history.commits import Commits
+from ..vocabulary import FORMATS
 from . import raw
 from .collect import collect
 from .compare import compare
 from .markdown import markdown
 from .pages import pages
 from .render import render
-
-FORMATS = ("html", "markdown")
 
 
 def write(

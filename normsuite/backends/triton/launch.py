@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from functools import cached_property, lru_cache
+from functools import cached_property
 
 import torch
 import triton
@@ -11,7 +11,7 @@ from . import merging, resident, spanning, tiles
 from .geometry import Geometry, by_channel
 from .queueing import Queue, kind, run
 from .tiles import Family
-from .work import Shares, Work, align_of, classes_of, few_places, shares_channels, tiles_of, units_of
+from .work import PARAMETER_BYTES, Shares, Work, align_of, classes_of, few_places, shares_channels, tiles_of, units_of
 
 MOST_OFFSET = 2**31 - 2**20
 """Offsets above this need 64 bits, those of a tile beyond the end included."""
@@ -19,15 +19,6 @@ MOST_OFFSET = 2**31 - 2**20
 
 ROWS = 4
 """Rows of the stored statistics: m, its correction, rstd, the biased variance."""
-
-
-@lru_cache
-def multiprocessors(device: torch.device) -> int:
-    """Return the number of multiprocessors of a device; 4 without one, as under the interpreter."""
-    if device.type in ("cpu", "meta"):
-        return 4
-    properties = torch.get_device_module(device).get_device_properties(device)
-    return getattr(properties, "multi_processor_count", 0) or 16
 
 
 @dataclass(frozen=True, eq=False)
@@ -204,7 +195,8 @@ class Launch:
         """Return whether a program takes several units, of the same channels, and has one sum for each channel."""
         work, g = self._backward_work, self.geometry
         is_usual = shares_channels(g) or (work.tiles == 1 and few_places(g, self.itemsize))
-        return is_usual and work.units > classes_of(work.geometry, work.tile) and work.source != "program"
+        period, _ = classes_of(work.geometry, work.tile)
+        return is_usual and work.units > period and work.source != "program"
 
     @cached_property
     def _backward_shares(self) -> Shares:
@@ -222,13 +214,13 @@ class Launch:
             if work.source == "registers":
                 programs = self._programs(work, 2, across=work.tiles // work.own)
             else:
-                loaded_bytes = (family.stages - 1) * 3 * work.tile.size * self.itemsize
-                persistent = min(self._of_parts(g).persistent, max(1, family.shared_bytes // loaded_bytes))
+                ahead_bytes = max(1, self._stages(work) - 1) * self._loaded_bytes(work)
+                persistent = min(self._of_parts(g).persistent, max(1, family.shared_bytes // ahead_bytes))
                 programs = min(work.units, max(1, persistent * self.multiprocessors // (fixed * walks)))
             if not shares_channels(g):
                 programs = min(programs, family.persistent * self.multiprocessors)
-            classes = classes_of(g, work.tile)
-            programs = max(1, programs // classes) * classes
+            period, classes = classes_of(g, work.tile)
+            programs = max(1, programs // period) * period
             slots = programs // classes
         else:
             blocks = triton.cdiv(g.inner.size, work.tile.inner)
@@ -271,6 +263,15 @@ class Launch:
         per_part = tiles.tiles_per_part(row_tiles * col_tiles, units, processors, family)
         return Work("running" if self.frozen else "memory", g, tile, row_tiles, col_tiles, units, per_part, pieces)
 
+    def _stages(self, work: Work) -> int:
+        """Return how many loads of a tile are under way in the loops of kernels that walk over parts."""
+        return tiles.stages_that_fit(self.family.stages, self._loaded_bytes(work), self.family)
+
+    def _loaded_bytes(self, work: Work) -> int:
+        """Return what a round of a backward kernel's loop loads: x, dy, and what each element has of an affine map."""
+        parameters = 1 + (self.activation is not None) if work.geometry.col.channel else 0
+        return work.tile.size * (2 * self.itemsize + parameters * PARAMETER_BYTES)
+
     def _parts_tile(self, g: Geometry, *, backward: bool) -> tiles.Tile:
         activated = self.activation is not None
         return tiles.parts_tile(g, self.itemsize, self._of_parts(g), backward=backward, activated=activated)
@@ -306,19 +307,20 @@ class Launch:
         row_tiles, col_tiles = tiles_of(g, tile)
         own = row_tiles * col_tiles
         if per_row and own == 1 and tile.size > family.kept:
+            if not shares_channels(g):  # programs that share a row add up for the channels of all rows
+                return None
             few = tile.warps * family.warp_threads * 16 // self.itemsize  # a vector for each thread: larger tiles spill
             own, col_tiles = family.kept_long // few, tile.size // few
             tile = tiles.Tile(1, 1, few, tile.warps)
-        tensor_bytes = tile.size * row_tiles * col_tiles * self.itemsize
         if backward:  # x, dy and the weight, unless that is not loaded in the loop; for an activation the bias too
             stages = family.stages if per_row else 1
-            further = 0 if own < row_tiles * col_tiles else 1 + (self.activation is not None)
-            loaded_bytes = tensor_bytes * (2 + further)
+            tensors, parameters = 2, 0 if own < row_tiles * col_tiles else 1 + (self.activation is not None)
         else:  # x, and the weight and bias where they are as long
             is_wide = g.col.size * self.itemsize >= family.segment  # else each vector takes an address of its own
             stages = 2 if g.count * self.itemsize >= family.ahead and is_wide else 1
-            loaded_bytes = tensor_bytes * (3 if g.col.channel else 1)
-        stages = tiles.stages_that_fit(stages, loaded_bytes, family)
+            tensors, parameters = 1, 2 if g.col.channel else 0
+        element_bytes = tensors * self.itemsize + parameters * PARAMETER_BYTES
+        stages = tiles.stages_that_fit(stages, tile.size * row_tiles * col_tiles * element_bytes, family)
         return Work(
             "registers", g, tile, row_tiles, col_tiles, units_of(g, tile), row_tiles * col_tiles,
             stages=stages if is_aligned else 1, own=own,
@@ -355,7 +357,7 @@ class Launch:
             "A": tile.inner,
             "R": tile.rows,
             "L": tile.cols,
-            "STAGES": self.family.stages,
+            "STAGES": self._stages(work),
             "num_warps": tile.warps,
             **tiles.register_limit(tile.warps, 1, self.family),
         }

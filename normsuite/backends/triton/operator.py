@@ -11,7 +11,7 @@ from ...spec import NormSpec, View
 from .. import _kernels
 from .._kernels import dense, differentiable, is_per_element, laid_out_like, move, registered, sizes_of
 from . import geometry, tiles
-from .launch import ROWS, Launch, multiprocessors
+from .launch import ROWS, Launch
 
 
 class Settings(_kernels.Settings):
@@ -31,7 +31,7 @@ class Settings(_kernels.Settings):
                 self.frozen,
                 self.eps,
                 x.element_size(),
-                multiprocessors(x.device),
+                tiles.multiprocessors(x.device),
                 tiles.family_of(x.device),
             )
             self.launches[key] = found

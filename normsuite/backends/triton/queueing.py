@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 
+import torch
 import triton
 
 Queue = Callable[..., None]
@@ -24,9 +25,8 @@ def run(kernel: triton.JITFunction, grid: tuple[int, int], *arguments, **named) 
 
 def kind(argument: object) -> object:
     """Return the part of an argument that a compiled kernel depends on."""
-    kind = type(argument)
-    if kind is float:
+    if type(argument) is float:
         return float
-    if argument is None or kind is int:
+    if not isinstance(argument, torch.Tensor):
         return argument
     return argument.dtype if argument.data_ptr() % 16 == 0 else (argument.dtype,)

@@ -7,6 +7,10 @@ import torch
 
 from .geometry import Geometry
 
+MOST_ROW_TILES = 32768
+"""Where rows have channels of their own a backward kernel has a program for each tile of them along the grid's second
+axis, which has 65,535 at most."""
+
 
 @dataclass(frozen=True)
 class Tile:
@@ -29,7 +33,7 @@ class Family:
 
     Attributes:
         resident: elements of the largest tile that a forward kernel keeps, in float32.
-        resident_rows: the same where each element has its own weight, in float32 or of no power of two.
+        resident_rows: the same where elements side by side have weights of their own, in float32 or of no power of two.
         resident_single: the same where elements are loaded one by one.
         resident_backward: the same of a backward kernel.
         tile: elements of one tile, of which a statistic has a few.
@@ -108,6 +112,15 @@ def family_of(device: torch.device) -> Family:
         threads = getattr(properties, "warp_size", HOPPER.warp_threads)
         return replace(HOPPER, shared_bytes=shared, registers=0, warp_threads=threads)
     return replace(of_capability(10 * properties.major + properties.minor), shared_bytes=shared)
+
+
+@lru_cache
+def multiprocessors(device: torch.device) -> int:
+    """Return the number of multiprocessors of a device; 4 without one, as under the interpreter."""
+    if device.type in ("cpu", "meta"):
+        return 4
+    properties = torch.get_device_module(device).get_device_properties(device)
+    return getattr(properties, "multi_processor_count", 0) or 16
 
 
 def register_limit(warps: int, programs: int, family: Family) -> dict[str, int]:
@@ -215,6 +228,8 @@ def parts_tile(g: Geometry, itemsize: int, family: Family, *, backward: bool, ac
         most, per_thread = most // 2, per_thread // 2
     elif backward and activated and itemsize == 4 and g.rows == 2:
         per_thread //= 2  # groups of two channels, whose loop is unrolled: with silu 36 spill for sm_90, 48 for sm_100
+    if g.rows > MOST_ROW_TILES and (g.row.channel or g.row_outer.channel):
+        cols = min(cols, max(1, most // (inner * power(-(-g.rows // MOST_ROW_TILES)))))
     rows = min(power(g.rows), max(1, most // (cols * inner)))
     return Tile(inner, rows, cols, warps(inner * rows * cols, per_thread, family))
 

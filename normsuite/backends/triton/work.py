@@ -11,6 +11,9 @@ from .tiles import Tile
 SUMS_BYTES = 8
 """Of the sums of one channel, for its weight and its bias."""
 
+PARAMETER_BYTES = 4
+"""Of an element of weight or bias, at most: beside a narrow tensor they may be float32."""
+
 
 @dataclass(frozen=True)
 class Work:
@@ -87,13 +90,18 @@ def shares_channels(g: Geometry) -> bool:
     return g.channels > 0 and not (g.outer.channel or g.middle.channel or g.inner.channel)
 
 
-def classes_of(g: Geometry, tile: Tile) -> int:
-    """Return how many units in a row have channels of their own; those so many units apart have the same ones.
+def classes_of(g: Geometry, tile: Tile) -> tuple[int, int]:
+    """Return after how many units the channels repeat, and how many sets of channels there are among these.
 
-    What moves the channels has smaller strides than the batch, which does not.
+    Units are numbered along `inner`, then `middle`, then `outer`.
     """
-    sizes = ((g.inner, triton.cdiv(g.inner.size, tile.inner)), (g.middle, g.middle.size), (g.outer, g.outer.size))
-    return math.prod(size for dim, size in sizes if dim.channel)
+    units = period = classes = 1
+    blocks = triton.cdiv(g.inner.size, tile.inner)
+    for dim, size in ((g.inner, blocks), (g.middle, g.middle.size), (g.outer, g.outer.size)):
+        units *= size
+        if dim.channel:
+            period, classes = units, classes * size
+    return period, classes
 
 
 def few_places(g: Geometry, itemsize: int) -> bool:
