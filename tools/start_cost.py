@@ -63,7 +63,7 @@ def measure(way: str, count: int, together: int, threads: int, tree: trees.Tree,
     return {
         "ready_s": seconds,
         "log_ratios": {
-            cell.name: [round(job.found[place]["log_ratio"], 5) for job in jobs] for place, cell in enumerate(table)
+            cell.name: [round(job.found[place]["log_ratio"], 4) for job in jobs] for place, cell in enumerate(table)
         },
     }
 
