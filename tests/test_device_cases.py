@@ -138,6 +138,22 @@ def test_errors_there_are_the_oracle_s(norm, case, activation):
     assert 0 < some.errors(y, dx)[0] <= expected[0] * 1.5
 
 
+@pytest.mark.parametrize("axes", [{"group"}, {"spatial"}, {"batch", "group"}, {"batch", "group", "spatial"}], ids=str)
+def test_errors_there_of_own_norms_are_the_oracle_s_over_their_axes(axes):
+    spec = replace(NORMS["GroupNorm"], name="Own", axes=frozenset(axes))
+    made = Task(spec, CASES["tiny"], "step")
+    given = made.operands()
+    x = given.input.detach().double().reshape(2, 4, 2, -1).requires_grad_()
+    dims = [place for place, axis in ((0, "batch"), (2, "group"), (3, "spatial")) if axis in axes]
+    mean, var = x.mean(dims, keepdim=True), x.var(dims, unbiased=False, keepdim=True)
+    weight, bias = (t.detach().double().reshape(1, 4, 2, 1) for t in (given.weight, given.bias))
+    y = (x - mean) / (var + task.EPS).sqrt() * weight + bias
+    (dx,) = torch.autograd.grad(y, x, given.dy.double().reshape(x.shape))
+    found = [t.detach().reshape(given.input.shape) for t in (y, dx)]
+    assert max(device_accuracy.DeviceTruth(made, given).errors(*found)) < 1e-12
+    assert max(Truth(made, given).errors(found)) < 1e-12
+
+
 def test_an_evaluation_s_error_is_the_oracle_s():
     made = Task(NORMS["BatchNorm"], CASES["tiny"], "evaluation")
     given = made.operands()

@@ -9,7 +9,8 @@ from normsuite import compact, comparisons
 from normsuite.ahead import tables as ahead_tables
 from normsuite.bench.row import FASTER, NOT_SLOWER, SLOWER, UNDECIDED
 from normsuite.bench.summary import ALL, AUTO, copy_of
-from normsuite.presentation import text
+from normsuite.presentation import markdown, text
+from normsuite.presentation.table import Column, Table
 from normsuite.report.collect import collect
 from normsuite.report.overview import FAR
 from normsuite.spec import NO_NORM, NORMS
@@ -348,8 +349,7 @@ def accelerator_table() -> list[str]:
 
 def kernels() -> list[str]:
     """Return what was found of the kernels that were compiled ahead of time."""
-    (record,) = [record for record in [collected().ahead] if record is not None]
-    return [" ".join(ahead_tables.sentences(record))]
+    return [" ".join(ahead_tables.sentences(collected().ahead))]
 
 
 def starts() -> list[str]:
@@ -362,9 +362,7 @@ def starts() -> list[str]:
         f"{len(rounds)} rounds of {processes} processes of each kind, {len(of['log_ratios'])} cells, "
         f"{environment['cpu']}, {environment['cores']} cores; intervals of 95 % over rounds:",
         "",
-        "| | |",
-        "|---|---:|",
-        *(f"| {what} | {figures} |" for what, figures in start_cost.rows(rounds)),
+        *markdown.table(Table("", ("what", Column("figure", is_number=True)), start_cost.rows(rounds), "")),
     ]
 
 

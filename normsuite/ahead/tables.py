@@ -123,7 +123,7 @@ def sentences(record: dict) -> list[str]:
     wrong = sum(bool(kernel["faults"]) for kernel in made)
     targets = text.listed([f"sm_{capability}" for capability in record["case"]["capabilities"]])
     compiler = record.get("compiler", {}).get("triton")
-    fit = "do not fit onto a multiprocessor"
+    fit = "fail to fit onto a multiprocessor"
     if all(kernel.get("expected") for kernel in made):  # records of before do not say what launches expect
         fit += " as often as their launches expect"
     only = record["case"]["only"]
