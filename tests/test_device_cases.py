@@ -138,7 +138,7 @@ def test_errors_there_are_the_oracle_s(norm, case, activation):
     assert 0 < some.errors(y, dx)[0] <= expected[0] * 1.5
 
 
-@pytest.mark.parametrize("axes", [{"group"}, {"spatial"}, {"batch", "group"}, {"batch", "group", "spatial"}], ids=str)
+@pytest.mark.parametrize("axes", [("group",), ("spatial",), ("batch", "group"), ("batch", "group", "spatial")], ids=str)
 def test_errors_there_of_own_norms_are_the_oracle_s_over_their_axes(axes):
     spec = replace(NORMS["GroupNorm"], name="Own", axes=frozenset(axes))
     made = Task(spec, CASES["tiny"], "step")
