@@ -1,7 +1,9 @@
 """Inputs for property tests, and every norm with torch's own function for it."""
 
 from dataclasses import dataclass
+from itertools import combinations
 
+import numpy as np
 import torch
 from hypothesis import strategies as st
 
@@ -18,6 +20,16 @@ SHAPES = [(6, 4), (3, 4, 5), (2, 4, 3, 5), (2, 4, 3, 2, 3)]
 """From (N, C) to (N, C, D, H, W)."""
 
 GROUPS = 2
+
+SAMPLES = st.lists(st.floats(-100, 100), min_size=3, max_size=12).filter(lambda x: np.std(x) > 1e-3)
+"""Numbers that are not all alike."""
+
+SMALL_SIZES = st.tuples(*(st.integers(1, most) for most in (4, 4, 5, 6)))
+"""(N, G, C/G, S) of few elements."""
+
+EVERY_AXES = st.sampled_from([axes for n in (1, 2, 3) for axes in combinations(("batch", "group", "spatial"), n)])
+NORMS_AXES = st.sampled_from([("group", "spatial"), ("spatial",), ("batch", "spatial"), ("batch", "group", "spatial")])
+"""Axes that a norm of any kind averages over, and those of the norms that there are."""
 
 
 def spatial_shapes(spec: NormSpec) -> list[tuple[int, ...]]:

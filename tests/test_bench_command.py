@@ -85,7 +85,7 @@ def test_a_rival_that_is_not_installed_says_how_to_get_it(monkeypatch):
     monkeypatch.setattr(implementations, "find_spec", lambda package: None)
     (flax,) = (c for c in implementations.everyone() if c.name == "flax")
     tiny = task.Task(NORMS["BatchNorm"], CASES["tiny"], "forward")
-    assert flax.why_not(tiny) == "jax and flax not installed: pip install normsuite[peers]"
+    assert flax.why_not(tiny) == "jax and flax not installed: pip install 'normsuite[peers]'"
 
 
 RIVALS = ("torch.nn", "torch.compile", "flax", "onnxruntime")

@@ -207,7 +207,10 @@ def test_the_sdist_has_what_tests_and_pages_need(built):
 
 
 def test_the_changelog_has_what_is_not_released_first():
-    sections = re.findall(r"^## (.+)$", (ROOT / "CHANGELOG.md").read_text(encoding="utf-8"), re.MULTILINE)
+    text = (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
+    sections, kinds = (re.findall(rf"^{level} (.+)$", text, re.MULTILINE) for level in ("##", "###"))
+    assert set(kinds) <= {"Added", "Changed", "Deprecated", "Removed", "Fixed", "Security"}
+    assert all(re.search(rf"^{re.escape(name.split()[0])}: https://", text, re.MULTILINE) for name in sections)
     assert sections[0] == "[Unreleased]"
     assert all(re.fullmatch(r"\[\d+\.\d+\.\d+\] - \d{4}-\d\d-\d\d", section) for section in sections[1:])
 

@@ -5,8 +5,8 @@ import math
 import numpy as np
 import pytest
 from hypothesis import given
-from hypothesis import strategies as st
 from scipy import stats
+from strategies import SAMPLES
 
 from normsuite import claims, document
 from normsuite.spec import NORMS
@@ -17,8 +17,6 @@ from normsuite.statistics import (
     paired_log_ratio,
     ratio_interval,
 )
-
-SAMPLES = st.lists(st.floats(-100, 100), min_size=3, max_size=12).filter(lambda x: np.std(x) > 1e-3)
 
 
 @given(SAMPLES)

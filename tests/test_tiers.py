@@ -65,3 +65,20 @@ def test_what_an_entry_leaves_is_quick_and_the_rest_slow():
     items = [Item(key) for _ in range(left + 2)] + [Item("test_tiers.py::test_other")]
     tiers.mark(items)
     assert [item.marks for item in items] == [[]] * left + [["slow"]] * 2 + [[]]
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
+def test_named_strategies_lie_in_one_place(path):
+    assigned = [node for node in ast.parse(path.read_text(encoding="utf-8")).body if isinstance(node, ast.Assign)]
+    named = [node for node in assigned if ast.unparse(node.value).startswith("st.")]
+    assert bool(named) is (path.stem == "strategies"), [ast.unparse(node) for node in named]
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
+def test_no_test_is_named_after_a_set(path):
+    """Its text has another order in each process, so that two of them would not find the same tests."""
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Call) and ast.unparse(node.func).endswith("parametrize"):
+            ids = {keyword.arg: ast.unparse(keyword.value) for keyword in node.keywords}.get("ids")
+            sets = [ast.unparse(part) for part in ast.walk(node) if isinstance(part, ast.Set | ast.SetComp)]
+            assert ids not in ("str", "repr") or not sets, sets

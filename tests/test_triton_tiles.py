@@ -6,13 +6,13 @@ computed here from its arguments, for sizes that take the interpreter too long.
 
 from collections.abc import Iterator
 from dataclasses import replace
-from itertools import combinations
 
 import numpy as np
 import pytest
 import torch
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
+from strategies import EVERY_AXES, NORMS_AXES
 
 pytest.importorskip("triton", reason="needs triton")
 
@@ -20,7 +20,6 @@ from normsuite.backends.triton import ahead, geometry, launch, resident, tiles
 
 LENGTHS = (1, 2, 3, 5, 7, 12, 32, 37, 49, 130, 196, 769, 1000, 3136, 4096, 4097, 5120, 8192, 8193, 10000, 10240, 12288,
            14336, 16384, 16385, 20480, 32768, 40000, 65535, 65536, 70000, 200704)  # fmt: skip
-AXES = st.sampled_from([("group", "spatial"), ("spatial",), ("batch", "spatial"), ("batch", "group", "spatial")])
 
 
 def places(kernel, grid, named) -> Iterator[tuple[int, int]]:
@@ -90,7 +89,7 @@ def shared_bytes(kernel, named, itemsize) -> int:
     sizes=st.tuples(
         st.integers(1, 5), st.sampled_from((1, 2, 32)), st.sampled_from((1, 2, 3, 10)), st.sampled_from(LENGTHS)
     ),
-    axes=AXES,
+    axes=NORMS_AXES,
     layout=st.sampled_from(("contiguous", "channels_last", "per_element")),
     itemsize=st.sampled_from((2, 4)),
     activation=st.sampled_from((None, "silu")),
@@ -159,7 +158,7 @@ def test_sums_of_few_places_are_bounded_by_the_tensor_or_the_device(sizes, axes,
     sizes=st.tuples(
         st.integers(1, 300), st.sampled_from((1, 2, 32)), st.sampled_from((1, 3, 16)), st.sampled_from((1, 2, 9, 1100))
     ),
-    axes=st.sampled_from([axes for n in (1, 2, 3) for axes in combinations(("batch", "group", "spatial"), n)]),
+    axes=EVERY_AXES,
     last=st.booleans(),
     itemsize=st.sampled_from((2, 4)),
     family=st.sampled_from((tiles.HOPPER, replace(tiles.HOPPER, resident_backward=0, cached_bytes=0))),

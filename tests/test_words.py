@@ -123,7 +123,7 @@ async def m():
 
 
 def test_subjects_of_the_latest_commits_fit_one_line():
-    log = ["git", "-C", str(documents.ROOT), "log", "-20", "--no-merges", "--format=%s"]
+    log = ["git", "-C", str(documents.ROOT), "log", "-100", "--no-merges", "--format=%s"]
     done = subprocess.run(log, capture_output=True, text=True)
     if done.returncode:
         pytest.skip("not in a checkout")

@@ -49,6 +49,13 @@ def test_every_workflow_is_looked_at():
     assert sorted(path.name for path in WORKFLOWS.iterdir()) == NAMES
 
 
+@pytest.mark.parametrize("path", [*(WORKFLOWS / name for name in NAMES), WORKFLOWS.parent.parent / "action.yml"])
+def test_actions_are_pinned_by_commit(path):
+    """A tag can be moved to other code."""
+    used = re.findall(r"uses: (\S+)", path.read_text(encoding="utf-8"))
+    assert used and all(re.search(r"@[0-9a-f]{40}$", action) for action in used)
+
+
 def test_what_does_not_exist_is_seen():
     assert unknown(["explode"]) == ["explode"] and unknown(["history", "--no-such-option"]) == ["--no-such-option"]
 

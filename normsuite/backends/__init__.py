@@ -24,6 +24,7 @@ from typing import NamedTuple, Protocol, runtime_checkable
 from torch import Tensor, distributed, is_grad_enabled, ones_like  # not torch itself: here that name is the backend's
 from torch.nn import functional
 
+from .. import extras
 from ..errors import UnknownNameError, UnsupportedError
 from ..spec import NormSpec, View
 from ..vocabulary import ACTIVATIONS as ACTIVATIONS
@@ -205,7 +206,8 @@ def why_not_loaded(name: str) -> str | None:
         try:
             module = _ANNOUNCED[name].load() if name in _ANNOUNCED else import_module(f".{name}", __name__)
         except (ImportError, AttributeError) as error:
-            _broken[name] = f"cannot be imported ({error})"
+            absent = error.name if isinstance(error, ModuleNotFoundError) else None
+            _broken[name] = f"cannot be imported ({extras.advice(absent) if absent else error})"
         else:
             missing = _missing(module)
             if not missing:

@@ -25,7 +25,7 @@ LOADS = 5
 def missing() -> str | None:
     """Return what is missing of what the browser takes, and how to get it; None where nothing is."""
     if find_spec("selenium") is None:
-        return "selenium is not installed (pip install normsuite[test])"
+        return "selenium is not installed (pip install selenium)"
     if not (_chromium() and shutil.which("chromedriver")):
         return "no Chromium with its driver here (Debian: apt-get install chromium-driver)"
     return None

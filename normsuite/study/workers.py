@@ -34,7 +34,7 @@ LOOK_S = 5
 DEATHS = 3
 """Workers that die in a row, without a finished run between them, before the study gives up."""
 
-CLUSTER = "pip install normsuite[cluster]"
+CLUSTER = "pip install 'normsuite[cluster]'"
 
 
 @dataclass(frozen=True)

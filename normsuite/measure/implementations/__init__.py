@@ -21,7 +21,7 @@ from ..labels import AGAIN, BASELINE, COPY, PREALLOCATED
 from ..operands import Operands
 from ..task import EPS, MOMENTUM, Task
 
-PEERS = "pip install normsuite[peers]"
+PEERS = "pip install 'normsuite[peers]'"
 
 
 @dataclass(frozen=True)
