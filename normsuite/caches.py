@@ -56,12 +56,13 @@ def _root(cache_home: str | None, home: str | None) -> Path | None:
     return found if found.is_absolute() else None
 
 
-def temporary_if_none(found: Path | None) -> Path:
-    """Return that folder, or where there is none, one of this user's own that lasts until the machine is started anew.
+def folder_or_temporary() -> Path:
+    """Return the user's cache, or where there is none, a folder of this user's that lasts until the machine restarts.
 
     Raises:
         OutputError: none can be made, or another user's lies in its place.
     """
+    found = folder()
     if found is not None:
         return found
     user = os.getuid() if hasattr(os, "getuid") else 0

@@ -119,12 +119,13 @@ def test_what_is_refused_is_closed(tmp_path):
 
 def test_nobody_else_s_folder_is_used_in_place_of_a_cache(tmp_path, monkeypatch):
     monkeypatch.setattr(caches.tempfile, "gettempdir", lambda: str(tmp_path))
-    place = caches.temporary_if_none(None)
-    assert place.is_dir() and place.stat().st_mode & 0o777 == 0o700 and caches.temporary_if_none(None) == place
+    monkeypatch.setattr(caches, "folder", lambda: None)
+    place = caches.folder_or_temporary()
+    assert place.is_dir() and place.stat().st_mode & 0o777 == 0o700 and caches.folder_or_temporary() == place
     place.rmdir()
     place.symlink_to(tmp_path)
     with pytest.raises(OutputError, match="is not this user's folder"):
-        caches.temporary_if_none(None)
+        caches.folder_or_temporary()
 
 
 NUMBA = (

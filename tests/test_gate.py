@@ -236,7 +236,7 @@ def test_nothing_is_collected_while_the_clock_runs():
     ("arguments", "says"),
     [
         ([], "base = None: which commit is to be compared with?"),
-        (["HEAD", "--budget", "soon"], "budget = 'soon': must be a time such as 120s or 2m"),
+        (["HEAD", "--budget", "soon"], "budget = 'soon': must be a positive time, such as 90s or 2m"),
         (["HEAD~0", "HEAD", "--margin", "speed=1%"], "margin = 'speed=1%': unknown metric; known are time"),
         (["HEAD", "--margin", "much"], "margin = 'time=much': must be a number"),
         (["HEAD", "--norm", "GroupNorn"], "norm = 'GroupNorn': unknown"),

@@ -1,6 +1,7 @@
 """`normsuite init`: what it writes can be read back, and nothing is overwritten."""
 
 import ast
+import json
 import os
 import subprocess
 import sys
@@ -29,6 +30,7 @@ def project(tmp_path):
     (package / "within").mkdir(parents=True)
     (package / "__init__.py").write_text("raise RuntimeError('never imported')\n")
     (package / "norms.py").write_text(SOURCE)
+    (package / "norms-old.py").write_text("class LayerNorm: ...\n")  # which no statement imports
     (package / "within" / "broken.py").write_text("class LayerNorm(:\n")
     (tmp_path / "tests").mkdir()
     (tmp_path / "tests" / "__init__.py").write_text("")
@@ -65,6 +67,9 @@ def test_the_command_says_what_it_wrote(project):
     command = [sys.executable, "-m", "normsuite", "init"]
     done = subprocess.run(command, cwd=project, capture_output=True, text=True)
     assert done.returncode == 0 and "wrote pyproject.toml" in done.stdout, done.stderr
+    again = subprocess.run([*command, "--json", "-"], cwd=project, capture_output=True, text=True)
+    found = json.loads(again.stdout)
+    assert (found["package"], found["wrote"]) == ("mine", []) and "pyproject.toml" in found["kept"]
     done = subprocess.run(command, cwd=project / "tests", capture_output=True, text=True)
     assert done.returncode == 2 and "package = None: name one" in done.stderr
 

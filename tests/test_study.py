@@ -11,7 +11,8 @@ from normsuite.errors import ArgumentError, DataError, UnknownNameError
 from normsuite.spec import NO_NORM, NORMS
 from normsuite.study import network
 from normsuite.study.augment import augmented
-from normsuite.study.plan import PRESETS, plan, preset, read
+from normsuite.study.plan import PRESETS, plan, preset
+from normsuite.study.settings_file import read
 from normsuite.study.train import Run, steps, train
 from normsuite.targets import Target
 

@@ -242,9 +242,9 @@ def _values(of: history.Result) -> tuple:
 
 
 def _plan(path: Path) -> object:
-    from normsuite.study import plan
+    from normsuite.study import plan, settings_file
 
-    settings = plan.read(path)
+    settings = settings_file.read(path)
     return plan.plan(settings.pop("preset", "quick"), **settings)
 
 

@@ -27,8 +27,8 @@ from .options import (
     positive,
     shapes,
 )
+from .options import budget as time_to_spend
 from .options import like as like_option
-from .options import seconds as seconds_of
 from .shared import interrupted, line, note, print_tables, progress_bar, status, write_json
 
 Targets = Annotated[
@@ -44,12 +44,7 @@ Shapes = Annotated[Optional[list[str]], shapes("A case of your own, such as 16,6
 ChannelsLast = Annotated[bool, typer.Option("--channels-last", help="Layout of --shape.")]
 Groups = Annotated[Optional[int], typer.Option(help="Of GroupNorm, for --shape.", callback=at_least("groups", 1))]
 Budget = Annotated[
-    Optional[float],
-    typer.Option(
-        parser=seconds_of,
-        metavar="TIME",
-        help="Time after which no task begins, such as 90s or 8m; for an accelerator.",
-    ),
+    Optional[float], time_to_spend("Time after which no task begins, such as 90s or 8m; for an accelerator.")
 ]
 Seconds = Annotated[float, typer.Option(help="For each task in each process.", callback=positive("seconds"))]
 Epochs = Annotated[

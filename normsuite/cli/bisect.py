@@ -7,7 +7,20 @@ import typer
 from .. import codes, writing
 from ..errors import UnknownNameError
 from . import gated, options
-from .options import REPORTS, Device, Json, Norms, Only, Out, Threads, seconds
+from .options import (
+    REPORTS,
+    Activations,
+    Cases,
+    CellBackends,
+    Device,
+    Dtypes,
+    Json,
+    Modes,
+    Norms,
+    Only,
+    Out,
+    Threads,
+)
 from .shared import interrupted, line, status, write_json
 
 
@@ -25,8 +38,13 @@ def bisect(
     bad: Annotated[str, typer.Argument(help="A commit after it.")] = "HEAD",
     only: Only = None,
     norm: Norms = None,
+    backend: CellBackends = None,
+    case: Cases = None,
+    mode: Modes = None,
+    activation: Activations = None,
+    dtype: Dtypes = None,
     device: Device = "cpu",
-    budget: Annotated[str, options.budget("Time for each comparison.")] = "60s",
+    budget: Annotated[float, options.budget("Time for each comparison.", default="60s")] = 60.0,
     metric: Annotated[
         str, typer.Option(help="time, peak bytes, saved bytes, or an error by its name.", callback=_metric)
     ] = "time",
@@ -39,7 +57,9 @@ def bisect(
     Exit codes: 0 found, 2 could not run, 3 no step, or nothing that could be decided.
     """
     gated.known_commits({"good": good, "bad": bad})
-    planned, source, project = gated.planned(gated.Wanted(device, {"norms": norm, "only": only}))
+    by = {"norms": norm, "backends": backend, "cases": case, "modes": mode, "only": only}
+    wanted = gated.Wanted(device, {**by, "activations": activation, "dtypes": dtype})
+    planned, source, project = gated.planned(wanted)
     from ..gate import bisection, measure
 
     writing.output_folder(out, "out")
@@ -53,7 +73,7 @@ def bisect(
                 apart=gated.is_apart(project),
                 cells=planned.cells,
                 metric=metric,
-                budget_s=seconds(budget),
+                budget_s=budget,
                 threads=measure.default_threads() if threads is None else threads,
                 out=out,
                 on_progress=lambda stage, spent_s: show(f"{spent_s:4.0f} s: {stage}"),

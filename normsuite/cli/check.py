@@ -1,7 +1,9 @@
 """`normsuite check`."""
 
+import ast
 from collections.abc import Callable
 from dataclasses import replace
+from fnmatch import fnmatchcase
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Optional
@@ -15,6 +17,34 @@ from ..targets.arguments import parse
 from . import options
 from .options import Json, Markdown
 from .shared import console, print_tables, status, write, write_json
+
+
+_CHECKS = Path(__file__).parent.parent / "conformance" / "checks"
+
+
+def check_names() -> list[str]:
+    """Return the names of all checks, without a type in brackets: those of the functions that are marked as one.
+
+    They are read from the files, since their modules import torch.
+    """
+    return [
+        node.name
+        for path in sorted(_CHECKS.glob("[!_]*.py"))
+        for node in ast.parse(path.read_text(encoding="utf-8")).body
+        if isinstance(node, ast.FunctionDef)
+        for mark in node.decorator_list
+        if isinstance(mark, ast.Call) and isinstance(mark.func, ast.Name) and mark.func.id == "check"
+    ]
+
+
+def _checks(given: list[str] | None) -> list[str] | None:
+    """Refuse a name or a pattern that fits no check; which of them are done for every type is known later."""
+    known = check_names() if given else []
+    each = [*known, *(f"{name}[{dtype}]" for name in known for dtype in vocabulary.DTYPES)]
+    for pattern in given or ():
+        if pattern not in each and not any(fnmatchcase(name, pattern) for name in each):
+            raise UnknownNameError.among("check", pattern, known)
+    return given
 
 
 def check(
@@ -38,7 +68,10 @@ def check(
     dtype: Annotated[
         Optional[list[str]], options.choice("dtype", vocabulary.DTYPES, "A type that they take; again for more.")
     ] = None,
-    only: Annotated[Optional[list[str]], typer.Option(help="A check or a pattern such as 'mean_*'.")] = None,
+    only: Annotated[
+        Optional[list[str]],
+        typer.Option(help="A check or a pattern such as 'mean_*'; again for more.", callback=_checks),
+    ] = None,
     timeout: Annotated[
         float, typer.Option(help="Seconds that one check may take.", callback=options.positive("timeout"))
     ] = 120.0,

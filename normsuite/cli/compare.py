@@ -14,6 +14,9 @@ def compare(
     seconds: Annotated[float, typer.Option(help="How long it takes.")] = 5.0,
     processes: Annotated[int, typer.Option(help="Fresh processes, one value from each; 0: all samples from one.")] = 0,
     device: Device = "cpu",
+    host_time: Annotated[
+        bool, typer.Option("--host-time", help="On an accelerator: for how long a call keeps the host.")
+    ] = False,
     margin: Annotated[
         float,
         typer.Option(parser=one_share, metavar="SHARE", help="How far from 1 a ratio still counts as the same: 2%."),
@@ -32,7 +35,13 @@ def compare(
     with status() as show:
         show("timing")
         found = run(
-            {s: s for s in statements}, setup=setup, seconds=seconds, processes=processes, device=device, margin=margin
+            {s: s for s in statements},
+            setup=setup,
+            seconds=seconds,
+            processes=processes,
+            device=device,
+            host_time=host_time,
+            margin=margin,
         )
     if to is not None:
         write_json(found.as_dict(), to)

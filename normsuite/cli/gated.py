@@ -9,7 +9,7 @@ import typer
 
 from ..errors import ArgumentError, NormsuiteError
 from . import options
-from .options import seconds, share
+from .options import share
 from .shared import note
 
 _THRESHOLDS = ("worse", "limit")
@@ -45,7 +45,7 @@ def _shares(argument: str):
     return check
 
 
-Budget = Annotated[Optional[str], options.budget("Time to spend on bytes, errors and times; the project's, or 120s.")]
+Budget = Annotated[Optional[float], options.budget("Time to spend on bytes, errors and times; the project's, or 120s.")]
 Margins = Annotated[
     Optional[list[str]],
     typer.Option(
@@ -82,13 +82,13 @@ class Timing:
     """How a gate measures.
 
     Attributes:
-        budget: as typed; the project's where left out.
+        budget_s: seconds to spend; the project's where left out.
         threads: of each process; torch's own number where left out.
         apart: each version in processes of its own.
         pythons: for each side its interpreter, where it is another one.
     """
 
-    budget: str | None
+    budget_s: float | None
     threads: int | None
     apart: bool = False
     pythons: dict[str, str] = field(default_factory=dict)
@@ -144,7 +144,7 @@ def setup_of(
         head=after,
         cells=found.cells,
         margins=margins(given_margins),
-        budget_s=project.gate.budget_s if timing.budget is None else seconds(timing.budget),
+        budget_s=project.gate.budget_s if timing.budget_s is None else timing.budget_s,
         threads=measure.default_threads() if timing.threads is None else timing.threads,
         apart=timing.apart or is_apart(project),
         pythons=timing.pythons,

@@ -1,8 +1,6 @@
 """Options that several commands have: one name, one meaning, checked before torch is imported."""
 
-import math
 import os
-import re
 from collections.abc import Callable, Collection, Sequence
 from importlib.metadata import entry_points
 from pathlib import Path
@@ -11,6 +9,7 @@ from typing import Annotated, Optional
 import typer
 
 from .. import vocabulary
+from ..durations import seconds
 from ..errors import ArgumentError, OutputError, UnknownNameError
 from ..measure import cases, labels
 from ..spec import NO_NORM, NORMS, find
@@ -19,21 +18,6 @@ from ..targets.arguments import parse
 REPORTS = Path("reports")
 BACKENDS = labels.backends()
 PRESETS = tuple(sorted(path.stem for path in (Path(__file__).parent.parent / "study" / "presets").glob("*.toml")))
-
-
-_UNITS = {"": 1.0, "s": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0}
-
-
-def seconds(text: str | float) -> float:
-    """Return a time such as "90", "90s", "2m", "2min" or "1h" in seconds.
-
-    Raises:
-        ArgumentError: anything else.
-    """
-    match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([a-z]*)", str(text).strip())
-    if match is None or match[2] not in _UNITS:
-        raise ArgumentError("budget", text, "must be a time such as 120s or 2m")
-    return float(match[1]) * _UNITS[match[2]]
 
 
 def share(name: str, text: str) -> float:
@@ -111,15 +95,13 @@ def shapes(text: str) -> typer.models.OptionInfo:
     return typer.Option("--shape", help=text, callback=_shapes)
 
 
-def _budget(given: str | None) -> str | None:
-    if given is not None and not 0 < seconds(given) < math.inf:
-        raise ArgumentError("budget", given, "must be a positive time")
-    return given
+def _budget(given: str | float) -> float:
+    return seconds("budget", given)
 
 
-def budget(text: str) -> typer.models.OptionInfo:
-    """Return the option for a time to spend, such as 120s."""
-    return typer.Option("--budget", help=text, callback=_budget)
+def budget(text: str, *, default: str | None = None) -> typer.models.OptionInfo:
+    """Return the option for a time to spend, such as 120s, which is taken in seconds; help shows that default."""
+    return typer.Option("--budget", help=text, metavar="TIME", parser=_budget, show_default=default or True)
 
 
 def import_paths(given: Sequence[str] | None) -> None:

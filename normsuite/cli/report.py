@@ -11,8 +11,8 @@ from .. import lazily, vocabulary
 from ..errors import ArgumentError, NormsuiteError
 from ..garbage import uncollected
 from ..helpers import Helpers
-from .options import REPORTS, choice, folder
-from .shared import DISTRIBUTIONS, console, notes
+from .options import REPORTS, Json, choice, folder
+from .shared import DISTRIBUTIONS, line, notes, write_json
 
 _LONG = 250
 """Files of asv's: with more there is enough to do for several processes from the beginning."""
@@ -40,6 +40,7 @@ def report(
         Optional[tuple[Path, Path]], typer.Option(metavar="A B", help="Two folders of records, side by side, instead.")
     ] = None,
     show: Annotated[bool, typer.Option("--open", help="Show the report in the browser.")] = False,
+    to: Json = None,
 ) -> None:
     """Write the report from what has been recorded."""
     with uncollected(), Helpers(modules=_MODULES, late=_LATE) as helpers:  # a long history is a million values
@@ -57,8 +58,11 @@ def report(
                 source, out, commit=commit, series=series, format=format, helpers=helpers, repository=repository
             )
         gc.freeze()  # what is left ends with this process: there is nothing to search for
-    notes(said)
-    console.print(f"wrote {page}", highlight=False, markup=False, soft_wrap=True)
+    if to is not None:
+        write_json({"page": str(page), "notes": said}, to)
+    if to != "-":
+        notes(said)
+        line(f"wrote {page}")
     if show and not webbrowser.open(page.resolve().as_uri()):
         raise NormsuiteError(f"open: no browser was found for {page}")
 

@@ -36,7 +36,7 @@ def self_check(
     activation: Activations = None,
     dtype: Dtypes = None,
     device: Device = "cpu",
-    budget: Annotated[str, options.budget("Time to spend on a table.")] = "120s",
+    budget: Annotated[float, options.budget("Time to spend on a table.", default="120s")] = 120.0,
     tables: Annotated[
         int,
         typer.Option(help="A/A controls: tables of a version against itself.", callback=options.at_least("tables", 0)),

@@ -118,15 +118,15 @@ def study(
     """Train the same small network with each norm on MNIST, and store one record a run."""
     if not beside and (args or like):
         raise ArgumentError("args" if args else "like", args or like, "is of a target: say which by --with")
-    if config is not None and not config.is_file():
-        raise ArgumentError("config", str(config), "cannot be read (no such file)")
-    from ..study import server
+    targets = _targets(beside or [], args=args, like=like)
+    from ..study import server, settings_file
+
+    settings = settings_file.read(config) if config is not None else {}
 
     if not dry_run and scheduler is None:
         server.begin()  # imports torch while this process does
     from ..study import plan
 
-    settings = plan.read(config) if config is not None else {}
     settings = {_IN_FILES.get(name, name): value for name, value in settings.items()}
     preset = _of_file(settings, "preset", preset, str) or plan.DEFAULT_PRESET
     workers = _of_file(settings, "workers", workers, int)
@@ -140,7 +140,6 @@ def study(
         "num_groups": groups, "affine": affine, "l1": l1, "l2": l2, "augment": augment, "train_size": train_size,
         "hold_out": hold_out, "backend": backend, "device": device, "dataset": dataset,
     }  # fmt: skip
-    targets = _targets(beside or [], args=args, like=like)
     given = {name: value for name, value in options.items() if value is not None}
     runs = plan.plan(preset, targets=targets, **{**settings, **given})
     if not {**settings, **given}.get("norms"):

@@ -23,7 +23,7 @@ class Lock:
         Raises:
             OutputError: it cannot be had.
         """
-        path = caches.temporary_if_none(caches.folder()) / "gate.lock"
+        path = caches.folder_or_temporary() / "gate.lock"
         lock = FileLock(path)
         try:
             try:

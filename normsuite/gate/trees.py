@@ -268,7 +268,7 @@ def _subject(git: Git, commit: str) -> str:
 
 def _exported(git: Git, found: dict[Part, str], digest: str, source: Source) -> Path:
     """Return the folder that holds those packages, written whole or not at all, and looked at before it is used."""
-    trees = caches.temporary_if_none(caches.folder()) / "trees"
+    trees = caches.folder_or_temporary() / "trees"
     if source.build:
         return _built(git, export.listed(git, digest), trees, digest, source)
     entries = {part.name: export.listed(git, of_part) for part, of_part in found.items()}

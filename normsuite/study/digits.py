@@ -91,7 +91,7 @@ def unpacked() -> Path:
 
     They are unpacked again where they are damaged.
     """
-    root = caches.temporary_if_none(caches.folder()) / "mnist"
+    root = caches.folder_or_temporary() / "mnist"
     try:
         _check(root / "MNIST" / "raw", mnist.FILES)
     except DataError:
@@ -112,7 +112,7 @@ def _unpack_into(root: Path) -> None:
 
 def _download_fashion_mnist() -> Path:
     """Return the folder of Fashion-MNIST, downloaded by torchvision into the user's cache if it is not there."""
-    root = caches.temporary_if_none(caches.folder()) / "fashion-mnist"
+    root = caches.folder_or_temporary() / "fashion-mnist"
     if not root.exists():
         _install(root, lambda fresh: _reader("FashionMNIST")(fresh, download=True))
     return root

@@ -18,8 +18,7 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
-from ..errors import ArgumentError, DataError, UnknownNameError
-from ..reading import Unreadable, read_toml
+from ..errors import ArgumentError, UnknownNameError
 from ..spec import NO_NORM, NORMS, find
 from ..targets.target import Target
 from . import anybodys, trial
@@ -45,18 +44,6 @@ def preset(name: str) -> dict:
     if name not in PRESETS:
         raise UnknownNameError.among("preset", name, PRESETS)
     return tomllib.loads((_PRESETS / f"{name}.toml").read_text(encoding="utf-8"))
-
-
-def read(path: Path) -> dict:
-    """Return the settings in a TOML file.
-
-    Raises:
-        DataError: it cannot be read.
-    """
-    try:
-        return read_toml(path)
-    except Unreadable as error:
-        raise DataError(f"config = {str(path)!r}: cannot be read ({error.reason})") from None
 
 
 def plan(preset_name: str = DEFAULT_PRESET, *, targets: Sequence[Target] = (), **settings) -> list[Run]:

@@ -1,11 +1,10 @@
 """The table `[tool.normsuite]` of a project's pyproject.toml, parsed and checked. Imports no torch."""
 
-import math
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from ..durations import seconds
 from ..errors import ArgumentError, DataError, UnknownNameError
 from ..reading import Unreadable, read_toml
 from .loading import check_path
@@ -15,8 +14,6 @@ FILE = "pyproject.toml"
 ISOLATIONS = ("auto", "process", "none")
 """auto: both versions in one process where that works. process: one process each. none: always in one."""
 UNDECIDED = ("pass", "fail")
-_BUDGET = re.compile(r"(\d+(?:\.\d+)?)\s*(s|m|min|h)?")
-_SECONDS = {None: 1, "s": 1, "m": 60, "min": 60, "h": 3600}
 
 
 @dataclass(frozen=True)
@@ -126,20 +123,6 @@ def parse(table: object, folder: Path) -> Project:
         if titles.count(title) > 1:
             raise DataError(f"{FILE}: two targets are called {title!r}: give one a name")
     return Project(folder, tuple(names), targets, isolation, build, _gate(table.get("gate", {})), cells)
-
-
-def seconds(argument: str, value: object) -> float:
-    """Return a time such as 90, "90s", "2min" in seconds.
-
-    Raises:
-        ArgumentError: it is no positive time.
-    """
-    number = value if isinstance(value, int | float) and not isinstance(value, bool) else None
-    if isinstance(value, str) and (found := _BUDGET.fullmatch(value.strip())):
-        number = float(found[1]) * _SECONDS[found[2]]
-    if number is None or not 0 < number < math.inf:
-        raise ArgumentError(argument, value, 'must be a time such as "90s" or "2min"')
-    return float(number)
 
 
 def _target(number: int, table: object) -> Target:
