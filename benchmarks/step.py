@@ -39,6 +39,12 @@ class LargeStep(Step):
         return kit.prepared(*self.cell, mode, self.device, self.dtype)
 
 
+class LaunchStep(Step):
+    """A norm's function on the smallest case, on an accelerator."""
+
+    params = (NORMS, BACKENDS, CASES[:1], DEVICES[1:])
+
+
 class ModuleStep(Step):
     """One of the public modules, on the small case of its rank."""
 

@@ -82,6 +82,20 @@ def test_calls_of_an_accelerator_s_size_are_measured_on_one_alone():
     assert min(samples(large.track_training_step("GroupNorm/tiny", "torch", "bfloat16", "cpu"))) > 0
 
 
+def test_a_small_call_s_host_time_is_measured_on_an_accelerator_alone(monkeypatch):
+    """The processor stands for the accelerator, since its own clock is the host's."""
+    launch = latency.Launch()
+    assert launch.params == (parameters.NORMS, parameters.BACKENDS, ["tiny"], ["cuda"])
+    cell = ("GroupNorm", "torch", "tiny", "cpu")
+    launch.setup(*cell)
+    asked = []
+    timers = latency.kit.clock.timers
+    monkeypatch.setattr(latency.kit.clock, "timers", lambda calls, **how: asked.append(how) or timers(calls, **how))
+    for track in (launch.track_forward, launch.track_training_step, launch.track_backward):
+        assert min(samples(track(*cell))) > 0
+    assert asked == [{"device": "cpu", "host_time": True}] * 3
+
+
 def test_the_lists_of_parameters_only_grow():
     """asv knows a parameter by its place."""
     assert parameters.NORMS[:5] == ["BatchNorm", "LayerNorm", "GroupNorm", "InstanceNorm", "RMSNorm"]
@@ -149,7 +163,8 @@ def test_the_names_that_the_package_knows_are_those_of_asv_s_benchmarks():
 
 
 def test_every_asv_benchmark_sets_version_timeout_and_unit():
-    timed, counted = (latency.Latency, latency.Module), (memory_benchmarks.Memory, memory_benchmarks.ModuleMemory)
+    timed = (latency.Latency, latency.Module, latency.Large, latency.Launch)
+    counted = (memory_benchmarks.Memory, memory_benchmarks.ModuleMemory)
     for benchmark in (*timed, *counted, numerics.RelativeError, mnist.ErrorRate):
         assert benchmark.version and benchmark.timeout and benchmark.unit != "unit"
         assert len(benchmark.params) == len(benchmark.param_names)

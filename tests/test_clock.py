@@ -1,6 +1,9 @@
 """The one clock of everything that measures, on an accelerator's double: what the gate and asv ask of it."""
 
+import math
 import random
+import types
+from dataclasses import replace
 
 import pytest
 import torch
@@ -68,6 +71,53 @@ def test_samples_one_after_the_other_are_the_device_s_time(device):
     with clock.timers({"": sets(4)}, device="cuda") as timers:
         samples = clock.samples(timers[""], seconds=0.01, least=5, most=5)
     assert samples == pytest.approx([1e-3 / 4] * 5)
+
+
+@pytest.fixture
+def host(device, monkeypatch):
+    """Returns calls that keep the host for so many seconds, by a clock that moves with nothing else."""
+    clock_of_host = types.SimpleNamespace(perf_counter=lambda: device.now_s)
+    for module in (clock, device_clock, pairs):
+        monkeypatch.setattr(module, "time", clock_of_host)
+
+    def call(seconds):
+        device.log.append("call")
+        device.now_s += seconds
+
+    return lambda seconds, number: [lambda: call(seconds) for _ in range(number)]
+
+
+def test_host_time_is_that_of_calls_which_nothing_waits_for(device, host):
+    with clock.timers({"": host(2e-5, 3)}, device="cuda", host_time=True) as timers:
+        device.log.clear()
+        assert timers[""].sample(2) == pytest.approx(2e-5)
+        assert device.log == ["synchronize", *["call"] * 6, "synchronize"], "no graph, no event, no wait in between"
+        assert timers[""].calls * timers[""].most <= device_clock.HOST_CALLS
+    assert device.log[-1] == "release"
+
+
+@pytest.mark.parametrize(("call_s", "most"), [(1e-5, 25), (2e-4, 12), (1e-2, 2), (1.0, 2)])
+def test_calls_of_host_time_do_not_fill_the_queue(device, host, call_s, most):
+    with clock.timers({"": host(call_s, 4)}, device="cuda", host_time=True) as timers:
+        assert timers[""].most == most
+
+
+def test_a_version_that_keeps_the_host_for_longer_is_slower(device, host):
+    task = replace(Task(NORMS["LayerNorm"], workload.cases.find("tiny"), "forward", device="cuda"), host_time=True)
+    calls = {"base": host(1e-5, 2), "head": host(1.5e-5, 2)}
+    found = worker._time(calls, {}, task, {"blocks": 6, "longest_s": 1.0}, random.Random(0))
+    assert found["log_ratio"] == pytest.approx(math.log(1.5)) and found["base_s"] == pytest.approx(1e-5)
+    assert counting.plan(calls, task)["sample_s"] == pytest.approx(clock.SHORTEST_SAMPLE_S, rel=0.3)
+    log = [word for word in device.log if word.startswith(("replay", "event"))]
+    assert not log, "nothing is captured"
+
+
+def test_a_cell_of_host_time_counts_nothing_that_the_cell_beside_it_has():
+    cell = workload.named("LayerNorm", "torch", "tiny")
+    cell = replace(cell, task=replace(cell.task, host_time=True))
+    assert cell.name == "LayerNorm/torch/tiny/forward/host"
+    assert workload.Workload.from_dict(cell.as_dict()) == cell
+    assert counting.values(cell.prepare(), cell, None) == counting.errors(None, cell) == {}
 
 
 def test_the_processor_s_clock_makes_no_graph(device):

@@ -19,8 +19,9 @@ from normsuite import device_state, report, results, schema
 from normsuite.bench import summary, tables, worker
 from normsuite.bench.sentences import sentences
 from normsuite.bench.summary import AUTO, BASELINE, Bench
-from normsuite.gate import counting
+from normsuite.gate import counting, groups
 from normsuite.gate import tables as gate_tables
+from normsuite.gate.cells import cell_from_dict
 from normsuite.measure import (
     cases,
     device_accuracy,
@@ -261,15 +262,38 @@ def test_a_gate_on_an_accelerator_says_which_and_in_what_state():
 
 def test_the_gate_s_table_on_an_accelerator_has_cases_of_its_size(monkeypatch):
     monkeypatch.setattr(devices, "check", lambda device: device)
-    found = [cell.task for cell in own_workloads.plan(device="cuda") if " " not in cell.backend]
+    planned = own_workloads.plan(device="cuda")
+    found = [cell.task for cell in planned if " " not in cell.backend and not cell.task.host_time]
     assert {task.case.name for task in found} == set(own_workloads.ACCELERATOR_CASES)
     assert {task.dtype for task in found} == {"float32", "bfloat16"}
     assert {task.spec.name for task in found} == set(NORMS)
     assert {task.activation for task in found} == {None, "silu"}
-    modules = [cell.task for cell in own_workloads.plan(device="cuda") if " " in cell.backend]
-    assert {task.dtype for task in modules} == {"float32"} and modules
     named = own_workloads.plan(device="cuda", cases=["tiny"], dtypes=["float16"])
-    assert {(cell.task.case.name, cell.task.dtype) for cell in named} == {("tiny", "float16")}
+    assert {(cell.task.case.name, cell.task.dtype, cell.task.host_time) for cell in named} == {
+        ("tiny", "float16", False)
+    }
+
+
+def test_the_gate_s_table_on_an_accelerator_has_small_calls_by_the_host_s_clock(monkeypatch):
+    monkeypatch.setattr(devices, "check", lambda device: device)
+    cells = own_workloads.plan(device="cuda")
+    of_host = [cell for cell in cells if cell.task.host_time]
+    assert all(groups.is_of_host_time(cell.name) == cell.task.host_time for cell in cells)
+    assert {cell.backend for cell in of_host} == {AUTO, *own_workloads.MODULES}
+    assert {(c.task.spec.name, c.task.mode) for c in of_host} == {(n, m) for n in NORMS for m in own_workloads.MODES}
+    assert all(cell.task.host_time for cell in cells if " " in cell.backend)
+    for cell in of_host:
+        assert cell.task.dtype == "float32" and cell.task.case.name.startswith("tiny")
+        again = cell_from_dict(json.loads(json.dumps(cell.as_dict())))
+        assert (again.name, again.as_dict()) == (cell.name, cell.as_dict()) and again.task.host_time
+        assert cell.name in {only.name for only in own_workloads.plan(device="cuda", only=[cell.name])}
+    (one,) = own_workloads.plan(device="cuda", only=["RMSNorm/triton/*/step/host"])
+    assert one.name == "RMSNorm/triton/tiny/step/host"
+    of_groups = groups.of_cells(cell.name for cell in cells)
+    assert {"all triton", "all auto, host"} <= of_groups.keys()
+    for name, members in of_groups.items():
+        assert {groups.is_of_host_time(member) for member in members} == {groups.is_of_host_time(name)}
+    assert not [cell for cell in own_workloads.plan(everything=True) if cell.task.host_time], "the processor has one"
 
 
 def test_device_time_and_host_time_stand_side_by_side():

@@ -5,6 +5,7 @@ import json
 import math
 import random
 import sys
+from dataclasses import replace
 
 import pytest
 import torch
@@ -71,6 +72,15 @@ def test_a_process_takes_the_samples_that_it_is_asked_for(monkeypatch):
     assert said[0] == {**OPENED, "most": "inf"} and said[1] == {} and said[3] == {"absent": {"head": "is not there"}}
     assert 0 < said[2]["seconds"] < 1 and 0 < said[5]["seconds"] < 1
     assert set(gradients) == {True}, "a step is timed with gradients"
+
+
+def test_a_process_takes_the_clock_that_its_cell_has(monkeypatch):
+    monkeypatch.setattr(sys, "stdin", io.StringIO('{"cell": 0}\n'))
+    asked = []
+    timers = alternating.clock.timers
+    monkeypatch.setattr(alternating.clock, "timers", lambda calls, **how: asked.append(how) or timers(calls))
+    alternating.answer(lambda place: ({"head": [lambda: None]}, {}, replace(TASK, host_time=True)), [].append)
+    assert asked == [{"device": "cpu", "host_time": True}]
 
 
 def test_a_process_that_ends_while_it_is_asked_is_named_and_the_other_kept():

@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import sys
 import sysconfig
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -40,7 +41,7 @@ def exported(repository, name="HEAD", **further):
     return trees.of_commit(name, argument="base", repository=repository.folder, source=source)
 
 
-def test_cells_are_those_of_the_projects_targets(tmp_path):
+def test_cells_are_those_of_the_projects_targets(tmp_path, monkeypatch):
     project = find_project(Repository(tmp_path).folder)
     planned = guarded.plan(project)
     cells = planned.cells
@@ -51,6 +52,12 @@ def test_cells_are_those_of_the_projects_targets(tmp_path):
         for mode in ("forward", "step")
     ]
     assert planned.notes == []
+    monkeypatch.setattr(guarded.devices, "check", lambda device: device)
+    there = guarded.plan(project, device="cuda").cells
+    assert [cell.name for cell in there if cell.task.host_time] == [
+        *(f"{cell.name}/host" for cell in cells),
+        "prepared/attention/host",
+    ], "a cell more of each target on its smallest input, and of a prepared call"
     assert [c.name for c in guarded.plan(project, only=["RMS*/step"]).cells] == [
         "RMSNorm/ownnorms:RMSNorm(64)/32×16×64/step"
     ]
@@ -242,7 +249,9 @@ def test_a_prepared_call_that_cannot_be_is_named(tmp_path, forget, name, said):
     repository = Repository(tmp_path)
     packages = sides.load(exported(repository).folder, "base", ["ownnorms"], MODULES, alone=False)
     cell = PreparedCall(f"ownnorms.calls:{name}", name)
-    assert PreparedCall.from_dict(cell.as_dict()) == cell
+    of_host = replace(cell, host_time=True)
+    assert PreparedCall.from_dict(cell.as_dict()) == cell and PreparedCall.from_dict(of_host.as_dict()) == of_host
+    assert of_host.name == f"prepared/{name}/host" and of_host.task.host_time and not cell.task.host_time
     with pytest.raises(Absent, match=said):
         sides.ready(sides.package_for(cell, packages, ["ownnorms"]), cell, [None])
 

@@ -4,15 +4,18 @@ import json
 import math
 import random
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 import normsuite
 from normsuite.errors import ArgumentError, NormsuiteError
+from normsuite.measure import clock
 from normsuite.statistics import Interval
 from normsuite.targets.loading import ImportPathError
 from normsuite.versus import Result
+from normsuite.versus.compare import measured
 from normsuite.versus.result import BATCHES, verdict
 from normsuite.versus.rounds import LEAST_ROUNDS, timed
 
@@ -56,6 +59,17 @@ def test_a_result_is_derived_from_its_record():
     assert repr(result).startswith("b / a 1.") and repr(result).endswith(": slower")
     assert "<td>slower</td>" in result._repr_html_()
     assert len(result.rows()) == 960 and result.rows()[0][:3] == (0, 0, "a")
+
+
+def test_a_result_says_where_its_times_are_those_of_the_host():
+    result = replace(made_up(1.1), device="cuda", host_time=True)
+    again = Result.from_dict(json.loads(result.to_json()))
+    assert again.clock == "host time" and repr(again) == repr(result)
+    assert repr(result).splitlines()[0] == "host time, for which a call keeps the host:"
+    assert "median host time" in result._repr_html_()
+    assert "host time" in result.plot().get_xlabel() and "host" not in made_up(1.1).plot().get_xlabel()
+    older = {name: value for name, value in made_up(1.1).as_dict().items() if name != "host_time"}
+    assert Result.from_dict(older).clock == "time"
 
 
 def test_a_second_that_was_not_timed_has_no_verdict():
@@ -125,6 +139,16 @@ def test_rounds_go_forth_and_back():
     assert all(r[:3] == r[:2:-1] for r in rounds) and len({tuple(r) for r in rounds}) > 1
 
 
+def test_the_clock_of_a_comparison_is_the_one_that_was_asked_for(monkeypatch):
+    asked = []
+    timers = clock.timers
+    monkeypatch.setattr(clock, "timers", lambda calls, **how: asked.append(how) or timers(calls))
+    monkeypatch.setattr(clock, "open_device", lambda device: None)
+    job = {"seconds": 0.01, "setup": None, "seed": 0, "calls": {"a": list, "b": dict}}
+    measured({**job, "device": "cuda", "host_time": True}, {})
+    assert asked == [{"device": "cuda", "host_time": True}]
+
+
 def test_callables_are_compared_here():
     result = normsuite.compare({"a": lambda: sum(range(50)), "b": lambda: sum(range(5000))}, seconds=0.05)
     assert result.names == ["a", "b"] and [found.name for found in result.comparisons] == ["b"]
@@ -149,6 +173,7 @@ def test_statements_are_compared_in_fresh_processes():
         ({"a": len, "b": len}, {"seconds": 0}, "seconds = 0"),
         ({"a": len, "b": len}, {"processes": 1}, "processes = 1"),
         ({"a": len, "b": len}, {"margin": 2}, "margin = 2"),
+        ({"a": len, "b": len}, {"host_time": True}, "host_time = True: needs an accelerator"),
         ({"a": lambda: 1, "b": lambda: 2}, {"processes": 2}, "no import path"),
     ],
 )

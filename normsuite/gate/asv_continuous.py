@@ -34,7 +34,7 @@ def able(cell: Cell, repository: Path) -> bool:
         and task.case.name in re.findall(r'"([^"]*)"', cases[0])
         and isinstance(cell.implementation, Function)
         and task.spec.name in NORMS
-        and (task.mode in ASV_LATENCY, task.activation, task.dtype) == (True, None, "float32")
+        and (task.mode in ASV_LATENCY, task.activation, task.dtype, task.device) == (True, None, "float32", "cpu")
     )
 
 

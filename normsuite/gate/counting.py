@@ -28,7 +28,9 @@ Errors = Callable[[Sequence[torch.Tensor]], tuple[float | None, float | None]]
 
 
 def values(call: Call, cell: Cell, given: Operands | None) -> dict[str, float | None]:
-    """Return the counted metrics of a call, by name."""
+    """Return the counted metrics of a call, by name; none where host time counts, whose cell has another beside it."""
+    if cell.task.host_time:
+        return {}
     task = cast(Task, cell.task)  # of a prepared call's no more is asked than its device and whether it wants gradients
     is_backward = not isinstance(cell, PreparedCall) and cell.task.mode == "backward"
     with torch.set_grad_enabled(task.gradients):
@@ -42,9 +44,9 @@ def errors(package: ModuleType | None, cell: Cell) -> dict[str, float | None]:
     Args:
         package: whose norm it is; None for one that is the same in both versions.
         cell: the call; a backward pass alone has the errors of its step, a prepared call none, since nobody knows its
-            right result.
+            right result, and host time has another cell beside it, which has them.
     """
-    if isinstance(cell, PreparedCall):
+    if isinstance(cell, PreparedCall) or cell.task.host_time:
         return {}
     if cell.task.mode == "backward":
         cell = replace(cell, task=replace(cell.task, mode="step"))
@@ -74,5 +76,5 @@ def _truth(task: Task, mean: float) -> tuple[Operands, Errors]:
 
 def plan(calls: Mapping[str, Sequence[Call]], task: Task) -> dict[str, float]:
     """Return how long a sample of the longest of those calls takes, in seconds."""
-    with clock.timers(calls, device=task.device) as timers:
+    with clock.timers(calls, device=task.device, host_time=task.host_time) as timers:
         return {"sample_s": max(map(pairs.sample_s, timers.values()), default=0.0)}

@@ -23,6 +23,7 @@ from dataclasses import dataclass
 from .. import statistics
 from ..presentation.table import BAD, GOOD, WARNING
 from ..statistics import Interval
+from .groups import is_of_host_time
 
 WORSE, BETTER, SAME, UNDECIDED = "worse", "better", "same", "undecided"
 NOT_AVAILABLE, FAILS, ACCEPTED = "n/a", "fails", "accepted"
@@ -157,12 +158,15 @@ def look(
         thresholds: how far from 1 counts as what.
         alpha: of each interval of this look.
     """
+    intervals: dict[str, Interval] = {}
+    for of_host_time in (False, True):  # whose variances have nothing in common
+        alike = {cell: logs for cell, logs in seen.items() if is_of_host_time(cell) is of_host_time}
+        intervals |= zip(alike, statistics.moderated_intervals(list(alike.values()), alpha=alpha), strict=True)
     found = {}
-    for (cell, logs), interval in zip(
-        seen.items(), statistics.moderated_intervals(list(seen.values()), alpha=alpha), strict=True
-    ):
+    for cell, logs in seen.items():
         before = decided.get(cell)
-        found[cell] = before if before and before.is_decided else _next(before, interval, len(logs), thresholds)
+        done = before is not None and before.is_decided
+        found[cell] = before if done else _next(before, intervals[cell], len(logs), thresholds)
     return found
 
 

@@ -7,7 +7,7 @@ process that measured all of its cells.
 import math
 from collections.abc import Iterable, Mapping, Sequence
 
-from ..measure import labels
+from ..measure.labels import HOST, backend_of
 
 
 def of_cells(names: Iterable[str]) -> dict[str, list[str]]:
@@ -27,12 +27,19 @@ def of_cells(names: Iterable[str]) -> dict[str, list[str]]:
     return found
 
 
+def is_of_host_time(name: str) -> bool:
+    """Return whether that is the name of a cell of host time, or of a group of such."""
+    return name.endswith(f", {HOST}") or (name.endswith(f"/{HOST}") and name.count("/") > 1)
+
+
 def _parts(name: str) -> tuple[str, ...]:
-    """Return the norm, the backend and the mode in a cell's name; of a call of another project what its name has."""
+    """Return the norm, the backend and the mode in a cell's name; of a call of another project what its name has.
+
+    Cells of host time have groups of their own.
+    """
     norm, *rest = name.split("/")
-    if not rest:
-        return (norm,)
-    return (norm, labels.backend_of(rest[0]), *rest[2:3])
+    parts = (norm, backend_of(rest[0]), *rest[2:3]) if rest else (norm,)
+    return tuple(f"{part}, {HOST}" for part in parts) if is_of_host_time(name) else parts
 
 
 Values = Mapping[str, Mapping[int, float]]

@@ -16,7 +16,7 @@ from ..spec import NormSpec
 from ..targets.configuration import FILE, Project
 from ..targets.loading import load, search_here
 from ..targets.target import Target
-from .cells import Cell, modules_of
+from .cells import Cell, modules_of, with_host_time
 from .trees import Part, Source
 
 MODES = ("forward", "step")
@@ -81,6 +81,9 @@ def plan(
 ) -> Plan:
     """Return what is measured of a project's targets, and of what its own function of cells returns.
 
+    On an accelerator a prepared call, and a target on its smallest input, has a cell of host time beside that of device
+    time; the project's own function returns such cells itself.
+
     Args:
         project: whose targets.
         modes: forward, step or evaluation.
@@ -104,7 +107,8 @@ def plan(
         if not isinstance(given, Target):
             found.append(given)
         elif given.make is None:
-            found.append(PreparedCall(_path(given), given.title, device))
+            made = PreparedCall(_path(given), given.title, device)
+            found += [made] if device == "cpu" else [made, with_host_time(made)]
         elif (reason := why_not(given)) is not None:
             notes.append(f"{given.title}: not measured ({reason})")
         else:
@@ -199,10 +203,10 @@ def _path(target: Target) -> str:
     return path
 
 
-def _of(target: Target, modes: Sequence[str], device: str) -> list[Workload]:
+def _of(target: Target, modes: Sequence[str], device: str) -> list[Cell]:
     spec, made = target.spec, Anybodys(name_of(_path(target), target.args, target.kwargs))
     assert spec is not None  # or `why_not` says so
-    found = []
+    found: list[Workload] = []
     for shape in target.shapes:
         case = Case(
             "×".join(map(str, shape)),
@@ -216,7 +220,11 @@ def _of(target: Target, modes: Sequence[str], device: str) -> list[Workload]:
                 continue  # it computes the same as forward
             for dtype in target.dtypes:
                 found.append(Workload(made, Task(spec, case, mode, target.activation, dtype, device)))
-    return found
+    if device == "cpu" or not found:
+        return [*found]
+    smallest = min(found, key=lambda cell: cell.task.bytes).task
+    there = [cell for cell in found if (cell.task.case, cell.task.dtype) == (smallest.case, smallest.dtype)]
+    return [*found, *map(with_host_time, there)]
 
 
 def _groups(target: Target, spec: NormSpec, shape: Sequence[int]) -> int:

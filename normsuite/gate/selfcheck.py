@@ -52,6 +52,7 @@ _METHOD = (
     "../statistics/intervals.py",
     "../statistics/moderated.py",
 )
+_ON_ACCELERATOR = ("../measure/device_clock.py",)
 _INJECTION = ("calibrate.py", "slowdowns.py")
 
 
@@ -114,9 +115,9 @@ def run(
     return found + rivals
 
 
-def method() -> str:
-    """Return the digest of what measures a table and decides when a cell is measured no more."""
-    return _digest(_METHOD)
+def method(device: str = "cpu") -> str:
+    """Return the digest of what measures a table there and decides when a cell is measured no more."""
+    return _digest(_METHOD if device == "cpu" else (*_METHOD, *_ON_ACCELERATOR))
 
 
 def injection() -> str:
@@ -135,7 +136,7 @@ def _identity(setup: measure.Setup) -> dict:
     """Return what records must share to be counted together."""
     accelerator = devices.name(setup.cells[0].task.device)
     return {
-        "method": method(),
+        "method": method(setup.cells[0].task.device),
         "cells": [cell.name for cell in setup.cells],
         "budget_s": setup.budget_s,
         "threads": setup.threads,

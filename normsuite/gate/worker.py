@@ -23,7 +23,7 @@ from ..measure.prepared import PreparedCall
 from ..measure.task import Task
 from ..measure.workload import Absent
 from . import alternating, counting, sides, slowdowns, turns
-from .cells import Cell, cell_from_dict
+from .cells import Cell, cell_from_dict, with_host_time
 from .sides import BASE, HEAD
 
 _MOST_PADDING = 1 << 16
@@ -92,6 +92,7 @@ class _Cells:
         self._job, self._packages, self._draw, self._emit = job, packages, draw, emit
         self._cells = [cell_from_dict(found) for found in job["cells"]]
         self._given = _Given(draw)
+        self._made: dict[Cell, tuple[dict[str, list[Call]], dict[str, str]]] = {}
         self._ready: dict[int, tuple[dict[str, list[Call]], dict[str, str]]] = {}
         device = self._cells[0].task.device
         clock.open_device(device)
@@ -101,7 +102,7 @@ class _Cells:
         """Prepare the calls of a cell, and count where that is asked for; raises `turns.Unimportable`."""
         cell, known, count = self._cells[index], self._job["packages"], self._job["count"]
         self._emit({"begin": index})
-        calls, absent = _ready(self._packages, known, cell, self._given)
+        calls, absent = self._prepared(cell)
         if self._job["added"][index]:  # both take the same path, and differ in the number of additions alone
             added = {BASE: 0, HEAD: self._job["added"][index]}
             calls = {side: [slowdowns.beside(call, added[side]) for call in of_side] for side, of_side in calls.items()}
@@ -117,6 +118,13 @@ class _Cells:
             for side in counts:
                 counts[side] |= counting.errors(sides.package_for(cell, self._packages[side], known), cell)
             self._emit({"cell": index, "absent": absent, "counts": counts})
+
+    def _prepared(self, cell: Cell) -> tuple[dict[str, list[Call]], dict[str, str]]:
+        """Return the calls of a cell and the reasons of versions without any; two clocks time the same calls."""
+        alike = with_host_time(cell, False)
+        if alike not in self._made:
+            self._made[alike] = _ready(self._packages, self._job["packages"], cell, self._given)
+        return self._made[alike]
 
     def open(self, index: int) -> tuple[dict[str, list[Call]], dict[str, str], Task]:
         """Return the calls of a cell that is about to be timed, why versions have none, and its task."""
@@ -186,7 +194,7 @@ def _time(
     if absent:
         return {"absent": absent}
     bounds = {"blocks": job["blocks"], "longest_s": job["longest_s"]}
-    with clock.timers(calls, device=task.device) as timers:
+    with clock.timers(calls, device=task.device, host_time=task.host_time) as timers:
         found = pairs.compare(timers[BASE], timers[HEAD], draw=draw, **bounds)
     return {"log_ratio": found.log_ratio, "base_s": found.base_s, "blocks": found.blocks}
 

@@ -82,21 +82,24 @@ def open_device(device: str) -> None:
 
 
 @contextmanager
-def timers(calls: Mapping[str, Sequence[Call]], *, device: str = "cpu") -> Iterator[dict[str, Timer]]:
+def timers(
+    calls: Mapping[str, Sequence[Call]], *, device: str = "cpu", host_time: bool = False
+) -> Iterator[dict[str, Timer]]:
     """Make calls ready for the clock of their device, for as long as the block lasts.
 
     Args:
         calls: by any name; without arguments, called once before; on an accelerator one for each set of operands.
         device: "cpu" or the accelerator's name, which was opened before the calls were prepared.
+        host_time: on an accelerator the time for which a call keeps the host, instead of the device's.
     """
     if device == "cpu":
         yield {name: HostTimer(call) for name, (call,) in calls.items()}
         return
-    from .device_clock import accelerator, timers
+    from .device_clock import accelerator, host_timers, timers
 
     runtime = accelerator(device)
     try:
-        yield timers(calls, runtime)
+        yield (host_timers if host_time else timers)(calls, runtime)
     finally:
         runtime.release()
 

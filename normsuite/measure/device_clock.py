@@ -176,6 +176,36 @@ class DeviceTimer(Timer):
         self._device.synchronize()
 
 
+class LaunchTimer(Timer):
+    """Calls that are queued and not waited for, by the host's clock.
+
+    Args:
+        calls: one for each set of operands, which have been warmed up.
+        device: where they run.
+    """
+
+    tries = 3
+
+    def __init__(self, calls: Sequence[Call], device: Device):
+        self._calls, self._device, self.calls = calls, device, len(calls)
+        device.synchronize()
+        begun = time.perf_counter()
+        self.once()
+        # The device takes no longer than this for a call, so that its queue is not filled up.
+        call_s = (time.perf_counter() - begun) / self.calls
+        self.most = max(1, host_calls(call_s) // self.calls)
+
+    def sample(self, repeat):
+        """Return the seconds for which one call keeps the host, of `repeat` rounds of them."""
+        return host_sample(self._calls, self._device, repeat * self.calls)
+
+    def once(self):
+        """Make all calls once, untimed, and wait for their end."""
+        for call in self._calls:
+            call()
+        self._device.synchronize()
+
+
 @cache
 def accelerator(device: str) -> Accelerator:
     """Return the runtime of that device: one for the whole process, since everything runs on its stream.
@@ -270,6 +300,13 @@ def timers(calls: Mapping[str, Sequence[Call]], device: Device) -> dict[str, Dev
         except CaptureFailed as failed:
             _failed[device] = str(failed)
     return {name: queued(of_name, _failed[device], device) for name, of_name in calls.items()}
+
+
+def host_timers(calls: Mapping[str, Sequence[Call]], device: Device) -> dict[str, LaunchTimer]:
+    """Return a timer of host time for the calls of each name, warmed up."""
+    for of_name in calls.values():
+        warm_up(of_name, device)
+    return {name: LaunchTimer(of_name, device) for name, of_name in calls.items()}
 
 
 _failed: "WeakKeyDictionary[Device, str]" = WeakKeyDictionary()

@@ -19,6 +19,9 @@ ACCELERATED = "triton"
 BOUND = "sum and product"
 PREALLOCATED = ", preallocated"
 
+HOST = "host"
+"""Last part of the names of cells whose host time counts."""
+
 COMPILED_FORMS = ("torch.compile", "torch.compile of torch.nn", "torch.compile, activation apart")
 BETTER_COMPILED = "torch.compile, the faster form"
 """The one of the compiled forms that took the least of torch.nn's time in a task."""

@@ -1,6 +1,7 @@
 """The public functions and modules of normsuite on a few cases: the cells that its pyproject.toml gives the gate."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from .. import backends as known_backends
 from ..errors import UnknownNameError
@@ -29,7 +30,8 @@ CASES = tracked(("tiny", "study", "stage-14"))
 ACCELERATOR_CASES = ("rows-8192x4096", "unet-64", "resnet-256-56", "pix2pix")
 """Each with its own norms and activations, of a device's size: a small call takes the host's time there."""
 
-_ON_REQUEST = ("tiny", "stage-14")
+SMALLEST = "tiny"
+_ON_REQUEST = (SMALLEST, "stage-14")
 """Cases left out of the default table: a module's call is the small one already, and the kernels on the largest are
 those on `study`, for twice the time."""
 
@@ -55,7 +57,8 @@ def plan(
     The default table has each function by its own kernels and as `auto` chooses, on one case, and each module on its
     small case: about as many as two minutes can decide. Torch's own kernels, which `auto` chooses too, and functions on
     the smallest and the largest case are measured where a backend, a case or a pattern asks for them. On an accelerator
-    the functions have cases of its size, in float32 and bfloat16.
+    the functions have cases of its size, in float32 and bfloat16, and small calls are timed by the host's clock: those
+    of the modules, and of the functions as `auto` chooses, or of any backend that is asked for.
 
     Args:
         norms, backends, cases, modes, activations, dtypes: names; the default table's where left out. A backend names
@@ -70,7 +73,8 @@ def plan(
     is_restricted = bool(backends or cases)
     backends = backends or (BACKENDS if device == "cpu" else ACCELERATOR_BACKENDS)
     names, own = cases or CASES, () if cases else _of_its_size(device, {find(name).name for name in norms})
-    if not (is_restricted or only or everything):
+    is_default = not (is_restricted or only or everything)
+    if is_default:
         backends = [name for name in backends if name != _TORCH]
         names = () if own else [name for name in names if name not in _ON_REQUEST]
     chosen = [_ours(name) for name in dict.fromkeys(backends)]
@@ -87,6 +91,10 @@ def plan(
         for each in chosen
         if isinstance(each, ours.Function) or not each.why_not(task)
     ]
+    if device != "cpu" and not cases:
+        small = tasks.plan(norms=norms, names=[SMALLEST], device=device, **further)
+        by = [each for each in chosen if isinstance(each, ours.Function) and (each.name == AUTO or not is_default)]
+        found += [Workload(each, replace(task, host_time=True)) for task in small for each in by]
     if not is_restricted:
         found += _modules({find(name).name for name in norms} or set(NORMS), {**further, "device": device})
     return matching(found, only)
@@ -100,12 +108,14 @@ def _of_its_size(device: str, norms: set[str]) -> list[Case]:
 
 
 def _modules(norms: set[str], further: dict) -> list[Workload]:
+    """Return the modules' workloads; on an accelerator by the host's clock: what a module adds is the host's work."""
     found = []
     for module in filter(None, map(ours.module, MODULES)):
         norm, _ = ours.of_class(module.entry_class)
         if norm in norms:
             case = ours.case_of(module.entry_class)
-            found += [Workload(module, task) for task in tasks.plan(norms=[norm], names=[case], **further)]
+            planned = tasks.plan(norms=[norm], names=[case], **further)
+            found += [Workload(module, replace(task, host_time=task.on_accelerator)) for task in planned]
     return found
 
 

@@ -9,6 +9,7 @@ import torch
 from ..errors import one_line
 from ..targets.loading import ImportPathError, load, path_in
 from .clock import Call
+from .labels import HOST
 from .operands import Operands
 from .process_state import unchanged
 from .workload import Absent, CallFailed
@@ -22,9 +23,11 @@ class PreparedTask:
 
     Attributes:
         device: "cpu" or the accelerator's name.
+        host_time: as of a `Task`.
     """
 
     device: str = "cpu"
+    host_time: bool = False
     gradients = True
     training = False
 
@@ -37,23 +40,25 @@ class PreparedCall:
         prepare: its import path.
         title: its name in tables.
         device: whose clock counts.
+        host_time: on an accelerator, whether the time counts for which a call keeps the host.
         package: the version of its package that is called, the importable one where None.
     """
 
     prepare: str
     title: str
     device: str = "cpu"
+    host_time: bool = False
     package: ModuleType | None = None
 
     @property
     def name(self) -> str:
         """Return its name among all workloads."""
-        return f"{KIND}/{self.title}"
+        return f"{KIND}/{self.title}{f'/{HOST}' if self.host_time else ''}"
 
     @property
     def task(self) -> PreparedTask:
-        """Return what is known of the task: its device."""
-        return PreparedTask(self.device)
+        """Return what is known of the task: its device, and whose time counts."""
+        return PreparedTask(self.device, self.host_time)
 
     @property
     def module(self) -> str:
@@ -97,9 +102,10 @@ class PreparedCall:
 
     def as_dict(self) -> dict:
         """Return the workload for a record."""
-        return {"prepare": self.prepare, "title": self.title, "device": self.device}
+        found = {"prepare": self.prepare, "title": self.title, "device": self.device}
+        return {**found, **({"host_time": True} if self.host_time else {})}
 
     @classmethod
     def from_dict(cls, found: dict) -> "PreparedCall":
         """Return the workload that `as_dict` describes, also when it was stored as JSON."""
-        return cls(found["prepare"], found["title"], found["device"])
+        return cls(found["prepare"], found["title"], found["device"], found.get("host_time", False))

@@ -27,7 +27,7 @@ class Died(Exception):
 
 def environment(threads: int) -> dict[str, str]:
     """Return the environment of a process that measures; the user's own settings stay, but for the allocator."""
-    cache = caches.temporary_if_none(caches.folder())
+    cache = caches.folder_or_temporary()
     defaults = {
         "TORCHINDUCTOR_CACHE_DIR": str(cache / "inductor"),
         "TORCHINDUCTOR_COMPILE_THREADS": "1",  # no compiling processes beside the one that measures

@@ -44,6 +44,7 @@ class Task:
         activation: one of `ACTIVATIONS`, applied to the norm's output.
         dtype: a key of `DTYPES`, of all tensors.
         device: "cpu" or the accelerator's name.
+        host_time: on an accelerator, whether the time counts for which a call keeps the host, instead of the device's.
     """
 
     spec: NormSpec
@@ -52,6 +53,7 @@ class Task:
     activation: str | None = None
     dtype: str = "float32"
     device: str = "cpu"
+    host_time: bool = False
 
     @property
     def training(self) -> bool:
@@ -140,6 +142,7 @@ class Task:
             "activation": self.activation,
             "dtype": self.dtype,
             "device": self.device,
+            **({"host_time": True} if self.host_time else {}),
         }
 
     @classmethod
@@ -154,7 +157,8 @@ class Task:
             channels_last=found["channels_last"],
             normalized_shape=None if sizes is None else tuple(sizes),
         )
-        return cls(find(found["norm"]), case, found["mode"], found["activation"], found["dtype"], found["device"])
+        named = {name: found[name] for name in ("mode", "activation", "dtype", "device")}
+        return cls(find(found["norm"]), case, **named, host_time=found.get("host_time", False))
 
 
 def shape_case(text: str, *, channels_last: bool = False, num_groups: int | None = None) -> Case:

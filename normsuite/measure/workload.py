@@ -20,6 +20,7 @@ from .cases import Case
 from .clock import Call
 from .device_clock import operand_sets
 from .implementations import Implementation
+from .labels import HOST
 from .metric import COUNTED, Metric
 from .operands import Operands
 from .task import Task
@@ -50,9 +51,13 @@ class Workload:
 
     @property
     def name(self) -> str:
-        """Return its name, such as GroupNorm/numba/study/step, with /relu behind it where that activation follows."""
+        """Return its name, such as GroupNorm/numba/study/step, with /relu behind it where that activation follows.
+
+        Last stands /host where host time counts.
+        """
         task = self.task
-        further = [part for part in (task.activation, None if task.dtype == "float32" else task.dtype) if part]
+        parts = (task.activation, task.dtype != "float32" and task.dtype, task.host_time and HOST)
+        further = [part for part in parts if part]
         return "/".join([task.spec.name, self.backend, task.case.name, task.mode, *further])
 
     @property

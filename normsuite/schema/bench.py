@@ -26,6 +26,7 @@ class TaskCase(Struct, kw_only=True):
         dtype: of all tensors.
         device: "cpu" or the accelerator's name.
         backend: by name, for a cell of a gate.
+        host_time: whether a gate's cell has the time for which a call keeps the host, on an accelerator.
     """
 
     norm: str
@@ -40,6 +41,7 @@ class TaskCase(Struct, kw_only=True):
     dtype: str = "float32"
     device: str = "cpu"
     backend: str | None = None
+    host_time: bool = False
 
 
 class BenchTask(TaskCase, kw_only=True):

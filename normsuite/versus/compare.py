@@ -29,6 +29,7 @@ def compare(
     seconds: float = SECONDS,
     processes: int = 0,
     device: str = "cpu",
+    host_time: bool = False,
     margin: float = MARGIN,
     setup: str | None = None,
     seed: int | None = None,
@@ -41,6 +42,7 @@ def compare(
         processes: fresh ones, which differ by where code and tensors lie; 0 for this one, or with `setup` for a single
             fresh one, which statements may end. More want paths or statements.
         device: "cpu", or the accelerator whose clock counts.
+        host_time: on an accelerator, compare for how long a call keeps the host, instead of the device's time.
         margin: how far from 1 a ratio may lie and still count as the same.
         setup: Python that is run once; then every call is a statement, which reads its names and binds its own.
         seed: of the orders; drawn where left out.
@@ -63,12 +65,15 @@ def compare(
         raise ArgumentError("processes", processes, "must be 0 for this one, or 2 and more, since one has no spread")
     if not 0 < margin < 1:
         raise ArgumentError("margin", margin, "must lie between 0 and 1")
+    if host_time and device == "cpu":
+        raise ArgumentError("host_time", host_time, "needs an accelerator; on the processor every time is the host's")
     seed = random.randrange(2**32) if seed is None else seed
-    job = {"seconds": seconds, "device": device, "setup": setup, "seed": seed, "calls": dict(calls)}
+    job = {"seconds": seconds, "device": device, "host_time": host_time, "setup": setup, "seed": seed}
+    job["calls"] = dict(calls)
     failed: dict[str, str] = {}
     apart = processes or (setup is not None and 1)  # statements may end a process
     samples = _in_processes(job, apart, failed) if apart else [measured(job, failed)]
-    return Result(tuple(samples), device, margin, _environment(device), failed, tuple(calls))
+    return Result(tuple(samples), device, margin, _environment(device), failed, tuple(calls), host_time)
 
 
 def measured(
@@ -95,7 +100,8 @@ def measured(
             failed[name] = reason
     _refuse_too_few(job["calls"], failed)
     on_first(None)
-    with clock.timers({name: [call] for name, call in able.items()}, device=job["device"]) as timers:
+    each = {name: [call] for name, call in able.items()}
+    with clock.timers(each, device=job["device"], host_time=job["host_time"]) as timers:
         return rounds.timed(timers, seconds=job["seconds"], draw=random.Random(job["seed"]))
 
 

@@ -63,6 +63,7 @@ class Result:
         environment: the machine, as records have it.
         failed: why a callable was not timed, by its name.
         given: the names of all callables, those not timed too, the baseline first; those timed where left out.
+        host_time: on an accelerator, whether the times are those for which a call kept the host.
     """
 
     samples: tuple[Mapping[str, Sequence[float]], ...]
@@ -71,6 +72,12 @@ class Result:
     environment: Mapping[str, object]
     failed: Mapping[str, str] = field(default_factory=dict)
     given: tuple[str, ...] = ()
+    host_time: bool = False
+
+    @property
+    def clock(self) -> str:
+        """Return which time of the calls was taken, "time" or "host time"."""
+        return "host time" if self.host_time else "time"
 
     @property
     def names(self) -> list[str]:
@@ -123,6 +130,7 @@ class Result:
             "what": "compare",
             "schema": SCHEMA,
             "device": self.device,
+            "host_time": self.host_time,
             "margin": self.margin,
             "environment": dict(self.environment),
             "failed": dict(self.failed),
@@ -142,7 +150,7 @@ class Result:
     def from_dict(cls, found: Mapping[str, Any]) -> "Result":
         """Return the result of a record; its ratios are derived anew."""
         fixed = (tuple(found["samples"]), found["device"], found["margin"], found["environment"])
-        return cls(*fixed, found.get("failed", {}), tuple(found.get("given", ())))
+        return cls(*fixed, found.get("failed", {}), tuple(found.get("given", ())), found.get("host_time", False))
 
     def to_json(self) -> str:
         """Return the record as JSON."""
@@ -187,13 +195,14 @@ class Result:
         axes.axvline(1.0, color="grey", linewidth=1)
         axes.set_yticks(range(len(comparisons)), [comparison.name for comparison in comparisons])
         axes.set_ylim(-0.5, len(comparisons) - 0.5)
-        axes.set_xlabel(f"time / {self.names[0]}'s, {100 * (1 - ALPHA):g} % intervals")
+        axes.set_xlabel(f"{self.clock} / {self.names[0]}'s, {100 * (1 - ALPHA):g} % intervals")
         return axes
 
     def sentences(self) -> list[str]:
         """Return one line for each callable beside the first, and for each that was not timed."""
         failed = [f"{name}: not measured, {reason}" for name, reason in self.failed.items()]
-        return [*(comparison.sentence() for comparison in self.comparisons), *failed]
+        said = [f"{self.clock}, for which a call keeps the host:"] if self.host_time else []
+        return [*said, *(comparison.sentence() for comparison in self.comparisons), *failed]
 
     def __repr__(self) -> str:
         return "\n".join(self.sentences())
@@ -204,7 +213,7 @@ class Result:
         rows = [(self.names[0], text.seconds(self.median_s(self.names[0])), "1", "")]
         rows += [(d.name, text.seconds(self.median_s(d.name)), written(d.ratio), d.verdict) for d in self.comparisons]
         rows += [(name, "", "", reason) for name, reason in self.failed.items()]
-        return html.plain(Table("", ("", "median", "ratio", "verdict"), rows))
+        return html.plain(Table("", ("", f"median {self.clock}", "ratio", "verdict"), rows))
 
 
 def verdict(ratio: Interval, margin: float) -> str:
