@@ -62,15 +62,6 @@ def of_processors() -> list[dict]:
 
 
 @cache
-def bench_summaries():
-    """Return the summary of a run with every implementation, and of one with `auto` alone, kept as its summary."""
-    again = _kept("bench-summary-again")
-    for mean in again["summary"]["geometric_means_to_torch_nn"]:
-        mean["implementation"] = mean.pop("contestant")  # as summaries called it when this one was made
-    return benches()[0].as_dict(), again
-
-
-@cache
 def batch_sizes() -> dict[int, dict[str, tuple[float, float, float]]]:
     """Return by batch size and norm the test accuracy with its interval, the highest first."""
     found: dict[int, dict] = {}
@@ -294,15 +285,13 @@ def processor_lines() -> list[str]:
 
 
 def bench_table() -> list[str]:
-    """Return the time of `auto` over that of torch.nn, of two runs, and of two passes without a norm."""
-    first, again = bench_summaries()
+    """Return the time of `auto` over that of torch.nn, and of two passes without a norm."""
+    first = of_processors()[0]
     rows = {name: over_torch_nn(first, "auto", "large", name) for name, spec in NORMS.items() if spec.torch_call}
     rows["all"] = over_torch_nn(first, "auto", "large")
-    rows["all, the other run"] = over_torch_nn(again, "auto", "large")
     rows["two passes without a norm"] = over_torch_nn(first, "sum and product", "large")
     rows["the same over GroupNorm"] = over_torch_nn(first, "sum and product", "large", "GroupNorm")
     rows["all, tiny cases"] = over_torch_nn(first, "auto", "tiny")
-    rows["tiny cases, the other run"] = over_torch_nn(again, "auto", "tiny")
     return _table_of_means(rows)
 
 
