@@ -35,7 +35,13 @@ def truth(sizes, axes, *, channels_last, per_element):
 
 
 @settings(max_examples=300, deadline=None)
-@given(sizes=SMALL_SIZES, axes=EVERY_AXES.map(frozenset), channels_last=st.booleans(), per_element=st.booleans(), affine=st.booleans())
+@given(
+    sizes=SMALL_SIZES,
+    axes=EVERY_AXES.map(frozenset),
+    channels_last=st.booleans(),
+    per_element=st.booleans(),
+    affine=st.booleans(),
+)
 def test_every_element_belongs_to_one_statistic(sizes, axes, channels_last, per_element, affine):
     if per_element:
         axes, channels_last, affine = frozenset({"group", "spatial"}), False, True

@@ -18,7 +18,6 @@ from . import options
 from .options import Json, Markdown
 from .shared import console, print_tables, status, write, write_json
 
-
 _CHECKS = Path(__file__).parent.parent / "conformance" / "checks"
 
 

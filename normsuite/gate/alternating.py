@@ -19,6 +19,7 @@ import torch
 from ..garbage import uncollected
 from ..measure import clock, pairs
 from ..measure.clock import Call, Timer
+from ..measure.prepared import PreparedTask
 from ..measure.task import Task
 
 WARM_S = 20e-3
@@ -71,7 +72,8 @@ def compare(
 
 
 def answer(
-    open_cell: Callable[[int], tuple[dict[str, list[Call]], dict[str, str], Task]], emit: Callable[[dict], None]
+    open_cell: Callable[[int], tuple[dict[str, list[Call]], dict[str, str], Task | PreparedTask]],
+    emit: Callable[[dict], None],
 ) -> None:
     """Time the samples that standard input asks for, until it ends.
 

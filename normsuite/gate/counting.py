@@ -14,7 +14,7 @@ from ..measure.clock import Call
 from ..measure.device_accuracy import DeviceTruth
 from ..measure.metric import GRADIENT_ERROR, OUTPUT_ERROR
 from ..measure.operands import Operands, operands
-from ..measure.prepared import PreparedCall
+from ..measure.prepared import PreparedCall, PreparedTask
 from ..measure.task import DTYPES, Task
 from ..measure.workload import Subject
 from .cells import Cell
@@ -74,7 +74,7 @@ def _truth(task: Task, mean: float) -> tuple[Operands, Errors]:
     return given, lambda tensors: truth.errors(tensors[0], tensors[1] if task.gradients else None)
 
 
-def plan(calls: Mapping[str, Sequence[Call]], task: Task) -> dict[str, float]:
+def plan(calls: Mapping[str, Sequence[Call]], task: Task | PreparedTask) -> dict[str, float]:
     """Return how long a sample of the longest of those calls takes, in seconds."""
     with clock.timers(calls, device=task.device, host_time=task.host_time) as timers:
         return {"sample_s": max(map(pairs.sample_s, timers.values()), default=0.0)}

@@ -165,8 +165,7 @@ def look(
     found = {}
     for cell, logs in seen.items():
         before = decided.get(cell)
-        done = before is not None and before.is_decided
-        found[cell] = before if done else _next(before, intervals[cell], len(logs), thresholds)
+        found[cell] = before if before and before.is_decided else _next(before, intervals[cell], len(logs), thresholds)
     return found
 
 

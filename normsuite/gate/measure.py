@@ -111,7 +111,7 @@ def record(
         WHAT,
         case,
         samples,
-        environment=processes.environment,
+        environment=processes.environment or {},
         seeds=[SEED],
         spent_s=round(budget.spent_s, 2),
         notes=[*budget.notes, *processes.notes],

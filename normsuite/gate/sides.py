@@ -10,9 +10,9 @@ from collections.abc import Mapping, Sequence
 from importlib.machinery import ModuleSpec
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 from ..measure.clock import Call
-from ..measure.operands import Operands
 from ..measure.workload import Absent, CallFailed
 from .cells import Cell, modules_of
 from .trees import place_of
@@ -87,6 +87,7 @@ def _under_another(folder: Path, package: str, name: str) -> ModuleType:
     if not (root / "__init__.py").is_file():
         return _namespace(folder, package, name)
     spec = importlib.util.spec_from_file_location(name, root / "__init__.py", submodule_search_locations=[str(root)])
+    assert spec is not None and spec.loader is not None, "of a Python file"
     found = sys.modules[name] = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(found)
     return found
@@ -117,8 +118,10 @@ def package_for(cell: Cell, packages: Mapping[str, ModuleType], known: Sequence[
     return None if package is None else packages[package]
 
 
-def ready(package: ModuleType | None, cell: Cell, sets: Sequence[Operands]) -> list[Call]:
+def ready(package: ModuleType | None, cell: Cell, sets: Sequence[Any]) -> list[Call]:
     """Return the calls that do the cell in that version, one for each set of operands, after a first call of each.
+
+    A prepared call has operands of its own, and a set that is None.
 
     Raises:
         Absent: this version lacks something that the cell needs, or a call fails; the message says what.

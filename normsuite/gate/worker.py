@@ -19,7 +19,7 @@ from ..errors import one_line
 from ..measure import clock, device_clock, pairs, process, workload
 from ..measure.clock import Call
 from ..measure.operands import Operands
-from ..measure.prepared import PreparedCall
+from ..measure.prepared import PreparedCall, PreparedTask
 from ..measure.task import Task
 from ..measure.workload import Absent
 from . import alternating, counting, sides, slowdowns, turns
@@ -126,7 +126,7 @@ class _Cells:
             self._made[alike] = _ready(self._packages, self._job["packages"], cell, self._given)
         return self._made[alike]
 
-    def open(self, index: int) -> tuple[dict[str, list[Call]], dict[str, str], Task]:
+    def open(self, index: int) -> tuple[dict[str, list[Call]], dict[str, str], Task | PreparedTask]:
         """Return the calls of a cell that is about to be timed, why versions have none, and its task."""
         calls, absent = self._ready[index]
         if calls:
@@ -151,7 +151,7 @@ class _Given:
         self._draw = draw
         self._made: dict[tuple, tuple[list[Operands], bytearray]] = {}
 
-    def of(self, cell: Cell) -> list[Operands | None]:
+    def of(self, cell: Cell) -> Sequence[Operands | None]:
         """Return the operands of a cell; `[None]` for a prepared call, which has its own.
 
         Raises: Absent: the accelerator has no room for them.
@@ -189,7 +189,7 @@ def _by_own_names(text: str, packages: dict[str, ModuleType]) -> str:
 
 
 def _time(
-    calls: dict[str, list[Call]], absent: dict[str, str], task: Task, job: dict, draw: random.Random
+    calls: dict[str, list[Call]], absent: dict[str, str], task: Task | PreparedTask, job: dict, draw: random.Random
 ) -> dict[str, object]:
     if absent:
         return {"absent": absent}

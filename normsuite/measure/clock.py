@@ -99,7 +99,7 @@ def timers(
 
     runtime = accelerator(device)
     try:
-        yield (host_timers if host_time else timers)(calls, runtime)
+        yield {**(host_timers(calls, runtime) if host_time else timers(calls, runtime))}
     finally:
         runtime.release()
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import Any
 
 from .. import backends as known_backends
 from ..errors import UnknownNameError
@@ -78,7 +79,7 @@ def plan(
         backends = [name for name in backends if name != _TORCH]
         names = () if own else [name for name in names if name not in _ON_REQUEST]
     chosen = [_ours(name) for name in dict.fromkeys(backends)]
-    further = {
+    further: dict[str, Any] = {
         "modes": modes or MODES,
         "activations": activations or (tasks.NO_ACTIVATION,),
         "dtypes": dtypes or ("float32",),
@@ -92,7 +93,7 @@ def plan(
         if isinstance(each, ours.Function) or not each.why_not(task)
     ]
     if device != "cpu" and not cases:
-        small = tasks.plan(norms=norms, names=[SMALLEST], device=device, **further)
+        small = tasks.plan(norms=norms, names=[SMALLEST], **{**further, "device": device})
         by = [each for each in chosen if isinstance(each, ours.Function) and (each.name == AUTO or not is_default)]
         found += [Workload(each, replace(task, host_time=True)) for task in small for each in by]
     if not is_restricted:

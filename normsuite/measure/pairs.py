@@ -59,7 +59,8 @@ def compare(
     repeat = int(min(clock.calibrate(base)[0], head.most))
     for timer in (base, head):
         clock.warm(timer.once, WARM_S)
-    logs, base_s = [], []
+    logs: list[float] = []
+    base_s: list[float] = []
     gc.collect(0)
     with uncollected():
         end = time.perf_counter() + longest_s

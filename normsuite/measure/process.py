@@ -13,7 +13,7 @@ import tempfile
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import IO, Protocol
+from typing import IO, Protocol, cast
 
 from .. import allocator, caches, threads
 from ..errors import NormsuiteError
@@ -137,8 +137,9 @@ def fresh(command: Sequence[str], env: Mapping[str, str], *, python: str = sys.e
         env: its environment.
         python: the interpreter.
     """
-    return Process(
-        lambda said: subprocess.Popen(
+
+    def start(said: IO[str]) -> Running:
+        started = subprocess.Popen(
             [python, "-P", *command],  # the folder one stands in may hold another version of this package
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
@@ -148,7 +149,9 @@ def fresh(command: Sequence[str], env: Mapping[str, str], *, python: str = sys.e
             env=dict(env),
             start_new_session=True,  # Ctrl-C reaches this process, which ends that one
         )
-    )
+        return cast(Running, started)  # whose pipes are there
+
+    return Process(start)
 
 
 class Watch:

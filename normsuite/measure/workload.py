@@ -229,4 +229,5 @@ class Subject:
 
     def counts(self) -> dict[Metric, float | None]:
         """Return the values of all metrics that count something of such a task."""
-        return {m: m.count(self) for m in COUNTED if self.task.gradients or not m.of_steps}
+        asked = (m for m in COUNTED if self.task.gradients or not m.of_steps)
+        return {m: m.count(self) for m in asked if m.count is not None}

@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from types import ModuleType
+from typing import Any
 
 from ..helpers import Helpers, Part
 from ..spec import NORMS
@@ -119,7 +120,8 @@ def figure(name: str, width: float, height: float, rows: int = 1) -> Iterator[tu
 
     # Whatever style the user's own matplotlib has.
     defaults = {key: value for key, value in matplotlib.rcParamsDefault.items() if key != "backend"}
-    with matplotlib.rc_context({**defaults, **_STYLE, "svg.hashsalt": name}):
+    settings: Any = {**defaults, **_STYLE, "svg.hashsalt": name}
+    with matplotlib.rc_context(settings):
         drawn = Figure(figsize=(width, height))  # without pyplot, which keeps figures and takes time to load
         axes = drawn.subplots(rows, 1, squeeze=False)
 

@@ -35,11 +35,11 @@ def clipped(samples: Sequence[float], *, clip: float = CLIP) -> np.ndarray:
     if len(x) < LEAST_CLIPPED:
         return x
     middle = np.median(x)
-    far = clip * np.median(np.abs(x - middle))
-    return np.clip(x, middle - far, middle + far) if far > 0 else x
+    spread = np.median(np.abs(x - middle))
+    return np.clip(x, middle - clip * spread, middle + clip * spread) if spread > 0 else x
 
 
-def mean_interval(samples: Sequence[float], confidence: float = CONFIDENCE) -> Interval:
+def mean_interval(samples: Sequence[float] | np.ndarray, confidence: float = CONFIDENCE) -> Interval:
     """Return the mean of independent, roughly normal samples with Student's t interval: mean ± t · s / √n.
 
     One sample, samples that are not finite, or samples without any spread give no interval: equal values say how coarse
@@ -89,7 +89,7 @@ def paired_log_ratio(candidate: Sequence[float | None], baseline: Sequence[float
     return float(np.median(np.log(c / b)))
 
 
-def ratio_interval(logs: Sequence[float], *, comparisons: int = 1, alpha: float = 0.05) -> Interval:
+def ratio_interval(logs: Sequence[float] | np.ndarray, *, comparisons: int = 1, alpha: float = 0.05) -> Interval:
     """Return exp(mean ± t · s / √n) of log ratios, one a process, at confidence 1 − alpha / comparisons (Bonferroni).
 
     Assumes that the processes are independent and their log ratios roughly normal; rounds within a process need not be

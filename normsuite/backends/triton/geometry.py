@@ -122,7 +122,8 @@ def make(
         reduced.append(Dim())  # the kept dimension is the contiguous one: all that is reduced are rows
     elif len(reduced) == 1 and reduced[0].stride > 1:
         reduced.append(Dim())
-    return Geometry(*_padded(kept), *_padded(reduced), channels)
+    (outer, middle, inner), (row_outer, row, col) = _padded(kept), _padded(reduced)
+    return Geometry(outer, middle, inner, row_outer, row, col, channels)
 
 
 def _merged(dims: list[Dim]) -> list[Dim]:

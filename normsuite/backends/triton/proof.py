@@ -21,6 +21,7 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from typing import cast
 
 import torch
 
@@ -99,11 +100,11 @@ def subjects() -> Iterator[Subject]:
                 continue
             modes = MODES if spec.running != "never" else MODES[:2]
             activation = "silu" if norm == "GroupNorm" else "relu"
-            for shape in PLACES[norm]:
+            for sizes in PLACES[norm]:
                 for last in (False, True):
                     for mode in modes:
-                        yield Subject(norm, shape, mode, dtype, last)
-                        yield Subject(norm, shape, mode, dtype, last, activation)
+                        yield Subject(norm, sizes, mode, dtype, last)
+                        yield Subject(norm, sizes, mode, dtype, last, activation)
 
 
 def launches(subject: Subject, capability: int) -> list[traffic.Launched]:
@@ -217,7 +218,7 @@ def _widest(given: dict, tile: tuple[int, ...], warps: int) -> int:
     return 8 * min(16, each * itemsize)
 
 
-_READER = "".join(map(inspect.getsource, (ahead, occupancy, compiled, _widest)))
+_READER = "".join(inspect.getsource(part) for part in (ahead, occupancy, compiled, _widest))
 """The text of all that makes a `Found`, by which cached ones are told apart."""
 
 
@@ -267,9 +268,9 @@ def _all_compiled(wanted: dict[str, tuple[Subject, int, int]], processes: int, c
     files: dict[str, Path] = {}
     if cache is not None:
         writing.output_folder(cache, "cache")
-        version = hashlib.sha256((_READER + provenance.version("triton")).encode()).hexdigest()
+        version = hashlib.sha256(f"{_READER}{provenance.version('triton')}".encode()).hexdigest()
         files = {name: cache / f"{hashlib.sha256((version + name).encode()).hexdigest()}.json" for name in wanted}
-        made = {name: _found(reading.read_json(file)) for name, file in files.items() if file.exists()}
+        made = {name: _found(cast(dict, reading.read_json(file))) for name, file in files.items() if file.exists()}
     missing = [name for name in wanted if name not in made]
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(processes, mp_context=context) as pool:

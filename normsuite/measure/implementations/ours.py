@@ -178,7 +178,9 @@ class Module(Ours):
 
 def of_class(name: str) -> tuple[str, int | None]:
     """Return the norm of a module's class, and how many dimensions its input has, None for any number."""
-    norm, rank = re.fullmatch(r"(\w+?)(?:(\d)d)?", name).groups()
+    found = re.fullmatch(r"(\w+?)(?:(\d)d)?", name)
+    assert found is not None, "a class has a name"
+    norm, rank = found.groups()
     return norm, None if rank is None else int(rank) + 2
 
 
