@@ -107,7 +107,7 @@ def test_a_version_that_keeps_the_host_for_longer_is_slower(device, host):
     calls = {"base": host(1e-5, 2), "head": host(1.5e-5, 2)}
     found = worker._time(calls, {}, task, {"blocks": 6, "longest_s": 1.0}, random.Random(0))
     assert found["log_ratio"] == pytest.approx(math.log(1.5)) and found["base_s"] == pytest.approx(1e-5)
-    assert counting.plan(calls, task)["sample_s"] == pytest.approx(clock.SHORTEST_SAMPLE_S, rel=0.3)
+    assert 1 <= counting.plan(calls, task)["sample_s"] / clock.SHORTEST_SAMPLE_S < 2.5, "not a replay's 1 ms"
     log = [word for word in device.log if word.startswith(("replay", "event"))]
     assert not log, "nothing is captured"
 

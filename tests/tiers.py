@@ -150,7 +150,6 @@ QUICK = {
     "test_plain_calls.py::test_auto_takes_the_same_types_at_any_size": 0,
     "test_plain_calls.py::test_layout_and_activation_come_in_the_same_order_in_every_call": 1,
     "test_reference.py::test_the_report_kept_here_is_made_of_the_records_kept_here": 0,
-    "test_reference.py::test_two_runs_of_the_bench_agree_within_their_intervals_but_where_the_results_say": 0,
     "test_reference_browser.py": 3,
     "test_reference_browser.py::test_a_page_is_fit_to_be_seen": 0,
     "test_report.py::test_helpers_change_no_byte": 0,

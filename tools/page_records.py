@@ -151,14 +151,17 @@ def _cost() -> str:
 
 
 def _backend() -> str:
-    found = {
-        m.activation: m.ratio
-        for m in collected().bench.means(implementations=[AUTO])
-        if (m.mode, m.size, m.norm) == ("step", "large", ALL)
-    }
+    by_present_tables = [found for found in of_processors() if "tuning" in found["environment"]]
+    alone, fused = (
+        text.listed(
+            [ratio(Interval(**over_torch_nn(found, AUTO, "large")[COLUMNS[name]])) for found in by_present_tables]
+        )
+        for name in ("step", "step, relu")
+    )
+    named = text.listed([found["environment"]["cpu"] for found in by_present_tables])
     return (
-        f'**`backend="auto"` takes** {ratio(found["none"])} of torch.nn\'s time for such a step, and '
-        f"{ratio(found['relu'])} with the ReLU in the same pass, on one {collected().bench.processor} model."
+        f'**`backend="auto"` takes** {alone} of torch.nn\'s time for such a step, and {fused} with the ReLU in the '
+        f"same pass, on {named}."
     )
 
 
