@@ -107,8 +107,8 @@ def subjects() -> Iterator[Subject]:
                         yield Subject(norm, sizes, mode, dtype, last, activation)
 
 
-def launches(subject: Subject, capability: int) -> list[traffic.Launched]:
-    """Return what that call queues on the device of that capability."""
+def launches(subject: Subject, capability: int, family: tiles.Family | None = None) -> list[traffic.Launched]:
+    """Return what that call queues on the device of that capability, or would with other constants than its own."""
     spec, dtype, recorder = find(subject.norm), getattr(torch, subject.dtype), ahead.Recorder()
     n, c, places = subject.shape[0], subject.shape[1], math.prod(subject.shape[2:])
     rows, frozen = spec.affine == "element", subject.mode == "evaluation"
@@ -120,7 +120,8 @@ def launches(subject: Subject, capability: int) -> list[traffic.Launched]:
         sizes, axes = (n, c, 1, places), frozenset({"batch", "spatial"})
     lies = geometry.make(sizes, axes, channels_last=subject.channels_last, per_element=rows, affine=True)
     limits = occupancy.LIMITS[capability]
-    family = replace(tiles.of_capability(capability), shared_bytes=limits.shared_bytes - limits.reserved_bytes)
+    family = family or tiles.of_capability(capability)
+    family = replace(family, shared_bytes=limits.shared_bytes - limits.reserved_bytes)
     made = launch.Launch(
         lies, spec.centred, subject.activation, frozen, 1e-5, dtype.itemsize, limits.multiprocessors, family, recorder
     )
