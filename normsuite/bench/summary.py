@@ -27,6 +27,7 @@ from ..statistics import (
     paired_log_ratio,
     ratio_interval,
 )
+from ..vocabulary import MODES
 from .row import ALL, SLOWER, SLOWER_ABOVE, VERDICTS, Mean, TaskRow, verdict
 
 WHAT = "bench"
@@ -68,6 +69,12 @@ def copy_of(implementation: str) -> str:
 
 
 _OWN_FIELDS = ("peak_bytes", "saved_bytes", "output_error", "gradient_error")
+
+
+def _place(group: tuple[tuple[str, str, str], object]) -> tuple[bool, int, bool, str]:
+    """Return where a group of cases, which begins with mode, size and activation, stands in tables."""
+    (mode, size, activation), _ = group
+    return size == "tiny", MODES.index(mode), activation != "none", activation
 
 
 class Bench:
@@ -253,6 +260,8 @@ class Bench:
     ) -> list[Mean]:
         """Return geometric means for every implementation, mode, size and activation; over all norms and for each.
 
+        Large cases come before tiny ones, modes in their order, and each alone before it is with an activation.
+
         Args:
             against: a label, or a function from an implementation to one.
             implementations: whose; all where left out, none where it is empty.
@@ -267,7 +276,7 @@ class Bench:
         found = []
         for name in self.implementations if implementations is None else implementations:
             rival = against if isinstance(against, str) else against(name)
-            for (mode, size, activation), of_norm in groups.items():
+            for (mode, size, activation), of_norm in sorted(groups.items(), key=_place):
                 for norm, indices in of_norm.items():
                     tasks, ratio = self.mean(name, rival, indices)
                     if tasks and name != rival:
