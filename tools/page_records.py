@@ -151,7 +151,9 @@ def _cost() -> str:
 
 
 def _backend() -> str:
-    by_present_tables = [found for found in of_processors() if "tuning" in found["environment"]]
+    by_present_tables = [
+        found for found in filter(_uses_all_cores, of_processors()) if "tuning" in found["environment"]
+    ]
     alone, fused = (
         text.listed(
             [ratio(Interval(**over_torch_nn(found, AUTO, "large")[COLUMNS[name]])) for found in by_present_tables]
@@ -215,7 +217,7 @@ def where() -> list[str]:
     accelerators = [bench.as_dict() for bench in benches()[1:]]
     for found in (*of_processors(), *accelerators):
         environment = found["environment"]
-        device = environment["accelerator"] or environment["cpu"]
+        device = environment["accelerator"] or _named(found)
         units = environment.get("device", {}).get("multiprocessors", environment["cores"])
         version, processes = environment["packages"]["torch"], found["settings"]["processes"]
         lines.append(f"| {device} | {units} | {version} | {found['dtype']} | {found['tasks']} | {processes} |")
@@ -236,6 +238,18 @@ def further_processors() -> list[str]:
     return [line for found in of_processors()[1:] for line in _of_processor(found)]
 
 
+def _uses_all_cores(found: dict) -> bool:
+    """Return whether a bench had as many threads as the machine has cores."""
+    return found["environment"]["threads"] == found["environment"]["cores"]
+
+
+def _named(found: dict) -> str:
+    """Return a bench's processor, with the number of threads where those are fewer than its cores."""
+    environment = found["environment"]
+    threads = "" if _uses_all_cores(found) else f", {text.counted(environment['threads'], 'thread')}"
+    return f"{environment['cpu']}{threads}"
+
+
 def _of_processor(found: dict) -> list[str]:
     settings, environment, summary = found["settings"], found["environment"], found["summary"]
     verdicts, noise = summary["verdicts_of_auto"], {end: summary["noise"][end] for end in ("value", "low", "high")}
@@ -247,10 +261,11 @@ def _of_processor(found: dict) -> list[str]:
     rows["all"] = over_torch_nn(found, "auto", "large")
     rows["all, tiny cases"] = over_torch_nn(found, "auto", "tiny")
     return [
-        f"### {environment['cpu']}, {environment['cores']} cores, {found['dtype']}",
+        f"### {_named(found)}, {environment['cores']} cores, {found['dtype']}",
         "",
         f"`normsuite bench --processes {settings['processes']} --seconds {settings['seconds']} --backend auto`, "
-        f"{settings['threads']} threads. Of {found['tasks']} cases `auto` is slower in {verdicts[SLOWER]}"
+        f"{text.counted(settings['threads'], 'thread')}. "
+        f"Of {found['tasks']} cases `auto` is slower in {verdicts[SLOWER]}"
         f"{' (' + text.listed(slower) + ')' if slower else ''}, faster in {verdicts[FASTER]}, not slower in "
         f"{verdicts[NOT_SLOWER]} and undecided in {verdicts[UNDECIDED]}; in the median case a ratio has to be measured "
         f"above {summary['slower_is_found_above']:.2f} to count as slower. torch.nn over itself takes "
@@ -272,11 +287,12 @@ def _table_of_means(rows) -> list[str]:
 def processor_lines() -> list[str]:
     """Return one row a processor: its means over all large cases, and in how many `auto` was slower or undecided.
 
-    The last column is the ratio above which the median case counts as slower.
+    It is that of benches with as many threads as cores. The last column is the ratio above which the median case counts
+    as slower.
     """
     heads = ("`auto` / torch.nn, large cases", *COLUMNS, "slower in", "undecided in", "slower is found above")
     lines = [f"| {' | '.join(heads)} |", "|---" * len(heads) + "|"]
-    for found in of_processors():
+    for found in filter(_uses_all_cores, of_processors()):
         of = over_torch_nn(found, "auto", "large")
         cells = [ratio(Interval(**of[c])) if c in of else text.ABSENT for c in COLUMNS.values()]
         verdicts, above = found["summary"]["verdicts_of_auto"], f"{found['summary']['slower_is_found_above']:.2f}"
