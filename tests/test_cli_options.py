@@ -97,7 +97,7 @@ WRONG = [
     (["bisect", "nosuch"], "good = 'nosuch': "),
     (["self-check", "nosuch"], "base = 'nosuch': "),
     (["bisect", "HEAD", "--case", "tinny"], "did you mean tiny?"),
-    (["compare", "1", "2", "--host-time"], "host_time = True: needs an accelerator"),
+    (["compare", "1", "2", "3", "--host-time"], "host_time = True: needs an accelerator"),
     (["check", "--only", "outputs"], "check = 'outputs': unknown; did you mean output?"),
     (["check", "--only", "output[int8]"], "check = 'output[int8]': unknown"),
     (["study", "--with", "nosuch"], "target = 'nosuch': unknown"),
@@ -129,6 +129,7 @@ def test_a_wrong_argument_is_answered_without_torch(arguments, says, monkeypatch
     done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, timeout=120)
     assert done.returncode == 2
     assert says in done.stderr and done.stderr.count("\n") == 1 and done.stderr.startswith("normsuite: ")
+    assert "Value error" not in done.stderr, "typer's words around ours"
 
 
 def test_names_that_can_be_typed_are_those_that_are_found():

@@ -174,6 +174,7 @@ def test_statements_are_compared_in_fresh_processes():
         ({"a": len, "b": len}, {"processes": 1}, "processes = 1"),
         ({"a": len, "b": len}, {"margin": 2}, "margin = 2"),
         ({"a": len, "b": len}, {"host_time": True}, "host_time = True: needs an accelerator"),
+        ({"a": len, "b": len}, {"device": "nonsense"}, "device = 'nonsense'"),
         ({"a": lambda: 1, "b": lambda: 2}, {"processes": 2}, "no import path"),
     ],
 )

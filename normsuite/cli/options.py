@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Callable, Collection, Sequence
+from functools import partial
 from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Annotated, Optional
@@ -10,7 +11,7 @@ import typer
 
 from .. import vocabulary
 from ..durations import seconds
-from ..errors import ArgumentError, OutputError, UnknownNameError
+from ..errors import ArgumentError, NormsuiteError, OutputError, UnknownNameError
 from ..measure import cases, labels
 from ..spec import NO_NORM, NORMS, find
 from ..targets.arguments import parse
@@ -31,11 +32,6 @@ def share(name: str, text: str) -> float:
     except ValueError:
         said = f"{name}={text}" if name else text
         raise ArgumentError("margin", said, "must be a number or a percentage, such as 2%") from None
-
-
-def one_share(given: str | float) -> float:
-    """Return a share that is typed alone, as `share` does."""
-    return share("", str(given))
 
 
 def among(argument: str, known: Collection[str]) -> Callable:
@@ -95,13 +91,27 @@ def shapes(text: str) -> typer.models.OptionInfo:
     return typer.Option("--shape", help=text, callback=_shapes)
 
 
-def _budget(given: str | float) -> float:
-    return seconds("budget", given)
+def parser(parse: Callable[[str], float]) -> Callable[[str], float]:
+    """Return the parser of an option whose errors are said as they are: typer puts a ValueError in words of its own."""
+
+    def parsed(given: str) -> float:
+        try:
+            return parse(given)
+        except ArgumentError as error:
+            raise NormsuiteError(str(error)) from None
+
+    return parsed
+
+
+one_share = parser(lambda given: share("", str(given)))
+"""Parses a share that is typed alone, as `share` does."""
 
 
 def budget(text: str, *, default: str | None = None) -> typer.models.OptionInfo:
     """Return the option for a time to spend, such as 120s, which is taken in seconds; help shows that default."""
-    return typer.Option("--budget", help=text, metavar="TIME", parser=_budget, show_default=default or True)
+    return typer.Option(
+        "--budget", help=text, metavar="TIME", parser=parser(partial(seconds, "budget")), show_default=default or True
+    )
 
 
 def import_paths(given: Sequence[str] | None) -> None:

@@ -67,6 +67,9 @@ def compare(
         raise ArgumentError("margin", margin, "must lie between 0 and 1")
     if host_time and device == "cpu":
         raise ArgumentError("host_time", host_time, "needs an accelerator; on the processor every time is the host's")
+    from .. import device as devices
+
+    devices.check(device)
     seed = random.randrange(2**32) if seed is None else seed
     job = {"seconds": seconds, "device": device, "host_time": host_time, "setup": setup, "seed": seed}
     job["calls"] = dict(calls)
