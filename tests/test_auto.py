@@ -23,6 +23,23 @@ from normsuite.tune import crossover as crossing
 # ---- the choice ----
 
 
+@pytest.mark.parametrize(
+    ("axes", "last", "shape", "expected"),
+    [
+        (("group",), False, (2, 8, 5, 5), "reference"),
+        (("group",), True, (2, 8, 5, 5), "numba"),
+        (("group",), False, (2, 8), "numba"),
+        (("group", "spatial"), False, (2, 8, 5, 5), "numba"),
+        (("batch", "group"), False, (2, 8, 5, 5), "numba"),
+    ],
+)
+def test_a_mean_over_channels_alone_is_not_the_kernels(axes, last, shape, expected):
+    spec = replace(NORMS["GroupNorm"], name="Own", axes=frozenset(axes), torch_call=None)
+    x = channels_last(torch.zeros(shape)) if last else torch.zeros(shape)
+    choice = auto.choose(call(spec, x))
+    assert choice.backend == expected and ("lies apart" in choice.reason) is (expected == "reference")
+
+
 @pytest.mark.parametrize("name", ["BatchNorm", "LayerNorm", "GroupNorm", "InstanceNorm"])
 def test_small_tensors_are_torch_s_and_large_ones_the_kernels(name, measured):
     for layout, wants in itertools.product(["contiguous", "channels_last"], [False, True]):

@@ -1,4 +1,4 @@
-"""Projects that a gate refuses before anything starts."""
+"""Projects that a gate refuses before anything starts, and how their cells are named."""
 
 import pytest
 from guarded_repository import Repository
@@ -20,3 +20,8 @@ def test_a_device_that_is_not_here_is_refused_before_anything_starts(tmp_path):
     Repository(tmp_path)
     with pytest.raises(ArgumentError, match="device = 'meta': not available here"):
         guarded.plan(find_project(tmp_path), device="meta")
+
+
+def test_a_cell_is_named_with_a_plain_x_too(tmp_path):
+    found = guarded.plan(find_project(Repository(tmp_path).folder), only=["*/4x8x14x14/step"]).cells
+    assert [cell.name for cell in found] == ["GroupNorm/ownnorms:GroupNorm(4, 8)/4×8×14×14/step"]

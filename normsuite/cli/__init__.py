@@ -38,6 +38,7 @@ app = typer.Typer(
     help="Normalization layers compared: what they average over, cost and learn, and whether a commit made them worse.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
+    rich_markup_mode="markdown",  # rich's own would take what stands in brackets for a style
 )
 COMMANDS = (
     explain, init, check, compare, study, bench, bench_study, bench_history, numerics, gate, bisect, self_check,

@@ -4,7 +4,7 @@ from typing import Annotated, Any, Optional
 
 import typer
 
-from .. import results, writing
+from .. import results, vocabulary, writing
 from ..errors import ArgumentError
 from .options import (
     BACKENDS,
@@ -88,6 +88,7 @@ def bench(
 
         targets = responding(targets, args=args, like=like)
         norm, own, backend = planned(targets, args=args, like=like, norms=norm, own=own, backends=backend)
+        activation = activation or [vocabulary.NO_ACTIVATION]  # a norm may apply one, which --activation says
     tasks = task.plan(
         norms=norm or (), names=case or (), own=own, modes=mode or (), activations=activation or (),
         dtypes=dtype or (), device=device,

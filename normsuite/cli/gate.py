@@ -155,7 +155,7 @@ def _compare(setup, accepted: Path | None, project, out: Path, to: str | None, m
             write(comment.comment(record, found), markdown)
         if to != "-" and markdown != "-":
             print_tables(tables.verdicts(record, summary.notable(found)))
-            for text in summary.sentences(record, found):
+            for text in (*summary.sentences(record, found), summary.ending(record, found)):
                 line(text)
     if outcome.interrupted:
         raise interrupted()

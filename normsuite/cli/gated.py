@@ -39,7 +39,12 @@ def _positive(value: float, text: str) -> None:
 def _shares(argument: str):
     def check(given):
         if given is not None:
-            _positive(share(argument, given), f"{argument}={given}")
+            try:
+                found = share("", given)
+            except ArgumentError as error:
+                raise ArgumentError(argument, given, error.reason) from None
+            if not 0 < found < math.inf:
+                raise ArgumentError(argument, given, "must be positive")
         return given
 
     return check
@@ -55,7 +60,7 @@ Margins = Annotated[
 WorseAbove = Annotated[
     Optional[str],
     typer.Option(
-        help="A slowdown that is certainly above this is worse: 0.25%, or the margin.", callback=_shares("worse")
+        help="A slowdown that is certainly above this is worse: 0.25%, or the margin.", callback=_shares("worse_above")
     ),
 ]
 Limit = Annotated[

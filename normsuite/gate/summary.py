@@ -382,6 +382,14 @@ def outcome(code: int) -> str:
     return {NO_REGRESSION: "no regression", REGRESSION: "regression", NOTHING_DECIDED: "too little decided"}[code]
 
 
+def ending(record: dict, found: Sequence[CellRow]) -> str:
+    """Return how a table ended, with its exit code, and how many rows are worse or fail, for the last line."""
+    code = exit_code(record, found)
+    counted = Counter(row.verdict for row in found if row.verdict in (WORSE, FAILS))
+    rows_of = ", ".join(f"{counted[verdict]} {verdict}" for verdict in (WORSE, FAILS) if counted[verdict])
+    return f"{outcome(code)}{f' ({rows_of})' if rows_of else ''}: exit code {code}"
+
+
 def headline(record: dict) -> str:
     """Return which two versions were compared, and how it ended."""
     said = outcome(exit_code(record, rows(record)))

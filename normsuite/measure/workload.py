@@ -165,15 +165,19 @@ def matching(found: Sequence[Cells], only: Sequence[str]) -> list[Cells]:
 
     Args:
         found: workloads, or whatever has a name.
-        only: patterns such as "GroupNorm/*/step"; a * takes / too.
+        only: patterns such as "GroupNorm/*/step"; a * takes / too, and an x in them stands for × between sizes, too.
 
     Raises:
         ArgumentError: a pattern that none matches.
     """
+
+    def matches(name: str, pattern: str) -> bool:
+        return fnmatchcase(name, pattern) or fnmatchcase(name.replace("×", "x"), pattern)
+
     for pattern in only:
-        if not any(fnmatchcase(each.name, pattern) for each in found):
+        if not any(matches(each.name, pattern) for each in found):
             raise ArgumentError("only", pattern, f"matches none of the {len(found)} cells, such as {found[0].name}")
-    return [each for each in found if not only or any(fnmatchcase(each.name, pattern) for pattern in only)]
+    return [each for each in found if not only or any(matches(each.name, pattern) for pattern in only)]
 
 
 def sets(task: Task, *, held: int = 1) -> list[Operands]:

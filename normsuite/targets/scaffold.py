@@ -83,7 +83,9 @@ class Forward:
 
 
 def packages(folder: Path) -> list[str]:
-    """Return the packages of a project, in its folder or in src/."""
+    """Return the packages of a project, in its folder or in src/; raise an ArgumentError for what is no folder."""
+    if not folder.is_dir():
+        raise ArgumentError("folder", str(folder), "is no folder")
     found = []
     for root in (folder / "src", folder):
         if root.is_dir():
