@@ -110,7 +110,7 @@ def explain(spec: NormSpec) -> list[Figure]:
     Behind them come its label, where the document has one, and its parameter count.
     """
     printed = document.example(spec.name)
-    ours = "" if printed.mean else "our example: the document works none"
+    ours = "" if printed.mean else "our own example: the lesson has none of this norm"
     figures = {"mean": printed.mean, "std": printed.std}
     x, label = values(), labels(spec)
     groups = int(label.max()) + 1

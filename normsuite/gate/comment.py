@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from ..presentation import markdown
+from ..presentation import markdown, text
 from ..presentation.table import Column, Table
 from .decide import ACCEPTED, BETTER, FAILS, NOT_AVAILABLE, SAME, UNDECIDED, WORSE, Thresholds
 from .summary import CellRow, exit_code, notable, outcome, sentences, title
@@ -45,7 +45,7 @@ def _circumstances(record: dict) -> str:
     environment, case = record["environment"], record["case"]
     thresholds = Thresholds.of(case["margins"])
     return (
-        f"{markdown.escaped(environment['cpu'])}, {case['threads']} threads, torch "
+        f"{markdown.escaped(environment['cpu'])}, {text.counted(case['threads'], 'thread')}, torch "
         f"{environment['packages'].get('torch')}; {record['spent_s']:.0f} s; intervals hold together with "
         f"{1 - case['alpha']:.0%} probability; worse above {thresholds.worse:.2%}, the same within "
         f"{thresholds.same:.0%}."

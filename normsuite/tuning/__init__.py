@@ -123,7 +123,8 @@ def shipped() -> tuple[tuple[str | None, Tuning], ...]:
         if file.name.endswith(".toml"):
             text = file.read_text(encoding="utf-8")
             facts = tomllib.loads(text)["processor"]
-            measured = f"{facts['threads']} threads, torch {facts['torch']}"
+            count = facts["threads"]
+            measured = f"{count} thread{'' if count == 1 else 's'}, torch {facts['torch']}"
             found.append((facts.get("key"), parse(text, f"shipped, measured on this model with {measured}")))
     return tuple(found)
 
