@@ -56,7 +56,7 @@ def test_computed_figures_are_the_standard_library_s(norm):
         ("BatchNorm", None, "parameters", "exact", "a weight and a bias per channel"),
         ("BatchNorm", None, "label", "exact", ""),
         ("GroupNorm", None, "label", "wrong", "most figures labelled var are standard deviations"),
-        ("InstanceNorm", 12, "mean", "not printed", "our example"),
+        ("InstanceNorm", 12, "mean", "not printed", "our own example"),
     ],
 )
 def test_verdicts(norm, index, statistic, verdict, note):

@@ -324,9 +324,19 @@ Processes = Annotated[
 Out = Annotated[Path, typer.Option("--out", help="Where records go.", callback=folder)]
 Json = Annotated[
     Optional[str],
-    typer.Option("--json", metavar="PATH", help="Write JSON there, in new folders if need be; - for standard output.", callback=_file),
+    typer.Option(
+        "--json",
+        metavar="PATH",
+        help="Write JSON there, in new folders if need be; - for standard output.",
+        callback=_file,
+    ),
 ]
 Markdown = Annotated[
     Optional[str],
-    typer.Option("--markdown", metavar="PATH", help="Write Markdown there, as --json; - for standard output.", callback=_file),
+    typer.Option(
+        "--markdown",
+        metavar="PATH",
+        help="Write Markdown there, as --json; - for standard output.",
+        callback=_file,
+    ),
 ]
