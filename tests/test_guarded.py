@@ -44,20 +44,20 @@ def _counted(whole):
 
 {name} = _counted({name})
 """
-FIVEFOLD = """
+MANYFOLD = """
 
 import functools as _functools
 
 
-def _fivefold(whole):
+def _manyfold(whole):
     @_functools.wraps(whole)
     def slowed(*args, **kwargs):
-        return [whole(*args, **kwargs) for _ in range(5)][0]
+        return [whole(*args, **kwargs) for _ in range(20)][0]
 
     return slowed
 
 
-{name} = _fivefold({name})
+{name} = _manyfold({name})
 """
 WRAPPED_MODULE = WRAPPED_FUNCTION.replace("{name} = _counted({name})", "{name}.forward = _counted({name}.forward)")
 
@@ -172,10 +172,10 @@ def test_the_study_trains_the_class_that_people_get(norm):
 
 @pytest.fixture(scope="module")
 def slow(tmp_path_factory):
-    """A version in which one function and one module do their work five times."""
-    module = FIVEFOLD.replace("{name} = _fivefold({name})", "{name}.forward = _fivefold({name}.forward)")
+    """A version in which one function and one module do their work twenty times, which stands out under coverage too."""
+    module = MANYFOLD.replace("{name} = _manyfold({name})", "{name}.forward = _manyfold({name}.forward)")
     changes = {
-        "functional.py": FIVEFOLD.format(name="group_norm"),
+        "functional.py": MANYFOLD.format(name="group_norm"),
         "modules.py": module.format(name="BatchNorm2d"),
     }
     yield version(tmp_path_factory.mktemp("slow"), "slow", changes)
