@@ -172,7 +172,7 @@ def test_the_study_trains_the_class_that_people_get(norm):
 
 @pytest.fixture(scope="module")
 def slow(tmp_path_factory):
-    """A version in which one function and one module do their work twenty times, which stands out under coverage too."""
+    """A version in which one function and one module do their work twenty times: that stands out under coverage too."""
     module = MANYFOLD.replace("{name} = _manyfold({name})", "{name}.forward = _manyfold({name}.forward)")
     changes = {
         "functional.py": MANYFOLD.format(name="group_norm"),
