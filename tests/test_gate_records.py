@@ -40,6 +40,9 @@ def test_what_one_side_lacks_is_not_available_and_what_head_breaks_is_a_regressi
     broken = {"GroupNorm/numba/tiny/step": {"head": "fails: TypeError: no"}}
     made = record(absent=broken)
     assert summary.rows(made)[0].verdict == FAILS and code(made) == summary.REGRESSION
+    assert summary.ending(made, summary.rows(made)) == "regression (1 fails): exit code 1"
+    made = record(absent=lacking)
+    assert summary.ending(made, summary.rows(made)) == "no regression: exit code 0"
     both = {"GroupNorm/numba/tiny/step": {"head": "fails: TypeError: no", "base": "fails: TypeError: no"}}
     assert code(record(absent=both)) == summary.NO_REGRESSION
 

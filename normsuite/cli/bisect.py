@@ -57,8 +57,8 @@ def bisect(
     Exit codes: 0 found, 2 could not run, 3 no step, or nothing that could be decided.
     """
     gated.known_commits({"good": good, "bad": bad})
-    by = {"norms": norm, "backends": backend, "cases": case, "modes": mode, "only": only}
-    wanted = gated.Wanted(device, {**by, "activations": activation, "dtypes": dtype})
+    by = {"norm": norm, "backend": backend, "case": case, "mode": mode, "activation": activation, "dtype": dtype}
+    wanted = gated.wanted(device, only=only, **by)
     planned, source, project = gated.planned(wanted)
     from ..gate import bisection, measure
 

@@ -84,18 +84,8 @@ def gate(
         for side, given in (("base", base_python), ("head", head_python))
         if given is not None
     }
-    wanted = gated.Wanted(
-        device,
-        {
-            "norms": norm,
-            "backends": backend,
-            "cases": case,
-            "modes": mode,
-            "activations": activation,
-            "dtypes": dtype,
-            "only": only,
-        },
-    )
+    by = {"norm": norm, "backend": backend, "case": case, "mode": mode, "activation": activation, "dtype": dtype}
+    wanted = gated.wanted(device, only=only, **by)
     timing = gated.Timing(budget, threads, apart or bool(pythons), pythons)
     thresholds = {"worse": worse_above, "limit": limit}
     margin = [*(margin or []), *(f"{name}={text}" for name, text in thresholds.items() if text is not None)]

@@ -82,6 +82,11 @@ class Wanted:
     by: dict[str, list[str] | None]
 
 
+def wanted(device: str, *, only: list[str] | None, **typed: list[str] | None) -> Wanted:
+    """Return the cells that the options of a command ask for, each by its name: norm, backend, case and so on."""
+    return Wanted(device, {**{f"{name}s": values for name, values in typed.items()}, "only": only})
+
+
 @dataclass(frozen=True)
 class Timing:
     """How a gate measures.

@@ -57,8 +57,8 @@ def self_check(
     to: Json = None,
 ) -> None:
     """Find out how often the gate is wrong: false alarms in A/A controls, and injected slowdowns that it finds."""
-    by = {"norms": norm, "backends": backend, "cases": case, "modes": mode, "only": only}
-    wanted = gated.Wanted(device, {**by, "activations": activation, "dtypes": dtype})
+    by = {"norm": norm, "backend": backend, "case": case, "mode": mode, "activation": activation, "dtype": dtype}
+    wanted = gated.wanted(device, only=only, **by)
     setup, project = gated.setup_of(base, None, wanted, gated.Timing(budget, threads), [])
     from ..gate import rates, selfcheck
 
