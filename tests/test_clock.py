@@ -5,6 +5,7 @@ import random
 import types
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
 from device_double import Double
@@ -35,6 +36,30 @@ def test_calls_of_both_versions_are_graphs_over_all_sets_of_operands(device):
     replays = [word for word in device.log if word.startswith("replay")]
     assert {"replay 1", "replay 2"} == set(replays)
     assert device.log[-1] == "release", "graphs and their memory are let go behind the block"
+
+
+class FirstIsSlow(clock.Timer):
+    """A call that takes longer where it is the first of a pair to be called at all."""
+
+    def __init__(self, called: list):
+        self._called = called
+
+    def sample(self, repeat):
+        self._called.append(self)
+        return 1e-3 if self._called[0] is self else 0.9e-3
+
+    def once(self):
+        self._called.append(self)
+
+
+def test_neither_version_is_always_called_first():
+    found = []
+    for seed in range(200):
+        called: list = []
+        pair = FirstIsSlow(called), FirstIsSlow(called)
+        found.append(pairs.compare(*pair, blocks=6, longest_s=0.0, draw=random.Random(seed)).log_ratio)
+    assert set(np.round(np.abs(found), 6)) == {round(math.log(1 / 0.9), 6)}
+    assert abs(np.sign(found).sum()) < 50, "3.5 standard deviations"
 
 
 def test_a_version_whose_graph_takes_longer_is_slower(device):

@@ -49,6 +49,7 @@ def compare(
     Each sample of a block is as many calls as the clock needs, the same number for both. A block gives one ratio, of
     the lesser of its two samples each: what disturbs a machine only ever adds time, and two samples of one side, which
     lie apart, are seldom both disturbed. An even drift within a block favours the first of the two, which is drawn.
+    So is which of them is called first of all: what is called behind another's calibration is not measured alike.
 
     Args:
         base, head: the calls.
@@ -56,8 +57,9 @@ def compare(
         longest_s: but not for longer than so many seconds, if they were enough for `LEAST_BLOCKS`.
         draw: which comes first.
     """
-    repeat = int(min(clock.calibrate(base)[0], head.most))
-    for timer in (base, head):
+    first, second = draw.sample((base, head), 2)
+    repeat = int(min(clock.calibrate(first)[0], second.most))
+    for timer in (first, second):
         clock.warm(timer.once, WARM_S)
     logs: list[float] = []
     base_s: list[float] = []
