@@ -1,4 +1,4 @@
-"""From which size on the triton kernels are faster than torch's calls, for the devices on which that was measured.
+"""Sizes from which on the triton kernels are faster than torch's calls, for the devices on which that was measured.
 
 `accelerators.toml` is made of a bench's records by `tools/accelerator_table.py`. On a device that is not in it nothing
 is known, and torch computes.

@@ -23,7 +23,7 @@ TONES = {SUPPORTED: GOOD, CONTRADICTED: BAD}
 
 
 @dataclass(frozen=True)
-class Metric:
+class StudyMetric:
     """A number read off one run, and how far two norms' means may differ and still be called similar.
 
     Attributes:
@@ -65,18 +65,19 @@ def _watched(name: str) -> Callable[[dict], float | None]:
 
 
 METRICS = {
-    "training loss": Metric(_last("train_loss"), 0.01),
-    "test loss": Metric(_last("test_loss"), 0.01),
-    "training accuracy": Metric(_last("train_accuracy"), 0.002),
-    "test accuracy": Metric(_last("test_accuracy"), 0.002),
-    "training loss over all epochs": Metric(_mean("train_loss"), 0.01),
-    "training accuracy over all epochs": Metric(_mean("train_accuracy"), 0.002),
-    "covariate shift": Metric(_watched("shift"), 0.02),
-    "gradient change": Metric(_watched("gradient_change"), 0.02),
+    "training loss": StudyMetric(_last("train_loss"), 0.01),
+    "test loss": StudyMetric(_last("test_loss"), 0.01),
+    "training accuracy": StudyMetric(_last("train_accuracy"), 0.002),
+    "test accuracy": StudyMetric(_last("test_accuracy"), 0.002),
+    "training loss over all epochs": StudyMetric(_mean("train_loss"), 0.01),
+    "training accuracy over all epochs": StudyMetric(_mean("train_accuracy"), 0.002),
+    "covariate shift": StudyMetric(_watched("shift"), 0.02),
+    "gradient change": StudyMetric(_watched("gradient_change"), 0.02),
 }
-"""What the document compares, and one more. The first four are those of the last epoch; two means over the epochs say
-how fast it was reached. Covariate shift is the document's "change in the distribution of network activations", from one
-half of an epoch to the next; the gradient change is Santurkar et al.'s sense of it (`study/shift.py` has both)."""
+"""Metrics that the document compares, and one more. The first four are those of the last epoch; two means over the
+epochs say how fast it was reached. Covariate shift is the document's "change in the distribution of network
+activations", from one half of an epoch to the next; the gradient change is Santurkar et al.'s sense of it
+(`study/shift.py` has both)."""
 
 
 @dataclass(frozen=True)

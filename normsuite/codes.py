@@ -1,17 +1,17 @@
 """Exit codes of the commands: one list for all of them."""
 
 OK = 0
-"""Done; of gate and history: no regression."""
+"""Done; gate and history: no regression."""
 
 REGRESSION = 1
-"""Of gate and history: there is one; of check: a norm is wrong."""
+"""Gate and history: there is a regression; check: a norm is wrong."""
 
 COULD_NOT = 2
 """An argument or a file cannot be used, nothing could be measured or written, or something failed unexpectedly."""
 
 NOTHING = 3
-"""Of gate, bisect and history: nothing is recorded, nothing was measured, or nothing decided; of gate
-also: too little excluded."""
+"""Gate, bisect and history: nothing is recorded, nothing was measured, or nothing decided; gate also: too little
+excluded."""
 
 INTERRUPTED = 130
 """Ctrl-C."""

@@ -12,7 +12,7 @@ from .presentation.table import BAD, GOOD, WARNING
 from .spec import NORMS, NormSpec
 
 VERDICTS = EXACT, ROUNDED, TRUNCATED, WRONG, NOT_PRINTED = "exact", "rounded", "truncated", "wrong", "not printed"
-"""On a printed figure, the first that holds; the last where there is none."""
+"""Verdicts on a printed figure: the first that holds, or the last where there is no figure."""
 
 TONES = {EXACT: GOOD, ROUNDED: GOOD, TRUNCATED: WARNING, WRONG: BAD}
 

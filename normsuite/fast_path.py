@@ -40,7 +40,7 @@ class CheckedCall(NamedTuple):
 
 
 checked_calls: dict[int, tuple[CheckedCall, ...]] = {}
-"""By the number of elements of the input, the latest first."""
+"""Checked calls by the number of elements of the input, the latest first."""
 
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=checked_calls.clear)  # kernels have one thread there, and `auto` chooses anew

@@ -25,9 +25,6 @@ _SETTINGS = {
     "tar.umask": "0022",
 }
 
-AS_STORED = {"core.autocrlf": "false", "core.eol": "lf"}
-"""Settings that give every machine the same bytes of a commit."""
-
 _OF_A_REPOSITORY = (
     "GIT_ALTERNATE_OBJECT_DIRECTORIES",
     "GIT_COMMON_DIR",

@@ -34,7 +34,7 @@ class Part:
 
 
 class Helpers:
-    """None until they are started, and none after the context; one can do without them.
+    """A pool of helper processes. Before they are started and after the context, work is done in this process.
 
     On Linux a process of one thread is copied, with all that it has imported. Elsewhere, and of several threads, a
     helper begins with importing the program's main module again, as `multiprocessing` has it: they are for commands,
@@ -85,7 +85,7 @@ class Helpers:
 
 
 ALONE = Helpers(count=0)
-"""For those that have none."""
+"""A pool without processes: all work is done in this one."""
 
 
 def _begin(late: Sequence[str], modules: Sequence[str]) -> None:

@@ -14,11 +14,15 @@ from .git import Git
 # Installed packages that a result can depend on: records have their versions.
 _PACKAGES = ("torch", "torchvision", "numpy", "numba", "scipy", "normsuite")
 
-# The sources that a study's numbers depend on; the report and the command line are not among them.
 _SOURCES = (
     "spec.py", "norms", "functional.py", "fast_path.py", "guards.py", "validation.py", "addresses.py", "modules.py",
-    "backends", "tuning", "processor.py", "accelerators.py", "accelerators.toml", "distributed.py", "targets", "study",
+    "backends", "tuning", "processor.py", "accelerators.py", "accelerators.toml", "distributed.py",
+    "targets/arguments.py", "targets/build.py", "targets/loading.py", "targets/target.py",
+    "mnist.py", "study/anybodys.py", "study/augment.py", "study/digits.py", "study/network.py", "study/shift.py",
+    "study/train.py",
 )  # fmt: skip
+"""Sources that a study's numbers depend on: `study.train` and what it imports. Tables and charts are not among them: a
+changed caption must not set hours of training aside."""
 
 
 def usable_cores() -> int:

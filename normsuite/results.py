@@ -21,7 +21,7 @@ SCHEMA = 1
 """Version of the record's layout. Readers take every version up to this one."""
 
 SUFFIXES = (".json", compact.SUFFIX)
-"""Of files of one record, and of many."""
+"""Suffixes of files of one record, and of many."""
 
 
 def digest(value: object) -> str:

@@ -27,7 +27,7 @@ def of_layouts(spec, contiguous, channels_last):
 
 
 def forget(monkeypatch):
-    """As if nothing had been computed yet."""
+    """Forget what has been computed."""
     monkeypatch.setattr(functional, "checked_calls", {})
     monkeypatch.setattr(fast_path, "checked_calls", functional.checked_calls)
 

@@ -76,7 +76,7 @@ ENTRY = '[[accepted]]\ncell = "cell *"\nmetric = "time"\nreason = "more checks"\
 
 
 def kept_as(made, known, today, undecided=None):
-    """With what is known, after a journey through a file."""
+    """Return the record with known regressions, written to a file and read again."""
     return json.loads(writing.to_json(summary.with_rules(made, known, today, undecided)))
 
 

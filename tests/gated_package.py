@@ -81,7 +81,7 @@ def _lazy(whole):
 
 _optimizer = _lazy(_optimizer)
 """
-"""Of its own package only: a worker that has trained this version trains the other one next."""
+"""Trains with its own package alone: a worker that has trained this version trains the other one next."""
 
 
 def git(folder, *arguments):
@@ -127,7 +127,7 @@ def append(repository, file, text, message="a change"):
 
 
 def gate(repository, *arguments, only=ONE, budget="1s", command="gate"):
-    """As people type it."""
+    """Call it as people type it."""
     patterns = [argument for pattern in only for argument in ("--only", pattern)]
     return subprocess.run(
         [COMMAND, command, *arguments, *patterns, "--budget", budget, "--threads", "1"],

@@ -1,4 +1,4 @@
-"""Which module of the package imports which, read from the sources."""
+"""Imports between the modules of the package, read from the sources."""
 
 import ast
 from pathlib import Path

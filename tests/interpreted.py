@@ -157,7 +157,7 @@ def exact(case: Case, given: dict) -> dict[str, torch.Tensor]:
 
 
 def _guarded(count: int, dtype: torch.dtype, shift: int = 16) -> torch.Tensor:
-    """That many elements of NaN, in the middle of a buffer of NaN."""
+    """Return that many elements of NaN, in the middle of a buffer of NaN."""
     return torch.full((count + 2 * 4096 + shift,), NAN, dtype=dtype)[4096 + shift :][:count]
 
 
@@ -206,7 +206,7 @@ class _Poisoned:
 
 
 def computed(case: Case, given: dict) -> tuple[dict[str, torch.Tensor], tuple[str, str]]:
-    """What the kernels make of it, and where they had the statistics, forward and backward."""
+    """Return what the kernels make of it, and where they had the statistics, forward and backward."""
     made = launch_of(case)
     lies = {name: None if t is None else _placed(t, case) for name, t in given.items()}
     x, weight, bias = lies["x"], lies["weight"], lies["bias"]
@@ -270,7 +270,7 @@ def wide_indices() -> list[int]:
 
 
 def same_bits(case: Case) -> bool:
-    """Whether two runs give the same bits."""
+    """Return whether two runs give the same bits."""
     first, second = (computed(case, operands(case))[0] for _ in range(2))
     return all(torch.equal(first[name], second[name]) for name in first)
 

@@ -215,7 +215,7 @@ class Does(Right):
 
 
 class Stop(BaseException):
-    """What no `except Exception` catches."""
+    """An exception that no `except Exception` catches."""
 
 
 class RaisesBase(Does):

@@ -1,4 +1,4 @@
-"""Which processes another one has started, for tests that count or kill them."""
+"""Processes that another one has started, for tests that count or kill them."""
 
 import psutil
 

@@ -31,7 +31,7 @@ NOT_RECORDED = {
 
 
 def watched(seed):
-    """What newer records say beside the epochs."""
+    """Return what newer records have beside the epochs."""
     layer = {"mean": 0.1, "std": 1.0, "shift": 0.2 + seed / 100, "gradient_change": 0.3, "gradient_cosine": 0.9}
     mistake = {"digit": 8, "label": 5, "taken_for": 6, "confidence": 0.75}
     return {

@@ -17,7 +17,7 @@ ON_CPU = tuple(name for name in backends.NAMES if name not in ON_ACCELERATORS)
 """The backends that compute on the CPU."""
 
 SHAPES = [(6, 4), (3, 4, 5), (2, 4, 3, 5), (2, 4, 3, 2, 3)]
-"""From (N, C) to (N, C, D, H, W)."""
+"""Shapes from (N, C) to (N, C, D, H, W)."""
 
 GROUPS = 2
 

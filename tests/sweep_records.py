@@ -11,7 +11,7 @@ WAIT_S = 120
 
 
 def what_was_found(records):
-    """By norm and seed, all but times, who was there, and what only times depend on."""
+    """Return by norm and seed all but times, who was there, and what only times depend on."""
     found = {}
     for record in records:
         kept = {k: v for k, v in record.items() if k not in ("written", "workers")}

@@ -99,7 +99,7 @@ def test_gradcheck(spec, backend, activation):
 
 @EVERY
 def test_relu_at_zero_has_no_gradient(spec, backend):
-    """As torch: the gradient at 0 is 0, for the input and for the parameters."""
+    """The gradient at 0 is 0, for the input and for the parameters, as torch's."""
     for memory_format in FORMATS:
         x, *parameters = (t.detach() for t in operands(spec, memory_format=memory_format))
         parameters = [torch.zeros_like(t).requires_grad_() for t in parameters]
@@ -162,7 +162,7 @@ def test_kernels_round_once_in_float32(activation, memory_format):
 @pytest.mark.parametrize("activation", ["tanh", "ReLU", ""])
 @EVERY
 def test_an_unknown_activation_is_named(spec, backend, activation):
-    """For a tensor of any size: a small one takes a way of its own under some backends."""
+    """The tensor has any size: a small one takes a way of its own under some backends."""
     for x in (drawn(*SHAPE), drawn(8, 4, 64, 64)):
         with pytest.raises(UnknownNameError, match=f"activation = '{activation}': unknown; .*known are relu, silu"):
             normalize(spec, x, activation=activation, backend=backend)

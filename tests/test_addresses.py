@@ -42,7 +42,7 @@ def test_the_gate_is_open_for_memory_of_any_strides():
 @pytest.mark.parametrize("kind", ["subclass", "negative view", "misaligned"])
 @EVERY_NORM
 def test_what_is_no_memory_of_its_own_is_computed_all_the_same(spec, kind, backend):
-    """As input and as weight, the first time and behind a plain call of the same kind."""
+    """The tensor is input or weight, and the call the first of its kind or behind a plain one."""
     x, weight = drawn(*SHAPE), drawn(*affine_of(spec), seed=1)
     wanted = norm_of(spec, x, weight, backend="reference")
     for _ in range(2):

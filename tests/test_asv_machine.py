@@ -1,4 +1,4 @@
-"""What asv is told about a machine."""
+"""The description of a machine that asv is given."""
 
 import json
 from pathlib import Path

@@ -62,7 +62,7 @@ def test_out_is_filled_whatever_is_chosen(measured):
 
 @EVERY_NORM
 def test_channels_last_stays_so(spec):
-    """With the numbers of the real table, from tiny to large."""
+    """Sizes are those of the real table, from tiny to large."""
     for shape in ((2, 4, 3, 3), (2, 8, 16, 17), (8, 16, 65, 33)):
         x = channels_last(drawn(*shape)).requires_grad_()
         y = functional.normalize(spec, x, num_groups=num_groups(spec), backend="auto")
@@ -211,7 +211,7 @@ def call_of(spec, x, **changed):
 @pytest.mark.parametrize("name", ["weight", "bias", "running_mean", "running_var"])
 @EVERY_NORM
 def test_a_call_like_one_before_is_refused_for_a_parameter_of_another_shape(spec, name, backend):
-    """Of as many numbers, and of others; nothing is moved."""
+    """Inputs have as many numbers, or others; nothing is moved."""
     given, right = call_of(spec, X)
     if given.get(name) is None:
         pytest.skip(f"{spec.name} has no {name}")

@@ -68,7 +68,7 @@ def own_streams():
 @pytest.mark.parametrize("norm", SAID)
 @pytest.mark.parametrize("mode", ["forward", "step"])
 def test_what_is_no_norm_is_told_before_it_is_timed(norm, mode):
-    """As the bench and the gate make their calls ready."""
+    """Make calls ready as the bench and the gate do."""
     bad = named("GroupNorm", f"odd_norms:{norm}", CASE, mode)
     given = bad.task.operands()
     before = given.input.detach().clone()
@@ -90,7 +90,7 @@ def test_a_target_that_cannot_be_made_fails_and_one_that_is_not_there_is_absent(
 
 @pytest.mark.parametrize("norm", SAID)
 def test_what_is_no_norm_has_no_error(norm):
-    """As numerics takes errors."""
+    """Take errors as numerics does."""
     with (
         own_streams(),
         pytest.raises(odd_norms.Stop if norm == "RaisesBase" else Unmeasurable, match=SAID[norm].split(": ")[-1]),

@@ -20,7 +20,7 @@ CALLS = {
 }
 ROUNDS = 40
 MORE = 1.5
-"""How many times torch's lost seconds may be lost: a wait is as long as the scheduler's slices, not as the call."""
+"""Multiple of torch's lost seconds that may be lost: a wait is as long as the scheduler's slices, not as the call."""
 ATTEMPTS = 5
 """Only a loss that every attempt shows is the kernels' own: which thread waits for the busy core is chance."""
 

@@ -35,7 +35,7 @@ def records(seeds=8, noise=1e-4, epochs=3, **accuracy):
 
 
 def test_norms_that_are_not_known_here_are_shown_behind_the_others():
-    """Of a study with a norm of a folder that the report was not told."""
+    """The study has a norm of a folder that the report was not told."""
     found = records(seeds=3, PlaneNorm=0.9, LayerNorm=0.91, none=0.8)
     assert comparisons.norms_of(found) == ["none", "LayerNorm", "PlaneNorm"]
     assert {pair.right for pair in comparisons.pairs(found)} == {"LayerNorm", "PlaneNorm"}
@@ -130,7 +130,7 @@ def test_the_detectable_effect_is_found_with_its_power(samples, comparisons_):
 
 
 def test_a_stated_difference_is_found_by_the_rule_with_its_power():
-    """With ten seeds and six norms the exact tests ask for ten equal signs, which the t test's effect rarely gives."""
+    """The exact tests ask for ten equal signs of ten seeds and six norms, which the t test's effect rarely gives."""
     seeds, norms, pairs = 10, 6, 15
     effect = comparisons.detectable(seeds, norms)
     assert effect > 1.2 * detectable_effect(seeds, comparisons=pairs)
@@ -212,7 +212,7 @@ def test_the_log_rank_test_is_stratified_by_seed(left, right, p):
 
 
 def collapse(found, norm, seed, value=0.1):
-    """That run's last epoch falls to chance."""
+    """Let that run's last epoch fall to chance."""
     for record in found:
         if record["case"]["norm"] == norm and record["case"]["seed"] == seed:
             record["samples"]["epochs"][-1] = {
@@ -293,7 +293,7 @@ def test_the_norm_of_the_highest_mean_is_paired_with_all_others_under_each_setti
 
 
 def test_how_certain_the_choice_of_a_learning_rate_is():
-    """By paired seeds, and for all norms together; a rate that was tried alone is no choice."""
+    """Rates are compared by paired seeds, and for all norms together; one that was tried alone is no choice."""
     some = []
     for rate, gain in ((0.02, 0.0), (0.04, 0.01), (0.08, -0.2)):
         for record in records(seeds=4, noise=rate / 1000, none=0.5 + gain, BatchNorm=0.9 + gain / 1000):

@@ -169,7 +169,7 @@ def test_the_constructor_and_repr_are_torch_s(name):
 
 
 def test_a_forward_that_was_replaced_is_left_by_both():
-    """As hooks of other libraries do, around the bound method that they found."""
+    """Hooks of other libraries do so, around the bound method that they found."""
     model = nn.Sequential(nn.LayerNorm(4), nn.LayerNorm(4))
     normsuite.convert(model, backend="reference")
     wrapped = model[0].forward

@@ -52,7 +52,7 @@ def test_each_disturbance_has_its_advice(changed, said):
 
 
 def process_said(ratio, others):
-    """Of a process in which the second of two equal calls took `ratio` times as long."""
+    """Return the message of a process in which the second of two equal calls took `ratio` times as long."""
     first = [1e-3, 1.1e-3, 1e-3, 0.9e-3] * 5
     return {"times_s": {BASELINE: first, AGAIN: [ratio * t for t in first]}, "others_share": others}
 

@@ -18,7 +18,7 @@ def row(norm, index, statistic):
 
 
 def groups(norm):
-    """Which numbers share a mean, read off the document's own lists."""
+    """Return which numbers share a mean, read off the document's own lists."""
     images = [[v for channel in image for line in channel for v in line] for image in document.IMAGES]
     return {
         "BatchNorm": [[v for image in images for v in image[2 * c : 2 * c + 2]] for c in range(4)],

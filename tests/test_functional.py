@@ -90,7 +90,7 @@ def test_torch_is_not_handed_what_it_would_drop(name):
     ],
 )
 def test_what_a_norm_does_not_have_is_refused_by_every_backend(backend, norm, given, says):
-    """As many samples as channels: kernels took a sample's mean for a channel's."""
+    """There are as many samples as channels: kernels took a sample's mean for a channel's."""
     kept = {name: value.clone() for name, value in given.items() if isinstance(value, torch.Tensor)}
     groups = 2 if norm == "GroupNorm" else None
     with pytest.raises(ArgumentError, match=says):

@@ -28,9 +28,9 @@ from gated_package import (
     version,
 )
 
-from normsuite import caches, results
+from normsuite import caches, codes, results
 from normsuite.errors import ArgumentError
-from normsuite.gate import measure, summary
+from normsuite.gate import measure
 from normsuite.gate.decide import BETTER, NOT_AVAILABLE, SAME, WORSE
 from normsuite.measure import own_workloads as cells
 from normsuite.measure import pairs, preloaded
@@ -44,9 +44,9 @@ def test_a_slower_commit_is_a_regression_and_the_way_back_is_better(repository):
     append(repository, "functional.py", THRICE, "three times")
     code, rows = judged(repository, "HEAD~1", "HEAD")
     row = rows[ONE[0], "time"]
-    assert (code, row.verdict) == (summary.REGRESSION, WORSE) and row.ratio.low > 1.5
+    assert (code, row.verdict) == (codes.REGRESSION, WORSE) and row.ratio.low > 1.5
     code, rows = judged(repository, "HEAD", "HEAD~1")
-    assert (code, rows[ONE[0], "time"].verdict) == (summary.NO_REGRESSION, BETTER)
+    assert (code, rows[ONE[0], "time"].verdict) == (codes.OK, BETTER)
 
 
 def test_a_dirty_tree_is_the_head_and_files_say_what_was_found(repository, tmp_path):
@@ -74,16 +74,16 @@ def test_memory_and_digits_that_were_lost_are_found(repository):
     cell = "LayerNorm/torch/tiny/step"
     append(repository, "functional.py", KEEPS, "keeps more")
     code, rows = judged(repository, "HEAD~1", "HEAD", only=[cell])
-    assert code == summary.REGRESSION and rows[cell, "saved bytes"].verdict == WORSE
+    assert code == codes.REGRESSION and rows[cell, "saved bytes"].verdict == WORSE
     assert rows[cell, "gradient error at mean 0"].verdict == SAME
     append(repository, "functional.py", ROUNDS, "loses digits")
     code, rows = judged(repository, "HEAD~1", "HEAD", only=[cell, *ONE])
-    assert code == summary.REGRESSION and rows[ONE[0], "output error at mean 0"].verdict == WORSE
+    assert code == codes.REGRESSION and rows[ONE[0], "output error at mean 0"].verdict == WORSE
     assert rows[cell, "gradient error at mean 0"].verdict == WORSE
 
 
 def test_a_backward_pass_is_measured_alone_where_it_is_asked_for(repository):
-    """Beside a forward pass, which shares its tensors and wants no gradient of them."""
+    """A forward pass stands beside it, which shares its tensors and wants no gradient of them."""
     append(repository, "functional.py", ROUNDS, "loses digits")
     cells = [f"GroupNorm/numba/tiny/{mode}" for mode in ("backward", "forward")]
     done = gate(
@@ -134,13 +134,13 @@ def test_a_norm_that_base_did_not_have_is_not_available(repository):
     cell = "InstanceNorm/torch/tiny/forward"
     code, rows = judged(repository, "HEAD", "HEAD~1", only=[cell, *ONE])
     assert rows[cell, "time"].verdict == NOT_AVAILABLE and "base has no norm InstanceNorm" in rows[cell, "time"].note
-    assert code != summary.REGRESSION
+    assert code != codes.REGRESSION
 
 
 def test_a_cell_that_head_breaks_is_a_regression(repository):
     append(repository, "functional.py", BREAKS, "breaks one")
     code, rows = judged(repository, "HEAD~1", "HEAD", only=[*ONE, "GroupNorm/torch/tiny/forward"])
-    assert code == summary.REGRESSION and rows[ONE[0], "time"].verdict == "fails"
+    assert code == codes.REGRESSION and rows[ONE[0], "time"].verdict == "fails"
     assert "head fails: TypeError: no" in rows[ONE[0], "time"].note
 
 
@@ -200,7 +200,7 @@ def test_a_cell_at_which_both_end_their_processes_is_not_available(repository):
     append(repository, "functional.py", KILLS, "kills")
     append(repository, "errors.py", "# more\n")
     code, rows = judged(repository, "HEAD~1", "HEAD", only=[*ONE, "GroupNorm/torch/tiny/forward"])
-    assert code in (summary.NO_REGRESSION, summary.NOTHING_DECIDED)
+    assert code in (codes.OK, codes.NOTHING)
     assert rows["GroupNorm/torch/tiny/forward", "time"].verdict == NOT_AVAILABLE and rows[ONE[0], "time"].values >= 4
 
 

@@ -6,6 +6,7 @@ from datetime import date
 import pytest
 from gate_records import ENTRY, TODAY, code, kept_as, record, table, write
 
+from normsuite import codes
 from normsuite.errors import ArgumentError
 from normsuite.gate import accepted, groups, summary
 from normsuite.gate.comment import comment
@@ -18,12 +19,12 @@ def test_a_known_regression_is_no_failure_until_its_day(tmp_path):
     made = kept_as(slow, known, TODAY)
     first = summary.rows(made)[0]
     assert first.verdict == ACCEPTED and "more checks" in first.note
-    assert code(made) == summary.NO_REGRESSION and accepted.notes(known, TODAY) == []
+    assert code(made) == codes.OK and accepted.notes(known, TODAY) == []
     later = date(2030, 2, 1)
-    assert code(kept_as(slow, known, later)) == summary.REGRESSION
+    assert code(kept_as(slow, known, later)) == codes.REGRESSION
     assert "accepted until 2030-01-31, and no longer: cell *" in accepted.notes(known, later)[0]
     slower = record(table(9, slowdowns=[0.2]))
-    assert code(kept_as(slower, known, TODAY)) == summary.REGRESSION, "more than was accepted"
+    assert code(kept_as(slower, known, TODAY)) == codes.REGRESSION, "more than was accepted"
 
 
 def test_an_accepted_cell_does_not_fail_through_its_group():
@@ -35,13 +36,13 @@ def test_an_accepted_cell_does_not_fail_through_its_group():
     entry = accepted.Accepted("A/numba/case-[01]/*", "time", "more checks", TODAY)
     (mean,) = (row for row in summary.rows(kept_as(made, [entry], TODAY)) if row.metric == summary.MEAN_TIME)
     assert mean.verdict == SAME and mean.note == "6 cells"
-    assert code(kept_as(made, [entry], TODAY)) == summary.NO_REGRESSION
+    assert code(kept_as(made, [entry], TODAY)) == codes.OK
     little = replace(entry, at_most=1.01)
-    assert code(kept_as(made, [little], TODAY)) == summary.REGRESSION, "more than was accepted"
+    assert code(kept_as(made, [little], TODAY)) == codes.REGRESSION, "more than was accepted"
     every = replace(entry, cell="A/*")
     (mean,) = (row for row in summary.rows(kept_as(made, [every], TODAY)) if row.metric == summary.MEAN_TIME)
     assert mean.note == "6 cells", "those that are not worse are not left out"
-    assert code(kept_as(made, [entry], date(2030, 1, 2))) == summary.REGRESSION, "no longer accepted"
+    assert code(kept_as(made, [entry], date(2030, 1, 2))) == codes.REGRESSION, "no longer accepted"
 
 
 def test_every_reader_ends_as_the_project_s_policy_says():
@@ -52,7 +53,7 @@ def test_every_reader_ends_as_the_project_s_policy_says():
     assert summary.headline(kept_as(quiet, [], TODAY, "fail")).endswith("no regression.")
     kept = kept_as(open_cells, [], TODAY, "pass")
     assert "normsuite gate: no regression" in comment(kept, summary.rows(kept))
-    assert summary.as_dict(kept, summary.rows(kept))["exit_code"] == summary.NO_REGRESSION
+    assert summary.as_dict(kept, summary.rows(kept))["exit_code"] == codes.OK
 
 
 @pytest.mark.parametrize(

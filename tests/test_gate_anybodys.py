@@ -382,7 +382,7 @@ def test_a_prepared_call_is_timed_and_one_that_only_head_has_is_not_available(tm
 
 @pytest.mark.slow
 def test_a_bisection_finds_the_commit(tmp_path):
-    """By bytes, which need no quiet machine."""
+    """Bytes are compared, which need no quiet machine."""
     repository = Repository(tmp_path)
     for subject in ("One", "Two"):
         (repository.path / "more.py").write_text(f"NAME = {subject!r}\n")

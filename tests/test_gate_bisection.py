@@ -112,7 +112,7 @@ def test_a_bisection_finds_the_commit_of_a_step(repository):
 
 
 def test_the_commit_that_slowed_a_whole_group_a_little_is_found(repository, monkeypatch):
-    """By 0.35 %, which is certain in the mean of all cells and in none of them."""
+    """Cells are slower by 0.35 %, which is certain in the mean of all and in none of them."""
     start, commits = git(repository, "rev-parse", "HEAD"), []
     for number in range(4):
         append(repository, "errors.py", f"# {number}\n", f"commit {number}")
@@ -137,7 +137,7 @@ def test_the_commit_that_slowed_a_whole_group_a_little_is_found(repository, monk
 
 
 def test_the_commit_from_which_on_a_cell_fails_is_found(repository):
-    """Those before it are good, however their times lie."""
+    """Commits before it are good, whatever their times are."""
     start = git(repository, "rev-parse", "HEAD")
     append(repository, "errors.py", "# one\n", "one")
     append(repository, "functional.py", BREAKS, "breaks it")

@@ -17,7 +17,7 @@ from normsuite.statistics import Interval
 
 @pytest.mark.parametrize("likeness", [3.0, 10.0, math.inf])
 def test_moderated_intervals_hold_as_often_as_they_say_and_are_narrower(likeness):
-    """Whether the variances are nearly alike or not: inverse chi-squared with so many degrees of freedom."""
+    """Variances that are nearly alike or not: inverse chi-squared with so many degrees of freedom."""
     draw, alpha, tables, groups, n = np.random.default_rng(0), 0.02, 60, 48, 4
     missed, widths, own = 0, [], []
     for _ in range(tables):

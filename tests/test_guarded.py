@@ -88,7 +88,7 @@ def copy(tmp_path_factory):
 
 
 def counter(copy, name):
-    """What counts the calls of a function or of a module's forward pass."""
+    """Return what counts the calls of a function or of a module's forward pass."""
     return getattr(copy.functional, name) if name in ours.FUNCTIONS else vars(getattr(copy.modules, name))["forward"]
 
 

@@ -72,7 +72,7 @@ CHANGES = {
 
 @pytest.mark.parametrize("change", CHANGES.values(), ids=CHANGES)
 def test_parameters_that_change_keep_what_they_are_about(tmp_path, change):
-    """From the 16th of 30 commits on a benchmark has other parameters, and is 50 % slower."""
+    """A benchmark has other parameters from the 16th of 30 commits on, and is 50 % slower."""
     now, names, values_of, through, former, new = change
     folder = Folder(tmp_path).list({NAME: {"params": now, "param_names": names}})
     count = len(now[0]) * (len(now[1]) if len(now) > 1 else 1)

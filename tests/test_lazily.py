@@ -9,7 +9,7 @@ from normsuite import lazily
 from normsuite.bench.history import Made
 
 INSIDE = "scipy.stats._distn_infrastructure"
-"""What is there once scipy.stats is."""
+"""Modules that are there once scipy.stats is."""
 
 
 def run(code):

@@ -23,7 +23,7 @@ IDS = [f"{spec.name}-{len(shape)}d" for spec, shape in CASES]
 
 
 def torch_norm(spec, x, weight, bias=None, running=(None, None), training=True):
-    """What torch.nn.functional computes, called by hand."""
+    """Return what torch.nn.functional computes, called by hand."""
     return {
         "BatchNorm": lambda: F.batch_norm(x, *running, weight, bias, training, 0.3, 1e-3),
         "LayerNorm": lambda: F.layer_norm(x, x.shape[1:], weight, bias, 1e-3),

@@ -37,7 +37,7 @@ def with_threads():
 
 @pytest.mark.parametrize("workers", [1, 2, 3, 8])
 def test_turns_take_every_grain_once_and_threads_far_from_each_other(workers):
-    """Of threads that come in turn, each walks through a stretch of its own."""
+    """Threads come in turn, and each walks through a stretch of its own."""
     for turns in range(40):
         given = SimpleNamespace(workers=workers)
         taken = [tasks._apart.py_func(given, turn, turns) for turn in range(turns)]

@@ -105,7 +105,7 @@ def test_one_that_hangs_is_ended(parent):
 
 
 def test_the_stack_lies_elsewhere_in_each(parent):
-    """As in fresh processes, since where things lie decides per cents of a time."""
+    """Memory lies elsewhere in each, as in fresh processes: that decides per cents of a time."""
     found = set()
     for _ in range(8):
         with parent.process("jobs") as one:

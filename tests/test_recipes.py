@@ -116,7 +116,7 @@ def run(project, *command):
 
 @pytest.fixture(scope="module")
 def seen(project):
-    """What a look around in the copy finds."""
+    """Return what is found in the copy."""
     return json.loads(run(project, "-c", LOOK).splitlines()[-1])
 
 

@@ -225,7 +225,7 @@ def test_other_processes_give_the_same_bytes(whole, tmp_path):
 
 
 def test_helpers_change_no_byte(whole, tmp_path, monkeypatch):
-    """With nothing kept from before in either."""
+    """Nothing is kept from before in either."""
     written = []
     for count in (0, 1):
         monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / f"cache-{count}"))

@@ -41,7 +41,7 @@ def browser():
 
 
 def show(browser, page, *, size="desk", scheme="light", part=""):
-    """That page, as if just opened."""
+    """Return that page, as if just opened."""
     width, height = WIDTHS[size]
     metrics = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": False}
     browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics)
@@ -208,7 +208,7 @@ def test_pages_lead_to_each_other_and_open_what_is_folded(browser, site):
 
 
 def test_without_scripts_nothing_is_missing(browser, site, tmp_path):
-    """By the page's policy: scripts that the driver switches off may run after all where it switches them on again."""
+    """The page's policy forbids them: scripts that the driver switches off may run where it switches them on again."""
     page = tmp_path / "learning.html"
     text, replaced = re.subn(r"script-src 'sha256-[^']+'", "script-src 'none'", (site / page.name).read_text())
     assert replaced == 1

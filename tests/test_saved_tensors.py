@@ -15,7 +15,7 @@ pytest.importorskip("numba", reason="needs numba")
 pytestmark = pytest.mark.usefixtures("kernels_at_every_size")
 
 AFTER_ANOTHER = pytest.mark.parametrize("after", [False, True], ids=["first", "after another"])
-"""Whether a step of the same kind was checked in full before, so that guards alone are compared."""
+"""Steps that were checked in full before, so that guards alone are compared, or were not."""
 
 
 def step(spec, backend):
@@ -78,7 +78,7 @@ def test_the_reference_does_not_read_storage_that_was_freed_before_its_backward_
 @pytest.mark.parametrize("activation", [None, "silu"], ids=str)
 @pytest.mark.parametrize("shape", [(2, 8, 5, 5), SHAPE], ids=["small", "large"])
 def test_the_weight_of_instance_norm_may_be_stepped_before_the_backward_pass(shape, activation, backend):
-    """As in torch, which repeats it; the gradients, and those of gradients, are of the weight that was used."""
+    """Gradients, and gradients of gradients, are of the weight that was used, as in torch, which repeats it."""
     x, weight, dy = drawn(*shape).requires_grad_(), (drawn(8, seed=1) + 2).requires_grad_(), drawn(*shape, seed=9)
 
     def found(y):
@@ -255,7 +255,7 @@ def test_data_of_another_layout_are_read_as_they_lie(backend):
 @pytest.mark.parametrize("activation", [None, "relu", "silu"], ids=str)
 @EVERY_NORM
 def test_a_bias_may_be_stepped_between_two_backward_passes(spec, activation, backend):
-    """As with torch's BatchNorm, whose backward pass asks for no bias."""
+    """The backward pass of torch's BatchNorm asks for no bias, either."""
     if not spec.centred:
         pytest.skip("has no bias")
     weight, bias = torch.ones(affine_of(spec)), torch.zeros(affine_of(spec), requires_grad=True)

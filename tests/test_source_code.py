@@ -7,6 +7,7 @@ from pathlib import Path
 
 import documents
 import pytest
+from imports import MODULES, PACKAGE, imports
 
 from normsuite import provenance, source_code, tuning
 from normsuite.gate import selfcheck
@@ -117,6 +118,26 @@ def test_digests_of_records_follow_the_code_and_not_its_docstrings(tmp_path, mon
         path.write_text(path.read_text(encoding="utf-8") + "NEW = 1\n")
     with monkeypatch.context() as patched:
         assert not set(digests(tmp_path, patched)) & set(before)
+
+
+HELPING = {"caches", "device", "errors", "extras", "reading", "vocabulary", "writing"}
+"""Modules that training imports and numbers do not depend on: files, messages, names."""
+
+
+def test_a_study_depends_on_all_that_training_imports_and_on_no_caption():
+    found, todo = set(), ["normsuite.study.train"]
+    while todo:
+        module = todo.pop()
+        if module not in found:
+            found.add(module)
+            todo += imports(module)
+    files = {MODULES[name].relative_to(PACKAGE).as_posix() for name in found}
+    files -= {f"{name}.py" for name in HELPING}
+    sources = provenance._SOURCES
+    assert not {file for file in files if not any(file == of or file.startswith(f"{of}/") for of in sources)}
+    for name in sources:
+        assert (PACKAGE / name).exists()
+        assert not {"charts", "tables.py", "summary.py", "cli"} & {path.name for path in (PACKAGE / name).rglob("*")}
 
 
 def test_tables_without_slowdowns_do_not_depend_on_how_slowdowns_are_made(tmp_path, monkeypatch):

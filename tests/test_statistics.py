@@ -152,7 +152,7 @@ def test_noise_leaves_it_undecided():
 
 
 def test_relations_that_one_comparison_decides_count_once():
-    """Of the 21 relations that the document states, 19 are different comparisons."""
+    """The document states 21 relations, 19 of them different comparisons."""
     (found,) = {len({claims._same(f.relation) for j in claims.judge([]) for f in j.findings})}
     assert found == 19 < len({f.relation for j in claims.judge([]) for f in j.findings})
 

@@ -64,7 +64,7 @@ class Unpicklable(Exception):
 
 @pytest.mark.parametrize("error", [SystemExit(0), Unpicklable("too", "much")], ids=["exit", "unpicklable"])
 def test_what_a_user_s_norm_raises_while_it_trains_reaches_the_parent(error, monkeypatch):
-    """As it is, the one would end the study with 0, and the other look like a worker that died."""
+    """Left as it is, the one would end the study with 0, and the other would look like a worker that died."""
 
     def fail(*arguments):
         raise error

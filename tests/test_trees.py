@@ -286,7 +286,7 @@ def test_a_repository_of_any_kind_gives_the_same_versions(repository, change):
 
 
 def test_a_hook_of_the_same_repository_sees_what_its_user_sees(repository, monkeypatch):
-    """As in a commit of some files alone, for which git gives a hook an index of its own."""
+    """A commit of some files alone: git gives its hook an index of its own."""
     expected = working(repository).digest
     shutil.copy(repository.path / ".git" / "index", repository.path / ".git" / "next-index-1.lock")
     monkeypatch.setenv("GIT_INDEX_FILE", str(repository.path / ".git" / "next-index-1.lock"))

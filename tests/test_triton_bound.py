@@ -72,7 +72,7 @@ def test_a_call_queues_the_same_whatever_was_queued_before(name, family):
 
 
 def test_sums_of_gradients_take_no_more_memory_than_the_tensor():
-    """Of long rows in bfloat16, which two programs could keep in a cache, but whose sums would be two numbers each."""
+    """Two programs could keep such long rows in bfloat16 in a cache, but their sums would be two numbers each."""
     queued = []
 
     def run(kernel, grid, *arguments, **named):

@@ -126,7 +126,7 @@ def test_faults_are_named():
     ],
 )
 def test_programs_of_a_multiprocessor(capability, warps, registers, shared, expected):
-    """By hand, from the table in NVIDIA's programming guide."""
+    """The figures are computed by hand, from the table in NVIDIA's programming guide."""
     limits = occupancy.LIMITS[capability]
     assert occupancy.programs(limits, warps=warps, registers=registers, shared_bytes=shared) == expected
 

@@ -22,7 +22,7 @@ def places(g, of):
 
 
 def truth(sizes, axes, *, channels_last, per_element):
-    """By offset: the channel of each element, and a number that those of one statistic share."""
+    """Return by offset the channel of each element, and a number that those of one statistic share."""
     shape = (sizes[0], 1, sizes[1] * sizes[2], sizes[3]) if per_element else sizes
     n, g, k, s = np.indices(shape)
     kept = [

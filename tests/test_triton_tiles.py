@@ -1,4 +1,4 @@
-"""Which elements the Triton kernels read or write, from the arguments of their launches: needs no device.
+"""Elements that the Triton kernels read or write, by the arguments of their launches: needs no device.
 
 A kernel walks over tiles and masks what lies outside, unless it is told that nothing does. What it then takes is
 computed here from its arguments, for sizes that take the interpreter too long.
@@ -53,7 +53,7 @@ def _walked(grid, named) -> Iterator[tuple[int, int]]:
 
 
 def wrong(kernel, grid, named) -> str | None:
-    """What is wrong with the elements that are taken, of one statistic and along the statistics."""
+    """Return what is wrong with the elements that are taken, of one statistic and along the statistics."""
     rows, cols, even = named["rows"], named["cols"], named["EVEN"]
     begun, taken = set(), 0
     for row, col in places(kernel, grid, named):
@@ -73,7 +73,7 @@ def wrong(kernel, grid, named) -> str | None:
 
 
 def shared_bytes(kernel, named, itemsize) -> int:
-    """What loads of the next rounds take of a program that keeps whole statistics, where it loads ahead."""
+    """Return what a program that keeps whole statistics loads for the next rounds, where it loads ahead."""
     if kernel not in (resident.forward_resident, resident.backward_resident):
         return 0
     is_backward = kernel is resident.backward_resident

@@ -110,7 +110,7 @@ def test_rows_of_one_number_over_their_root_mean_square(pool, source):
 
 @pytest.mark.parametrize("mean", [1e3, 1e6])
 def test_numbers_far_from_zero(pool, mean):
-    """Of deviation 1; in float32, where torch loses 5 % of the root mean square."""
+    """The deviation is 1, and the type float32, where torch loses 5 % of the root mean square."""
     cases = [Case((2, 1, 769, 1), per_element=True, mean=mean, source=source) for source in SOURCES]
     cases += [Case((2, 2, 4, 65), channels_last=last, mean=mean, source="memory") for last in (False, True)]
     cases.append(Case((3, 2, 4, 37), ("batch", "spatial"), mean=mean))
@@ -120,7 +120,7 @@ def test_numbers_far_from_zero(pool, mean):
 
 @pytest.mark.parametrize("channels", [3, 5, 10])
 def test_groups_of_channels_that_lie_side_by_side(pool, channels):
-    """Of sizes that are no powers of two, in one sample."""
+    """Sizes are no powers of two, in one sample."""
     check(
         pool, [Case((1, 4, channels, 37), channels_last=True, source=source, activation="silu") for source in SOURCES]
     )
@@ -139,7 +139,7 @@ def test_a_gradient_of_the_bias_is_not_rounded_to_the_weight_s_type(pool):
 
 
 def test_indices_beyond_32_bits(pool):
-    """Of tensors of more than 2³¹ elements, which no test can hold."""
+    """Tensors have more than 2³¹ elements, which no test can hold."""
     assert pool.submit(interpreted.wide_indices).result() == [2**32, 5, 2**44]
 
 
@@ -164,7 +164,7 @@ def test_two_runs_give_the_same_bits(pool, source):
 
 
 def test_a_wrong_value_is_found(pool):
-    """That the bounds are not wide enough for anything."""
+    """The bounds are not wide enough for anything."""
     case = Case((2, 2, 4, 37))
     given = interpreted.operands(case)
     right = interpreted.exact(case, given)
@@ -174,7 +174,7 @@ def test_a_wrong_value_is_found(pool):
 
 @pytest.mark.parametrize("name", NORMS)
 def test_every_norm_as_users_call_it(pool, name):
-    """With and without weight and bias, activations, running statistics that move and such that are given."""
+    """Calls are with and without weight, bias and activation, with running statistics that move or are given."""
     layouts = [pool.submit(partial(interpreted.public, name, "float32", last=last)) for last in (False, True)]
     for found in layouts:
         assert len(found.result()) >= 10 and max(found.result()) < FEW

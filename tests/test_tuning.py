@@ -138,7 +138,7 @@ def test_what_the_user_measured_comes_first_and_holds_for_what_it_was_measured_w
 
 
 def test_a_tuning_is_found_for_another_number_of_threads():
-    """As a study asks whose runs have one thread each, whatever its own process has."""
+    """A study asks so: its runs have one thread each, whatever its own process has."""
     sizes = {"BatchNorm": {"contiguous": {"lengths": [1], "forward": [7], "step": [tuning.NEVER]}}}
     present = torch.get_num_threads()
     assert present != 1

@@ -73,7 +73,7 @@ def test_a_result_says_where_its_times_are_those_of_the_host():
 
 
 def test_a_second_that_was_not_timed_has_no_verdict():
-    """That of the third is not given in its place."""
+    """The third one's is not given in its place."""
     found = made_up(1.0)
     samples = tuple({"a": process["a"], "c": process["b"]} for process in found.samples)
     result = Result(samples, "cpu", 0.01, {}, {"b": "fails: ValueError"}, ("a", "b", "c"))

@@ -19,7 +19,7 @@ UNUSED = [
     for row in re.findall(r"^\| ([^|]+) \| [^|]+ \|$", _WORDS, re.MULTILINE)[1:]  # the first one is the head
     for word in row.split(", ")
 ]
-"""What stands under "not" in CONTRIBUTING.md's table of words, where it may stand."""
+"""Words under "not" in CONTRIBUTING.md's table, where they may stand."""
 
 ALLOWED = (
     "--planted-tables", "planted_tables", "PLANTED_TABLES",
@@ -27,7 +27,7 @@ ALLOWED = (
 )  # fmt: skip
 """Names that others use by now: of options, and of the fields of records and of JSON."""
 
-PACKAGE = documents.ROOT / "normsuite"
+PACKAGE, TOOLS = documents.ROOT / "normsuite", documents.ROOT / "tools"
 CHECKED = [*documents.PAGES, documents.ROOT / "mkdocs.yml", documents.ROOT / "Makefile"]
 CHECKED += [
     file
@@ -92,6 +92,41 @@ def without_verb(source: str) -> list[str]:
 def test_docstrings_of_functions_begin_with_a_verb(folder: Path):
     found = [f"{path.name}, {line}" for path in folder.glob("*.py") for line in without_verb(path.read_text("utf-8"))]
     assert not found, f"begin with a verb, in the imperative, or add the verb to FIRST_WORDS: {found}"
+
+
+NO_BEGINNING = re.compile(r"(As|By|For|From|In|None|Of|On|That|Those|To|Whose|With)\b")
+"""First words of a description that names nothing: "Of files" instead of "Suffixes of files"."""
+
+
+def without_noun(source: str) -> list[str]:
+    """Return the beginnings of strings that describe a class or a name, and do not say what it is."""
+    found = []
+    for node in ast.walk(ast.parse(source)):
+        for inner in getattr(node, "body", []) if isinstance(node, (ast.Module, ast.ClassDef)) else ():
+            text = inner.value.value if isinstance(inner, ast.Expr) and isinstance(inner.value, ast.Constant) else None
+            if isinstance(text, str):
+                found.append((inner.lineno, text))
+    return [f"line {line}: {text.splitlines()[0]}" for line, text in found if NO_BEGINNING.match(text)]
+
+
+@pytest.mark.parametrize("folder", sorted({path.parent for path in [*PACKAGE.rglob("*.py"), *TOOLS.glob("*.py")]}))
+def test_descriptions_of_classes_and_names_say_what_they_are(folder: Path):
+    found = [f"{path.name}, {line}" for path in folder.glob("*.py") for line in without_noun(path.read_text("utf-8"))]
+    assert not found, f"begin with the thing's name: {found}"
+
+
+def test_a_description_that_names_nothing_is_noticed():
+    source = '''
+LIMIT = 3
+"""Of one check."""
+
+class A:
+    """None of their own."""
+
+    b: int
+    """Number of checks."""
+'''
+    assert without_noun(source) == ["line 3: Of one check.", "line 6: None of their own."]
 
 
 def test_a_docstring_without_a_verb_is_noticed():

@@ -37,7 +37,7 @@ def calls(program):
 
 
 def unknown(arguments):
-    """What of `normsuite ARGUMENTS` does not exist."""
+    """Return what does not exist of `normsuite ARGUMENTS`."""
     command, *rest = arguments
     if command not in COMMANDS:
         return [command]

@@ -1,4 +1,4 @@
-"""Which tests are slow, and run in `make test-all` alone; which of them take times, and run while no other test does.
+"""Tests that are slow, and run in `make test-all` alone; and tests that take times, and run while no other test does.
 
 An entry names a test, or a file and with it each of its tests, and how many of a test's parameters stay in the quick
 tier; 0 leaves none. Every module, property and command is touched there, by its least expensive cases. The end of `make

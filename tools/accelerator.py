@@ -34,7 +34,7 @@ RUNS = 20
 DTYPES_TRIED = ("float32", "bfloat16", "float16")
 
 BOUNDS = {"float32": 1e-5, "bfloat16": 8 * 2**-7, "float16": 8 * 2**-10}
-"""Of the largest error of y, dx and the gradients of weight and bias, over their root mean square."""
+"""Bounds of the largest error of y, dx and the gradients of weight and bias, over their root mean square."""
 
 SHAPES = (
     Case("maps", (8, 64, 28, 28), 32, "maps"),
@@ -52,7 +52,7 @@ GATE_S, STUDY_S, REPORT_S = 75.0, 60.0, 20.0
 """Seconds kept for what follows the bench."""
 
 STOP_S = 15.0
-"""For a command to write what it has, once its time is over."""
+"""Seconds that a command gets to write what it has, once its time is over."""
 
 CORRECTNESS_SHARE = 0.2
 

@@ -30,7 +30,7 @@ COLUMNS = {
     "step, relu": ("step", "relu"),
     "evaluation": ("evaluation", "none"),
 }
-"""Of the tables of processors: mode and activation."""
+"""Columns of the tables of processors: mode and activation."""
 
 
 def _kept(name: str) -> dict:

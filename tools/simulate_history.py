@@ -64,7 +64,7 @@ def states(draw: np.random.Generator, series: int) -> np.ndarray:
 
 
 KINDS: dict[str, tuple[Draw, int]] = {"white": (white, 1), "t3": (t3, 1), "ar": (ar, 1), "states": (states, TOGETHER)}
-"""With how many series a history has."""
+"""Noise, and how many series a history with it has."""
 
 
 def history(logs: np.ndarray) -> list[Segment]:

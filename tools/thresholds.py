@@ -61,8 +61,9 @@ def decided_again(record: dict, thresholds: Thresholds) -> dict:
 def biases(records: Sequence[dict]) -> dict[str, tuple[float, float]]:
     """Return for each backend how far two builds of the same code lie apart in a cell, whatever the process.
 
-    Of each cell the variance of tables' means of log ratios, less what the spread within tables explains of it: the
-    deviation over cells, and the largest of a cell. Cells without a slowdown alone.
+    For each cell it is the mean square over tables of the mean log ratio, less what the spread within tables explains
+    of it: returned are its root over cells, and the largest of a cell. A difference that all tables share counts, too.
+    Cells without a slowdown alone.
     """
     means, errors = defaultdict(list), defaultdict(list)
     for record in records:
@@ -72,7 +73,7 @@ def biases(records: Sequence[dict]) -> dict[str, tuple[float, float]]:
                 errors[name].append(float(np.var(logs, ddof=1)) / len(logs))
     variances = defaultdict(list)
     for name in means:
-        variances[name.split("/")[1]].append(np.var(means[name], ddof=1) - np.mean(errors[name]))
+        variances[name.split("/")[1]].append(np.mean(np.square(means[name])) - np.mean(errors[name]))
     return {backend: (math.sqrt(max(0.0, np.mean(of))), math.sqrt(max(0.0, *of))) for backend, of in variances.items()}
 
 

@@ -45,7 +45,7 @@ def least(call: Call) -> float:
 
 
 def _modes(call: Call) -> tuple[str, ...]:
-    """Return the modes that were measured of which such a call has the parts."""
+    """Return the measured modes that apply to the call."""
     if not call.differentiated:
         return ("forward",) if call.use_input_stats else ("evaluation",)
     # A step by running statistics was not measured: the kernels have to win in both modes that it resembles.

@@ -19,7 +19,7 @@ _FIELD = {"training": "use_input_stats"}
 _OPTIONAL = ("weight", "bias", "running_mean", "running_var")
 
 _Compute = Callable[..., torch.Tensor]
-"""From (input, weight, bias, running_mean, running_var, momentum, out), as `Again.compute`."""
+"""Functions of (input, weight, bias, running_mean, running_var, momentum, out), as `Again.compute`."""
 
 
 _cudnn = torch.backends.cudnn

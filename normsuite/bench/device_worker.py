@@ -29,7 +29,7 @@ QUEUED, LEFT_OUT = "queued", "left out"
 """How an implementation that failed is handled: its calls are queued one by one, or it is left out."""
 
 Failures = Mapping[str, tuple[str, str]]
-"""By label, one of those two and the reason."""
+"""One of those two and the reason, by label."""
 
 
 class Unusable(Exception):

@@ -10,7 +10,7 @@ SLOWER_ABOVE = 1.02
 VERDICTS = SLOWER, FASTER, NOT_SLOWER, UNDECIDED = "slower", "faster", "not slower", "undecided"
 TONES = {SLOWER: BAD, FASTER: GOOD, NOT_SLOWER: GOOD}
 ALL = "all"
-"""In the place of a norm's name: the mean over all of them."""
+"""Stands for a norm's name in the mean over all norms."""
 
 
 @dataclass(frozen=True)

@@ -24,7 +24,7 @@ from ..measure.task import Task
 from .summary import WHAT
 
 PROCESSES = 6
-"""From so many on a slow process is clipped (`statistics.LEAST_CLIPPED`)."""
+"""Processes; from so many on a slow one is clipped (`statistics.LEAST_CLIPPED`)."""
 
 ACCELERATOR_PROCESSES = 3
 SECONDS = 0.25

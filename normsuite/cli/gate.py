@@ -5,7 +5,7 @@ from typing import Annotated, Optional
 
 import typer
 
-from .. import results, writing
+from .. import codes, results, writing
 from ..errors import ArgumentError
 from ..presentation.text import counted
 from . import gated
@@ -123,7 +123,7 @@ def _compare(setup, accepted: Path | None, project, out: Path, to: str | None, m
     if setup.base.digest == setup.head.digest and not setup.pythons:
         said = f"{setup.head.title} has the same package as {setup.base.title}: nothing to compare"
         if to is not None:
-            write_json({"exit_code": summary.NO_REGRESSION, "sentences": [said], "rows": [], "record": None}, to)
+            write_json({"exit_code": codes.OK, "sentences": [said], "rows": [], "record": None}, to)
         if markdown is not None:
             write(comment.nothing_compared(said), markdown)
         if to != "-" and markdown != "-":

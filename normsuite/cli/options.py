@@ -249,7 +249,7 @@ def _implementations(given):
 
 
 def checked_device(given: str | None) -> str | None:
-    """Return that device, unless torch cannot have one of that name; whether it is here, torch knows."""
+    """Return the device if torch knows devices of that kind; whether one is here is checked later."""
     if given is None or given.partition(":")[0] in vocabulary.DEVICES:
         return given
     if not entry_points(group=vocabulary.DEVICE_ENTRY_POINTS):  # else torch is asked, which loads them

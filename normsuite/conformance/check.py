@@ -8,7 +8,7 @@ from ..targets.target import Target
 from .result import Report, Result
 
 LIMIT_S = 120.0
-"""Of one check in a process of its own; a compiler may take most of it."""
+"""Time limit of one check in a process of its own; a compiler may take most of it."""
 
 
 def check(

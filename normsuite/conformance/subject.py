@@ -15,7 +15,7 @@ from .truth import Arrays, outcome, precision, truth
 
 ULPS = "ULP"
 BOUND = 32.0
-"""In units in the last place of the root mean square: two passes stay below it for inputs near 0."""
+"""Bound in units in the last place of the root mean square: two passes stay below it for inputs near 0."""
 AS_TORCH = 2.0
 """How many times torch's own error still counts as torch's."""
 _FEW = 16

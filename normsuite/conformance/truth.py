@@ -15,7 +15,7 @@ from ..targets.target import Target
 
 OUTPUT, INPUT, WEIGHT, BIAS = "output", "input gradient", "weight gradient", "bias gradient"
 _STEP = 2.0**-17
-"""Of central differences: the error of their truncation and of rounding in float64 are then about as large, 1e-10."""
+"""Step of central differences, for which their truncation and rounding errors in float64 are about equal, 1e-10."""
 
 Arrays = dict[str, np.ndarray]
 

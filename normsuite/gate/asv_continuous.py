@@ -50,7 +50,7 @@ def compare(repository: Path, clone: Path, base: str, head: str, cells: Sequence
         cells: what to measure; each of them `able`.
 
     Returns:
-        Of each cell that asv calls changed its ratio; and the seconds it took.
+        The ratio of each cell that asv reports as changed, and the seconds that asv took.
 
     Raises:
         NormsuiteError: asv fails.

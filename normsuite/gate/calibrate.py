@@ -24,12 +24,12 @@ from .trees import Tree
 
 _COUNT = 1000
 _LARGE = 0.25
-"""Of the call's own time, what the slope is measured with: so large that noise is lost in it, and so small that other
-threads still wait for the next call without sleeping, as they do with the slowdown itself."""
+"""Extra work with which the slope is measured, as a share of the call's own time: large against noise, and so small
+that other threads still wait for the next call without sleeping, as they do with the slowdown itself."""
 
 _BLOCKS, _LONGEST_S = 600, 0.5
 _GUESS_S = 0.1
-"""For the time of additions alone, which only says roughly how many make the large number."""
+"""Seconds for timing additions alone, which only tells roughly how many make that extra work."""
 
 _PROCESSES = 3
 """How far a call is slowed by additions differs from process to process by a tenth, and more where a process is

@@ -28,7 +28,7 @@ Errors = Callable[[Sequence[torch.Tensor]], tuple[float | None, float | None]]
 
 
 def values(call: Call, cell: Cell, given: Operands | None) -> dict[str, float | None]:
-    """Return the counted metrics of a call, by name; none where host time counts, whose cell has another beside it."""
+    """Return the counted metrics of a call by name; a host-time cell has none, and one of device time beside it."""
     if cell.task.host_time:
         return {}
     task = cast(Task, cell.task)  # of a prepared call's no more is asked than its device and whether it wants gradients

@@ -38,7 +38,7 @@ FIRST_LOOK = 4
 
 
 FINAL_SHARE = 0.5
-"""Of α, for the look that is taken when nothing more can be afforded."""
+"""Share of α for the last look, taken when the budget has no room for another process."""
 
 MARGIN = 0.01
 THRESHOLD = 0.0025

@@ -43,7 +43,7 @@ def _parts(name: str) -> tuple[str, ...]:
 
 
 Values = Mapping[str, Mapping[int, float]]
-"""Of each cell or group, for each process by its number the logarithm of its ratio."""
+"""Logarithms of ratios, by cell or group and by the number of the process."""
 
 
 def means(groups: Mapping[str, Sequence[str]], values: Values) -> dict[str, dict[int, float]]:

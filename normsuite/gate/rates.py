@@ -9,7 +9,7 @@ from itertools import pairwise
 
 from scipy import stats
 
-from ..statistics import Interval
+from ..statistics import Interval, mean_interval
 from . import decide, groups
 from .decide import BETTER, SAME, UNDECIDED, WORSE, Decision, Thresholds, judge
 
@@ -54,7 +54,7 @@ class Rate:
 
 @dataclass(frozen=True)
 class Found:
-    """Of two ways to compare, how often each is wrong.
+    """Error rates of one way to compare two versions.
 
     Bounds take tables to be independent, and cells of one table too, which they are not (`DESIGN_EFFECT`).
 
@@ -142,7 +142,7 @@ def found(records: Sequence[dict], thresholds: Thresholds = _THRESHOLDS) -> Foun
     for record in records:
         shares = record["case"]["planted"]
         for name, verdict in verdicts(record, thresholds).items():
-            (injected[shares[name]] if name in shares else clean)[verdict] += 1
+            (injected.setdefault(shares[name], Counter()) if name in shares else clean)[verdict] += 1
     took = sorted(record["wall_s"] for record in records)
     return Found(
         false_alarms=Rate(sum(table[WORSE] > 0 for table in tables), len(tables)),
@@ -199,13 +199,37 @@ def by_size(records: Sequence[dict], thresholds: Thresholds = _THRESHOLDS) -> di
     return {name: Rate(sum(of), len(of)) for name, of in found.items() if of}
 
 
-def measured_means(records: Sequence[dict]) -> dict[float, float]:
-    """Return by injected share the mean of what it was measured as."""
+def measured_means(records: Sequence[dict]) -> dict[float, Interval]:
+    """Return by injected share the mean of what it was measured as, with Student's 95 % interval over cells.
+
+    Only processes up to the first look count: later ones measure what was not found by then, which would select sizes.
+    """
     found: dict[float, list[float]] = {share: [] for share in SHARES}
     for record in records:
-        for name, size, _ in _injected([record], _THRESHOLDS):
-            found[record["case"]["planted"][name]].append(size)
-    return {share: math.fsum(of) / len(of) for share, of in found.items() if of}
+        for name, share in record["case"]["planted"].items():
+            if logs := _first_look(record, name):
+                found.setdefault(share, []).append(math.expm1(math.fsum(logs) / len(logs)))
+    return {share: mean_interval(of) for share, of in found.items() if of}
+
+
+def offset(records: Sequence[dict]) -> Interval | None:
+    """Return how far apart equal versions are measured in the mean over cells, as a share; None without such tables.
+
+    The interval is Student's over tables, of processes up to the first look, which no decision has selected.
+    """
+    means = []
+    for record in (record for record in records if not is_injected(record)):
+        cells = [logs for name in record["samples"].get("log_ratios", {}) if (logs := _first_look(record, name))]
+        if cells:
+            means.append(math.fsum(math.fsum(of) / len(of) for of in cells) / len(cells))
+    return mean_interval(means) if means else None
+
+
+def _first_look(record: dict, name: str) -> list[float]:
+    """Return the logarithms of a cell's ratios up to the first look; the oldest records have none."""
+    samples = record["samples"]
+    looks = samples.get("looks")
+    return samples.get("log_ratios", {}).get(name, [])[: looks[0]] if looks else []
 
 
 def by_length(records: Sequence[dict], share: float, thresholds: Thresholds = _THRESHOLDS) -> dict[str, Rate]:
@@ -247,7 +271,8 @@ def lines(records: Sequence[dict]) -> list[str]:
         factor = rivals[0]["samples"]["factor"]
         said += [f"asv continuous --factor {factor:g}: {line}" for line in _lines(found(rivals))]
     if means := measured_means(of_kind(records, WHAT)):
-        said.append(f"measured in the mean: {', '.join(f'{_percent(s)} as {_percent(m)}' for s, m in means.items())}")
+        sizes = (f"{_percent(share)} as {_percent(mean.value)}" for share, mean in means.items())
+        said.append(f"measured in the mean, before anything was found: {', '.join(sizes)}")
     bounds = "bounds: one-sided, 95 %, Clopper and Pearson; cells of one table are not independent"
     return [*said, f"{bounds}: read those over cells as of {DESIGN_EFFECT} times fewer"]
 
@@ -292,7 +317,7 @@ def as_dict(records: Sequence[dict]) -> dict:
     """Return the rates for JSON."""
     return {
         "gate": found(of_kind(records, WHAT)).as_dict(),
-        "measured_as": {f"{share:g}": mean for share, mean in measured_means(of_kind(records, WHAT)).items()},
+        "measured_as": {f"{share:g}": mean.value for share, mean in measured_means(of_kind(records, WHAT)).items()},
         "by_size": {name: rate.as_dict() for name, rate in by_size(of_kind(records, WHAT)).items()},
         "by_length": {
             f"{share:g}": {name: rate.as_dict() for name, rate in by_length(of_kind(records, WHAT), share).items()}

@@ -1,7 +1,7 @@
 """Two versions of a package in one process, each under a name of its own, or one of them under its own name.
 
-Of a version of the package that measures only public and old names are used: `NORMS`, `backends.NAMES`, the norms'
-functions and modules, and for the error rate `study.digits` and `study.train`.
+Where the compared package is the one that measures, only public, long-standing names of it are used: `NORMS`,
+`backends.NAMES`, the norms' functions and modules, and for the error rate `study.digits` and `study.train`.
 """
 
 import importlib.util

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from datetime import date
 
-from .. import statistics
+from .. import codes, statistics
 from ..measure.metric import find as find_metric
 from ..measure.metric import is_known
 from ..presentation import text
@@ -18,9 +18,6 @@ from .decide import ACCEPTED, BETTER, FAILS, NOT_AVAILABLE, SAME, UNDECIDED, VER
 
 COMMAND = "normsuite gate"
 TIME, MEAN_TIME, ERROR_RATE = "time", "mean time", "error rate"
-NO_REGRESSION, REGRESSION, COULD_NOT_RUN, NOTHING_DECIDED = range(4)
-"""Exit codes."""
-
 POWER = 0.8
 
 FEW = 3
@@ -262,18 +259,18 @@ def exit_code(record: dict | None, found: Sequence[CellRow]) -> int:
     """
     undecided = None if record is None else record.get("undecided")
     if any(row.verdict in (WORSE, FAILS) for row in found):
-        return REGRESSION
+        return codes.REGRESSION
     still_open = [row for row in found if row.verdict == UNDECIDED and row.values is not None]
     if undecided == "fail" and still_open:
-        return NOTHING_DECIDED
+        return codes.NOTHING
     if undecided == "pass" and still_open and all(row.values for row in still_open):
-        return NO_REGRESSION
+        return codes.OK
     timed = [row for row in found if row.values is not None] or found
     if not any(row.verdict in (SAME, BETTER, ACCEPTED) for row in timed):
-        return NOTHING_DECIDED
+        return codes.NOTHING
     most = bound(found)
     limit = math.inf if record is None else Thresholds.of(record["case"]["margins"]).limit
-    return NO_REGRESSION if most is None or most <= limit else NOTHING_DECIDED
+    return codes.OK if most is None or most <= limit else codes.NOTHING
 
 
 def sentences(record: dict, found: Sequence[CellRow]) -> list[str]:
@@ -379,7 +376,7 @@ def as_dict(record: dict, found: Sequence[CellRow]) -> dict:
 
 def outcome(code: int) -> str:
     """Return an exit code of a table in words."""
-    return {NO_REGRESSION: "no regression", REGRESSION: "regression", NOTHING_DECIDED: "too little decided"}[code]
+    return {codes.OK: "no regression", codes.REGRESSION: "regression", codes.NOTHING: "too little decided"}[code]
 
 
 def ending(record: dict, found: Sequence[CellRow]) -> str:

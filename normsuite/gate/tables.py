@@ -66,8 +66,11 @@ def error_rates(records: Sequence[dict]) -> Table:
     ]
     environment = records[-1]["environment"]
     typical, longest = map(text.seconds, of.seconds)
-    means = [f"{100 * share:g}% as {mean:.2%}" for share, mean in rates.measured_means(records).items()]
-    sizes = f"What was injected was measured in the mean: {', '.join(means)}. " if means else ""
+    measured = rates.measured_means(records).items()
+    means = [f"{100 * share:g}% as {text.interval(of, text.percent)}" for share, of in measured]
+    sizes = f"What was injected was measured, in the mean of the first processes: {', '.join(means)}. " if means else ""
+    offset = rates.offset(records)
+    equal = "" if offset is None else f"In them equal versions lie {text.interval(offset, _offset)} apart. "
     return Table(
         f"The gate's own error rates, from {len(records)} tables on {environment['cpu']}, {environment['cores']} cores",
         (
@@ -84,8 +87,12 @@ def error_rates(records: Sequence[dict]) -> Table:
         note="Alarms, praise and intervals of a table are those of its cells and of the means of its groups. Bounds: "
         "one-sided, 95 %, Clopper and Pearson; they take tables to be independent, and cells of one table "
         "too, which they are not: read those over cells as of a third as many. The processes that a size was measured "
-        f"in are those that decided. {sizes}A table took {typical} in the median, {longest} at most",
+        f"in are those that decided. {sizes}{equal}A table took {typical} in the median, {longest} at most",
     )
+
+
+def _offset(share: float) -> str:
+    return f"{share:+.3%}"
 
 
 def method(record: dict) -> Table:

@@ -154,7 +154,8 @@ class _Given:
     def of(self, cell: Cell) -> Sequence[Operands | None]:
         """Return the operands of a cell; `[None]` for a prepared call, which has its own.
 
-        Raises: Absent: the accelerator has no room for them.
+        Raises:
+            Absent: the accelerator has no room for them.
         """
         if isinstance(cell, PreparedCall):
             return [None]

@@ -14,7 +14,7 @@ _LONGEST = 72
 
 
 class Commits:
-    """Of one repository; without git, or without a repository there, nothing is known of any commit."""
+    """Commits of one repository; without git, or without a repository there, nothing is known of any."""
 
     def __init__(self, repository: Path):
         self._git = Git(repository, foreign=repository.resolve() != Path.cwd())

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator, Sequence
 import numpy as np
 
 LEAST_VALUES = 32
-"""Of fewer, noise is not known well enough, and finding steps takes no time."""
+"""Values; with fewer, noise is not known well enough, and finding steps takes no time."""
 
 FLAT = 4.5
 """Standard errors. asv takes a step in a long series for one where it is worth 4 ln n / n of the sum of absolute

@@ -10,7 +10,9 @@ from . import files
 
 
 class Kept:
-    """Of one folder; a context, which writes what is new when it ends. Where nothing can be kept, all is read.
+    """A cache of one folder's files: a context manager that stores new entries at its end.
+
+    Without a cache that can be written, all files are read.
 
     Args:
         folder: whose files they are.

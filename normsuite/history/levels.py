@@ -29,7 +29,7 @@ EVERY = 8
 
 _MOST_CACHED = 50_000
 _WORTH_HELPERS = 32
-"""From so many windows on, looking at them takes longer than starting a process."""
+"""Windows from which on looking at them takes longer than starting a process."""
 _BATCH = 4
 
 Values = Sequence[float | None]

@@ -1,4 +1,4 @@
-"""In which order commits stand: along the branch, by ancestry, where the repository is at hand; by date elsewhere.
+"""The order of commits: by ancestry along the branch where the repository is at hand; by date elsewhere.
 
 A branch is the line of first parents from its tip. What a merge brought in lies beside that line, however its dates lie
 between the others': the merge stands for it.

@@ -11,7 +11,7 @@ from .adapter import TORCH, Measurement, Result
 from .aligned import VERSION
 
 EXACT_UNITS = ("bytes", "relative error")
-"""Of what is counted or computed from seeded inputs: equal commits give equal values on equal machines."""
+"""Units of what is counted or computed from seeded inputs: equal commits give equal values on equal machines."""
 
 LEAST_EXACT = 4
 """Commits: of fewer, values that are equal say little of whether they have noise."""

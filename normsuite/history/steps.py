@@ -170,7 +170,7 @@ def _trend(segment: Segment, ends: Sequence[tuple[int, int]], spikes: set[int], 
         apart = noise.apart(before.places, after.places, alpha)
         margin = _margin(before, after, noise.relative)
         floor = noise.floor_of(before.places, after.places)
-        verdict = judge(apart, floor, margin, segment.lower_is_worse, noise.relative)
+        verdict = judge(apart, floor, margin, lower_is_worse=segment.lower_is_worse, relative=noise.relative)
         limit = max(noise.floor_of(before.places, known[-1].places), margin)
         made_up = verdict == REGRESSION and _as_good(known[-1], before, limit, segment.lower_is_worse, noise.relative)
         kinds = (apart, None) if noise.relative else (NOWHERE, apart)
@@ -213,7 +213,7 @@ def _supported(runs: list[tuple[int, ...]]) -> list[tuple[int, ...]]:
     return [run for place, run in enumerate(joined) if len(run) >= LEAST_COMMITS or place in (0, len(joined) - 1)]
 
 
-def judge(apart: Interval, floor: float, margin: float, lower_is_worse: bool, relative: bool) -> str:
+def judge(apart: Interval, floor: float, margin: float, *, lower_is_worse: bool, relative: bool) -> str:
     """Return the verdict on a step.
 
     Args:

@@ -77,7 +77,7 @@ RANK_CASES: dict[str, Case] = {
         Case("tiny-3d", (2, 8, 4, 4, 4), 4, "as many numbers as tiny, for modules of volumes"),
     )
 }
-"""For modules that take inputs of one rank; measured where they are named."""
+"""Cases for modules that take inputs of one rank; measured where they are named."""
 
 _ROWS = ("RMSNorm", "LayerNorm")
 

@@ -103,7 +103,7 @@ def _timer(label: str, calls: Sequence[Call], device: Device, reason: str | None
 def _rounds(
     order: Sequence[str], sample: Callable[[str], float], *, seconds: float, least: int, most: int
 ) -> dict[str, list[float]]:
-    """Yield a sample of each in that order, then in its reverse, and so on."""
+    """Return samples of each, taken in that order, then in its reverse, and so on."""
     found: dict[str, list[float]] = {label: [] for label in order}
     with uncollected():
         end = time.perf_counter() + seconds

@@ -17,7 +17,8 @@ from .labels import AUTO
 from .workload import Workload, matching
 
 _LEFT_OUT = {True: ("reference", "triton"), False: ("reference", "numba")}
-"""On the processor and on accelerators: the reference is slow on purpose, and some kernels compute elsewhere only."""
+"""Backends that are not measured on the processor and on accelerators: the reference is slow on purpose, and some
+kernels compute elsewhere only."""
 
 BACKENDS, ACCELERATOR_BACKENDS = (
     (*(name for name in known_backends.NAMES if name not in (*left_out, AUTO)), AUTO) for left_out in _LEFT_OUT.values()

@@ -13,7 +13,7 @@ from . import clock
 from .clock import Timer
 
 SAMPLES = 4
-"""In a block."""
+"""Samples of a block."""
 
 LEAST_BLOCKS = 6
 WARM_S = 5e-3

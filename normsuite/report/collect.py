@@ -309,7 +309,7 @@ def _made(record: dict) -> str:
 
 
 def _newest_gate(folder: Path, notes: list[str]) -> dict | None:
-    """Return the record written last that its own reader understands."""
+    """Return the gate record that was written last, or None."""
     good = _good(folder, GATE, notes)
     if not good:
         notes.append(f"no two versions have been compared: run `{GATE_COMMAND} BASE`")

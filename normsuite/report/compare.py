@@ -14,7 +14,7 @@ from .collect import Collected
 from .page import Page, Section
 
 Tables = dict[str, tuple[Table, int]]
-"""By a name that is the same in both folders; with the number of columns that say what a row is about."""
+"""Tables by a name that is the same in both folders, with the number of columns that say what a row is about."""
 
 
 def _study(collected: Collected) -> Tables:

@@ -57,9 +57,12 @@ class Kernel(Struct):
 
 
 class Call(Struct):
-    """One call of a norm for a device, and the bytes that its kernels move over the least that they could."""
+    """One call of a norm for a device, and the bytes that its kernels move over the least that they could.
 
-    call: str
+    The name has the norm first, and the mode among its other words.
+    """
+
+    call: Annotated[str, Meta(pattern=" (forward|step|evaluation)( |$)")]
     capability: Size
     ratio: Positive
 

@@ -5,8 +5,8 @@ from typing import Annotated, Literal
 
 from msgspec import Meta, Struct
 
-from .record import Record
-from .values import Count, Error, Few, Seconds, Shape, Share, Size, Time
+from .record import DeviceState, Record
+from .values import AnyPositive, Count, Few, Seconds, Shape, Share, Size, Time
 
 Mode = Literal["forward", "step", "backward", "evaluation"]
 
@@ -60,6 +60,8 @@ class Process(Struct):
         host_s: by implementation, seconds for which a call kept the host in each round, on an accelerator.
         waits_s: by thread pool, seconds to sleep before a call of another pool is timed.
         clock_mhz: of the accelerator, where it tells.
+        not_captured: by implementation whose calls were queued one by one, the reason.
+        device_state: of the accelerator before and after the task, where it tells.
     """
 
     times_s: dict[str, Annotated[list[Time | None], Meta(min_length=1)]]
@@ -68,6 +70,8 @@ class Process(Struct):
     host_s: dict[str, Annotated[list[Time | None], Meta(min_length=1)]] = {}
     waits_s: dict[str, Seconds] = {}
     clock_mhz: Count | None = None
+    not_captured: dict[str, str] = {}
+    device_state: list[DeviceState | None] | None = None
 
 
 class Counts(Struct):
@@ -79,8 +83,8 @@ class Counts(Struct):
         saved_bytes: that autograd saves for the backward pass.
     """
 
-    output_error: Error | None = None
-    gradient_error: Error | None = None
+    output_error: AnyPositive | None = None
+    gradient_error: AnyPositive | None = None
     peak_bytes: Count | None = None
     saved_bytes: Count | None = None
 

@@ -7,7 +7,7 @@ from msgspec import UNSET, Meta, Struct, UnsetType
 
 from .bench import Mode, TaskCase
 from .record import Record, no_date
-from .values import Count, Error, Few, Positive, Seconds, Shape, Share
+from .values import AnyPositive, Count, Few, Positive, Seconds, Shape, Share
 
 
 class Side(Struct):
@@ -22,12 +22,12 @@ class Side(Struct):
 class Sides(Struct):
     """Counted values of both versions on one cell, by metric; a version that cannot run the cell has none."""
 
-    base: dict[str, Error] | UnsetType = UNSET
-    head: dict[str, Error] | UnsetType = UNSET
+    base: dict[str, AnyPositive] | UnsetType = UNSET
+    head: dict[str, AnyPositive] | UnsetType = UNSET
 
 
 class Absent(Struct):
-    """For each version the reason why it could not be measured, or None."""
+    """Reasons why a version could not be measured, or None."""
 
     base: str | None = None
     head: str | None = None
@@ -78,6 +78,9 @@ class GateCase(Struct):
         alpha: the probability that any interval of the table misses its true ratio.
         threads: of torch in each process; None where not given.
         error_rate_norms: norms that networks were trained with.
+        groups: cells by the name of the group whose mean they make; older records have none.
+        budget_s: seconds for the whole table.
+        apart: whether each version had processes of its own.
     """
 
     base: Side
@@ -87,6 +90,9 @@ class GateCase(Struct):
     alpha: Share
     threads: Few | None
     error_rate_norms: list[str]
+    groups: dict[str, list[str]] = {}
+    budget_s: Seconds | None = None
+    apart: bool = False
 
 
 Ratios = dict[str, dict[Annotated[str, Meta(pattern=r"^[0-9]+$")], Annotated[float, Meta(ge=-50, le=50)]]]
@@ -104,6 +110,7 @@ class GateSamples(Struct):
         absent: by cell that one version or both could not run.
         error_rates: by norm.
         final: the last look was the final one.
+        blocks: how many each cell got in a process before each look.
     """
 
     log_ratios: Ratios
@@ -113,6 +120,7 @@ class GateSamples(Struct):
     absent: dict[str, Absent]
     error_rates: dict[str, ErrorRates]
     final: bool = False
+    blocks: list[Count] = []
 
 
 class Gate(Record, kw_only=True):

@@ -6,7 +6,23 @@ from typing import Annotated, Any
 
 from msgspec import UNSET, Meta, Struct, UnsetType
 
-from .values import Few, Size
+from .values import Count, Few, Positive, Size
+
+
+class Device(Struct):
+    """Properties of an accelerator; further ones are let be."""
+
+    multiprocessors: Count | None = None
+    cache_bytes: Count | None = None
+    memory_bytes: Count | None = None
+
+
+class DeviceState(Struct):
+    """State of an accelerator as its driver reports it; None what it does not tell."""
+
+    power_w: Positive | None
+    power_limit_w: Positive | None
+    throttled: list[str] | None
 
 
 class Environment(Struct):
@@ -22,8 +38,8 @@ class Environment(Struct):
     system: str | None = None
     python: str | None = None
     allocator: dict[str, str] = {}
-    device: dict[str, Any] = {}
-    device_state: dict[str, Any] | str | None = None
+    device: Device | None = None
+    device_state: DeviceState | str | None = None
 
 
 class Record(Struct, kw_only=True):

@@ -1,12 +1,12 @@
 """Records of the gate's self-check: one table each."""
 
 from collections.abc import Iterator
-from typing import Annotated, Any
+from typing import Annotated
 
 from msgspec import UNSET, Meta, Struct, UnsetType, field
 
 from .record import Record
-from .values import Count, Positive, Seconds, Size
+from .values import AnyNumber, Count, Positive, Seconds, Size
 
 
 class Identity(Struct):
@@ -45,12 +45,16 @@ class SelfCheckSamples(Struct):
     Attributes:
         looks: how many processes there had been at each look.
         final: the last look was the final one.
+        base_s: by cell, the median of the seconds that a call took in base; older records have none.
+        blocks: how many each cell got in a process before each look.
     """
 
-    cells: dict[str, Annotated[list[Any], Meta(min_length=1)]]
+    cells: dict[str, tuple[str, AnyNumber, AnyNumber, AnyNumber, int | None]]
     log_ratios: dict[str, list[Annotated[float, Meta(ge=-50, le=50)]]] = {}
     looks: list[Count] = []
     final: bool = True
+    base_s: dict[str, Seconds] = {}
+    blocks: list[Count] = []
 
 
 class SelfCheck(Record, kw_only=True):
@@ -72,7 +76,7 @@ class SelfCheck(Record, kw_only=True):
 
 
 class AsvCase(Struct):
-    """As `SelfCheckCase`, with the cells that asv compared."""
+    """The fields of `SelfCheckCase`, and the cells that asv compared."""
 
     identity: Identity
     injected: Injected = field(name="planted")

@@ -1,7 +1,7 @@
 """Records of a study: one training run each."""
 
 from collections.abc import Iterator
-from typing import Annotated
+from typing import Annotated, Any
 
 from msgspec import UNSET, Meta, Struct, UnsetType
 
@@ -18,6 +18,9 @@ class StudyCase(Struct):
         epochs, batch_size, learning_rate: of the training.
         dataset: its name.
         hold_out: how many training digits are tested instead of the test digits.
+        num_groups, affine, l1, l2, augment, device, backend, train_size: as of `study.train.Run`; older records lack
+            some.
+        target: a user's norm that took the norm's place.
     """
 
     norm: str
@@ -27,6 +30,15 @@ class StudyCase(Struct):
     learning_rate: Positive | None = None
     dataset: str | None = None
     hold_out: Count | None = None
+    num_groups: Size | None = None
+    affine: str | None = None
+    l1: Positive | None = None
+    l2: Positive | None = None
+    augment: bool | None = None
+    device: str | None = None
+    backend: str | None = None
+    train_size: Size | None = None
+    target: dict[str, Any] | None = None
 
 
 class Epoch(Struct):

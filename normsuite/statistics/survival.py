@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from scipy import stats
 
 _ROUNDING = 1e-9
-"""Of a product of shares, such as 0.8 · 0.75 · 5/6, which is a half and not more."""
+"""Rounding error of a product of shares, such as 0.8 · 0.75 · 5/6, which is a half and not more."""
 
 TARGETS = (0.98, 0.99)
 """Test accuracies whose epochs are counted."""

@@ -26,7 +26,7 @@ class Digits:
     test_images: torch.Tensor
     test_labels: torch.Tensor
     checksum: str
-    """Of the four files: equal checksums, equal digits."""
+    """Checksum of the four files: equal checksums, equal digits."""
 
     def to(self, device: str) -> "Digits":
         """Return the digits with all tensors on a device."""

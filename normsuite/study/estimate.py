@@ -81,7 +81,7 @@ def estimate(runs: Sequence[Run], recorded: Sequence[dict], processes: int | Non
 def deviation(runs: Sequence[Run], records: Sequence[dict]) -> float | None:
     """Return the largest deviation of paired differences in test accuracy between two norms.
 
-    Of records of the very runs that are planned, whatever their seeds, and of one machine and source at a time: other
+    Only records with the planned settings count, with any seeds, those of one machine and source at a time: other
     settings spread in other ways.
     """
     planned = {_kind(run.as_dict()) for run in runs}

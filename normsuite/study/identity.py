@@ -15,7 +15,7 @@ WHAT = "study"
 """The kind of the records of runs."""
 
 THREADS = 1
-"""That a run is trained with."""
+"""Threads that a run is trained with."""
 
 
 def depends(run: Run, checksum: str) -> dict:

@@ -1,4 +1,4 @@
-"""From settings to runs: presets and other TOML files, single values and lists of them.
+"""Runs that follow from settings: presets and other TOML files, single values and lists of them.
 
 A setting is a field of `Run`, or one of
 

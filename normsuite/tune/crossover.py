@@ -1,4 +1,4 @@
-"""From which size on the kernels are faster than torch's calls: ratios of both, timed in turn, and the rule."""
+"""Sizes from which on the kernels are faster than torch's calls: ratios of both, timed in turn, and the rule."""
 
 import itertools
 import math
@@ -34,7 +34,7 @@ ROW = ((1, 1),)
 LEAST_LENGTH = {measured: least for lengths in (*LENGTHS.values(), CHANNELS, ROW) for least, measured in lengths}
 
 GROUPS = 8
-"""Of GroupNorm, and the channels of the smallest tensors."""
+"""Groups of GroupNorm, and channels of the smallest tensors."""
 
 OPERANDS_KEPT = 8
 """Sizes whose operands are kept: searches of several modes come back to a size."""

@@ -18,7 +18,7 @@ SIZES = tuple(4**power for power in range(4, 12))
 """Elements of the tensors that are measured, 256 to 4 million."""
 
 BATCHES = (96, 48, 24)
-"""Of `streaming.chains`: 19, 10 and 5 MB."""
+"""Batch sizes of `streaming.chains`: tensors of 19, 10 and 5 MB."""
 
 STREAMING_SHARE = 0.25
 """Most of the time for non-temporal stores, which are not measured if there is no answer by then."""

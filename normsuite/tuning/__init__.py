@@ -25,15 +25,15 @@ MARGIN = 0.7
 on one that was not. It was chosen and not measured: no record of a processor of another maker is kept."""
 
 _FORMAT = 1
-"""Of a table's file; a table of another one is not read."""
+"""Format of a table's file; a table in another one is not read."""
 
 NEVER = math.inf
 WAYS = ("forward", "backward")
 
 Table = dict[str, dict[str, dict[str, list]]]
-"""By norm and layout (`auto.layout`): "lengths", of elements that lie side by side; and for each mode and each length
-the number of elements from which on the kernels are faster. Modes are forward, step and evaluation, the first and the
-last also `_into` an output that exists, each also `_activated`."""
+"""Sizes by norm and layout (`auto.layout`): "lengths", how many elements lie side by side; and for each mode and each
+length the number of elements from which on the kernels are faster. Modes are forward, step and evaluation, the first
+and the last also `_into` an output that exists, each also `_activated`."""
 
 
 @dataclass(frozen=True)

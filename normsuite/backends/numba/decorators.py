@@ -11,7 +11,7 @@ _SUMMED = {"reassoc", "nsz", "contract"}
 
 inlined = njit(error_model="numpy", forceinline=True)
 called = njit(error_model="numpy")
-"""As it is written: no product and sum become one."""
+"""Arithmetic as it is written: no product and sum are fused."""
 
 fused_inlined = njit(error_model="numpy", forceinline=True, fastmath=_FUSED)
 fused_called = njit(error_model="numpy", fastmath=_FUSED)

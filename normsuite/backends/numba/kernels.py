@@ -44,7 +44,7 @@ _SOURCES = (
 """The modules that a kernel is made of: what else lies in the folder runs it."""
 
 _FILES = {"segments": segments, "columns": columns, "transposing": transposing}
-"""Those that have kernels, by the first part of a kernel's name."""
+"""Modules that have kernels, by the first part of a kernel's name."""
 
 
 @dataclass(frozen=True)

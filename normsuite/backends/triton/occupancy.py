@@ -31,7 +31,7 @@ class Limits:
 
 
 LIMITS = {80: Limits(108, shared_bytes=164 * 1024), 90: Limits(132), 100: Limits(148)}
-"""By compute capability, 80 for sm_80."""
+"""Limits by compute capability, 80 for sm_80."""
 
 
 def programs(limits: Limits, *, warps: int, registers: int, shared_bytes: int) -> int:

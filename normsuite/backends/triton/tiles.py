@@ -93,7 +93,7 @@ HOPPER = Family()
 """Measured on an H200. Other devices have the same constants until somebody measures them."""
 
 BLACKWELL = Family(tile_activated=2048, kept_long=4096, most_threads=512)
-"""For sm_100 and later, measured on no device: with HOPPER's a few kernels spill registers (`proof`)."""
+"""Constants for sm_100 and later, measured on no device: with HOPPER's a few kernels spill registers (`proof`)."""
 
 
 def of_capability(capability: int) -> Family:

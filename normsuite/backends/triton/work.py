@@ -9,10 +9,10 @@ from .geometry import Geometry
 from .tiles import Tile
 
 SUMS_BYTES = 8
-"""Of the sums of one channel, for its weight and its bias."""
+"""Bytes of the two sums of one channel, for its weight and its bias."""
 
 PARAMETER_BYTES = 4
-"""Of an element of weight or bias, at most: beside a narrow tensor they may be float32."""
+"""Bytes of an element of weight or bias, at most: beside a narrow tensor they may be float32."""
 
 
 @dataclass(frozen=True)

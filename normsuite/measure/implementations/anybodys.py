@@ -25,7 +25,7 @@ _ROUNDING = 16
 _EPS = ("eps", "variance_epsilon", "epsilon")
 
 IMPLEMENTATIONS = ()
-"""None of their own: they are named by the user."""
+"""Empty: a user's norms are named by the user."""
 
 
 @dataclass(frozen=True)
