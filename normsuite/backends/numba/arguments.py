@@ -18,6 +18,7 @@ class Arguments(ctypes.Structure):
         next, threads, done: how many tasks have been taken, how many threads have come, how many tasks are finished;
             first, since `take` counts them up.
         tasks, grain: how many tasks there are, and how many a thread takes at a time.
+        batch: how many of these it does at once: reads for all of them, then writes.
         phase: which step of the kernel runs.
         workers: on how many threads.
         x, dy, y: tensors of the input's type; y is dx in a backward kernel.
@@ -35,7 +36,8 @@ class Arguments(ctypes.Structure):
     """
 
     _fields_ = [
-        *[(name, ctypes.c_int64) for name in ("next", "threads", "done", "tasks", "grain", "phase", "workers")],
+        *[(name, ctypes.c_int64) for name in ("next", "threads", "done", "tasks", "grain", "batch")],
+        *[(name, ctypes.c_int64) for name in ("phase", "workers")],
         *[(name, ctypes.c_int64) for name in ("x", "dy", "y", "weight", "bias", "statistics")],
         *[(name, ctypes.c_int64) for name in ("running_mean", "running_var", "scratch", "areas", "sums")],
         *[(name, ctypes.c_int64) for name in ("dweight", "dbias", "outer", "inner", "row_outer", "row_inner")],

@@ -127,6 +127,14 @@ class Launch:
             a.bias = bias.data_ptr()
         return a
 
+    def _batch(self, result: torch.Tensor | None, way: str, streamed: bool) -> int:
+        """Return how many statistics to compute before their results are written, forward or backward."""
+        if streamed:  # nothing waits for such stores: all that a thread has taken may come first
+            return self.plan.arguments.grain
+        cached = way == "forward" and result is not None and result.nbytes < outputs.STREAMED[way]
+        size = SIZES.cached_batch if cached else SIZES.batch
+        return max(1, size // (self.plan.count * self.dtype.itemsize))
+
     def forward(
         self,
         x: torch.Tensor,
@@ -158,7 +166,9 @@ class Launch:
                 if not done:
                     a.running_mean = a.running_var = 0
         count = min(threads.count(), self._most_threads)
-        kernel = kernels.get(self._forward, self.dtype, self._code, _streamed(plan, y, "forward", plan.parts))
+        streamed = _streamed(plan, y, "forward", plan.parts)
+        a.batch = self._batch(y, "forward", streamed)
+        kernel = kernels.get(self._forward, self.dtype, self._code, streamed)
         transposed = None if plan.transposed is None else _transposed(plan, a, statistics, gradients=False)
         room = _workspace(a, x, 3 * plan.statistics * plan.parts if plan.parts > 1 else 0, 0, count * plan.areas)
         if self.frozen:
@@ -168,7 +178,7 @@ class Launch:
         else:
             threads.run(kernel, a, STATISTICS, count)
             if plan.per_element:
-                a.tasks, a.grain = _columns(plan), 1
+                a.tasks, a.grain, a.batch = _columns(plan), 1, 1
             threads.run(kernel, a, WRITE, count)
         del room, transposed  # only now
         return done
@@ -212,6 +222,7 @@ class Launch:
             a.dweight, a.dbias = dweight.data_ptr(), dbias.data_ptr()
         count = min(threads.count(), self._most_threads)
         streamed = _streamed(plan, dx, "backward", plan.backward_parts)
+        a.batch = self._batch(dx, "backward", streamed)
         kernel = kernels.get(self._backward, self.dtype, self._code, streamed)
         if plan.transposed is None:
             self._run_backward(a, x, kernel, count)

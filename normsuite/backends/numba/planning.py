@@ -79,7 +79,7 @@ def make(
     if frozen:  # nothing is averaged: a contiguous tensor is walked through as it lies, row by row
         axes = frozenset({"batch", "spatial"} if channels_last else {"spatial"})
         g, k = g * k, 1
-    fields = {"centred": centred, "frozen": frozen, "channels": g * k, "grain": 1, "parts": 1}
+    fields = {"centred": centred, "frozen": frozen, "channels": g * k, "grain": 1, "batch": 1, "parts": 1}
     if per_element or (g == 1 and {"group", "spatial"} <= axes and not affine):
         return _of_samples((n, g * k, s), axes, fields, per_element=per_element, channels_last=channels_last)
     if not channels_last and "spatial" in axes:

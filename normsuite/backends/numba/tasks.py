@@ -36,7 +36,8 @@ def loop(begin, do, end, *, grained):
         begin: of (a, data); what a thread needs in each task.
         do: of (a, data, here, first, last, code, streamed), `here` from `begin`; does those tasks.
         end: of (a, data, finished), with how many tasks this thread did.
-        grained: tasks are taken `a.grain` at a time, far apart from those of other threads.
+        grained: tasks are taken `a.grain` at a time, far apart from those of other threads, and `do` has `a.batch` of
+            them at a time.
     """
 
     @fused_inlined
@@ -51,7 +52,9 @@ def loop(begin, do, end, *, grained):
                 break
             first = (_apart(a, turn, turns) if grained else turn) * grain
             last = min(first + grain, a.tasks)
-            do(a, data, here, first, last, code, streamed)
+            batch = a.batch if grained else 1
+            for begun in range(first, last, batch):
+                do(a, data, here, begun, min(begun + batch, last), code, streamed)
             finished += last - first
         if streamed:
             arrived(data)

@@ -112,7 +112,7 @@ def _write_columns(a, data, task, code):
 @fused_inlined
 def _do(a, data, here, first, last, code, streamed, per_element):
     shape, blocks, short = here
-    # All statistics of the grain are computed first: a processor overlaps their roots and divisions.
+    # All statistics of the batch are computed first: a processor overlaps their roots and divisions.
     if a.phase & STATISTICS:
         find_statistics(a, data, first, last, shape, blocks, short)
     if a.phase & WRITE and short and not streamed and not per_element:
