@@ -104,6 +104,9 @@ class Launch:
         self.alike: tuple[Guards, ...] = ()
         self._template = Arguments.from_buffer_copy(plan.arguments)
         self._template.eps = eps
+        each, stays = plan.count * dtype.itemsize, plan.numel * dtype.itemsize <= SIZES.cached
+        self._forward_batch = max(1, (SIZES.cached_batch if stays else SIZES.batch) // each)
+        self._backward_batch = max(1, SIZES.batch // each)
         self._most_threads = 1 if plan.numel <= SIZES.alone else plan.arguments.tasks
         elements = "_elements" if plan.per_element else ""
         self._forward, self._backward = f"{plan.file}.forward{elements}", f"{plan.file}.backward{elements}"
@@ -126,14 +129,6 @@ class Launch:
         if bias is not None:
             a.bias = bias.data_ptr()
         return a
-
-    def _batch(self, result: torch.Tensor | None, way: str, streamed: bool) -> int:
-        """Return how many statistics to compute before their results are written, forward or backward."""
-        if streamed:  # nothing waits for such stores: all that a thread has taken may come first
-            return self.plan.arguments.grain
-        cached = way == "forward" and result is not None and result.nbytes < outputs.STREAMED[way]
-        size = SIZES.cached_batch if cached else SIZES.batch
-        return max(1, size // (self.plan.count * self.dtype.itemsize))
 
     def forward(
         self,
@@ -167,7 +162,7 @@ class Launch:
                     a.running_mean = a.running_var = 0
         count = min(threads.count(), self._most_threads)
         streamed = _streamed(plan, y, "forward", plan.parts)
-        a.batch = self._batch(y, "forward", streamed)
+        a.batch = a.grain if streamed else self._forward_batch  # nothing waits for non-temporal stores
         kernel = kernels.get(self._forward, self.dtype, self._code, streamed)
         transposed = None if plan.transposed is None else _transposed(plan, a, statistics, gradients=False)
         room = _workspace(a, x, 3 * plan.statistics * plan.parts if plan.parts > 1 else 0, 0, count * plan.areas)
@@ -222,7 +217,7 @@ class Launch:
             a.dweight, a.dbias = dweight.data_ptr(), dbias.data_ptr()
         count = min(threads.count(), self._most_threads)
         streamed = _streamed(plan, dx, "backward", plan.backward_parts)
-        a.batch = self._batch(dx, "backward", streamed)
+        a.batch = a.grain if streamed else self._backward_batch
         kernel = kernels.get(self._backward, self.dtype, self._code, streamed)
         if plan.transposed is None:
             self._run_backward(a, x, kernel, count)

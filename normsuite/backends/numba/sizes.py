@@ -45,6 +45,7 @@ class Sizes:
             up to 1.6 times as long, forward passes of large tensors 1.8 times).
         cached_batch: the same in forward passes whose results stay in a last-level cache; of more statistics at a time
             roots and divisions overlap.
+        cached: bytes of a result that stays there.
         shortest_run: bytes side by side from which on non-temporal stores are worth it; at both ends are lines that
             it cannot be done for.
         huge: bytes from which on a result asks for large pages, as NumPy's do.
@@ -74,6 +75,7 @@ class Sizes:
     alone: int = 16384
     batch: int = 4096
     cached_batch: int = 9600
+    cached: int = 2**23
     shortest_run: int = 2048
     huge: int = 4 * 2**20
 
