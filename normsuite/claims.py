@@ -16,7 +16,7 @@ from statistics import fmean, median
 
 from . import document
 from .presentation.table import BAD, GOOD
-from .statistics import CONFIDENCE, TESTS, Comparison, Paired, compare, decisive, holm, paired
+from .statistics import CONFIDENCE, TESTS, Difference, Paired, compare, decisive, holm, paired
 
 VERDICTS = SUPPORTED, CONTRADICTED, UNDECIDED, NOT_MEASURED = "supported", "contradicted", "undecided", "not measured"
 TONES = {SUPPORTED: GOOD, CONTRADICTED: BAD}
@@ -92,7 +92,7 @@ class Finding:
 
     relation: document.Relation
     seeds: int
-    comparison: Comparison | None
+    found: Difference | None
     verdict: str
     tests: tuple[str, ...] = ()
     p: float = math.nan

@@ -130,14 +130,16 @@ def _of_bench(record: dict[str, Any]) -> Iterator[Row]:
 
 
 def _of_gate(record: dict[str, Any]) -> Iterator[Row]:
+    from . import schema
     from .gate import summary
+    from .schema.gate import Gate
 
-    sides = {side: record["case"][side]["commit"] for side in ("base", "head")}
+    case = schema.of(record, Gate).case
     for row in summary.rows(record):
         low, high = (None, None) if row.ratio is None else (row.ratio.low, row.ratio.high)
         yield {
-            "base_commit": sides["base"],
-            "head_commit": sides["head"],
+            "base_commit": case.base.commit,
+            "head_commit": case.head.commit,
             "cell": row.cell,
             "metric": row.metric,
             "unit": row.unit,

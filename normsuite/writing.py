@@ -13,7 +13,7 @@ from pathlib import Path
 from .errors import OutputError
 
 
-def _finite(value):
+def finite(value):
     """Return a value with NaN and infinities replaced by their names, which JSON lacks.
 
     So the record of a diverged run is kept.
@@ -21,15 +21,15 @@ def _finite(value):
     if isinstance(value, float) and not math.isfinite(value):
         return repr(value)
     if isinstance(value, dict):
-        return {k: _finite(v) for k, v in value.items()}
+        return {k: finite(v) for k, v in value.items()}
     if isinstance(value, list | tuple):
-        return [_finite(v) for v in value]
+        return [finite(v) for v in value]
     return value
 
 
 def to_json(value: object, indent: int | None = 1) -> str:
     """Return strict JSON, with NaN and the infinities as the strings "nan", "inf" and "-inf"."""
-    return json.dumps(_finite(value), indent=indent, ensure_ascii=False, allow_nan=False)
+    return json.dumps(finite(value), indent=indent, ensure_ascii=False, allow_nan=False)
 
 
 def output_folder(path: Path, argument: str) -> Path:

@@ -9,10 +9,10 @@ from asv.config import Config
 from asv.machine import Machine
 from asv.results import Results
 
-from normsuite import history
+from normsuite.measure import labels
 
 TORCH = {
-    "name": history.TORCH,
+    "name": labels.ASV_TORCH,
     "params": [],
     "param_names": [],
     "unit": "v",

@@ -10,6 +10,9 @@ from normsuite.gate import accepted, rates, summary
 from normsuite.gate.decide import BETTER, SAME, UNDECIDED, WORSE
 
 CELLS = 48
+NOTHING = {"cell 0": {}}
+"""The values of a gate of one cell that no process has timed."""
+
 TODAY = date(2030, 1, 1)
 
 

@@ -10,6 +10,7 @@ import sysconfig
 from dataclasses import replace
 from pathlib import Path
 
+import gate_records
 import pytest
 from guarded_repository import IN_C, ROOT, CompiledRepository, Repository
 
@@ -313,7 +314,7 @@ def rows(*verdicts):
     ],
 )
 def test_what_stays_undecided_is_the_projects_choice(verdicts, undecided, code):
-    made = {"case": {"margins": {"time": 0.01}}, "undecided": undecided}
+    made = gate_records.record() | {"undecided": undecided}
     assert summary.exit_code(made, rows(*verdicts)) == code
 
 

@@ -5,12 +5,14 @@ import math
 
 import numpy as np
 import pytest
-from gate_records import CELLS, ENTRY, TODAY, code, kept_as, of, record, table, write
+from gate_records import CELLS, ENTRY, NOTHING, TODAY, code, kept_as, of, record, table, write
 
 from normsuite import codes, schema, statistics
-from normsuite.gate import accepted, summary
+from normsuite.errors import ArgumentError
+from normsuite.gate import accepted, counting, summary
 from normsuite.gate.comment import comment
 from normsuite.gate.decide import ACCEPTED, BETTER, FAILS, NOT_AVAILABLE, SAME, UNDECIDED, WORSE
+from normsuite.measure import metric, workload
 
 
 def test_bytes_and_errors_are_rows_of_their_own():
@@ -89,7 +91,7 @@ def test_nothing_decided_is_an_exit_code_of_its_own():
 )
 def test_error_rates_are_paired_by_seed(head, verdict):
     base = [0.0501, 0.0601, 0.0703]
-    found = summary.rows(record(error_rates={"BatchNorm": {"base": base, "head": head}}, values={}, looks=()))
+    found = summary.rows(record(error_rates={"BatchNorm": {"base": base, "head": head}}, values=NOTHING, looks=()))
     row = of(found, "error rate")
     assert row.verdict == verdict and row.values == 3 and "points or more is found with 80% power" in row.note
     assert row.ratio.value == pytest.approx(np.mean(head) - np.mean(base))
@@ -97,7 +99,8 @@ def test_error_rates_are_paired_by_seed(head, verdict):
 
 def test_equal_error_rates_are_the_same_without_an_interval():
     rates = [0.05, 0.06, 0.07]
-    (row,) = summary.rows(record(error_rates={"BatchNorm": {"base": rates, "head": rates}}, values={}, looks=()))
+    found = summary.rows(record(error_rates={"BatchNorm": {"base": rates, "head": rates}}, values=NOTHING, looks=()))
+    row = of(found, "error rate")
     assert row.verdict == SAME and row.note == "the same numbers for every seed"
 
 
@@ -110,8 +113,8 @@ def test_equal_error_rates_are_the_same_without_an_interval():
 )
 def test_a_version_that_cannot_train_any_more_is_a_regression(reason, verdict, expected):
     rates = {"BatchNorm": {"base": [0.05, 0.06], "absent": {"head": reason}}}
-    made = record(error_rates=rates, values={}, looks=())
-    (row,) = summary.rows(made)
+    made = record(error_rates=rates, values=NOTHING, looks=())
+    row = of(summary.rows(made), "error rate")
     assert row.verdict == verdict and row.note == f"head {reason}" and code(made) == expected
     assert schema.problem(record(error_rates=rates)) is None, "the record can be read again"
 
@@ -121,6 +124,14 @@ def test_counts_of_one_version_alone_are_a_record_and_no_row():
     name = next(iter(table(5)))
     made = record(counts={name: {"base": {"peak bytes": 1000}}})
     assert schema.problem(made) is None and not [row for row in summary.rows(made) if row.metric != "time"]
+
+
+def test_a_metric_that_counts_less_than_nothing_is_refused_where_it_counts(monkeypatch):
+    cell = workload.named("LayerNorm", "torch", "tiny")
+    given = cell.task.operands()
+    monkeypatch.setattr(workload.Subject, "counts", lambda subject: {metric.PEAK_BYTES: -1.0})
+    with pytest.raises(ArgumentError, match=r"peak bytes.*-1\.0"):
+        counting.values(cell.ready([given])[0], cell, given)
 
 
 def test_a_metric_of_a_package_that_is_not_installed_is_passed_over():
@@ -135,7 +146,8 @@ def test_of_an_accepted_error_rate_the_ratio_is_bounded(tmp_path, at_most, verdi
     entry = ENTRY.replace("cell *", "*").replace("time", "error rate")
     rates = {"BatchNorm": {"base": [0.0501, 0.0601, 0.0703], "head": [0.10, 0.11, 0.12]}}
     known = accepted.read(write(tmp_path, f"{entry}at_most = {at_most}\n"))
-    (row,) = summary.rows(kept_as(record(error_rates=rates, values={}, looks=()), known, TODAY))
+    found = summary.rows(kept_as(record(error_rates=rates, values=NOTHING, looks=()), known, TODAY))
+    row = of(found, "error rate")
     assert row.verdict == verdict
 
 

@@ -7,6 +7,7 @@ from asv_results import SAMPLES, write
 
 from normsuite import history
 from normsuite.errors import DataError
+from normsuite.measure import labels
 
 pytestmark = pytest.mark.usefixtures("own_cache")
 
@@ -24,7 +25,7 @@ def test_the_last_measurement_of_a_commit_counts(tmp_path):
     """Once in asv's own environment, once in one that exists: the same machine, commit and torch."""
     write(tmp_path, ["a" * 40], samples=[1.0] * 10)
     write(tmp_path, ["b" * 40, "a" * 40], torch=None, ran=2_014_001)
-    found = [m for m in measurements(tmp_path) if m.commit == "a" * 40 and m.benchmark != history.TORCH]
+    found = [m for m in measurements(tmp_path) if m.commit == "a" * 40 and m.benchmark != labels.ASV_TORCH]
     assert len(found) == 4 and found[0].value == 2.0
 
 

@@ -138,5 +138,5 @@ def test_rows_for_frames_can_be_made_of_what_is_not_refused(kind):
 def test_without_types_such_a_value_fails_only_where_it_is_used(monkeypatch):
     monkeypatch.setattr(schema, "problem", lambda record: None)
     with pytest.raises((TypeError, ValueError, AttributeError, KeyError)):
-        for _, _, other in spoilt(small("numerics/cpu")):
-            use_numerics(other)
+        for _, _, other in spoilt(small("study/full")):
+            use_study(other)

@@ -8,7 +8,7 @@ import pytest
 
 from normsuite import history
 from normsuite.errors import ArgumentError
-from normsuite.history import Result
+from normsuite.history import AsvResult
 from normsuite.history import charts as trend
 from normsuite.history import pictures as small
 
@@ -27,7 +27,7 @@ def measured(norm, value, commit, *, torch="2.14.1"):
     parameters = {"norm": norm, "backend": "torch", "case": "tiny", "device": "cpu"}
     noisy = float(value * np.exp(0.01 * RNG.normal()))
     day = 86_400.0 * commit
-    return Result(
+    return AsvResult(
         "latency.Latency.track_training_step", [parameters], "seconds", f"{commit:08x}" + 32 * "0", day,
         1000 * day + (torch != "2.14.1"), "A processor, 2 cores", torch, (noisy,), ((),), (math.nan,), (math.nan,),
     )  # fmt: skip

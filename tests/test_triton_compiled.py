@@ -10,33 +10,33 @@ pytest.importorskip("triton", reason="needs triton")
 
 from normsuite.backends.triton import occupancy, proof, traffic
 from normsuite.backends.triton.ahead import Compiled
-from normsuite.backends.triton.proof import Found, Subject
+from normsuite.backends.triton.proof import Found, ProvenCall
 
 REPRESENTATIVE = [
-    Subject("LayerNorm", (8192, 4096), "step", "bfloat16"),
-    Subject("GroupNorm", (64, 256, 56, 56), "step", "bfloat16", activation="silu"),
-    Subject("BatchNorm", (256, 256, 56, 56), "step", "float32", channels_last=True),
-    Subject("BatchNorm", (256, 256, 56, 56), "evaluation", "float32"),
+    ProvenCall("LayerNorm", (8192, 4096), "step", "bfloat16"),
+    ProvenCall("GroupNorm", (64, 256, 56, 56), "step", "bfloat16", activation="silu"),
+    ProvenCall("BatchNorm", (256, 256, 56, 56), "step", "float32", channels_last=True),
+    ProvenCall("BatchNorm", (256, 256, 56, 56), "evaluation", "float32"),
 ]
 TIGHT = [
-    Subject("BatchNorm", (256, 2048, 7, 7), "step", "float32"),  # 49 places: no vectors, and an address for each
-    Subject("BatchNorm", (256, 2048, 7, 7), "step", "bfloat16", activation="relu"),
-    Subject("LayerNorm", (8192, 4097), "step", "float32"),
-    Subject("RMSNorm", (8192, 4097), "step", "bfloat16"),
-    Subject("LayerNorm", (4096, 16384), "step", "bfloat16"),
-    Subject("LayerNorm", (4096, 16384), "step", "float16"),
-    Subject("LayerNorm", (8192, 8192), "step", "float32"),  # does not fit into sm_80's shared memory in three stages
-    Subject("LayerNorm", (4096, 20480), "step", "float32"),
-    Subject("LayerNorm", (1024, 24577), "step", "float32"),  # no vectors
-    Subject("LayerNorm", (1024, 24577), "step", "bfloat16"),
-    Subject("LayerNorm", (1024, 30000), "step", "float32"),
-    Subject("RMSNorm", (8192, 128), "step", "float32"),
-    Subject("InstanceNorm", (16, 64, 128, 128), "step", "float32"),
-    Subject("GroupNorm", (64, 256, 56, 56), "step", "float32", channels_last=True),
-    Subject("GroupNorm", (8, 320, 128, 128), "step", "bfloat16", channels_last=True, activation="silu"),
-    Subject("GroupNorm", (1, 128, 1024, 1024), "step", "float32"),
-    Subject("GroupNorm", (8, 64, 128, 128), "step", "float32", activation="silu"),  # one round of a loop on sm_90
-    Subject("GroupNorm", (8192, 2048, 2, 2), "step", "float32", activation="silu"),
+    ProvenCall("BatchNorm", (256, 2048, 7, 7), "step", "float32"),  # 49 places: no vectors, and an address for each
+    ProvenCall("BatchNorm", (256, 2048, 7, 7), "step", "bfloat16", activation="relu"),
+    ProvenCall("LayerNorm", (8192, 4097), "step", "float32"),
+    ProvenCall("RMSNorm", (8192, 4097), "step", "bfloat16"),
+    ProvenCall("LayerNorm", (4096, 16384), "step", "bfloat16"),
+    ProvenCall("LayerNorm", (4096, 16384), "step", "float16"),
+    ProvenCall("LayerNorm", (8192, 8192), "step", "float32"),  # does not fit into sm_80's shared memory in three stages
+    ProvenCall("LayerNorm", (4096, 20480), "step", "float32"),
+    ProvenCall("LayerNorm", (1024, 24577), "step", "float32"),  # no vectors
+    ProvenCall("LayerNorm", (1024, 24577), "step", "bfloat16"),
+    ProvenCall("LayerNorm", (1024, 30000), "step", "float32"),
+    ProvenCall("RMSNorm", (8192, 128), "step", "float32"),
+    ProvenCall("InstanceNorm", (16, 64, 128, 128), "step", "float32"),
+    ProvenCall("GroupNorm", (64, 256, 56, 56), "step", "float32", channels_last=True),
+    ProvenCall("GroupNorm", (8, 320, 128, 128), "step", "bfloat16", channels_last=True, activation="silu"),
+    ProvenCall("GroupNorm", (1, 128, 1024, 1024), "step", "float32"),
+    ProvenCall("GroupNorm", (8, 64, 128, 128), "step", "float32", activation="silu"),  # one round of a loop on sm_90
+    ProvenCall("GroupNorm", (8192, 2048, 2, 2), "step", "float32", activation="silu"),
 ]
 """Calls with kernels that once spilled, for one architecture or another."""
 
@@ -77,11 +77,11 @@ def test_kernels_that_need_many_registers_have_no_faults(capability):
 
 
 WIDE = [
-    Subject("LayerNorm", (524288, 8192), "step", "float32"),
-    Subject("BatchNorm", (1024, 64, 224, 224), "step", "float32"),
-    Subject("BatchNorm", (1024, 64, 224, 224), "evaluation", "float32"),
-    Subject("GroupNorm", (512, 320, 128, 128), "step", "float32", channels_last=True, activation="silu"),
-    Subject("GroupNorm", (2048, 32, 256, 256), "step", "float32"),
+    ProvenCall("LayerNorm", (524288, 8192), "step", "float32"),
+    ProvenCall("BatchNorm", (1024, 64, 224, 224), "step", "float32"),
+    ProvenCall("BatchNorm", (1024, 64, 224, 224), "evaluation", "float32"),
+    ProvenCall("GroupNorm", (512, 320, 128, 128), "step", "float32", channels_last=True, activation="silu"),
+    ProvenCall("GroupNorm", (2048, 32, 256, 256), "step", "float32"),
 ]
 
 
@@ -96,7 +96,7 @@ def test_kernels_of_64_bit_offsets_compile_without_faults():
 
 
 def test_what_was_compiled_is_not_compiled_again(tmp_path, monkeypatch):
-    call = [Subject("RMSNorm", (16, 8192), "forward", "float32")]
+    call = [ProvenCall("RMSNorm", (16, 8192), "forward", "float32")]
     first = proof.prove(call, [90], cache=tmp_path)
     assert first["kernels"] and len(list(tmp_path.iterdir())) == len(first["kernels"])
     monkeypatch.setattr(proof, "compiled", None)
@@ -157,7 +157,7 @@ def test_programs_that_share_a_row_run_at_a_time(capability):
     """A row of 16,384 is written by several programs, with 16 warps of 128 registers each: one fits."""
     (launched,) = [
         one
-        for one in proof.launches(Subject("LayerNorm", (4096, 16384), "step", "float32"), capability)
+        for one in proof.launches(ProvenCall("LayerNorm", (4096, 16384), "step", "float32"), capability)
         if one[0].__name__ == "backward_resident"
     ]
     _, grid, given, options = launched
@@ -169,12 +169,12 @@ def test_programs_that_share_a_row_run_at_a_time(capability):
 
 def test_traffic_of_statistics_in_registers_is_the_least():
     size = 8192 * 4096 * 4
-    queued = proof.launches(Subject("LayerNorm", (8192, 4096), "forward", "float32"), 90)
+    queued = proof.launches(ProvenCall("LayerNorm", (8192, 4096), "forward", "float32"), 90)
     assert traffic.of(queued, size, 2) == traffic.Traffic(size, size, 0, 2 * size)
 
 
 def test_traffic_of_statistics_of_several_programs():
-    subject = Subject("BatchNorm", (256, 256, 56, 56), "step", "float32", channels_last=True)
+    subject = ProvenCall("BatchNorm", (256, 256, 56, 56), "step", "float32", channels_last=True)
     queued = proof.launches(subject, 90)
     moved = traffic.of(queued, 1000, 5)
     (statistics,) = [(grid, given) for kernel, grid, given, _ in queued if kernel.__name__ == "partial_statistics"]
@@ -185,7 +185,7 @@ def test_traffic_of_statistics_of_several_programs():
 
 
 def test_the_table_has_every_norm_layout_and_mode():
-    found = list(proof.subjects())
+    found = list(proof.calls())
     assert len({subject.name for subject in found}) == len(found) > 300
     for norm in ("BatchNorm", "InstanceNorm", "GroupNorm"):
         of_norm = [subject for subject in found if subject.norm == norm]

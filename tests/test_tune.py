@@ -9,7 +9,7 @@ import pytest
 import torch
 from typer.testing import CliRunner
 
-from normsuite import cli, tune, tuning
+from normsuite import cli, provenance, results, tune, tuning
 from normsuite.spec import NORMS
 from normsuite.statistics import Interval
 from normsuite.tune import crossover, streaming, worker
@@ -78,6 +78,27 @@ def test_ratios_of_several_processes_are_joined():
     (row,) = processor_table.with_intervals(joined)
     assert row["norm"] == "BatchNorm" and row["ratio"] == pytest.approx(math.exp(0.2)) and "log" not in row
     assert row["interval"][0] < row["ratio"] < row["interval"][1]
+
+
+def test_ratios_that_differ_between_processes_are_measured_again_and_clipped(tmp_path, monkeypatch):
+    row = {"norm": "GroupNorm", "layout": "contiguous", "length": 49, "mode": "step"}
+    samples = [
+        {**row, "numbers": 1000, "logs": [-0.1, 0.4, -0.12]},
+        {**row, "numbers": 2000, "logs": [-0.1, -0.05, -0.12]},
+    ]
+    made = results.make_record("crossover", {}, samples, environment=provenance.environment(threads=2), seeds=[])
+    results.write_record(tmp_path, "crossover", made)
+    draws = iter([-0.11, -0.09, -0.13, -0.1])
+    monkeypatch.setattr(
+        processor_table,
+        "_measured",
+        lambda job: [{**row, "numbers": numbers, "log": next(draws)} for *_, numbers in job["wanted"]],
+    )
+    processor_table.again(tmp_path)
+    record, _ = processor_table.recorded(tmp_path)
+    first, second = processor_table.with_intervals(record["samples"])
+    assert len(first["logs"]) == 7 and len(second["logs"]) == 3 and next(draws, None) is None
+    assert first["ratio"] < 0.95 < math.exp(sum(first["logs"]) / 7), "one disturbed process decides nothing"
 
 
 def test_a_ratio_is_of_two_calls_in_turn():

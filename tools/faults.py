@@ -236,7 +236,7 @@ class Run:
                     self.count(name, "traceback", traceback.format_exc())
 
 
-def _values(of: history.Result) -> tuple:
+def _values(of: history.AsvResult) -> tuple:
     """Return what is measured, and when; another machine or setting is shown as a segment of its own."""
     return (of.benchmark, of.commit, of.date, tuple(of.values))
 

@@ -1,15 +1,18 @@
 """Make a processor's table of `normsuite/tuning/processors`.
 
     python -m tools.processor_table measure FOLDER     # in three processes, 45 minutes on two quiet cores
+    python -m tools.processor_table again FOLDER       # in four more where these differ by more than 30 %
     python -m tools.processor_table make FOLDER NAME    # from the records, into normsuite/tuning/processors/NAME.toml
 
 FOLDER holds the records crossover.json and streaming.json, or those compacted (tools/compact.py); `make` derives the
-table from them and measures nothing.
+table from them and measures nothing. A neighbour of a virtual machine may disturb all sizes of a process at a time, and
+the kernels more than torch's calls: with seven processes, what lies far from the median is clipped.
 """
 
 import argparse
+import math
 import sys
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
 
 import torch
@@ -18,7 +21,10 @@ from normsuite import compact, processor, provenance, results, statistics, tunin
 from normsuite.measure import process
 from normsuite.tune import crossover, streaming, tables
 
-PROCESSES, STREAMING_PROCESSES = 3, 5
+PROCESSES, STREAMING_PROCESSES, FURTHER = 3, 5, 4
+APART = math.log(1.3)
+"""Logarithms of a ratio that differ by more than this between processes ask for `FURTHER` ones."""
+
 SECONDS, STREAMING_SECONDS = 0.05, 0.2
 SIZES = (*(2**power for power in range(8, 22)), 3 * 2**20, 2**22, 2**23, 2**24)
 """Elements of a tensor; the memory of the largest is given anew by the system each time."""
@@ -30,18 +36,23 @@ DIGITS = 5
 PROCESSORS = Path(tuning.__file__).parent / "processors"
 
 
-def crossover_rows() -> Iterator[dict]:
-    """Yield all ratios of the kernels over torch's calls, measured in this process."""
+def _key(row: dict) -> tuple:
+    return tuple(row[name] for name in ("norm", "layout", "length", "mode", "numbers"))
+
+
+def crossover_rows(wanted: Collection[tuple] | None = None) -> Iterator[dict]:
+    """Yield ratios of the kernels over torch's calls, measured in this process: all, or those of the wanted keys."""
     for spec, layout, length, modes in crossover.entries():
         print(spec.name, layout, length, file=sys.stderr, flush=True)
         for case in crossover.shapes(spec, layout, length, SIZES):
             for mode in modes:
                 row = {"norm": spec.name, "layout": layout, "length": length, "mode": mode}
-                numbers = torch.Size(case.shape).numel()
-                yield {**row, "numbers": numbers, "log": crossover.ratio(spec, case, mode, SECONDS)}
+                row["numbers"] = torch.Size(case.shape).numel()
+                if wanted is None or _key(row) in wanted:
+                    yield {**row, "log": crossover.ratio(spec, case, mode, SECONDS)}
 
 
-def streaming_rows() -> Iterator[dict]:
+def streaming_rows(_: None = None) -> Iterator[dict]:
     """Yield all ratios of non-temporal stores over ordinary ones, measured in this process."""
     return streaming.rows(BATCHES, STREAMING_SECONDS)
 
@@ -64,7 +75,7 @@ def joined(processes: list[list[dict]]) -> list[dict]:
 
 def with_intervals(rows: list[dict]) -> list[dict]:
     """Return the rows, each with the geometric mean of its ratio over processes and the interval of that."""
-    found = [statistics.ratio_interval(row["logs"]) for row in rows]
+    found = [statistics.ratio_interval(statistics.clipped(row["logs"]).tolist()) for row in rows]
     return [
         {**row, "ratio": ratio.value, "interval": (ratio.low, ratio.high)}
         for row, ratio in zip(rows, found, strict=True)
@@ -75,16 +86,31 @@ def measure(folder: Path) -> None:
     """Measure both kinds in fresh processes, and write a record of each."""
     for kind, (_, processes) in KINDS.items():
         threads = torch.get_num_threads()
-        job = {"kind": kind, "threads": threads}
-        command = ["-m", "tools.processor_table"]
-        found = [
-            [row for message in process.messages(command, job, process.environment(threads)) for row in message["rows"]]
-            for _ in range(processes)
-        ]
+        found = [_measured({"kind": kind, "threads": threads, "wanted": None}) for _ in range(processes)]
         case = {"processes": processes, "processor": processor.this()._asdict()}
         environment = provenance.environment(threads=threads)
         record = results.make_record(kind, case, joined(found), environment=environment, seeds=[])
         results.write_record(folder, kind, record)
+
+
+def again(folder: Path) -> None:
+    """Measure ratios of the record in that folder in further processes where those so far differ, and add them."""
+    record, _ = recorded(folder)
+    if record is None:
+        raise SystemExit(f"{folder} has no record crossover.json")
+    rows = {_key(row): row for row in record["samples"]}
+    wanted = [key for key, row in rows.items() if max(row["logs"]) - min(row["logs"]) > APART]
+    job = {"kind": "crossover", "threads": record["environment"]["threads"], "wanted": wanted}
+    for _ in range(FURTHER):
+        for row in _measured(job):
+            rows[_key(row)]["logs"].append(round(row["log"], DIGITS))
+    results.write_record(folder, "crossover", record)
+
+
+def _measured(job: dict) -> list[dict]:
+    """Return the rows of one job, measured in a process of its own."""
+    command, environment = ["-m", "tools.processor_table"], process.environment(job["threads"])
+    return [row for message in process.messages(command, job, environment) for row in message["rows"]]
 
 
 def recorded(folder: Path) -> list[dict | None]:
@@ -99,7 +125,8 @@ def recorded(folder: Path) -> list[dict | None]:
 def work(job: dict, emit) -> None:
     """Measure one kind, in a process of its own."""
     torch.set_num_threads(job["threads"])
-    emit({"rows": list(KINDS[job["kind"]][0]())})
+    wanted = None if job["wanted"] is None else {tuple(key) for key in job["wanted"]}
+    emit({"rows": list(KINDS[job["kind"]][0](wanted))})
 
 
 def made_of(crossed: dict, streamed: dict | None, *, name: str = "", key: str = "") -> str:
@@ -130,15 +157,18 @@ def made_of(crossed: dict, streamed: dict | None, *, name: str = "", key: str = 
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """Run one of the two commands."""
+    """Run one of the commands."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("command", choices=["measure", "make"])
+    parser.add_argument("command", choices=["measure", "again", "make"])
     parser.add_argument("folder", type=Path)
     parser.add_argument("name", nargs="?")
     parser.add_argument("--processor", nargs=2, default=("", ""), metavar=("NAME", "KEY"), help="of older records")
     given = parser.parse_args(arguments)
     if given.command == "measure":
         measure(given.folder)
+        return
+    if given.command == "again":
+        again(given.folder)
         return
     if not given.name:
         parser.error("make needs a NAME")

@@ -22,7 +22,7 @@ from scipy import stats
 
 from normsuite.gate.rates import Rate
 from normsuite.history import trends
-from normsuite.history.adapter import Result
+from normsuite.history.adapter import AsvResult
 from normsuite.history.segments import Segment, segments
 from normsuite.history.steps import REGRESSION
 
@@ -75,10 +75,10 @@ def history(logs: np.ndarray) -> list[Segment]:
     )
 
 
-def result(commit: str, place: int, parameters: list[dict[str, str]], values: list[float]) -> Result:
+def result(commit: str, place: int, parameters: list[dict[str, str]], values: list[float]) -> AsvResult:
     """Return what asv would have recorded of one commit."""
     unknown = (math.nan,) * len(values)
-    return Result(
+    return AsvResult(
         benchmark="simulated", parameters=parameters, unit="seconds", commit=commit, date=place, recorded=float(place),
         machine="machine", torch="2.9.0", values=tuple(values), samples=((),) * len(values), low=unknown, high=unknown,
         place=place,

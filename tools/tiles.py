@@ -61,7 +61,7 @@ def changes(task: Task, capability: int, family: Family, other: Family) -> bool:
         family, other: the two.
     """
     mode = "step" if task.mode == "backward" else task.mode
-    subject = proof.Subject(
+    subject = proof.ProvenCall(
         task.spec.name,
         task.case.shape if task.normalized_shape is None else (-1, math.prod(task.normalized_shape)),
         mode,
@@ -75,7 +75,7 @@ def changes(task: Task, capability: int, family: Family, other: Family) -> bool:
     return _launched(subject, capability, family) != _launched(subject, capability, other)
 
 
-def _launched(subject: proof.Subject, capability: int, family: Family) -> list[str]:
+def _launched(subject: proof.ProvenCall, capability: int, family: Family) -> list[str]:
     """Return the launches as text: kernels, numbers of programs, sizes and options."""
     return [
         f"{kernel.__name__} {grid} {[(name, of) for name, of in given.items() if not isinstance(of, torch.Tensor)]} "

@@ -2,8 +2,10 @@
 
 from collections.abc import Iterable, Sequence
 
+from .. import schema
 from ..presentation import text
 from ..presentation.table import BAD, GOOD, Column, Table
+from ..schema.ahead import Ahead, Call, Kernel
 
 WHAT = "ahead-of-time"
 """The kind of the record."""
@@ -27,10 +29,9 @@ WIDE = 128
 
 def kernels(record: dict) -> Table:
     """Return a row for each family of kernels and architecture."""
-    found: dict[tuple[str, int], list[dict]] = {}
-    for kernel in record["samples"]["kernels"]:
-        made = kernel["compiled"]
-        found.setdefault((made["kernel"], made["capability"]), []).append(kernel)
+    found: dict[tuple[str, int], list[Kernel]] = {}
+    for kernel in schema.of(record, Ahead).samples.kernels:
+        found.setdefault((kernel.compiled.kernel, kernel.compiled.capability), []).append(kernel)
     return Table(
         "Kernels compiled ahead of time, by family and architecture",
         (
@@ -49,30 +50,30 @@ def kernels(record: dict) -> Table:
     )
 
 
-def _row(name: str, capability: int, alike: Sequence[dict]) -> tuple[str, ...]:
-    made = [kernel["compiled"] for kernel in alike]
-    can = [kernel for kernel in alike if kernel["widest"] >= WIDE]
-    wide = [kernel for kernel in can if max(map(int, kernel["compiled"]["loads"]), default=0) >= WIDE]
-    wrong = sorted({fault for kernel in alike for fault in kernel["faults"]})
+def _row(name: str, capability: int, alike: Sequence[Kernel]) -> tuple[str, ...]:
+    made = [kernel.compiled for kernel in alike]
+    can = [kernel for kernel in alike if kernel.widest >= WIDE]
+    wide = [kernel for kernel in can if max(map(int, kernel.compiled.loads), default=0) >= WIDE]
+    wrong = sorted({fault for kernel in alike for fault in kernel.faults})
     return (
         name.replace("_", " "),
         f"sm_{capability}",
         str(len(alike)),
-        _from_to(of["registers"] for of in made),
-        str(sum(of["local"] for of in made)),
-        text.data_size(max(of["local_bytes"] + of["stack_bytes"] for of in made)),
-        str(sum(of["atomics"] for of in made)),
+        _from_to(of.registers for of in made),
+        str(sum(of.local for of in made)),
+        text.data_size(max(of.local_bytes + of.stack_bytes for of in made)),
+        str(sum(of.atomics for of in made)),
         f"{len(wide)} of {len(can)}" if can else text.ABSENT,
-        _from_to(kernel["programs"] for kernel in alike),
+        _from_to(kernel.programs for kernel in alike),
         _as_expected(alike),
         f"{FAULT}: {'; '.join(wrong)}" if wrong else NONE,
     )
 
 
-def _as_expected(alike: Sequence[dict]) -> str:
-    if not all(kernel.get("expected") for kernel in alike):
+def _as_expected(alike: Sequence[Kernel]) -> str:
+    if not all(kernel.expected for kernel in alike):
         return text.ABSENT  # a record of before
-    return f"{sum(kernel['programs'] >= kernel['expected'] for kernel in alike)} of {len(alike)}"
+    return f"{sum(kernel.programs >= kernel.expected for kernel in alike)} of {len(alike)}"
 
 
 def _from_to(values: Iterable[int]) -> str:
@@ -82,17 +83,16 @@ def _from_to(values: Iterable[int]) -> str:
 
 def traffic(record: dict) -> Table:
     """Return the bytes that calls move over the least possible, a row for each norm, mode and architecture."""
-    found: dict[tuple[str, str, int], list[dict]] = {}
-    for call in record["samples"]["calls"]:
-        norm, mode = call["call"].split(" ")[0], _mode(call["call"])
-        found.setdefault((norm, mode, call["capability"]), []).append(call)
+    found: dict[tuple[str, str, int], list[Call]] = {}
+    for call in schema.of(record, Ahead).samples.calls:
+        found.setdefault((call.call.split(" ")[0], _mode(call.call), call.capability), []).append(call)
     rows = []
     for (norm, mode, capability), alike in found.items():
-        ratios = sorted(call["ratio"] for call in alike)
-        most = max(alike, key=lambda call: call["ratio"])
+        ratios = sorted(call.ratio for call in alike)
+        most = max(alike, key=lambda call: call.ratio)
         least = sum(ratio <= 1.01 for ratio in ratios)
         span = f"{text.ratio(ratios[0])} to {text.ratio(ratios[-1])}"
-        rows.append((norm, mode, f"sm_{capability}", str(len(alike)), str(least), span, most["call"]))
+        rows.append((norm, mode, f"sm_{capability}", str(len(alike)), str(least), span, most.call))
     return Table(
         "Bytes that calls move over the least that they can, by the model of the kernels' reads and writes",
         (
@@ -119,14 +119,15 @@ def _mode(call: str) -> str:
 
 def sentences(record: dict) -> list[str]:
     """Return how many kernels were compiled for what, and how many of them have a fault."""
-    made, calls = record["samples"]["kernels"], record["samples"]["calls"]
-    wrong = sum(bool(kernel["faults"]) for kernel in made)
-    targets = text.listed([f"sm_{capability}" for capability in record["case"]["capabilities"]])
-    compiler = record.get("compiler", {}).get("triton")
+    proof = schema.of(record, Ahead)
+    made, calls = proof.samples.kernels, proof.samples.calls
+    wrong = sum(bool(kernel.faults) for kernel in made)
+    targets = text.listed([f"sm_{capability}" for capability in proof.case.capabilities])
+    compiler = proof.compiler.get("triton")
     fit = "fail to fit onto a multiprocessor"
-    if all(kernel.get("expected") for kernel in made):  # records of before do not say what launches expect
+    if all(kernel.expected for kernel in made):  # records of before do not say what launches expect
         fit += " as often as their launches expect"
-    only = record["case"]["only"]
+    only = proof.case.only
     scope = "" if only == "*" else f" (those whose names match “{only}”)"
     return [
         f"{len(made):,} kernels of {len(calls):,} calls{scope} were compiled for {targets}"

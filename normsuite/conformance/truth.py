@@ -7,8 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from .. import oracle
-from ..measure.accuracy import activated, slope_of
+from ..measure.exact import RightResults
 from ..spec import NormSpec
 from ..targets.build import Built, build
 from ..targets.target import Target
@@ -71,29 +70,20 @@ def _by_norm(spec: NormSpec, built: Built, x: Tensor, dy: Tensor | None, found: 
     # A norm over the trailing sizes sees rows of them, whatever stands before.
     rows = shape if settings.normalized_shape is None else (-1, *settings.normalized_shape)
     weight, bias = (None if (t := built.tensor(name)) is None else array(t) for name in ("weight", "bias"))
-    given, eps = array(x).reshape(rows), settings.eps_for(x.dtype)
-    running = _running(built)
-    if running is None:
-        x_hat = oracle.normalize(given, spec, num_groups=settings.num_groups, eps=eps)
-    else:
-        mean, var = (_by_channel(v, given.ndim) for v in running)
-        x_hat = (given - mean) / np.sqrt(var + eps)
-    y = _affine(x_hat, weight, bias)
-    made = {OUTPUT: activated(y, settings.activation).reshape(shape)}
+    right = RightResults(
+        spec, array(x).reshape(rows), weight=weight, bias=bias, eps=settings.eps_for(x.dtype),
+        num_groups=settings.num_groups, running=_running(built), activation=settings.activation,
+    )  # fmt: skip
+    made = {OUTPUT: right.output.reshape(shape)}
     if dy is None:
         return made
-    slope = slope_of(y, y if found is None else found.reshape(y.shape), settings.activation)
-    g = array(dy).reshape(y.shape) * slope
-    if running is None:
-        dx = oracle.gradient(given, g, spec, num_groups=settings.num_groups, weight=weight, eps=eps)
-    else:
-        dx = _affine(g, weight, None) / np.sqrt(var + eps)
-    dims = (0,) if spec.affine == "element" else tuple(d for d in range(given.ndim) if d != 1)
-    made[INPUT] = dx.reshape(shape)
+    g = array(dy).reshape(right.output.shape)
+    g = g * right.slope(None if found is None else found.reshape(g.shape))
+    made[INPUT] = right.of_input(g).reshape(shape)
     if weight is not None:
-        made[WEIGHT] = (g * x_hat).sum(axis=dims).reshape(weight.shape)
+        made[WEIGHT] = right.of_weight(g).reshape(weight.shape)
     if bias is not None:
-        made[BIAS] = g.sum(axis=dims).reshape(bias.shape)
+        made[BIAS] = right.of_bias(g).reshape(bias.shape)
     return made
 
 
@@ -102,17 +92,6 @@ def _running(built: Built) -> tuple[np.ndarray, np.ndarray] | None:
         return None
     tensors = built.tensors
     return array(tensors["running_mean"]), array(tensors["running_var"])
-
-
-def _by_channel(values: np.ndarray, rank: int) -> np.ndarray:
-    return values.reshape(-1, *(1,) * (rank - 2))
-
-
-def _affine(x: np.ndarray, weight: np.ndarray | None, bias: np.ndarray | None) -> np.ndarray:
-    for parameter, combine in ((weight, np.multiply), (bias, np.add)):
-        if parameter is not None:
-            x = combine(x, parameter.reshape(parameter.shape + (1,) * (x.ndim - 1 - parameter.ndim)))
-    return x
 
 
 def _users(function: Callable, built: Built) -> Callable[[Arrays], np.ndarray]:

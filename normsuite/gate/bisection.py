@@ -5,9 +5,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
-from .. import results
+from .. import results, schema
 from ..errors import ArgumentError, NormsuiteError
 from ..git import Failed, Git
+from ..schema.gate import Gate
 from . import measure, summary, trees
 from .cells import Cell
 from .decide import NOT_AVAILABLE
@@ -97,7 +98,7 @@ class _Gates:
             results.write_record(self.out, measure.name(record), record)
         if outcome.interrupted or record is None:  # which it is after an interruption alone
             raise KeyboardInterrupt
-        self.groups = record["case"]["groups"]
+        self.groups = schema.of(record, Gate).case.groups
         wanted = (summary.TIME, summary.MEAN_TIME) if self.metric == summary.TIME else (self.metric,)
         return [row for row in summary.rows(record) if row.metric in wanted]
 

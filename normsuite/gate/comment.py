@@ -2,8 +2,10 @@
 
 from collections.abc import Sequence
 
+from .. import schema
 from ..presentation import markdown, text
 from ..presentation.table import Column, Table
+from ..schema.gate import Gate
 from .decide import ACCEPTED, BETTER, FAILS, NOT_AVAILABLE, SAME, UNDECIDED, WORSE, Thresholds
 from .summary import CellRow, exit_code, notable, outcome, sentences, title
 
@@ -42,11 +44,13 @@ def _table(found: Sequence[CellRow]) -> list[str]:
 
 def _circumstances(record: dict) -> str:
     """Return the machine, the time spent and the thresholds."""
-    environment, case = record["environment"], record["case"]
-    thresholds = Thresholds.of(case["margins"])
+    gate = schema.of(record, Gate)
+    case, environment = gate.case, gate.environment
+    thresholds = Thresholds.of(case.margins)
+    threads = "torch's threads" if case.threads is None else text.counted(case.threads, "thread")
     return (
-        f"{markdown.escaped(environment['cpu'])}, {text.counted(case['threads'], 'thread')}, torch "
-        f"{environment['packages'].get('torch')}; {record['spent_s']:.0f} s; intervals hold together with "
-        f"{1 - case['alpha']:.0%} probability; worse above {thresholds.worse:.2%}, the same within "
+        f"{markdown.escaped(environment.cpu)}, {threads}, torch "
+        f"{environment.packages.get('torch')}; {gate.spent_s:.0f} s; intervals hold together with "
+        f"{1 - case.alpha:.0%} probability; worse above {thresholds.worse:.2%}, the same within "
         f"{thresholds.same:.0%}."
     )

@@ -8,6 +8,7 @@ from typing import cast
 
 import torch
 
+from ..errors import ArgumentError
 from ..measure import clock, pairs
 from ..measure.accuracy import Truth
 from ..measure.clock import Call
@@ -35,7 +36,11 @@ def values(call: Call, cell: Cell, given: Operands | None) -> dict[str, float | 
     is_backward = not isinstance(cell, PreparedCall) and cell.task.mode == "backward"
     with torch.set_grad_enabled(task.gradients):
         subject = Subject(task, given, call, None if is_backward else call)
-        return {metric.name: value for metric, value in subject.counts().items()}
+        found = {metric.name: value for metric, value in subject.counts().items()}
+    for name, value in found.items():
+        if value is not None and (isinstance(value, bool) or value < 0):  # no record holds such a value
+            raise ArgumentError("metric", name, f"counted {value!r}; values are numbers of at least 0")
+    return found
 
 
 def errors(package: ModuleType | None, cell: Cell) -> dict[str, float | None]:

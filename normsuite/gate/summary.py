@@ -7,10 +7,13 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from datetime import date
 
-from .. import codes, statistics
+from msgspec import structs
+
+from .. import codes, schema, statistics
 from ..measure.metric import find as find_metric
 from ..measure.metric import is_known
 from ..presentation import text
+from ..schema.gate import Gate, Reasons, Side
 from ..statistics import ABOVE, AT_MOST, BELOW, OPEN, Interval, not_worse
 from . import decide, groups
 from .accepted import Accepted
@@ -87,10 +90,11 @@ def rows(record: dict) -> list[CellRow]:
     Args:
         record: of a gate, with the known regressions of that day where there were any (`with_rules`).
     """
-    known = record.get("accepted", {"entries": []})
-    accepted = [Accepted.from_dict(entry) for entry in known["entries"]]
-    today = date.fromisoformat(known["day"]) if accepted else date.min
-    found = [*_times(record, accepted, today), *_counts(record), *_error_rates(record)]
+    gate, accepted, today = schema.of(record, Gate), [], date.min
+    if gate.accepted and gate.accepted.entries:
+        accepted = [Accepted.from_dict(structs.asdict(entry)) for entry in gate.accepted.entries]
+        today = date.fromisoformat(gate.accepted.day)
+    found = [*_times(gate, accepted, today), *_counts(gate), *_error_rates(gate)]
     found = [_accepted(row, accepted, today) for row in found]
     return sorted(found, key=lambda row: (VERDICTS.index(row.verdict), row.metric not in (TIME, MEAN_TIME)))
 
@@ -108,33 +112,32 @@ def with_rules(record: dict, accepted: Sequence[Accepted], today: date, undecide
     return {**record, "accepted": known, "undecided": undecided}
 
 
-def comparisons(record: dict) -> int:
+def _comparisons(gate: Gate) -> int:
     """Return how many verdicts of that table come from intervals: of cells, of groups, and of error rates by norm."""
-    case = record["case"]
-    return len(case["cells"]) + len(case.get("groups", {})) + len(case["error_rate_norms"])
+    return len(gate.case.cells) + len(gate.case.groups) + len(gate.case.error_rate_norms)
 
 
-def _times(record: dict, accepted: Sequence[Accepted], today: date) -> list[CellRow]:
+def _times(gate: Gate, accepted: Sequence[Accepted], today: date) -> list[CellRow]:
     """Return the rows of times: of cells, and of groups without the cells whose regressions are accepted.
 
     One that is known in two cells of eight would fail again in their mean.
     """
-    samples, case = record["samples"], record["case"]
-    values = {name: {int(k): v for k, v in of.items()} for name, of in samples["log_ratios"].items()}
-    of_cells = _decided(record, values)
+    samples = gate.samples
+    values = {name: {int(k): v for k, v in of.items()} for name, of in samples.log_ratios.items()}
+    of_cells = _decided(gate, values)
     known = {
         name
         for name, of in of_cells.items()
         if of.verdict == WORSE and any(entry.covers(name, TIME, of.ratio.value, today) for entry in accepted)
     }
-    families = {name: [cell for cell in of if cell not in known] for name, of in case.get("groups", {}).items()}
-    of_groups = _decided(record, groups.means(families, values))
+    families = {name: [cell for cell in of if cell not in known] for name, of in gate.case.groups.items()}
+    of_groups = _decided(gate, groups.means(families, values))
     found = []
     for name in values:
-        if absent := samples["absent"].get(name):
+        if (absent := samples.absent.get(name, Reasons())) != Reasons():
             found.append(_not_comparable(name, TIME, "s", absent))
         elif name in of_cells:
-            decision, base = of_cells[name], samples["base_s"].get(name)
+            decision, base = of_cells[name], samples.base_s.get(name)
             head = None if base is None else base * decision.ratio.value
             found.append(CellRow(name, TIME, "s", base, head, decision.ratio, decision.verdict, decision.processes))
         else:
@@ -147,30 +150,29 @@ def _times(record: dict, accepted: Sequence[Accepted], today: date) -> list[Cell
     return found
 
 
-def _decided(record: dict, values: groups.Values) -> dict[str, decide.Decision]:
+def _decided(gate: Gate, values: groups.Values) -> dict[str, decide.Decision]:
     """Return the decisions on cells, or on means, in the looks of the record."""
-    samples, case = record["samples"], record["case"]
     return decide.decide(
         {name: of for name, of in values.items() if of},
-        samples["looks"],
-        Thresholds.of(case["margins"]),
-        comparisons(record),
-        case["alpha"],
-        final=samples.get("final", True),
+        gate.samples.looks,
+        Thresholds.of(gate.case.margins),
+        _comparisons(gate),
+        gate.case.alpha,
+        final=gate.samples.final,
     )
 
 
-def _not_comparable(name: str, metric: str, unit: str, absent: dict[str, str]) -> CellRow:
+def _not_comparable(name: str, metric: str, unit: str, absent: Reasons) -> CellRow:
     """Return the row of a cell without values: "fails" where base computes it and head does not, else n/a."""
-    broken = "head" in absent and "base" not in absent and absent["head"].startswith("fails")
-    said = "; ".join(f"{side} {reason}" for side, reason in sorted(absent.items()))
+    broken = absent.base is None and absent.head is not None and absent.head.startswith("fails")
+    said = "; ".join(f"{side} {reason}" for side, reason in structs.asdict(absent).items() if reason is not None)
     return CellRow(name, metric, unit, None, None, None, FAILS if broken else NOT_AVAILABLE, None, said)
 
 
-def _counts(record: dict) -> list[CellRow]:
-    margins, found = record["case"]["margins"], []
-    for name, counts in record["samples"]["counts"].items():
-        base, head = counts.get("base", {}), counts.get("head", {})
+def _counts(gate: Gate) -> list[CellRow]:
+    margins, found = gate.case.margins, []
+    for name, counts in gate.samples.counts.items():
+        base, head = counts.base or {}, counts.head or {}
         for metric in base.keys() & head.keys():
             if not is_known(metric):  # of a package that is not installed here
                 continue
@@ -182,14 +184,14 @@ def _counts(record: dict) -> list[CellRow]:
     return sorted(found, key=lambda row: (row.metric, row.cell))
 
 
-def _error_rates(record: dict) -> list[CellRow]:
-    margin, found = record["case"]["margins"].get("error rate", math.nan), []
-    alpha = record["case"]["alpha"] / comparisons(record)
-    for name, of in record["samples"]["error_rates"].items():
-        if "base" not in of or "head" not in of:
-            found.append(_not_comparable(name, ERROR_RATE, "share", of["absent"]))
+def _error_rates(gate: Gate) -> list[CellRow]:
+    margin, found = gate.case.margins.get("error rate", math.nan), []
+    alpha = gate.case.alpha / _comparisons(gate)
+    for name, of in gate.samples.error_rates.items():
+        base, head = of.base, of.head
+        if not base or not head:
+            found.append(_not_comparable(name, ERROR_RATE, "share", of.absent or Reasons()))
             continue
-        base, head = of["base"], of["head"]
         means = sum(base) / len(base), sum(head) / len(head)
         if base == head:
             note = "the same numbers for every seed"
@@ -257,7 +259,8 @@ def exit_code(record: dict | None, found: Sequence[CellRow]) -> int:
         record: of the table, None where there is none.
         found: the rows.
     """
-    undecided = None if record is None else record.get("undecided")
+    gate = None if record is None else schema.of(record, Gate)
+    undecided = None if gate is None else gate.undecided
     if any(row.verdict in (WORSE, FAILS) for row in found):
         return codes.REGRESSION
     still_open = [row for row in found if row.verdict == UNDECIDED and row.values is not None]
@@ -269,20 +272,20 @@ def exit_code(record: dict | None, found: Sequence[CellRow]) -> int:
     if not any(row.verdict in (SAME, BETTER, ACCEPTED) for row in timed):
         return codes.NOTHING
     most = bound(found)
-    limit = math.inf if record is None else Thresholds.of(record["case"]["margins"]).limit
+    limit = math.inf if gate is None else Thresholds.of(gate.case.margins).limit
     return codes.OK if most is None or most <= limit else codes.NOTHING
 
 
 def sentences(record: dict, found: Sequence[CellRow]) -> list[str]:
     """Return the sentences above the table: verdicts counted, and how much slower a cell can be."""
-    lines = []
+    gate, lines = schema.of(record, Gate), []
     for metric, of in itertools.groupby(sorted(found, key=_kind), key=_kind):
         counted = Counter(row.verdict for row in of)
         lines.append(f"{metric}: {', '.join(f'{counted[v]} {v}' for v in VERDICTS if counted[v])}")
-    if not record["case"]["error_rate_norms"]:
+    if not gate.case.error_rate_norms:
         lines.append("error rate: not measured (--error-rate measures it)")
     lines += [f"{cells} cells n/a: {reason}" for reason, cells in _shared_reasons(found).items()]
-    return [*lines, *_excluded(record, found), *_why_nothing_is_decided(found)]
+    return [*lines, *_excluded(gate, found), *_why_nothing_is_decided(found)]
 
 
 def _why_nothing_is_decided(found: Sequence[CellRow]) -> list[str]:
@@ -295,12 +298,12 @@ def _why_nothing_is_decided(found: Sequence[CellRow]) -> list[str]:
     return []
 
 
-def _excluded(record: dict, found: Sequence[CellRow]) -> list[str]:
+def _excluded(gate: Gate, found: Sequence[CellRow]) -> list[str]:
     """Return the sentence on what the table excludes, where it has times."""
     most = bound(found)
     if most is None:
         return []
-    limit = Thresholds.of(record["case"]["margins"]).limit
+    limit = Thresholds.of(gate.case.margins).limit
     if math.isinf(most):
         without = [each for each in _bounds(found) if math.isinf(each)]
         said = f"{len(without)} cells have no interval, and any slowdown of theirs is possible"
@@ -310,7 +313,7 @@ def _excluded(record: dict, found: Sequence[CellRow]) -> list[str]:
         cells = f"{'other ' if others else ''}cell"
         if any(row.metric == TIME and row.verdict in (NOT_AVAILABLE, FAILS) for row in found):
             cells += f" of the {len(_bounds(found))} that both versions have"
-        said = f"no {cells} is {slower} ({1 - record['case']['alpha']:.0%}, all together)"
+        said = f"no {cells} is {slower} ({1 - gate.case.alpha:.0%}, all together)"
     return [said + (f": more than the limit of {_percent(limit)}" if most > limit else "")]
 
 
@@ -353,13 +356,13 @@ def _shared_reasons(found: Sequence[CellRow]) -> dict[str, int]:
 
 def title(record: dict) -> str:
     """Return a gate's title: head against base, each by its name and commit."""
-    base, head = record["case"]["base"], record["case"]["head"]
-    return f"{_side(head)} against {_side(base)}"
+    case = schema.of(record, Gate).case
+    return f"{_side(case.head)} against {_side(case.base)}"
 
 
-def _side(tree: dict) -> str:
-    short = tree["commit"][:9]
-    return short if tree["commit"].startswith(tree["name"]) else f"{tree['name']} ({short})"
+def _side(side: Side) -> str:
+    short = side.commit[:9]
+    return short if side.commit.startswith(side.name) else f"{side.name} ({short})"
 
 
 def as_dict(record: dict, found: Sequence[CellRow]) -> dict:

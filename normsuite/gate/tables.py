@@ -2,8 +2,10 @@
 
 from collections.abc import Sequence
 
+from .. import schema
 from ..presentation import accelerator, text
 from ..presentation.table import Column, Table
+from ..schema.gate import Gate, Side
 from . import rates
 from .decide import TONES, Thresholds
 from .summary import COMMAND, CellRow, title
@@ -13,10 +15,10 @@ SELF_CHECK_COMMAND = "normsuite self-check"
 
 def verdicts(record: dict, found: Sequence[CellRow]) -> Table:
     """Return a table of those rows, in their order."""
-    case = record["case"]
-    thresholds = Thresholds.of(case["margins"])
+    case = schema.of(record, Gate).case
+    thresholds = Thresholds.of(case.margins)
     return Table(
-        f"{title(record)}: intervals hold together with {1 - case['alpha']:.0%} probability",
+        f"{title(record)}: intervals hold together with {1 - case.alpha:.0%} probability",
         (
             "cell",
             "metric",
@@ -97,17 +99,21 @@ def _offset(share: float) -> str:
 
 def method(record: dict) -> Table:
     """Return where and how a gate was measured."""
-    environment, case = record["environment"], record["case"]
+    gate, environment = schema.of(record, Gate), record["environment"]
     state = environment.get("device_state")  # or the reason why there is none
     rows = [
         ("processor", environment["cpu"]),
         ("cores", str(environment["cores"])),
-        ("threads", str(case["threads"])),
+        ("threads", str(gate.case.threads)),
         *([("accelerator", environment["accelerator"])] if environment.get("accelerator") else []),
         *accelerator.rows(environment.get("device") or {}, [state] if isinstance(state, dict) else []),
         *environment["packages"].items(),
-        ("base", f"{case['base']['commit']} {case['base'].get('subject', '')}".strip()),
-        ("head", f"{case['head']['commit']} {case['head'].get('subject', '')}".strip()),
-        ("time spent", text.seconds(record["spent_s"]) if "spent_s" in record else "unknown"),
+        ("base", _commit(gate.case.base)),
+        ("head", _commit(gate.case.head)),
+        ("time spent", text.seconds(gate.spent_s)),
     ]
     return Table("The gate", ("what", "value"), rows, COMMAND)
+
+
+def _commit(side: Side) -> str:
+    return f"{side.commit} {side.subject}".strip()

@@ -3,17 +3,16 @@
 Reads results only, and imports no torch.
 """
 
-from .adapter import TORCH, History, Measurement, Result, read
+from .adapter import AsvResult, History, Measurement, read
 from .segments import Segment, segments
 from .shared import trends
 from .steps import Level, Step, Trend
 
 __all__ = [
-    "TORCH",
+    "AsvResult",
     "History",
     "Level",
     "Measurement",
-    "Result",
     "Segment",
     "Step",
     "Trend",

@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 from ..errors import DataError
 from ..garbage import uncollected
+from ..measure.labels import ASV_TORCH
 from ..provenance import version
 from ..reading import summed
 from . import files, kept
@@ -62,7 +63,7 @@ class Measurement(NamedTuple):
         return math.nan if self.value is None else self.value
 
 
-class Result(NamedTuple):
+class AsvResult(NamedTuple):
     """One benchmark with all choices of its parameters, at one commit, in one environment: what asv records at once.
 
     A long history is a million values, and few of them are ever looked at alone.
@@ -89,7 +90,7 @@ class Result(NamedTuple):
     low: tuple[float, ...]
     high: tuple[float, ...]
     numba: str = ""
-    earlier: tuple["Result", ...] = ()
+    earlier: tuple["AsvResult", ...] = ()
     setting: tuple[tuple[str, str], ...] = ()
     place: int = 0
     former: bool = False
@@ -122,12 +123,8 @@ class Result(NamedTuple):
 class History:
     """The results, oldest commit first, and one line for everything that could not be read."""
 
-    results: list[Result] = field(default_factory=list)
+    results: list[AsvResult] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
-
-
-TORCH = "environment.Environment.track_torch"
-"""The benchmark that says which torch the others ran with."""
 
 
 def read(folder: Path, commits: Commits | None = None) -> History:
@@ -199,7 +196,7 @@ def _machines(found: Iterable[Path]) -> list[str]:
     ]
 
 
-def _settings(results: Iterable[Result]) -> list[str]:
+def _settings(results: Iterable[AsvResult]) -> list[str]:
     """Return a note on what differs beside torch's version, by which series stand apart."""
     known = {result.setting for result in results}
     values: dict[str, set[str]] = {}
@@ -219,12 +216,12 @@ def _called(name: str) -> str:
     return name.removeprefix("env-")
 
 
-def _merged(results: Iterable[Result], places: dict[str, int]) -> list[Result]:
+def _merged(results: Iterable[AsvResult], places: dict[str, int]) -> list[AsvResult]:
     """Return the results, oldest commit first, then by benchmark.
 
     Of results that were measured more than once, it is the last one, which lists the others.
     """
-    last: dict[tuple, Result] = {}
+    last: dict[tuple, AsvResult] = {}
     for result in results:
         result = result._replace(place=places.get(result.commit, -1))
         identity = (
@@ -241,19 +238,19 @@ def _merged(results: Iterable[Result], places: dict[str, int]) -> list[Result]:
 def _torch(file: File) -> str:
     """Return the version that ran, or the one that asv installed, or ""."""
     for row in file.rows:
-        if row.benchmark == TORCH and len(row.values) == 1 and row.values[0] and 0 < row.values[0] < 1e9:
+        if row.benchmark == ASV_TORCH and len(row.values) == 1 and row.values[0] and 0 < row.values[0] < 1e9:
             return ".".join(str(int(row.values[0]) // scale % 1000) for scale in (1_000_000, 1_000, 1))
     return file.setting.get("torch", "")
 
 
-def _result(of: Aligned, listed: dict[str, Listed]) -> Result:
+def _result(of: Aligned, listed: dict[str, Listed]) -> AsvResult:
     file, row = of.file, of.row
     name = row.benchmark
     # Of what asv installed, torch and numba have names of their own, since an environment that exists says only those.
     setting = {k: v for k, v in file.setting.items() if k not in ("torch", "numba")}
     if is_old(row, listed):
         setting[VERSION] = row.version[:8]
-    return Result(
+    return AsvResult(
         benchmark=name,
         parameters=of.parameters,
         unit=listed[name].unit,

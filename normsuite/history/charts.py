@@ -5,10 +5,11 @@ import re
 from collections.abc import Sequence
 
 from ..errors import ArgumentError
+from ..measure.labels import ASV_ERROR_RATE
 from ..presentation import text
 from ..presentation.charts import INK, Chart, colour, figure, label_ends
 from ..spec import NO_NORM, NORMS
-from .cost import ASV_COMMAND, ERROR_RATE, TRAINING_STEP
+from .cost import ASV_COMMAND, TRAINING_STEP
 from .steps import IMPROVEMENT, REGRESSION, Trend
 from .summary import change, size
 
@@ -16,7 +17,7 @@ _MOST_CHARTS = 24
 _SHORT = 250
 """Commits; over more, intervals and markers would be a blot."""
 
-_NAMES = {TRAINING_STEP: "training step", ERROR_RATE: "MNIST test error after one short epoch"}
+_NAMES = {TRAINING_STEP: "training step", ASV_ERROR_RATE: "MNIST test error after one short epoch"}
 _UNITS = {"seconds": text.TIME_UNITS, "bytes": text.BYTE_UNITS}
 
 
@@ -75,7 +76,7 @@ def _line(trend: Trend) -> str:
 def _scale(group: list[Trend]) -> tuple[str, float]:
     """Return a unit, and the number that divides a value to convert it."""
     unit = group[0].segment.unit
-    if _benchmark(group) == ERROR_RATE:
+    if _benchmark(group) == ASV_ERROR_RATE:
         return "%", 0.01
     if unit not in _UNITS:
         return unit, 1.0

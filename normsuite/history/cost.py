@@ -3,7 +3,7 @@
 import math
 from collections.abc import Callable, Iterable, Sequence
 
-from ..measure.labels import ASV_LATENCY
+from ..measure.labels import ASV_ERROR_RATE, ASV_ERRORS, ASV_LATENCY, ASV_MEMORY
 from ..presentation import text
 from ..presentation.table import Table
 from ..spec import NO_NORM, NORMS
@@ -14,16 +14,11 @@ ASV_COMMAND = "asv run --record-samples"
 
 TRAINING_STEP = ASV_LATENCY["step"]
 LATENCY = {ASV_LATENCY["forward"]: "forward", TRAINING_STEP: "training step"}
-MEMORY = "memory.Memory.track_training_step"
-NUMERICS = {
-    "numerics.RelativeError.track_output": "output",
-    "numerics.RelativeError.track_gradient": "gradient",
-}
-ERROR_RATE = "mnist.ErrorRate.track_mnist"
+NUMERICS = {name: compared for compared, name in ASV_ERRORS.items()}
 _PARAMETERS = {
-    **{key: {"norm", "backend", "case", "device"} for key in (*LATENCY, MEMORY)},
+    **{key: {"norm", "backend", "case", "device"} for key in (*LATENCY, ASV_MEMORY)},
     **{key: {"norm", "backend", "mean", "device"} for key in NUMERICS},
-    ERROR_RATE: {"norm", "backend", "device"},
+    ASV_ERROR_RATE: {"norm", "backend", "device"},
 }
 """What the tables read of each of the suite's own benchmarks."""
 
@@ -92,7 +87,7 @@ def latency(measurements: Sequence[Measurement]) -> list[Table]:
 
 def memory(measurements: Sequence[Measurement]) -> Table | None:
     """Return the peak bytes of a training step, or None where none were counted."""
-    found = ran(measurements, MEMORY)
+    found = ran(measurements, ASV_MEMORY)
     title = "Training step: most tensor bytes alive at once beside the operands. Counted, not sampled: no interval"
     return Table(title, (*_PLACE, *NORMS), _by_norm(found, _PLACE, text.data_size), ASV_COMMAND) if found else None
 
@@ -140,7 +135,7 @@ def others(measurements: Sequence[Measurement]) -> Table | None:
 
 def error_rate(measurements: Sequence[Measurement]) -> Table | None:
     """Return the error rate on MNIST of each norm, or None where none was recorded."""
-    found = ran(measurements, ERROR_RATE)
+    found = ran(measurements, ASV_ERROR_RATE)
     rows = [
         (
             *(m.parameters[name] for name in ("norm", "backend", "device")),

@@ -2,11 +2,12 @@
 
 import math
 
+from ..measure.labels import ASV_MEMORY
 from ..presentation import text
 from ..presentation.charts import MARKERS, Chart, colour, figure
 from ..spec import NORMS
 from .adapter import Measurement
-from .cost import ASV_COMMAND, LATENCY, MEMORY, ran
+from .cost import ASV_COMMAND, LATENCY, ran
 
 _MARKER_NAMES = {"o": "disc", "s": "open square", "^": "open triangle", "D": "open diamond", "v": "open wedge"}
 
@@ -89,7 +90,7 @@ def latency(measurements: list[Measurement]) -> list[Chart]:
 
 def memory(measurements: list[Measurement]) -> Chart | None:
     """Return a chart of the peak bytes of a training step, or None where none were measured."""
-    found = ran(measurements, MEMORY)
+    found = ran(measurements, ASV_MEMORY)
     if not found:
         return None
     return _dots(

@@ -42,7 +42,7 @@ class Listed(NamedTuple):
 
 
 class SeriesRow(NamedTuple):
-    """One benchmark in one file; see `adapter.Result`.
+    """One benchmark in one file; see `adapter.AsvResult`.
 
     Attributes:
         params: the choices of each parameter; the values are those of their product.

@@ -7,7 +7,8 @@ from functools import cached_property
 
 import numpy as np
 
-from .adapter import TORCH, Measurement, Result
+from ..measure.labels import ASV_TORCH
+from .adapter import AsvResult, Measurement
 from .aligned import VERSION
 
 EXACT_UNITS = ("bytes", "relative error")
@@ -37,7 +38,7 @@ class Segment:
         apart: names of what differs between the settings of the history, which `versions` therefore says.
     """
 
-    results: tuple[Result, ...]
+    results: tuple[AsvResult, ...]
     choice: int
     values: list[float]
     repeats: list[list[float]]
@@ -132,7 +133,7 @@ class Segment:
         return "accuracy" in self.unit
 
 
-def segments(results: Iterable[Result]) -> list[Segment]:
+def segments(results: Iterable[AsvResult]) -> list[Segment]:
     """Return every series in its segments, in the order of their first results.
 
     Another processor or number of cores, torch, numba, Python, requirement, variable or version of the benchmark is
@@ -142,15 +143,15 @@ def segments(results: Iterable[Result]) -> list[Segment]:
     Args:
         results: oldest commit first, as `read` gives them; what failed or is n/a is passed over.
     """
-    alike: dict[tuple, list[Result]] = {}
+    alike: dict[tuple, list[AsvResult]] = {}
     choices: dict[int, tuple] = {}  # thousands of results share a few lists of them
     for result in results:
-        if result.benchmark != TORCH and result.place >= 0:
+        if result.benchmark != ASV_TORCH and result.place >= 0:
             if id(result.parameters) not in choices:
                 choices[id(result.parameters)] = tuple(tuple(of.values()) for of in result.parameters)
             measured_by = (result.benchmark, choices[id(result.parameters)], result.machine)
             alike.setdefault((*measured_by, result.torch, result.numba, result.setting), []).append(result)
-    found: dict[tuple, list[tuple[tuple[Result, ...], int, list[float], list[list[float]], str | None]]] = {}
+    found: dict[tuple, list[tuple[tuple[AsvResult, ...], int, list[float], list[list[float]], str | None]]] = {}
     for (benchmark, names, machine, *_), of in alike.items():
         values = np.array([result.values for result in of], dtype=float)  # None becomes NaN
         there = ~np.isnan(values)
@@ -180,7 +181,7 @@ def _apart(settings: Iterable[tuple[tuple[str, str], ...]]) -> tuple[str, ...]:
     return tuple(name for name in names if len({of.get(name) for of in known}) > 1)
 
 
-def _newest(of_series: list[tuple[Result, ...]]) -> list[tuple[Result, ...]]:
+def _newest(of_series: list[tuple[AsvResult, ...]]) -> list[tuple[AsvResult, ...]]:
     """Return, of one series' segments, the one that was measured last, and those that were measured alongside it."""
     current = [results for results in of_series if not results[0].former]
     if len(current) < 2:
@@ -201,10 +202,10 @@ def _swings(values: Sequence[float]) -> bool:
     return sum(value in runs[:place] for place, value in enumerate(runs)) > 1
 
 
-def _repeats(again: Iterable[Result], choice: int) -> list[list[float]]:
+def _repeats(again: Iterable[AsvResult], choice: int) -> list[list[float]]:
     measured = [[one.measurement(choice) for one in (*result.earlier, result)] for result in again]
     return [[one.number for one in of if one.measured] for of in measured]
 
 
-def _recorded(results: Iterable[Result]) -> float:
+def _recorded(results: Iterable[AsvResult]) -> float:
     return max(result.recorded for result in results)

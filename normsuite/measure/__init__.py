@@ -25,7 +25,8 @@ Modules, in the order in which they import each other:
     device_schedule  the same on an accelerator
     pairs            two calls against each other, in blocks A B B A
     memory           bytes at once, bytes kept for the backward pass
-    accuracy         errors against the oracle; `device_accuracy` on an accelerator
+    exact            the right results of a norm in float64, by the oracle
+    accuracy         errors against them; `device_accuracy` on an accelerator
     process          fresh processes that measure, with an allocator that keeps what it got
     listening        what they say, until they end or hang
 """

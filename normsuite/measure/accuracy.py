@@ -5,10 +5,9 @@ from dataclasses import replace
 
 import numpy as np
 import torch
-from torch.nn import functional
 
-from .. import oracle
 from .cases import Case
+from .exact import RightResults
 from .operands import Operands, operands
 from .task import DTYPES, EPS, Task
 from .workload import Workload
@@ -65,33 +64,27 @@ def errors(workload: Workload, *, mean: float = 0.0) -> tuple[float, float]:
 class Truth:
     """The right results of a task in float64, computed once for all implementations.
 
-    The oracle gets the task's own numbers, the bias too. The gradient of relu jumps at 0, where a rounded output may
-    lie on either side: the oracle takes the side that the output took, which is judged by itself.
+    The oracle gets the task's own numbers, the bias too.
 
     Args:
         task, given: the task and its operands.
     """
 
     def __init__(self, task: Task, given: Operands):
-        self._task = task
+        self._gradients = task.gradients
         # A norm over the trailing sizes sees rows of them, whatever stands before.
         rows = (-1, *task.normalized_shape) if task.normalized_shape else task.case.shape
-        self._x, self._dy = (_array(t).reshape(rows) for t in (given.input, given.dy))
-        self._weight, self._bias = (None if t is None else _array(t) for t in (given.weight, given.bias))
-        self._y = self._normalized()
+        x, self._dy = (_array(t).reshape(rows) for t in (given.input, given.dy))
+        weight, bias = (None if t is None else _array(t) for t in (given.weight, given.bias))
+        running = None
+        if not task.training:  # a norm that is evaluated has running statistics
+            mean, var = (_array(t) for t in task.running() if t is not None)
+            running = mean, var
+        self._right = RightResults(
+            task.spec, x, weight=weight, bias=bias, eps=EPS, num_groups=task.num_groups,
+            running=running, activation=task.activation,
+        )  # fmt: skip
         self._dx: tuple[np.ndarray | float, np.ndarray] | None = None
-
-    def _normalized(self) -> np.ndarray:
-        task = self._task
-        if task.training:
-            return oracle.normalize(
-                self._x, task.spec, num_groups=task.num_groups, weight=self._weight, bias=self._bias, eps=EPS
-            )
-        places = (-1,) + (1,) * (self._x.ndim - 2)
-        running = (_array(t) for t in task.running() if t is not None)
-        given = (*running, self._weight, self._bias)  # all there, since a norm that is evaluated has running statistics
-        mean, var, weight, bias = (v.reshape(places) for v in given if v is not None)
-        return (self._x - mean) / np.sqrt(var + EPS) * weight + bias
 
     def errors(self, tensors: Sequence[torch.Tensor]) -> tuple[float, float | None]:
         """Return the relative error of y, and of dx where there is one.
@@ -99,46 +92,19 @@ class Truth:
         Args:
             tensors: y, then dx, as an implementation gave them.
         """
-        task, y = self._task, _array(tensors[0]).reshape(self._y.shape)
-        output = relative_error(y, activated(self._y, task.activation))
-        if not task.gradients:
+        y = _array(tensors[0]).reshape(self._right.output.shape)
+        output = relative_error(y, self._right.output)
+        if not self._gradients:
             return output, None
         return output, relative_error(_array(tensors[1]).reshape(y.shape), self._gradient(y))
 
     def _gradient(self, found: np.ndarray) -> np.ndarray:
         """Return dx for that output; computed again only where its signs are others than the last one's."""
-        slope = slope_of(self._y, found, self._task.activation)
+        slope = self._right.slope(found)
         if self._dx is None or not np.array_equal(slope, self._dx[0]):
-            task = self._task
-            dx = oracle.gradient(
-                self._x, self._dy * slope, task.spec, num_groups=task.num_groups, weight=self._weight, eps=EPS
-            )
-            self._dx = slope, dx
+            self._dx = slope, self._right.of_input(self._dy * slope)
         return self._dx[1]
 
 
 def _array(tensor: torch.Tensor) -> np.ndarray:
     return tensor.detach().cpu().double().numpy()
-
-
-def activated(y: np.ndarray, activation: str | None) -> np.ndarray:
-    """Return an activation of torch.nn.functional's in float64, or what it was given where there is none."""
-    return y if activation is None else getattr(functional, activation)(torch.from_numpy(y)).numpy()
-
-
-def slope_of(y: np.ndarray, found: np.ndarray, activation: str | None) -> np.ndarray | float:
-    """Return the derivative of an activation at y, in float64; for relu on the side of 0 on which the result lies.
-
-    Args:
-        y: the true output before the activation.
-        found: what was found after it.
-        activation: its name, or None.
-    """
-    if activation is None:
-        return 1.0
-    if activation == "relu":
-        return found > 0
-    at = torch.from_numpy(y).requires_grad_()
-    with torch.enable_grad():
-        (slope,) = torch.autograd.grad(getattr(functional, activation)(at).sum(), at)
-    return slope.numpy()

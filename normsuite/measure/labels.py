@@ -1,4 +1,4 @@
-"""Names under which records and tables show the implementations that others are compared with. Imports no torch."""
+"""Names of implementations in records and tables, and of the suite's benchmarks in asv's results. Imports no torch."""
 
 import ast
 import pkgutil
@@ -31,6 +31,14 @@ _FIRST = (*COMPILED_FORMS, BETTER_COMPILED, "flax", "onnxruntime", "liger", "qua
 
 ASV_LATENCY = {"forward": "latency.Latency.track_forward", "step": "latency.Latency.track_training_step"}
 """asv's benchmarks of a call's seconds, by mode."""
+
+ASV_MEMORY = "memory.Memory.track_training_step"
+ASV_ERRORS = {"output": "numerics.RelativeError.track_output", "gradient": "numerics.RelativeError.track_gradient"}
+"""asv's benchmarks of errors against float64, by what is compared."""
+
+ASV_ERROR_RATE = "mnist.ErrorRate.track_mnist"
+ASV_TORCH = "environment.Environment.track_torch"
+"""asv's benchmark that stores the version of torch."""
 
 _BACKENDS = Path(__file__).resolve().parent.parent / "backends"
 _IMPLEMENTATIONS = Path(__file__).resolve().parent / "implementations"

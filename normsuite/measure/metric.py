@@ -27,7 +27,7 @@ class Metric:
             an interval.
         by_difference: two values are compared by their difference instead of their ratio.
         of_steps: only a training step has it.
-        count: for a metric that every workload of ours is asked for: the value, or None where it has none.
+        count: for a metric that every workload of ours is asked for: the value, at least 0, or None where it has none.
     """
 
     name: str

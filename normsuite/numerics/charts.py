@@ -2,29 +2,32 @@
 
 import math
 
+from .. import schema
 from ..presentation import text
 from ..presentation.charts import Chart, colour, figure, label_ends, marker, power_of_ten
+from ..schema.numerics import Numerics
 from ..spec import NORMS
 from .tables import COMMAND, error
 
 
 def charts(record: dict) -> list[Chart]:
     """Return charts of the output's error against the mean of the input, one for each backend, on equal axes."""
-    rows = [row for row in record["samples"] if row["norm"] in NORMS]
-    finite = [e for row in rows if 0 < (e := error(row["output"])) < math.inf]
+    checked = schema.of(record, Numerics)
+    rows = [row for row in checked.samples if row.norm in NORMS]
+    finite = [e for row in rows if 0 < (e := error(row.output)) < math.inf]
     if not finite:
         return []
     limits = min(finite) / 2, max(finite) * 2
-    return [_chart(record, backend, limits) for backend in dict.fromkeys(row["backend"] for row in rows)]
+    return [_chart(checked, backend, limits) for backend in dict.fromkeys(row.backend for row in rows)]
 
 
-def _chart(record: dict, backend: str, limits: tuple[float, float]) -> Chart:
-    rows = [row for row in record["samples"] if row["backend"] == backend]
-    means = sorted({float(row["mean"]) for row in record["samples"]})
-    dtype, device = record["case"]["dtype"], record["case"]["device"]
+def _chart(checked: Numerics, backend: str, limits: tuple[float, float]) -> Chart:
+    rows = [row for row in checked.samples if row.backend == backend]
+    means = sorted({float(row.mean) for row in checked.samples})
+    dtype, device = checked.case.dtype, checked.case.device
     lines, said = [], []
     for norm in NORMS:
-        found = {float(row["mean"]): error(row["output"]) for row in rows if row["norm"] == norm}
+        found = {float(row.mean): error(row.output) for row in rows if row.norm == norm}
         found = {mean: value for mean, value in sorted(found.items()) if math.isfinite(value)}
         if found:
             lines.append((norm, [means.index(mean) for mean in found], list(found.values())))

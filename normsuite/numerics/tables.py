@@ -2,8 +2,10 @@
 
 import math
 
+from .. import schema
 from ..presentation import text
 from ..presentation.table import Table
+from ..schema.numerics import Numerics
 from ..spec import NORMS
 
 WHAT = "numerics"
@@ -30,15 +32,17 @@ def written(value: object) -> str:
 
 def errors(record: dict) -> Table:
     """Return every error of a record, a column for each norm."""
+    checked = schema.of(record, Numerics)
     cells: dict[tuple[str, str, str], dict[str, str]] = {}
     for kind in ("output", "gradient"):
-        for row in record["samples"]:
-            cells.setdefault((kind, f"{row['mean']:g}", row["backend"]), {})[row["norm"]] = written(row[kind])
-    case = record["case"]
+        for row in checked.samples:
+            value = row.output if kind == "output" else row.gradient
+            cells.setdefault((kind, f"{row.mean:g}", row.backend), {})[row.norm] = written(value)
+    case = checked.case
     norms = [norm for norm in NORMS if any(norm in of for of in cells.values())] if cells else list(NORMS)
     return Table(
-        f"Largest error against float64, relative to the true values' root mean square, {case['dtype']} on "
-        f"{case['device']}, shape {' × '.join(map(str, case['shape']))}, input of deviation 1 about the given mean. "
+        f"Largest error against float64, relative to the true values' root mean square, {case.dtype} on "
+        f"{case.device}, shape {' × '.join(map(str, case.shape))}, input of deviation 1 about the given mean. "
         "Computed on fixed inputs: no interval",
         ("of the", "input mean", "backend", *norms),
         [(*key, *(of_norm.get(norm, "n/a") for norm in norms)) for key, of_norm in cells.items()],

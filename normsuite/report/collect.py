@@ -18,9 +18,10 @@ from ..errors import ArgumentError, DataError
 from ..gate import rates
 from ..gate.summary import COMMAND as GATE_COMMAND
 from ..gate.tables import SELF_CHECK_COMMAND
-from ..history import TORCH, History, Measurement, Result, read
+from ..history import AsvResult, History, Measurement, read
 from ..history.commits import Commits
 from ..history.cost import ASV_COMMAND
+from ..measure.labels import ASV_TORCH
 from ..numerics.tables import COMMAND as NUMERICS_COMMAND
 from ..numerics.tables import WHAT as NUMERICS
 from ..spec import NO_NORM, NORMS
@@ -70,13 +71,13 @@ class Collected:
 
     study: list[dict] = field(default_factory=list)
     batches: list[dict] = field(default_factory=list)
-    history: list[Result] = field(default_factory=list)
+    history: list[AsvResult] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     commit: str | None = None
     benches: list[Bench] = field(default_factory=list)
     gate: dict | None = None
     numerics: list[dict] = field(default_factory=list)
-    recorded: list[Result] = field(default_factory=list)
+    recorded: list[AsvResult] = field(default_factory=list)
     series: str | None = None
     self_check: list[dict] = field(default_factory=list)
     tuning: list[dict] = field(default_factory=list)
@@ -129,7 +130,7 @@ def collect(
     )
 
 
-def _commit(measured: list[Result], wanted: str | None) -> str | None:
+def _commit(measured: list[AsvResult], wanted: str | None) -> str | None:
     """Return the commit that was measured last, or the one that was asked for by the start of its hash."""
     commits = list(dict.fromkeys(result.commit for result in measured))
     if wanted is None:
@@ -346,7 +347,7 @@ def _place_of_target(record: dict) -> tuple:
     return place, case["target"], case["args"], sorted(case["kwargs"].items())
 
 
-def _newest_segment(folder: Path, notes: list[str], commits: Commits | None) -> tuple[list[Result], list[Result]]:
+def _newest_segment(folder: Path, notes: list[str], commits: Commits | None) -> tuple[list[AsvResult], list[AsvResult]]:
     """Return what was recorded on the newest machine, and the part of it with the newest torch."""
     try:
         found = read(folder, commits)
@@ -354,7 +355,7 @@ def _newest_segment(folder: Path, notes: list[str], commits: Commits | None) -> 
         notes.append(f"asv's results are left out: {error}")
         found = History()
     notes.extend(found.notes)
-    measured = [result for result in found.results if result.benchmark != TORCH]
+    measured = [result for result in found.results if result.benchmark != ASV_TORCH]
     if not measured:
         notes.append(f"asv has no results: run `{ASV_COMMAND}`")
         return [], []

@@ -3,13 +3,14 @@
 import math
 from statistics import fmean
 
-from .. import claims, comparisons, explain
+from .. import claims, comparisons, explain, schema
 from ..bench.row import ALL
 from ..bench.summary import AUTO, copy_of
 from ..gate import summary as gate
 from ..history import cost
 from ..numerics import tables as numerics
 from ..presentation import text as written
+from ..schema.numerics import Numerics
 from ..spec import NO_NORM, NORMS
 from ..statistics import share_interval
 from .collect import Collected
@@ -141,12 +142,13 @@ def _faster_than_torch(collected: Collected) -> Sentence | None:
 
 
 def _exact(collected: Collected) -> Sentence | None:
-    rows = [row for record in collected.numerics for row in record["samples"] if float(row["mean"]) == FAR]
+    records = (schema.of(record, Numerics) for record in collected.numerics)
+    rows = [row for record in records for row in record.samples if float(row.mean) == FAR]
     worst: dict[str, tuple[float, str]] = {}
     for row in rows:
-        found = numerics.error(row["output"])
-        if not math.isnan(found) and row["norm"] in NORMS:
-            worst[row["backend"]] = max(worst.get(row["backend"], (0.0, "")), (found, row["norm"]))
+        found = numerics.error(row.output)
+        if not math.isnan(found) and row.norm in NORMS:
+            worst[row.backend] = max(worst.get(row.backend, (0.0, "")), (found, row.norm))
     if not worst:
         return None
     said = "; ".join(f"{backend} {written.relative(found)} ({norm})" for backend, (found, norm) in worst.items())

@@ -3,8 +3,11 @@
 A field that is not named here is let be, so that newer records still read.
 """
 
+from typing import TypeVar
+
 import msgspec
 
+from ..writing import finite
 from .ahead import Ahead
 from .bench import Bench
 from .conformance import Conformance
@@ -27,6 +30,32 @@ KINDS: dict[str, type[Record]] = {
 """Types by what a record says that it is of; any other kind is a `Record`."""
 
 
+T = TypeVar("T", bound=Record)
+
+
+def of(record: dict, kind: type[T]) -> T:
+    """Return a record as an object of its type, a copy: once a table or chart, not once a row.
+
+    NaN and infinities are texts there, as in a file. That values fit each other is checked where a record is read
+    (`typed`), not here.
+
+    Args:
+        record: just read, or just made.
+        kind: its type.
+
+    Raises:
+        ValueError: a value is of another kind, out of range or missing; says where.
+    """
+    return _converted(finite(record), kind)
+
+
+def _converted(record: dict, kind: type[T]) -> T:
+    try:
+        return msgspec.convert(record, kind)
+    except (msgspec.ValidationError, OverflowError) as error:
+        raise ValueError(str(error)) from None
+
+
 def typed(record: dict) -> Record:
     """Return a record as an object of its type.
 
@@ -34,11 +63,7 @@ def typed(record: dict) -> Record:
         ValueError: a value is of another kind, out of range or missing, or two contradict each other; says where.
     """
     what = record.get("what")
-    kind = KINDS.get(what, Record) if isinstance(what, str) else Record
-    try:
-        found = msgspec.convert(record, kind)
-    except (msgspec.ValidationError, OverflowError) as error:
-        raise ValueError(str(error)) from None
+    found = _converted(record, KINDS.get(what, Record) if isinstance(what, str) else Record)
     if (reason := next(found.problems(), None)) is not None:
         raise ValueError(reason)
     return found

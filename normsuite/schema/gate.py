@@ -26,8 +26,8 @@ class Sides(Struct):
     head: dict[str, AnyPositive] | UnsetType = UNSET
 
 
-class Absent(Struct):
-    """Reasons why a version could not be measured, or None."""
+class Reasons(Struct):
+    """Why each version could not be measured; None for one that could."""
 
     base: str | None = None
     head: str | None = None
@@ -38,7 +38,7 @@ class ErrorRates(Struct):
 
     base: Annotated[list[Share], Meta(min_length=1)] | UnsetType = UNSET
     head: Annotated[list[Share], Meta(min_length=1)] | UnsetType = UNSET
-    absent: Absent | UnsetType = UNSET
+    absent: Reasons | UnsetType = UNSET
 
 
 class CellCase(TaskCase, kw_only=True):
@@ -109,7 +109,7 @@ class GateSamples(Struct):
         counts: by cell.
         absent: by cell that one version or both could not run.
         error_rates: by norm.
-        final: the last look was the final one.
+        final: the last look was the final one; true in older records, whose last look always was.
         blocks: how many each cell got in a process before each look.
     """
 
@@ -117,9 +117,9 @@ class GateSamples(Struct):
     base_s: dict[str, Seconds]
     looks: list[Count]
     counts: dict[str, Sides]
-    absent: dict[str, Absent]
+    absent: dict[str, Reasons]
     error_rates: dict[str, ErrorRates]
-    final: bool = False
+    final: bool = True
     blocks: list[Count] = []
 
 

@@ -1,6 +1,6 @@
 """Intervals, tests, survival and corrections for many comparisons, thin over scipy. Imports no torch."""
 
-from .differences import TESTS, Comparison, Paired, compare, decisive, detectable_effect, holm, p_values, paired
+from .differences import TESTS, Difference, Paired, compare, decisive, detectable_effect, holm, p_values, paired
 from .intervals import (
     CLIP,
     CONFIDENCE,
@@ -25,7 +25,7 @@ __all__ = [
     "NOWHERE",
     "OPEN",
     "TESTS",
-    "Comparison",
+    "Difference",
     "Interval",
     "Paired",
     "clipped",

@@ -14,7 +14,7 @@ _QUANTILES = 4096
 
 
 @dataclass(frozen=True)
-class Comparison:
+class Difference:
     """A paired difference left − right and what it decides.
 
     Attributes:
@@ -45,7 +45,7 @@ class Comparison:
 
 def compare(
     left: Sequence[float], right: Sequence[float], *, margin: float, comparisons: int = 1, alpha: float = 0.05
-) -> Comparison:
+) -> Difference:
     """Compare paired samples: the same seeds in the same order on both sides.
 
     The interval of the mean difference has confidence 1 − alpha / comparisons (Bonferroni), so that with probability
@@ -58,7 +58,7 @@ def compare(
         alpha: probability of any false interval among them.
     """
     confidence = 1 - alpha / comparisons
-    return Comparison(mean_interval(np.subtract(left, right).tolist(), confidence), confidence, margin)
+    return Difference(mean_interval(np.subtract(left, right).tolist(), confidence), confidence, margin)
 
 
 def holm(p_values: Sequence[float]) -> list[float]:

@@ -150,12 +150,12 @@ def differences(judged: Sequence[claims.Judged]) -> Table:
     for j in judged:
         for f in j.findings:
             r = f.relation
-            measured = text.interval(f.comparison.difference, _writer(r.metric)) if f.comparison else text.ABSENT
+            measured = text.interval(f.found.difference, _writer(r.metric)) if f.found else text.ABSENT
             said = f"{r.left} {r.expected} {'to' if r.expected == 'similar' else 'than'} {r.right}"
             tests = ", ".join(f.tests) or text.ABSENT
             rows.append((j.claim.key, r.metric, said, measured, text.p_value(f.p), tests, f.verdict))
     margins = [f"{metric.margin:g} for {name}" for name, metric in claims.METRICS.items()]
-    comparison = next((f.comparison for j in judged for f in j.findings if f.comparison), None)
+    comparison = next((f.found for j in judged for f in j.findings if f.found), None)
     level = text.percent(comparison.confidence) if comparison else "corrected"
     return Table(
         "What each claim says of two norms, and the paired difference left − right over the seeds with its "

@@ -18,7 +18,7 @@ class Arguments(ctypes.Structure):
         next, threads, done: how many tasks have been taken, how many threads have come, how many tasks are finished;
             first, since `take` counts them up.
         tasks, grain: how many tasks there are, and how many a thread takes at a time.
-        batch: how many of these it does at once: reads for all of them, then writes.
+        batch: how many of a grain's tasks are read before any of them is written, in kernels that take grains.
         phase: which step of the kernel runs.
         workers: on how many threads.
         x, dy, y: tensors of the input's type; y is dx in a backward kernel.

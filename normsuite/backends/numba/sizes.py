@@ -41,11 +41,11 @@ class Sizes:
         together: the same of long rows, for a last-level cache.
         alone: numbers that one thread finishes before a second one could start.
         batch: bytes of results whose statistics are computed before they are written. A processor holds back about as
-            many and writes them while it reads the next; more would wait for memory (of 64 KiB, backward passes took
-            up to 1.6 times as long, forward passes of large tensors 1.8 times).
-        cached_batch: the same in forward passes whose results stay in a last-level cache; of more statistics at a time
-            roots and divisions overlap.
-        cached: bytes of a result that stays there.
+            many and writes them while it reads the next; more would wait for memory: with 64 KiB, backward passes took
+            up to 1.6 times as long, and forward passes of large tensors 1.8 times.
+        cached_batch: the same in forward passes whose results stay in a last-level cache; the roots and
+            divisions of more statistics overlap (three of 784 numbers in float32).
+        cached: bytes up to which a result stays in a last-level cache.
         shortest_run: bytes side by side from which on non-temporal stores are worth it; at both ends are lines that
             it cannot be done for.
         huge: bytes from which on a result asks for large pages, as NumPy's do.

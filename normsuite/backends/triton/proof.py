@@ -37,7 +37,7 @@ PROCESSES = 2
 
 
 @dataclass(frozen=True)
-class Subject:
+class ProvenCall:
     """One call whose kernels are compiled.
 
     Attributes:
@@ -90,24 +90,24 @@ PLACES = {
 UNet and VAE, groups of two channels, style transfer, pix2pix and nnU-Net; many samples of few places."""
 
 
-def subjects() -> Iterator[Subject]:
+def calls() -> Iterator[ProvenCall]:
     """Yield every call of the table."""
     for dtype in DTYPES:
         for norm, spec in NORMS.items():
             if spec.affine == "element":
                 for shape in ROWS:
-                    yield from (Subject(norm, shape, mode, dtype) for mode in MODES[:2])
+                    yield from (ProvenCall(norm, shape, mode, dtype) for mode in MODES[:2])
                 continue
             modes = MODES if spec.running != "never" else MODES[:2]
             activation = "silu" if norm == "GroupNorm" else "relu"
             for sizes in PLACES[norm]:
                 for last in (False, True):
                     for mode in modes:
-                        yield Subject(norm, sizes, mode, dtype, last)
-                        yield Subject(norm, sizes, mode, dtype, last, activation)
+                        yield ProvenCall(norm, sizes, mode, dtype, last)
+                        yield ProvenCall(norm, sizes, mode, dtype, last, activation)
 
 
-def launches(subject: Subject, capability: int, family: tiles.Family | None = None) -> list[traffic.Launched]:
+def launches(subject: ProvenCall, capability: int, family: tiles.Family | None = None) -> list[traffic.Launched]:
     """Return what that call queues on the device of that capability, or would with other constants than its own."""
     spec, dtype, recorder = find(subject.norm), getattr(torch, subject.dtype), ahead.Recorder()
     n, c, places = subject.shape[0], subject.shape[1], math.prod(subject.shape[2:])
@@ -197,7 +197,7 @@ def _expected(launched: traffic.Launched, capability: int) -> int:
     )
 
 
-def compiled(subject: Subject, place: int, capability: int) -> Found:
+def compiled(subject: ProvenCall, place: int, capability: int) -> Found:
     """Compile one kernel of a call, by its place among those that the call queues."""
     launched = launches(subject, capability)[place]
     (made,) = ahead.compiled(ahead.Recorder([launched]), capability)
@@ -224,7 +224,7 @@ _READER = "".join(inspect.getsource(part) for part in (ahead, occupancy, compile
 
 
 def prove(
-    found: Sequence[Subject], capabilities: Sequence[int], processes: int = PROCESSES, cache: Path | None = None
+    found: Sequence[ProvenCall], capabilities: Sequence[int], processes: int = PROCESSES, cache: Path | None = None
 ) -> dict:
     """Compile what the calls need, each kernel once, and return all of it as JSON has it.
 
@@ -238,9 +238,9 @@ def prove(
         OutputError: the folder cannot be written to.
         Unreadable: a file of it is damaged.
     """
-    wanted: dict[str, tuple[Subject, int, int]] = {}
+    wanted: dict[str, tuple[ProvenCall, int, int]] = {}
     expected: dict[str, int] = {}
-    calls = []
+    listed = []
     for capability in capabilities:
         for subject in found:
             queued = launches(subject, capability)
@@ -254,16 +254,18 @@ def prove(
             call["sources"] = [
                 given.get("SOURCE", "registers") for _, _, given, _ in queued if "y" in given or "dx" in given
             ]
-            calls.append(call | {"kernels": [list(wanted).index(name) for name in keys]})
+            listed.append(call | {"kernels": [list(wanted).index(name) for name in keys]})
     made = _all_compiled(wanted, processes, cache)
     kernels = []
     for name in wanted:
         faults = [*made[name].faults, *occupancy_faults(made[name].programs, expected[name])]
         kernels.append(asdict(made[name]) | {"expected": expected[name], "faults": faults})
-    return {"capabilities": list(capabilities), "kernels": kernels, "calls": calls}
+    return {"capabilities": list(capabilities), "kernels": kernels, "calls": listed}
 
 
-def _all_compiled(wanted: dict[str, tuple[Subject, int, int]], processes: int, cache: Path | None) -> dict[str, Found]:
+def _all_compiled(
+    wanted: dict[str, tuple[ProvenCall, int, int]], processes: int, cache: Path | None
+) -> dict[str, Found]:
     """Return what was compiled, by `key`, and store it."""
     made: dict[str, Found] = {}
     files: dict[str, Path] = {}
@@ -321,7 +323,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--processes", type=int, default=PROCESSES)
     parser.add_argument("--cache", type=Path, help="a folder for what was compiled, so that it is compiled once")
     given = parser.parse_args(arguments)
-    chosen = [subject for subject in subjects() if fnmatch.fnmatch(subject.name, given.only)]
+    chosen = [subject for subject in calls() if fnmatch.fnmatch(subject.name, given.only)]
     if not chosen:
         parser.error(f"--only {given.only}: matches no call")
     proved = prove(chosen, given.capability, given.processes, given.cache)
