@@ -30,7 +30,7 @@ SIZES = (*(2**power for power in range(8, 22)), 3 * 2**20, 2**22, 2**23, 2**24)
 """Elements of a tensor; the memory of the largest is given anew by the system each time."""
 
 BATCHES = (8, 12, 16, 24, 32, 48, 64, 96, 128)
-DIGITS = 5
+DIGITS = 4
 """Digits of a logarithm in a record: a hundredth of what two processes differ by at least."""
 
 PROCESSORS = Path(tuning.__file__).parent / "processors"
