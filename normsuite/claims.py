@@ -85,7 +85,7 @@ class Finding:
     """One relation of a claim, measured.
 
     Attributes:
-        comparison: None where a norm or enough seeds are missing.
+        found: the paired difference; None where a norm or enough seeds are missing.
         tests: those that had to agree.
         p: the largest of theirs, corrected over all comparisons (Holm); NaN without any.
     """

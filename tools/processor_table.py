@@ -104,7 +104,7 @@ def again(folder: Path) -> None:
     for _ in range(FURTHER):
         for row in _measured(job):
             rows[_key(row)]["logs"].append(round(row["log"], DIGITS))
-    results.write_record(folder, "crossover", record)
+        results.write_record(folder, "crossover", record)  # each time: what was measured is kept
 
 
 def _measured(job: dict) -> list[dict]:

@@ -41,8 +41,8 @@ class Sizes:
         together: the same of long rows, for a last-level cache.
         alone: numbers that one thread finishes before a second one could start.
         batch: bytes of results whose statistics are computed before they are written. A processor holds back about as
-            many and writes them while it reads the next; more would wait for memory: with 64 KiB, backward passes took
-            up to 1.6 times as long, and forward passes of large tensors 1.8 times.
+            many and writes them while it reads the next; more would wait for memory: with 64 KiB, backward passes, and
+            forward passes of large tensors, took up to 1.6 times as long.
         cached_batch: the same in forward passes whose results stay in a last-level cache; the roots and
             divisions of more statistics overlap (three of 784 numbers in float32).
         cached: bytes up to which a result stays in a last-level cache.
