@@ -5,6 +5,7 @@ import itertools
 import math
 import re
 import threading
+from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -20,7 +21,7 @@ from normsuite.measure import memory
 from normsuite.spec import NORMS
 
 pytest.importorskip("numba", reason="needs numba")
-from normsuite.backends.numba import launch, operator, outputs, planning, tasks, threads
+from normsuite.backends.numba import arguments, launch, operator, outputs, planning, tasks, threads
 from normsuite.backends.numba.sizes import SIZES
 from normsuite.tune import streaming
 
@@ -35,16 +36,36 @@ def with_threads():
     torch.set_num_threads(before)
 
 
-@pytest.mark.parametrize("workers", [1, 2, 3, 8])
-def test_turns_take_every_grain_once_and_threads_far_from_each_other(workers):
-    """Threads come in turn, and each walks through a stretch of its own."""
-    for turns in range(40):
-        given = SimpleNamespace(workers=workers)
-        taken = [tasks._apart.py_func(given, turn, turns) for turn in range(turns)]
-        assert sorted(taken) == list(range(turns))
-        for worker in range(workers):
-            own = taken[worker::workers]
-            assert own == list(range(own[0], own[0] + len(own))) if own else turns <= worker
+@pytest.mark.parametrize("grained", [True, False])
+@pytest.mark.parametrize("workers", [1, 2, 3, 8, 100])
+def test_a_thread_takes_its_share_in_order_then_those_of_others(workers, grained, monkeypatch):
+    """A thread that runs alone does every task once: its own, then those of the following numbers."""
+    shares, counts = min(workers, arguments.SHARES), Counter()
+
+    def take(data, counter, count):
+        counts[counter] += count
+        return counts[counter] - count
+
+    monkeypatch.setattr(tasks, "take", take)
+    monkeypatch.setattr(tasks, "arrived", None)
+    for number, count in itertools.product({0, workers // 2, workers - 1}, (0, 1, 7, 300)):
+        counts.clear()
+        monkeypatch.setattr(tasks, "number", lambda a, number=number: number)
+        given, done, finished = SimpleNamespace(workers=workers, tasks=count, grain=4, batch=3), [], []
+        loop = tasks.loop(
+            lambda a, data: None,
+            lambda a, data, here, first, last, code, streamed: done.append((first, last)),
+            lambda a, data, count: finished.append(count),
+            grained=grained,
+        )
+        loop.py_func(given, None, 0, False)
+        each = [task for first, last in done for task in range(first, last)]
+        assert sorted(each) == list(range(count)) and finished == [count]
+        turned = each.index(0) if count else 0
+        assert each[turned:] + each[:turned] == list(range(count))  # in order, but for where it begins
+        assert all(last - first <= (3 if grained else 1) for first, last in done)
+        if each and shares <= -(-count // 4):
+            assert each[0] == -(-count // (4 if grained else 1)) * (number % shares) // shares * (4 if grained else 1)
 
 
 BITS = [

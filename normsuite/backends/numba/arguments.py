@@ -8,6 +8,10 @@ from numba import from_dtype, types
 from numba.extending import intrinsic
 
 
+SHARES = 64
+"""Shares that the tasks of a run are divided into at most."""
+
+
 class Arguments(ctypes.Structure):
     """Addresses, sizes and settings of one run. Strides count elements; an address of 0 stands for an absent tensor.
 
@@ -15,12 +19,13 @@ class Arguments(ctypes.Structure):
     `row_outer × row_inner` rows of `length` numbers side by side.
 
     Fields:
-        next, threads, done: how many tasks have been taken, how many threads have come, how many tasks are finished;
-            first, since `take` counts them up.
+        done: how many tasks are finished.
+        turns: how often a thread has taken tasks of each share. `take` counts up these and `done`, which come first.
         tasks, grain: how many tasks there are, and how many a thread takes at a time.
         batch: how many of a grain's tasks are read before any of them is written, in kernels that take grains.
         phase: which step of the kernel runs.
         workers: on how many threads.
+        number: address of the function that returns a thread's number, where there are several.
         x, dy, y: tensors of the input's type; y is dx in a backward kernel.
         weight, bias: of the wide type.
         statistics: (4, number of statistics) of the wide type: the rounded mean m, its correction δ, rstd, variance.
@@ -36,8 +41,9 @@ class Arguments(ctypes.Structure):
     """
 
     _fields_ = [
-        *[(name, ctypes.c_int64) for name in ("next", "threads", "done", "tasks", "grain", "batch")],
-        *[(name, ctypes.c_int64) for name in ("phase", "workers")],
+        ("done", ctypes.c_int64),
+        ("turns", ctypes.c_int64 * SHARES),
+        *[(name, ctypes.c_int64) for name in ("tasks", "grain", "batch", "phase", "workers", "number")],
         *[(name, ctypes.c_int64) for name in ("x", "dy", "y", "weight", "bias", "statistics")],
         *[(name, ctypes.c_int64) for name in ("running_mean", "running_var", "scratch", "areas", "sums")],
         *[(name, ctypes.c_int64) for name in ("dweight", "dbias", "outer", "inner", "row_outer", "row_inner")],
@@ -49,9 +55,7 @@ class Arguments(ctypes.Structure):
     ]
 
 
-_RECORD = from_dtype(
-    np.dtype([(name, "i8" if kind is ctypes.c_int64 else "f8") for name, kind in Arguments._fields_], align=True)
-)
+_RECORD = from_dtype(np.dtype(Arguments))
 
 
 @intrinsic
@@ -65,8 +69,11 @@ def arguments(typing, data):
     return pointer(data), generate
 
 
-NEXT, THREADS, DONE = range(3)
-"""Places of the counters."""
+DONE, TURNS = range(2)
+"""Places of the counters; those of the shares are at `TURNS` and behind it."""
+
+COUNTERS = ctypes.sizeof(ctypes.c_int64) * (TURNS + SHARES)
+"""Bytes of all counters."""
 
 
 @intrinsic
@@ -78,3 +85,14 @@ def take(typing, data, counter, count):
         return builder.atomic_rmw("add", builder.gep(counters, [given[1]]), given[2], "acq_rel")
 
     return types.int64(data, types.int64, types.int64), generate
+
+
+@intrinsic
+def number_of_thread(typing, address):
+    """Return what the function at that address returns, an int without arguments: omp_get_thread_num."""
+
+    def generate(context, builder, signature, given):
+        function = builder.inttoptr(given[0], ir.PointerType(ir.FunctionType(ir.IntType(32), [])))
+        return builder.sext(builder.call(function, []), ir.IntType(64))
+
+    return types.int64(types.int64), generate

@@ -3,24 +3,15 @@
 The thread that finishes last merges the partial results of all.
 """
 
-from .arguments import NEXT, take
+from .arguments import SHARES, TURNS, number_of_thread, take
 from .decorators import fused_inlined, inlined
 from .streaming import arrived
 
 
 @inlined
-def _apart(a, turn, turns):
-    """Return the grain for a turn, such that grains that threads take at the same time lie far apart.
-
-    The grains are divided into one share for each thread, and successive turns go to different shares. Neighbouring
-    rows share a cache line at their ends, which two threads that write to them would invalidate for each other again
-    and again.
-    """
-    if a.workers == 1:
-        return turn
-    place, share = divmod(turn, a.workers)
-    least, longer = divmod(turns, a.workers)
-    return place + share * least + min(share, longer)
+def number(a):
+    """Return the number of this thread, below `a.workers`."""
+    return number_of_thread(a.number) % a.workers if a.workers > 1 else 0
 
 
 @inlined
@@ -30,32 +21,39 @@ def nothing(a, data):
 
 
 def loop(begin, do, end, *, grained):
-    """Return a function of (arguments, data, code, streamed) that does a thread's share of all tasks.
+    """Return a function of (arguments, data, code, streamed) that does a thread's tasks.
+
+    The tasks are divided into one share for each thread, side by side and in the order of the threads' numbers, as
+    torch's own kernels divide a tensor: what a thread wrote in a forward pass, or in the layer in front, is in its
+    second-level cache when it reads it. A thread that is done with its share takes tasks of the next ones. Shares also
+    keep threads off each other's cache lines: neighbouring rows may have one in common.
 
     Args:
         begin: of (a, data); what a thread needs in each task.
         do: of (a, data, here, first, last, code, streamed), `here` from `begin`; does those tasks.
         end: of (a, data, finished), with how many tasks this thread did.
-        grained: tasks are taken `a.grain` at a time, far apart from those of other threads, and `do` has `a.batch` of
-            them at a time.
+        grained: tasks are taken `a.grain` at a time, and `do` has `a.batch` of them at a time.
     """
 
     @fused_inlined
     def tasks(a, data, code, streamed):
         here = begin(a, data)
-        grain = a.grain if grained else 1
+        grain, batch = (a.grain, a.batch) if grained else (1, 1)
         turns = (a.tasks + grain - 1) // grain
+        shares, own = min(a.workers, SHARES), number(a)
         finished = 0
-        while True:
-            turn = take(data, NEXT, 1)
-            if turn >= turns:
-                break
-            first = (_apart(a, turn, turns) if grained else turn) * grain
-            last = min(first + grain, a.tasks)
-            batch = a.batch if grained else 1
-            for begun in range(first, last, batch):
-                do(a, data, here, begun, min(begun + batch, last), code, streamed)
-            finished += last - first
+        for further in range(shares):
+            share = (own + further) % shares
+            begun, ended = turns * share // shares, turns * (share + 1) // shares
+            while True:
+                turn = begun + take(data, TURNS + share, 1)
+                if turn >= ended:
+                    break
+                first = turn * grain
+                last = min(first + grain, a.tasks)
+                for at in range(first, last, batch):
+                    do(a, data, here, at, min(at + batch, last), code, streamed)
+                finished += last - first
         if streamed:
             arrived(data)
         end(a, data, finished)

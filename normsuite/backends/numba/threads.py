@@ -1,7 +1,7 @@
 """Run a kernel on torch's own threads: the OpenMP runtime that torch has loaded, asked directly.
 
 A second pool would compete with torch's for the cores. A kernel is a C function of one pointer; every thread calls it,
-and takes work by an atomic counter behind that pointer until none is left.
+and takes work by atomic counters behind that pointer until none is left.
 """
 
 import ctypes
@@ -9,16 +9,19 @@ import os
 
 import torch
 
-from .arguments import Arguments
+from .arguments import COUNTERS, Arguments
 from .kernels import Kernel
 
 _parallel = None
+_number = 0
 _forked = False
 _why_serial: str | None = None
 
 try:
     # The handle of torch's library finds the symbols of everything that torch links, wherever it lies.
-    _parallel = ctypes.CDLL(torch._C.__file__).GOMP_parallel
+    _runtime = ctypes.CDLL(torch._C.__file__)
+    _number = ctypes.cast(_runtime.omp_get_thread_num, ctypes.c_void_p).value
+    _parallel = _runtime.GOMP_parallel
     _parallel.argtypes = [ctypes.c_void_p, ctypes.c_void_p, ctypes.c_uint, ctypes.c_uint]
     _parallel.restype = None
 except (AttributeError, OSError):
@@ -47,10 +50,11 @@ def why_serial() -> str | None:
 
 def run(kernel: Kernel, arguments: Arguments, phase: int, threads: int) -> None:
     """Call the kernel on that many threads at once and wait for all of them; one of them is this one."""
-    if arguments.next:  # from the step before
-        arguments.next = arguments.threads = arguments.done = 0
+    if arguments.turns[0]:  # from the step before
+        ctypes.memset(ctypes.byref(arguments), 0, COUNTERS)
     arguments.phase, arguments.workers = phase, threads
     if threads > 1:
+        arguments.number = _number
         _parallel(kernel.address, ctypes.byref(arguments), threads, 0)
     else:
         kernel.call(ctypes.byref(arguments))

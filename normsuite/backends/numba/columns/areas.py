@@ -1,9 +1,9 @@
 """The rows of a task, and the working memory of a thread."""
 
-from ..arguments import THREADS, take
 from ..decorators import inlined
 from ..elements import store, wide
 from ..sizes import SIZES
+from ..tasks import number
 
 BLOCK = SIZES.column_block
 NARROW = SIZES.narrow
@@ -32,4 +32,4 @@ def rows_of(a, task):
 @inlined
 def area_of_thread(a, data):
     """Return the address of this thread's working memory."""
-    return a.areas + take(data, THREADS, 1) * AREAS * 8 * a.length
+    return a.areas + number(a) * AREAS * 8 * a.length

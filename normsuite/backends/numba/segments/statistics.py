@@ -7,7 +7,7 @@ from ..sizes import SIZES
 from ..streaming import buffer
 from .blocks import MOST, ask_for, block_at, blocks_of, part_of, statistic_at
 
-_SAMPLES = SIZES.samples
+_SAMPLES, _SAMPLED = SIZES.samples, SIZES.sampled
 
 
 @summed_called
@@ -41,10 +41,10 @@ def _squares(x, start, rows, stride, length):
 
 @summed_inlined
 def _guess(x, start, rows, stride, length):
-    """Return the mean of a few elements from all over the block."""
-    total = wide(0, x)
+    """Return the mean of a few elements of the block, from several of its rows if it has several."""
+    total, apart = wide(0, x), min(length, _SAMPLED)
     for sample in range(_SAMPLES):
-        total += load(x, start + (sample * rows // _SAMPLES) * stride + sample * length // _SAMPLES)
+        total += load(x, start + (sample * rows // _SAMPLES) * stride + sample * apart // _SAMPLES)
     return total * wide(1 / _SAMPLES, x)
 
 
