@@ -6,7 +6,8 @@ cut short, zeros that are stored nowhere, an address between two numbers) is ref
 backend that reads addresses.
 """
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -74,14 +75,32 @@ def is_stored(t: Tensor) -> bool:
 
     It is the part of `is_memory` that may change while class, dispatch keys, type, device, shape and strides do not.
     """
-    address, size = t.data_ptr(), t.element_size()
-    if not address:
-        return not t.numel()
-    if address % size:
-        return False
-    if t.is_contiguous():
-        return not t.storage_offset() * size + t.nbytes > t.untyped_storage().nbytes()
-    return why_gone(t) is None
+    return are_stored_like(t)(t)
+
+
+def are_stored_like(*known: Tensor | None) -> Callable[..., bool]:
+    """Return a function that returns whether tensors are stored (`is_stored`) that have the guards of these.
+
+    It takes as many; where None is here, it looks at nothing. How many bytes are needed is computed once, here.
+    """
+    wanted = [(place, _extent(t), t.element_size()) for place, t in enumerate(known) if t is not None and t.numel()]
+
+    def are_stored(*tensors: Tensor | None) -> bool:
+        for place, needed, size in wanted:
+            t: Any = tensors[place]
+            address = t.data_ptr()
+            if not address or address % size:
+                return False
+            if t.storage_offset() * size + needed > t.untyped_storage().nbytes():
+                return False
+        return True
+
+    return are_stored
+
+
+def _extent(t: Tensor) -> int:
+    """Return the bytes from the first to the last element of a strided tensor that has any."""
+    return (sum((size - 1) * stride for size, stride in zip(t.shape, t.stride(), strict=True)) + 1) * t.element_size()
 
 
 def why_no_memory(t: Tensor) -> str | None:
@@ -107,8 +126,7 @@ def why_no_memory(t: Tensor) -> str | None:
 
 def why_gone(t: Tensor) -> str | None:
     """Return the reason why a strided tensor has less memory than its elements take, or None."""
-    last = sum((size - 1) * stride for size, stride in zip(t.shape, t.stride(), strict=True))
-    needed = (t.storage_offset() + last + 1) * t.element_size() if t.numel() else 0
+    needed = t.storage_offset() * t.element_size() + _extent(t) if t.numel() else 0
     found = t.untyped_storage().nbytes()
     return f"needs {needed} bytes of its storage, which has {found}" if found < needed else None
 
@@ -146,10 +164,7 @@ def _described(t: Tensor) -> str:
 
 def _span(t: Tensor) -> tuple[int, int]:
     begin = t.data_ptr()
-    if t.is_contiguous() or not t.numel():
-        return begin, begin + t.nbytes
-    last = sum((size - 1) * stride for size, stride in zip(t.shape, t.stride(), strict=True)) + 1
-    return begin, begin + last * t.element_size()
+    return begin, begin + (_extent(t) if t.numel() else 0)
 
 
 def overlaps(written: Tensor, others: Iterable[Tensor | None]) -> bool:

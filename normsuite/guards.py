@@ -4,7 +4,7 @@ Equal guards are an equal class, dispatch keys, type, device, shape and strides,
 both or by neither. Dispatch keys say on which device a tensor lies, in which layout, and whether its bits stand for a
 negative or a conjugate; they also differ under autocast, in inference mode, under torch.func, in torch.jit.trace and in
 dispatch modes. Guards say nothing of forward mode (`addresses.has_tangents`), nor of storage, which may have been given
-back since (`addresses.is_stored`).
+back since (`addresses.are_stored_like`).
 """
 
 from collections.abc import Callable

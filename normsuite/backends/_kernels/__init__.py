@@ -11,10 +11,27 @@ from typing import Any, NamedTuple
 
 import torch
 
-from ...guards import Guards
+from ... import addresses, guards
 from ...spec import Axis, NormSpec, View
 
 Given = torch.Tensor | None
+
+
+class Alike(NamedTuple):
+    """What tells whether tensors are like others, which were checked in full, and may be read by their addresses.
+
+    Attributes:
+        guards: whether they have the guards of those.
+        are_stored: as `addresses.are_stored_like` returns it for those.
+    """
+
+    guards: guards.Guards
+    are_stored: Callable[..., bool]
+
+    @classmethod
+    def to(cls, *tensors: torch.Tensor) -> "Alike":
+        """Return it for these tensors, which it does not keep."""
+        return cls(guards.of(*tensors), addresses.are_stored_like(*tensors))
 
 
 @dataclass(slots=True, eq=False)
@@ -41,7 +58,7 @@ class Settings:
     activation: str | None
     statistics: int = field(init=False)
     launches: dict[tuple, Any] = field(init=False, default_factory=dict)
-    alike: tuple[Guards, ...] = field(init=False, default=())
+    alike: tuple[Alike, ...] = field(init=False, default=())
 
     def __post_init__(self) -> None:
         (n, g, k, s), over = self.sizes, self.axes
@@ -116,10 +133,10 @@ def dense(x: torch.Tensor, s: Settings) -> torch.Tensor:
 
 def laid_out_like(given: torch.Tensor, x: torch.Tensor) -> torch.Tensor:
     """Return the numbers in the order in which those of x, a dense tensor, lie."""
+    if x.is_contiguous():
+        return given.contiguous()
     if given.stride() == x.stride():
         return given
-    if x.is_contiguous():
-        return given if given.is_contiguous() else given.contiguous()
     return given.movedim(1, -1).contiguous().movedim(-1, 1)
 
 

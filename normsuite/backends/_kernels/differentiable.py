@@ -5,11 +5,11 @@ from typing import Any
 
 import torch
 
-from ... import addresses, guards
+from ... import addresses
 from ...guards import NO_BIAS, NO_WEIGHT
 from ...spec import NormSpec, View
 from .. import Call, moves_last, reference, repeats_weight, saved_weight, with_value
-from . import Given, Kernels, move, wide_of
+from . import Alike, Given, Kernels, move, wide_of
 
 _MOST_KINDS = 4
 """Kinds of backward passes whose guards are kept for one kind of forward pass: of an incoming gradient that lies in
@@ -81,7 +81,7 @@ def _function(kernels: Kernels) -> type[torch.autograd.Function]:
                 if x.stride() != strides:
                     x = torch.empty_strided(shape, strides, dtype=x.dtype, device=x.device).copy_(x)
                 else:
-                    known = guards.of(*_guarded(dy, x, weight, shift, statistics))
+                    known = Alike.to(*_guarded(dy, x, weight, shift, statistics))
                     ready.alike = (known, *ready.alike[: _MOST_KINDS - 1])
             needs = ctx.needs_input_grad
             of_bias = None if bias is None else bias.dtype
@@ -109,7 +109,7 @@ def _guarded(
 
 
 def _are_as_before(
-    alike: tuple[guards.Guards, ...],
+    alike: tuple[Alike, ...],
     dy: torch.Tensor,
     x: torch.Tensor,
     weight: Given,
@@ -119,18 +119,9 @@ def _are_as_before(
     """Return whether kernels may read these tensors: they have guards of an earlier backward pass, checked in full."""
     guarded = _guarded(dy, x, weight, shift, statistics)
     for known in alike:
-        if known(*guarded):
-            break
-    else:
-        return False
-    return (
-        not addresses.has_tangents()
-        and addresses.is_stored(dy)
-        and addresses.is_stored(x)
-        and addresses.is_stored(statistics)
-        and (weight is None or addresses.is_stored(weight))
-        and (shift is None or addresses.is_stored(shift))
-    )
+        if known.guards(*guarded):
+            return not addresses.has_tangents() and known.are_stored(*guarded)
+    return False
 
 
 def _by_formula(

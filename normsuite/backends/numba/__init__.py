@@ -44,17 +44,13 @@ def again(call: Call) -> Again | None:
     if operator.dense(call.input, settings) is call.input:
         launch, apply = settings.launch(call.input, parameter), operator.of_dense
     found = settings if launch is None else launch
-    is_stored, has_tangents = addresses.is_stored, addresses.has_tangents
+    has_tangents = addresses.has_tangents
+    are_stored = addresses.are_stored_like(
+        call.input, call.weight, call.bias, call.running_mean, call.running_var, call.out
+    )
 
-    def fits(input, weight, bias, running_mean, running_var, out):
-        return (
-            not has_tangents()
-            and is_stored(input)
-            and (weight is None or is_stored(weight))
-            and (bias is None or is_stored(bias))
-            and (running_mean is None or (is_stored(running_mean) and is_stored(running_var)))
-            and (out is None or is_stored(out))
-        )
+    def fits(*tensors):
+        return not has_tangents() and are_stored(*tensors)
 
     def compute(input, weight, bias, running_mean, running_var, momentum, out):
         running = None if running_mean is None else (running_mean, running_var)

@@ -5,7 +5,6 @@ Expressions that have to round alike are here too. Blocks are merged in float64 
 
 import math
 
-from .arguments import DONE, take
 from .decorators import called, fused_inlined, inlined
 from .elements import (
     add,
@@ -136,12 +135,6 @@ def recall(a, data, statistic):
     return load(stored, statistic), load(stored, count + statistic), load(stored, 2 * count + statistic)
 
 
-@inlined
-def finished_all(a, data, finished):
-    """Return whether this thread's tasks were the last ones, so that it may merge the partial results of all."""
-    return finished > 0 and take(data, DONE, finished) + finished == a.tasks
-
-
 # `scratch` is ordered by part, then by statistic, so that several statistics are merged at a time and a task writes its
 # numbers side by side.
 
@@ -202,19 +195,19 @@ def all_sums(a, data, statistic):
 
 
 @inlined
-def end_forward(a, data, finished):
+def end_forward(a, data, last):
     """Finalize the statistics from their parts, after the last task of a forward pass."""
-    if a.phase == STATISTICS and finished_all(a, data, finished):
+    if last and a.phase == STATISTICS:
         merge_parts(a, data)
 
 
 @fused_inlined
-def end_backward(a, data, finished, slots):
+def end_backward(a, data, last, slots):
     """Merge the partial sums after the last task of a backward pass.
 
     The slots of `sums` are added up to dweight and dbias.
     """
-    if a.phase & STATISTICS and (a.sums or a.parts > 1) and finished_all(a, data, finished):
+    if last and a.phase & STATISTICS:
         if a.parts > 1:
             merge_sums(a, data, 0, a.outer * a.inner)
         if a.sums:

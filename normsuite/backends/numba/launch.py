@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 import torch
 
-from ...guards import Guards
+from .._kernels import Alike
 from . import kernels, outputs, threads
 from .activations import CODES
 from .arguments import Arguments
@@ -44,14 +44,14 @@ def _tasks_of_rows(rows: int, numel: int) -> int:
     return max(1, min(1 << most.bit_length() - 1, -(-rows // 4), numel // SIZES.alone))
 
 
-def _workspace(a: Arguments, like: torch.Tensor, scratch: int, sums: int, areas: int) -> torch.Tensor | None:
+def _workspace(a: Arguments, scratch: int, sums: int, areas: int) -> torch.Tensor | None:
     """Return one tensor with that many float64 elements of each kind, or None where all are 0.
 
-    It lies on the device of `like`, whatever torch's default device is. Its addresses are filled into `a`.
+    Its addresses are filled into `a`.
     """
     if not scratch + sums + areas:
         return None
-    room = torch.empty(scratch + sums + areas, dtype=torch.float64, device=like.device)
+    room = outputs.empty(scratch + sums + areas, torch.float64)
     a.scratch = room.data_ptr()
     a.sums = a.scratch + 8 * scratch if sums else 0
     a.areas = a.scratch + 8 * (scratch + sums)
@@ -101,7 +101,7 @@ class Launch:
         self.plan, self.dtype, self.wide, self.activation, self.eps = plan, dtype, wide, activation, eps
         self.frozen, self._code = bool(plan.arguments.frozen), CODES[activation]
         self.statistics = plan.arguments.channels if self.frozen else plan.statistics
-        self.alike: tuple[Guards, ...] = ()
+        self.alike: tuple[Alike, ...] = ()
         self._template = Arguments.from_buffer_copy(plan.arguments)
         self._template.eps = eps
         each, stays = plan.count * dtype.itemsize, plan.numel * dtype.itemsize <= SIZES.cached
@@ -160,12 +160,12 @@ class Launch:
                 a.momentum = momentum
                 if not done:
                     a.running_mean = a.running_var = 0
-        count = min(threads.count(), self._most_threads)
+        count = min(threads.count(), self._most_threads) if self._most_threads > 1 else 1
         streamed = _streamed(plan, y, "forward", plan.parts)
         a.batch = a.grain if streamed else self._forward_batch  # nothing waits for non-temporal stores
         kernel = kernels.get(self._forward, self.dtype, self._code, streamed)
         transposed = None if plan.transposed is None else _transposed(plan, a, statistics, gradients=False)
-        room = _workspace(a, x, 3 * plan.statistics * plan.parts if plan.parts > 1 else 0, 0, count * plan.areas)
+        room = _workspace(a, 3 * plan.statistics * plan.parts if plan.parts > 1 else 0, 0, count * plan.areas)
         if self.frozen:
             threads.run(kernel, a, WRITE, count)
         elif plan.parts == 1:
@@ -215,32 +215,32 @@ class Launch:
         a.dy = dy.data_ptr()
         if dweight is not None:
             a.dweight, a.dbias = dweight.data_ptr(), dbias.data_ptr()
-        count = min(threads.count(), self._most_threads)
+        count = min(threads.count(), self._most_threads) if self._most_threads > 1 else 1
         streamed = _streamed(plan, dx, "backward", plan.backward_parts)
         a.batch = a.grain if streamed else self._backward_batch
         kernel = kernels.get(self._backward, self.dtype, self._code, streamed)
         if plan.transposed is None:
-            self._run_backward(a, x, kernel, count)
+            self._run_backward(a, kernel, count)
             return
         wanted = a.dweight, a.dbias
         room = _transposed(plan, a, statistics, gradients=True)
-        self._run_backward(a, x, kernel, count)
+        self._run_backward(a, kernel, count)
         _transpose(plan.transposed[::-1], (a.dweight, a.dbias), wanted, self.wide)
         del room  # only now
 
-    def _run_backward(self, a: Arguments, x: torch.Tensor, kernel: kernels.Kernel, count: int) -> None:
+    def _run_backward(self, a: Arguments, kernel: kernels.Kernel, count: int) -> None:
         if not self.plan.per_element:
-            self._by_channels(a, x, kernel, count)
+            self._by_channels(a, kernel, count)
         elif self.plan.backward_parts == 1:
-            self._by_whole_rows(a, x, kernel, count)
+            self._by_whole_rows(a, kernel, count)
         else:
-            self._by_shared_rows(a, x, kernel, count)
+            self._by_shared_rows(a, kernel, count)
 
-    def _by_channels(self, a: Arguments, x: torch.Tensor, kernel: kernels.Kernel, count: int) -> None:
+    def _by_channels(self, a: Arguments, kernel: kernels.Kernel, count: int) -> None:
         """Add up the sums of each statistic and channel, and write dx by them: in one run if no two tasks share any."""
         plan = self.plan
         scratch, sums = 2 * plan.statistics * plan.parts, 2 * plan.slots * plan.arguments.channels
-        room = _workspace(a, x, scratch, sums if a.dweight else 0, count * plan.areas)
+        room = _workspace(a, scratch, sums if a.dweight else 0, count * plan.areas)
         adding = 0 if self.frozen and not a.dweight else STATISTICS
         writing = WRITE if a.y else 0
         for step in (adding | writing,) if plan.parts == 1 else (adding, writing):
@@ -248,20 +248,20 @@ class Launch:
                 threads.run(kernel, a, step, count)
         del room  # only now
 
-    def _by_whole_rows(self, a: Arguments, x: torch.Tensor, kernel: kernels.Kernel, count: int) -> None:
+    def _by_whole_rows(self, a: Arguments, kernel: kernels.Kernel, count: int) -> None:
         """Run each task on rows of its own, with sums for dweight and dbias of its own, and add these up at the end."""
         plan = self.plan
         a.parts, a.tasks = 1, _tasks_of_rows(plan.statistics, plan.numel)
         a.grain = max(4, SIZES.rows_together // a.length // 4 * 4)
-        room = _workspace(a, x, 2 * plan.statistics, 2 * a.tasks * a.length, 0)
+        room = _workspace(a, 2 * plan.statistics, 2 * a.tasks * a.length, 0)
         threads.run(kernel, a, STATISTICS | WRITE, min(count, a.tasks))
         del room  # only now
 
-    def _by_shared_rows(self, a: Arguments, x: torch.Tensor, kernel: kernels.Kernel, count: int) -> None:
+    def _by_shared_rows(self, a: Arguments, kernel: kernels.Kernel, count: int) -> None:
         """Add up the sums of few rows at a time, by parts of a row, then write dx, dweight and dbias by columns."""
         plan = self.plan
         a.parts = plan.backward_parts
-        room = _workspace(a, x, 2 * plan.statistics * a.parts, 0, 0)
+        room = _workspace(a, 2 * plan.statistics * a.parts, 0, 0)
         together = max(4, SIZES.together // a.length // 4 * 4)
         for first in range(0, plan.statistics, together):
             a.row, a.rows = first, min(together, plan.statistics - first)

@@ -47,7 +47,7 @@ def settings(spec: NormSpec, view: View, trailing: int, frozen: bool, eps: float
 
 def _affine(parameter: torch.Tensor | None, wide: torch.dtype) -> torch.Tensor | None:
     """Return weight or bias, contiguous and in the wide type."""
-    if parameter is None or _plain(parameter, wide):
+    if parameter is None or (parameter.dtype is wide and parameter.is_contiguous()):
         return parameter
     return parameter.detach().to(wide).contiguous()
 
@@ -65,7 +65,7 @@ def compute(
     wide = ready.wide
     into = out is not None and _is_room(out, x, weight, bias, running)
     y = out if into else outputs.like(x)
-    statistics = torch.empty((4, ready.statistics), dtype=wide, device=x.device)  # not where a default device is
+    statistics = outputs.empty((4, ready.statistics), wide)
     moved = None
     if running is not None:
         plain = _plain(running[0], wide) and _plain(running[1], wide)

@@ -3,7 +3,7 @@
 The thread that finishes last merges the partial results of all.
 """
 
-from .arguments import SHARES, TURNS, number_of_thread, take
+from .arguments import DONE, SHARES, TURNS, number_of_thread, take
 from .decorators import fused_inlined, inlined
 from .streaming import arrived
 
@@ -31,7 +31,7 @@ def loop(begin, do, end, *, grained):
     Args:
         begin: of (a, data); what a thread needs in each task.
         do: of (a, data, here, first, last, code, streamed), `here` from `begin`; does those tasks.
-        end: of (a, data, finished), with how many tasks this thread did.
+        end: of (a, data, last), `last` where all tasks are done and this thread did the last one.
         grained: tasks are taken `a.grain` at a time, and `do` has `a.batch` of them at a time.
     """
 
@@ -56,6 +56,6 @@ def loop(begin, do, end, *, grained):
                 finished += last - first
         if streamed:
             arrived(data)
-        end(a, data, finished)
+        end(a, data, finished > 0 and take(data, DONE, finished) + finished == a.tasks)
 
     return tasks

@@ -50,7 +50,7 @@ def why_serial() -> str | None:
 
 def run(kernel: Kernel, arguments: Arguments, phase: int, threads: int) -> None:
     """Call the kernel on that many threads at once and wait for all of them; one of them is this one."""
-    if arguments.turns[0]:  # from the step before
+    if arguments.done:  # in the step before
         ctypes.memset(ctypes.byref(arguments), 0, COUNTERS)
     arguments.phase, arguments.workers = phase, threads
     if threads > 1:

@@ -32,7 +32,7 @@ def _do(a, data, here, task, last, code, streamed):
 
 
 @inlined
-def _end(a, data, finished):
+def _end(a, data, last):
     pass
 
 

@@ -47,10 +47,13 @@ def again(call: Call) -> Again | None:
     if not _ROUTES.is_direct(call):
         return None
     spec, view, settings = call.spec, call.view, _settings(call)
-    is_stored, has_tangents = addresses.is_stored, addresses.has_tangents
+    has_tangents = addresses.has_tangents
+    are_stored = addresses.are_stored_like(
+        call.input, call.weight, call.bias, call.running_mean, call.running_var, call.out
+    )
 
     def fits(*tensors):
-        return not has_tangents() and all(t is None or is_stored(t) for t in tensors)
+        return not has_tangents() and are_stored(*tensors)
 
     def compute(input, weight, bias, running_mean, running_var, momentum, out):
         running = None if running_mean is None else (running_mean, running_var)

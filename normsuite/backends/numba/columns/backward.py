@@ -210,8 +210,8 @@ def _do(a, data, area, task, _, code, streamed):
 
 
 @inlined
-def _end(a, data, finished):
-    end_backward(a, data, finished, a.tasks)
+def _end(a, data, last):
+    end_backward(a, data, last, a.tasks)
 
 
 _tasks = loop(area_of_thread, _do, _end, grained=False)

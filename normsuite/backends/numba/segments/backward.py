@@ -186,8 +186,8 @@ def _do(a, data, here, first, last, code, streamed):
 
 
 @inlined
-def _end(a, data, finished):
-    end_backward(a, data, finished, a.parts * a.outer)
+def _end(a, data, last):
+    end_backward(a, data, last, a.parts * a.outer)
 
 
 _tasks = loop(blocks_of_all, _do, _end, grained=True)

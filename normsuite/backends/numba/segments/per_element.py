@@ -6,7 +6,7 @@ from ..activations import pull
 from ..arguments import arguments
 from ..decorators import called, fused_inlined, inlined, summed_inlined
 from ..elements import add, add_other, behind, elements, get, put, put_fourth, put_second, put_third, wide, wides
-from ..finalizing import STATISTICS, WRITE, all_sums, centred, finished_all, less, merge_sums, recall, store_sums
+from ..finalizing import STATISTICS, WRITE, all_sums, centred, less, merge_sums, recall, store_sums
 from ..streaming import BUFFER, buffer, stream
 from ..tasks import loop, nothing
 from .blocks import BLOCK
@@ -186,8 +186,8 @@ def _do(a, data, here, task, last, code, streamed):
 
 
 @inlined
-def _end(a, data, finished):
-    if a.phase & STATISTICS and finished_all(a, data, finished):
+def _end(a, data, last):
+    if last and a.phase & STATISTICS:
         if a.parts > 1:
             merge_sums(a, data, a.row, a.row + a.rows)
         else:
