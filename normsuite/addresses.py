@@ -48,7 +48,9 @@ def observed() -> bool:
 
 def is_memory_of(t: Tensor, device: torch.device) -> bool:
     """Return whether all elements of the tensor lie in that device's memory, as real numbers of its type."""
-    if type(t) not in EXACT or not _has_storage(t) or t.layout is not _strided or t.device != device or t.is_neg():
+    if type(t) not in EXACT or not _has_storage(t) or t.layout is not _strided or t.device != device:
+        return False
+    if t.is_neg() or t.is_nested:
         return False
     return is_stored(t)
 
@@ -65,7 +67,9 @@ def is_memory(t: Tensor) -> bool:
 
     Of a tensor with gaps or steps this says that torch may copy it; a kernel reads only what is dense.
     """
-    if type(t) not in EXACT or not _has_storage(t) or t.layout is not _strided or not t.is_cpu or t.is_neg():
+    if type(t) not in EXACT or not _has_storage(t) or t.layout is not _strided or not t.is_cpu:
+        return False
+    if t.is_neg() or t.is_nested:
         return False
     return is_stored(t)
 
@@ -100,6 +104,8 @@ def are_stored_like(*known: Tensor | None) -> Callable[..., bool]:
 
 def _extent(t: Tensor) -> int:
     """Return the bytes from the first to the last element of a strided tensor that has any."""
+    if t.is_contiguous():
+        return t.nbytes
     return (sum((size - 1) * stride for size, stride in zip(t.shape, t.stride(), strict=True)) + 1) * t.element_size()
 
 

@@ -184,7 +184,8 @@ def _paired(relation: document.Relation, runs: dict[str, dict[int, dict]]) -> tu
 def _corrected(test: str, distinct: dict, measured: dict, together: int) -> dict:
     """Return Holm's p value of each comparison by that test; those that were not measured count as well.
 
-    Of "similar" that of being within the margin or that of being beyond it, whichever is smaller: both cannot be false.
+    For "similar" it is the smaller p of two tests, of being within the margin and of being beyond it: one of their null
+    hypotheses is always true.
     """
     p = []
     for relation in distinct.values():

@@ -148,10 +148,11 @@ def _logrank(runs: dict[str, dict[int, dict]], norm: str, target: float) -> floa
 def detectable(seeds: int, norms: int) -> float:
     """Return the least true difference between two norms that this many seeds find in one metric with 80 % power.
 
-    The unit is the deviation of the paired differences over the seeds. It is that of the t test at the first step of
-    Holm's correction for all pairs of so many norms, unless the exact tests, which must agree, reach that step only
-    where all differences have one sign, as with ten seeds and six norms: then it is the larger one with which they
-    have. With more seeds the exact tests find a little less than the t test, which is not counted.
+    The unit is the deviation of the paired differences over the seeds. The level is that of the first step of Holm's
+    correction for all pairs of so many norms. The t test says which difference it finds at that level. Where the exact
+    tests, which must agree, reach the level only if all differences have one sign, as with ten seeds and six norms, the
+    result is the larger difference at which they have one sign with 80 % probability. With more seeds the exact tests
+    find a little less than the t test, which is not counted.
     """
     together = max(1, norms * (norms - 1) // 2)
     by_t = detectable_effect(seeds, comparisons=together, alpha=LEVEL, power=POWER)

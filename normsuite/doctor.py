@@ -222,7 +222,7 @@ def usable_rivals() -> dict[str, str | None]:
     for name in rivals(everyone):
         implementation = everyone[name]
         reasons = [implementation.why_not(task) for task in tasks]
-        # What is missing says more than that it would not do this norm or that mode anyway.
+        # That a package is missing is more useful to know than that it lacks this norm or mode.
         missing = [r for r in reasons if r is not None and "not installed" in r]
         found[name] = None if None in reasons else (missing or reasons)[0]
     return found

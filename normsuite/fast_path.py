@@ -56,7 +56,7 @@ def add(settings: tuple, tensors: Sequence[Tensor], call: backends.Call, backend
 
     Nothing is added where the backend has no shorter way for them.
     """
-    if not all(type(t) in addresses.EXACT or type(t) is guards.Absent for t in tensors) or addresses.observed():
+    if not all(type(t) in addresses.EXACT or type(t) is guards.StandIn for t in tensors) or addresses.observed():
         return
     again = backend.again(call)
     if again is None:

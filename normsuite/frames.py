@@ -113,16 +113,20 @@ def _of_study(record: dict[str, Any]) -> Iterator[Row]:
 
 
 def _of_bench(record: dict[str, Any]) -> Iterator[Row]:
-    case = record["case"]
-    settings = {name: case.get(name) for name in ("norm", "case", "mode", "activation", "dtype", "device")}
-    for process, found in enumerate(record["samples"]["processes"], start=1):
-        for clock in ("times_s", "host_s"):
-            for name, times in found.get(clock, {}).items():
+    from . import schema
+
+    task = schema.of(record, schema.Bench)
+    case = task.case
+    settings = {name: getattr(case, name) for name in ("norm", "case", "mode", "activation", "dtype", "device")}
+    timed = "wall" if case.device == "cpu" else "device"
+    for process, found in enumerate(task.samples.processes, start=1):
+        for clock, of_clock in ((timed, found.times_s), ("host", found.host_s)):
+            for name, times in of_clock.items():
                 for number, seconds in enumerate(times):
                     yield {
                         **settings,
                         "implementation": name,
-                        "clock": "host" if clock == "host_s" else "device" if case.get("device") != "cpu" else "wall",
+                        "clock": clock,
                         "process": process,
                         "round": number,
                         "seconds": seconds,

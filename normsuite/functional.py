@@ -115,10 +115,8 @@ def compute(
     """Compute any norm from all of its arguments by place, as `normalize` describes them.
 
     One is added to `num_batches_tracked` once the call is accepted; also for a batch in which the processes of a group
-    turn out to have one value a channel together, which is refused while it is computed.
-
-    Nothing that ends a call is caught here: torch itself ends calls by exceptions of its own, and a call that was begun
-    has had effects.
+    turn out to have one value a channel together, which is refused while it is computed. Nothing that ends a call is
+    caught here: torch itself ends calls by exceptions of its own.
     """
     settings: tuple[Any, ...] | None = None  # of a plain call
     tensors: tuple[Any, ...] = ()

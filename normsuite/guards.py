@@ -16,11 +16,11 @@ from torch._C._dynamo.guards import TensorGuards
 Guards = Callable[..., bool]
 
 
-class Absent(Tensor):
+class StandIn(Tensor):
     """A stand-in for a tensor that is not given, since guards compare nothing but tensors."""
 
 
-NO_WEIGHT, NO_BIAS = (torch.empty(0, device="cpu").as_subclass(Absent) for _ in range(2))
+NO_WEIGHT, NO_BIAS = (torch.empty(0, device="cpu").as_subclass(StandIn) for _ in range(2))
 
 
 def of(*tensors: Tensor) -> Guards:

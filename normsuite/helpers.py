@@ -36,9 +36,9 @@ class Part:
 class Helpers:
     """A pool of helper processes. Before they are started and after the context, work is done in this process.
 
-    On Linux a process of one thread is copied, with all that it has imported. Elsewhere, and of several threads, a
-    helper begins with importing the program's main module again, as `multiprocessing` has it: they are for commands,
-    whose main module does nothing when it is imported. A library's caller may not know that of theirs.
+    On Linux a process of one thread is copied, with all that it has imported. Elsewhere, or with several threads,
+    `multiprocessing` imports the program's main module again in each helper. So they are for commands, whose main
+    module does nothing when it is imported.
 
     Args:
         count: how many; as many as there are cores beside this process's where left out.
@@ -91,7 +91,7 @@ ALONE = Helpers(count=0)
 def _begin(late: Sequence[str], modules: Sequence[str]) -> None:
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's, which then drops what has not begun
-    gc.freeze()  # nothing that was copied is searched, which would copy it in earnest
+    gc.freeze()  # so that a collection does not write to, and thereby copy, the pages of the parent
     gc.enable()
     atexit.register(gc.freeze)  # what is left then ends with the process: there is nothing to search for
     lazily.load(*late)

@@ -30,6 +30,51 @@ def python(script, *arguments, folder=None, **variables):
 
 PACKAGE = Path(normsuite.__file__).parent
 
+MANY_THREADS = """
+import sys, torch
+from normsuite import functional
+
+def results(threads):
+    torch.set_num_threads(threads)
+    found = []
+    for layout in (torch.contiguous_format, torch.channels_last):
+        x = torch.linspace(-3, 5, 32 * 8 * 31 * 33).sin().reshape(32, 8, 31, 33).contiguous(memory_format=layout)
+        x.requires_grad_()
+        for norm in (
+            lambda: functional.batch_norm(x, None, None, training=True, backend="numba"),
+            lambda: functional.group_norm(x, 4, backend="numba"),
+            lambda: functional.layer_norm(x, (33,), torch.ones(33), torch.zeros(33), backend="numba"),
+        ):
+            y = norm()
+            found += [y.detach().numpy().tobytes(), torch.autograd.grad(y, x, x.detach().flip(0))[0].numpy().tobytes()]
+    return found
+
+assert results(1) == results(int(sys.argv[1]))
+"""
+
+
+@pytest.mark.parametrize(("asked", "given"), [(80, {}), (8, {"OMP_THREAD_LIMIT": 3})], ids=["80", "3 of 8"])
+def test_more_threads_than_shares_and_fewer_than_asked_for(asked, given):
+    python(MANY_THREADS, asked, **given)
+
+
+FAKED_FIRST = """
+import torch
+from torch._subclasses.fake_tensor import FakeTensorMode
+from normsuite import functional, modules
+
+with FakeTensorMode():
+    modules.GroupNorm(4, 8, backend="numba")(torch.empty(4, 8, 16, 16))
+x = torch.randn(4, 8, 16, 16)
+y = functional.group_norm(x, 4, backend="numba")
+assert type(y) is torch.Tensor and torch.allclose(y, torch.nn.functional.group_norm(x, 4), atol=1e-5)
+"""
+
+
+def test_kernels_that_are_imported_under_a_mode_that_fakes_tensors():
+    python(FAKED_FIRST)
+
+
 FORK = """
 import os, warnings, torch
 from normsuite import functional

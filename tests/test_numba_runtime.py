@@ -47,18 +47,20 @@ def test_a_thread_takes_its_share_in_order_then_those_of_others(workers, grained
         return counts[counter] - count
 
     monkeypatch.setattr(tasks, "take", take)
+    monkeypatch.setattr(tasks, "counted", lambda data, counter: counts[counter])
     monkeypatch.setattr(tasks, "arrived", None)
     for number, count in itertools.product({0, workers // 2, workers - 1}, (0, 1, 7, 300)):
         counts.clear()
         monkeypatch.setattr(tasks, "number", lambda a, number=number: number)
-        given, done, finished = SimpleNamespace(workers=workers, tasks=count, grain=4, batch=3), [], []
-        loop = tasks.loop(
-            lambda a, data: None,
-            lambda a, data, here, first, last, code, streamed: done.append((first, last)),
-            lambda a, data, count: finished.append(count),
-            grained=grained,
-        )
-        loop.py_func(given, None, 0, False)
+        a, done, finished = SimpleNamespace(workers=workers, tasks=count, grain=4, batch=3), [], []
+
+        def do(a, data, here, first, last, code, streamed, done=done):
+            done.append((first, last))
+
+        def end(a, data, last, finished=finished):
+            finished.append(last)
+
+        tasks.loop(lambda a, data: None, do, end, grained=grained).py_func(a, None, 0, False)
         each = [task for first, last in done for task in range(first, last)]
         assert sorted(each) == list(range(count)) and finished == [count > 0]
         turned = each.index(0) if count else 0

@@ -32,7 +32,7 @@ COMMITS, SERIES, ROUNDS = 1000, 500, 3
 WAYS = ASV, OURS = "asv publish", "normsuite report"
 WHOLE, ONE_MORE = "whole", "one more commit"
 LATER = 8
-"""Commits that are added one by one, since of these one has the report look at every series' end anew."""
+"""Commits that are added one by one: at one of eight the report examines the end of every series again."""
 
 _NORMS = ("BatchNorm", "LayerNorm", "GroupNorm", "InstanceNorm", "RMSNorm")
 _BACKENDS = ("torch", "numba")

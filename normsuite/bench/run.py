@@ -1,8 +1,8 @@
 """A bench: one process that counts bytes and errors, then several that take times; one record a task.
 
 Each process is fresh, since the layout of memory and code differs between processes and decides per cents of a time,
-and starts with an allocator that keeps what it got: glibc otherwise gives memory back and faults it in again,
-differently for whoever comes first in the round. The first process compiles everything into caches that stay on disk,
+and starts with an allocator that keeps what it got: otherwise glibc returns memory to the system, and the first call of
+a round pays for getting it again. The first process compiles everything into caches that stay on disk,
 so that those that take times all find the same.
 
 On an accelerator the first process that takes times counts as well, tasks are done in the order of the plan, and each

@@ -60,8 +60,8 @@ def sentences(bench: Bench) -> list[str]:
             "ones, so that ratios between them do not hold"
         )
     reasons: dict[str, set[str]] = {}
-    for record in bench.records:
-        for name, reason in record["samples"]["refused"].items():
+    for task in bench.tasks:
+        for name, reason in task.samples.refused.items():
             reasons.setdefault(name, set()).add(reason)
     said += [f"{name}: not measured everywhere ({'; '.join(sorted(found))})" for name, found in reasons.items()]
     return said

@@ -14,7 +14,9 @@ from functools import cached_property
 
 import numpy as np
 
+from .. import schema
 from ..measure.labels import AGAIN, AUTO, BASELINE, BETTER_COMPILED, COMPILED_FORMS, COPY, PREALLOCATED, rivals
+from ..schema.bench import Process, TaskCase
 from ..statistics import (
     CLIP,
     CONFIDENCE,
@@ -82,24 +84,27 @@ class Bench:
 
     Args:
         records: of kind `WHAT`, one a task, made with the same settings on the same machine.
+
+    Attributes:
+        records: as given.
+        tasks: the same as typed objects.
     """
 
     def __init__(self, records: Sequence[dict]):
         self.records = list(records)
+        self.tasks = [schema.of(record, schema.Bench) for record in self.records]
         self._logs: dict[tuple[int, str, str, bool], list[float]] = {}
 
     @property
     def key(self) -> tuple[str, str]:
         """Return what all records of one table have in common: accelerator, "" for the processor, and dtype."""
-        record = self.records[0]
-        device = record["case"].get("device", "cpu")
-        model = "" if device == "cpu" else record["environment"].get("accelerator") or device
-        return model, record["case"].get("dtype", "float32")
+        case, environment = self.tasks[0].case, self.tasks[0].environment
+        return "" if case.device == "cpu" else environment.accelerator or case.device, case.dtype
 
     @property
     def processor(self) -> str:
         """Return the processor that was measured; "" for an accelerator."""
-        return "" if self.key[0] else self.records[0]["environment"].get("cpu") or ""
+        return "" if self.key[0] else self.tasks[0].environment.cpu
 
     @property
     def where(self) -> str:
@@ -128,9 +133,7 @@ class Bench:
     @cached_property
     def implementations(self) -> list[str]:
         """Return all that were timed, in the order of the records."""
-        return list(
-            dict.fromkeys(name for r in self.records for p in r["samples"]["processes"] for name in p["times_s"])
-        )
+        return list(dict.fromkeys(name for task in self.tasks for p in task.samples.processes for name in p.times_s))
 
     @property
     def rivals(self) -> list[str]:
@@ -150,8 +153,7 @@ class Bench:
         key = (index, implementation, against, behind)
         if key not in self._logs:
             self._logs[key] = [
-                self._log(process, implementation, against, behind)
-                for process in self.records[index]["samples"]["processes"]
+                self._log(process, implementation, against, behind) for process in self.tasks[index].samples.processes
             ]
         return self._logs[key]
 
@@ -161,13 +163,13 @@ class Bench:
         return min(COMPILED_FORMS, key=lambda form: math.inf if math.isnan(ratios[form]) else ratios[form])
 
     @staticmethod
-    def _log(process: dict, implementation: str, against: str, behind: bool) -> float:
-        times = process["times_s"]
+    def _log(process: Process, implementation: str, against: str, behind: bool) -> float:
+        times = process.times_s
         if implementation not in times or against not in times:
             return math.nan
         left, right = times[implementation], times[against]
         if behind:
-            foreign = [times[name] for name in process["own_pools"] if name in times]
+            foreign = [times[name] for name in process.own_pools if name in times]
             left = [t if any(f[i] is not None for f in foreign) else None for i, t in enumerate(left)]
         return paired_log_ratio(left, right)
 
@@ -180,7 +182,7 @@ class Bench:
         """Return for each task its ratio to torch.nn, with intervals that hold together over all tasks."""
         logs = [
             [v for v in self.logs(index, implementation, BASELINE) if not math.isnan(v)]
-            for index in range(len(self.records))
+            for index in range(len(self.tasks))
         ]
         return corrected(logs)
 
@@ -212,26 +214,26 @@ class Bench:
         """Return one row for each implementation in each task."""
         rows = []
         of_all = {name: self.corrected(name) for name in self.implementations}
-        for index, record in enumerate(self.records):
-            case, samples = record["case"], record["samples"]
-            timed = dict.fromkeys(name for p in samples["processes"] for name in p["times_s"])
+        for index, task in enumerate(self.tasks):
+            case, samples = task.case, task.samples
+            timed = dict.fromkeys(name for p in samples.processes for name in p.times_s)
             for name in timed:
                 corrected = of_all[name][index]
                 copy_ratio = self.ratio(index, name, copy_of(name))
-                counted = samples["counts"].get(name, {})
+                counted = samples.counts.get(name, {})
                 rows.append(
                     TaskRow(
-                        norm=case["norm"],
-                        case=case["case"],
-                        mode=case["mode"],
-                        activation=case["activation"] or "none",
-                        tiny=case["tiny"],
+                        norm=case.norm,
+                        case=case.case,
+                        mode=case.mode,
+                        activation=case.activation or "none",
+                        tiny=case.tiny,
                         implementation=name,
                         time_s=self._time(index, name),
                         ratio=self.ratio(index, name, BASELINE),
                         corrected=corrected,
                         copy_ratio=copy_ratio,
-                        traffic_share=TRAFFIC[case["mode"]] / 2 / copy_ratio.value,
+                        traffic_share=TRAFFIC[case.mode] / 2 / copy_ratio.value,
                         peak_bytes=counted.get("peak_bytes"),
                         saved_bytes=counted.get("saved_bytes"),
                         output_error=_number(counted.get("output_error")),
@@ -245,12 +247,12 @@ class Bench:
         return rows
 
     def _not_captured(self, index: int, name: str) -> str | None:
-        processes = self.records[index]["samples"]["processes"]
-        return next((p["not_captured"][name] for p in processes if name in p.get("not_captured", {})), None)
+        processes = self.tasks[index].samples.processes
+        return next((p.not_captured[name] for p in processes if name in p.not_captured), None)
 
     def _time(self, index: int, name: str) -> Interval:
         """Return exp of the mean over processes of log(median over rounds)."""
-        processes = [p["times_s"].get(name, ()) for p in self.records[index]["samples"]["processes"]]
+        processes = [p.times_s.get(name, ()) for p in self.tasks[index].samples.processes]
         logs = [paired_log_ratio(times, [1.0] * len(times)) for times in processes]
         found = [v for v in logs if not math.isnan(v)]
         return ratio_interval(found) if found else NOWHERE
@@ -267,12 +269,12 @@ class Bench:
             implementations: whose; all where left out, none where it is empty.
         """
         groups: dict[tuple[str, str, str], dict[str, list[int]]] = {}
-        for index, record in enumerate(self.records):
-            case = record["case"]
-            key = case["mode"], "tiny" if case["tiny"] else "large", case["activation"] or "none"
+        for index, task in enumerate(self.tasks):
+            case = task.case
+            key = case.mode, "tiny" if case.tiny else "large", case.activation or "none"
             of_norm = groups.setdefault(key, {ALL: []})
             of_norm[ALL].append(index)
-            of_norm.setdefault(case["norm"], []).append(index)
+            of_norm.setdefault(case.norm, []).append(index)
         found = []
         for name in self.implementations if implementations is None else implementations:
             rival = against if isinstance(against, str) else against(name)
@@ -286,19 +288,19 @@ class Bench:
     @property
     def others_share(self) -> float | None:
         """Share of the processor that other programs took, on average; None where unknown."""
-        found = [p["others_share"] for r in self.records for p in r["samples"]["processes"]]
+        found = [p.others_share for task in self.tasks for p in task.samples.processes]
         found = [share for share in found if share is not None]
         return sum(found) / len(found) if found else None
 
     @property
     def noise(self) -> tuple[int, Interval]:
         """Return the ratio of torch.nn to itself over all tasks: a fair run holds 1."""
-        return self.mean(AGAIN, BASELINE, range(len(self.records)))
+        return self.mean(AGAIN, BASELINE, range(len(self.tasks)))
 
     @property
     def noise_behind_other_pools(self) -> tuple[int, Interval]:
         """Return the same of rounds in which torch.nn came right behind an implementation with another thread pool."""
-        return self.mean(AGAIN, BASELINE, range(len(self.records)), behind=True)
+        return self.mean(AGAIN, BASELINE, range(len(self.tasks)), behind=True)
 
     def as_dict(self) -> dict:
         """Return all results as JSON values."""
@@ -309,13 +311,13 @@ class Bench:
             "what": WHAT,
             "environment": first.get("environment"),
             "settings": first.get("settings"),
-            "dtype": first["case"].get("dtype", "float32") if first else None,
-            "tasks": len(self.records),
+            "dtype": self.tasks[0].case.dtype if self.tasks else None,
+            "tasks": len(self.tasks),
             "rows": [asdict(row) for row in self.rows],
             "refused": [
-                {**_task_key(r["case"]), "implementation": name, "reason": reason}
-                for r in self.records
-                for name, reason in r["samples"]["refused"].items()
+                {**_task_key(task.case), "implementation": name, "reason": reason}
+                for task in self.tasks
+                for name, reason in task.samples.refused.items()
             ],
             "summary": {
                 "geometric_means_to_torch_nn": [asdict(m) for m in self.means()],
@@ -347,13 +349,8 @@ def benches(records: Sequence[dict]) -> list[Bench]:
     return [Bench(of_kind) for of_kind in kinds.values()]
 
 
-def _task_key(case: dict) -> dict:
-    return {
-        "norm": case["norm"],
-        "case": case["case"],
-        "mode": case["mode"],
-        "activation": case["activation"] or "none",
-    }
+def _task_key(case: TaskCase) -> dict:
+    return {"norm": case.norm, "case": case.case, "mode": case.mode, "activation": case.activation or "none"}
 
 
 def _number(value) -> float | None:

@@ -27,10 +27,10 @@ def titled(title: str, bench: Bench) -> str:
 
 def brief(bench: Bench) -> list[Table]:
     """Return what a terminal has room for: the cases, then the means."""
-    note = f"95 % intervals; verdicts corrected for {text.counted(len(bench.records), 'task')}"
-    if all(len(record["samples"]["processes"]) == 1 for record in bench.records):
+    note = f"95 % intervals; verdicts corrected for {text.counted(len(bench.tasks), 'task')}"
+    if all(len(task.samples.processes) == 1 for task in bench.tasks):
         note = "one process, therefore no intervals and no verdicts"
-    if len(bench.records) > SHORT and AUTO in bench.implementations:
+    if len(bench.tasks) > SHORT and AUTO in bench.implementations:
         rows = [row for row in bench.rows if row.implementation in (AUTO, AUTO + PREALLOCATED, TRITON)]
         return [cases(bench, rows, titled(note, bench)), *means(bench)]
     alike = groupby(bench.rows, lambda row: (row.case, row.norm, mode_text(row)))
@@ -47,7 +47,7 @@ def every_case(bench: Bench) -> Table | None:
     times = f"{bench.time} and host time" if bench.host else bench.time
     title = (
         f"{titled('Every case', bench)}: {times}, ratios [95 % intervals], share of the least traffic at the speed of "
-        f"a copy, bytes, error against float64. Verdicts corrected for {len(bench.records)} tasks"
+        f"a copy, bytes, error against float64. Verdicts corrected for {len(bench.tasks)} tasks"
     )
     return cases(bench, rows, title) if rows else None
 
@@ -149,25 +149,24 @@ def _means(rival: str, found: Sequence[Mean], time: str) -> Table:
 
 def method(bench: Bench) -> Table:
     """Return machine, versions and settings of a bench."""
-    record = bench.records[0]
-    environment, settings = record["environment"], record["settings"]
-    share = bench.others_share
-    clocks = [p.get("clock_mhz") for r in bench.records for p in r["samples"]["processes"]]
-    clocks = sorted(mhz for mhz in clocks if mhz is not None)
-    states = [s for r in bench.records for p in r["samples"]["processes"] for s in p.get("device_state") or () if s]
+    first = bench.tasks[0]
+    environment, settings, share = first.environment, first.settings, bench.others_share
+    processes = [process for task in bench.tasks for process in task.samples.processes]
+    clocks = sorted(process.clock_mhz for process in processes if process.clock_mhz is not None)
+    states = [state for process in processes for state in process.device_state or () if state]
     rows = [
-        ("processor", environment["cpu"]),
-        ("cores", str(environment["cores"])),
-        ("threads", str(environment.get("threads", "unknown"))),
-        ("accelerator", environment.get("accelerator") or "none"),
-        ("driver", environment.get("driver") or "none"),
+        ("processor", environment.cpu),
+        ("cores", str(environment.cores)),
+        ("threads", str(environment.threads or "unknown")),
+        ("accelerator", environment.accelerator or "none"),
+        ("driver", environment.driver or "none"),
         *([("accelerator's clock right after a task", f"{clocks[0]} to {clocks[-1]} MHz")] if clocks else []),
-        *accelerator.rows(environment.get("device") or {}, states),
-        *environment["packages"].items(),
-        ("allocator", ", ".join(f"{k}={v}" for k, v in environment.get("allocator", {}).items()) or "as it is"),
-        ("processes", str(settings["processes"])),
-        ("seconds a task and process", str(settings.get("seconds", "unknown"))),
+        *accelerator.rows(environment.device, states),
+        *environment.packages.items(),
+        ("allocator", ", ".join(f"{k}={v}" for k, v in environment.allocator.items()) or "as it is"),
+        ("processes", str(settings.processes)),
+        ("seconds a task and process", "unknown" if settings.seconds is None else str(settings.seconds)),
         ("taken by other programs", "unknown" if share is None else f"{share:.1%} of the processor"),
-        ("commit", record.get("commit") or "unknown"),
+        ("commit", first.commit or "unknown"),
     ]
     return Table(titled(AGAINST, bench), ("what", "value"), rows, COMMAND)

@@ -7,8 +7,8 @@ Three ways to the same runs, as whole commands in turn, each in a fresh process:
     one         the study's own training, one run after the other, likewise
     sweep       `normsuite study`, with as many processes of one thread each
 
-The plain loop is started as one starts it, and the sweep too, which sets its workers' allocator itself; the way between
-them is given the same.
+The plain loop and the sweep are started as users start them; the sweep sets its workers' allocator itself, and `one` is
+started with the same allocator.
 """
 
 import json

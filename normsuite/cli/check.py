@@ -46,6 +46,14 @@ def _checks(given: list[str] | None) -> list[str] | None:
     return given
 
 
+def _explain(only: list[str]) -> None:
+    from ..conformance.checks import choose
+    from ..presentation.table import Table
+
+    rows = [(found.name, found.sentence) for found in choose(tuple(only))]
+    print_tables(Table("", ("check", "what it looks at"), rows))
+
+
 def check(
     targets: Annotated[
         Optional[list[str]],
@@ -85,11 +93,7 @@ def check(
 ) -> None:
     """Check whether a norm is right: values, gradients, layouts, types, derivatives, programs, state, memory."""
     if explain:
-        from ..conformance.checks import choose
-        from ..presentation.table import Table
-
-        rows = [(found.name, found.sentence) for found in choose(tuple(only or ()))]
-        print_tables(Table("", ("check", "what it looks at"), rows))
+        _explain(only or [])
         return
     further = {"like": like, "oracle": oracle, "num_groups": groups, "activation": activation}
     chosen = chosen_targets(targets or [], args=args, shapes=shape or [], dtypes=dtype or [], options=further)

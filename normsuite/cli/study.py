@@ -122,7 +122,6 @@ def study(
     from ..study import server, settings_file
 
     settings = settings_file.read(config) if config is not None else {}
-
     if not dry_run and scheduler is None:
         server.begin()  # imports torch while this process does
     from ..study import plan

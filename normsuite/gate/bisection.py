@@ -124,7 +124,7 @@ def run(
 ) -> Bisection:
     """Find the commit that made one of those cells worse: the one that grew most from the good end to the bad.
 
-    Where no cell is certainly worse, but the mean of a group is, it is the group's step that is looked for. Comparisons
+    If no cell is certainly worse but the mean of a group is, the step of that mean is looked for. Comparisons
     are not corrected for their number: of about log2 n, each of which may be repeated once, one may be wrong by chance.
 
     A commit counts as bad if its interval lies above half of the whole step, and as good if it lies below; so that
@@ -141,8 +141,7 @@ def run(
         threads: of each measuring process.
         out: where the gates' records go.
         apart: each version in processes of its own.
-        on_progress: told what the gate says.
-        on_line: told each comparison.
+        on_progress, on_line: told what the gate says, and each comparison.
 
     Raises:
         ArgumentError: no such commit, the one is not before the other, or one of the ends cannot be imported.
@@ -157,13 +156,11 @@ def run(
     on_line(f"{_short(last)}: {_said(found)}")
     if not found:
         raise ArgumentError("metric", metric, "nothing of that name was measured")
-    worse = [row for row in found if row.verdict in (summary.WORSE, summary.FAILS)]
-    if not worse:
+    step = _largest_step(found)
+    if step is None:
         undecided = sum(row.verdict == summary.UNDECIDED for row in found)
         said = f"no cell or group got worse in {metric}; {undecided} of {len(found)} undecided"
         return Bisection([], None, gates.run, said)
-    worse = [row for row in worse if row.metric != summary.MEAN_TIME] or worse  # a mean only where no cell is
-    step = max(worse, key=lambda row: math.inf if row.ratio is None else row.ratio.value)
     members = gates.members(step.cell)
 
     def tree_of(commit: str) -> Tree:
@@ -173,6 +170,13 @@ def run(
     low, high = search(len(commits), lambda place: _probed(commits[place], tree_of, gates, of_step, step, on_line))
     suspects = [tree_of(commit).as_dict() for commit in commits[low + 1 : high + 1]]
     return Bisection(suspects, step, gates.run, _sentence(step, suspects, gates.run))
+
+
+def _largest_step(rows: Sequence[CellRow]) -> CellRow | None:
+    """Return the row that got worse by most, of a group's mean only where no cell did; None where nothing did."""
+    worse = [row for row in rows if row.verdict in (summary.WORSE, summary.FAILS)]
+    worse = [row for row in worse if row.metric != summary.MEAN_TIME] or worse
+    return max(worse, key=lambda row: math.inf if row.ratio is None else row.ratio.value, default=None)
 
 
 def _sentence(step: CellRow, suspects: Sequence[dict], comparisons: int) -> str:

@@ -12,8 +12,8 @@ BESIDE_S = 5.0
 
 ALIKE = 50
 """Blocks after which the noise within a process is about as large as the noise between processes, which comes from
-where their code and tensors lie and which no further block lessens. (To lay the heap out anew for every block lessens
-it, but costs more than that: allocated memory is then new to the process.)
+where their code and tensors lie and which no further block lessens. (A new layout of the heap for every block lessens
+it, but costs more in page faults than it gains.)
 
 Measured by tools/noise.py (AMD EPYC 25-1, 2 cores, 12 processes with four runs of 20 blocks each): a process deviates
 as much as the mean of 30 [19, 84] blocks in calls of less than 50 us, and of 127 [73, 483] in longer ones."""

@@ -89,8 +89,8 @@ def plan(
         modes: forward, step or evaluation.
         only: patterns of cells' names.
         device: "cpu" or the accelerator's name.
-        chosen: what a user chose beside these, such as norms=["GroupNorm"], for the project's own function; where
-            anything is, the table has what that returns alone.
+        chosen: what a user chose beside these, such as norms=["GroupNorm"], for the project's own function. If it is
+            not empty, the table holds only that function's result.
 
     Raises:
         ArgumentError: nothing that can be measured, an unknown mode, a choice that fits no cell, or a pattern that no

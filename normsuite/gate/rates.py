@@ -185,8 +185,8 @@ def _misses(intervals: Iterable[Interval]) -> bool:
 def by_size(records: Sequence[dict], thresholds: Thresholds = _THRESHOLDS) -> dict[str, Rate]:
     """Return how many of the injected slowdowns were found, by what they were measured as.
 
-    A slowdown is measured as exp of the mean log ratio of its cell, over all processes. These are the processes that
-    decided, too, and a cell that is found is measured no more: sizes near a bound are selected by what was found.
+    A slowdown is measured as exp of the mean log ratio of its cell, over all processes. The same processes decide the
+    verdict, and a decided cell is not measured further: sizes near the bound of a class are biased by this selection.
     """
     names = [
         f"less than {SIZES[0]:.2%}",

@@ -1,7 +1,7 @@
 """Slowdowns of a known size, for the gate to find: a copy of this file goes into the versions that it is tried on.
 
-Extra work is a loop of so many additions. No additions take the same path, so that two versions which differ in their
-numbers of additions differ in nothing else; and a few are made always, so that what the first take is in both.
+Extra work is a loop of additions. A version with none runs the same loop, so that two versions differ in the number of
+additions alone; and `ALWAYS` more are made in every version, so that what the first ones take longer cancels.
 """
 
 from functools import wraps

@@ -120,7 +120,7 @@ def _comparisons(gate: Gate) -> int:
 def _times(gate: Gate, accepted: Sequence[Accepted], today: date) -> list[CellRow]:
     """Return the rows of times: of cells, and of groups without the cells whose regressions are accepted.
 
-    One that is known in two cells of eight would fail again in their mean.
+    Otherwise an accepted regression would fail again through its group's mean.
     """
     samples = gate.samples
     values = {name: {int(k): v for k, v in of.items()} for name, of in samples.log_ratios.items()}

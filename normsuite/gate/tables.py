@@ -6,6 +6,7 @@ from .. import schema
 from ..presentation import accelerator, text
 from ..presentation.table import Column, Table
 from ..schema.gate import Gate, Side
+from ..schema.record import DeviceState
 from . import rates
 from .decide import TONES, Thresholds
 from .summary import COMMAND, CellRow, title
@@ -87,9 +88,9 @@ def error_rates(records: Sequence[dict]) -> Table:
         ],
         SELF_CHECK_COMMAND,
         note="Alarms, praise and intervals of a table are those of its cells and of the means of its groups. Bounds: "
-        "one-sided, 95 %, Clopper and Pearson; they take tables to be independent, and cells of one table "
-        "too, which they are not: read those over cells as of a third as many. The processes that a size was measured "
-        f"in are those that decided. {sizes}{equal}A table took {typical} in the median, {longest} at most",
+        "one-sided, 95 %, Clopper and Pearson, as if all tables and all cells of one table were independent. Cells of "
+        "one table are not: divide numbers of cells by three before reading their bounds. Sizes come from the "
+        f"processes that decided. {sizes}{equal}A table took {typical} in the median, {longest} at most",
     )
 
 
@@ -99,15 +100,15 @@ def _offset(share: float) -> str:
 
 def method(record: dict) -> Table:
     """Return where and how a gate was measured."""
-    gate, environment = schema.of(record, Gate), record["environment"]
-    state = environment.get("device_state")  # or the reason why there is none
+    gate = schema.of(record, Gate)
+    environment, state = gate.environment, gate.environment.device_state
     rows = [
-        ("processor", environment["cpu"]),
-        ("cores", str(environment["cores"])),
+        ("processor", environment.cpu),
+        ("cores", str(environment.cores)),
         ("threads", str(gate.case.threads)),
-        *([("accelerator", environment["accelerator"])] if environment.get("accelerator") else []),
-        *accelerator.rows(environment.get("device") or {}, [state] if isinstance(state, dict) else []),
-        *environment["packages"].items(),
+        *([("accelerator", environment.accelerator)] if environment.accelerator else []),
+        *accelerator.rows(environment.device, [state] if isinstance(state, DeviceState) else []),
+        *environment.packages.items(),
         ("base", _commit(gate.case.base)),
         ("head", _commit(gate.case.head)),
         ("time spent", text.seconds(gate.spent_s)),

@@ -83,8 +83,8 @@ def _placed(line: list[str], by_date: Mapping[str, float], dates: Mapping[str, f
 def _line(measured: list[str], commits: Commits) -> tuple[list[str], dict[str, str], set[str]]:
     """Return the measured commits of the branch, oldest first; those that merges brought in, by merge; and the others.
 
-    The branch is the checked-out or the default one, whichever has more of what was measured; or the one of the
-    measured commits that has the most behind it.
+    The branch is the checked-out or the default one, whichever has more of what was measured; or the measured commit
+    with the most measured ancestors.
     """
     there = _existing(measured, commits)
     if not there:
@@ -103,7 +103,7 @@ def _line(measured: list[str], commits: Commits) -> tuple[list[str], dict[str, s
             best, reached = _chain(tip, parents), count
     by_commit: dict[str, str] = {}
     seen: set[str] = set()
-    for commit in best:  # oldest first: what no earlier one has behind it came in with this one
+    for commit in best:  # oldest first: ancestors that no earlier commit has were merged by this one
         for of in _ancestors([commit], parents, seen):
             by_commit[of] = commit
     line: list[str] = []

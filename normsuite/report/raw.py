@@ -1,4 +1,4 @@
-"""The raw records that everything was made from, as a page of links: what hosts a report shows no folders."""
+"""The raw records that everything was made from, as a page of links, since web hosts list no folders."""
 
 import os
 from pathlib import Path
@@ -13,7 +13,7 @@ KEY = "records"
 
 
 def files(source: Path, out: Path) -> dict[str, list[Link]]:
-    """Return the records of each command, where the report lies among them: else a link would say where that is."""
+    """Return the records of each command if the report lies beside them; otherwise links would show local paths."""
     if not out.resolve().is_relative_to(source.resolve()):
         return {}
     found = {}
@@ -21,7 +21,7 @@ def files(source: Path, out: Path) -> dict[str, list[Link]]:
         folder = source / name
         links = [_link(path, out) for path in sorted(reading.files(folder, results.SUFFIXES)[0])]
         if command == ASV_COMMAND and folder.is_dir():
-            links = [Link(f"{name}/", _link(folder, out).href + "/")]  # it calls what is in it after machines
+            links = [Link(f"{name}/", _link(folder, out).href + "/")]  # asv names the files in it after machines
         if links:
             found[command] = links
     return found

@@ -74,21 +74,6 @@ class Process(Struct):
     device_state: list[DeviceState | None] | None = None
 
 
-class Counts(Struct):
-    """Errors and bytes of one implementation; None where not counted.
-
-    Attributes:
-        output_error, gradient_error: largest errors against float64, relative to the root mean square.
-        peak_bytes: of tensors that the call has at once, beside its operands.
-        saved_bytes: that autograd saves for the backward pass.
-    """
-
-    output_error: AnyPositive | None = None
-    gradient_error: AnyPositive | None = None
-    peak_bytes: Count | None = None
-    saved_bytes: Count | None = None
-
-
 class BenchSettings(Struct):
     """Settings of the bench: the number of processes, the seconds for a task in each, and torch's threads."""
 
@@ -102,12 +87,13 @@ class BenchSamples(Struct):
 
     Attributes:
         processes: times, for each process; those of one that died are empty.
-        counts: by implementation.
+        counts: by implementation, what was counted by the key of its metric, a user's own too: errors relative to the
+            root mean square of the truth, bytes, and so on; None where not counted.
         refused: by implementation that could not do the task, the reason.
     """
 
     processes: list[Process]
-    counts: dict[str, Counts]
+    counts: dict[str, dict[str, Count | AnyPositive | None]]
     refused: dict[str, str]
 
 

@@ -91,7 +91,7 @@ def plan(preset_name: str = DEFAULT_PRESET, *, targets: Sequence[Target] = (), *
 
 
 def left_out(backend: str | Sequence[str] | None) -> list[str]:
-    """Return the norms that take part only where they are named: torch has no call of theirs, and it is to compute."""
+    """Return the norms that are left out unless they are named: where torch computes, those it has no call for."""
     chosen = _RUN["backend"].default if backend is None else backend
     by_torch = "torch" in (chosen if isinstance(chosen, list) else [chosen])
     return [name for name, spec in NORMS.items() if by_torch and spec.torch_call is None]

@@ -29,8 +29,8 @@ def sweep(
 ) -> list[dict]:
     """Train every run that has no record yet, and return the records of all.
 
-    A run is identified by its settings, the sources, the processor and torch's version: a record made under any other
-    is left alone, and the run is done. A record is written once it is whole, by this process alone, so that a sweep
+    A run is identified by its settings, the sources, the processor and torch's version. A record made under other ones
+    is kept, and the run is trained again. A record is written once it is whole, by this process alone, so that a sweep
     that was killed in any of its processes goes on with what was unfinished when it is started again.
 
     Args:

@@ -1,7 +1,7 @@
 """Find from which size on non-temporal stores pay.
 
-A call is timed with what makes the norm's input in front of it, and what reads its output behind it, since those pay
-for what is not in the caches any more.
+A call is timed together with what makes the norm's input and what reads its output, since those are what data missing
+from the caches slows down.
 """
 
 import itertools

@@ -42,7 +42,7 @@ def entry(
 ) -> list[dict]:
     """Return the rows of one norm, layout and length, for each mode at the sizes that its search asked for.
 
-    Modes other than `PLAIN` are searched below the size of their plain one alone, whose ratio stands for theirs there.
+    Modes other than `PLAIN` are searched only below the size that their plain mode has; there its ratio is used.
     """
     cases = {torch.Size(case.shape).numel(): case for case in crossover.shapes(spec, layout, length, SIZES)}
 

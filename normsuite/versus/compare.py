@@ -20,7 +20,7 @@ SETUP_LIMIT_S = 600.0
 LIMIT_S = 60.0
 """How long a first call may take in a process of its own."""
 TIMING_LIMIT_S = 2 * 3600.0
-"""How long its timing may take, of which slow calls take more than they were given."""
+"""How long its timing may take: slow calls exceed the seconds that were asked for."""
 
 
 def compare(

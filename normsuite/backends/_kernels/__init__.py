@@ -69,8 +69,8 @@ class Settings:
 class Kernels(NamedTuple):
     """The functions by which a backend computes and differentiates.
 
-    What is ready to compute has the attributes frozen, statistics, activation and eps of `Settings`, and `alike`: the
-    guards of tensors of backward passes that were checked in full.
+    What is ready to compute has the attributes frozen, statistics, activation and eps of `Settings`, and `alike`, by
+    which tensors are compared with those of backward passes that were checked in full.
 
     Attributes:
         ready: what `compute` takes, from settings, a dense input and the weight.

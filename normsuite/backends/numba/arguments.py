@@ -7,7 +7,6 @@ from llvmlite import ir
 from numba import from_dtype, types
 from numba.extending import intrinsic
 
-
 SHARES = 64
 """Shares that the tasks of a run are divided into at most."""
 
@@ -20,9 +19,10 @@ class Arguments(ctypes.Structure):
 
     Fields:
         done: how many tasks are finished.
-        turns: how often a thread has taken tasks of each share. `take` counts up these and `done`, which come first.
+        turns: how often threads asked for tasks of each share. `take` counts up these and `done`, the first fields.
         tasks, grain: how many tasks there are, and how many a thread takes at a time.
         batch: how many of a grain's tasks are read before any of them is written, in kernels that take grains.
+        sampled: numbers along memory that a mean is guessed from at most.
         phase: which step of the kernel runs.
         workers: on how many threads.
         number: address of the function that returns a thread's number, where there are several.
@@ -43,7 +43,7 @@ class Arguments(ctypes.Structure):
     _fields_ = [
         ("done", ctypes.c_int64),
         ("turns", ctypes.c_int64 * SHARES),
-        *[(name, ctypes.c_int64) for name in ("tasks", "grain", "batch", "phase", "workers", "number")],
+        *[(name, ctypes.c_int64) for name in ("tasks", "grain", "batch", "sampled", "phase", "workers", "number")],
         *[(name, ctypes.c_int64) for name in ("x", "dy", "y", "weight", "bias", "statistics")],
         *[(name, ctypes.c_int64) for name in ("running_mean", "running_var", "scratch", "areas", "sums")],
         *[(name, ctypes.c_int64) for name in ("dweight", "dbias", "outer", "inner", "row_outer", "row_inner")],
@@ -85,6 +85,17 @@ def take(typing, data, counter, count):
         return builder.atomic_rmw("add", builder.gep(counters, [given[1]]), given[2], "acq_rel")
 
     return types.int64(data, types.int64, types.int64), generate
+
+
+@intrinsic
+def counted(typing, data, counter):
+    """Return one of the counters, or what it was a moment ago."""
+
+    def generate(context, builder, signature, given):
+        counters = builder.bitcast(given[0], ir.PointerType(ir.IntType(64)))
+        return builder.load_atomic(builder.gep(counters, [given[1]]), "monotonic", 8)
+
+    return types.int64(data, types.int64), generate
 
 
 @intrinsic

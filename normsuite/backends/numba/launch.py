@@ -104,8 +104,9 @@ class Launch:
         self.alike: tuple[Alike, ...] = ()
         self._template = Arguments.from_buffer_copy(plan.arguments)
         self._template.eps = eps
-        each, stays = plan.count * dtype.itemsize, plan.numel * dtype.itemsize <= SIZES.cached
-        self._forward_batch = max(1, (SIZES.cached_batch if stays else SIZES.batch) // each)
+        each, size = plan.count * dtype.itemsize, plan.numel * dtype.itemsize
+        self._template.sampled = plan.numel if size <= SIZES.spread else SIZES.sampled
+        self._forward_batch = max(1, (SIZES.cached_batch if size <= SIZES.cached else SIZES.batch) // each)
         self._backward_batch = max(1, SIZES.batch // each)
         self._most_threads = 1 if plan.numel <= SIZES.alone else plan.arguments.tasks
         elements = "_elements" if plan.per_element else ""

@@ -17,9 +17,11 @@ class Sizes:
         block_rows: rows in that block at least; what is done once for each block and column takes as long as a few
             rows.
         samples: numbers along memory, or rows across it, that a mean is guessed from.
-        sampled: numbers along memory that these are spread over at most. Spread over a longer row they are read ahead
-            of it in an order that misleads the processor's own reading ahead: forward passes took up to 1.2 times as
-            long.
+        sampled: numbers along memory that these are spread over, in tensors of more than `spread` bytes. Spread over a
+            longer row they are read ahead of it in an order that misleads the processor's own reading ahead: forward
+            passes took up to 1.2 times as long.
+        spread: bytes of a tensor up to which the guess is from all over a block. It is near more often, and costs
+            nothing where second-level caches hold the tensor.
         segment_ahead: how many of the next row are asked for early, the processor guesses the rest.
         column_ahead: how far ahead of the sums is asked for where rows are read by fours.
         narrow: columns of a row up to which several rows are read at a time; longer rows are read faster one behind the
@@ -59,6 +61,7 @@ class Sizes:
     block_rows: int = 32
     samples: int = 8
     sampled: int = 256
+    spread: int = 2**21
     segment_ahead: int = 256
     column_ahead: int = 2048
     narrow: int = 64

@@ -3,7 +3,7 @@
 The thread that finishes last merges the partial results of all.
 """
 
-from .arguments import DONE, SHARES, TURNS, number_of_thread, take
+from .arguments import DONE, SHARES, TURNS, counted, number_of_thread, take
 from .decorators import fused_inlined, inlined
 from .streaming import arrived
 
@@ -23,10 +23,10 @@ def nothing(a, data):
 def loop(begin, do, end, *, grained):
     """Return a function of (arguments, data, code, streamed) that does a thread's tasks.
 
-    The tasks are divided into one share for each thread, side by side and in the order of the threads' numbers, as
-    torch's own kernels divide a tensor: what a thread wrote in a forward pass, or in the layer in front, is in its
-    second-level cache when it reads it. A thread that is done with its share takes tasks of the next ones. Shares also
-    keep threads off each other's cache lines: neighbouring rows may have one in common.
+    The tasks are divided into one share for each thread (at most `SHARES`), side by side and in the order of the
+    threads' numbers, as torch's own kernels divide a tensor: what a thread wrote in a forward pass, or in the layer in
+    front, is in its second-level cache when it reads it. A thread that is done with its share takes tasks of the next
+    ones. Shares also keep threads off each other's cache lines: neighbouring rows may have one in common.
 
     Args:
         begin: of (a, data); what a thread needs in each task.
@@ -45,6 +45,8 @@ def loop(begin, do, end, *, grained):
         for further in range(shares):
             share = (own + further) % shares
             begun, ended = turns * share // shares, turns * (share + 1) // shares
+            if further and begun + counted(data, TURNS + share) >= ended:
+                continue  # without a write, which all threads would wait for
             while True:
                 turn = begun + take(data, TURNS + share, 1)
                 if turn >= ended:

@@ -25,7 +25,7 @@ try:
     _parallel.argtypes = [ctypes.c_void_p, ctypes.c_void_p, ctypes.c_uint, ctypes.c_uint]
     _parallel.restype = None
 except (AttributeError, OSError):
-    _why_serial = "torch's OpenMP runtime has no GOMP_parallel here"
+    _why_serial = "torch's OpenMP runtime has no GOMP_parallel or no omp_get_thread_num here"
 
 
 def _after_fork() -> None:
@@ -50,7 +50,7 @@ def why_serial() -> str | None:
 
 def run(kernel: Kernel, arguments: Arguments, phase: int, threads: int) -> None:
     """Call the kernel on that many threads at once and wait for all of them; one of them is this one."""
-    if arguments.done:  # in the step before
+    if arguments.phase:  # of the step before
         ctypes.memset(ctypes.byref(arguments), 0, COUNTERS)
     arguments.phase, arguments.workers = phase, threads
     if threads > 1:

@@ -1,9 +1,9 @@
 """A norm's passes over a tensor without the norm: torch's own sums, then torch's own products.
 
 A norm that reads its input for the statistics and again for the result, and in the backward pass its input and the
-gradient twice, cannot be much faster than these on a tensor that a first-level cache does not hold. Who comes near them
-has nothing left to win but the second reading. A step has what torch's autograd takes as well. An activation in the
-same passes reads and writes nothing more, so that it is left out.
+gradient twice, cannot be much faster than these on a tensor that a first-level cache does not hold. An implementation
+near this bound can only gain by leaving out the second reading. Steps include the time of torch's autograd. An
+activation in the same passes reads and writes nothing more, and is left out.
 """
 
 from functools import partial

@@ -7,7 +7,7 @@ from ..sizes import SIZES
 from ..streaming import buffer
 from .blocks import MOST, ask_for, block_at, blocks_of, part_of, statistic_at
 
-_SAMPLES, _SAMPLED = SIZES.samples, SIZES.sampled
+_SAMPLES = SIZES.samples
 
 
 @summed_called
@@ -40,9 +40,9 @@ def _squares(x, start, rows, stride, length):
 
 
 @summed_inlined
-def _guess(x, start, rows, stride, length):
-    """Return the mean of a few elements of the block, from several of its rows if it has several."""
-    total, apart = wide(0, x), min(length, _SAMPLED)
+def _guess(x, start, rows, stride, length, sampled):
+    """Return the mean of a few elements of the block: of all its rows, and of up to `sampled` numbers of each."""
+    total, apart = wide(0, x), min(length, sampled)
     for sample in range(_SAMPLES):
         total += load(x, start + (sample * rows // _SAMPLES) * stride + sample * apart // _SAMPLES)
     return total * wide(1 / _SAMPLES, x)
@@ -73,7 +73,7 @@ def _moments(a, x, start, shape, first, last):
         if stride == length:  # rows one behind the other
             rows, length = 1, rows * length
         if a.centred:
-            pivot = _guess(x, at, rows, stride, length) if n == 0 else wide(mean, x)
+            pivot = _guess(x, at, rows, stride, length, a.sampled) if n == 0 else wide(mean, x)
             here, here_m2 = _moments_of_block(x, at, rows, stride, length, pivot)
             if n == 0:
                 n, mean, m2 = count, here, here_m2
@@ -93,7 +93,7 @@ def _moments_of_short_rows(a, x, first, last, means, m2s):
     for i in range(last - first):
         at = outer * a.stride_outer + place * inner
         if centres:
-            mean, m2 = _moments_of_block(x, at, 1, 0, length, _guess(x, at, 1, 0, length))
+            mean, m2 = _moments_of_block(x, at, 1, 0, length, _guess(x, at, 1, 0, length, a.sampled))
         else:
             mean, m2 = 0.0, float(_squares(x, at, 1, 0, length))
         store(means, i, mean)
