@@ -33,7 +33,7 @@ _EPS = {dtype: torch.finfo(dtype).eps for dtype in (torch.float32, torch.float64
 """What RMSNorm adds where nothing is given, for the usual types: asking takes a tenth of a small norm."""
 
 _GIVEN = tuple(inspect.signature(validation.call).parameters)[2:]
-"""Names of a call's arguments behind the norm and the input, in the order in which `compute` takes them."""
+"""Names of a call's arguments after the norm and the input, in the order in which `compute` takes them."""
 
 
 def normalize(

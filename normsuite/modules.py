@@ -68,7 +68,7 @@ class _WithBackend(nn.Module):
 
     @property
     def activation(self) -> str | None:
-        """Activation behind the norm, in the same pass: one of `normsuite.backends.ACTIVATIONS`, or None."""
+        """Activation after the norm, in the same pass: one of `normsuite.backends.ACTIVATIONS`, or None."""
         return self._activation
 
     @activation.setter

@@ -88,4 +88,11 @@ ENDS = {SAME: (0.995, 1.005), UNDECIDED: (0.98, 1.02), WORSE: (1.003, 1.1), BETT
 
 def checked(verdicts, injected=None):
     cells = {f"cell {i}": [v, 1.0, *ENDS[v], 4] for i, v in enumerate(verdicts)}
-    return {"what": rates.WHAT, "case": {"planted": injected or {}}, "samples": {"cells": cells}, "wall_s": 60.0}
+    return {
+        "schema": 1,
+        "what": rates.WHAT,
+        "environment": {"cpu": "a processor", "cores": 2, "packages": {}},
+        "case": {"identity": {}, "planted": injected or {}},
+        "samples": {"cells": cells},
+        "wall_s": 60.0,
+    }

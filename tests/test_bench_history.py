@@ -8,9 +8,9 @@ import psutil
 import pytest
 
 from normsuite import history
-from normsuite.bench import browser
-from normsuite.bench import history as bench
 from normsuite.errors import ArgumentError, NormsuiteError
+from tools import bench_history as bench
+from tools import browser
 
 pytestmark = pytest.mark.usefixtures("own_cache")
 

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from normsuite import claims, results
+from normsuite.cli import shared
 from normsuite.measure.accuracy import MEANS
 
 COMMAND = Path(sys.executable).parent / "normsuite"
@@ -125,6 +126,14 @@ def test_a_name_in_a_note_is_no_markup(tmp_path):
     (tmp_path / "reports" / "study" / "[bold]a[red].json").write_text("{")
     done = run("report", cwd=tmp_path)
     assert done.returncode == 0 and "record [bold]a[red].json is damaged" in done.stdout, done.stderr
+
+
+def test_lines_are_printed_as_they_are(capsys):
+    """What a user names, such as a folder, may have brackets, which rich would take for a style."""
+    shared.line("3 runs in '[bold]/study'")
+    assert capsys.readouterr().out == "3 runs in '[bold]/study'\n"
+    folder = Path(shared.__file__).parent
+    assert [path.name for path in folder.glob("*.py") if ".print(" in path.read_text()] == ["shared.py"]
 
 
 def test_a_study_as_json_ends_with_claims_and_verdicts(tmp_path, digits_cache):

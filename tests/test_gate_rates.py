@@ -117,8 +117,9 @@ def test_sizes_and_the_offset_are_measured_before_anything_is_found():
 
 def test_what_asv_said_is_counted_in_the_same_way():
     said = {
+        **checked([]),
         "what": rates.ASV,
-        "case": {"planted": {"a": 0.05, "b": 0.05}, "cells": ["a", "b", "c"]},
+        "case": {"identity": {}, "planted": {"a": 0.05, "b": 0.05}, "cells": ["a", "b", "c"]},
         "samples": {"changes": {"a": 1.13, "c": 0.52}, "factor": 1.03},
         "wall_s": 205.0,
     }

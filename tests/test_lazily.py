@@ -6,7 +6,7 @@ import sys
 import pytest
 
 from normsuite import lazily
-from normsuite.bench.history import Made
+from tools.bench_history import Made
 
 INSIDE = "scipy.stats._distn_infrastructure"
 """Modules that are there once scipy.stats is."""

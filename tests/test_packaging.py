@@ -93,7 +93,6 @@ def test_importing_the_layers_loads_little_beside_torch():
         ({"jinja2"}, ["report"], "suite"),
         ({"matplotlib"}, ["report", "--from", str(ROOT / "reports" / "reference")], "suite"),
         ({"distributed"}, ["study", "--scheduler", "tcp://127.0.0.1:1"], "cluster"),
-        ({"psutil"}, ["bench-history"], "suite"),
     ],
     ids=lambda value: value if isinstance(value, str) else " ".join(sorted(value)[:3]),
 )

@@ -146,7 +146,8 @@ def words(page):
 
 
 def test_the_results_say_what_the_benches_of_a_study_and_of_a_history_found():
-    from normsuite.bench import history, throughput
+    from tools import bench_history as history
+    from tools import study_throughput as throughput
 
     shown = page("results")
     suite = {member.name: member.value for member in compact.members(REFERENCE / "suite.jsonl.xz")}

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from normsuite import report
-from normsuite.bench import browser as browser_at_hand
+from tools import browser as browser_at_hand
 
 pytestmark = pytest.mark.skipif(bool(reason := browser_at_hand.missing()), reason=reason or "")
 

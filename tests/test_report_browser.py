@@ -17,7 +17,7 @@ import pytest
 from report_records import HOSTILE, PAGES, write_whole
 
 from normsuite import report
-from normsuite.bench import browser as browser_at_hand
+from tools import browser as browser_at_hand
 
 pytestmark = pytest.mark.skipif(bool(reason := browser_at_hand.missing()), reason=reason or "")
 

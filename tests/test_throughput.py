@@ -6,13 +6,13 @@ import subprocess
 import pytest
 import torch
 
-from normsuite.bench import throughput
-from normsuite.bench.throughput import ONE, PLAIN, SWEEP
 from normsuite.document import EXAMPLES
 from normsuite.errors import NormsuiteError, UnknownNameError
 from normsuite.measure import process
 from normsuite.study import digits
 from normsuite.study.train import Run
+from tools import study_throughput as throughput
+from tools.study_throughput import ONE, PLAIN, SWEEP
 
 
 def record(samples):

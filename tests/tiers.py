@@ -35,7 +35,7 @@ QUICK = {
     "test_bench_command.py::test_ctrl_c_keeps_what_is_finished_and_leaves_130": 0,
     "test_bench_command.py::test_the_command": 0,
     "test_bench_history.py::test_both_ways_are_timed_before_and_after_one_more_commit": 0,
-    "test_bench_study.py::test_the_command_times_steps_and_whole_studies": 0,
+    "test_bench_study.py::test_the_tool_times_steps_and_whole_studies": 0,
     "test_bench_schedule.py": 6,
     "test_bench_verdicts.py": 6,
     "test_benchmarks.py": 5,

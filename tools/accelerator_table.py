@@ -81,7 +81,7 @@ def least(sizes: Iterable[tuple[int, Times]]) -> int:
 
 
 def table(records: Iterable[dict]) -> dict[str, dict[tuple[str, str, str], dict[str, int]]]:
-    """Return the entries of each device; records of calls with an activation behind them are left out."""
+    """Return the entries of each device; records of calls with an activation after them are left out."""
     measured: dict[str, dict[tuple, Times]] = defaultdict(dict)
     for record in records:
         case = record["case"]

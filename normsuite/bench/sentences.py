@@ -48,7 +48,7 @@ def sentences(bench: Bench) -> list[str]:
     if noise.low > NOISE_ABOVE or noise.high < 1 / NOISE_ABOVE:
         said[-1] += ", which is not 1: something favours one of the two, and ratios of this run may be off by as much"
     if tasks:
-        said[-1] += f"; right behind other thread pools {text.interval(behind)}"
+        said[-1] += f"; right after other thread pools {text.interval(behind)}"
     queued = Counter(row.implementation for row in bench.rows if row.not_captured)
     for name, number in queued.items():
         why = dict.fromkeys(row.not_captured for row in bench.rows if row.implementation == name and row.not_captured)

@@ -299,7 +299,7 @@ class Bench:
 
     @property
     def noise_behind_other_pools(self) -> tuple[int, Interval]:
-        """Return the same of rounds in which torch.nn came right behind an implementation with another thread pool."""
+        """Return the same of rounds in which torch.nn came right after an implementation with another thread pool."""
         return self.mean(AGAIN, BASELINE, range(len(self.tasks)), behind=True)
 
     def as_dict(self) -> dict:

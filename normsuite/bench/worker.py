@@ -13,8 +13,8 @@ from dataclasses import replace
 
 import torch
 
-from .. import device as devices
 from .. import provenance, tuning
+from ..measure import environment as measured_environment
 from ..measure import process
 from ..measure.accuracy import Truth
 from ..measure.implementations import Implementation, choose, everyone
@@ -149,7 +149,7 @@ def counted_of(subject: Subject) -> dict[str, float | None]:
 
 def different(counts: dict[str, dict], task: Task) -> dict[str, str]:
     """Return the implementations whose results are not those of norm and activation, and how far off they are."""
-    behind = f", asked for {task.activation} behind the norm" if task.activation else ""
+    behind = f", asked for {task.activation} after the norm" if task.activation else ""
     found = {}
     for label, counted in counts.items():
         for metric in (OUTPUT_ERROR, GRADIENT_ERROR):
@@ -161,9 +161,7 @@ def different(counts: dict[str, dict], task: Task) -> dict[str, str]:
 
 def environment(device: str) -> dict:
     """Return a record's description of the machine, with the versions and the tuning that a bench depends on."""
-    found = provenance.environment(
-        threads=torch.get_num_threads(), accelerator=devices.name(device), driver=devices.driver(device)
-    )
+    found = measured_environment.on(device)
     needed = dict.fromkeys(name for implementation in everyone() for name in implementation.packages)
     found["packages"] |= {name: version for name in needed if (version := provenance.version(name))}
     if device == "cpu":

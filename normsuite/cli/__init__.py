@@ -17,7 +17,7 @@ import typer
 from .. import codes, extras, streams, threads
 from ..errors import NormsuiteError
 from ..reading import printable
-from .bench import bench, bench_history, bench_study
+from .bench import bench
 from .bisect import bisect
 from .check import check
 from .compare import compare
@@ -41,8 +41,7 @@ app = typer.Typer(
     rich_markup_mode="markdown",  # rich's own would take what stands in brackets for a style
 )
 COMMANDS = (
-    explain, init, check, compare, study, bench, bench_study, bench_history, numerics, gate, bisect, self_check,
-    history, tune, doctor, report,
+    explain, init, check, compare, study, bench, numerics, gate, bisect, self_check, history, tune, doctor, report,
 )  # fmt: skip
 for command in COMMANDS:
     app.command()(command)

@@ -4,10 +4,9 @@ from typing import Annotated, Any, Optional
 
 import typer
 
-from .. import results, vocabulary, writing
+from .. import vocabulary
 from ..errors import ArgumentError
 from .options import (
-    BACKENDS,
     REPORTS,
     Activations,
     Cases,
@@ -22,14 +21,13 @@ from .options import (
     Threads,
     arguments,
     at_least,
-    choice,
     import_paths,
     positive,
     shapes,
 )
 from .options import budget as time_to_spend
 from .options import like as like_option
-from .shared import interrupted, line, note, print_tables, progress_bar, status, write_json
+from .shared import interrupted, line, note, print_tables, progress_bar, write_json
 
 Targets = Annotated[
     Optional[list[str]],
@@ -47,10 +45,6 @@ Budget = Annotated[
     Optional[float], time_to_spend("Time after which no task begins, such as 90s or 8m; for an accelerator.")
 ]
 Seconds = Annotated[float, typer.Option(help="For each task in each process.", callback=positive("seconds"))]
-Epochs = Annotated[
-    Optional[int], typer.Option(help="Of each run; those of the preset quick.", callback=at_least("epochs", 1))
-]
-OneBackend = Annotated[Optional[list[str]], choice("backend", BACKENDS, "The one that computes the norms.")]
 
 
 def bench(
@@ -154,65 +148,3 @@ def _as_json(found: list, **further: object) -> dict:
     if len(found) == 1:
         return {**found[0].as_dict(), **further}
     return {"what": "bench", "tables": [bench.as_dict() for bench in found], **further}
-
-
-def bench_history(
-    out: Out = REPORTS / "bench",
-    to: Json = None,
-) -> None:
-    """Time `normsuite report` and `asv publish` on a made history of 1,000 commits and 500 series."""
-    from ..bench import history
-
-    writing.output_folder(out, "out")
-    with status() as show:
-        try:
-            record = history.run(on_way=show)
-        except KeyboardInterrupt:
-            raise interrupted("nothing is kept of a history") from None
-    results.write_record(out, history.WHAT, record)
-    found = history.ratios(record)
-    if to is not None:
-        shown = {stage: [r.value, r.low, r.high] for stage, r in found.items()}
-        write_json({"ratios": shown, "record": record}, to)
-    if to != "-":
-        for text in history.lines(record):
-            line(text)
-
-
-def bench_study(
-    norm: Norms = None,
-    backend: OneBackend = None,
-    processes: Processes = None,
-    threads: Threads = None,
-    epochs: Epochs = None,
-    out: Out = REPORTS / "bench",
-    to: Json = None,
-) -> None:
-    """Time a training step of the study with each backend, and a whole study against a tutorial's plain loop."""
-    if backend is not None and len(backend) > 1:
-        raise ArgumentError("backend", ", ".join(backend), "must be one, which computes the norms of the whole study")
-    import torch
-
-    from ..bench import epoch, run, throughput
-
-    writing.output_folder(out, "out")
-    threads, norms, kept = threads or torch.get_num_threads(), norm or (), "nothing is kept"
-    whole_study: dict[str, Any] = {"epochs": epochs, "backend": next(iter(backend or ()), None)}
-    try:
-        record = epoch.run(norms, processes=processes or run.PROCESSES, threads=threads)
-        results.write_record(out, epoch.WHAT, record)
-        kept = "the times of steps are kept, those of whole studies are not"
-        whole = throughput.run(norms, threads=threads, **{k: v for k, v in whole_study.items() if v is not None})
-        results.write_record(out, throughput.WHAT, whole)
-    except KeyboardInterrupt:
-        raise interrupted(kept) from None
-    found, speedups = epoch.ratios(record), throughput.speedups(whole)
-    if to is not None:
-        shown = {norm: {name: [r.value, r.low, r.high] for name, r in of.items()} for norm, of in found.items()}
-        faster = {way: [r.value, r.low, r.high] for way, r in speedups.items()}
-        write_json({"ratios": shown, "record": record, "speedups": faster, "throughput": whole}, to)
-    if to == "-":
-        return
-    from ..bench import study_tables
-
-    print_tables(study_tables.steps(found), study_tables.throughput(speedups, whole["case"], threads))

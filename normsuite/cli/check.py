@@ -16,7 +16,7 @@ from ..measure.cases import parse_shape
 from ..targets.arguments import parse
 from . import options
 from .options import Json, Markdown
-from .shared import console, print_tables, status, write, write_json
+from .shared import line, print_tables, status, write, write_json
 
 _CHECKS = Path(__file__).parent.parent / "conformance" / "checks"
 
@@ -173,5 +173,5 @@ def _show(report, everything: bool) -> None:
     table = results_of(report, everything=everything)
     if table.rows:
         print_tables(replace(table, title=""))
-    for line in (report.sentence(), *report.notes):
-        console.print(line, highlight=False, markup=False, soft_wrap=True)
+    for text in (report.sentence(), *report.notes):
+        line(text)

@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 from .options import Device, Json, one_share
-from .shared import console, status, write_json
+from .shared import line, status, write_json
 
 
 def compare(
@@ -47,6 +47,6 @@ def compare(
         write_json(found.as_dict(), to)
     if to != "-":
         for name in found.names:
-            console.print(f"{written(found.median_s(name)):>9}  {name}", highlight=False, markup=False, soft_wrap=True)
-        for line in found.sentences():
-            console.print(line, highlight=False, markup=False, soft_wrap=True)
+            line(f"{written(found.median_s(name)):>9}  {name}")
+        for text in found.sentences():
+            line(text)

@@ -9,7 +9,7 @@ from ..errors import NormsuiteError
 from ..presentation import text
 from ..presentation.table import WARNING, Column, Table
 from .options import Json
-from .shared import console, print_tables, write_json
+from .shared import line, print_tables, write_json
 
 if TYPE_CHECKING:
     from ..doctor import Diagnosis
@@ -42,9 +42,9 @@ def _show(found: "Diagnosis") -> None:
         rows = [(name, _usable(reason, found.lacking.get(name))) for name, reason in who.items()]
         tables.append(Table("", (title, Column("on the CPU", tones=TONES)), rows))
     print_tables(*tables)
-    console.print("What would make it quieter:" if found.advice else "Nothing is seen that would make it quieter.")
+    line("What would make it quieter:" if found.advice else "Nothing is seen that would make it quieter.")
     for advice in found.advice:
-        console.print(f"- {advice}", highlight=False, soft_wrap=True, markup=False)
+        line(f"- {advice}")
 
 
 def _usable(reason: str | None, lacking: str | None) -> str:

@@ -1,7 +1,7 @@
 """`normsuite explain`."""
 
 from .options import Json, NormArgument, Norms
-from .shared import console, print_tables, write_json
+from .shared import line, print_tables, write_json
 
 
 def explain(
@@ -22,6 +22,6 @@ def explain(
     if to == "-":
         return
     for spec in specs:
-        console.print(f"\n[bold]{spec.name}[/bold]  {spec.shared} per letter", highlight=False)
-        console.print(explanation.drawing(spec), highlight=False, markup=False, soft_wrap=True)
+        line(f"\n{spec.name}: {spec.shared} per letter")
+        line(explanation.drawing(spec))
         print_tables(figures(rows[spec.name]))

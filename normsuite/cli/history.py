@@ -10,7 +10,7 @@ from .. import codes, lazily
 from ..errors import ArgumentError
 from ..helpers import Helpers
 from .options import REPORTS, Json
-from .shared import DISTRIBUTIONS, console, notes, print_tables, write_json
+from .shared import DISTRIBUTIONS, line, notes, print_tables, write_json
 
 
 def history(
@@ -54,7 +54,7 @@ def history(
         print_tables(*tables.brief(trends, commits, verdicts))
         if trends and not regressions_only:
             print_tables(tables.segments(trends))
-        console.print(_conclusion(trends, source), highlight=False, soft_wrap=True, markup=False)
+        line(_conclusion(trends, source))
     if not trends:
         raise typer.Exit(codes.NOTHING)
     if any(step.counts for trend in trends for step in trend.steps):

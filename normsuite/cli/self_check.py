@@ -20,7 +20,7 @@ from .options import (
     Out,
     Threads,
 )
-from .shared import console, interrupted, note, status, write_json
+from .shared import interrupted, line, note, status, write_json
 
 TABLES, PLANTED_TABLES = 60, 15
 """Where no other number is given."""
@@ -81,4 +81,4 @@ def self_check(
         write_json(rates.as_dict(records), to)
     if to != "-":
         for text in rates.lines(records):
-            console.print(text, highlight=False, soft_wrap=True)
+            line(text)

@@ -55,7 +55,7 @@ def notes(texts: Iterable[str]) -> None:
     """Print notes on what was read, above the results that they are about."""
     for text in texts:
         if not _quiet:
-            console.print(f"note: {text}", highlight=False, markup=False, soft_wrap=True)
+            line(f"note: {text}")
 
 
 def interrupted(kept: str = "what was finished is kept") -> typer.Exit:
@@ -64,9 +64,13 @@ def interrupted(kept: str = "what was finished is kept") -> typer.Exit:
     return typer.Exit(codes.INTERRUPTED)
 
 
-def line(text: str) -> None:
-    """Print a line of results as it is, however long."""
-    console.print(text, highlight=False, markup=False, soft_wrap=True)
+def line(text: str, on: Console | None = None) -> None:
+    """Print a line of results as it is, however long, and whatever stands in brackets.
+
+    Args:
+        on: the console of a progress bar that is shown; the usual one where left out.
+    """
+    (on or console).print(text, highlight=False, markup=False, soft_wrap=True)
 
 
 def print_tables(*tables: "Table") -> None:

@@ -24,7 +24,7 @@ from .options import (
     positive,
 )
 from .options import like as like_option
-from .shared import console, interrupted, note, print_tables, progress_bar, write_json
+from .shared import interrupted, line, note, print_tables, progress_bar, write_json
 
 Preset = Annotated[
     Optional[str],
@@ -172,10 +172,10 @@ def _train(runs: list, out: Path, to: str | None, **how: Any) -> None:
 
     def show(record: dict) -> None:
         last = record["samples"]["epochs"][-1]
-        progress.console.print(
+        line(
             f"{record['case']['norm']:<12} seed {record['case']['seed']}: "
             f"test accuracy {last['test_accuracy']:.2%}, test loss {float(last['test_loss']):.4f}",
-            highlight=False,
+            progress.console,
         )
 
     def advance(steps: int) -> None:
@@ -193,7 +193,7 @@ def _train(runs: list, out: Path, to: str | None, **how: Any) -> None:
     if to == "-":
         return
 
-    console.print(f"{len(records)} runs in {str(out)!r}, {time.monotonic() - begun:.0f} s", highlight=False)
+    line(f"{len(records)} runs in {str(out)!r}, {time.monotonic() - begun:.0f} s")
     print_tables(*tables.brief(records))
 
 
@@ -249,5 +249,5 @@ def _dry_run(runs: list, out: Path, workers: int | None, to: str | None) -> None
             f"in test accuracy, by the records here: {100 * found.difference:.2f} percentage points, with the widest "
             f"of the pairs' deviations, {100 * found.deviation:.2f}"
         )
-    for line in lines:
-        console.print(line, highlight=False, soft_wrap=True)
+    for said in lines:
+        line(said)

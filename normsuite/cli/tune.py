@@ -4,7 +4,7 @@ from dataclasses import asdict
 
 from ..errors import NormsuiteError
 from .options import Json, Threads
-from .shared import console, note, progress_bar, write_json
+from .shared import line, note, progress_bar, write_json
 
 
 def tune(threads: Threads = None, to: Json = None) -> None:
@@ -41,7 +41,7 @@ def tune(threads: Threads = None, to: Json = None) -> None:
             "the user's cache cannot be written to: the table is not stored; --json writes it elsewhere"
         )
     where = f"stored in {found.path}" if found.path else "not stored: the user's cache cannot be written to"
-    console.print(f"{found.measured} of {found.entries} entries measured; {where}", soft_wrap=True)
+    line(f"{found.measured} of {found.entries} entries measured; {where}")
     for way, size in found.streaming.items():
         pays = "do not pay" if size == float("inf") else f"pay from {size / 2**20:.3g} MiB on"
-        console.print(f"non-temporal stores, {way}: {pays}")
+        line(f"non-temporal stores, {way}: {pays}")

@@ -7,8 +7,11 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from itertools import pairwise
 
+from msgspec import UNSET
 from scipy import stats
 
+from .. import schema
+from ..schema.self_check import AsvCheck, SelfCheck
 from ..statistics import Interval, mean_interval
 from . import decide, groups
 from .decide import BETTER, SAME, UNDECIDED, WORSE, Decision, Thresholds, judge
@@ -109,16 +112,20 @@ def belongs(record: dict, identity: dict, injection: str | None) -> bool:
     return case["identity"] == identity and (not is_injected(record) or case.get("injection") == injection)
 
 
+def _typed(records: Iterable[dict]) -> list[SelfCheck | AsvCheck]:
+    return [schema.of(record, AsvCheck if record["what"] == ASV else SelfCheck) for record in records]
+
+
 def verdicts(record: dict, thresholds: Thresholds = _THRESHOLDS) -> dict[str, str]:
     """Return the verdict on each cell, from its recorded interval; asv knows only what changed, and by how much."""
-    if record["what"] == WHAT:
-        cells = record["samples"]["cells"]  # JSON has no NaN, which a record writes as a text
-        return {name: judge(Interval(*map(float, of[1:4])), thresholds) for name, of in cells.items()}
-    changes = record["samples"]["changes"]
-    return {
-        name: SAME if name not in changes else WORSE if changes[name] > 1 else BETTER
-        for name in record["case"]["cells"]
-    }
+    return _verdicts(*_typed([record]), thresholds)
+
+
+def _verdicts(table: SelfCheck | AsvCheck, thresholds: Thresholds) -> dict[str, str]:
+    if isinstance(table, SelfCheck):
+        return {name: judge(interval, thresholds) for name, interval in _intervals(table).items()}
+    changes = table.samples.changes
+    return {name: SAME if name not in changes else WORSE if changes[name] > 1 else BETTER for name in table.case.cells}
 
 
 def found(records: Sequence[dict], thresholds: Thresholds = _THRESHOLDS) -> Found:
@@ -128,30 +135,31 @@ def found(records: Sequence[dict], thresholds: Thresholds = _THRESHOLDS) -> Foun
         records: of self-checks.
         thresholds: by which the recorded intervals are judged.
     """
-    equal = [record for record in records if not is_injected(record)]
-    same = [Counter(verdicts(record, thresholds).values()) for record in equal]
-    means = [of_groups(record, thresholds) for record in equal]
+    every = _typed(records)
+    equal = [table for table in every if not table.case.injected]
+    same = [Counter(_verdicts(table, thresholds).values()) for table in equal]
+    means = [_of_groups(table, thresholds) for table in equal]
     tables = [cells + Counter(of.verdict for of in family) for cells, family in zip(same, means, strict=True)]
     stated = [
-        _intervals(record) + [of.ratio for of in family]
-        for record, family in zip(equal, means, strict=True)
-        if record["what"] == WHAT  # asv has no intervals
+        [*_intervals(table).values(), *(of.ratio for of in family)]
+        for table, family in zip(equal, means, strict=True)
+        if isinstance(table, SelfCheck)  # asv has no intervals
     ]
     clean: Counter = Counter()
     injected: dict[float, Counter] = {share: Counter() for share in SHARES}
-    for record in records:
-        shares = record["case"]["planted"]
-        for name, verdict in verdicts(record, thresholds).items():
+    for table in every:
+        shares = table.case.injected
+        for name, verdict in _verdicts(table, thresholds).items():
             (injected.setdefault(shares[name], Counter()) if name in shares else clean)[verdict] += 1
-    took = sorted(record["wall_s"] for record in records)
+    took = sorted(table.wall_s for table in every)
     return Found(
-        false_alarms=Rate(sum(table[WORSE] > 0 for table in tables), len(tables)),
-        false_praise=Rate(sum(table[BETTER] > 0 for table in tables), len(tables)),
+        false_alarms=Rate(sum(counted[WORSE] > 0 for counted in tables), len(tables)),
+        false_praise=Rate(sum(counted[BETTER] > 0 for counted in tables), len(tables)),
         missed=Rate(sum(map(_misses, stated)), len(stated)),
         false_cells=Rate(clean[WORSE], clean.total()),
         injected={share: Rate(counted[WORSE], counted.total()) for share, counted in injected.items()},
         undecided=Rate(clean[UNDECIDED], clean.total()),
-        same=Rate(sum(table[SAME] for table in same), sum(table.total() for table in same)),
+        same=Rate(sum(counted[SAME] for counted in same), sum(counted.total() for counted in same)),
         seconds=(took[len(took) // 2], took[-1]) if took else (math.nan, math.nan),
     )
 
@@ -161,20 +169,23 @@ def of_groups(record: dict, thresholds: Thresholds = _THRESHOLDS) -> list[Decisi
 
     The gate has groups since it has two thresholds: a record of before has none, nor has one of asv.
     """
-    samples, identity = record["samples"], record["case"].get("identity", {})
-    if record["what"] != WHAT or "worse" not in identity or not samples.get("looks"):
+    return _of_groups(*_typed([record]), thresholds)
+
+
+def _of_groups(table: SelfCheck | AsvCheck, thresholds: Thresholds) -> list[Decision]:
+    names = table.case.identity.cells
+    if isinstance(table, AsvCheck) or table.case.identity.worse is None or not table.samples.looks or names is UNSET:
         return []
-    names = identity["cells"]
-    family = groups.of_cells(names)
+    family, samples = groups.of_cells(names), table.samples
     # Numbered anew: a process that died is left out by all cells alike.
-    values = {name: dict(enumerate(of, start=1)) for name, of in samples.get("log_ratios", {}).items() if of}
+    values = {name: dict(enumerate(of, start=1)) for name, of in samples.log_ratios.items() if of}
     means, comparisons = groups.means(family, values), len(names) + len(family)
-    final = samples.get("final", True)
-    return list(decide.decide(means, samples["looks"], thresholds, comparisons, final=final).values())
+    return list(decide.decide(means, samples.looks, thresholds, comparisons, final=samples.final).values())
 
 
-def _intervals(record: dict) -> list[Interval]:
-    return [Interval(*map(float, of[1:4])) for of in record["samples"]["cells"].values()]
+def _intervals(table: SelfCheck) -> dict[str, Interval]:
+    """Return the ratio and interval of each cell; JSON has no NaN, which a record writes as a text."""
+    return {name: Interval(*map(float, of[1:4])) for name, of in table.samples.cells.items()}
 
 
 def _misses(intervals: Iterable[Interval]) -> bool:
@@ -205,9 +216,9 @@ def measured_means(records: Sequence[dict]) -> dict[float, Interval]:
     Only processes up to the first look count: later ones measure what was not found by then, which would select sizes.
     """
     found: dict[float, list[float]] = {share: [] for share in SHARES}
-    for record in records:
-        for name, share in record["case"]["planted"].items():
-            if logs := _first_look(record, name):
+    for table in _typed(records):
+        for name, share in table.case.injected.items():
+            if logs := _first_look(table, name):
                 found.setdefault(share, []).append(math.expm1(math.fsum(logs) / len(logs)))
     return {share: mean_interval(of) for share, of in found.items() if of}
 
@@ -218,18 +229,19 @@ def offset(records: Sequence[dict]) -> Interval | None:
     The interval is Student's over tables, of processes up to the first look, which no decision has selected.
     """
     means = []
-    for record in (record for record in records if not is_injected(record)):
-        cells = [logs for name in record["samples"].get("log_ratios", {}) if (logs := _first_look(record, name))]
+    for table in (table for table in _typed(records) if not table.case.injected):
+        names = table.samples.log_ratios if isinstance(table, SelfCheck) else ()
+        cells = [logs for name in names if (logs := _first_look(table, name))]
         if cells:
             means.append(math.fsum(math.fsum(of) / len(of) for of in cells) / len(cells))
     return mean_interval(means) if means else None
 
 
-def _first_look(record: dict, name: str) -> list[float]:
-    """Return the logarithms of a cell's ratios up to the first look; the oldest records have none."""
-    samples = record["samples"]
-    looks = samples.get("looks")
-    return samples.get("log_ratios", {}).get(name, [])[: looks[0]] if looks else []
+def _first_look(table: SelfCheck | AsvCheck, name: str) -> list[float]:
+    """Return the logarithms of a cell's ratios up to the first look; asv and the oldest records have none."""
+    if isinstance(table, AsvCheck) or not table.samples.looks:
+        return []
+    return table.samples.log_ratios.get(name, [])[: table.samples.looks[0]]
 
 
 def by_length(records: Sequence[dict], share: float, thresholds: Thresholds = _THRESHOLDS) -> dict[str, Rate]:
@@ -238,10 +250,10 @@ def by_length(records: Sequence[dict], share: float, thresholds: Thresholds = _T
     A record without times has the names of cases in their place. Lengths are in their order, then cases in theirs.
     """
     found: dict[str, list[bool]] = {}
-    for record in records:
-        base_s = record["samples"].get("base_s", {})
+    for record, table in zip(records, _typed(records), strict=True):
+        base_s = table.samples.base_s if isinstance(table, SelfCheck) else {}
         for name, _, is_found in _injected([record], thresholds):
-            if record["case"]["planted"][name] == share:
+            if table.case.injected[name] == share:
                 length = next((said for most, said in LENGTHS if base_s[name] < most), None) if name in base_s else None
                 found.setdefault(length or name.split("/")[2], []).append(is_found)
     lengths = [said for _, said in LENGTHS]
@@ -251,10 +263,11 @@ def by_length(records: Sequence[dict], share: float, thresholds: Thresholds = _T
 
 def _injected(records: Sequence[dict], thresholds: Thresholds) -> Iterator[tuple[str, float, bool]]:
     """Yield cell, measured size and whether it was called worse, of every injected slowdown that was measured."""
-    for record in records:
-        found = verdicts(record, thresholds)
-        for name in record["case"]["planted"]:
-            logs = record["samples"].get("log_ratios", {}).get(name)  # the oldest records have intervals alone
+    for table in _typed(records):
+        found = _verdicts(table, thresholds)
+        ratios = table.samples.log_ratios if isinstance(table, SelfCheck) else {}
+        for name in table.case.injected:
+            logs = ratios.get(name)  # the oldest records have intervals alone
             if name in found and logs:
                 yield name, math.expm1(math.fsum(logs) / len(logs)), found[name] == WORSE
 
@@ -268,7 +281,7 @@ def lines(records: Sequence[dict]) -> list[str]:
     """Return lines for people: of the gate, and of asv where it was asked too."""
     said = _lines(found(of_kind(records, WHAT)))
     if rivals := of_kind(records, ASV):
-        factor = rivals[0]["samples"]["factor"]
+        factor = schema.of(rivals[0], AsvCheck).samples.factor
         said += [f"asv continuous --factor {factor:g}: {line}" for line in _lines(found(rivals))]
     if means := measured_means(of_kind(records, WHAT)):
         sizes = (f"{_percent(share)} as {_percent(mean.value)}" for share, mean in means.items())
@@ -304,13 +317,13 @@ def _lines(of: Found) -> list[str]:
 
 def line(record: dict) -> str:
     """Return a line on one table, to be shown while others are measured."""
-    counted = Counter(verdicts(record).values())
-    said = ", ".join(f"{number} {verdict}" for verdict, number in counted.most_common())
-    injected = record["case"]["planted"]
-    hit = sum(verdicts(record).get(name) == WORSE for name in injected)
+    (table,) = _typed([record])
+    found, injected = _verdicts(table, _THRESHOLDS), table.case.injected
+    said = ", ".join(f"{number} {verdict}" for verdict, number in Counter(found.values()).most_common())
+    hit = sum(found.get(name) == WORSE for name in injected)
     of = f"{hit} of {len(injected)} injected slowdowns found; " if injected else "a version against itself; "
-    by = "asv continuous: " if record["what"] == ASV else ""
-    return f"{by}{of}{said}; {record['wall_s']:.0f} s"
+    by = "asv continuous: " if isinstance(table, AsvCheck) else ""
+    return f"{by}{of}{said}; {table.wall_s:.0f} s"
 
 
 def as_dict(records: Sequence[dict]) -> dict:

@@ -6,7 +6,7 @@ from .. import schema
 from ..presentation import accelerator, text
 from ..presentation.table import Column, Table
 from ..schema.gate import Gate, Side
-from ..schema.record import DeviceState
+from ..schema.record import DeviceState, Record
 from . import rates
 from .decide import TONES, Thresholds
 from .summary import COMMAND, CellRow, title
@@ -67,7 +67,7 @@ def error_rates(records: Sequence[dict]) -> Table:
             for length, rate in rates.by_length(records, share).items()
         ),
     ]
-    environment = records[-1]["environment"]
+    environment = schema.of(records[-1], Record).environment
     typical, longest = map(text.seconds, of.seconds)
     measured = rates.measured_means(records).items()
     means = [f"{100 * share:g}% as {text.interval(of, text.percent)}" for share, of in measured]
@@ -75,7 +75,7 @@ def error_rates(records: Sequence[dict]) -> Table:
     offset = rates.offset(records)
     equal = "" if offset is None else f"In them equal versions lie {text.interval(offset, _offset)} apart. "
     return Table(
-        f"The gate's own error rates, from {len(records)} tables on {environment['cpu']}, {environment['cores']} cores",
+        f"The gate's own error rates, from {len(records)} tables on {environment.cpu}, {environment.cores} cores",
         (
             "versions",
             "counted",

@@ -1,7 +1,7 @@
 """Steps that the series of one machine share: the machine became slower or faster, not the code.
 
 A step is shared where `SHARE` of the series that were measured on both sides, with the same versions, moved in its
-direction by half of its size or more, over the few commits before and behind it. The median of these moves is the
+direction by half of its size or more, over the few commits before and after it. The median of these moves is the
 machine's. What is left of a step when that is taken off is judged again: a regression that is larger than the machine's
 step stays one.
 """
@@ -23,7 +23,7 @@ LEAST_SERIES = 5
 
 SHARE = 0.8
 NEAR = 10
-"""Commits before and behind a step whose means are compared."""
+"""Commits before and after a step whose means are compared."""
 
 
 def trends(found: Sequence[Segment], *, alpha: float = 1 - CONFIDENCE, helpers: Helpers = ALONE) -> list[Trend]:

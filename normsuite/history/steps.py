@@ -45,7 +45,7 @@ class Level:
 
 @dataclass(frozen=True)
 class Step:
-    """Two levels, one behind the other.
+    """Two levels, one after the other.
 
     Attributes:
         segment: in which they are.

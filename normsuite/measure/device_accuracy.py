@@ -51,7 +51,7 @@ class DeviceTruth:
         self._dy, self._dims = dy, dims
 
     def _part(self, tensor: torch.Tensor) -> torch.Tensor:
-        """Return the chosen groups, one behind the other along the first dimension, in float64."""
+        """Return the chosen groups, one after the other along the first dimension, in float64."""
         tensor, shape = tensor.detach(), self._view.shape
         if self._task.normalized_shape:
             part = tensor.reshape(self._units, -1)[self._chosen]

@@ -98,7 +98,7 @@ class Accelerator:
             self._pool = self._module.graph_pool_handle()
         with self._module.graph(graph, pool=self._pool, stream=self._stream):
             # Outputs stay until the end: the next call would find their memory in the caches. After it the next graph
-            # may have that memory, since graphs are replayed one behind the other and what they wrote is not read.
+            # may have that memory, since graphs are replayed one after the other and what they wrote is not read.
             results.extend(call() for call in calls)
         self._kept.append((graph, calls))
         return graph.replay

@@ -1,21 +1,17 @@
 """Implementations timed in turn on an accelerator: device time first, then host time, in rounds A B B A.
 
-Each implementation has a call for every set of operands; the sets are used one behind the other. The order of an odd
+Each implementation has a call for every set of operands; the sets are used one after the other. The order of an odd
 round is the reverse of that of an even one, which cancels a drift within them.
 """
 
 import random
-import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-from ..garbage import uncollected
 from . import clock, device_clock
 from .clock import Call
 from .device_clock import CaptureFailed, Device, DeviceTimer
-
-LEAST_ROUNDS = 6
-MOST_ROUNDS = 40
+from .schedule import LEAST_ROUNDS, MOST_ROUNDS, rounds
 
 HOST_SHARE = 0.25
 """Share of a task's seconds that host time gets."""
@@ -105,11 +101,7 @@ def _rounds(
 ) -> dict[str, list[float]]:
     """Return samples of each, taken in that order, then in its reverse, and so on."""
     found: dict[str, list[float]] = {label: [] for label in order}
-    with uncollected():
-        end = time.perf_counter() + seconds
-        for number in range(most):
-            if number >= least and time.perf_counter() >= end:
-                break
-            for label in order if number % 2 == 0 else reversed(order):
-                found[label].append(sample(label))
+    for number in rounds(seconds, least=least, most=most):
+        for label in order if number % 2 == 0 else reversed(order):
+            found[label].append(sample(label))
     return found

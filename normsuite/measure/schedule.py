@@ -5,7 +5,7 @@ within the rounds. Right before its sample an entrant makes an untimed call, so 
 alike; calls of 20 ms and more need none, since they fill every cache themselves.
 
 Threads that wait for work in a loop (libgomp's, for some 9 ms after a parallel region) take processor time from the
-entrant that is timed next. Entrants whose threads are others than the baseline's therefore run one behind the other.
+entrant that is timed next. Entrants whose threads are others than the baseline's therefore run one after the other.
 Wherever the pool changes, the process sleeps until the last one has stopped spinning, and then makes untimed calls for
 10 ms, since sleep leaves threads slow. The A/A control, which is the baseline a second time, runs directly
 after them: if they disturb what follows, the ratio of control to baseline shows it.
@@ -15,7 +15,7 @@ import math
 import random
 import statistics
 import time
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from ..garbage import uncollected
@@ -24,6 +24,8 @@ from .clock import LONG_CALL_S, HostTimer, Timer
 
 LEAST_ROUNDS = 6
 MOST_ROUNDS = 40
+"""Bounds on the rounds of a bench."""
+
 THRIFT = 4
 """An entrant whose sample costs more than this many times the median entrant's takes part in some rounds only."""
 
@@ -76,7 +78,7 @@ def spinning_s(call: Callable[[], object], trials: int = 5) -> float:
 def orders(entrants: Sequence[Entrant], *, control: str, draw: random.Random) -> tuple[list[Entrant], list[Entrant]]:
     """Return the order of even rounds and that of odd ones: each other's reverse, shuffled once, but for the control.
 
-    Entrants of other pools than the control's stand together, with the control right behind them, in both orders.
+    Entrants of other pools than the control's stand together, with the control right after them, in both orders.
     """
     found: list[Entrant | None] = [e for e in entrants if e.label == control]
     (last,) = found or [None]
@@ -91,6 +93,19 @@ def orders(entrants: Sequence[Entrant], *, control: str, draw: random.Random) ->
         [*before, *foreign, *behind, *after],
         [*reversed(after), *reversed(foreign), *behind, *reversed(before)],
     )
+
+
+def rounds(seconds: float, *, least: int, most: int) -> Iterator[int]:
+    """Yield the numbers of rounds, from 0 on, with the garbage collector off: until so many seconds are over.
+
+    There are at least and at most so many.
+    """
+    with uncollected():
+        end = time.perf_counter() + seconds
+        for number in range(most):
+            if number >= least and time.perf_counter() >= end:
+                return
+            yield number
 
 
 def interleave(
@@ -123,24 +138,20 @@ def interleave(
     _set_strides([p for name, p in plans.items() if name not in always], list(plans.values()), waits_s, home)
     times: dict[str, list[float | None]] = {e.label: [] for e in entrants}
     ways = orders(entrants, control=control, draw=draw)
-    with uncollected():
-        end = time.perf_counter() + seconds
-        pool: str | None = None
-        for number in range(most):
-            if number >= least and time.perf_counter() >= end:
-                break
-            for entrant in ways[number % 2]:
-                plan = plans[entrant.label]
-                if number % plan.stride:
-                    times[entrant.label].append(None)
-                    continue
-                before, pool = entrant.pool if pool is None else pool, entrant.pool
-                if before != pool:
-                    time.sleep(waits_s.get(before, 0.0))
-                    clock.warm(entrant.call, WARM_S)
-                elif not plan.long:
-                    entrant.call()
-                times[entrant.label].append(plan.timer.sample(plan.repeat))
+    pool: str | None = None
+    for number in rounds(seconds, least=least, most=most):
+        for entrant in ways[number % 2]:
+            plan = plans[entrant.label]
+            if number % plan.stride:
+                times[entrant.label].append(None)
+                continue
+            before, pool = entrant.pool if pool is None else pool, entrant.pool
+            if before != pool:
+                time.sleep(waits_s.get(before, 0.0))
+                clock.warm(entrant.call, WARM_S)
+            elif not plan.long:
+                entrant.call()
+            times[entrant.label].append(plan.timer.sample(plan.repeat))
     return times
 
 

@@ -2,12 +2,9 @@
 
 from collections.abc import Iterable, Sequence
 
-import torch
-
-from .. import device as devices
-from .. import provenance, results
+from .. import results
 from ..errors import UnsupportedError, one_line
-from ..measure import accuracy
+from ..measure import accuracy, environment
 from ..measure.operands import SEED
 from ..measure.workload import named
 from ..spec import NormSpec
@@ -41,9 +38,8 @@ def run(
                 output, gradient = _errors(spec.name, backend, case, settings, mean, of_targets)
                 made = {"norm": spec.name, "mean": mean, "backend": backend}
                 rows.append({**made, "output": output, "gradient": gradient})
-    measured = provenance.environment(threads=torch.get_num_threads(), accelerator=devices.name(device))
     of_case = {"shape": case.shape, "dtype": dtype, "device": device}
-    return results.make_record(WHAT, of_case, rows, environment=measured, seeds=[SEED])
+    return results.make_record(WHAT, of_case, rows, environment=environment.on(device), seeds=[SEED])
 
 
 def _errors(

@@ -11,7 +11,7 @@ from ..ahead.tables import COMMAND as AHEAD_COMMAND
 from ..ahead.tables import WHAT as AHEAD
 from ..bench.summary import COMMAND as BENCH_COMMAND
 from ..bench.summary import WHAT as BENCH
-from ..bench.summary import Bench
+from ..bench.summary import Bench, benches
 from ..conformance.result import WHAT as CONFORMANCE
 from ..conformance.tables import COMMAND as CHECK_COMMAND
 from ..errors import ArgumentError, DataError
@@ -281,18 +281,14 @@ def _newest_benches(folder: Path, notes: list[str]) -> list[Bench]:
     good = sorted(_good(folder, BENCH, notes), key=lambda r: r.get("written", ""))
     if not good:
         notes.append(f"nothing has been compared with the alternatives: run `{BENCH_COMMAND}`")
-    kinds: dict[tuple, list[dict]] = {}
-    for record in good:
-        bench = Bench([record])
-        kinds.setdefault((*bench.key, bench.processor), []).append(record)
-    benches = []
-    for records in kinds.values():
+    found = []
+    for records in (bench.records for bench in benches(good)):
         made = _made(records[-1])
-        benches.append(Bench(list({results.digest(r["case"]): r for r in records if _made(r) == made}.values())))
-    left_out = len(good) - sum(len(bench.records) for bench in benches)
+        found.append(Bench(list({results.digest(r["case"]): r for r in records if _made(r) == made}.values())))
+    left_out = len(good) - sum(len(bench.records) for bench in found)
     if left_out:
         notes.append(f"{left_out} records of benches made otherwise or before are left out")
-    return sorted(benches, key=_place_of_bench)
+    return sorted(found, key=_place_of_bench)
 
 
 def _place_of_bench(bench: Bench) -> tuple:

@@ -18,7 +18,7 @@ class TaskCase(Struct, kw_only=True):
         norm, case: their names.
         shape: (N, C, *S) of the input.
         mode: forward, backward, step or evaluation.
-        activation: the one behind the norm, or None.
+        activation: the one after the norm, or None.
         meaning: where such a shape comes from.
         num_groups: G, for a norm whose groups are given.
         channels_last: the layout of the tensors.

@@ -16,12 +16,14 @@ class Identity(Struct):
         cells: the plan, by name.
         cpu, cores: the machine's.
         budget_s: seconds for each table.
+        worse: the margin of a regression; older records, of a gate without groups, have one margin for all verdicts.
     """
 
     cells: list[str] | UnsetType = UNSET
     cpu: str | None = None
     cores: Size | None = None
     budget_s: Seconds | None = None
+    worse: Positive | None = None
 
 
 Injected = dict[str, Annotated[float, Meta(ge=0, le=100)]]

@@ -200,7 +200,7 @@ def torch_beside(built: Built) -> Built | None:
 
 
 class Activated:
-    """A norm's function with an activation behind it."""
+    """A norm's function with an activation after it."""
 
     def __init__(self, function: Callable[..., Tensor], activation: Callable[[Tensor], Tensor]):
         self._function, self._activation = function, activation

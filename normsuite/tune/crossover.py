@@ -50,7 +50,7 @@ MODES = {
     )
     for activation in (None, "relu")
 }
-"""The modes of a table: a mode of the bench, alone or with an activation behind the norm, and whether into an output
+"""The modes of a table: a mode of the bench, alone or with an activation after the norm, and whether into an output
 that exists."""
 
 

@@ -246,14 +246,7 @@ def _listened(job: Mapping[str, Any], env: Mapping[str, str], failed: dict[str, 
 
 
 def _environment(device: str) -> dict[str, Any]:
-    import torch
+    from ..measure import device_clock, environment
 
-    from .. import device as devices
-    from .. import provenance
-    from ..measure import device_clock
-
-    found = provenance.environment(
-        threads=torch.get_num_threads(), accelerator=devices.name(device), driver=devices.driver(device)
-    )
     written = time.strftime("%Y-%m-%dT%H:%M:%S+00:00", time.gmtime())
-    return {**found, **device_clock.environment(device), "written": written}
+    return {**environment.on(device), **device_clock.environment(device), "written": written}

@@ -1,12 +1,11 @@
 """Callables timed in turn within one process, forwards and backwards, so that a drift slows all of them alike."""
 
 import random
-import time
 from collections.abc import Mapping
 
-from ..garbage import uncollected
 from ..measure import clock
 from ..measure.clock import Timer
+from ..measure.schedule import rounds
 
 LEAST_ROUNDS = 24
 MOST_ROUNDS = 20_000
@@ -30,14 +29,11 @@ def timed(timers: Mapping[str, Timer], *, seconds: float, draw: random.Random) -
         repeats[name] = clock.calibrate(timer)[0]
     times: dict[str, list[float]] = {name: [] for name in timers}
     order = list(timers)
-    with uncollected():
-        end, number = time.perf_counter() + seconds, 0
-        while number < LEAST_ROUNDS or (time.perf_counter() < end and number < MOST_ROUNDS):
-            draw.shuffle(order)
-            found: dict[str, list[float]] = {name: [] for name in order}
-            for name in (*order, *reversed(order)):
-                found[name].append(timers[name].sample(repeats[name]))
-            for name, pair in found.items():
-                times[name].append(min(pair))
-            number += 1
+    for _ in rounds(seconds, least=LEAST_ROUNDS, most=MOST_ROUNDS):
+        draw.shuffle(order)
+        found: dict[str, list[float]] = {name: [] for name in order}
+        for name in (*order, *reversed(order)):
+            found[name].append(timers[name].sample(repeats[name]))
+        for name, pair in found.items():
+            times[name].append(min(pair))
     return times

@@ -23,7 +23,7 @@ class Routes:
     """The routes to one backend's kernels.
 
     Attributes:
-        activations: those that the kernels compute; another is torch's, behind the norm.
+        activations: those that the kernels compute; another is torch's, after the norm.
         is_memory: returns whether a kernel may read a tensor of that device by its address.
         computed: returns the output of a call whose tensors are memory, the input dense or channels_last.
         traced: returns the output by an operator of ours.

@@ -4,7 +4,7 @@ from .decorators import fused_inlined
 from .elements import exponential, wide
 
 CODES = {None: 0, "relu": 1, "silu": 2}
-"""What a kernel is told. An activation that is not here is torch's, behind the norm."""
+"""What a kernel is told. An activation that is not here is torch's, after the norm."""
 
 _RELU, _SILU = CODES["relu"], CODES["silu"]
 

@@ -17,7 +17,7 @@ BUFFER = SIZES.buffer
 """Numbers of a row in a buffer."""
 
 BUFFERS = SIZES.buffers
-"""Rows that a buffer has room for, one behind the other."""
+"""Rows that a buffer has room for, one after the other."""
 
 
 @intrinsic

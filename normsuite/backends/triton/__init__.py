@@ -15,7 +15,7 @@ from .._kernels import registered, routes
 from . import operator
 
 ACTIVATIONS = (None, "relu", "silu")
-"""Activations in the kernels; another is torch's, behind the norm."""
+"""Activations in the kernels; another is torch's, after the norm."""
 
 DTYPES = (torch.float32, torch.bfloat16, torch.float16)
 INTERPRETED = os.environ.get("TRITON_INTERPRET") == "1"

@@ -6,7 +6,7 @@ from .torch_nn import ACTIVATE
 
 
 class Apex(Implementation):
-    """apex's layer norm and RMS norm over the trailing dimensions, with torch's activation behind it."""
+    """apex's layer norm and RMS norm over the trailing dimensions, with torch's activation after it."""
 
     packages = ("apex",)
 

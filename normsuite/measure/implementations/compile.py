@@ -1,6 +1,6 @@
 """torch.compile of the textbook's formula, or of torch.nn's own call, in one graph of static shapes.
 
-The activation is compiled with it; or torch.nn's call alone is compiled, with torch's own activation behind it. Which
+The activation is compiled with it; or torch.nn's call alone is compiled, with torch's own activation after it. Which
 is fastest depends on norm, mode and device: all are shown, and the one that is fastest in a task counts as well.
 """
 
@@ -89,7 +89,7 @@ class CompiledCall(Compiled):
 
 
 class CompiledApart(CompiledCall):
-    """torch.compile of torch.nn's call alone, with torch's own activation behind it.
+    """torch.compile of torch.nn's call alone, with torch's own activation after it.
 
     On a CPU a compiled backward pass reads the activation's mask, of one byte each, element by element.
     """

@@ -6,7 +6,7 @@ from .torch_nn import ACTIVATE
 
 
 class Liger(Implementation):
-    """Liger's functions, with torch's activation behind them."""
+    """Liger's functions, with torch's activation after them."""
 
     packages = ("liger-kernel", "triton")
 

@@ -6,7 +6,7 @@ from .torch_nn import ACTIVATE
 
 
 class Quack(Implementation):
-    """quack's RMS norm over the last dimension, with torch's activation behind it."""
+    """quack's RMS norm over the last dimension, with torch's activation after it."""
 
     packages = ("quack-kernels",)
 

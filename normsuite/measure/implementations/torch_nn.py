@@ -10,7 +10,7 @@ ACTIVATE = {name: getattr(F, name) for name in ACTIVATIONS}
 
 
 class TorchNN(Implementation):
-    """torch.nn.functional's call of a norm, with torch's activation behind it."""
+    """torch.nn.functional's call of a norm, with torch's activation after it."""
 
     def why_not(self, task):
         """Return that torch.nn has no such norm, or None."""

@@ -70,7 +70,7 @@ def _moments(a, x, start, shape, first, last):
     for index in range(first, last):
         offset, _, rows, _, length = block_at(a, shape, index)
         count, at, stride = float(rows * length), start + offset, a.stride_row_inner
-        if stride == length:  # rows one behind the other
+        if stride == length:  # rows one after the other
             rows, length = 1, rows * length
         if a.centred:
             pivot = _guess(x, at, rows, stride, length, a.sampled) if n == 0 else wide(mean, x)

@@ -24,13 +24,13 @@ from torch import nn
 from torch.nn import functional as F
 from torch.utils.data import DataLoader, Subset
 
-from .. import allocator, conversion, modules, provenance, results
-from ..functional import DEFAULT_BACKEND
-from ..measure import process
-from ..measure.operands import SEED
-from ..study import digits
-from ..study.plan import DEFAULT_PRESET, plan, preset
-from ..study.train import Run, train
+from normsuite import allocator, conversion, modules, provenance, results
+from normsuite.functional import DEFAULT_BACKEND
+from normsuite.measure import process
+from normsuite.measure.operands import SEED
+from normsuite.study import digits
+from normsuite.study.plan import DEFAULT_PRESET, plan, preset
+from normsuite.study.train import Run, train
 
 WHAT = "bench-throughput"
 WAYS = PLAIN, ONE, SWEEP = "plain", "one", "sweep"
@@ -114,7 +114,7 @@ def _environment(way: str, threads: int) -> dict[str, str]:
 
 def speedups(record: dict) -> dict:
     """Return each other way's digits per second over the plain loop's, with its interval over rounds."""
-    from .. import statistics  # half a second, which the processes that are timed need not pay
+    from normsuite import statistics  # half a second, which the processes that are timed need not pay
 
     return {
         way: statistics.ratio_interval(

@@ -1,9 +1,12 @@
-"""The time of a long history: the report against `asv publish`, on the same made-up results; its pages' size.
+"""Time a long history: the report against `asv publish`, on the same made-up results; its pages' size.
+
+    python -m tools.bench_history --out reports/bench
 
 The history is a repository of empty commits and asv's own files of results, one for each commit, as `asv run` leaves
 them: series about a level of their own with some per cent of noise, some of them with steps.
 """
 
+import argparse
 import os
 import random
 import subprocess
@@ -19,13 +22,13 @@ from statistics import fmean
 import numpy as np
 import psutil
 
-from .. import provenance, results, statistics, writing
-from ..errors import ArgumentError, NormsuiteError
-from ..git import Git
-from ..measure import process
-from ..measure.labels import ASV_LATENCY
-from ..presentation import text
-from . import browser
+from normsuite import provenance, results, statistics, writing
+from normsuite.errors import ArgumentError, NormsuiteError
+from normsuite.git import Git
+from normsuite.measure import process
+from normsuite.measure.labels import ASV_LATENCY
+from normsuite.presentation import text
+from tools import browser
 
 WHAT = "bench-history"
 COMMITS, SERIES, ROUNDS = 1000, 500, 3
@@ -304,3 +307,17 @@ def _page_said(name: str, record: dict) -> str:
     loads = sorted(seconds for of in ours for seconds in of["interactive_seconds"][name])
     median, most = (1000 * loads[place] for place in (len(loads) // 2, -1))
     return f"{said}, can be used after {median:.0f} ms, {most:.0f} ms at most of {len(loads)} loads in Chromium"
+
+
+def main() -> None:
+    """Measure, keep the record, and print what it says."""
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--out", type=Path, default=Path("reports/bench"), help="folder for the record")
+    out = writing.output_folder(parser.parse_args().out, "out")
+    record = run(on_way=lambda way: print(way, file=sys.stderr))
+    results.write_record(out, WHAT, record)
+    print("\n".join(lines(record)))
+
+
+if __name__ == "__main__":
+    main()

@@ -8,12 +8,12 @@ from collections.abc import Callable, Sequence
 
 import torch
 
-from .. import provenance, results, statistics
-from ..errors import NormsuiteError
-from ..measure import process
-from ..measure.operands import SEED
-from ..measure.schedule import Entrant, interleave
-from ..spec import NORMS, find
+from normsuite import provenance, results, statistics
+from normsuite.errors import NormsuiteError
+from normsuite.measure import process
+from normsuite.measure.operands import SEED
+from normsuite.measure.schedule import Entrant, interleave
+from normsuite.spec import NORMS, find
 
 BASELINE = "torch"
 BACKENDS = (BASELINE, "numba", "auto")
@@ -72,7 +72,7 @@ def ratios(record: dict) -> dict[str, dict[str, statistics.Interval]]:
 
 
 def _work(job: dict, emit: Callable[[dict], None]) -> None:
-    from ..study import digits, train
+    from normsuite.study import digits, train
 
     torch.set_num_threads(job["threads"])
     draw = random.Random(job["number"])
