@@ -234,14 +234,18 @@ class Bench:
                         corrected=corrected,
                         copy_ratio=copy_ratio,
                         traffic_share=TRAFFIC[case.mode] / 2 / copy_ratio.value,
-                        peak_bytes=counted.get("peak_bytes"),
-                        saved_bytes=counted.get("saved_bytes"),
+                        peak_bytes=_bytes(counted.get("peak_bytes")),
+                        saved_bytes=_bytes(counted.get("saved_bytes")),
                         output_error=_number(counted.get("output_error")),
                         gradient_error=_number(counted.get("gradient_error")),
                         verdict=verdict(corrected),
                         host_s=self.host._time(index, name) if self.host else None,
                         not_captured=self._not_captured(index, name),
-                        counted={key: value for key, value in counted.items() if key not in _OWN_FIELDS},
+                        counted={
+                            key: value if isinstance(value, int) else _number(value)
+                            for key, value in counted.items()
+                            if key not in _OWN_FIELDS
+                        },
                     )
                 )
         return rows
@@ -288,8 +292,8 @@ class Bench:
     @property
     def others_share(self) -> float | None:
         """Share of the processor that other programs took, on average; None where unknown."""
-        found = [p.others_share for task in self.tasks for p in task.samples.processes]
-        found = [share for share in found if share is not None]
+        shares = [p.others_share for task in self.tasks for p in task.samples.processes]
+        found = [share for share in shares if share is not None]
         return sum(found) / len(found) if found else None
 
     @property
@@ -353,6 +357,11 @@ def _task_key(case: TaskCase) -> dict:
     return {"norm": case.norm, "case": case.case, "mode": case.mode, "activation": case.activation or "none"}
 
 
-def _number(value) -> float | None:
+def _bytes(value: int | float | str | None) -> int | None:
+    """Return a number of bytes, or None where a record has none."""
+    return value if isinstance(value, int) else None
+
+
+def _number(value: int | float | str | None) -> float | None:
     """Return a value of a record as a float; JSON has infinities as text."""
     return None if value is None else float(value)

@@ -113,12 +113,15 @@ def belongs(record: dict, identity: dict, injection: str | None) -> bool:
 
 
 def _typed(records: Iterable[dict]) -> list[SelfCheck | AsvCheck]:
-    return [schema.of(record, AsvCheck if record["what"] == ASV else SelfCheck) for record in records]
+    return [
+        schema.of(record, AsvCheck) if record["what"] == ASV else schema.of(record, SelfCheck) for record in records
+    ]
 
 
 def verdicts(record: dict, thresholds: Thresholds = _THRESHOLDS) -> dict[str, str]:
     """Return the verdict on each cell, from its recorded interval; asv knows only what changed, and by how much."""
-    return _verdicts(*_typed([record]), thresholds)
+    (table,) = _typed([record])
+    return _verdicts(table, thresholds)
 
 
 def _verdicts(table: SelfCheck | AsvCheck, thresholds: Thresholds) -> dict[str, str]:
@@ -169,7 +172,8 @@ def of_groups(record: dict, thresholds: Thresholds = _THRESHOLDS) -> list[Decisi
 
     The gate has groups since it has two thresholds: a record of before has none, nor has one of asv.
     """
-    return _of_groups(*_typed([record]), thresholds)
+    (table,) = _typed([record])
+    return _of_groups(table, thresholds)
 
 
 def _of_groups(table: SelfCheck | AsvCheck, thresholds: Thresholds) -> list[Decision]:
