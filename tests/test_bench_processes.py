@@ -4,7 +4,7 @@ import pytest
 from bench_records import SPECS, samples
 
 from normsuite import provenance, results, schema
-from normsuite.bench import run, summary
+from normsuite.bench import run, summary, worker
 from normsuite.bench.summary import AUTO
 from normsuite.errors import NormsuiteError
 from normsuite.measure import process, task
@@ -112,3 +112,13 @@ def test_nothing_measured_is_an_error(monkeypatch):
     monkeypatch.setattr(run, "_messages", talk(nothing))
     with pytest.raises(NormsuiteError, match=r"nothing was measured: bytes and errors: .* no room"):
         run.run(task.plan(names=["tiny"]), processes=1)
+
+
+@pytest.mark.parametrize(("busy_s", "share"), [(0.0, 0.0), (1e6, 1.0)])
+def test_the_share_of_other_programs_is_a_share(busy_s, share, monkeypatch):
+    """What the system counts in steps may come to more than there was."""
+    others = worker.OtherPrograms()
+    before = worker._busy_s()
+    monkeypatch.setattr(worker, "_busy_s", lambda: before + busy_s)
+    assert others._busy_s is None or others.share() == pytest.approx(share, abs=0.5)
+    assert others._busy_s is None or 0 <= others.share() <= 1

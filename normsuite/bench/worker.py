@@ -106,11 +106,14 @@ class OtherPrograms:
         self._busy_s, self._own_s, self._begun = _busy_s(), time.process_time(), time.perf_counter()
 
     def share(self) -> float | None:
-        """Return the share of all cores since this was made; None where the system does not tell."""
+        """Return the share of all cores since this was made; None where the system does not tell.
+
+        The system counts in steps of 10 ms, which in a short time may come to more than all cores.
+        """
         if self._busy_s is None:
             return None
         others = _busy_s() - self._busy_s - (time.process_time() - self._own_s)
-        return round(max(0.0, others) / (time.perf_counter() - self._begun) / (os.cpu_count() or 1), 3)
+        return round(min(1.0, max(0.0, others) / (time.perf_counter() - self._begun) / (os.cpu_count() or 1)), 3)
 
 
 def _busy_s() -> float | None:
