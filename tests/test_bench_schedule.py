@@ -1,5 +1,6 @@
 """The order in which a bench calls implementations, on a clock of the tests' own."""
 
+import gc
 import itertools
 import math
 import random
@@ -11,6 +12,7 @@ from normsuite.bench.summary import AGAIN, BASELINE
 from normsuite.measure import clock as kit_clock
 from normsuite.measure import schedule
 from normsuite.measure.schedule import Entrant
+from normsuite.versus import rounds as versus_rounds
 
 
 class Clock:
@@ -129,3 +131,21 @@ def test_who_costs_much_sits_out_rounds_and_stays_paired(clock):
     assert len(found["slow"]) == len(found[BASELINE]) and taken[:3] == [0, 5, 10]
     assert math.exp(summary.paired_log_ratio(found["slow"], found[BASELINE])) == pytest.approx(15)
     assert None not in measure(people, seconds=10, always=["slow"])["slow"]
+
+
+def test_a_call_that_fails_leaves_the_garbage_collector_on():
+    """Also while its error is looked at, as a debugger or a notebook does."""
+
+    def fails():
+        if not gc.isenabled():  # in the rounds
+            raise ValueError("no more")
+
+    with pytest.raises(ValueError) as held:
+        schedule.interleave(
+            [Entrant("mine", "openmp", fails)], control="", seconds=1.0, draw=random.Random(0), waits_s={}
+        )
+    assert held.value.__traceback__ is not None and gc.isenabled()
+    timers = {"mine": kit_clock.HostTimer(fails)}
+    with pytest.raises(ValueError) as held:
+        versus_rounds.timed(timers, seconds=1.0, draw=random.Random(0))
+    assert held.value.__traceback__ is not None and gc.isenabled()

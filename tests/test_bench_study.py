@@ -5,7 +5,7 @@ import functools
 import pytest
 
 from normsuite import results
-from normsuite.errors import OutputError, UnknownNameError
+from normsuite.errors import ArgumentError, OutputError, UnknownNameError
 from tools import bench_study, study_steps, study_throughput
 
 
@@ -29,6 +29,13 @@ def test_a_folder_that_cannot_be_written_is_refused_before_anything_is_timed(tmp
     monkeypatch.setattr(study_steps, "run", lambda *args, **kwargs: pytest.fail("is timed"))
     with pytest.raises(OutputError):
         bench_study.main(["--out", str(tmp_path / "file" / "bench")])
+
+
+@pytest.mark.parametrize("wrong", [["--backend", "numbra"], ["--epochs", "0"], ["--norm", "BatchNrm"]])
+def test_wrong_settings_are_refused_before_anything_is_timed(wrong, tmp_path, monkeypatch):
+    monkeypatch.setattr(study_steps, "run", lambda *args, **kwargs: pytest.fail("is timed"))
+    with pytest.raises(ArgumentError):
+        bench_study.main([*wrong, "--out", str(tmp_path)])
 
 
 def test_ctrl_c_keeps_what_was_measured(tmp_path, monkeypatch):

@@ -19,6 +19,7 @@ from normsuite.functional import DEFAULT_BACKEND
 from normsuite.presentation import text
 from normsuite.presentation.table import Table
 from normsuite.statistics import Interval
+from normsuite.study.plan import plan
 from tools import study_steps, study_throughput
 
 COMMAND = "python -m tools.bench_study"
@@ -68,6 +69,7 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--out", type=Path, default=Path("reports/bench"), help="folder for the records")
     given = parser.parse_args(arguments)
     out = writing.output_folder(given.out, "out")
+    plan(norms=given.norm or None, epochs=given.epochs, backend=given.backend)  # refuses now what is wrong
     measured = study_steps.run(given.norm, processes=given.processes, threads=given.threads)
     results.write_record(out, study_steps.WHAT, measured)
     print("the times of steps are kept; whole studies come next", file=sys.stderr)

@@ -209,7 +209,7 @@ def by_size(records: Sequence[dict], thresholds: Thresholds = _THRESHOLDS) -> di
         f"{SIZES[-1]:.2%} or more",
     ]
     found: dict[str, list[bool]] = {name: [] for name in names}
-    for _, size, is_found in _injected(records, thresholds):
+    for _, size, is_found in _injected(_typed(records), thresholds):
         found[names[bisect.bisect_right(SIZES, size)]].append(is_found)
     return {name: Rate(sum(of), len(of)) for name, of in found.items() if of}
 
@@ -254,9 +254,9 @@ def by_length(records: Sequence[dict], share: float, thresholds: Thresholds = _T
     A record without times has the names of cases in their place. Lengths are in their order, then cases in theirs.
     """
     found: dict[str, list[bool]] = {}
-    for record, table in zip(records, _typed(records), strict=True):
+    for table in _typed(records):
         base_s = table.samples.base_s if isinstance(table, SelfCheck) else {}
-        for name, _, is_found in _injected([record], thresholds):
+        for name, _, is_found in _injected([table], thresholds):
             if table.case.injected[name] == share:
                 length = next((said for most, said in LENGTHS if base_s[name] < most), None) if name in base_s else None
                 found.setdefault(length or name.split("/")[2], []).append(is_found)
@@ -265,9 +265,9 @@ def by_length(records: Sequence[dict], share: float, thresholds: Thresholds = _T
     return {name: Rate(sum(found[name]), len(found[name])) for name in in_order}
 
 
-def _injected(records: Sequence[dict], thresholds: Thresholds) -> Iterator[tuple[str, float, bool]]:
+def _injected(tables: Iterable[SelfCheck | AsvCheck], thresholds: Thresholds) -> Iterator[tuple[str, float, bool]]:
     """Yield cell, measured size and whether it was called worse, of every injected slowdown that was measured."""
-    for table in _typed(records):
+    for table in tables:
         found = _verdicts(table, thresholds)
         ratios = table.samples.log_ratios if isinstance(table, SelfCheck) else {}
         for name in table.case.injected:

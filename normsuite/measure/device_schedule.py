@@ -8,6 +8,7 @@ import random
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
+from ..garbage import uncollected
 from . import clock, device_clock
 from .clock import Call
 from .device_clock import CaptureFailed, Device, DeviceTimer
@@ -101,7 +102,8 @@ def _rounds(
 ) -> dict[str, list[float]]:
     """Return samples of each, taken in that order, then in its reverse, and so on."""
     found: dict[str, list[float]] = {label: [] for label in order}
-    for number in rounds(seconds, least=least, most=most):
-        for label in order if number % 2 == 0 else reversed(order):
-            found[label].append(sample(label))
+    with uncollected():
+        for number in rounds(seconds, least=least, most=most):
+            for label in order if number % 2 == 0 else reversed(order):
+                found[label].append(sample(label))
     return found

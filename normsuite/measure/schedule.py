@@ -96,16 +96,12 @@ def orders(entrants: Sequence[Entrant], *, control: str, draw: random.Random) ->
 
 
 def rounds(seconds: float, *, least: int, most: int) -> Iterator[int]:
-    """Yield the numbers of rounds, from 0 on, with the garbage collector off: until so many seconds are over.
-
-    There are at least and at most so many.
-    """
-    with uncollected():
-        end = time.perf_counter() + seconds
-        for number in range(most):
-            if number >= least and time.perf_counter() >= end:
-                return
-            yield number
+    """Yield the numbers of rounds, from 0 on, until so many seconds are over; at least and at most so many."""
+    end = time.perf_counter() + seconds
+    for number in range(most):
+        if number >= least and time.perf_counter() >= end:
+            return
+        yield number
 
 
 def interleave(
@@ -139,19 +135,20 @@ def interleave(
     times: dict[str, list[float | None]] = {e.label: [] for e in entrants}
     ways = orders(entrants, control=control, draw=draw)
     pool: str | None = None
-    for number in rounds(seconds, least=least, most=most):
-        for entrant in ways[number % 2]:
-            plan = plans[entrant.label]
-            if number % plan.stride:
-                times[entrant.label].append(None)
-                continue
-            before, pool = entrant.pool if pool is None else pool, entrant.pool
-            if before != pool:
-                time.sleep(waits_s.get(before, 0.0))
-                clock.warm(entrant.call, WARM_S)
-            elif not plan.long:
-                entrant.call()
-            times[entrant.label].append(plan.timer.sample(plan.repeat))
+    with uncollected():
+        for number in rounds(seconds, least=least, most=most):
+            for entrant in ways[number % 2]:
+                plan = plans[entrant.label]
+                if number % plan.stride:
+                    times[entrant.label].append(None)
+                    continue
+                before, pool = entrant.pool if pool is None else pool, entrant.pool
+                if before != pool:
+                    time.sleep(waits_s.get(before, 0.0))
+                    clock.warm(entrant.call, WARM_S)
+                elif not plan.long:
+                    entrant.call()
+                times[entrant.label].append(plan.timer.sample(plan.repeat))
     return times
 
 

@@ -3,6 +3,7 @@
 import random
 from collections.abc import Mapping
 
+from ..garbage import uncollected
 from ..measure import clock
 from ..measure.clock import Timer
 from ..measure.schedule import rounds
@@ -29,11 +30,12 @@ def timed(timers: Mapping[str, Timer], *, seconds: float, draw: random.Random) -
         repeats[name] = clock.calibrate(timer)[0]
     times: dict[str, list[float]] = {name: [] for name in timers}
     order = list(timers)
-    for _ in rounds(seconds, least=LEAST_ROUNDS, most=MOST_ROUNDS):
-        draw.shuffle(order)
-        found: dict[str, list[float]] = {name: [] for name in order}
-        for name in (*order, *reversed(order)):
-            found[name].append(timers[name].sample(repeats[name]))
-        for name, pair in found.items():
-            times[name].append(min(pair))
+    with uncollected():
+        for _ in rounds(seconds, least=LEAST_ROUNDS, most=MOST_ROUNDS):
+            draw.shuffle(order)
+            found: dict[str, list[float]] = {name: [] for name in order}
+            for name in (*order, *reversed(order)):
+                found[name].append(timers[name].sample(repeats[name]))
+            for name, pair in found.items():
+                times[name].append(min(pair))
     return times

@@ -69,6 +69,17 @@ class Routes:
         return all(self.is_memory(t, call.input.device) for t in _given(call))
 
 
+def fits(call: Call) -> Callable[..., bool]:
+    """Return `Again.fits` of a call that goes to the kernels: whether these may read the tensors of one like it."""
+    given = (getattr(call, name) for name in PARAMETERS)
+    has_tangents, are_stored = addresses.has_tangents, addresses.are_stored_like(call.input, *given, call.out)
+
+    def all_fit(*tensors: Tensor | None) -> bool:
+        return not has_tangents() and are_stored(*tensors)
+
+    return all_fit
+
+
 def _given(call: Call) -> list[Tensor]:
     """Return the tensors of a call."""
     return [t for t in (call.input, *(getattr(call, name) for name in PARAMETERS), call.out) if t is not None]

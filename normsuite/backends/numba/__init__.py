@@ -44,19 +44,12 @@ def again(call: Call) -> Again | None:
     if operator.dense(call.input, settings) is call.input:
         launch, apply = settings.launch(call.input, parameter), operator.of_dense
     found = settings if launch is None else launch
-    has_tangents = addresses.has_tangents
-    are_stored = addresses.are_stored_like(
-        call.input, call.weight, call.bias, call.running_mean, call.running_var, call.out
-    )
-
-    def fits(*tensors):
-        return not has_tangents() and are_stored(*tensors)
 
     def compute(input, weight, bias, running_mean, running_var, momentum, out):
         running = None if running_mean is None else (running_mean, running_var)
         return apply(found, spec, view, input, kernel_weight(weight, bias), bias, running, momentum, out)
 
-    return Again(compute, fits)
+    return Again(compute, routes.fits(call))
 
 
 def _traced(call: Call) -> torch.Tensor:

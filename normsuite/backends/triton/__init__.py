@@ -47,19 +47,12 @@ def again(call: Call) -> Again | None:
     if not _ROUTES.is_direct(call):
         return None
     spec, view, settings = call.spec, call.view, _settings(call)
-    has_tangents = addresses.has_tangents
-    are_stored = addresses.are_stored_like(
-        call.input, call.weight, call.bias, call.running_mean, call.running_var, call.out
-    )
-
-    def fits(*tensors):
-        return not has_tangents() and are_stored(*tensors)
 
     def compute(input, weight, bias, running_mean, running_var, momentum, out):
         running = None if running_mean is None else (running_mean, running_var)
         return operator.eager(settings, spec, view, input, kernel_weight(weight, bias), bias, running, momentum, out)
 
-    return Again(compute, fits)
+    return Again(compute, routes.fits(call))
 
 
 def _settings(call: Call) -> operator.Settings:
