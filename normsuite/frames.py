@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from . import results
+from . import kinds, results
 from .errors import ArgumentError, UnsupportedError
 
 Row = dict[str, Any]
@@ -170,9 +170,9 @@ def _number(value: object) -> object:
 
 
 _ROWS: dict[str, Callable[[dict[str, Any]], Iterator[Row]]] = {
-    "study": _of_study,
-    "bench": _of_bench,
-    "gate": _of_gate,
-    "numerics": _of_numerics,
+    kinds.STUDY.what: _of_study,
+    kinds.BENCH.what: _of_bench,
+    kinds.GATE.what: _of_gate,
+    kinds.NUMERICS.what: _of_numerics,
 }
 """How a record of each kind becomes rows."""

@@ -3,8 +3,7 @@
 import math
 import random
 
-from normsuite import provenance, results
-from normsuite.bench import summary
+from normsuite import kinds, provenance, results
 from normsuite.bench.summary import AGAIN, BASELINE, COPY
 from normsuite.measure import task
 from normsuite.measure.cases import CASES
@@ -31,7 +30,7 @@ def record(ratios, *, norm="BatchNorm", case="stage-7", mode="step", activation=
     counts = {name: {"peak_bytes": 2**20, "saved_bytes": 2**10, "output_error": 1e-7} for name in (BASELINE, *ratios)}
     return {
         **results.make_record(
-            summary.WHAT,
+            kinds.BENCH.what,
             made.as_dict(),
             {"processes": samples(ratios, **further), "counts": counts, "refused": {"liger": "needs an accelerator"}},
             environment=provenance.environment(threads=2),

@@ -5,8 +5,8 @@ from datetime import date
 
 import numpy as np
 
-from normsuite import provenance, results, writing
-from normsuite.gate import accepted, rates, summary
+from normsuite import kinds, provenance, results, writing
+from normsuite.gate import accepted, summary
 from normsuite.gate.decide import BETTER, SAME, UNDECIDED, WORSE
 
 CELLS = 48
@@ -90,7 +90,7 @@ def checked(verdicts, injected=None):
     cells = {f"cell {i}": [v, 1.0, *ENDS[v], 4] for i, v in enumerate(verdicts)}
     return {
         "schema": 1,
-        "what": rates.WHAT,
+        "what": kinds.SELF_CHECK.what,
         "environment": {"cpu": "a processor", "cores": 2, "packages": {}},
         "case": {"identity": {}, "planted": injected or {}},
         "samples": {"cells": cells},

@@ -13,9 +13,9 @@ import pytest
 import torch
 from bench_records import SPECS, record
 
-from normsuite import allocator, results, schema
+from normsuite import allocator, kinds, results, schema
 from normsuite import device as devices
-from normsuite.bench import run, summary, worker
+from normsuite.bench import run, worker
 from normsuite.bench.summary import AGAIN, AUTO, BASELINE, COPY
 from normsuite.errors import ArgumentError, UnknownNameError, UnsupportedError
 from normsuite.measure import implementations, memory, process, task
@@ -217,7 +217,7 @@ def test_the_command(tmp_path):
         r["implementation"] for r in found["rows"] if r["implementation"] == "torch, preallocated"
     }
     assert found["not_measured"] and found["summary"]["noise"]["tasks"] == 2
-    records = results.read_records(tmp_path / "reports" / "bench", summary.WHAT)
+    records = results.read_records(tmp_path / "reports" / "bench", kinds.BENCH.what)
     assert len(records.good) == 2 and not records.damaged
     shown = command(*SHORT, "--shape", "2,6,3,3", "--activation", "none", "--processes", 1, cwd=tmp_path)
     assert shown.returncode == 0, shown.stderr
@@ -241,7 +241,7 @@ def test_ctrl_c_keeps_what_is_finished_and_leaves_130(tmp_path):
     finally:
         process.kill()
     assert process.returncode == 130 and "interrupted; what was finished is kept" in said
-    assert len(results.read_records(tmp_path, summary.WHAT).good) == 2
+    assert len(results.read_records(tmp_path, kinds.BENCH.what).good) == 2
 
 
 @pytest.mark.parametrize(

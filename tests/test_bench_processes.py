@@ -3,7 +3,7 @@
 import pytest
 from bench_records import SPECS, samples
 
-from normsuite import provenance, results, schema
+from normsuite import kinds, provenance, results, schema
 from normsuite.bench import run, summary, worker
 from normsuite.bench.summary import AUTO
 from normsuite.errors import NormsuiteError
@@ -48,7 +48,7 @@ def test_what_was_finished_is_kept(end, tmp_path, monkeypatch):
         ]
     clocks = [p["clock_mhz"] for p in outcome.records[0]["samples"]["processes"]]
     assert clocks == [1000 + n if n <= max(done) else None for n in range(1, 4)]
-    assert results.read_records(tmp_path, summary.WHAT).damaged == []
+    assert results.read_records(tmp_path, kinds.BENCH.what).damaged == []
 
 
 def test_a_task_that_ends_a_process_costs_itself_alone(tmp_path, monkeypatch):
@@ -99,7 +99,7 @@ def test_processes_that_timed_different_implementations_are_read_again(tmp_path,
     monkeypatch.setattr(run, "_messages", talk(differs))
     (record,) = run.run(tasks, processes=3, out=tmp_path).records
     assert schema.problem(record) is None
-    found = results.read_records(tmp_path, summary.WHAT)
+    found = results.read_records(tmp_path, kinds.BENCH.what)
     assert found.damaged == [] and len(found.good) == 1
     assert AUTO in {row.implementation for row in summary.benches(found.good)[0].rows}
 

@@ -9,8 +9,8 @@ import torch
 from device_double import Double
 
 from normsuite import device as devices
-from normsuite import provenance, results
-from normsuite.bench import device_worker, run, summary
+from normsuite import kinds, provenance, results
+from normsuite.bench import device_worker, run
 from normsuite.bench.summary import AGAIN, AUTO, BASELINE, COPY
 from normsuite.errors import UnsupportedError
 from normsuite.measure import (
@@ -263,7 +263,7 @@ def test_what_is_left_goes_on_in_a_fresh_process_and_each_task_has_its_record_at
     assert written == [1, 2, 2, 2] and len(outcome.records) == 2
     assert "liger is queued in RMSNorm backward: no" in outcome.notes
     assert "clocks and power are not read: none" in outcome.notes
-    assert not results.read_records(tmp_path, summary.WHAT).damaged
+    assert not results.read_records(tmp_path, kinds.BENCH.what).damaged
 
 
 def test_a_process_that_died_costs_one_task(monkeypatch):

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from gated_package import BREAKS, COMMAND, ONE, PACKAGE, THRICE, append, gate, git, interrupt, version
 
-from normsuite import results
+from normsuite import kinds, results
 from normsuite.errors import ArgumentError
 from normsuite.gate import bisection, calibrate, groups, injected_commits, measure, rates, selfcheck, summary
 from normsuite.gate.decide import SAME, WORSE
@@ -43,7 +43,7 @@ def test_a_self_check_says_its_rates_with_their_bounds(repository, tmp_path):
     arguments += ("--json", str(tmp_path / "rates.json"))
     done = gate(repository, *arguments, only=["LayerNorm/torch/tiny/*"], command="self-check")
     assert done.returncode == 0, done.stderr
-    assert len(results.read_records(tmp_path / "check", rates.WHAT).good) == 2
+    assert len(results.read_records(tmp_path / "check", kinds.SELF_CHECK.what).good) == 2
     found = json.loads((tmp_path / "rates.json").read_text())
     assert found["gate"]["false_alarms"]["n"] == 1 == found["gate"]["planted"]["0.01"]["n"] and found["asv"] is None
     assert done.stdout.splitlines() == found["sentences"] and len(found["records"]) == 2

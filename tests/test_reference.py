@@ -8,9 +8,8 @@ from statistics import fmean, median
 
 import pytest
 
-from normsuite import compact, comparisons, report, results, schema, tuning
+from normsuite import compact, comparisons, kinds, report, results, schema, tuning
 from normsuite.bench.row import SLOWER_ABOVE
-from normsuite.bench.summary import WHAT as BENCH
 from normsuite.comparisons import UNDECIDED
 from normsuite.spec import NO_NORM, NORMS
 from normsuite.statistics import mean_interval
@@ -175,7 +174,7 @@ def test_the_method_claims_of_the_gate_what_its_self_check_supports():
     from normsuite.gate import rates, selfcheck
 
     shown = page("method")
-    found = results.read_records(REFERENCE / "self-check-before", rates.WHAT)
+    found = results.read_records(REFERENCE / "self-check-before", kinds.SELF_CHECK.what)
     assert not found.damaged and len({str(record["case"]["identity"]) for record in found.good}) == 1
     assert found.good[0]["case"]["identity"]["method"] != selfcheck.method()
     assert "measured by an earlier version of the gate, judged by today's thresholds" in shown
@@ -196,7 +195,7 @@ def test_the_method_claims_of_the_gate_what_its_self_check_supports():
     said = f"as 2 % was measured as {fmean(sizes):.2f} % in the mean, from {min(sizes):.2f} to {max(sizes):.2f} %"
     assert said in shown
     assert f"took {of.seconds[0]:.0f} s in the median, {of.seconds[1]:.0f} s at most" in shown
-    rivals = results.read_records(REFERENCE / "self-check-before", rates.ASV).good
+    rivals = results.read_records(REFERENCE / "self-check-before", kinds.ASV_CHECK.what).good
     assert {record["samples"]["factor"] for record in rivals} == {1.03}
     assert all(record["case"]["identity"] == found.good[0]["case"]["identity"] for record in rivals)
     asv = rates.found(rivals)
@@ -278,7 +277,7 @@ def test_the_results_say_what_an_accelerator_found():
 
 
 def test_the_table_of_accelerators_is_made_of_the_records():
-    made = accelerator_table_tool.table(results.read_records(REFERENCE / "bench", BENCH))
+    made = accelerator_table_tool.table(results.read_records(REFERENCE / "bench", kinds.BENCH.what))
     assert accelerator_table_tool.as_toml(made) == (Path(results.__file__).parent / "accelerators.toml").read_text()
 
 

@@ -9,11 +9,11 @@ from urllib.parse import unquote
 import pytest
 from report_records import HOSTILE, NOT_RECORDED, PAGES, write_source, write_study, write_whole
 
-from normsuite import report, results
+from normsuite import kinds, report, results
 from normsuite.bench import tables as bench_tables
 from normsuite.errors import ArgumentError, OutputError, UnknownNameError
 from normsuite.helpers import Helpers
-from normsuite.report.collect import FOLDERS, collect
+from normsuite.report.collect import collect
 from normsuite.report.compare import merge
 from normsuite.spec import NORMS
 from normsuite.study import mistakes, tables
@@ -141,7 +141,7 @@ def test_the_overview_answers_with_figures_and_intervals(rendered):
 def test_records_are_linked_where_the_report_lies_beside_them(rendered, source, tmp_path):
     folder, texts, _ = rendered
     linked = [link for text in texts.values() for link in Page(text).links if link.startswith("..")]
-    ours = set(FOLDERS.values()) - {"asv/results"}
+    ours = {kind.folder for kind in kinds.REPORTED} - {kinds.ASV.folder}
     recorded = {folder / "asv" / "results", *(path for part in ours for path in (folder / part).glob("*.json"))}
     assert {(folder / "html" / unquote(link)).resolve() for link in linked} == {path.resolve() for path in recorded}
     listed = {link for text in texts.values() for link in Page(text).links if link.startswith("records.html#")}

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from normsuite import results
+from normsuite import kinds, results
 from normsuite.gate import rates
 from normsuite.gate.decide import Thresholds
 from tools import simulate_bench, simulate_gate, simulate_history, simulate_study, simulations, thresholds
@@ -24,7 +24,7 @@ def at_least(count, n, rate):
 
 @pytest.fixture(scope="module")
 def records():
-    return results.read_records(thresholds.RECORDS, rates.WHAT).good
+    return results.read_records(thresholds.RECORDS, kinds.SELF_CHECK.what).good
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -15,9 +15,8 @@ from collections import defaultdict
 from collections.abc import Iterable
 from pathlib import Path
 
-from normsuite import results
+from normsuite import kinds, results
 from normsuite.accelerators import NEVER, layout_of
-from normsuite.bench.summary import WHAT
 from normsuite.spec import find
 
 MARGIN = 0.98
@@ -125,7 +124,7 @@ def main() -> None:
     parser.add_argument("records", nargs="+", type=Path, help="folders of records")
     parser.add_argument("--out", type=Path, default=Path("normsuite/accelerators.toml"))
     options = parser.parse_args()
-    found = table(record for folder in options.records for record in results.read_records(folder, WHAT))
+    found = table(record for folder in options.records for record in results.read_records(folder, kinds.BENCH.what))
     options.out.write_text(as_toml(found), encoding="utf-8")
 
 

@@ -20,7 +20,7 @@ from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
-from normsuite import caches, compact, history, results, writing
+from normsuite import caches, compact, history, kinds, results, writing
 from normsuite.errors import NormsuiteError
 from tools import mutations
 from tools.mutations import OF_BYTES, OF_JSON, restore, state
@@ -28,7 +28,7 @@ from tools.situations import SITUATIONS
 
 ROOT = Path(__file__).resolve().parent.parent
 REFERENCE = ROOT / "reports" / "reference"
-KINDS = {"study": "study", "bench": "bench", "gate": "gate", "numerics": "numerics", "self-check": "gate-self-check"}
+KINDS = {kind.folder: kind.what for kind in (kinds.STUDY, kinds.BENCH, kinds.GATE, kinds.NUMERICS, kinds.SELF_CHECK)}
 """Folders of records, and what these say that they are of."""
 
 FILES_OF_EACH = 6

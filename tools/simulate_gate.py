@@ -26,8 +26,9 @@ import numpy as np
 
 from normsuite import results
 from normsuite.errors import NormsuiteError
-from normsuite.gate import decide, groups, looks, rates
+from normsuite.gate import decide, groups, looks
 from normsuite.gate.decide import BETTER, UNDECIDED, WORSE, Thresholds
+from normsuite.kinds import SELF_CHECK
 from normsuite.measure import own_workloads
 from normsuite.statistics import moderated_intervals
 
@@ -203,7 +204,7 @@ def kinds() -> dict[str, Callable[[], Draw]]:
 
 @cache
 def _residuals_in(folder: Path) -> np.ndarray:
-    return residuals(results.read_records(folder, rates.WHAT).good)
+    return residuals(results.read_records(folder, SELF_CHECK.what).good)
 
 
 def row(kind: str, tables: int, seed: int) -> dict:

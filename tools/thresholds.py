@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
-from normsuite import results
+from normsuite import kinds, results
 from normsuite.gate import decide, groups, rates
 from normsuite.gate.decide import Thresholds
 
@@ -108,7 +108,7 @@ def main() -> None:
     parser.add_argument("--records", type=Path, default=RECORDS, help="a folder of self-check records")
     parser.add_argument("--decide", action="store_true", help="compute the intervals anew from the recorded ratios")
     arguments = parser.parse_args()
-    records = results.read_records(arguments.records, rates.WHAT).good
+    records = results.read_records(arguments.records, kinds.SELF_CHECK.what).good
     print(*table(records, again=arguments.decide), "", *sizes(records), "", sep="\n")
     for backend, (deviation, largest) in biases(records).items():
         print(f"{backend}: two builds of one version differ by {deviation:.3%} (standard deviation), {largest:.3%} in "

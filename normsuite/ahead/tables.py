@@ -2,15 +2,11 @@
 
 from collections.abc import Iterable, Sequence
 
-from .. import schema
+from .. import kinds, schema
 from ..presentation import text
 from ..presentation.table import BAD, GOOD, Column, Table
 from ..schema.ahead import Ahead, Call, Kernel
 
-WHAT = "ahead-of-time"
-"""The kind of the record."""
-
-COMMAND = "python -m normsuite.backends.triton.proof --out reports/ahead"
 NONE, FAULT = "none", "fault"
 TONES = {NONE: GOOD, FAULT: BAD}
 _NUMBERS = (
@@ -41,7 +37,7 @@ def kernels(record: dict) -> Table:
             Column("faults", tones=TONES),
         ),
         [_row(name, capability, alike) for (name, capability), alike in sorted(found.items())],
-        COMMAND,
+        kinds.AHEAD.command,
         note="Read from the machine code, without a device: nothing here is a time. Variants differ in norm, layout, "
         "type, shape or activation. Registers: of a thread, from the fewest to the most. Spills: loads and stores of "
         "local memory. Wide loads: the variants with loads of 128 bits, of those whose tensors are aligned and long "
@@ -105,7 +101,7 @@ def traffic(record: dict) -> Table:
             "the call that moves most",
         ),
         rows,
-        COMMAND,
+        kinds.AHEAD.command,
         note="The least: each tensor read and written once. A statistic that does not fit into registers is "
         "read twice, unless the second-level cache still has it, which this count does not assume. Under Triton's "
         "interpreter, loads and stores of small tensors are counted: they are the model's to the byte",

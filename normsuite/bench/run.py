@@ -16,12 +16,11 @@ from pathlib import Path
 
 import torch
 
-from .. import results, writing
+from .. import kinds, results, writing
 from ..errors import ArgumentError, NormsuiteError
 from ..measure import implementations, process
 from ..measure.operands import SEED
 from ..measure.task import Task
-from .summary import WHAT
 
 PROCESSES = 6
 """Processes; from so many on a slow one is clipped (`statistics.LEAST_CLIPPED`)."""
@@ -288,7 +287,7 @@ class _Table:
         for found in timed.values():
             refused = {**found["refused"], **refused}
         return results.make_record(
-            WHAT,
+            kinds.BENCH.what,
             task.as_dict(),
             {"processes": processes, "counts": counted.get("counts", {}), "refused": refused},
             environment=self._environment,
@@ -301,5 +300,5 @@ def _name(record: dict) -> str:
     """Return the name of the record's file: equal tasks under equal conditions have the same."""
     case = record["case"]
     identity = {k: record[k] for k in ("case", "settings", "source", "environment")}
-    words = [WHAT, case["norm"], case["case"].replace("×", "x"), case["mode"], case["activation"] or ""]
+    words = [kinds.BENCH.what, case["norm"], case["case"].replace("×", "x"), case["mode"], case["activation"] or ""]
     return "-".join([*filter(None, words), results.digest(identity)])

@@ -14,7 +14,7 @@ from functools import cached_property
 
 import numpy as np
 
-from .. import schema
+from .. import kinds, schema
 from ..measure.labels import AGAIN, AUTO, BASELINE, BETTER_COMPILED, COMPILED_FORMS, COPY, PREALLOCATED, rivals
 from ..schema.bench import Process, TaskCase
 from ..statistics import (
@@ -32,9 +32,6 @@ from ..statistics import (
 from ..vocabulary import MODES
 from .row import ALL, SLOWER, SLOWER_ABOVE, VERDICTS, Mean, TaskRow, verdict
 
-WHAT = "bench"
-"""The kind of the records."""
-
 TRAFFIC = {"forward": 2.0, "evaluation": 2.0, "step": 5.0, "backward": 3.0}
 """Least traffic in tensors: read x and write y; backward reads x and dy and writes dx; a step is both. A copy moves
 2."""
@@ -44,9 +41,6 @@ NOISE_ABOVE = 1.005
 
 BUSY_ABOVE = 0.05
 """A larger share of the processor taken by other programs is said beside the ratios."""
-
-COMMAND = "normsuite bench"
-
 
 CLIPPED_FROM = 10
 """Processes from which on corrected intervals are of clipped values. With six, where one value in ten is slow, clipping
@@ -312,7 +306,7 @@ class Bench:
         behind = self.noise_behind_other_pools
         first = self.records[0] if self.records else {}
         return {
-            "what": WHAT,
+            "what": kinds.BENCH.what,
             "environment": first.get("environment"),
             "settings": first.get("settings"),
             "dtype": self.tasks[0].case.dtype if self.tasks else None,
@@ -346,11 +340,11 @@ def benches(records: Sequence[dict]) -> list[Bench]:
 
     They stand in the order of the records.
     """
-    kinds: dict[tuple, list[dict]] = {}
+    by_kind: dict[tuple, list[dict]] = {}
     for record in records:
         bench = Bench([record])
-        kinds.setdefault((*bench.key, bench.processor), []).append(record)
-    return [Bench(of_kind) for of_kind in kinds.values()]
+        by_kind.setdefault((*bench.key, bench.processor), []).append(record)
+    return [Bench(of_kind) for of_kind in by_kind.values()]
 
 
 def _task_key(case: TaskCase) -> dict:

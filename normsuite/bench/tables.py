@@ -4,13 +4,14 @@ import math
 from collections.abc import Sequence
 from itertools import groupby
 
+from .. import kinds
 from ..measure.labels import AGAIN, AUTO, BASELINE, BETTER_COMPILED, COPY, PREALLOCATED, given
 from ..measure.metric import METRICS, Metric
 from ..presentation import accelerator, text
 from ..presentation.table import Column, Table
 from ..spec import NORMS
 from .row import ALL, TONES, Mean, TaskRow, mode_text
-from .summary import COMMAND, Bench, copy_of
+from .summary import Bench, copy_of
 
 AGAINST = "Against the alternatives"
 SHORT = 24
@@ -72,7 +73,7 @@ def cases(bench: Bench, rows: Sequence[TaskRow], title: str) -> Table:
         "of dx",
         *(metric.name for metric in further),
     )
-    return Table(title, columns, [_cells(row, further) for row in rows], COMMAND)
+    return Table(title, columns, [_cells(row, further) for row in rows], kinds.BENCH.command)
 
 
 def _further(bench: Bench) -> list[Metric]:
@@ -122,7 +123,7 @@ def rivals(bench: Bench) -> Table | None:
         name: sum(mean.tasks for mean in bench.means(name, [BASELINE]) if mean.norm == ALL) for name in bench.rivals
     }
     rows = [(name, str(tasks[name]), said[name]) for name in bench.rivals if name in said]
-    return Table("What each was given", ("by", "tasks", "how"), rows, COMMAND) if rows else None
+    return Table("What each was given", ("by", "tasks", "how"), rows, kinds.BENCH.command) if rows else None
 
 
 def _means(rival: str, found: Sequence[Mean], time: str) -> Table:
@@ -142,7 +143,7 @@ def _means(rival: str, found: Sequence[Mean], time: str) -> Table:
             )
             for (implementation, mode, size), of_norm in by_row.items()
         ],
-        COMMAND,
+        kinds.BENCH.command,
         note="Below 1 is faster. Tiny cases, in which the call costs more than the arithmetic, stand apart",
     )
 
@@ -169,4 +170,4 @@ def method(bench: Bench) -> Table:
         ("taken by other programs", "unknown" if share is None else f"{share:.1%} of the processor"),
         ("commit", first.commit or "unknown"),
     ]
-    return Table(titled(AGAINST, bench), ("what", "value"), rows, COMMAND)
+    return Table(titled(AGAINST, bench), ("what", "value"), rows, kinds.BENCH.command)

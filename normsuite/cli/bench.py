@@ -4,7 +4,7 @@ from typing import Annotated, Any, Optional
 
 import typer
 
-from .. import vocabulary
+from .. import kinds, vocabulary
 from ..errors import ArgumentError
 from .options import (
     REPORTS,
@@ -65,7 +65,7 @@ def bench(
     processes: Processes = None,
     seconds: Seconds = 0.25,
     threads: Threads = None,
-    out: Out = REPORTS / "bench",
+    out: Out = REPORTS / kinds.BENCH.folder,
     to: Json = None,
 ) -> None:
     """Time every backend against torch.nn, a copy and other libraries, in turn, call by call; one record a task."""

@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from .. import codes, writing
+from .. import codes, kinds, writing
 from ..errors import UnknownNameError
 from . import gated, options
 from .options import (
@@ -49,7 +49,7 @@ def bisect(
         str, typer.Option(help="time, peak bytes, saved bytes, or an error by its name.", callback=_metric)
     ] = "time",
     threads: Threads = None,
-    out: Out = REPORTS / "gate",
+    out: Out = REPORTS / kinds.GATE.folder,
     to: Json = None,
 ) -> None:
     """Find the commit that made a cell worse, by the gate, in about log2 n comparisons of n commits.

@@ -5,7 +5,7 @@ from typing import Annotated, Optional
 
 import typer
 
-from .. import codes, results, writing
+from .. import codes, kinds, results, writing
 from ..errors import ArgumentError
 from ..presentation.text import counted
 from . import gated
@@ -68,7 +68,7 @@ def gate(
     head_python: HeadPython = None,
     accepted: Accepted = None,
     dry_run: DryRun = False,
-    out: Out = REPORTS / "gate",
+    out: Out = REPORTS / kinds.GATE.folder,
     markdown: Markdown = None,
     to: Json = None,
 ) -> None:

@@ -6,7 +6,7 @@ from typing import Annotated, Optional
 
 import typer
 
-from .. import codes, lazily
+from .. import codes, kinds, lazily
 from ..errors import ArgumentError
 from ..helpers import Helpers
 from .options import REPORTS, Json
@@ -18,7 +18,7 @@ def history(
         Optional[str],
         typer.Option(metavar="PATTERN", help="Only series whose benchmark and parameters match; as asv's --bench."),
     ] = None,
-    source: Annotated[Path, typer.Option("--from", help="Folder of asv's results.")] = REPORTS / "asv" / "results",
+    source: Annotated[Path, typer.Option("--from", help="Folder of asv's results.")] = REPORTS / kinds.ASV.folder,
     regressions_only: Annotated[bool, typer.Option("--regressions-only", help="Leave out everything else.")] = False,
     repository: Annotated[Path, typer.Option(help="Whose commits these are, for order and subjects.")] = Path("."),
     to: Json = None,

@@ -4,7 +4,7 @@ from typing import Annotated, Optional
 
 import typer
 
-from .. import results, vocabulary, writing
+from .. import kinds, results, vocabulary, writing
 from ..errors import ArgumentError
 from . import options
 from .options import REPORTS, Device, Json, Norms, Out
@@ -27,7 +27,7 @@ def numerics(
     ] = "float32",
     norm: Norms = None,
     device: Device = "cpu",
-    out: Out = REPORTS / "numerics",
+    out: Out = REPORTS / kinds.NUMERICS.folder,
     to: Json = None,
 ) -> None:
     """Measure the largest error of each norm and backend against float64, for inputs further and further from zero."""
@@ -40,7 +40,7 @@ def numerics(
     from ..measure.labels import BASELINE
     from ..measure.task import shape_case
     from ..numerics.run import run
-    from ..numerics.tables import WHAT, errors
+    from ..numerics.tables import errors
     from ..spec import NORMS, find
 
     devices.check(device)
@@ -60,7 +60,9 @@ def numerics(
     record = run(
         specs, computing, tried_case, device=device, dtype=dtype, activation=activation, of_targets=bool(targets)
     )
-    results.write_record(out, f"{WHAT}-{device}-{results.digest(writing.to_json(record))}".replace(":", "-"), record)
+    results.write_record(
+        out, f"{kinds.NUMERICS.what}-{device}-{results.digest(writing.to_json(record))}".replace(":", "-"), record
+    )
     if to is not None:
         write_json(record, to)
     if to != "-":

@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from .. import writing
+from .. import kinds, writing
 from . import gated, options
 from .options import (
     REPORTS,
@@ -53,7 +53,7 @@ def self_check(
         ),
     ] = 0,
     threads: Threads = None,
-    out: Out = REPORTS / "self-check",
+    out: Out = REPORTS / kinds.SELF_CHECK.folder,
     to: Json = None,
 ) -> None:
     """Find out how often the gate is wrong: false alarms in A/A controls, and injected slowdowns that it finds."""

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Optional
 
 import typer
 
-from .. import results, vocabulary
+from .. import kinds, results, vocabulary
 from ..errors import ArgumentError
 from .options import (
     BACKENDS,
@@ -131,7 +131,7 @@ def study(
     workers = _of_file(settings, "workers", workers, int)
     scheduler = _of_file(settings, "scheduler", scheduler, str)
     data_dir = _of_file(settings, "data_dir", data_dir, Path)
-    out = _of_file(settings, "out", out, Path) or REPORTS / "study"
+    out = _of_file(settings, "out", out, Path) or REPORTS / kinds.STUDY.folder
     dry_run = bool(_of_file(settings, "dry_run", dry_run or None, bool))
     to = _of_file(settings, "json", to, str)
     options = {
@@ -228,9 +228,8 @@ def _dry_run(runs: list, out: Path, workers: int | None, to: str | None) -> None
     from dataclasses import asdict
 
     from ..study import estimate
-    from ..study.identity import WHAT
 
-    recorded = results.read_records(out, WHAT).good if out.is_dir() else []
+    recorded = results.read_records(out, kinds.STUDY.what).good if out.is_dir() else []
     found = estimate.estimate(runs, recorded, workers)
     if to is not None:
         write_json({**asdict(found), "difference": found.difference}, to)

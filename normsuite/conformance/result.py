@@ -10,9 +10,6 @@ OK, DIFFERS, UNSUPPORTED, FAILS = STATUSES = ("ok", "differs", "unsupported", "f
 """ok: as it should be. differs: off, but at most twice as far as torch's own call, or as two passes in the type are, or
 by cost alone, or in a type that nobody declared. unsupported: the target refuses it with an error. fails: wrong."""
 NOT_APPLICABLE = "not applicable"
-WHAT = "conformance"
-"""The kind of the records."""
-
 SCHEMA = 1
 
 

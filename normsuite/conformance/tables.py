@@ -2,10 +2,10 @@
 
 from collections.abc import Sequence
 
+from .. import kinds
 from ..presentation.table import BAD, GOOD, WARNING, Column, Table
 from .result import DIFFERS, FAILS, NOT_APPLICABLE, OK, UNSUPPORTED, Report, Result, figures
 
-COMMAND = "normsuite check"
 TONES = {OK: GOOD, DIFFERS: WARNING, UNSUPPORTED: WARNING, FAILS: BAD}
 
 
@@ -25,7 +25,7 @@ def results(report: Report, *, everything: bool = True) -> Table:
         "remark",
     )
     rows = [(result.check, result.status, *figures(result.finding), result.line()) for result in shown]
-    return Table(report.sentence(), columns, rows, COMMAND)
+    return Table(report.sentence(), columns, rows, kinds.CONFORMANCE.command)
 
 
 def side_by_side(records: Sequence[dict]) -> dict[str, Table]:
@@ -51,7 +51,7 @@ def _side_by_side(norm: str, records: Sequence[dict]) -> Table:
         f"Checks of targets that are like {norm}",
         ("check", *(Column(_title(record["case"]), tones=TONES) for record in records), "what it looks at"),
         rows,
-        COMMAND,
+        kinds.CONFORMANCE.command,
     )
 
 

@@ -10,14 +10,11 @@ from itertools import pairwise
 from msgspec import UNSET
 from scipy import stats
 
-from .. import schema
+from .. import kinds, schema
 from ..schema.self_check import AsvCheck, SelfCheck
 from ..statistics import Interval, mean_interval
 from . import decide, groups
 from .decide import BETTER, SAME, UNDECIDED, WORSE, Decision, Thresholds, judge
-
-WHAT, ASV = "gate-self-check", "gate-self-check-asv"
-"""Kinds of records: a table of the gate, and what `asv continuous` said of two versions."""
 
 _THRESHOLDS = Thresholds()
 
@@ -114,7 +111,8 @@ def belongs(record: dict, identity: dict, injection: str | None) -> bool:
 
 def _typed(records: Iterable[dict]) -> list[SelfCheck | AsvCheck]:
     return [
-        schema.of(record, AsvCheck) if record["what"] == ASV else schema.of(record, SelfCheck) for record in records
+        schema.of(record, AsvCheck) if record["what"] == kinds.ASV_CHECK.what else schema.of(record, SelfCheck)
+        for record in records
     ]
 
 
@@ -276,18 +274,23 @@ def _injected(tables: Iterable[SelfCheck | AsvCheck], thresholds: Thresholds) ->
                 yield name, math.expm1(math.fsum(logs) / len(logs)), found[name] == WORSE
 
 
-def of_kind(records: Sequence[dict], what: str) -> list[dict]:
-    """Return the records of one kind, such as `WHAT`."""
-    return [record for record in records if record["what"] == what]
+def _by_kind(records: Iterable[dict]) -> tuple[list[dict], list[dict]]:
+    """Return the gate's tables, and what `asv continuous` said of two versions."""
+    tables: list[dict] = []
+    by_asv: list[dict] = []
+    for record in records:
+        (by_asv if record["what"] == kinds.ASV_CHECK.what else tables).append(record)
+    return tables, by_asv
 
 
 def lines(records: Sequence[dict]) -> list[str]:
     """Return lines for people: of the gate, and of asv where it was asked too."""
-    said = _lines(found(of_kind(records, WHAT)))
-    if rivals := of_kind(records, ASV):
-        factor = schema.of(rivals[0], AsvCheck).samples.factor
-        said += [f"asv continuous --factor {factor:g}: {line}" for line in _lines(found(rivals))]
-    if means := measured_means(of_kind(records, WHAT)):
+    tables, by_asv = _by_kind(records)
+    said = _lines(found(tables))
+    if by_asv:
+        factor = schema.of(by_asv[0], AsvCheck).samples.factor
+        said += [f"asv continuous --factor {factor:g}: {line}" for line in _lines(found(by_asv))]
+    if means := measured_means(tables):
         sizes = (f"{_percent(share)} as {_percent(mean.value)}" for share, mean in means.items())
         said.append(f"measured in the mean, before anything was found: {', '.join(sizes)}")
     bounds = "bounds: one-sided, 95 %, Clopper and Pearson; cells of one table are not independent"
@@ -332,15 +335,15 @@ def line(record: dict) -> str:
 
 def as_dict(records: Sequence[dict]) -> dict:
     """Return the rates for JSON."""
+    tables, by_asv = _by_kind(records)
     return {
-        "gate": found(of_kind(records, WHAT)).as_dict(),
-        "measured_as": {f"{share:g}": mean.value for share, mean in measured_means(of_kind(records, WHAT)).items()},
-        "by_size": {name: rate.as_dict() for name, rate in by_size(of_kind(records, WHAT)).items()},
+        "gate": found(tables).as_dict(),
+        "measured_as": {f"{share:g}": mean.value for share, mean in measured_means(tables).items()},
+        "by_size": {name: rate.as_dict() for name, rate in by_size(tables).items()},
         "by_length": {
-            f"{share:g}": {name: rate.as_dict() for name, rate in by_length(of_kind(records, WHAT), share).items()}
-            for share in SHARES
+            f"{share:g}": {name: rate.as_dict() for name, rate in by_length(tables, share).items()} for share in SHARES
         },
-        "asv": found(of_kind(records, ASV)).as_dict() if of_kind(records, ASV) else None,
+        "asv": found(by_asv).as_dict() if by_asv else None,
         "sentences": lines(records),
         "records": list(records),
     }

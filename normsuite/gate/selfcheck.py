@@ -13,13 +13,13 @@ from dataclasses import replace
 from pathlib import Path
 
 from .. import device as devices
-from .. import processor, provenance, results, source_code
+from .. import kinds, processor, provenance, results, source_code
 from ..errors import ArgumentError, NormsuiteError
 from ..measure import process
 from . import asv_continuous, calibrate, decide, injected_commits, measure
 from .cells import Cell
 from .lock import Lock
-from .rates import ASV, SHARES, WHAT, belongs, is_injected
+from .rates import SHARES, belongs, is_injected
 from .summary import TIME, rows
 from .trees import Tree
 
@@ -90,7 +90,9 @@ def run(
         if value < 0:
             raise ArgumentError(name, value, "must not be negative")
     identity = _identity(setup)
-    found = [record for record in results.read_records(out, WHAT) if belongs(record, identity, injection())]
+    found = [
+        record for record in results.read_records(out, kinds.SELF_CHECK.what) if belongs(record, identity, injection())
+    ]
     wanted = {False: tables, True: planted_tables}
     if asv_pairs and not any(asv_continuous.able(cell, repository) for cell in setup.cells):
         raise ArgumentError("asv_pairs", asv_pairs, "none of the cells is among asv's benchmarks here")
@@ -100,16 +102,22 @@ def run(
             kind = min(missing, key=lambda kind: sum(is_injected(r) == kind for r in found) / wanted[kind])
             number = sum(is_injected(r) == kind for r in found)
             record = _table(setup, kind, number, identity, on_progress)
-            results.write_record(out, f"{WHAT}-{'planted' if kind else 'same'}-{results.digest(record)}", record)
+            results.write_record(
+                out, f"{kinds.SELF_CHECK.what}-{'planted' if kind else 'same'}-{results.digest(record)}", record
+            )
             found.append(record)
             on_table(record)
-        rivals = [record for record in results.read_records(out, ASV) if belongs(record, identity, injection())]
+        rivals = [
+            record
+            for record in results.read_records(out, kinds.ASV_CHECK.what)
+            if belongs(record, identity, injection())
+        ]
         if clone is not None:
             done = {record["case"]["number"] for record in rivals}
             for number in (number for number in range(2 * asv_pairs) if number not in done):
                 on_progress(f"asv continuous, pair {number + 1} of {2 * asv_pairs}", 0.0)
                 record = _by_asv(setup, clone, number, identity, repository)
-                results.write_record(out, f"{ASV}-{results.digest(record)}", record)
+                results.write_record(out, f"{kinds.ASV_CHECK.what}-{results.digest(record)}", record)
                 rivals.append(record)
                 on_table(record)
     return found + rivals
@@ -176,7 +184,7 @@ def _table(setup, slower: bool, number: int, identity: dict, on_progress) -> dic
         raise NormsuiteError(f"nothing was measured: {'; '.join(found['notes'])}")
     logs = {name: [round(v, 6) for v in of.values()] for name, of in found["samples"]["log_ratios"].items()}
     return results.make_record(
-        WHAT,
+        kinds.SELF_CHECK.what,
         {"identity": identity, "injection": injection(), "planted": _named(shares), "number": number},
         {
             "cells": cells,
@@ -215,7 +223,7 @@ def _by_asv(setup: measure.Setup, clone: Path, number: int, identity: dict, repo
     head = injected_commits.commit(clone, additions, said=f"pair {number}")
     changes, spent_s = asv_continuous.compare(repository, clone, base.commit, head.commit, cells)
     return results.make_record(
-        ASV,
+        kinds.ASV_CHECK.what,
         {
             "identity": identity,
             "injection": injection(),

@@ -19,7 +19,6 @@ from . import decide, groups
 from .accepted import Accepted
 from .decide import ACCEPTED, BETTER, FAILS, NOT_AVAILABLE, SAME, UNDECIDED, VERDICTS, WORSE, Thresholds
 
-COMMAND = "normsuite gate"
 TIME, MEAN_TIME, ERROR_RATE = "time", "mean time", "error rate"
 POWER = 0.8
 

@@ -2,16 +2,14 @@
 
 from collections.abc import Sequence
 
-from .. import schema
+from .. import kinds, schema
 from ..presentation import accelerator, text
 from ..presentation.table import Column, Table
 from ..schema.gate import Gate, Side
 from ..schema.record import DeviceState, Record
 from . import rates
 from .decide import TONES, Thresholds
-from .summary import COMMAND, CellRow, title
-
-SELF_CHECK_COMMAND = "normsuite self-check"
+from .summary import CellRow, title
 
 
 def verdicts(record: dict, found: Sequence[CellRow]) -> Table:
@@ -42,7 +40,7 @@ def verdicts(record: dict, found: Sequence[CellRow]) -> Table:
             )
             for row in found
         ],
-        COMMAND,
+        kinds.GATE.command,
         note=f"Over all cells and interim looks; a time is worse above {thresholds.worse:.2%} and the same within "
         f"{thresholds.same:.0%}. Values are the processes or seeds behind an interval; counted bytes and errors have "
         "none",
@@ -86,7 +84,7 @@ def error_rates(records: Sequence[dict]) -> Table:
             for versions, counted, rate in asked
             if rate.n
         ],
-        SELF_CHECK_COMMAND,
+        kinds.SELF_CHECK.command,
         note="Alarms, praise and intervals of a table are those of its cells and of the means of its groups. Bounds: "
         "one-sided, 95 %, Clopper and Pearson, as if all tables and all cells of one table were independent. Cells of "
         "one table are not: divide numbers of cells by three before reading their bounds. Sizes come from the "
@@ -113,7 +111,7 @@ def method(record: dict) -> Table:
         ("head", _commit(gate.case.head)),
         ("time spent", text.seconds(gate.spent_s)),
     ]
-    return Table("The gate", ("what", "value"), rows, COMMAND)
+    return Table("The gate", ("what", "value"), rows, kinds.GATE.command)
 
 
 def _commit(side: Side) -> str:

@@ -4,12 +4,13 @@ import math
 import re
 from collections.abc import Sequence
 
+from .. import kinds
 from ..errors import ArgumentError
 from ..measure.labels import ASV_ERROR_RATE
 from ..presentation import text
 from ..presentation.charts import INK, Chart, colour, figure, label_ends
 from ..spec import NO_NORM, NORMS
-from .cost import ASV_COMMAND, TRAINING_STEP
+from .cost import TRAINING_STEP
 from .steps import IMPROVEMENT, REGRESSION, Trend
 from .summary import change, size
 
@@ -127,7 +128,7 @@ def _chart(group: list[Trend]) -> Chart:
         f"{title}, per commit. {bars}Bands: a level between two steps with its 95 % interval; steps beyond the noise "
         "are marked with their size. Another torch starts anew. Times on a shared machine drift from commit to commit: "
         "this is a trend, not a verdict.",
-        f"{ASV_COMMAND} A..B",
+        f"{kinds.ASV.command} A..B",
     )
 
 

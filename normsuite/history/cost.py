@@ -3,14 +3,13 @@
 import math
 from collections.abc import Callable, Iterable, Sequence
 
+from .. import kinds
 from ..measure.labels import ASV_ERROR_RATE, ASV_ERRORS, ASV_LATENCY, ASV_MEMORY
 from ..presentation import text
 from ..presentation.table import Table
 from ..spec import NO_NORM, NORMS
 from ..statistics import Interval, share_interval
 from .adapter import Measurement
-
-ASV_COMMAND = "asv run --record-samples"
 
 TRAINING_STEP = ASV_LATENCY["step"]
 LATENCY = {ASV_LATENCY["forward"]: "forward", TRAINING_STEP: "training step"}
@@ -78,7 +77,7 @@ def latency(measurements: Sequence[Measurement]) -> list[Table]:
             f"{name.capitalize()}: median time of a call [99 % interval of the median within one process]",
             (*_PLACE, *NORMS),
             _by_norm(found, _PLACE, text.seconds),
-            ASV_COMMAND,
+            kinds.ASV.command,
         )
         for benchmark, name in LATENCY.items()
         if (found := ran(measurements, benchmark))
@@ -89,7 +88,9 @@ def memory(measurements: Sequence[Measurement]) -> Table | None:
     """Return the peak bytes of a training step, or None where none were counted."""
     found = ran(measurements, ASV_MEMORY)
     title = "Training step: most tensor bytes alive at once beside the operands. Counted, not sampled: no interval"
-    return Table(title, (*_PLACE, *NORMS), _by_norm(found, _PLACE, text.data_size), ASV_COMMAND) if found else None
+    return (
+        Table(title, (*_PLACE, *NORMS), _by_norm(found, _PLACE, text.data_size), kinds.ASV.command) if found else None
+    )
 
 
 def numerics(measurements: Sequence[Measurement]) -> Table | None:
@@ -105,7 +106,7 @@ def numerics(measurements: Sequence[Measurement]) -> Table | None:
         "1 about the given mean. Computed on fixed inputs: no interval",
         ("of the", "input mean", "backend", "device", *NORMS),
         rows,
-        ASV_COMMAND,
+        kinds.ASV.command,
     )
 
 
@@ -130,7 +131,7 @@ def others(measurements: Sequence[Measurement]) -> Table | None:
         show = text.writer(m.unit) if m.unit else "{:.4g}".format
         rows.append((m.benchmark, parameters or text.ABSENT, cell(m, show)))
     title = f"Other benchmarks at this commit [99 % interval, where asv recorded one].{more}"
-    return Table(title, ("benchmark", "parameters", "value"), rows, ASV_COMMAND)
+    return Table(title, ("benchmark", "parameters", "value"), rows, kinds.ASV.command)
 
 
 def error_rate(measurements: Sequence[Measurement]) -> Table | None:
@@ -144,7 +145,7 @@ def error_rate(measurements: Sequence[Measurement]) -> Table | None:
         for m in found
     ]
     title = "MNIST test error after one short epoch, tracked per commit: mean over the seeds [95 % interval]"
-    return Table(title, ("norm", "backend", "device", "error rate"), rows, ASV_COMMAND) if found else None
+    return Table(title, ("norm", "backend", "device", "error rate"), rows, kinds.ASV.command) if found else None
 
 
 def method(measurements: Sequence[Measurement], commits: int) -> Table:
@@ -161,4 +162,4 @@ def method(measurements: Sequence[Measurement], commits: int) -> Table:
         ("commit", first.commit),
         ("commits in the trend", str(commits)),
     ]
-    return Table("Latency, memory, numerics, error rate", ("what", "value"), rows, ASV_COMMAND)
+    return Table("Latency, memory, numerics, error rate", ("what", "value"), rows, kinds.ASV.command)

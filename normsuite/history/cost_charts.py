@@ -2,12 +2,13 @@
 
 import math
 
+from .. import kinds
 from ..measure.labels import ASV_MEMORY
 from ..presentation import text
 from ..presentation.charts import MARKERS, Chart, colour, figure
 from ..spec import NORMS
 from .adapter import Measurement
-from .cost import ASV_COMMAND, LATENCY, ran
+from .cost import LATENCY, ran
 
 _MARKER_NAMES = {"o": "disc", "s": "open square", "^": "open triangle", "D": "open diamond", "v": "open wedge"}
 
@@ -40,7 +41,7 @@ def _dots(
         (name, panels, backends, logarithmic),
         f"{what}. {'; '.join(said)}",
         f"{caption} {shapes[0].upper()}{shapes[1:]}.{axis_kind}",
-        ASV_COMMAND,
+        kinds.ASV.command,
     )
 
 

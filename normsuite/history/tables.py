@@ -3,10 +3,10 @@
 import math
 from collections.abc import Callable, Sequence
 
+from .. import kinds
 from ..presentation import text
 from ..presentation.table import Column, Table
 from .commits import Commits
-from .cost import ASV_COMMAND
 from .pictures import picture
 from .steps import IMPROVEMENT, MACHINE, NOISE, REGRESSION, TONES, UNDECIDED, Step, Trend
 from .summary import COMMAND, change, floor_said, groups, steps, where
@@ -79,7 +79,7 @@ def series(trends: Sequence[Trend]) -> Table | None:
         f"interval]; {NOISE}; steps beyond it",
         ("series", "over commits", "newest level", "noise floor", Column("steps", is_number=True), "the last step"),
         rows,
-        ASV_COMMAND,
+        kinds.ASV.command,
     )
 
 

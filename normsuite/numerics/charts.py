@@ -2,12 +2,12 @@
 
 import math
 
-from .. import schema
+from .. import kinds, schema
 from ..presentation import text
 from ..presentation.charts import Chart, colour, figure, label_ends, marker, power_of_ten
 from ..schema.numerics import Numerics
 from ..spec import NORMS
-from .tables import COMMAND, error
+from .tables import error
 
 
 def charts(record: dict) -> list[Chart]:
@@ -39,7 +39,7 @@ def _chart(checked: Numerics, backend: str, limits: tuple[float, float]) -> Char
         + "; ".join(said),
         f"{backend}: largest error of the output against float64, relative to the root mean square, {dtype} on "
         f"{device}. Computed on fixed inputs: no interval. Errors that are not finite are in the table only.",
-        COMMAND,
+        kinds.NUMERICS.command,
     )
 
 

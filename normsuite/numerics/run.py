@@ -2,13 +2,12 @@
 
 from collections.abc import Iterable, Sequence
 
-from .. import results
+from .. import kinds, results
 from ..errors import UnsupportedError, one_line
 from ..measure import accuracy, environment
 from ..measure.operands import SEED
 from ..measure.workload import named
 from ..spec import NormSpec
-from .tables import WHAT
 
 
 def run(
@@ -39,7 +38,7 @@ def run(
                 made = {"norm": spec.name, "mean": mean, "backend": backend}
                 rows.append({**made, "output": output, "gradient": gradient})
     of_case = {"shape": case.shape, "dtype": dtype, "device": device}
-    return results.make_record(WHAT, of_case, rows, environment=environment.on(device), seeds=[SEED])
+    return results.make_record(kinds.NUMERICS.what, of_case, rows, environment=environment.on(device), seeds=[SEED])
 
 
 def _errors(

@@ -2,16 +2,11 @@
 
 import math
 
-from .. import schema
+from .. import kinds, schema
 from ..presentation import text
 from ..presentation.table import Table
 from ..schema.numerics import Numerics
 from ..spec import NORMS
-
-WHAT = "numerics"
-"""The kind of the records."""
-
-COMMAND = "normsuite numerics"
 
 
 def error(value: object) -> float:
@@ -46,5 +41,5 @@ def errors(record: dict) -> Table:
         "Computed on fixed inputs: no interval",
         ("of the", "input mean", "backend", *norms),
         [(*key, *(of_norm.get(norm, "n/a") for norm in norms)) for key, of_norm in cells.items()],
-        COMMAND,
+        kinds.NUMERICS.command,
     )

@@ -6,44 +6,16 @@ Those are of the newest machine and torch.
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from .. import provenance, results
-from ..ahead.tables import COMMAND as AHEAD_COMMAND
-from ..ahead.tables import WHAT as AHEAD
-from ..bench.summary import COMMAND as BENCH_COMMAND
-from ..bench.summary import WHAT as BENCH
+from .. import kinds, provenance, results
 from ..bench.summary import Bench, benches
-from ..conformance.result import WHAT as CONFORMANCE
-from ..conformance.tables import COMMAND as CHECK_COMMAND
 from ..errors import ArgumentError, DataError
 from ..gate import rates
-from ..gate.summary import COMMAND as GATE_COMMAND
-from ..gate.tables import SELF_CHECK_COMMAND
 from ..history import AsvResult, History, Measurement, read
 from ..history.commits import Commits
-from ..history.cost import ASV_COMMAND
 from ..measure.labels import ASV_TORCH
-from ..numerics.tables import COMMAND as NUMERICS_COMMAND
-from ..numerics.tables import WHAT as NUMERICS
 from ..spec import NO_NORM, NORMS
 from ..study.conditions import condition, varied
-from ..study.summary import COMMAND as STUDY_COMMAND
-from ..study.summary import TUNE_COMMAND, Study
-
-FOLDERS = {
-    TUNE_COMMAND: "tune",  # before the shorter command, which it begins with
-    STUDY_COMMAND: "study",
-    ASV_COMMAND: "asv/results",
-    BENCH_COMMAND: "bench",
-    SELF_CHECK_COMMAND: "self-check",
-    GATE_COMMAND: "gate",
-    NUMERICS_COMMAND: "numerics",
-    CHECK_COMMAND: "conformance",
-    AHEAD_COMMAND: "ahead",
-}
-"""Folders of each command's records under the source."""
-
-GATE = "gate"
-"""The kind of these records; the file that writes them imports torch."""
+from ..study.summary import Study
 
 
 @dataclass(frozen=True)
@@ -106,12 +78,12 @@ def collect(
     """Read a folder of records; see `report.write`."""
     notes: list[str] = []
     study, batches = _newest_studies(_study_folder(source), notes)
-    recorded, measured = _newest_segment(source / "asv" / "results", notes, commits)
-    benches = _newest_benches(source / "bench", notes)
-    gate = _newest_gate(source / "gate", notes)
-    numerics = _newest_of_each(source / "numerics", NUMERICS, notes)
+    recorded, measured = _newest_segment(source / kinds.ASV.folder, notes, commits)
+    benches = _newest_benches(source, notes)
+    gate = _newest_gate(source, notes)
+    numerics = _newest_of_each(source, kinds.NUMERICS, notes)
     if not numerics:
-        notes.append(f"no numerical errors have been recorded: run `{NUMERICS_COMMAND}`")
+        notes.append(f"no numerical errors have been recorded: run `{kinds.NUMERICS.command}`")
     return Collected(
         study,
         batches,
@@ -123,10 +95,10 @@ def collect(
         numerics,
         recorded,
         series,
-        _newest_self_check(source / "self-check", notes),
+        _newest_self_check(source, notes),
         _newest_tuning(source, notes),
-        sorted(_newest_of_each(source / "conformance", CONFORMANCE, notes), key=_place_of_target),
-        max(_good(source / "ahead", AHEAD, notes), key=lambda record: _written([record]), default=None),
+        sorted(_newest_of_each(source, kinds.CONFORMANCE, notes), key=_place_of_target),
+        max(_good(source, kinds.AHEAD, notes), key=lambda record: _written([record]), default=None),
     )
 
 
@@ -143,9 +115,9 @@ def _commit(measured: list[AsvResult], wanted: str | None) -> str | None:
     return found[0]
 
 
-def _good(folder: Path, what: str, notes: list[str]) -> list[dict]:
+def _good(source: Path, kind: kinds.RecordKind, notes: list[str]) -> list[dict]:
     """Return the records of that kind, with a note on those that are damaged."""
-    found = results.read_records(folder, what)
+    found = results.read_records(source / kind.folder, kind.what)
     notes.extend(_named(found.damaged))
     return found.good
 
@@ -178,7 +150,7 @@ def _newest_studies(folder: Path, notes: list[str]) -> tuple[list[dict], list[di
     if len(tested) < len(good):
         notes.append(f"{len(good) - len(tested)} records of runs that chose settings are left out")
     if not tested:
-        notes.append(f"no study has been recorded: run `{STUDY_COMMAND}`")
+        notes.append(f"no study has been recorded: run `{kinds.STUDY.command}`")
         return [], []
     sizes: dict[str, dict[object, list[dict]]] = {}
     for record in tested:
@@ -266,21 +238,21 @@ def _newest_tuning(source: Path, notes: list[str]) -> list[dict]:
 
     They may lie among those of the study, whose damage is noted there.
     """
-    good = _good(source / "tune", "study", notes) + _good(source / "study", "study", [])
-    kinds: dict[tuple, list[dict]] = {}
+    good = _good(source, kinds.TUNING, notes) + _good(source, kinds.STUDY, [])
+    conditions: dict[tuple, list[dict]] = {}
     for record in good:
         if record["case"].get("hold_out"):
             made = results.digest([provenance.decisive(record["environment"]), record.get("source")])
-            kinds.setdefault((condition(record), made), []).append(record)
-    several = [of for of in kinds.values() if varied(of)]
+            conditions.setdefault((condition(record), made), []).append(record)
+    several = [of for of in conditions.values() if varied(of)]
     return max(several, key=_written, default=[])
 
 
-def _newest_benches(folder: Path, notes: list[str]) -> list[Bench]:
+def _newest_benches(source: Path, notes: list[str]) -> list[Bench]:
     """Return the newest record of each task, of those that were made like the newest of all of the same kind."""
-    good = sorted(_good(folder, BENCH, notes), key=lambda r: r.get("written", ""))
+    good = sorted(_good(source, kinds.BENCH, notes), key=lambda r: r.get("written", ""))
     if not good:
-        notes.append(f"nothing has been compared with the alternatives: run `{BENCH_COMMAND}`")
+        notes.append(f"nothing has been compared with the alternatives: run `{kinds.BENCH.command}`")
     found = []
     for records in (bench.records for bench in benches(good)):
         made = _made(records[-1])
@@ -305,19 +277,19 @@ def _made(record: dict) -> str:
     return results.digest([record.get("settings"), provenance.comparable(record["environment"]), record.get("source")])
 
 
-def _newest_gate(folder: Path, notes: list[str]) -> dict | None:
+def _newest_gate(source: Path, notes: list[str]) -> dict | None:
     """Return the gate record that was written last, or None."""
-    good = _good(folder, GATE, notes)
+    good = _good(source, kinds.GATE, notes)
     if not good:
-        notes.append(f"no two versions have been compared: run `{GATE_COMMAND} BASE`")
+        notes.append(f"no two versions have been compared: run `{kinds.GATE.command} BASE`")
     elif len(good) > 1:
         notes.append(f"{len(good) - 1} records of earlier gates are left out")
     return max(good, key=lambda record: _written([record]), default=None)
 
 
-def _newest_self_check(folder: Path, notes: list[str]) -> list[dict]:
+def _newest_self_check(source: Path, notes: list[str]) -> list[dict]:
     """Return the records that add up with the one written last."""
-    good = _good(folder, rates.WHAT, notes)
+    good = _good(source, kinds.SELF_CHECK, notes)
     if not good:
         return []
     in_order = sorted(good, key=lambda record: _written([record]))
@@ -330,9 +302,9 @@ def _newest_self_check(folder: Path, notes: list[str]) -> list[dict]:
     return kept
 
 
-def _newest_of_each(folder: Path, what: str, notes: list[str]) -> list[dict]:
+def _newest_of_each(source: Path, kind: kinds.RecordKind, notes: list[str]) -> list[dict]:
     """Return the newest record of each case."""
-    good = sorted(_good(folder, what, notes), key=lambda record: _written([record]))
+    good = sorted(_good(source, kind, notes), key=lambda record: _written([record]))
     return list({results.digest(record["case"]): record for record in good}.values())
 
 
@@ -353,7 +325,7 @@ def _newest_segment(folder: Path, notes: list[str], commits: Commits | None) -> 
     notes.extend(found.notes)
     measured = [result for result in found.results if result.benchmark != ASV_TORCH]
     if not measured:
-        notes.append(f"asv has no results: run `{ASV_COMMAND}`")
+        notes.append(f"asv has no results: run `{kinds.ASV.command}`")
         return [], []
     newest = max(measured, key=lambda result: (not result.former, result.recorded))
     recorded = [result for result in measured if result.machine == newest.machine]

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 
-from .. import claims
+from .. import claims, kinds
 from ..ahead import tables as ahead
 from ..bench import charts as bench_charts
 from ..bench import tables as bench_tables
@@ -25,17 +25,9 @@ from ..spec import NORMS, NormSpec
 from ..study import charts as study_charts
 from ..study import mistakes
 from ..study import tables as study
-from ..study.summary import Study
+from ..study.summary import BATCH_COMMAND, Study
 from . import overview
 from .collect import (
-    AHEAD_COMMAND,
-    ASV_COMMAND,
-    BENCH_COMMAND,
-    CHECK_COMMAND,
-    GATE_COMMAND,
-    NUMERICS_COMMAND,
-    SELF_CHECK_COMMAND,
-    STUDY_COMMAND,
     Collected,
 )
 from .page import Page, Section, Sentence
@@ -125,7 +117,7 @@ def _learning(collected: Collected) -> Page:
         "same initial weights and the same batches. Training loss and accuracy are means over the epoch while it "
         "trained; test loss and accuracy are taken after it."
     )
-    sections = [_missing("results", "Results", "No study has been recorded.", STUDY_COMMAND)]
+    sections = [_missing("results", "Results", "No study has been recorded.", kinds.STUDY.command)]
     if collected.study:
         sections = _studied(collected)
     return Page("learning", "Learning", "How they learn", lead, tuple(sections))
@@ -175,7 +167,7 @@ def _studied(collected: Collected) -> list[Section]:
 def _small_batches(records: Sequence[dict]) -> Section:
     key, title = "small-batches", "Small batches"
     if not records:
-        command = f"{STUDY_COMMAND} --preset batch-size"
+        command = BATCH_COMMAND
         return _missing(key, title, "No study of batch sizes has been recorded.", command)
     charts = tuple(found(study_charts, key, Study(records)))
     return Section(
@@ -241,7 +233,7 @@ def _other_source(bench: Bench, first: Bench) -> list[str]:
 def _cost(collected: Collected) -> Page:
     measured = collected.cost
     missing = "Nothing has been compared with the alternatives."
-    sections = [_missing("against", bench_tables.AGAINST, missing, BENCH_COMMAND)]
+    sections = [_missing("against", bench_tables.AGAINST, missing, kinds.BENCH.command)]
     if collected.benches:
         only_cpu = not any(bench.key[0] for bench in collected.benches)
         sections = _against(collected.bench, 0, ["Not measured here: an accelerator."] if only_cpu else [])
@@ -263,7 +255,7 @@ def _cost(collected: Collected) -> Page:
             )
         )
     else:
-        sections.append(_missing("commit", "One commit", "asv has no results.", ASV_COMMAND))
+        sections.append(_missing("commit", "One commit", "asv has no results.", kinds.ASV.command))
     lead = "Time and memory of a call, against what people would use instead and against a copy of the same tensor."
     return Page("cost", "Cost", "What they cost", lead, tuple(sections))
 
@@ -283,7 +275,7 @@ def _numerics(collected: Collected) -> Page:
         for number, record in enumerate(collected.numerics)
     ]
     if not sections:
-        sections = [_missing("far", "Inputs far from zero", "No errors have been recorded.", NUMERICS_COMMAND)]
+        sections = [_missing("far", "Inputs far from zero", "No errors have been recorded.", kinds.NUMERICS.command)]
     tracked = cost.numerics(collected.cost)
     if tracked:
         sections.append(Section("commit", "One commit", tables=(tracked,)))
@@ -292,7 +284,7 @@ def _numerics(collected: Collected) -> Page:
 
 def _history(collected: Collected, helpers: Helpers) -> Page:
     lead = "What the suite tracks from commit to commit. The trend shows where to look; the gate gives verdicts."
-    sections = [_missing("trend", "Trend", "asv has no results.", f"{ASV_COMMAND} A..B")]
+    sections = [_missing("trend", "Trend", "asv has no results.", f"{kinds.ASV.command} A..B")]
     if collected.recorded:
         of_all = trends(segments(collected.recorded), helpers=helpers)
         drawn = history_charts.charts(of_all, collected.series)
@@ -312,7 +304,7 @@ def _gate(collected: Collected) -> Page:
         "the ratio lies above the small threshold; same: within the margin; undecided: neither, with how much slower "
         "it is at most."
     )
-    sections = [_missing("gate", "Verdicts", "No two versions have been compared.", f"{GATE_COMMAND} BASE")]
+    sections = [_missing("gate", "Verdicts", "No two versions have been compared.", f"{kinds.GATE.command} BASE")]
     if collected.gate is not None:
         rows = gate.rows(collected.gate)
         lines = [gate.headline(collected.gate), *gate.sentences(collected.gate, rows)]
@@ -323,7 +315,9 @@ def _gate(collected: Collected) -> Page:
     if collected.self_check:
         sections.append(Section("self-check", wrong, tables=(gate_tables.error_rates(collected.self_check),)))
     else:
-        sections.append(_missing("self-check", wrong, "It has not been tried on known changes.", SELF_CHECK_COMMAND))
+        sections.append(
+            _missing("self-check", wrong, "It has not been tried on known changes.", kinds.SELF_CHECK.command)
+        )
     return Page("gate", "Gate", "Did a change make it worse?", lead, tuple(sections))
 
 
@@ -334,7 +328,7 @@ def _conformance(collected: Collected) -> Page:
         "alone, with the figure and torch's beside it; “unsupported” is refused with an error; “fails” is wrong; "
         "“not applicable” is a check that the layer has no part in."
     )
-    command = f"{CHECK_COMMAND} TARGET --out reports/conformance"
+    command = f"{kinds.CONFORMANCE.command} TARGET --out reports/conformance"
     sections = [_missing("checks", "Checks", "No layer has been checked.", command)]
     if collected.conformance:
         said = _sentences(map(conformance.sentence, collected.conformance))
@@ -354,7 +348,7 @@ def _ahead(collected: Collected) -> Page:
         "machine code shows registers, spills and the width of loads; a model counts the bytes that a call moves. "
         "Nothing is timed."
     )
-    sections = [_missing("kernels", "Kernels", "No kernels have been compiled ahead.", AHEAD_COMMAND)]
+    sections = [_missing("kernels", "Kernels", "No kernels have been compiled ahead.", kinds.AHEAD.command)]
     if collected.ahead is not None:
         said = _sentences(ahead.sentences(collected.ahead))
         sections = [

@@ -4,12 +4,12 @@ import os
 from pathlib import Path
 from urllib.parse import quote
 
-from .. import reading, results
+from .. import kinds, reading, results
 from ..presentation.table import Link, Table
-from .collect import ASV_COMMAND, FOLDERS
 from .page import Page, Section
 
 KEY = "records"
+_FOLDERS = {kind.command: kind.folder for kind in kinds.REPORTED}
 
 
 def files(source: Path, out: Path) -> dict[str, list[Link]]:
@@ -17,13 +17,13 @@ def files(source: Path, out: Path) -> dict[str, list[Link]]:
     if not out.resolve().is_relative_to(source.resolve()):
         return {}
     found = {}
-    for command, name in FOLDERS.items():
-        folder = source / name
+    for kind in kinds.REPORTED:
+        folder = source / kind.folder
         links = [_link(path, out) for path in sorted(reading.files(folder, results.SUFFIXES)[0])]
-        if command == ASV_COMMAND and folder.is_dir():
-            links = [Link(f"{name}/", _link(folder, out).href + "/")]  # asv names the files in it after machines
+        if kind is kinds.ASV and folder.is_dir():
+            links = [Link(f"{kind.folder}/", _link(folder, out).href + "/")]  # asv names the files in it after machines
         if links:
-            found[command] = links
+            found[kind.command] = links
     return found
 
 
@@ -34,7 +34,7 @@ def _link(path: Path, out: Path) -> Link:
 
 def section(command: str) -> str:
     """Return the key of that command's section of the page."""
-    return FOLDERS[command].partition("/")[0]
+    return _FOLDERS[command].partition("/")[0]
 
 
 def page(found: dict[str, list[Link]]) -> Page:
@@ -46,8 +46,8 @@ def page(found: dict[str, list[Link]]) -> Page:
     sections = tuple(
         Section(
             section(command),
-            FOLDERS[command],
-            tables=(Table(f"Records in {FOLDERS[command]}", ("record",), [(link,) for link in links], command),),
+            _FOLDERS[command],
+            tables=(Table(f"Records in {_FOLDERS[command]}", ("record",), [(link,) for link in links], command),),
             folded=True,
         )
         for command, links in found.items()

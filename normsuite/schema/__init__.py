@@ -7,6 +7,7 @@ from typing import TypeVar
 
 import msgspec
 
+from .. import kinds
 from ..writing import finite
 from .ahead import Ahead
 from .bench import Bench
@@ -18,14 +19,14 @@ from .self_check import AsvCheck, SelfCheck
 from .study import Study
 
 KINDS: dict[str, type[Record]] = {
-    "study": Study,
-    "bench": Bench,
-    "gate": Gate,
-    "gate-self-check": SelfCheck,
-    "gate-self-check-asv": AsvCheck,
-    "numerics": Numerics,
-    "conformance": Conformance,
-    "ahead-of-time": Ahead,
+    kinds.STUDY.what: Study,
+    kinds.BENCH.what: Bench,
+    kinds.GATE.what: Gate,
+    kinds.SELF_CHECK.what: SelfCheck,
+    kinds.ASV_CHECK.what: AsvCheck,
+    kinds.NUMERICS.what: Numerics,
+    kinds.CONFORMANCE.what: Conformance,
+    kinds.AHEAD.what: Ahead,
 }
 """Types by what a record says that it is of; any other kind is a `Record`."""
 

@@ -5,13 +5,12 @@ from dataclasses import asdict
 
 import torch
 
-from .. import device, provenance, results, tuning
+from .. import device, kinds, provenance, results, tuning
 from ..measure.labels import AUTO
 from ..spec import NO_NORM, find
 from ..targets.source import source_of
 from .train import Run
 
-WHAT = "study"
 """The kind of the records of runs."""
 
 THREADS = 1
@@ -50,4 +49,4 @@ def record_name(run: Run, checksum: str) -> str:
         "environment": provenance.decisive(environment(run)),
     }
     norm = re.sub(r"[^\w.+-]+", "-", run.norm)  # a target may be called anything
-    return f"{WHAT}-{norm}-seed{run.seed}-{results.digest(identity)}"
+    return f"{kinds.STUDY.what}-{norm}-seed{run.seed}-{results.digest(identity)}"

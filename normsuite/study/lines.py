@@ -5,8 +5,9 @@ from statistics import fmean
 
 import numpy as np
 
+from .. import kinds
 from ..presentation.charts import Chart, colour, figure, label_ends, marker
-from .summary import COMMAND, Study
+from .summary import Study
 
 STRETCHED = " The axis is stretched towards 100 %: equal steps are equal ratios of the errors left."
 _LEAST_ERROR = 0.02
@@ -53,7 +54,7 @@ def lines_of(
         words.append(f"{norm} {mean[-1]:.4g} {unit} ({low[-1]:.4g} to {high[-1]:.4g})".replace("  ", " "))
     scale = "log" if logarithmic else "stretched" if unit == "%" else "linear"
     alternative = f"{said}, mean and range over {len(study.seeds)} seeds: " + "; ".join(words)
-    return Chart(_draw_lines, (name, drawn, along, up, scale, whole), alternative, caption, COMMAND)
+    return Chart(_draw_lines, (name, drawn, along, up, scale, whole), alternative, caption, kinds.STUDY.command)
 
 
 def _draw_lines(name: str, lines: list, along: str, up: str, scale: str, whole: bool) -> str:

@@ -4,11 +4,11 @@ import math
 
 import numpy as np
 
-from .. import mnist
+from .. import kinds, mnist
 from ..presentation.charts import Chart, figure
 from ..presentation.table import Column, Table
 from ..spec import NO_NORM
-from .summary import COMMAND, Study
+from .summary import Study
 
 GALLERY = 25
 """Digits shown of each norm."""
@@ -55,7 +55,7 @@ def _confusion(study: Study, norm: str) -> Chart:
         (norm, wrong.tolist()),
         f"{norm}: {wrong.sum():.1f} mistakes a run, most often {said}",
         f"{norm}: mistakes of a run after the last epoch, mean over {len(runs)} seeds. What is right is left out.",
-        COMMAND,
+        kinds.STUDY.command,
     )
 
 
@@ -114,7 +114,7 @@ def _gallery(study: Study, norm: str) -> Chart:
         + "; ".join(f"number {digit}, a {text}" for digit, text in zip(worst, texts, strict=True)),
         f"{norm}: the {len(worst)} digits that it got wrong most confidently. What each is and what it was taken for "
         "most often, with the confidence in wrong answers, mean over the seeds.",
-        COMMAND,
+        kinds.STUDY.command,
     )
 
 
@@ -161,12 +161,12 @@ def disagreements(study: Study, count: int = 15) -> tuple[Chart, Table] | None:
         + ", ".join(f"number {digit}, a {labels[digit]}" for digit in most),
         "The digits whose share of wrong runs differs most between the norms, with their place among the test digits "
         "and what they are.",
-        COMMAND,
+        kinds.STUDY.command,
     )
     table = Table(
         "The same digits: share of runs that got each wrong",
         ("number", "digit", *(Column(norm, is_number=True) for norm in norms)),
         [(str(digit), str(labels[digit]), *(f"{part:.0%}" for part in share[digit])) for digit in most],
-        COMMAND,
+        kinds.STUDY.command,
     )
     return chart, table

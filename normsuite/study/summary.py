@@ -7,14 +7,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import fmean
 
-from .. import claims, comparisons
+from .. import claims, comparisons, kinds
 from ..spec import NO_NORM
 from ..statistics import Interval, mean_interval, share_interval
 from .conditions import varied
 
-COMMAND = "normsuite study"
-TUNE_COMMAND = f"{COMMAND} --preset tune"
-BATCH_COMMAND = f"{COMMAND} --preset batch-size"
+BATCH_COMMAND = f"{kinds.STUDY.command} --preset batch-size"
 
 
 @dataclass(frozen=True)

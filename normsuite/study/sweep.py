@@ -6,10 +6,10 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from .. import device, provenance, results, writing
+from .. import device, kinds, provenance, results, writing
 from ..errors import ArgumentError, OutputError
 from . import digits, workers
-from .identity import WHAT, record_name
+from .identity import record_name
 from .train import Run, steps
 
 _LOCK = ".sweep.lock"
@@ -56,7 +56,7 @@ def sweep(
     checksums = {dataset: digits.checksum(dataset, data_dir) for dataset in dict.fromkeys(r.dataset for r in runs)}
     names = {run: record_name(run, checksums[run.dataset]) for run in runs}
     with _alone_in(folder), ExitStack() as stack:
-        for leftover in folder.glob(f"{WHAT}-*.part"):  # of a sweep that was killed while it wrote
+        for leftover in folder.glob(f"{kinds.STUDY.what}-*.part"):  # of a sweep that was killed while it wrote
             leftover.unlink(missing_ok=True)
         finished = {run: found for run in runs if (found := _recorded(folder / f"{names[run]}.json", on_note))}
         todo = [run for run in runs if run not in finished]
@@ -108,11 +108,11 @@ def usual(runs: Iterable[Run]) -> int:
 
 def mixed(records: Iterable[dict]) -> str | None:
     """Return a note on runs that were not all done on one model of processor with the same versions."""
-    kinds = {_computed_by(record) for record in records}
-    if len(kinds) < 2:
+    computed = {_computed_by(record) for record in records}
+    if len(computed) < 2:
         return None
     said = "these runs come from machines that compute differently: what differs between them is not the norms' alone"
-    return f"{said} ({'; '.join(sorted(kinds))})"
+    return f"{said} ({'; '.join(sorted(computed))})"
 
 
 def _computed_by(record: dict) -> str:

@@ -3,14 +3,12 @@
 import math
 from collections.abc import Callable, Iterable, Sequence
 
-from .. import claims, comparisons
+from .. import claims, comparisons, kinds
 from ..presentation import text
 from ..presentation.table import Column, Table
 from ..statistics import positive_interval, share_interval
 from .summary import (
     BATCH_COMMAND,
-    COMMAND,
-    TUNE_COMMAND,
     NormInSetting,
     Study,
     best,
@@ -50,7 +48,7 @@ def settings(names: Sequence[str], of_all: Sequence[NormInSetting]) -> Table:
         shown = (own.get(setting, text.ABSENT) for setting in found)
         rows.append((norm, *shown, heads[found.index(winner.setting)]))
     title = f"Test accuracy by {', '.join(names)}: mean over the seeds [95 % interval]"
-    return Table(title, ("norm", *heads, "best"), rows, COMMAND)
+    return Table(title, ("norm", *heads, "best"), rows, kinds.STUDY.command)
 
 
 def _heading(setting: tuple) -> str:
@@ -91,7 +89,7 @@ def leaders(records: Sequence[dict], names: Sequence[str]) -> Table:
             Column("the first is", tones=comparisons.TONES),
         ),
         rows,
-        COMMAND,
+        kinds.STUDY.command,
         note="p is the largest value of the decisive tests, corrected over all pairs of norms under one setting (Holm)",
     )
 
@@ -124,7 +122,7 @@ def last_epoch(study: Study) -> Table:
             Column("runs", is_number=True),
         ),
         rows,
-        COMMAND,
+        kinds.STUDY.command,
         note=f"The network has {study.records[0]['samples']['network_parameters']:,} parameters beside the norm's own",
     )
 
@@ -135,7 +133,7 @@ def verdicts(judged: Sequence[claims.Judged]) -> Table:
         "The document's claims on learning, and what this study finds",
         (Column("claim", only_pages=True), "the document's words", Column("verdict", tones=claims.TONES)),
         [(j.claim.key, f"“{j.claim.text}”", j.verdict) for j in judged],
-        COMMAND,
+        kinds.STUDY.command,
     )
 
 
@@ -163,7 +161,7 @@ def differences(judged: Sequence[claims.Judged]) -> Table:
         ("claim", "metric", "the document says", "difference, measured", "p", "tests",
          Column("verdict", tones=claims.TONES)),
         rows,
-        COMMAND,
+        kinds.STUDY.command,
         note="A verdict needs all the named tests; p is the largest of theirs, corrected so that all verdicts together "
         "err with probability 5 % at most (Holm, over distinct comparisons). Similar means an interval within "
         f"{', '.join(margins)}",
@@ -207,7 +205,7 @@ def _pairs(metric: str, found: Sequence[comparisons.NormPair]) -> Table:
             )
             for pair in found
         ],
-        COMMAND,
+        kinds.STUDY.command,
         note="The effect is Hedges' g; p is the largest value of the named tests, corrected over the pairs of this "
         "table (Holm), and for equivalence that of two one-sided tests",
     )
@@ -229,7 +227,7 @@ def reaching(records: Sequence[dict]) -> Table:
         "Epochs until the test accuracy is first reached",
         ("norm", "test accuracy", "runs", "median epoch", "p against none"),
         rows,
-        COMMAND,
+        kinds.STUDY.command,
         note="How many runs got there, the median over all runs (Kaplan and Meier; runs that did not get there count "
         "as longer), and the log-rank test against none, stratified by seed and corrected over the norms (Holm)",
     )
@@ -255,7 +253,7 @@ def tuning(records: Sequence[dict]) -> Table | None:
         "How certain the choice of learning rates is, on digits held out of the training digits",
         ("norm", "rate chosen", "held-out accuracy", "next rate", "chosen − next", "seeds", "the choice is"),
         rows,
-        TUNE_COMMAND,
+        kinds.TUNING.command,
         note="The rate of the highest mean accuracy [95 % interval], and by how much it is better than the next, "
         "paired by seed, with intervals that hold together. Where the choice is undecided, another rate might have "
         "served the norm as well",
@@ -292,7 +290,7 @@ def method(study: Study) -> Table:
         ("learning rate", _rates(study)),
         *((name.replace("_", " "), str(v)) for name, v in case.items() if name not in own and v is not None),
     ]
-    return Table("The study", ("what", "value"), rows, COMMAND)
+    return Table("The study", ("what", "value"), rows, kinds.STUDY.command)
 
 
 def _rates(study: Study) -> str:

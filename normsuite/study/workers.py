@@ -19,10 +19,10 @@ from queue import Empty
 
 import torch
 
-from .. import provenance, results
+from .. import kinds, provenance, results
 from ..errors import ArgumentError, DataError, NormsuiteError, UnsupportedError, one_line
 from . import digits, server
-from .identity import THREADS, WHAT, depends, environment
+from .identity import THREADS, depends, environment
 from .train import Run, TrainedRun, steps, train
 
 ANSWER_S = 10
@@ -79,7 +79,7 @@ def do(run: Run, task: SweepInputs) -> dict:
         with redirect_stdout(sys.stderr):  # what a target prints is no result
             outcome = _trained(run, found)
         return results.make_record(
-            WHAT,
+            kinds.STUDY.what,
             run.as_dict(),
             outcome.as_dict(),
             environment=environment(run),

@@ -25,8 +25,7 @@ from typing import cast
 
 import torch
 
-from ... import provenance, reading, results, writing
-from ...ahead.tables import WHAT
+from ... import kinds, provenance, reading, results, writing
 from ...spec import NORMS, find
 from . import ahead, geometry, launch, occupancy, tiles, traffic
 
@@ -307,8 +306,10 @@ def write_record(proved: dict, folder: Path, only: str) -> Path:
     case = {"capabilities": proved["capabilities"], "only": only}
     samples = {name: proved[name] for name in ("kernels", "calls")}
     compiler = {"triton": provenance.version("triton")}
-    record = results.make_record(WHAT, case, samples, environment=provenance.environment(), seeds=[], compiler=compiler)
-    return results.write_record(writing.output_folder(folder, "out"), WHAT, record)
+    record = results.make_record(
+        kinds.AHEAD.what, case, samples, environment=provenance.environment(), seeds=[], compiler=compiler
+    )
+    return results.write_record(writing.output_folder(folder, "out"), kinds.AHEAD.what, record)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -2,12 +2,13 @@
 
 import math
 
+from ... import kinds
 from ...measure.labels import ACCELERATED, AGAIN, AUTO, COPY
 from ...presentation import text
 from ...presentation.charts import GREY, INK, Chart, colour, figure
 from ...spec import NORMS
 from ..row import ALL, Mean
-from ..summary import COMMAND, TRAFFIC, Bench, copy_of
+from ..summary import TRAFFIC, Bench, copy_of
 
 SECTION = "against"
 
@@ -51,7 +52,7 @@ def _bars(key: str, mode: str, activation: str, means: list[Mean], time: str) ->
         f"{name}, large cases: {time} over that of a copy. {said}",
         f"{name}: {of_time} over the large cases, with 95 % intervals over processes; ours in colour. The line is "
         f"the copy{dotted}.",
-        COMMAND,
+        kinds.BENCH.command,
     )
 
 
