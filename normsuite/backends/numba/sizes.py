@@ -22,6 +22,8 @@ class Sizes:
             passes took up to 1.2 times as long.
         spread: bytes of a tensor up to which the guess is from all over a block. It is near more often, and costs
             nothing where second-level caches hold the tensor.
+        fours: numbers of a row from which on the backward pass reads four rows of a statistic at once; shorter rows of
+            large tensors took up to 1.1 times as long. (The forward pass, which reads one tensor, does so always.)
         segment_ahead: how many of the next row are asked for early, the processor guesses the rest.
         column_ahead: how far ahead of the sums is asked for where rows are read by fours.
         narrow: columns of a row up to which several rows are read at a time; longer rows are read faster one behind the
@@ -62,6 +64,7 @@ class Sizes:
     samples: int = 8
     sampled: int = 256
     spread: int = 2**21
+    fours: int = 512
     segment_ahead: int = 256
     column_ahead: int = 2048
     narrow: int = 64

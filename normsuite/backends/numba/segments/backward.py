@@ -18,6 +18,7 @@ from ..finalizing import (
     scaled,
     store_sums,
 )
+from ..sizes import SIZES
 from ..streaming import BUFFER, buffer, stream
 from ..tasks import loop
 from .blocks import ask_for, block_at, blocks_of, blocks_of_all, part_of, statistic_at
@@ -39,6 +40,35 @@ def _pulls(x, dy, start, rows, stride, length, m, delta, scale, shift, code):
         total += own
         weighted += own_weighted
     return total, weighted
+
+
+@fused_inlined
+def _pull_one(x, dy, i, m, delta, scale, shift, code):
+    """Return g and g·((x − m) − δ) of one number."""
+    d = centred(get(x, i), m, delta)
+    g = pull(get(dy, i), scaled(d, scale, shift), code)
+    return g, g * d
+
+
+@summed_inlined
+def _pulls_by_fours(x, dy, start, rows, stride, length, m, delta, scale, shift, code):
+    """Return the same for four rows or more, four at a time (`statistics`)."""
+    total, weighted = wide(0, x), wide(0, x)
+    fours = rows // 4 * 4
+    for row in range(0, fours, 4):
+        at, own, own_weighted = start + row * stride, wide(0, x), wide(0, x)
+        for i in range(at, at + length):
+            g0, w0 = _pull_one(x, dy, i, m, delta, scale, shift, code)
+            g1, w1 = _pull_one(x, dy, i + stride, m, delta, scale, shift, code)
+            g2, w2 = _pull_one(x, dy, i + 2 * stride, m, delta, scale, shift, code)
+            g3, w3 = _pull_one(x, dy, i + 3 * stride, m, delta, scale, shift, code)
+            own += (g0 + g1) + (g2 + g3)
+            own_weighted += (w0 + w1) + (w2 + w3)
+        total += own
+        weighted += own_weighted
+    at, rest = start + fours * stride, rows - fours
+    own, own_weighted = _pulls(x, dy, at, rest, stride, length, m, delta, scale, shift, code)
+    return total + own, weighted + own_weighted
 
 
 @fused_inlined
@@ -88,7 +118,12 @@ def _pull_part(a, data, task, shape, blocks, code):
             at = start + offset + row * a.stride_row_inner
             here = channel + further + row * a.channel_row_inner
             weight, bias = affine(a, data, here)
-            g, gd = _pulls(x, dy, at, at_once, a.stride_row_inner, length, m, delta, rstd * weight, bias, code)
+            if at_once >= 4 and length >= SIZES.fours:
+                g, gd = _pulls_by_fours(
+                    x, dy, at, at_once, a.stride_row_inner, length, m, delta, rstd * weight, bias, code
+                )
+            else:
+                g, gd = _pulls(x, dy, at, at_once, a.stride_row_inner, length, m, delta, rstd * weight, bias, code)
             g64, gx = float(g), float(gd) * float(rstd)
             all_g += weight * g64
             all_gx += weight * gx

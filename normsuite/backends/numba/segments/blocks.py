@@ -27,12 +27,12 @@ def ask_for(x, start, stride, length, more):
 @inlined
 def block_shape(a):
     """Return the rows of a block, the numbers of a row in it, the blocks along the rows, and the blocks along a row."""
-    if a.length >= BLOCK:
-        pieces = (a.length + BLOCK - 1) // BLOCK
-        piece = (a.length + pieces - 1) // pieces
-        return 1, piece, a.row_inner, (a.length + piece - 1) // piece
-    rows = min(a.row_inner, BLOCK // a.length)
-    return rows, a.length, (a.row_inner + rows - 1) // rows, 1
+    pieces = (a.length + BLOCK - 1) // BLOCK
+    piece = (a.length + pieces - 1) // pieces
+    # Rows that lie apart are read four at a time, rows side by side as one, which is to be no longer than a block.
+    least = 1 if a.stride_row_inner == a.length else 4
+    rows = min(a.row_inner, max(least, BLOCK // piece))
+    return rows, piece, (a.row_inner + rows - 1) // rows, (a.length + piece - 1) // piece
 
 
 @inlined
