@@ -12,8 +12,8 @@ from normsuite import functional, tuning
 from normsuite.backends.numba import elements, outputs
 from normsuite.spec import NORMS
 
-CHANNELS = ((4, 32, 14, 14), (3, 96, 7, 7), (2, 8, 5, 3), (64, 256, 4, 4))
-ROWS = ((64, 768), (3, 5000), (1, 70_000), (33, 2048))
+CHANNELS = ((4, 32, 14, 14), (3, 96, 7, 7), (2, 8, 5, 3), (64, 256, 4, 4), (6, 4, 40, 40))
+ROWS = ((64, 768), (3, 5000), (1, 70_000), (33, 2048), (19, 2600))
 
 
 def inputs(shape):

@@ -77,6 +77,9 @@ SIZES = {
     "few statistics, in parts": (4, 2, 170, 71),
     "long rows with a weight for each number": (2, 6, 3001),
     "long rows in parts": (1, 2, 251, 199),
+    "rows read by fours": (11, 4, 29, 31),
+    "rows longer than a block read by fours": (6, 2, 4100),
+    "long rows written by fours": (19, 2, 1301),
     "2 channels": (3, 2, 13, 17),
     "8 channels": (5, 8, 29, 23),
     "16 channels": (4, 16, 31, 37),
@@ -199,7 +202,7 @@ def hard(kind, shape):
 )
 @pytest.mark.parametrize("layout", ["contiguous", "channels_last"])
 def test_guesses_that_are_far_off(spec, kind, layout):
-    for shape in ((4, 6, 40, 31), (2, 2, 170, 71)):
+    for shape in ((4, 6, 40, 31), (2, 2, 170, 71), (9, 6, 40, 31)):
         x = hard(kind, shape)
         y = functional.normalize(spec, LAYOUTS[layout](x), num_groups=num_groups(spec), backend="numba")
         true = oracle.normalize(x.double().numpy(), spec, num_groups=num_groups(spec))

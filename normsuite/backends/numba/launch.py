@@ -44,6 +44,12 @@ def _tasks_of_rows(rows: int, numel: int) -> int:
     return max(1, min(1 << most.bit_length() - 1, -(-rows // 4), numel // SIZES.alone))
 
 
+def _rows_at_a_time(rows: int, threads: int) -> int:
+    """Return how many long rows a thread takes at a time: four are written at once, if each thread has so many."""
+    share = -(-rows // threads)
+    return 1 if share < 4 else share if share < 16 else 4
+
+
 def _workspace(a: Arguments, scratch: int, sums: int, areas: int) -> torch.Tensor | None:
     """Return one tensor with that many float64 elements of each kind, or None where all are 0.
 
@@ -107,6 +113,7 @@ class Launch:
         each, size = plan.count * dtype.itemsize, plan.numel * dtype.itemsize
         self._template.sampled = plan.numel if size <= SIZES.spread else SIZES.sampled
         self._forward_batch = max(1, (SIZES.cached_batch if size <= SIZES.cached else SIZES.batch) // each)
+        self._by_fours = plan.per_element and plan.parts == 1 and plan.count >= SIZES.long_row
         self._backward_batch = max(1, SIZES.batch // each)
         self._most_threads = 1 if plan.numel <= SIZES.alone else plan.arguments.tasks
         elements = "_elements" if plan.per_element else ""
@@ -163,7 +170,12 @@ class Launch:
                     a.running_mean = a.running_var = 0
         count = min(threads.count(), self._most_threads) if self._most_threads > 1 else 1
         streamed = _streamed(plan, y, "forward", plan.parts)
-        a.batch = a.grain if streamed else self._forward_batch  # nothing waits for non-temporal stores
+        if streamed:
+            a.batch = a.grain  # nothing waits for non-temporal stores
+        elif self._by_fours:
+            a.batch, a.grain = 4, _rows_at_a_time(plan.statistics, count)
+        else:
+            a.batch = self._forward_batch
         kernel = kernels.get(self._forward, self.dtype, self._code, streamed)
         transposed = None if plan.transposed is None else _transposed(plan, a, statistics, gradients=False)
         room = _workspace(a, 3 * plan.statistics * plan.parts if plan.parts > 1 else 0, 0, count * plan.areas)

@@ -23,6 +23,8 @@ from ..streaming import BUFFER, buffer, stream
 from ..tasks import loop
 from .blocks import ask_for, block_at, blocks_of, blocks_of_all, part_of, statistic_at
 
+_FOURS = SIZES.fours
+
 
 @summed_inlined
 def _pulls(x, dy, start, rows, stride, length, m, delta, scale, shift, code):
@@ -118,7 +120,7 @@ def _pull_part(a, data, task, shape, blocks, code):
             at = start + offset + row * a.stride_row_inner
             here = channel + further + row * a.channel_row_inner
             weight, bias = affine(a, data, here)
-            if at_once >= 4 and length >= SIZES.fours:
+            if at_once >= 4 and length >= _FOURS:
                 g, gd = _pulls_by_fours(
                     x, dy, at, at_once, a.stride_row_inner, length, m, delta, rstd * weight, bias, code
                 )

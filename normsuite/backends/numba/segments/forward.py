@@ -5,12 +5,15 @@ from numba import carray
 from ..activations import activate
 from ..arguments import arguments
 from ..decorators import fused_inlined
-from ..elements import behind, elements, get, put, wides
+from ..elements import behind, elements, get, put, put_fourth, put_second, put_third, wide, wides
 from ..finalizing import STATISTICS, WRITE, affine, centred, end_forward, recall, scaled
+from ..sizes import SIZES
 from ..streaming import BUFFER, buffer, stream
 from ..tasks import loop
 from .blocks import block_at, blocks_of, blocks_of_all, part_of, statistic_at
 from .statistics import find_statistics
+
+_LONG = SIZES.long_row
 
 
 @fused_inlined
@@ -60,6 +63,30 @@ def _write_elements(x, y, weight, bias, start, column, length, m, delta, rstd, c
             stream(behind(y, start + first), here, count)
     else:
         _write_elements_row(behind(x, start), behind(y, start), weight, bias, column, length, m, delta, rstd, code)
+
+
+@fused_inlined
+def _number(x, i, m, delta, rstd, w, shift, code):
+    return activate((centred(get(x, i), m, delta) * rstd) * w + shift, code)
+
+
+@fused_inlined
+def _write_four_rows(a, data, row, code):
+    """Write y of four rows at once, so that weights and biases are read once for all four."""
+    stride, biased = a.length, a.bias != 0
+    x, y = behind(elements(a.x, data), row * stride), behind(elements(a.y, data), row * stride)
+    weights, biases = wides(a.weight, data), wides(a.bias, data)
+    m0, delta0, rstd0 = recall(a, data, row)
+    m1, delta1, rstd1 = recall(a, data, row + 1)
+    m2, delta2, rstd2 = recall(a, data, row + 2)
+    m3, delta3, rstd3 = recall(a, data, row + 3)
+    for i in range(stride):
+        # −0 leaves every number as it is, 0 would turn −0 into 0.
+        w, shift = get(weights, i), get(biases, i) if biased else wide(-0.0, data)
+        put(y, i, _number(x, i, m0, delta0, rstd0, w, shift, code))
+        put_second(y, stride + i, _number(x, stride + i, m1, delta1, rstd1, w, shift, code))
+        put_third(y, 2 * stride + i, _number(x, 2 * stride + i, m2, delta2, rstd2, w, shift, code))
+        put_fourth(y, 3 * stride + i, _number(x, 3 * stride + i, m3, delta3, rstd3, w, shift, code))
 
 
 @fused_inlined
@@ -118,6 +145,9 @@ def _do(a, data, here, first, last, code, streamed, per_element):
     if a.phase & WRITE and short and not streamed and not per_element:
         _write_short_rows(a, data, first, last, code)
     elif a.phase & WRITE:
+        if per_element and not streamed and last - first == 4 and a.length >= _LONG:
+            _write_four_rows(a, data, first, code)
+            first = last
         for task in range(first, last):
             if per_element and a.phase == WRITE:
                 _write_columns(a, data, task, code)
