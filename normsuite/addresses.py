@@ -168,18 +168,14 @@ def _described(t: Tensor) -> str:
     return f"{tuple(t.shape)}, {t.dtype}"
 
 
-def _span(t: Tensor) -> tuple[int, int]:
-    begin = t.data_ptr()
-    return begin, begin + (_extent(t) if t.numel() else 0)
-
-
 def overlaps(written: Tensor, others: Iterable[Tensor | None]) -> bool:
     """Return whether the memory between a tensor's first and last element overlaps that of one of the others."""
-    begin, end = _span(written)
+    begin = written.data_ptr()
+    end = begin + _extent(written)
     for other in others:
         if other is not None:
-            first, last = _span(other)
-            if first < end and begin < last:
+            first = other.data_ptr()
+            if first < end and begin < first + _extent(other):
                 return True
     return False
 

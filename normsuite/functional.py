@@ -17,7 +17,7 @@ from torch import Tensor
 from torch.compiler import is_dynamo_compiling
 from torch.overrides import handle_torch_function, has_torch_function
 
-from . import addresses, backends, fast_path, validation
+from . import backends, fast_path, validation
 from .errors import ArgumentError
 from .fast_path import are_sizes, checked_calls
 from .guards import NO_BIAS, NO_WEIGHT
@@ -145,8 +145,6 @@ def compute(
                 and (not running or type(momentum) is float)
                 and (known.fits is None or known.fits(input, weight, bias, running_mean, running_var, out))
             ):
-                if out is not None:
-                    addresses.refuse_gone(out=out)
                 if num_batches_tracked is not None:
                     num_batches_tracked.add_(1)
                 return known.compute(input, weight, bias, running_mean, running_var, momentum, out)

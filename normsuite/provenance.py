@@ -18,7 +18,7 @@ _SOURCES = (
     "spec.py", "norms", "functional.py", "fast_path.py", "guards.py", "validation.py", "addresses.py", "modules.py",
     "backends", "tuning", "processor.py", "accelerators.py", "accelerators.toml", "distributed.py",
     "targets/arguments.py", "targets/build.py", "targets/loading.py", "targets/target.py",
-    "mnist.py", "study/anybodys.py", "study/augment.py", "study/digits.py", "study/network.py", "study/shift.py",
+    "mnist.py", "study/augment.py", "study/digits.py", "study/network.py", "study/shift.py", "study/target_norms.py",
     "study/train.py",
 )  # fmt: skip
 """Sources that a study's numbers depend on: `study.train` and what it imports. Tables and charts are not among them: a

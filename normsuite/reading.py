@@ -1,11 +1,11 @@
-"""Files that anybody may have written: regular ones only, read up to a size, refused with a reason."""
+"""Files that others wrote: regular ones only, read up to a size, refused with a reason."""
 
 import json
 import os
 import re
 import stat
 import tomllib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -201,7 +201,12 @@ def summed(refused: Iterable[tuple[str, str]], one: str, several: str) -> list[s
         by_reason.setdefault(reason, []).append(printable(file))
     notes = []
     for reason, files in by_reason.items():
-        named = ", ".join(files[:_SHOWN]) + (f" and {len(files) - _SHOWN} more" if len(files) > _SHOWN else "")
         count = f"{len(files)} {several}" if len(files) > 1 else one
-        notes.append(f"{count} left out: {reason} ({named})")
+        notes.append(f"{count} left out: {reason} ({first_of(files)})")
     return notes
+
+
+def first_of(names: Sequence[str]) -> str:
+    """Return the first names, and how many more there are."""
+    more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
+    return ", ".join(names[:_SHOWN]) + more

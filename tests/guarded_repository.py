@@ -1,4 +1,4 @@
-"""Repositories of small packages with a norm each, for tests of the gate in anybody's repository."""
+"""Repositories of small packages with a norm each, for tests of the gate in a user's repository."""
 
 import os
 import subprocess

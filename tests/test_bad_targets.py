@@ -17,7 +17,7 @@ import normsuite
 from normsuite.errors import NormsuiteError
 from normsuite.measure import accuracy
 from normsuite.measure.cases import Case
-from normsuite.measure.implementations.anybodys import Unmeasurable, try_out
+from normsuite.measure.implementations.target_norms import Unmeasurable, try_out
 from normsuite.measure.process_state import ProcessState
 from normsuite.measure.workload import Absent, CallFailed, named
 from normsuite.targets.loading import ImportPathError, load

@@ -1,4 +1,4 @@
-"""Checks of anybody's norms: each fault is named by its check, and the other checks are done all the same."""
+"""Checks of users' norms: each fault is named by its check, and the other checks are done all the same."""
 
 import json
 import os

@@ -22,7 +22,7 @@ CASES = {
 
 @pytest.mark.parametrize("format", ["html", "markdown"])
 @pytest.mark.parametrize(("name", "params", "names"), CASES.values(), ids=CASES)
-def test_anybodys_benchmark_is_reported(tmp_path, name, params, names, format):
+def test_a_users_benchmark_is_reported(tmp_path, name, params, names, format):
     folder = Folder(tmp_path / "asv" / "results").list({name: {"params": params, "param_names": names, "type": "time"}})
     count = max(1, *(len(of) for of in params)) if params else 1
     for n in range(12):

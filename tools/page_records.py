@@ -1,6 +1,7 @@
 """The parts of the pages that are made of the records in reports/reference: sentences and tables, as Markdown."""
 
 import math
+import shlex
 from functools import cache
 from pathlib import Path
 from statistics import fmean
@@ -226,10 +227,20 @@ def where() -> list[str]:
 
 def over_torch_nn(found, implementation, size, norm="all"):
     """Return geometric means of ratios to torch.nn, by mode and activation."""
+    means = found["summary"]["geometric_means_to_torch_nn"]
+    return _by_mode([mean for mean in means if mean["implementation"] == implementation], size, norm)
+
+
+def over_bound(found, norm="all"):
+    """Return geometric means of `auto` over two passes without a norm, large cases, by mode and activation."""
+    return _by_mode(found["summary"].get("geometric_means_of_auto_to_bound", ()), "large", norm)
+
+
+def _by_mode(means, size, norm):
     return {
         (mean["mode"], mean["activation"]): mean["ratio"]
-        for mean in found["summary"]["geometric_means_to_torch_nn"]
-        if (mean["implementation"], mean["size"], mean["norm"]) == (implementation, size, norm)
+        for mean in means
+        if (mean["size"], mean["norm"]) == (size, norm)
     }
 
 
@@ -260,10 +271,11 @@ def _of_processor(found: dict) -> list[str]:
     rows = {name: over_torch_nn(found, "auto", "large", name) for name, spec in NORMS.items() if spec.torch_call}
     rows["all"] = over_torch_nn(found, "auto", "large")
     rows["all, tiny cases"] = over_torch_nn(found, "auto", "tiny")
+    beside = " ".join(f"--backend {shlex.quote(name)}" for name in settings.get("backends") or ["auto"])
     return [
         f"### {_named(found)}, {environment['cores']} cores, {found['dtype']}",
         "",
-        f"`normsuite bench --processes {settings['processes']} --seconds {settings['seconds']} --backend auto`, "
+        f"`normsuite bench --processes {settings['processes']} --seconds {settings['seconds']} {beside}`, "
         f"{text.counted(settings['threads'], 'thread')}. "
         f"Of {found['tasks']} cases `auto` is slower in {verdicts[SLOWER]}"
         f"{' (' + text.listed(slower) + ')' if slower else ''}, faster in {verdicts[FASTER]}, not slower in "
@@ -273,7 +285,18 @@ def _of_processor(found: dict) -> list[str]:
         "",
         *_table_of_means(rows),
         "",
+        *_of_bound(found),
     ]
+
+
+def _of_bound(found: dict) -> list[str]:
+    """Return a table of `auto` over two passes without a norm, or nothing where they were not timed."""
+    rows = {name: over_bound(found, name) for name in (*NORMS, "all")}
+    rows = {name: of for name, of in rows.items() if of}
+    if not rows:
+        return []
+    lead = "`auto` over torch's own sums and products of the same traffic, large cases:"
+    return [lead, "", *_table_of_means(rows), ""]
 
 
 def _table_of_means(rows) -> list[str]:
@@ -311,7 +334,7 @@ def bench_table() -> list[str]:
     rows["two passes without a norm"] = over_torch_nn(first, "sum and product", "large")
     rows["the same over GroupNorm"] = over_torch_nn(first, "sum and product", "large", "GroupNorm")
     rows["all, tiny cases"] = over_torch_nn(first, "auto", "tiny")
-    return _table_of_means(rows)
+    return [*_table_of_means(rows), "", *_of_bound(first)]
 
 
 @cache

@@ -10,7 +10,7 @@ from typing import NamedTuple
 import torch
 from torch.nn import functional
 
-from ..addresses import is_backed, transformed
+from ..addresses import is_backed, transformed, why_gone
 from . import Again, Call, reference
 
 # Where torch's name for an argument differs from ours.
@@ -210,7 +210,7 @@ def _again(call: Call) -> Again:
         elif x.dim() > 3 and (call.spec.torch_call == "instance_norm" or 1 in (samples, channels, *places)):
             compute = _of_one_place(compute)
     restored = not x.is_nested and not x.is_contiguous()
-    fits = _are_backed if call.spec.torch_call == "rms_norm" else None
+    fits = _are_there if call.spec.torch_call == "rms_norm" or call.out is not None else None
     if call.activation is None and call.out is None and not restored:
         return Again(compute, fits)
     activate = None
@@ -235,12 +235,12 @@ def _again(call: Call) -> Again:
     return Again(finished, fits)
 
 
-def _are_backed(input, weight, bias, running_mean, running_var, out) -> bool:
-    """Return whether input and weight have their storage.
+def _are_there(input, weight, bias, running_mean, running_var, out) -> bool:
+    """Return whether input, weight and a given output have their storage.
 
-    Of torch's norms, RMSNorm alone does not check it, and would crash.
+    Of torch's norms, RMSNorm alone does not check it, and would crash; nor does what writes to an output.
     """
-    return is_backed(input) and (weight is None or is_backed(weight))
+    return is_backed(input) and (weight is None or is_backed(weight)) and (out is None or why_gone(out) is None)
 
 
 def _laid_out_like(x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:

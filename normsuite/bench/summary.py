@@ -15,7 +15,7 @@ from functools import cached_property
 import numpy as np
 
 from .. import kinds, schema
-from ..measure.labels import AGAIN, AUTO, BASELINE, BETTER_COMPILED, COMPILED_FORMS, COPY, PREALLOCATED, rivals
+from ..measure.labels import AGAIN, AUTO, BASELINE, BETTER_COMPILED, BOUND, COMPILED_FORMS, COPY, PREALLOCATED, rivals
 from ..schema.bench import Process, TaskCase
 from ..statistics import (
     CLIP,
@@ -321,6 +321,7 @@ class Bench:
                 "geometric_means_to_torch_nn": [asdict(m) for m in self.means()],
                 "geometric_means_to_copy": [asdict(m) for m in self.means(copy_of)],
                 **({"geometric_means_of_host_time": [asdict(m) for m in self.host.means()]} if self.host else {}),
+                "geometric_means_of_auto_to_bound": [asdict(m) for m in self.means(BOUND, [AUTO])],
                 "geometric_means_of_auto_to_rivals": [asdict(m) for r in self.rivals for m in self.means(r, [AUTO])],
                 "slower_cases_of_auto": [asdict(row) for row in of_auto if row.verdict == SLOWER],
                 "slower_is_found_above": self.detectable(AUTO),

@@ -78,7 +78,7 @@ def bench(
 
     own = [task.shape_case(text, channels_last=channels_last, num_groups=groups) for text in dict.fromkeys(shape or ())]
     if targets:
-        from .anybodys import planned, responding
+        from .target_norms import planned, responding
 
         targets = responding(targets, args=args, like=like)
         norm, own, backend = planned(targets, args=args, like=like, norms=norm, own=own, backends=backend)

@@ -45,7 +45,7 @@ def numerics(
 
     devices.check(device)
     if targets:
-        from .anybodys import planned, responding
+        from .target_norms import planned, responding
 
         targets = responding(targets, args=args, like=like)
         own = [] if shape is None else [shape_case(shape)]

@@ -8,7 +8,7 @@ from .. import device as devices
 from ..errors import ArgumentError, DataError, NormsuiteError, one_line
 from ..measure import task as tasks
 from ..measure.cases import Case
-from ..measure.implementations.anybodys import Anybodys, name_of
+from ..measure.implementations.target_norms import TargetNorm, name_of
 from ..measure.prepared import PreparedCall
 from ..measure.task import Task
 from ..measure.workload import Workload, matching
@@ -172,7 +172,7 @@ def trained(project: Project, made: Plan) -> dict[str, Target | None]:
     for cell in made.cells:
         if isinstance(cell, PreparedCall):
             continue
-        if isinstance(cell.implementation, Anybodys):
+        if isinstance(cell.implementation, TargetNorm):
             if (title := cell.task.case.meaning) in made.targets:
                 found[title] = made.targets[title]
         elif any(_lies_in(module, project.packages) for module in modules_of(cell)):
@@ -204,7 +204,7 @@ def _path(target: Target) -> str:
 
 
 def _of(target: Target, modes: Sequence[str], device: str) -> list[Cell]:
-    spec, made = target.spec, Anybodys(name_of(_path(target), target.args, target.kwargs))
+    spec, made = target.spec, TargetNorm(name_of(_path(target), target.args, target.kwargs))
     assert spec is not None  # or `why_not` says so
     found: list[Workload] = []
     for shape in target.shapes:

@@ -8,6 +8,8 @@ import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from ..presentation.text import counted
+from ..reading import first_of
 from .files import File, Listed, SeriesRow, shown
 
 VERSION = "benchmark version"
@@ -92,12 +94,10 @@ def _notes(unlisted: dict[str, int], outdated: dict[bool, int]) -> list[str]:
     for old, count in outdated.items():
         if count:
             what = "another version of a benchmark" if old else "parameters that a benchmark no longer has"
-            notes.append(f"{count} result{'s' if count > 1 else ''} of {what}: older segments, of which no step counts")
+            notes.append(f"{counted(count, 'result')} of {what}: older segments, of which no step counts")
     if unlisted:
-        names = [shown(name) for name in unlisted]
-        named = ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
-        count = sum(unlisted.values())
-        results = f"{count} result{'s' if count > 1 else ''}"
+        results = counted(sum(unlisted.values()), "result")
+        named = first_of([shown(name) for name in unlisted])
         notes.append(f"{results} of benchmarks that benchmarks.json does not list ({named}) left out")
     return notes
 

@@ -7,13 +7,13 @@ from dataclasses import asdict, dataclass
 import numpy as np
 
 from ..presentation import text
+from ..reading import first_of
 from ..statistics import Interval
 from .commits import Commits
 from .steps import Step, Trend
 
 WHAT = "history"
 COMMAND = "normsuite history"
-_SHOWN = 3
 
 
 @dataclass(frozen=True)
@@ -128,9 +128,8 @@ def vanished(trends: Iterable[Trend]) -> list[str]:
     gone = [(of.series, since) for of in newest if (since := of.without_value_since) is not None]
     if not gone:
         return []
-    named = ", ".join(f"{series} since {since[:8]}" for series, since in gone[:_SHOWN])
-    more = f" and {len(gone) - _SHOWN} more" if len(gone) > _SHOWN else ""
-    return [f"{len(gone)} series fail or are n/a at the newest commits, and are judged by those before ({named}{more})"]
+    named = first_of([f"{series} since {since[:8]}" for series, since in gone])
+    return [f"{len(gone)} series fail or are n/a at the newest commits, and are judged by those before ({named})"]
 
 
 def where(step: Step, commits: Commits) -> str:

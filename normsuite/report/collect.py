@@ -6,7 +6,7 @@ Those are of the newest machine and torch.
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from .. import kinds, provenance, results
+from .. import kinds, provenance, reading, results
 from ..bench.summary import Bench, benches
 from ..errors import ArgumentError, DataError
 from ..gate import rates
@@ -132,8 +132,7 @@ def _named(damaged: list[tuple[str, str]]) -> list[str]:
         if len(names) == 1:
             notes.append(reason if reason.startswith("record ") else f"record {names[0]} {reason}")
         else:
-            more = f" and {len(names) - 3} more" if len(names) > 3 else ""
-            notes.append(f"{len(names)} records ({', '.join(names[:3])}{more}): {reason}")
+            notes.append(f"{len(names)} records ({reading.first_of(names)}): {reason}")
     return notes
 
 

@@ -12,7 +12,7 @@ from ..functional import DEFAULT_BACKEND
 from ..spec import NormSpec
 from ..targets.target import Target
 from ..vocabulary import AFFINES
-from . import anybodys
+from . import target_norms
 
 
 @dataclass(frozen=True)
@@ -55,9 +55,9 @@ def _norm(spec: NormSpec, channels: int, size: int, num_groups: int, affine: str
     return nn.Sequential(make(), Affine(shape, with_bias=spec.centred), nn.ReLU())
 
 
-def _anybodys(target: Target, channels: int, size: int, num_groups: int) -> nn.Module:
+def _target_norm(target: Target, channels: int, size: int, num_groups: int) -> nn.Module:
     """Return a target and the activation, unless it applies one itself."""
-    module = anybodys.norm(target, channels, size, num_groups)
+    module = target_norms.norm(target, channels, size, num_groups)
     return module if target.activation is not None else nn.Sequential(module, nn.ReLU())
 
 
@@ -112,7 +112,7 @@ def build(
         if stage.pool:
             layers.append(nn.MaxPool2d(2))
         if isinstance(norm, Target):
-            layers.append(_anybodys(norm, channels, size, num_groups))
+            layers.append(_target_norm(norm, channels, size, num_groups))
         else:
             layers.append(nn.ReLU() if norm is None else _norm(norm, channels, size, num_groups, affine, backend))
     layers += [nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(before, _CLASSES)]

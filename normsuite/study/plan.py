@@ -21,7 +21,7 @@ from typing import Any
 from ..errors import ArgumentError, UnknownNameError
 from ..spec import NO_NORM, NORMS, find
 from ..targets.target import Target
-from . import anybodys, trial
+from . import target_norms, trial
 from .train import Run
 
 DEFAULT_PRESET = "quick"
@@ -101,7 +101,7 @@ def _by_title(targets: Sequence[Target]) -> dict[str, Target]:
     """Return the targets by the names that they have in records and tables."""
     found: dict[str, Target] = {}
     for target in targets:
-        anybodys.check(target)
+        target_norms.check(target)
         if target.title in found:
             raise ArgumentError("with", target.title, "is there twice: give one of them a name")
         found[target.title] = target

@@ -11,7 +11,7 @@ from ..targets.build import TargetError
 from ..targets.loading import import_folders, search_here
 from ..targets.messages import error_of_message, error_to_message
 from ..targets.target import Target
-from . import anybodys, network, train
+from . import network, target_norms, train
 
 LIMIT_S = 120.0
 """How long it may take, the start of the process included."""
@@ -55,7 +55,7 @@ def _work(job: dict, emit) -> None:
 def _try_all(target: Target, num_groups: int) -> None:
     try:
         for channels, size in dict.fromkeys(network.maps()):
-            anybodys.try_out(target, channels, size, num_groups)
+            target_norms.try_out(target, channels, size, num_groups)
         made = network.build(target, seed=0, num_groups=num_groups)
         network.parameter_counts(made)
         images = torch.randn(2, 1, 28, 28)

@@ -1,4 +1,4 @@
-"""Anybody's norms as something to check, time and guard: a `Target` says what it is, `build` makes it ready to call."""
+"""Users' norms as something to check, time and guard: a `Target` says what it is, `build` makes it ready to call."""
 
 from .target import Target
 

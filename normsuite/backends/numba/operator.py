@@ -93,7 +93,7 @@ def _is_room(
 
     That is memory of its own, or exactly that of the input, whose elements are read before they are overwritten.
     """
-    if not addresses.is_memory(out) or addresses.overlaps(out, (weight, bias, *(running or ()))):
+    if addresses.overlaps(out, (weight, bias, *(running or ()))):
         return False
     return addresses.is_same_memory(out, x) or not addresses.overlaps(out, (x,))
 

@@ -170,8 +170,8 @@ def find(label: str) -> Implementation:
     Raises:
         UnknownNameError: there is none.
     """
-    from .anybodys import named
     from .ours import module
+    from .target_norms import named
 
     known = {implementation.label: implementation for implementation in everyone()}
     found = known.get(label) or module(label) or named(label)
@@ -188,8 +188,8 @@ def choose(names: Sequence[str] = (), *, device: str = "cpu") -> list[Implementa
     Raises:
         UnknownNameError: there is none of that name.
     """
-    from .anybodys import named
     from .ours import module
+    from .target_norms import named
 
     known = list(dict.fromkeys(implementation.name for implementation in everyone()))
     modules = []

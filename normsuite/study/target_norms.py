@@ -1,4 +1,4 @@
-"""Anybody's norm in the study's network: made for each of its sizes, and tried once before anything is trained."""
+"""A user's norm in the study's network: made for each of its sizes, and tried once before anything is trained."""
 
 import math
 from collections.abc import Mapping
@@ -77,7 +77,7 @@ def try_out(target: Target, channels: int, size: int, num_groups: int) -> None:
             module.eval()(x)
     except KeyboardInterrupt:
         raise
-    except BaseException as error:  # anybody's
+    except BaseException as error:  # the user's code may raise anything
         raise TargetError(f"{target.title} fails on {_BATCH}×{channels}×{size}×{size}: {one_line(error)}") from error
     if gradient is None:
         found = f"{tuple(y.shape)} {y.dtype}" if isinstance(y, Tensor) else type(y).__name__

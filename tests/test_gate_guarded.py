@@ -1,4 +1,4 @@
-"""The gate in anybody's repository: the package and cells that its pyproject says, in one process or one each."""
+"""The gate in a user's repository: the package and cells that its pyproject says, in one process or one each."""
 
 import ast
 import json
@@ -135,7 +135,7 @@ def test_a_function_of_cells_that_cannot_be_used_is_named(providing, name, error
         guarded.plan(providing(name))
 
 
-def test_this_package_is_guarded_as_anybody_s_by_what_its_pyproject_says():
+def test_this_package_is_guarded_like_a_users_by_what_its_pyproject_says():
     project = find_project(ROOT)
     planned = guarded.plan(project)
     assert planned.cells == own_workloads.plan() and planned.notes == []

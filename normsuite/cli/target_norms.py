@@ -1,4 +1,4 @@
-"""Anybody's norms on the command line of what measures: their names, norms and cases."""
+"""Users' norms on the command line of what measures: their names, norms and cases."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -27,7 +27,7 @@ def planned(
         ImportPathError: a path that leads nowhere.
     """
     from ..measure.cases import Case
-    from ..measure.implementations.anybodys import described, name_of
+    from ..measure.implementations.target_norms import described, name_of
     from ..targets.build import build
     from ..targets.inspection import norm_of
     from ..targets.loading import search_here
@@ -71,7 +71,7 @@ def responding(paths: Sequence[str], *, args: str, like: str | None) -> list[str
     """
     from ..conformance import check
     from ..conformance.isolated import ENDS
-    from ..measure.implementations.anybodys import described, name_of
+    from ..measure.implementations.target_norms import described, name_of
     from ..targets.inspection import norm_of
     from ..targets.loading import search_here
 

@@ -1,4 +1,4 @@
-"""Anybody's norm in the study: made for every size, trained beside the others, and named wherever norms are."""
+"""A user's norm in the study: made for every size, trained beside the others, and named wherever norms are."""
 
 import json
 import os
@@ -15,7 +15,7 @@ from normsuite import Target, comparisons, provenance, results
 from normsuite.errors import ArgumentError, NormsuiteError
 from normsuite.report.collect import Collected
 from normsuite.spec import NORMS
-from normsuite.study import anybodys, network, summary, trial
+from normsuite.study import network, summary, target_norms, trial
 from normsuite.study.identity import record_name
 from normsuite.study.plan import plan
 from normsuite.targets.source import digest, source_of
@@ -216,7 +216,7 @@ def test_a_study_with_a_target_names_it(package, digits_cache):
 
 def test_maps_are_those_that_the_norms_get():
     assert network.maps() == [(8, 14), (16, 7), (16, 7), (16, 7), (16, 7)]
-    anybodys.try_out(GROUP, 8, 14, 4)
+    target_norms.try_out(GROUP, 8, 14, 4)
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""Somebody's norm by its import path and arguments, such as "timm.layers:RmsNorm(768)": its name says all of it."""
+"""A user's norm by its import path and arguments, such as "timm.layers:RmsNorm(768)": its name says all of it."""
 
 import contextlib
 import io
@@ -29,7 +29,7 @@ IMPLEMENTATIONS = ()
 
 
 @dataclass(frozen=True)
-class Anybodys(Implementation):
+class TargetNorm(Implementation):
     """A target as an implementation, on the operands of the task and with its eps.
 
     Attributes:
@@ -120,9 +120,9 @@ def described(name: str) -> Target:
     return found
 
 
-def named(name: str) -> Anybodys | None:
+def named(name: str) -> TargetNorm | None:
     """Return the implementation of such a name, or None; raises as `parsed`."""
-    return None if parsed(name) is None else Anybodys(name)
+    return None if parsed(name) is None else TargetNorm(name)
 
 
 def name_of(path: str, args: Sequence = (), kwargs: Mapping[str, object] = {}) -> str:

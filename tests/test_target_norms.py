@@ -1,12 +1,12 @@
-"""Anybody's norms in what measures: named by path and arguments, on the task's operands."""
+"""Users' norms in what measures: named by path and arguments, on the task's operands."""
 
 import pytest
 import torch
 
-from normsuite.cli.anybodys import planned
+from normsuite.cli.target_norms import planned
 from normsuite.errors import ArgumentError, UnsupportedError
 from normsuite.measure import accuracy, implementations
-from normsuite.measure.implementations.anybodys import name_of, parsed
+from normsuite.measure.implementations.target_norms import name_of, parsed
 from normsuite.measure.task import shape_case
 from normsuite.measure.workload import named
 from normsuite.targets import Target
