@@ -7,10 +7,11 @@ import numpy as np
 import pytest
 from gate_records import checked
 
-from normsuite import provenance, writing
-from normsuite.gate import asv_continuous, rates
+from normsuite import kinds, provenance, writing
+from normsuite.gate import rates
 from normsuite.gate import tables as gate_tables
 from normsuite.gate.decide import BETTER, SAME, UNDECIDED, WORSE, Thresholds
+from tools import asv_continuous
 
 
 def test_rates_have_the_bounds_of_clopper_and_pearson():
@@ -118,7 +119,7 @@ def test_sizes_and_the_offset_are_measured_before_anything_is_found():
 def test_what_asv_said_is_counted_in_the_same_way():
     said = {
         **checked([]),
-        "what": rates.ASV,
+        "what": kinds.ASV_CHECK.what,
         "case": {"identity": {}, "planted": {"a": 0.05, "b": 0.05}, "cells": ["a", "b", "c"]},
         "samples": {"changes": {"a": 1.13, "c": 0.52}, "factor": 1.03},
         "wall_s": 205.0,

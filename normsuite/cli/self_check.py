@@ -45,13 +45,6 @@ def self_check(
         int,
         typer.Option(help="Tables with injected slowdowns.", callback=options.at_least("planted_tables", 0)),
     ] = PLANTED_TABLES,
-    asv_pairs: Annotated[
-        int,
-        typer.Option(
-            help="How many pairs with injected slowdowns `asv continuous` is given too.",
-            callback=options.at_least("asv_pairs", 0),
-        ),
-    ] = 0,
     threads: Threads = None,
     out: Out = REPORTS / kinds.SELF_CHECK.folder,
     to: Json = None,
@@ -59,7 +52,7 @@ def self_check(
     """Find out how often the gate is wrong: false alarms in A/A controls, and injected slowdowns that it finds."""
     by = {"norm": norm, "backend": backend, "case": case, "mode": mode, "activation": activation, "dtype": dtype}
     wanted = gated.wanted(device, only=only, **by)
-    setup, project = gated.setup_of(base, None, wanted, gated.Timing(budget, threads), [])
+    setup, _ = gated.setup_of(base, None, wanted, gated.Timing(budget, threads), [])
     from ..gate import rates, selfcheck
 
     writing.output_folder(out, "out")
@@ -69,8 +62,6 @@ def self_check(
                 setup,
                 tables=tables,
                 planted_tables=planted_tables,
-                asv_pairs=asv_pairs,
-                repository=project.folder,
                 out=out,
                 on_progress=lambda stage, spent_s: show(f"{spent_s:4.0f} s: {stage}"),
                 on_table=lambda record: note(rates.line(record)),

@@ -8,20 +8,22 @@ import hashlib
 import random
 import time
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
+from typing import TypeVar
 
 from .. import device as devices
 from .. import kinds, processor, provenance, results, source_code
 from ..errors import ArgumentError, NormsuiteError
 from ..measure import process
-from . import asv_continuous, calibrate, decide, injected_commits, measure
+from . import calibrate, decide, measure
 from .cells import Cell
 from .lock import Lock
 from .rates import SHARES, belongs, is_injected
 from .summary import TIME, rows
 from .trees import Tree
+
+T = TypeVar("T")
 
 SLOWER_CELLS = 1 / 2
 """Share of the cells of a table with slowdowns; each of `SHARES` has an equal number of them."""
@@ -61,8 +63,6 @@ def run(
     *,
     tables: int,
     planted_tables: int,
-    asv_pairs: int = 0,
-    repository: Path,
     out: Path,
     on_progress: Callable[[str, float], None] = lambda stage, spent_s: None,
     on_table: Callable[[dict], None] = lambda record: None,
@@ -72,55 +72,39 @@ def run(
     Args:
         setup: of the gate; its base is compared with itself.
         tables, planted_tables: how many there shall be in all.
-        asv_pairs: how many of the versions with slowdowns `asv continuous` shall have compared too, in all; and as
-            many times the base with itself.
-        repository: of the base.
         out: where the records are.
         on_progress: told what the gate says.
         on_table: told each record that was made now.
 
     Returns:
-        The tables' records, and those of asv.
+        The tables' records, and what `asv continuous` said of the same versions, if it was asked
+        (`tools/asv_continuous.py`).
 
     Raises:
-        ArgumentError: a negative number, or pairs for asv where its benchmarks have none of the cells.
+        ArgumentError: a negative number.
         NormsuiteError: a table measured nothing.
     """
-    for name, value in (("tables", tables), ("planted_tables", planted_tables), ("asv_pairs", asv_pairs)):
+    for name, value in (("tables", tables), ("planted_tables", planted_tables)):
         if value < 0:
             raise ArgumentError(name, value, "must not be negative")
-    identity = _identity(setup)
-    found = [
-        record for record in results.read_records(out, kinds.SELF_CHECK.what) if belongs(record, identity, injection())
-    ]
+    of_method = identity(setup)
+    found, rivals = (recorded(out, kind, of_method) for kind in (kinds.SELF_CHECK, kinds.ASV_CHECK))
     wanted = {False: tables, True: planted_tables}
-    if asv_pairs and not any(asv_continuous.able(cell, repository) for cell in setup.cells):
-        raise ArgumentError("asv_pairs", asv_pairs, "none of the cells is among asv's benchmarks here")
-    with injected_commits.clone(setup.base, repository) if asv_pairs else nullcontext() as clone:
-        while missing := [kind for kind in (False, True) if sum(is_injected(r) == kind for r in found) < wanted[kind]]:
-            # What is least complete comes next, so that an interrupted check has some of both.
-            kind = min(missing, key=lambda kind: sum(is_injected(r) == kind for r in found) / wanted[kind])
-            number = sum(is_injected(r) == kind for r in found)
-            record = _table(setup, kind, number, identity, on_progress)
-            results.write_record(
-                out, f"{kinds.SELF_CHECK.what}-{'planted' if kind else 'same'}-{results.digest(record)}", record
-            )
-            found.append(record)
-            on_table(record)
-        rivals = [
-            record
-            for record in results.read_records(out, kinds.ASV_CHECK.what)
-            if belongs(record, identity, injection())
-        ]
-        if clone is not None:
-            done = {record["case"]["number"] for record in rivals}
-            for number in (number for number in range(2 * asv_pairs) if number not in done):
-                on_progress(f"asv continuous, pair {number + 1} of {2 * asv_pairs}", 0.0)
-                record = _by_asv(setup, clone, number, identity, repository)
-                results.write_record(out, f"{kinds.ASV_CHECK.what}-{results.digest(record)}", record)
-                rivals.append(record)
-                on_table(record)
+    while missing := [kind for kind in (False, True) if sum(is_injected(r) == kind for r in found) < wanted[kind]]:
+        # What is least complete comes next, so that an interrupted check has some of both.
+        kind = min(missing, key=lambda kind: sum(is_injected(r) == kind for r in found) / wanted[kind])
+        number = sum(is_injected(r) == kind for r in found)
+        record = _table(setup, kind, number, of_method, on_progress)
+        name = f"{kinds.SELF_CHECK.what}-{'planted' if kind else 'same'}-{results.digest(record)}"
+        results.write_record(out, name, record)
+        found.append(record)
+        on_table(record)
     return found + rivals
+
+
+def recorded(out: Path, kind: kinds.RecordKind, identity: dict) -> list[dict]:
+    """Return the records of that kind that were made by this method and with these injections."""
+    return [record for record in results.read_records(out, kind.what) if belongs(record, identity, injection())]
 
 
 def method(device: str = "cpu") -> str:
@@ -140,7 +124,7 @@ def _digest(names: Sequence[str]) -> str:
     return digest.hexdigest()[:16]
 
 
-def _identity(setup: measure.Setup) -> dict:
+def identity(setup: measure.Setup) -> dict:
     """Return what records must share to be counted together."""
     accelerator = devices.name(setup.cells[0].task.device)
     return {
@@ -158,7 +142,7 @@ def _identity(setup: measure.Setup) -> dict:
     }
 
 
-def _shares(setup: measure.Setup, number: int) -> dict[Cell, float]:
+def slowdowns(setup: measure.Setup, number: int) -> dict[Cell, float]:
     """Return the slowdowns of the table of that number."""
     draw = random.Random(number)
     count = max(1, round(len(setup.cells) * SLOWER_CELLS / len(SHARES)))
@@ -168,8 +152,8 @@ def _shares(setup: measure.Setup, number: int) -> dict[Cell, float]:
 
 def _table(setup, slower: bool, number: int, identity: dict, on_progress) -> dict:
     """Measure one table."""
-    shares = _shares(setup, number) if slower else {}
-    added = {cell.name: count for cell, count in _additions(setup.base, shares, setup.threads).items()}
+    shares = slowdowns(setup, number) if slower else {}
+    added = named(additions(setup.base, shares, setup.threads))
     begun = time.perf_counter()
     outcome = measure.run(replace(setup, head=setup.base, added=added), on_progress)
     if outcome.interrupted or outcome.record is None:  # which it is after an interruption alone
@@ -185,7 +169,7 @@ def _table(setup, slower: bool, number: int, identity: dict, on_progress) -> dic
     logs = {name: [round(v, 6) for v in of.values()] for name, of in found["samples"]["log_ratios"].items()}
     return results.make_record(
         kinds.SELF_CHECK.what,
-        {"identity": identity, "injection": injection(), "planted": _named(shares), "number": number},
+        {"identity": identity, "injection": injection(), "planted": named(shares), "number": number},
         {
             "cells": cells,
             "log_ratios": logs,
@@ -202,7 +186,12 @@ def _table(setup, slower: bool, number: int, identity: dict, on_progress) -> dic
     )
 
 
-def _additions(base: Tree, shares: Mapping[Cell, float], threads: int, *, within: bool = False) -> dict[Cell, int]:
+def additions(base: Tree, shares: Mapping[Cell, float], threads: int, *, within: bool = False) -> dict[Cell, int]:
+    """Return how many additions make each cell slower by its share; `within`: made by the package, not around it.
+
+    Raises:
+        NormsuiteError: that could not be measured.
+    """
     try:
         with Lock().alone():
             return calibrate.additions(base, shares, threads, within=within)
@@ -210,29 +199,6 @@ def _additions(base: Tree, shares: Mapping[Cell, float], threads: int, *, within
         raise NormsuiteError(f"how much extra work a slowdown takes could not be measured: {died}") from None
 
 
-def _named(shares: Mapping[Cell, float]) -> dict[str, float]:
-    return {cell.name: share for cell, share in shares.items()}
-
-
-def _by_asv(setup: measure.Setup, clone: Path, number: int, identity: dict, repository: Path) -> dict:
-    """Compare versions with slowdowns, and a version with itself, in turn: those cells that asv's benchmarks have."""
-    cells = [cell for cell in setup.cells if asv_continuous.able(cell, repository)]
-    shares = {} if number % 2 else {c: s for c, s in _shares(setup, number // 2).items() if c in cells}
-    base = injected_commits.commit(clone, {})
-    additions = _additions(base, shares, setup.threads, within=True)
-    head = injected_commits.commit(clone, additions, said=f"pair {number}")
-    changes, spent_s = asv_continuous.compare(repository, clone, base.commit, head.commit, cells)
-    return results.make_record(
-        kinds.ASV_CHECK.what,
-        {
-            "identity": identity,
-            "injection": injection(),
-            "planted": _named(shares),
-            "number": number,
-            "cells": [cell.name for cell in cells],
-        },
-        {"changes": changes, "factor": asv_continuous.FACTOR},
-        environment=provenance.environment(),
-        seeds=[number],
-        wall_s=round(spent_s, 1),
-    )
+def named(of_cells: Mapping[Cell, T]) -> dict[str, T]:
+    """Return what belongs to each cell by the cell's name."""
+    return {cell.name: value for cell, value in of_cells.items()}

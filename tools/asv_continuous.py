@@ -1,5 +1,12 @@
-"""The verdict of `asv continuous` on the same two versions, for comparison: its changes, and how long it took."""
+"""Give `asv continuous` versions as a self-check of the gate has them: with injected slowdowns, and without any.
 
+What it says goes into records beside those of `normsuite self-check`, which counts how often it is right. It needs
+asv's environment of this repository (`asv setup`); minutes a pair.
+
+    python -m tools.asv_continuous --pairs 5 --norm GroupNorm --out reports/self-check
+"""
+
+import argparse
 import json
 import os
 import re
@@ -12,12 +19,16 @@ from pathlib import Path
 
 from asv.util import load_json
 
-from ..errors import NormsuiteError
-from ..measure.implementations.ours import Function
-from ..measure.labels import ASV_LATENCY
-from ..measure.workload import Workload
-from ..spec import NORMS
-from .cells import Cell
+from normsuite import kinds, provenance, results
+from normsuite.cli import gated
+from normsuite.errors import ArgumentError, NormsuiteError
+from normsuite.gate import injected_commits, rates, selfcheck
+from normsuite.gate.cells import Cell
+from normsuite.gate.setup import Setup
+from normsuite.measure.implementations.ours import Function
+from normsuite.measure.labels import ASV_LATENCY
+from normsuite.measure.workload import Workload
+from normsuite.spec import NORMS
 
 FACTOR = 1.03
 
@@ -114,3 +125,73 @@ def _asv(arguments: Sequence[str], configuration: Path, environment: dict, codes
     if done.returncode not in codes:
         raise NormsuiteError(f"asv {arguments[0]}: {' '.join((done.stderr or done.stdout).split())[-300:]}")
     return done.stdout
+
+
+def run(setup: Setup, pairs: int, repository: Path, out: Path) -> list[dict]:
+    """Have it compare the versions that are missing, and return all records.
+
+    Args:
+        setup: of the gate; its base is compared with itself and with versions that have slowdowns.
+        pairs: how many of either there shall be in all.
+        repository: of the base, with asv's configuration and benchmarks.
+        out: where the records are.
+
+    Raises:
+        ArgumentError: none of the cells is among asv's benchmarks.
+        NormsuiteError: asv fails.
+    """
+    cells = [cell for cell in setup.cells if able(cell, repository)]
+    if not cells:
+        raise ArgumentError("pairs", pairs, "none of the cells is among asv's benchmarks here")
+    identity = selfcheck.identity(setup)
+    found = selfcheck.recorded(out, kinds.ASV_CHECK, identity)
+    done = {record["case"]["number"] for record in found}
+    with injected_commits.clone(setup.base, repository) as clone:
+        for number in (number for number in range(2 * pairs) if number not in done):
+            record = _pair(setup, cells, clone, number, identity, repository)
+            results.write_record(out, f"{kinds.ASV_CHECK.what}-{results.digest(record)}", record)
+            found.append(record)
+            print(rates.line(record), flush=True)
+    return found
+
+
+def _pair(setup: Setup, cells: Sequence[Cell], clone: Path, number: int, identity: dict, repository: Path) -> dict:
+    """Return the record of a version beside one with slowdowns, or, for an odd number, beside itself."""
+    shares = {} if number % 2 else {c: s for c, s in selfcheck.slowdowns(setup, number // 2).items() if c in cells}
+    base = injected_commits.commit(clone, {})
+    additions = selfcheck.additions(base, shares, setup.threads, within=True)
+    head = injected_commits.commit(clone, additions, said=f"pair {number}")
+    found, spent_s = compare(repository, clone, base.commit, head.commit, cells)
+    return results.make_record(
+        kinds.ASV_CHECK.what,
+        {
+            "identity": identity,
+            "injection": selfcheck.injection(),
+            "planted": selfcheck.named(shares),
+            "number": number,
+            "cells": [cell.name for cell in cells],
+        },
+        {"changes": found, "factor": FACTOR},
+        environment=provenance.environment(),
+        seeds=[number],
+        wall_s=round(spent_s, 1),
+    )
+
+
+def main() -> None:
+    """Compare, and print how often it was right."""
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--pairs", type=int, default=5, help="versions with slowdowns, and as many without")
+    parser.add_argument("--base", default="HEAD", help="the commit that they are made of")
+    parser.add_argument("--norm", action="append", help="cells of this norm only; again for more")
+    parser.add_argument("--budget", type=float, default=120.0, help="seconds of the self-check's tables")
+    parser.add_argument("--out", type=Path, default=Path("reports") / kinds.ASV_CHECK.folder)
+    given = parser.parse_args()
+    wanted = gated.wanted("cpu", only=None, norm=given.norm)
+    setup, project = gated.setup_of(given.base, None, wanted, gated.Timing(given.budget, None), [])
+    for text in rates.lines(run(setup, given.pairs, project.folder, given.out)):
+        print(text)
+
+
+if __name__ == "__main__":
+    main()
