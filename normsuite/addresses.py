@@ -137,11 +137,6 @@ def why_gone(t: Tensor) -> str | None:
     return f"needs {needed} bytes of its storage, which has {found}" if found < needed else None
 
 
-def is_backed(t: Tensor) -> bool:
-    """Return whether the storage of a strided tensor holds all of its bytes; that of one that was freed does not."""
-    return t.untyped_storage().nbytes() >= t.nbytes
-
-
 def demand(**tensors: Tensor | None) -> None:
     """Raise StorageError for the first of those tensors that a kernel may not read by its address."""
     for name, t in tensors.items():

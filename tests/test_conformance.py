@@ -10,8 +10,8 @@ import torch
 from torch import nn
 
 import normsuite
-from normsuite import writing
-from normsuite.conformance import ConformanceError, Report
+from normsuite import kinds, results, writing
+from normsuite.conformance import ConformanceError, Report, recorded
 from normsuite.conformance.checks import every
 from normsuite.conformance.run import smaller
 from normsuite.errors import ArgumentError, UnknownNameError
@@ -137,6 +137,15 @@ def test_reports_travel_as_json_and_markdown():
     report = normsuite.check(odd_norms.OnePass, only=("mean_*", "huge_values"), isolated=False, **LIKE)
     assert Report.from_dict(json.loads(writing.to_json(report.as_dict()))) == report
     assert report.markdown().count("\n| ") == len(report.shown) + 2 and "mean_10000" in repr(report)
+
+
+def test_a_record_of_checks_is_of_their_kind(tmp_path):
+    target = Target(odd_norms.Right, shapes=[(4, odd_norms.CHANNELS, 6, 5)], **LIKE)
+    report = normsuite.check(target, only=("result_kind",), isolated=False)
+    for _ in range(2):
+        recorded.record(report, target, tmp_path)
+    found = results.read_records(tmp_path, kinds.CONFORMANCE.what)
+    assert not found.damaged and [record["case"]["target"] for record in found.good] == [target.title], "one a target"
 
 
 @pytest.fixture

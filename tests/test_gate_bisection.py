@@ -27,7 +27,7 @@ def test_a_self_check_leaves_records_that_add_up(repository, tmp_path):
     setup = measure.Setup(tree, tree, cells.plan(only=some), measure.MARGINS, 1.0, 1)
     out = tmp_path / "check"
     made = []
-    run = {"repository": repository, "out": out, "on_table": made.append}
+    run = {"out": out, "on_table": made.append}
     assert len(selfcheck.run(setup, tables=1, planted_tables=1, **run)) == 2 == len(made)
     injected = next(record for record in made if rates.is_injected(record))
     assert sorted(injected["case"]["planted"].values()) == list(rates.SHARES)

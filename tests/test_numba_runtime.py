@@ -74,6 +74,7 @@ BITS = [
     ("BatchNorm", (8, 16, 33, 31)),
     ("BatchNorm", (4, 2, 170, 71)),
     ("LayerNorm", (40, 6, 20, 20)),
+    ("LayerNorm", (19, 8, 20, 20)),
     ("LayerNorm", (2, 2, 170, 71)),
     ("GroupNorm", (8, 16, 33, 31)),
     ("GroupNorm", (2, 2, 170, 71)),
@@ -83,23 +84,27 @@ BITS = [
 ]
 
 
+@pytest.mark.parametrize(("dtype", "activation"), [(torch.float32, None), (torch.float64, "silu")], ids=str)
 @pytest.mark.parametrize("layout", ["contiguous", "channels_last"])
 @pytest.mark.parametrize(("name", "shape"), BITS, ids=[f"{n}-{s[0]}x{s[1]}" for n, s in BITS])
-def test_the_same_bits_for_any_number_of_threads(name, shape, layout, with_threads):
+def test_the_same_bits_for_any_number_of_threads(name, shape, layout, dtype, activation, with_threads):
     spec = NORMS[name]
-    x = LAYOUTS[layout](drawn(*shape, dtype=torch.float32))
+    x = LAYOUTS[layout](drawn(*shape, dtype=dtype))
     assert x.numel() > 32768
     affine = shape[1:] if spec.affine == "element" else shape[1:2]
-    weight = drawn(*affine, dtype=torch.float32, seed=1)
-    bias = drawn(*affine, dtype=torch.float32, seed=2) if spec.centred else None
+    weight = drawn(*affine, dtype=dtype, seed=1)
+    bias = drawn(*affine, dtype=dtype, seed=2) if spec.centred else None
     found = []
     for count in (1, 2, 3):
         with_threads(count)
-        running = [torch.zeros(shape[1]), torch.ones(shape[1])] if spec.running != "never" else [None, None]
+        running = [None, None]
+        if spec.running != "never":
+            running = [torch.zeros(shape[1], dtype=dtype), torch.ones(shape[1], dtype=dtype)]
         options = {"running_mean": running[0], "running_var": running[1], "num_groups": num_groups(spec)}
+        options["activation"] = activation
         found.append(outcome(spec, x, weight, bias, backend="numba", **options) + [t for t in running if t is not None])
         if spec.running != "never":
-            assert not torch.equal(running[0], torch.zeros(shape[1]))
+            assert running[0].any()
             options["use_input_stats"] = False
             found[-1] += outcome(spec, x, weight, bias, backend="numba", **options)
     assert same_bits(found[0], found[1]) and same_bits(found[0], found[2])

@@ -10,7 +10,7 @@ from typing import NamedTuple
 import torch
 from torch.nn import functional
 
-from ..addresses import is_backed, transformed, why_gone
+from ..addresses import are_stored_like, transformed
 from . import Again, Call, reference
 
 # Where torch's name for an argument differs from ours.
@@ -152,7 +152,7 @@ def apply(call: Call) -> torch.Tensor:
 
 
 def _apply(call: Call) -> torch.Tensor:
-    return _again(call).compute(
+    return _computation(call)(
         call.input, call.weight, call.bias, call.running_mean, call.running_var, call.momentum, call.out
     )
 
@@ -192,10 +192,17 @@ def _is_nothing(call: Call) -> bool:
 
 def again(call: Call) -> Again | None:
     """Return a shorter way to `apply` for calls like this one, or None where torch's own is not taken."""
-    return None if _is_nothing(call) else _again(call)
+    return None if _is_nothing(call) else Again(_computation(call), _fits(call))
 
 
-def _again(call: Call) -> Again:
+def _fits(call: Call) -> Callable[..., bool] | None:
+    """Return `Again.fits`: torch's operators look at storage themselves, but for RMSNorm's, which would crash."""
+    if call.spec.torch_call == "rms_norm":
+        return are_stored_like(call.input, call.weight, None, None, None, call.out)
+    return None if call.out is None else are_stored_like(None, None, None, None, None, call.out)
+
+
+def _computation(call: Call) -> _Compute:
     """Return torch's operator followed by what it leaves to do, in this order: layout, activation, given output."""
     compute = _OPERATORS[call.spec.torch_call].of(call)
     x = call.input
@@ -210,9 +217,8 @@ def _again(call: Call) -> Again:
         elif x.dim() > 3 and (call.spec.torch_call == "instance_norm" or 1 in (samples, channels, *places)):
             compute = _of_one_place(compute)
     restored = not x.is_nested and not x.is_contiguous()
-    fits = _are_there if call.spec.torch_call == "rms_norm" or call.out is not None else None
     if call.activation is None and call.out is None and not restored:
-        return Again(compute, fits)
+        return compute
     activate = None
     if call.activation is not None:
         # torch.relu is torch.nn.functional's without the Python around it; not all have such a one.
@@ -222,7 +228,7 @@ def _again(call: Call) -> Again:
         def activated(input, weight, bias, running_mean, running_var, momentum, out):
             return activate(compute(input, weight, bias, running_mean, running_var, momentum, None))
 
-        return Again(activated, fits)
+        return activated
 
     def finished(input, weight, bias, running_mean, running_var, momentum, out):
         y = compute(input, weight, bias, running_mean, running_var, momentum, None)
@@ -232,15 +238,7 @@ def _again(call: Call) -> Again:
             y = activate(y)
         return y if out is None else out.copy_(y)
 
-    return Again(finished, fits)
-
-
-def _are_there(input, weight, bias, running_mean, running_var, out) -> bool:
-    """Return whether input, weight and a given output have their storage.
-
-    Of torch's norms, RMSNorm alone does not check it, and would crash; nor does what writes to an output.
-    """
-    return is_backed(input) and (weight is None or is_backed(weight)) and (out is None or why_gone(out) is None)
+    return finished
 
 
 def _laid_out_like(x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:

@@ -77,7 +77,7 @@ class Bench:
     """The records of one table, and what they say.
 
     Args:
-        records: of kind `WHAT`, one a task, made with the same settings on the same machine.
+        records: of kind `kinds.BENCH`, one a task, made with the same settings on the same machine.
 
     Attributes:
         records: as given.

@@ -7,7 +7,7 @@ from typing import Annotated, Optional
 
 import typer
 
-from .. import lazily, vocabulary
+from .. import kinds, lazily, vocabulary
 from ..errors import ArgumentError, NormsuiteError
 from ..garbage import uncollected
 from ..helpers import Helpers
@@ -68,4 +68,4 @@ def report(
 
 
 def _is_long(source: Path) -> bool:
-    return sum(1 for _ in (source / "asv" / "results").glob("*/*.json")) > _LONG
+    return sum(1 for _ in (source / kinds.ASV.folder).glob("*/*.json")) > _LONG

@@ -4,9 +4,9 @@ from pathlib import Path
 
 import torch
 
-from .. import provenance, results
+from .. import kinds, provenance, results
 from ..targets.target import Target
-from .result import WHAT, Report
+from .result import Report
 
 
 def record(report: Report, target: Target, folder: Path) -> Path:
@@ -30,5 +30,5 @@ def record(report: Report, target: Target, folder: Path) -> Path:
     }
     samples = {"results": [result.as_dict() for result in report.results], "notes": list(report.notes)}
     measured = provenance.environment(threads=torch.get_num_threads())
-    made = results.make_record(WHAT, case, samples, environment=measured, seeds=[])
-    return results.write_record(folder, f"{WHAT}-{results.digest(case)}", made)
+    made = results.make_record(kinds.CONFORMANCE.what, case, samples, environment=measured, seeds=[])
+    return results.write_record(folder, f"{kinds.CONFORMANCE.what}-{results.digest(case)}", made)

@@ -286,7 +286,7 @@ def _by_kind(records: Iterable[dict]) -> tuple[list[dict], list[dict]]:
 def lines(records: Sequence[dict]) -> list[str]:
     """Return lines for people: of the gate, and of asv where it was asked too."""
     tables, by_asv = _by_kind(records)
-    said = _lines(found(tables))
+    said = _lines(found(tables)) if tables else []
     if by_asv:
         factor = schema.of(by_asv[0], AsvCheck).samples.factor
         said += [f"asv continuous --factor {factor:g}: {line}" for line in _lines(found(by_asv))]

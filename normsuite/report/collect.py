@@ -116,8 +116,12 @@ def _commit(measured: list[AsvResult], wanted: str | None) -> str | None:
 
 
 def _good(source: Path, kind: kinds.RecordKind, notes: list[str]) -> list[dict]:
-    """Return the records of that kind, with a note on those that are damaged."""
-    found = results.read_records(source / kind.folder, kind.what)
+    """Return the records of that kind under the source, with a note on those that are damaged."""
+    return _good_in(source / kind.folder, kind, notes)
+
+
+def _good_in(folder: Path, kind: kinds.RecordKind, notes: list[str]) -> list[dict]:
+    found = results.read_records(folder, kind.what)
     notes.extend(_named(found.damaged))
     return found.good
 
@@ -138,13 +142,13 @@ def _named(damaged: list[tuple[str, str]]) -> list[str]:
 
 def _study_folder(source: Path) -> Path:
     """Return the folder of the study's records: study in the source, or the source where they lie in it directly."""
-    folder = source / "study"
-    return source if not folder.is_dir() and any(source.glob("study-*.json")) else folder
+    folder = source / kinds.STUDY.folder
+    return source if not folder.is_dir() and any(source.glob(f"{kinds.STUDY.what}-*.json")) else folder
 
 
 def _newest_studies(folder: Path, notes: list[str]) -> tuple[list[dict], list[dict]]:
     """Return the newest comparison of norms, and the newest of batch sizes."""
-    good = _good(folder, "study", notes)
+    good = _good_in(folder, kinds.STUDY, notes)
     tested = [record for record in good if not record["case"].get("hold_out")]
     if len(tested) < len(good):
         notes.append(f"{len(good) - len(tested)} records of runs that chose settings are left out")

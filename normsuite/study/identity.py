@@ -11,8 +11,6 @@ from ..spec import NO_NORM, find
 from ..targets.source import source_of
 from .train import Run
 
-"""The kind of the records of runs."""
-
 THREADS = 1
 """Threads that a run is trained with."""
 

@@ -16,7 +16,7 @@ NO_NORM = "none"
 
 @dataclass(frozen=True)
 class Target:
-    """Somebody's norm: what makes it, what it is like, and which inputs it is for.
+    """A user's norm: what makes it, what it is like, and which inputs it is for.
 
     Attributes:
         make: an import path "module:name" or the object: a class of torch.nn's kind, a module, a function in

@@ -113,7 +113,8 @@ class Launch:
         each, size = plan.count * dtype.itemsize, plan.numel * dtype.itemsize
         self._template.sampled = plan.numel if size <= SIZES.spread else SIZES.sampled
         self._forward_batch = max(1, (SIZES.cached_batch if size <= SIZES.cached else SIZES.batch) // each)
-        self._by_fours = plan.per_element and plan.parts == 1 and plan.count >= SIZES.long_row
+        in_cache = SIZES.long_row <= plan.count <= SIZES.row_in_cache // 4
+        self._by_fours = plan.per_element and plan.parts == 1 and in_cache
         self._backward_batch = max(1, SIZES.batch // each)
         self._most_threads = 1 if plan.numel <= SIZES.alone else plan.arguments.tasks
         elements = "_elements" if plan.per_element else ""

@@ -12,7 +12,8 @@ class Sizes:
     """Sizes in elements where nothing else is said.
 
     Attributes:
-        segment_block: of a block of rows along memory, which a first-level cache holds while it is read twice.
+        segment_block: of a block of rows along memory, which a first-level cache holds while it is read twice; of a
+            piece of a row where four rows that lie apart are read at once.
         column_block: of a block of rows across memory, likewise.
         block_rows: rows in that block at least; what is done once for each block and column takes as long as a few
             rows.

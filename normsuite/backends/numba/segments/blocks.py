@@ -1,4 +1,4 @@
-"""Places of a statistic's numbers: blocks that a first-level cache holds, and the part of them that a task has."""
+"""Places of a statistic's numbers: blocks that a cache holds, and the part of them that a task has."""
 
 from ..decorators import inlined
 from ..elements import prefetch
@@ -30,7 +30,8 @@ def block_shape(a):
     pieces = (a.length + BLOCK - 1) // BLOCK
     piece = (a.length + pieces - 1) // pieces
     # Rows that lie apart are read four at a time, rows side by side as one, which is to be no longer than a block.
-    least = 1 if a.stride_row_inner == a.length else 4
+    # Tasks that share a statistic have a block each, at least.
+    least = 1 if a.stride_row_inner == a.length or a.parts > 1 else 4
     rows = min(a.row_inner, max(least, BLOCK // piece))
     return rows, piece, (a.row_inner + rows - 1) // rows, (a.length + piece - 1) // piece
 

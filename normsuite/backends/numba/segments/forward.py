@@ -145,7 +145,7 @@ def _do(a, data, here, first, last, code, streamed, per_element):
     if a.phase & WRITE and short and not streamed and not per_element:
         _write_short_rows(a, data, first, last, code)
     elif a.phase & WRITE:
-        if per_element and not streamed and last - first == 4 and a.length >= _LONG:
+        if per_element and not streamed and a.parts == 1 and last - first == 4 and a.length >= _LONG:
             _write_four_rows(a, data, first, code)
             first = last
         for task in range(first, last):
