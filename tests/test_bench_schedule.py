@@ -11,7 +11,7 @@ from normsuite.bench import summary
 from normsuite.bench.summary import AGAIN, BASELINE
 from normsuite.measure import clock as kit_clock
 from normsuite.measure import schedule
-from normsuite.measure.schedule import Entrant
+from normsuite.measure.schedule import TimedCall
 from normsuite.versus import rounds as versus_rounds
 
 
@@ -42,18 +42,18 @@ def clock(monkeypatch):
     return clock
 
 
-def entrant(clock, label, cost, pool="openmp", log=None):
+def timed_call(clock, label, cost, pool="openmp", log=None):
     def call():
         clock.now += cost() if callable(cost) else cost
         if log is not None:
             log.append(label)
 
-    return Entrant(label, pool, call)
+    return TimedCall(label, pool, call)
 
 
-def measure(entrants, *, seed=0, seconds=1.0, waits_s=None, **further):
+def measure(timed_calls, *, seed=0, seconds=1.0, waits_s=None, **further):
     return schedule.interleave(
-        entrants, control=AGAIN, seconds=seconds, draw=random.Random(seed), waits_s=waits_s or {}, **further
+        timed_calls, control=AGAIN, seconds=seconds, draw=random.Random(seed), waits_s=waits_s or {}, **further
     )
 
 
@@ -61,10 +61,10 @@ def test_planted_ratios_are_found_on_a_machine_that_drifts(clock):
     speed = lambda: 1 + 0.5 * math.sin(clock.now)  # noqa: E731
     found = measure(
         [
-            entrant(clock, BASELINE, lambda: 1e-3 * speed()),
-            entrant(clock, AGAIN, lambda: 1e-3 * speed()),
-            entrant(clock, "slow", lambda: 1.3e-3 * speed()),
-            entrant(clock, "fast", lambda: 20e-6 * speed()),
+            timed_call(clock, BASELINE, lambda: 1e-3 * speed()),
+            timed_call(clock, AGAIN, lambda: 1e-3 * speed()),
+            timed_call(clock, "slow", lambda: 1.3e-3 * speed()),
+            timed_call(clock, "fast", lambda: 20e-6 * speed()),
         ]
     )
     ratio = {name: math.exp(summary.paired_log_ratio(found[name], found[BASELINE])) for name in found}
@@ -74,8 +74,8 @@ def test_planted_ratios_are_found_on_a_machine_that_drifts(clock):
 
 @pytest.mark.parametrize("seed", range(5))
 def test_rounds_go_there_and_back_and_the_control_follows_other_pools(seed):
-    people = [Entrant(name, "openmp", None) for name in ("a", "b", "c", AGAIN)]
-    people += [Entrant("x", "xla", None), Entrant("o", "onnxruntime", None)]
+    people = [TimedCall(name, "openmp", None) for name in ("a", "b", "c", AGAIN)]
+    people += [TimedCall("x", "xla", None), TimedCall("o", "onnxruntime", None)]
     there, back = ([e.label for e in way] for way in schedule.orders(people, control=AGAIN, draw=random.Random(seed)))
     assert sorted(there) == sorted(back) == sorted(e.label for e in people)
     for way in (there, back):
@@ -87,7 +87,9 @@ def test_rounds_go_there_and_back_and_the_control_follows_other_pools(seed):
 
 def test_a_pool_that_spins_is_waited_for_before_another_is_timed(clock):
     log = []
-    people = [entrant(clock, n, 1e-3, log=log) for n in (BASELINE, AGAIN)] + [entrant(clock, "x", 1e-3, "xla", log)]
+    people = [timed_call(clock, n, 1e-3, log=log) for n in (BASELINE, AGAIN)] + [
+        timed_call(clock, "x", 1e-3, "xla", log)
+    ]
     found = measure(people, waits_s={"openmp": 2e-3, "xla": 1e-3}, always=["x"], least=4, most=4)
     assert None not in found["x"]
     runs = [len(list(calls)) for name, calls in itertools.groupby(log[9:]) if name == "x"]  # behind the calibration
@@ -109,7 +111,7 @@ def test_a_slow_first_call_and_what_a_sample_costs_by_itself_favour_nobody(first
         return sample(timer, repeat) + cost / repeat
 
     monkeypatch.setattr(kit_clock.HostTimer, "sample", costly)
-    found = measure([entrant(clock, name, 6e-6) for name in (BASELINE, AGAIN)])
+    found = measure([timed_call(clock, name, 6e-6) for name in (BASELINE, AGAIN)])
     assert found[BASELINE] == pytest.approx(found[AGAIN])
     assert found[AGAIN] == pytest.approx([6e-6] * len(found[AGAIN]), rel=0.01)
 
@@ -125,7 +127,7 @@ def test_how_long_threads_spin_is_measured(clock):
 
 
 def test_who_costs_much_sits_out_rounds_and_stays_paired(clock):
-    people = [entrant(clock, n, 1e-3) for n in (BASELINE, AGAIN, "a")] + [entrant(clock, "slow", 15e-3)]
+    people = [timed_call(clock, n, 1e-3) for n in (BASELINE, AGAIN, "a")] + [timed_call(clock, "slow", 15e-3)]
     found = measure(people, seconds=10)
     taken = [i for i, t in enumerate(found["slow"]) if t is not None]
     assert len(found["slow"]) == len(found[BASELINE]) and taken[:3] == [0, 5, 10]
@@ -142,7 +144,7 @@ def test_a_call_that_fails_leaves_the_garbage_collector_on():
 
     with pytest.raises(ValueError) as held:
         schedule.interleave(
-            [Entrant("mine", "openmp", fails)], control="", seconds=1.0, draw=random.Random(0), waits_s={}
+            [TimedCall("mine", "openmp", fails)], control="", seconds=1.0, draw=random.Random(0), waits_s={}
         )
     assert held.value.__traceback__ is not None and gc.isenabled()
     timers = {"mine": kit_clock.HostTimer(fails)}

@@ -10,7 +10,7 @@ from normsuite.bench import tables
 from normsuite.bench.row import NOT_SLOWER, SLOWER, SLOWER_ABOVE, UNDECIDED, verdict
 from normsuite.bench.sentences import sentences
 from normsuite.bench.summary import AUTO, BASELINE, Bench, corrected
-from normsuite.measure.labels import BETTER_COMPILED, COMPILED_FORMS, given
+from normsuite.measure.labels import BETTER_COMPILED, COMPILED_FORMS, descriptions
 from normsuite.statistics import moderated_intervals, ratio_interval
 
 TASKS = 24
@@ -124,5 +124,5 @@ def test_the_faster_compiled_form_of_each_task_counts():
 def test_what_each_rival_was_given_is_what_its_file_says():
     found = tables.rivals(Bench([record({AUTO: 0.5, "flax": 1.0, "onnxruntime": 1.2, "mine:Norm(8)": 1.0})]))
     assert [(name, tasks) for name, tasks, _ in found.rows] == [("flax", "1"), ("onnxruntime", "1")]
-    assert "jitted" in found.rows[0][2] and all(given().values())
+    assert "jitted" in found.rows[0][2] and all(descriptions().values())
     assert tables.rivals(Bench([record({AUTO: 0.5})])) is None

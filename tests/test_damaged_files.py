@@ -87,8 +87,8 @@ ODD = {
     "too many values": (row([[1.0, 2.0], [], "1"]), "not as many"),
     "a negative time": (row([[-1.0], [], "1"]), "negative time"),
     "a time without end": (row([[float("inf")], [], "1"]), "no time or size"),
-    "a date before all": (put(date=-1), "date is none of a commit"),
-    "a date after all": (put(date=1e300), "date is none of a commit"),
+    "a date before all": (put(date=-1), "date is out of range"),
+    "a date after all": (put(date=1e300), "date is out of range"),
     "a start of text": (row([[1.0], [], "1", "2026-01-01T00:00:00"]), "started_at is no time"),
     "a half interval": (row([[1.0], [], "1", 1, 1, [0.9, 1.0], [1.1]]), "intervals are not as many"),
     "an interval the wrong way round": (row([[1.0], [], "1", 1, 1, [1.2], [1.1]]), "ends before it begins"),
@@ -145,7 +145,7 @@ def test_a_damaged_machine_s_file_is_said_and_the_results_are_read(tmp_path):
     folder, _ = folder_of(tmp_path)
     (folder.machine / "machine.json").write_text('{"version": 1, "mach')
     found = history.read(tmp_path)
-    assert len(found.results) == 12 and "asv itself passes over what lies there" in found.notes[0]
+    assert len(found.results) == 12 and "asv itself ignores the results there" in found.notes[0]
 
 
 def test_notes_are_summed_by_kind(tmp_path):

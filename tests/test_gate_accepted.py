@@ -62,7 +62,7 @@ def test_every_reader_ends_as_the_project_s_policy_says():
         ("[[accepted]\n", "cannot be read"),
         ("accepted = 1\n", "no list"),
         ("accepted = [1]\n", "is no table"),
-        (ENTRY.replace("reason", "cause"), "has 'cause'"),
+        (ENTRY.replace("reason", "cause"), "has the unknown field 'cause'"),
         (ENTRY.replace('reason = "more checks"\n', ""), "lacks reason"),
         (ENTRY.replace("2030-01-31", '"soon"'), "until = 'soon'"),
         (ENTRY.replace('"more checks"', '""'), "reason = ''"),

@@ -26,7 +26,7 @@ def test_error_rates_of_tables_are_counted():
     found = rates.found(same + injected)
     assert (found.false_alarms.k, found.false_alarms.n) == (1, 10)
     assert (found.missed.k, found.missed.n) == (1, 10)
-    assert (found.false_praise.k, found.false_cells.k, found.false_cells.n) == (1, 1, 33)
+    assert (found.false_improvements.k, found.false_cells.k, found.false_cells.n) == (1, 1, 33)
     assert (found.injected[0.05].k, found.injected[0.05].n, found.injected[0.01].k) == (3, 3, 0)
     assert (found.same.k, found.same.n) == (19, 30)
     assert found.smallest is None, "three of three support no more than 37 %"
@@ -106,7 +106,7 @@ def test_sizes_and_the_offset_are_measured_before_anything_is_found():
     record["samples"]["cells"] = dict(zip(logs, record["samples"]["cells"].values(), strict=True))
     (mean,) = rates.measured_means([record]).values()
     assert mean.value == pytest.approx(0.01) and mean.low < 0.009
-    assert "measured in the mean, before anything was found: 1 % as 1 %" in rates.lines([record])
+    assert "injected slowdowns up to the first look, in the mean: 1 % was measured as 1 %" in rates.lines([record])
     assert rates.offset([record]) is None
     record["case"]["planted"] = {}
     other = {**record, "samples": {**record["samples"], "looks": [1, 3]}}

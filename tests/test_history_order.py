@@ -72,7 +72,7 @@ def test_a_merged_branch_stands_at_its_merge(tmp_path):
         add(f"main {n}", 1.3)
     (step,), notes, (trend,) = judged(folder.path, repository.path)
     assert step.commit == measured["main 8"] and trend.floor < 1.01
-    assert notes == ["8 commits came in by a merge, which stands for them"]
+    assert notes == ["8 commits came in by a merge, and are represented by the merge commit"]
     (folder.machine / f"{measured['merge'][:8]}-venv.json").unlink()
     stand = order(
         dict.fromkeys((of for of in measured.values() if of != measured["merge"]), 0.0), Commits(repository.path)
@@ -104,7 +104,7 @@ def test_without_a_repository_dates_decide_and_that_is_said(tmp_path):
     assert notes[0].startswith("24 commits placed by date alone")
     _, folder, _ = linear(tmp_path / "same", 6, 3, lambda n: START)
     _, (note,), _ = judged(folder)
-    assert note == "6 commits of one date with another, so that their order is not known"
+    assert note == "6 commits share a date with another, so that their order is not known"
 
 
 def test_what_a_shallow_clone_lacks_stands_before_what_it_has(tmp_path):

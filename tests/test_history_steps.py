@@ -86,11 +86,11 @@ def test_lower_accuracy_is_worse(tmp_path):
     assert step.verdict == IMPROVEMENT
 
 
-def test_a_step_that_was_made_up_for_no_longer_counts(tmp_path):
+def test_a_step_that_was_recovered_no_longer_counts(tmp_path):
     trend = only(write(tmp_path, {"BatchNorm": noisy((1e-3, 10), (1.3e-3, 10), (1e-3, 10))}))
     worse, better = trend.steps
-    assert worse.verdict == REGRESSION and worse.made_up and not worse.counts
-    assert better.verdict == IMPROVEMENT and not better.made_up
+    assert worse.verdict == REGRESSION and worse.recovered and not worse.counts
+    assert better.verdict == IMPROVEMENT and not better.recovered
 
 
 def test_a_last_commit_that_nothing_confirms_makes_up_for_nothing(tmp_path):
@@ -98,7 +98,7 @@ def test_a_last_commit_that_nothing_confirms_makes_up_for_nothing(tmp_path):
     worse, *_ = only(write(tmp_path / "one", {"BatchNorm": values})).steps
     assert worse.verdict == REGRESSION and worse.counts
     worse, *_ = only(write(tmp_path / "two", {"BatchNorm": [*values, 1e-3]})).steps
-    assert worse.made_up
+    assert worse.recovered
 
 
 def test_bytes_need_no_second_commit_and_have_no_noise(tmp_path):

@@ -83,7 +83,7 @@ def test_a_value_that_vanishes_is_said(tmp_path):
     write(tmp_path, values, "seconds")
     done = CliRunner().invoke(app, ["history", "--from", str(tmp_path)])
     assert (
-        f"1 series fail or are n/a at the newest commits, and are judged by those before ({NAME} since 00000006)"
+        f"1 series have no value at the newest commits (failed or n/a): earlier ones count ({NAME} since 00000006)"
         in (" ".join(done.output.split()))
     )
 

@@ -12,7 +12,7 @@ from normsuite import provenance, results, statistics
 from normsuite.errors import NormsuiteError
 from normsuite.measure import process
 from normsuite.measure.operands import SEED
-from normsuite.measure.schedule import Entrant, interleave
+from normsuite.measure.schedule import TimedCall, interleave
 from normsuite.spec import NORMS, find
 
 BASELINE = "torch"
@@ -78,14 +78,14 @@ def _work(job: dict, emit: Callable[[dict], None]) -> None:
     draw = random.Random(job["number"])
     data = digits.load()
     for norm in draw.sample(job["norms"], len(job["norms"])):
-        entrants = []
+        timed_calls = []
         for backend in BACKENDS:
             settings = train.Run(norm, SEED, epochs=1, backend=backend)
             images, labels = data.train_images[: settings.batch_size], data.train_labels[: settings.batch_size]
             call = train.stepper(settings, images, labels)
             call()
-            entrants.append(Entrant(backend, "openmp", call))
-        times_s = interleave(entrants, control="", seconds=SECONDS, draw=draw, waits_s={}, always=BACKENDS, most=500)
+            timed_calls.append(TimedCall(backend, "openmp", call))
+        times_s = interleave(timed_calls, control="", seconds=SECONDS, draw=draw, waits_s={}, always=BACKENDS, most=500)
         emit({"norm": norm, "times_s": times_s})
 
 

@@ -40,7 +40,7 @@ def table(records: Sequence[dict], *, again: bool = False) -> list[str]:
         judged = [decided_again(record, thresholds) for record in records] if again else records
         found = rates.found(judged, thresholds)
         counted = [found.injected[share] for share in rates.SHARES]
-        counted += [found.false_alarms, found.false_praise, found.undecided]
+        counted += [found.false_alarms, found.false_improvements, found.undecided]
         lines.append(f"| {small:.2%} | " + " | ".join(f"{of.k} of {of.n}" for of in counted) + " |")
     return lines
 

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from itertools import groupby
 
 from .. import kinds
-from ..measure.labels import AGAIN, AUTO, BASELINE, BETTER_COMPILED, COPY, PREALLOCATED, given
+from ..measure.labels import AGAIN, AUTO, BASELINE, BETTER_COMPILED, COPY, PREALLOCATED, descriptions
 from ..measure.metric import METRICS, Metric
 from ..presentation import accelerator, text
 from ..presentation.table import Column, Table
@@ -118,7 +118,10 @@ def means(bench: Bench) -> list[Table]:
 
 def rivals(bench: Bench) -> Table | None:
     """Return what each rival was given, with the number of tasks that it took part in; None without rivals."""
-    said = {**given(), BETTER_COMPILED: "The one of those above that took the least of torch.nn's time, task by task."}
+    said = {
+        **descriptions(),
+        BETTER_COMPILED: "The one of those above that took the least of torch.nn's time, task by task.",
+    }
     tasks = {
         name: sum(mean.tasks for mean in bench.means(name, [BASELINE]) if mean.norm == ALL) for name in bench.rivals
     }

@@ -20,7 +20,7 @@ from ..measure.accuracy import Truth
 from ..measure.implementations import Implementation, choose, everyone
 from ..measure.labels import AGAIN, BASELINE, COPY, PREALLOCATED
 from ..measure.metric import COUNTED, GRADIENT_ERROR, OUTPUT_ERROR
-from ..measure.schedule import Entrant, interleave, spinning_s
+from ..measure.schedule import TimedCall, interleave, spinning_s
 from ..measure.task import Task
 from ..measure.workload import Absent, CallFailed, Subject, Workload
 
@@ -71,23 +71,23 @@ def _prepared(task: Task, given, backends: list[str]) -> tuple[list[tuple[Implem
 
 def _time(task: Task, job: dict, draw: random.Random, waits_s: dict[str, float]) -> dict:
     able, refused = _prepared(task, task.operands(), job["backends"])
-    entrants = [Entrant(implementation.label, implementation.pool, call) for implementation, call in able]
-    for entrant in entrants:
-        if entrant.pool not in waits_s:
-            waits_s[entrant.pool] = spinning_s(entrant.call)
+    timed_calls = [TimedCall(implementation.label, implementation.pool, call) for implementation, call in able]
+    for timed_call in timed_calls:
+        if timed_call.pool not in waits_s:
+            waits_s[timed_call.pool] = spinning_s(timed_call.call)
     others = OtherPrograms()
     times = interleave(
-        entrants,
+        timed_calls,
         control=AGAIN,
         seconds=job["seconds"],
         draw=draw,
         waits_s=waits_s,
         always=(BASELINE, AGAIN, COPY, COPY + PREALLOCATED),
     )
-    home = next((e.pool for e in entrants if e.label == BASELINE), Implementation.pool)
+    home = next((e.pool for e in timed_calls if e.label == BASELINE), Implementation.pool)
     return {
         "times_s": {name: [t if t is None else round(t, 9) for t in of_name] for name, of_name in times.items()},
-        "own_pools": [e.label for e in entrants if e.pool != home],
+        "own_pools": [e.label for e in timed_calls if e.pool != home],
         "waits_s": {pool: round(wait, 6) for pool, wait in waits_s.items()},
         "others_share": others.share(),
         "clock_mhz": None,

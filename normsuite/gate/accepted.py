@@ -72,7 +72,7 @@ def _entry(path: Path, number: int, entry: object) -> Accepted:
     if not isinstance(entry, dict):
         raise ArgumentError("accepted", here, "is no table")
     if unknown := entry.keys() - set(known):
-        raise ArgumentError("accepted", here, f"has {min(unknown)!r}; known are {', '.join(known)}")
+        raise ArgumentError("accepted", here, f"has the unknown field {min(unknown)!r}; known are {', '.join(known)}")
     if missing := [name for name in known[:4] if name not in entry]:
         raise ArgumentError("accepted", here, f"lacks {', '.join(missing)}")
     for name in ("cell", "metric", "reason"):

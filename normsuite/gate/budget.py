@@ -23,7 +23,7 @@ LONGEST_S = 1.0
 """Bounds on what one cell gets in one process."""
 
 OVERHEAD_S = 0.015
-"""What a cell takes beside being timed, until one was: warming up, and finding out how often to call it in a sample."""
+"""Seconds of a cell in a process beside its samples: warming up, and finding how many calls make a sample."""
 
 
 class Budget:
@@ -66,9 +66,9 @@ class Budget:
             self.warn_if_too_short(before_s + counting_s + first_look_s + BESIDE_S, cells)
 
     def is_spent(self, further_s: float = 0.0) -> bool:
-        """Return whether no more is left after so many further seconds.
+        """Return whether the budget is used up once so many further seconds are spent.
 
-        A reserve is taken off: work that was planned by a quiet minute may take longer in the next.
+        `BESIDE_S` is held back: work that was planned in a quiet minute may take longer in the next.
         """
         return self.spent_s + further_s > self.total_s - BESIDE_S
 

@@ -29,10 +29,10 @@ Errors = Callable[[Sequence[torch.Tensor]], tuple[float | None, float | None]]
 
 
 def values(call: Call, cell: Cell, given: Operands | None) -> dict[str, float | None]:
-    """Return the counted metrics of a call by name; a host-time cell has none, and one of device time beside it."""
+    """Return the counted metrics of a call by name; none for a cell of host time, whose device-time cell has them."""
     if cell.task.host_time:
         return {}
-    task = cast(Task, cell.task)  # of a prepared call's no more is asked than its device and whether it wants gradients
+    task = cast(Task, cell.task)  # of a prepared call's task only the device and whether it wants gradients are read
     is_backward = not isinstance(cell, PreparedCall) and cell.task.mode == "backward"
     with torch.set_grad_enabled(task.gradients):
         subject = Subject(task, given, call, None if is_backward else call)
@@ -66,9 +66,12 @@ def errors(package: ModuleType | None, cell: Cell) -> dict[str, float | None]:
     return found
 
 
-@lru_cache(maxsize=len(MEANS))  # it takes longer than what it judges, and serves both versions and all backends
+@lru_cache(maxsize=len(MEANS))  # slower than the calls that it checks, and the same for both versions and all backends
 def _truth(task: Task, mean: float) -> tuple[Operands, Errors]:
-    """Return operands about that mean, and what judges results on them; on an accelerator both are made there."""
+    """Return operands about that mean, and the function that returns the errors of results on them.
+
+    On an accelerator both are made there.
+    """
     if not task.on_accelerator:
         given = operands(task.spec, task.case, dtype=DTYPES[task.dtype], mean=mean)
         given.input.requires_grad_(task.gradients)

@@ -28,7 +28,8 @@ from .groups import is_of_host_time
 WORSE, BETTER, SAME, UNDECIDED = "worse", "better", "same", "undecided"
 NOT_AVAILABLE, FAILS, ACCEPTED = "n/a", "fails", "accepted"
 VERDICTS = (WORSE, FAILS, ACCEPTED, BETTER, UNDECIDED, SAME, NOT_AVAILABLE)
-"""Worst first. n/a: one of the two does not have it. fails: it worked in base. accepted: worse, and known to be."""
+"""Verdicts, worst first. "n/a": one of the two versions lacks the cell or metric. "fails": the cell works in base and
+fails in head. "accepted": worse, and listed by the project as accepted."""
 
 TONES = {WORSE: BAD, FAILS: BAD, ACCEPTED: WARNING, UNDECIDED: WARNING, BETTER: GOOD, SAME: GOOD}
 

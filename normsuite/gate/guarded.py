@@ -137,7 +137,7 @@ def _provided(
     """
     if not project.cells:
         for name, values in chosen.items():
-            raise ArgumentError(name, ", ".join(values), "is said by [[tool.normsuite.target]] here: use --only")
+            raise ArgumentError(name, ", ".join(values), "is set by [[tool.normsuite.target]] here: choose by --only")
         return []
     search_here([project.folder, project.folder / "src"])
     provide = load("cells", project.cells)

@@ -29,7 +29,7 @@ MARGINS = {**metric.margins(), "worse": decide.THRESHOLD, "limit": decide.LIMIT}
 
 @dataclass
 class GateRun:
-    """The record, lines on what went wrong, and whether the user cut it short."""
+    """The outcome of a gate: its record, lines on what went wrong, and whether the user interrupted it."""
 
     record: dict | None = None
     notes: list[str] = field(default_factory=list)

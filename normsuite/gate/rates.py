@@ -61,7 +61,7 @@ class Found:
     Attributes:
         false_alarms: tables of a version against itself with a cell or the mean of a group called worse, of all such
             tables.
-        false_praise: the same for better.
+        false_improvements: the same for better.
         missed: tables of a version against itself with an interval, of a cell or a group, that does not hold 1; 5 % at
             most are promised.
         false_cells: cells called worse without being so, of all that were not: of both kinds of tables.
@@ -72,7 +72,7 @@ class Found:
     """
 
     false_alarms: Rate
-    false_praise: Rate
+    false_improvements: Rate
     missed: Rate
     false_cells: Rate
     injected: dict[float, Rate]
@@ -91,7 +91,7 @@ class Found:
 
     def as_dict(self) -> dict:
         """Return all rates as a dictionary for JSON."""
-        names = ("false_alarms", "false_praise", "missed", "false_cells", "undecided")
+        names = ("false_alarms", "false_improvements", "missed", "false_cells", "undecided")
         rates = {name: getattr(self, name).as_dict() for name in names}
         injected = {f"{share:g}": rate.as_dict() for share, rate in self.injected.items()}
         rates |= {"settled": self.same.as_dict(), "planted": injected}
@@ -155,7 +155,7 @@ def found(records: Sequence[dict], thresholds: Thresholds = _THRESHOLDS) -> Foun
     took = sorted(table.wall_s for table in every)
     return Found(
         false_alarms=Rate(sum(counted[WORSE] > 0 for counted in tables), len(tables)),
-        false_praise=Rate(sum(counted[BETTER] > 0 for counted in tables), len(tables)),
+        false_improvements=Rate(sum(counted[BETTER] > 0 for counted in tables), len(tables)),
         missed=Rate(sum(map(_misses, stated)), len(stated)),
         false_cells=Rate(clean[WORSE], clean.total()),
         injected={share: Rate(counted[WORSE], counted.total()) for share, counted in injected.items()},
@@ -291,18 +291,18 @@ def lines(records: Sequence[dict]) -> list[str]:
         factor = schema.of(by_asv[0], AsvCheck).samples.factor
         said += [f"asv continuous --factor {factor:g}: {line}" for line in _lines(found(by_asv))]
     if means := measured_means(tables):
-        sizes = (f"{_percent(share)} as {_percent(mean.value)}" for share, mean in means.items())
-        said.append(f"measured in the mean, before anything was found: {', '.join(sizes)}")
+        sizes = (f"{_percent(share)} was measured as {_percent(mean.value)}" for share, mean in means.items())
+        said.append(f"injected slowdowns up to the first look, in the mean: {', '.join(sizes)}")
     bounds = "bounds: one-sided, 95 %, Clopper and Pearson; cells of one table are not independent"
-    return [*said, f"{bounds}: read those over cells as of {DESIGN_EFFECT} times fewer"]
+    return [*said, f"{bounds}: divide numbers of cells by {DESIGN_EFFECT} before reading their bounds"]
 
 
 def _lines(of: Found) -> list[str]:
     said = []
     if of.false_alarms.n:
         said.append(
-            f"a version against itself: {of.false_alarms.k} of {of.false_alarms.n} tables with a false alarm, which "
-            f"supports a rate of at most {_percent(of.false_alarms.at_most)}; {of.false_praise.k} with something "
+            f"A/A controls: {of.false_alarms.k} of {of.false_alarms.n} tables with a false alarm, which "
+            f"supports a rate of at most {_percent(of.false_alarms.at_most)}; {of.false_improvements.k} with something "
             f"called better; {of.same.k} of {of.same.n} cells called the same"
         )
     if of.false_cells.n:
@@ -328,7 +328,7 @@ def line(record: dict) -> str:
     found, injected = _verdicts(table, _THRESHOLDS), table.case.injected
     said = ", ".join(f"{number} {verdict}" for verdict, number in Counter(found.values()).most_common())
     hit = sum(found.get(name) == WORSE for name in injected)
-    of = f"{hit} of {len(injected)} injected slowdowns found; " if injected else "a version against itself; "
+    of = f"{hit} of {len(injected)} injected slowdowns found; " if injected else "A/A control; "
     by = "asv continuous: " if isinstance(table, AsvCheck) else ""
     return f"{by}{of}{said}; {table.wall_s:.0f} s"
 

@@ -14,7 +14,7 @@ ALWAYS = 12
 [0.34, 0.57] and 1.03 % [0.91, 1.15] with them (25-17): intervals that overlap, of two processors."""
 
 _within = []
-"""The module that is being called: the functions that it calls are its own."""
+"""Modules whose forward pass is running: functions called within it are not slowed again."""
 
 
 def slow_down(home, functions, modules, additions):

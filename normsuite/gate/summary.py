@@ -23,7 +23,7 @@ TIME, MEAN_TIME, ERROR_RATE = "time", "mean time", "error rate"
 POWER = 0.8
 
 FEW = 3
-"""Cells that are not available for one reason and still have a row each."""
+"""Number of cells that may lack a value for one reason and still have a row each; more share a sentence."""
 
 
 @dataclass(frozen=True)

@@ -52,7 +52,7 @@ def error_rates(records: Sequence[dict]) -> Table:
     of = rates.found(records)
     asked = [
         ("equal", "tables with a false alarm", of.false_alarms),
-        ("equal", "tables with something called better", of.false_praise),
+        ("equal", "tables with something called better", of.false_improvements),
         ("equal", "tables with an interval that misses 1", of.missed),
         ("equal", "cells called the same", of.same),
         ("not slower", "cells called worse", of.false_cells),
@@ -69,9 +69,9 @@ def error_rates(records: Sequence[dict]) -> Table:
     typical, longest = map(text.seconds, of.seconds)
     measured = rates.measured_means(records).items()
     means = [f"{100 * share:g}% as {text.interval(of, text.percent)}" for share, of in measured]
-    sizes = f"What was injected was measured, in the mean of the first processes: {', '.join(means)}. " if means else ""
+    sizes = f"Injected slowdowns were measured, in the mean up to the first look: {', '.join(means)}. " if means else ""
     offset = rates.offset(records)
-    equal = "" if offset is None else f"In them equal versions lie {text.interval(offset, _offset)} apart. "
+    equal = "" if offset is None else f"Equal versions differ there by {text.interval(offset, _offset)}. "
     return Table(
         f"The gate's own error rates, from {len(records)} tables on {environment.cpu}, {environment.cores} cores",
         (
@@ -85,7 +85,7 @@ def error_rates(records: Sequence[dict]) -> Table:
             if rate.n
         ],
         kinds.SELF_CHECK.command,
-        note="Alarms, praise and intervals of a table are those of its cells and of the means of its groups. Bounds: "
+        note="A table has a false alarm, or something called better, if one of its cells or group means has. Bounds: "
         "one-sided, 95 %, Clopper and Pearson, as if all tables and all cells of one table were independent. Cells of "
         "one table are not: divide numbers of cells by three before reading their bounds. Sizes come from the "
         f"processes that decided. {sizes}{equal}A table took {typical} in the median, {longest} at most",

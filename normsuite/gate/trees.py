@@ -103,7 +103,7 @@ def of_commit(name: str, *, argument: str, repository: Path, source: Source) -> 
 
     Args:
         name: of the commit, as git takes it.
-        argument: what the user calls it.
+        argument: name of the argument, for the message of an error.
         repository: the folder that the paths of `source` begin in, a repository's or one within it.
         source: the packages.
 
@@ -151,7 +151,7 @@ def of_working_tree(*, repository: Path, source: Source) -> Tree:
         objects.mkdir()
         own = _path_of(git, "index")
         if own.is_file():
-            # So that only what has changed is read; by its time git knows files that changed within the same second.
+            # Git then reads only what has changed. By the copy's time it knows files that changed in the same second.
             shutil.copy2(own, index)
             _copy_shared_index(own.parent, index.parent)
         aside = Git(

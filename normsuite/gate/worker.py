@@ -35,18 +35,18 @@ def work(job: dict, emit: Callable[[dict], None]) -> None:
     Args:
         job: "sides" (folder of each that is to be loaded), "cells", "count" (bytes and errors instead of times),
             "blocks" and "longest_s" (for each cell), "threads", "number" (of the process, its seed).
-        emit: told the environment, what was counted of each cell, and that all is ready; then, when standard input says
-            so, what a clock said of each cell: several processes are started at once, and take turns with the clock.
-            Or first of all which side cannot be imported, and why.
+        emit: sends a message: the environment, then what was counted of each cell, and that all is ready. When standard
+            input says so, the times of each cell follow: processes are started together and timed one after another.
+            Where a side cannot be imported, a message names it, with the reason, and the process ends.
     """
     torch.set_num_threads(job["threads"])
     draw = random.Random(job["number"])
-    # The layout of memory decides per cents of a time: it is drawn anew in each process.
+    # The layout of memory changes times by several per cent: it is drawn anew in each process.
     padding = bytearray(draw.randrange(_MOST_PADDING))
     try:
         cells = _Cells(job, _imported(job, draw), draw, emit)
         order = list(range(len(job["cells"])))
-        if not job["count"]:  # counts depend on no order, and in the plan's one cells that share a truth are neighbours
+        if not job["count"]:  # counts depend on no order, and neighbours in the plan share a reference result
             draw.shuffle(order)
         for index in order:
             cells.prepare(index)
@@ -130,7 +130,7 @@ class _Cells:
         """Return the calls of a cell that is about to be timed, why versions have none, and its task."""
         calls, absent = self._ready[index]
         if calls:
-            self._given.of(self._cells[index])  # two modes share a tensor, of which one wants its gradient
+            self._given.of(self._cells[index])  # asks again for the input's gradient, or not: two modes share it
         return calls, absent, self._cells[index].task
 
     def time(self, index: int) -> None:

@@ -1,4 +1,4 @@
-"""The results that asv has recorded, over commits, and its step detection: with `files`, all that knows asv."""
+"""asv's recorded results over commits, and its step detection; here only this module and `files` depend on asv."""
 
 import itertools
 import math
@@ -11,6 +11,7 @@ from typing import NamedTuple
 from ..errors import DataError
 from ..garbage import uncollected
 from ..measure.labels import ASV_TORCH
+from ..presentation.text import counted
 from ..provenance import version
 from ..reading import summed
 from . import files, kept
@@ -130,9 +131,9 @@ class History:
 def read(folder: Path, commits: Commits | None = None) -> History:
     """Return every result in asv's results folder; nothing where the folder is absent or empty.
 
-    Of one benchmark at one commit, measured several times with one processor, Python, torch, requirements and
-    variables, the last counts, and the others say how far apart measurements of one commit lie. Results of another
-    version of a benchmark, or of parameters that it no longer has, are there as `former` ones.
+    Where a benchmark was measured several times at one commit with the same processor, Python, torch, requirements and
+    variables, the last measurement counts; the others, in `earlier`, show how far measurements of one commit lie apart.
+    Results of another version of a benchmark, or of parameters that it no longer has, are marked as `former`.
 
     Args:
         folder: of asv's results.
@@ -191,7 +192,7 @@ def _machines(found: Iterable[Path]) -> list[str]:
         if (problem := files.machine_problem(folder)) is not None:
             problems[problem] = problems.get(problem, 0) + 1
     return [
-        f"machine.json of {count} folder{'s' if count > 1 else ''} {problem}: asv itself passes over what lies there"
+        f"machine.json of {counted(count, 'folder')} {problem}: asv itself ignores the results there"
         for problem, count in problems.items()
     ]
 
@@ -209,7 +210,7 @@ def _settings(results: Iterable[AsvResult]) -> list[str]:
     said = "; ".join(
         f"{_called(name)} {', '.join([*sorted(values[name]), *['none'] * (name in absent)])}" for name in apart
     )
-    return [f"measured in several settings, whose results stand apart ({said})"]
+    return [f"measured in several settings, which are separate series ({said})"]
 
 
 def _called(name: str) -> str:

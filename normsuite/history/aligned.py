@@ -1,7 +1,7 @@
 """Rows of asv's files brought to one list of parameters for each benchmark, by what a choice is called.
 
-A benchmark's list of parameters changes over commits. Choices that `benchmarks.json` lists are one list, and all that
-were there before another, of results that are `former`.
+A benchmark's list of parameters changes over commits. Choices that `benchmarks.json` lists form one list; all earlier
+ones form another, whose results are `former`.
 """
 
 import itertools
@@ -16,7 +16,7 @@ VERSION = "benchmark version"
 """The name of a benchmark's version in a setting, where it is not the one that is listed."""
 
 Choice = tuple
-"""(name, value) of each parameter, in the order of names, and behind them which of several alike it is."""
+"""A choice of parameters: (name, value) of each in the order of names, then a number from 1 that tells equals apart."""
 
 
 @dataclass
@@ -25,7 +25,7 @@ class Aligned:
 
     Attributes:
         parameters: of each choice; one object for all rows of the benchmark, former ones another.
-        places: of each choice in the row; None where the row does not have it, or in place of all, as they are.
+        places: of each choice in the row, None where the row lacks it; or None, where the row has the choices in order.
         former: its choices, or its version of the benchmark, are no longer listed.
     """
 
@@ -94,7 +94,7 @@ def _notes(unlisted: dict[str, int], outdated: dict[bool, int]) -> list[str]:
     for old, count in outdated.items():
         if count:
             what = "another version of a benchmark" if old else "parameters that a benchmark no longer has"
-            notes.append(f"{counted(count, 'result')} of {what}: older segments, of which no step counts")
+            notes.append(f"{counted(count, 'result')} of {what}: shown as older segments, whose steps do not count")
     if unlisted:
         results = counted(sum(unlisted.values()), "result")
         named = first_of([shown(name) for name in unlisted])

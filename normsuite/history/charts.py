@@ -116,7 +116,7 @@ def _chart(group: list[Trend]) -> Chart:
     bars = (
         "Bars: 99 % interval of the median within one process for times, lowest to highest seed for error rates. "
         if short
-        else "So many commits are drawn without the intervals of each. "
+        else "Intervals of single commits are left out of so long a history. "
     )
     key = "trend-" + re.sub(r"[^A-Za-z0-9]+", "-", name)
     shown = list(places.items())[:: math.ceil(len(places) / 3)]  # more hashes would run into each other
@@ -126,8 +126,8 @@ def _chart(group: list[Trend]) -> Chart:
         (key, lines, unit, short, max(places.values()), ticks, _segments(places)),
         f"{title} over {len(commits)} commits: {'; '.join(said)}",
         f"{title}, per commit. {bars}Bands: a level between two steps with its 95 % interval; steps beyond the noise "
-        "are marked with their size. Another torch starts anew. Times on a shared machine drift from commit to commit: "
-        "this is a trend, not a verdict.",
+        "are marked with their size. Another version of torch starts a new segment. Times on a shared machine drift "
+        "from commit to commit: this is a trend, not a verdict.",
         f"{kinds.ASV.command} A..B",
     )
 

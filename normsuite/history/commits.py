@@ -38,7 +38,7 @@ class Commits:
     def _between(self, before: str, after: str) -> int | None:
         """Return how many commits the branch of `after` has that `before` has not, or None where git knows none.
 
-        It is 1 where no commit between them is unmeasured.
+        It is 1 where `after` directly follows `before`.
         """
         if not (_HASH.fullmatch(before) and _HASH.fullmatch(after)):
             return None

@@ -173,10 +173,10 @@ def state(path: Path) -> tuple[int, int, int] | None:
 
 def _of_format(found: object) -> dict:
     if not isinstance(found, dict):
-        raise _Damaged("is nothing of asv's (no object)")
+        raise _Damaged("is no file of asv's (no object)")
     version = found.get("version")
     if type(version) is not int:
-        raise _Damaged("is nothing of asv's (has no version of its format)")
+        raise _Damaged("is no file of asv's (has no version of its format)")
     if version < FORMAT:
         raise _Damaged(f"has asv's older format {version}: `asv update` makes format {FORMAT} of it")
     if version > FORMAT:
@@ -206,7 +206,7 @@ def _file(value: object, types: dict[str, str]) -> File:
     if date is not None and not _is_number(date):
         raise _Damaged("date is no number")
     if date is not None and not 0 <= date < _LATEST_MS:
-        raise _Damaged("date is none of a commit")
+        raise _Damaged("date is out of range")
     file = File(commit, None if date is None else date / 1000, _machine(params), _setting(found, params))
     for name, row in rows.items():
         try:
@@ -255,7 +255,7 @@ def _row(name: str, of: dict | None, type_: str | None) -> SeriesRow | None:
     params = _params(of.get("params"))
     count = math.prod(map(len, params))
     if count != len(values):
-        raise _Damaged("values are not as many as there are choices of its parameters")
+        raise _Damaged("number of values is not the number of choices of its parameters")
     for value in values:
         if value is not None and not _is_number(value):
             raise _Damaged("value is no number")
@@ -291,7 +291,7 @@ def _lists(found: object, count: int) -> Iterator[list[float]]:
         yield from ([] for _ in range(count))
         return
     if not isinstance(found, list) or len(found) != count:
-        raise _Damaged("samples are not as many as its values")
+        raise _Damaged("number of lists of samples is not the number of its values")
     for of in found:
         if of is not None and not (isinstance(of, list) and all(map(_is_number, of))):
             raise _Damaged("samples are no numbers")
@@ -302,7 +302,7 @@ def _numbers(found: object, count: int, name: str) -> Iterator[float]:
     if found is None:
         found = [None] * count
     if not isinstance(found, list) or len(found) != count:
-        raise _Damaged("intervals are not as many as its values")
+        raise _Damaged("number of interval ends is not the number of its values")
     for of in found:
         if of is not None and not _is_number(of):
             raise _Damaged("interval is no number")

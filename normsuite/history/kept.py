@@ -45,7 +45,7 @@ class Kept:
         if found is None:  # no regular file, or gone: the reader says why
             return read()
         state = list(found)
-        # A part each for the first digits of commits: a new file changes one part, not all.
+        # One part for each first hex digit of the digest of a file's name: a new file changes one part, not all.
         part = hashlib.sha256(path.name.encode(errors="surrogateescape")).hexdigest()[0]
         if part not in self._parts:
             self._parts[part] = self._load(part)

@@ -41,7 +41,7 @@ def order(dates: Mapping[str, float | None], commits: Commits | None) -> Order:
     line, merged, elsewhere = _line(list(dates), commits) if commits is not None and dates else ([], {}, set())
     notes = []
     if len(merged):
-        notes.append(f"{_commits(len(merged))} came in by a merge, which stands for them")
+        notes.append(f"{_commits(len(merged))} came in by a merge, and are represented by the merge commit")
     if elsewhere:
         notes.append(f"{_commits(len(elsewhere))} of other branches, which were not merged: left out of the history")
     known = {*line, *merged, *elsewhere}
@@ -56,7 +56,7 @@ def order(dates: Mapping[str, float | None], commits: Commits | None) -> Order:
         )
     times = Counter(dated.values())
     if alike := sum(count for count in times.values() if count > 1):
-        notes.append(f"{_commits(alike)} of one date with another, so that their order is not known")
+        notes.append(f"{_commits(alike)} share a date with another, so that their order is not known")
     by_date = dict(sorted(dated.items(), key=lambda of: (of[1], of[0])))
     aside = frozenset({*(dates.keys() - known - dated.keys()), *merged, *elsewhere})
     return Order({commit: place for place, commit in enumerate(_placed(line, by_date, dates))}, aside, notes)

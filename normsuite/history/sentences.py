@@ -1,6 +1,7 @@
 """A history in sentences."""
 
 import math
+from statistics import median
 
 from .steps import IMPROVEMENT, MACHINE, REGRESSION, UNDECIDED, Trend
 
@@ -14,17 +15,17 @@ def sentences(trends: list[Trend]) -> list[str]:
     said = [
         f"{len(newest)} series over {commits} commit{'' if commits == 1 else 's'}: {verdicts.count(REGRESSION)} "
         f"regressions, of which {counts} still hold in a newest segment, {verdicts.count(IMPROVEMENT)} improvements, "
-        f"and {verdicts.count(UNDECIDED)} steps of which nothing can be said."
+        f"and {verdicts.count(UNDECIDED)} undecided steps."
     ]
     if machine := verdicts.count(MACHINE):
-        said.append(f"{machine} steps are the machine's: nearly all series have them on one commit, by about as much.")
+        said.append(f"{machine} steps come from the machine: nearly all series moved at one commit by about as much.")
     floors = sorted(t.floor for t in newest if t.relative and not t.segment.exact and not math.isnan(t.floor))
     if floors:
         again = sum(t.repeats > 0 for t in newest)
         said.append(
-            f"Two measurements of what does not differ lie up to {_percent(floors[len(floors) // 2])} apart in 95 of "
-            f"100 cases, the median over series; from {_percent(floors[0])} to {_percent(floors[-1])}: measurements of "
-            f"one commit in {again} series, of neighbouring commits in the others."
+            f"Noise floor: two measurements without a real difference lie up to {_percent(median(floors))} "
+            f"apart in 95 of 100 cases (median over series; range {_percent(floors[0])} to {_percent(floors[-1])}). It "
+            f"comes from repeated measurements of a commit in {again} series, from neighbouring commits in the others."
         )
     return said
 

@@ -85,4 +85,4 @@ def _judged(step: Step, machine: _Machine) -> Step:
         return step
     rest = Interval(*(end / moved for end in (value, step.ratio.low, step.ratio.high)))
     verdict = judge(rest, step.floor, MARGIN, lower_is_worse=step.segment.lower_is_worse, relative=True)
-    return step if verdict == step.verdict else replace(step, verdict=MACHINE, made_up=False)
+    return step if verdict == step.verdict else replace(step, verdict=MACHINE, recovered=False)

@@ -17,14 +17,17 @@ from .segments import Segment
 
 REGRESSION, IMPROVEMENT, WITHIN_NOISE, UNDECIDED = "regression", "improvement", "within noise", "undecided"
 MACHINE = "machine"
-"""All series have it on one commit, by about as much: the machine became slower or faster."""
+"""Verdict on a step that nearly all series have at one commit, by about as much: the machine changed, not the code."""
 VERDICTS = (REGRESSION, IMPROVEMENT, MACHINE, WITHIN_NOISE, UNDECIDED)
 TONES = {REGRESSION: BAD, IMPROVEMENT: GOOD, UNDECIDED: WARNING}
 
 MARGIN = 1.01
 """A ratio nearer to 1 than this is not called a regression, however certain it is."""
 
-NOISE = "how far apart two measurements of one commit lie in 95 of 100 cases, or else two commits that do not differ"
+NOISE = (
+    "noise floor: in 95 of 100 cases two measurements of one commit, or where too few were measured again of two "
+    "neighbouring commits of one level, lie no further apart than this"
+)
 """What a noise floor is, for people."""
 
 _SPIKE = 5  # deviations
@@ -53,7 +56,7 @@ class Step:
         ratio: after / before, with the interval that holds together with all others of the table; NaN where a value is
             not above 0, and a ratio has no meaning.
         verdict: one of `VERDICTS`.
-        made_up: it is a regression that was recovered: the segment's last level is as good as the one before it.
+        recovered: a regression after which the segment's last level is as good as the one before the step.
         difference: after − before, in the segment's unit, where there is no ratio; else None.
         floor: how far apart two levels of these lengths lie by noise alone, as a ratio or a difference.
     """
@@ -63,7 +66,7 @@ class Step:
     after: Level
     ratio: Interval
     verdict: str
-    made_up: bool = False
+    recovered: bool = False
     difference: Interval | None = None
     floor: float = math.nan
 
@@ -83,7 +86,7 @@ class Step:
     @property
     def counts(self) -> bool:
         """Return whether it is a regression that still holds, in the newest segment of its series."""
-        return self.verdict == REGRESSION and self.segment.newest and not self.made_up
+        return self.verdict == REGRESSION and self.segment.newest and not self.recovered
 
 
 @dataclass(frozen=True)
@@ -91,13 +94,13 @@ class Trend:
     """The levels, steps and noise floor of one segment.
 
     Attributes:
-        segment: it.
+        segment: the segment.
         levels: oldest first.
         steps: between them, one fewer.
-        floor: noise floor as a ratio above 1: so far apart are two measurements of one commit, in 95 of 100 cases, or
-            where too few commits were measured again, two neighbouring commits of one level. 1 where values have no
+        floor: noise floor as a ratio above 1: two measurements of one commit, or where too few commits were measured
+            again two neighbouring commits of one level, lie no further apart in 95 of 100 cases. 1 where values have no
             noise, NaN where there are too few commits of either kind. A difference where a value is not above 0.
-        repeats: of how many commits' measurements it was found, 0 where of neighbours.
+        repeats: number of commits measured again that the floor comes from; 0 where it comes from neighbours.
         set_aside: places of commits that stood alone against both neighbours.
         relative: all values are above 0, so that ratios say how far apart they are; else differences do.
     """
@@ -172,9 +175,9 @@ def _trend(segment: Segment, ends: Sequence[tuple[int, int]], spikes: set[int], 
         floor = noise.floor_of(before.places, after.places)
         verdict = judge(apart, floor, margin, lower_is_worse=segment.lower_is_worse, relative=noise.relative)
         limit = max(noise.floor_of(before.places, known[-1].places), margin)
-        made_up = verdict == REGRESSION and _as_good(known[-1], before, limit, segment.lower_is_worse, noise.relative)
+        recovered = verdict == REGRESSION and _as_good(known[-1], before, limit, segment.lower_is_worse, noise.relative)
         kinds = (apart, None) if noise.relative else (NOWHERE, apart)
-        steps.append(Step(segment, before, after, kinds[0], verdict, made_up, kinds[1], floor))
+        steps.append(Step(segment, before, after, kinds[0], verdict, recovered, kinds[1], floor))
     return Trend(segment, levels, tuple(steps), noise.floor, noise.repeats, aside, noise.relative)
 
 

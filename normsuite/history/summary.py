@@ -129,7 +129,7 @@ def vanished(trends: Iterable[Trend]) -> list[str]:
     if not gone:
         return []
     named = first_of([f"{series} since {since[:8]}" for series, since in gone])
-    return [f"{len(gone)} series fail or are n/a at the newest commits, and are judged by those before ({named})"]
+    return [f"{len(gone)} series have no value at the newest commits (failed or n/a): earlier ones count ({named})"]
 
 
 def where(step: Step, commits: Commits) -> str:
@@ -170,7 +170,7 @@ def _step(step: Step, commits: Commits) -> dict:
         "to": step.after.value.value,
         "verdict": step.verdict,
         "noise_floor": step.floor,
-        "made_up": step.made_up,
+        "recovered": step.recovered,
     }
 
 

@@ -53,7 +53,7 @@ def _steps(title: str, found: Sequence[Step], place: Callable[[Step], str]) -> T
             step.verdict,
             change(step),
             place(step),
-            "made up for" if step.made_up else "yes" if step.segment.newest else "in an older segment",
+            "no, recovered" if step.recovered else "yes" if step.segment.newest else "in an older segment",
             f"{step.segment.versions}; {step.segment.machine}",
         )
         for step in found

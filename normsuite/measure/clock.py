@@ -22,7 +22,7 @@ LONG_CALL_S = 20e-3
 """Calls that take longer fill every cache themselves, and are sampled twice instead of three times to calibrate."""
 
 WARM_SHARE = 0.2
-"""Share of the seconds that `samples` are taken for which untimed calls get before them."""
+"""Share of the seconds given to `samples` that goes to untimed calls before the first sample."""
 
 
 class Timer(ABC):

@@ -32,7 +32,8 @@ HOST_CALLS = 100
 
 LEAST_HOST_CALLS = 10
 HOST_QUEUE_S = 10e-3
-"""So much work of the device is queued in a sample of host time, but for so few calls: then it waits for that."""
+"""Seconds of the device's work that a sample of host time queues at most. `LEAST_HOST_CALLS` calls that take longer are
+queued all the same; the host then may wait for the device."""
 
 LOADED_S = 20e-3
 """Work that the device has while its driver is asked for its state."""

@@ -15,7 +15,7 @@ AGAIN = "torch.nn again"
 COPY = "copy"
 AUTO = "auto"
 ACCELERATED = "triton"
-"""The kernels for accelerators, which stand for ours where `auto` took no part."""
+"""Label of the kernels for accelerators, which stand for normsuite's own where `auto` was not measured."""
 BOUND = "sum and product"
 PREALLOCATED = ", preallocated"
 
@@ -24,7 +24,7 @@ HOST = "host"
 
 COMPILED_FORMS = ("torch.compile", "torch.compile of torch.nn", "torch.compile, activation apart")
 BETTER_COMPILED = "torch.compile, the faster form"
-"""The one of the compiled forms that took the least of torch.nn's time in a task."""
+"""Label of whichever compiled form has the smallest ratio to torch.nn's time in a task."""
 
 _FIRST = (*COMPILED_FORMS, BETTER_COMPILED, "flax", "onnxruntime", "liger", "quack", "apex")
 """Rivals in the order of tables; others follow."""
@@ -59,13 +59,13 @@ def implementations() -> tuple[str, ...]:
 
     The names are the strings that the files of `implementations` have in their `IMPLEMENTATIONS`.
     """
-    found = [BASELINE, AGAIN, COPY, *backends(), BOUND, *given()]
+    found = [BASELINE, AGAIN, COPY, *backends(), BOUND, *descriptions()]
     return tuple(dict.fromkeys(found))
 
 
 @cache
-def given() -> dict[str, str]:
-    """Return what every implementation is given, by name: the docstring of its file, on one line. None is loaded."""
+def descriptions() -> dict[str, str]:
+    """Return a description of each implementation, by name: its file's docstring, on one line; imports no such file."""
     found: dict[str, str] = {}
     for path in sorted(_IMPLEMENTATIONS.glob("*.py")):
         tree = ast.parse(path.read_text(encoding="utf-8"))

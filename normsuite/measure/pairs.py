@@ -47,9 +47,9 @@ def compare(
     """Time two calls in blocks A B B A; which of them is A is drawn for each block.
 
     Each sample of a block is as many calls as the clock needs, the same number for both. A block gives one ratio, of
-    the lesser of its two samples each: what disturbs a machine only ever adds time, and two samples of one side, which
-    lie apart, are seldom both disturbed. An even drift within a block favours the first of the two, which is drawn.
-    So is which of them is called first of all: what is called behind another's calibration is not measured alike.
+    the lesser of the two samples of each call: disturbances only ever add time, and seldom to both samples. A steady
+    drift within a block favours the call that comes first, which is therefore drawn. Which call is calibrated and
+    warmed up first is drawn too, since the second one follows the other's calibration.
 
     Args:
         base, head: the calls.

@@ -155,15 +155,15 @@ def fresh(command: Sequence[str], env: Mapping[str, str], *, python: str = sys.e
 
 
 class Watch:
-    """Ends a process that says nothing for too long.
+    """A timer that ends a process which sends no message for too long.
 
     Args:
-        process: which.
+        process: the process.
         seconds: how long it may be silent at first.
 
     Attributes:
-        has_ended_it: it was.
-        seconds: the limit by now.
+        has_ended_it: whether the process was silent for too long and has been ended.
+        seconds: the current limit of silence.
     """
 
     def __init__(self, process: Process, seconds: float):

@@ -63,7 +63,7 @@ class ProcessState:
 
 @contextlib.contextmanager
 def unchanged() -> Iterator[list[str]]:
-    """Yield a list that gets, behind the block, all global state that the block changed; it is restored before.
+    """Yield a list; after the block, restore the global state that the block changed, and list each change in words.
 
     It looks at the working directory, torch's default dtype and device, its number of threads, whether it records
     gradients, and whether standard output and standard error are open.

@@ -195,13 +195,14 @@ def plan(
 ) -> list[Task]:
     """Return the tasks of a table.
 
-    What is left out is everything: all norms, all cases, and forward and step alone and with relu,
-    evaluation alone; on an accelerator its own cases, each with its norms and activations, backward too, in bfloat16
-    and float32, the most important first and steps, which are forward and backward, last.
+    An argument that is left out stands for its defaults. On the processor these are all norms on all cases, forward and
+    step without an activation and with relu, and evaluation without one, in float32. On an accelerator they are its own
+    cases, each with its norms and activations, in bfloat16 and float32, with the backward pass alone as a further mode;
+    the most important cases come first, and steps, which are forward and backward, last.
 
     Args:
         norms, names: of norms and of cases.
-        own: cases beside those; where there are any and no names, no others.
+        own: further cases; where they are given and no names are, the only ones.
         modes, activations, dtypes: as a user types them.
         device: "cpu" or the accelerator's name.
 
@@ -239,7 +240,7 @@ def plan(
         tasks.sort(key=lambda task: task.mode == "step")
     if not tasks:
         wanted = ", ".join(spec.name for spec in specs)
-        raise ArgumentError("norm", wanted, "none of the chosen modes and cases is one of these norms'")
+        raise ArgumentError("norm", wanted, "none of the chosen cases and modes applies to these norms")
     for task in tasks:  # a shape that the norm does not take is said before anything is measured
         task.spec.view(task.case.shape, num_groups=task.num_groups, normalized_shape=task.normalized_shape)
     return tasks

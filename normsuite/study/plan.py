@@ -51,7 +51,7 @@ def plan(preset_name: str = DEFAULT_PRESET, *, targets: Sequence[Target] = (), *
 
     Args:
         preset_name: one of `PRESETS`.
-        targets: users' norms, which take part beside the others.
+        targets: users' norms, which are trained like the others.
         settings: what is not as in the preset; None leaves it as it is there.
 
     Raises:

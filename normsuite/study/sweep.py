@@ -111,7 +111,7 @@ def mixed(records: Iterable[dict]) -> str | None:
     computed = {_computed_by(record) for record in records}
     if len(computed) < 2:
         return None
-    said = "these runs come from machines that compute differently: what differs between them is not the norms' alone"
+    said = "these runs come from machines that compute differently: differences are not due to the norms alone"
     return f"{said} ({'; '.join(sorted(computed))})"
 
 

@@ -78,7 +78,7 @@ def leaders(records: Sequence[dict], names: Sequence[str]) -> Table:
         ]
     margin = text.points(claims.METRICS["test accuracy"].margin).lstrip("+")
     return Table(
-        "The norm of the highest mean test accuracy beside each other one: the difference, paired by seed, mean "
+        "The norm with the highest mean test accuracy, against each other norm: the difference, paired by seed, mean "
         f"[95 % interval, not corrected]; equivalent within ± {margin}",
         (
             ", ".join(name.replace("_", " ") for name in names),
@@ -86,7 +86,7 @@ def leaders(records: Sequence[dict], names: Sequence[str]) -> Table:
             "other",
             "difference",
             "p",
-            Column("the first is", tones=comparisons.TONES),
+            Column("highest mean is", tones=comparisons.TONES),
         ),
         rows,
         kinds.STUDY.command,
@@ -306,6 +306,6 @@ def detectable(study: Study) -> str:
     seeds, norms = len(study.seeds), len(study.norms)
     effect = comparisons.detectable(seeds, norms)
     return (
-        f"Between any two of {norms}, {seeds} seeds find a true difference of {effect:.2f} deviations of the paired "
-        "differences with 80 % power."
+        f"Between any two of {norms} norms, {seeds} seeds find a true difference of {effect:.2f} deviations of the "
+        "paired differences with 80 % power."
     )

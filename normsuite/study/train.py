@@ -145,7 +145,7 @@ class TrainedRun:
 
 
 LEAST_STEPS = 8
-"""Fewer leave the schedule no way up and down."""
+"""Least number of training steps: with fewer the one-cycle schedule has no room to rise and fall."""
 
 
 def steps(run: Run, digits_count: int = 60_000) -> int:
@@ -228,7 +228,7 @@ def train(run: Run, digits: Digits, on_batches: Callable[[int], None] = lambda b
 
 
 class _Clock:
-    """Seconds within it, but for those while it was stopped."""
+    """A stopwatch for a block, which does not count the time while it is stopped."""
 
     def __init__(self, device_name: str):
         self._device = device_name
@@ -259,7 +259,7 @@ def _optimizer(run: Run, network: nn.Module, total: int):
 
 
 def _step(network: nn.Module, optimizer, images: torch.Tensor, target: torch.Tensor, l1: float = 0.0):
-    """Train on one batch; the output and the loss before it, without what is added for the weights."""
+    """Train on one batch, and return the output and the loss before the step, without the L1 penalty."""
     output = network(images)
     loss = F.cross_entropy(output, target)
     optimizer.zero_grad()

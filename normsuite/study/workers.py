@@ -163,7 +163,7 @@ def locally(
                 raise NormsuiteError(
                     f"workers died {DEATHS} times in a row; finished runs are kept, start again to do the rest"
                 ) from None
-            on_note("a worker died; what was unfinished is begun again")
+            on_note("a worker process ended; its unfinished runs are restarted")
 
 
 @contextmanager
@@ -252,7 +252,7 @@ def _connected(client: type, address: str):
     thread.join(ANSWER_S + 2)
     if found and not isinstance(found[0], Exception):
         return found[0]
-    said = (" ".join(str(found[0]).split()) or type(found[0]).__name__) if found else "it is connected, and silent"
+    said = (" ".join(str(found[0]).split()) or type(found[0]).__name__) if found else "connected, but without a reply"
     raise ArgumentError("scheduler", address, f"does not answer within {ANSWER_S} s ({said})")
 
 

@@ -14,7 +14,7 @@ from ..bench.row import SLOWER_ABOVE
 from ..measure.cases import Case
 from ..measure.implementations.ours import Function
 from ..measure.operands import SEED, Operands, operands
-from ..measure.schedule import Entrant, interleave
+from ..measure.schedule import TimedCall, interleave
 from ..measure.task import Task
 from ..spec import NORMS, NormSpec
 
@@ -102,14 +102,14 @@ def ratio(spec: NormSpec, case: Case, mode: str, seconds: float) -> float:
     task = Task(spec, case, of_bench, activation)
     given = _operands(spec, case)
     given.input.requires_grad_(task.gradients)
-    entrants = []
+    timed_calls = []
     for name in ("torch", auto.KERNELS):
         call = Function(name, preallocated=into).prepare(task, given)
         with torch.set_grad_enabled(task.gradients):
             call()
-        entrants.append(Entrant(name, "openmp", call))
+        timed_calls.append(TimedCall(name, "openmp", call))
     with torch.set_grad_enabled(task.gradients):
-        times = interleave(entrants, control="", seconds=seconds, draw=random.Random(SEED), waits_s={})
+        times = interleave(timed_calls, control="", seconds=seconds, draw=random.Random(SEED), waits_s={})
     return statistics.paired_log_ratio(times[auto.KERNELS], times["torch"])
 
 

@@ -15,7 +15,7 @@ import torch
 from .. import functional, statistics, tuning
 from ..backends.numba import outputs
 from ..measure.operands import SEED
-from ..measure.schedule import Entrant, interleave
+from ..measure.schedule import TimedCall, interleave
 from ..spec import NORMS
 
 CHANNELS, SIDE = 64, 28
@@ -81,9 +81,9 @@ def ratio(chain: str, call: Callable[[], object], seconds: float) -> float:
     way, _, _ = chain.partition(", ")
     before = outputs.STREAMED[way]
     calls = {"past": _written_from(ALWAYS, way, call), "through": _written_from(tuning.NEVER, way, call)}
-    entrants = [Entrant(name, "openmp", call) for name, call in calls.items()]
+    timed_calls = [TimedCall(name, "openmp", call) for name, call in calls.items()]
     try:
-        times = interleave(entrants, control="", seconds=seconds, draw=random.Random(), waits_s={})
+        times = interleave(timed_calls, control="", seconds=seconds, draw=random.Random(), waits_s={})
     finally:
         outputs.STREAMED[way] = before
     return statistics.paired_log_ratio(times["past"], times["through"])
