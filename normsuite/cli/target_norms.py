@@ -49,7 +49,7 @@ def planned(
         built = build(first, shape=None if case is None else case.shape)
         settings = built.settings
         if case is None:
-            case = Case("×".join(map(str, built.shape)), built.shape, settings.num_groups or 1, "fits it")
+            case = Case.of_shape(built.shape, settings.num_groups or 1, "fits it")
         cases.append(
             replace(
                 case,

@@ -208,16 +208,9 @@ def _of(target: Target, modes: Sequence[str], device: str) -> list[Cell]:
     assert spec is not None  # or `why_not` says so
     found: list[Workload] = []
     for shape in target.shapes:
-        case = Case(
-            "×".join(map(str, shape)),
-            shape,
-            _groups(target, spec, shape),
-            target.title,
-            normalized_shape=_normalized(target, spec, shape),
-        )
-        for mode in modes:
-            if mode == "evaluation" and spec.running != "always":
-                continue  # it computes the same as forward
+        groups, sizes = _groups(target, spec, shape), _normalized(target, spec, shape)
+        case = Case.of_shape(shape, groups, target.title, normalized_shape=sizes)
+        for mode in (mode for mode in modes if tasks.has_mode(spec, mode)):
             for dtype in target.dtypes:
                 found.append(Workload(made, Task(spec, case, mode, target.activation, dtype, device)))
     if device == "cpu" or not found:

@@ -11,7 +11,7 @@ from ..presentation import text
 from ..presentation.charts import INK, Chart, colour, figure, label_ends
 from ..spec import NO_NORM, NORMS
 from .cost import TRAINING_STEP
-from .steps import IMPROVEMENT, REGRESSION, Trend
+from .steps import Trend
 from .summary import change, size
 
 _MOST_CHARTS = 24
@@ -198,8 +198,7 @@ def _bands(of: Trend, x: list[int], scale: float) -> list[tuple[float, ...]]:
 
 def _steps(of: Trend, x: list[int], scale: float) -> list[tuple]:
     """Return place, value before, value after and size in words of each step beyond the noise."""
-    beyond = [step for step in of.steps if step.verdict in (REGRESSION, IMPROVEMENT)]
-    beyond = [s for s in beyond if math.isfinite(s.before.value.value) and math.isfinite(s.after.value.value)]
+    beyond = [s for s in of.beyond_noise if math.isfinite(s.before.value.value) and math.isfinite(s.after.value.value)]
     return [
         (
             (x[step.before.places[-1]] + x[step.after.places[0]]) / 2,
@@ -212,8 +211,7 @@ def _steps(of: Trend, x: list[int], scale: float) -> list[tuple]:
 
 
 def _steps_said(of: Trend) -> str:
-    steps = [step for step in of.steps if step.verdict in (REGRESSION, IMPROVEMENT)]
-    return "".join(f", {step.verdict} of {change(step)} at {step.commit[:8]}" for step in steps)
+    return "".join(f", {step.verdict} of {change(step)} at {step.commit[:8]}" for step in of.beyond_noise)
 
 
 def _places(drawn: list[Trend]) -> dict[tuple[str, str], int]:

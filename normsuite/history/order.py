@@ -10,6 +10,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from itertools import accumulate
 
+from ..presentation.text import counted
 from .commits import Commits
 
 _TIPS = ("HEAD", "refs/remotes/origin/HEAD", "refs/heads/main", "refs/heads/master", "refs/remotes/origin/main")
@@ -41,29 +42,27 @@ def order(dates: Mapping[str, float | None], commits: Commits | None) -> Order:
     line, merged, elsewhere = _line(list(dates), commits) if commits is not None and dates else ([], {}, set())
     notes = []
     if len(merged):
-        notes.append(f"{_commits(len(merged))} came in by a merge, and are represented by the merge commit")
+        notes.append(f"{counted(len(merged), 'commit')} came in by a merge: the merge commit is shown instead")
     if elsewhere:
-        notes.append(f"{_commits(len(elsewhere))} of other branches, which were not merged: left out of the history")
+        notes.append(
+            f"{counted(len(elsewhere), 'commit')} of other branches, which were not merged: left out of the history"
+        )
     known = {*line, *merged, *elsewhere}
     dated = {commit: date for commit, date in dates.items() if commit not in known and date is not None}
     if undated := len(dates) - len(known) - len(dated):
-        notes.append(f"{_commits(undated)} without a date, which no repository here knows either: left out")
+        notes.append(f"{counted(undated, 'commit')} without a date, which no repository here knows either: left out")
     if dated and commits is not None:
         which = "them" if len(dated) > 1 else "it"
         notes.append(
-            f"{_commits(len(dated))} placed by date alone, since the repository here does not have {which} "
+            f"{counted(len(dated), 'commit')} placed by date alone, since the repository here does not have {which} "
             "(--repository names another)"
         )
     times = Counter(dated.values())
     if alike := sum(count for count in times.values() if count > 1):
-        notes.append(f"{_commits(alike)} share a date with another, so that their order is not known")
+        notes.append(f"{counted(alike, 'commit')} share a date with another, so that their order is not known")
     by_date = dict(sorted(dated.items(), key=lambda of: (of[1], of[0])))
     aside = frozenset({*(dates.keys() - known - dated.keys()), *merged, *elsewhere})
     return Order({commit: place for place, commit in enumerate(_placed(line, by_date, dates))}, aside, notes)
-
-
-def _commits(count: int) -> str:
-    return f"{count} commit{'s' if count > 1 else ''}"
 
 
 def _placed(line: list[str], by_date: Mapping[str, float], dates: Mapping[str, float | None]) -> list[str]:

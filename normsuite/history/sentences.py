@@ -3,7 +3,9 @@
 import math
 from statistics import median
 
+from ..presentation.text import counted
 from .steps import IMPROVEMENT, MACHINE, REGRESSION, UNDECIDED, Trend
+from .summary import percent_of
 
 
 def sentences(trends: list[Trend]) -> list[str]:
@@ -13,7 +15,7 @@ def sentences(trends: list[Trend]) -> list[str]:
     verdicts = [step.verdict for t in trends for step in t.steps]
     counts = sum(step.counts for t in trends for step in t.steps)
     said = [
-        f"{len(newest)} series over {commits} commit{'' if commits == 1 else 's'}: {verdicts.count(REGRESSION)} "
+        f"{len(newest)} series over {counted(commits, 'commit')}: {verdicts.count(REGRESSION)} "
         f"regressions, of which {counts} still hold in a newest segment, {verdicts.count(IMPROVEMENT)} improvements, "
         f"and {verdicts.count(UNDECIDED)} undecided steps."
     ]
@@ -23,12 +25,8 @@ def sentences(trends: list[Trend]) -> list[str]:
     if floors:
         again = sum(t.repeats > 0 for t in newest)
         said.append(
-            f"Noise floor: two measurements without a real difference lie up to {_percent(median(floors))} "
-            f"apart in 95 of 100 cases (median over series; range {_percent(floors[0])} to {_percent(floors[-1])}). It "
-            f"comes from repeated measurements of a commit in {again} series, from neighbouring commits in the others."
+            f"Noise floor: two measurements without a real difference lie up to {percent_of(median(floors))} apart in "
+            f"95 of 100 cases (median over series; range {percent_of(floors[0])} to {percent_of(floors[-1])}). It comes "
+            f"from repeated measurements of a commit in {again} series, from neighbouring commits in the others."
         )
     return said
-
-
-def _percent(ratio: float) -> str:
-    return f"{(ratio - 1) * 100:.2g} %"

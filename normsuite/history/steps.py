@@ -113,6 +113,11 @@ class Trend:
     set_aside: tuple[int, ...]
     relative: bool = True
 
+    @property
+    def beyond_noise(self) -> list[Step]:
+        """Return the regressions and improvements, also those that were recovered."""
+        return [step for step in self.steps if step.verdict in (REGRESSION, IMPROVEMENT)]
+
 
 def trends(found: Sequence[Segment], *, alpha: float = 1 - CONFIDENCE, helpers: Helpers = ALONE) -> list[Trend]:
     """Find the steps of every series and judge them.

@@ -111,6 +111,11 @@ def _signed(value: float, digits: int) -> str:
     return f"{value:+.{digits}g}" if math.isfinite(value) else "−infinite" if value < 0 else "infinite"
 
 
+def percent_of(floor: float) -> str:
+    """Return a noise floor, a ratio above 1, in per cent."""
+    return f"{(floor - 1) * 100:.2g} %"
+
+
 def floor_said(trend: Trend) -> str:
     """Return the noise floor for people."""
     if trend.segment.exact:
@@ -118,7 +123,7 @@ def floor_said(trend: Trend) -> str:
     if math.isnan(trend.floor):
         return "too few commits"
     if trend.relative:
-        return f"±{(trend.floor - 1) * 100:.2g} %"
+        return f"±{percent_of(trend.floor)}"
     return f"±{trend.floor:.2g} {trend.segment.unit}".rstrip()
 
 

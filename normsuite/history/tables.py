@@ -9,7 +9,7 @@ from ..presentation.table import Column, Table
 from .commits import Commits
 from .pictures import picture
 from .steps import IMPROVEMENT, MACHINE, NOISE, REGRESSION, TONES, UNDECIDED, Step, Trend
-from .summary import COMMAND, change, floor_said, groups, steps, where
+from .summary import COMMAND, change, floor_said, groups, percent_of, steps, where
 
 _MOST_STEPS = 100
 _TITLES = {
@@ -69,7 +69,7 @@ def series(trends: Sequence[Trend]) -> Table | None:
         return None
     rows = []
     for of in newest:
-        beyond = [step for step in of.steps if step.verdict in (REGRESSION, IMPROVEMENT)]
+        beyond = of.beyond_noise
         last = f"{change(beyond[-1])} at {beyond[-1].commit[:8]}" if beyond else text.ABSENT
         show = text.WRITERS.get(of.segment.unit, "{:.3g}".format) if of.segment.unit else "{:.3g}".format
         level = text.interval(of.levels[-1].value, show)
@@ -104,4 +104,4 @@ def segments(trends: Sequence[Trend]) -> Table:
 def _floor(ratio: float, differences: int) -> str:
     if math.isnan(ratio):
         return "in units" if differences else "too few commits"
-    return "none" if ratio == 1 else f"±{(ratio - 1) * 100:.2g} %"
+    return "none" if ratio == 1 else f"±{percent_of(ratio)}"

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from ..errors import ArgumentError, UnknownNameError
 from ..spec import NormSpec
@@ -33,6 +34,11 @@ class Case:
     norms: tuple[str, ...] = ()
     activations: tuple[str | None, ...] = ()
     tracked: bool = False
+
+    @classmethod
+    def of_shape(cls, shape: tuple[int, ...], num_groups: int, meaning: str, **further: Any) -> "Case":
+        """Return a case that is named by its shape, such as "16×64×56×56"."""
+        return cls("×".join(map(str, shape)), shape, num_groups, meaning, **further)
 
     @property
     def bytes(self) -> int:

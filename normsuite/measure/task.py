@@ -180,7 +180,12 @@ def shape_case(text: str, *, channels_last: bool = False, num_groups: int | None
         num_groups = math.gcd(channels, 32)
     elif num_groups < 1 or channels % num_groups:
         raise ArgumentError("groups", num_groups, f"must be positive and divide the {channels} channels")
-    return Case("×".join(map(str, shape)), shape, num_groups, "asked for", channels_last=channels_last)
+    return Case.of_shape(shape, num_groups, "asked for", channels_last=channels_last)
+
+
+def has_mode(spec: NormSpec, mode: str) -> bool:
+    """Return whether a norm has that mode: without running statistics, an evaluation computes the same as forward."""
+    return mode != "evaluation" or spec.running == "always"
 
 
 def plan(
@@ -229,8 +234,8 @@ def plan(
             if case.norms and spec.name not in case.norms and case not in named:
                 continue
             for mode in dict.fromkeys(modes or (ACCELERATOR_MODES if there else USUAL_MODES)):
-                if mode == "evaluation" and spec.running != "always":
-                    continue  # it computes the same as forward
+                if not has_mode(spec, mode):
+                    continue
                 usual = (None, "relu") if mode != "evaluation" else (None,)
                 asked = [None if a == NO_ACTIVATION else a for a in activations]
                 for activation in dict.fromkeys(asked or case.activations or usual):

@@ -5,12 +5,13 @@ Imports no torch.
 
 from collections.abc import Sequence
 
-_OF_A_RUN = ("norm", "target", "seed", "learning_rate")
+OF_A_RUN = ("norm", "target", "seed", "learning_rate")
+"""Settings that may differ between the runs of one condition."""
 
 
 def condition(record: dict) -> tuple[tuple[str, object], ...]:
     """Return the settings that all norms of one comparison share."""
-    return tuple(sorted((k, v) for k, v in record["case"].items() if k not in _OF_A_RUN))
+    return tuple(sorted((k, v) for k, v in record["case"].items() if k not in OF_A_RUN))
 
 
 def varied(records: Sequence[dict]) -> list[str]:
@@ -18,7 +19,7 @@ def varied(records: Sequence[dict]) -> list[str]:
 
     The learning rate counts only if one norm has several under equal settings.
     """
-    names = {name for record in records for name in record["case"] if name not in _OF_A_RUN}
+    names = {name for record in records for name in record["case"] if name not in OF_A_RUN}
     found = sorted(name for name in names if len({record["case"].get(name) for record in records}) > 1)
     rates: dict[tuple, set] = {}
     for record in records:

@@ -7,6 +7,7 @@ from .. import claims, comparisons, kinds
 from ..presentation import text
 from ..presentation.table import Column, Table
 from ..statistics import positive_interval, share_interval
+from .conditions import OF_A_RUN
 from .summary import (
     BATCH_COMMAND,
     NormInSetting,
@@ -275,7 +276,6 @@ def method(study: Study) -> Table:
     """Return machine, versions, seeds and settings of a study."""
     record = study.records[0]
     environment, case = record["environment"], record["case"]
-    own = ("norm", "target", "seed", "learning_rate")
     rows = [
         ("processor", environment["cpu"]),
         ("cores", str(environment["cores"])),
@@ -288,7 +288,7 @@ def method(study: Study) -> Table:
         ("commit", record.get("commit") or "unknown"),
         ("seeds", ", ".join(map(str, study.seeds))),
         ("learning rate", _rates(study)),
-        *((name.replace("_", " "), str(v)) for name, v in case.items() if name not in own and v is not None),
+        *((name.replace("_", " "), str(v)) for name, v in case.items() if name not in OF_A_RUN and v is not None),
     ]
     return Table("The study", ("what", "value"), rows, kinds.STUDY.command)
 
