@@ -24,9 +24,10 @@ def sentences(trends: list[Trend]) -> list[str]:
     floors = sorted(t.floor for t in newest if t.relative and not t.segment.exact and not math.isnan(t.floor))
     if floors:
         again = sum(t.repeats > 0 for t in newest)
+        least, middle, most = map(percent_of, (floors[0], median(floors), floors[-1]))
         said.append(
-            f"Noise floor: two measurements without a real difference lie up to {percent_of(median(floors))} apart in "
-            f"95 of 100 cases (median over series; range {percent_of(floors[0])} to {percent_of(floors[-1])}). It comes "
-            f"from repeated measurements of a commit in {again} series, from neighbouring commits in the others."
+            f"Noise floor: two measurements without a real difference lie up to {middle} apart in 95 of 100 cases "
+            f"(median over series; range {least} to {most}). It comes from repeated measurements of a commit in {again} "
+            "series, from neighbouring commits in the others."
         )
     return said
