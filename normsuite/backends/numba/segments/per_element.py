@@ -149,11 +149,8 @@ def _some_rows(a, data, task, code, streamed):
 
 @fused_inlined
 def _part_of_a_row(a, data, task, code):
-    """Store the partial sums of a part of a long row.
-
-    The same part of all rows comes first: its weights stay in the cache, and a thread later writes what it has read.
-    """
-    part, row = divmod(task, a.rows)
+    """Store the partial sums of a part of a long row."""
+    row, part = divmod(task, a.parts)
     row += a.row
     all_g, all_gx = _pull_row(a, data, row, a.length * part // a.parts, a.length * (part + 1) // a.parts, code)
     store_sums(a, data, row, part, all_g, all_gx)
