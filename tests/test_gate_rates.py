@@ -113,7 +113,7 @@ def test_sizes_and_the_offset_are_measured_before_anything_is_found():
     expected = (math.log1p(0.011) + math.log1p(0.009) + (0.001 + 0.0015) / 2) / 3
     assert rates.offset([record, other]).value == pytest.approx(expected)
     record["environment"] = provenance.environment()
-    assert "In them equal versions lie +" in gate_tables.error_rates([record]).note
+    assert "Equal versions differ there by +" in gate_tables.error_rates([record]).note
 
 
 def test_what_asv_said_is_counted_in_the_same_way():

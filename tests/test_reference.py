@@ -18,7 +18,8 @@ from normsuite.study.plan import plan, preset
 from normsuite.tune import streaming
 from tools import accelerator_table as accelerator_table_tool
 from tools import pages, processor_table
-from tools.page_records import benches, collected, leaders, of_processors
+from tools.page_benches import benches, collected, of_processors
+from tools.page_records import leaders
 
 REFERENCE = Path(__file__).parent.parent / "reports" / "reference"
 DOCS = REFERENCE.parent.parent / "docs"

@@ -8,7 +8,7 @@ from normsuite.gate import decide, rates, selfcheck, tables
 from normsuite.presentation import markdown, text
 
 from . import thresholds
-from .page_records import collected
+from .page_benches import collected
 
 SOUGHT = 0.01
 """The slowdown whose cost in processes is stated."""

@@ -27,7 +27,7 @@ def sentences(trends: list[Trend]) -> list[str]:
         least, middle, most = map(percent_of, (floors[0], median(floors), floors[-1]))
         said.append(
             f"Noise floor: two measurements without a real difference lie up to {middle} apart in 95 of 100 cases "
-            f"(median over series; range {least} to {most}). It comes from repeated measurements of a commit in {again} "
-            "series, from neighbouring commits in the others."
+            f"(median over series; range {least} to {most}). It comes from repeated measurements of a commit in "
+            f"{again} series, from neighbouring commits in the others."
         )
     return said
