@@ -89,7 +89,6 @@ def test_importing_the_layers_loads_little_beside_torch():
         ({"rich"}, ["explain"], "gate"),
         ({"scipy"}, ["gate", "HEAD"], "gate"),
         ({"filelock"}, ["gate", "HEAD"], "gate"),
-        ({"asv"}, ["self-check"], "suite"),
         ({"jinja2"}, ["report"], "suite"),
         ({"matplotlib"}, ["report", "--from", str(ROOT / "reports" / "reference")], "suite"),
         ({"distributed"}, ["study", "--scheduler", "tcp://127.0.0.1:1"], "cluster"),

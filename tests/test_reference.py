@@ -10,6 +10,7 @@ import pytest
 
 from normsuite import compact, comparisons, kinds, report, results, schema, tuning
 from normsuite.bench.row import SLOWER_ABOVE
+from normsuite.bench.summary import AUTO
 from normsuite.comparisons import UNDECIDED
 from normsuite.spec import NO_NORM, NORMS
 from normsuite.statistics import mean_interval
@@ -238,7 +239,7 @@ def test_the_benches_are_the_processor_s_and_the_accelerator_s_in_two_types():
         ("NVIDIA H200", "bfloat16"),
     ]
     assert not [note for note in collected().notes if "bench" in note]
-    assert all(found["settings"]["backends"] == ["auto"] for found in of_processors()[1:])
+    assert all(found["settings"]["backends"][0] == AUTO for found in of_processors()[1:])
 
 
 def test_the_results_say_what_the_bench_of_norms_found():

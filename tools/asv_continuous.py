@@ -19,7 +19,7 @@ from pathlib import Path
 
 from asv.util import load_json
 
-from normsuite import kinds, provenance, results
+from normsuite import kinds, provenance, results, writing
 from normsuite.cli import gated
 from normsuite.errors import ArgumentError, NormsuiteError
 from normsuite.gate import injected_commits, rates, selfcheck
@@ -187,10 +187,16 @@ def main() -> None:
     parser.add_argument("--budget", type=float, default=120.0, help="seconds of the self-check's tables")
     parser.add_argument("--out", type=Path, default=Path("reports") / kinds.ASV_CHECK.folder)
     given = parser.parse_args()
-    wanted = gated.wanted("cpu", only=None, norm=given.norm)
-    setup, project = gated.setup_of(given.base, None, wanted, gated.Timing(given.budget, None), [])
-    for text in rates.lines(run(setup, given.pairs, project.folder, given.out)):
-        print(text)
+    if given.pairs < 0:
+        parser.error("--pairs must not be negative")
+    try:
+        out = writing.output_folder(given.out, "out")
+        wanted = gated.wanted("cpu", only=None, norm=given.norm)
+        setup, project = gated.setup_of(given.base, None, wanted, gated.Timing(given.budget, None), [])
+        found = run(setup, given.pairs, project.folder, out)
+    except NormsuiteError as error:
+        raise SystemExit(str(error)) from None
+    print("\n".join(rates.lines(found)))
 
 
 if __name__ == "__main__":

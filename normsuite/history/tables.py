@@ -98,7 +98,7 @@ def segments(trends: Sequence[Trend]) -> Table:
         for group in groups(trends)
     ]
     columns = ("benchmark", "measured with", "series", "commits", "noise floor", "highest", "segment")
-    return Table(f"Segments, and {NOISE}", columns, rows, COMMAND)
+    return Table(f"Segments, and their {NOISE}", columns, rows, COMMAND)
 
 
 def _floor(ratio: float, differences: int) -> str:

@@ -15,7 +15,7 @@ from ..measure.cases import Case
 from ..measure.implementations.ours import Function
 from ..measure.operands import SEED, Operands, operands
 from ..measure.schedule import TimedCall, interleave
-from ..measure.task import Task
+from ..measure.task import Task, has_mode
 from ..spec import NORMS, NormSpec
 
 LENGTHS = {
@@ -84,7 +84,7 @@ def entries() -> Iterator[tuple[NormSpec, str, int, list[str]]]:
     """Yield each norm, layout and length of a table, with its modes."""
     for spec in NORMS.values():
         if spec.torch_call is not None:
-            modes = [name for name, (mode, *_) in MODES.items() if mode != "evaluation" or spec.running == "always"]
+            modes = [name for name, (mode, *_) in MODES.items() if has_mode(spec, mode)]
             for layout, lengths in layouts(spec).items():
                 for _, length in lengths:
                     yield spec, layout, length, modes
