@@ -34,6 +34,9 @@ ALWAYS = 0
 PAYS = 0.98
 """Most time with non-temporal stores over that without, as a geometric mean over norms and chains, to count."""
 
+WORST = 1.05
+"""Most of the same of any norm and chain."""
+
 
 def _written_from(least: float, way: str, call: Callable[[], object]) -> Callable[[], object]:
     """Return the call, with what is written on that way written by non-temporal stores from so many bytes on."""
@@ -108,9 +111,11 @@ def pays_from(found: Iterable[dict]) -> dict[str, float]:
     for row in found:
         way, _, _ = row["chain"].partition(", ")
         logs[way][row["bytes"]].append(row["log"])
-    return {way: _pays_from({size: sum(each) / len(each) for size, each in logs[way].items()}) for way in tuning.WAYS}
+    return {way: _pays_from(logs[way]) for way in tuning.WAYS}
 
 
-def _pays_from(means: dict[int, float]) -> float:
-    paying = itertools.takewhile(lambda size: means[size] <= math.log(PAYS), sorted(means, reverse=True))
-    return min(paying, default=tuning.NEVER)
+def _pays_from(logs: dict[int, list[float]]) -> float:
+    def pays(size: int) -> bool:
+        return sum(logs[size]) / len(logs[size]) <= math.log(PAYS) and max(logs[size]) <= math.log(WORST)
+
+    return min(itertools.takewhile(pays, sorted(logs, reverse=True)), default=tuning.NEVER)
