@@ -5,6 +5,7 @@ Expressions that have to round alike are here too. Blocks are merged in float64 
 
 import math
 
+from .activations import pull
 from .decorators import called, fused_inlined, inlined
 from .elements import (
     add,
@@ -35,6 +36,14 @@ def centred(value, m, delta):
 def scaled(d, scale, shift):
     """Return d · scale + shift, rounded in the backward kernel as it was in the forward one."""
     return d * scale + shift
+
+
+@fused_inlined
+def pull_one(x, dy, at, m, delta, scale, shift, code):
+    """Return g and g·((x − m) − δ) of one number, with g the gradient of the activation's input."""
+    d = centred(get(x, at), m, delta)
+    g = pull(get(dy, at), scaled(d, scale, shift), code)
+    return g, g * d
 
 
 @inlined

@@ -14,6 +14,7 @@ from ..finalizing import (
     centred,
     end_backward,
     less,
+    pull_one,
     scaled,
     store_sums,
 )
@@ -23,14 +24,6 @@ from .areas import BLOCK, LEAST_ROWS, NARROW, area_of_thread, clear_sums, rows_o
 from .forward import repeat_columns, spread_affine, spread_columns, stream_rows
 
 
-@fused_inlined
-def _pull_one(x, dy, at, m, delta, scale, shift, code):
-    """Return g and g·((x − m) − δ) of one number."""
-    d = centred(get(x, at), m, delta)
-    g = pull(get(dy, at), scaled(d, scale, shift), code)
-    return g, g * d
-
-
 @fused_called
 def _pull_fours(x, dy, ms, deltas, scales, shifts, totals, weighted, start, rows, stride, width, code):
     """Add to each column's Σg and Σg·((x − m) − δ), over fours of rows."""
@@ -38,10 +31,10 @@ def _pull_fours(x, dy, ms, deltas, scales, shifts, totals, weighted, start, rows
         at = start + row * stride
         for i in range(width):
             m, delta, scale, shift = get(ms, i), get(deltas, i), get(scales, i), get(shifts, i)
-            g0, gd0 = _pull_one(x, dy, at + i, m, delta, scale, shift, code)
-            g1, gd1 = _pull_one(x, dy, at + stride + i, m, delta, scale, shift, code)
-            g2, gd2 = _pull_one(x, dy, at + 2 * stride + i, m, delta, scale, shift, code)
-            g3, gd3 = _pull_one(x, dy, at + 3 * stride + i, m, delta, scale, shift, code)
+            g0, gd0 = pull_one(x, dy, at + i, m, delta, scale, shift, code)
+            g1, gd1 = pull_one(x, dy, at + stride + i, m, delta, scale, shift, code)
+            g2, gd2 = pull_one(x, dy, at + 2 * stride + i, m, delta, scale, shift, code)
+            g3, gd3 = pull_one(x, dy, at + 3 * stride + i, m, delta, scale, shift, code)
             add(totals, i, (g0 + g1) + (g2 + g3), True)
             add_other(weighted, i, (gd0 + gd1) + (gd2 + gd3), True)
 
@@ -52,7 +45,7 @@ def _pull_each(x, dy, ms, deltas, scales, shifts, totals, weighted, start, rows,
     for row in range(rows):
         at = start + row * stride
         for i in range(width):
-            g, gd = _pull_one(x, dy, at + i, get(ms, i), get(deltas, i), get(scales, i), get(shifts, i), code)
+            g, gd = pull_one(x, dy, at + i, get(ms, i), get(deltas, i), get(scales, i), get(shifts, i), code)
             add(totals, i, g, True)
             add_other(weighted, i, gd, True)
 

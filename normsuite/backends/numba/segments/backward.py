@@ -14,6 +14,7 @@ from ..finalizing import (
     centred,
     end_backward,
     less,
+    pull_one,
     recall,
     scaled,
     store_sums,
@@ -44,26 +45,18 @@ def _pulls(x, dy, start, rows, stride, length, m, delta, scale, shift, code):
     return total, weighted
 
 
-@fused_inlined
-def _pull_one(x, dy, i, m, delta, scale, shift, code):
-    """Return g and g·((x − m) − δ) of one number."""
-    d = centred(get(x, i), m, delta)
-    g = pull(get(dy, i), scaled(d, scale, shift), code)
-    return g, g * d
-
-
 @summed_inlined
 def _pulls_by_fours(x, dy, start, rows, stride, length, m, delta, scale, shift, code):
-    """Return the same for four rows or more, four at a time (`statistics`)."""
+    """Return what `_pulls` does, of four rows or more, four at a time (`statistics`)."""
     total, weighted = wide(0, x), wide(0, x)
     fours = rows // 4 * 4
     for row in range(0, fours, 4):
         at, own, own_weighted = start + row * stride, wide(0, x), wide(0, x)
         for i in range(at, at + length):
-            g0, w0 = _pull_one(x, dy, i, m, delta, scale, shift, code)
-            g1, w1 = _pull_one(x, dy, i + stride, m, delta, scale, shift, code)
-            g2, w2 = _pull_one(x, dy, i + 2 * stride, m, delta, scale, shift, code)
-            g3, w3 = _pull_one(x, dy, i + 3 * stride, m, delta, scale, shift, code)
+            g0, w0 = pull_one(x, dy, i, m, delta, scale, shift, code)
+            g1, w1 = pull_one(x, dy, i + stride, m, delta, scale, shift, code)
+            g2, w2 = pull_one(x, dy, i + 2 * stride, m, delta, scale, shift, code)
+            g3, w3 = pull_one(x, dy, i + 3 * stride, m, delta, scale, shift, code)
             own += (g0 + g1) + (g2 + g3)
             own_weighted += (w0 + w1) + (w2 + w3)
         total += own

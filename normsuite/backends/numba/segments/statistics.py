@@ -28,7 +28,7 @@ def _deviations(x, start, rows, stride, length, mean):
 
 @summed_called
 def _deviations_by_fours(x, start, rows, stride, length, mean):
-    """Return the same for four rows or more, four at a time.
+    """Return what `_deviations` does, of four rows or more, four at a time.
 
     The processor reads them at once, and what vector registers hold is added up once for all four.
     """
