@@ -161,12 +161,12 @@ def _findings(relations: Sequence[document.Relation], runs: dict[str, dict[int, 
             seeds = runs.get(relation.left, {}).keys() & runs.get(relation.right, {}).keys()
             findings[relation] = Finding(relation, len(seeds), None, NOT_MEASURED)
             continue
-        lefts, rights, apart = measured[relation]
+        lefts, rights, difference = measured[relation]
         of_runs = [*runs[relation.left].values(), *runs[relation.right].values()]
         tests = decisive(fewest, together, collapsed=any_collapsed(of_runs))
         adjusted = max((p[test][_same(relation)] for test in tests), default=math.nan)
-        comparison = compare(lefts, rights, margin=apart.margin, comparisons=together)
-        verdict = _verdict(relation.expected, apart, tests) if adjusted < 1 - CONFIDENCE else UNDECIDED
+        comparison = compare(lefts, rights, margin=difference.margin, comparisons=together)
+        verdict = _verdict(relation.expected, difference, tests) if adjusted < 1 - CONFIDENCE else UNDECIDED
         findings[relation] = Finding(relation, len(lefts), comparison, verdict, tuple(tests), adjusted)
     return findings
 

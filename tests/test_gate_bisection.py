@@ -28,18 +28,18 @@ def test_a_self_check_leaves_records_that_add_up(repository, tmp_path):
     out = tmp_path / "check"
     made = []
     run = {"out": out, "on_table": made.append}
-    assert len(selfcheck.run(setup, tables=1, planted_tables=1, **run)) == 2 == len(made)
+    assert len(selfcheck.run(setup, tables=1, injected_tables=1, **run)) == 2 == len(made)
     injected = next(record for record in made if rates.is_injected(record))
     assert sorted(injected["case"]["planted"].values()) == list(rates.SHARES)
-    found = selfcheck.run(setup, tables=2, planted_tables=1, **run)
+    found = selfcheck.run(setup, tables=2, injected_tables=1, **run)
     assert len(found) == 3 == len(made), "what was there is not measured again"
     other = measure.Setup(tree, tree, setup.cells, measure.MARGINS, 2.0, 1)
-    assert selfcheck.run(other, tables=0, planted_tables=0, **run) == [], "another budget is another gate"
+    assert selfcheck.run(other, tables=0, injected_tables=0, **run) == [], "another budget is another gate"
     assert git(repository, "status", "--porcelain") == "" and len(git(repository, "log", "--format=%h").split()) == 1
 
 
 def test_a_self_check_says_its_rates_with_their_bounds(repository, tmp_path):
-    arguments = ("--tables", "1", "--planted-tables", "1", "--out", str(tmp_path / "check"))
+    arguments = ("--tables", "1", "--injected-tables", "1", "--out", str(tmp_path / "check"))
     arguments += ("--json", str(tmp_path / "rates.json"))
     done = gate(repository, *arguments, only=["LayerNorm/torch/tiny/*"], command="self-check")
     assert done.returncode == 0, done.stderr
@@ -56,7 +56,7 @@ def test_an_interrupted_check_or_bisection_leaves_no_process(repository, tmp_pat
     assert not list(tmp_path.glob("tmp*")), "the clone that was committed into is gone"
 
 
-def test_planted_versions_take_longer_by_about_what_was_planted(repository):
+def test_injected_versions_take_longer_by_about_what_was_injected(repository):
     """Ten and a half times, so that it shows on any machine; none where none was injected."""
     (cell,) = cells.plan(only=ONE)
     shares = {cell: 9.5}

@@ -106,7 +106,7 @@ QUICK = {
     "test_gate_bisection.py::test_a_self_check_leaves_records_that_add_up": 0,
     "test_gate_bisection.py::test_a_self_check_says_its_rates_with_their_bounds": 0,
     "test_gate_bisection.py::test_an_interrupted_check_or_bisection_leaves_no_process": 0,
-    "test_gate_bisection.py::test_planted_versions_take_longer_by_about_what_was_planted": 0,
+    "test_gate_bisection.py::test_injected_versions_take_longer_by_about_what_was_injected": 0,
     "test_gate_bisection.py::test_the_commit_from_which_on_a_cell_fails_is_found": 0,
     "test_gate_budget.py::test_a_second_gate_says_off_a_terminal_that_it_waits": 0,
     "test_gate_decisions.py::test_a_table_without_a_difference_raises_no_alarm": 0,
@@ -208,7 +208,7 @@ TIMED = {
     "test_gate_bisection.py::test_a_self_check_leaves_records_that_add_up",
     "test_gate_bisection.py::test_a_self_check_says_its_rates_with_their_bounds",
     "test_gate.py::test_a_slower_commit_is_a_regression_and_the_way_back_is_better",
-    "test_gate_bisection.py::test_planted_versions_take_longer_by_about_what_was_planted",
+    "test_gate_bisection.py::test_injected_versions_take_longer_by_about_what_was_injected",
     "test_throughput.py::test_all_ways_are_timed_in_fresh_processes",
 }
 """Tests whose result rests on times: with two workers on two cores each would measure the other. All are slow."""

@@ -1,6 +1,6 @@
 """Run a command while another process burns a core at random, as a busy neighbour on the machine would.
 
-    python -m tools.beside_burner -- normsuite self-check --tables 6 --planted-tables 0 --out FOLDER
+    python -m tools.beside_burner -- normsuite self-check --tables 6 --injected-tables 0 --out FOLDER
 
 The other process computes for up to `LONGEST_S` and sleeps as long in turn, both drawn anew each time. The records of
 such a self-check are what `tools.simulate_gate` draws the noise "burner" from.

@@ -22,7 +22,7 @@ from .options import (
 )
 from .shared import interrupted, line, note, status, write_json
 
-TABLES, PLANTED_TABLES = 60, 15
+TABLES, INJECTED_TABLES = 60, 15
 """Where no other number is given."""
 
 
@@ -41,10 +41,10 @@ def self_check(
         int,
         typer.Option(help="A/A controls: tables of a version against itself.", callback=options.at_least("tables", 0)),
     ] = TABLES,
-    planted_tables: Annotated[
+    injected_tables: Annotated[
         int,
-        typer.Option(help="Tables with injected slowdowns.", callback=options.at_least("planted_tables", 0)),
-    ] = PLANTED_TABLES,
+        typer.Option(help="Tables with injected slowdowns.", callback=options.at_least("injected_tables", 0)),
+    ] = INJECTED_TABLES,
     threads: Threads = None,
     out: Out = REPORTS / kinds.SELF_CHECK.folder,
     to: Json = None,
@@ -61,7 +61,7 @@ def self_check(
             records = selfcheck.run(
                 setup,
                 tables=tables,
-                planted_tables=planted_tables,
+                injected_tables=injected_tables,
                 out=out,
                 on_progress=lambda stage, spent_s: show(f"{spent_s:4.0f} s: {stage}"),
                 on_table=lambda record: note(rates.line(record)),

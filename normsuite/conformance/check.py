@@ -51,9 +51,12 @@ def check(
     from .checks import choose
 
     chosen = choose(tuple(only), target.dtypes)
-    apart = _can_be_told(target) if isolated is None else isolated
+    is_isolated = _can_be_told(target) if isolated is None else isolated
     notes: list[str] = []
-    found = processes.results(target, chosen, limit_s=limit_s, notes=notes) if apart else run.results(target, chosen)
+    if is_isolated:
+        found = processes.results(target, chosen, limit_s=limit_s, notes=notes)
+    else:
+        found = run.results(target, chosen)
     kept = []
     for result in found:
         on_result(result)

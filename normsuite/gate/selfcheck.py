@@ -62,7 +62,7 @@ def run(
     setup: measure.Setup,
     *,
     tables: int,
-    planted_tables: int,
+    injected_tables: int,
     out: Path,
     on_progress: Callable[[str, float], None] = lambda stage, spent_s: None,
     on_table: Callable[[dict], None] = lambda record: None,
@@ -71,7 +71,7 @@ def run(
 
     Args:
         setup: of the gate; its base is compared with itself.
-        tables, planted_tables: how many there shall be in all.
+        tables, injected_tables: how many there shall be in all.
         out: where the records are.
         on_progress: told what the gate says.
         on_table: told each record that was made now.
@@ -84,18 +84,18 @@ def run(
         ArgumentError: a negative number.
         NormsuiteError: a table measured nothing.
     """
-    for name, value in (("tables", tables), ("planted_tables", planted_tables)):
+    for name, value in (("tables", tables), ("injected_tables", injected_tables)):
         if value < 0:
             raise ArgumentError(name, value, "must not be negative")
     of_method = identity(setup)
     found, rivals = (recorded(out, kind, of_method) for kind in (kinds.SELF_CHECK, kinds.ASV_CHECK))
-    wanted = {False: tables, True: planted_tables}
+    wanted = {False: tables, True: injected_tables}
     while missing := [kind for kind in (False, True) if sum(is_injected(r) == kind for r in found) < wanted[kind]]:
         # What is least complete comes next, so that an interrupted check has some of both.
         kind = min(missing, key=lambda kind: sum(is_injected(r) == kind for r in found) / wanted[kind])
         number = sum(is_injected(r) == kind for r in found)
         record = _table(setup, kind, number, of_method, on_progress)
-        name = f"{kinds.SELF_CHECK.what}-{'planted' if kind else 'same'}-{results.digest(record)}"
+        name = f"{kinds.SELF_CHECK.what}-{'injected' if kind else 'same'}-{results.digest(record)}"
         results.write_record(out, name, record)
         found.append(record)
         on_table(record)

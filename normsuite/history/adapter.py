@@ -204,11 +204,11 @@ def _settings(results: Iterable[AsvResult]) -> list[str]:
     for name, value in itertools.chain.from_iterable(known):
         values.setdefault(name, set()).add(value)
     absent = {name for name in values if any(name not in dict(of) for of in known)}
-    apart = [name for name in values if (len(values[name]) > 1 or name in absent) and name != VERSION]
-    if not apart:
+    differing = [name for name in values if (len(values[name]) > 1 or name in absent) and name != VERSION]
+    if not differing:
         return []
     said = "; ".join(
-        f"{_called(name)} {', '.join([*sorted(values[name]), *['none'] * (name in absent)])}" for name in apart
+        f"{_called(name)} {', '.join([*sorted(values[name]), *['none'] * (name in absent)])}" for name in differing
     )
     return [f"measured in several settings, which are separate series ({said})"]
 

@@ -30,10 +30,10 @@ def contrasts(values: np.ndarray) -> np.ndarray:
         values: (rows, n), finite.
     """
     most, deviation = np.zeros(len(values)), np.full(len(values), np.inf)
-    for k, apart in _apart(values, _lengths(values.shape[1] // 2)):
-        most = np.maximum(most, apart.max(axis=1))
+    for k, differences in _differences(values, _lengths(values.shape[1] // 2)):
+        most = np.maximum(most, differences.max(axis=1))
         if k <= _SHORT:
-            deviation = np.minimum(deviation, NORMAL_MAD * np.median(apart, axis=1))
+            deviation = np.minimum(deviation, NORMAL_MAD * np.median(differences, axis=1))
     differ = (values != values[:, :1]).any(axis=1)
     with np.errstate(divide="ignore", invalid="ignore"):
         return np.where(differ, most / deviation, 0.0)
@@ -50,7 +50,7 @@ def goes_on(level: np.ndarray, since: np.ndarray) -> bool:
     if len(level) < LEAST_VALUES:
         return False
     level, since = level - level[0], since - level[0]  # so that equal values have a mean that is equal too
-    deviation = min(NORMAL_MAD * np.median(apart) for _, apart in _apart(level[None], range(1, _SHORT + 1)))
+    deviation = min(NORMAL_MAD * np.median(differences) for _, differences in _differences(level[None], range(1, _SHORT + 1)))
     k = np.arange(1, len(since) + 1)
     means = np.cumsum(since[::-1] - level.mean()) / k
     return bool((np.abs(means) <= FLAT * deviation * np.sqrt(1 / k + 1 / len(level))).all())
@@ -74,7 +74,7 @@ def flat(parts: Sequence[Sequence[float]]) -> list[bool]:
     return found
 
 
-def _apart(values: np.ndarray, lengths: Iterable[int]) -> Iterator[tuple[int, np.ndarray]]:
+def _differences(values: np.ndarray, lengths: Iterable[int]) -> Iterator[tuple[int, np.ndarray]]:
     """Yield for each length k the absolute d(·, k) of every row."""
     sums = np.cumsum(np.pad(values - values[:, :1], ((0, 0), (1, 0))), axis=1)
     for k in lengths:

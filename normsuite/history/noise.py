@@ -59,7 +59,7 @@ class Exact:
         value = float(np.median([self._values[i] for i in run]))
         return Interval(value, value, value)
 
-    def apart(self, before: Sequence[int], after: Sequence[int], alpha: float) -> Interval:
+    def change(self, before: Sequence[int], after: Sequence[int], alpha: float) -> Interval:
         """Return the ratio or difference of the second level to the first, as an interval without width."""
         old, new = self.level(before).value, self.level(after).value
         found = (0.0 if old == new else new - old) if not self.relative else new / old
@@ -88,8 +88,9 @@ class Noise:
         self._correlation = _correlation(of_runs)
         self.repeats = len(again) if sum(len(of) - 1 for of in again) >= LEAST_PAIRS else 0
         # What was measured again tells more than neighbours, which may differ by a little that is no noise.
-        apart = np.abs(np.concatenate([np.diff(of) for of in (again if self.repeats else of_runs)] or [[]]))
-        spread = special.ndtri(0.975) * NORMAL_MAD * np.median(apart) if len(apart) >= LEAST_PAIRS else math.nan
+        differences = np.abs(np.concatenate([np.diff(of) for of in (again if self.repeats else of_runs)] or [[]]))
+        are_enough = len(differences) >= LEAST_PAIRS
+        spread = special.ndtri(0.975) * NORMAL_MAD * np.median(differences) if are_enough else math.nan
         with np.errstate(over="ignore"):  # of values that are powers of each other everything is within the noise
             self.floor = float(np.exp(spread) if self.relative else spread)
 
@@ -111,7 +112,7 @@ class Noise:
         """Return the mean of the values at those places, with its interval."""
         return self._interval(self._mean(run), self._share(run), 1 - CONFIDENCE)
 
-    def apart(self, before: Sequence[int], after: Sequence[int], alpha: float) -> Interval:
+    def change(self, before: Sequence[int], after: Sequence[int], alpha: float) -> Interval:
         """Return the ratio or difference of the second level to the first, with its interval at level `alpha`."""
         old, new = self._mean(before), self._mean(after)
         difference = 0.0 if old == new else new - old

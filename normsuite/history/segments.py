@@ -35,7 +35,7 @@ class Segment:
         repeats: the values of each commit that was measured more than once, oldest first.
         newest: of the segments of its benchmark, parameters and machine it was measured last, or beside the last.
         without_value_since: the first of the newest commits at which it was measured and has no value; or None.
-        apart: names of what differs between the settings of the history, which `versions` therefore says.
+        differing: names of what differs between the settings of the history, which `versions` therefore says.
     """
 
     results: tuple[AsvResult, ...]
@@ -43,7 +43,7 @@ class Segment:
     values: list[float]
     repeats: list[list[float]]
     newest: bool
-    apart: tuple[str, ...] = ()
+    differing: tuple[str, ...] = ()
     without_value_since: str | None = None
 
     @property
@@ -80,8 +80,8 @@ class Segment:
         first = self.results[0]
         setting = dict(first.setting)
         known = [("torch", first.torch), ("numba", first.numba)]
-        known += [(name.removeprefix("env-"), setting.get(name, _ABSENT.get(name, "none"))) for name in self.apart]
-        if first.former and VERSION not in self.apart:
+        known += [(name.removeprefix("env-"), setting.get(name, _ABSENT.get(name, "none"))) for name in self.differing]
+        if first.former and VERSION not in self.differing:
             known.append((VERSION, setting[VERSION]) if VERSION in setting else ("former", "parameters"))
         said = ", ".join(f"{name} {version}" for name, version in known if version)
         return said or (f"python {setting['python']}" if "python" in setting else "unknown versions")
@@ -163,18 +163,18 @@ def segments(results: Iterable[AsvResult]) -> list[Segment]:
                 gone = of[-missing].commit if missing else None
                 of_choice = (measured, choice, values[there[:, choice], choice].tolist(), _repeats(again, choice), gone)
                 found.setdefault((benchmark, name, machine), []).append(of_choice)
-    apart = _apart(of for (*_, of) in alike)
+    differing = _differing(of for (*_, of) in alike)
     cut = []
     for of_series in found.values():
         now = _newest([of[0] for of in of_series])
         cut += [
-            Segment(results, choice, values, repeats, any(results is one for one in now), apart, gone)
+            Segment(results, choice, values, repeats, any(results is one for one in now), differing, gone)
             for results, choice, values, repeats, gone in of_series
         ]
     return cut
 
 
-def _apart(settings: Iterable[tuple[tuple[str, str], ...]]) -> tuple[str, ...]:
+def _differing(settings: Iterable[tuple[tuple[str, str], ...]]) -> tuple[str, ...]:
     """Return the names of the settings in which these differ."""
     known = [dict(of) for of in dict.fromkeys(settings)]
     names = dict.fromkeys(itertools.chain.from_iterable(known))

@@ -175,13 +175,13 @@ def _trend(segment: Segment, ends: Sequence[tuple[int, int]], spikes: set[int], 
     known = levels[:-1] if not segment.exact and levels and len(levels[-1].places) < LEAST_COMMITS else levels
     steps = []
     for before, after in itertools.pairwise(levels):
-        apart = noise.apart(before.places, after.places, alpha)
+        change = noise.change(before.places, after.places, alpha)
         margin = _margin(before, after, noise.relative)
         floor = noise.floor_of(before.places, after.places)
-        verdict = judge(apart, floor, margin, lower_is_worse=segment.lower_is_worse, relative=noise.relative)
+        verdict = judge(change, floor, margin, lower_is_worse=segment.lower_is_worse, relative=noise.relative)
         limit = max(noise.floor_of(before.places, known[-1].places), margin)
         recovered = verdict == REGRESSION and _as_good(known[-1], before, limit, segment.lower_is_worse, noise.relative)
-        kinds = (apart, None) if noise.relative else (NOWHERE, apart)
+        kinds = (change, None) if noise.relative else (NOWHERE, change)
         steps.append(Step(segment, before, after, kinds[0], verdict, recovered, kinds[1], floor))
     return Trend(segment, levels, tuple(steps), noise.floor, noise.repeats, aside, noise.relative)
 
@@ -201,9 +201,9 @@ def _spikes(values: Sequence[float]) -> set[int]:
     """
     if len(values) < 2 * LEAST_COMMITS or not np.isfinite(values).all():
         return set()
-    apart = np.diff(np.log(values) if is_relative(values) else values)
-    far = _SPIKE * NORMAL_MAD * np.median(np.abs(apart))
-    to, away = apart[:-1], apart[1:]
+    differences = np.diff(np.log(values) if is_relative(values) else values)
+    far = _SPIKE * NORMAL_MAD * np.median(np.abs(differences))
+    to, away = differences[:-1], differences[1:]
     return set((1 + np.flatnonzero((to * away < 0) & (np.minimum(abs(to), abs(away)) > far))).tolist())
 
 
@@ -221,17 +221,17 @@ def _supported(runs: list[tuple[int, ...]]) -> list[tuple[int, ...]]:
     return [run for place, run in enumerate(joined) if len(run) >= LEAST_COMMITS or place in (0, len(joined) - 1)]
 
 
-def judge(apart: Interval, floor: float, margin: float, *, lower_is_worse: bool, relative: bool) -> str:
+def judge(change: Interval, floor: float, margin: float, *, lower_is_worse: bool, relative: bool) -> str:
     """Return the verdict on a step.
 
     Args:
-        apart: the ratio of its levels, or their difference.
+        change: the ratio of its levels, or their difference.
         floor: how far apart two such levels lie by noise alone; NaN where it is not known.
         margin: what is called no regression, however certain it is.
         lower_is_worse: as of an accuracy.
-        relative: `apart`, `floor` and `margin` are ratios.
+        relative: `change`, `floor` and `margin` are ratios.
     """
-    value, low, high = apart.value, apart.low, apart.high
+    value, low, high = change.value, change.low, change.high
     if math.isnan(low) or (math.isnan(floor) and math.isfinite(value) and not (relative and value == 0)):
         return UNDECIDED
     if relative:  # on one scale with differences: as far above 0 as below

@@ -149,10 +149,10 @@ def disagreements(study: Study, count: int = 15) -> tuple[Chart, Table] | None:
         digit: [len(wrong[norm].get(digit, ())) / len(study.runs(norm)) for norm in norms]
         for digit in sorted({digit for of_norm in wrong.values() for digit in of_norm})
     }
-    apart = {digit: max(shares) - min(shares) for digit, shares in share.items() if len(set(shares)) > 1}
-    if not apart:
+    spread = {digit: max(shares) - min(shares) for digit, shares in share.items() if len(set(shares)) > 1}
+    if not spread:
         return None
-    most = sorted(apart, key=lambda digit: (-apart[digit], digit))[:count]
+    most = sorted(spread, key=lambda digit: (-spread[digit], digit))[:count]
     labels = {d: next(m[0]["label"] for of_norm in wrong.values() if (m := of_norm.get(d))) for d in most}
     chart = Chart(
         _mosaic,

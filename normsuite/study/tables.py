@@ -8,6 +8,7 @@ from ..presentation import text
 from ..presentation.table import Column, Table
 from ..statistics import positive_interval, share_interval
 from .conditions import OF_A_RUN
+from .learning_rates import choices
 from .summary import (
     BATCH_COMMAND,
     NormInSetting,
@@ -19,7 +20,6 @@ from .summary import (
     cells,
     leader,
 )
-from .tuning import choices
 
 BRIEF = ("test accuracy", "covariate shift")
 """Metrics whose pairs a terminal shows; --json and the report have all."""

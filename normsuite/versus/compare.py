@@ -74,8 +74,8 @@ def compare(
     job = {"seconds": seconds, "device": device, "host_time": host_time, "setup": setup, "seed": seed}
     job["calls"] = dict(calls)
     failed: dict[str, str] = {}
-    apart = processes or (setup is not None and 1)  # statements may end a process
-    samples = _in_processes(job, apart, failed) if apart else [measured(job, failed)]
+    count = processes or (setup is not None and 1)  # statements may end a process
+    samples = _in_processes(job, count, failed) if count else [measured(job, failed)]
     return Result(tuple(samples), device, margin, _environment(device), failed, tuple(calls), host_time)
 
 

@@ -64,9 +64,9 @@ def affine(a, data, channel):
 def merge(n, mean, m2, other_n, other_mean, other_m2):
     """Return (n, mean, Σ(x − mean)²) of two sets of elements together."""
     total = n + other_n
-    apart = other_mean - mean
+    difference = other_mean - mean
     share = other_n / total
-    return total, mean + apart * share, m2 + other_m2 + apart * apart * n * share
+    return total, mean + difference * share, m2 + other_m2 + difference * difference * n * share
 
 
 @inlined
@@ -170,10 +170,10 @@ def merge_parts(a, data):
         if here:
             share = here / (n + here)
             for i in range(count):
-                apart = get(other_means, i) - load(means, i)
+                difference = get(other_means, i) - load(means, i)
                 # Not `add`: what it writes `get` would promise not to read, as `finalize_all` then does.
-                store(means, i, load(means, i) + apart * share)
-                store(m2s, i, load(m2s, i) + (get(other_m2s, i) + apart * apart * n * share))
+                store(means, i, load(means, i) + difference * share)
+                store(m2s, i, load(m2s, i) + (get(other_m2s, i) + difference * difference * n * share))
         n += here
     finalize_all(a, data, 0, count, n, means, m2s)
 

@@ -118,25 +118,25 @@ def _dx(x, dy, at, of_column, code):
 
 
 @fused_called
-def _write_dx_pairs(x, dy, dx, columns, rows, stride, apart, width, code):
-    """Write dx, two rows at a time; the rows of dx begin `apart` elements from each other."""
+def _write_dx_pairs(x, dy, dx, columns, rows, stride, dx_stride, width, code):
+    """Write dx, two rows at a time; the rows of dx begin `dx_stride` elements from each other."""
     ms, deltas, scales, shifts, rstds, weights, means_g, means_gx = columns
     for row in range(0, rows, 2):
-        at, to = row * stride, row * apart
+        at, to = row * stride, row * dx_stride
         for i in range(width):
             m, delta, scale, shift = get(ms, i), get(deltas, i), get(scales, i), get(shifts, i)
             rstd, weight, mean_g, mean_gx = get(rstds, i), get(weights, i), get(means_g, i), get(means_gx, i)
             of_column = m, delta, scale, shift, rstd, weight, mean_g, mean_gx
             put(dx, to + i, _dx(x, dy, at + i, of_column, code))
-            put_second(dx, to + apart + i, _dx(x, dy, at + stride + i, of_column, code))
+            put_second(dx, to + dx_stride + i, _dx(x, dy, at + stride + i, of_column, code))
 
 
 @fused_called
-def _write_dx_each(x, dy, dx, columns, rows, stride, apart, width, code):
-    """Write dx, row by row; the rows of dx begin `apart` elements from each other."""
+def _write_dx_each(x, dy, dx, columns, rows, stride, dx_stride, width, code):
+    """Write dx, row by row; the rows of dx begin `dx_stride` elements from each other."""
     ms, deltas, scales, shifts, rstds, weights, means_g, means_gx = columns
     for row in range(rows):
-        at, to = row * stride, row * apart
+        at, to = row * stride, row * dx_stride
         for i in range(width):
             m, delta, scale, shift = get(ms, i), get(deltas, i), get(scales, i), get(shifts, i)
             rstd, weight, mean_g, mean_gx = get(rstds, i), get(weights, i), get(means_g, i), get(means_gx, i)
@@ -144,12 +144,12 @@ def _write_dx_each(x, dy, dx, columns, rows, stride, apart, width, code):
 
 
 @fused_inlined
-def _write_some_dx(x, dy, dx, columns, rows, stride, apart, width, code):
+def _write_some_dx(x, dy, dx, columns, rows, stride, dx_stride, width, code):
     pairs = rows // 2 * 2 if width <= NARROW else 0
     if pairs:
-        _write_dx_pairs(x, dy, dx, columns, pairs, stride, apart, width, code)
-    x, dy, dx = behind(x, pairs * stride), behind(dy, pairs * stride), behind(dx, pairs * apart)
-    _write_dx_each(x, dy, dx, columns, rows - pairs, stride, apart, width, code)
+        _write_dx_pairs(x, dy, dx, columns, pairs, stride, dx_stride, width, code)
+    x, dy, dx = behind(x, pairs * stride), behind(dy, pairs * stride), behind(dx, pairs * dx_stride)
+    _write_dx_each(x, dy, dx, columns, rows - pairs, stride, dx_stride, width, code)
 
 
 @fused_inlined
@@ -158,8 +158,8 @@ def _write_dx(x, dy, dx, columns, start, rows, stride, width, code, streamed):
     group = BUFFERS * (BUFFER // width) if streamed else rows
     for first in range(0, rows, group):
         count, at = min(group, rows - first), start + first * stride
-        to, apart = (here, width) if streamed else (behind(dx, at), stride)
-        _write_some_dx(behind(x, at), behind(dy, at), to, columns, count, stride, apart, width, code)
+        to, dx_stride = (here, width) if streamed else (behind(dx, at), stride)
+        _write_some_dx(behind(x, at), behind(dy, at), to, columns, count, stride, dx_stride, width, code)
         if streamed:
             stream_rows(behind(dx, at), here, count, stride, width)
 

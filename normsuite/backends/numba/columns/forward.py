@@ -74,37 +74,37 @@ def spread_columns(a, data, outer, area, shifts, weights):
 
 
 @fused_called
-def _write_pairs(x, y, ms, deltas, scales, shifts, rows, stride, apart, width, code):
+def _write_pairs(x, y, ms, deltas, scales, shifts, rows, stride, y_stride, width, code):
     """Write y, two rows at a time, so that the statistics of the columns are read half as often.
 
-    The rows of y begin `apart` elements from each other.
+    The rows of y begin `y_stride` elements from each other.
     """
     for row in range(0, rows, 2):
-        at, to = row * stride, row * apart
+        at, to = row * stride, row * y_stride
         for i in range(width):
             m, delta, scale, shift = get(ms, i), get(deltas, i), get(scales, i), get(shifts, i)
             d, e = centred(get(x, at + i), m, delta), centred(get(x, at + stride + i), m, delta)
             put(y, to + i, activate(scaled(d, scale, shift), code))
-            put_second(y, to + apart + i, activate(scaled(e, scale, shift), code))
+            put_second(y, to + y_stride + i, activate(scaled(e, scale, shift), code))
 
 
 @fused_called
-def _write_each(x, y, ms, deltas, scales, shifts, rows, stride, apart, width, code):
-    """Write y, row by row; the rows of y begin `apart` elements from each other."""
+def _write_each(x, y, ms, deltas, scales, shifts, rows, stride, y_stride, width, code):
+    """Write y, row by row; the rows of y begin `y_stride` elements from each other."""
     for row in range(rows):
-        at, to = row * stride, row * apart
+        at, to = row * stride, row * y_stride
         for i in range(width):
             d = centred(get(x, at + i), get(ms, i), get(deltas, i))
             put(y, to + i, activate(scaled(d, get(scales, i), get(shifts, i)), code))
 
 
 @fused_inlined
-def _write_some_rows(x, y, ms, deltas, scales, shifts, rows, stride, apart, width, code):
+def _write_some_rows(x, y, ms, deltas, scales, shifts, rows, stride, y_stride, width, code):
     pairs = rows // 2 * 2 if width <= NARROW else 0
     if pairs:
-        _write_pairs(x, y, ms, deltas, scales, shifts, pairs, stride, apart, width, code)
-    x, y = behind(x, pairs * stride), behind(y, pairs * apart)
-    _write_each(x, y, ms, deltas, scales, shifts, rows - pairs, stride, apart, width, code)
+        _write_pairs(x, y, ms, deltas, scales, shifts, pairs, stride, y_stride, width, code)
+    x, y = behind(x, pairs * stride), behind(y, pairs * y_stride)
+    _write_each(x, y, ms, deltas, scales, shifts, rows - pairs, stride, y_stride, width, code)
 
 
 @fused_inlined
@@ -123,8 +123,8 @@ def _write_rows(x, y, ms, deltas, scales, shifts, start, rows, stride, width, co
     group = BUFFERS * (BUFFER // width) if streamed else rows
     for first in range(0, rows, group):
         count, at = min(group, rows - first), start + first * stride
-        to, apart = (here, width) if streamed else (behind(y, at), stride)
-        _write_some_rows(behind(x, at), to, ms, deltas, scales, shifts, count, stride, apart, width, code)
+        to, y_stride = (here, width) if streamed else (behind(y, at), stride)
+        _write_some_rows(behind(x, at), to, ms, deltas, scales, shifts, count, stride, y_stride, width, code)
         if streamed:
             stream_rows(behind(y, at), here, count, stride, width)
 

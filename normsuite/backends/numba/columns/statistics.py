@@ -76,9 +76,9 @@ def _merge(means, m2s, n, pivots, totals, squares, count, width):
     for i in range(width):
         total, mean = float(load(totals, i)), load(means, i)
         off = total * per_row
-        apart = load(pivots, i) + off - mean
-        store(means, i, mean + apart * share)
-        store(m2s, i, load(m2s, i) + (load(squares, i) - total * off) + apart * apart * n * share)
+        difference = load(pivots, i) + off - mean
+        store(means, i, mean + difference * share)
+        store(m2s, i, load(m2s, i) + (load(squares, i) - total * off) + difference * difference * n * share)
 
 
 @fused_called
@@ -132,9 +132,9 @@ def _merge_places(means, m2s, rows, width, channels):
     for place in range(channels, width, channels):
         share = rows / (n + rows)
         for channel in range(channels):
-            apart = get(means, place + channel) - load(means, channel)
-            store(means, channel, load(means, channel) + apart * share)
-            store(m2s, channel, load(m2s, channel) + get(m2s, place + channel) + apart * apart * n * share)
+            difference = get(means, place + channel) - load(means, channel)
+            store(means, channel, load(means, channel) + difference * share)
+            store(m2s, channel, load(m2s, channel) + get(m2s, place + channel) + difference * difference * n * share)
         n += rows
     return n
 
@@ -153,8 +153,8 @@ def _fold(means, m2s, rows, first, width, channels, per_statistic):
     mean /= columns
     for place in range(first, width, channels):
         for column in range(place, place + per_statistic):
-            apart = load(means, column) - mean
-            m2 += rows * apart * apart
+            difference = load(means, column) - mean
+            m2 += rows * difference * difference
     return rows * columns, mean, m2
 
 

@@ -74,10 +74,10 @@ def _write_dx_of_row(a, data, row, column, length, dx, dweight, dbias, begun, co
 
 
 @fused_inlined
-def _write_dx_of_four_rows(a, data, row, column, length, dx, apart, dweight, dbias, begun, code):
+def _write_dx_of_four_rows(a, data, row, column, length, dx, dx_stride, dweight, dbias, begun, code):
     """Write dx of a piece of four rows at once, so that weights and sums are read and written once.
 
-    The rows of dx begin `apart` elements from each other. dweight and dbias are as in `_write_dx_of_row`.
+    The rows of dx begin `dx_stride` elements from each other. dweight and dbias are as in `_write_dx_of_row`.
     """
     stride, bias = a.length, a.bias
     at = row * stride + column
@@ -96,11 +96,11 @@ def _write_dx_of_four_rows(a, data, row, column, length, dx, apart, dweight, dbi
         d, gx0, g0 = _back(x, dy, i, w, shift, m0, delta0, rstd0, mean_g0, mean_gx0, code)
         put(dx, i, d)
         d, gx1, g1 = _back(x, dy, stride + i, w, shift, m1, delta1, rstd1, mean_g1, mean_gx1, code)
-        put_second(dx, apart + i, d)
+        put_second(dx, dx_stride + i, d)
         d, gx2, g2 = _back(x, dy, 2 * stride + i, w, shift, m2, delta2, rstd2, mean_g2, mean_gx2, code)
-        put_third(dx, 2 * apart + i, d)
+        put_third(dx, 2 * dx_stride + i, d)
         d, gx3, g3 = _back(x, dy, 3 * stride + i, w, shift, m3, delta3, rstd3, mean_g3, mean_gx3, code)
-        put_fourth(dx, 3 * apart + i, d)
+        put_fourth(dx, 3 * dx_stride + i, d)
         add(dweight, i, (gx0 + gx1) + (gx2 + gx3), begun)
         add_other(dbias, i, (g0 + g1) + (g2 + g3), begun)
 
@@ -116,10 +116,10 @@ def _pull_rows_back(a, data, row, rows, column, length, dweight, dbias, begun, c
         piece = BUFFER if streamed else max(length, 1)
         for first in range(0, length, piece):
             count, at = min(piece, length - first), row * a.length + column + first
-            to, apart = (here, BUFFER) if streamed else (behind(dx, at), a.length)
+            to, dx_stride = (here, BUFFER) if streamed else (behind(dx, at), a.length)
             sums, other_sums = behind(dweight, first), behind(dbias, first)
             if together == 4:
-                _write_dx_of_four_rows(a, data, row, column + first, count, to, apart, sums, other_sums, begun, code)
+                _write_dx_of_four_rows(a, data, row, column + first, count, to, dx_stride, sums, other_sums, begun, code)
             else:
                 _write_dx_of_row(a, data, row, column + first, count, to, sums, other_sums, begun, code)
             if streamed:

@@ -46,8 +46,8 @@ def choices(records: Sequence[dict]) -> list[Choice]:
         first, second = sorted(of_rate, key=lambda rate: -sum(of_rate[rate].values()) / len(of_rate[rate]))[:2]
         seeds = sorted(of_rate[first].keys() & of_rate[second].keys())
         if seeds:
-            apart = [of_rate[first][seed] - of_rate[second][seed] for seed in seeds]
-            difference = mean_interval(apart, 1 - (1 - CONFIDENCE) / len(several))
+            differences = [of_rate[first][seed] - of_rate[second][seed] for seed in seeds]
+            difference = mean_interval(differences, 1 - (1 - CONFIDENCE) / len(several))
             of_first = share_interval(list(of_rate[first].values()))
             found.append(Choice(norm, first, second, len(seeds), of_first, difference))
     return found
