@@ -1,7 +1,7 @@
 """Try everything on an accelerator, in ten minutes: `python -m tools.accelerator --seconds 600 --out reports`.
 
 Every norm, layout, type and activation against float64, whether 20 runs give the same bits, and so does a step in which
-input, weight or bias asks for no gradient; then `normsuite bench`, the study and the gate against the last commit, and
+input, weight or bias asks for no gradient; then `normsuite bench`, the study and the gate against HEAD~1, and
 the report of it all. Records are written as tasks finish, the most important first. A step that cannot run says why.
 The command ends with 1 if a norm was wrong, and with 2 where there is no accelerator.
 """

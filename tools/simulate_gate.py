@@ -12,7 +12,7 @@ slower by up to 10 %. Their noise is of one of these kinds:
 - correlated: half of the variance is a process's own, shared by all cells
 - recorded: the residuals of the kept self-checks, of a whole process at once, so that cells depend on each other
 - burner: the same, with a process in two disturbed: its residuals are drawn from self-checks that ran beside a process
-  that burnt a core at random (`--burner`, made by `python -m tools.beside_burner`)
+  that burnt a core at random (`--noise burner`, of records made by `python -m tools.beside_burner`)
 """
 
 import argparse

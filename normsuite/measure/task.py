@@ -167,7 +167,7 @@ def shape_case(text: str, *, channels_last: bool = False, num_groups: int | None
     Args:
         text: sizes with commas.
         channels_last: wants four or five of them.
-        num_groups: of GroupNorm; the greatest divisor of the channels up to 32 where left out.
+        num_groups: of GroupNorm; the largest power of two up to 32 that divides the channels where left out.
 
     Raises:
         ArgumentError: no shape, a layout that it cannot have, or groups that do not divide the channels.
