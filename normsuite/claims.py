@@ -56,12 +56,13 @@ def _watched(name: str) -> Callable[[dict], float | None]:
     A median, since the first steps are far from the others; layers without a finite number are left out.
     """
 
-    def read(samples: dict) -> float | None:
-        found = [layer[name] for watched in samples.get("shift", ()) for layer in watched["layers"]]
-        finite = [value for value in found if isinstance(value, float | int) and isfinite(value)]
-        return float(median(finite)) if finite else None
+    return lambda samples: over_layers((of for watched in samples.get("shift", ()) for of in watched["layers"]), name)
 
-    return read
+
+def over_layers(layers: Iterable[dict], name: str) -> float | None:
+    """Return the median of a figure over those layers that have a finite one; None where none has."""
+    finite = [layer[name] for layer in layers if isinstance(layer[name], float | int) and isfinite(layer[name])]
+    return float(median(finite)) if finite else None
 
 
 METRICS = {

@@ -14,13 +14,12 @@ from statistics import NormalDist
 from .claims import METRICS, any_collapsed
 from .presentation.table import GOOD
 from .spec import NO_NORM, NORMS
-from .statistics import CONFIDENCE, TESTS, Paired, decisive, detectable_effect, holm, paired, survival
+from .statistics import CONFIDENCE, POWER, TESTS, Paired, decisive, detectable_effect, holm, paired, survival
 from .statistics.differences import SIGN_FLIP
 
 VERDICTS = HIGHER, LOWER, EQUIVALENT, UNDECIDED = "higher", "lower", "equivalent", "undecided"
 TONES = {EQUIVALENT: GOOD}
 LEVEL = 1 - CONFIDENCE
-POWER = 0.8
 
 
 @dataclass(frozen=True)

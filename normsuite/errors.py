@@ -14,6 +14,11 @@ def one_line(error: BaseException) -> str:
     return f"{type(error).__name__}: {text}" if text else type(error).__name__
 
 
+def message_of(error: BaseException) -> str:
+    """Return an error's message in one line, or its type's name where it has none."""
+    return " ".join(str(error).split()) or type(error).__name__
+
+
 class NormsuiteError(Exception):
     """Base of every error that normsuite raises on purpose."""
 

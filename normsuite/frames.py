@@ -1,7 +1,7 @@
 """Records as rows and as pandas frames: `normsuite.read_records("reports").bench.to_frame()`. Imports no torch."""
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -140,7 +140,8 @@ def _of_gate(record: dict[str, Any]) -> Iterator[Row]:
 
     case = schema.of(record, Gate).case
     for row in summary.rows(record):
-        low, high = (None, None) if row.ratio is None else (row.ratio.low, row.ratio.high)
+        value, low, high = (None, None, None) if row.ratio is None else astuple(row.ratio)
+        is_difference = row.metric == summary.ERROR_RATE
         yield {
             "base_commit": case.base.commit,
             "head_commit": case.head.commit,
@@ -149,11 +150,12 @@ def _of_gate(record: dict[str, Any]) -> Iterator[Row]:
             "unit": row.unit,
             "base": row.base,
             "head": row.head,
-            "ratio": None if row.ratio is None else row.ratio.value,
+            "ratio": None if is_difference else value,
+            "difference": value if is_difference else None,
             "low": low,
             "high": high,
             "verdict": row.verdict,
-            "processes": row.values,
+            "values": row.values,
         }
 
 

@@ -50,6 +50,11 @@ _SHUT_OUT = (
 )
 
 
+def titled(name: str, commit: str) -> str:
+    """Return what people call a version: its commit, cut off, after a name that is not the commit's beginning."""
+    return commit[:9] if commit.startswith(name) else f"{name} ({commit[:9]})"
+
+
 class Failed(NormsuiteError):
     """Git ended with an error; the message is the first of what it says."""
 

@@ -7,7 +7,7 @@ from importlib import resources
 
 import numpy as np
 
-from .errors import DataError
+from .errors import DataError, message_of
 
 # SHA-256 of each file once decompressed, from the data's notice.
 FILES = {
@@ -36,7 +36,7 @@ def unpack(name: str) -> bytes:
         packed = (resources.files(__package__) / "data" / "mnist" / f"{name}.xz").read_bytes()
         return lzma.decompress(packed)
     except (OSError, lzma.LZMAError) as error:
-        raise DataError(f"{name}.xz: cannot be unpacked ({' '.join(str(error).split())})") from None
+        raise DataError(f"{name}.xz: cannot be unpacked ({message_of(error)})") from None
 
 
 @cache

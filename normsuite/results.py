@@ -38,7 +38,7 @@ def make_record(
         what: the kind of measurement, such as "study".
         case: every setting that was chosen.
         samples: the raw values.
-        environment: see `environment`.
+        environment: as `provenance.environment` returns it.
         seeds: the seeds used.
         further: what else the numbers depend on, by name.
     """
@@ -165,7 +165,7 @@ def _problem(value: Any) -> str | None:
     from . import schema  # with msgspec, which asv's environments do without: they write records, and read none
 
     needed = ("schema", "what", "case", "samples", "environment")
-    missing = [name for name in needed if name not in value] if isinstance(value, dict) else ["schema"]
+    missing = [name for name in needed if name not in value] if isinstance(value, dict) else list(needed)
     if missing:
         return f"is damaged (lacks {', '.join(missing)})"
     if type(value["schema"]) is not int or value["schema"] > SCHEMA:

@@ -19,8 +19,11 @@ import torch
 from .. import kinds, results, writing
 from ..errors import ArgumentError, NormsuiteError
 from ..measure import implementations, process
+from ..measure.implementations.target_norms import parsed
 from ..measure.operands import SEED
 from ..measure.task import Task
+from ..targets.source import source_of
+from .device_worker import LEFT_OUT
 
 PROCESSES = 6
 """Processes; from so many on a slow one is clipped (`statistics.LEAST_CLIPPED`)."""
@@ -86,7 +89,10 @@ def run(
         writing.output_folder(out, "out")
     common = {"seconds": seconds, "threads": threads}
     clock = {"clock": CLOCK} if there else {}
+    sources = {name: source_of(str(target.make)) for name in backends if (target := parsed(name)) is not None}
     settings = {"processes": processes, **common, "backends": sorted(set(backends)), **clock}
+    if sources:  # so that records of an earlier version of a user's norm are other ones
+        settings["targets"] = sources
     job = {"tasks": [task.as_dict() for task in tasks], "backends": list(backends), **common}
     table, outcome = _Table(tasks, settings, out), BenchRun()
     try:
@@ -111,7 +117,7 @@ def _check(processes: int, threads: int, seconds: float, budget_s: float | None,
             raise ArgumentError(name, count, "must be at least 1")
     for name, value in (("seconds", seconds), ("budget", 1.0 if budget_s is None else budget_s)):
         if not 0 < value < float("inf"):
-            raise ArgumentError(name, value, "must be positive")
+            raise ArgumentError(name, value, "must be positive and finite")
     if budget_s is not None and not there:
         raise ArgumentError("budget", budget_s, "is for accelerators, whose tasks are ordered by importance")
 
@@ -213,6 +219,16 @@ def _title(task: Task) -> str:
     )
 
 
+def _failure(failed: dict, task: Task) -> str:
+    """Return what became of an implementation whose calls failed on an accelerator, in words."""
+    if failed["fate"] == LEFT_OUT:
+        return f"{_title(task)}: {failed['label']} is left out ({failed['reason']})"
+    return (
+        f"{failed['label']}: calls of {failed['norm']} {failed['mode']} cannot be captured as a graph and are timed one "
+        f"by one ({failed['reason']})"
+    )
+
+
 def _messages(job: dict, threads: int) -> Iterator[dict]:
     worker = "worker" if job["tasks"][0]["device"] == "cpu" else "device_worker"
     return process.messages(["-m", f"normsuite.bench.{worker}"], job, process.environment(threads))
@@ -237,7 +253,7 @@ class _Table:
                 self._note(f"clocks and power are not read: {message['state_reason']}")
         if "failed" in message:
             failed = message["failed"]
-            self._note("{label} is {fate} in {norm} {mode}: {reason}".format(**failed))
+            self._note(_failure(failed, self._tasks[failed["task_of"]]))
         if "task" not in message:
             return
         index = message["task"]

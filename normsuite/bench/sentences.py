@@ -3,7 +3,7 @@
 import math
 from collections import Counter
 
-from ..measure.labels import ACCELERATED, AUTO, BASELINE
+from ..measure.labels import BASELINE
 from ..presentation import text
 from .row import ALL, SLOWER, VERDICTS, mode_text
 from .summary import BUSY_ABOVE, NOISE_ABOVE, Bench
@@ -11,7 +11,7 @@ from .summary import BUSY_ABOVE, NOISE_ABOVE, Bench
 
 def _of_ours(bench: Bench) -> list[str]:
     """Return sentences on `auto`, or on the accelerator's kernels where it took no part."""
-    ours = next((name for name in (AUTO, ACCELERATED) if name in bench.implementations), None)
+    ours = bench.ours
     if ours is None or BASELINE not in bench.implementations:
         return []
     said = []
@@ -19,7 +19,7 @@ def _of_ours(bench: Bench) -> list[str]:
         if m.norm == ALL:
             cases = text.counted(m.tasks, f"{m.size} case")
             said.append(f"{ours} / {BASELINE}, {mode_text(m)}, {cases}: {text.interval(m.ratio)}")
-    rows = [row for row in bench.rows if row.implementation == ours]
+    rows = bench.compared(ours)
     slow = [row for row in rows if row.verdict == SLOWER]
     counted = Counter(row.verdict for row in rows)
     others = ", ".join(f"{counted[verdict]} {verdict}" for verdict in VERDICTS[1:])
@@ -33,6 +33,17 @@ def _of_ours(bench: Bench) -> list[str]:
     return [*said, line]
 
 
+def _of_noise(bench: Bench) -> list[str]:
+    """Return the sentence on torch.nn over itself, where it was measured."""
+    (of, noise), (tasks, behind) = bench.noise, bench.noise_behind_other_pools
+    if not of:
+        return []
+    said = f"noise: {BASELINE} / itself {text.interval(noise)}"
+    if noise.low > NOISE_ABOVE or noise.high < 1 / NOISE_ABOVE:
+        said += ", which is not 1: something favours one of the two, and ratios of this run may be off by as much"
+    return [f"{said}; right after other thread pools {text.interval(behind)}" if tasks else said]
+
+
 def sentences(bench: Bench) -> list[str]:
     """Return how `auto` compares and what is undecided, the noise, and why an implementation was not measured."""
     said = _of_ours(bench)
@@ -42,13 +53,7 @@ def sentences(bench: Bench) -> list[str]:
             said.append(
                 f"{m.implementation} takes {text.interval(m.ratio)} × {BASELINE}'s time, {mode_text(m)}, {cases}"
             )
-    _, noise = bench.noise
-    tasks, behind = bench.noise_behind_other_pools
-    said.append(f"noise: {BASELINE} / itself {text.interval(noise)}")
-    if noise.low > NOISE_ABOVE or noise.high < 1 / NOISE_ABOVE:
-        said[-1] += ", which is not 1: something favours one of the two, and ratios of this run may be off by as much"
-    if tasks:
-        said[-1] += f"; right after other thread pools {text.interval(behind)}"
+    said += _of_noise(bench)
     queued = Counter(row.implementation for row in bench.rows if row.not_captured)
     for name, number in queued.items():
         why = dict.fromkeys(row.not_captured for row in bench.rows if row.implementation == name and row.not_captured)

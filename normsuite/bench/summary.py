@@ -15,7 +15,18 @@ from functools import cached_property
 import numpy as np
 
 from .. import kinds, schema
-from ..measure.labels import AGAIN, AUTO, BASELINE, BETTER_COMPILED, BOUND, COMPILED_FORMS, COPY, PREALLOCATED, rivals
+from ..measure.labels import (
+    ACCELERATED,
+    AGAIN,
+    AUTO,
+    BASELINE,
+    BETTER_COMPILED,
+    BOUND,
+    COMPILED_FORMS,
+    COPY,
+    PREALLOCATED,
+    rivals,
+)
 from ..schema.bench import Process, TaskCase
 from ..statistics import (
     CLIP,
@@ -102,10 +113,7 @@ class Bench:
 
     @property
     def where(self) -> str:
-        """Return the key in words, as much of it as is not the usual.
-
-        The processor's name stands where there is no accelerator.
-        """
+        """Return the accelerator or processor, and the type of numbers where it is not float32."""
         model, dtype = self.key
         return ", ".join(filter(None, [model or self.processor, "" if dtype == "float32" else dtype]))
 
@@ -130,10 +138,29 @@ class Bench:
         return list(dict.fromkeys(name for task in self.tasks for p in task.samples.processes for name in p.times_s))
 
     @property
+    def has_intervals(self) -> bool:
+        """Return whether any task was timed by more than one process."""
+        return any(sum(bool(p.times_s) for p in task.samples.processes) > 1 for task in self.tasks)
+
+    @property
+    def ours(self) -> str | None:
+        """Return `auto`, or the accelerator's kernels where it was not timed; None where neither was."""
+        return next((name for name in (AUTO, ACCELERATED) if name in self.implementations), None)
+
+    @property
     def rivals(self) -> list[str]:
         """Return those that are neither ours nor torch.nn nor a copy; the faster compiled form too of several."""
         several = len(set(COMPILED_FORMS) & set(self.implementations)) > 1
         return rivals([*self.implementations, *([BETTER_COMPILED] if several else [])])
+
+    def tasks_of(self, implementation: str) -> int:
+        """Return in how many tasks an implementation was timed, or any compiled form for `BETTER_COMPILED`."""
+        names = COMPILED_FORMS if implementation == BETTER_COMPILED else (implementation,)
+        return sum(any(name in p.times_s for p in task.samples.processes for name in names) for task in self.tasks)
+
+    def compared(self, implementation: str) -> list[TaskRow]:
+        """Return the rows of an implementation in the tasks that torch.nn did too."""
+        return [row for row in self.rows if row.implementation == implementation and not math.isnan(row.ratio.value)]
 
     def logs(self, index: int, implementation: str, against: str, *, behind: bool = False) -> list[float]:
         """Return log(implementation / against) in one task, one value a process; NaN where not both took part.
@@ -302,7 +329,7 @@ class Bench:
 
     def as_dict(self) -> dict:
         """Return all results as JSON values."""
-        of_auto = [row for row in self.rows if row.implementation == AUTO]
+        of_auto = self.compared(AUTO)
         behind = self.noise_behind_other_pools
         first = self.records[0] if self.records else {}
         return {

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from itertools import groupby
 
 from .. import kinds
-from ..measure.labels import AGAIN, AUTO, BASELINE, BETTER_COMPILED, COPY, PREALLOCATED, descriptions
+from ..measure.labels import ACCELERATED, AGAIN, AUTO, BASELINE, BETTER_COMPILED, PREALLOCATED, backend_of, descriptions, is_copy
 from ..measure.metric import METRICS, Metric
 from ..presentation import accelerator, text
 from ..presentation.table import Column, Table
@@ -17,10 +17,6 @@ AGAINST = "Against the alternatives"
 SHORT = 24
 """Up to so many tasks a terminal shows with every implementation; of more only `auto`, and the rest in the means."""
 
-TRITON = "triton"
-"""Shown beside `auto` on an accelerator, where it may be what `auto` does not yet choose."""
-
-
 def titled(title: str, bench: Bench) -> str:
     """Return a title with the device and all settings that are not the usual ones."""
     return f"{title} ({bench.where})" if bench.where else title
@@ -28,11 +24,9 @@ def titled(title: str, bench: Bench) -> str:
 
 def brief(bench: Bench) -> list[Table]:
     """Return what a terminal has room for: the cases, then the means."""
-    note = f"95 % intervals; verdicts corrected for {text.counted(len(bench.tasks), 'task')}"
-    if all(len(task.samples.processes) == 1 for task in bench.tasks):
-        note = "one process, therefore no intervals and no verdicts"
+    note = _certainty(bench)
     if len(bench.tasks) > SHORT and AUTO in bench.implementations:
-        rows = [row for row in bench.rows if row.implementation in (AUTO, AUTO + PREALLOCATED, TRITON)]
+        rows = [row for row in bench.rows if row.implementation in (AUTO, AUTO + PREALLOCATED, ACCELERATED)]
         return [cases(bench, rows, titled(note, bench)), *means(bench)]
     alike = groupby(bench.rows, lambda row: (row.case, row.norm, mode_text(row)))
     shown = [
@@ -42,13 +36,20 @@ def brief(bench: Bench) -> list[Table]:
     return [*shown, *means(bench)]
 
 
+def _certainty(bench: Bench) -> str:
+    """Return what intervals and verdicts of a bench's tasks hold for."""
+    if not bench.has_intervals:
+        return "one process, therefore no intervals and no verdicts"
+    return f"95 % intervals; verdicts corrected for {text.counted(len(bench.tasks), 'task')}"
+
+
 def every_case(bench: Bench) -> Table | None:
     """Return a table of every task by `auto`, or by all implementations where `auto` ran none; None without tasks."""
-    rows = [row for row in bench.rows if row.implementation.startswith(AUTO)] or bench.rows
+    rows = [row for row in bench.rows if backend_of(row.implementation) == AUTO] or bench.rows
     times = f"{bench.time} and host time" if bench.host else bench.time
     title = (
-        f"{titled('Every case', bench)}: {times}, ratios [95 % intervals], share of the least traffic at the speed of "
-        f"a copy, bytes, error against float64. Verdicts corrected for {len(bench.tasks)} tasks"
+        f"{titled('Every case', bench)}: {times}, ratios, share of the least traffic at the speed of a copy, bytes, "
+        f"error against float64; {_certainty(bench)}"
     )
     return cases(bench, rows, title) if rows else None
 
@@ -84,7 +85,7 @@ def _further(bench: Bench) -> list[Metric]:
 
 def _cells(row: TaskRow, further: Sequence[Metric]) -> tuple[str, ...]:
     is_baseline = row.implementation == BASELINE
-    is_judged = not is_baseline and not row.implementation.startswith(COPY)
+    is_judged = not is_baseline and not is_copy(row.implementation)
     return (
         row.case,
         row.norm,
@@ -105,7 +106,7 @@ def _cells(row: TaskRow, further: Sequence[Metric]) -> tuple[str, ...]:
 def means(bench: Bench) -> list[Table]:
     """Return geometric means against torch.nn, a copy and every rival; of host time too, where it was measured."""
     others = [name for name in bench.implementations if name != BASELINE]
-    norms = [name for name in bench.implementations if not name.startswith(COPY) and name != AGAIN]
+    norms = [name for name in bench.implementations if not is_copy(name) and name != AGAIN]
     found = [
         (BASELINE, bench.means(BASELINE, others), bench.time),
         ("a copy", bench.means(copy_of, norms), bench.time),
@@ -113,7 +114,8 @@ def means(bench: Bench) -> list[Table]:
     ]
     if bench.host:
         found.append((BASELINE, bench.host.means(implementations=others), "host time"))
-    return [_means(rival, of_rival, time) for rival, of_rival, time in found if of_rival]
+    intervals = "95 % interval over processes" if bench.has_intervals else "one process, no interval"
+    return [_means(rival, of_rival, time, intervals) for rival, of_rival, time in found if of_rival]
 
 
 def rivals(bench: Bench) -> Table | None:
@@ -122,20 +124,17 @@ def rivals(bench: Bench) -> Table | None:
         **descriptions(),
         BETTER_COMPILED: "The one of those above that took the least of torch.nn's time, task by task.",
     }
-    tasks = {
-        name: sum(mean.tasks for mean in bench.means(name, [BASELINE]) if mean.norm == ALL) for name in bench.rivals
-    }
-    rows = [(name, str(tasks[name]), said[name]) for name in bench.rivals if name in said]
+    rows = [(name, str(bench.tasks_of(name)), said[name]) for name in bench.rivals if name in said]
     return Table("What each was given", ("by", "tasks", "how"), rows, kinds.BENCH.command) if rows else None
 
 
-def _means(rival: str, found: Sequence[Mean], time: str) -> Table:
+def _means(rival: str, found: Sequence[Mean], time: str, intervals: str) -> Table:
     norms = [norm for norm in (ALL, *NORMS) if any(mean.norm == norm for mean in found)]
     by_row: dict[tuple[str, str, str], dict[str, Mean]] = {}
     for mean in found:
         by_row.setdefault((mean.implementation, mode_text(mean), mean.size), {})[mean.norm] = mean
     return Table(
-        f"{time.capitalize()} / {time} of {rival}: geometric mean over the cases [95 % interval over processes]",
+        f"{time.capitalize()} / {time} of {rival}: geometric mean over the cases [{intervals}]",
         ("by", "mode", "cases", *("all norms" if norm == ALL else norm for norm in norms)),
         [
             (
@@ -147,7 +146,7 @@ def _means(rival: str, found: Sequence[Mean], time: str) -> Table:
             for (implementation, mode, size), of_norm in by_row.items()
         ],
         kinds.BENCH.command,
-        note="Below 1 is faster. Tiny cases, in which the call costs more than the arithmetic, stand apart",
+        note="Below 1 is faster. Tiny cases, in which the call costs more than the arithmetic, have rows of their own",
     )
 
 

@@ -81,7 +81,7 @@ def bench(
         from .target_norms import planned, responding
 
         targets = responding(targets, args=args, like=like)
-        norm, own, backend = planned(targets, args=args, like=like, norms=norm, own=own, backends=backend)
+        norm, own, backend = planned(targets, args=args, like=like, norms=norm, named=case, own=own, backends=backend)
         activation = activation or [vocabulary.NO_ACTIVATION]  # a norm may apply one, which --activation says
     tasks = task.plan(
         norms=norm or (), names=case or (), own=own, modes=mode or (), activations=activation or (),
@@ -147,4 +147,4 @@ def _as_json(found: list, **further: object) -> dict:
     """Return the JSON of one table as it is; of several, with different types of numbers, in a list."""
     if len(found) == 1:
         return {**found[0].as_dict(), **further}
-    return {"what": "bench", "tables": [bench.as_dict() for bench in found], **further}
+    return {"what": kinds.BENCH.what, "tables": [bench.as_dict() for bench in found], **further}

@@ -40,7 +40,7 @@ BasePython = Annotated[
 ]
 HeadPython = Annotated[Optional[Path], typer.Option(help="The same for the head.")]
 Accepted = Annotated[
-    Optional[Path], typer.Option(help="Known regressions; gate-accepted.toml in the repository where left out.")
+    Optional[Path], typer.Option(help="Known regressions; gate-accepted.toml beside pyproject.toml where left out.")
 ]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Say which cells would be measured, and measure none.")]
 
@@ -87,12 +87,11 @@ def gate(
     by = {"norm": norm, "backend": backend, "case": case, "mode": mode, "activation": activation, "dtype": dtype}
     wanted = gated.wanted(device, only=only, **by)
     timing = gated.Timing(budget, threads, apart or bool(pythons), pythons)
-    thresholds = {"worse": worse_above, "limit": limit}
-    margin = [*(margin or []), *(f"{name}={text}" for name, text in thresholds.items() if text is not None)]
-    if worse_above is not None and (wide := gated.margins(margin))["worse"] > wide["time"]:
-        raise ArgumentError("worse_above", worse_above, f"must be at most the margin of times, {wide['time']:g}")
+    margins = gated.margins(margin, worse=worse_above, limit=limit)
+    if worse_above is not None and margins["worse"] > margins["time"]:
+        raise ArgumentError("worse_above", worse_above, f"must be at most the margin of times, {margins['time']:g}")
     seeds_each = seeds if error_rate else None
-    setup, project = gated.setup_of(base, head, wanted, timing, margin, seeds=seeds_each, working_tree=True)
+    setup, project = gated.setup_of(base, head, wanted, timing, margins, seeds=seeds_each, working_tree=True)
     if dry_run:
         _dry_run(setup, to)
         return

@@ -12,28 +12,25 @@ from . import options
 from .options import share
 from .shared import note
 
-_THRESHOLDS = ("worse", "limit")
-"""What a margin may be of, beside the kinds of metrics."""
-
-
 def _margins(given):
     """Check "metric=value", or "value" for the time, before torch is loaded."""
     if not given:
         return given
     from ..measure import metric  # those of other packages, which may load what they like
 
-    for text in given or ():
-        name, _, value = text.rpartition("=")
-        known = (*metric.margins(), *_THRESHOLDS)
-        if name and name not in known:
-            raise ArgumentError("margin", text, f"unknown metric; known are {', '.join(known)}")
-        _positive(share(name or "time", value), text)
+    for text in given:
+        name, value = _margin(text)
+        if name not in metric.margins():
+            raise ArgumentError("margin", text, f"unknown metric; known are {', '.join(metric.margins())}")
+        if not 0 < value < math.inf:
+            raise ArgumentError("margin", text, "must be positive")
     return given
 
 
-def _positive(value: float, text: str) -> None:
-    if not 0 < value < math.inf:
-        raise ArgumentError("margin", text, "must be positive")
+def _margin(text: str) -> tuple[str, float]:
+    """Return the metric and the share of "metric=value", or of "value", which is of the time."""
+    name, _, value = text.rpartition("=")
+    return name or "time", share(name or "time", value)
 
 
 def _shares(argument: str):
@@ -104,15 +101,17 @@ class Timing:
     pythons: dict[str, str] = field(default_factory=dict)
 
 
-def margins(given: list[str]) -> dict[str, float]:
-    """Return the usual margins, replaced by those given as "metric=value", or as "value" for the time."""
+def margins(given: list[str] | None = None, **thresholds: str | None) -> dict[str, float]:
+    """Return the usual margins and thresholds, replaced by those that were typed.
+
+    Args:
+        given: "metric=value", or "value" for the time.
+        thresholds: "worse" and "limit", as shares.
+    """
     from ..gate.measure import MARGINS
 
-    found = dict(MARGINS)
-    for text in given:
-        name, _, value = text.rpartition("=")
-        found[name or "time"] = share(name or "time", value)
-    return found
+    typed = {name: share("", text) for name, text in thresholds.items() if text is not None}
+    return {**MARGINS, **dict(map(_margin, given or ())), **typed}
 
 
 def setup_of(
@@ -120,7 +119,7 @@ def setup_of(
     head: str | None,
     wanted: Wanted,
     timing: Timing,
-    given_margins: list[str],
+    margins: dict[str, float],
     *,
     seeds: int | None = None,
     working_tree: bool = False,
@@ -131,7 +130,7 @@ def setup_of(
         base: a commit.
         head: another one; where it is None, the base again, or with `working_tree` that.
         wanted, timing: what is measured, and how.
-        given_margins: as typed.
+        margins: of metrics, with the thresholds of times.
         seeds: of error rates, which are compared where it is given.
         working_tree: may be the head.
     """
@@ -153,7 +152,7 @@ def setup_of(
         base=before,
         head=after,
         cells=found.cells,
-        margins=margins(given_margins),
+        margins=margins,
         budget_s=project.gate.budget_s if timing.budget_s is None else timing.budget_s,
         threads=measure.default_threads() if timing.threads is None else timing.threads,
         apart=timing.apart or is_apart(project),

@@ -1,6 +1,5 @@
 """`normsuite study`."""
 
-import math
 import time
 from pathlib import Path
 from typing import Annotated, Any, Optional
@@ -228,6 +227,7 @@ def _dry_run(runs: list, out: Path, workers: int | None, to: str | None) -> None
     from dataclasses import asdict
 
     from ..study import estimate
+    from ..study.summary import detectable_sentence
 
     recorded = results.read_records(out, kinds.STUDY.what).good if out.is_dir() else []
     found = estimate.estimate(runs, recorded, workers)
@@ -238,10 +238,7 @@ def _dry_run(runs: list, out: Path, workers: int | None, to: str | None) -> None
     minutes = f"{found.seconds / 60:.0f} min" if found.seconds >= 120 else f"{found.seconds:.0f} s"
     lines = [
         f"{found.runs} runs, about {minutes} on {found.processes} processes of one thread, going by a few steps now",
-        f"between two norms, differences of {found.effect:.2f} deviations of the paired differences or more are found "
-        "with 80 % power"
-        if math.isfinite(found.effect)
-        else "one seed tells no two norms apart: a difference has no spread to compare it with",
+        detectable_sentence(found.effect),
     ]
     if found.difference is not None and found.deviation is not None:
         lines.append(

@@ -12,7 +12,14 @@ LIMIT_S = 60.0
 
 
 def planned(
-    paths: Sequence[str], *, args: str, like: str | None, norms: Sequence[str] | None, own: Sequence, backends
+    paths: Sequence[str],
+    *,
+    args: str,
+    like: str | None,
+    norms: Sequence[str] | None,
+    own: Sequence,
+    backends: Sequence[str] | None,
+    named: Sequence[str] | None = None,
 ) -> tuple[list[str], list, list[str]]:
     """Return the norms, cases and implementations to measure for targets by path.
 
@@ -20,7 +27,8 @@ def planned(
         paths: import paths, as typed.
         args: arguments of each, as typed.
         like: the norm that each is like; guessed by name where left out.
-        norms, own, backends: as the user gave them beside.
+        norms, own, backends, named: as the user gave them beside: `own` are shapes, `named` the names of cases. Without
+            either there is a case that fits the first target.
 
     Raises:
         ArgumentError: targets of different norms, or one whose norm is not known.
@@ -45,7 +53,7 @@ def planned(
     (norm,) = specs
     cases = []
     first = replace(described(names[0]), like=norm)
-    for case in own or [None]:
+    for case in own or ([] if named else [None]):
         built = build(first, shape=None if case is None else case.shape)
         settings = built.settings
         if case is None:

@@ -151,4 +151,4 @@ def not_applicable(reason: str) -> Finding:
     return Finding(NOT_APPLICABLE, reason)
 
 
-Run = Callable[[Subject], Finding | None]
+CheckFunction = Callable[[Subject], Finding | None]

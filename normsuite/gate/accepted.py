@@ -11,7 +11,7 @@ from ..errors import ArgumentError, DataError
 from ..reading import read_toml
 
 FILE = "gate-accepted.toml"
-"""Name of the file in the repository's root; each `[[accepted]]` has the fields of `Accepted`."""
+"""Name of the file beside the project's pyproject.toml; each `[[accepted]]` has the fields of `Accepted`."""
 
 
 @dataclass(frozen=True)

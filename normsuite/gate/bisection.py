@@ -209,7 +209,7 @@ def _probed(
             found = gates.rows(tree, cells, times=times, margin=margin)
             of_step = (row for row in found if row.metric == step.metric and {*gates.members(row.cell)} == names)
             row = next(of_step, None)
-        except (ArgumentError, NormsuiteError) as error:
+        except NormsuiteError as error:
             on_line(f"{commit[:9]}: left out ({error})")
             return UNKNOWN
         if row is None:
@@ -255,5 +255,5 @@ def _short(tree: Tree) -> str:
 
 
 def _said(found: Sequence[CellRow]) -> str:
-    worse = [row for row in found if row.verdict == summary.WORSE]
-    return "; ".join(f"{row.cell} {row.comparison}" for row in worse) or "nothing worse"
+    worse = [row for row in found if row.verdict in (summary.WORSE, summary.FAILS)]
+    return "; ".join(f"{row.cell} {row.comparison or row.note}" for row in worse) or "nothing worse"

@@ -3,11 +3,11 @@
 from collections.abc import Sequence
 
 from .. import schema
-from ..presentation import markdown, text
+from ..presentation import markdown
 from ..presentation.table import Column, Table
 from ..schema.gate import Gate
-from .decide import ACCEPTED, BETTER, FAILS, NOT_AVAILABLE, SAME, UNDECIDED, WORSE, Thresholds
-from .summary import CellRow, exit_code, notable, outcome, sentences, title
+from .decide import ACCEPTED, BETTER, FAILS, NOT_AVAILABLE, SAME, UNDECIDED, WORSE
+from .summary import CellRow, exit_code, notable, outcome, said_of_threads, said_of_thresholds, sentences, title
 
 _SIGNS = {WORSE: "❌", FAILS: "❌", ACCEPTED: "⚠️", BETTER: "🚀", UNDECIDED: "❔", SAME: "✅", NOT_AVAILABLE: "–"}
 
@@ -46,11 +46,8 @@ def _circumstances(record: dict) -> str:
     """Return the machine, the time spent and the thresholds."""
     gate = schema.of(record, Gate)
     case, environment = gate.case, gate.environment
-    thresholds = Thresholds.of(case.margins)
-    threads = "torch's threads" if case.threads is None else text.counted(case.threads, "thread")
     return (
-        f"{markdown.escaped(environment.cpu)}, {threads}, torch "
+        f"{markdown.escaped(environment.cpu)}, {said_of_threads(gate)}, torch "
         f"{environment.packages.get('torch')}; {gate.spent_s:.0f} s; intervals hold together with "
-        f"{1 - case.alpha:.0%} probability; worse above {thresholds.worse:.2%}, the same within "
-        f"{thresholds.same:.0%}."
+        f"{1 - case.alpha:.0%} probability; {said_of_thresholds(gate)}."
     )

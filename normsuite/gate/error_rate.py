@@ -34,9 +34,9 @@ RUN_LIMIT_S = 900.0
 SEEDS = 10
 
 TRIES = 2
-"""A norm at which so many processes of a version ended is one that this version cannot train."""
+"""A norm at which a version's processes ended in so many rounds is one that this version cannot train."""
 
-Run = tuple[str, int]
+NormSeed = tuple[str, int]
 """A norm and a seed."""
 
 
@@ -64,7 +64,7 @@ def measure(
     """
     if seeds < 2:
         raise ArgumentError("seeds", seeds, "must be at least 2, since one says nothing of the spread")
-    todo: dict[str, list[Run]] = {side: [(norm, seed) for norm in norms for seed in range(seeds)] for side in SIDES}
+    todo: dict[str, list[NormSeed]] = {side: [(norm, seed) for norm in norms for seed in range(seeds)] for side in SIDES}
     found: dict[str, dict] = {norm: {} for norm in norms}
     deaths: Counter[tuple[str, str | None]] = Counter()
     done, of = 0, len(SIDES) * len(norms) * seeds
@@ -78,15 +78,16 @@ def measure(
             else:
                 found[norm].setdefault("absent", {})[share.side] = message["absent"]
             on_run(done := done + 1, of)
-        for share in shares:
-            if share.died is None or not set(share.runs) & set(todo[share.side]):
+        ended = {(s.side, s.at): s.died for s in shares if s.died is not None and set(s.runs) & set(todo[s.side])}
+        deaths.update(ended.keys())
+        for (side, at), died in ended.items():
+            if deaths[side, at] < TRIES:
                 continue
-            deaths[share.side, share.at] += 1
-            if deaths[share.side, share.at] >= TRIES:
-                for norm in norms if share.at is None else (share.at,):
-                    reason = f"fails: {TRIES} processes that trained it ended ({share.died})"
-                    found[norm].setdefault("absent", {})[share.side] = reason
-                    todo[share.side] = [run for run in todo[share.side] if run[0] != norm]
+            ended_at = "ended before they trained anything" if at is None else "that trained it ended"
+            for norm in {norm for norm, _ in todo[side]} if at is None else {at}:
+                reason = f"fails: {TRIES} processes {ended_at} ({died})"
+                found[norm].setdefault("absent", {})[side] = reason
+                todo[side] = [run for run in todo[side] if run[0] != norm]
     return {norm: _by_seed(of_norm) for norm, of_norm in found.items()}
 
 
@@ -107,7 +108,7 @@ class _Share:
 
     side: str
     folder: str
-    runs: Sequence[Run]
+    runs: Sequence[NormSeed]
     python: str
     targets: Mapping[str, dict]
     died: str | None = None
@@ -115,7 +116,7 @@ class _Share:
 
 
 def _shares(
-    todo: Mapping[str, Sequence[Run]],
+    todo: Mapping[str, Sequence[NormSeed]],
     trees: Mapping[str, Tree],
     pythons: Mapping[str, str],
     targets: Mapping[str, Target],

@@ -5,7 +5,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from .. import device as devices
-from ..errors import ArgumentError, DataError, NormsuiteError, one_line
+from .. import vocabulary
+from ..errors import ArgumentError, DataError, NormsuiteError, UnknownNameError, one_line
 from ..measure import task as tasks
 from ..measure.cases import Case
 from ..measure.implementations.target_norms import TargetNorm, name_of
@@ -99,7 +100,8 @@ def plan(
     """
     devices.check(device)
     for mode in modes:
-        tasks.plan(modes=[mode], names=["tiny"])  # an unknown one is refused as anywhere
+        if mode not in vocabulary.MODES:
+            raise UnknownNameError.among("mode", mode, vocabulary.MODES)
     chosen = {name: values for name, values in chosen.items() if values}
     found: list[Cell] = []
     targets, notes = {}, []
@@ -224,8 +226,9 @@ def _groups(target: Target, spec: NormSpec, shape: Sequence[int]) -> int:
     if spec.groups != "given":
         return 1
     groups = target.num_groups or target.kwargs.get("num_groups")
-    if groups is None and target.args and type(target.args[0]) is int:
-        groups = target.args[0]  # torch.nn's constructor and function have it first
+    if groups is None:  # torch.nn's constructor and function have it first, others may have it after the channels
+        sizes = [size for size in target.args[:2] if type(size) is int]
+        groups = next((size for size in sizes if size != shape[1]), shape[1] if len(sizes) > 1 else None)
     if groups is None:
         raise ArgumentError("num_groups", None, f"{target.title} does not say it, and {spec.name} needs it")
     spec.num_groups(shape[1], groups)
@@ -235,7 +238,9 @@ def _groups(target: Target, spec: NormSpec, shape: Sequence[int]) -> int:
 def _normalized(target: Target, spec: NormSpec, shape: Sequence[int]) -> tuple[int, ...] | None:
     if spec.affine != "element":
         return None
-    sizes = target.kwargs.get("normalized_shape", target.args[0] if target.args else shape[-1])
+    first = next(iter(target.args), None)
+    is_size = type(first) is int or isinstance(first, list | tuple)  # a function's first setting may be another one
+    sizes = target.kwargs.get("normalized_shape", first if is_size else shape[-1])
     return (sizes,) if isinstance(sizes, int) else tuple(sizes)
 
 

@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from itertools import pairwise
+from statistics import median
 
 from msgspec import UNSET
 from scipy import stats
@@ -161,7 +162,7 @@ def found(records: Sequence[dict], thresholds: Thresholds = _THRESHOLDS) -> Foun
         injected={share: Rate(counted[WORSE], counted.total()) for share, counted in injected.items()},
         undecided=Rate(clean[UNDECIDED], clean.total()),
         same=Rate(sum(counted[SAME] for counted in same), sum(counted.total() for counted in same)),
-        seconds=(took[len(took) // 2], took[-1]) if took else (math.nan, math.nan),
+        seconds=(median(took), took[-1]) if took else (math.nan, math.nan),
     )
 
 
@@ -179,7 +180,8 @@ def _of_groups(table: SelfCheck | AsvCheck, thresholds: Thresholds) -> list[Deci
     if isinstance(table, AsvCheck) or table.case.identity.worse is None or not table.samples.looks or names is UNSET:
         return []
     family, samples = groups.of_cells(names), table.samples
-    # Numbered anew: a process that died is left out by all cells alike.
+    # Numbered anew, since records hold no numbers of processes: where one died, cells that it did not reach have the
+    # next one's value in its place.
     values = {name: dict(enumerate(of, start=1)) for name, of in samples.log_ratios.items() if of}
     means, comparisons = groups.means(family, values), len(names) + len(family)
     return list(decide.decide(means, samples.looks, thresholds, comparisons, final=samples.final).values())

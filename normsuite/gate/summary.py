@@ -6,21 +6,22 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from datetime import date
+from statistics import stdev
 
 from msgspec import structs
 
 from .. import codes, schema, statistics
+from ..git import titled
 from ..measure.metric import find as find_metric
 from ..measure.metric import is_known
 from ..presentation import text
-from ..schema.gate import Gate, Reasons, Side
+from ..schema.gate import Gate, Reasons
 from ..statistics import ABOVE, AT_MOST, BELOW, OPEN, Interval, not_worse
 from . import decide, groups
 from .accepted import Accepted
 from .decide import ACCEPTED, BETTER, FAILS, NOT_AVAILABLE, SAME, UNDECIDED, VERDICTS, WORSE, Thresholds
 
 TIME, MEAN_TIME, ERROR_RATE = "time", "mean time", "error rate"
-POWER = 0.8
 
 FEW = 3
 """Number of cells that may lack a value for one reason and still have a row each; more share a sentence."""
@@ -74,7 +75,7 @@ class CellRow:
     @property
     def comparison(self) -> str:
         """Return the ratio in per cent, or the difference in percentage points, with the interval, for people."""
-        if self.ratio is None:
+        if self.ratio is None or math.isnan(self.ratio.value):
             return ""
         if self.metric == ERROR_RATE:
             return text.interval(self.ratio, lambda share: f"{100 * share:+.2f}") + " points"
@@ -140,7 +141,8 @@ def _times(gate: Gate, accepted: Sequence[Accepted], today: date) -> list[CellRo
             head = None if base is None else base * decision.ratio.value
             found.append(CellRow(name, TIME, "s", base, head, decision.ratio, decision.verdict, decision.processes))
         else:
-            found.append(CellRow(name, TIME, "s", None, None, None, UNDECIDED, 0, "not measured"))
+            note = "interrupted before the first look" if values[name] else "not measured"
+            found.append(CellRow(name, TIME, "s", None, None, None, UNDECIDED, 0, note))
     for name, decision in of_groups.items():
         note = f"{sum(cell in of_cells for cell in families[name])} cells"
         found.append(
@@ -173,14 +175,23 @@ def _counts(gate: Gate) -> list[CellRow]:
     for name, counts in gate.samples.counts.items():
         base, head = counts.base or {}, counts.head or {}
         for metric in base.keys() & head.keys():
-            if not is_known(metric):  # of a package that is not installed here
+            if not is_known(metric):  # `sentences` names them
                 continue
             kind, unit = find_metric(metric).kind, find_metric(metric).unit
             before, after = float(base[metric]), float(head[metric])
-            ratio = after / before if before and math.isfinite(before) else math.inf if after > before else 1.0
+            ratio = _ratio(before, after)
             verdict = decide.judge_exactly(before, after, margins[kind])
             found.append(CellRow(name, metric, unit, before, after, Interval(ratio, ratio, ratio), verdict))
     return sorted(found, key=lambda row: (row.metric, row.cell))
+
+
+def _ratio(before: float, after: float) -> float:
+    """Return after / before of two exact values; of two zeros, two infinities or two NaN it is 1."""
+    if before == after or (math.isnan(before) and math.isnan(after)):
+        return 1.0
+    if math.isinf(before) or before == 0:
+        return math.nan if math.isnan(after) else 0.0 if math.isinf(before) else math.inf
+    return after / before
 
 
 def _error_rates(gate: Gate) -> list[CellRow]:
@@ -201,7 +212,7 @@ def _error_rates(gate: Gate) -> list[CellRow]:
         rise = detectable_rise(differences, margin, alpha)
         note = "all seeds differ by the same amount"
         if math.isfinite(rise):
-            note = f"a rise of {100 * rise:.2f} points or more is found with {POWER:.0%} power"
+            note = f"a rise of {100 * rise:.2f} points or more is found with {statistics.POWER:.0%} power"
         found.append(
             CellRow(name, ERROR_RATE, "share", *means, interval, _judge_rise(interval, margin), len(base), note)
         )
@@ -218,15 +229,19 @@ def _judge_rise(difference: Interval, margin: float) -> str:
 
 
 def detectable_rise(differences: Sequence[float], margin: float, alpha: float) -> float:
-    """Return the smallest true rise of the error rate that so many seeds of such a spread find beyond the margin."""
-    spread = float(statistics.paired(differences, [0.0] * len(differences), margin=margin).deviation)
-    return margin + spread * statistics.detectable_effect(len(differences), alpha=alpha, power=POWER)
+    """Return the smallest true rise of the error rate that so many seeds of such a spread find beyond the margin.
+
+    It is NaN where all differ by the same amount, which is no spread.
+    """
+    has_spread = not math.isnan(statistics.mean_interval(differences).low)
+    spread = stdev(differences) if has_spread else math.nan
+    return margin + spread * statistics.detectable_effect(len(differences), alpha=alpha, power=statistics.POWER)
 
 
 def _accepted(row: CellRow, accepted: Sequence[Accepted], today: date) -> CellRow:
     value = row.ratio.value if row.ratio else None
-    if row.metric == ERROR_RATE and row.base and row.head is not None:  # whose `ratio` is a difference
-        value = row.head / row.base
+    if row.metric == ERROR_RATE and row.base is not None and row.head is not None:  # whose `ratio` is a difference
+        value = _ratio(row.base, row.head)
     for entry in accepted if row.verdict == WORSE else ():
         if entry.covers(row.cell, row.metric, value, today):
             return replace(row, verdict=ACCEPTED, note=f"{entry.reason} (until {entry.until})")
@@ -284,7 +299,26 @@ def sentences(record: dict, found: Sequence[CellRow]) -> list[str]:
     if not gate.case.error_rate_norms:
         lines.append("error rate: not measured (--error-rate measures it)")
     lines += [f"{cells} cells n/a: {reason}" for reason, cells in _shared_reasons(found).items()]
+    if unknown := _unknown_metrics(gate):
+        lines.append(f"left out, since no package that is installed here knows them: {', '.join(unknown)}")
     return [*lines, *_excluded(gate, found), *_why_nothing_is_decided(found)]
+
+
+def _unknown_metrics(gate: Gate) -> list[str]:
+    """Return the names of counted metrics that no installed package defines, as those of an extension may be."""
+    names = {name for counts in gate.samples.counts.values() for name in [*(counts.base or ()), *(counts.head or ())]}
+    return sorted(name for name in names if not is_known(name))
+
+
+def said_of_thresholds(gate: Gate) -> str:
+    """Return when a time is called worse, and when the same."""
+    thresholds = Thresholds.of(gate.case.margins)
+    return f"a time is worse above {100 * thresholds.worse:.3g} % and the same within {100 * thresholds.same:.3g} %"
+
+
+def said_of_threads(gate: Gate) -> str:
+    """Return with how many threads it was measured; older records do not say it."""
+    return "torch's threads" if gate.case.threads is None else text.counted(gate.case.threads, "thread")
 
 
 def _why_nothing_is_decided(found: Sequence[CellRow]) -> list[str]:
@@ -356,12 +390,7 @@ def _shared_reasons(found: Sequence[CellRow]) -> dict[str, int]:
 def title(record: dict) -> str:
     """Return a gate's title: head against base, each by its name and commit."""
     case = schema.of(record, Gate).case
-    return f"{_side(case.head)} against {_side(case.base)}"
-
-
-def _side(side: Side) -> str:
-    short = side.commit[:9]
-    return short if side.commit.startswith(side.name) else f"{side.name} ({short})"
+    return f"{titled(case.head.name, case.head.commit)} against {titled(case.base.name, case.base.commit)}"
 
 
 def as_dict(record: dict, found: Sequence[CellRow]) -> dict:

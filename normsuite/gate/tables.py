@@ -8,16 +8,15 @@ from ..presentation.table import Column, Table
 from ..schema.gate import Gate, Side
 from ..schema.record import DeviceState, Record
 from . import rates
-from .decide import TONES, Thresholds
-from .summary import CellRow, title
+from .decide import TONES
+from .summary import CellRow, said_of_threads, said_of_thresholds, title
 
 
 def verdicts(record: dict, found: Sequence[CellRow]) -> Table:
     """Return a table of those rows, in their order."""
-    case = schema.of(record, Gate).case
-    thresholds = Thresholds.of(case.margins)
+    gate = schema.of(record, Gate)
     return Table(
-        f"{title(record)}: intervals hold together with {1 - case.alpha:.0%} probability",
+        f"{title(record)}: intervals hold together with {1 - gate.case.alpha:.0%} probability",
         (
             "cell",
             "metric",
@@ -41,9 +40,8 @@ def verdicts(record: dict, found: Sequence[CellRow]) -> Table:
             for row in found
         ],
         kinds.GATE.command,
-        note=f"Over all cells and interim looks; a time is worse above {thresholds.worse:.2%} and the same within "
-        f"{thresholds.same:.0%}. Values are the processes or seeds behind an interval; counted bytes and errors have "
-        "none",
+        note=f"Over all cells and interim looks; {said_of_thresholds(gate)}. Values are the processes or seeds from which "
+        "an interval is made; counted bytes and errors have none",
     )
 
 
@@ -87,7 +85,7 @@ def error_rates(records: Sequence[dict]) -> Table:
         kinds.SELF_CHECK.command,
         note="A table has a false alarm, or something called better, if one of its cells or group means has. Bounds: "
         "one-sided, 95 %, Clopper and Pearson, as if all tables and all cells of one table were independent. Cells of "
-        "one table are not: divide numbers of cells by three before reading their bounds. Sizes come from the "
+        f"one table are not: divide numbers of cells by {rates.DESIGN_EFFECT} before reading their bounds. Sizes come from the "
         f"processes that decided. {sizes}{equal}A table took {typical} in the median, {longest} at most",
     )
 
@@ -103,7 +101,7 @@ def method(record: dict) -> Table:
     rows = [
         ("processor", environment.cpu),
         ("cores", str(environment.cores)),
-        ("threads", str(gate.case.threads)),
+        ("threads", said_of_threads(gate)),
         *([("accelerator", environment.accelerator)] if environment.accelerator else []),
         *accelerator.rows(environment.device, [state] if isinstance(state, DeviceState) else []),
         *environment.packages.items(),

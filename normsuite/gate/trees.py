@@ -1,8 +1,10 @@
 """The two versions that are compared: exported from git into a cache, a folder for each text of the package."""
 
 import hashlib
+import os
 import shlex
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -13,7 +15,7 @@ from typing import NamedTuple
 
 from .. import caches, provenance
 from ..errors import ArgumentError, NormsuiteError, OutputError
-from ..git import Failed, Git
+from ..git import Failed, Git, titled
 from . import export
 
 WORKING_TREE = "working tree"
@@ -91,7 +93,7 @@ class Tree:
     @property
     def title(self) -> str:
         """Return the version's name for people."""
-        return f"{self.name} ({self.commit[:9]})" if self.name != self.commit else self.commit[:9]
+        return titled(self.name, self.commit)
 
     def as_dict(self) -> dict:
         """Return the version for a record, which names no folder."""
@@ -302,7 +304,7 @@ def _built(git: Git, entries: list[export.Entry], trees: Path, digest: str, sour
         to.mkdir()
         text = source.build.replace("{out}", shlex.quote(str(to))).replace("{python}", shlex.quote(sys.executable))
         try:
-            done = subprocess.run(text, shell=True, cwd=files, capture_output=True, text=True, timeout=BUILD_S)
+            done = _run(text, files)
         except subprocess.TimeoutExpired:
             raise NormsuiteError(f"build = {source.build!r}: takes longer than {BUILD_S:.0f} s") from None
         if done.returncode:
@@ -315,6 +317,24 @@ def _built(git: Git, entries: list[export.Entry], trees: Path, digest: str, sour
                 shutil.copytree(files / part.path, place_of(to, part.name))
 
     return _kept(folder, lambda: any(place_of(folder, name).is_dir() for name in names), make)
+
+
+def _run(command: str, folder: Path) -> subprocess.CompletedProcess[str]:
+    """Run a shell command in a folder; one that takes longer than `BUILD_S` ends with all processes that it started.
+
+    Raises:
+        subprocess.TimeoutExpired: it took longer.
+    """
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True, "errors": "replace"}
+    with subprocess.Popen(command, shell=True, cwd=folder, start_new_session=os.name == "posix", **pipes) as running:
+        try:
+            out, err = running.communicate(timeout=BUILD_S)
+        except BaseException:
+            if os.name == "posix":
+                os.killpg(running.pid, signal.SIGKILL)
+            running.kill()
+            raise
+    return subprocess.CompletedProcess(command, running.returncode, out, err)
 
 
 def _kept(folder: Path, is_whole: Callable[[], bool], make: Callable[[Path], None]) -> Path:

@@ -1,5 +1,6 @@
 """Charts of asv's results of one commit: a norm's time and memory."""
 
+import itertools
 import math
 
 from .. import kinds
@@ -34,7 +35,7 @@ def _dots(
             dots.append((norm, backend, *(value / scale for value in (m.number, m.low, m.high))))
             said.append(f"{case} {norm} {backend} {m.number / scale:.3g} {unit}")
         panels.append((f"{case}, {unit}" if len(devices) == 1 else f"{case} on {device}, {unit}", dots))
-    shapes = ", ".join(f"{_MARKER_NAMES[m]}: {b}" for m, b in zip(MARKERS, backends, strict=False))
+    shapes = ", ".join(f"{_MARKER_NAMES[m]}: {b}" for m, b in zip(itertools.cycle(MARKERS), backends, strict=False))
     axis_kind = " Logarithmic axes." if logarithmic else ""
     return Chart(
         _draw_dots,
@@ -56,7 +57,7 @@ def _draw_dots(name: str, panels: list, backends: list[str], logarithmic: bool) 
                 y = norms.index(norm) + (backends.index(backend) - (len(backends) - 1) / 2) * 0.3
                 if not math.isnan(low) and high > low:
                     axis.plot([low, high], [y, y], color=colour(norm), linewidth=3.5, alpha=0.45)
-                marker, fill = MARKERS[backends.index(backend)], "full" if backend == backends[0] else "none"
+                marker, fill = MARKERS[backends.index(backend) % len(MARKERS)], "full" if backend == backends[0] else "none"
                 axis.plot(value, y, marker, color=colour(norm), markersize=6, fillstyle=fill)
             axis.set_title(title)
             if logarithmic:

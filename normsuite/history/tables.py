@@ -53,13 +53,22 @@ def _steps(title: str, found: Sequence[Step], place: Callable[[Step], str]) -> T
             step.verdict,
             change(step),
             place(step),
-            "no, recovered" if step.recovered else "yes" if step.segment.newest else "in an older segment",
+            _holds(step),
             f"{step.segment.versions}; {step.segment.machine}",
         )
         for step in found
     ]
     columns = ("series", Column("verdict", tones=TONES), "after / before", "commits", "holds", "measured with")
     return Table(title, columns, rows, COMMAND)
+
+
+def _holds(step: Step) -> str:
+    """Return whether a regression is still there; nothing is known of other steps in the newest segment."""
+    if not step.segment.newest:
+        return "in an older segment"
+    if step.verdict != REGRESSION:
+        return text.ABSENT
+    return "no, recovered" if step.recovered else "yes"
 
 
 def series(trends: Sequence[Trend]) -> Table | None:

@@ -21,12 +21,17 @@ Modules, in the order in which they import each other:
     device_clock     the clock of an accelerator: captured graphs over rotating operands
     implementations  what computes, one file each: ours, torch.nn, rivals
     workload         an implementation that does a task: what is called
+    prepared         a call that a user's project prepares itself
+    own_workloads    the public functions and modules on a few cases
     schedule         many calls in turn on the processor, in rounds A B B A
     device_schedule  the same on an accelerator
     pairs            two calls against each other, in blocks A B B A
     memory           bytes at once, bytes kept for the backward pass
     exact            the right results of a norm in float64, by the oracle
     accuracy         errors against them; `device_accuracy` on an accelerator
+    environment      what a record says of the machine
+    process_state    whether a call changed a global setting of the process
     process          fresh processes that measure, with an allocator that keeps what it got
+    preloaded        processes forked by one that has imported torch
     listening        what they say, until they end or hang
 """

@@ -65,16 +65,30 @@ def implementations() -> tuple[str, ...]:
 
 @cache
 def descriptions() -> dict[str, str]:
-    """Return a description of each implementation, by name: its file's docstring, on one line; imports no such file."""
+    """Return a description of each implementation, by name, on one line; imports no such file.
+
+    It is the file's docstring, or its class's where a file has implementations of several classes.
+    """
     found: dict[str, str] = {}
     for path in sorted(_IMPLEMENTATIONS.glob("*.py")):
         tree = ast.parse(path.read_text(encoding="utf-8"))
-        said = " ".join((ast.get_docstring(tree) or "").split())
+        classes = {node.name: ast.get_docstring(node) for node in tree.body if isinstance(node, ast.ClassDef)}
         for node in tree.body:
             if isinstance(node, ast.Assign) and getattr(node.targets[0], "id", "") == "IMPLEMENTATIONS":
-                values = (part.value for part in ast.walk(node.value) if isinstance(part, ast.Constant))
-                found |= {value: said for value in values if isinstance(value, str)}
+                made = {name: getattr(call.func, "id", "") for call in _calls(node.value) for name in _texts(call)}
+                for name, by in made.items():
+                    said = classes.get(by) if len(set(made.values())) > 1 else ast.get_docstring(tree)
+                    found[name] = " ".join((said or "").split())
     return found
+
+
+def _calls(value: ast.expr) -> list[ast.Call]:
+    return [node for node in ast.walk(value) if isinstance(node, ast.Call)]
+
+
+def _texts(call: ast.Call) -> list[str]:
+    """Return the strings among the first arguments of a call."""
+    return [part.value for part in call.args if isinstance(part, ast.Constant) and isinstance(part.value, str)]
 
 
 def backend_of(label: str) -> str:
@@ -83,9 +97,14 @@ def backend_of(label: str) -> str:
     return backend if module in MODULES else label
 
 
+def is_copy(label: str) -> bool:
+    """Return whether a label is that of a copy, into a new or an existing tensor."""
+    return label.removesuffix(PREALLOCATED) == COPY
+
+
 def is_ours(label: str) -> bool:
     """Return whether a label is a backend's function or module."""
-    return backend_of(label.removesuffix(PREALLOCATED)) in backends()
+    return backend_of(label) in backends()
 
 
 def rivals(labels: Iterable[str]) -> list[str]:

@@ -5,7 +5,7 @@ from dataclasses import replace
 from typing import Any
 
 from .. import backends as known_backends
-from ..errors import UnknownNameError
+from ..errors import ArgumentError, UnknownNameError
 from ..spec import NORMS, find
 from . import implementations
 from . import task as tasks
@@ -99,6 +99,8 @@ def plan(
         found += [Workload(each, replace(task, host_time=True)) for task in small for each in by]
     if not is_restricted:
         found += _modules({find(name).name for name in norms} or set(NORMS), {**further, "device": device})
+    if not found:
+        raise ArgumentError("backend", ", ".join(backends), "does none of the chosen cases")
     return matching(found, only)
 
 

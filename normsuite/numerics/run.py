@@ -5,6 +5,7 @@ from collections.abc import Iterable, Sequence
 from .. import kinds, results
 from ..errors import UnsupportedError, one_line
 from ..measure import accuracy, environment
+from ..measure.cases import Case
 from ..measure.operands import SEED
 from ..measure.workload import named
 from ..spec import NormSpec
@@ -13,7 +14,7 @@ from ..spec import NormSpec
 def run(
     specs: Iterable[NormSpec],
     backends: Sequence[str],
-    case,
+    case: Case,
     *,
     device: str,
     dtype: str,
@@ -25,7 +26,7 @@ def run(
     Args:
         specs: the norms.
         backends: or other implementations, by name.
-        case: a shape that all of them are tried on, or its name.
+        case: what all of them are tried on.
         device, dtype, activation: of the calls.
         of_targets: the backends are users' norms; one that fails has its error in place of a figure.
     """
@@ -37,7 +38,7 @@ def run(
                 output, gradient = _errors(spec.name, backend, case, settings, mean, of_targets)
                 made = {"norm": spec.name, "mean": mean, "backend": backend}
                 rows.append({**made, "output": output, "gradient": gradient})
-    of_case = {"shape": case.shape, "dtype": dtype, "device": device}
+    of_case = {"shape": case.shape, "dtype": dtype, "device": device, "activation": activation}
     return results.make_record(kinds.NUMERICS.what, of_case, rows, environment=environment.on(device), seeds=[SEED])
 
 

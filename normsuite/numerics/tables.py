@@ -25,6 +25,13 @@ def written(value: object) -> str:
     return f"n/a: {value}" if math.isnan(found) else text.relative(found)
 
 
+def titled(record: dict) -> str:
+    """Return what a record is of: type, device, activation and shape."""
+    case = schema.of(record, Numerics).case
+    after = f", {case.activation}" if case.activation else ""
+    return f"{case.dtype} on {case.device}{after}, {' × '.join(map(str, case.shape))}"
+
+
 def errors(record: dict) -> Table:
     """Return every error of a record, a column for each norm."""
     checked = schema.of(record, Numerics)
@@ -34,9 +41,10 @@ def errors(record: dict) -> Table:
             value = row.output if kind == "output" else row.gradient
             cells.setdefault((kind, f"{row.mean:g}", row.backend), {})[row.norm] = written(value)
     case = checked.case
-    norms = [norm for norm in NORMS if any(norm in of for of in cells.values())] if cells else list(NORMS)
+    norms = [norm for norm in NORMS if any(norm in of for of in cells.values())]
+    after = f" after {case.activation}" if case.activation else ""
     return Table(
-        f"Largest error against float64, relative to the true values' root mean square, {case.dtype} on "
+        f"Largest error{after} against float64, relative to the true values' root mean square, {case.dtype} on "
         f"{case.device}, shape {' × '.join(map(str, case.shape))}, input of deviation 1 about the given mean. "
         "Computed on fixed inputs: no interval",
         ("of the", "input mean", "backend", *norms),

@@ -19,7 +19,8 @@ def rows(device: Device | None, states: Sequence[DeviceState]) -> list[tuple[str
         of = f" of {', '.join(limits)}" if limits else ""
         least, most = f"{powers[0]:.0f}", f"{powers[-1]:.0f}"
         found.append(("power", f"{least if least == most else f'{least} to {most}'} W{of}"))
-    if states:
-        reasons = sorted({reason for state in states for reason in state.throttled or () if reason != "idle"})
+    known = [state.throttled for state in states if state.throttled is not None]
+    if known:
+        reasons = sorted({reason for throttled in known for reason in throttled if reason != "idle"})
         found.append(("slowed down by", ", ".join(reasons) or "nothing"))
     return found

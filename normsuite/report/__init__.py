@@ -32,8 +32,8 @@ def write(
     """Write `out/index.html`, and the pages that it leads to, or `out/report.md`, from the records under `source`.
 
     Args:
-        source: a folder with `study/` (the study's records), `bench/` (the comparison with the alternatives), `gate/`,
-            `numerics/` and `asv/results/` (asv's), any of which may be absent: the report then says what to run.
+        source: a folder with the folders of `kinds.REPORTED`, any of which may be absent: the report then says what to
+            run.
         out: the pages' folder, made if need be.
         commit: the start of the hash of the commit whose cost is shown; the one measured last where left out.
         series: a regular expression of the series of asv's whose trend is drawn; those that say most where left out.

@@ -3,6 +3,7 @@
 Those are of the newest machine and torch.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from ..gate import rates
 from ..history import AsvResult, History, Measurement, read
 from ..history.commits import Commits
 from ..measure.labels import ASV_TORCH
+from ..presentation.text import counted
 from ..spec import NO_NORM, NORMS
 from ..study.conditions import condition, varied
 from ..study.summary import Study
@@ -33,10 +35,10 @@ class Collected:
         notes: what is missing, damaged or left out, one line each.
         commit: whose cost is shown; None where nothing was measured.
         benches: comparisons with the alternatives, each of one machine, equal sources and settings; the newest of each
-            device, type of numbers, state of the caches and processor, those of processors first.
+            device, type of numbers and processor, those of processors first.
         gate: the newest comparison of two versions; None where there is none.
         tuning: the newest runs on held-out digits that chose learning rates.
-        numerics: the newest record of errors against float64, one for each case.
+        numerics: the newest record of errors against float64, one for each input, norms and backends.
         conformance: the newest record of checks, one for each target.
         ahead: the newest record of kernels compiled ahead of time; None where there is none.
     """
@@ -81,24 +83,24 @@ def collect(
     recorded, measured = _newest_segment(source / kinds.ASV.folder, notes, commits)
     benches = _newest_benches(source, notes)
     gate = _newest_gate(source, notes)
-    numerics = _newest_of_each(source, kinds.NUMERICS, notes)
+    numerics = sorted(_newest_of_each(source, kinds.NUMERICS, notes, _tried), key=_place_of_errors)
     if not numerics:
         notes.append(f"no numerical errors have been recorded: run `{kinds.NUMERICS.command}`")
     return Collected(
-        study,
-        batches,
-        measured,
-        notes,
-        _commit(measured, commit),
-        benches,
-        gate,
-        numerics,
-        recorded,
-        series,
-        _newest_self_check(source, notes),
-        _newest_tuning(source, notes),
-        sorted(_newest_of_each(source, kinds.CONFORMANCE, notes), key=_place_of_target),
-        max(_good(source, kinds.AHEAD, notes), key=lambda record: _written([record]), default=None),
+        study=study,
+        batches=batches,
+        history=measured,
+        notes=notes,
+        commit=_commit(measured, commit),
+        benches=benches,
+        gate=gate,
+        numerics=numerics,
+        recorded=recorded,
+        series=series,
+        self_check=_newest_self_check(source, notes),
+        tuning=_newest_tuning(source, notes),
+        conformance=sorted(_newest_of_each(source, kinds.CONFORMANCE, notes, _checked), key=_place_of_target),
+        ahead=max(_good(source, kinds.AHEAD, notes), key=lambda record: _written([record]), default=None),
     )
 
 
@@ -305,10 +307,33 @@ def _newest_self_check(source: Path, notes: list[str]) -> list[dict]:
     return kept
 
 
-def _newest_of_each(source: Path, kind: kinds.RecordKind, notes: list[str]) -> list[dict]:
-    """Return the newest record of each case."""
+def _newest_of_each(
+    source: Path, kind: kinds.RecordKind, notes: list[str], about: Callable[[dict], object]
+) -> list[dict]:
+    """Return the newest of the records that are about the same, with a note on how many were replaced by it."""
     good = sorted(_good(source, kind, notes), key=lambda record: _written([record]))
-    return list({results.digest(record["case"]): record for record in good}.values())
+    newest = {results.digest(about(record)): record for record in good}
+    if len(newest) < len(good):
+        notes.append(f"{counted(len(good) - len(newest), 'earlier record')} of {kind.what} are left out")
+    return list(newest.values())
+
+
+def _checked(record: dict) -> object:
+    """Return what a record of checks is about: the target."""
+    return record["case"]
+
+
+def _tried(record: dict) -> object:
+    """Return what a record of errors is about: its input, norms and backends."""
+    case, rows = record["case"], record["samples"]
+    input = [case["shape"], case["dtype"], case["device"], case.get("activation")]
+    return [input, *(sorted({row[name] for row in rows}) for name in ("norm", "backend"))]
+
+
+def _place_of_errors(record: dict) -> tuple:
+    """Return what records of errors are sorted by: the processor's and those in float32 first, then most norms."""
+    case = record["case"]
+    return case["device"] != "cpu", case["dtype"] != "float32", bool(case.get("activation")), -len(record["samples"])
 
 
 def _place_of_target(record: dict) -> tuple:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import replace
+from typing import Any
 
 from .. import claims
 from ..bench.tables import every_case
@@ -11,7 +12,7 @@ from ..presentation.table import Column, Table
 from ..presentation.text import ABSENT
 from ..study import tables
 from .collect import Collected
-from .page import Page, Section
+from .page import Page, Section, Sentence
 
 Tables = dict[str, tuple[Table, int]]
 """Tables by a name that is the same in both folders, with the number of columns that say what a row is about."""
@@ -32,7 +33,11 @@ def _against(collected: Collected) -> Tables:
     for bench in collected.benches:
         found.setdefault(bench.key, every_case(bench))  # of several processors the first
     # Two processors stand side by side, and so do two accelerators, whatever they are called.
-    return {f"{bool(device)} {dtype}": (cases, 4) for (device, dtype), cases in found.items() if cases}
+    first: Tables = {}
+    for (device, dtype), cases in found.items():
+        if cases:
+            first.setdefault(f"{bool(device)} {dtype}", (cases, 4))
+    return first
 
 
 def _cost(collected: Collected) -> Tables:
@@ -63,16 +68,12 @@ def compare(left: Collected, right: Collected, left_name: str, right_name: str) 
     sections = []
     for title, part in _PARTS.items():
         of_left, of_right = part(left), part(right)
-        merged = [
-            merge(table, of_right[name][0], keys)
-            for name, (table, keys) in of_left.items()
-            if name in of_right and table.names == of_right[name][0].names
-        ]
+        merged = [merge(table, of_right[name][0], keys) for name, (table, keys) in of_left.items() if name in of_right]
+        alone = [f"Only in A: {table.caption}." for name, (table, _) in of_left.items() if name not in of_right]
+        alone += [f"Only in B: {table.caption}." for name, (table, _) in of_right.items() if name not in of_left]
+        nothing = () if merged or alone else ("In neither folder.",)
         key = title.lower().replace(" ", "-")
-        if merged:
-            sections.append(Section(key, title, tables=tuple(merged)))
-        else:
-            sections.append(Section(key, title, ("Not in both folders.",)))
+        sections.append(Section(key, title, nothing, tuple(map(Sentence, alone)), tables=tuple(merged)))
     lead = (
         f"A is {left_name}, B is {right_name}. Here figures of two machines or versions stand beside each other; "
         "whether they differ is for the gate and the study to say."
@@ -81,21 +82,24 @@ def compare(left: Collected, right: Collected, left_name: str, right_name: str) 
 
 
 def merge(left: Table, right: Table, keys: int) -> Table:
-    """Return one table of two with the same columns: for each value a column of the left and one of the right.
+    """Return one table of two that are about the same: for each value a column of the left and one of the right.
 
     Args:
         left, right: the tables.
         keys: how many of the first columns say what a row is about.
     """
-    by_key = [{row[:keys]: row[keys:] for row in table.rows} for table in (left, right)]
-    absent = (ABSENT,) * (len(left.columns) - keys)
+    by_key: list[dict[tuple, dict[str, Any]]] = [
+        {row[:keys]: dict(zip(table.names[keys:], row[keys:], strict=True)) for row in table.rows}
+        for table in (left, right)
+    ]
+    columns = {column.name: column for table in (left, right) for column in table.columns[keys:]}
     rows = [
-        (*key, *(cell for both in zip(*(of.get(key, absent) for of in by_key), strict=True) for cell in both))
+        (*key, *(of.get(key, {}).get(name, ABSENT) for name in columns for of in by_key))
         for key in dict.fromkeys([*by_key[0], *by_key[1]])
     ]
     return Table(
         left.caption if left.caption == right.caption else f"A: {left.caption}. B: {right.caption}",
-        (*left.columns[:keys], *(_of_side(column, side) for column in left.columns[keys:] for side in "AB")),
+        (*left.columns[:keys], *(_of_side(column, side) for column in columns.values() for side in "AB")),
         rows,
         left.command,
     )

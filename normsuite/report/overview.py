@@ -97,7 +97,7 @@ def _cheapest(collected: Collected) -> Sentence | None:
     means = [
         m
         for m in collected.bench.means(copy_of, [AUTO])
-        if (m.mode, m.size, m.activation) == ("step", "large", "none") and m.norm != ALL
+        if (m.mode, m.size, m.activation) == ("step", "large", "none") and m.norm != ALL and not math.isnan(m.ratio.value)
     ]
     if means:
         means.sort(key=lambda m: m.ratio.value)
@@ -118,7 +118,7 @@ def _cheapest(collected: Collected) -> Sentence | None:
 
 
 def _on(collected: Collected) -> str:
-    """Return where the first comparison was made, if that is not the usual."""
+    """Return where the first comparison was made."""
     return f" ({collected.bench.where})" if collected.bench.where else ""
 
 
@@ -142,8 +142,10 @@ def _faster_than_torch(collected: Collected) -> Sentence | None:
 
 
 def _exact(collected: Collected) -> Sentence | None:
-    records = (schema.of(record, Numerics) for record in collected.numerics)
-    rows = [row for record in records for row in record.samples if float(row.mean) == FAR]
+    first = next((schema.of(record, Numerics) for record in collected.numerics), None)
+    if first is None:
+        return None
+    rows = [row for row in first.samples if float(row.mean) == FAR]
     worst: dict[str, tuple[float, str]] = {}
     for row in rows:
         found = numerics.error(row.output)
@@ -152,7 +154,8 @@ def _exact(collected: Collected) -> Sentence | None:
     if not worst:
         return None
     said = "; ".join(f"{backend} {written.relative(found)} ({norm})" for backend, (found, norm) in worst.items())
-    text = f"At a mean of {FAR:g} deviations the largest relative error of the output is, by backend: {said}. "
+    where = f"{first.case.dtype} on {first.case.device}"
+    text = f"At a mean of {FAR:g} deviations the largest relative error of the output in {where} is, by backend: {said}. "
     text += "Computed on fixed inputs: no interval."
     return Sentence(text, "Inputs far from zero?", "numerics", "far")
 

@@ -268,7 +268,7 @@ def _numerics(collected: Collected) -> Page:
     sections = [
         Section(
             "far" if number == 0 else f"far-{number + 1}",
-            f"{record['case'].get('dtype', '')} on {record['case'].get('device', '')}",
+            numerics.titled(record),
             charts=tuple(numerics_charts.charts(record)),
             tables=(numerics.errors(record),),
         )
@@ -300,9 +300,8 @@ def _history(collected: Collected, helpers: Helpers) -> Page:
 
 def _gate(collected: Collected) -> Page:
     lead = (
-        "Two versions of this package, timed call by call in turn in the same processes. Worse: the whole interval of "
-        "the ratio lies above the small threshold; same: within the margin; undecided: neither, with how much slower "
-        "it is at most."
+        "Two versions of a package, timed call by call in turn. Worse: the whole interval of the ratio lies above the "
+        "small threshold; same: within the margin; undecided: neither, with how much slower it is at most."
     )
     sections = [_missing("gate", "Verdicts", "No two versions have been compared.", f"{kinds.GATE.command} BASE")]
     if collected.gate is not None:

@@ -5,7 +5,7 @@ from typing import Annotated
 from msgspec import Meta, Struct, field
 
 from .record import Record
-from .values import Count, Positive, Size
+from .values import Count, NonNegative, Size
 
 
 class AheadCase(Struct):
@@ -64,7 +64,7 @@ class Call(Struct):
 
     call: Annotated[str, Meta(pattern=" (forward|step|evaluation)( |$)")]
     capability: Size
-    ratio: Positive
+    ratio: NonNegative
 
 
 class AheadSamples(Struct):

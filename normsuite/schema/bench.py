@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 from msgspec import Meta, Struct
 
 from .record import DeviceState, Record
-from .values import AnyPositive, Count, Few, Seconds, Shape, Share, Size, Time
+from .values import AnyNonNegative, Count, Few, Seconds, Shape, Share, Size, Time
 
 Mode = Literal["forward", "step", "backward", "evaluation"]
 
@@ -93,7 +93,7 @@ class BenchSamples(Struct):
     """
 
     processes: list[Process]
-    counts: dict[str, dict[str, Count | AnyPositive | None]]
+    counts: dict[str, dict[str, Count | AnyNonNegative | None]]
     refused: dict[str, str]
 
 

@@ -7,7 +7,7 @@ from msgspec import UNSET, Meta, Struct, UnsetType
 
 from .bench import Mode, TaskCase
 from .record import Record, no_date
-from .values import AnyPositive, Count, Few, Positive, Seconds, Shape, Share
+from .values import AnyNonNegative, Count, Few, NonNegative, Seconds, Shape, Share
 
 
 class Side(Struct):
@@ -22,8 +22,8 @@ class Side(Struct):
 class Sides(Struct):
     """Counted values of both versions on one cell, by metric; a version that cannot run the cell has none."""
 
-    base: dict[str, AnyPositive] | UnsetType = UNSET
-    head: dict[str, AnyPositive] | UnsetType = UNSET
+    base: dict[str, AnyNonNegative] | UnsetType = UNSET
+    head: dict[str, AnyNonNegative] | UnsetType = UNSET
 
 
 class Reasons(Struct):
@@ -51,21 +51,21 @@ class CellCase(TaskCase, kw_only=True):
     activation: str | None = None
 
 
-class Known(Struct, forbid_unknown_fields=True):
+class AcceptedEntry(Struct, forbid_unknown_fields=True):
     """An accepted regression."""
 
     cell: str
     metric: str
     reason: str
     until: str
-    at_most: Positive | None = None
+    at_most: NonNegative | None = None
 
 
-class Accepted(Struct, forbid_unknown_fields=True):
+class AcceptedFile(Struct, forbid_unknown_fields=True):
     """The file of accepted regressions that the gate read: on which day, and its entries."""
 
     day: str
-    entries: list[Known]
+    entries: list[AcceptedEntry]
 
 
 class GateCase(Struct):
@@ -86,7 +86,7 @@ class GateCase(Struct):
     base: Side
     head: Side
     cells: Annotated[list[CellCase], Meta(min_length=1)]
-    margins: dict[str, Positive]
+    margins: dict[str, NonNegative]
     alpha: Share
     threads: Few | None
     error_rate_norms: list[str]
@@ -129,7 +129,7 @@ class Gate(Record, kw_only=True):
     case: GateCase
     samples: GateSamples
     spent_s: Seconds
-    accepted: Accepted | UnsetType = UNSET
+    accepted: AcceptedFile | UnsetType = UNSET
     undecided: Literal["pass", "fail"] | None = None
 
     def problems(self) -> Iterator[str]:

@@ -10,11 +10,12 @@ from .values import Error, Number, Shape
 
 
 class NumericsCase(Struct):
-    """The input: its shape (N, C, *S), type and device."""
+    """The input: its shape (N, C, *S), type and device; and the activation after the norm, None without one."""
 
     shape: Shape
     dtype: str
     device: str
+    activation: str | None = None
 
 
 class ErrorRow(Struct):

@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 from msgspec import UNSET, Meta, Struct, UnsetType
 
-from .values import Count, Few, Positive, Size
+from .values import Count, Few, NonNegative, Size
 
 
 class Device(Struct):
@@ -20,8 +20,8 @@ class Device(Struct):
 class DeviceState(Struct):
     """State of an accelerator as its driver reports it; None what it does not tell."""
 
-    power_w: Positive | None
-    power_limit_w: Positive | None
+    power_w: NonNegative | None
+    power_limit_w: NonNegative | None
     throttled: list[str] | None
 
 

@@ -6,7 +6,7 @@ from typing import Annotated
 from msgspec import UNSET, Meta, Struct, UnsetType, field
 
 from .record import Record
-from .values import AnyNumber, Count, Positive, Seconds, Size
+from .values import AnyNumber, Count, NonNegative, Seconds, Size
 
 
 class Identity(Struct):
@@ -23,7 +23,7 @@ class Identity(Struct):
     cpu: str | None = None
     cores: Size | None = None
     budget_s: Seconds | None = None
-    worse: Positive | None = None
+    worse: NonNegative | None = None
 
 
 Injected = dict[str, Annotated[float, Meta(ge=0, le=100)]]
@@ -89,7 +89,7 @@ class AsvCase(Struct):
 class AsvSamples(Struct):
     """Cells that `asv continuous` called changed, each with its ratio, and the factor from which on it does so."""
 
-    changes: dict[str, Positive]
+    changes: dict[str, NonNegative]
     factor: Annotated[float, Meta(ge=1, le=1e6)]
 
 

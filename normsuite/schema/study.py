@@ -6,7 +6,7 @@ from typing import Annotated, Any
 from msgspec import UNSET, Meta, Struct, UnsetType
 
 from .record import Record
-from .values import AnyNumber, AnyPositive, ByName, Count, Few, NotANumber, Positive, Seconds, Share, Size
+from .values import AnyNumber, AnyNonNegative, ByName, Count, Few, NotANumber, NonNegative, Seconds, Share, Size
 
 
 class StudyCase(Struct):
@@ -27,13 +27,13 @@ class StudyCase(Struct):
     seed: Count
     epochs: Few
     batch_size: Size | None = None
-    learning_rate: Positive | None = None
+    learning_rate: NonNegative | None = None
     dataset: str | None = None
     hold_out: Count | None = None
     num_groups: Size | None = None
     affine: str | None = None
-    l1: Positive | None = None
-    l2: Positive | None = None
+    l1: NonNegative | None = None
+    l2: NonNegative | None = None
     augment: bool | None = None
     device: str | None = None
     backend: str | None = None
@@ -45,9 +45,9 @@ class Epoch(Struct):
     """Loss in nats and accuracy on training and test digits in one epoch, from 1 on, and seconds of training."""
 
     epoch: Few
-    train_loss: AnyPositive
+    train_loss: AnyNonNegative
     train_accuracy: Share
-    test_loss: AnyPositive
+    test_loss: AnyNonNegative
     test_accuracy: Share
     seconds: Seconds
 
@@ -62,10 +62,10 @@ class Layer(Struct):
         gradient_cosine: of the angle between the gradients.
     """
 
-    shift: AnyPositive | None
-    gradient_change: AnyPositive | None
+    shift: AnyNonNegative | None
+    gradient_change: AnyNonNegative | None
     mean: AnyNumber | None = None
-    std: AnyPositive | None = None
+    std: AnyNonNegative | None = None
     gradient_cosine: Annotated[float, Meta(ge=-1.001, le=1.001)] | ByName | None = None
 
 

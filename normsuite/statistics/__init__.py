@@ -1,6 +1,17 @@
 """Intervals, tests, survival and corrections for many comparisons, thin over scipy. Imports no torch."""
 
-from .differences import TESTS, Difference, Paired, compare, decisive, detectable_effect, holm, p_values, paired
+from .differences import (
+    POWER,
+    TESTS,
+    Difference,
+    Paired,
+    compare,
+    decisive,
+    detectable_effect,
+    holm,
+    p_values,
+    paired,
+)
 from .intervals import (
     CLIP,
     CONFIDENCE,
@@ -24,6 +35,7 @@ __all__ = [
     "CONFIDENCE",
     "NOWHERE",
     "OPEN",
+    "POWER",
     "TESTS",
     "Difference",
     "Interval",

@@ -11,6 +11,8 @@ from scipy import optimize, stats
 from .intervals import Interval, mean_interval
 
 _QUANTILES = 4096
+POWER = 0.8
+"""How often what is called detectable is found."""
 
 
 @dataclass(frozen=True)
@@ -187,7 +189,7 @@ def paired(left: Sequence[float], right: Sequence[float], *, margin: float) -> P
     return Paired(difference, deviation, effect, p_values(d), equivalent, beyond, margin)
 
 
-def detectable_effect(samples: int, *, comparisons: int = 1, alpha: float = 0.05, power: float = 0.8) -> float:
+def detectable_effect(samples: int, *, comparisons: int = 1, alpha: float = 0.05, power: float = POWER) -> float:
     """Return the least true difference that so many paired differences find with that power, in their deviations.
 
     It is that of a two-sided t test at level alpha / comparisons. The power is the mean of the normal test's over the

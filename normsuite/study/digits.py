@@ -14,7 +14,7 @@ from pathlib import Path
 import torch
 
 from .. import caches, mnist
-from ..errors import DataError, UnknownNameError
+from ..errors import DataError, UnknownNameError, message_of
 
 
 @dataclass(frozen=True)
@@ -55,7 +55,7 @@ def load(dataset: str = "mnist", data_dir: Path | None = None) -> Digits:
     try:
         train, test = reader(root, train=True), reader(root, train=False)
     except (RuntimeError, ValueError, AssertionError, OSError, EOFError) as error:
-        raise DataError(f"data_dir = {str(root)!r}: torchvision cannot read it ({_one_line(error)})") from None
+        raise DataError(f"data_dir = {str(root)!r}: torchvision cannot read it ({message_of(error)})") from None
     pixels = train.data.float() / 255
     mean, std = pixels.mean(), pixels.std()
 
@@ -139,7 +139,7 @@ def _install(root: Path, fill: Callable[[Path], object]) -> None:
             if not root.exists():  # otherwise another process was faster
                 raise
     except (OSError, RuntimeError) as error:
-        raise DataError(f"cannot prepare {str(root)!r} ({_one_line(error)})") from None
+        raise DataError(f"cannot prepare {str(root)!r} ({message_of(error)})") from None
     finally:
         for leftover in (fresh, *root.parent.glob(f".{root.name}-old-*")):
             if leftover is not None:
@@ -159,7 +159,3 @@ def _check(folder: Path, checksums: Mapping[str, str | None]) -> list[str]:
             raise DataError(f"{str(folder / name)!r}: damaged, expected SHA-256 {expected}, found {found}")
         all_found.append(found)
     return all_found
-
-
-def _one_line(error: BaseException) -> str:
-    return " ".join(str(error).split()) or type(error).__name__

@@ -6,6 +6,7 @@ import time
 from collections.abc import Sequence
 from contextlib import redirect_stdout
 from dataclasses import dataclass
+from statistics import median
 
 import torch
 
@@ -124,4 +125,4 @@ def _median(call, times: int, device: str) -> float:
         call()
         synchronize(device)
         found.append(time.perf_counter() - begun)
-    return sorted(found)[len(found) // 2]
+    return median(found)

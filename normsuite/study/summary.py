@@ -3,13 +3,15 @@
 Imports no torch.
 """
 
+import math
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import fmean
 
 from .. import claims, comparisons, kinds
 from ..spec import NO_NORM
-from ..statistics import Interval, mean_interval, share_interval
+from ..statistics import POWER, Interval, mean_interval, share_interval
 from .conditions import varied
 
 BATCH_COMMAND = f"{kinds.STUDY.command} --preset batch-size"
@@ -160,12 +162,30 @@ def as_dict(records: Sequence[dict]) -> dict:
     return found
 
 
+def least_difference(records: Sequence[dict]) -> tuple[int, float]:
+    """Return how many seeds every norm has, and the least difference that so many find, in deviations of a pair's.
+
+    It is NaN for one seed, which has no spread.
+    """
+    runs = Counter(record["case"]["norm"] for record in records)
+    return min(runs.values()), comparisons.detectable(min(runs.values()), len(runs))
+
+
+def detectable_sentence(effect: float) -> str:
+    """Return what a study of that least difference between two norms can find, in words."""
+    if not math.isfinite(effect):
+        return "one seed does not distinguish norms: a difference has no spread to compare it with"
+    return (
+        f"between two norms, differences of {effect:.2f} deviations of the paired differences or more are found with "
+        f"{POWER:.0%} power"
+    )
+
+
 def _compared(records: Sequence[dict]) -> dict:
     """Return what runs of one setting say: every pair of norms, epochs to the targets, and the claims."""
-    norms = {record["case"]["norm"] for record in records}
-    seeds = min(sum(record["case"]["norm"] == norm for record in records) for norm in norms)
+    seeds, effect = least_difference(records)
     return {
-        "detectable": {"effect": comparisons.detectable(seeds, len(norms)), "power": 0.8, "seeds": seeds},
+        "detectable": {"effect": effect, "power": POWER, "seeds": seeds},
         "comparisons": [
             {
                 "metric": pair.metric,

@@ -18,7 +18,9 @@ from .summary import (
     by_setting,
     by_size,
     cells,
+    detectable_sentence,
     leader,
+    least_difference,
 )
 
 BRIEF = ("test accuracy", "covariate shift")
@@ -303,9 +305,5 @@ def _rates(study: Study) -> str:
 
 def detectable(study: Study) -> str:
     """Return the sentence on the least difference that these seeds could have found."""
-    seeds, norms = len(study.seeds), len(study.norms)
-    effect = comparisons.detectable(seeds, norms)
-    return (
-        f"Between any two of {norms} norms, {seeds} seeds find a true difference of {effect:.2f} deviations of the "
-        "paired differences with 80 % power."
-    )
+    seeds, effect = least_difference(study.records)
+    return f"{text.counted(seeds, 'seed')}, {text.counted(len(study.norms), 'norm')}: {detectable_sentence(effect)}."

@@ -20,7 +20,7 @@ from queue import Empty
 import torch
 
 from .. import kinds, provenance, results
-from ..errors import ArgumentError, DataError, NormsuiteError, UnsupportedError, one_line
+from ..errors import ArgumentError, DataError, NormsuiteError, UnsupportedError, message_of, one_line
 from . import digits, server
 from .identity import THREADS, depends, environment
 from .train import Run, TrainedRun, steps, train
@@ -163,7 +163,7 @@ def locally(
                 raise NormsuiteError(
                     f"workers died {DEATHS} times in a row; finished runs are kept, start again to do the rest"
                 ) from None
-            on_note("a worker process ended; its unfinished runs are restarted")
+            on_note("a worker process ended; all unfinished runs are restarted")
 
 
 @contextmanager
@@ -252,7 +252,7 @@ def _connected(client: type, address: str):
     thread.join(ANSWER_S + 2)
     if found and not isinstance(found[0], Exception):
         return found[0]
-    said = (" ".join(str(found[0]).split()) or type(found[0]).__name__) if found else "connected, but without a reply"
+    said = message_of(found[0]) if found else "connected, but without a reply"
     raise ArgumentError("scheduler", address, f"does not answer within {ANSWER_S} s ({said})")
 
 

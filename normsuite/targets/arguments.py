@@ -9,7 +9,7 @@ from ..spec import NormSpec
 
 INPUT = ("input", "x", "inputs", "hidden_states", "tensor")
 TENSORS = ("weight", "bias", "running_mean", "running_var")
-MODES = ("training", "use_input_stats")
+MODE_FLAGS = ("training", "use_input_stats")
 SIZES = ("num_features", "num_channels", "channels", "dim", "hidden_size", "normalized_shape")
 """Arguments of constructors that say how many channels there are, or which trailing sizes."""
 
@@ -114,7 +114,7 @@ def of_function(
     """
     found = parameters(function) or {}
     by_name = list(found)[1:]
-    settings = [name for name in by_name if name not in (*TENSORS, *MODES) and name not in kwargs]
+    settings = [name for name in by_name if name not in (*TENSORS, *MODE_FLAGS) and name not in kwargs]
     if len(args) > len(settings):
         raise ArgumentError("args", tuple(args), f"{title} has only {len(settings)} settings: {', '.join(settings)}")
     given = {**kwargs, **dict(zip(settings, args, strict=False))}
@@ -122,7 +122,7 @@ def of_function(
     if unknown and not any(p.kind is p.VAR_KEYWORD for p in found.values()):
         raise ArgumentError("kwargs", unknown[0], f"{title} takes {', '.join(by_name)}")
     for name in by_name:
-        if name in given or name in (*TENSORS, *MODES):
+        if name in given or name in (*TENSORS, *MODE_FLAGS):
             continue
         if name in values and values[name] is not None:
             given[name] = values[name]
@@ -137,14 +137,19 @@ def of_function(
                 f"write an adapter, def make(): return lambda input: {getattr(function, '__name__', 'norm')}"
                 f"(input, {name}=…)",
             )
-    return [name for name in by_name if name in (*TENSORS, *MODES)], given
+    return [name for name in by_name if name in (*TENSORS, *MODE_FLAGS)], given
+
+
+def channels_of(spec: NormSpec | None, shape: Sequence[int]) -> int:
+    """Return how many parameters a norm has for inputs of that shape, which is not empty: the size of one dimension."""
+    by_element = spec is not None and spec.affine == "element"
+    return shape[-1] if by_element or len(shape) < 2 else shape[1]
 
 
 def sizes(spec: NormSpec | None, shape: Sequence[int], num_groups: int | None) -> dict[str, object]:
     """Return what a constructor may ask for, for inputs of that shape, by torch.nn's names."""
     if not shape:
         return {}
-    by_element = spec is not None and spec.affine == "element"
-    channels = shape[-1] if by_element or len(shape) < 2 else shape[1]
+    channels = channels_of(spec, shape)
     found: dict[str, object] = {**dict.fromkeys(SIZES, channels), "normalized_shape": (channels,)}
     return found if num_groups is None else {**found, "num_groups": num_groups}

@@ -113,9 +113,9 @@ class FunctionNorm(nn.Module):
 
         Without running statistics it uses those of the input in evaluation too.
         """
-        given = {name: self.training if name in arguments.MODES else getattr(self, name) for name in self.taken}
+        given = {name: self.training if name in arguments.MODE_FLAGS else getattr(self, name) for name in self.taken}
         if not self.training and self.running_mean is None:
-            given |= dict.fromkeys(given.keys() & set(arguments.MODES), True)
+            given |= dict.fromkeys(given.keys() & set(arguments.MODE_FLAGS), True)
         return self.function(input, **given, **self.settings)
 
 
@@ -276,9 +276,9 @@ def _module(target: Target, shape: Sequence[int]) -> tuple[nn.Module, bool]:
 def _wrapped(target: Target, function: Callable, shape: Sequence[int]) -> FunctionNorm:
     spec = target.spec
     by_element = spec is not None and spec.affine == "element"
-    channels = (shape[-1] if by_element else shape[1],)
+    channels = (arguments.channels_of(spec, shape),)
     wanted = target.kwargs.get("normalized_shape")
-    names = [n for n in arguments.parameters(function) or {} if n not in (*arguments.TENSORS, *arguments.MODES)][1:]
+    names = [n for n in arguments.parameters(function) or {} if n not in (*arguments.TENSORS, *arguments.MODE_FLAGS)][1:]
     by_place = dict(zip([n for n in names if n not in target.kwargs], target.args, strict=False))
     wanted = by_place.get("normalized_shape", wanted)
     if by_element and wanted is not None:

@@ -11,8 +11,8 @@ from .loading import check_path
 from .target import Target
 
 FILE = "pyproject.toml"
-ISOLATIONS = ("auto", "process", "none")
-"""auto: both versions in one process where that works. process: one process each. none: always in one."""
+ISOLATIONS = ("auto", "process")
+"""auto: both versions in one process where that works. process: one process each."""
 UNDECIDED = ("pass", "fail")
 
 
@@ -98,6 +98,8 @@ def parse(table: object, folder: Path) -> Project:
     if not isinstance(table, Mapping):
         raise DataError(f"{FILE}: tool.normsuite = {table!r} must be a table")
     _known("tool.normsuite", table, ("package", "packages", "isolation", "build", "cells", "target", "gate"))
+    if "package" in table and "packages" in table:
+        raise DataError(f"{FILE}: packages = {table['packages']!r} stands beside package: give one of the two")
     names = table.get("package", table.get("packages", []))
     names = [names] if isinstance(names, str) else names
     if not isinstance(names, list) or not all(_is_package(name) for name in names):

@@ -8,7 +8,7 @@ from .configuration import find_project
 from .target import Target
 
 TARGETS = "normsuite.targets"
-"""Its entry points lead to a Target, a list of them, or what makes a norm, such as a class."""
+"""Its entry points lead to a Target, what makes a norm, such as a class, or a list of those."""
 
 
 def announced() -> dict[str, Target]:
@@ -19,8 +19,9 @@ def announced() -> dict[str, Target]:
     """
     found: dict[str, Target] = {}
     for entry in sorted(entry_points(group=TARGETS), key=lambda entry: entry.name):
-        for target in _of(entry):
-            found[target.name or entry.name] = target
+        targets = _of(entry)
+        for target in targets:
+            found[target.name or (entry.name if len(targets) == 1 else target.title)] = target
     return found
 
 
@@ -50,8 +51,9 @@ def _of(entry: EntryPoint) -> list[Target]:
         raise
     except BaseException as error:  # of an installed package
         raise DataError(f"entry point {entry.name} = {entry.value}: {one_line(error)}") from None
-    targets = found if isinstance(found, list | tuple) else [found]
     try:
-        return [t if isinstance(t, Target) else Target(entry.value, name=entry.name) for t in targets]
+        if isinstance(found, list | tuple):
+            return [target if isinstance(target, Target) else Target(target) for target in found]
+        return [found if isinstance(found, Target) else Target(entry.value, name=entry.name)]
     except ArgumentError as error:
         raise DataError(f"entry point {entry.name} = {entry.value}: {error}") from None

@@ -7,6 +7,12 @@ from ..spec import NORMS, NormSpec
 from .target import Target
 
 
+def norm_in(name: str) -> NormSpec | None:
+    """Return the norm whose name is a part of a class's or function's name, the longest of several; None without one."""
+    key = name.lower().replace("_", "")
+    return max((s for s in NORMS.values() if s.name.lower() in key), key=lambda s: len(s.name), default=None)
+
+
 def norm_of(target: Target) -> NormSpec:
     """Return the norm that a target is like: as it says, or as its bases and its name say.
 
@@ -19,8 +25,6 @@ def norm_of(target: Target) -> NormSpec:
     names = [cls.__name__ for cls in inspect.getmro(made)] if isinstance(made, type) else []
     names = names or [getattr(made, "__name__", type(made).__name__)]
     for name in names:
-        key = name.lower().replace("_", "")
-        fitting = [spec for spec in NORMS.values() if spec.name.lower() in key]
-        if fitting:
-            return max(fitting, key=lambda spec: len(spec.name))
+        if (spec := norm_in(name)) is not None:
+            return spec
     raise ArgumentError("like", None, f"{target.title} does not show which norm it is: say --like {next(iter(NORMS))}")

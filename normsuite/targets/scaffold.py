@@ -9,6 +9,7 @@ from ..reading import Unreadable, read_text, read_toml
 from ..spec import NORMS
 from ..writing import write_text
 from .configuration import FILE
+from .inspection import norm_in
 
 WORKFLOW = Path(".github/workflows/normsuite.yml")
 _LEFT_OUT = ("tests", "test", "docs", "doc", "examples", "benchmarks", "build", "dist")
@@ -122,9 +123,9 @@ def _classes(file: Path) -> Iterator[tuple[str, str]]:
         return
     for node in tree.body:
         if isinstance(node, ast.ClassDef) and not node.name.startswith("_"):
-            fitting = [norm for norm in NORMS if norm.lower() in node.name.lower().replace("_", "")]
-            if fitting:
-                yield node.name, max(fitting, key=len)
+            spec = norm_in(node.name)
+            if spec is not None:
+                yield node.name, spec.name
 
 
 def table(package: str, found: list[tuple[str, str]]) -> str:
@@ -132,7 +133,7 @@ def table(package: str, found: list[tuple[str, str]]) -> str:
     lines = ["", "[tool.normsuite]", f'package = "{package}"', ""]
     for path, norm in found:
         by_element = NORMS[norm].affine == "element"
-        arguments = "args = [64]" if by_element else "args = [4, 64]" if norm == "GroupNorm" else "args = [64]"
+        arguments = "args = [4, 64]" if NORMS[norm].groups == "given" else "args = [64]"
         shapes = "shapes = [[8, 196, 64]]" if by_element else "shapes = [[16, 64, 14, 14]]"
         lines += ["[[tool.normsuite.target]]", f'make = "{path}"', arguments, f'like = "{norm}"', shapes, ""]
     if not found:

@@ -52,15 +52,23 @@ def as_toml(
 
 
 def completed(measured: Table, otherwise: Table) -> Table:
-    """Return a table with the entries of one that was measured, and another's where nothing was."""
+    """Return a table with the entries of one that was measured, and another's where nothing was.
+
+    A norm or layout that the other lacks, as one of a user's, has the lengths and modes that were measured.
+    """
     return {
-        norm: {layout: _entry(measured.get(norm, {}).get(layout, {}), entry) for layout, entry in layouts.items()}
-        for norm, layouts in otherwise.items()
+        norm: {
+            layout: _entry(measured.get(norm, {}).get(layout, {}), otherwise.get(norm, {}).get(layout, {}))
+            for layout in {**otherwise.get(norm, {}), **measured.get(norm, {})}
+        }
+        for norm in {**otherwise, **measured}
     }
 
 
 def _entry(measured: Mapping[str, list], otherwise: Mapping[str, list]) -> dict[str, list]:
     """Return one layout's sizes: those of each length that was measured, else the other's."""
+    if not otherwise:
+        return dict(measured)
     places = {length: place for place, length in enumerate(measured.get("lengths", ()))}
     found: dict[str, list] = {"lengths": list(otherwise["lengths"])}
     for mode in otherwise:

@@ -107,7 +107,7 @@ def work(job: dict, emit: Callable[[dict], None]) -> None:
 
 
 def _streaming(end: float) -> dict[str, float] | None:
-    """Return from how many bytes on non-temporal stores pay, or None where that is not known at that time."""
+    """Return from how many bytes on non-temporal stores pay, or None where not all of it is measured by then."""
     rows = []
     for row in streaming.rows(BATCHES, STREAMING_SECONDS):
         rows.append(row)

@@ -62,7 +62,7 @@ def compare(
     if not 0 < seconds <= 3600:
         raise ArgumentError("seconds", seconds, "must be a positive number, at most 3600")
     if type(processes) is not int or not 0 <= processes <= 1000 or processes == 1:
-        raise ArgumentError("processes", processes, "must be 0 for this one, or 2 and more, since one has no spread")
+        raise ArgumentError("processes", processes, "must be 0 for this one, or 2 to 1000, since one has no spread")
     if not 0 < margin < 1:
         raise ArgumentError("margin", margin, "must lie between 0 and 1")
     if host_time and device == "cpu":

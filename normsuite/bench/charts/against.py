@@ -3,7 +3,7 @@
 import math
 
 from ... import kinds
-from ...measure.labels import ACCELERATED, AGAIN, AUTO, COPY
+from ...measure.labels import ACCELERATED, AGAIN, AUTO, backend_of, is_copy
 from ...presentation import text
 from ...presentation.charts import GREY, INK, Chart, colour, figure
 from ...spec import NORMS
@@ -25,16 +25,17 @@ def charts(bench: Bench, own: str = "") -> list[Chart]:
         if what is None:
             continue
         time = bench.time if what is bench else "host time"
-        means = [m for m in what.means(copy_of) if m.size == "large" and not m.implementation.startswith(COPY)]
+        means = [m for m in what.means(copy_of) if m.size == "large" and not is_copy(m.implementation)]
         means = [m for m in means if m.norm != ALL]
         for mode, activation in dict.fromkeys((m.mode, m.activation) for m in means):
             here = [m for m in means if (m.mode, m.activation) == (mode, activation)]
             key = f"{'against' if what is bench else 'host'}{own}-{mode}-{activation}"
-            found.append(_bars(key, mode, activation, here, time))
+            intervals = "95 % intervals over processes" if bench.has_intervals else "no intervals, of one process"
+            found.append(_bars(key, mode, activation, here, time, intervals))
     return found
 
 
-def _bars(key: str, mode: str, activation: str, means: list[Mean], time: str) -> Chart:
+def _bars(key: str, mode: str, activation: str, means: list[Mean], time: str, intervals: str) -> Chart:
     name = _MODES[mode] + ("" if activation == "none" else f" with {activation}")
     of_time = "geometric mean" if time == "time" else f"geometric mean of the {time}"
     implementations = [c for c in dict.fromkeys(m.implementation for m in means) if c != AGAIN]
@@ -50,7 +51,7 @@ def _bars(key: str, mode: str, activation: str, means: list[Mean], time: str) ->
         _draw_bars,
         (key, bars, norms, implementations, least, limit, time),
         f"{name}, large cases: {time} over that of a copy. {said}",
-        f"{name}: {of_time} over the large cases, with 95 % intervals over processes; ours in colour. The line is "
+        f"{name}: {of_time} over the large cases, with {intervals}; ours in colour. The line is "
         f"the copy{dotted}.",
         kinds.BENCH.command,
     )
@@ -68,7 +69,7 @@ def _draw_bars(
     with figure(name, 4.3, 0.9 + 0.17 * len(norms) * (len(implementations) + 1)) as (finish, (axis,)):
         for norm, implementation, ratio, low, high in bars:
             y = norms.index(norm) + (implementations.index(implementation) - (len(implementations) - 1) / 2) * height
-            ours = implementation.startswith(mine)
+            ours = backend_of(implementation) == mine
             tint, alpha = (colour(norm), 0.9) if ours else (GREY, 0.35)
             axis.barh(y, ratio, height * 0.85, color=tint, alpha=alpha)
             end = ratio

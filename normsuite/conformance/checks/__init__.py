@@ -11,8 +11,9 @@ from dataclasses import dataclass
 from functools import cache
 from importlib import import_module
 
+from ... import vocabulary
 from ...errors import UnknownNameError
-from ..subject import Run
+from ..subject import CheckFunction
 
 _ORDER = ("values", "ranges", "running", "behaviour", "layouts", "types", "derivatives", "state", "resources")
 
@@ -31,15 +32,15 @@ class Check:
 
     name: str
     sentence: str
-    run: Run
+    run: CheckFunction
     is_optional: bool = False
     dtype: str | None = None
 
 
-_marked: dict[str, list[tuple[Run, bool, bool]]] = {}
+_marked: dict[str, list[tuple[CheckFunction, bool, bool]]] = {}
 
 
-def check(*, optional: bool = False, each_dtype: bool = False) -> Callable[[Run], Run]:
+def check(*, optional: bool = False, each_dtype: bool = False) -> Callable[[CheckFunction], CheckFunction]:
     """Mark a function as a check.
 
     Args:
@@ -47,7 +48,7 @@ def check(*, optional: bool = False, each_dtype: bool = False) -> Callable[[Run]
         each_dtype: is done for every type.
     """
 
-    def mark(run: Run) -> Run:
+    def mark(run: CheckFunction) -> CheckFunction:
         _marked.setdefault(run.__module__.rpartition(".")[2], []).append((run, optional, each_dtype))
         return run
 
@@ -75,7 +76,7 @@ def every(dtypes: tuple[str, ...] = ("float32",)) -> list[Check]:
             if not each_dtype:
                 found.append(Check(run.__name__, sentence, run, optional))
                 continue
-            for dtype in dict.fromkeys((*dtypes, "float32", "float64", "bfloat16", "float16")):
+            for dtype in dict.fromkeys((*dtypes, *vocabulary.DTYPES)):
                 found.append(Check(f"{run.__name__}[{dtype}]", sentence, run, optional or dtype not in dtypes, dtype))
     return found
 

@@ -8,9 +8,12 @@ from torch.func import functional_call, jvp, vmap
 
 from ...targets.build import Built
 from ..result import Finding
-from ..subject import Subject
+from ..subject import ULPS, NotApplicable, Subject
 from ..truth import OUTPUT, array, truth
 from . import check
+
+_BOUND_OF_SAMPLES = 64.0
+"""Bound of gradients by vmap in units in the last place: other operations than one backward pass has add them up."""
 
 
 class _InDoubles:
@@ -94,7 +97,7 @@ def vmapped_gradients(subject: Subject) -> Finding | None:
     parameters = {name: p.detach() for name, p in built.module.named_parameters()}
     buffers = {name: b.detach() for name, b in built.module.named_buffers()}
     if not parameters:
-        return None
+        raise NotApplicable("has no parameters")
 
     def loss(given: dict, x: Tensor) -> Tensor:
         return functional_call(built.module, {**given, **buffers}, (x,)).pow(3).sum()
@@ -105,6 +108,6 @@ def vmapped_gradients(subject: Subject) -> Finding | None:
     for number, one in enumerate(x):
         for name, true in grad(parameters, one).items():
             figure = subject.ulps(array(found[name][number]), array(true))
-            if figure > 64:
-                return subject.fails(f"the gradient of {name} differs", figure, unit="ULP")
+            if figure > _BOUND_OF_SAMPLES:
+                return subject.fails(f"the gradient of {name} differs", figure, unit=ULPS)
     return None

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from ...errors import one_line
 from ...targets.build import torch_beside
-from ..result import DIFFERS, Finding
+from ..result import DIFFERS, OK, Finding
 from ..subject import NotApplicable, Subject
 from ..truth import INPUT, OUTPUT
 from . import check
@@ -28,7 +28,7 @@ def _kept(subject: Subject, x: Tensor, layout: torch.memory_format, name: str) -
     mine, theirs = subject.errors(built, x, (OUTPUT, INPUT))
     worst = max(mine, key=lambda name: mine[name])
     found = subject.judged(mine[worst], theirs.get(worst))
-    if found.status != "ok":
+    if found.status != OK:
         return found
     with torch.no_grad():
         if built(x).is_contiguous(memory_format=layout):

@@ -7,7 +7,7 @@ from ... import oracle
 from ...spec import NormSpec
 from ...targets.build import Built, draw
 from ..result import Finding
-from ..subject import BOUND, NotApplicable, Subject
+from ..subject import BOUND, ULPS, NotApplicable, Subject
 from ..truth import OUTPUT, array
 from . import check
 
@@ -39,7 +39,7 @@ def running_statistics(subject: Subject) -> Finding | None:
     for name, expected in (("running_mean", mean), ("running_var", var)):
         figure = subject.ulps(array(built.tensors[name]), expected)
         if figure > BOUND:
-            return subject.fails(f"{name} after {_BATCHES} batches is another", figure, unit="ULP")
+            return subject.fails(f"{name} after {_BATCHES} batches is another", figure, unit=ULPS)
     return None
 
 

@@ -4,8 +4,8 @@ from dataclasses import replace
 
 import torch
 
-from ..result import OK, Finding
-from ..subject import NotApplicable, Subject
+from ..result import DIFFERS, OK, Finding
+from ..subject import ULPS, NotApplicable, Subject
 from ..truth import OUTPUT, array, outcome, truth
 from . import check
 
@@ -23,8 +23,8 @@ def mixed_types(subject: Subject) -> Finding:
     if y.dtype not in (torch.bfloat16, torch.float32):
         return subject.fails(f"returns {y.dtype}")
     found = subject.judged(figure, None)
-    if found.status == "ok" and y.dtype != torch.bfloat16:
-        return Finding("differs", "returns float32", figure, None, "ULP")
+    if found.status == OK and y.dtype != torch.bfloat16:
+        return Finding(DIFFERS, "returns float32", figure, None, ULPS)
     return found
 
 

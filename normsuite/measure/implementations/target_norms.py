@@ -81,6 +81,9 @@ class TargetNorm(Implementation):
         except ImportPathError as error:  # it is not there; what is there and cannot be made fails
             raise UnsupportedError("backend", self.name, str(error)) from error
         module = _with_eps(built)
+        groups = _groups(built)
+        if task.spec.groups == "given" and groups is not None and groups != task.num_groups:
+            raise Unmeasurable(f"has {groups} groups, not {task.num_groups}: say its num_groups")
         own = {"weight": given.weight, "bias": given.bias}
         for role, operand in own.items():
             own[role] = _shared(built, role, operand)
@@ -92,6 +95,13 @@ class TargetNorm(Implementation):
         x = given.input
         try_out(module, x)
         return in_mode(task, replace(given, **own), lambda: module(x))
+
+
+def _groups(built: Built) -> int | None:
+    """Return the number of groups that a target was made with, as far as torch.nn's name shows it."""
+    module = built.module
+    found = module.settings.get("num_groups") if isinstance(module, FunctionNorm) else getattr(module, "num_groups", None)
+    return found if type(found) is int else None
 
 
 @cache

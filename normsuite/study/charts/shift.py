@@ -1,7 +1,6 @@
 """Covariate shift in both senses."""
 
-from statistics import median
-
+from ...claims import over_layers
 from ...presentation.charts import Chart
 from ..lines import lines_of
 from ..summary import Study
@@ -33,14 +32,10 @@ def charts(study: Study) -> list[Chart]:
 
 
 def _watched(study: Study, key: str, name: str, caption: str) -> Chart:
-    def value(layers: list[dict]) -> float | None:
-        found = [layer[key] for layer in layers if isinstance(layer[key], float | int)]
-        return median(found) if found else None
-
     def lines(norm: str):
-        runs = [run["samples"]["shift"] for run in study.runs(norm)]
-        places = [place for place in range(len(runs[0])) if all(value(run[place]["layers"]) for run in runs)]
-        return [place / 2 for place in places], [[value(run[place]["layers"]) for place in places] for run in runs]
+        runs = [[over_layers(of["layers"], key) for of in run["samples"]["shift"]] for run in study.runs(norm)]
+        places = [place for place in range(len(runs[0])) if all((run[place] or 0) > 0 for run in runs)]  # a logarithm
+        return [place / 2 for place in places], [[run[place] for place in places] for run in runs]
 
     return lines_of(
         study,
