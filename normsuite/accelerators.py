@@ -39,8 +39,9 @@ def table() -> Table:
 
 @cache
 def model(device: torch.device) -> str:
-    """Return the accelerator's model, as the table has it."""
-    return torch.get_device_module(device).get_device_name(device)
+    """Return the accelerator's model, as the table has it; of a fake tensor's device there may be none here."""
+    there = torch.get_device_module(device)
+    return there.get_device_name(device) if there.is_available() else f"a {device.type} device that is not here"
 
 
 def layout_of(spec: NormSpec, view: View, shape: Sequence[int], itemsize: int, *, contiguous: bool) -> str:

@@ -3,7 +3,7 @@
 Checking a call and choosing its backend takes several times as long as a small norm, and a model makes the same calls
 in every step. A call is like another one where
 
-    its settings are equal: the norm, the backend, eps and so on;
+    its settings are equal: the norm, the backend, eps and so on, and whether gradients are enabled;
     its tensors have equal guards (`guards`).
 
 `Again.fits` of a backend checks the rest, such as storage that was freed.

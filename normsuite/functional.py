@@ -5,7 +5,8 @@ All of them compute
     y = (x − mean) / √(var + eps) · weight + bias
 
 with the mean and the biased variance var = Σ(x − mean)²/n over different elements. Inputs and outputs have the same
-shape and type; every floating-point type is taken.
+shape and type: float64, float32, bfloat16 or float16. Under autocast on an accelerator torch's own layer, group and RMS
+norms return float32, and so do the backends "torch" and "auto".
 """
 
 import inspect
@@ -13,7 +14,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, is_grad_enabled
 from torch.compiler import is_dynamo_compiling
 from torch.overrides import handle_torch_function, has_torch_function
 
@@ -131,7 +132,7 @@ def compute(
         and process_group is None
     ):
         running = running_mean is not None or running_var is not None
-        settings = (spec, backend, activation, eps, use_input_stats, num_groups, running, out is None)
+        settings = (spec, backend, activation, eps, use_input_stats, num_groups, running, out is None, is_grad_enabled())
         tensors = (input, NO_WEIGHT if weight is None else weight, NO_BIAS if bias is None else bias)
         if running:
             tensors += (running_mean, running_var)
@@ -142,7 +143,7 @@ def compute(
                 known.settings == settings
                 and known.guards(*tensors)
                 and (known.normalized_shape is normalized_shape or are_sizes(normalized_shape, known.normalized_shape))
-                and (not running or type(momentum) is float)
+                and type(momentum) is float
                 and (known.fits is None or known.fits(input, weight, bias, running_mean, running_var, out))
             ):
                 if num_batches_tracked is not None:
@@ -159,7 +160,7 @@ def _computed(
     spec: NormSpec, input: Tensor, *given: object,
 ) -> Tensor:  # fmt: skip
     """Check a call and return its result; let calls like it take the fast path, if it has settings."""
-    if not isinstance(input, Tensor):
+    if not isinstance(input, Tensor) or any(map(_is_proxy, given[:4])):
         return _handed_over(spec, input, *given, backend)
     call = validation.call(spec, input, *given)
     chosen = backends.checked(call, backend)
@@ -171,17 +172,23 @@ def _computed(
     return y
 
 
+def _is_proxy(given: object) -> bool:
+    """Return whether an argument stands for a tensor, as those of torch.fx do, which have `__torch_function__`."""
+    return given is not None and not isinstance(given, Tensor) and has_torch_function((given,))
+
+
 def _handed_over(spec: NormSpec, input: Any, *given: object) -> Any:
-    """Call the norm's function on an object with `__torch_function__`, as torch.nn.functional does; refuse others."""
-    if not has_torch_function((input,)):  # torch.fx's proxies have it
+    """Call the norm's function on objects with `__torch_function__`, as torch.nn.functional does; refuse others."""
+    proxies = tuple(filter(_is_proxy, (input, *given[:4])))
+    if not isinstance(input, Tensor) and not _is_proxy(input):
         raise ArgumentError("input", type(input).__name__, "must be a torch.Tensor")
     arguments: dict[str, Any] = dict(zip((*_GIVEN, "backend"), given, strict=True))
     function = NAMED.get(spec.name)
     if function is None:
-        return handle_torch_function(normalize, (input,), spec, input, **arguments)
+        return handle_torch_function(normalize, proxies, spec, input, **arguments)
     arguments["training"] = arguments["use_input_stats"]
     taken = [name for name in inspect.signature(function).parameters if name in arguments]
-    return handle_torch_function(function, (input,), input, **{name: arguments[name] for name in taken})
+    return handle_torch_function(function, proxies, input, **{name: arguments[name] for name in taken})
 
 
 def batch_norm(
@@ -212,7 +219,7 @@ def batch_norm(
         momentum: weight of the new value in the running statistics.
         eps: added to the variance, inside the root.
         process_group: processes whose batches count as one while training, of any sizes, some empty; as
-            torch.nn.SyncBatchNorm, on the CPU too. Needs the reference backend.
+            torch.nn.SyncBatchNorm, on the CPU too. Needs the reference backend, which `auto` chooses.
         activation: "relu" or "silu" of the result, or None; in the same pass over the tensor where the backend can.
         out: where to write the result, a tensor like the input; not where a gradient is needed.
         backend: one of `normsuite.backends.NAMES`.
@@ -339,11 +346,8 @@ def rms_norm(
 
     Source: Zhang and Sennrich 2019, arXiv:1910.07467. Differs from torch as `batch_norm` does.
     """
-    if eps is None:
-        dtype: Any = getattr(input, "dtype", None)
-        eps = _EPS.get(dtype)
-        if eps is None and isinstance(input, Tensor):
-            eps = torch.finfo(torch.promote_types(input.dtype, torch.float32)).eps
+    if eps is None and isinstance(input, Tensor):
+        eps = _EPS.get(input.dtype, _EPS[torch.float32])
     return compute(
         _RMS_NORM, input, weight, None, None, None, True, 0.0, eps, None, normalized_shape, None, activation, out,
         backend,

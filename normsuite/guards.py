@@ -1,10 +1,10 @@
 """Guards of tensors: whether others are like them in all but their values, compared by the check of torch.compile.
 
-Equal guards are an equal class, dispatch keys, type, device, shape and strides, and a gradient that is asked for by
-both or by neither. Dispatch keys say on which device a tensor lies, in which layout, and whether its bits stand for a
-negative or a conjugate; they also differ under autocast, in inference mode, under torch.func, in torch.jit.trace and in
-dispatch modes. Guards say nothing of forward mode (`addresses.has_tangents`), nor of storage, which may have been given
-back since (`addresses.are_stored_like`).
+Equal guards are an equal class, dispatch keys, type, device, shape and strides, and `requires_grad`. Dispatch keys say
+on which device a tensor lies, in which layout, and whether its bits stand for a negative or a conjugate; they also
+differ under autocast, in inference mode, under torch.func and in torch.jit.trace. Guards say nothing of whether
+gradients are enabled, of dispatch modes (`addresses.watched`), some of which they see and others not, of forward mode
+(`addresses.has_tangents`), nor of storage, which may have been given back since (`addresses.are_stored_like`).
 """
 
 from collections.abc import Callable

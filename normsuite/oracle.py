@@ -1,4 +1,4 @@
-"""The norms in NumPy float64, written apart from the reference backend and importing no torch.
+"""The norms in NumPy float64, implemented separately from the reference backend and importing no torch.
 
 The reference reshapes a tensor and averages over dimensions; the oracle gives every element the number of the group
 that it belongs to, and averages over equal numbers. A mistake in the axes of one does not repeat itself in the other,

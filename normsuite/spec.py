@@ -70,7 +70,7 @@ class NormSpec:
         running: running statistics "always" (unless switched off), "optional" or "never".
         torch_call: the function of torch.nn.functional that computes it, or None.
         paper: where it comes from.
-        centred: whether the mean is subtracted; a norm that does not centre adds no bias either.
+        centred: whether the mean is subtracted; torch's norm that does not centre takes no bias.
     """
 
     name: str

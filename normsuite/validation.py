@@ -41,7 +41,7 @@ def weight_of_new(value: object) -> float | Tensor:
     if value.numel() != 1 or not value.is_floating_point():
         given = f"a tensor of shape {tuple(value.shape)} and type {value.dtype}"
         raise ArgumentError("momentum", given, "must be a real number or a floating-point tensor of one")
-    return value
+    return value.reshape(()) if value.dim() else value
 
 
 def flag(name: str, value: object) -> bool:
@@ -176,6 +176,8 @@ def _refuse_settings(
         raise ArgumentError("eps", eps, "must be a number")
     if spec.running == "always" and use_input_stats and eps <= 0:
         raise ArgumentError("eps", eps, "must be positive during training")
+    if spec.running == "always" and eps < 0:
+        raise ArgumentError("eps", eps, "must not be negative")
     if normalized_shape is not None and spec.affine != "element":
         raise ArgumentError("normalized_shape", normalized_shape, f"{spec.name} has none")
     if running is not None and spec.running == "never" and (use_input_stats or spec.affine == "element"):
@@ -196,6 +198,13 @@ def _refuse_few_values(spec: NormSpec, shape: torch.Size, found: View, use_input
         raise ShapeError("input.shape", tuple(shape), "expected more than 1 value per channel when training")
     if spec.groups == "given" and found.count * found.shape[0] == 1:
         raise ShapeError("input.shape", tuple(shape), "expected more than 1 value per group when training")
+
+
+def _refuse_shared(**running: Tensor | None) -> None:
+    """Raise for running statistics whose channels share one number, which cannot be updated."""
+    for name, t in running.items():
+        if t is not None and t.layout is torch.strided and t.dim() == 1 and t.shape[0] > 1 and t.stride(0) == 0:
+            raise ArgumentError(f"{name}.stride()", t.stride(), "must give each channel a number of its own in training")
 
 
 def output(out: object, input: Tensor, weight: Tensor | None, bias: Tensor | None, *running: Tensor | None) -> None:
@@ -248,6 +257,8 @@ def call(
     choice("activation", activation, backends.ACTIVATIONS)
     if out is not None:
         output(out, input, weight, bias, running_mean, running_var)
+    if use_input_stats and not is_compiling():
+        _refuse_shared(running_mean=running_mean, running_var=running_var)
     alone = process_group is None
     seen = view(spec, shape(input), *shapes, use_input_stats, eps, num_groups, normalized_shape, alone)
     if not is_compiling() and not addresses.observed():  # torch's own operations may read memory that is gone

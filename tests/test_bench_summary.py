@@ -1,16 +1,21 @@
 """What a bench's times say: corrected intervals, what is undecided, and how large a slowdown would have been found."""
 
 import math
+import re
 
 import numpy as np
 import pytest
 from bench_records import record
 
-from normsuite.bench import tables
+from normsuite.bench import tables, worker
+from normsuite.bench.charts import against
 from normsuite.bench.row import NOT_SLOWER, SLOWER, SLOWER_ABOVE, UNDECIDED, verdict
 from normsuite.bench.sentences import sentences
-from normsuite.bench.summary import AUTO, BASELINE, Bench, corrected
+from normsuite.bench.summary import AUTO, BASELINE, Bench, copy_of, corrected
+from normsuite.measure.cases import CASES
 from normsuite.measure.labels import BETTER_COMPILED, COMPILED_FORMS, descriptions
+from normsuite.measure.task import Task
+from normsuite.spec import NORMS
 from normsuite.statistics import moderated_intervals, ratio_interval
 
 TASKS = 24
@@ -126,3 +131,51 @@ def test_what_each_rival_was_given_is_what_its_file_says():
     assert [(name, tasks) for name, tasks, _ in found.rows] == [("flax", "1"), ("onnxruntime", "1")]
     assert "jitted" in found.rows[0][2] and all(descriptions().values())
     assert tables.rivals(Bench([record({AUTO: 0.5})])) is None
+
+
+def test_the_forms_of_one_library_are_described_one_by_one():
+    assert len({descriptions()[form] for form in COMPILED_FORMS}) == len(COMPILED_FORMS)
+    rows = tables.rivals(Bench([record({AUTO: 0.5, form: 1.0}) for form in COMPILED_FORMS])).rows
+    assert [tasks for _, tasks, _ in rows] == ["1", "1", "1", "3"], "the faster form was timed where any was"
+
+
+def test_a_task_without_torch_nn_is_not_counted_as_compared():
+    alone = record({AUTO: 0.5}, case="stage-14")
+    for process in alone["samples"]["processes"]:
+        del process["times_s"][BASELINE]
+    found = Bench([record({AUTO: 0.5}), alone])
+    assert [row.case for row in found.compared(AUTO)] == ["stage-7"]
+    assert any("slower than torch.nn in 0 of 1 cases" in line for line in sentences(found))
+    assert sum(found.as_dict()["summary"]["verdicts_of_auto"].values()) == 1
+
+
+def test_users_norms_that_begin_like_a_copy_or_auto_are_neither():
+    mine = ("copynet:Norm(8)", "autogluon:Norm")
+    found = Bench([record(dict.fromkeys(mine, 0.5))])
+    (cases,) = (table for table in [tables.every_case(found)] if table)
+    assert {row[3] for row in cases.rows} == {*mine, "torch.nn", "torch.nn again", "copy"}
+    verdicts = {row[3]: row[cases.names.index("verdict")] for row in cases.rows}
+    assert verdicts["copynet:Norm(8)"] == "faster" and verdicts["copy"] == ""
+    assert "copynet:Norm(8)" in {mean.implementation for mean in found.means(copy_of)}
+
+
+def test_a_bench_of_one_process_claims_no_intervals_anywhere():
+    whole, cut = Bench([record({AUTO: 0.5})]), record({AUTO: 0.5})
+    for process in cut["samples"]["processes"][1:]:  # as an interruption leaves it
+        process["times_s"] = {}
+    for found, is_said in ((whole, True), (Bench([cut]), False)):
+        titles = [table.title for table in [*tables.brief(found), tables.every_case(found)]]
+        titles += [chart.caption for chart in against.charts(found)]
+        assert all((re.search("95 %", title) is not None) is is_said for title in titles), titles
+
+
+def test_without_a_norm_of_torch_nn_a_wrong_result_is_still_noticed():
+    counts = {"auto": {"output_error": 0.4}, "numba": {"output_error": 1e-7}}
+    assert list(worker.different(counts, Task(NORMS["BatchNorm"], CASES["tiny"], "forward"))) == ["auto"]
+
+
+def test_noise_is_not_told_where_torch_nn_was_not_timed():
+    alone = record({AUTO: 0.5})
+    for process in alone["samples"]["processes"]:
+        del process["times_s"][BASELINE]
+    assert not any(line.startswith("noise") for line in sentences(Bench([alone])))

@@ -11,7 +11,8 @@ from scipy import stats
 from normsuite import comparisons
 from normsuite.comparisons import HIGHER, LOWER
 from normsuite.statistics import decisive, detectable_effect, holm, mean_interval, p_values, paired, survival
-from normsuite.study import summary, tables, tuning
+from normsuite.study import learning_rates, summary, tables
+from normsuite.study.summary import Study
 
 
 def records(seeds=8, noise=1e-4, epochs=3, **accuracy):
@@ -299,11 +300,11 @@ def test_how_certain_the_choice_of_a_learning_rate_is():
         for record in records(seeds=4, noise=rate / 1000, none=0.5 + gain, BatchNorm=0.9 + gain / 1000):
             some.append({**record, "case": {**record["case"], "learning_rate": rate}})
     some += records(seeds=4, LayerNorm=0.9)
-    none, batch = tuning.choices(some)
+    none, batch = learning_rates.choices(some)
     assert (none.norm, none.rate, none.next_rate, none.seeds) == ("none", 0.04, 0.02, 4) and none.is_certain
     assert none.difference.value == pytest.approx(0.01, abs=1e-3)
     assert batch.norm == "BatchNorm" and not batch.is_certain
-    assert tuning.choices([]) == []
+    assert learning_rates.choices([]) == []
 
 
 def test_rates_of_the_norms_own_are_no_setting_that_varies():
@@ -321,3 +322,11 @@ def test_an_interval_of_shares_ends_where_shares_do():
     inside = [0.90, 0.91, 0.92]
     assert summary.share_interval(inside) == mean_interval(inside)
     assert math.isnan(summary.share_interval([0.5]).low)
+
+
+def test_one_seed_says_that_it_finds_nothing():
+    made = records(1, BatchNorm=0.9, none=0.8)
+    assert "nan" not in tables.detectable(Study(made)) and "one seed" in tables.detectable(Study(made))
+    whole = records(4, BatchNorm=0.9, none=0.8)
+    uneven = [record for record in whole if record["case"]["norm"] != "none" or record["case"]["seed"] < 2]
+    assert tables.detectable(Study(uneven)).startswith("2 seeds"), "the fewest that any norm has"

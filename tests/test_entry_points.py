@@ -16,6 +16,8 @@ def again(call): return None
 METRIC = 'from normsuite.measure.metric import Metric\nCALLS = Metric("calls", "calls", "calls", 0.01, exact=True)\n'
 TARGETS = (
     'from normsuite import Target\nALL = [Target("torch.nn:LayerNorm", args=(8,), like="LayerNorm", name="theirs")]\n'
+    "import torch\n"
+    'SEVERAL = [Target("torch.nn:LayerNorm", args=(4,)), Target("torch.nn:LayerNorm", args=(8,)), torch.nn.RMSNorm]\n'
 )
 NORM = """
 name = "Everything"
@@ -65,6 +67,12 @@ def test_each_kind_is_found(tmp_path):
         "print(by_name('theirs', pathlib.Path()).like)\n"
     )
     assert done.stdout.split("\n")[:2] == ["[7.0] True True", "LayerNorm"], done.stderr
+
+
+def test_a_list_loses_none_of_its_targets(tmp_path):
+    run = announced(tmp_path, targets="several = theirs.targets:SEVERAL")
+    done = run("from normsuite.targets.found import announced; print(sorted(announced()))")
+    assert done.stdout == "['torch.nn:LayerNorm(4)', 'torch.nn:LayerNorm(8)', 'torch.nn:RMSNorm']\n", done.stderr
 
 
 @pytest.mark.parametrize(

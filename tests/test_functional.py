@@ -7,7 +7,9 @@ import sys
 import pytest
 import torch
 from strategies import ON_CPU
+from torch._subclasses.fake_tensor import FakeTensorMode
 
+import normsuite
 from normsuite import NormSpec, backends, functional, spec
 from normsuite.errors import ArgumentError, NormsuiteError, ShapeError, UnknownNameError, UnsupportedError
 
@@ -125,3 +127,37 @@ print(float(F.layer_norm(torch.ones(2, 4), (4,), backend="auto").sum()))
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     reason, total = done.stdout.splitlines()
     assert reason.startswith("backend = 'triton': cannot be imported") and "triton" in reason[20:] and total == "0.0"
+
+
+def test_a_type_that_is_not_computed_is_refused_before_anything_has_changed():
+    x = torch.randn(4, 8).to(torch.float8_e4m3fn)
+    with pytest.raises(UnsupportedError, match="float8_e4m3fn"):
+        functional.layer_norm(x, (8,), backend="reference")
+    with pytest.raises(UnsupportedError, match="float8_e4m3fn"):
+        functional.rms_norm(x, (8,), backend="reference")
+    norm = normsuite.BatchNorm1d(8, backend="reference")
+    with pytest.raises(UnsupportedError):
+        norm(x)
+    assert int(norm.num_batches_tracked) == 0
+
+
+def test_a_norm_of_a_constant_is_traced_by_torch_fx():
+    class Model(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.register_buffer("places", torch.randn(3, 8))
+            self.norm = normsuite.LayerNorm(8)
+
+        def forward(self, x):
+            return x + self.norm(self.places)
+
+    model, x = Model(), torch.randn(3, 8)
+    torch.testing.assert_close(torch.fx.symbolic_trace(model)(x), model(x))
+
+
+def test_a_fake_tensor_of_a_device_that_is_not_here_is_torch_s():
+    if torch.cuda.is_available():
+        pytest.skip("is here")
+    with FakeTensorMode():
+        y = functional.layer_norm(torch.empty(64, 1024, device="cuda"), (1024,), backend="auto")
+    assert y.device.type == "cuda"

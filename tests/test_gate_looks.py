@@ -9,7 +9,7 @@ from gated_package import KILLS_TRAINING, LAZY, append, version
 
 from normsuite import provenance
 from normsuite.errors import NormsuiteError
-from normsuite.gate import measure, sides, summary, trees, turns
+from normsuite.gate import error_rate, measure, sides, summary, trees, turns
 from normsuite.gate.budget import Budget
 from normsuite.gate.cells import cell_from_dict
 from normsuite.gate.counts import Counts
@@ -158,3 +158,26 @@ def test_what_a_look_decides_is_measured_no_more(repository, monkeypatch):
     record = measure.record(setup, processes, budget, counts, looks, {})
     verdicts = {row.cell: (row.verdict, row.values) for row in summary.rows(record) if row.metric == "time"}
     assert verdicts[planned[0].name] == (WORSE, 4)
+
+
+def test_processes_that_end_before_they_train_lose_no_finished_rate(monkeypatch):
+    """They end in the first round, and in the second once one norm is done: the others' rates are absent, not its."""
+    rounds = []
+
+    def trained(shares):
+        rounds.append(len(shares))
+        for share in shares:
+            if share.side == "base":
+                runs = list(share.runs)
+            else:
+                runs, share.died = ([run for run in share.runs if run[0] == "BatchNorm"] if len(rounds) == 2 else []), "SIGKILL"
+            for run in runs:
+                yield share, {"run": run, "rate": 0.1, "absent": None}
+
+    monkeypatch.setattr(error_rate, "_trained", trained)
+    monkeypatch.setattr(provenance, "usable_cores", lambda: 4)
+    folder = SimpleNamespace(folder="")
+    found = error_rate.measure({"base": folder, "head": folder}, ["BatchNorm", "LayerNorm"], 2)
+    assert len(rounds) == 2, "one round of two processes that end is no two rounds"
+    assert found["BatchNorm"] == {"base": [0.1, 0.1], "head": [0.1, 0.1]}
+    assert found["LayerNorm"]["absent"] == {"head": "fails: 2 processes ended before they trained anything (SIGKILL)"}

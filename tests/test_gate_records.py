@@ -9,7 +9,7 @@ from gate_records import CELLS, ENTRY, NOTHING, TODAY, code, kept_as, of, record
 
 from normsuite import codes, schema, statistics
 from normsuite.errors import ArgumentError
-from normsuite.gate import accepted, counting, summary
+from normsuite.gate import accepted, counting, summary, tables
 from normsuite.gate.comment import comment
 from normsuite.gate.decide import ACCEPTED, BETTER, FAILS, NOT_AVAILABLE, SAME, UNDECIDED, WORSE
 from normsuite.measure import metric, workload
@@ -215,3 +215,44 @@ def test_a_record_from_before_there_were_two_thresholds_is_judged_by_its_margin(
     assert {row.verdict for row in summary.rows(made)} == {WORSE}
     del made["case"]["margins"]["worse"], made["case"]["groups"]
     assert {row.verdict for row in summary.rows(made)} == {SAME} and code(made) == codes.OK
+
+
+def test_an_error_that_is_finite_again_is_a_ratio_of_zero_and_nan_is_none():
+    cell = "GroupNorm/numba/tiny/step"
+    for before, after, shown in (("inf", 1e-7, "-100.0%"), (1e-7, "inf", "× inf"), ("inf", "inf", "+0.0%")):
+        counts = {cell: {"base": {"output error at mean 0": before}, "head": {"output error at mean 0": after}}}
+        row = of(summary.rows(record(counts=counts)), "output error at mean 0")
+        assert (row.comparison, row.verdict) == (shown, {"-100.0%": BETTER, "× inf": WORSE, "+0.0%": SAME}[shown])
+
+
+def test_values_of_a_metric_that_nobody_here_knows_are_named():
+    counts = {"GroupNorm/numba/tiny/step": {"base": {"flops": 1}, "head": {"flops": 9}}}
+    made = record(counts=counts)
+    assert "left out, since no package that is installed here knows them: flops" in summary.sentences(
+        made, summary.rows(made)
+    )
+
+
+def test_a_cell_that_was_interrupted_before_the_first_look_says_so():
+    rows = summary.rows(record({"cell 0": {1: 0.01}, "cell 1": {}}, looks=()))
+    assert {row.cell: row.note for row in rows} == {
+        "cell 0": "interrupted before the first look",
+        "cell 1": "not measured",
+    }
+    assert {row.verdict for row in rows} == {UNDECIDED} and {row.values for row in rows} == {0}
+
+
+@pytest.mark.parametrize(("margin", "said"), [(0.005, "0.5 %"), (0.015, "1.5 %"), (0.02, "2 %")])
+def test_margins_are_shown_as_they_are(margin, said):
+    made = record(time=margin)
+    rows = summary.rows(made)
+    assert f"the same within {said}" in tables.verdicts(made, rows).note and f"the same within {said}" in comment(
+        made, rows
+    )
+
+
+def test_a_rise_from_no_error_at_all_is_not_below_any_ratio():
+    rates = {"GroupNorm": {"base": [0.0] * 10, "head": [0.02, 0.03] * 5}}
+    entry = accepted.Accepted("GroupNorm", "error rate", "known", TODAY, at_most=1.1)
+    made = kept_as(record(error_rates=rates), [entry], TODAY)
+    assert of(summary.rows(made), "error rate").verdict == WORSE

@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 from normsuite import history
 from normsuite.cli import app
 from normsuite.helpers import ALONE, Helpers
-from normsuite.history import adapter, contrast, files, levels
+from normsuite.history import adapter, contrast, files, levels, tables
 from normsuite.history.steps import IMPROVEMENT, REGRESSION, UNDECIDED, WITHIN_NOISE
 from normsuite.history.summary import change
 from normsuite.statistics import Interval
@@ -91,6 +91,8 @@ def test_a_step_that_was_recovered_no_longer_counts(tmp_path):
     worse, better = trend.steps
     assert worse.verdict == REGRESSION and worse.recovered and not worse.counts
     assert better.verdict == IMPROVEMENT and not better.recovered
+    rows = {row[1]: row[4] for row in tables.beyond_noise([trend]).rows}
+    assert rows == {REGRESSION: "no, recovered", IMPROVEMENT: "–"}, "whether an improvement lasted is not known"
 
 
 def test_a_last_commit_that_nothing_confirms_makes_up_for_nothing(tmp_path):

@@ -252,6 +252,9 @@ def test_what_only_one_folder_has_is_a_dash():
     )
     assert merge(left, right, 1).rows == [("x", "1", "–"), ("y", "–", "2")]
     assert merge(left, right, 1).caption == "same"
+    further = Table("same", ("key", "value", "more"), [("x", "1", "9")], "command")
+    assert merge(left, further, 1).names == ("key", "value: A", "value: B", "more: A", "more: B")
+    assert merge(left, further, 1).rows == [("x", "1", "1", "–", "9")]
 
 
 @pytest.mark.parametrize(
@@ -397,3 +400,18 @@ def test_a_folder_that_the_study_wrote_into_is_one_to_report_from(tmp_path):
         path.rename(tmp_path / f"study-{path.name}")
     (tmp_path / "study").rmdir()
     assert len(collect(tmp_path).study) == 3 * (1 + len(NORMS))
+
+
+def test_errors_of_other_norms_or_with_an_activation_stand_beside_each_other(whole):
+    (made,) = collect(whole).numerics
+    fewer = [row for row in made["samples"] if row["norm"] == "GroupNorm"]
+    for name, of in {
+        "fewer": {**made, "samples": fewer},
+        "relu": {**made, "case": {**made["case"], "activation": "relu"}},
+        "again": {**made, "written": "2027-01-01T00:00:00+00:00"},
+    }.items():
+        results.write_record(whole / "numerics", name, {name: value for name, value in of.items() if name != "digest"})
+    found = collect(whole)
+    assert len(found.numerics) == 3 and found.numerics[0]["written"].startswith("2027")
+    assert "1 earlier record of numerics are left out" in found.notes or "1 earlier record of numerics is left out" in found.notes
+    assert sum("relu" in numerics.titled(record) for record in found.numerics) == 1

@@ -55,6 +55,7 @@ def test_what_is_written_can_be_read(project, before):
     assert not kept and (project / "pyproject.toml").read_text().startswith(before or "[tool.normsuite]")
     found = find_project(project)
     assert found.packages == ("mine",) and [t.like for t in found.targets] == ["RMSNorm", "GroupNorm"]
+    assert [t.args for t in found.targets] == [(64,), (4, 64)]
     workflow = yaml.safe_load((project / scaffold.WORKFLOW).read_text())
     assert workflow["jobs"]["normsuite"]["steps"][1]["with"]["base"] == "origin/${{ github.base_ref }}"
     ast.parse((project / "benchmarks" / "norms.py").read_text())

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from normsuite.cli.target_norms import planned
-from normsuite.errors import ArgumentError, UnsupportedError
+from normsuite.errors import ArgumentError, NormsuiteError, UnsupportedError
 from normsuite.measure import accuracy, implementations
 from normsuite.measure.implementations.target_norms import name_of, parsed
 from normsuite.measure.task import shape_case
@@ -78,3 +78,16 @@ def test_what_does_not_fit_a_task_is_unsupported():
         named("BatchNorm", "torch.nn:BatchNorm2d(9)", "tiny").prepare()
     with pytest.raises(UnsupportedError, match="cannot be imported"):
         named("BatchNorm", "no_such_module:Norm", "tiny").prepare()
+
+
+def test_a_target_with_another_number_of_groups_says_nothing():
+    case = shape_case("2,8,5,5", num_groups=2)
+    for name in ("torch.nn:GroupNorm(4, 8)", "torch.nn.functional:group_norm(4)"):
+        with pytest.raises(NormsuiteError, match="has 4 groups, not 2: say its num_groups"):
+            named("GroupNorm", name, case).prepare()
+
+
+def test_a_named_case_is_measured_alone():
+    path = ["torch.nn:BatchNorm2d"]
+    _, own, _ = planned(path, args="8", like=None, norms=None, own=[], named=["tiny"], backends=None)
+    assert own == []

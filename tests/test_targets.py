@@ -169,6 +169,8 @@ def test_no_table_is_no_project(tmp_path):
         ("tool.normsuite.packge = 'a'", "packge"),
         ("tool.normsuite.package = 3", "package = 3"),
         ("tool.normsuite.package = 'a b'", "a b"),
+        ("tool.normsuite.package = 'a'\ntool.normsuite.packages = ['b']", "packages = ['b'] stands beside package"),
+        ("tool.normsuite.isolation = 'none'", "isolation = 'none'"),
         ("tool.normsuite.isolation = 'no'", "isolation = 'no'"),
         ("tool.normsuite.build = 1", "build = 1"),
         ("tool.normsuite.gate.budget = 'long'", "budget = 'long'"),

@@ -236,6 +236,8 @@ def test_what_was_not_measured_has_the_cautious_sizes():
     wanted = {"A": {"contiguous": {"lengths": [1, 8], "forward": [10, 5], "step": [30, math.inf]}}, "B": {}}
     assert tables.completed(measured, otherwise) == wanted
     assert tables.completed({}, otherwise) == otherwise
+    of_a_user = {"Mine": {"contiguous": {"lengths": [1], "forward": [7]}}}
+    assert tables.completed(of_a_user, otherwise) == {**otherwise, **of_a_user}
 
 
 # ---- the sizes that are measured ----

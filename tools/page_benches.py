@@ -158,7 +158,7 @@ def processor_lines() -> list[str]:
     It is that of benches with as many threads as cores. The last column is the ratio above which the median case counts
     as slower.
     """
-    heads = ("`auto` / torch.nn, large cases", *COLUMNS, "slower in", "undecided in", "slower is found above")
+    heads = ("`auto` / torch.nn, large cases", *COLUMNS, "cases slower", "cases undecided", "least ratio found (median case)")
     lines = [f"| {' | '.join(heads)} |", "|---" * len(heads) + "|"]
     for found in filter(uses_all_cores, of_processors()):
         of = over_torch_nn(found, "auto", "large")
@@ -166,7 +166,7 @@ def processor_lines() -> list[str]:
         verdicts, above = found["summary"]["verdicts_of_auto"], f"{found['summary']['slower_is_found_above']:.2f}"
         counted = (f"{verdicts[SLOWER]} of {found['tasks']}", f"{verdicts[UNDECIDED]}", above)
         # Records say which tuning they were made with since there is one for each processor.
-        earlier = "" if "tuning" in found["environment"] else ", an earlier table of sizes"
+        earlier = "" if "tuning" in found["environment"] else ", earlier sizes of `auto`"
         lines.append(f"| {' | '.join([found['environment']['cpu'] + earlier, *cells, *counted])} |")
     return lines
 

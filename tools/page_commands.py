@@ -40,7 +40,7 @@ def _row(name: str, text: str | None, default: str) -> str:
 
 def _default(option) -> str:
     default = option.default
-    return "" if default in (None, False) or option.is_flag or callable(default) else f"`{default}`"
+    return "" if default in (None, False, "") or option.is_flag or callable(default) else f"`{default}`"
 
 
 PARTS = {"commands": commands}

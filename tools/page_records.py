@@ -59,8 +59,12 @@ def _learns() -> str:
     said = f"**{best} learned best**, {percent((found.value, found.low, found.high))} of MNIST's test digits after "
     said += f"{case['epochs']} epochs ({len(last[best])} seeds, batches of {case['batch_size']})"
     if close:
-        said += f", but {text.listed(close)} {'are' if len(close) > 1 else 'is'} equivalent within 0.2 points"
-    return said + (f" and only {text.listed(apart)} not." if apart and close else ".")
+        said += f", but {text.listed(close)} {'are' if len(close) > 1 else 'is'} equivalent to it within 0.2 points"
+    return said + (f", and {text.listed(apart)} {_is(apart)} not shown to be." if apart and close else ".")
+
+
+def _is(norms: list[str]) -> str:
+    return "are" if len(norms) > 1 else "is"
 
 
 @cache
@@ -98,7 +102,10 @@ def _cost() -> str:
     ]
     means.sort(key=lambda m: m.ratio.value)
     said = text.listed([f"{m.norm} {ratio(m.ratio)}" for m in means])
-    return f"**A training step on the CPU costs** so many times a copy of the same large tensor: {said}."
+    return (
+        f'**A training step with `backend="auto"` takes**, as a multiple of copying the same large tensor on '
+        f"{collected().bench.processor}: {said}."
+    )
 
 
 def _backend() -> str:
@@ -111,7 +118,7 @@ def _backend() -> str:
     )
     named = text.listed([found["environment"]["cpu"] for found in by_present_tables])
     return (
-        f'**`backend="auto"` takes** {alone} of torch.nn\'s time for such a step, and {fused} with the ReLU in the '
+        f'**`backend="auto"` takes** {alone} of torch.nn\'s time for a training step, and {fused} with the ReLU in the '
         f"same pass, on {named}."
     )
 

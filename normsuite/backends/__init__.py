@@ -10,7 +10,7 @@ Arguments are checked before any of them sees them. What a backend refuses it re
 anything has changed; an exception that ends a call is never caught.
 
 Calls are of one kind where all settings are equal, and each tensor's class, dispatch keys, shape, strides, type, device
-and whether a gradient is asked for (`normsuite.fast_path`). What else an answer depends on `Again.fits` looks at.
+and `requires_grad`, with gradients enabled or not (`normsuite.fast_path`). What else an answer depends on `Again.fits` looks at.
 """
 
 import inspect
@@ -98,6 +98,13 @@ class Call:
 
 
 Given = Tensor | None
+
+
+def update(running: Tensor, new: Tensor, weight: float | Tensor) -> None:
+    """Set running ← (1 − weight) · running + weight · new as torch does: a variance that is infinite stays so."""
+    if isinstance(weight, Tensor):
+        weight = weight.to(running.dtype)
+    running.copy_((1 - weight) * running + weight * new.reshape(running.shape).to(running.dtype))
 
 
 def kernel_weight(weight: Given, bias: Given) -> Given:

@@ -90,6 +90,8 @@ def choose(call: Call) -> Choice:
     x = call.input
     if why_not_torch is None and (x.is_nested or torch.jit.is_tracing()):
         return Choice("torch", "nested tensors and traces are torch's own operations")
+    if why_not_torch is None and x.device.type not in ("cpu", "meta") and _is_widened(call):
+        return Choice("torch", "autocast has torch compute it in float32")
     if not x.numel():
         return Choice("reference", "no numbers; torch's call would make the running statistics NaN")
     on_accelerator = x.device.type not in ("cpu", "meta")
@@ -111,6 +113,12 @@ def choose(call: Call) -> Choice:
     if why_not_torch is None:
         return Choice("torch", f"{kernels} {why_not_kernels}")
     return Choice("reference", f"{why_not_torch}; {kernels} {why_not_kernels}")
+
+
+def _is_widened(call: Call) -> bool:
+    """Return whether autocast on an accelerator makes torch's call return float32 for a narrower input."""
+    by_autocast = call.spec.torch_call in ("layer_norm", "group_norm", "rms_norm")
+    return by_autocast and call.input.element_size() < 4 and torch.is_autocast_enabled(call.input.device.type)
 
 
 def _lie_apart(call: Call) -> bool:

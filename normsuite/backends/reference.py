@@ -1,4 +1,4 @@
-"""The formula, once, in plain torch operations: any norm, any floating-point type, any device.
+"""The formula, once, in plain torch operations: any norm, any device.
 
 Slow, and differentiable in every way that torch's own operations are. The statistics take two passes and a correction
 (Chan, Golub and LeVeque 1983): the plain mean m of numbers that lie far from zero is off by up to half a unit of its
@@ -10,13 +10,16 @@ import torch
 from .. import addresses
 from ..distributed import sum_over_processes
 from ..errors import ShapeError
-from . import Call, saved_weight
+from . import Call, saved_weight, update
+
+
+TYPES = (torch.float64, torch.float32, torch.bfloat16, torch.float16)
 
 
 def why_not(call: Call) -> str | None:
     """Return the reason why plain torch operations cannot compute a call, or None if they can."""
-    if not call.input.is_floating_point():
-        return f"needs a floating-point input, not {call.input.dtype}"
+    if call.input.dtype not in TYPES:
+        return f"needs an input of {', '.join(map(str, TYPES))}, not {call.input.dtype}"
     if call.input.is_nested:
         return "knows no nested tensors"
     if call.process_group is not None and not (call.spec.centred and "batch" in call.spec.axes):
@@ -127,10 +130,8 @@ def _update_running(call: Call, mean: torch.Tensor, var: torch.Tensor, n: int | 
     if not torch.compiler.is_compiling() and addresses.observed() and is_moved_by_torch(call):
         move_by_torch(call)
         return
-    momentum = call.momentum
     for running, new in ((call.running_mean, mean), (call.running_var, var * (n / (n - 1)))):
-        weight = momentum.to(running.dtype) if isinstance(momentum, torch.Tensor) else momentum
-        running.lerp_(new.mean(0).reshape(running.shape).to(running.dtype), weight)
+        update(running, new.mean(0), call.momentum)
 
 
 def is_moved_by_torch(call: Call) -> bool:
@@ -155,5 +156,5 @@ def move_by_torch(call: Call) -> None:
     by_torch, x = getattr(torch, call.spec.torch_call), call.input.detach().to(mean.dtype)
     by_torch(x, None, None, mean, var, True, 1.0 if mean is not call.running_mean else momentum, call.eps, False)
     if isinstance(momentum, torch.Tensor):
-        call.running_mean.lerp_(mean, momentum.to(mean.dtype))
-        call.running_var.lerp_(var, momentum.to(var.dtype))
+        update(call.running_mean, mean, momentum)
+        update(call.running_var, var, momentum)

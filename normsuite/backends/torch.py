@@ -11,7 +11,7 @@ import torch
 from torch.nn import functional
 
 from ..addresses import are_stored_like, transformed
-from . import Again, Call, reference
+from . import Again, Call, reference, update
 
 # Where torch's name for an argument differs from ours.
 _FIELD = {"training": "use_input_stats"}
@@ -160,13 +160,17 @@ def _apply(call: Call) -> torch.Tensor:
 def _with_computed_momentum(call: Call) -> torch.Tensor:
     if call.running_mean is None or not call.use_input_stats or not call.input.numel():
         return _apply(replace(call, momentum=0.0))
+    if not torch.compiler.is_compiling() and reference.is_moved_by_torch(call):
+        # Before the norm saves its tensors, where gradient checkpointing ends a recomputation: torch.nn moves them so.
+        reference.move_by_torch(call)
+        return _apply(replace(call, running_mean=None, running_var=None, momentum=0.0))
     # Torch wants a number, and reading one from a tensor breaks a compiled graph. With a weight of 1 the running
     # statistics become those of the batch, which then move ours.
     mean, var = torch.zeros_like(call.running_mean), torch.zeros_like(call.running_var)
     y = _apply(replace(call, running_mean=mean, running_var=var, momentum=1.0))
     with torch.no_grad():
-        call.running_mean.lerp_(mean, call.momentum.to(mean.dtype))
-        call.running_var.lerp_(var, call.momentum.to(var.dtype))
+        update(call.running_mean, mean, call.momentum)
+        update(call.running_var, var, call.momentum)
     return y
 
 

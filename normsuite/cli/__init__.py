@@ -1,4 +1,4 @@
-"""The command `normsuite`, a file for each of its commands.
+"""The command `normsuite`: every file in this folder names its `COMMANDS`, and is found by its place.
 
 Each loads what it needs when it runs: those that only read start at once.
 """
@@ -17,21 +17,7 @@ import typer
 from .. import codes, extras, streams, threads
 from ..errors import NormsuiteError
 from ..reading import printable
-from .bench import bench
-from .bisect import bisect
-from .check import check
-from .compare import compare
-from .doctor import doctor
-from .explain import explain
-from .gate import gate
-from .history import history
-from .init import init
-from .numerics import numerics
-from .report import report
-from .self_check import self_check
 from .shared import be_quiet
-from .study import study
-from .tune import tune
 
 app = typer.Typer(
     name="normsuite",
@@ -40,11 +26,9 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode="markdown",  # rich's own would take what stands in brackets for a style
 )
-COMMANDS = (
-    explain, init, check, compare, study, bench, numerics, gate, bisect, self_check, history, tune, doctor, report,
-)  # fmt: skip
-for command in COMMANDS:
-    app.command()(command)
+for _module in pkgutil.iter_modules(__path__):
+    for _command in getattr(import_module(f".{_module.name}", __name__), "COMMANDS", ()):
+        app.command()(_command)
 
 
 @app.callback(invoke_without_command=True)
@@ -59,10 +43,6 @@ def _version(
         typer.echo(__version__)
         raise typer.Exit
 
-
-for _module in pkgutil.iter_modules(__path__):  # files that name their commands themselves
-    for _command in getattr(import_module(f".{_module.name}", __name__), "COMMANDS", ()):
-        app.command()(_command)
 
 _Typed: Any = next(of for of in typer.BadParameter.__mro__ if of.__name__ == "ClickException")
 """Base of the errors in what was typed: click's, or that of typer's own copy of it from 0.17 on."""

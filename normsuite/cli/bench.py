@@ -32,17 +32,17 @@ from .shared import interrupted, line, note, print_tables, progress_bar, write_j
 Targets = Annotated[
     Optional[list[str]],
     typer.Argument(
-        metavar="[WHAT…]",
-        help="module:Name, again for more: users' norms beside torch.nn; all norms of ours where left out.",
+        metavar="TARGET",
+        help="A norm of yours as module:Name, beside torch.nn; again for more. All of normsuite's norms where left out.",
     ),
 ]
-Args = Annotated[str, arguments("Arguments of each module:Name: 768 or 4,64 or eps=1e-6.")]
-Like = Annotated[Optional[str], like_option("The norm that each module:Name is like.")]
+Args = Annotated[str, arguments("Arguments of each TARGET: 768 or 4,64 or eps=1e-6.")]
+Like = Annotated[Optional[str], like_option("The norm that each TARGET is like.")]
 Shapes = Annotated[Optional[list[str]], shapes("A case of your own, such as 16,64,56,56.")]
 ChannelsLast = Annotated[bool, typer.Option("--channels-last", help="Layout of --shape.")]
-Groups = Annotated[Optional[int], typer.Option(help="Of GroupNorm, for --shape.", callback=at_least("groups", 1))]
+Groups = Annotated[Optional[int], typer.Option(help="Groups of GroupNorm for --shape; else the largest power of two up to 32 that divides the channels.", callback=at_least("groups", 1))]
 Budget = Annotated[
-    Optional[float], time_to_spend("Time after which no task begins, such as 90s or 8m; for an accelerator.")
+    Optional[float], time_to_spend("On an accelerator: time after which no task begins, such as 90s or 8m.")
 ]
 Seconds = Annotated[float, typer.Option(help="For each task in each process.", callback=positive("seconds"))]
 
@@ -73,7 +73,7 @@ def bench(
     if not shape and (channels_last or groups is not None):
         raise ArgumentError("shape", None, "--channels-last and --groups describe a --shape")
     if not targets and (args or like):
-        raise ArgumentError("args" if args else "like", args or like, "is of a module:Name")
+        raise ArgumentError("args" if args else "like", args or like, "is of a TARGET")
     from ..measure import task
 
     own = [task.shape_case(text, channels_last=channels_last, num_groups=groups) for text in dict.fromkeys(shape or ())]
@@ -148,3 +148,6 @@ def _as_json(found: list, **further: object) -> dict:
     if len(found) == 1:
         return {**found[0].as_dict(), **further}
     return {"what": kinds.BENCH.what, "tables": [bench.as_dict() for bench in found], **further}
+
+
+COMMANDS = (bench,)

@@ -86,3 +86,6 @@ def bisect(
     if to != "-":
         line(found.sentence)
     raise typer.Exit(codes.OK if found.suspects else codes.NOTHING)
+
+
+COMMANDS = (bisect,)

@@ -58,12 +58,12 @@ def check(
     targets: Annotated[
         Optional[list[str]],
         typer.Argument(
-            metavar="TARGET…", help="package.module:Name, or a name in [tool.normsuite]; all of it if none."
+            metavar="TARGET", help="package.module:Name, or a name in [tool.normsuite]; all of those where left out."
         ),
     ] = None,
     args: Annotated[str, options.arguments("Arguments of each: 768 or 4,64 or eps=1e-6.")] = "",
     like: Annotated[Optional[str], options.like("The norm that they are like, such as GroupNorm.")] = None,
-    oracle: Annotated[Optional[str], typer.Option(help="The truth instead: module:function in NumPy float64.")] = None,
+    oracle: Annotated[Optional[str], typer.Option(help="What is right, instead: module:function of (x, weight, bias) in NumPy float64.")] = None,
     groups: Annotated[
         Optional[int],
         typer.Option(help="Of GroupNorm, where the arguments do not say it.", callback=options.at_least("groups", 1)),
@@ -175,3 +175,6 @@ def _show(report, everything: bool) -> None:
         print_tables(replace(table, title=""))
     for text in (report.sentence(), *report.notes):
         line(text)
+
+
+COMMANDS = (check,)

@@ -77,3 +77,6 @@ def _facts(found: "Diagnosis") -> list[tuple[str, str]]:
         ("spread of a single call", f"{noise.spread:.1%} of {text.seconds(noise.call_s)}, 5th to 95th percentile"),
     ]
     return facts if noise.others is None else [*facts, ("other programs", f"{noise.others:.1%} of all cores")]
+
+
+COMMANDS = (doctor,)

@@ -25,3 +25,6 @@ def explain(
         line(f"\n{spec.name}: {spec.shared} per letter")
         line(explanation.drawing(spec))
         print_tables(figures(rows[spec.name]))
+
+
+COMMANDS = (explain,)

@@ -162,3 +162,6 @@ def _dry_run(setup, to: str | None) -> None:
         apart = ", each version in processes of its own" if setup.apart else ""
         versions = f"{setup.head.title} against {setup.base.title}"
         line(f"{versions}: {counted(len(names), 'cell')} in {setup.budget_s:g} s{apart}")
+
+
+COMMANDS = (gate,)

@@ -51,18 +51,21 @@ Budget = Annotated[Optional[float], options.budget("Time to spend on bytes, erro
 Margins = Annotated[
     Optional[list[str]],
     typer.Option(
-        "--margin", help="How much more still counts as the same: 2%, or bytes=5%; again for more.", callback=_margins
+        "--margin",
+        help="Within what a metric counts as the same, such as 2% of the time, or bytes=5%; again for more.",
+        callback=_margins,
     ),
 ]
 WorseAbove = Annotated[
     Optional[str],
     typer.Option(
-        help="A slowdown that is certainly above this is worse: 0.25%, or the margin.", callback=_shares("worse_above")
+        help="A slowdown whose whole interval lies above this is worse; 0.25% where left out, or the margin if smaller.",
+        callback=_shares("worse_above"),
     ),
 ]
 Limit = Annotated[
     Optional[str],
-    typer.Option(help="Exit code 3 where a cell may be slower by more than this: 5%.", callback=_shares("limit")),
+    typer.Option(help="Exit code 3 where a cell may be slower by more than this; 5% where left out.", callback=_shares("limit")),
 ]
 
 

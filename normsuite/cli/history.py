@@ -74,3 +74,6 @@ def _conclusion(trends: list, source: Path) -> str:
     series = sum(trend.segment.newest for trend in trends)
     count = sum(step.counts for trend in trends for step in trend.steps)
     return f"{series} series, {count or 'no'} regression{'' if count == 1 else 's'} in their newest segments"
+
+
+COMMANDS = (history,)

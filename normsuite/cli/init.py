@@ -34,3 +34,6 @@ def init(
     for path in kept:
         line(f"kept {path}, which was there")
     line("next: normsuite check, then normsuite gate HEAD~1")
+
+
+COMMANDS = (init,)

@@ -14,7 +14,7 @@ from .shared import print_tables, write_json
 def numerics(
     targets: Annotated[
         Optional[list[str]],
-        typer.Argument(metavar="[TARGET…]", help="module:Name, again for more: users' norms beside torch.nn."),
+        typer.Argument(metavar="TARGET", help="A norm of yours as module:Name, beside torch.nn; again for more."),
     ] = None,
     args: Annotated[str, options.arguments("Arguments of each TARGET: 768 or 4,64 or eps=1e-6.")] = "",
     like: Annotated[Optional[str], options.like("The norm that each TARGET is like.")] = None,
@@ -67,3 +67,6 @@ def numerics(
         write_json(record, to)
     if to != "-":
         print_tables(errors(record))
+
+
+COMMANDS = (numerics,)

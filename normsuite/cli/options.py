@@ -311,13 +311,13 @@ Device = Annotated[str, _DEVICE]
 DeviceOrNone = Annotated[Optional[str], _DEVICE]
 Threads = Annotated[
     Optional[int],
-    typer.Option("--threads", help="Of each process; torch's own number.", callback=at_least("threads", 1)),
+    typer.Option("--threads", help="Threads of each process; torch's own number where left out.", callback=at_least("threads", 1)),
 ]
 Processes = Annotated[
     Optional[int],
     typer.Option(
         "--processes",
-        help="Fresh processes that take times; 6, on an accelerator 3.",
+        help="Fresh processes that take times; 6 where left out, on an accelerator 3.",
         callback=at_least("processes", 1),
     ),
 ]

@@ -69,3 +69,6 @@ def report(
 
 def _is_long(source: Path) -> bool:
     return sum(1 for _ in (source / kinds.ASV.folder).glob("*/*.json")) > _LONG
+
+
+COMMANDS = (report,)

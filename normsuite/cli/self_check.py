@@ -73,3 +73,6 @@ def self_check(
     if to != "-":
         for text in rates.lines(records):
             line(text)
+
+
+COMMANDS = (self_check,)

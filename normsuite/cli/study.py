@@ -42,7 +42,7 @@ With = Annotated[
 ]
 Args = Annotated[str, arguments("Further arguments of each --with, such as eps=1e-6.")]
 Like = Annotated[Optional[str], like_option("The norm that each --with is like, such as GroupNorm.")]
-Seeds = Annotated[Optional[int], typer.Option(help="How many.", callback=at_least("seeds", 1))]
+Seeds = Annotated[Optional[int], typer.Option(help="Number of seeds.", callback=at_least("seeds", 1))]
 Epochs = Annotated[Optional[int], typer.Option(help="Of each run.", callback=at_least("epochs", 1))]
 BatchSizes = Annotated[Optional[list[int]], typer.Option(help="Again for more.", callback=at_least("batch_size", 1))]
 LearningRates = Annotated[
@@ -51,17 +51,17 @@ LearningRates = Annotated[
 ]
 Groups = Annotated[
     Optional[list[int]],
-    typer.Option(help="Of GroupNorm; divides 8; again for more.", callback=at_least("groups", 1)),
+    typer.Option(help="Groups of GroupNorm, a divisor of 8; again for more.", callback=at_least("groups", 1)),
 ]
 Affine = Annotated[
     Optional[str],
     choice("affine", vocabulary.AFFINES, "A weight per channel or per element; each norm's own where left out."),
 ]
 L1 = Annotated[
-    Optional[float], typer.Option(help="Weight of the sum of the weights' sizes.", callback=at_least("l1", 0))
+    Optional[float], typer.Option(help="Weight of the L1 penalty on the weights of convolutions and the linear layer.", callback=at_least("l1", 0))
 ]
 L2 = Annotated[Optional[float], typer.Option(help="AdamW's weight decay.", callback=at_least("l2", 0))]
-Augment = Annotated[Optional[bool], typer.Option(help="Move and turn the digits a little.")]
+Augment = Annotated[Optional[bool], typer.Option(help="Shift and rotate the digits a little.")]
 TrainSize = Annotated[
     Optional[int], typer.Option(help="Train on the first so many digits.", callback=at_least("train_size", 1))
 ]
@@ -71,7 +71,7 @@ HoldOut = Annotated[
         help="Hold out the last so many training digits, and test on them instead.", callback=at_least("hold_out", 0)
     ),
 ]
-Backend = Annotated[Optional[str], choice("backend", BACKENDS, "What computes the norms.")]
+Backend = Annotated[Optional[str], choice("backend", BACKENDS, "Backend that computes the norms; torch where left out.")]
 Dataset = Annotated[
     Optional[str], choice("dataset", vocabulary.DATASETS, "mnist (included) or fashion-mnist (downloaded once).")
 ]
@@ -82,7 +82,7 @@ Workers = Annotated[
 Scheduler = Annotated[
     Optional[str], typer.Option(help="A Dask scheduler, such as tcp://host:8786, whose workers do the runs.")
 ]
-DryRun = Annotated[bool, typer.Option("--dry-run", help="Say how many runs, how long, and what they could tell apart.")]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Say how many runs there are, how long they take and which differences they could find; train nothing.")]
 Out = Annotated[Optional[Path], typer.Option(help="Where the records go; reports/study where left out.")]
 
 
@@ -247,3 +247,6 @@ def _dry_run(runs: list, out: Path, workers: int | None, to: str | None) -> None
         )
     for said in lines:
         line(said)
+
+
+COMMANDS = (study,)

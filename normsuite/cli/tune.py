@@ -45,3 +45,6 @@ def tune(threads: Threads = None, to: Json = None) -> None:
     for way, size in found.streaming.items():
         pays = "do not pay" if size == float("inf") else f"pay from {size / 2**20:.3g} MiB on"
         line(f"non-temporal stores, {way}: {pays}")
+
+
+COMMANDS = (tune,)

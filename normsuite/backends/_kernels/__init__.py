@@ -13,6 +13,7 @@ import torch
 
 from ... import addresses, guards
 from ...spec import Axis, NormSpec, View
+from .. import update
 
 Given = torch.Tensor | None
 
@@ -153,5 +154,4 @@ def move(
     """
     mean, var = moments
     for old, new in zip(running, (mean, var * (n / max(n - 1, 1))), strict=True):
-        weight = momentum.to(old.dtype) if isinstance(momentum, torch.Tensor) else momentum
-        old.lerp_(new.reshape(-1, old.numel()).mean(0).to(old.dtype), weight)
+        update(old, new.reshape(-1, old.numel()).mean(0), momentum)

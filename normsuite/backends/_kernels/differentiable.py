@@ -9,7 +9,7 @@ from ... import addresses
 from ...guards import NO_BIAS, NO_WEIGHT
 from ...spec import NormSpec, View
 from .. import Call, moves_last, reference, repeats_weight, saved_weight, with_value
-from . import Alike, Given, Kernels, move, wide_of
+from . import Alike, Given, Kernels, formula, move, wide_of
 
 _MOST_KINDS = 4
 """Kinds of backward passes whose guards are kept for one kind of forward pass: of an incoming gradient that lies in
@@ -120,7 +120,7 @@ def _are_as_before(
     guarded = _guarded(dy, x, weight, shift, statistics)
     for known in alike:
         if known.guards(*guarded):
-            return not addresses.has_tangents() and known.are_stored(*guarded)
+            return not (addresses.has_tangents() or addresses.watched()) and known.are_stored(*guarded)
     return False
 
 
@@ -128,25 +128,19 @@ def _by_formula(
     ctx: Any, kernels: Kernels, dy: torch.Tensor, x: torch.Tensor, weight: Given, shift: Given, statistics: torch.Tensor
 ) -> list[Given]:
     """Return the gradients by torch's own operations, which can be differentiated again, batched and traced."""
-    needs, further = ctx.needs_input_grad[:3], torch.is_grad_enabled()
     ready, _, _, spec, view, _ = ctx.how
-    sources = [x, weight if ctx.weight is None else ctx.weight, ctx.bias]
-    if not further:
-        pairs = zip(sources, needs, strict=True)
-        sources = [None if t is None else t.detach().requires_grad_(need) for t, need in pairs]
-    with torch.enable_grad():
-        kept = weight
-        x, weight, bias = sources
-        if ctx.weight is not None:
+    kept = weight
+
+    def apply(x: torch.Tensor, weight: Given, bias: Given) -> torch.Tensor:
+        if weight is not None and ctx.weight is not None:
             weight = with_value(kept, weight)
         if bias is not None:
             bias = with_value(shift, bias)
         # As they were: a training step may have moved the running ones since.
         mean, var = kernels.moments(statistics, ready.eps) if ready.frozen else (None, None)
-        call = Call(
-            spec, view, x, weight, bias, mean, var, not ready.frozen, eps=ready.eps, activation=ready.activation
+        return reference.apply(
+            Call(spec, view, x, weight, bias, mean, var, not ready.frozen, eps=ready.eps, activation=ready.activation)
         )
-        y = reference.apply(call)
-        given = [t for t, need in zip(sources, needs, strict=True) if need]
-        found = iter(torch.autograd.grad(y, given, dy, create_graph=further))
-    return [next(found) if need else None for need in needs]
+
+    sources = [x, weight if ctx.weight is None else ctx.weight, ctx.bias]
+    return formula.gradients(apply, sources, ctx.needs_input_grad[:3], dy)

@@ -2,12 +2,13 @@
 
 from collections.abc import Callable, Sequence
 from functools import lru_cache
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import torch
 
+from ...spec import Axis, NormSpec, View
 from .. import Call, kernel_weight, moves_last, reference, saved_weight
-from . import Kernels, Settings, dense, is_per_element, move, sizes_of, wide_of
+from . import Kernels, Settings, dense, formula, is_per_element, move, sizes_of, wide_of
 
 
 class Operators(NamedTuple):
@@ -49,11 +50,40 @@ def register(namespace: str, kernels: Kernels, settings_of: type[Settings]) -> O
         if dy is None:
             return (None,) * 11
         x, weight, bias, statistics = ctx.saved_tensors
+        if torch.is_grad_enabled():  # a derivative of this derivative will be asked for
+            apply = _formula(kernels, statistics, *ctx.settings)
+            return (*formula.gradients(apply, (x, weight, bias), ctx.needs_input_grad[:3], dy), *(None,) * 8)
         dx, dweight, dbias = backward(dy, x, statistics, weight, bias, *ctx.settings)
         return dx, None if weight is None else dweight, None if bias is None else dbias, *(None,) * 8
 
     forward.register_autograd(pull, setup_context=keep)
     return Operators(forward, backward)
+
+
+def _formula(
+    kernels: Kernels,
+    statistics: torch.Tensor,
+    axes: str,
+    centred: bool,
+    sizes: Sequence[int],
+    per_element: bool,
+    frozen: bool,
+    eps: float,
+    activation: str | None,
+) -> Callable[..., torch.Tensor]:
+    """Return the same norm by torch's own operations, as a function of input, weight and bias."""
+    over: frozenset[Axis] = frozenset(cast(list[Axis], axes.split()))
+    spec = NormSpec("", "one", over, "channel", True, "never", None, "", centred)
+    _, groups, channels, places = sizes
+    dims = tuple(dim for dim, axis in ((0, "batch"), (2, "group"), (3, "spatial")) if axis in over)
+    view = View(tuple(sizes), dims, (1, groups, channels, places if per_element else 1))
+    mean, var = kernels.moments(statistics, eps) if frozen else (None, None)
+
+    def apply(x: torch.Tensor, weight: torch.Tensor | None, bias: torch.Tensor | None) -> torch.Tensor:
+        call = Call(spec, view, x, weight, bias, mean, var, not frozen, eps=eps, activation=activation)
+        return reference.apply(call)
+
+    return apply
 
 
 def _forward(namespace: str, kernels: Kernels, settings: Callable[..., Settings], ready: Callable[..., Any]) -> Any:

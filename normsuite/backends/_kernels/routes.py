@@ -72,10 +72,11 @@ class Routes:
 def fits(call: Call) -> Callable[..., bool]:
     """Return `Again.fits` of a call that goes to the kernels: whether these may read the tensors of one like it."""
     given = (getattr(call, name) for name in PARAMETERS)
-    has_tangents, are_stored = addresses.has_tangents, addresses.are_stored_like(call.input, *given, call.out)
+    has_tangents, watched = addresses.has_tangents, addresses.watched
+    are_stored = addresses.are_stored_like(call.input, *given, call.out)
 
     def all_fit(*tensors: Tensor | None) -> bool:
-        return not has_tangents() and are_stored(*tensors)
+        return not has_tangents() and not watched() and are_stored(*tensors)
 
     return all_fit
 
@@ -92,6 +93,10 @@ def why_not(call: Call) -> str | None:
             return f"reads the memory behind {name}, which lies on {given.device} and the input on {call.input.device}"
     if call.process_group is not None:
         return "knows one process; the reference backend joins them"
+    if call.differentiated and not torch.compiler.is_compiling():
+        for name in ("input", "weight"):
+            if (given := getattr(call, name)) is not None and given.is_inference():
+                return f"saves {name} for the backward pass, which was made in inference mode: clone it first"
     return theirs.why_not(call) if call.input.is_nested else None
 
 

@@ -87,12 +87,12 @@ def _rounded(mean, var, eps, like):
 
 @fused_inlined
 def _move(a, data, statistic, n, mean, m2):
-    """Update the running statistics of one channel."""
+    """Update the running statistics of one channel, so that an infinite one stays infinite, as in torch.nn."""
     running_mean, running_var = wides(a.running_mean, data), wides(a.running_var, data)
     old = load(running_mean, statistic)
-    store(running_mean, statistic, wide(old + a.momentum * (mean - old), data))
+    store(running_mean, statistic, wide((1 - a.momentum) * old + a.momentum * mean, data))
     old = load(running_var, statistic)
-    store(running_var, statistic, wide(old + a.momentum * (m2 / (n - 1) - old), data))
+    store(running_var, statistic, wide((1 - a.momentum) * old + a.momentum * (m2 / (n - 1)), data))
 
 
 @fused_inlined

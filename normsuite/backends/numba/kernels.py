@@ -7,6 +7,7 @@ that loads the same file under another.
 
 import ctypes
 import hashlib
+import os
 import threading
 import time
 from collections.abc import Callable
@@ -112,6 +113,10 @@ def _compiled_once(key: tuple[str, torch.dtype, int, bool]) -> Kernel:
 
 _kernels: dict[tuple[str, torch.dtype, int, bool], Kernel] = {}
 _compiling = threading.Lock()
+if hasattr(os, "register_at_fork"):  # a child has no thread that would finish a compilation and release the lock
+    os.register_at_fork(
+        before=_compiling.acquire, after_in_parent=_compiling.release, after_in_child=_compiling.release
+    )
 
 
 def _compiled(name: str, dtype: torch.dtype, code: int, streamed: bool) -> Kernel:

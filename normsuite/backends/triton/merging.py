@@ -45,13 +45,13 @@ def read_statistics(statistics, statistic, number, exists, CENTRED: tl.constexpr
 
 @triton.jit
 def update_running(running_mean, running_var, i, exists, m, delta, var, count, momentum):
-    """Update the running statistics of one channel each: running ← running + momentum · (new − running)."""
+    """Update the running statistics of one channel each: running ← (1 − momentum) · running + momentum · new."""
     mean = tl.reshape(m + delta, i.shape)
     unbiased = tl.reshape(var, i.shape) * (count / (count - 1.0))
     old_mean = tl.load(running_mean + i, mask=exists, other=0.0)
     old_var = tl.load(running_var + i, mask=exists, other=0.0)
-    moved_mean = old_mean.to(tl.float32) + momentum * (mean - old_mean.to(tl.float32))
-    moved_var = old_var.to(tl.float32) + momentum * (unbiased - old_var.to(tl.float32))
+    moved_mean = (1 - momentum) * old_mean.to(tl.float32) + momentum * mean
+    moved_var = (1 - momentum) * old_var.to(tl.float32) + momentum * unbiased
     tl.store(running_mean + i, moved_mean.to(old_mean.dtype), mask=exists)
     tl.store(running_var + i, moved_var.to(old_var.dtype), mask=exists)
 

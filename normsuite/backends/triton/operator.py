@@ -98,7 +98,9 @@ def compute(
     y = out if into else torch.empty_like(x)
     # Moved by the kernel where it can, else by torch's operations.
     plain = running is not None and all(t.is_contiguous() for t in running)
-    inside = plain and (s.frozen or (s.by_channel and type(momentum) is float))
+    inside = plain and (
+        s.frozen or (s.by_channel and type(momentum) is float and not _share_memory(running, x, weight, bias))
+    )
     given = running if inside else tuple(t.contiguous() for t in running) if running and s.frozen else None
     moved = running is not None and not s.frozen and not inside
     statistics = None
@@ -116,6 +118,14 @@ def compute(
     if into:
         addresses.written(out)
     return (y if into or out is None else out.copy_(y)), statistics
+
+
+def _share_memory(
+    running: tuple[torch.Tensor, torch.Tensor], x: torch.Tensor, weight: torch.Tensor | None, bias: torch.Tensor | None
+) -> bool:
+    """Return whether running statistics overlap each other or what the kernel reads after it has moved them."""
+    mean, var = running
+    return addresses.overlaps(mean, (var, x, weight, bias)) or addresses.overlaps(var, (x, weight, bias))
 
 
 _HERE = nullcontext()
