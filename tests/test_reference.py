@@ -232,7 +232,7 @@ def test_the_results_say_what_non_temporal_stores_save():
 
 
 def test_the_benches_are_the_processor_s_and_the_accelerator_s_in_two_types():
-    assert len({found["environment"]["cpu"] for found in of_processors()}) == 4
+    assert len({found["environment"]["cpu"] for found in of_processors()}) == 3
     assert [bench.key for bench in benches()] == [
         ("", "float32"),
         ("NVIDIA H200", "float32"),
@@ -242,29 +242,14 @@ def test_the_benches_are_the_processor_s_and_the_accelerator_s_in_two_types():
     assert all(found["settings"]["backends"][0] == AUTO for found in of_processors()[1:])
 
 
-def test_the_results_say_what_the_bench_of_norms_found():
-    shown = page("results")
+def test_the_bench_with_every_rival_is_by_the_present_table_of_sizes():
     first = of_processors()[0]
-    verdicts, slow = first["summary"]["verdicts_of_auto"], first["summary"]["slower_cases_of_auto"]
-    slower = [
-        f"{c['norm']} in {c['mode']} of `{c['case']}`{f' with {a}' if (a := c['activation']) != 'none' else ''}"
-        for c in slow
-    ]
-    of_slower = f"{len(slower)} ({', '.join(slower)})" if slower else "none"
-    said = f"slower in {of_slower}, faster in {verdicts['faster']} and undecided in {verdicts['undecided']}"
-    assert f"cases by themselves it is {said}" in shown
-    assert verdicts["slower"] == len(slower) and f"Of {sum(verdicts.values())} cases" in shown
-    detectable = first["summary"]["slower_is_found_above"]
-    assert f"a ratio has to be measured above {detectable:.2f} in the median case" in shown
-    forward, step = (
-        "{value:.2f} × [{low:.2f}, {high:.2f}]".format(**mean["ratio"])
-        for mode in ("forward", "step")
-        for mean in first["summary"]["geometric_means_of_auto_to_rivals"]
-        if (mean["against"], mean["size"], mean["norm"]) == ("torch.compile", "large", "all")
-        and (mean["mode"], mean["activation"]) == (mode, "none")
-    )
-    assert f"A forward pass takes {forward} the time of torch.compile of the plain formula, and a step {step}" in shown
-    assert first["settings"]["processes"] == 4, "as the page says"
+    assert first["settings"]["processes"] == 4 and "tuning" in first["environment"], "as the page says"
+    verdicts = first["summary"]["verdicts_of_auto"]
+    assert verdicts["slower"] == len(first["summary"]["slower_cases_of_auto"])
+    assert sum(verdicts.values()) == first["tasks"] == 268
+    rivals = {mean["against"] for mean in first["summary"]["geometric_means_of_auto_to_rivals"]}
+    assert rivals > {"torch.compile", "torch.compile of torch.nn", "torch.compile, activation apart", "flax", "onnxruntime"}
 
 
 def test_the_results_say_what_an_accelerator_found():

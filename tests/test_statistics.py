@@ -99,8 +99,8 @@ def test_corrected_ratios_of_equals_hold_1_all_together():
 
 def test_more_comparisons_need_more_evidence():
     left, right = [1.0, 1.4, 0.8], [0.0, 0.0, 0.0]
-    assert compare(left, right, margin=0.1).higher
-    assert not compare(left, right, margin=0.1, comparisons=20).higher
+    assert compare(left, right, margin=0.1).difference.low > 0
+    assert not compare(left, right, margin=0.1, comparisons=20).difference.low > 0
     assert compare(left, right, margin=0.1, comparisons=20).confidence == pytest.approx(0.9975)
 
 
@@ -109,8 +109,8 @@ def test_equal_norms_are_rarely_called_different():
     draw = np.random.default_rng(0)
     false = 0
     for _ in range(400):
-        table = [compare(*draw.normal(size=(2, 5)), margin=1e-9, comparisons=17) for _ in range(17)]
-        false += any(c.higher or c.lower for c in table)
+        table = [compare(*draw.normal(size=(2, 5)), margin=1e-9, comparisons=17).difference for _ in range(17)]
+        false += any(c.low > 0 or c.high < 0 for c in table)
     assert stats.binomtest(false, 400, 0.05, alternative="greater").pvalue > 0.001
 
 

@@ -107,12 +107,7 @@ def _named(found: dict) -> str:
 
 
 def _of_processor(found: dict) -> list[str]:
-    settings, environment, summary = found["settings"], found["environment"], found["summary"]
-    verdicts, noise = summary["verdicts_of_auto"], {end: summary["noise"][end] for end in ("value", "low", "high")}
-    slower = []
-    for row in summary["slower_cases_of_auto"]:
-        behind = "" if row["activation"] == "none" else f" with {row['activation']}"
-        slower.append(f"{row['norm']} `{row['case']}` {row['mode']}{behind}")
+    settings, environment = found["settings"], found["environment"]
     rows = {name: over_torch_nn(found, "auto", "large", name) for name, spec in NORMS.items() if spec.torch_call}
     rows["all"] = over_torch_nn(found, "auto", "large")
     rows["all, tiny cases"] = over_torch_nn(found, "auto", "tiny")
@@ -121,17 +116,39 @@ def _of_processor(found: dict) -> list[str]:
         f"### {_named(found)}, {environment['cores']} cores, {found['dtype']}",
         "",
         f"`normsuite bench --processes {settings['processes']} --seconds {settings['seconds']} {beside}`, "
-        f"{text.counted(settings['threads'], 'thread')}. "
-        f"Of {found['tasks']} cases `auto` is slower in {verdicts[SLOWER]}"
-        f"{' (' + text.listed(slower) + ')' if slower else ''}, faster in {verdicts[FASTER]}, not slower in "
-        f"{verdicts[NOT_SLOWER]} and undecided in {verdicts[UNDECIDED]}; in the median case a ratio has to be measured "
-        f"above {summary['slower_is_found_above']:.2f} to count as slower. torch.nn over itself takes "
-        f"{ratio(Interval(**noise))}.",
+        f"{text.counted(settings['threads'], 'thread')}. {_verdicts(found)}",
         "",
         *_table_of_means(rows),
         "",
         *_of_bound(found),
     ]
+
+
+def _verdicts(found: dict) -> str:
+    """Return in which cases `auto` is slower, in how many it is not, and the noise."""
+    summary = found["summary"]
+    verdicts, noise = summary["verdicts_of_auto"], {end: summary["noise"][end] for end in ("value", "low", "high")}
+    slower = []
+    for row in summary["slower_cases_of_auto"]:
+        behind = "" if row["activation"] == "none" else f" with {row['activation']}"
+        slower.append(f"{row['norm']} `{row['case']}` {row['mode']}{behind}")
+    return (
+        f"Of {found['tasks']} cases `auto` is slower in {verdicts[SLOWER]}"
+        f"{' (' + text.listed(slower) + ')' if slower else ''}, faster in {verdicts[FASTER]}, not slower in "
+        f"{verdicts[NOT_SLOWER]} and undecided in {verdicts[UNDECIDED]}; in the median case a ratio has to be measured "
+        f"above {summary['slower_is_found_above']:.2f} to count as slower. torch.nn over itself takes "
+        f"{ratio(Interval(**noise))}."
+    )
+
+
+def beside_rivals() -> list[str]:
+    """Return the verdicts of the bench with every rival, and a table of `auto` over each of them."""
+    first = of_processors()[0]
+    means = first["summary"]["geometric_means_of_auto_to_rivals"]
+    names = dict.fromkeys(mean["against"] for mean in means)
+    rows = {name: _by_mode([mean for mean in means if mean["against"] == name], "large", "all") for name in names}
+    lead = "Time of `auto` over that of each rival, geometric means over the large cases that both can do:"
+    return [_verdicts(first), "", lead, "", *_table_of_means(rows)]
 
 
 def _of_bound(found: dict) -> list[str]:
@@ -158,16 +175,18 @@ def processor_lines() -> list[str]:
     It is that of benches with as many threads as cores. The last column is the ratio above which the median case counts
     as slower.
     """
-    heads = ("`auto` / torch.nn, large cases", *COLUMNS, "cases slower", "cases undecided", "least ratio found (median case)")
+    counts = ("cases slower", "cases undecided", "least ratio found (median case)")
+    heads = ("`auto` / torch.nn, large cases", *COLUMNS, *counts)
     lines = [f"| {' | '.join(heads)} |", "|---" * len(heads) + "|"]
-    for found in filter(uses_all_cores, of_processors()):
+    for place, found in enumerate(filter(uses_all_cores, of_processors())):
         of = over_torch_nn(found, "auto", "large")
         cells = [ratio(Interval(**of[c])) if c in of else text.ABSENT for c in COLUMNS.values()]
         verdicts, above = found["summary"]["verdicts_of_auto"], f"{found['summary']['slower_is_found_above']:.2f}"
         counted = (f"{verdicts[SLOWER]} of {found['tasks']}", f"{verdicts[UNDECIDED]}", above)
         # Records say which tuning they were made with since there is one for each processor.
         earlier = "" if "tuning" in found["environment"] else ", earlier sizes of `auto`"
-        lines.append(f"| {' | '.join([found['environment']['cpu'] + earlier, *cells, *counted])} |")
+        beside = ", beside every rival" if place == 0 else ""
+        lines.append(f"| {' | '.join([found['environment']['cpu'] + beside + earlier, *cells, *counted])} |")
     return lines
 
 
@@ -226,6 +245,7 @@ def accelerator_table() -> list[str]:
 PARTS = {
     "measured": where,
     "processors": bench_table,
+    "rivals": beside_rivals,
     "further-processors": further_processors,
     "by-processor": processor_lines,
     "accelerators": accelerator_table,

@@ -109,7 +109,8 @@ def _cost() -> str:
 
 
 def _backend() -> str:
-    by_present_tables = [found for found in filter(uses_all_cores, of_processors()) if "tuning" in found["environment"]]
+    tuned = [found for found in filter(uses_all_cores, of_processors()) if "tuning" in found["environment"]]
+    by_present_tables = {found["environment"]["cpu"]: found for found in tuned}.values()  # `auto` alone, where it was
     alone, fused = (
         text.listed(
             [ratio(Interval(**over_torch_nn(found, AUTO, "large")[COLUMNS[name]])) for found in by_present_tables]

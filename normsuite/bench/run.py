@@ -144,8 +144,7 @@ def _on_processor(tasks, job: dict, table: "_Table", outcome: BenchRun, processe
                         on_task(stage, tasks[message["task"]])
                 break
             except process.Died as died:
-                where = f" at {_title(tasks[given[begun]])}" if begun is not None else ""
-                outcome.notes.append(f"{stage}: the process ended{where} ({died}); what it had finished is kept")
+                outcome.notes.append(_ended(stage, None if begun is None else tasks[given[begun]], died))
                 left = [place for place in left if begun is not None and place != given[begun]]
                 ended += 1
             if ended == MOST_ENDED and left:
@@ -187,8 +186,7 @@ def _on_accelerator(
                     if ("task" in message or "failed" in message) and time.monotonic() >= until_s:
                         break
             except process.Died as died:
-                where = f" at {_title(tasks[at])}" if at is not None else ""
-                outcome.notes.append(f"{stage}: the process ended{where} ({died}); what it had finished is kept")
+                outcome.notes.append(_ended(stage, None if at is None else tasks[at], died))
                 left = [index for index in left if index != at]
                 again = at is not None
             if not again:
@@ -217,6 +215,12 @@ def _title(task: Task) -> str:
     return (
         f"{task.spec.name} {task.case.name} {task.mode}{f' with {task.activation}' if task.activation else ''}{dtype}"
     )
+
+
+def _ended(stage: str, task: Task | None, died: process.Died) -> str:
+    """Return that a process ended early, at that task where it had begun one."""
+    where = "" if task is None else f" at {_title(task)}"
+    return f"{stage}: the process ended{where} ({died}); what it had finished is kept"
 
 
 def _failure(failed: dict, task: Task) -> str:

@@ -29,21 +29,6 @@ class Difference:
     confidence: float
     margin: float
 
-    @property
-    def higher(self) -> bool:
-        """Return whether the whole interval lies above zero."""
-        return self.difference.low > 0
-
-    @property
-    def lower(self) -> bool:
-        """Return whether the whole interval lies below zero."""
-        return self.difference.high < 0
-
-    @property
-    def different(self) -> bool:
-        """Return whether the whole interval lies beyond the margin, on one side."""
-        return self.difference.low > self.margin or self.difference.high < -self.margin
-
 
 def compare(
     left: Sequence[float], right: Sequence[float], *, margin: float, comparisons: int = 1, alpha: float = 0.05
