@@ -55,7 +55,6 @@ def _watched(name: str) -> Callable[[dict], float | None]:
 
     A median, since the first steps are far from the others; layers without a finite number are left out.
     """
-
     return lambda samples: over_layers((of for watched in samples.get("shift", ()) for of in watched["layers"]), name)
 
 

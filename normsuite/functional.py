@@ -5,8 +5,7 @@ All of them compute
     y = (x − mean) / √(var + eps) · weight + bias
 
 with the mean and the biased variance var = Σ(x − mean)²/n over different elements. Inputs and outputs have the same
-shape and type: float64, float32, bfloat16 or float16. Under autocast on an accelerator torch's own layer, group and RMS
-norms return float32, and so do the backends "torch" and "auto".
+shape and type: float64, float32, bfloat16 or float16.
 """
 
 import inspect
@@ -115,9 +114,8 @@ def compute(
 ) -> Tensor:
     """Compute any norm from all of its arguments by place, as `normalize` describes them.
 
-    One is added to `num_batches_tracked` once the call is accepted; also for a batch in which the processes of a group
-    turn out to have one value a channel together, which is refused while it is computed. Nothing that ends a call is
-    caught here: torch itself ends calls by exceptions of its own.
+    One is added to `num_batches_tracked` once the call is accepted, even if the processes of a group turn out to have one
+    value a channel together, which is refused later. Nothing is caught: torch itself ends calls by exceptions.
     """
     settings: tuple[Any, ...] | None = None  # of a plain call
     tensors: tuple[Any, ...] = ()
@@ -125,6 +123,7 @@ def compute(
         not is_dynamo_compiling()
         and type(input) is Tensor
         and type(eps) is float
+        and type(momentum) is float
         and type(backend) is str
         and (activation is None or type(activation) is str)
         and (use_input_stats is True or use_input_stats is False)  # 1 is not True, and 2.0 groups are not 2
@@ -132,7 +131,9 @@ def compute(
         and process_group is None
     ):
         running = running_mean is not None or running_var is not None
-        settings = (spec, backend, activation, eps, use_input_stats, num_groups, running, out is None, is_grad_enabled())
+        settings = (
+            spec, backend, activation, eps, use_input_stats, num_groups, running, out is None, is_grad_enabled(),
+        )  # fmt: skip
         tensors = (input, NO_WEIGHT if weight is None else weight, NO_BIAS if bias is None else bias)
         if running:
             tensors += (running_mean, running_var)
@@ -143,7 +144,6 @@ def compute(
                 known.settings == settings
                 and known.guards(*tensors)
                 and (known.normalized_shape is normalized_shape or are_sizes(normalized_shape, known.normalized_shape))
-                and type(momentum) is float
                 and (known.fits is None or known.fits(input, weight, bias, running_mean, running_var, out))
             ):
                 if num_batches_tracked is not None:
@@ -160,8 +160,8 @@ def _computed(
     spec: NormSpec, input: Tensor, *given: object,
 ) -> Tensor:  # fmt: skip
     """Check a call and return its result; let calls like it take the fast path, if it has settings."""
-    if not isinstance(input, Tensor) or any(map(_is_proxy, given[:4])):
-        return _handed_over(spec, input, *given, backend)
+    if not isinstance(input, Tensor) or (not is_dynamo_compiling() and any(map(_is_proxy, given[:4]))):
+        return _handed_over(spec, input, *given, backend)  # type: ignore[no-any-return]
     call = validation.call(spec, input, *given)
     chosen = backends.checked(call, backend)
     if num_batches_tracked is not None:  # before it is computed, where gradient checkpointing ends a recomputation
@@ -180,7 +180,7 @@ def _is_proxy(given: object) -> bool:
 def _handed_over(spec: NormSpec, input: Any, *given: object) -> Any:
     """Call the norm's function on objects with `__torch_function__`, as torch.nn.functional does; refuse others."""
     proxies = tuple(filter(_is_proxy, (input, *given[:4])))
-    if not isinstance(input, Tensor) and not _is_proxy(input):
+    if not proxies:
         raise ArgumentError("input", type(input).__name__, "must be a torch.Tensor")
     arguments: dict[str, Any] = dict(zip((*_GIVEN, "backend"), given, strict=True))
     function = NAMED.get(spec.name)

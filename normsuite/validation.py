@@ -204,7 +204,9 @@ def _refuse_shared(**running: Tensor | None) -> None:
     """Raise for running statistics whose channels share one number, which cannot be updated."""
     for name, t in running.items():
         if t is not None and t.layout is torch.strided and t.dim() == 1 and t.shape[0] > 1 and t.stride(0) == 0:
-            raise ArgumentError(f"{name}.stride()", t.stride(), "must give each channel a number of its own in training")
+            raise ArgumentError(
+                f"{name}.stride()", t.stride(), "must give each channel a number of its own in training"
+            )
 
 
 def output(out: object, input: Tensor, weight: Tensor | None, bias: Tensor | None, *running: Tensor | None) -> None:

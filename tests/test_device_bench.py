@@ -261,7 +261,9 @@ def test_what_is_left_goes_on_in_a_fresh_process_and_each_task_has_its_record_at
     assert [job["failures"] for job in processes.jobs] == [[], [failed], [failed]]
     assert [job["count"] for job in processes.jobs] == [True, True, False]
     assert written == [1, 2, 2, 2] and len(outcome.records) == 2
-    assert "liger: calls of RMSNorm backward cannot be captured as a graph and are timed one by one (no)" in outcome.notes
+    assert (
+        "liger: calls of RMSNorm backward cannot be captured as a graph and are timed one by one (no)" in outcome.notes
+    )
     assert "clocks and power are not read: none" in outcome.notes
     assert not results.read_records(tmp_path, kinds.BENCH.what).damaged
 

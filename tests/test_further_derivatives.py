@@ -18,6 +18,7 @@ def normalized(x, backend, weight=None):
     return functional.layer_norm(x, x.shape[-1:], weight, backend=backend)
 
 
+@pytest.mark.filterwarnings("ignore:Using backward\\(\\) with create_graph=True")
 @pytest.mark.parametrize("backend", BACKENDS)
 def test_hooks_are_called_once(backend):
     found = []

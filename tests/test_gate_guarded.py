@@ -417,7 +417,7 @@ def test_the_number_of_channels_is_not_taken_for_that_of_groups(args, kwargs, gr
     target = Target("mine:GroupNorm", args=args, kwargs=kwargs, like="GroupNorm", shapes=((2, 64, 5, 5),))
     project = Project(Path(), ("mine",), (target,))
     if groups is None:
-        with pytest.raises(ArgumentError, match="num_groups = None: .*does not say it"):
+        with pytest.raises(ArgumentError, match=r"num_groups = None: .*does not say it"):
             guarded.plan(project)
     else:
         assert {cell.task.num_groups for cell in guarded.plan(project).cells} == {groups}
@@ -432,7 +432,7 @@ def test_a_setting_that_is_no_size_is_not_taken_for_one():
 def test_a_build_that_takes_too_long_ends_with_all_that_it_started(tmp_path, monkeypatch):
     monkeypatch.setattr(trees, "BUILD_S", 2.0)
     begun = tmp_path / "begun"
-    further = f'build = "sh -c \'echo $$ > {begun}; sleep 60\' ; true"'
+    further = f"build = \"sh -c 'echo $$ > {begun}; sleep 60' ; true\""
     with pytest.raises(NormsuiteError, match="takes longer than 2 s"):
         exported(Repository(tmp_path / "repository", further=further))
     pid = int(begun.read_text())
@@ -445,6 +445,6 @@ def test_a_build_that_takes_too_long_ends_with_all_that_it_started(tmp_path, mon
 
 
 def test_a_build_may_print_what_is_no_text(tmp_path):
-    further = 'build = "printf \'\\\\377\' >&2; exit 3"'
+    further = "build = \"printf '\\\\377' >&2; exit 3\""
     with pytest.raises(NormsuiteError, match="ends with 3"):
         exported(Repository(tmp_path, further=further))

@@ -170,7 +170,10 @@ def test_processes_that_end_before_they_train_lose_no_finished_rate(monkeypatch)
             if share.side == "base":
                 runs = list(share.runs)
             else:
-                runs, share.died = ([run for run in share.runs if run[0] == "BatchNorm"] if len(rounds) == 2 else []), "SIGKILL"
+                runs, share.died = (
+                    ([run for run in share.runs if run[0] == "BatchNorm"] if len(rounds) == 2 else []),
+                    "SIGKILL",
+                )
             for run in runs:
                 yield share, {"run": run, "rate": 0.1, "absent": None}
 

@@ -1,4 +1,4 @@
-"""Calls of one kind with gradients enabled and not, and under modes that guards do not see: neither takes the other's."""
+"""Calls of one kind with gradients enabled and not, and under modes that guards do not see: no way is shared."""
 
 import functools
 
@@ -41,7 +41,7 @@ def test_running_statistics_that_ask_for_a_gradient_are_refused_after_a_call_wit
     x, mean, var = torch.randn(4, 8, 3), torch.zeros(8, requires_grad=True), torch.ones(8, requires_grad=True)
     with torch.no_grad():
         functional.batch_norm(x, mean, var, training=True)
-    with pytest.raises(UnsupportedError, match="running_mean.requires_grad"):
+    with pytest.raises(UnsupportedError, match=r"running_mean\.requires_grad"):
         functional.batch_norm(x, mean, var, training=True)
 
 
@@ -79,5 +79,5 @@ def test_a_cumulative_average_under_checkpointing_is_torch_s(backend):
 def test_a_momentum_of_another_kind_is_refused_after_a_call_with_a_number():
     x = torch.randn(4, 8, 3)
     functional.batch_norm(x, None, None, training=True, momentum=0.1)
-    with pytest.raises(ArgumentError, match="momentum = '0.1'"):
+    with pytest.raises(ArgumentError, match=r"momentum = '0\.1'"):
         functional.batch_norm(x, None, None, training=True, momentum="0.1")

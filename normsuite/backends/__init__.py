@@ -10,7 +10,8 @@ Arguments are checked before any of them sees them. What a backend refuses it re
 anything has changed; an exception that ends a call is never caught.
 
 Calls are of one kind where all settings are equal, and each tensor's class, dispatch keys, shape, strides, type, device
-and `requires_grad`, with gradients enabled or not (`normsuite.fast_path`). What else an answer depends on `Again.fits` looks at.
+and `requires_grad`, with gradients enabled or not (`normsuite.fast_path`). What else an answer depends on `Again.fits`
+looks at.
 """
 
 import inspect

@@ -12,7 +12,6 @@ from ..distributed import sum_over_processes
 from ..errors import ShapeError
 from . import Call, saved_weight, update
 
-
 TYPES = (torch.float64, torch.float32, torch.bfloat16, torch.float16)
 
 

@@ -228,8 +228,8 @@ def _failure(failed: dict, task: Task) -> str:
     if failed["fate"] == LEFT_OUT:
         return f"{_title(task)}: {failed['label']} is left out ({failed['reason']})"
     return (
-        f"{failed['label']}: calls of {failed['norm']} {failed['mode']} cannot be captured as a graph and are timed one "
-        f"by one ({failed['reason']})"
+        f"{failed['label']}: calls of {failed['norm']} {failed['mode']} cannot be captured as a graph and are timed "
+        f"one by one ({failed['reason']})"
     )
 
 

@@ -5,7 +5,17 @@ from collections.abc import Sequence
 from itertools import groupby
 
 from .. import kinds
-from ..measure.labels import ACCELERATED, AGAIN, AUTO, BASELINE, BETTER_COMPILED, PREALLOCATED, backend_of, descriptions, is_copy
+from ..measure.labels import (
+    ACCELERATED,
+    AGAIN,
+    AUTO,
+    BASELINE,
+    BETTER_COMPILED,
+    PREALLOCATED,
+    backend_of,
+    descriptions,
+    is_copy,
+)
 from ..measure.metric import METRICS, Metric
 from ..presentation import accelerator, text
 from ..presentation.table import Column, Table
@@ -16,6 +26,7 @@ from .summary import Bench, copy_of
 AGAINST = "Against the alternatives"
 SHORT = 24
 """Up to so many tasks a terminal shows with every implementation; of more only `auto`, and the rest in the means."""
+
 
 def titled(title: str, bench: Bench) -> str:
     """Return a title with the device and all settings that are not the usual ones."""

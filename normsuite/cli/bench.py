@@ -33,14 +33,20 @@ Targets = Annotated[
     Optional[list[str]],
     typer.Argument(
         metavar="TARGET",
-        help="A norm of yours as module:Name, beside torch.nn; again for more. All of normsuite's norms where left out.",
+        help="A norm of yours as module:Name, beside torch.nn; again for more. All norms of ours where left out.",
     ),
 ]
 Args = Annotated[str, arguments("Arguments of each TARGET: 768 or 4,64 or eps=1e-6.")]
 Like = Annotated[Optional[str], like_option("The norm that each TARGET is like.")]
 Shapes = Annotated[Optional[list[str]], shapes("A case of your own, such as 16,64,56,56.")]
 ChannelsLast = Annotated[bool, typer.Option("--channels-last", help="Layout of --shape.")]
-Groups = Annotated[Optional[int], typer.Option(help="Groups of GroupNorm for --shape; else the largest power of two up to 32 that divides the channels.", callback=at_least("groups", 1))]
+Groups = Annotated[
+    Optional[int],
+    typer.Option(
+        help="Groups of GroupNorm for --shape; else the largest power of two up to 32 that divides the channels.",
+        callback=at_least("groups", 1),
+    ),
+]
 Budget = Annotated[
     Optional[float], time_to_spend("On an accelerator: time after which no task begins, such as 90s or 8m.")
 ]

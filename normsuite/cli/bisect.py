@@ -46,7 +46,10 @@ def bisect(
     device: Device = "cpu",
     budget: Annotated[float, options.budget("Time for each comparison.", default="60s")] = 60.0,
     metric: Annotated[
-        str, typer.Option(help="time, peak bytes, saved bytes, or an error with its mean: output error at mean 0.", callback=_metric)
+        str,
+        typer.Option(
+            help="time, peak bytes, saved bytes, or an error with its mean: output error at mean 0.", callback=_metric
+        ),
     ] = "time",
     threads: Threads = None,
     out: Out = REPORTS / kinds.GATE.folder,

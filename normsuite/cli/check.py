@@ -63,7 +63,10 @@ def check(
     ] = None,
     args: Annotated[str, options.arguments("Arguments of each: 768 or 4,64 or eps=1e-6.")] = "",
     like: Annotated[Optional[str], options.like("The norm that they are like, such as GroupNorm.")] = None,
-    oracle: Annotated[Optional[str], typer.Option(help="What is right, instead: module:function of (x, weight, bias) in NumPy float64.")] = None,
+    oracle: Annotated[
+        Optional[str],
+        typer.Option(help="What is right, instead: module:function of (x, weight, bias) in NumPy float64."),
+    ] = None,
     groups: Annotated[
         Optional[int],
         typer.Option(help="Of GroupNorm, where the arguments do not say it.", callback=options.at_least("groups", 1)),

@@ -12,14 +12,20 @@ def compare(
     setup: Annotated[str, typer.Argument(help="Python that is run once, such as 'import torch; x = torch.randn(9)'.")],
     statements: Annotated[list[str], typer.Argument(metavar="STMT STMT…", help="The first is the baseline.")],
     seconds: Annotated[float, typer.Option(help="Seconds of timing, beside the start of processes.")] = 5.0,
-    processes: Annotated[int, typer.Option(help="Fresh processes, 2 or more, one value from each; 0: all samples from one process.")] = 0,
+    processes: Annotated[
+        int, typer.Option(help="Fresh processes, 2 or more, one value from each; 0: all samples from one process.")
+    ] = 0,
     device: Device = "cpu",
     host_time: Annotated[
         bool, typer.Option("--host-time", help="On an accelerator: compare for how long a call occupies the host.")
     ] = False,
     margin: Annotated[
         float,
-        typer.Option(parser=one_share, metavar="SHARE", help="How far from 1 a ratio may lie and still count as the same, such as 2%."),
+        typer.Option(
+            parser=one_share,
+            metavar="SHARE",
+            help="How far from 1 a ratio may lie and still count as the same, such as 2%.",
+        ),
     ] = 0.01,
     to: Json = None,
 ) -> None:

@@ -12,6 +12,7 @@ from . import options
 from .options import share
 from .shared import note
 
+
 def _margins(given):
     """Check "metric=value", or "value" for the time, before torch is loaded."""
     if not given:
@@ -59,13 +60,15 @@ Margins = Annotated[
 WorseAbove = Annotated[
     Optional[str],
     typer.Option(
-        help="A slowdown whose whole interval lies above this is worse; 0.25% where left out, or the margin if smaller.",
+        help="A slowdown whose whole interval lies above this is worse; 0.25% where left out, at most the margin.",
         callback=_shares("worse_above"),
     ),
 ]
 Limit = Annotated[
     Optional[str],
-    typer.Option(help="Exit code 3 where a cell may be slower by more than this; 5% where left out.", callback=_shares("limit")),
+    typer.Option(
+        help="Exit code 3 where a cell may be slower by more than this; 5% where left out.", callback=_shares("limit")
+    ),
 ]
 
 

@@ -311,7 +311,9 @@ Device = Annotated[str, _DEVICE]
 DeviceOrNone = Annotated[Optional[str], _DEVICE]
 Threads = Annotated[
     Optional[int],
-    typer.Option("--threads", help="Threads of each process; torch's own number where left out.", callback=at_least("threads", 1)),
+    typer.Option(
+        "--threads", help="Threads of each process; torch's own number where left out.", callback=at_least("threads", 1)
+    ),
 ]
 Processes = Annotated[
     Optional[int],

@@ -25,9 +25,13 @@ _LATE = (*DISTRIBUTIONS, "scipy.special")
 
 
 def report(
-    source: Annotated[Path, typer.Option("--from", help="Folder that has the records of each kind in a folder.")] = REPORTS,
+    source: Annotated[
+        Path, typer.Option("--from", help="Folder that has the records of each kind in a folder.")
+    ] = REPORTS,
     out: Annotated[Path, typer.Option(help="Folder for the pages.", callback=folder)] = REPORTS / "html",
-    commit: Annotated[Optional[str], typer.Option(help="Commit whose cost to show; the one measured last where left out.")] = None,
+    commit: Annotated[
+        Optional[str], typer.Option(help="Commit whose cost to show; the one measured last where left out.")
+    ] = None,
     series: Annotated[
         Optional[str],
         typer.Option(metavar="PATTERN", help="Series of asv's whose trend to draw: benchmark and parameters, as text."),

@@ -58,7 +58,10 @@ Affine = Annotated[
     choice("affine", vocabulary.AFFINES, "A weight per channel or per element; each norm's own where left out."),
 ]
 L1 = Annotated[
-    Optional[float], typer.Option(help="Weight of the L1 penalty on the weights of convolutions and the linear layer.", callback=at_least("l1", 0))
+    Optional[float],
+    typer.Option(
+        help="Weight of the L1 penalty on the weights of convolutions and the linear layer.", callback=at_least("l1", 0)
+    ),
 ]
 L2 = Annotated[Optional[float], typer.Option(help="AdamW's weight decay.", callback=at_least("l2", 0))]
 Augment = Annotated[Optional[bool], typer.Option(help="Shift and rotate the digits a little.")]
@@ -71,7 +74,9 @@ HoldOut = Annotated[
         help="Hold out the last so many training digits, and test on them instead.", callback=at_least("hold_out", 0)
     ),
 ]
-Backend = Annotated[Optional[str], choice("backend", BACKENDS, "Backend that computes the norms; torch where left out.")]
+Backend = Annotated[
+    Optional[str], choice("backend", BACKENDS, "Backend that computes the norms; torch where left out.")
+]
 Dataset = Annotated[
     Optional[str], choice("dataset", vocabulary.DATASETS, "mnist (included) or fashion-mnist (downloaded once).")
 ]
@@ -82,7 +87,13 @@ Workers = Annotated[
 Scheduler = Annotated[
     Optional[str], typer.Option(help="A Dask scheduler, such as tcp://host:8786, whose workers do the runs.")
 ]
-DryRun = Annotated[bool, typer.Option("--dry-run", help="Say how many runs there are, how long they take and which differences they could find; train nothing.")]
+DryRun = Annotated[
+    bool,
+    typer.Option(
+        "--dry-run",
+        help="Say how many runs there are, how long they take and which differences they could find; train nothing.",
+    ),
+]
 Out = Annotated[Optional[Path], typer.Option(help="Where the records go; reports/study where left out.")]
 
 

@@ -64,7 +64,9 @@ def measure(
     """
     if seeds < 2:
         raise ArgumentError("seeds", seeds, "must be at least 2, since one says nothing of the spread")
-    todo: dict[str, list[NormSeed]] = {side: [(norm, seed) for norm in norms for seed in range(seeds)] for side in SIDES}
+    todo: dict[str, list[NormSeed]] = {
+        side: [(norm, seed) for norm in norms for seed in range(seeds)] for side in SIDES
+    }
     found: dict[str, dict] = {norm: {} for norm in norms}
     deaths: Counter[tuple[str, str | None]] = Counter()
     done, of = 0, len(SIDES) * len(norms) * seeds

@@ -40,8 +40,8 @@ def verdicts(record: dict, found: Sequence[CellRow]) -> Table:
             for row in found
         ],
         kinds.GATE.command,
-        note=f"Over all cells and interim looks; {said_of_thresholds(gate)}. Values are the processes or seeds from which "
-        "an interval is made; counted bytes and errors have none",
+        note=f"Over all cells and interim looks; {said_of_thresholds(gate)}. Values are the processes or seeds from "
+        "which an interval is made; counted bytes and errors have none",
     )
 
 
@@ -85,8 +85,8 @@ def error_rates(records: Sequence[dict]) -> Table:
         kinds.SELF_CHECK.command,
         note="A table has a false alarm, or something called better, if one of its cells or group means has. Bounds: "
         "one-sided, 95 %, Clopper and Pearson, as if all tables and all cells of one table were independent. Cells of "
-        f"one table are not: divide numbers of cells by {rates.DESIGN_EFFECT} before reading their bounds. Sizes come from the "
-        f"processes that decided. {sizes}{equal}A table took {typical} in the median, {longest} at most",
+        f"one table are not: divide numbers of cells by {rates.DESIGN_EFFECT} before reading their bounds. Sizes come "
+        f"from the processes that decided. {sizes}{equal}A table took {typical} in the median, {longest} at most",
     )
 
 

@@ -325,8 +325,16 @@ def _run(command: str, folder: Path) -> subprocess.CompletedProcess[str]:
     Raises:
         subprocess.TimeoutExpired: it took longer.
     """
-    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True, "errors": "replace"}
-    with subprocess.Popen(command, shell=True, cwd=folder, start_new_session=os.name == "posix", **pipes) as running:
+    with subprocess.Popen(
+        command,
+        shell=True,
+        cwd=folder,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        errors="replace",
+        start_new_session=os.name == "posix",
+    ) as running:
         try:
             out, err = running.communicate(timeout=BUILD_S)
         except BaseException:

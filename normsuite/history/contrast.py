@@ -50,7 +50,9 @@ def goes_on(level: np.ndarray, since: np.ndarray) -> bool:
     if len(level) < LEAST_VALUES:
         return False
     level, since = level - level[0], since - level[0]  # so that equal values have a mean that is equal too
-    deviation = min(NORMAL_MAD * np.median(differences) for _, differences in _differences(level[None], range(1, _SHORT + 1)))
+    deviation = min(
+        NORMAL_MAD * np.median(differences) for _, differences in _differences(level[None], range(1, _SHORT + 1))
+    )
     k = np.arange(1, len(since) + 1)
     means = np.cumsum(since[::-1] - level.mean()) / k
     return bool((np.abs(means) <= FLAT * deviation * np.sqrt(1 / k + 1 / len(level))).all())

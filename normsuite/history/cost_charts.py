@@ -57,7 +57,10 @@ def _draw_dots(name: str, panels: list, backends: list[str], logarithmic: bool) 
                 y = norms.index(norm) + (backends.index(backend) - (len(backends) - 1) / 2) * 0.3
                 if not math.isnan(low) and high > low:
                     axis.plot([low, high], [y, y], color=colour(norm), linewidth=3.5, alpha=0.45)
-                marker, fill = MARKERS[backends.index(backend) % len(MARKERS)], "full" if backend == backends[0] else "none"
+                marker, fill = (
+                    MARKERS[backends.index(backend) % len(MARKERS)],
+                    "full" if backend == backends[0] else "none",
+                )
                 axis.plot(value, y, marker, color=colour(norm), markersize=6, fillstyle=fill)
             axis.set_title(title)
             if logarithmic:

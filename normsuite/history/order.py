@@ -42,7 +42,10 @@ def order(dates: Mapping[str, float | None], commits: Commits | None) -> Order:
     line, merged, elsewhere = _line(list(dates), commits) if commits is not None and dates else ([], {}, set())
     notes = []
     if len(merged):
-        notes.append(f"{counted(len(merged), 'commit')} came in by a merge, which is shown instead, or the last commit that was measured of it")
+        notes.append(
+            f"{counted(len(merged), 'commit')} came in by a merge, which is shown instead, or the last commit that was "
+            "measured of it"
+        )
     if elsewhere:
         notes.append(
             f"{counted(len(elsewhere), 'commit')} of other branches, which were not merged: left out of the history"

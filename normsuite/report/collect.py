@@ -14,7 +14,6 @@ from ..gate import rates
 from ..history import AsvResult, History, Measurement, read
 from ..history.commits import Commits
 from ..measure.labels import ASV_TORCH
-from ..presentation.text import counted
 from ..spec import NO_NORM, NORMS
 from ..study.conditions import condition, varied
 from ..study.summary import Study
@@ -314,7 +313,7 @@ def _newest_of_each(
     good = sorted(_good(source, kind, notes), key=lambda record: _written([record]))
     newest = {results.digest(about(record)): record for record in good}
     if len(newest) < len(good):
-        notes.append(f"{counted(len(good) - len(newest), 'earlier record')} of {kind.what} are left out")
+        notes.append(f"earlier records of {kind.what} are left out: {len(good) - len(newest)}")
     return list(newest.values())
 
 

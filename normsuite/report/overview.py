@@ -97,7 +97,9 @@ def _cheapest(collected: Collected) -> Sentence | None:
     means = [
         m
         for m in collected.bench.means(copy_of, [AUTO])
-        if (m.mode, m.size, m.activation) == ("step", "large", "none") and m.norm != ALL and not math.isnan(m.ratio.value)
+        if (m.mode, m.size, m.activation) == ("step", "large", "none")
+        and m.norm != ALL
+        and not math.isnan(m.ratio.value)
     ]
     if means:
         means.sort(key=lambda m: m.ratio.value)
@@ -155,7 +157,9 @@ def _exact(collected: Collected) -> Sentence | None:
         return None
     said = "; ".join(f"{backend} {written.relative(found)} ({norm})" for backend, (found, norm) in worst.items())
     where = f"{first.case.dtype} on {first.case.device}"
-    text = f"At a mean of {FAR:g} deviations the largest relative error of the output in {where} is, by backend: {said}. "
+    text = (
+        f"At a mean of {FAR:g} deviations the largest relative error of the output in {where} is, by backend: {said}. "
+    )
     text += "Computed on fixed inputs: no interval."
     return Sentence(text, "Inputs far from zero?", "numerics", "far")
 

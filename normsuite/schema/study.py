@@ -6,7 +6,7 @@ from typing import Annotated, Any
 from msgspec import UNSET, Meta, Struct, UnsetType
 
 from .record import Record
-from .values import AnyNumber, AnyNonNegative, ByName, Count, Few, NotANumber, NonNegative, Seconds, Share, Size
+from .values import AnyNonNegative, AnyNumber, ByName, Count, Few, NonNegative, NotANumber, Seconds, Share, Size
 
 
 class StudyCase(Struct):

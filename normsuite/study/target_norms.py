@@ -95,7 +95,7 @@ def _without_sizes(target: Target, num_groups: int) -> Target:
         raise ArgumentError("make", target.title, "cannot be called")
     names = list(arguments.parameters(made) or ())
     if not isinstance(made, type) and arguments.takes_input(made):
-        names = [name for name in names[1:] if name not in (*arguments.TENSORS, *arguments.MODES)]
+        names = [name for name in names[1:] if name not in (*arguments.TENSORS, *arguments.MODE_FLAGS)]
     by_place = dict(zip(names, target.args, strict=False))
     return replace(
         target, args=target.args[len(names) :], kwargs=_kept({**by_place, **target.kwargs}), num_groups=num_groups

@@ -278,7 +278,9 @@ def _wrapped(target: Target, function: Callable, shape: Sequence[int]) -> Functi
     by_element = spec is not None and spec.affine == "element"
     channels = (arguments.channels_of(spec, shape),)
     wanted = target.kwargs.get("normalized_shape")
-    names = [n for n in arguments.parameters(function) or {} if n not in (*arguments.TENSORS, *arguments.MODE_FLAGS)][1:]
+    names = [n for n in arguments.parameters(function) or {} if n not in (*arguments.TENSORS, *arguments.MODE_FLAGS)][
+        1:
+    ]
     by_place = dict(zip([n for n in names if n not in target.kwargs], target.args, strict=False))
     wanted = by_place.get("normalized_shape", wanted)
     if by_element and wanted is not None:

@@ -8,7 +8,7 @@ from .target import Target
 
 
 def norm_in(name: str) -> NormSpec | None:
-    """Return the norm whose name is a part of a class's or function's name, the longest of several; None without one."""
+    """Return the norm whose name is a part of a class's or function's name, the longest of several; or None."""
     key = name.lower().replace("_", "")
     return max((s for s in NORMS.values() if s.name.lower() in key), key=lambda s: len(s.name), default=None)
 

@@ -142,5 +142,5 @@ def _by_formula(
             Call(spec, view, x, weight, bias, mean, var, not ready.frozen, eps=ready.eps, activation=ready.activation)
         )
 
-    sources = [x, weight if ctx.weight is None else ctx.weight, ctx.bias]
+    sources = (x, weight if ctx.weight is None else ctx.weight, ctx.bias)
     return formula.gradients(apply, sources, ctx.needs_input_grad[:3], dy)

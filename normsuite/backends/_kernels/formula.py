@@ -1,4 +1,4 @@
-"""Gradients by torch's own operations, where kernels cannot give them: they can be differentiated, batched and traced."""
+"""Gradients by torch's own operations, which can be differentiated again, batched and traced, as kernels cannot."""
 
 from collections.abc import Callable, Sequence
 
@@ -9,7 +9,7 @@ from . import Given
 
 def gradients(
     apply: Callable[[torch.Tensor, Given, Given], torch.Tensor],
-    sources: Sequence[Given],
+    sources: tuple[torch.Tensor, Given, Given],
     needs: Sequence[bool],
     dy: torch.Tensor,
 ) -> list[Given]:
@@ -26,12 +26,13 @@ def gradients(
     """
     further = torch.is_grad_enabled()
     with torch.enable_grad():
-        pairs = list(zip(sources, needs, strict=True))
-        if further:
-            own = [None if t is None else t.view_as(t) for t, _ in pairs]
-        else:
-            own = [None if t is None else t.detach().requires_grad_(need) for t, need in pairs]
-        y = apply(*own)
-        given = [t for t, need in zip(own, needs, strict=True) if need]
+
+        def alias(t: torch.Tensor, need: bool) -> torch.Tensor:
+            return t.view_as(t) if further else t.detach().requires_grad_(need)
+
+        x, *parameters = (None if t is None else alias(t, need) for t, need in zip(sources, needs, strict=True))
+        assert x is not None
+        y = apply(x, *parameters)
+        given = [t for t, need in zip((x, *parameters), needs, strict=True) if t is not None and need]
         found = iter(torch.autograd.grad(y, given, dy, create_graph=further))
     return [next(found) if need else None for need in needs]

@@ -51,8 +51,7 @@ def _bars(key: str, mode: str, activation: str, means: list[Mean], time: str, in
         _draw_bars,
         (key, bars, norms, implementations, least, limit, time),
         f"{name}, large cases: {time} over that of a copy. {said}",
-        f"{name}: {of_time} over the large cases, with {intervals}; ours in colour. The line is "
-        f"the copy{dotted}.",
+        f"{name}: {of_time} over the large cases, with {intervals}; ours in colour. The line is the copy{dotted}.",
         kinds.BENCH.command,
     )
 

@@ -100,7 +100,9 @@ class TargetNorm(Implementation):
 def _groups(built: Built) -> int | None:
     """Return the number of groups that a target was made with, as far as torch.nn's name shows it."""
     module = built.module
-    found = module.settings.get("num_groups") if isinstance(module, FunctionNorm) else getattr(module, "num_groups", None)
+    found = (
+        module.settings.get("num_groups") if isinstance(module, FunctionNorm) else getattr(module, "num_groups", None)
+    )
     return found if type(found) is int else None
 
 

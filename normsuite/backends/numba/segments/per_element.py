@@ -119,7 +119,9 @@ def _pull_rows_back(a, data, row, rows, column, length, dweight, dbias, begun, c
             to, dx_stride = (here, BUFFER) if streamed else (behind(dx, at), a.length)
             sums, other_sums = behind(dweight, first), behind(dbias, first)
             if together == 4:
-                _write_dx_of_four_rows(a, data, row, column + first, count, to, dx_stride, sums, other_sums, begun, code)
+                _write_dx_of_four_rows(
+                    a, data, row, column + first, count, to, dx_stride, sums, other_sums, begun, code
+                )
             else:
                 _write_dx_of_row(a, data, row, column + first, count, to, sums, other_sums, begun, code)
             if streamed:
