@@ -136,12 +136,13 @@ def _of_bench(record: dict[str, Any]) -> Iterator[Row]:
 def _of_gate(record: dict[str, Any]) -> Iterator[Row]:
     from . import schema
     from .gate import summary
+    from .gate.row import ERROR_RATE
     from .schema.gate import Gate
 
     case = schema.of(record, Gate).case
     for row in summary.rows(record):
         value, low, high = (None, None, None) if row.ratio is None else astuple(row.ratio)
-        is_difference = row.metric == summary.ERROR_RATE
+        is_difference = row.metric == ERROR_RATE
         yield {
             "base_commit": case.base.commit,
             "head_commit": case.head.commit,

@@ -114,8 +114,8 @@ def compute(
 ) -> Tensor:
     """Compute any norm from all of its arguments by place, as `normalize` describes them.
 
-    One is added to `num_batches_tracked` once the call is accepted, even if the processes of a group turn out to have one
-    value a channel together, which is refused later. Nothing is caught: torch itself ends calls by exceptions.
+    One is added to `num_batches_tracked` once the call is accepted, even if the processes of a group turn out to have
+    one value a channel together, which is refused later. Nothing is caught: torch itself ends calls by exceptions.
     """
     settings: tuple[Any, ...] | None = None  # of a plain call
     tensors: tuple[Any, ...] = ()

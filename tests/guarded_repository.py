@@ -4,6 +4,9 @@ import os
 import subprocess
 from pathlib import Path
 
+from normsuite.gate import guarded, trees
+from normsuite.targets.configuration import find_project
+
 ROOT = Path(__file__).parent.parent
 
 NORM = """
@@ -224,3 +227,9 @@ class Repository:
         text = (self.path / "parts.py").read_text()
         assert before in text
         (self.path / "parts.py").write_text(text.replace(before, after, 1))
+
+
+def exported(repository, name="HEAD"):
+    """Return the version of a repository's package at that commit."""
+    source = guarded.source_of(find_project(repository.folder))
+    return trees.of_commit(name, argument="base", repository=repository.folder, source=source)

@@ -15,6 +15,7 @@ from normsuite.errors import ArgumentError
 from normsuite.gate import bisection, calibrate, groups, injected_commits, measure, rates, selfcheck, summary
 from normsuite.gate.decide import SAME, WORSE
 from normsuite.gate.injected_commits import SOURCE
+from normsuite.gate.row import MEAN_TIME, CellRow
 from normsuite.measure import own_workloads as cells
 from normsuite.statistics import Interval
 
@@ -132,7 +133,7 @@ def test_the_commit_that_slowed_a_whole_group_a_little_is_found(repository, monk
     planned = cells.plan(only=["*/torch/tiny/*"])
     given = {"repository": repository, "source": SOURCE, "cells": planned, "budget_s": 1.0, "threads": 1}
     found = bisection.run(start, "HEAD", metric="time", out=repository / "reports" / "gate", **given)
-    assert found.row.metric == summary.MEAN_TIME and found.row.cell.startswith("all ")
+    assert found.row.metric == MEAN_TIME and found.row.cell.startswith("all ")
     assert [suspect["commit"] for suspect in found.suspects] == [commits[2]], found.sentence
 
 
@@ -163,7 +164,7 @@ def test_the_commit_from_which_on_a_cell_fails_is_found(repository):
     ],
 )
 def test_a_commit_is_on_the_side_of_half_the_step_where_its_interval_is(low, high, half, side):
-    row = summary.CellRow("cell", "time", "s", 1.0, 1.0, Interval(low, low, high), SAME)
+    row = CellRow("cell", "time", "s", 1.0, 1.0, Interval(low, low, high), SAME)
     assert bisection._side(row, half) == side
 
 

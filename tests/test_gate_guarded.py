@@ -7,22 +7,21 @@ import shutil
 import subprocess
 import sys
 import sysconfig
-import time
 from dataclasses import replace
 from pathlib import Path
 
 import gate_records
 import pytest
-from guarded_repository import IN_C, ROOT, CompiledRepository, Repository
+from guarded_repository import IN_C, ROOT, CompiledRepository, Repository, exported
 
-from normsuite.errors import ArgumentError, DataError, NormsuiteError
+from normsuite.errors import ArgumentError, DataError
 from normsuite.gate import guarded, sides, summary, trees
 from normsuite.gate.decide import SAME, UNDECIDED, WORSE
+from normsuite.gate.row import CellRow
 from normsuite.measure import own_workloads
 from normsuite.measure.prepared import PreparedCall
 from normsuite.measure.workload import Absent
-from normsuite.targets import Target
-from normsuite.targets.configuration import Project, find_project
+from normsuite.targets.configuration import find_project
 
 MODULES = ["ownnorms.norms", "ownnorms.calls"]
 
@@ -36,12 +35,6 @@ def forget():
         if name.startswith(("ownnorms", "owncalls", "otherparts")):
             del sys.modules[name]
     sys.path[:] = path
-
-
-def exported(repository, name="HEAD", **further):
-    project = find_project(repository.folder)
-    source = guarded.source_of(project)
-    return trees.of_commit(name, argument="base", repository=repository.folder, source=source)
 
 
 def test_cells_are_those_of_the_projects_targets(tmp_path, monkeypatch):
@@ -205,21 +198,6 @@ def test_absolute_imports_are_told_and_work_alone(tmp_path, forget, monkeypatch)
     assert cell.of(package).prepare()().shape == (32, 16, 64)
 
 
-def test_a_version_is_built_once(tmp_path, monkeypatch):
-    further = 'build = "cp -r src/ownnorms {out} && date +%N > {out}/ownnorms/made"'
-    repository = Repository(tmp_path, further=further)
-    first, again = exported(repository), exported(repository)
-    assert (first.folder / "ownnorms" / "made").read_text() == (again.folder / "ownnorms" / "made").read_text()
-    text = (tmp_path / "pyproject.toml").read_text()
-    with monkeypatch.context() as patch:
-        patch.setattr(sys, "version", "of another interpreter")
-        assert exported(repository).folder != first.folder
-    for command, said in (("exit 3", "ends with 3"), ("true", "made no folder ownnorms")):
-        (tmp_path / "pyproject.toml").write_text(text.replace(further, f'build = "{command}"'))
-        with pytest.raises(NormsuiteError, match=said):
-            exported(repository)
-
-
 @pytest.mark.parametrize("name", ["[]", '"other"', '["ownnorms", "other"]'])
 def test_a_project_without_a_folder_for_its_package_is_refused(tmp_path, name):
     repository = Repository(tmp_path)
@@ -294,9 +272,9 @@ def test_several_packages_are_one_version(tmp_path, forget):
 
 def rows(*verdicts):
     return [
-        summary.CellRow("c", "time", "s", None, None, None, UNDECIDED, 0, "not measured")
+        CellRow("c", "time", "s", None, None, None, UNDECIDED, 0, "not measured")
         if verdict is None
-        else summary.CellRow("c", "time", "s", None, (1.0, 1.0), None, verdict, 4, None)
+        else CellRow("c", "time", "s", None, (1.0, 1.0), None, verdict, 4, None)
         for verdict in verdicts
     ]
 
@@ -399,52 +377,3 @@ def test_a_bisection_finds_the_commit(tmp_path):
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=900)
     assert done.returncode == 0 and "made by" in done.stdout, done.stdout + done.stderr
     assert "Save one tensor more" in done.stdout.splitlines()[-1] and "Four" not in done.stdout.splitlines()[-1]
-
-
-@pytest.mark.parametrize(
-    ("args", "kwargs", "groups"),
-    [
-        ([4, 64], {}, 4),
-        ([64, 8], {}, 8),
-        ([4], {}, 4),
-        ([64, 64], {}, 64),
-        ([64], {"num_groups": 8}, 8),
-        ([64], {}, None),
-        ([], {}, None),
-    ],
-)
-def test_the_number_of_channels_is_not_taken_for_that_of_groups(args, kwargs, groups):
-    target = Target("mine:GroupNorm", args=args, kwargs=kwargs, like="GroupNorm", shapes=((2, 64, 5, 5),))
-    project = Project(Path(), ("mine",), (target,))
-    if groups is None:
-        with pytest.raises(ArgumentError, match=r"num_groups = None: .*does not say it"):
-            guarded.plan(project)
-    else:
-        assert {cell.task.num_groups for cell in guarded.plan(project).cells} == {groups}
-
-
-def test_a_setting_that_is_no_size_is_not_taken_for_one():
-    target = Target("mine:rms_norm", args=[1e-6], like="RMSNorm", shapes=((2, 5, 64),))
-    cells = guarded.plan(Project(Path(), ("mine",), (target,))).cells
-    assert {cell.task.normalized_shape for cell in cells} == {(64,)}
-
-
-def test_a_build_that_takes_too_long_ends_with_all_that_it_started(tmp_path, monkeypatch):
-    monkeypatch.setattr(trees, "BUILD_S", 2.0)
-    begun = tmp_path / "begun"
-    further = f"build = \"sh -c 'echo $$ > {begun}; sleep 60' ; true\""
-    with pytest.raises(NormsuiteError, match="takes longer than 2 s"):
-        exported(Repository(tmp_path / "repository", further=further))
-    pid = int(begun.read_text())
-    for _ in range(50):
-        if not Path(f"/proc/{pid}").exists() or "Z" in Path(f"/proc/{pid}/stat").read_text().split(")")[1][:3]:
-            break
-        time.sleep(0.1)
-    else:
-        pytest.fail("the compiler goes on")
-
-
-def test_a_build_may_print_what_is_no_text(tmp_path):
-    further = "build = \"printf '\\\\377' >&2; exit 3\""
-    with pytest.raises(NormsuiteError, match="ends with 3"):
-        exported(Repository(tmp_path, further=further))

@@ -13,6 +13,7 @@ from normsuite import kinds, report, results
 from normsuite.bench import tables as bench_tables
 from normsuite.errors import ArgumentError, OutputError, UnknownNameError
 from normsuite.helpers import Helpers
+from normsuite.presentation.table import Table
 from normsuite.report.collect import collect
 from normsuite.report.compare import merge
 from normsuite.spec import NORMS
@@ -130,7 +131,8 @@ def test_the_overview_answers_with_figures_and_intervals(rendered):
         "copying the same tensor: RMSNorm 1 [",
         "Which backend? Time of a training step with auto over that of torch.nn, large inputs "
         f"(Processor {HOSTILE}): alone 0.5 [",
-        "Inputs far from zero? At a mean of 10000 deviations the largest relative error of the output is, by backend: "
+        "Inputs far from zero? At a mean of 10000 deviations the largest relative error of the output in "
+        "float32 on cpu is, by backend: "
         "reference 1.0e-03 (RMSNorm); torch inf (RMSNorm).",
         "Is the lesson right? Of the 26 figures",
         "Did a change make it worse?",
@@ -375,3 +377,14 @@ def test_the_comparison_with_the_alternatives(rendered):
     assert first.names[:5] == ("by", "mode", "cases", "all norms", "BatchNorm")
     assert [row[:3] for row in first.rows if row[0] == "flax"] == [("flax", m, "5 large") for m in ("forward", "step")]
     assert len(bench_tables.every_case(found).rows) == 10
+
+
+def test_what_only_one_folder_has_is_a_dash():
+    left, right = (
+        Table("same", ("key", "value"), [(name, value)], "command") for name, value in (("x", "1"), ("y", "2"))
+    )
+    assert merge(left, right, 1).rows == [("x", "1", "–"), ("y", "–", "2")]
+    assert merge(left, right, 1).caption == "same"
+    further = Table("same", ("key", "value", "more"), [("x", "1", "9")], "command")
+    assert merge(left, further, 1).names == ("key", "value: A", "value: B", "more: A", "more: B")
+    assert merge(left, further, 1).rows == [("x", "1", "1", "–", "9")]

@@ -26,9 +26,7 @@ from normsuite.lesson import diagrams
 from normsuite.lesson.tables import worked_example
 from normsuite.numerics import charts as numerics_charts
 from normsuite.numerics import tables as numerics
-from normsuite.presentation.table import Table
 from normsuite.report.collect import collect
-from normsuite.report.compare import merge
 from normsuite.spec import NORMS, find
 from normsuite.study import mistakes
 from normsuite.study import tables as study
@@ -246,17 +244,6 @@ def test_results_of_another_torch_are_not_pooled(source):
     assert any("8 results of other machines" in n for n in found.notes)
 
 
-def test_what_only_one_folder_has_is_a_dash():
-    left, right = (
-        Table("same", ("key", "value"), [(name, value)], "command") for name, value in (("x", "1"), ("y", "2"))
-    )
-    assert merge(left, right, 1).rows == [("x", "1", "–"), ("y", "–", "2")]
-    assert merge(left, right, 1).caption == "same"
-    further = Table("same", ("key", "value", "more"), [("x", "1", "9")], "command")
-    assert merge(left, further, 1).names == ("key", "value: A", "value: B", "more: A", "more: B")
-    assert merge(left, further, 1).rows == [("x", "1", "1", "–", "9")]
-
-
 @pytest.mark.parametrize(
     ("norm", "faces", "said"),
     [
@@ -400,18 +387,3 @@ def test_a_folder_that_the_study_wrote_into_is_one_to_report_from(tmp_path):
         path.rename(tmp_path / f"study-{path.name}")
     (tmp_path / "study").rmdir()
     assert len(collect(tmp_path).study) == 3 * (1 + len(NORMS))
-
-
-def test_errors_of_other_norms_or_with_an_activation_stand_beside_each_other(whole):
-    (made,) = collect(whole).numerics
-    fewer = [row for row in made["samples"] if row["norm"] == "GroupNorm"]
-    for name, of in {
-        "fewer": {**made, "samples": fewer},
-        "relu": {**made, "case": {**made["case"], "activation": "relu"}},
-        "again": {**made, "written": "2027-01-01T00:00:00+00:00"},
-    }.items():
-        results.write_record(whole / "numerics", name, {name: value for name, value in of.items() if name != "digest"})
-    found = collect(whole)
-    assert len(found.numerics) == 3 and found.numerics[0]["written"].startswith("2027")
-    assert "earlier records of numerics are left out: 1" in found.notes
-    assert sum("relu" in numerics.titled(record) for record in found.numerics) == 1

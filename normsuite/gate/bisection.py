@@ -12,7 +12,7 @@ from ..schema.gate import Gate
 from . import measure, summary, trees
 from .cells import Cell
 from .decide import NOT_AVAILABLE
-from .summary import CellRow
+from .row import MEAN_TIME, TIME, CellRow
 from .trees import Source, Tree
 
 GOOD, BAD, UNKNOWN = "good", "bad", "unknown"
@@ -99,7 +99,7 @@ class _Gates:
         if outcome.interrupted or record is None:  # which it is after an interruption alone
             raise KeyboardInterrupt
         self.groups = schema.of(record, Gate).case.groups
-        wanted = (summary.TIME, summary.MEAN_TIME) if self.metric == summary.TIME else (self.metric,)
+        wanted = (TIME, MEAN_TIME) if self.metric == TIME else (self.metric,)
         return [row for row in summary.rows(record) if row.metric in wanted]
 
     def members(self, name: str) -> list[str]:
@@ -175,7 +175,7 @@ def run(
 def _largest_step(rows: Sequence[CellRow]) -> CellRow | None:
     """Return the row that got worse by most, of a group's mean only where no cell did; None where nothing did."""
     worse = [row for row in rows if row.verdict in (summary.WORSE, summary.FAILS)]
-    worse = [row for row in worse if row.metric != summary.MEAN_TIME] or worse
+    worse = [row for row in worse if row.metric != MEAN_TIME] or worse
     return max(worse, key=lambda row: math.inf if row.ratio is None else row.ratio.value, default=None)
 
 

@@ -7,7 +7,8 @@ from ..presentation import markdown
 from ..presentation.table import Column, Table
 from ..schema.gate import Gate
 from .decide import ACCEPTED, BETTER, FAILS, NOT_AVAILABLE, SAME, UNDECIDED, WORSE
-from .summary import CellRow, exit_code, notable, outcome, said_of_threads, said_of_thresholds, sentences, title
+from .row import CellRow
+from .summary import exit_code, notable, outcome, said_of_threads, said_of_thresholds, sentences, title
 
 _SIGNS = {WORSE: "❌", FAILS: "❌", ACCEPTED: "⚠️", BETTER: "🚀", UNDECIDED: "❔", SAME: "✅", NOT_AVAILABLE: "–"}
 

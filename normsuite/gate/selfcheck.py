@@ -20,7 +20,8 @@ from . import calibrate, decide, measure
 from .cells import Cell
 from .lock import Lock
 from .rates import SHARES, belongs, is_injected
-from .summary import TIME, rows
+from .row import TIME
+from .summary import rows
 from .trees import Tree
 
 T = TypeVar("T")

@@ -9,7 +9,8 @@ from ..schema.gate import Gate, Side
 from ..schema.record import DeviceState, Record
 from . import rates
 from .decide import TONES
-from .summary import CellRow, said_of_threads, said_of_thresholds, title
+from .row import CellRow
+from .summary import said_of_threads, said_of_thresholds, title
 
 
 def verdicts(record: dict, found: Sequence[CellRow]) -> Table:

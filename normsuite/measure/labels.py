@@ -93,7 +93,8 @@ def _texts(call: ast.Call) -> list[str]:
 
 def backend_of(label: str) -> str:
     """Return the backend of a label, such as "auto" of "auto BatchNorm2d"; a label that is no module's is its own."""
-    backend, _, module = label.removesuffix(PREALLOCATED).partition(" ")
+    label = label.removesuffix(PREALLOCATED)
+    backend, _, module = label.partition(" ")
     return backend if module in MODULES else label
 
 

@@ -8,7 +8,8 @@ from .configuration import find_project
 from .target import Target
 
 TARGETS = "normsuite.targets"
-"""Its entry points lead to a Target, what makes a norm, such as a class, or a list of those."""
+"""Its entry points lead to a Target, what makes a norm, such as a class, or a list of those. In a list, those without a
+name are called by the entry's name and their place, such as mine.2."""
 
 
 def announced() -> dict[str, Target]:
@@ -20,8 +21,8 @@ def announced() -> dict[str, Target]:
     found: dict[str, Target] = {}
     for entry in sorted(entry_points(group=TARGETS), key=lambda entry: entry.name):
         targets = _of(entry)
-        for target in targets:
-            found[target.name or (entry.name if len(targets) == 1 else target.title)] = target
+        for place, target in enumerate(targets, start=1):
+            found[target.name or (entry.name if len(targets) == 1 else f"{entry.name}.{place}")] = target
     return found
 
 
