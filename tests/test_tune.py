@@ -94,11 +94,19 @@ def test_ratios_that_differ_between_processes_are_measured_again_and_clipped(tmp
         "_measured",
         lambda job: [{**row, "numbers": numbers, "log": next(draws)} for *_, numbers in job["wanted"]],
     )
+    known = [({**row, "numbers": numbers}, None, None) for numbers in (1000, 2000)]
+    monkeypatch.setattr(processor_table, "ratios", lambda: iter(known))
     processor_table.again(tmp_path)
     record, _ = processor_table.recorded(tmp_path)
     first, second = processor_table.with_intervals(record["samples"])
     assert len(first["logs"]) == 7 and len(second["logs"]) == 3 and next(draws, None) is None
     assert first["ratio"] < 0.95 < math.exp(sum(first["logs"]) / 7), "one disturbed process decides nothing"
+    processor_table.again(tmp_path)  # which has nothing left to measure
+    draws = iter([-0.2, -0.21, -0.22])
+    known.append(({**row, "numbers": 3000}, None, None))
+    processor_table.again(tmp_path)
+    record, _ = processor_table.recorded(tmp_path)
+    assert [found["logs"] for found in record["samples"][2:]] == [[-0.2, -0.21, -0.22]], "a size that was missing"
 
 
 def test_a_ratio_is_of_two_calls_in_turn():

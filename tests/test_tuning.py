@@ -236,6 +236,10 @@ def test_what_was_not_measured_has_the_cautious_sizes():
     wanted = {"A": {"contiguous": {"lengths": [1, 8], "forward": [10, 5], "step": [30, math.inf]}}, "B": {}}
     assert tables.completed(measured, otherwise) == wanted
     assert tables.completed({}, otherwise) == otherwise
+    larger = {"A": {"contiguous": {"lengths": [1, 8], "forward": [10, 2000], "step": [30, math.inf]}}, "B": {}}
+    never = {"A": {"contiguous": {"lengths": [1, 8], "forward": [math.inf, math.inf], "step": [math.inf, 40]}}}
+    wanted = {"A": {"contiguous": {"lengths": [1, 8], "forward": [math.inf, 2000], "step": [math.inf, 40]}}, "B": {}}
+    assert tables.completed(never, larger, up_to=1000) == wanted, "nothing is known above what was measured"
     of_a_user = {"Mine": {"contiguous": {"lengths": [1], "forward": [7]}}}
     assert tables.completed(of_a_user, otherwise) == {**otherwise, **of_a_user}
 

@@ -1,7 +1,7 @@
 """Make a processor's table of `normsuite/tuning/processors`.
 
     python -m tools.processor_table measure FOLDER     # in three processes, 45 minutes on two quiet cores
-    python -m tools.processor_table again FOLDER       # in four more where these differ by more than 30 %
+    python -m tools.processor_table again FOLDER       # what is missing, and in four more where these differ by 30 %
     python -m tools.processor_table make FOLDER NAME    # from the records, into normsuite/tuning/processors/NAME.toml
 
 FOLDER holds the records crossover.json and streaming.json, or those compacted (tools/compact.py); `make` derives the
@@ -19,6 +19,8 @@ import torch
 
 from normsuite import compact, processor, provenance, results, statistics, tuning, writing
 from normsuite.measure import process
+from normsuite.measure.cases import Case
+from normsuite.spec import NormSpec
 from normsuite.tune import crossover, streaming, tables
 
 PROCESSES, STREAMING_PROCESSES, FURTHER = 3, 5, 4
@@ -26,8 +28,9 @@ APART = math.log(1.3)
 """Logarithms of a ratio that differ by more than this between processes ask for `FURTHER` ones."""
 
 SECONDS, STREAMING_SECONDS = 0.05, 0.2
-SIZES = (*(2**power for power in range(8, 22)), 3 * 2**20, 2**22, 2**23, 2**24)
-"""Elements of a tensor; the memory of the largest is given anew by the system each time."""
+SIZES = (*(2**power for power in range(8, 22)), 3 * 2**20, 2**22, 2**23, 9 * 2**20, 2**24)
+"""Elements of a tensor. The memory of the largest two, above 32 MiB, is given anew by the system each time: torch's calls
+take several times as long from there on, and the kernels, whose results lie in large pages, do not."""
 
 BATCHES = (8, 12, 16, 24, 32, 48, 64, 96, 128)
 DIGITS = 4
@@ -40,16 +43,23 @@ def _key(row: dict) -> tuple:
     return tuple(row[name] for name in ("norm", "layout", "length", "mode", "numbers"))
 
 
-def crossover_rows(wanted: Collection[tuple] | None = None) -> Iterator[dict]:
-    """Yield ratios of the kernels over torch's calls, measured in this process: all, or those of the wanted keys."""
+def ratios() -> Iterator[tuple[dict, NormSpec, Case]]:
+    """Yield each ratio of a table: its row without a value, and the norm and case that it is measured at."""
     for spec, layout, length, modes in crossover.entries():
-        print(spec.name, layout, length, file=sys.stderr, flush=True)
         for case in crossover.shapes(spec, layout, length, SIZES):
             for mode in modes:
                 row = {"norm": spec.name, "layout": layout, "length": length, "mode": mode}
-                row["numbers"] = torch.Size(case.shape).numel()
-                if wanted is None or _key(row) in wanted:
-                    yield {**row, "log": crossover.ratio(spec, case, mode, SECONDS)}
+                yield {**row, "numbers": torch.Size(case.shape).numel()}, spec, case
+
+
+def crossover_rows(wanted: Collection[tuple] | None = None) -> Iterator[dict]:
+    """Yield ratios of the kernels over torch's calls, measured in this process: all, or those of the wanted keys."""
+    entry: tuple = ()
+    for row, spec, case in ratios():
+        if wanted is None or _key(row) in wanted:
+            if entry != (entry := _key(row)[:3]):
+                print(*entry, file=sys.stderr, flush=True)
+            yield {**row, "log": crossover.ratio(spec, case, row["mode"], SECONDS)}
 
 
 def streaming_rows(_: None = None) -> Iterator[dict]:
@@ -94,17 +104,24 @@ def measure(folder: Path) -> None:
 
 
 def again(folder: Path) -> None:
-    """Measure ratios of the record in that folder in further processes where those so far differ, and add them."""
+    """Measure the ratios that the record in that folder lacks, and those so far differ in further processes."""
     record, _ = recorded(folder)
     if record is None:
         raise SystemExit(f"{folder} has no record crossover.json")
-    rows = {_key(row): row for row in record["samples"]}
-    wanted = [key for key, row in rows.items() if max(row["logs"]) - min(row["logs"]) > APART]
-    job = {"kind": "crossover", "threads": record["environment"]["threads"], "wanted": wanted}
-    for _ in range(FURTHER):
-        for row in _measured(job):
-            rows[_key(row)]["logs"].append(round(row["log"], DIGITS))
-        results.write_record(folder, "crossover", record)  # each time: what was measured is kept
+    rows = {_key(row): {**row, "logs": []} for row, _, _ in ratios()}
+    rows |= {_key(row): row for row in record["samples"]}
+
+    def added(wanted: list[tuple], processes: int) -> None:
+        job = {"kind": "crossover", "threads": record["environment"]["threads"], "wanted": wanted}
+        for _ in range(processes if wanted else 0):
+            for row in _measured(job):
+                rows[_key(row)]["logs"].append(round(row["log"], DIGITS))
+            record["samples"] = [row for row in rows.values() if row["logs"]]
+            results.write_record(folder, "crossover", record)  # each time: what was measured is kept
+
+    added([key for key, row in rows.items() if not row["logs"]], PROCESSES)
+    differ = [key for key, row in rows.items() if max(row["logs"]) - min(row["logs"]) > APART]
+    added([key for key in differ if len(rows[key]["logs"]) < PROCESSES + FURTHER], FURTHER)
 
 
 def _measured(job: dict) -> list[dict]:

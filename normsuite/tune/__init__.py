@@ -47,7 +47,7 @@ def tune(progress: Callable[[int, int], None] = lambda done, of: None, *, budget
 
     from .. import processor, tuning
     from ..measure import process
-    from . import crossover, tables
+    from . import crossover, tables, worker
 
     threads = torch.get_num_threads()
     job = {"threads": threads, "budget_s": budget_s}
@@ -62,7 +62,7 @@ def tune(progress: Callable[[int, int], None] = lambda done, of: None, *, budget
             measured += 1
             progress(measured, entries)
     otherwise = tuning.own() or tuning.without_own()  # what was measured before is not lost where time runs out
-    sizes = tables.completed(crossover.table(rows), otherwise.sizes)
+    sizes = tables.completed(crossover.table(rows), otherwise.sizes, up_to=worker.SIZES[-1])
     pays = dict(otherwise.streaming) if streaming is None else streaming
     text = tables.as_toml(processor.this(), threads=threads, torch=torch.__version__, sizes=sizes, streaming=pays)
     path = tuning.store(text)

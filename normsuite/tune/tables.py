@@ -4,7 +4,7 @@ import json
 from collections.abc import Mapping
 
 from ..processor import Processor
-from ..tuning import MARGIN, Table
+from ..tuning import MARGIN, NEVER, Table
 
 
 def as_toml(
@@ -51,21 +51,25 @@ def as_toml(
     return "\n".join(lines) + "\n"
 
 
-def completed(measured: Table, otherwise: Table) -> Table:
+def completed(measured: Table, otherwise: Table, *, up_to: float = NEVER) -> Table:
     """Return a table with the entries of one that was measured, and another's where nothing was.
 
     A norm or layout that the other lacks, as one of a user's, has the lengths and modes that were measured.
+
+    Args:
+        measured, otherwise: the two tables.
+        up_to: the largest size that was measured: that the kernels win at none says nothing of larger ones.
     """
     return {
         norm: {
-            layout: _entry(measured.get(norm, {}).get(layout, {}), otherwise.get(norm, {}).get(layout, {}))
+            layout: _entry(measured.get(norm, {}).get(layout, {}), otherwise.get(norm, {}).get(layout, {}), up_to)
             for layout in {**otherwise.get(norm, {}), **measured.get(norm, {})}
         }
         for norm in {**otherwise, **measured}
     }
 
 
-def _entry(measured: Mapping[str, list], otherwise: Mapping[str, list]) -> dict[str, list]:
+def _entry(measured: Mapping[str, list], otherwise: Mapping[str, list], up_to: float) -> dict[str, list]:
     """Return one layout's sizes: those of each length that was measured, else the other's."""
     if not otherwise:
         return dict(measured)
@@ -73,8 +77,9 @@ def _entry(measured: Mapping[str, list], otherwise: Mapping[str, list]) -> dict[
     found: dict[str, list] = {"lengths": list(otherwise["lengths"])}
     for mode in otherwise:
         if mode != "lengths":
-            found[mode] = [
-                measured[mode][places[length]] if length in places and mode in measured else size
-                for length, size in zip(otherwise["lengths"], otherwise[mode], strict=True)
-            ]
+            found[mode] = []
+            for length, size in zip(otherwise["lengths"], otherwise[mode], strict=True):
+                is_measured = length in places and mode in measured
+                least = measured[mode][places[length]] if is_measured else size
+                found[mode].append(size if least == NEVER and size > up_to else least)
     return found
