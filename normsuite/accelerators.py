@@ -41,7 +41,8 @@ def table() -> Table:
 def model(device: torch.device) -> str:
     """Return the accelerator's model, as the table has it; of a fake tensor's device there may be none here."""
     there = torch.get_device_module(device)
-    return there.get_device_name(device) if there.is_available() else f"a {device.type} device that is not here"
+    is_here = there.is_available() and (device.index or 0) < there.device_count()
+    return there.get_device_name(device) if is_here else f"a {device.type} device that is not here"
 
 
 def layout_of(spec: NormSpec, view: View, shape: Sequence[int], itemsize: int, *, contiguous: bool) -> str:

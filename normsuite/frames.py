@@ -164,7 +164,8 @@ def _of_numerics(record: dict[str, Any]) -> Iterator[Row]:
     case = record["case"]
     for row in record["samples"]:
         errors = {name: _number(row[name]) for name in ("output", "gradient")}
-        yield {"dtype": case["dtype"], "device": case["device"], **row, **errors}
+        settings = {name: case[name] for name in ("dtype", "device", "shape")}
+        yield {**settings, "activation": case.get("activation") or "none", **row, **errors}
 
 
 def _number(value: object) -> object:

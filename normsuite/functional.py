@@ -29,11 +29,9 @@ backends.get(DEFAULT_BACKEND)  # now, since torch.compile traces no imports
 _BATCH_NORM, _LAYER_NORM, _GROUP_NORM, _INSTANCE_NORM, _RMS_NORM = (
     NORMS[name] for name in ("BatchNorm", "LayerNorm", "GroupNorm", "InstanceNorm", "RMSNorm")
 )
-_EPS = {dtype: torch.finfo(dtype).eps for dtype in (torch.float32, torch.float64)}
-"""What RMSNorm adds where nothing is given, for the usual types: asking takes a tenth of a small norm."""
+_EPS = {dtype: torch.finfo(dtype).eps for dtype in (torch.float32, torch.float64)}  # RMSNorm's; asking is slow
 
-_GIVEN = tuple(inspect.signature(validation.call).parameters)[2:]
-"""Names of a call's arguments after the norm and the input, in the order in which `compute` takes them."""
+_GIVEN = tuple(inspect.signature(validation.call).parameters)[2:]  # names of `compute`'s arguments after the input
 
 
 def normalize(
@@ -61,7 +59,7 @@ def normalize(
 
     Args:
         spec: the norm.
-        input: (N, C, *S), any floating-point type.
+        input: (N, C, *S).
         weight, bias: (C,), or the normalised shape for a norm with an affine map per element; or None.
         running_mean, running_var: (C,) or both None.
         use_input_stats: use the statistics of the input; otherwise the running ones.
@@ -75,7 +73,7 @@ def normalize(
         backend: one of `normsuite.backends.NAMES`.
 
     Returns:
-        The shape and type of the input.
+        The shape and type of the input; under autocast on an accelerator as torch's call returns it.
 
     Raises:
         ShapeError: a shape that does not fit.
@@ -161,6 +159,8 @@ def _computed(
 ) -> Tensor:  # fmt: skip
     """Check a call and return its result; let calls like it take the fast path, if it has settings."""
     if not isinstance(input, Tensor) or (not is_dynamo_compiling() and any(map(_is_proxy, given[:4]))):
+        if num_batches_tracked is not None:
+            raise ArgumentError("input", "a constant in a trace of torch.fx", "the trace would not count its batches")
         return _handed_over(spec, input, *given, backend)  # type: ignore[no-any-return]
     call = validation.call(spec, input, *given)
     chosen = backends.checked(call, backend)

@@ -203,7 +203,9 @@ def _refuse_few_values(spec: NormSpec, shape: torch.Size, found: View, use_input
 def _refuse_shared(**running: Tensor | None) -> None:
     """Raise for running statistics whose channels share one number, which cannot be updated."""
     for name, t in running.items():
-        if t is not None and t.layout is torch.strided and t.dim() == 1 and t.shape[0] > 1 and t.stride(0) == 0:
+        if t is None or t.layout is not torch.strided or t.dim() != 1:
+            continue
+        if t.stride(0) == 0 and shape(t)[0] > 1:
             raise ArgumentError(
                 f"{name}.stride()", t.stride(), "must give each channel a number of its own in training"
             )

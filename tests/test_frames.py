@@ -21,7 +21,7 @@ def recorded():
         ("bench", {"norm", "case", "mode", "implementation", "process", "round", "seconds", "clock"}),
         ("study", {"norm", "seed", "epoch", "test_accuracy", "learning_rate"}),
         ("gate", {"cell", "metric", "ratio", "low", "high", "verdict"}),
-        ("numerics", {"norm", "mean", "backend", "output", "gradient"}),
+        ("numerics", {"norm", "mean", "backend", "output", "gradient", "shape", "activation"}),
     ],
 )
 def test_each_kind_of_record_has_rows(recorded, kind, columns):

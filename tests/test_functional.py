@@ -3,6 +3,7 @@
 import pickle
 import subprocess
 import sys
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -10,7 +11,8 @@ from strategies import ON_CPU
 from torch._subclasses.fake_tensor import FakeTensorMode
 
 import normsuite
-from normsuite import NormSpec, backends, functional, spec
+from normsuite import NormSpec, backends, functional, spec, validation
+from normsuite.backends import auto
 from normsuite.errors import ArgumentError, NormsuiteError, ShapeError, UnknownNameError, UnsupportedError
 
 X = torch.ones(2, 8, 3)
@@ -161,3 +163,36 @@ def test_a_fake_tensor_of_a_device_that_is_not_here_is_torch_s():
     with FakeTensorMode():
         y = functional.layer_norm(torch.empty(64, 1024, device="cuda"), (1024,), backend="auto")
     assert y.device.type == "cuda"
+
+
+def test_a_training_batch_norm_of_a_constant_is_not_traced_without_its_count():
+    class Model(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.register_buffer("places", torch.randn(3, 8))
+            self.norm = normsuite.BatchNorm1d(8, momentum=None)
+
+        def forward(self, x):
+            return x + self.norm(self.places)
+
+    with pytest.raises(ArgumentError, match="the trace would not count its batches"):
+        torch.fx.symbolic_trace(Model())
+
+
+def test_where_autocast_widens_it_is_torch_s_call(monkeypatch):
+    monkeypatch.setattr(torch, "is_autocast_enabled", lambda device: device == "cuda")
+    monkeypatch.setattr(auto.accelerators, "why_not", lambda call: None)
+    monkeypatch.setattr(auto, "why_not_loaded", lambda kernels: None)
+    with FakeTensorMode():
+        for dtype, name, expected in (
+            (torch.bfloat16, "LayerNorm", "torch"),
+            (torch.float32, "LayerNorm", "triton"),
+            (torch.bfloat16, "BatchNorm", "triton"),
+        ):
+            x = torch.empty(4, 8, 5, dtype=dtype, device="cuda")
+            sizes = (8, 5) if name == "LayerNorm" else None
+            call = validation.call(
+                spec.find(name), x, None, None, None, None, True, 0.0, 1e-5, None, sizes, None, None, None
+            )
+            monkeypatch.setattr(auto, "get", lambda name: SimpleNamespace(why_not=lambda call: None))
+            assert auto.choose(call).backend == expected

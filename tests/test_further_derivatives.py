@@ -6,6 +6,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 import normsuite
 from normsuite import functional
+from normsuite.errors import StorageError
 
 BACKENDS = ("numba", "reference", "torch")
 
@@ -80,3 +81,12 @@ def test_a_norm_under_a_dispatch_mode_has_second_derivatives(name):
         tensors = (x, w) if name == "rms" else (x, w, b)
         found.append((first, *torch.autograd.grad(first.pow(2).sum(), tensors)))
     torch.testing.assert_close(found[0], found[1])
+
+
+def test_freed_storage_is_refused_where_a_derivative_of_the_derivative_is_asked_for():
+    x = leaf(4, 16)
+    with FlopCounterMode(display=False):
+        y = normalized(x, "numba")
+    x.untyped_storage().resize_(0)
+    with pytest.raises(StorageError, match="input"):
+        torch.autograd.grad(y.sum(), x, create_graph=True)

@@ -61,7 +61,7 @@ def test_a_version_that_ends_the_processes_that_train_it_fails_at_that_norm(
         pythons={"base": str(python)},
         on_run=lambda *of: done.append(of),
     )
-    reason = f"fails: {error_rate.TRIES} processes that trained it ended (SIGKILL)"
+    reason = f"fails: processes ended while they trained it, in {error_rate.TRIES} rounds (SIGKILL)"
     assert found["BatchNorm"]["absent"] == {"head": reason} and len(found["BatchNorm"]["base"]) == 2
     assert found["LayerNorm"]["base"] == found["LayerNorm"]["head"]
     assert done == [(n, 8) for n in range(1, 7)] and "normsuite.gate.error_rate" in started.read_text()
@@ -80,7 +80,7 @@ def test_a_version_whose_training_hangs_or_leaves_ends(repository, digits_cache,
     append(repository, "study/train.py", f"\n\ndef train(run, digits):\n    {ending}\n", "ends")
     head = version(repository)
     found = error_rate.measure({"base": head, "head": head}, ["BatchNorm"], 2)["BatchNorm"]
-    said = f"fails: {error_rate.TRIES} processes that trained it ended ({reason})"
+    said = f"fails: processes ended while they trained it, in {error_rate.TRIES} rounds ({reason})"
     assert found == {"absent": {"base": said, "head": said}}
 
 
@@ -183,4 +183,6 @@ def test_processes_that_end_before_they_train_lose_no_finished_rate(monkeypatch)
     found = error_rate.measure({"base": folder, "head": folder}, ["BatchNorm", "LayerNorm"], 2)
     assert len(rounds) == 2, "one round of two processes that end is no two rounds"
     assert found["BatchNorm"] == {"base": [0.1, 0.1], "head": [0.1, 0.1]}
-    assert found["LayerNorm"]["absent"] == {"head": "fails: 2 processes ended before they trained anything (SIGKILL)"}
+    assert found["LayerNorm"]["absent"] == {
+        "head": "fails: processes ended before they trained anything, in 2 rounds (SIGKILL)"
+    }

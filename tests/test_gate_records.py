@@ -217,9 +217,12 @@ def test_a_record_from_before_there_were_two_thresholds_is_judged_by_its_margin(
     assert {row.verdict for row in summary.rows(made)} == {SAME} and code(made) == codes.OK
 
 
-def test_an_error_that_is_finite_again_is_a_ratio_of_zero_and_nan_is_none():
+def test_an_error_that_is_not_finite_counts_as_infinite():
     cell = "GroupNorm/numba/tiny/step"
-    for before, after, shown in (("inf", 1e-7, "-100.0%"), (1e-7, "inf", "× inf"), ("inf", "inf", "+0.0%")):
+    for before, after, shown in (
+        ("inf", 1e-7, "-100.0%"), (1e-7, "inf", "× inf"), ("inf", "inf", "+0.0%"),
+        ("nan", 1e-7, "-100.0%"), (1e-7, "nan", "× inf"), ("inf", "nan", "+0.0%"),
+    ):  # fmt: skip
         counts = {cell: {"base": {"output error at mean 0": before}, "head": {"output error at mean 0": after}}}
         row = of(summary.rows(record(counts=counts)), "output error at mean 0")
         assert (row.comparison, row.verdict) == (shown, {"-100.0%": BETTER, "× inf": WORSE, "+0.0%": SAME}[shown])

@@ -72,7 +72,10 @@ def test_a_merged_branch_stands_at_its_merge(tmp_path):
         add(f"main {n}", 1.3)
     (step,), notes, (trend,) = judged(folder.path, repository.path)
     assert step.commit == measured["main 8"] and trend.floor < 1.01
-    assert notes == ["8 commits came in by a merge, which is shown instead, or the last commit that was measured of it"]
+    assert notes == [
+        "8 commits came in by merges: the merge commit is shown in their place or, where that was not measured, the "
+        "last of them that was"
+    ]
     (folder.machine / f"{measured['merge'][:8]}-venv.json").unlink()
     stand = order(
         dict.fromkeys((of for of in measured.values() if of != measured["merge"]), 0.0), Commits(repository.path)

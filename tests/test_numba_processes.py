@@ -193,3 +193,37 @@ def test_a_cache_that_cannot_be_written_costs_time_and_nothing_else(tmp_path):
     python(COMPUTE, XDG_CACHE_HOME=tmp_path / "cache")
     assert (tmp_path / "cache").read_text() == "no folder"
     assert not list(PACKAGE.rglob("*.nb[ic]"))
+
+
+FORK_WHILE_COMPILING = """
+import os, threading, time, torch
+from normsuite.backends.numba import kernels
+
+begun, whole = threading.Event(), kernels._compiled
+
+def slow(*key):
+    begun.set()
+    time.sleep(1)
+    return whole(*key)
+
+kernels._compiled = slow
+other = threading.Thread(target=kernels.get, args=("segments.forward", torch.float64))
+other.start()
+begun.wait()
+child = os.fork()
+if not child:
+    kernels._compiled = whole
+    kernels.get("segments.forward", torch.float32)
+    os._exit(0)
+other.join()
+kernels._compiled = whole
+kernels.get("segments.backward", torch.float64)
+_, status = os.waitpid(child, 0)
+print(os.waitstatus_to_exitcode(status))
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+def test_a_child_that_was_forked_while_another_thread_compiled_can_compile():
+    done = subprocess.run([sys.executable, "-c", FORK_WHILE_COMPILING], capture_output=True, text=True, timeout=240)
+    assert done.stdout == "0\n", done.stderr

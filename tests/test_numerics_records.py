@@ -1,8 +1,10 @@
 """Which records of errors against float64 a report shows."""
 
+import re
+
 from report_records import write_whole
 
-from normsuite import results
+from normsuite import report, results
 from normsuite.numerics import tables as numerics
 from normsuite.report.collect import collect
 
@@ -22,3 +24,22 @@ def test_errors_of_other_norms_or_with_an_activation_stand_beside_each_other(tmp
     assert len(found.numerics) == 3 and found.numerics[0]["written"].startswith("2027")
     assert "earlier records of numerics are left out: 1" in found.notes
     assert sum("relu" in numerics.titled(record) for record in found.numerics) == 1
+    titles = [numerics.titled(record) for record in found.numerics]
+    assert len(set(titles)) == 3 and sum(title.endswith(": GroupNorm") for title in titles) == 1
+    page, _ = report.write(whole, tmp_path / "out")
+    keys = re.findall(r'<section id="([^"]+)"', (page.parent / "numerics.html").read_text())
+    assert len(set(keys)) == len(keys) >= 3
+    page, _ = report.write_comparison(whole, whole, tmp_path / "both")
+    text = page.read_text()
+    assert "BatchNorm: A" in text, "the record with all norms is compared, not that of one"
+
+
+def test_what_one_folder_lacks_is_named(tmp_path):
+    write_whole(tmp_path / "one")
+    (tmp_path / "none").mkdir()
+    page, _ = report.write_comparison(tmp_path / "one", tmp_path / "none", tmp_path / "both")
+    assert "Only in A: Largest error against float64" in page.read_text()
+    page, _ = report.write_comparison(tmp_path / "none", tmp_path / "one", tmp_path / "both")
+    assert "Only in B: Largest error against float64" in page.read_text()
+    page, _ = report.write_comparison(tmp_path / "none", tmp_path / "none", tmp_path / "both")
+    assert page.read_text().count("In neither folder.") == 4

@@ -1,12 +1,15 @@
 """Running statistics that cannot be updated are refused before anything has changed; infinite ones stay infinite."""
 
+import functools
+
 import pytest
 import torch
 from torch import nn
+from torch.utils.checkpoint import checkpoint
 
 import normsuite
 from normsuite import functional
-from normsuite.errors import ArgumentError
+from normsuite.errors import ArgumentError, UnsupportedError
 
 BACKENDS = ("numba", "reference", "torch")
 
@@ -23,18 +26,72 @@ def test_channels_that_share_a_number_are_refused(backend, name):
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
-def test_a_tensor_of_inference_mode_is_refused_before_they_move(backend):
+@pytest.mark.parametrize("momentum", [0.1, None])
+def test_a_tensor_of_inference_mode_is_refused_before_they_move(backend, momentum):
     with torch.inference_mode():
         x = torch.randn(4, 8, 3, 3)
-    norm = normsuite.BatchNorm2d(8, backend=backend)
+    norm = normsuite.BatchNorm2d(8, momentum=momentum, backend=backend)
     before = norm.running_mean.clone()
     try:
         norm(x)
-    except RuntimeError:
-        assert torch.equal(norm.running_mean, before)
-        assert int(norm.num_batches_tracked) == (backend == "torch"), "torch.nn has counted the batch by then, too"
+    except UnsupportedError as error:
+        assert "saves input for the backward pass" in str(error) and torch.equal(norm.running_mean, before)
+        assert int(norm.num_batches_tracked) == 0
     else:
         assert backend == "reference", "which saves no tensor of that mode"
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_a_weight_of_inference_mode_is_refused_before_they_move(backend):
+    with torch.inference_mode():
+        weight = torch.ones(8)
+    mean, var = torch.zeros(8), torch.ones(8)
+    x = torch.randn(4, 8, 3, requires_grad=True)
+    with pytest.raises(UnsupportedError, match="saves weight for the backward pass"):
+        functional.batch_norm(x, mean, var, weight, training=True, backend=backend)
+    assert torch.equal(mean, torch.zeros(8))
+
+
+def test_what_the_kernels_copy_or_the_reference_leaves_may_be_of_inference_mode():
+    with torch.inference_mode():
+        rows, x = torch.randn(4, 8, 16).transpose(1, 2), torch.randn(4, 8)
+    weight = torch.ones(8, requires_grad=True)
+    for backend in ("numba", "reference"):
+        functional.layer_norm(rows, (8,), weight, backend=backend).sum().backward()
+    functional.rms_norm(x, (8,), weight, backend="reference").sum().backward()
+    functional.layer_norm(x, (8,), weight, backend="auto").sum().backward()
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("affine", [True, False])
+def test_a_cumulative_average_in_a_narrow_type_is_torch_s(dtype, affine):
+    x = (100 + torch.randn(32, 8, 5, generator=torch.Generator().manual_seed(0))).to(dtype)
+    found = []
+    for make in (normsuite.BatchNorm1d, nn.BatchNorm1d):
+        norm = make(8, momentum=None, affine=affine)
+        found.append((norm(x), norm.running_mean, norm.running_var))
+    torch.testing.assert_close(*found, rtol=0, atol=0)
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_an_instance_norm_under_checkpointing_moves_them_as_often_as_torch_does(backend):
+    found = []
+    for call in (functional.instance_norm, nn.functional.instance_norm):
+        more, momentum = ({"backend": backend}, torch.tensor(0.25)) if call is functional.instance_norm else ({}, 0.25)
+        mean, var = torch.zeros(8), torch.ones(8)
+        x = torch.randn(4, 8, 6, generator=torch.Generator().manual_seed(0)).requires_grad_()
+        run = functools.partial(call, running_mean=mean, running_var=var, momentum=momentum, **more)
+        checkpoint(lambda t, run=run: run(t.sin()), x, use_reentrant=False).square().sum().backward()
+        found.append((mean, var))
+    torch.testing.assert_close(*found)
+
+
+@pytest.mark.filterwarnings("ignore:.torch.jit.trace:FutureWarning")
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_a_training_norm_is_traced_without_a_warning(backend):
+    x = torch.randn(4, 8, 3)
+    traced = torch.jit.trace(normsuite.BatchNorm1d(8, backend=backend), (x,), check_trace=False)
+    torch.testing.assert_close(traced(x), nn.BatchNorm1d(8)(x))
 
 
 @pytest.mark.parametrize("backend", BACKENDS)

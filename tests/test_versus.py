@@ -65,7 +65,7 @@ def test_a_result_says_where_its_times_are_those_of_the_host():
     result = replace(made_up(1.1), device="cuda", host_time=True)
     again = Result.from_dict(json.loads(result.to_json()))
     assert again.clock == "host time" and repr(again) == repr(result)
-    assert repr(result).splitlines()[0] == "host time, for which a call keeps the host:"
+    assert repr(result).splitlines()[0] == "host time, for which a call occupies the host:"
     assert "median host time" in result._repr_html_()
     assert "host time" in result.plot().get_xlabel() and "host" not in made_up(1.1).plot().get_xlabel()
     older = {name: value for name, value in made_up(1.1).as_dict().items() if name != "host_time"}

@@ -192,7 +192,7 @@ def main() -> None:
     try:
         out = writing.output_folder(given.out, "out")
         wanted = gated.wanted("cpu", only=None, norm=given.norm)
-        setup, project = gated.setup_of(given.base, None, wanted, gated.Timing(given.budget, None), [])
+        setup, project = gated.setup_of(given.base, None, wanted, gated.Timing(given.budget, None))
         found = run(setup, given.pairs, project.folder, out)
     except NormsuiteError as error:
         raise SystemExit(str(error)) from None

@@ -133,9 +133,9 @@ def _verdicts(found: dict) -> str:
         behind = "" if row["activation"] == "none" else f" with {row['activation']}"
         slower.append(f"{row['norm']} `{row['case']}` {row['mode']}{behind}")
     return (
-        f"Of {found['tasks']} cases `auto` is slower in {verdicts[SLOWER]}"
-        f"{' (' + text.listed(slower) + ')' if slower else ''}, faster in {verdicts[FASTER]}, not slower in "
-        f"{verdicts[NOT_SLOWER]} and undecided in {verdicts[UNDECIDED]}; in the median case a ratio has to be measured "
+        f"Of {found['tasks']} cases `auto` is faster in {verdicts[FASTER]}, slower in {verdicts[SLOWER]}"
+        f"{' (' + text.listed(slower) + ')' if slower else ''}, shown not to be slower in {verdicts[NOT_SLOWER]} and "
+        f"undecided in {verdicts[UNDECIDED]}; in the median case a ratio has to be measured "
         f"above {summary['slower_is_found_above']:.2f} to count as slower. torch.nn over itself takes "
         f"{ratio(Interval(**noise))}."
     )
@@ -175,7 +175,7 @@ def processor_lines() -> list[str]:
     It is that of benches with as many threads as cores. The last column is the ratio above which the median case counts
     as slower.
     """
-    counts = ("cases slower", "cases undecided", "least ratio found (median case)")
+    counts = ("cases slower", "cases undecided", "slower is noticed above (median case)")
     heads = ("`auto` / torch.nn, large cases", *COLUMNS, *counts)
     lines = [f"| {' | '.join(heads)} |", "|---" * len(heads) + "|"]
     for place, found in enumerate(filter(uses_all_cores, of_processors())):

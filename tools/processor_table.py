@@ -1,7 +1,7 @@
 """Make a processor's table of `normsuite/tuning/processors`.
 
     python -m tools.processor_table measure FOLDER     # in three processes, 45 minutes on two quiet cores
-    python -m tools.processor_table again FOLDER       # what is missing, and in four more where these differ by 30 %
+    python -m tools.processor_table again FOLDER       # sizes that it lacks, and where processes differ
     python -m tools.processor_table make FOLDER NAME    # from the records, into normsuite/tuning/processors/NAME.toml
 
 FOLDER holds the records crossover.json and streaming.json, or those compacted (tools/compact.py); `make` derives the
@@ -108,6 +108,12 @@ def again(folder: Path) -> None:
     record, _ = recorded(folder)
     if record is None:
         raise SystemExit(f"{folder} has no record crossover.json")
+    here = processor.this()._asdict(), torch.__version__.partition("+")[0]
+    there = record["case"].get("processor"), record["environment"]["packages"]["torch"].partition("+")[0]
+    if there[0] is not None and there != here:
+        raise SystemExit(
+            f"{folder} was measured with {there[0]['name']}, torch {there[1]}: here is {here[0]['name']}, {here[1]}"
+        )
     rows = {_key(row): {**row, "logs": []} for row, _, _ in ratios()}
     rows |= {_key(row): row for row in record["samples"]}
 

@@ -22,7 +22,14 @@ from importlib import import_module
 from importlib.metadata import entry_points
 from typing import NamedTuple, Protocol, runtime_checkable
 
-from torch import Tensor, distributed, is_grad_enabled, ones_like  # not torch itself: here that name is the backend's
+from torch import (  # not torch itself: here that name is the backend's
+    Tensor,
+    distributed,
+    is_grad_enabled,
+    is_inference_mode_enabled,
+    ones_like,
+)
+from torch.compiler import is_compiling
 from torch.nn import functional
 
 from .. import extras
@@ -38,7 +45,7 @@ class Call:
 
     Attributes:
         spec, view: the norm, and how it sees `input`.
-        input: (N, C, *S), any floating-point type.
+        input: (N, C, *S).
         weight, bias: as many elements as `view.affine_shape`, or None.
         running_mean, running_var: (C,) or None.
         use_input_stats: statistics of the input; otherwise the running ones.
@@ -106,6 +113,19 @@ def update(running: Tensor, new: Tensor, weight: float | Tensor) -> None:
     if isinstance(weight, Tensor):
         weight = weight.to(running.dtype)
     running.copy_((1 - weight) * running + weight * new.reshape(running.shape).to(running.dtype))
+
+
+def why_not_saved(call: Call, *names: str) -> str | None:
+    """Return the reason why autograd would not save one of those tensors for the backward pass, or None.
+
+    It refuses tensors of inference mode when a norm has computed, and running statistics have moved by then.
+    """
+    if is_compiling() or not call.differentiated or is_inference_mode_enabled():
+        return None
+    for name in names:
+        if (given := getattr(call, name)) is not None and given.is_inference():
+            return f"saves {name} for the backward pass, which was made in inference mode: clone it first"
+    return None
 
 
 def kernel_weight(weight: Given, bias: Given) -> Given:

@@ -10,7 +10,7 @@ import torch
 from .. import addresses
 from ..distributed import sum_over_processes
 from ..errors import ShapeError
-from . import Call, saved_weight, update
+from . import Call, saved_weight, update, why_not_saved
 
 TYPES = (torch.float64, torch.float32, torch.bfloat16, torch.float16)
 
@@ -21,6 +21,8 @@ def why_not(call: Call) -> str | None:
         return f"needs an input of {', '.join(map(str, TYPES))}, not {call.input.dtype}"
     if call.input.is_nested:
         return "knows no nested tensors"
+    if (reason := why_not_saved(call, "weight")) is not None:
+        return reason
     if call.process_group is not None and not (call.spec.centred and "batch" in call.spec.axes):
         return f"{call.spec.name} has no statistics of the batch to join"
     return None
@@ -56,7 +58,8 @@ def apply(call: Call) -> torch.Tensor:
     if call.bias is not None:
         y = y + call.bias.to(wide).reshape(view.affine_shape)
     if y.requires_grad and not torch.compiler.is_compiling() and not addresses.observed():
-        y = _Checked.apply(y, None if call.spec.centred else call.input, weight)
+        is_read = not call.spec.centred and not call.input.is_inference()
+        y = _Checked.apply(y, call.input if is_read else None, weight)
     if moved is not None:  # behind what is saved for the backward pass, as `moves_last` says
         _update_running(call, *moved)
     return call.deliver(call.activate(y).to(call.input.dtype).reshape(call.input.shape))

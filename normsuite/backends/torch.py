@@ -10,8 +10,8 @@ from typing import NamedTuple
 import torch
 from torch.nn import functional
 
-from ..addresses import are_stored_like, transformed
-from . import Again, Call, reference, update
+from ..addresses import are_stored_like, observed, transformed
+from . import Again, Call, reference, update, why_not_saved
 
 # Where torch's name for an argument differs from ours.
 _FIELD = {"training": "use_input_stats"}
@@ -114,7 +114,7 @@ def why_not(call: Call) -> str | None:
     for argument in _OPTIONAL:
         if getattr(call, argument) is not None and argument not in _OPERATORS[name].takes:
             return f"torch.{name} takes no {argument}"
-    return _why_not_mixed(call)
+    return why_not_saved(call, "input", "weight") or _why_not_mixed(call)
 
 
 def _why_not_mixed(call: Call) -> str | None:
@@ -160,10 +160,8 @@ def _apply(call: Call) -> torch.Tensor:
 def _with_computed_momentum(call: Call) -> torch.Tensor:
     if call.running_mean is None or not call.use_input_stats or not call.input.numel():
         return _apply(replace(call, momentum=0.0))
-    if not torch.compiler.is_compiling() and reference.is_moved_by_torch(call):
-        # Before the norm saves its tensors, where gradient checkpointing ends a recomputation: torch.nn moves them so.
-        reference.move_by_torch(call)
-        return _apply(replace(call, running_mean=None, running_var=None, momentum=0.0))
+    if not (torch.compiler.is_compiling() or observed()):
+        return _apply(replace(call, momentum=call.momentum.item()))
     # Torch wants a number, and reading one from a tensor breaks a compiled graph. With a weight of 1 the running
     # statistics become those of the batch, which then move ours.
     mean, var = torch.zeros_like(call.running_mean), torch.zeros_like(call.running_var)

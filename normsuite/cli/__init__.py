@@ -1,6 +1,6 @@
-"""The command `normsuite`: every file in this folder names its `COMMANDS`, and is found by its place.
+"""The command `normsuite`: a file of this folder that has commands names them in `COMMANDS`, and is found by its place.
 
-Each loads what it needs when it runs: those that only read start at once.
+Each command loads what it needs when it runs: those that only read start at once.
 """
 
 import errno

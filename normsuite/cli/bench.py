@@ -79,7 +79,7 @@ def bench(
     if not shape and (channels_last or groups is not None):
         raise ArgumentError("shape", None, "--channels-last and --groups describe a --shape")
     if not targets and (args or like):
-        raise ArgumentError("args" if args else "like", args or like, "is of a TARGET")
+        raise ArgumentError("args" if args else "like", args or like, "describes a TARGET, and none was given")
     from ..measure import task
 
     own = [task.shape_case(text, channels_last=channels_last, num_groups=groups) for text in dict.fromkeys(shape or ())]

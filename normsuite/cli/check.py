@@ -65,7 +65,7 @@ def check(
     like: Annotated[Optional[str], options.like("The norm that they are like, such as GroupNorm.")] = None,
     oracle: Annotated[
         Optional[str],
-        typer.Option(help="What is right, instead: module:function of (x, weight, bias) in NumPy float64."),
+        typer.Option(help="Compare with this instead: module:function of (x, weight, bias) in NumPy float64."),
     ] = None,
     groups: Annotated[
         Optional[int],

@@ -11,7 +11,7 @@ from .shared import line, status, write_json
 def compare(
     setup: Annotated[str, typer.Argument(help="Python that is run once, such as 'import torch; x = torch.randn(9)'.")],
     statements: Annotated[list[str], typer.Argument(metavar="STMT STMT…", help="The first is the baseline.")],
-    seconds: Annotated[float, typer.Option(help="Seconds of timing, beside the start of processes.")] = 5.0,
+    seconds: Annotated[float, typer.Option(help="Seconds of timing; starting processes takes further time.")] = 5.0,
     processes: Annotated[
         int, typer.Option(help="Fresh processes, 2 or more, one value from each; 0: all samples from one process.")
     ] = 0,

@@ -87,11 +87,12 @@ def gate(
     by = {"norm": norm, "backend": backend, "case": case, "mode": mode, "activation": activation, "dtype": dtype}
     wanted = gated.wanted(device, only=only, **by)
     timing = gated.Timing(budget, threads, apart or bool(pythons), pythons)
+    gated.known_commits({"base": base, "head": head})  # before torch is loaded
     margins = gated.margins(margin, worse=worse_above, limit=limit)
     if worse_above is not None and margins["worse"] > margins["time"]:
         raise ArgumentError("worse_above", worse_above, f"must be at most the margin of times, {margins['time']:g}")
     seeds_each = seeds if error_rate else None
-    setup, project = gated.setup_of(base, head, wanted, timing, margins, seeds=seeds_each, working_tree=True)
+    setup, project = gated.setup_of(base, head, wanted, timing, margins=margins, seeds=seeds_each, working_tree=True)
     if dry_run:
         _dry_run(setup, to)
         return

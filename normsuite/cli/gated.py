@@ -48,12 +48,15 @@ def _shares(argument: str):
     return check
 
 
-Budget = Annotated[Optional[float], options.budget("Time to spend on bytes, errors and times; the project's, or 120s.")]
+Budget = Annotated[
+    Optional[float],
+    options.budget("Time to spend on bytes, errors and times; else the project's, or 120s."),
+]
 Margins = Annotated[
     Optional[list[str]],
     typer.Option(
         "--margin",
-        help="Within what a metric counts as the same, such as 2% of the time, or bytes=5%; again for more.",
+        help="Change within which a metric counts as the same: 2% (of the time), or bytes=5%; again for more.",
         callback=_margins,
     ),
 ]
@@ -125,8 +128,8 @@ def setup_of(
     head: str | None,
     wanted: Wanted,
     timing: Timing,
-    margins: dict[str, float],
     *,
+    margins: dict[str, float] | None = None,
     seeds: int | None = None,
     working_tree: bool = False,
 ):
@@ -136,7 +139,7 @@ def setup_of(
         base: a commit.
         head: another one; where it is None, the base again, or with `working_tree` that.
         wanted, timing: what is measured, and how.
-        margins: of metrics, with the thresholds of times.
+        margins: of metrics, with the thresholds of times; the usual ones where left out.
         seeds: of error rates, which are compared where it is given.
         working_tree: may be the head.
     """
@@ -158,7 +161,7 @@ def setup_of(
         base=before,
         head=after,
         cells=found.cells,
-        margins=margins,
+        margins=dict(measure.MARGINS) if margins is None else margins,
         budget_s=project.gate.budget_s if timing.budget_s is None else timing.budget_s,
         threads=measure.default_threads() if timing.threads is None else timing.threads,
         apart=timing.apart or is_apart(project),

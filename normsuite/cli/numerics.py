@@ -33,7 +33,11 @@ def numerics(
     """Measure the largest error of each norm and backend against float64, for inputs further and further from zero."""
     options.import_paths(targets)
     if not targets and (args or like or shape):
-        raise ArgumentError("args" if args else "like" if like else "shape", args or like or shape, "is of a TARGET")
+        raise ArgumentError(
+            "args" if args else "like" if like else "shape",
+            args or like or shape,
+            "describes a TARGET, and none was given",
+        )
     from .. import backends
     from .. import device as devices
     from ..measure import accuracy as measuring

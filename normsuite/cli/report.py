@@ -25,9 +25,7 @@ _LATE = (*DISTRIBUTIONS, "scipy.special")
 
 
 def report(
-    source: Annotated[
-        Path, typer.Option("--from", help="Folder that has the records of each kind in a folder.")
-    ] = REPORTS,
+    source: Annotated[Path, typer.Option("--from", help="Folder with a subfolder of records of each kind.")] = REPORTS,
     out: Annotated[Path, typer.Option(help="Folder for the pages.", callback=folder)] = REPORTS / "html",
     commit: Annotated[
         Optional[str], typer.Option(help="Commit whose cost to show; the one measured last where left out.")

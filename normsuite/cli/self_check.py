@@ -52,7 +52,7 @@ def self_check(
     """Find out how often the gate is wrong: false alarms in A/A controls, and injected slowdowns that it finds."""
     by = {"norm": norm, "backend": backend, "case": case, "mode": mode, "activation": activation, "dtype": dtype}
     wanted = gated.wanted(device, only=only, **by)
-    setup, _ = gated.setup_of(base, None, wanted, gated.Timing(budget, threads), gated.margins())
+    setup, _ = gated.setup_of(base, None, wanted, gated.Timing(budget, threads))
     from ..gate import rates, selfcheck
 
     writing.output_folder(out, "out")

@@ -1,5 +1,6 @@
 """`normsuite study`."""
 
+import math
 import time
 from pathlib import Path
 from typing import Annotated, Any, Optional
@@ -91,7 +92,7 @@ DryRun = Annotated[
     bool,
     typer.Option(
         "--dry-run",
-        help="Say how many runs there are, how long they take and which differences they could find; train nothing.",
+        help="Say how many runs there are, how long they take and how small a difference they find; train nothing.",
     ),
 ]
 Out = Annotated[Optional[Path], typer.Option(help="Where the records go; reports/study where left out.")]
@@ -251,7 +252,7 @@ def _dry_run(runs: list, out: Path, workers: int | None, to: str | None) -> None
         f"{found.runs} runs, about {minutes} on {found.processes} processes of one thread, going by a few steps now",
         detectable_sentence(found.effect),
     ]
-    if found.difference is not None and found.deviation is not None:
+    if found.difference is not None and found.deviation is not None and math.isfinite(found.difference):
         lines.append(
             f"in test accuracy, by the records here: {100 * found.difference:.2f} percentage points, with the widest "
             f"of the pairs' deviations, {100 * found.deviation:.2f}"

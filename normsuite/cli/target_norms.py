@@ -49,7 +49,7 @@ def planned(
         shown = ", ".join(f"{name} is a {spec.name}" for name, spec in found.items())
         raise ArgumentError("like", None, f"they must be of one norm to be compared: {shown}")
     if norms:
-        raise ArgumentError("norm", ", ".join(norms), "is --like beside a module:Name")
+        raise ArgumentError("norm", ", ".join(norms), "beside a TARGET the norm is said by --like")
     (norm,) = specs
     cases = []
     first = replace(described(names[0]), like=norm)

@@ -85,9 +85,9 @@ def measure(
         for (side, at), died in ended.items():
             if deaths[side, at] < TRIES:
                 continue
-            ended_at = "ended before they trained anything" if at is None else "that trained it ended"
+            when = "before they trained anything" if at is None else "while they trained it"
             for norm in {norm for norm, _ in todo[side]} if at is None else {at}:
-                reason = f"fails: {TRIES} processes {ended_at} ({died})"
+                reason = f"fails: processes ended {when}, in {TRIES} rounds ({died})"
                 found[norm].setdefault("absent", {})[side] = reason
                 todo[side] = [run for run in todo[side] if run[0] != norm]
     return {norm: _by_seed(of_norm) for norm, of_norm in found.items()}

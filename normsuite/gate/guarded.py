@@ -226,11 +226,15 @@ def _groups(target: Target, spec: NormSpec, shape: Sequence[int]) -> int:
     if spec.groups != "given":
         return 1
     groups = target.num_groups or target.kwargs.get("num_groups")
+    sizes: list = []
     if groups is None:  # torch.nn's constructor and function have it first, others may have it after the channels
         sizes = [size for size in target.args[:2] if type(size) is int]
         groups = next((size for size in sizes if size != shape[1]), shape[1] if len(sizes) > 1 else None)
     if groups is None:
-        raise ArgumentError("num_groups", None, f"{target.title} does not say it, and {spec.name} needs it")
+        said = (
+            f"{shape[1]} may be the channels or the groups of {target.title}" if sizes else f"{target.title} lacks it"
+        )
+        raise ArgumentError("num_groups", None, f"{said}: say num_groups")
     spec.num_groups(shape[1], groups)
     return groups
 

@@ -128,12 +128,14 @@ def _counts(gate: Gate) -> list[CellRow]:
 
 
 def _ratio(before: float, after: float) -> float:
-    """Return after / before of two exact values; of two zeros, two infinities or two NaN it is 1."""
-    if before == after or (math.isnan(before) and math.isnan(after)):
+    """Return after / before of two exact values, where one that is not finite counts as infinite."""
+    if before == after or not (math.isfinite(before) or math.isfinite(after)):
         return 1.0
-    if math.isinf(before) or before == 0:
-        return math.nan if math.isnan(after) else 0.0 if math.isinf(before) else math.inf
-    return after / before
+    if not math.isfinite(after):
+        return math.inf
+    if not math.isfinite(before):
+        return 0.0
+    return after / before if before else math.inf
 
 
 def _error_rates(gate: Gate) -> list[CellRow]:

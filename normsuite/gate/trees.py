@@ -1,5 +1,6 @@
 """The two versions that are compared: exported from git into a cache, a folder for each text of the package."""
 
+import contextlib
 import hashlib
 import os
 import shlex
@@ -320,7 +321,7 @@ def _built(git: Git, entries: list[export.Entry], trees: Path, digest: str, sour
 
 
 def _run(command: str, folder: Path) -> subprocess.CompletedProcess[str]:
-    """Run a shell command in a folder; one that takes longer than `BUILD_S` ends with all processes that it started.
+    """Run a shell command in a folder; after `BUILD_S` it is ended, on POSIX with all processes that it started.
 
     Raises:
         subprocess.TimeoutExpired: it took longer.
@@ -339,7 +340,8 @@ def _run(command: str, folder: Path) -> subprocess.CompletedProcess[str]:
             out, err = running.communicate(timeout=BUILD_S)
         except BaseException:
             if os.name == "posix":
-                os.killpg(running.pid, signal.SIGKILL)
+                with contextlib.suppress(ProcessLookupError, PermissionError):  # it has ended by itself
+                    os.killpg(running.pid, signal.SIGKILL)
             running.kill()
             raise
     return subprocess.CompletedProcess(command, running.returncode, out, err)

@@ -1,6 +1,5 @@
 """Charts of asv's results of one commit: a norm's time and memory."""
 
-import itertools
 import math
 
 from .. import kinds
@@ -35,7 +34,7 @@ def _dots(
             dots.append((norm, backend, *(value / scale for value in (m.number, m.low, m.high))))
             said.append(f"{case} {norm} {backend} {m.number / scale:.3g} {unit}")
         panels.append((f"{case}, {unit}" if len(devices) == 1 else f"{case} on {device}, {unit}", dots))
-    shapes = ", ".join(f"{_MARKER_NAMES[m]}: {b}" for m, b in zip(itertools.cycle(MARKERS), backends, strict=False))
+    shapes = ", ".join(f"{_look(place)[2]}: {backend}" for place, backend in enumerate(backends))
     axis_kind = " Logarithmic axes." if logarithmic else ""
     return Chart(
         _draw_dots,
@@ -44,6 +43,16 @@ def _dots(
         f"{caption} {shapes[0].upper()}{shapes[1:]}.{axis_kind}",
         kinds.ASV.command,
     )
+
+
+def _look(place: int) -> tuple[str, str, str]:
+    """Return marker, filling and name of the backend in that place: the first is filled, the next ones are open."""
+    marker = MARKERS[place % len(MARKERS)]
+    if place < len(MARKERS):
+        return marker, "none" if place else "full", _MARKER_NAMES[marker]
+    if place % len(MARKERS) == 0:  # the one that is filled for the first backend
+        return marker, "none", "open circle"
+    return marker, "full", _MARKER_NAMES[marker].replace("open", "filled")
 
 
 def _draw_dots(name: str, panels: list, backends: list[str], logarithmic: bool) -> str:
@@ -57,10 +66,7 @@ def _draw_dots(name: str, panels: list, backends: list[str], logarithmic: bool) 
                 y = norms.index(norm) + (backends.index(backend) - (len(backends) - 1) / 2) * 0.3
                 if not math.isnan(low) and high > low:
                     axis.plot([low, high], [y, y], color=colour(norm), linewidth=3.5, alpha=0.45)
-                marker, fill = (
-                    MARKERS[backends.index(backend) % len(MARKERS)],
-                    "full" if backend == backends[0] else "none",
-                )
+                marker, fill, _ = _look(backends.index(backend))
                 axis.plot(value, y, marker, color=colour(norm), markersize=6, fillstyle=fill)
             axis.set_title(title)
             if logarithmic:

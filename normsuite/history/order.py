@@ -43,8 +43,8 @@ def order(dates: Mapping[str, float | None], commits: Commits | None) -> Order:
     notes = []
     if len(merged):
         notes.append(
-            f"{counted(len(merged), 'commit')} came in by a merge, which is shown instead, or the last commit that was "
-            "measured of it"
+            f"{counted(len(merged), 'commit')} came in by merges: the merge commit is shown in their place or, where "
+            "that was not measured, the last of them that was"
         )
     if elsewhere:
         notes.append(

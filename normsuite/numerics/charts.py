@@ -10,21 +10,27 @@ from ..spec import NORMS
 from .tables import error
 
 
-def charts(record: dict) -> list[Chart]:
-    """Return charts of the output's error against the mean of the input, one for each backend, on equal axes."""
+def charts(record: dict, own: str = "") -> list[Chart]:
+    """Return charts of the output's error against the mean of the input, one for each backend, on equal axes.
+
+    Args:
+        record: of errors.
+        own: tells its charts from those of another record on the same page.
+    """
     checked = schema.of(record, Numerics)
     rows = [row for row in checked.samples if row.norm in NORMS]
     finite = [e for row in rows if 0 < (e := error(row.output)) < math.inf]
     if not finite:
         return []
     limits = min(finite) / 2, max(finite) * 2
-    return [_chart(checked, backend, limits) for backend in dict.fromkeys(row.backend for row in rows)]
+    return [_chart(checked, backend, limits, own) for backend in dict.fromkeys(row.backend for row in rows)]
 
 
-def _chart(checked: Numerics, backend: str, limits: tuple[float, float]) -> Chart:
+def _chart(checked: Numerics, backend: str, limits: tuple[float, float], own: str) -> Chart:
     rows = [row for row in checked.samples if row.backend == backend]
     means = sorted({float(row.mean) for row in checked.samples})
     dtype, device = checked.case.dtype, checked.case.device
+    after = f" after {checked.case.activation}" if checked.case.activation else ""
     lines, said = [], []
     for norm in NORMS:
         found = {float(row.mean): error(row.output) for row in rows if row.norm == norm}
@@ -34,10 +40,10 @@ def _chart(checked: Numerics, backend: str, limits: tuple[float, float]) -> Char
             said.append(f"{norm} " + ", ".join(f"{text.relative(value)} at {mean:g}" for mean, value in found.items()))
     return Chart(
         _draw,
-        (f"numerics-{device}-{dtype}-{backend}", backend, lines, means, limits),
-        f"Largest relative error of the output, {backend}, {dtype} on {device}, by mean of the input: "
+        (f"numerics{own}-{device}-{dtype}-{backend}", backend, lines, means, limits),
+        f"Largest relative error of the output{after}, {backend}, {dtype} on {device}, by mean of the input: "
         + "; ".join(said),
-        f"{backend}: largest error of the output against float64, relative to the root mean square, {dtype} on "
+        f"{backend}: largest error of the output{after} against float64, relative to the root mean square, {dtype} on "
         f"{device}. Computed on fixed inputs: no interval. Errors that are not finite are in the table only.",
         kinds.NUMERICS.command,
     )

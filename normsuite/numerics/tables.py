@@ -26,10 +26,12 @@ def written(value: object) -> str:
 
 
 def titled(record: dict) -> str:
-    """Return what a record is of: type, device, activation and shape."""
-    case = schema.of(record, Numerics).case
+    """Return what a record is of: type, device, activation and shape, and its norms where they are few."""
+    found = schema.of(record, Numerics)
+    case, norms = found.case, list(dict.fromkeys(row.norm for row in found.samples))
     after = f", {case.activation}" if case.activation else ""
-    return f"{case.dtype} on {case.device}{after}, {' × '.join(map(str, case.shape))}"
+    few = f": {', '.join(norms)}" if len(norms) < len(NORMS) else ""
+    return f"{case.dtype} on {case.device}{after}, {' × '.join(map(str, case.shape))}{few}"
 
 
 def errors(record: dict) -> Table:

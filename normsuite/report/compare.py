@@ -46,8 +46,10 @@ def _cost(collected: Collected) -> Tables:
 
 
 def _errors(collected: Collected) -> Tables:
-    found = [errors(record) for record in collected.numerics]
-    return {table.caption: (table, 3) for table in found}
+    found: Tables = {}
+    for table in map(errors, collected.numerics):  # those with most norms first
+        found.setdefault(table.caption, (table, 3))
+    return found
 
 
 _PARTS: dict[str, Callable[[Collected], Tables]] = {

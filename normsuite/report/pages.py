@@ -269,7 +269,7 @@ def _numerics(collected: Collected) -> Page:
         Section(
             "far" if number == 0 else f"far-{number + 1}",
             numerics.titled(record),
-            charts=tuple(numerics_charts.charts(record)),
+            charts=tuple(numerics_charts.charts(record, "" if number == 0 else f"-{number + 1}")),
             tables=(numerics.errors(record),),
         )
         for number, record in enumerate(collected.numerics)
@@ -361,7 +361,8 @@ _HOW = (
     "Training: AdamW with a one-cycle schedule; runs share nothing and have one thread each, several side by side. The "
     "test digits are evaluated after every epoch and choose nothing.",
     "Time: the wall clock around repeated calls on the CPU; on an accelerator the device's time of a captured graph, "
-    "and beside it how long a call keeps the host; warm-up and garbage collection outside. Memory: the allocator's own "
+    "and beside it how long a call occupies the host; warm-up and garbage collection outside. Memory: the allocator's "
+    "own "
     "events. Numerical error: against NumPy in float64, on an accelerator against float64 there.",
     "Intervals: Student's t over seeds; for times the distribution-free interval of the median of one process's "
     "samples, which knows nothing of the differences between processes.",

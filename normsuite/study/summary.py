@@ -176,8 +176,8 @@ def detectable_sentence(effect: float) -> str:
     if not math.isfinite(effect):
         return "one seed does not distinguish norms: a difference has no spread to compare it with"
     return (
-        f"between two norms, differences of {effect:.2f} deviations of the paired differences or more are found with "
-        f"{POWER:.0%} power"
+        f"a true difference between two norms is found with {100 * POWER:.0f} % power if it is at least {effect:.2f} "
+        "standard deviations of the paired differences"
     )
 
 

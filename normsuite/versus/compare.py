@@ -42,7 +42,7 @@ def compare(
         processes: fresh ones, which differ by where code and tensors lie; 0 for this one, or with `setup` for a single
             fresh one, which statements may end. More want paths or statements.
         device: "cpu", or the accelerator whose clock counts.
-        host_time: on an accelerator, compare for how long a call keeps the host, instead of the device's time.
+        host_time: on an accelerator, compare for how long a call occupies the host, instead of the device's time.
         margin: how far from 1 a ratio may lie and still count as the same.
         setup: Python that is run once; then every call is a statement, which reads its names and binds its own.
         seed: of the orders; drawn where left out.

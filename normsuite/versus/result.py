@@ -201,7 +201,7 @@ class Result:
     def sentences(self) -> list[str]:
         """Return one line for each callable beside the first, and for each that was not timed."""
         failed = [f"{name}: not measured, {reason}" for name, reason in self.failed.items()]
-        said = [f"{self.clock}, for which a call keeps the host:"] if self.host_time else []
+        said = [f"{self.clock}, for which a call occupies the host:"] if self.host_time else []
         return [*said, *(comparison.sentence() for comparison in self.comparisons), *failed]
 
     def __repr__(self) -> str:

@@ -73,8 +73,6 @@ def _function(kernels: Kernels) -> type[torch.autograd.Function]:
             if further or not _are_as_before(ready.alike, dy, x, weight, shift, statistics):
                 refuse_changed(ctx, x, weight, shift, statistics)
                 if further or addresses.observed() or not is_memory(dy, x):  # or many gradients in one, or another kind
-                    if not addresses.observed():  # torch's own operations may read memory that is gone
-                        addresses.refuse_gone(dy=dy, input=x, weight=weight)
                     return (*_by_formula(ctx, kernels, dy, x, weight, shift, statistics), None)
                 kernels.demand(x, input=x, weight=weight, bias=shift, statistics=statistics)
                 shape, strides, *_ = ctx.seen

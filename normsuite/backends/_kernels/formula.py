@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 
 import torch
 
+from ... import addresses
 from . import Given
 
 
@@ -23,8 +24,14 @@ def gradients(
         sources: input, weight and bias.
         needs: which of them need a gradient.
         dy: the gradient of y.
+
+    Raises:
+        StorageError: the memory of dy, the input or the weight was given back.
     """
     further = torch.is_grad_enabled()
+    if not addresses.observed():  # torch's own operations may read memory that is gone
+        input, weight, _ = sources
+        addresses.refuse_gone(dy=dy, input=input, weight=weight)
     with torch.enable_grad():
 
         def alias(t: torch.Tensor, need: bool) -> torch.Tensor:

@@ -113,10 +113,27 @@ def _compiled_once(key: tuple[str, torch.dtype, int, bool]) -> Kernel:
 
 _kernels: dict[tuple[str, torch.dtype, int, bool], Kernel] = {}
 _compiling = threading.Lock()
-if hasattr(os, "register_at_fork"):  # a child has no thread that would finish a compilation and release the lock
-    os.register_at_fork(
-        before=_compiling.acquire, after_in_parent=_compiling.release, after_in_child=_compiling.release
-    )
+_forking = threading.local()
+"""Whether this thread has taken the lock for a fork: an interruption while it waits leaves it without."""
+
+
+def _before_fork() -> None:
+    _forking.has_lock = _compiling.acquire()
+
+
+def _after_in_parent() -> None:
+    if _forking.__dict__.pop("has_lock", False):
+        _compiling.release()
+
+
+def _after_in_child() -> None:
+    global _compiling
+    _forking.__dict__.pop("has_lock", None)
+    _compiling = threading.Lock()
+
+
+if hasattr(os, "register_at_fork"):  # a child has no thread that would finish a compilation
+    os.register_at_fork(before=_before_fork, after_in_parent=_after_in_parent, after_in_child=_after_in_child)
 
 
 def _compiled(name: str, dtype: torch.dtype, code: int, streamed: bool) -> Kernel:
