@@ -1,4 +1,4 @@
-"""The parts of the pages that are made of the newest reference self-check: its rates, and what other thresholds find."""
+"""The parts of the pages that are made of the newest self-check: its rates, and what other thresholds find."""
 
 import math
 from collections.abc import Iterator, Sequence

@@ -29,8 +29,8 @@ APART = math.log(1.3)
 
 SECONDS, STREAMING_SECONDS = 0.05, 0.2
 SIZES = (*(2**power for power in range(8, 22)), 3 * 2**20, 2**22, 2**23, 9 * 2**20, 2**24)
-"""Elements of a tensor. The memory of the largest two, above 32 MiB, is given anew by the system each time: torch's calls
-take several times as long from there on, and the kernels, whose results lie in large pages, do not."""
+"""Elements of a tensor. The memory of the largest two, above 32 MiB, is given anew by the system each time: torch's
+calls take several times as long from there on, and the kernels, whose results lie in large pages, do not."""
 
 BATCHES = (8, 12, 16, 24, 32, 48, 64, 96, 128)
 DIGITS = 4
