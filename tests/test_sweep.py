@@ -201,7 +201,7 @@ def test_workers_that_die_again_and_again_end_the_sweep(tmp_path, digits_cache, 
     notes = []
     with pytest.raises(NormsuiteError, match="workers died 3 times in a row"):
         sweep.sweep(plan(norms=["none"], seeds=1, epochs=1, **SMALL), tmp_path, processes=1, on_note=notes.append)
-    assert notes == ["a worker process ended; its unfinished runs are restarted"] * 2
+    assert notes == ["a worker process ended; all unfinished runs are restarted"] * 2
 
 
 def _kill_this_process(run, task):

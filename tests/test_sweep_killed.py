@@ -64,7 +64,7 @@ def test_a_killed_worker_and_a_killed_parent_lose_only_what_was_unfinished(tmp_p
         until(lambda: len(list(tmp_path.glob("*.json"))) >= 1, "a first record")
         until(lambda: spawned(first.pid), "a worker")[0].kill()
         line = until(lambda: next((x for x in first.stdout if "worker process ended" in x), None), "the note")
-        assert "its unfinished runs are restarted" in line
+        assert "all unfinished runs are restarted" in line
         until(lambda: len(list(tmp_path.glob("*.json"))) >= 2, "a record after that")
         alive = until(lambda: spawned(first.pid), "workers begun again")
         first.kill()

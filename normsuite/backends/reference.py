@@ -17,8 +17,10 @@ TYPES = (torch.float64, torch.float32, torch.bfloat16, torch.float16)
 
 def why_not(call: Call) -> str | None:
     """Return the reason why plain torch operations cannot compute a call, or None if they can."""
+    if not call.input.is_floating_point():
+        return f"needs a floating-point input, not {call.input.dtype}"
     if call.input.dtype not in TYPES:
-        return f"needs an input of {', '.join(map(str, TYPES))}, not {call.input.dtype}"
+        return f"computes {', '.join(map(str, TYPES))}, not {call.input.dtype}"
     if call.input.is_nested:
         return "knows no nested tensors"
     if (reason := why_not_saved(call, "weight")) is not None:

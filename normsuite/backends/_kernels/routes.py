@@ -93,7 +93,7 @@ def why_not(call: Call) -> str | None:
             return f"reads the memory behind {name}, which lies on {given.device} and the input on {call.input.device}"
     if call.process_group is not None:
         return "knows one process; the reference backend joins them"
-    if (reason := why_not_saved(call, *_saved(call))) is not None:
+    if not torch.compiler.is_compiling() and (reason := why_not_saved(call, *_saved(call))) is not None:
         return reason
     return theirs.why_not(call) if call.input.is_nested else None
 

@@ -113,8 +113,15 @@ def _compiled_once(key: tuple[str, torch.dtype, int, bool]) -> Kernel:
 
 _kernels: dict[tuple[str, torch.dtype, int, bool], Kernel] = {}
 _compiling = threading.Lock()
-_forking = threading.local()
-"""Whether this thread has taken the lock for a fork: an interruption while it waits leaves it without."""
+
+
+class _Forking(threading.local):
+    """Whether this thread has taken the lock for a fork: an interruption while it waits leaves it without."""
+
+    has_lock = False
+
+
+_forking = _Forking()
 
 
 def _before_fork() -> None:
@@ -122,13 +129,14 @@ def _before_fork() -> None:
 
 
 def _after_in_parent() -> None:
-    if _forking.__dict__.pop("has_lock", False):
+    if _forking.has_lock:
+        _forking.has_lock = False
         _compiling.release()
 
 
 def _after_in_child() -> None:
     global _compiling
-    _forking.__dict__.pop("has_lock", None)
+    _forking.has_lock = False
     _compiling = threading.Lock()
 
 
