@@ -29,7 +29,7 @@ backends.get(DEFAULT_BACKEND)  # now, since torch.compile traces no imports
 _BATCH_NORM, _LAYER_NORM, _GROUP_NORM, _INSTANCE_NORM, _RMS_NORM = (
     NORMS[name] for name in ("BatchNorm", "LayerNorm", "GroupNorm", "InstanceNorm", "RMSNorm")
 )
-_EPS = {dtype: torch.finfo(dtype).eps for dtype in (torch.float32, torch.float64)}  # RMSNorm's; asking is slow
+_EPS = {t: torch.finfo(t).eps for t in (torch.float32, torch.float64, torch.complex128)}  # RMSNorm's; asking is slow
 
 _GIVEN = tuple(inspect.signature(validation.call).parameters)[2:]  # names of `compute`'s arguments after the input
 
@@ -73,7 +73,7 @@ def normalize(
         backend: one of `normsuite.backends.NAMES`.
 
     Returns:
-        The shape and type of the input; under autocast on an accelerator as torch's call returns it.
+        The shape and type of the input; of `torch` and `auto` what torch returns under autocast on an accelerator.
 
     Raises:
         ShapeError: a shape that does not fit.

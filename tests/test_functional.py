@@ -196,3 +196,8 @@ def test_where_autocast_widens_it_is_torch_s_call(monkeypatch):
             )
             monkeypatch.setattr(auto, "get", lambda name: SimpleNamespace(why_not=lambda call: None))
             assert auto.choose(call).backend == expected
+
+
+def test_the_eps_of_complex_numbers_is_torch_s():
+    x = 1e-4 * torch.randn(4, 8, dtype=torch.complex128)
+    torch.testing.assert_close(functional.rms_norm(x, (8,)), torch.nn.functional.rms_norm(x, (8,)))

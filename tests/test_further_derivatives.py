@@ -1,5 +1,7 @@
 """Derivatives of derivatives where tensors depend on each other, have hooks, or were computed under a dispatch mode."""
 
+from contextlib import nullcontext
+
 import pytest
 import torch
 from torch.utils.flop_counter import FlopCounterMode
@@ -83,10 +85,12 @@ def test_a_norm_under_a_dispatch_mode_has_second_derivatives(name):
     torch.testing.assert_close(found[0], found[1])
 
 
-def test_freed_storage_is_refused_where_a_derivative_of_the_derivative_is_asked_for():
-    x = leaf(4, 16)
-    with FlopCounterMode(display=False):
-        y = normalized(x, "numba")
-    x.untyped_storage().resize_(0)
-    with pytest.raises(StorageError, match="input"):
+@pytest.mark.parametrize("name", ["input", "bias"])
+@pytest.mark.parametrize("is_watched", [True, False])
+def test_freed_storage_is_refused_where_a_derivative_of_the_derivative_is_asked_for(name, is_watched):
+    x, bias = leaf(4, 16), leaf(16, seed=1)
+    with FlopCounterMode(display=False) if is_watched else nullcontext():
+        y = functional.layer_norm(x, (16,), None, bias, backend="numba")
+    {"input": x, "bias": bias}[name].untyped_storage().resize_(0)
+    with pytest.raises(StorageError, match=name):
         torch.autograd.grad(y.sum(), x, create_graph=True)

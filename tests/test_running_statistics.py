@@ -6,6 +6,7 @@ import pytest
 import torch
 from torch import nn
 from torch.utils.checkpoint import checkpoint
+from torch.utils.flop_counter import FlopCounterMode
 
 import normsuite
 from normsuite import functional
@@ -59,7 +60,6 @@ def test_what_the_kernels_copy_or_the_reference_leaves_may_be_of_inference_mode(
     for backend in ("numba", "reference"):
         functional.layer_norm(rows, (8,), weight, backend=backend).sum().backward()
     functional.rms_norm(x, (8,), weight, backend="reference").sum().backward()
-    functional.layer_norm(x, (8,), weight, backend="auto").sum().backward()
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
@@ -125,3 +125,36 @@ def test_a_negative_eps_is_refused_in_evaluation_too(backend):
         more = {"backend": backend} if call is functional.batch_norm else {}
         with pytest.raises(ValueError, match="eps"):
             call(x, torch.zeros(8), torch.ones(8), eps=-1e-3, **more)
+
+
+@pytest.mark.parametrize("backend", ["numba", "reference"])
+def test_narrow_statistics_are_rounded_once(backend):
+    """A mean that is that of the batch stays where it is."""
+    x = torch.full((4, 1, 8), 1.1328125, dtype=torch.bfloat16)
+    mean, var = torch.tensor([1.1328125], dtype=torch.bfloat16), torch.ones(1, dtype=torch.bfloat16)
+    functional.batch_norm(x, mean, var, training=True, momentum=0.1, backend=backend)
+    assert float(mean) == 1.1328125
+
+
+def test_torch_s_calls_that_save_no_input_take_one_of_inference_mode():
+    with torch.inference_mode():
+        x, weight = torch.randn(4, 16), torch.ones(8)
+    own = torch.ones(16, requires_grad=True)
+    functional.rms_norm(x, (16,), own).sum().backward()
+    z = torch.randn(4, 8, 6, requires_grad=True)
+    for backend in ("torch", "numba", "auto"):
+        functional.instance_norm(z, weight=weight, backend=backend).sum().backward()
+
+
+def test_an_operator_s_input_is_refused_before_they_move():
+    with torch.inference_mode():
+        x = torch.randn(4, 8, 6, 6)[..., ::2]
+    norm = normsuite.BatchNorm2d(8, backend="numba")
+    with FlopCounterMode(display=False), pytest.raises(UnsupportedError, match="saves input"):
+        norm(x)
+    assert int(norm.num_batches_tracked) == 0 and torch.equal(norm.running_mean, torch.zeros(8))
+
+
+def test_a_cumulative_average_of_tensors_without_memory():
+    norm = normsuite.BatchNorm2d(8, momentum=None, device="meta")
+    assert norm(torch.empty(2, 8, 4, 4, device="meta")).is_meta

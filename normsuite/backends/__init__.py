@@ -25,9 +25,10 @@ from typing import NamedTuple, Protocol, runtime_checkable
 from torch import (  # not torch itself: here that name is the backend's
     Tensor,
     distributed,
+    float32,
     is_grad_enabled,
-    is_inference_mode_enabled,
     ones_like,
+    promote_types,
 )
 from torch.compiler import is_compiling
 from torch.nn import functional
@@ -109,18 +110,22 @@ Given = Tensor | None
 
 
 def update(running: Tensor, new: Tensor, weight: float | Tensor) -> None:
-    """Set running ← (1 − weight) · running + weight · new as torch does: a variance that is infinite stays so."""
+    """Set running ← (1 − weight) · running + weight · new as torch does: a variance that is infinite stays so.
+
+    Computed in float32 or wider and rounded once.
+    """
+    wide = promote_types(running.dtype, float32)
     if isinstance(weight, Tensor):
-        weight = weight.to(running.dtype)
-    running.copy_((1 - weight) * running + weight * new.reshape(running.shape).to(running.dtype))
+        weight = weight.to(wide)
+    running.copy_((1 - weight) * running.to(wide) + weight * new.reshape(running.shape).to(wide))
 
 
 def why_not_saved(call: Call, *names: str) -> str | None:
     """Return the reason why autograd would not save one of those tensors for the backward pass, or None.
 
-    It refuses tensors of inference mode when a norm has computed, and running statistics have moved by then.
+    Functions of our own save tensors after they have computed, when running statistics have moved.
     """
-    if is_compiling() or not call.differentiated or is_inference_mode_enabled():
+    if is_compiling() or not call.differentiated:
         return None
     for name in names:
         if (given := getattr(call, name)) is not None and given.is_inference():

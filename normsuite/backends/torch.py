@@ -114,7 +114,11 @@ def why_not(call: Call) -> str | None:
     for argument in _OPTIONAL:
         if getattr(call, argument) is not None and argument not in _OPERATORS[name].takes:
             return f"torch.{name} takes no {argument}"
-    return why_not_saved(call, "input", "weight") or _why_not_mixed(call)
+    if name == "batch_norm" and not torch.is_inference_mode_enabled():  # whose modules would have counted the batch
+        moved = ("running_mean", "running_var") if call.use_input_stats else ()
+        if (reason := why_not_saved(call, "input", "weight", *moved)) is not None:
+            return reason
+    return _why_not_mixed(call)
 
 
 def _why_not_mixed(call: Call) -> str | None:
@@ -160,8 +164,9 @@ def _apply(call: Call) -> torch.Tensor:
 def _with_computed_momentum(call: Call) -> torch.Tensor:
     if call.running_mean is None or not call.use_input_stats or not call.input.numel():
         return _apply(replace(call, momentum=0.0))
-    if not (torch.compiler.is_compiling() or observed()):
-        return _apply(replace(call, momentum=call.momentum.item()))
+    momentum = call.momentum
+    if not torch.compiler.is_compiling() and type(momentum) is torch.Tensor and momentum.is_cpu and not observed():
+        return _apply(replace(call, momentum=momentum.item()))  # on an accelerator the host would wait for it
     # Torch wants a number, and reading one from a tensor breaks a compiled graph. With a weight of 1 the running
     # statistics become those of the batch, which then move ours.
     mean, var = torch.zeros_like(call.running_mean), torch.zeros_like(call.running_var)

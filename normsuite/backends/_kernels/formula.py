@@ -26,12 +26,12 @@ def gradients(
         dy: the gradient of y.
 
     Raises:
-        StorageError: the memory of dy, the input or the weight was given back.
+        StorageError: the memory of one of them was given back.
     """
     further = torch.is_grad_enabled()
     if not addresses.observed():  # torch's own operations may read memory that is gone
-        input, weight, _ = sources
-        addresses.refuse_gone(dy=dy, input=input, weight=weight)
+        input, weight, bias = sources
+        addresses.refuse_gone(dy=dy, input=input, weight=weight, bias=bias)
     with torch.enable_grad():
 
         def alias(t: torch.Tensor, need: bool) -> torch.Tensor:

@@ -8,7 +8,7 @@ from torch import Tensor
 from torch._subclasses.fake_tensor import FakeTensor
 
 from ... import addresses
-from .. import Call, reference, why_not_saved
+from .. import Call, reference, repeats_weight, why_not_saved
 from .. import torch as theirs
 from . import is_per_element
 
@@ -93,17 +93,20 @@ def why_not(call: Call) -> str | None:
             return f"reads the memory behind {name}, which lies on {given.device} and the input on {call.input.device}"
     if call.process_group is not None:
         return "knows one process; the reference backend joins them"
-    if not torch.compiler.is_compiling() and (reason := why_not_saved(call, *_saved(call))) is not None:
+    is_saved = not torch.compiler.is_compiling() and call.differentiated
+    if is_saved and (reason := why_not_saved(call, *_saved(call))) is not None:
         return reason
     return theirs.why_not(call) if call.input.is_nested else None
 
 
 def _saved(call: Call) -> list[str]:
-    """Return the names of the tensors that are saved as they are: an input in another order is copied first."""
+    """Return the names of the tensors that are saved as they are, and not copied first."""
     x = call.input
+    if addresses.watched() or x.is_meta:  # by an operator of ours, which copies within
+        return ["input", "weight", "bias"]
     is_channels_last = x.dim() > 2 and call.trailing in (0, x.dim() - 1) and x.movedim(1, -1).is_contiguous()
-    is_dense = x.is_contiguous() or is_channels_last
-    return ["weight", *(["input"] if is_dense else []), *(["bias"] if addresses.watched() else [])]
+    is_read = is_channels_last if call.strided else x.is_contiguous() or is_channels_last
+    return [*(["input"] if is_read else []), *([] if repeats_weight(call.spec) else ["weight"])]
 
 
 def _has_kernel(call: Call) -> bool:
