@@ -114,7 +114,8 @@ def why_not(call: Call) -> str | None:
     for argument in _OPTIONAL:
         if getattr(call, argument) is not None and argument not in _OPERATORS[name].takes:
             return f"torch.{name} takes no {argument}"
-    if name == "batch_norm" and not torch.is_inference_mode_enabled():  # whose modules would have counted the batch
+    is_eager = not torch.compiler.is_compiling()
+    if is_eager and name == "batch_norm" and not torch.is_inference_mode_enabled():  # else a batch would be counted
         moved = ("running_mean", "running_var") if call.use_input_stats else ()
         if (reason := why_not_saved(call, "input", "weight", *moved)) is not None:
             return reason
