@@ -2,6 +2,9 @@
 
 import json
 import math
+import subprocess
+import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -134,3 +137,10 @@ def test_what_asv_said_is_counted_in_the_same_way():
     | -        | 2.00±0.1ms       | 1.04±0ms        |    0.52 | latency.Latency.track_training_step('c')        |
     """
     assert [ratio for _, ratio in asv_continuous.changes(table)] == [1.13, 0.52]
+
+
+def test_what_asv_compares_is_set_up_as_a_self_check_is(tmp_path):
+    """With no pairs to compare, which would take minutes."""
+    command = [sys.executable, "-m", "tools.asv_continuous", "--pairs", "0", "--out", str(tmp_path)]
+    done = subprocess.run(command, cwd=Path(__file__).parent.parent, capture_output=True, text=True, timeout=240)
+    assert done.returncode == 0 and done.stdout.startswith("bounds: "), done.stderr
