@@ -114,12 +114,15 @@ def why_not(call: Call) -> str | None:
     for argument in _OPTIONAL:
         if getattr(call, argument) is not None and argument not in _OPERATORS[name].takes:
             return f"torch.{name} takes no {argument}"
-    is_eager = not torch.compiler.is_compiling()
-    if is_eager and name == "batch_norm" and not torch.is_inference_mode_enabled():  # else a batch would be counted
-        moved = ("running_mean", "running_var") if call.use_input_stats else ()
-        if (reason := why_not_saved(call, "input", "weight", *moved)) is not None:
-            return reason
-    return _why_not_mixed(call)
+    return _why_not_counted(call) or _why_not_mixed(call)
+
+
+def _why_not_counted(call: Call) -> str | None:
+    """Return why BatchNorm cannot save a tensor, or None: torch says so itself, but after its module counted the batch."""
+    if call.spec.torch_call != "batch_norm" or torch.compiler.is_compiling() or torch.is_inference_mode_enabled():
+        return None
+    moved = ("running_mean", "running_var") if call.use_input_stats else ()
+    return why_not_saved(call, "input", "weight", *moved)
 
 
 def _why_not_mixed(call: Call) -> str | None:

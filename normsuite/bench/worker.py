@@ -157,9 +157,8 @@ def different(counts: dict[str, dict], task: Task) -> dict[str, str]:
     for label, counted in counts.items():
         for metric in (OUTPUT_ERROR, GRADIENT_ERROR):
             error, usual = counted.get(metric.key), counts.get(BASELINE, {}).get(metric.key)
-            if error is not None and not error <= max(
-                _DIFFERENT, 10 * (usual or 0.0)
-            ):  # torch.nn may have no such norm
+            most = max(_DIFFERENT, 10 * (usual or 0.0))  # torch.nn may have no such norm
+            if error is not None and not error <= most:
                 found[label] = f"computes something else ({metric.name} {error:.1e}{behind})"
     return found
 

@@ -338,7 +338,7 @@ def _run(command: str, folder: Path) -> subprocess.CompletedProcess[str]:
     ) as running:
         try:
             out, err = running.communicate(timeout=BUILD_S)
-        except BaseException:
+        except BaseException:  # too long, or Ctrl-C; raised again
             if os.name == "posix":
                 with contextlib.suppress(ProcessLookupError, PermissionError):  # it has ended by itself
                     os.killpg(running.pid, signal.SIGKILL)

@@ -2,11 +2,11 @@
 
 from collections.abc import Callable, Sequence
 from functools import lru_cache
-from typing import Any, NamedTuple, cast
+from typing import Any, NamedTuple
 
 import torch
 
-from ...spec import Axis, NormSpec, View
+from ...spec import NormSpec, View
 from .. import Call, kernel_weight, moves_last, reference, saved_weight
 from . import Kernels, Settings, dense, formula, is_per_element, move, sizes_of, wide_of
 
@@ -51,7 +51,7 @@ def register(namespace: str, kernels: Kernels, settings_of: type[Settings]) -> O
             return (None,) * 11
         x, weight, bias, statistics = ctx.saved_tensors
         if torch.is_grad_enabled():  # a derivative of this derivative will be asked for
-            apply = _formula(kernels, statistics, *ctx.settings)
+            apply = _formula(kernels, statistics, settings(*ctx.settings))
             return (*formula.gradients(apply, (x, weight, bias), ctx.needs_input_grad[:3], dy), *(None,) * 8)
         dx, dweight, dbias = backward(dy, x, statistics, weight, bias, *ctx.settings)
         return dx, None if weight is None else dweight, None if bias is None else dbias, *(None,) * 8
@@ -60,27 +60,16 @@ def register(namespace: str, kernels: Kernels, settings_of: type[Settings]) -> O
     return Operators(forward, backward)
 
 
-def _formula(
-    kernels: Kernels,
-    statistics: torch.Tensor,
-    axes: str,
-    centred: bool,
-    sizes: Sequence[int],
-    per_element: bool,
-    frozen: bool,
-    eps: float,
-    activation: str | None,
-) -> Callable[..., torch.Tensor]:
+def _formula(kernels: Kernels, statistics: torch.Tensor, s: Settings) -> Callable[..., torch.Tensor]:
     """Return the same norm by torch's own operations, as a function of input, weight and bias."""
-    over: frozenset[Axis] = frozenset(cast(list[Axis], axes.split()))
-    spec = NormSpec("", "one", over, "channel", True, "never", None, "", centred)
-    _, groups, channels, places = sizes
-    dims = tuple(dim for dim, axis in ((0, "batch"), (2, "group"), (3, "spatial")) if axis in over)
-    view = View(tuple(sizes), dims, (1, groups, channels, places if per_element else 1))
-    mean, var = kernels.moments(statistics, eps) if frozen else (None, None)
+    spec = NormSpec("", "one", s.axes, "channel", True, "never", None, "", s.centred)
+    _, groups, channels, places = s.sizes
+    dims = tuple(dim for dim, axis in ((0, "batch"), (2, "group"), (3, "spatial")) if axis in s.axes)
+    view = View(s.sizes, dims, (1, groups, channels, places if s.per_element else 1))
+    mean, var = kernels.moments(statistics, s.eps) if s.frozen else (None, None)
 
     def apply(x: torch.Tensor, weight: torch.Tensor | None, bias: torch.Tensor | None) -> torch.Tensor:
-        call = Call(spec, view, x, weight, bias, mean, var, not frozen, eps=eps, activation=activation)
+        call = Call(spec, view, x, weight, bias, mean, var, not s.frozen, eps=s.eps, activation=s.activation)
         return reference.apply(call)
 
     return apply

@@ -93,8 +93,8 @@ def why_not(call: Call) -> str | None:
             return f"reads the memory behind {name}, which lies on {given.device} and the input on {call.input.device}"
     if call.process_group is not None:
         return "knows one process; the reference backend joins them"
-    is_saved = not torch.compiler.is_compiling() and call.differentiated
-    if is_saved and (reason := why_not_saved(call, *_saved(call))) is not None:
+    saved = [] if torch.compiler.is_compiling() else _saved(call)
+    if (reason := why_not_saved(call, *saved)) is not None:
         return reason
     return theirs.why_not(call) if call.input.is_nested else None
 
