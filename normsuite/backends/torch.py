@@ -118,7 +118,7 @@ def why_not(call: Call) -> str | None:
 
 
 def _why_not_counted(call: Call) -> str | None:
-    """Return why BatchNorm cannot save a tensor, or None: torch says so itself, but after its module counted the batch."""
+    """Return why BatchNorm cannot save a tensor, or None: torch says so, but after its module counted the batch."""
     if call.spec.torch_call != "batch_norm" or torch.compiler.is_compiling() or torch.is_inference_mode_enabled():
         return None
     moved = ("running_mean", "running_var") if call.use_input_stats else ()
