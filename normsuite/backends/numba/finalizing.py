@@ -127,20 +127,10 @@ def finalize_all(a, data, first, number, n, means, m2s):
 
 @inlined
 def recall(a, data, statistic):
-    """Return m, δ and rstd of a statistic.
-
-    In evaluation they are computed from the running statistics, and stored for the backward kernel.
-    """
-    stored = wides(a.statistics, data)
-    count = a.outer * a.inner
+    """Return m, δ and rstd of a statistic."""
+    stored, count = wides(a.statistics, data), a.outer * a.inner
     if a.frozen:  # as many as channels, however many rows are walked through
         count, statistic = a.channels, statistic % a.channels
-    if a.frozen and a.running_mean:
-        var = load(wides(a.running_var, data), statistic)
-        store(stored, statistic, load(wides(a.running_mean, data), statistic))
-        store(stored, count + statistic, wide(0, data))
-        store(stored, 2 * count + statistic, wide(1 / math.sqrt(var + a.eps), data))
-        store(stored, 3 * count + statistic, var)
     return load(stored, statistic), load(stored, count + statistic), load(stored, 2 * count + statistic)
 
 

@@ -30,6 +30,7 @@ from . import (
     decorators,
     elements,
     finalizing,
+    running,
     segments,
     sizes,
     streaming,
@@ -40,11 +41,12 @@ from .elements import STORED
 from .kept import kept_in
 
 _SOURCES = (
-    activations, arguments, decorators, elements, columns, segments, finalizing, sizes, streaming, tasks, transposing,
+    activations, arguments, decorators, elements, columns, segments, finalizing, running, sizes, streaming,
+    tasks, transposing,
 )  # fmt: skip
 """The modules that a kernel is made of: what else lies in the folder runs it."""
 
-_FILES = {"segments": segments, "columns": columns, "transposing": transposing}
+_FILES = {"segments": segments, "columns": columns, "running": running, "transposing": transposing}
 """Modules that have kernels, by the first part of a kernel's name."""
 
 

@@ -50,7 +50,7 @@ def spread_columns(a, data, outer, area, shifts, weights):
         wides(area + 32 * a.length, data),
         wides(area + 48 * a.length, data),
     )
-    if a.length == a.inner and not a.frozen:
+    if a.length == a.inner:
         stored, first, count = wides(a.statistics, data), outer * a.inner, a.outer * a.inner
         ms, deltas, rstds = (
             behind(stored, first),
