@@ -51,6 +51,30 @@ def test_what_was_finished_is_kept(end, tmp_path, monkeypatch):
     assert results.read_records(tmp_path, kinds.BENCH.what).damaged == []
 
 
+def test_a_record_of_more_processes_is_kept(tmp_path, monkeypatch):
+    """A bench that was begun again and interrupted has less to say than the one before."""
+    tasks = task.plan(norms=["RMSNorm"], names=["tiny"], modes=["forward"], activations=["none"])
+    monkeypatch.setattr(run, "_messages", talk(says))
+    run.run(tasks, processes=3, out=tmp_path)
+    (path,) = tmp_path.glob("bench-*.json")
+    before = path.read_bytes()
+    monkeypatch.setattr(run, "_messages", talk(says, then=KeyboardInterrupt()))
+    outcome = run.run(tasks, processes=3, out=tmp_path)
+    assert path.read_bytes() == before and outcome.interrupted
+    assert outcome.notes == ["kept as before, since the earlier run timed it in more processes: 1 record"]
+    monkeypatch.setattr(run, "_messages", talk(says))
+    assert not run.run(tasks, processes=3, out=tmp_path).notes
+    assert [path] == list(tmp_path.glob("bench-*.json"))
+
+
+def test_a_record_s_name_says_nothing_of_this_package_s_version():
+    (one,) = task.plan(norms=["RMSNorm"], names=["tiny"], modes=["forward"], activations=["none"])
+    record = results.make_record("bench", one.as_dict(), {}, environment=provenance.environment(threads=1), seeds=[])
+    later = {**record["environment"]["packages"], "normsuite": "99"}
+    other = {**record, "environment": {**record["environment"], "packages": later}}
+    assert run._name({**record, "settings": {}}) == run._name({**other, "settings": {}})
+
+
 def test_a_task_that_ends_a_process_costs_itself_alone(tmp_path, monkeypatch):
     """The process that counts too: what is left unchecked would be timed as if it computed the same."""
     tasks = task.plan(norms=["RMSNorm"], names=["tiny"], modes=["forward", "step"], activations=["none"])

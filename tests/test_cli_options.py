@@ -86,6 +86,8 @@ WRONG = [
     (["gate", "nosuch"], "base = 'nosuch': "),
     (["gate", "HEAD", "nosuch"], "head = 'nosuch': "),
     (["gate", "HEAD", "--seeds", "1"], "seeds = 1: must be at least 2"),
+    (["gate", "HEAD", "--seeds", "4"], "seeds = 4: is for --error-rate"),
+    (["init", "nosuch", "--json", "x" * 300], "File name too long"),
     (["gate", "HEAD", "--budget", "0s"], "budget = '0s': must be a positive time"),
     (["gate", "HEAD", "--margin", "bytes=0"], "margin = 'bytes=0': must be positive"),
     (["gate", "HEAD", "--json", ""], "path = '': is empty; - is the standard output"),

@@ -10,8 +10,8 @@ import pytest
 
 ORDER = (
     # files, processes and words
-    "_version allocator caches codes compact device device_state distributed durations errors extras garbage git "
-    "guards kinds lazily mnist processor provenance reading source_code streams threads vocabulary writing",
+    "_version allocator caches codes compact defaults device device_state distributed durations errors extras garbage "
+    "git guards kinds lazily mnist processor provenance reading source_code streams threads vocabulary writing",
     # data that need no layers
     "accelerators ahead claims comparisons document explain helpers lesson oracle presentation results schema spec "
     "statistics targets tuning",

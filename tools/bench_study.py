@@ -13,8 +13,8 @@ from pathlib import Path
 import torch
 
 from normsuite import results, writing
-from normsuite.bench.run import PROCESSES
 from normsuite.cli.shared import print_tables
+from normsuite.defaults import BENCH_PROCESSES
 from normsuite.functional import DEFAULT_BACKEND
 from normsuite.presentation import text
 from normsuite.presentation.table import Table
@@ -63,7 +63,7 @@ def main(arguments: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--norm", action="append", default=[], help="again for more; all where left out")
     parser.add_argument("--backend", default=DEFAULT_BACKEND, help="computes the norms of the whole study")
-    parser.add_argument("--processes", type=int, default=PROCESSES, help="that time steps")
+    parser.add_argument("--processes", type=int, default=BENCH_PROCESSES, help="that time steps")
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     parser.add_argument("--epochs", type=int, default=study_throughput.EPOCHS, help="of each run")
     parser.add_argument("--out", type=Path, default=Path("reports/bench"), help="folder for the records")

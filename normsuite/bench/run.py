@@ -16,20 +16,16 @@ from pathlib import Path
 
 import torch
 
-from .. import kinds, results, writing
+from .. import kinds, provenance, results, writing
+from ..defaults import BENCH_PROCESSES, BENCH_PROCESSES_ON_ACCELERATORS, BENCH_SECONDS
 from ..errors import ArgumentError, NormsuiteError
 from ..measure import implementations, process
 from ..measure.implementations.target_norms import parsed
 from ..measure.operands import SEED
 from ..measure.task import Task
+from ..presentation import text
 from ..targets.source import source_of
 from .device_worker import LEFT_OUT
-
-PROCESSES = 6
-"""Processes; from so many on a slow one is clipped (`statistics.LEAST_CLIPPED`)."""
-
-ACCELERATOR_PROCESSES = 3
-SECONDS = 0.25
 
 FIRST_SHARE = 0.5
 """Share of a budget that the first process on an accelerator gets: it compiles what the others find compiled."""
@@ -55,7 +51,7 @@ def run(
     *,
     backends: Sequence[str] = (),
     processes: int | None = None,
-    seconds: float = SECONDS,
+    seconds: float = BENCH_SECONDS,
     threads: int | None = None,
     budget_s: float | None = None,
     out: Path | None = None,
@@ -63,10 +59,12 @@ def run(
 ) -> BenchRun:
     """Measure the tasks; those that any process has finished have a record, also after an interruption.
 
+    An earlier record of the same task under the same conditions is replaced, unless it is of more processes.
+
     Args:
         tasks: of one device.
         backends: names of implementations; the default table's where left out.
-        processes: that take times; `PROCESSES` or `ACCELERATOR_PROCESSES` where left out.
+        processes: that take times; `usual_processes` where left out.
         seconds: for each task in each process, at least.
         threads: torch's own number where left out.
         budget_s: on an accelerator, seconds after which no further task begins.
@@ -81,7 +79,7 @@ def run(
     """
     there = bool(tasks) and tasks[0].on_accelerator
     if processes is None:
-        processes = ACCELERATOR_PROCESSES if there else PROCESSES
+        processes = usual_processes(there)
     threads = torch.get_num_threads() if threads is None else threads
     _check(processes, threads, seconds, budget_s, there)
     implementations.choose(backends)
@@ -104,10 +102,16 @@ def run(
         outcome.interrupted = True
         table.write()
     outcome.records = table.records()
+    table.note_kept()
     outcome.notes += table.notes
     if not outcome.records and not outcome.interrupted:
         raise NormsuiteError(f"nothing was measured: {'; '.join(outcome.notes)}")
     return outcome
+
+
+def usual_processes(on_accelerator: bool) -> int:
+    """Return how many processes take times where no number is given."""
+    return BENCH_PROCESSES_ON_ACCELERATORS if on_accelerator else BENCH_PROCESSES
 
 
 def _check(processes: int, threads: int, seconds: float, budget_s: float | None, there: bool) -> None:
@@ -247,6 +251,7 @@ class _Table:
         self._counted: dict[int, dict] = {}
         self._timed: dict[int, dict[int, dict]] = {}
         self._written: dict[int, int] = {}
+        self._before: dict[int, int] = {}  # processes of the record of an earlier run
         self.notes: list[str] = []
 
     def take(self, number: int, message: dict) -> None:
@@ -284,10 +289,22 @@ class _Table:
         if self._out is None:
             return
         for index, timed in self._timed.items():
-            if len(timed) != self._written.get(index):
-                record = self._record(index)
-                results.write_record(self._out, _name(record), record)
+            if len(timed) == self._written.get(index) or len(timed) < self._before.get(index, 0):
+                continue
+            record = self._record(index)
+            name = _name(record)
+            if index not in self._before:
+                self._before[index] = _processes_of(self._out, name)
+            if len(timed) >= self._before[index]:
+                results.write_record(self._out, name, record)
                 self._written[index] = len(timed)
+
+    def note_kept(self) -> None:
+        """Record in a note how many tasks keep the record of an earlier run, which timed them in more processes."""
+        kept = len(self._timed) - len(self._written)
+        if self._out is not None and kept:
+            records = text.counted(kept, "record")
+            self._note(f"kept as before, since the earlier run timed it in more processes: {records}")
 
     def _record(self, index: int) -> dict:
         task, counted, timed = self._tasks[index], self._counted.get(index, {}), self._timed[index]
@@ -316,9 +333,19 @@ class _Table:
         )
 
 
+def _processes_of(folder: Path, name: str) -> int:
+    """Return in how many processes the task of a record that is there was timed; 0 where there is none to be read."""
+    try:
+        found = results.read_record(folder / f"{name}.json")
+    except NormsuiteError:
+        return 0
+    return sum(bool(process["times_s"]) for process in found["samples"]["processes"])
+
+
 def _name(record: dict) -> str:
     """Return the name of the record's file: equal tasks under equal conditions have the same."""
     case = record["case"]
-    identity = {k: record[k] for k in ("case", "settings", "source", "environment")}
+    identity = {k: record[k] for k in ("case", "settings", "source")}
+    identity["environment"] = provenance.comparable(record["environment"])
     words = [kinds.BENCH.what, case["norm"], case["case"].replace("×", "x"), case["mode"], case["activation"] or ""]
     return "-".join([*filter(None, words), results.digest(identity)])

@@ -25,19 +25,21 @@ from .summary import Bench, copy_of
 
 AGAINST = "Against the alternatives"
 SHORT = 24
-"""Up to so many tasks a terminal shows with every implementation; of more only `auto`, and the rest in the means."""
+"""Up to so many tasks a terminal shows with every implementation, a table a task. Of more it shows one table, of `auto`
+or, where that was not measured, of what was; the rest is in the means."""
 
 
 def titled(title: str, bench: Bench) -> str:
-    """Return a title with the device and all settings that are not the usual ones."""
+    """Return a title with the device, and the type of numbers where it is not float32."""
     return f"{title} ({bench.where})" if bench.where else title
 
 
 def brief(bench: Bench) -> list[Table]:
     """Return what a terminal has room for: the cases, then the means."""
     note = _certainty(bench)
-    if len(bench.tasks) > SHORT and AUTO in bench.implementations:
-        rows = [row for row in bench.rows if row.implementation in (AUTO, AUTO + PREALLOCATED, ACCELERATED)]
+    if len(bench.tasks) > SHORT:
+        usual = [row for row in bench.rows if row.implementation in (AUTO, AUTO + PREALLOCATED, ACCELERATED)]
+        rows = usual or [row for row in bench.rows if _is_judged(row)]
         return [cases(bench, rows, titled(note, bench)), *means(bench)]
     alike = groupby(bench.rows, lambda row: (row.case, row.norm, mode_text(row)))
     shown = [
@@ -94,9 +96,12 @@ def _further(bench: Bench) -> list[Metric]:
     return [metric for metric in METRICS.values() if metric.key in keys]
 
 
+def _is_judged(row: TaskRow) -> bool:
+    """Return whether the row is of something that is compared with torch.nn."""
+    return row.implementation != BASELINE and not is_copy(row.implementation)
+
+
 def _cells(row: TaskRow, further: Sequence[Metric]) -> tuple[str, ...]:
-    is_baseline = row.implementation == BASELINE
-    is_judged = not is_baseline and not is_copy(row.implementation)
     return (
         row.case,
         row.norm,
@@ -104,8 +109,8 @@ def _cells(row: TaskRow, further: Sequence[Metric]) -> tuple[str, ...]:
         row.implementation,
         text.seconds(row.time_s.value) + (", not captured" if row.not_captured else ""),
         *([] if row.host_s is None else [text.seconds(row.host_s.value)]),
-        "1" if is_baseline else text.interval(row.ratio),
-        ("" if not is_judged else text.ABSENT if math.isnan(row.ratio.value) else row.verdict),
+        "1" if row.implementation == BASELINE else text.interval(row.ratio),
+        ("" if not _is_judged(row) else text.ABSENT if math.isnan(row.ratio.value) else row.verdict),
         text.interval(row.copy_ratio),
         text.ABSENT if math.isnan(row.traffic_share) else f"{row.traffic_share:.0%}",
         *(text.value(size, "bytes") for size in (row.peak_bytes, row.saved_bytes)),

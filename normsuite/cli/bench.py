@@ -5,6 +5,7 @@ from typing import Annotated, Any, Optional
 import typer
 
 from .. import kinds, vocabulary
+from ..defaults import BENCH_SECONDS
 from ..errors import ArgumentError
 from .options import (
     REPORTS,
@@ -69,7 +70,7 @@ def bench(
     device: Device = "cpu",
     budget: Budget = None,
     processes: Processes = None,
-    seconds: Seconds = 0.25,
+    seconds: Seconds = BENCH_SECONDS,
     threads: Threads = None,
     out: Out = REPORTS / kinds.BENCH.folder,
     to: Json = None,
@@ -112,7 +113,7 @@ def _measure(tasks: list, device: str, to: str | None, *, processes: int | None,
     from ..bench import run
 
     progress = progress_bar("tasks")
-    number = processes or (run.PROCESSES if device == "cpu" else run.ACCELERATOR_PROCESSES)
+    number = processes or run.usual_processes(device != "cpu")
     bar = progress.add_task("bench", total=len(tasks) * (number + (device == "cpu")))
 
     def show(stage: str, _) -> None:

@@ -5,6 +5,7 @@ from typing import Annotated
 import typer
 
 from .. import codes, kinds, writing
+from ..defaults import BISECT_BUDGET_S
 from ..errors import UnknownNameError
 from . import gated, options
 from .options import (
@@ -44,7 +45,7 @@ def bisect(
     activation: Activations = None,
     dtype: Dtypes = None,
     device: Device = "cpu",
-    budget: Annotated[float, options.budget("Time for each comparison.", default="60s")] = 60.0,
+    budget: Annotated[float, options.budget("Time for each comparison.", default_s=BISECT_BUDGET_S)] = BISECT_BUDGET_S,
     metric: Annotated[
         str,
         typer.Option(

@@ -4,6 +4,7 @@ from typing import Annotated
 
 import typer
 
+from ..defaults import COMPARE_SECONDS, SAME_WITHIN
 from .options import Device, Json, one_share
 from .shared import line, status, write_json
 
@@ -11,7 +12,9 @@ from .shared import line, status, write_json
 def compare(
     setup: Annotated[str, typer.Argument(help="Python that is run once, such as 'import torch; x = torch.randn(9)'.")],
     statements: Annotated[list[str], typer.Argument(metavar="STMT STMT…", help="The first is the baseline.")],
-    seconds: Annotated[float, typer.Option(help="Seconds of timing; starting processes takes further time.")] = 5.0,
+    seconds: Annotated[
+        float, typer.Option(help="Seconds of timing; starting processes takes further time.")
+    ] = COMPARE_SECONDS,
     processes: Annotated[
         int, typer.Option(help="Fresh processes, 2 or more, one value from each; 0: all samples from one process.")
     ] = 0,
@@ -26,7 +29,7 @@ def compare(
             metavar="SHARE",
             help="How far from 1 a ratio may lie and still count as the same, such as 2%.",
         ),
-    ] = 0.01,
+    ] = SAME_WITHIN,
     to: Json = None,
 ) -> None:
     """Time statements in turn and say which takes less, with an interval and a verdict."""

@@ -6,6 +6,7 @@ from typing import Annotated, Optional
 import typer
 
 from .. import codes, kinds, results, writing
+from ..defaults import ERROR_RATE_SEEDS
 from ..errors import ArgumentError
 from ..presentation.text import counted
 from . import gated
@@ -33,7 +34,10 @@ Head = Annotated[Optional[str], typer.Argument(help="The commit in question; the
 ErrorRate = Annotated[
     bool, typer.Option("--error-rate", help="Also train with either version, and compare error rates.")
 ]
-Seeds = Annotated[int, typer.Option(help="Seeds of --error-rate.", callback=at_least("seeds", 2))]
+Seeds = Annotated[
+    Optional[int],
+    typer.Option(help=f"Seeds of --error-rate; {ERROR_RATE_SEEDS} where left out.", callback=at_least("seeds", 2)),
+]
 Apart = Annotated[bool, typer.Option("--apart", help="Each version in processes of its own.")]
 BasePython = Annotated[
     Optional[Path], typer.Option(help="Interpreter for the base, with other dependencies; implies --apart.")
@@ -61,7 +65,7 @@ def gate(
     worse_above: WorseAbove = None,
     limit: Limit = None,
     error_rate: ErrorRate = False,
-    seeds: Seeds = 10,
+    seeds: Seeds = None,
     threads: Threads = None,
     apart: Apart = False,
     base_python: BasePython = None,
@@ -75,8 +79,10 @@ def gate(
     """Compare HEAD with BASE: is it slower, heavier or less accurate? Both are measured side by side, call by call.
 
     Exit codes: 0 no regression, 1 regression, 2 could not run, 3 nothing measured, nothing decided, or too little
-    excluded: a cell may be slower by more than the limit.
+    excluded: the intervals do not rule out that a cell is slower by more than the limit.
     """
+    if seeds is not None and not error_rate:
+        raise ArgumentError("seeds", seeds, "is for --error-rate")
     if base is None:
         raise ArgumentError("base", base, "which commit is to be compared with?")
     pythons = {
@@ -91,7 +97,7 @@ def gate(
     margins = gated.margins(margin, worse=worse_above, limit=limit)
     if worse_above is not None and margins["worse"] > margins["time"]:
         raise ArgumentError("worse_above", worse_above, f"must be at most the margin of times, {margins['time']:g}")
-    seeds_each = seeds if error_rate else None
+    seeds_each = (seeds or ERROR_RATE_SEEDS) if error_rate else None
     setup, project = gated.setup_of(base, head, wanted, timing, margins=margins, seeds=seeds_each, working_tree=True)
     if dry_run:
         _dry_run(setup, to)

@@ -7,6 +7,7 @@ from typing import Annotated, Optional
 
 import typer
 
+from ..defaults import ERROR_RATE_SEEDS, GATE_BUDGET_S
 from ..errors import ArgumentError, NormsuiteError
 from . import options
 from .options import share
@@ -50,7 +51,7 @@ def _shares(argument: str):
 
 Budget = Annotated[
     Optional[float],
-    options.budget("Time to spend on bytes, errors and times; else the project's, or 120s."),
+    options.budget(f"Time to spend on bytes, errors and times; else the project's, or {GATE_BUDGET_S:g}s."),
 ]
 Margins = Annotated[
     Optional[list[str]],
@@ -70,7 +71,8 @@ WorseAbove = Annotated[
 Limit = Annotated[
     Optional[str],
     typer.Option(
-        help="Exit code 3 where a cell may be slower by more than this; 5% where left out.", callback=_shares("limit")
+        help="Exit code 3 unless every cell is shown to be slower by no more than this; 5% where left out.",
+        callback=_shares("limit"),
     ),
 ]
 
@@ -144,7 +146,7 @@ def setup_of(
         working_tree: may be the head.
     """
     known_commits({"base": base, "head": head})
-    from ..gate import error_rate, guarded, measure, trees
+    from ..gate import guarded, measure, trees
     from ..gate.setup import Setup
 
     found, source, project = planned(wanted)
@@ -168,7 +170,7 @@ def setup_of(
         pythons=timing.pythons,
         norms=list(trained),
         targets={name: target for name, target in trained.items() if target is not None},
-        seeds=error_rate.SEEDS if seeds is None else seeds,
+        seeds=ERROR_RATE_SEEDS if seeds is None else seeds,
     )
     return setup, project
 

@@ -1,6 +1,7 @@
 """Options that several commands have: one name, one meaning, checked before torch is imported."""
 
 import os
+import stat
 from collections.abc import Callable, Collection, Sequence
 from functools import partial
 from importlib.metadata import entry_points
@@ -10,6 +11,7 @@ from typing import Annotated, Optional
 import typer
 
 from .. import vocabulary
+from ..defaults import BENCH_PROCESSES, BENCH_PROCESSES_ON_ACCELERATORS
 from ..durations import seconds
 from ..errors import ArgumentError, NormsuiteError, OutputError, UnknownNameError
 from ..measure import cases, labels
@@ -107,10 +109,11 @@ one_share = parser(lambda given: share("", str(given)))
 """Parses a share that is typed alone, as `share` does."""
 
 
-def budget(text: str, *, default: str | None = None) -> typer.models.OptionInfo:
+def budget(text: str, *, default_s: float | None = None) -> typer.models.OptionInfo:
     """Return the option for a time to spend, such as 120s, which is taken in seconds; help shows that default."""
+    shown = True if default_s is None else f"{default_s:g}s"
     return typer.Option(
-        "--budget", help=text, metavar="TIME", parser=parser(partial(seconds, "budget")), show_default=default or True
+        "--budget", help=text, metavar="TIME", parser=parser(partial(seconds, "budget")), show_default=shown
     )
 
 
@@ -123,29 +126,38 @@ def import_paths(given: Sequence[str] | None) -> None:
 
 def _why_not_in(folder: Path) -> str | None:
     """Return why nothing can be written into that folder, or into a new one of that name; None where it may be."""
-    nearest = next(each for each in (folder, *folder.parents) if each.exists())
-    if not nearest.is_dir():
-        return "Not a directory"
+    try:
+        nearest = next(each for each in (folder, *folder.parents) if each.exists())
+        if not nearest.is_dir():
+            return "Not a directory"
+    except OSError as error:
+        return error.strerror or str(error)
     return None if os.access(nearest, os.W_OK) else "Permission denied"
 
 
-def _file(given: str | None) -> str | None:
+def file(given: str | None) -> str | None:
     """Refuse what cannot be written before anything is measured for it."""
     if given is None or given == "-":
         return given
     path = Path(given).absolute()
     if not given.strip():
         raise ArgumentError("path", given, "is empty; - is the standard output")
-    why: str | None = None
-    if path.is_dir():
-        why = "Is a directory"
-    elif path.exists():
-        why = None if os.access(path, os.W_OK) else "Permission denied"
-    else:
-        why = _why_not_in(path.parent)
-    if why:
+    if why := _why_not(path):
         raise OutputError(f"cannot write {given!r} ({why})")
     return given
+
+
+def _why_not(path: Path) -> str | None:
+    """Return why that file cannot be written, or None where it may be."""
+    try:
+        found = path.stat()
+    except (FileNotFoundError, NotADirectoryError):
+        return _why_not_in(path.parent)
+    except (OSError, ValueError) as error:  # too long, with a NUL, or in a folder that may not be looked into
+        return getattr(error, "strerror", None) or str(error)
+    if stat.S_ISDIR(found.st_mode):
+        return "Is a directory"
+    return None if os.access(path, os.W_OK) else "Permission denied"
 
 
 def folder(given: Path | None) -> Path | None:
@@ -319,7 +331,8 @@ Processes = Annotated[
     Optional[int],
     typer.Option(
         "--processes",
-        help="Fresh processes that take times; 6 where left out, on an accelerator 3.",
+        help=f"Fresh processes that take times; {BENCH_PROCESSES} where left out, on an accelerator "
+        f"{BENCH_PROCESSES_ON_ACCELERATORS}.",
         callback=at_least("processes", 1),
     ),
 ]
@@ -330,7 +343,7 @@ Json = Annotated[
         "--json",
         metavar="PATH",
         help="Write JSON there, in new folders if need be; - for standard output.",
-        callback=_file,
+        callback=file,
     ),
 ]
 Markdown = Annotated[
@@ -339,6 +352,6 @@ Markdown = Annotated[
         "--markdown",
         metavar="PATH",
         help="Write Markdown there, as --json; - for standard output.",
-        callback=_file,
+        callback=file,
     ),
 ]

@@ -5,6 +5,7 @@ from typing import Annotated
 import typer
 
 from .. import kinds, writing
+from ..defaults import GATE_BUDGET_S
 from . import gated, options
 from .options import (
     REPORTS,
@@ -36,7 +37,7 @@ def self_check(
     activation: Activations = None,
     dtype: Dtypes = None,
     device: Device = "cpu",
-    budget: Annotated[float, options.budget("Time to spend on a table.", default="120s")] = 120.0,
+    budget: Annotated[float, options.budget("Time to spend on a table.", default_s=GATE_BUDGET_S)] = GATE_BUDGET_S,
     tables: Annotated[
         int,
         typer.Option(help="A/A controls: tables of a version against itself.", callback=options.at_least("tables", 0)),

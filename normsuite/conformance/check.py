@@ -3,12 +3,10 @@
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from ..defaults import CHECK_LIMIT_S
 from ..errors import ArgumentError
 from ..targets.target import Target
 from .result import Report, Result
-
-LIMIT_S = 120.0
-"""Time limit of one check in a process of its own; a compiler may take most of it."""
 
 
 def check(
@@ -16,7 +14,7 @@ def check(
     *,
     only: Sequence[str] = (),
     isolated: bool | None = None,
-    limit_s: float = LIMIT_S,
+    limit_s: float = CHECK_LIMIT_S,
     on_result: Callable[[Result], object] = lambda result: None,
     **options: Any,
 ) -> Report:

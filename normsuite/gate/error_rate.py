@@ -31,8 +31,6 @@ TRAIN_SIZE, BATCH_SIZE = 9_600, 48
 RUN_LIMIT_S = 900.0
 """A run of seconds that takes longer hangs, and would keep every other gate waiting."""
 
-SEEDS = 10
-
 TRIES = 2
 """A norm at which a version's processes ended in so many rounds is one that this version cannot train."""
 

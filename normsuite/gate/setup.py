@@ -4,9 +4,9 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
+from ..defaults import ERROR_RATE_SEEDS
 from ..errors import ArgumentError
 from ..targets.target import Target
-from . import error_rate
 from .cells import Cell
 from .sides import BASE, HEAD
 from .trees import Tree
@@ -39,7 +39,7 @@ class Setup:
     apart: bool = False
     pythons: Mapping[str, str] = field(default_factory=dict)
     norms: Sequence[str] = ()
-    seeds: int = error_rate.SEEDS
+    seeds: int = ERROR_RATE_SEEDS
     targets: Mapping[str, Target] = field(default_factory=dict)
     added: Mapping[str, int] = field(default_factory=dict)
 

@@ -26,7 +26,10 @@ class Died(Exception):
 
 
 def environment(threads: int) -> dict[str, str]:
-    """Return the environment of a process that measures; the user's own settings stay, but for the allocator."""
+    """Return the environment of a process that measures.
+
+    The user's own settings stay, but for the allocator's, the number of threads and folders to import from.
+    """
     cache = caches.folder_or_temporary()
     defaults = {
         "TORCHINDUCTOR_CACHE_DIR": str(cache / "inductor"),

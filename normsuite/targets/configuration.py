@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from ..defaults import GATE_BUDGET_S
 from ..durations import seconds
 from ..errors import ArgumentError, DataError, UnknownNameError
 from ..reading import Unreadable, read_toml
@@ -26,7 +27,7 @@ class GateOptions:
             where the gate's limit decides.
     """
 
-    budget_s: float = 120.0
+    budget_s: float = GATE_BUDGET_S
     undecided: str | None = None
 
 
@@ -102,7 +103,7 @@ def parse(table: object, folder: Path) -> Project:
         raise DataError(f"{FILE}: packages = {table['packages']!r} stands beside package: give one of the two")
     names = table.get("package", table.get("packages", []))
     names = [names] if isinstance(names, str) else names
-    if not isinstance(names, list) or not all(_is_package(name) for name in names):
+    if not isinstance(names, list) or not all(is_package(name) for name in names):
         raise DataError(f"{FILE}: package = {names!r} must be a package's name, or a list of them")
     isolation = table.get("isolation", "auto")
     if isolation not in ISOLATIONS:
@@ -148,7 +149,7 @@ def _gate(table: object) -> GateOptions:
     if undecided not in (None, *UNDECIDED):
         raise DataError(f"{FILE}: undecided = {undecided!r} must be among {', '.join(UNDECIDED)}")
     try:
-        return GateOptions(seconds("budget", table.get("budget", 120)), undecided)
+        return GateOptions(seconds("budget", table.get("budget", GATE_BUDGET_S)), undecided)
     except ArgumentError as error:
         raise DataError(f"{FILE}: {error}") from None
 
@@ -159,5 +160,6 @@ def _known(where: str, table: Mapping, known: tuple[str, ...]) -> None:
             raise DataError(f"{FILE}: {UnknownNameError.among(where, name, known)}")
 
 
-def _is_package(name: object) -> bool:
+def is_package(name: object) -> bool:
+    """Return whether a package can have that name: identifiers, with dots between them."""
     return isinstance(name, str) and all(part.isidentifier() for part in name.split("."))

@@ -9,12 +9,12 @@ from collections.abc import Callable, Mapping
 from types import CodeType
 from typing import Any
 
+from ..defaults import COMPARE_SECONDS, SAME_WITHIN
 from ..errors import ArgumentError, NormsuiteError, one_line
 from ..measure import listening, process
 from ..targets.loading import check_path, import_folders, load, path_of, search_here
-from .result import MARGIN, Result
+from .result import Result
 
-SECONDS = 5.0
 SETUP_LIMIT_S = 600.0
 """How long a process may take to import torch and run the setup."""
 LIMIT_S = 60.0
@@ -26,11 +26,11 @@ TIMING_LIMIT_S = 2 * 3600.0
 def compare(
     calls: Mapping[str, Callable[[], object] | str],
     *,
-    seconds: float = SECONDS,
+    seconds: float = COMPARE_SECONDS,
     processes: int = 0,
     device: str = "cpu",
     host_time: bool = False,
-    margin: float = MARGIN,
+    margin: float = SAME_WITHIN,
     setup: str | None = None,
     seed: int | None = None,
 ) -> Result:

@@ -17,8 +17,6 @@ from ..statistics import ABOVE, AT_MOST, BELOW, OPEN, Interval, exponential, mea
 FASTER, SLOWER, SAME, UNDECIDED = "faster", "slower", "the same", "undecided"
 ALPHA = 0.01
 """Probability of any false interval in a comparison. A callable compared with itself is called different less often."""
-MARGIN = 0.01
-"""How far from 1 a ratio may lie and still count as the same."""
 BATCHES = 12
 """Values that the rounds of one process are pooled to: neighbouring rounds see the same disturbance."""
 _TRIMMED = 0.25
