@@ -22,15 +22,20 @@ KEPT_DAYS = 30
 """Entries that were not used for so long are removed."""
 
 
+def place(*names: str) -> Path | None:
+    """Return that folder of the user's cache, which may not exist; None where the user has no place for one."""
+    root = _root(os.environ.get("XDG_CACHE_HOME"), os.environ.get("HOME"))
+    return None if root is None else root.joinpath(*names)
+
+
 def folder(*names: str) -> Path | None:
     """Return that folder of the user's cache, made if need be; None where there is none that can be written to.
 
     A user without an account, without a home, or with one that cannot be written to, computes without a cache.
     """
-    root = _root(os.environ.get("XDG_CACHE_HOME"), os.environ.get("HOME"))
-    if root is None:
+    found = place(*names)
+    if found is None:
         return None
-    found = root.joinpath(*names)
     if found in _writable and found.is_dir():  # it may have been removed since
         return found
     try:

@@ -103,7 +103,7 @@ def digests(package, monkeypatch):
     """Return the digests of the study, of the gate's method and of tuned tables, made of the sources in a folder."""
     for module in (provenance, selfcheck, tuning):
         monkeypatch.setattr(module, "__file__", str(package / Path(module.__file__).relative_to(documents.ROOT)))
-    return provenance.source_digest.__wrapped__(), selfcheck.method(), tuning._kernels.__wrapped__()
+    return provenance.source_digest.__wrapped__(), selfcheck.method(), tuning.kernels.__wrapped__()
 
 
 def test_digests_of_records_follow_the_code_and_not_its_docstrings(tmp_path, monkeypatch):

@@ -9,7 +9,9 @@ import pytest
 import torch
 from typer.testing import CliRunner
 
-from normsuite import cli, provenance, results, tune, tuning
+from normsuite import caches, cli, codes, provenance, results, tune, tuning
+from normsuite.backends import numba
+from normsuite.measure import process
 from normsuite.spec import NORMS
 from normsuite.statistics import Interval
 from normsuite.tune import crossover, streaming, worker
@@ -177,7 +179,7 @@ def test_no_entry_is_begun_when_no_time_is_left(monkeypatch):
     monkeypatch.setattr(streaming, "rows", lambda batches, seconds: [row])
     monkeypatch.setattr(worker.outputs, "STREAMED", dict(worker.outputs.STREAMED))
     said, before = [], dict(worker.outputs.STREAMED)
-    worker.work({"threads": torch.get_num_threads(), "budget_s": 0.0}, said.append)
+    worker.work({"threads": torch.get_num_threads(), "budget_s": 0.0, "earlier": []}, said.append)
     assert said == [{"streaming": None}]
     assert before == worker.outputs.STREAMED
 
@@ -185,13 +187,17 @@ def test_no_entry_is_begun_when_no_time_is_left(monkeypatch):
 def test_what_is_measured_in_time_counts_for_what_is_measured_behind_it(monkeypatch):
     row = {"chain": "forward, sum", "bytes": 5, "log": -1.0}
     monkeypatch.setattr(streaming, "rows", lambda batches, seconds: [row])
-    monkeypatch.setattr(worker.crossover, "entries", lambda: [("spec", "layout", 1, [])])
+    of_two = [(NORMS["LayerNorm"], "row", 1, []), (NORMS["BatchNorm"], "contiguous", 49, [])]
+    monkeypatch.setattr(worker.crossover, "entries", lambda: of_two)
     monkeypatch.setattr(worker, "entry", lambda *of: [dict(worker.outputs.STREAMED)])
     monkeypatch.setattr(worker.outputs, "STREAMED", dict(worker.outputs.STREAMED))
     said = []
-    worker.work({"threads": torch.get_num_threads(), "budget_s": 60.0}, said.append)
+    worker.work({"threads": torch.get_num_threads(), "budget_s": 60.0, "earlier": ["LayerNorm row 1"]}, said.append)
     assert said[0] == {"streaming": {"forward": 5, "backward": None}}
-    assert said[1] == {"rows": [{"forward": 5, "backward": tuning.NEVER}]}
+    rows = [{"forward": 5, "backward": tuning.NEVER}]
+    assert said[1:] == [{"entry": name, "rows": rows} for name in ("BatchNorm contiguous 49", "LayerNorm row 1")], (
+        "what is known from an earlier tuning comes last"
+    )
 
 
 # ---- non-temporal stores ----
@@ -229,31 +235,100 @@ def test_the_mean_over_norms_and_chains_counts_and_the_worst():
 
 
 @pytest.fixture
-def quickly(monkeypatch, tmp_path):
-    """A user's cache that is empty, and a worker that has no time for any entry."""
+def own_cache(monkeypatch, tmp_path):
+    """A user's cache that is empty."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    monkeypatch.setattr(tune, "BUDGET_S", 0.0)
     tuning.forget()
-    yield
+    yield tmp_path
     tuning.forget()
+
+
+def entry_of(name, least):
+    """Return a worker's message that the kernels are faster from that size on, in a forward pass of BatchNorm."""
+    row = {"norm": "BatchNorm", "layout": "contiguous", "length": 49, "mode": "forward", "numbers": least}
+    return {"entry": name, "rows": [{**row, "ratio": 0.5, "interval": (0.5, 0.5)}]}
+
+
+def saying(monkeypatch, *messages):
+    """Let the worker say those messages, and raise those that are exceptions; return the jobs that it got."""
+    jobs = []
+
+    def said(command, job, environment):
+        jobs.append(job)
+        for message in messages:
+            if isinstance(message, BaseException):
+                raise message
+            yield message
+
+    monkeypatch.setattr(process, "messages", said)
+    return jobs
+
+
+def test_without_a_measurement_nothing_is_stored(own_cache, monkeypatch):
+    saying(monkeypatch, {"streaming": None})
+    found = tune.tune()
+    assert found.path is None and tuning.own() is None and found.known == found.measured == 0 < found.entries
+    done = CliRunner().invoke(cli.app, ["tune"])
+    assert f"0 of {found.entries} entries measured; not stored" in done.output
+    assert "nothing was measured in time" in str(done.exception)
+
+
+def test_a_table_that_was_not_finished_is_finished_by_the_next_runs(own_cache, monkeypatch):
+    shipped = tuning.without_own()
+    saying(monkeypatch, {"streaming": {"forward": 7, "backward": None}}, entry_of("BatchNorm contiguous 49", 64))
+    found = tune.tune()
+    assert (found.measured, found.known) == (1, 1) and found.path.is_relative_to(own_cache)
+    own = tuning.current()
+    assert own.origin.endswith(f"1 of {found.entries} entries") and own.streaming["forward"] == 7
+    assert own.sizes["BatchNorm"]["contiguous"]["forward"][0] == 64
+    assert own.sizes["LayerNorm"] == shipped.sizes["LayerNorm"]
+
+    jobs = saying(monkeypatch, {"streaming": None}, entry_of("LayerNorm row 1", 32))
+    found = tune.tune()
+    assert jobs[0]["earlier"] == ["BatchNorm contiguous 49"]
+    assert (found.measured, found.known) == (1, 2) and tuning.current().streaming["forward"] == 7, "known from before"
+
+
+@pytest.mark.parametrize("reason", [process.Died("killed"), KeyboardInterrupt()])
+def test_what_was_measured_before_an_early_end_is_stored(own_cache, monkeypatch, reason):
+    saying(monkeypatch, {"streaming": None}, entry_of("BatchNorm contiguous 49", 64), reason)
+    done = CliRunner().invoke(cli.app, ["tune"])
+    assert tuning.own().entries == {"BatchNorm contiguous 49"} and "1 of" in done.output
+    assert done.exit_code != 0
+    if isinstance(reason, KeyboardInterrupt):
+        assert done.exit_code == codes.INTERRUPTED
+    else:
+        assert "killed" in str(done.exception)
+
+
+def test_a_size_above_all_that_are_measured_stays(own_cache, monkeypatch):
+    """A search up to 19 MB says nothing of non-temporal stores that pay from 26 MB on."""
+    large, small = 2 * worker.LARGEST_STREAMED, worker.LARGEST_STREAMED // 2
+    known = replace(tuning.without_own(), streaming={"forward": large, "backward": small})
+    monkeypatch.setattr(tuning, "without_own", lambda: known)
+    saying(monkeypatch, {"streaming": {"forward": None, "backward": None}})
+    assert tune.tune().streaming == {"forward": large, "backward": tuning.NEVER}
+
+
+def test_the_command_says_what_stands_against_it_before_it_measures(own_cache, monkeypatch):
+    jobs = saying(monkeypatch)
+    monkeypatch.setattr(numba, "why_slow", lambda: "no pool")
+    assert "no pool" in str(CliRunner().invoke(cli.app, ["tune"]).exception)
+    monkeypatch.setattr(numba, "why_slow", lambda: None)
+    monkeypatch.setattr(caches, "folder", lambda *names: None)
+    assert "cannot be written to" in str(CliRunner().invoke(cli.app, ["tune"]).exception)
+    assert not jobs
+
+
+def test_the_command_takes_threads_and_writes_json(own_cache, monkeypatch):
+    counts = []
+    saying(monkeypatch, {"streaming": None}, entry_of("BatchNorm contiguous 49", 64))
+    monkeypatch.setattr(torch, "set_num_threads", counts.append)
+    done = CliRunner().invoke(cli.app, ["tune", "--threads", "1", "--json", "-"])
+    assert done.exit_code == 0 and json.loads(done.stdout)["measured"] == 1 and counts == [1]
 
 
 @pytest.mark.slow
-def test_the_command_measures_in_a_process_and_later_processes_find_it(quickly, monkeypatch, tmp_path):
+def test_the_worker_is_a_process_that_later_ones_profit_from(own_cache):
     found = tune.tune(budget_s=0.0)
-    assert found.measured == 0 < found.entries and found.path.is_relative_to(tmp_path)
-    assert tuning.current().origin == "measured on this machine by `normsuite tune`"
-    otherwise = tuning.without_own()
-    assert tuning.current().sizes == otherwise.sizes and not found.streaming_measured, "nothing was measured"
-    assert dict(tuning.current().streaming) == dict(otherwise.streaming)
-
-    monkeypatch.setattr(tune, "tune", lambda progress: found)
-    done = CliRunner().invoke(cli.app, ["tune", "--json", "-"])
-    assert done.exit_code == 0 and json.loads(done.stdout)["entries"] == found.entries
-    done = CliRunner().invoke(cli.app, ["tune"])
-    assert f"0 of {found.entries} entries measured" in done.output
-    monkeypatch.setattr(tune, "tune", lambda progress: replace(found, path=None))
-    assert "cannot be written to" in str(CliRunner().invoke(cli.app, ["tune"]).exception)
-    counts = []
-    monkeypatch.setattr(tune, "tune", lambda progress: counts.append(torch.get_num_threads()) or found)
-    assert CliRunner().invoke(cli.app, ["tune", "--threads", "1"]).exit_code == 0 and counts == [1]
+    assert found.measured == 0 and found.ended is None and not found.streaming_measured

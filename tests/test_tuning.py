@@ -127,7 +127,7 @@ def test_what_the_user_measured_comes_first_and_holds_for_what_it_was_measured_w
     found = tuning.current()
     assert found.sizes == sizes and found.streaming == streaming and "measured on this machine" in found.origin
     assert worker.environment("cpu")["tuning"] == found.digest != tuning.shipped()[0][1].digest
-    for name, changed in (("_kernels", lambda: "others"), ("_FORMAT", 0)):
+    for name, changed in (("kernels", lambda: "others"), ("_FORMAT", 0)):
         with monkeypatch.context() as patch:
             patch.setattr(tuning, name, changed)
             assert tuning.own() is None

@@ -4,7 +4,7 @@
     python -m tools.processor_table again FOLDER       # sizes that it lacks, and where processes differ
     python -m tools.processor_table make FOLDER NAME    # from the records, into normsuite/tuning/processors/NAME.toml
 
-FOLDER holds the records crossover.json and streaming.json, or those compacted (tools/compact.py); `make` derives the
+FOLDER holds the records crossover.json and streaming.json, or both in one file (tools/compact.py); `make` derives the
 table from them and measures nothing. A neighbour of a virtual machine may disturb all sizes of a process at a time, and
 the kernels more than torch's calls: with seven processes, what lies far from the median is clipped.
 """
@@ -17,7 +17,7 @@ from pathlib import Path
 
 import torch
 
-from normsuite import compact, processor, provenance, results, statistics, tuning, writing
+from normsuite import processor, provenance, results, statistics, tuning, writing
 from normsuite.measure import process
 from normsuite.measure.cases import Case
 from normsuite.spec import NormSpec
@@ -27,12 +27,11 @@ PROCESSES, STREAMING_PROCESSES, FURTHER = 3, 5, 4
 APART = math.log(1.3)
 """Logarithms of a ratio that differ by more than this between processes ask for `FURTHER` ones."""
 
-SECONDS, STREAMING_SECONDS = 0.05, 0.2
+SECONDS = 0.05
 SIZES = (*(2**power for power in range(8, 22)), 3 * 2**20, 2**22, 2**23, 9 * 2**20, 2**24)
 """Elements of a tensor. The memory of the largest two, above 32 MiB, is given anew by the system each time: torch's
 calls take several times as long from there on, and the kernels, whose results lie in large pages, do not."""
 
-BATCHES = (8, 12, 16, 24, 32, 48, 64, 96, 128)
 DIGITS = 4
 """Digits of a logarithm in a record: a hundredth of what two processes differ by at least."""
 
@@ -64,7 +63,7 @@ def crossover_rows(wanted: Collection[tuple] | None = None) -> Iterator[dict]:
 
 def streaming_rows(_: None = None) -> Iterator[dict]:
     """Yield all ratios of non-temporal stores over ordinary ones, measured in this process."""
-    return streaming.rows(BATCHES, STREAMING_SECONDS)
+    return streaming.rows(streaming.BATCHES, streaming.SECONDS)
 
 
 KINDS = {"streaming": (streaming_rows, STREAMING_PROCESSES), "crossover": (crossover_rows, PROCESSES)}
@@ -93,27 +92,36 @@ def with_intervals(rows: list[dict]) -> list[dict]:
 
 
 def measure(folder: Path) -> None:
-    """Measure both kinds in fresh processes, and write a record of each."""
+    """Measure both kinds in fresh processes, and write a record of each, anew after each process."""
+    writing.output_folder(folder, "folder")
     for kind, (_, processes) in KINDS.items():
-        threads = torch.get_num_threads()
-        found = [_measured({"kind": kind, "threads": threads, "wanted": None}) for _ in range(processes)]
-        case = {"processes": processes, "processor": processor.this()._asdict()}
-        environment = provenance.environment(threads=threads)
-        record = results.make_record(kind, case, joined(found), environment=environment, seeds=[])
-        results.write_record(folder, kind, record)
+        threads, found = torch.get_num_threads(), []
+        for number in range(1, processes + 1):
+            found.append(_measured({"kind": kind, "threads": threads, "wanted": None}))
+            case = {"processes": number, "processor": processor.this()._asdict(), "kernels": tuning.kernels()}
+            environment = provenance.environment(threads=threads)
+            record = results.make_record(kind, case, joined(found), environment=environment, seeds=[])
+            results.write_record(folder, kind, record)
 
 
 def again(folder: Path) -> None:
     """Measure the ratios that the record in that folder lacks, and those so far differ in further processes."""
-    record, _ = recorded(folder)
-    if record is None:
-        raise SystemExit(f"{folder} has no record crossover.json")
-    here = processor.this()._asdict(), torch.__version__.partition("+")[0]
-    there = record["case"].get("processor"), record["environment"]["packages"]["torch"].partition("+")[0]
-    if there[0] is not None and there != here:
-        raise SystemExit(
-            f"{folder} was measured with {there[0]['name']}, torch {there[1]}: here is {here[0]['name']}, {here[1]}"
-        )
+    record = sizes_in(folder)
+    case = record["case"]
+    recorded_with = {
+        "processor": case.get("processor"),
+        "kernels": case.get("kernels"),
+        "torch": record["environment"]["packages"]["torch"].partition("+")[0],
+    }
+    here = {
+        "processor": processor.this()._asdict(),
+        "kernels": tuning.kernels(),
+        "torch": torch.__version__.partition("+")[0],
+    }
+    different = [name for name, of in recorded_with.items() if of not in (None, here[name])]
+    if different:  # None: an older record does not say it
+        name = different[0]
+        raise SystemExit(f"{folder} was measured with {name} {recorded_with[name]}: here it is {here[name]}")
     rows = {_key(row): {**row, "logs": []} for row, _, _ in ratios()}
     rows |= {_key(row): row for row in record["samples"]}
 
@@ -137,12 +145,15 @@ def _measured(job: dict) -> list[dict]:
 
 
 def recorded(folder: Path) -> list[dict | None]:
-    """Return the records of sizes and of non-temporal stores in that folder, None for one that is not there."""
-    found = []
-    for kind in ("crossover", "streaming"):
-        paths = [folder / f"{kind}{suffix}" for suffix in (".json", compact.SUFFIX)]
-        found.append(next((results.read_record(path) for path in paths if path.exists()), None))
-    return found
+    """Return the records of sizes and of non-temporal stores in that folder, None for one that is not there.
+
+    Raises:
+        SystemExit: any file in it is damaged.
+    """
+    found = [results.read_records(folder, kind) for kind in ("crossover", "streaming")]
+    if found[0].damaged:
+        raise SystemExit(f"{folder}: {'; '.join(reason for _, reason in found[0].damaged)}")
+    return [max(records, key=lambda record: record.get("written", ""), default=None) for records in found]
 
 
 def work(job: dict, emit) -> None:
@@ -150,6 +161,14 @@ def work(job: dict, emit) -> None:
     torch.set_num_threads(job["threads"])
     wanted = None if job["wanted"] is None else {tuple(key) for key in job["wanted"]}
     emit({"rows": list(KINDS[job["kind"]][0](wanted))})
+
+
+def sizes_in(folder: Path) -> dict:
+    """Return the record of sizes in that folder; raise SystemExit where there is none."""
+    record, _ = recorded(folder)
+    if record is None:
+        raise SystemExit(f"{folder} has no record crossover.json")
+    return record
 
 
 def made_of(crossed: dict, streamed: dict | None, *, name: str = "", key: str = "") -> str:
@@ -195,7 +214,7 @@ def main(arguments: list[str] | None = None) -> None:
         return
     if not given.name:
         parser.error("make needs a NAME")
-    found = made_of(*recorded(given.folder), name=given.processor[0], key=given.processor[1])
+    found = made_of(sizes_in(given.folder), recorded(given.folder)[1], name=given.processor[0], key=given.processor[1])
     writing.write_text(PROCESSORS / f"{given.name}.toml", found)
 
 

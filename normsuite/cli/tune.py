@@ -1,49 +1,67 @@
 """`normsuite tune`."""
 
 from dataclasses import asdict
+from typing import TYPE_CHECKING
 
 from ..errors import NormsuiteError
 from .options import Json, Threads
-from .shared import line, note, progress_bar, write_json
+from .shared import interrupted, line, note, progress_bar, write_json
+
+if TYPE_CHECKING:
+    from ..tune import Tuned
 
 
 def tune(threads: Threads = None, to: Json = None) -> None:
     """Measure from which sizes on our kernels are faster than torch's on this processor (3 minutes), for `auto`.
 
-    The table goes to the user's cache and holds for this processor, number of threads, version of torch and of the
-    kernels; `normsuite doctor` says which one is in use.
+    The table goes to the user's cache and holds for this processor, number of threads, version of torch, Numba and the
+    kernels; `normsuite doctor` says which one is in use. A further run begins with what the first had no time for.
     """
     import torch
 
+    from .. import caches
     from .. import tune as tuning
-    from ..measure import process
+    from ..backends import why_not_loaded
 
     if threads is not None:  # a table holds for the number that torch has
         torch.set_num_threads(threads)
+    if (absent := why_not_loaded("numba")) is not None:
+        raise NormsuiteError(f"there are no kernels to measure: the numba backend {absent}")
+    from ..backends import numba
+
+    if (slow := numba.why_slow()) is not None:
+        raise NormsuiteError(f"`auto` takes torch's calls here, whatever is measured: {slow}; --threads 1 measures one")
+    if to is None and caches.folder("tuned") is None:
+        raise NormsuiteError("the user's cache cannot be written to, where `auto` would find the table")
     bar = progress_bar("entries")
     task = bar.add_task("measuring")
-    try:
-        with bar:
-            found = tuning.tune(lambda done, of: bar.update(task, completed=done, total=of))
-    except process.Died as died:
-        raise NormsuiteError(f"nothing was stored: {died}") from died
-    if found.measured < found.entries:
-        left = f"{found.entries - found.measured} of {found.entries} entries"
-        note(f"the time ended before {left} were measured: they have the sizes of the table that was in use")
-    if not found.streaming_measured:
-        note("the time ended before non-temporal stores were measured: they are as in the table that was in use")
+    with bar:
+        found = tuning.tune(lambda done, of: bar.update(task, completed=done, total=of))
     if to is not None:
         write_json({**asdict(found), "path": found.path and str(found.path)}, to)
-    if to == "-":
-        return
-    if found.path is None and to is None:
-        raise NormsuiteError(
-            "the user's cache cannot be written to: the table is not stored; --json writes it elsewhere"
-        )
-    where = f"stored in {found.path}" if found.path else "not stored: the user's cache cannot be written to"
+    if to != "-":
+        _show(found)
+    if found.ended == tuning.INTERRUPTED:
+        raise interrupted("what was measured is kept" if found.path else "nothing is stored")
+    if found.ended is not None:
+        raise NormsuiteError(f"the measuring process ended early: {found.ended}")
+    if to is None and found.path is None:
+        why = "the user's cache cannot be written to" if found.is_any else "nothing was measured in time"
+        raise NormsuiteError(f"the table is not stored: {why}")
+
+
+def _show(found: "Tuned") -> None:
+    """Print what was measured, and where it is stored."""
+    if found.known < found.entries:
+        left = f"{found.entries - found.known} of {found.entries} entries"
+        note(f"{left} were not measured in time and have the sizes of the table that holds without one of your own;")
+        note("run the command again to measure these first")
+    if not found.streaming_measured:
+        note("non-temporal stores were not measured in time: they are as in the table that was in use")
+    where = f"stored in {found.path}" if found.path else "not stored"
     line(f"{found.measured} of {found.entries} entries measured; {where}")
     for way, size in found.streaming.items():
-        pays = "do not pay" if size == float("inf") else f"pay from {size / 2**20:.3g} MiB on"
+        pays = "are not known to pay" if size == float("inf") else f"pay from {size / 2**20:.3g} MiB on"
         line(f"non-temporal stores, {way}: {pays}")
 
 

@@ -4,11 +4,14 @@ The result goes to the user's cache, where `tuning` finds it. Imports no torch b
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 BUDGET_S = 165.0
 """Seconds after which no further entry is begun."""
+
+
+INTERRUPTED = "it was interrupted"
 
 
 @dataclass(frozen=True)
@@ -16,54 +19,100 @@ class Tuned:
     """The result of a tuning.
 
     Attributes:
-        path: where it was stored; None where the user has no cache that can be written to.
+        path: where it was stored; None where nothing was measured, or the user has no cache that can be written to.
         text: the table, as TOML.
-        measured: how many entries (norm, layout and length) were measured; the others have the sizes of the table that
-            was in use.
+        measured: how many entries (norm, layout and length) were measured now.
+        known: how many were measured, now or by an earlier tuning that still holds; the others have the sizes of the
+            table that holds without one.
         entries: how many there are.
         streaming: from how many bytes on non-temporal stores pay, forward and backward.
         streaming_measured: whether that was measured; else it is that of the other table.
+        ended: why the measurement ended early, other than for the time; None where it did not.
     """
 
     path: Path | None
     text: str
     measured: int
+    known: int
     entries: int
     streaming: dict[str, float]
     streaming_measured: bool
+    ended: str | None = None
+
+    @property
+    def is_any(self) -> bool:
+        """Return whether anything was measured."""
+        return self.measured > 0 or self.streaming_measured
+
+
+@dataclass
+class _Found:
+    """The messages of the measuring process."""
+
+    rows: list[dict] = field(default_factory=list)
+    entries: set[str] = field(default_factory=set)
+    streaming: dict[str, float] | None = None
 
 
 def tune(progress: Callable[[int, int], None] = lambda done, of: None, *, budget_s: float = BUDGET_S) -> Tuned:
     """Measure in a fresh process, and store the table.
 
+    Entries that no earlier tuning measured come first. What was measured is stored, too, where the user or the system
+    ends the process early.
+
     Args:
         progress: called with the entries that are done and their number.
         budget_s: seconds after which no further entry is begun.
-
-    Raises:
-        process.Died: the measuring process ended before it should have.
     """
     import torch
 
-    from .. import processor, tuning
+    from .. import tuning
     from ..measure import process
+    from . import crossover
+
+    threads, own = torch.get_num_threads(), tuning.own()
+    earlier = frozenset() if own is None else own.entries
+    job = {"threads": threads, "budget_s": budget_s, "earlier": sorted(earlier)}
+    number = sum(1 for _ in crossover.entries())
+    found, ended = _Found(), None
+    progress(0, number)
+    try:
+        for message in process.messages(["-m", f"{__name__}.worker"], job, process.environment(threads)):
+            if (pays := message.get("streaming")) is not None:
+                found.streaming = {way: tuning.NEVER if size is None else size for way, size in pays.items()}
+            elif "rows" in message:
+                found.rows += message["rows"]
+                found.entries.add(message["entry"])
+                progress(len(found.entries), number)
+    except process.Died as died:
+        ended = str(died)
+    except KeyboardInterrupt:
+        ended = INTERRUPTED
+    return _stored(found, earlier, number, ended)
+
+
+def _stored(found: _Found, earlier: frozenset[str], number: int, ended: str | None) -> Tuned:
+    """Store the table of what was measured, completed by the one in use, unless nothing was measured."""
+    import torch
+
+    from .. import processor, tuning
     from . import crossover, tables, worker
 
-    threads = torch.get_num_threads()
-    job = {"threads": threads, "budget_s": budget_s}
-    rows, streaming, measured = [], None, 0
-    entries = sum(1 for _ in crossover.entries())
-    progress(0, entries)
-    for message in process.messages(["-m", f"{__name__}.worker"], job, process.environment(threads)):
-        if (pays := message.get("streaming")) is not None:
-            streaming = {way: tuning.NEVER if size is None else size for way, size in pays.items()}
-        elif "rows" in message:
-            rows += message["rows"]
-            measured += 1
-            progress(measured, entries)
     otherwise = tuning.own() or tuning.without_own()  # what was measured before is not lost where time runs out
-    sizes = tables.completed(crossover.table(rows), otherwise.sizes, up_to=worker.SIZES[-1])
-    pays = dict(otherwise.streaming) if streaming is None else streaming
-    text = tables.as_toml(processor.this(), threads=threads, torch=torch.__version__, sizes=sizes, streaming=pays)
-    path = tuning.store(text)
-    return Tuned(path, text, measured, entries, pays, streaming is not None)
+    pays = dict(otherwise.streaming)
+    for way, least in (found.streaming or {}).items():
+        # That they do not pay at the sizes that were measured says nothing of larger ones.
+        pays[way] = pays[way] if least == tuning.NEVER and pays[way] > worker.LARGEST_STREAMED else least
+    entries = earlier | found.entries
+    text = tables.as_toml(
+        processor.this(),
+        threads=torch.get_num_threads(),
+        torch=torch.__version__,
+        sizes=tables.completed(crossover.table(found.rows), otherwise.sizes, up_to=worker.SIZES[-1]),
+        streaming=pays,
+        entries=entries,
+        of=number,
+    )
+    measured = len(found.entries)
+    tuned = Tuned(None, text, measured, len(entries), number, pays, found.streaming is not None, ended)
+    return replace(tuned, path=tuning.store(text)) if tuned.is_any else tuned

@@ -90,6 +90,11 @@ def entries() -> Iterator[tuple[NormSpec, str, int, list[str]]]:
                     yield spec, layout, length, modes
 
 
+def title(spec: NormSpec, layout: str, length: int) -> str:
+    """Return the name of an entry, such as "BatchNorm contiguous 49"."""
+    return f"{spec.name} {layout} {length}"
+
+
 @lru_cache(maxsize=OPERANDS_KEPT)
 def _operands(spec: NormSpec, case: Case) -> Operands:
     """Return operands that all modes share: to draw them takes longer than to measure."""

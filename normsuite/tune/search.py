@@ -12,8 +12,8 @@ def search(sizes: Sequence[int], slower_above: float, *, largest_is_faster: bool
     """Yield the sizes to measure, and take the ratio at each.
 
     The largest size comes first, unless it is known: where the kernels are slower there, no size is theirs. Then the
-    sizes are bisected for the smallest at which the kernels are faster, and the middle of what lies above it unmeasured
-    is measured too. Where the kernels are slower in that place, the bisection goes on above it.
+    sizes are bisected for the smallest at which the kernels are faster, and one size more is checked: the middle one of
+    those above it that were not measured. Where the kernels are slower there, the bisection goes on above it.
 
     Args:
         sizes: in ascending order.

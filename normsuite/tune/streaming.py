@@ -22,6 +22,9 @@ CHANNELS, SIDE = 64, 28
 BATCHES = (8, 12, 16, 24, 32, 48, 64, 96, 128)
 """Samples of 64 channels of 28 × 28: 1.6 to 26 MB in float32."""
 
+SECONDS = 0.2
+"""Seconds for each ratio."""
+
 NORMALISED = (
     ("BatchNorm", torch.contiguous_format),
     ("GroupNorm", torch.contiguous_format),
@@ -36,6 +39,11 @@ PAYS = 0.98
 
 WORST = 1.05
 """Most of the same of any norm and chain."""
+
+
+def size(batch: int) -> int:
+    """Return the bytes of a tensor of so many samples."""
+    return 4 * batch * CHANNELS * SIDE**2
 
 
 def _written_from(least: float, way: str, call: Callable[[], object]) -> Callable[[], object]:
@@ -98,7 +106,7 @@ def rows(batches: Iterable[int], seconds: float) -> Iterator[dict]:
         for batch in batches:
             for chain, call in chains(name, layout, batch).items():
                 row = {"norm": name, "channels_last": layout == torch.channels_last, "chain": chain}
-                yield {**row, "bytes": 4 * batch * CHANNELS * SIDE**2, "log": ratio(chain, call, seconds)}
+                yield {**row, "bytes": size(batch), "log": ratio(chain, call, seconds)}
 
 
 def pays_from(found: Iterable[dict]) -> dict[str, float]:

@@ -1,7 +1,7 @@
 """A processor's table as TOML."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 from ..processor import Processor
 from ..tuning import MARGIN, NEVER, Table
@@ -15,16 +15,20 @@ def as_toml(
     sizes: Table,
     streaming: Mapping[str, float],
     clear: Table | None = None,
+    entries: Collection[str] = (),
+    of: int = 0,
     made_by: str = "normsuite tune",
 ) -> str:
     """Return the text that `tuning.parse` reads.
 
     Args:
-        measured_on: the processor; one with an empty key matches no machine, and counts only for those that nobody
-            measured.
+        measured_on: the processor. With an empty key the table is chosen for no machine; it counts only in
+            `tuning.elsewhere`.
         threads, torch: what it was measured with.
         sizes, clear: from how many elements on the kernels are faster, and faster by the margin.
         streaming: from how many bytes on non-temporal stores pay, forward and backward.
+        entries, of: names of the entries that were measured (`crossover.title`), where these may be fewer than all, and
+            how many there are.
         made_by: the command that made it.
     """
     lines = [
@@ -39,6 +43,7 @@ def as_toml(
         *([f"key = {json.dumps(measured_on.key, ensure_ascii=False)}"] if measured_on.key else []),
         f"threads = {threads}",
         f"torch = {json.dumps(torch)}",
+        *([f"entries = {json.dumps(sorted(entries), ensure_ascii=False)}", f"of = {of}"] if of else []),
         "",
         "[streaming]",
         *(f"{way} = {size}" for way, size in streaming.items()),
@@ -58,7 +63,8 @@ def completed(measured: Table, otherwise: Table, *, up_to: float = NEVER) -> Tab
 
     Args:
         measured, otherwise: the two tables.
-        up_to: the largest size that was measured: that the kernels win at none says nothing of larger ones.
+        up_to: the largest size that was measured. Where the kernels won at none, a larger size of the other table is
+            kept.
     """
     return {
         norm: {

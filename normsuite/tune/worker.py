@@ -20,12 +20,15 @@ SIZES = tuple(4**power for power in range(4, 12))
 BATCHES = (96, 48, 24)
 """Batch sizes of `streaming.chains`: tensors of 19, 10 and 5 MB."""
 
+LARGEST_STREAMED = streaming.size(max(BATCHES))
+"""Bytes of the largest of them."""
+
 STREAMING_SHARE = 0.25
 """Most of the time for non-temporal stores, which are not measured if there is no answer by then."""
 
-SECONDS, STREAMING_SECONDS, AGAIN = 0.02, 0.2, 4
-"""Seconds for each ratio; and how many times as long one is measured again that says "slower", since it ends the search
-for sizes below it."""
+SECONDS, AGAIN = 0.02, 4
+"""Seconds for each ratio. One that says "slower" ends the search below its size, so it is measured again, `AGAIN` times
+as long."""
 
 CLEARLY_SLOWER = 1.3
 """A ratio above this is measured again at the largest size only, which decides whether any size is the kernels'."""
@@ -33,8 +36,8 @@ CLEARLY_SLOWER = 1.3
 
 PLAIN = tuple(mode for mode, (of_bench, activation, into) in crossover.MODES.items() if not activation and not into)
 """Modes in which the kernels save least: an activation, or an output that exists, costs torch another pass and the
-kernels none. Of 354 sizes of the two shipped tables 352 are no larger with one of them than without, and two by one
-step of sizes."""
+kernels none. Of 354 sizes of the first two shipped tables 352 are no larger with one of them than without, and two by
+one step of sizes."""
 
 
 def entry(
@@ -88,28 +91,30 @@ def work(job: dict, emit: Callable[[dict], None]) -> None:
     """Measure until all is measured, or no time is left.
 
     Args:
-        job: "threads" and "budget_s".
-        emit: takes the messages: {"streaming": bytes by way, None for never}, or None where the time ended before, then
-            {"rows": …} for each entry.
+        job: "threads", "budget_s", and "earlier", the names of entries that come last, since they are known.
+        emit: takes the messages. First {"streaming": …}: bytes by way (None: never), or None where the time ended
+            before it was measured. Then {"entry": …, "rows": …} for each entry.
     """
     begin = time.monotonic()
     torch.set_num_threads(job["threads"])
+    outputs.STREAMED.update(tuning.current().streaming)  # which are those of another number of threads
     pays = _streaming(begin + STREAMING_SHARE * job["budget_s"])
     if pays is None:
         emit({"streaming": None})
     else:
         outputs.STREAMED.update(pays)
         emit({"streaming": {way: None if size == tuning.NEVER else size for way, size in pays.items()}})
-    for spec, layout, length, modes in crossover.entries():
+    earlier = set(job["earlier"])
+    for spec, layout, length, modes in sorted(crossover.entries(), key=lambda of: crossover.title(*of[:3]) in earlier):
         if time.monotonic() > begin + job["budget_s"]:
             break
-        emit({"rows": entry(spec, layout, length, modes)})
+        emit({"entry": crossover.title(spec, layout, length), "rows": entry(spec, layout, length, modes)})
 
 
 def _streaming(end: float) -> dict[str, float] | None:
     """Return from how many bytes on non-temporal stores pay, or None where not all of it is measured by then."""
     rows = []
-    for row in streaming.rows(BATCHES, STREAMING_SECONDS):
+    for row in streaming.rows(BATCHES, streaming.SECONDS):
         rows.append(row)
         if time.monotonic() > end:
             return None

@@ -11,9 +11,9 @@ import json
 import math
 import tomllib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
-from importlib import resources
+from importlib import metadata, resources
 from pathlib import Path
 
 import torch
@@ -24,7 +24,7 @@ MARGIN = 0.7
 """Largest ratio of the kernels' time to torch's, on every processor that was measured, at which the kernels are taken
 on one that was not. It was chosen and not measured: no record of a processor of another maker is kept."""
 
-_FORMAT = 1
+_FORMAT = 2
 """Format of a table's file; a table in another one is not read."""
 
 NEVER = math.inf
@@ -47,6 +47,8 @@ class Tuning:
         sizes: from which number of elements on the kernels are faster.
         streaming: for each of `WAYS`, from how many bytes on a result is written by non-temporal stores.
         clear: the same as sizes, where the kernels take at most `MARGIN` of torch's time from there on.
+        entries: of one of the user's own, the names of the entries that were measured; the others have the sizes of
+            the table that holds without it.
     """
 
     processor: str
@@ -55,6 +57,7 @@ class Tuning:
     sizes: Table
     streaming: Mapping[str, float]
     clear: Table
+    entries: frozenset[str] = frozenset()
 
     @property
     def digest(self) -> str:
@@ -97,7 +100,9 @@ def own(threads: int | None = None) -> Tuning | None:
     if path is None or not (text := caches.recall(path, key(threads))):
         return None
     caches.mark_as_used(path)
-    return parse(text, "measured on this machine by `normsuite tune`")
+    found = parse(text, "measured on this machine by `normsuite tune`")
+    of = tomllib.loads(text)["processor"].get("of")
+    return replace(found, origin=f"{found.origin}, {len(found.entries)} of {of} entries") if of else found
 
 
 def store(text: str) -> Path | None:
@@ -141,7 +146,7 @@ def elsewhere(name: str) -> Tuning:
         f"none for this processor and number of threads: the kernels only where they took at most {MARGIN:g} of "
         f"torch's time on every one that was measured ({measured}); `normsuite tune` measures this one"
     )
-    common = _all_agree(tables) if tables else {}
+    common = agreed(tables) if tables else {}
     return Tuning(name, None, origin, common, dict.fromkeys(WAYS, NEVER), common)
 
 
@@ -149,14 +154,15 @@ def parse(text: str, origin: str) -> Tuning:
     """Return the tuning that a TOML file has."""
     found = tomllib.loads(text)
     of = found["processor"]
-    return Tuning(of["name"], of["threads"], origin, found["sizes"], found["streaming"], found.get("clear", {}))
+    clear, entries = found.get("clear", {}), frozenset(of.get("entries", ()))
+    return Tuning(of["name"], of["threads"], origin, found["sizes"], found["streaming"], clear, entries)
 
 
-def _all_agree(values: list):
+def agreed(values: list):
     """Return the table whose sizes are the largest of all tables' sizes, over what all of them have."""
     if isinstance(values[0], dict):
         common = [key for key in values[0] if all(key in value for value in values)]
-        return {key: _all_agree([value[key] for value in values]) for key in common}
+        return {key: agreed([value[key] for value in values]) for key in common}
     return [max(each) for each in zip(*values, strict=True)]
 
 
@@ -167,14 +173,15 @@ def key(threads: int | None = None) -> str:
             "processor": processor.this().key,
             "threads": _number(threads),
             "torch": torch.__version__,
+            "numba": _numba(),
             "format": _FORMAT,
-            "kernels": _kernels(),
+            "kernels": kernels(),
         }
     )
 
 
 def _path(*, make: bool, threads: int | None = None) -> Path | None:
-    folder = caches.folder("tuned")
+    folder = caches.folder("tuned") if make else caches.place("tuned")
     if folder is None or not (make or _has_any(folder)):
         return None
     return folder / f"{hashlib.sha256(key(threads).encode()).hexdigest()[:16]}.toml"
@@ -189,7 +196,16 @@ def _has_any(folder: Path) -> bool:
 
 
 @cache
-def _kernels() -> str:
+def _numba() -> str | None:
+    """Return Numba's version, which decides how the kernels are compiled; it is not imported."""
+    try:
+        return metadata.version("numba")
+    except metadata.PackageNotFoundError:
+        return None
+
+
+@cache
+def kernels() -> str:
     """Return a digest of the kernels' sources."""
     found, backends = hashlib.sha256(), Path(__file__).parent.parent / "backends"
     for folder in (backends / "_kernels", backends / "numba"):
