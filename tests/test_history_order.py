@@ -73,8 +73,8 @@ def test_a_merged_branch_stands_at_its_merge(tmp_path):
     (step,), notes, (trend,) = judged(folder.path, repository.path)
     assert step.commit == measured["main 8"] and trend.floor < 1.01
     assert notes == [
-        "8 commits came in by merges: the merge commit is shown in their place or, where that was not measured, the "
-        "last of them that was"
+        "8 commits came in by merges: each merge is shown once, by its own commit or, where that was not measured, by "
+        "the last measured one that it brought in"
     ]
     (folder.machine / f"{measured['merge'][:8]}-venv.json").unlink()
     stand = order(

@@ -281,7 +281,10 @@ def test_a_diverged_run_is_shown_as_it_went(source, tmp_path):
 def test_the_cost_of_a_commit_that_is_asked_for(source, tmp_path):
     assert collect(source).commit == "a" * 40
     assert collect(source, "bb").commit == "b" * 40
-    with pytest.raises(ArgumentError, match="commit = 'c0ffee': was not measured; measured are bbbbbbbb, aaaaaaaa"):
+    with pytest.raises(
+        ArgumentError,
+        match="commit = 'c0ffee': was not measured on that machine and torch; measured are bbbbbbbb, aaaaaaaa",
+    ):
         report.write(source, tmp_path / "html", commit="c0ffee")
     assert not (tmp_path / "html").exists()
 

@@ -217,6 +217,15 @@ def test_studies_of_other_settings_are_not_pooled(source):
     assert any(f"{3 * (1 + len(NORMS))} records of other settings" in n for n in found.notes)
 
 
+def test_a_newer_study_that_is_not_the_one_shown_is_named(source):
+    """The same study of another batch size is one of several sizes with the one before; an older one stands alone."""
+    for written, size in (("2026-03", 128), ("2026-04", 64)):
+        write_study(source, written=f"{written}-01T00:00:00+00:00", dataset="fashion-mnist", batch_size=size)
+    found = collect(source)
+    assert {r["case"]["dataset"] for r in found.study} == {"mnist"}
+    assert any("the newest study has the batch sizes 64, 128" in note for note in found.notes)
+
+
 def test_only_seeds_that_every_norm_has_are_averaged(source):
     study = source / "study"
     next(study.glob("LayerNorm-2-*.json")).unlink()

@@ -120,15 +120,14 @@ def sentences(record: dict) -> list[str]:
     wrong = sum(bool(kernel.faults) for kernel in made)
     targets = text.listed([f"sm_{capability}" for capability in proof.case.capabilities])
     compiler = proof.compiler.get("triton")
-    fit = "fail to fit onto a multiprocessor"
+    fit = "fewer programs on a multiprocessor than fit"
     if all(kernel.expected for kernel in made):  # records of before do not say what launches expect
-        fit += " as often as their launches expect"
+        fit = "fewer programs on a multiprocessor than the launch expects"
     only = proof.case.only
     scope = "" if only == "*" else f" (those whose names match “{only}”)"
     return [
         f"{len(made):,} kernels of {len(calls):,} calls{scope} were compiled for {targets}"
-        f"{f' by Triton {compiler}' if compiler else ''}: {wrong or 'none'} of them "
-        f"spill{'s' if wrong == 1 else ''}, update memory by atomics, load narrowly where they could load widely, or "
-        f"{fit}.",
+        f"{f' by Triton {compiler}' if compiler else ''}: {wrong or 'none'} of them {'has' if wrong == 1 else 'have'} "
+        f"a fault (spilled registers, atomic updates of memory, loads that could be wider, or {fit}).",
         "No device has run them for this page.",
     ]

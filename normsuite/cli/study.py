@@ -23,6 +23,7 @@ from .options import (
     names,
     positive,
 )
+from .options import file as writable
 from .options import like as like_option
 from .shared import interrupted, line, note, print_tables, progress_bar, write_json
 
@@ -144,7 +145,7 @@ def study(
     data_dir = _of_file(settings, "data_dir", data_dir, Path)
     out = _of_file(settings, "out", out, Path) or REPORTS / kinds.STUDY.folder
     dry_run = bool(_of_file(settings, "dry_run", dry_run or None, bool))
-    to = _of_file(settings, "json", to, str)
+    to = writable(_of_file(settings, "json", to, str))
     options = {
         "norms": norm, "seeds": seeds, "epochs": epochs, "batch_size": batch_size, "learning_rate": learning_rate,
         "num_groups": groups, "affine": affine, "l1": l1, "l2": l2, "augment": augment, "train_size": train_size,

@@ -148,7 +148,7 @@ def read(folder: Path, commits: Commits | None = None) -> History:
         return History()
     if not list_of_them.exists():
         raise DataError(
-            f"benchmarks.json is missing beside {len(found)} results in {str(folder)!r}: "
+            f"benchmarks.json is missing beside {len(found)} results in {folder.resolve().name!r}: "
             "`asv run --bench just-discover` writes it"
         )
     listed, left_out = files.listed(list_of_them)
@@ -170,7 +170,7 @@ def read(folder: Path, commits: Commits | None = None) -> History:
     notes += _machines(found)
     notes += summed(refused, "a result of asv's", "results of asv's")
     if found and not any(of.commit for of in read):
-        raise DataError(f"no result in {str(folder)!r} can be read: {'; '.join(notes)}")
+        raise DataError(f"no result in {folder.resolve().name!r} can be read: {'; '.join(notes)}")
     aligned_rows, said = aligned(read, listed)
     dates: dict[str, float | None] = {}
     for of in read:

@@ -179,7 +179,8 @@ class _Cached:
 
 
 def _file() -> Path | None:
-    by = hashlib.sha256(Path(contrast.__file__).read_bytes()).hexdigest()[:8]
+    sources = b"".join(Path(file).read_bytes() for file in (contrast.__file__, __file__))
+    by = hashlib.sha256(sources).hexdigest()[:8]
     folder = caches.folder("history", "levels")
     return None if folder is None else folder / f"levels-asv-{provenance.version('asv')}-{by}.json"
 

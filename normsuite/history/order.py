@@ -43,8 +43,8 @@ def order(dates: Mapping[str, float | None], commits: Commits | None) -> Order:
     notes = []
     if len(merged):
         notes.append(
-            f"{counted(len(merged), 'commit')} came in by merges: the merge commit is shown in their place or, where "
-            "that was not measured, the last of them that was"
+            f"{counted(len(merged), 'commit')} came in by merges: each merge is shown once, by its own commit or, "
+            "where that was not measured, by the last measured one that it brought in"
         )
     if elsewhere:
         notes.append(
@@ -92,12 +92,14 @@ def _line(measured: list[str], commits: Commits) -> tuple[list[str], dict[str, s
     if not there:
         return [], {}, set()
     tips = [tip for name in _TIPS if (tip := commits.said("rev-parse", "--verify", "--quiet", f"{name}^{{commit}}"))]
-    listed = commits.said("rev-list", "--topo-order", "--parents", "--stdin", given=[*dict.fromkeys(tips), *there])
+    listed = commits.said(
+        "rev-list", "--topo-order", "--parents", "--stdin", given=[*dict.fromkeys(tips), *sorted(there)]
+    )
     if listed is None:
         return [], {}, set()
     parents = {commit: of for commit, *of in map(str.split, listed.splitlines())}
     inner = {parent for of in parents.values() for parent in of}
-    heads = [commit for commit in there if commit not in inner]
+    heads = [commit for commit in parents if commit in there and commit not in inner]  # in one order
     best, reached = [], -1
     for tip in dict.fromkeys([*tips, *heads[:_MOST_TIPS]]):
         count = len(there & _ancestors([tip], parents, set()))

@@ -21,13 +21,13 @@ def sentences(trends: list[Trend]) -> list[str]:
     ]
     if machine := verdicts.count(MACHINE):
         said.append(f"{machine} steps come from the machine: nearly all series moved at one commit by about as much.")
-    floors = sorted(t.floor for t in newest if t.relative and not t.segment.exact and not math.isnan(t.floor))
-    if floors:
-        again = sum(t.repeats > 0 for t in newest)
+    noisy = [t for t in newest if t.relative and not t.segment.exact and not math.isnan(t.floor)]
+    if noisy:
+        floors, again = sorted(t.floor for t in noisy), sum(t.repeats > 0 for t in noisy)
         least, middle, most = map(percent_of, (floors[0], median(floors), floors[-1]))
         said.append(
             f"Noise floor: two measurements without a real difference lie up to {middle} apart in 95 of 100 cases "
             f"(median over series; range {least} to {most}). It comes from repeated measurements of a commit in "
-            f"{again} series, from neighbouring commits in the others."
+            f"{again} of {len(noisy)} series, from neighbouring commits in the others."
         )
     return said

@@ -25,8 +25,8 @@ MARGIN = 1.01
 """A ratio nearer to 1 than this is not called a regression, however certain it is."""
 
 NOISE = (
-    "noise floor: in 95 of 100 cases two measurements of one commit, or where too few were measured again of two "
-    "neighbouring commits of one level, lie no further apart than this"
+    "noise floor: two measurements without a real change lie at most so far apart in 95 of 100 cases (from commits "
+    "measured again, and where these are too few from neighbouring commits of a level)"
 )
 """What a noise floor is, for people."""
 

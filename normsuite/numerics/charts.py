@@ -6,8 +6,7 @@ from .. import kinds, schema
 from ..presentation import text
 from ..presentation.charts import Chart, colour, figure, label_ends, marker, power_of_ten
 from ..schema.numerics import Numerics
-from ..spec import NORMS
-from .tables import error
+from .tables import error, in_order
 
 
 def charts(record: dict, own: str = "") -> list[Chart]:
@@ -18,7 +17,7 @@ def charts(record: dict, own: str = "") -> list[Chart]:
         own: tells its charts from those of another record on the same page.
     """
     checked = schema.of(record, Numerics)
-    rows = [row for row in checked.samples if row.norm in NORMS]
+    rows = checked.samples
     finite = [e for row in rows if 0 < (e := error(row.output)) < math.inf]
     if not finite:
         return []
@@ -32,7 +31,7 @@ def _chart(checked: Numerics, backend: str, limits: tuple[float, float], own: st
     dtype, device = checked.case.dtype, checked.case.device
     after = f" after {checked.case.activation}" if checked.case.activation else ""
     lines, said = [], []
-    for norm in NORMS:
+    for norm in in_order(row.norm for row in rows):
         found = {float(row.mean): error(row.output) for row in rows if row.norm == norm}
         found = {mean: value for mean, value in sorted(found.items()) if math.isfinite(value)}
         if found:

@@ -1,6 +1,7 @@
 """Tables of errors against float64. Imports no torch."""
 
 import math
+from collections.abc import Iterable
 
 from .. import kinds, schema
 from ..presentation import text
@@ -34,6 +35,12 @@ def titled(record: dict) -> str:
     return f"{case.dtype} on {case.device}{after}, {' × '.join(map(str, case.shape))}{few}"
 
 
+def in_order(names: Iterable[str]) -> list[str]:
+    """Return the norms, those that this package knows first, in the order of all tables."""
+    found = dict.fromkeys(names)
+    return [*(name for name in NORMS if name in found), *(name for name in found if name not in NORMS)]
+
+
 def errors(record: dict) -> Table:
     """Return every error of a record, a column for each norm."""
     checked = schema.of(record, Numerics)
@@ -43,7 +50,7 @@ def errors(record: dict) -> Table:
             value = row.output if kind == "output" else row.gradient
             cells.setdefault((kind, f"{row.mean:g}", row.backend), {})[row.norm] = written(value)
     case = checked.case
-    norms = [norm for norm in NORMS if any(norm in of for of in cells.values())]
+    norms = in_order(row.norm for row in checked.samples)
     after = f" after {case.activation}" if case.activation else ""
     return Table(
         f"Largest error{after} against float64, relative to the true values' root mean square, {case.dtype} on "

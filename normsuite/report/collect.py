@@ -15,7 +15,7 @@ from ..history import AsvResult, History, Measurement, read
 from ..history.commits import Commits
 from ..measure.labels import ASV_TORCH
 from ..spec import NO_NORM, NORMS
-from ..study.conditions import condition, varied
+from ..study.conditions import OF_A_RUN, condition, varied
 from ..study.summary import Study
 
 
@@ -111,7 +111,7 @@ def _commit(measured: list[AsvResult], wanted: str | None) -> str | None:
     found = [c for c in commits if wanted and c.startswith(wanted)]
     if len(found) != 1:
         known = ", ".join(c[:8] for c in commits) or "none"
-        problem = "stands for several measured commits" if found else "was not measured"
+        problem = "stands for several measured commits" if found else "was not measured on that machine and torch"
         raise ArgumentError("commit", wanted, f"{problem}; measured are {known}")
     return found[0]
 
@@ -156,14 +156,19 @@ def _newest_studies(folder: Path, notes: list[str]) -> tuple[list[dict], list[di
     if not tested:
         notes.append(f"no study has been recorded: run `{kinds.STUDY.command}`")
         return [], []
-    sizes: dict[str, dict[object, list[dict]]] = {}
+    sizes: dict[tuple[str, bool], dict[int, list[dict]]] = {}
     for record in tested:
-        of_size = sizes.setdefault(_study_key(record), {})
-        of_size.setdefault(record["case"].get("batch_size"), []).append(record)
+        size = record["case"].get("batch_size")  # older records do not have it
+        sizes.setdefault((_study_key(record), size is None), {}).setdefault(size, []).append(record)
     alone = [records for of_size in sizes.values() if len(of_size) == 1 for records in of_size.values()]
     together = [of_size for of_size in sizes.values() if len(of_size) > 1]
     study = max(alone or [records for of_size in together for records in of_size.values()], key=_written)
     newest = max(together, key=lambda of_size: max(map(_written, of_size.values())), default={})
+    if alone and newest and max(map(_written, newest.values())) > _written(study):
+        notes.append(
+            f"the newest study has the batch sizes {', '.join(map(str, sorted(newest)))} and is shown by these alone; "
+            "all other tables are of the newest one of a single batch size"
+        )
     batches = [record for of_size in newest.values() for record in _kept(of_size, notes)]
     shown = {id(record) for record in (*study, *(r for of_size in newest.values() for r in of_size))}
     if len(shown) < len(tested):
@@ -230,9 +235,7 @@ def _study_key(record: dict) -> str:
 
     Its norms may have learning rates of their own, and it may have several batch sizes.
     """
-    case = {
-        k: v for k, v in record["case"].items() if k not in ("norm", "target", "seed", "learning_rate", "batch_size")
-    }
+    case = {k: v for k, v in record["case"].items() if k not in (*OF_A_RUN, "batch_size")}
     depends = {k: v for k, v in record.get("depends", {}).items() if k != "norm"}
     return results.digest([case, depends, provenance.decisive(record["environment"]), record.get("source")])
 
@@ -242,10 +245,10 @@ def _newest_tuning(source: Path, notes: list[str]) -> list[dict]:
 
     They may lie among those of the study, whose damage is noted there.
     """
-    good = _good(source, kinds.TUNING, notes) + _good(source, kinds.STUDY, [])
+    good = _good(source, kinds.TUNING, notes) + _good_in(_study_folder(source), kinds.STUDY, [])
     conditions: dict[tuple, list[dict]] = {}
     for record in good:
-        if record["case"].get("hold_out"):
+        if record["case"].get("hold_out") and "learning_rate" in record["case"]:
             made = results.digest([provenance.decisive(record["environment"]), record.get("source")])
             conditions.setdefault((condition(record), made), []).append(record)
     several = [of for of in conditions.values() if varied(of)]

@@ -120,6 +120,8 @@ def _learning(collected: Collected) -> Page:
     sections = [_missing("results", "Results", "No study has been recorded.", kinds.STUDY.command)]
     if collected.study:
         sections = _studied(collected)
+    elif collected.tuning:
+        sections.append(Section("tuning", "Learning rates", tables=tuple(_some(study.tuning(collected.tuning)))))
     return Page("learning", "Learning", "How they learn", lead, tuple(sections))
 
 
@@ -373,11 +375,15 @@ _HOW = (
 )
 
 
+def _commits_in_the_trend(collected: Collected) -> int:
+    return len({commit for segment in segments(collected.recorded) for commit in segment.commits})
+
+
 def _method(collected: Collected) -> Page:
     tables = [study.method(collected.studied)] if collected.study else []
     tables += map(bench_tables.method, collected.benches)
     if collected.cost:
-        tables.append(cost.method(collected.cost, len({m.commit for m in collected.history})))
+        tables.append(cost.method(collected.cost, _commits_in_the_trend(collected)))
     if collected.gate is not None:
         tables.append(gate_tables.method(collected.gate))
     sections = [Section("how", "How", _HOW)]

@@ -13,7 +13,10 @@ _FOLDERS = {kind.command: kind.folder for kind in kinds.REPORTED}
 
 
 def files(source: Path, out: Path) -> dict[str, list[Link]]:
-    """Return the records of each command if the report lies beside them; otherwise links would show local paths."""
+    """Return links to each command's records.
+
+    There are none where the report lies elsewhere: links would show local paths.
+    """
     if not out.resolve().is_relative_to(source.resolve()):
         return {}
     found = {}
@@ -29,7 +32,7 @@ def files(source: Path, out: Path) -> dict[str, list[Link]]:
 
 def _link(path: Path, out: Path) -> Link:
     relative = Path(os.path.relpath(path.parent.resolve() / path.name, out.resolve())).as_posix()
-    return Link(path.name, quote(relative))
+    return Link(reading.printable(path.name), quote(os.fsencode(relative)))
 
 
 def section(command: str) -> str:

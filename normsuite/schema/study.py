@@ -53,7 +53,7 @@ class Epoch(Struct):
 
 
 class Layer(Struct):
-    """Changes of one layer's inputs and gradients since the last look at them.
+    """Changes of one layer's inputs since the last look at them, and of its gradient in one step.
 
     Attributes:
         shift: distance of the inputs' distributions, over the deviation that there was.
@@ -70,7 +70,7 @@ class Layer(Struct):
 
 
 class Watched(Struct):
-    """The layers but the first, after `step` steps of training."""
+    """The layers but the first, right after training step `step`, counted from 0."""
 
     step: Count
     layers: list[Layer]

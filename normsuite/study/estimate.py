@@ -27,7 +27,7 @@ class Estimate:
     """The expected time and power of a study.
 
     Attributes:
-        runs, seconds: of all runs, on that many processes of one thread.
+        runs, seconds: of all runs, those that are recorded included, on that many processes of one thread.
         effect: least difference between two norms that is found with 80 % power, in deviations of paired differences.
         deviation: of the paired differences in test accuracy, the largest of all pairs that have been recorded; None
             where there are none.
@@ -67,7 +67,8 @@ def estimate(runs: Sequence[Run], recorded: Sequence[dict], processes: int | Non
         cost: dict[tuple, tuple[float, float]] = {}
         total = 0.0
         for run in runs:
-            kind = run.norm, run.batch_size, run.num_groups, run.affine, run.l1 > 0, run.backend, run.device
+            made = run.num_groups, run.affine, run.l1 > 0, run.augment, run.backend, run.device
+            kind = run.norm, run.batch_size, *made
             if kind not in cost:
                 cost[kind] = _timed(run)
             step, test = cost[kind]
@@ -94,6 +95,7 @@ def deviation(runs: Sequence[Run], records: Sequence[dict]) -> float | None:
     found = [
         pair.found.deviation
         for study in studies.values()
+        if "learning_rate" not in conditions.varied(study)  # else one of several is in the way of the others
         for pair in comparisons.pairs(study, [_METRIC])
         if math.isfinite(pair.found.deviation)
     ]

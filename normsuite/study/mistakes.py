@@ -36,7 +36,7 @@ def _recorded(study: Study) -> bool:
 
 def confusion(study: Study) -> list[Chart]:
     """Return a matrix for each norm: which digits were taken for which, a run."""
-    if not all("mistakes" in run["samples"] for run in study.records):
+    if not all({"mistakes", "tested"} <= run["samples"].keys() for run in study.records):
         return []
     return [_confusion(study, norm) for norm in study.norms]
 

@@ -47,7 +47,7 @@ class Layer:
 
 @dataclass(frozen=True)
 class Watched:
-    """All layers but the first, whose inputs are the digits themselves, after so many steps of training."""
+    """All layers but the first, whose inputs are the digits themselves, right after a training step, counted from 0."""
 
     step: int
     layers: list[Layer]
@@ -76,7 +76,7 @@ class Watch:
         self._gradients_before = self._gradients(self._old, self._layers[1:])
 
     def after(self, step: int) -> None:
-        """Measure again right after training step `step`.
+        """Measure again right after training step `step`, counted from 0.
 
         How much each layer's inputs and gradients changed is appended to `seen`.
         """

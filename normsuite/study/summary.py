@@ -115,7 +115,9 @@ def leader(records: Sequence[dict]) -> tuple[str, list[comparisons.NormPair]]:
 def by_size(records: Sequence[dict]) -> str:
     """Return what a study of several batch sizes shows, as a caption."""
     case = records[0]["case"]
-    seeds = len({record["case"]["seed"] for record in records})
+    of_size = by_setting(records, ["batch_size"]).values()
+    numbers = sorted({len({record["case"]["seed"] for record in of}) for of in of_size})
+    seeds = " to ".join(map(str, dict.fromkeys((numbers[0], numbers[-1]))))
     digits = f"{case['train_size']:,} digits" if case.get("train_size") else "all digits"
     return f"Test accuracy by batch size: {case['epochs']} epochs of {digits}, mean over {seeds} seeds [95 % interval]"
 

@@ -29,9 +29,10 @@ def sweep(
 ) -> list[dict]:
     """Train every run that has no record yet, and return the records of all.
 
-    A run is identified by its settings, the sources, the processor and torch's version. A record made under other ones
-    is kept, and the run is trained again. A record is written once it is whole, by this process alone, so that a sweep
-    that was killed in any of its processes goes on with what was unfinished when it is started again.
+    A run is identified by its settings, the sources, the processor and the versions that numbers depend on
+    (`provenance.decisive`). A record made under other ones is kept, and the run is trained again. A record is written
+    once it is whole, by this process alone, so that a sweep that was killed in any of its processes goes on with what
+    was unfinished when it is started again.
 
     Args:
         runs: what to do.
@@ -78,11 +79,11 @@ def _check(runs: Iterable[Run], folder: Path, processes: int | None, scheduler: 
     """Raise what `sweep` says before anything is trained; make the folder where it is not there."""
     if processes is not None and processes < 1:
         raise ArgumentError("workers", processes, "must be at least 1")
-    writing.output_folder(folder, "out")
     for run in runs:
         steps(run)
         if scheduler is None:
             device.check(run.device)
+    writing.output_folder(folder, "out")
 
 
 def _done(

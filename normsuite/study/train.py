@@ -64,10 +64,10 @@ class Run:
             if getattr(self, name) < 1:
                 raise ArgumentError(name, getattr(self, name), "must be at least 1")
         if not 0 < self.learning_rate < math.inf:
-            raise ArgumentError("learning_rate", self.learning_rate, "must be positive")
+            raise ArgumentError("learning_rate", self.learning_rate, "must be positive and finite")
         for name in ("l1", "l2", "hold_out"):
             if not 0 <= getattr(self, name) < math.inf:
-                raise ArgumentError(name, getattr(self, name), "must not be negative")
+                raise ArgumentError(name, getattr(self, name), "must be finite and not negative")
         if self.train_size is not None and self.train_size < self.batch_size:
             raise ArgumentError("train_size", self.train_size, f"must be at least the batch size, {self.batch_size}")
         if self.target is None and self.norm != NO_NORM:
@@ -93,7 +93,7 @@ class Epoch:
         epoch: counted from 1.
         train_loss, train_accuracy: mean over the batches as they were trained on.
         test_loss, test_accuracy: over all test digits, in evaluation mode, after the epoch.
-        seconds: of training, what is only watched and the evaluation not counted.
+        seconds: of training alone, without the evaluation and without measuring the shift.
     """
 
     epoch: int
@@ -152,9 +152,12 @@ def steps(run: Run, digits_count: int = 60_000) -> int:
     """Return the number of training steps of a run.
 
     Raises:
-        ArgumentError: there are too few to train on.
+        ArgumentError: there are too few steps, or fewer digits than are wanted.
     """
-    found = run.epochs * (_train_size(run, digits_count) // run.batch_size)
+    size = _train_size(run, digits_count)
+    if run.train_size is not None and run.train_size > size:
+        raise ArgumentError("train_size", run.train_size, f"is more than the {size:,} digits that there are")
+    found = run.epochs * (size // run.batch_size)
     if found < LEAST_STEPS:
         raise ArgumentError("batch_size", run.batch_size, f"leaves {found} steps, fewer than {LEAST_STEPS}")
     return found
@@ -273,10 +276,11 @@ def _step(network: nn.Module, optimizer, images: torch.Tensor, target: torch.Ten
 
 
 def stepper(run: Run, images: torch.Tensor, target: torch.Tensor) -> Callable[[], object]:
-    """Return a function that trains the run's network on one batch, again and again: what an epoch repeats."""
+    """Return a function that trains the run's network on one batch, again and again, as an epoch does on many."""
     network = run.network().to(run.device).train()
     optimizer, _ = _optimizer(run, network, LEAST_STEPS)
-    return lambda: _step(network, optimizer, images, target, run.l1)
+    moving = torch.Generator().manual_seed(~run.seed)
+    return lambda: _step(network, optimizer, augmented(images, moving) if run.augment else images, target, run.l1)
 
 
 @torch.inference_mode()

@@ -211,7 +211,8 @@ def _follow_parent() -> None:
 def cluster(address: str, on_note: Callable[[str], None]) -> Iterator[tuple[Executor, Callable[[], None]]]:
     """Return the workers of a Dask scheduler, and a function that says it where none is left.
 
-    A run whose worker was lost is given to another one, as soon as there is one.
+    A run whose worker was lost is given to another one, as soon as there is one, as often as the scheduler's
+    `allowed-failures` has it. A run that fails is not tried again.
 
     Raises:
         UnsupportedError: dask.distributed is not installed.
@@ -227,7 +228,7 @@ def cluster(address: str, on_note: Callable[[str], None]) -> Iterator[tuple[Exec
             client.wait_for_workers(1, timeout=ANSWER_S)
         except TimeoutError:
             raise ArgumentError("scheduler", address, f"has no workers after {ANSWER_S} s") from None
-        yield client.get_executor(pure=False, retries=DEATHS), _Look(client, on_note)
+        yield client.get_executor(pure=False), _Look(client, on_note)
     finally:
         with suppress(TimeoutError):  # of a scheduler that does not answer
             client.close(timeout=ANSWER_S)

@@ -33,9 +33,11 @@ def charts(study: Study) -> list[Chart]:
 
 def _watched(study: Study, key: str, name: str, caption: str) -> Chart:
     def lines(norm: str):
-        runs = [[over_layers(of["layers"], key) for of in run["samples"]["shift"]] for run in study.runs(norm)]
+        of_norm = study.runs(norm)
+        runs = [[over_layers(of["layers"], key) for of in run["samples"]["shift"]] for run in of_norm]
+        looks = len(runs[0]) / len(of_norm[0]["samples"]["epochs"])  # an epoch
         places = [place for place in range(len(runs[0])) if all((run[place] or 0) > 0 for run in runs)]  # a logarithm
-        return [place / 2 for place in places], [[run[place] for place in places] for run in runs]
+        return [place / looks for place in places], [[run[place] for place in places] for run in runs]
 
     return lines_of(
         study,
@@ -44,7 +46,7 @@ def _watched(study: Study, key: str, name: str, caption: str) -> Chart:
         along="epochs done",
         up=f"{name} (logarithmic)",
         caption=caption,
-        said=f"{name.capitalize()} at the end",
+        said=f"{name.capitalize()} at the last place where no run has collapsed",
         unit="",
         logarithmic=True,
     )
