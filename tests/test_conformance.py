@@ -12,7 +12,7 @@ from torch import nn
 import normsuite
 from normsuite import kinds, results, writing
 from normsuite.conformance import ConformanceError, Report, recorded
-from normsuite.conformance.checks import every
+from normsuite.conformance.checks import derivatives, every
 from normsuite.conformance.run import smaller
 from normsuite.errors import ArgumentError, UnknownNameError
 from normsuite.targets import Target
@@ -146,6 +146,66 @@ def test_a_record_of_checks_is_of_their_kind(tmp_path):
         recorded.record(report, target, tmp_path)
     found = results.read_records(tmp_path, kinds.CONFORMANCE.what)
     assert not found.damaged and [record["case"]["target"] for record in found.good] == [target.title], "one a target"
+
+
+def test_records_of_other_settings_are_other_records(tmp_path):
+    settings = ({"num_groups": 2}, {"num_groups": 4}, {"num_groups": 4, "shapes": [(2, odd_norms.CHANNELS, 3)]})
+    for options in settings:
+        target = Target(odd_norms.Right, **{**LIKE, **options})
+        recorded.record(normsuite.check(target, only=("result_kind",), isolated=False), target, tmp_path)
+    assert len(list(tmp_path.iterdir())) == 3
+
+
+@pytest.mark.parametrize("dtype", ["float64", "bfloat16", "float16"])
+def test_torchs_own_norm_has_torchs_state_in_every_type(dtype):
+    options = {"like": "LayerNorm", "num_groups": None, "args": (8,), "shapes": [(4, 8)], "dtypes": [dtype]}
+    found = checked(nn.LayerNorm, "state_*", **options)
+    assert {result.status for result in found.values()} == {"ok"} and len(found) == 2, found
+
+
+def test_a_derivative_that_is_no_number_is_no_right_one(monkeypatch):
+    monkeypatch.setattr(derivatives, "_relative", lambda found, true: float("nan"))
+    found = checked(odd_norms.Right, "double_backward", "forward_mode")
+    assert {result.status for result in found.values()} == {"fails"}, found
+
+
+def test_an_oracle_is_not_asked_for_gradients_that_nobody_judges():
+    calls = []
+
+    def oracle(x, weight=None, bias=None, eps=1e-5):
+        calls.append(x.shape)
+        return odd_norms.oracle(x, weight, bias, eps)
+
+    assert checked(odd_norms.Right, "huge_values", oracle=oracle)["huge_values"].finding.figure is not None
+    assert len(calls) <= 4
+
+
+class HasMoreState(nn.LayerNorm):
+    def get_extra_state(self):
+        return {"version": 3}
+
+    def set_extra_state(self, state):
+        assert state == {"version": 3}
+
+
+class TrainsWithoutAWord(nn.LayerNorm):
+    def train(self, mode=True):
+        super().train(mode)
+
+
+@pytest.mark.parametrize("norm", [HasMoreState, TrainsWithoutAWord])
+def test_modules_that_do_more_or_less_than_usual_are_checked(norm):
+    options = {"like": "LayerNorm", "num_groups": None, "args": (8,), "shapes": [(4, 8)]}
+    found = checked(norm, "own_state", "evaluation_changes_nothing", "output[[]float32]", "casting", **options)
+    assert {result.status for result in found.values()} == {"ok"} and len(found) == 4, found
+
+
+def test_what_a_type_or_shape_does_not_allow_is_not_applicable():
+    options = {"like": "LayerNorm", "num_groups": None, "args": (64,)}
+    found = checked(nn.LayerNorm, "*_bytes", shapes=[(64,)], **options)
+    assert {result.status for result in found.values()} == {"not applicable"} and len(found) == 2
+    found = checked(nn.LayerNorm, "mean_1000000", shapes=[(4, 64)], dtypes=["float16"], **options)
+    assert found["mean_1000000"].status == "not applicable"
 
 
 @pytest.fixture

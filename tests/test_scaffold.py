@@ -37,6 +37,16 @@ def project(tmp_path):
     return tmp_path
 
 
+@pytest.mark.parametrize("package", ["my-norms", ".", "src/mine", ""])
+def test_what_no_statement_imports_is_no_package(project, package):
+    (project / "my-norms").mkdir()
+    (project / "my-norms" / "__init__.py").write_text("")
+    assert scaffold.packages(project) == ["mine"]
+    with pytest.raises(ArgumentError, match="no name that Python imports"):
+        scaffold.files(project, package, asv=False)
+    assert not (project / "pyproject.toml").exists()
+
+
 def test_classes_are_found_without_importing_them(project):
     assert scaffold.packages(project) == ["mine"]
     assert scaffold.norms(project, "mine") == [

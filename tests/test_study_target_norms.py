@@ -174,6 +174,8 @@ def test_a_package_without_init_has_a_source(package):
     (package / "folders").mkdir()
     (package / "folders" / "norms.py").write_text(MODULE)
     before = source_of("folders.norms:MyNorm")
+    (package / "folders" / ".#norms.py").symlink_to("somebody@somewhere.1")  # an editor's lock
+    assert before == source_of("folders.norms:MyNorm")
     (package / "folders" / "norms.py").write_text(MODULE + "\n")
     assert None not in (before, source_of("folders.norms:MyNorm")) and before != source_of("folders.norms:MyNorm")
 

@@ -6,10 +6,11 @@ import torch
 from normsuite.cli.target_norms import planned
 from normsuite.errors import ArgumentError, NormsuiteError, UnsupportedError
 from normsuite.measure import accuracy, implementations
-from normsuite.measure.implementations.target_norms import name_of, parsed
-from normsuite.measure.task import shape_case
+from normsuite.measure.implementations.target_norms import _with_eps, name_of, parsed
+from normsuite.measure.task import EPS, shape_case
 from normsuite.measure.workload import named
 from normsuite.targets import Target
+from normsuite.targets.build import build
 from normsuite.targets.inspection import norm_of
 
 
@@ -85,6 +86,22 @@ def test_a_target_with_another_number_of_groups_says_nothing():
     for name in ("torch.nn:GroupNorm(4, 8)", "torch.nn.functional:group_norm(4)"):
         with pytest.raises(NormsuiteError, match="has 4 groups, not 2: say its num_groups"):
             named("GroupNorm", name, case).prepare()
+
+
+def without_eps(x, weight):
+    return x / x.square().mean(-1, keepdim=True).sqrt() * weight
+
+
+def with_epsilon(x, weight, epsilon=1e-3):
+    return x * (x.square().mean(-1, keepdim=True) + epsilon).rsqrt() * weight
+
+
+@pytest.mark.parametrize("function", [without_eps, with_epsilon])
+def test_a_function_is_given_the_eps_that_it_takes(function):
+    built = _with_eps(build(Target(function, like="RMSNorm"), shape=(4, 8)))
+    x = torch.full((4, 8), 1e-3)
+    expected = function(x, built.weight) if function is without_eps else function(x, built.weight, EPS)
+    torch.testing.assert_close(built(x), expected)
 
 
 def test_a_named_case_is_measured_alone():

@@ -11,7 +11,8 @@ from typing import Annotated, Optional
 import typer
 
 from .. import codes, vocabulary, writing
-from ..errors import ArgumentError, UnknownNameError
+from ..defaults import CHECK_LIMIT_S
+from ..errors import ArgumentError, NormsuiteError, UnknownNameError
 from ..measure.cases import parse_shape
 from ..targets.arguments import parse
 from . import options
@@ -84,7 +85,7 @@ def check(
     ] = None,
     timeout: Annotated[
         float, typer.Option(help="Seconds that one check may take.", callback=options.positive("timeout"))
-    ] = 120.0,
+    ] = CHECK_LIMIT_S,
     explain: Annotated[bool, typer.Option("--explain", help="List the checks with a sentence on each.")] = False,
     everything: Annotated[bool, typer.Option("--all", help="Show the checks that are ok, too.")] = False,
     markdown: Markdown = None,
@@ -98,29 +99,44 @@ def check(
     if explain:
         _explain(only or [])
         return
+    if out is not None and only:
+        raise ArgumentError("out", str(out), "is for all checks of a target: leave --only out")
     further = {"like": like, "oracle": oracle, "num_groups": groups, "activation": activation}
     chosen = chosen_targets(targets or [], args=args, shapes=shape or [], dtypes=dtype or [], options=further)
     from ..conformance.check import check as run  # behind what was typed, since it imports torch
     from ..conformance.recorded import record
 
-    reports = []
+    reports, failed = [], None
     if out is not None:
         writing.output_folder(out, "out")
     for target in chosen:
-        with status() as show:
-            on_result = partial(_show_result, show, target.title)
-            reports.append(run(target, only=only or (), limit_s=timeout, on_result=on_result))
+        try:
+            with status() as show:
+                on_result = partial(_show_result, show, target.title)
+                reports.append(run(target, only=only or (), limit_s=timeout, on_result=on_result))
+        except NormsuiteError as error:  # raised again, once what was found of those before it is shown
+            failed = error
+            break
         if out is not None:
             record(reports[-1], target, out)
+    _write(reports, len(chosen) > 1, everything, to, markdown)
+    if failed is not None:
+        raise failed
+    if not all(report.ok for report in reports):
+        raise typer.Exit(codes.REGRESSION)
+
+
+def _write(reports: list, several: bool, everything: bool, to: str | None, markdown: str | None) -> None:
+    """Show the reports, and write them where they were asked for; as a list where several were wanted."""
+    if not reports:
+        return
     if markdown is not None:
         write("\n".join(report.markdown() for report in reports), markdown)
     if to is not None:
-        write_json([r.as_dict() for r in reports] if len(reports) > 1 else reports[0].as_dict(), to)
+        write_json([r.as_dict() for r in reports] if several else reports[0].as_dict(), to)
     if "-" not in (to, markdown):
         for report in reports:
             _show(report, everything)
-    if not all(report.ok for report in reports):
-        raise typer.Exit(codes.REGRESSION)
 
 
 def chosen_targets(names: list[str], *, args: str, shapes: list[str], dtypes: list[str], options: dict) -> list:

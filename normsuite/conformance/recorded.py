@@ -27,6 +27,9 @@ def record(report: Report, target: Target, folder: Path) -> Path:
         "args": [repr(value) for value in target.args],
         "kwargs": {name: repr(value) for name, value in target.kwargs.items()},
         "dtypes": list(target.dtypes),
+        "shapes": [list(shape) for shape in target.shapes],
+        "num_groups": target.num_groups,
+        "oracle": target.oracle if isinstance(target.oracle, str | None) else getattr(target.oracle, "__name__", ""),
     }
     samples = {"results": [result.as_dict() for result in report.results], "notes": list(report.notes)}
     measured = provenance.environment(threads=torch.get_num_threads())

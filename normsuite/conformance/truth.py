@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from ..measure.exact import RightResults
 from ..spec import NormSpec
@@ -19,24 +19,31 @@ _STEP = 2.0**-17
 Arrays = dict[str, np.ndarray]
 
 
+def tensors_of_state(module: nn.Module) -> dict[str, Tensor]:
+    """Return the tensors of a module's state_dict, which may have more than those."""
+    return {name: value for name, value in module.state_dict().items() if isinstance(value, Tensor)}
+
+
 def array(tensor: Tensor) -> np.ndarray:
     """Return a tensor's values in float64, which later changes of the tensor leave as they are."""
     return tensor.detach().to("cpu", torch.float64, copy=True).numpy()
 
 
-def outcome(call: Callable[[Tensor], Tensor], built: Built, x: Tensor, dy: Tensor) -> Arrays:
+def outcome(call: Callable[[Tensor], Tensor], built: Built, x: Tensor, dy: Tensor | None) -> Arrays:
     """Return output and gradients of a call, in float64.
 
     Args:
         call: of the input.
         built: whose weight and bias take a gradient.
-        x, dy: the input and the output's gradient.
+        x, dy: the input, and the output's gradient, or None where the output alone is asked for.
     """
     x = x.detach().clone(memory_format=torch.preserve_format).requires_grad_()
     y = call(x)
     tensors = {INPUT: x, WEIGHT: built.tensor("weight"), BIAS: built.tensor("bias")}
     wanted = {name: t for name, t in tensors.items() if t is not None and t.requires_grad}
     found = {OUTPUT: array(y)}
+    if dy is None:
+        return found
     gradients = torch.autograd.grad(y, list(wanted.values()), dy, allow_unused=True)
     for (name, tensor), gradient in zip(wanted.items(), gradients, strict=True):
         found[name] = np.zeros(tuple(tensor.shape)) if gradient is None else array(gradient)
@@ -140,8 +147,8 @@ def _by_differences(call: Callable[[Arrays], np.ndarray], built: Built, x: Tenso
 
 def _by_itself(target: Target, built: Built, x: Tensor, dy: Tensor | None) -> Arrays:
     exact = build(target, shape=built.shape, dtype=torch.float64)
-    state = {name: t.detach().cpu().double() for name, t in built.module.state_dict().items()}
-    exact.module.load_state_dict(state)
+    tensors = {name: t.detach().cpu().double() for name, t in tensors_of_state(built.module).items()}
+    exact.module.load_state_dict({**built.module.state_dict(), **tensors})
     exact.module.train(built.module.training)
     wide = x.detach().cpu().double()
     if dy is None:

@@ -21,6 +21,7 @@ def work(job: dict, emit) -> None:
     search_here(job["folders"])
     try:
         target = Target.from_dict(job["target"])
+        target.loaded(), target.loaded_oracle()  # what takes long is not the first check's
         known = {check.name: check for check in every(target.dtypes)}
         shapes: dict[str, tuple[int, ...]] = {}
         for name in job["checks"]:

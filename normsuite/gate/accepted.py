@@ -48,7 +48,12 @@ class Accepted:
 
     def names(self, cell: str, metric: str) -> bool:
         """Return whether the patterns match the names of a cell and a metric, whatever the day and the ratio."""
-        return fnmatchcase(cell, self.cell) and fnmatchcase(metric, self.metric)
+        return _matches(cell, self.cell) and _matches(metric, self.metric)
+
+
+def _matches(name: str, pattern: str) -> bool:
+    """Return whether a pattern is that name, which may have brackets, or matches it."""
+    return name == pattern or fnmatchcase(name, pattern)
 
 
 def read(path: Path) -> list[Accepted]:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from importlib.metadata import entry_points
 from typing import TYPE_CHECKING
 
-from ..errors import DataError
+from ..errors import DataError, one_line
 
 if TYPE_CHECKING:
     from .workload import Subject
@@ -81,8 +81,10 @@ def _announced() -> dict[str, Metric]:
     for entry in sorted(entry_points(group=ENTRY_POINTS), key=lambda entry: entry.name):
         try:
             metric = entry.load()
-        except (ImportError, AttributeError) as error:
-            raise DataError(f"entry point {entry.name} = {entry.value}: {error}") from None
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:  # of another package's module
+            raise DataError(f"entry point {entry.name} = {entry.value}: {one_line(error)}") from None
         if not isinstance(metric, Metric):
             raise DataError(f"entry point {entry.name} = {entry.value}: is no Metric")
         found[metric.name] = metric

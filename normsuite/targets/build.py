@@ -18,7 +18,7 @@ from .target import Target
 SEED = 0
 EPS = 1e-5
 MOMENTUM = 0.1
-_EPS_NAMES = ("eps", "variance_epsilon", "epsilon")
+EPS_NAMES = ("eps", "variance_epsilon", "epsilon")
 _ROLES = {
     "weight": ("weight", "gamma", "scale"),
     "bias": ("bias", "beta", "offset", "shift"),
@@ -155,9 +155,15 @@ def build(
     shape = tuple(shape) if shape is not None else next(iter(target.shapes), None)
     guess = shape or _first_guess(target)
     module, is_function = _module(target, guess)
-    module = module.to(device=device, dtype=dtype).train()
-    settings = _settings(target, module, guess)
-    _seed(module)
+    try:
+        module.to(device=device, dtype=dtype)
+        module.train()  # a user's own may return nothing
+        settings = _settings(target, module, guess)
+        _seed(module)
+    except NormsuiteError:
+        raise
+    except Exception as error:  # of a user's module
+        raise TargetError(f"{target.title} cannot be used: {one_line(error)}") from error
     built = Built(target.title, module, settings, guess, is_function)
     if shape is None:
         built.shape = _fitting_shape(built, dtype, device)
@@ -175,11 +181,10 @@ def made(target: Target, shape: Sequence[int]) -> nn.Module:
 
 def torch_beside(built: Built) -> Built | None:
     """Return torch's own function on copies of the target's tensors, or None where torch has none for it."""
-    spec = built.settings.spec
+    settings, spec = built.settings, built.settings.spec
     if spec is None or spec.torch_call is None:
         return None
     function = getattr(functional, spec.torch_call)
-    settings = built.settings
     values = {
         "eps": settings.eps,
         "momentum": settings.momentum if settings.momentum is not None else MOMENTUM,
@@ -269,7 +274,7 @@ def _module(target: Target, shape: Sequence[int]) -> tuple[nn.Module, bool]:
         "make",
         title,
         f"made {type(result).__name__}: it must be a class of modules, a function whose first parameter is called "
-        f"input or x, or an adapter that returns either, def make(): return lambda input: …",
+        f"{' or '.join(arguments.INPUT)}, or an adapter that returns either, def make(): return lambda input: …",
     )
 
 
@@ -277,12 +282,10 @@ def _wrapped(target: Target, function: Callable, shape: Sequence[int]) -> Functi
     spec = target.spec
     by_element = spec is not None and spec.affine == "element"
     channels = (arguments.channels_of(spec, shape),)
-    wanted = target.kwargs.get("normalized_shape")
-    names = [n for n in arguments.parameters(function) or {} if n not in (*arguments.TENSORS, *arguments.MODE_FLAGS)][
-        1:
-    ]
+    left_out = (*arguments.TENSORS, *arguments.MODE_FLAGS)
+    names = [n for n in arguments.parameters(function) or {} if n not in left_out][1:]
     by_place = dict(zip([n for n in names if n not in target.kwargs], target.args, strict=False))
-    wanted = by_place.get("normalized_shape", wanted)
+    wanted = by_place.get("normalized_shape", target.kwargs.get("normalized_shape"))
     if by_element and wanted is not None:
         channels = (wanted,) if isinstance(wanted, int) else tuple(wanted)
     values = {"num_groups": target.num_groups, "normalized_shape": channels}
@@ -331,7 +334,7 @@ def _settings(target: Target, module: nn.Module, shape: Sequence[int]) -> Settin
         if given is None:
             given = tuple(weight.shape) if weight is not None else (shape[-1],)
         normalized = (given,) if isinstance(given, int) else tuple(given)
-    eps = _setting(target, module, *_EPS_NAMES)
+    eps = _setting(target, module, *EPS_NAMES)
     if eps is None and (spec is None or spec.centred):
         eps = EPS
     momentum = _setting(target, module, "momentum")

@@ -8,7 +8,7 @@ from ..errors import ArgumentError, OutputError
 from ..reading import Unreadable, read_text, read_toml
 from ..spec import NORMS
 from ..writing import write_text
-from .configuration import FILE
+from .configuration import FILE, is_package
 from .inspection import norm_in
 
 WORKFLOW = Path(".github/workflows/normsuite.yml")
@@ -94,7 +94,7 @@ def packages(folder: Path) -> list[str]:
     for root in (folder / "src", folder):
         if root.is_dir():
             found += [p.name for p in sorted(root.iterdir()) if (p / "__init__.py").is_file()]
-    return [name for name in dict.fromkeys(found) if name not in _LEFT_OUT]
+    return [name for name in dict.fromkeys(found) if name not in _LEFT_OUT and is_package(name)]
 
 
 def norms(folder: Path, package: str) -> list[tuple[str, str]]:
@@ -104,7 +104,10 @@ def norms(folder: Path, package: str) -> list[tuple[str, str]]:
         folder: of the project.
         package: its name.
     """
-    root = next((r / package for r in (folder / "src", folder) if (r / package).is_dir()), None)
+    if not is_package(package):
+        raise ArgumentError("package", package, "is no name that Python imports")
+    inside = Path(*package.split("."))
+    root = next((r / inside for r in (folder / "src", folder) if (r / inside).is_dir()), None)
     if root is None:
         raise ArgumentError("package", package, "there is no folder of that name here nor in src")
     found = []

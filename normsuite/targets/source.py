@@ -35,7 +35,7 @@ def digest(places: Iterable[Path]) -> str:
     """Return a digest of the sources in those files and folders: equal digests, equal code."""
     found = hashlib.sha256()
     for place in places:
-        files = sorted(f for f in place.rglob("*") if f.suffix in _SUFFIXES) if place.is_dir() else [place]
-        for file in files:
+        inside = sorted(f for f in place.rglob("*") if f.suffix in _SUFFIXES and f.is_file())
+        for file in inside if place.is_dir() else [place]:
             found.update(file.relative_to(place.parent).as_posix().encode() + b"\0" + file.read_bytes() + b"\0")
     return found.hexdigest()[:16]

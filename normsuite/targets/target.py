@@ -6,12 +6,9 @@ from dataclasses import dataclass, field, fields
 from typing import Any
 
 from ..errors import ArgumentError, UnknownNameError
-from ..spec import NormSpec, find
+from ..spec import NO_NORM, NormSpec, find
 from ..vocabulary import ACTIVATIONS, DTYPES
 from . import loading
-
-NO_NORM = "none"
-"""A user's word for a target that is like no norm: its own run in float64 is the truth."""
 
 
 @dataclass(frozen=True)
@@ -63,6 +60,7 @@ class Target:
         for check, reason in self.expected.items():
             if not isinstance(reason, str) or not reason.strip():
                 raise ArgumentError(f"expected[{check!r}]", reason, "must be the reason, as a text")
+        # "none": the target is like no norm, and its own run in float64 is the truth.
         like = None if isinstance(self.like, str) and self.like.lower() == NO_NORM else self.like
         set_(self, "like", like if like is None else find(like).name)
         if self.activation not in (None, *ACTIVATIONS):

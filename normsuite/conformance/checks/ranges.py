@@ -24,6 +24,8 @@ def _without_bias(subject: Subject) -> Built:
 
 
 def _at(subject: Subject, mean: float) -> Finding:
+    if 2 * mean > torch.finfo(subject.dtype).max:
+        raise NotApplicable(f"{subject.dtype} does not hold such values".replace("torch.", ""))
     built, x = _without_bias(subject), subject.input(mean=mean)
     mine, theirs = subject.errors(built, x, (OUTPUT, INPUT))
     name = max(mine, key=lambda name: mine[name])

@@ -5,7 +5,7 @@ import torch
 from ...measure import memory
 from ...targets.build import Built, torch_beside
 from ..result import DIFFERS, OK, Finding
-from ..subject import Subject
+from ..subject import NotApplicable, Subject
 from . import check
 
 _LARGE = 2**16
@@ -26,7 +26,10 @@ def _measured(subject: Subject, least: float, measure) -> Finding:
 
     It passes near `least`, the least possible, or near torch's own.
     """
-    built, x = subject.built(), subject.input(shape=_large(subject))
+    built = subject.built()
+    if len(built.settings.normalized_shape or ()) == len(subject.shape) or 0 in subject.shape:
+        raise NotApplicable("an input of many statistics, beside which these are few, cannot be made of this shape")
+    x = subject.input(shape=_large(subject))
     size = x.numel() * x.element_size()
     figure, other = measure(built, x) / size, torch_beside(built)
     beside = None if other is None else measure(other, x) / size

@@ -8,7 +8,7 @@ from ...spec import NormSpec
 from ...targets.build import Built, draw
 from ..result import Finding
 from ..subject import BOUND, ULPS, NotApplicable, Subject
-from ..truth import OUTPUT, array
+from ..truth import OUTPUT, array, tensors_of_state
 from . import check
 
 _BATCHES = 3
@@ -72,9 +72,9 @@ def evaluation_changes_nothing(subject: Subject) -> Finding | None:
     """Evaluation leaves parameters and buffers as they are."""
     built = subject.built()
     built.module.eval()
-    before = {name: t.clone() for name, t in built.module.state_dict().items()}
+    before = {name: t.clone() for name, t in tensors_of_state(built.module).items()}
     built(subject.input(mean=1.0))
-    changed = [n for n, t in built.module.state_dict().items() if not torch.equal(t, before[n])]
+    changed = [n for n, t in tensors_of_state(built.module).items() if not torch.equal(t, before[n])]
     return subject.fails(f"changes {', '.join(changed)}") if changed else None
 
 

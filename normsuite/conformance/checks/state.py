@@ -9,6 +9,7 @@ from torch import nn
 from ...targets.build import Built
 from ..result import DIFFERS, Finding
 from ..subject import NotApplicable, Subject
+from ..truth import tensors_of_state
 from . import check
 
 
@@ -19,7 +20,7 @@ def _module(subject: Subject) -> Built:
     return built
 
 
-def _torchs(built: Built) -> nn.Module:
+def _torchs(subject: Subject, built: Built) -> nn.Module:
     """Return torch.nn's module of the norm that the target is like, with the target's settings."""
     settings, rank = built.settings, len(built.shape)
     spec = settings.spec
@@ -29,6 +30,8 @@ def _torchs(built: Built) -> nn.Module:
     channels = built.shape[1] if rank > 1 else 1
     affine = "weight" in has
     if spec.name in ("BatchNorm", "InstanceNorm"):
+        if rank > 5:
+            raise NotApplicable(f"torch.nn has no {spec.name} for {rank} axes")
         made = getattr(nn, f"{spec.name}{max(1, rank - 2)}d")
         module = made(channels, affine=affine, track_running_stats=built.has_running, eps=settings.eps)
     elif spec.name == "GroupNorm":
@@ -41,7 +44,7 @@ def _torchs(built: Built) -> nn.Module:
         )
     else:
         module = nn.RMSNorm(settings.normalized_shape, elementwise_affine=affine, eps=settings.eps)
-    return module
+    return module.to(device=subject.device, dtype=subject.dtype)
 
 
 def _loads(into: nn.Module, state: dict) -> Finding | None:
@@ -58,7 +61,7 @@ def _loads(into: nn.Module, state: dict) -> Finding | None:
 def state_to_torch(subject: Subject) -> Finding | None:
     """torch.nn's module loads its state_dict, strictly, and computes the same."""
     built = _module(subject)
-    theirs = _torchs(built)
+    theirs = _torchs(subject, built)
     return _loads(theirs, built.module.state_dict()) or _equal(subject, built, theirs)
 
 
@@ -66,7 +69,7 @@ def state_to_torch(subject: Subject) -> Finding | None:
 def state_from_torch(subject: Subject) -> Finding | None:
     """It loads the state_dict of torch.nn's module, strictly, and computes the same."""
     built = _module(subject)
-    theirs = _torchs(built)
+    theirs = _torchs(subject, built)
     with torch.no_grad():
         for parameter in theirs.parameters():
             parameter.copy_(torch.linspace(0.5, 1.5, parameter.numel()).view_as(parameter))
@@ -82,7 +85,8 @@ def _equal(subject: Subject, built: Built, theirs: nn.Module) -> Finding | None:
         y = theirs(x)
         y = y if activation is None else getattr(nn.functional, activation)(y)
         found = built(x)
-    same = torch.allclose(found, y.to(found.dtype), rtol=1e-4, atol=1e-5)
+    rounding = 8 * torch.finfo(found.dtype).eps  # of both, in narrow types
+    same = torch.allclose(found, y.to(found.dtype), rtol=max(1e-4, rounding), atol=max(1e-5, rounding))
     return None if same else subject.fails("computes something else with the same state")
 
 
@@ -97,10 +101,13 @@ def _same_calls(subject: Subject, built: Built, other: nn.Module, what: str) -> 
         same = torch.equal(other(x), built(x))
     if not same:
         return subject.fails(f"{what} computes something else in evaluation")
-    shared = {t.data_ptr() for t in other.state_dict().values()} & {
-        t.data_ptr() for t in built.module.state_dict().values() if t.numel()
-    }
+    shared = _places(other) & _places(built.module)
     return subject.fails(f"{what} shares tensors with the first") if shared else None
+
+
+def _places(module: nn.Module) -> set[int]:
+    """Return the addresses of a module's tensors that have numbers."""
+    return {t.data_ptr() for t in tensors_of_state(module).values() if t.numel()}
 
 
 @check()
@@ -151,5 +158,5 @@ def casting(subject: Subject) -> Finding | None:
     """module.to(float64) casts every floating-point tensor."""
     built = _module(subject)
     built.module.to(torch.float64)
-    left = [n for n, t in built.module.state_dict().items() if t.is_floating_point() and t.dtype != torch.float64]
+    left = [n for n, t in tensors_of_state(built.module).items() if t.is_floating_point() and t.dtype != torch.float64]
     return subject.fails(f"leaves {', '.join(left)}") if left else None

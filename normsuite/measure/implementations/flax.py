@@ -47,7 +47,7 @@ class Flax(Implementation):
 
         def array(t):
             t = t.detach()
-            t = t.movedim(1, -1) if task.case.channels_last and t.dim() == 4 else t
+            t = t.movedim(1, -1) if task.case.channels_last and t.dim() > 2 else t
             return jax.dlpack.from_dlpack(t.contiguous())
 
         # How the array lies in memory: (N, *S, C) in channels_last, (N, C, *S) otherwise.

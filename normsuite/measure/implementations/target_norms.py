@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from ...errors import NormsuiteError, UnsupportedError
 from ...targets import arguments
-from ...targets.build import Built, FunctionNorm, build
+from ...targets.build import EPS_NAMES, Built, FunctionNorm, build
 from ...targets.loading import ImportPathError, path_in, search_here
 from ...targets.target import Target
 from ..process_state import unchanged
@@ -22,7 +22,6 @@ from . import Implementation, in_mode
 
 _NAME = re.compile(r"(?P<path>[\w.]+:[\w.]+)(?:\((?P<args>.*)\))?")
 _ROUNDING = 16
-_EPS = ("eps", "variance_epsilon", "epsilon")
 
 IMPLEMENTATIONS = ()
 """Empty: a user's norms are named by the user."""
@@ -190,11 +189,14 @@ def _kind(tensor: Tensor) -> str:
 def _with_eps(built: Built) -> nn.Module:
     """Return the module with the task's eps, so that all compute the same."""
     module = built.module
-    if isinstance(module, FunctionNorm):
-        module.settings["eps"] = EPS
+    if isinstance(module, FunctionNorm):  # one without such a parameter has an eps of its own
+        taken = arguments.parameters(module.function) or {}
+        module.settings.update({name: EPS for name in EPS_NAMES if name in taken})
         return module
-    for name in _EPS:
-        if hasattr(module, name):
+    for name in EPS_NAMES:
+        if isinstance(value := getattr(module, name, None), Tensor):
+            value.data.fill_(EPS)
+        elif hasattr(module, name):
             setattr(module, name, EPS)
     return module
 
