@@ -33,7 +33,12 @@ def watched() -> bool:
 
 def transformed() -> bool:
     """Return whether tensors stand for others: under torch.func, in forward mode, or while torch.jit records."""
-    return _interpreter() is not None or forward_ad._current_level >= 0 or _tracing() is not None
+    return by_functorch() or _tracing() is not None
+
+
+def by_functorch() -> bool:
+    """Return whether tensors stand for others under torch.func or in forward mode; torch.compile follows this, too."""
+    return _interpreter() is not None or forward_ad._current_level >= 0
 
 
 def has_tangents() -> bool:

@@ -21,7 +21,6 @@ from .errors import ArgumentError, ShapeError, UnknownNameError, UnsupportedErro
 from .functional import DEFAULT_BACKEND
 from .spec import NORMS, NormSpec
 
-_OWN_ARGUMENTS = ("backend", "activation")
 _BATCH_NORM = NORMS["BatchNorm"]
 _SYNC = nn.SyncBatchNorm.convert_sync_batchnorm.__func__  # type: ignore[attr-defined]  # of a class method
 _CONVERSIONS = {each.__code__ for each in (_SYNC, fusion.fuse_conv_bn_eval, fusion.fuse_linear_bn_eval)}
@@ -51,9 +50,10 @@ class _WithBackend(nn.Module):
                 setattr(cls, "__signature__", inspect.Signature(own))  # noqa: B010  # no type has it
             return
         base = next((c for c in cls.__mro__ if c.__module__.startswith("torch.nn")), nn.Module)
-        if base is not nn.Module and "__init__" not in vars(cls):  # help() shows torch's arguments and ours
+        if base is not nn.Module:  # help() shows torch's arguments and ours, and skip_init asks for torch's
             theirs = inspect.signature(base).parameters.values()
-            ours = [p for p in inspect.signature(_WithBackend.__init__).parameters.values() if p.name in _OWN_ARGUMENTS]
+            made = [vars(c)["__init__"] for c in cls.__mro__ if c.__module__ == __name__ and "__init__" in vars(c)]
+            ours = [p for of in made for p in inspect.signature(of).parameters.values() if p.kind is p.KEYWORD_ONLY]
             setattr(cls, "__signature__", inspect.Signature([*theirs, *ours]))  # noqa: B010
 
     @property
@@ -117,12 +117,12 @@ class _BatchNormForward(_WithBackend):
             return _as_leaf(self, input)
         self._check_input_dim(input)
         update = self.training and self.track_running_stats
-        use_input_stats = self.training or self.running_mean is None
+        use_input_stats = self.training or (self.running_mean is None and self.running_var is None)
         keep = update or not use_input_stats
         momentum, counted = self.momentum, self.num_batches_tracked if update else None
         if momentum is None:
             momentum = 0.0
-            if counted is not None:
+            if counted is not None and self.running_mean is not None:
                 # Stays a tensor: reading it would break a compiled graph. This batch is counted once it is accepted.
                 wide = torch.promote_types(self.running_mean.dtype, torch.float32)
                 momentum = (counted + 1).to(wide).reciprocal()
@@ -138,7 +138,7 @@ class _BatchNormForward(_WithBackend):
             self.__dict__["eps"],
             None,
             None,
-            self.process_group if use_input_stats else None,
+            self.process_group if self.training else None,
             self._activation,
             None,
             self._backend,
@@ -255,12 +255,12 @@ class RMSNorm(_WithBackend, nn.RMSNorm):
     Raises as `LayerNorm`. Source: Zhang and Sennrich 2019.
     """
 
-    def forward(self, input: torch.Tensor) -> torch.Tensor:
-        """Apply the norm to input (*, *normalized_shape); the output has its shape."""
-        if type(input) is not torch.Tensor and _is_part_of_trace(self, input):
-            return _as_leaf(self, input)
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Apply the norm to x (*, *normalized_shape), called as in torch.nn; the output has its shape."""
+        if type(x) is not torch.Tensor and _is_part_of_trace(self, x):
+            return _as_leaf(self, x)
         return functional.rms_norm(
-            input, self.normalized_shape, self.weight, self.eps, activation=self._activation, backend=self._backend
+            x, self.normalized_shape, self.weight, self.eps, activation=self._activation, backend=self._backend
         )
 
 

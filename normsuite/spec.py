@@ -201,6 +201,8 @@ def load(file: Path) -> NormSpec:
     of_channels = "spatial" in found["axes"] and ("group" not in found["axes"] or found["groups"] == "channels")
     if found["running"] != "never" and not of_channels:
         raise DataError(f"{file.name}: running = {found['running']!r} needs a mean for each channel, over its places")
+    if found["running"] != "never" and not found.get("centred", True):
+        raise DataError(f"{file.name}: running = {found['running']!r} needs a norm that is centred")
     return NormSpec(**{"torch_call": None, **found, "axes": frozenset(found["axes"])})
 
 

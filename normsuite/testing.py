@@ -57,8 +57,9 @@ def parametrize_with_checks(targets: Sequence[Target], *, only: Sequence[str] = 
     ... def test_conforms(check):
     ...     check()
     """
-    targets = list(targets)
+    targets = [] if isinstance(targets, Target) else list(targets)
     if not targets or not all(isinstance(target, Target) for target in targets):
         raise ArgumentError("targets", targets, "must be a list of normsuite.Target")
-    bound = [BoundCheck(target, check) for target in targets for check in choose(tuple(only), target.dtypes)]
+    chosen = (only,) if isinstance(only, str) else tuple(only)
+    bound = [BoundCheck(target, check) for target in targets for check in choose(chosen, target.dtypes)]
     return pytest.mark.parametrize("check", bound, ids=repr)

@@ -29,9 +29,11 @@ def real(name: str, value: Any) -> float:
         return value
     if not isinstance(value, Real):
         raise ArgumentError(name, value, "must be a real number")
-    if isinstance(value, int) and value.bit_length() > 1024:
-        raise ArgumentError(name, f"an integer of {value.bit_length()} bits", "must be a number that a float can hold")
-    return float(value)
+    try:
+        return float(value)
+    except OverflowError:
+        given = f"an integer of {value.bit_length()} bits" if isinstance(value, int) else f"a {type(value).__name__}"
+        raise ArgumentError(name, given, "must be a number that a float can hold") from None
 
 
 def weight_of_new(value: object) -> float | Tensor:

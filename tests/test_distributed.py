@@ -32,6 +32,14 @@ dist.destroy_process_group()
 """
 
 
+def test_evaluation_asks_no_other_process(monkeypatch):
+    """A model is often evaluated on one process alone."""
+    monkeypatch.setattr(torch.distributed, "all_reduce", lambda *given, **options: pytest.fail("asked the others"))
+    module = modules.BatchNorm2d(4, track_running_stats=False, backend="reference", process_group=object()).eval()
+    x = torch.randn(3, 4, 2, 2)
+    assert_close(module(x), modules.BatchNorm2d(4, track_running_stats=False)(x))
+
+
 @pytest.mark.parametrize(
     ("sizes", "mean"), [((3, 5), 0.0), ((4, 1, 2), 1e4), ((6, 0, 1), 0.0), ((6, 0, 1), 1e4)], ids=str
 )

@@ -95,6 +95,7 @@ def test_a_norm_from_a_folder_is_explained(folder):
             .replace("never", "optional"),
             "running = 'optional' needs a mean for each channel, over its places",
         ),
+        (FILE.replace("never", "optional"), "running = 'optional' needs a norm that is centred"),
         (FILE.replace("centred", "centered"), "does not know centered"),
         (FILE.replace('running = "never"', ""), "lacks running"),
         (FILE.replace("centred = false", "centred = 0"), "centred = 0 must be true or false"),

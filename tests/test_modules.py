@@ -61,6 +61,24 @@ def test_training_then_evaluation_equals_torch(mine, theirs, arguments, options,
     assert_close(dict(mine.state_dict()), dict(theirs.state_dict()), rtol=1e-12, atol=1e-12)
 
 
+@pytest.mark.parametrize("backend", ON_CPU)
+def test_running_statistics_may_be_taken_away(backend):
+    ours, theirs = modules.BatchNorm2d(3, momentum=None, backend=backend), nn.BatchNorm2d(3, momentum=None)
+    x = torch.randn(4, 3, 2, 2)
+    for each in (ours, theirs):
+        each.running_mean = each.running_var = None
+    assert_close(ours(x), theirs(x))
+    assert ours.num_batches_tracked == theirs.num_batches_tracked == 1
+    assert_close(ours.eval()(x), theirs.eval()(x))
+
+
+def test_one_running_statistic_alone_is_refused():
+    ours = modules.BatchNorm2d(3).eval()
+    ours.running_mean = None
+    with pytest.raises(ArgumentError, match="running"):
+        ours(torch.randn(4, 3, 2, 2))
+
+
 def test_repr_names_a_chosen_backend():
     assert repr(modules.GroupNorm(2, 4)) == repr(nn.GroupNorm(2, 4))
     assert repr(modules.LayerNorm(4, backend="reference")).endswith("backend=reference)")

@@ -1,6 +1,7 @@
 """Our modules under what torch does with modules: as torch.nn's, or refused in a line that says what to do."""
 
 import copy
+import inspect
 import io
 import pickle
 
@@ -179,9 +180,18 @@ def test_a_compiled_module_is_torch_s(name, backend):
     assert_close(dict(ours.named_buffers()), dict(theirs.named_buffers()))
 
 
-def test_an_own_subclass_has_its_own_signature():
-    import inspect
+@pytest.mark.parametrize("name", ["BatchNorm2d", "LayerNorm", "GroupNorm", "InstanceNorm2d", "RMSNorm"])
+def test_what_is_called_by_keyword_is_called_as_in_torch(name):
+    ours, theirs = getattr(modules, name), getattr(nn, name)
+    assert list(inspect.signature(ours.forward).parameters) == list(inspect.signature(theirs.forward).parameters)
+    parameters = list(inspect.signature(ours).parameters)
+    further = ["process_group"] if name.startswith("Batch") else []
+    assert parameters == [*inspect.signature(theirs).parameters, *further, "backend", "activation"]
+    made = nn.utils.skip_init(ours, *((4, 8) if name == "GroupNorm" else (8,)), backend="numba")
+    assert made.backend == "numba" and made.weight.shape == (8,)
 
+
+def test_an_own_subclass_has_its_own_signature():
     class Wide(modules.LayerNorm):
         def __init__(self, factor: int, **options):
             super().__init__(4 * factor, **options)

@@ -45,7 +45,9 @@ class Routes:
         if call.activation not in self.activations:
             return call.deliver(call.activate(self.apply(replace(call, activation=None, out=None))))
         if torch.compiler.is_compiling():
-            return self.traced(call) if not torch.compiler.is_exporting() else reference.apply(call)
+            # Of an operator torch differentiates nothing by another way than backward: a tangent would be zero.
+            by_formula = torch.compiler.is_exporting() or addresses.by_functorch()
+            return reference.apply(call) if by_formula else self.traced(call)
         if call.input.is_nested or addresses.transformed() or not call.input.numel():
             return theirs.in_operations(call)
         if not _has_kernel(call):

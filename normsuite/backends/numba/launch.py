@@ -182,7 +182,7 @@ class Launch:
         transposed = None if plan.transposed is None else _transposed(plan, a, statistics, gradients=False)
         room = _workspace(a, 3 * plan.statistics * plan.parts if plan.parts > 1 else 0, 0, count * plan.areas)
         if self.frozen:
-            kernels.get("running.statistics", self.dtype).call(ctypes.byref(a))
+            kernels.get("running.statistics", self.wide).call(ctypes.byref(a))
             threads.run(kernel, a, WRITE, count)
         elif plan.parts == 1:
             threads.run(kernel, a, STATISTICS | WRITE, count)
