@@ -212,7 +212,9 @@ def correctness(device: str, seconds: float, record: Path) -> int:
                 found = tried(task, backend)
             except UnsupportedError as error:
                 reason = error.reason
-            except (RuntimeError, ValueError) as error:  # of a compiler or the driver: the others are tried too
+            except torch.AcceleratorError:  # the device is lost
+                raise
+            except Exception as error:  # of a compiler or the driver: the others are tried too
                 found = None
                 wrong += 1
                 title = f"{backend} {task.spec.name} {task.case.name} {task.dtype}"

@@ -124,7 +124,13 @@ def main() -> None:
     parser.add_argument("records", nargs="+", type=Path, help="folders of records")
     parser.add_argument("--out", type=Path, default=Path("normsuite/accelerators.toml"))
     options = parser.parse_args()
-    found = table(record for folder in options.records for record in results.read_records(folder, kinds.BENCH.what))
+    read = [results.read_records(folder, kinds.BENCH.what) for folder in options.records]
+    if damaged := [reason for records in read for _, reason in records.damaged]:
+        raise SystemExit(f"nothing is written: {'; '.join(damaged)}")
+    found = table(record for records in read for record in records)
+    if not found:
+        folders = ", ".join(map(str, options.records))
+        raise SystemExit(f"nothing is written: no bench of triton beside torch.nn on an accelerator in {folders}")
     options.out.write_text(as_toml(found), encoding="utf-8")
 
 

@@ -9,12 +9,13 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from . import page_benches, page_commands, page_records, page_self_checks, page_simulations
+from . import page_benches, page_commands, page_processors, page_records, page_self_checks, page_simulations
 
 ROOT = Path(__file__).parent.parent
 PARTS: dict[str, Callable[[], list[str]]] = {
     **page_records.PARTS,
     **page_benches.PARTS,
+    **page_processors.PARTS,
     **page_self_checks.PARTS,
     **page_simulations.PARTS,
     **page_commands.PARTS,

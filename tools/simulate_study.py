@@ -124,8 +124,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--studies", type=int, default=400)
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--false", action="store_true", help="only studies of equal norms")
-    parser.add_argument("--convergence", action="store_true", help="only studies with a worse network")
+    only = parser.add_mutually_exclusive_group()
+    only.add_argument("--false", action="store_true", help="only studies of equal norms")
+    only.add_argument("--convergence", action="store_true", help="only studies with a worse network")
     parser.add_argument("--out", type=Path, help="add the outcomes to this file")
     given = parser.parse_args()
     if not given.convergence:
