@@ -1,5 +1,6 @@
 """The machine as an instrument: its noise, which backends and rivals can be measured here, and what would help."""
 
+import itertools
 import math
 import os
 import statistics as plain
@@ -12,7 +13,7 @@ import torch
 
 from . import allocator, backends, provenance
 from . import device as devices
-from .errors import UnsupportedError
+from .errors import UnsupportedError, one_line
 from .measure import implementations, process
 from .measure.cases import find as find_case
 from .measure.labels import AGAIN, BASELINE, rivals
@@ -196,6 +197,8 @@ def refused_norms() -> dict[str, dict[str, str]]:
                     tried.prepare()()
             except UnsupportedError as error:
                 refused[norm] = error.reason
+            except Exception as error:  # of another package's backend: what it is, is what is asked for
+                refused[norm] = f"fails: {one_line(error)}"
     return found
 
 
@@ -216,7 +219,8 @@ def _by_norm(reasons: Mapping[str, str]) -> str:
 
 def usable_rivals() -> dict[str, str | None]:
     """Return the reason why each rival of `normsuite bench` is not measured on the CPU; None if it is."""
-    tasks = [Task(spec, find_case(CASE), mode) for spec in NORMS.values() for mode in USUAL_MODES]
+    of_each = itertools.product(NORMS.values(), USUAL_MODES, (None, "relu"))
+    tasks = [Task(spec, find_case(CASE), mode, activation) for spec, mode, activation in of_each]
     found: dict[str, str | None] = {}
     everyone = {implementation.name: implementation for implementation in implementations.everyone()}
     for name in rivals(everyone):
@@ -307,6 +311,8 @@ def _siblings(machine: Machine) -> str | None:
 
 def _not_pinned(machine: Machine) -> str | None:
     if machine.usable_cores < machine.cores or machine.threads >= machine.cores:
+        return None
+    if machine.smt and machine.threads > 1:  # which numbers are of one core is not known: `_siblings`
         return None
     last = machine.threads - 1
     return f"threads may move between cores: pin them, as with `taskset -c {f'0-{last}' if last else 0} normsuite …`"

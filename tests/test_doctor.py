@@ -127,6 +127,18 @@ def test_a_backend_that_cannot_be_imported_says_so(monkeypatch):
     assert "no such thing" in doctor.usable_backends(doctor.refused_norms())["reference"]
 
 
+def test_a_backend_that_fails_is_named_with_its_error(monkeypatch):
+    def fail(call):
+        raise OSError("no such library\nat all")
+
+    monkeypatch.setattr(backends.get("reference"), "why_not", fail)
+    assert "no such library" in doctor.usable_backends(doctor.refused_norms())["reference"]
+
+
+def test_a_rival_of_activations_alone_is_measured():
+    assert doctor.usable_rivals()["torch.compile, activation apart"] is None
+
+
 def test_a_rival_that_is_not_installed_names_what_installs_it(monkeypatch):
     monkeypatch.setattr(implementations, "find_spec", lambda package: None)
     found = doctor.usable_rivals()
