@@ -118,6 +118,23 @@ def test_forward_mode_equals_reverse_mode(spec, backend):
     assert tangent.abs().max() > 0.1
 
 
+TRANSFORMED = {
+    "jvp": lambda f: lambda x: torch.func.jvp(f, (x,), (x.flip(1),)),
+    "grad": lambda f: torch.func.grad(lambda x: f(x).pow(3).sum()),
+    "vmap": lambda f: lambda x: torch.vmap(f)(torch.stack([x, 2 * x.flip(0)])),
+}
+
+
+@EVERY
+@pytest.mark.parametrize("transform", TRANSFORMED)
+@pytest.mark.filterwarnings("ignore:.*torch.jit.script:FutureWarning")  # torch's own decompositions
+def test_a_compiled_transform_is_what_it_is_alone(spec, backend, transform):
+    """An operator of ours has no tangents, which torch would take for zero."""
+    torch._dynamo.reset()
+    call = TRANSFORMED[transform](function(spec, backend))
+    assert_close(torch.compile(call, backend="aot_eager")(X), call(X), rtol=1e-4, atol=1e-4)
+
+
 @EVERY
 def test_gradcheck_twice(spec, backend):
     x = X[:2, :4, :2, :2].double().requires_grad_()
