@@ -1,8 +1,9 @@
 """Check what a norm is given before anything is computed or changed; a refusal names the argument and its value."""
 
 import operator
+import sys
 from collections.abc import Sequence
-from numbers import Real
+from numbers import Rational, Real
 from typing import Any
 
 import torch
@@ -29,11 +30,10 @@ def real(name: str, value: Any) -> float:
         return value
     if not isinstance(value, Real):
         raise ArgumentError(name, value, "must be a real number")
-    try:
-        return float(value)
-    except OverflowError:
+    if isinstance(value, Rational) and abs(value) > sys.float_info.max:
         given = f"an integer of {value.bit_length()} bits" if isinstance(value, int) else f"a {type(value).__name__}"
-        raise ArgumentError(name, given, "must be a number that a float can hold") from None
+        raise ArgumentError(name, given, "must be a number that a float can hold")
+    return float(value)
 
 
 def weight_of_new(value: object) -> float | Tensor:

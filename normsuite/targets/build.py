@@ -155,15 +155,10 @@ def build(
     shape = tuple(shape) if shape is not None else next(iter(target.shapes), None)
     guess = shape or _first_guess(target)
     module, is_function = _module(target, guess)
-    try:
-        module.to(device=device, dtype=dtype)
-        module.train()  # a user's own may return nothing
-        settings = _settings(target, module, guess)
-        _seed(module)
-    except NormsuiteError:
-        raise
-    except Exception as error:  # of a user's module
-        raise TargetError(f"{target.title} cannot be used: {one_line(error)}") from error
+    module.to(device=device, dtype=dtype)
+    module.train()  # a user's own may return nothing
+    settings = _settings(target, module, guess)
+    _seed(module)
     built = Built(target.title, module, settings, guess, is_function)
     if shape is None:
         built.shape = _fitting_shape(built, dtype, device)
