@@ -3,7 +3,8 @@
 import operator
 import sys
 from collections.abc import Sequence
-from numbers import Rational, Real
+from fractions import Fraction
+from numbers import Real
 from typing import Any
 
 import torch
@@ -28,11 +29,11 @@ def real(name: str, value: Any) -> float:
     """
     if is_compiling():  # which has settings of its own for numbers, and leaves some of them open
         return value
-    if not isinstance(value, Real):
-        raise ArgumentError(name, value, "must be a real number")
-    if isinstance(value, Rational) and abs(value) > sys.float_info.max:
+    if isinstance(value, int | Fraction) and abs(value) > sys.float_info.max:
         given = f"an integer of {value.bit_length()} bits" if isinstance(value, int) else f"a {type(value).__name__}"
         raise ArgumentError(name, given, "must be a number that a float can hold")
+    if not isinstance(value, Real):
+        raise ArgumentError(name, value, "must be a real number")
     return float(value)
 
 
