@@ -29,7 +29,7 @@ def real(name: str, value: Any) -> float:
     """
     if is_compiling():  # which has settings of its own for numbers, and leaves some of them open
         return value
-    if isinstance(value, int | Fraction) and abs(value) > sys.float_info.max:
+    if isinstance(value, int | Fraction) and not -sys.float_info.max <= value <= sys.float_info.max:
         given = f"an integer of {value.bit_length()} bits" if isinstance(value, int) else f"a {type(value).__name__}"
         raise ArgumentError(name, given, "must be a number that a float can hold")
     if not isinstance(value, Real):
