@@ -197,7 +197,7 @@ def refused_norms() -> dict[str, dict[str, str]]:
                     tried.prepare()()
             except UnsupportedError as error:
                 refused[norm] = error.reason
-            except Exception as error:  # of another package's backend: what it is, is what is asked for
+            except Exception as error:  # of another package's backend: shown as its reason
                 refused[norm] = f"fails: {one_line(error)}"
     return found
 

@@ -61,7 +61,7 @@ def test_a_record_of_more_processes_is_kept(tmp_path, monkeypatch):
     monkeypatch.setattr(run, "_messages", talk(says, then=KeyboardInterrupt()))
     outcome = run.run(tasks, processes=3, out=tmp_path)
     assert path.read_bytes() == before and outcome.interrupted
-    assert outcome.notes == ["kept as before, since the earlier run timed it in more processes: 1 record"]
+    assert outcome.notes == ["1 record of an earlier run with more processes: kept"]
     monkeypatch.setattr(run, "_messages", talk(says))
     assert not run.run(tasks, processes=3, out=tmp_path).notes
     assert [path] == list(tmp_path.glob("bench-*.json"))

@@ -238,7 +238,7 @@ def why_not_loaded(name: str) -> str | None:
     if name not in _broken:
         try:
             module = _ANNOUNCED[name].load() if name in _ANNOUNCED else import_module(f".{name}", __name__)
-        except (ImportError, AttributeError) as error:
+        except (ImportError, AttributeError, OSError, RuntimeError) as error:  # a library may be missing or refuse
             absent = error.name if isinstance(error, ModuleNotFoundError) else None
             _broken[name] = f"cannot be imported ({extras.advice(absent) if absent else error})"
         else:

@@ -304,7 +304,7 @@ class _Table:
         kept = len(self._timed) - len(self._written)
         if self._out is not None and kept:
             records = text.counted(kept, "record")
-            self._note(f"kept as before, since the earlier run timed it in more processes: {records}")
+            self._note(f"{records} of an earlier run with more processes: kept")
 
     def _record(self, index: int) -> dict:
         task, counted, timed = self._tasks[index], self._counted.get(index, {}), self._timed[index]

@@ -32,7 +32,7 @@ def tune(threads: Threads = None, to: Json = None) -> None:
     if (slow := numba.why_slow()) is not None:
         raise NormsuiteError(f"`auto` takes torch's calls here, whatever is measured: {slow}; --threads 1 measures one")
     if to is None and caches.folder("tuned") is None:
-        raise NormsuiteError("the user's cache cannot be written to, where `auto` would find the table")
+        raise NormsuiteError("the user's cache, where `auto` would find the table, cannot be written to")
     bar = progress_bar("entries")
     task = bar.add_task("measuring")
     with bar:
@@ -46,7 +46,7 @@ def tune(threads: Threads = None, to: Json = None) -> None:
     if found.ended is not None:
         raise NormsuiteError(f"the measuring process ended early: {found.ended}")
     if to is None and found.path is None:
-        why = "the user's cache cannot be written to" if found.is_any else "nothing was measured in time"
+        why = "the user's cache cannot be written to" if found.has_measured else "nothing was measured in time"
         raise NormsuiteError(f"the table is not stored: {why}")
 
 
@@ -54,10 +54,9 @@ def _show(found: "Tuned") -> None:
     """Print what was measured, and where it is stored."""
     if found.known < found.entries:
         left = f"{found.entries - found.known} of {found.entries} entries"
-        note(f"{left} were not measured in time and have the sizes of the table that holds without one of your own;")
-        note("run the command again to measure these first")
+        note(f"{left} were not measured and keep the sizes that hold without tuning; a further run begins with these")
     if not found.streaming_measured:
-        note("non-temporal stores were not measured in time: they are as in the table that was in use")
+        note("non-temporal stores were not measured: they are as in the table that was in use")
     where = f"stored in {found.path}" if found.path else "not stored"
     line(f"{found.measured} of {found.entries} entries measured; {where}")
     for way, size in found.streaming.items():

@@ -12,6 +12,7 @@ BUDGET_S = 165.0
 
 
 INTERRUPTED = "it was interrupted"
+"""The reason of an early end by Ctrl-C."""
 
 
 @dataclass(frozen=True)
@@ -40,7 +41,7 @@ class Tuned:
     ended: str | None = None
 
     @property
-    def is_any(self) -> bool:
+    def has_measured(self) -> bool:
         """Return whether anything was measured."""
         return self.measured > 0 or self.streaming_measured
 
@@ -115,4 +116,4 @@ def _stored(found: _Found, earlier: frozenset[str], number: int, ended: str | No
     )
     measured = len(found.entries)
     tuned = Tuned(None, text, measured, len(entries), number, pays, found.streaming is not None, ended)
-    return replace(tuned, path=tuning.store(text)) if tuned.is_any else tuned
+    return replace(tuned, path=tuning.store(text)) if tuned.has_measured else tuned

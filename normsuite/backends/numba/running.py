@@ -1,6 +1,6 @@
 """Statistics of evaluation: computed from the running ones once, before any thread writes.
 
-Were they computed by each task, threads would write the same numbers to the same cache lines.
+If each task computed them, threads would write the same numbers to the same cache lines.
 """
 
 import math
