@@ -13,13 +13,21 @@ _PIECES = re.compile(
     re.DOTALL,
 )
 _ENDS_OF_LINES = re.compile(r"[ \t]*\n(?:[ \t]*\n)*")
+_RELATIVE_IMPORT = re.compile(r"^[ \t]*from \.[\w.]* import (?:\([^)]*\)|[^\n(]*)(?:\n|\Z)", re.MULTILINE)
 
 
-def decisive(file: Path) -> bytes:
-    """Return the content of a file; of a Python file without what `without_words` leaves out."""
+def decisive(file: Path, *, imports: bool = True) -> bytes:
+    """Return the content of a file; of a Python file without what `without_words` leaves out.
+
+    Args:
+        file: to read.
+        imports: whether relative imports count. They change wherever a module is moved, and the code that uses the
+            imported names does not.
+    """
     if file.suffix != ".py":
         return file.read_bytes()
-    return without_words(file.read_text(encoding="utf-8")).encode()
+    source = without_words(file.read_text(encoding="utf-8"))
+    return (source if imports else _RELATIVE_IMPORT.sub("", source)).encode()
 
 
 def without_words(source: str) -> str:
