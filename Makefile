@@ -6,7 +6,7 @@ BIN := $(abspath $(VENV))/bin
 INSTALLED := $(VENV)/.installed
 
 # As asv.conf.json sets them, which asv does not do in an environment that exists.
-QUIET_ALLOCATOR = env $$($(BIN)/python -c "from normsuite.allocator import PINNED; print(*map('='.join, PINNED.items()))")
+QUIET_ALLOCATOR = env $$($(BIN)/python -c "from normsuite.machine.allocator import PINNED; print(*map('='.join, PINNED.items()))")
 
 .PHONY: report test test-slow test-all coverage benchmark accelerator faults lint pages docs clean
 

@@ -6,19 +6,19 @@ Helpers import the program's main module again (`helpers`): this one is at hand 
 import sys
 from typing import NoReturn
 
-from . import codes
 from .errors import NormsuiteError
+from .usage import codes
 
 
 def main() -> None:
     """Run the command."""
-    from . import streams
+    from .machine import streams
 
     streams.prepare()
     try:
         from .cli import main as run
     except ModuleNotFoundError as error:
-        from . import extras
+        from .machine import extras
 
         _refuse(extras.advice(error.name or str(error)))
     except NormsuiteError as error:  # a norm's file, since options name the norms that there are

@@ -11,14 +11,16 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from . import allocator, backends, provenance
-from . import device as devices
+from . import backends
 from .errors import UnsupportedError, one_line
+from .machine import allocator
+from .machine import device as devices
 from .measure import implementations, process
 from .measure.cases import find as find_case
 from .measure.labels import AGAIN, BASELINE, rivals
 from .measure.task import USUAL_MODES, Task
 from .measure.workload import named
+from .records import provenance
 from .spec import NORMS
 from .statistics import Interval, paired_log_ratio, ratio_interval
 
@@ -126,8 +128,9 @@ def diagnose(*, measure: bool = True) -> Diagnosis:
 
 def look() -> Machine:
     """Return the state of the machine at this moment, as the system describes it."""
-    from . import processor, tuning
+    from . import tuning
     from .backends.numba import threads
+    from .machine import processor
 
     found = provenance.environment()
     serial = threads.why_serial()

@@ -15,7 +15,8 @@ from typing import Any, NamedTuple
 
 from torch import Size, Tensor
 
-from . import addresses, backends, guards
+from . import backends
+from .tensors import addresses, guards
 
 _MOST_SIZES = 4096
 _MOST_OF_A_SIZE = 32

@@ -5,8 +5,8 @@ from dataclasses import astuple, dataclass
 from pathlib import Path
 from typing import Any
 
-from . import kinds, results
 from .errors import ArgumentError, UnsupportedError
+from .records import kinds, results
 
 Row = dict[str, Any]
 
@@ -113,7 +113,7 @@ def _of_study(record: dict[str, Any]) -> Iterator[Row]:
 
 
 def _of_bench(record: dict[str, Any]) -> Iterator[Row]:
-    from . import schema
+    from .records import schema
 
     task = schema.of(record, schema.Bench)
     case = task.case
@@ -134,10 +134,10 @@ def _of_bench(record: dict[str, Any]) -> Iterator[Row]:
 
 
 def _of_gate(record: dict[str, Any]) -> Iterator[Row]:
-    from . import schema
     from .gate import summary
     from .gate.row import ERROR_RATE
-    from .schema.gate import Gate
+    from .records import schema
+    from .records.schema.gate import Gate
 
     case = schema.of(record, Gate).case
     for row in summary.rows(record):

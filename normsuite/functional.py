@@ -20,8 +20,8 @@ from torch.overrides import handle_torch_function, has_torch_function
 from . import backends, fast_path, validation
 from .errors import ArgumentError
 from .fast_path import are_sizes, checked_calls
-from .guards import NO_BIAS, NO_WEIGHT
 from .spec import NORMS, NormSpec
+from .tensors.guards import NO_BIAS, NO_WEIGHT
 
 DEFAULT_BACKEND = "torch"
 backends.get(DEFAULT_BACKEND)  # now, since torch.compile traces no imports

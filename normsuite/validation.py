@@ -11,9 +11,10 @@ import torch
 from torch import Tensor
 from torch.compiler import is_compiling
 
-from . import addresses, backends
+from . import backends
 from .errors import ArgumentError, ShapeError, UnknownNameError, UnsupportedError
 from .spec import NORMS, NormSpec, View
+from .tensors import addresses
 
 _BATCH_NORM = NORMS.get("BatchNorm")
 _C: Any = torch._C  # whose stubs have not all of it

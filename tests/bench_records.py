@@ -3,10 +3,10 @@
 import math
 import random
 
-from normsuite import kinds, provenance, results
 from normsuite.bench.summary import AGAIN, BASELINE, COPY
 from normsuite.measure import task
 from normsuite.measure.cases import CASES
+from normsuite.records import kinds, provenance, results
 from normsuite.spec import NORMS
 
 SPECS = [spec for spec in NORMS.values() if spec.torch_call]

@@ -5,9 +5,9 @@ from datetime import date
 
 import numpy as np
 
-from normsuite import kinds, provenance, results, writing
 from normsuite.gate import accepted, summary
 from normsuite.gate.decide import BETTER, SAME, UNDECIDED, WORSE
+from normsuite.records import kinds, provenance, results, writing
 
 CELLS = 48
 NOTHING = {"cell 0": {}}

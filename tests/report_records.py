@@ -4,8 +4,9 @@ import asv_results
 import bench_records
 import gate_records
 
-from normsuite import mnist, provenance, results
+from normsuite.records import provenance, results
 from normsuite.spec import NORMS
+from normsuite.study import mnist
 
 PAGES = [
     "ahead",

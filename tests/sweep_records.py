@@ -3,7 +3,7 @@
 import sys
 from concurrent.futures import Future
 
-from normsuite import results
+from normsuite.records import results
 
 SMALL = {"train_size": 640, "batch_size": 64}
 COMMAND = (sys.executable, "-m", "normsuite", "study")

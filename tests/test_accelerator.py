@@ -9,10 +9,10 @@ import torch
 from outcomes import EVERY_NORM, drawn
 
 from normsuite import backends, functional, modules
-from normsuite import device as devices
 from normsuite.bench import run
 from normsuite.bench.summary import AGAIN, AUTO, BASELINE, COPY, Bench
 from normsuite.errors import UnsupportedError
+from normsuite.machine import device as devices
 from normsuite.measure import accuracy, clock, implementations, memory, task
 from normsuite.measure.accuracy import Truth
 from normsuite.measure.cases import CASES

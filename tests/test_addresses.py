@@ -10,8 +10,9 @@ from outcomes import EVERY_NORM, close, drawn, outcome
 from strategies import num_groups
 from torch.testing import assert_close
 
-from normsuite import addresses, functional, modules
+from normsuite import functional, modules
 from normsuite.errors import ArgumentError, NormsuiteError, ShapeError, StorageError
+from normsuite.tensors import addresses
 
 pytest.importorskip("numba", reason="needs numba")
 pytestmark = pytest.mark.usefixtures("kernels_at_every_size")

@@ -13,12 +13,13 @@ from strategies import ON_CPU, num_groups
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.testing import assert_close
 
-from normsuite import accelerators, backends, functional
+from normsuite import backends, functional
 from normsuite.backends import auto
 from normsuite.errors import UnsupportedError
 from normsuite.measure.task import Task
 from normsuite.spec import NORMS
 from normsuite.tune import crossover as crossing
+from normsuite.tuning import accelerators
 
 # ---- the choice ----
 

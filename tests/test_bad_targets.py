@@ -113,7 +113,7 @@ def test_what_harms_nobody_is_measured(norm):
     bad = named("GroupNorm", f"odd_norms:{norm}", CASE)
     code = (
         "import torch\nfrom normsuite.measure import accuracy\nfrom normsuite.measure.cases import Case\n"
-        "from normsuite.measure.workload import named\nfrom normsuite import threads\n"
+        "from normsuite.measure.workload import named\nfrom normsuite.machine import threads\n"
         f"print(accuracy.errors(named('GroupNorm', {bad.backend!r}, {CASE!r}))[0] < 1e-5)\nthreads.leave(0)"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, timeout=120)

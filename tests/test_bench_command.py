@@ -13,16 +13,17 @@ import pytest
 import torch
 from bench_records import SPECS, record
 
-from normsuite import allocator, kinds, results, schema
-from normsuite import device as devices
 from normsuite.bench import run, worker
 from normsuite.bench.summary import AGAIN, AUTO, BASELINE, COPY
 from normsuite.errors import ArgumentError, UnknownNameError, UnsupportedError
+from normsuite.machine import allocator
+from normsuite.machine import device as devices
 from normsuite.measure import implementations, memory, process, task
 from normsuite.measure.accuracy import Truth
 from normsuite.measure.cases import CASES
 from normsuite.measure.implementations import Implementation
 from normsuite.measure.labels import COMPILED_FORMS
+from normsuite.records import kinds, results, schema
 from normsuite.spec import NORMS
 
 COMMAND = Path(sys.executable).parent / "normsuite"

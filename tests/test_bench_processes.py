@@ -3,11 +3,11 @@
 import pytest
 from bench_records import SPECS, samples
 
-from normsuite import kinds, provenance, results, schema
 from normsuite.bench import run, summary, worker
 from normsuite.bench.summary import AUTO
 from normsuite.errors import NormsuiteError
 from normsuite.measure import process, task
+from normsuite.records import kinds, provenance, results, schema
 
 
 def talk(messages, *, then=None):

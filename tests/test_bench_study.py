@@ -4,8 +4,8 @@ import functools
 
 import pytest
 
-from normsuite import results
 from normsuite.errors import ArgumentError, OutputError, UnknownNameError
+from normsuite.records import results
 from tools import bench_study, study_steps, study_throughput
 
 

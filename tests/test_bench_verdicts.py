@@ -6,10 +6,10 @@ import math
 import pytest
 from bench_records import SPECS, record
 
-from normsuite import writing
 from normsuite.bench import summary, tables
 from normsuite.bench.sentences import sentences
 from normsuite.bench.summary import AGAIN, AUTO, BASELINE, Bench
+from normsuite.records import writing
 from normsuite.statistics import Interval
 
 

@@ -17,7 +17,7 @@ from asv_benchmarks import (
     samples,
 )
 
-from normsuite import allocator
+from normsuite.machine import allocator
 from normsuite.measure import labels
 
 ON_CPU = [name for name in parameters.BACKENDS if name in strategies.ON_CPU]

@@ -12,9 +12,10 @@ from pathlib import Path
 import pytest
 from asv_folder import DAY, NAME, START, Folder, commit_of
 
-from normsuite import caches, history, reading
+from normsuite import history
 from normsuite.errors import OutputError
 from normsuite.history import levels
+from normsuite.records import caches, reading
 
 pytestmark = pytest.mark.usefixtures("own_cache")
 ROOT = Path(__file__).parent.parent

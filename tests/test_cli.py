@@ -7,9 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from normsuite import claims, results
 from normsuite.cli import shared
+from normsuite.lesson import claims
 from normsuite.measure.accuracy import MEANS
+from normsuite.records import results
 
 COMMAND = Path(sys.executable).parent / "normsuite"
 

@@ -8,10 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from normsuite import comparisons
-from normsuite.comparisons import HIGHER, LOWER
 from normsuite.statistics import decisive, detectable_effect, holm, mean_interval, p_values, paired, survival
-from normsuite.study import learning_rates, summary, tables
+from normsuite.study import comparisons, learning_rates, summary, tables
+from normsuite.study.comparisons import HIGHER, LOWER
 from normsuite.study.summary import Study
 
 

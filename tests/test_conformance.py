@@ -10,11 +10,11 @@ import torch
 from torch import nn
 
 import normsuite
-from normsuite import kinds, results, writing
 from normsuite.conformance import ConformanceError, Report, recorded
 from normsuite.conformance.checks import derivatives, every
 from normsuite.conformance.run import smaller
 from normsuite.errors import ArgumentError, UnknownNameError
+from normsuite.records import kinds, results, writing
 from normsuite.targets import Target
 from normsuite.targets.build import TargetError
 from normsuite.targets.loading import ImportPathError

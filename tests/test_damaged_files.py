@@ -7,8 +7,9 @@ import pytest
 from asv_folder import DAY, NAME, START, Folder, commit_of
 from report_records import write_bench, write_gate, write_numerics, write_study
 
-from normsuite import history, reading, results, schema, writing
+from normsuite import history
 from normsuite.errors import ArgumentError, DataError, OutputError
+from normsuite.records import reading, results, schema, writing
 from normsuite.report.collect import collect
 from normsuite.spec import load
 

@@ -8,11 +8,10 @@ import pytest
 import torch
 from device_double import Double
 
-from normsuite import device as devices
-from normsuite import kinds, provenance, results
 from normsuite.bench import device_worker, run
 from normsuite.bench.summary import AGAIN, AUTO, BASELINE, COPY
 from normsuite.errors import UnsupportedError
+from normsuite.machine import device as devices
 from normsuite.measure import (
     clock,
     device_clock,
@@ -24,6 +23,7 @@ from normsuite.measure import (
 from normsuite.measure.cases import CASES, Case
 from normsuite.measure.implementations import Implementation
 from normsuite.measure.task import Task
+from normsuite.records import kinds, provenance, results
 from normsuite.spec import NORMS
 
 ROWS = Case("rows", (32, 64), 4, "rows", normalized_shape=(64,))

@@ -14,14 +14,15 @@ from device_double import Double
 from gate_records import record as gate_record
 
 import normsuite
-from normsuite import device as devices
-from normsuite import device_state, report, results, schema
+from normsuite import report
 from normsuite.bench import summary, tables, worker
 from normsuite.bench.sentences import sentences
 from normsuite.bench.summary import AUTO, BASELINE, Bench
 from normsuite.gate import counting, groups
 from normsuite.gate import tables as gate_tables
 from normsuite.gate.cells import cell_from_dict
+from normsuite.machine import device as devices
+from normsuite.machine import device_state
 from normsuite.measure import (
     cases,
     device_accuracy,
@@ -35,6 +36,7 @@ from normsuite.measure import (
 from normsuite.measure.accuracy import Truth
 from normsuite.measure.cases import CASES, Case
 from normsuite.measure.task import Task
+from normsuite.records import results, schema
 from normsuite.spec import NORMS
 
 ROWS = Case("rows", (32, 64), 4, "rows", normalized_shape=(64,))

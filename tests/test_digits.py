@@ -7,8 +7,8 @@ import pytest
 import torch
 from torchvision import datasets
 
-from normsuite import caches
 from normsuite.errors import DataError, OutputError, UnknownNameError
+from normsuite.records import caches
 from normsuite.study import digits
 
 

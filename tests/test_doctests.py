@@ -4,7 +4,8 @@ import doctest
 
 import pytest
 
-from normsuite import errors, extras
+from normsuite import errors
+from normsuite.machine import extras
 
 
 @pytest.mark.parametrize(("module", "examples"), [(errors, 1), (extras, 1)])

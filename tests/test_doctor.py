@@ -6,10 +6,11 @@ import math
 import pytest
 from typer.testing import CliRunner
 
-from normsuite import allocator, backends, doctor
+from normsuite import backends, doctor
 from normsuite.bench.summary import AGAIN, BASELINE
 from normsuite.cli import app
 from normsuite.errors import NormsuiteError, UnsupportedError
+from normsuite.machine import allocator
 from normsuite.measure import implementations, process
 
 QUIET = {

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from normsuite import document, explain
+from normsuite.lesson import document, explain
 from normsuite.spec import NORMS
 
 ROWS = list(explain.explain_all())

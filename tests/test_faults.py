@@ -5,7 +5,7 @@ import random
 
 import pytest
 
-from normsuite import results, writing
+from normsuite.records import results, writing
 from tools import faults, mutations, situations
 
 pytestmark = pytest.mark.usefixtures("own_cache")

@@ -28,13 +28,14 @@ from gated_package import (
     version,
 )
 
-from normsuite import caches, codes, results
 from normsuite.errors import ArgumentError
 from normsuite.gate import measure
 from normsuite.gate.decide import BETTER, NOT_AVAILABLE, SAME, WORSE
 from normsuite.measure import own_workloads as cells
 from normsuite.measure import pairs, preloaded
 from normsuite.measure.clock import HostTimer
+from normsuite.records import caches, results
+from normsuite.usage import codes
 
 pytestmark = pytest.mark.usefixtures("gate_cache")
 

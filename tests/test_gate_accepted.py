@@ -6,12 +6,12 @@ from datetime import date
 import pytest
 from gate_records import ENTRY, TODAY, code, kept_as, record, table, write
 
-from normsuite import codes
 from normsuite.errors import ArgumentError
 from normsuite.gate import accepted, groups, summary
 from normsuite.gate.comment import comment
 from normsuite.gate.decide import ACCEPTED, SAME, WORSE
 from normsuite.gate.row import MEAN_TIME
+from normsuite.usage import codes
 
 
 def test_a_known_regression_is_no_failure_until_its_day(tmp_path):

@@ -10,13 +10,13 @@ import numpy as np
 import pytest
 from gated_package import BREAKS, COMMAND, ONE, PACKAGE, THRICE, append, gate, git, interrupt, version
 
-from normsuite import kinds, results
 from normsuite.errors import ArgumentError
 from normsuite.gate import bisection, calibrate, groups, injected_commits, measure, rates, selfcheck, summary
 from normsuite.gate.decide import SAME, WORSE
 from normsuite.gate.injected_commits import SOURCE
 from normsuite.gate.row import MEAN_TIME, CellRow
 from normsuite.measure import own_workloads as cells
+from normsuite.records import kinds, results
 from normsuite.statistics import Interval
 
 pytestmark = pytest.mark.usefixtures("gate_cache")

@@ -12,12 +12,12 @@ import pytest
 from asv_folder import Repository
 from filelock import FileLock
 
-from normsuite import provenance, results
 from normsuite.gate import measure, trees
 from normsuite.gate import processes as processes_of_gate
 from normsuite.gate.injected_commits import SOURCE
 from normsuite.gate.setup import Setup
 from normsuite.measure import own_workloads
+from normsuite.records import provenance, results
 
 ROOT = Path(__file__).parent.parent
 

@@ -7,7 +7,6 @@ from types import SimpleNamespace
 import pytest
 from gated_package import KILLS_TRAINING, LAZY, append, version
 
-from normsuite import provenance
 from normsuite.errors import NormsuiteError
 from normsuite.gate import error_rate, measure, sides, summary, trees, turns
 from normsuite.gate.budget import Budget
@@ -18,6 +17,7 @@ from normsuite.gate.lock import Lock
 from normsuite.gate.looks import Looks
 from normsuite.gate.processes import Processes
 from normsuite.measure import own_workloads as cells
+from normsuite.records import provenance
 
 pytestmark = pytest.mark.usefixtures("gate_cache")
 

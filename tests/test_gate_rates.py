@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 from gate_records import checked
 
-from normsuite import kinds, provenance, writing
 from normsuite.gate import rates
 from normsuite.gate import tables as gate_tables
 from normsuite.gate.decide import BETTER, SAME, UNDECIDED, WORSE, Thresholds
+from normsuite.records import kinds, provenance, writing
 from tools import asv_continuous
 
 

@@ -7,12 +7,14 @@ import numpy as np
 import pytest
 from gate_records import CELLS, ENTRY, NOTHING, TODAY, code, kept_as, of, record, table, write
 
-from normsuite import codes, schema, statistics
+from normsuite import statistics
 from normsuite.errors import ArgumentError
 from normsuite.gate import accepted, counting, summary, tables
 from normsuite.gate.comment import comment
 from normsuite.gate.decide import ACCEPTED, BETTER, FAILS, NOT_AVAILABLE, SAME, UNDECIDED, WORSE
 from normsuite.measure import metric, workload
+from normsuite.records import schema
+from normsuite.usage import codes
 
 
 def test_bytes_and_errors_are_rows_of_their_own():

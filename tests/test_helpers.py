@@ -8,7 +8,7 @@ import time
 
 import pytest
 
-from normsuite.helpers import ALONE, MOST, Helpers
+from normsuite.machine.helpers import ALONE, MOST, Helpers
 
 
 def slow(number):
@@ -44,7 +44,7 @@ def test_a_process_of_one_thread_is_copied_and_one_of_several_is_not(tmp_path, t
     script = tmp_path / "script.py"
     script.write_text(f"""
 import gc, os, sys, threading, time
-from normsuite.helpers import Helpers
+from normsuite.machine.helpers import Helpers
 
 def found():
     return os.getpid(), gc.isenabled(), "colorsys" in sys.modules
@@ -96,7 +96,7 @@ def test_a_helper_that_was_killed_leaves_its_work_to_the_caller(monkeypatch):
 
 def test_there_are_as_many_as_cores_are_left(monkeypatch):
     for cores, expected in ((1, 0), (2, 1), (64, MOST)):
-        monkeypatch.setattr("normsuite.provenance.usable_cores", lambda cores=cores: cores)
+        monkeypatch.setattr("normsuite.machine.processor.usable_cores", lambda cores=cores: cores)
         assert Helpers()._count == expected
 
 
@@ -105,7 +105,7 @@ def test_ctrl_c_leaves_none_behind(tmp_path):
     script = tmp_path / "script.py"
     script.write_text(
         "import time\n"
-        "from normsuite.helpers import Helpers\n"
+        "from normsuite.machine.helpers import Helpers\n"
         "if __name__ == '__main__':\n"
         "    with Helpers(count=1) as helpers:\n"
         "        helpers.start()\n"

@@ -12,10 +12,10 @@ from typer.testing import CliRunner
 
 from normsuite import history
 from normsuite.cli import app
-from normsuite.helpers import ALONE, Helpers
 from normsuite.history import adapter, contrast, files, levels, tables
 from normsuite.history.steps import IMPROVEMENT, REGRESSION, UNDECIDED, WITHIN_NOISE
 from normsuite.history.summary import change
+from normsuite.machine.helpers import ALONE, Helpers
 from normsuite.statistics import Interval
 
 pytestmark = pytest.mark.usefixtures("own_cache")

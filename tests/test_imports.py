@@ -9,13 +9,14 @@ import imports
 import pytest
 
 ORDER = (
-    # files, processes and words
-    "_version allocator caches codes compact defaults device device_state distributed durations errors extras garbage "
-    "git guards kinds lazily mnist processor provenance reading source_code streams threads vocabulary writing",
+    # words, this machine, and files
+    "_version errors vocabulary",
+    "machine usage",
+    "records",
     # data that need no layers
-    "accelerators ahead claims comparisons document explain helpers lesson oracle presentation results schema spec "
-    "statistics targets tuning",
-    "addresses backends",
+    "ahead lesson oracle presentation spec statistics targets tuning",
+    "tensors",
+    "backends",
     "fast_path validation",
     "functional",
     "modules",
@@ -32,14 +33,14 @@ ORDER = (
 
 WITHOUT_TORCH = (
     "spec",
-    "explain",
-    "claims",
+    "lesson.explain",
+    "lesson.claims",
     "statistics",
-    "comparisons",
+    "study.comparisons",
     "statistics.survival",
-    "results",
-    "provenance",
-    "writing",
+    "records.results",
+    "records.provenance",
+    "records.writing",
     "history",
     "oracle",
     "cli",

@@ -4,8 +4,9 @@ import re
 
 from report_records import write_whole
 
-from normsuite import report, results
+from normsuite import report
 from normsuite.numerics import tables as numerics
+from normsuite.records import results
 from normsuite.report.collect import collect
 
 

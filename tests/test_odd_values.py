@@ -6,7 +6,6 @@ from copy import deepcopy
 import pytest
 from documents import ROOT
 
-from normsuite import compact, schema
 from normsuite.ahead import tables as ahead_tables
 from normsuite.bench import sentences as bench_sentences
 from normsuite.bench import summary as bench_summary
@@ -16,6 +15,7 @@ from normsuite.frames import _ROWS as FRAMES
 from normsuite.gate import comment, rates, summary
 from normsuite.gate import tables as gate_tables
 from normsuite.numerics import tables as numerics_tables
+from normsuite.records import compact, schema
 from normsuite.study import summary as study_summary
 
 REFERENCE = ROOT / "reports" / "reference"

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from packaging.requirements import Requirement
 
-from normsuite import extras
+from normsuite.machine import extras
 
 ROOT = Path(__file__).parent.parent
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
@@ -105,7 +105,7 @@ def test_a_command_without_its_extra_says_what_to_install(missing, arguments, ex
 
 
 def test_reading_digits_without_torchvision_says_what_to_install():
-    code = "from normsuite.study import digits\nfrom normsuite import extras\n"
+    code = "from normsuite.study import digits\nfrom normsuite.machine import extras\n"
     code += "try:\n    digits.load()\nexcept ModuleNotFoundError as error:\n    print(extras.advice(error.name))"
     done = without({"torchvision"}, code)
     assert done.stdout == "torchvision is not installed: pip install 'normsuite[suite]'\n", done.stderr

@@ -8,13 +8,14 @@ from statistics import fmean, median
 
 import pytest
 
-from normsuite import compact, comparisons, kinds, report, results, schema, tuning
+from normsuite import report, tuning
 from normsuite.bench.row import SLOWER_ABOVE
 from normsuite.bench.summary import AUTO, COMPILED_FORMS
-from normsuite.comparisons import UNDECIDED
+from normsuite.records import compact, kinds, results, schema
 from normsuite.spec import NO_NORM, NORMS
 from normsuite.statistics import mean_interval
-from normsuite.study import summary
+from normsuite.study import comparisons, summary
+from normsuite.study.comparisons import UNDECIDED
 from normsuite.study.plan import plan, preset
 from normsuite.tune import streaming
 from tools import accelerator_table as accelerator_table_tool
@@ -265,7 +266,7 @@ def test_the_results_say_what_an_accelerator_found():
 
 def test_the_table_of_accelerators_is_made_of_the_records():
     made = accelerator_table_tool.table(results.read_records(REFERENCE / "bench", kinds.BENCH.what))
-    assert accelerator_table_tool.as_toml(made) == (Path(results.__file__).parent / "accelerators.toml").read_text()
+    assert accelerator_table_tool.as_toml(made) == (Path(tuning.__file__).parent / "accelerators.toml").read_text()
 
 
 def test_which_norm_says_of_small_batches_what_was_found():

@@ -9,11 +9,12 @@ from urllib.parse import unquote
 import pytest
 from report_records import HOSTILE, NOT_RECORDED, PAGES, write_source, write_study, write_whole
 
-from normsuite import kinds, report, results
+from normsuite import report
 from normsuite.bench import tables as bench_tables
 from normsuite.errors import ArgumentError, OutputError, UnknownNameError
-from normsuite.helpers import Helpers
+from normsuite.machine.helpers import Helpers
 from normsuite.presentation.table import Table
+from normsuite.records import kinds, results
 from normsuite.report.collect import collect
 from normsuite.report.compare import merge
 from normsuite.spec import NORMS

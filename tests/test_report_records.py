@@ -17,7 +17,7 @@ from report_records import (
     write_whole,
 )
 
-from normsuite import provenance, report, results, schema, writing
+from normsuite import report
 from normsuite.bench.sentences import sentences
 from normsuite.gate import summary as gate
 from normsuite.gate import tables as gate_tables
@@ -26,6 +26,7 @@ from normsuite.lesson import diagrams
 from normsuite.lesson.tables import worked_example
 from normsuite.numerics import charts as numerics_charts
 from normsuite.numerics import tables as numerics
+from normsuite.records import provenance, results, schema, writing
 from normsuite.report.collect import collect
 from normsuite.spec import NORMS, find
 from normsuite.study import mistakes

@@ -6,8 +6,8 @@ import platform
 
 import pytest
 
-from normsuite import provenance, results, writing
 from normsuite.errors import ArgumentError, OutputError
+from normsuite.records import provenance, results, writing
 
 
 def record(**changes):

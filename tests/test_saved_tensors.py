@@ -7,9 +7,10 @@ from outcomes import EVERY_NORM, close, drawn, outcome
 from torch.fx.experimental.proxy_tensor import make_fx
 from torch.testing import assert_close
 
-from normsuite import functional, guards, modules
+from normsuite import functional, modules
 from normsuite.errors import StorageError, UnsupportedError
 from normsuite.spec import NORMS
+from normsuite.tensors import guards
 
 pytest.importorskip("numba", reason="needs numba")
 pytestmark = pytest.mark.usefixtures("kernels_at_every_size")

@@ -9,7 +9,7 @@ import psutil
 import pytest
 from processes import started_by
 
-from normsuite import allocator
+from normsuite.machine import allocator
 from normsuite.study import server
 
 pytestmark = pytest.mark.skipif(not server._exists(), reason="this system has no such process")

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from normsuite import kinds, results
 from normsuite.gate import rates
 from normsuite.gate.decide import Thresholds
+from normsuite.records import kinds, results
 from tools import simulate_bench, simulate_gate, simulate_history, simulate_study, simulations, thresholds
 
 TABLES = 40

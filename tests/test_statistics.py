@@ -8,7 +8,7 @@ from hypothesis import given
 from scipy import stats
 from strategies import SAMPLES
 
-from normsuite import claims, document
+from normsuite.lesson import claims, document
 from normsuite.spec import NORMS
 from normsuite.statistics import (
     compare,

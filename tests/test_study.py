@@ -6,8 +6,9 @@ import math
 import pytest
 import torch
 
-from normsuite import device, provenance, results, schema, writing
 from normsuite.errors import ArgumentError, DataError, UnknownNameError
+from normsuite.machine import device
+from normsuite.records import provenance, results, schema, writing
 from normsuite.spec import NO_NORM, NORMS
 from normsuite.study import network
 from normsuite.study.augment import augmented

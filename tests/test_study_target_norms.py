@@ -11,11 +11,12 @@ import pytest
 import torch
 from torch import nn
 
-from normsuite import Target, comparisons, provenance, results
+from normsuite import Target
 from normsuite.errors import ArgumentError, NormsuiteError
+from normsuite.records import provenance, results
 from normsuite.report.collect import Collected
 from normsuite.spec import NORMS
-from normsuite.study import network, summary, target_norms, trial
+from normsuite.study import comparisons, network, summary, target_norms, trial
 from normsuite.study.identity import record_name
 from normsuite.study.plan import plan
 from normsuite.targets.source import digest, source_of

@@ -13,8 +13,9 @@ import pytest
 from filelock import FileLock
 from sweep_records import SMALL, Inline, recorded, what_was_found
 
-from normsuite import allocator, provenance, results
 from normsuite.errors import ArgumentError, DataError, NormsuiteError, OutputError
+from normsuite.machine import allocator
+from normsuite.records import provenance, results
 from normsuite.spec import NORMS
 from normsuite.study import sweep, workers
 from normsuite.study.identity import record_name

@@ -13,8 +13,8 @@ import pytest
 from processes import started_by
 from sweep_records import COMMAND, SMALL, WAIT_S, Inline, recorded
 
-from normsuite import provenance
 from normsuite.errors import ArgumentError, DataError, NormsuiteError
+from normsuite.records import provenance
 from normsuite.study import sweep, workers
 from normsuite.study.plan import plan
 from normsuite.study.train import Run

@@ -6,8 +6,8 @@ import subprocess
 import pytest
 import torch
 
-from normsuite.document import EXAMPLES
 from normsuite.errors import NormsuiteError, UnknownNameError
+from normsuite.lesson.document import EXAMPLES
 from normsuite.measure import process
 from normsuite.study import digits
 from normsuite.study.train import Run

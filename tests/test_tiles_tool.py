@@ -12,8 +12,8 @@ from device_double import Double
 
 pytest.importorskip("triton", reason="needs triton")
 
-from normsuite import device as devices
 from normsuite.backends.triton import operator, tiles
+from normsuite.machine import device as devices
 from normsuite.measure import device_clock, workload
 from normsuite.measure.task import plan
 from normsuite.spec import NORMS

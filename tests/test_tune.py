@@ -9,12 +9,14 @@ import pytest
 import torch
 from typer.testing import CliRunner
 
-from normsuite import caches, cli, codes, provenance, results, tune, tuning
+from normsuite import cli, tune, tuning
 from normsuite.backends import numba
 from normsuite.measure import process
+from normsuite.records import caches, provenance, results
 from normsuite.spec import NORMS
 from normsuite.statistics import Interval
 from normsuite.tune import crossover, streaming, worker
+from normsuite.usage import codes
 from tools import processor_table
 
 

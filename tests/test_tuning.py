@@ -10,8 +10,10 @@ from pathlib import Path
 import pytest
 import torch
 
-from normsuite import caches, processor, statistics, tuning
+from normsuite import statistics, tuning
 from normsuite.bench import worker
+from normsuite.machine import processor
+from normsuite.records import caches
 from normsuite.spec import NORMS
 from normsuite.tune import crossover, tables
 from normsuite.tune.search import search, together

@@ -21,8 +21,8 @@ from pathlib import Path
 import torch
 
 from normsuite import backends, functional
-from normsuite import device as devices
 from normsuite.errors import NormsuiteError, UnsupportedError
+from normsuite.machine import device as devices
 from normsuite.measure.cases import Case
 from normsuite.measure.implementations import choose
 from normsuite.measure.operands import Operands

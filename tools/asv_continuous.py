@@ -19,7 +19,6 @@ from pathlib import Path
 
 from asv.util import load_json
 
-from normsuite import kinds, provenance, results, writing
 from normsuite.cli import gated
 from normsuite.errors import ArgumentError, NormsuiteError
 from normsuite.gate import injected_commits, rates, selfcheck
@@ -28,6 +27,7 @@ from normsuite.gate.setup import Setup
 from normsuite.measure.implementations.ours import Function
 from normsuite.measure.labels import ASV_LATENCY
 from normsuite.measure.workload import Workload
+from normsuite.records import kinds, provenance, results, writing
 from normsuite.spec import NORMS
 
 FACTOR = 1.03

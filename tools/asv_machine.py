@@ -9,7 +9,7 @@ import re
 import torch
 from asv.machine import Machine, MachineCollection
 
-from normsuite import device as devices
+from normsuite.machine import device as devices
 
 
 def described(accelerator: str | None) -> dict[str, str]:

@@ -22,12 +22,13 @@ from statistics import fmean
 import numpy as np
 import psutil
 
-from normsuite import provenance, results, statistics, writing
+from normsuite import statistics
 from normsuite.errors import ArgumentError, NormsuiteError
-from normsuite.git import Git
 from normsuite.measure import process
 from normsuite.measure.labels import ASV_LATENCY
 from normsuite.presentation import text
+from normsuite.records import provenance, results, writing
+from normsuite.records.git import Git
 from tools import browser
 
 WHAT = "bench-history"

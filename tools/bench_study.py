@@ -12,14 +12,14 @@ from pathlib import Path
 
 import torch
 
-from normsuite import results, writing
 from normsuite.cli.shared import print_tables
-from normsuite.defaults import BENCH_PROCESSES
 from normsuite.functional import DEFAULT_BACKEND
 from normsuite.presentation import text
 from normsuite.presentation.table import Table
+from normsuite.records import results, writing
 from normsuite.statistics import Interval
 from normsuite.study.plan import plan
+from normsuite.usage.defaults import BENCH_PROCESSES
 from tools import study_steps, study_throughput
 
 COMMAND = "python -m tools.bench_study"

@@ -11,8 +11,8 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from normsuite import compact, reading, results, writing
 from normsuite.errors import NormsuiteError
+from normsuite.records import compact, reading, results, writing
 
 
 def pack(source: Path, target: Path, pattern: str = "*.json", without: Sequence[str] = ()) -> int:

@@ -6,8 +6,9 @@ from math import prod
 
 import torch
 
-from normsuite import accelerators, backends
+from normsuite import backends
 from normsuite.spec import NORMS, NormSpec
+from normsuite.tuning import accelerators
 
 _ON_CPU = tuple(name for name in backends.NAMES if name != accelerators.KERNELS)
 """The backends that compute there."""

@@ -20,8 +20,9 @@ from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
-from normsuite import caches, compact, history, kinds, results, writing
+from normsuite import history
 from normsuite.errors import NormsuiteError
+from normsuite.records import caches, compact, kinds, results, writing
 from tools import mutations
 from tools.mutations import OF_BYTES, OF_JSON, restore, state
 from tools.situations import SITUATIONS

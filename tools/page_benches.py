@@ -6,9 +6,9 @@ from functools import cache
 from pathlib import Path
 from statistics import fmean
 
-from normsuite import compact
 from normsuite.bench.row import FASTER, NOT_SLOWER, SLOWER, UNDECIDED
 from normsuite.presentation import text
+from normsuite.records import compact
 from normsuite.report.collect import collect
 from normsuite.spec import NORMS
 from normsuite.statistics import Interval

@@ -4,15 +4,16 @@ import math
 from functools import cache
 from statistics import fmean
 
-from normsuite import compact, comparisons
 from normsuite.ahead import tables as ahead_tables
 from normsuite.bench.summary import ALL, AUTO, copy_of
 from normsuite.numerics.tables import error
 from normsuite.presentation import markdown, text
 from normsuite.presentation.table import Column, Table
+from normsuite.records import compact
 from normsuite.report.overview import FAR
 from normsuite.spec import NO_NORM, NORMS
 from normsuite.statistics import Interval, mean_interval
+from normsuite.study import comparisons
 from normsuite.study.summary import by_batch_size, by_setting, leader
 
 from . import start_cost

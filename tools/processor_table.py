@@ -17,9 +17,11 @@ from pathlib import Path
 
 import torch
 
-from normsuite import processor, provenance, results, statistics, tuning, writing
+from normsuite import statistics, tuning
+from normsuite.machine import processor
 from normsuite.measure import process
 from normsuite.measure.cases import Case
+from normsuite.records import provenance, results, writing
 from normsuite.spec import NormSpec
 from normsuite.tune import crossover, streaming, tables
 

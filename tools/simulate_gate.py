@@ -24,12 +24,12 @@ from pathlib import Path
 
 import numpy as np
 
-from normsuite import results
 from normsuite.errors import NormsuiteError
 from normsuite.gate import decide, groups, looks
 from normsuite.gate.decide import BETTER, UNDECIDED, WORSE, Thresholds
-from normsuite.kinds import SELF_CHECK
 from normsuite.measure import own_workloads
+from normsuite.records import results
+from normsuite.records.kinds import SELF_CHECK
 from normsuite.statistics import moderated_intervals
 
 from . import simulations

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from normsuite import claims
+from normsuite.lesson import claims
 from normsuite.spec import NO_NORM, NORMS
 from normsuite.statistics import CONFIDENCE, holm, p_values
 

@@ -64,8 +64,8 @@ def streams(folder: Path, draw: random.Random) -> Outcome:
 
 def full_disk(folder: Path, draw: random.Random) -> Outcome:
     """Write a record that the disk has no room for: the one that is there stays, and nothing of the new one."""
-    from normsuite import results
     from normsuite.errors import OutputError
+    from normsuite.records import results
 
     old, new = _record(draw, 3), _record(draw, draw.randrange(200, 2000))
     if draw.random() < 0.5:
@@ -110,7 +110,7 @@ def _forked(work: Callable[[], int]) -> int:
 
 def two_at_once(folder: Path, draw: random.Random) -> Outcome:
     """Write and read the same record and entry of a cache in two processes: each reads one of both, whole."""
-    from normsuite import caches, results
+    from normsuite.records import caches, results
 
     records = [_record(draw, draw.randrange(1, 400)) for _ in range(2)]
     texts = [json.dumps(record) for record in records]
@@ -218,7 +218,7 @@ def signals(folder: Path, draw: random.Random) -> Outcome:
 
 def _stopped(folder: Path, number: int, arguments: Sequence[str], records: Path) -> Outcome:
     """End the command after 15 seconds, or later, until something had been measured before."""
-    from normsuite import results
+    from normsuite.records import results
 
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     for seconds in (15, 30, 60, 120):

@@ -17,12 +17,13 @@ from pathlib import Path
 import numpy as np
 from scipy import stats
 
-from normsuite import provenance, statistics
+from normsuite import statistics
 from normsuite.gate import trees, turns
 from normsuite.gate.cells import modules_of
 from normsuite.gate.injected_commits import SOURCE
 from normsuite.gate.starts import Starts
 from normsuite.measure import own_workloads, process
+from normsuite.records import provenance
 
 WAYS = FORKED, FRESH = "forked", "fresh"
 NAMES = {FORKED: "forked", FRESH: "new"}

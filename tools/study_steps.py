@@ -8,11 +8,12 @@ from collections.abc import Callable, Sequence
 
 import torch
 
-from normsuite import provenance, results, statistics
+from normsuite import statistics
 from normsuite.errors import NormsuiteError
 from normsuite.measure import process
 from normsuite.measure.operands import SEED
 from normsuite.measure.schedule import TimedCall, interleave
+from normsuite.records import provenance, results
 from normsuite.spec import NORMS, find
 
 BASELINE = "torch"

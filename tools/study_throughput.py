@@ -24,10 +24,12 @@ from torch import nn
 from torch.nn import functional as F
 from torch.utils.data import DataLoader, Subset
 
-from normsuite import allocator, conversion, modules, provenance, results
+from normsuite import conversion, modules
 from normsuite.functional import DEFAULT_BACKEND
+from normsuite.machine import allocator
 from normsuite.measure import process
 from normsuite.measure.operands import SEED
+from normsuite.records import provenance, results
 from normsuite.study import digits
 from normsuite.study.plan import DEFAULT_PRESET, plan, preset
 from normsuite.study.train import Run, train

@@ -13,9 +13,9 @@ from pathlib import Path
 
 import numpy as np
 
-from normsuite import kinds, results
 from normsuite.gate import decide, groups, rates
 from normsuite.gate.decide import Thresholds
+from normsuite.records import kinds, results
 
 RECORDS = Path(__file__).parent.parent / "reports" / "reference" / "self-check-before"
 """78 tables by an earlier version of the gate, on a quiet processor; the newest ones are in `self-check` beside."""

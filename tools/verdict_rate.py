@@ -10,7 +10,7 @@ import torch
 from scipy import stats
 
 import normsuite
-from normsuite import provenance, writing
+from normsuite.records import provenance, writing
 from normsuite.versus.result import FASTER, SLOWER
 
 SHAPE = (16, 64, 14, 14)

@@ -2,10 +2,10 @@
 
 from collections.abc import Iterable, Sequence
 
-from .. import kinds, schema
 from ..presentation import text
 from ..presentation.table import BAD, GOOD, Column, Table
-from ..schema.ahead import Ahead, Call, Kernel
+from ..records import kinds, schema
+from ..records.schema.ahead import Ahead, Call, Kernel
 
 NONE, FAULT = "none", "fault"
 TONES = {NONE: GOOD, FAULT: BAD}

@@ -33,8 +33,8 @@ from torch import (  # not torch itself: here that name is the backend's
 from torch.compiler import is_compiling
 from torch.nn import functional
 
-from .. import extras
 from ..errors import UnknownNameError, UnsupportedError
+from ..machine import extras
 from ..spec import NormSpec, View
 from ..vocabulary import ACTIVATIONS as ACTIVATIONS
 from ..vocabulary import BACKEND_ENTRY_POINTS

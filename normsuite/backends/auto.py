@@ -6,7 +6,8 @@ from typing import NamedTuple
 
 import torch
 
-from .. import accelerators, tuning
+from .. import tuning
+from ..tuning import accelerators
 from . import Again, Call, checked, get, why_not_loaded
 
 KERNELS = "numba"

@@ -7,9 +7,9 @@ last place, which is many units of a small deviation; the mean δ of x − m say
 
 import torch
 
-from .. import addresses
-from ..distributed import sum_over_processes
 from ..errors import ShapeError
+from ..tensors import addresses
+from ..tensors.distributed import sum_over_processes
 from . import Call, saved_weight, update, why_not_saved
 
 TYPES = (torch.float64, torch.float32, torch.bfloat16, torch.float16)

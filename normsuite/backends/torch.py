@@ -10,7 +10,7 @@ from typing import NamedTuple
 import torch
 from torch.nn import functional
 
-from ..addresses import are_stored_like, observed, transformed
+from ..tensors.addresses import are_stored_like, observed, transformed
 from . import Again, Call, reference, update, why_not_saved
 
 # Where torch's name for an argument differs from ours.

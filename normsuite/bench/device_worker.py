@@ -10,9 +10,9 @@ from collections.abc import Callable, Mapping, Sequence
 
 import torch
 
-from .. import device as devices
-from ..device_state import DeviceState
 from ..errors import one_line
+from ..machine import device as devices
+from ..machine.device_state import DeviceState
 from ..measure import device_clock, process
 from ..measure.clock import Call
 from ..measure.device_accuracy import DeviceTruth

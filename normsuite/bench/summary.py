@@ -14,7 +14,6 @@ from functools import cached_property
 
 import numpy as np
 
-from .. import kinds, schema
 from ..measure.labels import (
     ACCELERATED,
     AGAIN,
@@ -27,7 +26,8 @@ from ..measure.labels import (
     PREALLOCATED,
     rivals,
 )
-from ..schema.bench import Process, TaskCase
+from ..records import kinds, schema
+from ..records.schema.bench import Process, TaskCase
 from ..statistics import (
     CLIP,
     CONFIDENCE,

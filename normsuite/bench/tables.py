@@ -4,7 +4,6 @@ import math
 from collections.abc import Sequence
 from itertools import groupby
 
-from .. import kinds
 from ..measure.labels import (
     ACCELERATED,
     AGAIN,
@@ -19,6 +18,7 @@ from ..measure.labels import (
 from ..measure.metric import METRICS, Metric
 from ..presentation import accelerator, text
 from ..presentation.table import Column, Table
+from ..records import kinds
 from ..spec import NORMS
 from .row import ALL, TONES, Mean, TaskRow, mode_text
 from .summary import Bench, copy_of

@@ -13,7 +13,7 @@ from dataclasses import replace
 
 import torch
 
-from .. import provenance, tuning
+from .. import tuning
 from ..measure import environment as measured_environment
 from ..measure import process
 from ..measure.accuracy import Truth
@@ -23,6 +23,7 @@ from ..measure.metric import COUNTED, GRADIENT_ERROR, OUTPUT_ERROR
 from ..measure.schedule import TimedCall, interleave, spinning_s
 from ..measure.task import Task
 from ..measure.workload import Absent, CallFailed, Subject, Workload
+from ..records import provenance
 
 _DIFFERENT = 0.05
 """An implementation whose error is larger than this and than ten times that of torch.nn computes something else."""

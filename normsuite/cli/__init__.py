@@ -14,9 +14,10 @@ from typing import Annotated, Any
 
 import typer
 
-from .. import codes, extras, streams, threads
 from ..errors import NormsuiteError
-from ..reading import printable
+from ..machine import extras, streams, threads
+from ..records.reading import printable
+from ..usage import codes
 from .shared import be_quiet
 
 app = typer.Typer(

@@ -4,9 +4,10 @@ from typing import Annotated, Any, Optional
 
 import typer
 
-from .. import kinds, vocabulary
-from ..defaults import BENCH_SECONDS
+from .. import vocabulary
 from ..errors import ArgumentError
+from ..records import kinds
+from ..usage.defaults import BENCH_SECONDS
 from .options import (
     REPORTS,
     Activations,

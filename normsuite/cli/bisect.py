@@ -4,9 +4,10 @@ from typing import Annotated
 
 import typer
 
-from .. import codes, kinds, writing
-from ..defaults import BISECT_BUDGET_S
 from ..errors import UnknownNameError
+from ..records import kinds, writing
+from ..usage import codes
+from ..usage.defaults import BISECT_BUDGET_S
 from . import gated, options
 from .options import (
     REPORTS,

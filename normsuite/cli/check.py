@@ -10,11 +10,13 @@ from typing import Annotated, Optional
 
 import typer
 
-from .. import codes, vocabulary, writing
-from ..defaults import CHECK_LIMIT_S
+from .. import vocabulary
 from ..errors import ArgumentError, NormsuiteError, UnknownNameError
 from ..measure.cases import parse_shape
+from ..records import writing
 from ..targets.arguments import parse
+from ..usage import codes
+from ..usage.defaults import CHECK_LIMIT_S
 from . import options
 from .options import Json, Markdown
 from .shared import line, print_tables, status, write, write_json

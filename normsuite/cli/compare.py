@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from ..defaults import COMPARE_SECONDS, SAME_WITHIN
+from ..usage.defaults import COMPARE_SECONDS, SAME_WITHIN
 from .options import Device, Json, one_share
 from .shared import line, status, write_json
 

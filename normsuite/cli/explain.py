@@ -10,7 +10,7 @@ def explain(
     to: Json = None,
 ) -> None:
     """Show what each norm averages over, and check the lesson's worked example figure by figure."""
-    from .. import explain as explanation
+    from ..lesson import explain as explanation
     from ..lesson.tables import figures
     from ..spec import NORMS, find
 

@@ -5,10 +5,11 @@ from typing import Annotated, Optional
 
 import typer
 
-from .. import codes, kinds, results, writing
-from ..defaults import ERROR_RATE_SEEDS
 from ..errors import ArgumentError
 from ..presentation.text import counted
+from ..records import kinds, results, writing
+from ..usage import codes
+from ..usage.defaults import ERROR_RATE_SEEDS
 from . import gated
 from .gated import Budget, Limit, Margins, WorseAbove
 from .options import (

@@ -6,9 +6,11 @@ from typing import Annotated, Optional
 
 import typer
 
-from .. import codes, kinds, lazily
 from ..errors import ArgumentError
-from ..helpers import Helpers
+from ..machine import lazily
+from ..machine.helpers import Helpers
+from ..records import kinds
+from ..usage import codes
 from .options import REPORTS, Json
 from .shared import DISTRIBUTIONS, line, notes, print_tables, write_json
 

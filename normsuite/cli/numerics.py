@@ -4,8 +4,9 @@ from typing import Annotated, Optional
 
 import typer
 
-from .. import kinds, results, vocabulary, writing
+from .. import vocabulary
 from ..errors import ArgumentError
+from ..records import kinds, results, writing
 from . import options
 from .options import REPORTS, Device, Json, Norms, Out
 from .shared import print_tables, write_json
@@ -39,7 +40,7 @@ def numerics(
             "describes a TARGET, and none was given",
         )
     from .. import backends
-    from .. import device as devices
+    from ..machine import device as devices
     from ..measure import accuracy as measuring
     from ..measure.labels import BASELINE
     from ..measure.task import shape_case

@@ -7,10 +7,12 @@ from typing import Annotated, Optional
 
 import typer
 
-from .. import kinds, lazily, vocabulary
+from .. import vocabulary
 from ..errors import ArgumentError, NormsuiteError
-from ..garbage import uncollected
-from ..helpers import Helpers
+from ..machine import lazily
+from ..machine.garbage import uncollected
+from ..machine.helpers import Helpers
+from ..records import kinds
 from .options import REPORTS, Json, choice, folder
 from .shared import DISTRIBUTIONS, line, notes, write_json
 

@@ -4,8 +4,8 @@ from typing import Annotated
 
 import typer
 
-from .. import kinds, writing
-from ..defaults import GATE_BUDGET_S
+from ..records import kinds, writing
+from ..usage.defaults import GATE_BUDGET_S
 from . import gated, options
 from .options import (
     REPORTS,

@@ -11,10 +11,11 @@ import typer
 from rich.console import Console
 from rich.markup import escape
 
-from .. import codes, writing
 from ..errors import ArgumentError, OutputError
-from ..reading import printable
-from ..streams import Closed
+from ..machine.streams import Closed
+from ..records import writing
+from ..records.reading import printable
+from ..usage import codes
 
 if TYPE_CHECKING:
     from ..presentation.table import Table

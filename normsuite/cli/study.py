@@ -7,8 +7,9 @@ from typing import Annotated, Any, Optional
 
 import typer
 
-from .. import kinds, results, vocabulary
+from .. import vocabulary
 from ..errors import ArgumentError
+from ..records import kinds, results
 from .options import (
     BACKENDS,
     PRESETS,

@@ -19,9 +19,9 @@ def tune(threads: Threads = None, to: Json = None) -> None:
     """
     import torch
 
-    from .. import caches
     from .. import tune as tuning
     from ..backends import why_not_loaded
+    from ..records import caches
 
     if threads is not None:  # a table holds for the number that torch has
         torch.set_num_threads(threads)

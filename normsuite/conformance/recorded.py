@@ -4,7 +4,7 @@ from pathlib import Path
 
 import torch
 
-from .. import kinds, provenance, results
+from ..records import kinds, provenance, results
 from ..targets.target import Target
 from .result import Report
 

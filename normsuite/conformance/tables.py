@@ -2,8 +2,8 @@
 
 from collections.abc import Sequence
 
-from .. import kinds
 from ..presentation.table import BAD, GOOD, WARNING, Column, Table
+from ..records import kinds
 from .result import DIFFERS, FAILS, NOT_APPLICABLE, OK, UNSUPPORTED, Report, Result, figures
 
 TONES = {OK: GOOD, DIFFERS: WARNING, UNSUPPORTED: WARNING, FAILS: BAD}

@@ -16,7 +16,7 @@ from contextlib import ExitStack
 
 import torch
 
-from ..garbage import uncollected
+from ..machine.garbage import uncollected
 from ..measure import clock, pairs
 from ..measure.clock import Call, Timer
 from ..measure.prepared import PreparedTask

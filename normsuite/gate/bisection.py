@@ -5,10 +5,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
-from .. import results, schema
 from ..errors import ArgumentError, NormsuiteError
-from ..git import Failed, Git
-from ..schema.gate import Gate
+from ..records import results, schema
+from ..records.git import Failed, Git
+from ..records.schema.gate import Gate
 from . import measure, summary, trees
 from .cells import Cell
 from .decide import NOT_AVAILABLE

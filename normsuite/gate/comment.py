@@ -2,10 +2,10 @@
 
 from collections.abc import Sequence
 
-from .. import schema
 from ..presentation import markdown
 from ..presentation.table import Column, Table
-from ..schema.gate import Gate
+from ..records import schema
+from ..records.schema.gate import Gate
 from .decide import ACCEPTED, BETTER, FAILS, NOT_AVAILABLE, SAME, UNDECIDED, WORSE
 from .row import CellRow
 from .summary import exit_code, notable, outcome, said_of_threads, said_of_thresholds, sentences, title

@@ -17,9 +17,9 @@ from types import ModuleType
 
 import torch
 
-from .. import provenance
 from ..errors import ArgumentError, one_line
 from ..measure import listening, process
+from ..records import provenance
 from ..targets.target import Target
 from . import sides
 from .sides import MEASURING, SIDES

@@ -4,9 +4,9 @@ import inspect
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from .. import device as devices
 from .. import vocabulary
 from ..errors import ArgumentError, DataError, NormsuiteError, UnknownNameError, one_line
+from ..machine import device as devices
 from ..measure import task as tasks
 from ..measure.cases import Case
 from ..measure.implementations.target_norms import TargetNorm, name_of

@@ -6,8 +6,8 @@ from contextlib import contextmanager
 
 from filelock import FileLock, Timeout
 
-from .. import caches
 from ..errors import OutputError
+from ..records import caches
 
 
 class Lock:

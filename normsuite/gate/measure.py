@@ -8,10 +8,10 @@ from dataclasses import dataclass, field
 
 import torch
 
-from .. import results
 from ..errors import NormsuiteError
 from ..measure import metric
 from ..measure.operands import SEED
+from ..records import results
 from . import decide, error_rate
 from .budget import Budget
 from .counts import Counts

@@ -5,8 +5,8 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 
-from .. import provenance
 from ..errors import ArgumentError
+from ..records import provenance
 from . import decide, turns
 from .budget import LONGEST_S, Budget
 from .cells import modules_of

@@ -11,8 +11,8 @@ from statistics import median
 from msgspec import UNSET
 from scipy import stats
 
-from .. import kinds, schema
-from ..schema.self_check import AsvCheck, SelfCheck
+from ..records import kinds, schema
+from ..records.schema.self_check import AsvCheck, SelfCheck
 from ..statistics import Interval, mean_interval
 from . import decide, groups
 from .decide import BETTER, SAME, UNDECIDED, WORSE, Decision, Thresholds, judge

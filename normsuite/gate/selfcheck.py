@@ -12,10 +12,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TypeVar
 
-from .. import device as devices
-from .. import kinds, processor, provenance, results, source_code
 from ..errors import ArgumentError, NormsuiteError
+from ..machine import device as devices
+from ..machine import processor
 from ..measure import process
+from ..records import kinds, provenance, results, source_code
 from . import calibrate, decide, measure
 from .cells import Cell
 from .lock import Lock
@@ -37,7 +38,7 @@ _METHOD = (
     "groups.py",
     "looks.py",
     "measure.py",
-    "../allocator.py",
+    "../machine/allocator.py",
     "../measure/operands.py",
     "../measure/pairs.py",
     "../measure/preloaded.py",

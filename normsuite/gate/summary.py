@@ -10,13 +10,15 @@ from statistics import stdev
 
 from msgspec import structs
 
-from .. import codes, schema, statistics
-from ..git import titled
+from .. import statistics
 from ..measure.metric import find as find_metric
 from ..measure.metric import is_known
 from ..presentation import text
-from ..schema.gate import Gate, Reasons
+from ..records import schema
+from ..records.git import titled
+from ..records.schema.gate import Gate, Reasons
 from ..statistics import ABOVE, AT_MOST, BELOW, OPEN, Interval, not_worse
+from ..usage import codes
 from . import decide, groups
 from .accepted import Accepted
 from .decide import ACCEPTED, BETTER, FAILS, NOT_AVAILABLE, SAME, UNDECIDED, VERDICTS, WORSE, Thresholds

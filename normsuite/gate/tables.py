@@ -2,11 +2,11 @@
 
 from collections.abc import Sequence
 
-from .. import kinds, schema
 from ..presentation import accelerator, text
 from ..presentation.table import Column, Table
-from ..schema.gate import Gate, Side
-from ..schema.record import DeviceState, Record
+from ..records import kinds, schema
+from ..records.schema.gate import Gate, Side
+from ..records.schema.record import DeviceState, Record
 from . import rates
 from .decide import TONES
 from .row import CellRow

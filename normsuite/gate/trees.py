@@ -14,9 +14,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
-from .. import caches, provenance
 from ..errors import ArgumentError, NormsuiteError, OutputError
-from ..git import Failed, Git, titled
+from ..records import caches, provenance
+from ..records.git import Failed, Git, titled
 from . import export
 
 WORKING_TREE = "working tree"

@@ -13,15 +13,15 @@ from types import ModuleType
 
 import torch
 
-from .. import device as devices
-from .. import provenance
 from ..errors import one_line
+from ..machine import device as devices
 from ..measure import clock, device_clock, pairs, process, workload
 from ..measure.clock import Call
 from ..measure.operands import Operands
 from ..measure.prepared import PreparedCall, PreparedTask
 from ..measure.task import Task
 from ..measure.workload import Absent
+from ..records import provenance
 from . import alternating, counting, sides, slowdowns, turns
 from .cells import Cell, cell_from_dict, with_host_time
 from .sides import BASE, HEAD

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from ..presentation.text import counted
-from ..reading import first_of
+from ..records.reading import first_of
 from .files import File, Listed, SeriesRow, shown
 
 VERSION = "benchmark version"

@@ -4,11 +4,11 @@ import math
 import re
 from collections.abc import Sequence
 
-from .. import kinds
 from ..errors import ArgumentError
 from ..measure.labels import ASV_ERROR_RATE
 from ..presentation import text
 from ..presentation.charts import INK, Chart, colour, figure, label_ends
+from ..records import kinds
 from ..spec import NO_NORM, NORMS
 from .cost import TRAINING_STEP
 from .steps import Trend

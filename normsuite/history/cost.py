@@ -3,10 +3,10 @@
 import math
 from collections.abc import Callable, Iterable, Sequence
 
-from .. import kinds
 from ..measure.labels import ASV_ERROR_RATE, ASV_ERRORS, ASV_LATENCY, ASV_MEMORY
 from ..presentation import text
 from ..presentation.table import Table
+from ..records import kinds
 from ..spec import NO_NORM, NORMS
 from ..statistics import Interval, share_interval
 from .adapter import Measurement

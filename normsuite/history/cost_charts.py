@@ -2,10 +2,10 @@
 
 import math
 
-from .. import kinds
 from ..measure.labels import ASV_MEMORY
 from ..presentation import text
 from ..presentation.charts import MARKERS, Chart, colour, figure
+from ..records import kinds
 from ..spec import NORMS
 from .adapter import Measurement
 from .cost import LATENCY, ran

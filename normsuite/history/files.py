@@ -8,9 +8,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
 
-from .. import reading
 from ..errors import DataError
-from ..reading import Unreadable, printable, read_json
+from ..records import reading
+from ..records.reading import Unreadable, printable, read_json
 
 FORMAT = 2
 NO_RESULTS = ("benchmarks.json", "machine.json")

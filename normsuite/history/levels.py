@@ -17,8 +17,8 @@ from pathlib import Path
 
 import numpy as np
 
-from .. import caches, provenance
-from ..helpers import ALONE, Helpers
+from ..machine.helpers import ALONE, Helpers
+from ..records import caches, provenance
 from . import adapter, contrast
 
 WINDOW, OVERLAP = 256, 64

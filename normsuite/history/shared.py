@@ -12,7 +12,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from ..helpers import ALONE, Helpers
+from ..machine.helpers import ALONE, Helpers
 from ..statistics import CONFIDENCE, Interval
 from . import steps
 from .segments import Segment

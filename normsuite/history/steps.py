@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..helpers import ALONE, Helpers
+from ..machine.helpers import ALONE, Helpers
 from ..presentation.table import BAD, GOOD, WARNING
 from ..statistics import CONFIDENCE, NOWHERE, Interval
 from .contrast import NORMAL_MAD

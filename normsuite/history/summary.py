@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 import numpy as np
 
 from ..presentation import text
-from ..reading import first_of
+from ..records.reading import first_of
 from ..statistics import Interval
 from .commits import Commits
 from .steps import Step, Trend

@@ -3,9 +3,9 @@
 import math
 from collections.abc import Callable, Sequence
 
-from .. import kinds
 from ..presentation import text
 from ..presentation.table import Column, Table
+from ..records import kinds
 from .commits import Commits
 from .pictures import picture
 from .steps import IMPROVEMENT, MACHINE, NOISE, REGRESSION, TONES, UNDECIDED, Step, Trend

@@ -2,9 +2,9 @@
 
 import numpy as np
 
-from .. import explain
 from ..presentation.charts import INK, Chart, figure
 from ..spec import NormSpec
+from . import explain
 from .tables import COMMAND
 
 

@@ -1,9 +1,9 @@
 """The document's figures, label and parameter counts beside the computed ones, as tables."""
 
-from .. import explain
 from ..presentation import text
 from ..presentation.table import Column, Table
 from ..spec import NormSpec
+from . import explain
 
 COMMAND = "normsuite explain"
 

@@ -11,7 +11,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
-from ..garbage import uncollected
+from ..machine.garbage import uncollected
 
 Call = Callable[[], object]
 

@@ -17,8 +17,8 @@ from weakref import WeakKeyDictionary
 
 import torch
 
-from .. import device as devices
-from ..device_state import DeviceState
+from ..machine import device as devices
+from ..machine.device_state import DeviceState
 from .clock import Call, Timer
 
 SHORTEST_SAMPLE_S = 1e-3

@@ -8,7 +8,7 @@ import random
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-from ..garbage import uncollected
+from ..machine.garbage import uncollected
 from . import clock, device_clock
 from .clock import Call
 from .device_clock import CaptureFailed, Device, DeviceTimer

@@ -2,8 +2,8 @@
 
 import torch
 
-from .. import device as devices
-from .. import provenance
+from ..machine import device as devices
+from ..records import provenance
 
 
 def on(device: str) -> dict:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import stats
 
-from ..garbage import uncollected
+from ..machine.garbage import uncollected
 from . import clock
 from .clock import Timer
 

@@ -18,7 +18,7 @@ import time
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from ..garbage import uncollected
+from ..machine.garbage import uncollected
 from . import clock
 from .clock import LONG_CALL_S, HostTimer, Timer
 

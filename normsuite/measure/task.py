@@ -7,8 +7,8 @@ from dataclasses import asdict, dataclass
 import torch
 
 from .. import backends, vocabulary
-from .. import device as devices
 from ..errors import ArgumentError, UnknownNameError
+from ..machine import device as devices
 from ..spec import NORMS, NormSpec, find
 from ..vocabulary import MODES, NO_ACTIVATION
 from . import cases, operands

@@ -12,8 +12,8 @@ from typing import Protocol, TypeVar
 
 import torch
 
-from .. import device as devices
 from ..errors import ArgumentError, UnsupportedError, one_line
+from ..machine import device as devices
 from ..spec import find
 from . import cases, implementations
 from .cases import Case

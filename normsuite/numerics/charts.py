@@ -2,10 +2,10 @@
 
 import math
 
-from .. import kinds, schema
 from ..presentation import text
 from ..presentation.charts import Chart, colour, figure, label_ends, marker, power_of_ten
-from ..schema.numerics import Numerics
+from ..records import kinds, schema
+from ..records.schema.numerics import Numerics
 from .tables import error, in_order
 
 

@@ -2,12 +2,12 @@
 
 from collections.abc import Iterable, Sequence
 
-from .. import kinds, results
 from ..errors import UnsupportedError, one_line
 from ..measure import accuracy, environment
 from ..measure.cases import Case
 from ..measure.operands import SEED
 from ..measure.workload import named
+from ..records import kinds, results
 from ..spec import NormSpec
 
 

@@ -3,10 +3,10 @@
 import math
 from collections.abc import Iterable
 
-from .. import kinds, schema
 from ..presentation import text
 from ..presentation.table import Table
-from ..schema.numerics import Numerics
+from ..records import kinds, schema
+from ..records.schema.numerics import Numerics
 from ..spec import NORMS
 
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from ..schema.record import Device, DeviceState
+from ..records.schema.record import Device, DeviceState
 
 
 def rows(device: Device | None, states: Sequence[DeviceState]) -> list[tuple[str, str]]:

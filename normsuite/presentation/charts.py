@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from types import ModuleType
 from typing import Any
 
-from ..helpers import Helpers, Part
+from ..machine.helpers import Helpers, Part
 from ..spec import NORMS
 from . import drawn
 

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 
-from .. import caches, provenance, results
+from ..records import caches, provenance, results
 from ..spec import NORMS
 
 LIBRARIES = ("matplotlib", "numpy", "pillow")

@@ -6,10 +6,10 @@ and markdown write them down.
 
 from pathlib import Path
 
-from .. import writing
 from ..errors import ArgumentError, UnknownNameError
-from ..helpers import ALONE, Helpers
 from ..history.commits import Commits
+from ..machine.helpers import ALONE, Helpers
+from ..records import writing
 from ..vocabulary import FORMATS
 from . import raw
 from .collect import collect

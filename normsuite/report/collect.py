@@ -7,13 +7,13 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from .. import kinds, provenance, reading, results
 from ..bench.summary import Bench, benches
 from ..errors import ArgumentError, DataError
 from ..gate import rates
 from ..history import AsvResult, History, Measurement, read
 from ..history.commits import Commits
 from ..measure.labels import ASV_TORCH
+from ..records import kinds, provenance, reading, results
 from ..spec import NO_NORM, NORMS
 from ..study.conditions import OF_A_RUN, condition, varied
 from ..study.summary import Study

@@ -4,9 +4,9 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
-from .. import claims
 from ..bench.tables import every_case
 from ..history import cost
+from ..lesson import claims
 from ..numerics.tables import errors
 from ..presentation.table import Column, Table
 from ..presentation.text import ABSENT

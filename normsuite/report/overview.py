@@ -3,16 +3,18 @@
 import math
 from statistics import fmean
 
-from .. import claims, comparisons, explain, schema
 from ..bench.row import ALL
 from ..bench.summary import AUTO, copy_of
 from ..gate import summary as gate
 from ..history import cost
+from ..lesson import claims, explain
 from ..numerics import tables as numerics
 from ..presentation import text as written
-from ..schema.numerics import Numerics
+from ..records import schema
+from ..records.schema.numerics import Numerics
 from ..spec import NO_NORM, NORMS
 from ..statistics import share_interval
+from ..study import comparisons
 from .collect import Collected
 from .page import Sentence
 

@@ -2,7 +2,6 @@
 
 from collections.abc import Iterable, Sequence
 
-from .. import claims, kinds
 from ..ahead import tables as ahead
 from ..bench import charts as bench_charts
 from ..bench import tables as bench_tables
@@ -11,16 +10,17 @@ from ..bench.summary import Bench
 from ..conformance import tables as conformance
 from ..gate import summary as gate
 from ..gate import tables as gate_tables
-from ..helpers import ALONE, Helpers
 from ..history import charts as history_charts
 from ..history import cost, cost_charts, segments, trends
 from ..history import tables as history_tables
 from ..history.sentences import sentences as history_sentences
-from ..lesson import diagrams
+from ..lesson import claims, diagrams
 from ..lesson.tables import worked_example
+from ..machine.helpers import ALONE, Helpers
 from ..numerics import charts as numerics_charts
 from ..numerics import tables as numerics
 from ..presentation.charts import Chart, found
+from ..records import kinds
 from ..spec import NORMS, NormSpec
 from ..study import charts as study_charts
 from ..study import mistakes

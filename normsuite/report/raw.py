@@ -4,8 +4,8 @@ import os
 from pathlib import Path
 from urllib.parse import quote
 
-from .. import kinds, reading, results
 from ..presentation.table import Link, Table
+from ..records import kinds, reading, results
 from .page import Page, Section
 
 KEY = "records"

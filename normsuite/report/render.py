@@ -7,8 +7,9 @@ from importlib import resources
 import jinja2
 from markupsafe import Markup
 
-from .. import presentation, provenance
+from .. import presentation
 from .._version import __version__
+from ..records import provenance
 from . import raw
 from .page import Page
 

@@ -13,8 +13,9 @@ from pathlib import Path
 
 import torch
 
-from .. import caches, mnist
 from ..errors import DataError, UnknownNameError, message_of
+from ..records import caches
+from . import mnist
 
 
 @dataclass(frozen=True)

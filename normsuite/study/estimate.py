@@ -10,10 +10,11 @@ from statistics import median
 
 import torch
 
-from .. import comparisons, device, provenance, results
-from ..device import synchronize
 from ..errors import ArgumentError
-from . import conditions, train
+from ..machine import device
+from ..machine.device import synchronize
+from ..records import provenance, results
+from . import comparisons, conditions, train
 from .sweep import usual
 from .train import Run
 

@@ -5,8 +5,10 @@ from dataclasses import asdict
 
 import torch
 
-from .. import device, kinds, provenance, results, tuning
+from .. import tuning
+from ..machine import device
 from ..measure.labels import AUTO
+from ..records import kinds, provenance, results
 from ..spec import NO_NORM, find
 from ..targets.source import source_of
 from .train import Run

@@ -5,8 +5,8 @@ from statistics import fmean
 
 import numpy as np
 
-from .. import kinds
 from ..presentation.charts import Chart, colour, figure, label_ends, marker
+from ..records import kinds
 from .summary import Study
 
 STRETCHED = " The axis is stretched towards 100 %: equal steps are equal ratios of the errors left."

@@ -4,10 +4,11 @@ import math
 
 import numpy as np
 
-from .. import kinds, mnist
 from ..presentation.charts import Chart, figure
 from ..presentation.table import Column, Table
+from ..records import kinds
 from ..spec import NO_NORM
+from . import mnist
 from .summary import Study
 
 GALLERY = 25

@@ -11,7 +11,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from .. import allocator
+from ..machine import allocator
 
 # Nothing of this package's: in the folder where one stands may lie another version of it.
 _IMPORTED = ["torch", "torch._dynamo", "torchvision.datasets", "numba"]

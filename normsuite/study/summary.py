@@ -9,9 +9,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import fmean
 
-from .. import claims, comparisons, kinds
+from ..lesson import claims
+from ..records import kinds
 from ..spec import NO_NORM
 from ..statistics import POWER, Interval, mean_interval, share_interval
+from . import comparisons
 from .conditions import varied
 
 BATCH_COMMAND = f"{kinds.STUDY.command} --preset batch-size"

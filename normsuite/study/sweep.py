@@ -6,8 +6,9 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from .. import device, kinds, provenance, results, writing
 from ..errors import ArgumentError, OutputError
+from ..machine import device
+from ..records import kinds, provenance, results, writing
 from . import digits, workers
 from .identity import record_name
 from .train import Run, steps

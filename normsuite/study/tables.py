@@ -3,10 +3,12 @@
 import math
 from collections.abc import Callable, Iterable, Sequence
 
-from .. import claims, comparisons, kinds
+from ..lesson import claims
 from ..presentation import text
 from ..presentation.table import Column, Table
+from ..records import kinds
 from ..statistics import positive_interval, share_interval
+from . import comparisons
 from .conditions import OF_A_RUN
 from .learning_rates import choices
 from .summary import (

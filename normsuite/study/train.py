@@ -10,9 +10,9 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from .. import device
 from ..errors import ArgumentError
 from ..functional import DEFAULT_BACKEND
+from ..machine import device
 from ..spec import NO_NORM, find
 from ..targets.target import Target
 from .augment import augmented

@@ -19,8 +19,8 @@ from queue import Empty
 
 import torch
 
-from .. import kinds, provenance, results
 from ..errors import ArgumentError, DataError, NormsuiteError, UnsupportedError, message_of, one_line
+from ..records import kinds, provenance, results
 from . import digits, server
 from .identity import THREADS, depends, environment
 from .train import Run, TrainedRun, steps, train

@@ -4,10 +4,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from ..defaults import GATE_BUDGET_S
-from ..durations import seconds
 from ..errors import ArgumentError, DataError, UnknownNameError
-from ..reading import Unreadable, read_toml
+from ..records.reading import Unreadable, read_toml
+from ..usage.defaults import GATE_BUDGET_S
+from ..usage.durations import seconds
 from .loading import check_path
 from .target import Target
 

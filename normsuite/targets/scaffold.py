@@ -5,9 +5,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from ..errors import ArgumentError, OutputError
-from ..reading import Unreadable, read_text, read_toml
+from ..records.reading import Unreadable, read_text, read_toml
+from ..records.writing import write_text
 from ..spec import NORMS
-from ..writing import write_text
 from .configuration import FILE, is_package
 from .inspection import norm_in
 

@@ -96,7 +96,8 @@ def _stored(found: _Found, earlier: frozenset[str], number: int, ended: str | No
     """Store the table of what was measured, completed by the one in use, unless nothing was measured."""
     import torch
 
-    from .. import processor, tuning
+    from .. import tuning
+    from ..machine import processor
     from . import crossover, tables, worker
 
     otherwise = tuning.own() or tuning.without_own()  # what was measured before is not lost where time runs out

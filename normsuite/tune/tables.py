@@ -3,7 +3,7 @@
 import json
 from collections.abc import Collection, Mapping
 
-from ..processor import Processor
+from ..machine.processor import Processor
 from ..tuning import MARGIN, NEVER, Table
 
 

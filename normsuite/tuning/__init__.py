@@ -18,7 +18,8 @@ from pathlib import Path
 
 import torch
 
-from .. import caches, processor, source_code
+from ..machine import processor
+from ..records import caches, source_code
 
 MARGIN = 0.7
 """Largest ratio of the kernels' time to torch's, on every processor that was measured, at which the kernels are taken

@@ -9,10 +9,10 @@ from collections.abc import Callable, Mapping
 from types import CodeType
 from typing import Any
 
-from ..defaults import COMPARE_SECONDS, SAME_WITHIN
 from ..errors import ArgumentError, NormsuiteError, one_line
 from ..measure import listening, process
 from ..targets.loading import check_path, import_folders, load, path_of, search_here
+from ..usage.defaults import COMPARE_SECONDS, SAME_WITHIN
 from .result import Result
 
 SETUP_LIMIT_S = 600.0
@@ -67,7 +67,7 @@ def compare(
         raise ArgumentError("margin", margin, "must lie between 0 and 1")
     if host_time and device == "cpu":
         raise ArgumentError("host_time", host_time, "needs an accelerator; on the processor every time is the host's")
-    from .. import device as devices
+    from ..machine import device as devices
 
     devices.check(device)
     seed = random.randrange(2**32) if seed is None else seed

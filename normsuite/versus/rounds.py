@@ -3,7 +3,7 @@
 import random
 from collections.abc import Mapping
 
-from ..garbage import uncollected
+from ..machine.garbage import uncollected
 from ..measure import clock
 from ..measure.clock import Timer
 from ..measure.schedule import rounds

@@ -11,8 +11,8 @@ from typing import Any, NamedTuple
 
 import torch
 
-from ... import addresses, guards
 from ...spec import Axis, NormSpec, View
+from ...tensors import addresses, guards
 from .. import update
 
 Given = torch.Tensor | None

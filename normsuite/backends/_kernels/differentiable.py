@@ -5,9 +5,9 @@ from typing import Any
 
 import torch
 
-from ... import addresses
-from ...guards import NO_BIAS, NO_WEIGHT
 from ...spec import NormSpec, View
+from ...tensors import addresses
+from ...tensors.guards import NO_BIAS, NO_WEIGHT
 from .. import Call, moves_last, reference, repeats_weight, saved_weight, with_value
 from . import Alike, Given, Kernels, formula, move, wide_of
 

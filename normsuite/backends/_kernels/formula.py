@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 
 import torch
 
-from ... import addresses
+from ...tensors import addresses
 from . import Given
 
 

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 from torch._subclasses.fake_tensor import FakeTensor
 
-from ... import addresses
+from ...tensors import addresses
 from .. import Call, reference, repeats_weight, why_not_saved
 from .. import torch as theirs
 from . import is_per_element

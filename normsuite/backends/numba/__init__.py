@@ -5,7 +5,7 @@ Corrected two-pass statistics, as in `reference`; results do not depend on the n
 
 import torch
 
-from ... import addresses
+from ...tensors import addresses
 from .. import Again, Call, kernel_weight
 from .._kernels import registered, routes
 from . import elements, operator, threads

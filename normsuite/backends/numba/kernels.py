@@ -20,8 +20,8 @@ import numba
 import torch
 from numba import cfunc, types
 
-from ... import caches
 from ...errors import ArgumentError
+from ...records import caches
 from .. import ACTIVATIONS
 from . import (
     activations,

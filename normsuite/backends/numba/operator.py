@@ -5,8 +5,8 @@ from functools import lru_cache
 
 import torch
 
-from ... import addresses
 from ...spec import NormSpec, View
+from ...tensors import addresses
 from .. import _kernels
 from .._kernels import dense, differentiable, is_per_element, laid_out_like, move, registered, sizes_of, wide_of
 from . import launch, outputs, planning

@@ -9,7 +9,7 @@ import os
 
 import torch
 
-from ... import addresses
+from ...tensors import addresses
 from .. import Again, Call, kernel_weight
 from .._kernels import registered, routes
 from . import operator

@@ -25,7 +25,7 @@ from typing import cast
 
 import torch
 
-from ... import kinds, provenance, reading, results, writing
+from ...records import kinds, provenance, reading, results, writing
 from ...spec import NORMS, find
 from . import ahead, geometry, launch, occupancy, tiles, traffic
 

@@ -2,10 +2,10 @@
 
 import math
 
-from ... import kinds
 from ...measure.labels import ACCELERATED, AGAIN, AUTO, backend_of, is_copy
 from ...presentation import text
 from ...presentation.charts import GREY, INK, Chart, colour, figure
+from ...records import kinds
 from ...spec import NORMS
 from ..row import ALL, Mean
 from ..summary import TRAFFIC, Bench, copy_of

@@ -1,6 +1,6 @@
 """Covariate shift in both senses."""
 
-from ...claims import over_layers
+from ...lesson.claims import over_layers
 from ...presentation.charts import Chart
 from ..lines import lines_of
 from ..summary import Study

@@ -14,7 +14,7 @@ from torch import Tensor
 from torch.autograd import forward_ad
 from torch.nn import Parameter
 
-from .errors import StorageError
+from ..errors import StorageError
 
 EXACT = frozenset({Tensor, Parameter})
 """Classes whose tensors are what they seem. A subclass may compute something else, or have no memory of its own."""

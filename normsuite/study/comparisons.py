@@ -11,11 +11,11 @@ from dataclasses import dataclass, replace
 from itertools import combinations
 from statistics import NormalDist
 
-from .claims import METRICS, any_collapsed
-from .presentation.table import GOOD
-from .spec import NO_NORM, NORMS
-from .statistics import CONFIDENCE, POWER, TESTS, Paired, decisive, detectable_effect, holm, paired, survival
-from .statistics.differences import SIGN_FLIP
+from ..lesson.claims import METRICS, any_collapsed
+from ..presentation.table import GOOD
+from ..spec import NO_NORM, NORMS
+from ..statistics import CONFIDENCE, POWER, TESTS, Paired, decisive, detectable_effect, holm, paired, survival
+from ..statistics.differences import SIGN_FLIP
 
 VERDICTS = HIGHER, LOWER, EQUIVALENT, UNDECIDED = "higher", "lower", "equivalent", "undecided"
 TONES = {EQUIVALENT: GOOD}

@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from .spec import NormSpec, View
+from ..spec import NormSpec, View
 
 if TYPE_CHECKING:
-    from .backends import Call
+    from ..backends import Call
 
 KERNELS = "triton"
 NEVER = -1

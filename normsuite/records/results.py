@@ -12,8 +12,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from ..errors import ArgumentError, DataError
 from . import compact, reading
-from .errors import ArgumentError, DataError
 from .provenance import commit, source_digest
 from .writing import to_json, write_text
 

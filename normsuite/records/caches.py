@@ -15,7 +15,7 @@ from pathlib import Path
 
 from platformdirs import user_cache_path
 
-from .errors import DataError, OutputError
+from ..errors import DataError, OutputError
 from .reading import read_text
 
 KEPT_DAYS = 30

@@ -7,27 +7,24 @@ from functools import cache
 from importlib import metadata
 from pathlib import Path
 
-from . import processor, source_code
-from .errors import NormsuiteError
+from ..errors import NormsuiteError
+from ..machine import processor
+from ..machine.processor import usable_cores
+from . import source_code
 from .git import Git
 
 # Installed packages that a result can depend on: records have their versions.
 _PACKAGES = ("torch", "torchvision", "numpy", "numba", "scipy", "normsuite")
 
 _SOURCES = (
-    "spec.py", "norms", "functional.py", "fast_path.py", "guards.py", "validation.py", "addresses.py", "modules.py",
-    "backends", "tuning", "processor.py", "accelerators.py", "accelerators.toml", "distributed.py",
+    "spec.py", "norms", "functional.py", "fast_path.py", "validation.py", "tensors", "modules.py", "backends", "tuning",
+    "machine/processor.py",
     "targets/arguments.py", "targets/build.py", "targets/loading.py", "targets/target.py",
-    "mnist.py", "study/augment.py", "study/digits.py", "study/network.py", "study/shift.py", "study/target_norms.py",
-    "study/train.py",
+    "study/augment.py", "study/digits.py", "study/mnist.py", "study/network.py", "study/shift.py",
+    "study/target_norms.py", "study/train.py",
 )  # fmt: skip
 """Sources that a study's numbers depend on: `study.train` and what it imports. Tables and charts are not among them: a
 changed caption must not set hours of training aside."""
-
-
-def usable_cores() -> int:
-    """Return how many cores this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 @cache
@@ -92,13 +89,18 @@ def libraries(environment: dict) -> dict[str, str]:
     return {name: version for name, version in environment["packages"].items() if name != "normsuite"}
 
 
+def _package() -> Path:
+    """Return the folder of this package."""
+    return Path(__file__).resolve().parent.parent
+
+
 @cache
 def commit() -> str | None:
     """Return the commit of the checkout that this package lies in, or None.
 
     "+" stands behind it if the package was changed since.
     """
-    git = Git(Path(__file__).resolve().parent, foreign=True)
+    git = Git(_package(), foreign=True)
     try:
         if not git("ls-files", "--", __file__).strip():  # installed into an environment inside another checkout
             return None
@@ -113,7 +115,7 @@ def source_digest() -> str:
 
     Comments and docstrings do not count.
     """
-    root = Path(__file__).resolve().parent
+    root = _package()
     digest = hashlib.sha256()
     for name in _SOURCES:
         path = root / name

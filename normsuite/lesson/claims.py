@@ -14,9 +14,9 @@ from dataclasses import dataclass
 from math import isfinite
 from statistics import fmean, median
 
+from ..presentation.table import BAD, GOOD
+from ..statistics import CONFIDENCE, TESTS, Difference, Paired, compare, decisive, holm, paired
 from . import document
-from .presentation.table import BAD, GOOD
-from .statistics import CONFIDENCE, TESTS, Difference, Paired, compare, decisive, holm, paired
 
 VERDICTS = SUPPORTED, CONTRADICTED, UNDECIDED, NOT_MEASURED = "supported", "contradicted", "undecided", "not measured"
 TONES = {SUPPORTED: GOOD, CONTRADICTED: BAD}

@@ -1,8 +1,9 @@
-"""The processor that this process runs on, told apart as far as times of kernels depend on it.
+"""The processor that this process runs on, told apart as far as times of kernels depend on it, and its cores.
 
 Imports no torch before it is asked.
 """
 
+import os
 import platform
 from functools import cache
 from pathlib import Path
@@ -50,6 +51,11 @@ def describe(facts: dict[str, str], instructions: str) -> Processor:
     else:
         name = key = platform.processor() or platform.machine()
     return Processor(f"{name}, {instructions}", f"{key} {instructions}")
+
+
+def usable_cores() -> int:
+    """Return how many cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _first_block() -> dict[str, str]:

@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 
-from . import lazily, provenance
+from . import lazily, processor
 
 MOST = 7
 """Helpers; more would take longer to start than they have to do."""
@@ -47,7 +47,7 @@ class Helpers:
     """
 
     def __init__(self, count: int | None = None, modules: Sequence[str] = (), late: Sequence[str] = ()):
-        self._count = min(MOST, provenance.usable_cores() - 1) if count is None else count
+        self._count = min(MOST, processor.usable_cores() - 1) if count is None else count
         self._libraries = tuple(late), tuple(modules)
         self._pool: ProcessPoolExecutor | None = None
 

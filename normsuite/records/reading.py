@@ -9,7 +9,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from .errors import DataError
+from ..errors import DataError
 
 LIMIT = 256 * 2**20
 """Bytes; no record or setting is nearly as long."""

@@ -2,7 +2,7 @@
 
 import torch
 
-from .errors import ArgumentError
+from ..errors import ArgumentError
 
 
 def check(device: str) -> str:

@@ -7,7 +7,7 @@ from importlib import resources
 
 import numpy as np
 
-from .errors import DataError, message_of
+from ..errors import DataError, message_of
 
 # SHA-256 of each file once decompressed, from the data's notice.
 FILES = {
@@ -33,7 +33,7 @@ def unpack(name: str) -> bytes:
         DataError: it is damaged.
     """
     try:
-        packed = (resources.files(__package__) / "data" / "mnist" / f"{name}.xz").read_bytes()
+        packed = (resources.files(__package__.partition(".")[0]) / "data" / "mnist" / f"{name}.xz").read_bytes()
         return lzma.decompress(packed)
     except (OSError, lzma.LZMAError) as error:
         raise DataError(f"{name}.xz: cannot be unpacked ({message_of(error)})") from None

@@ -3,7 +3,7 @@
 import math
 import re
 
-from .errors import ArgumentError
+from ..errors import ArgumentError
 
 _WRITTEN = re.compile(r"(\d+(?:\.\d+)?)\s*(s|m|min|h)?")
 _SECONDS = {None: 1, "s": 1, "m": 60, "min": 60, "h": 3600}

@@ -6,7 +6,7 @@ import subprocess
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-from .errors import ArgumentError, NormsuiteError
+from ..errors import ArgumentError, NormsuiteError
 
 _SETTINGS = {
     "advice.detachedHead": "false",

@@ -7,9 +7,10 @@ from math import prod, sqrt
 
 import numpy as np
 
-from . import document, oracle
-from .presentation.table import BAD, GOOD, WARNING
-from .spec import NORMS, NormSpec
+from .. import oracle
+from ..presentation.table import BAD, GOOD, WARNING
+from ..spec import NORMS, NormSpec
+from . import document
 
 VERDICTS = EXACT, ROUNDED, TRUNCATED, WRONG, NOT_PRINTED = "exact", "rounded", "truncated", "wrong", "not printed"
 """Verdicts on a printed figure: the first that holds, or the last where there is no figure."""
