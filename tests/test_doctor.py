@@ -9,6 +9,7 @@ from typer.testing import CliRunner
 from normsuite import backends, doctor
 from normsuite.bench.summary import AGAIN, BASELINE
 from normsuite.cli import app
+from normsuite.doctor import noise, system
 from normsuite.errors import NormsuiteError, UnsupportedError
 from normsuite.machine import allocator
 from normsuite.measure import implementations, process
@@ -59,23 +60,23 @@ def process_said(ratio, others):
 
 
 def test_noise_is_that_of_processes_and_of_calls():
-    noise = doctor._noise([process_said(0.99, 0.0), process_said(1.01, 0.4)])
-    assert noise.ratio.low < 1 < noise.ratio.high and noise.ratio.value == pytest.approx(1, abs=1e-3)
-    assert noise.spread == pytest.approx(0.2) and noise.call_s == pytest.approx(1e-3)
-    assert noise.others == pytest.approx(0.2) and noise.processes == 2
-    (advice,) = doctor.advise(machine(), noise)
+    found = noise._noise([process_said(0.99, 0.0), process_said(1.01, 0.4)])
+    assert found.ratio.low < 1 < found.ratio.high and found.ratio.value == pytest.approx(1, abs=1e-3)
+    assert found.spread == pytest.approx(0.2) and found.call_s == pytest.approx(1e-3)
+    assert found.others == pytest.approx(0.2) and found.processes == 2
+    (advice,) = doctor.advise(machine(), found)
     assert "other programs took 20%" in advice
 
 
 def test_noise_of_a_system_that_does_not_tell_what_others_take():
-    noise = doctor._noise([process_said(0.99, None), process_said(1.01, None)])
-    assert noise.others is None and doctor.advise(machine(), noise) == []
+    found = noise._noise([process_said(0.99, None), process_said(1.01, None)])
+    assert found.others is None and doctor.advise(machine(), found) == []
 
 
 def test_noise_is_measured_in_fresh_processes():
-    noise = doctor.measure_noise(1, processes=2, seconds=0.05)
-    assert noise.processes == 2 and noise.call_s > 0 and noise.spread >= 0
-    assert math.isfinite(noise.ratio.value) and noise.ratio.low <= noise.ratio.value <= noise.ratio.high
+    found = doctor.measure_noise(1, processes=2, seconds=0.05)
+    assert found.processes == 2 and found.call_s > 0 and found.spread >= 0
+    assert math.isfinite(found.ratio.value) and found.ratio.low <= found.ratio.value <= found.ratio.high
 
 
 @pytest.mark.parametrize(
@@ -94,9 +95,9 @@ def test_what_the_system_writes_is_understood(tmp_path, monkeypatch, files, turb
         path = tmp_path / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text)
-    monkeypatch.setattr(doctor, "_CPUS", tmp_path / "cpu")
-    monkeypatch.setattr(doctor, "_QUOTA", tmp_path / "cpu.max")
-    assert (doctor._turbo(), doctor._quota()) == (turbo, quota)
+    monkeypatch.setattr(system, "_CPUS", tmp_path / "cpu")
+    monkeypatch.setattr(system, "_QUOTA", tmp_path / "cpu.max")
+    assert (system._turbo(), system._quota()) == (turbo, quota)
 
 
 def test_a_backend_says_itself_why_not(monkeypatch):

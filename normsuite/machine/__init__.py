@@ -1,1 +1,1 @@
-"""This machine and this process: processor, devices, memory, threads, streams, slow imports and missing packages."""
+"""The machine and the process: processor, devices, memory, threads, streams, slow imports and missing packages."""

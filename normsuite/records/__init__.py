@@ -1,4 +1,4 @@
-"""Records of measurements: their kinds and types, where a result comes from, and how files are read, written and cached.
+"""Records of measurements: their kinds and types, and where a result comes from; files read, written and cached.
 
 Imports no torch.
 """

@@ -1,1 +1,1 @@
-"""What kernels ask of tensors: memory that can be read by its address, likeness to earlier ones, and sums over processes."""
+"""What kernels ask of tensors: memory that can be read by address, likeness to earlier ones, sums over processes."""
