@@ -12,7 +12,7 @@ import psutil
 import pytest
 from processes import started_by
 
-from normsuite.gate import measure, sides, summary, trees
+from normsuite.gate import compare, sides, summary, trees
 from normsuite.gate.injected_commits import SOURCE
 from normsuite.measure import own_workloads as cells
 
@@ -145,7 +145,7 @@ def version(repository, name="HEAD"):
 def judged(repository, base, head, only=ONE):
     """Exit code, and rows by cell and metric."""
     sides = [trees.of_commit(name, argument="commit", repository=repository, source=SOURCE) for name in (base, head)]
-    outcome = measure.run(measure.Setup(*sides, cells.plan(only=only), measure.MARGINS, budget_s=1.0, threads=1))
+    outcome = compare.run(compare.Setup(*sides, cells.plan(only=only), compare.MARGINS, budget_s=1.0, threads=1))
     found = summary.rows(outcome.record)
     return summary.exit_code(outcome.record, found), {(row.cell, row.metric): row for row in found}
 

@@ -29,7 +29,7 @@ from gated_package import (
 )
 
 from normsuite.errors import ArgumentError
-from normsuite.gate import measure
+from normsuite.gate import compare
 from normsuite.gate.decide import BETTER, NOT_AVAILABLE, SAME, WORSE
 from normsuite.measure import own_workloads as cells
 from normsuite.measure import pairs, preloaded
@@ -59,7 +59,7 @@ def test_a_dirty_tree_is_the_head_and_files_say_what_was_found(repository, tmp_p
     assert len(found["record"]["samples"]["log_ratios"][ONE[0]]) >= 4
     assert "working tree" in done.stdout and ONE[0] in done.stdout
     assert (tmp_path / "gate.md").read_text().startswith("### normsuite gate: ")
-    (record,) = results.read_records(repository / "reports" / "gate", measure.WHAT)
+    (record,) = results.read_records(repository / "reports" / "gate", compare.WHAT)
     assert record["case"]["cells"] and str(tmp_path) not in json.dumps(record)
     assert git(repository, "status", "--porcelain", "--", "normsuite") == "?? normsuite/new.py"
 
@@ -91,7 +91,7 @@ def test_a_backward_pass_is_measured_alone_where_it_is_asked_for(repository):
         repository, "HEAD~1", "HEAD", "--mode", "backward", "--mode", "forward", only=["GroupNorm/numba/tiny/*"]
     )
     assert done.returncode in (0, 1, 3), done.stderr
-    (record,) = results.read_records(repository / "reports" / "gate", measure.WHAT)
+    (record,) = results.read_records(repository / "reports" / "gate", compare.WHAT)
     assert list(record["samples"]["log_ratios"]) == cells, record["samples"]["absent"]
     base, head = (record["samples"]["counts"][cells[0]][side] for side in ("base", "head"))
     assert base["gradient error at mean 0"] < 1e-5 < head["gradient error at mean 0"] and "saved bytes" not in base
@@ -175,7 +175,7 @@ def test_two_gates_at_once_take_turns(repository):
     for process in together:
         process.communicate()
     assert most == 1
-    assert len(results.read_records(repository / "reports" / "gate", measure.WHAT).good) == 2
+    assert len(results.read_records(repository / "reports" / "gate", compare.WHAT).good) == 2
 
 
 def test_an_interruption_leaves_no_process_and_no_half_written_file(repository):
@@ -268,7 +268,7 @@ def test_bad_input_is_one_line_and_exit_code_2(repository, arguments, says):
 )
 def test_a_setup_that_makes_no_sense_is_refused(repository, changed, says):
     tree = version(repository)
-    given = {"margins": measure.MARGINS, "budget_s": 1.0, "threads": 1, **changed}
+    given = {"margins": compare.MARGINS, "budget_s": 1.0, "threads": 1, **changed}
     with pytest.raises(ArgumentError) as error:
-        measure.run(measure.Setup(tree, tree, cells.plan(only=ONE), **given))
+        compare.run(compare.Setup(tree, tree, cells.plan(only=ONE), **given))
     assert str(error.value).startswith(says)

@@ -11,7 +11,7 @@ import pytest
 from gated_package import BREAKS, COMMAND, ONE, PACKAGE, THRICE, append, gate, git, interrupt, version
 
 from normsuite.errors import ArgumentError
-from normsuite.gate import bisection, calibrate, groups, injected_commits, measure, rates, selfcheck, summary
+from normsuite.gate import bisection, calibrate, compare, groups, injected_commits, rates, selfcheck, summary
 from normsuite.gate.decide import SAME, WORSE
 from normsuite.gate.injected_commits import SOURCE
 from normsuite.gate.row import MEAN_TIME, CellRow
@@ -25,7 +25,7 @@ pytestmark = pytest.mark.usefixtures("gate_cache")
 def test_a_self_check_leaves_records_that_add_up(repository, tmp_path):
     tree = version(repository)
     some = [f"{norm}/torch/tiny/*" for norm in ("LayerNorm", "GroupNorm", "RMSNorm")]
-    setup = measure.Setup(tree, tree, cells.plan(only=some), measure.MARGINS, 1.0, 1)
+    setup = compare.Setup(tree, tree, cells.plan(only=some), compare.MARGINS, 1.0, 1)
     out = tmp_path / "check"
     made = []
     run = {"out": out, "on_table": made.append}
@@ -34,7 +34,7 @@ def test_a_self_check_leaves_records_that_add_up(repository, tmp_path):
     assert sorted(injected["case"]["planted"].values()) == list(rates.SHARES)
     found = selfcheck.run(setup, tables=2, injected_tables=1, **run)
     assert len(found) == 3 == len(made), "what was there is not measured again"
-    other = measure.Setup(tree, tree, setup.cells, measure.MARGINS, 2.0, 1)
+    other = compare.Setup(tree, tree, setup.cells, compare.MARGINS, 2.0, 1)
     assert selfcheck.run(other, tables=0, injected_tables=0, **run) == [], "another budget is another gate"
     assert git(repository, "status", "--porcelain") == "" and len(git(repository, "log", "--format=%h").split()) == 1
 
@@ -65,7 +65,7 @@ def test_injected_versions_take_longer_by_about_what_was_injected(repository):
         base = injected_commits.commit(clone, {})
         head = injected_commits.commit(clone, calibrate.additions(base, shares, threads=1, within=True))
         assert base.digest == injected_commits.commit(clone, {}, said="again").digest != head.digest
-    outcome = measure.run(measure.Setup(base, head, [cell], measure.MARGINS, 1.0, 1))
+    outcome = compare.run(compare.Setup(base, head, [cell], compare.MARGINS, 1.0, 1))
     (row,) = (row for row in summary.rows(outcome.record) if row.metric == "time")
     assert row.verdict == WORSE and 5 < row.ratio.value < 20
 
@@ -127,9 +127,9 @@ def test_the_commit_that_slowed_a_whole_group_a_little_is_found(repository, monk
         values = {name: {k + 1: float(v) for k, v in enumerate(of)} for name, of in zip(names, logs, strict=True)}
         made = gate_records.record(values, looks=looks, groups=groups.of_cells(names), **setup.margins)
         made["case"]["head"] = setup.head.as_dict()
-        return measure.GateRun(made)
+        return compare.GateRun(made)
 
-    monkeypatch.setattr(bisection.measure, "run", run)
+    monkeypatch.setattr(bisection.compare, "run", run)
     planned = cells.plan(only=["*/torch/tiny/*"])
     given = {"repository": repository, "source": SOURCE, "cells": planned, "budget_s": 1.0, "threads": 1}
     found = bisection.run(start, "HEAD", metric="time", out=repository / "reports" / "gate", **given)

@@ -12,7 +12,7 @@ import pytest
 from asv_folder import Repository
 from filelock import FileLock
 
-from normsuite.gate import measure, trees
+from normsuite.gate import compare, trees
 from normsuite.gate import processes as processes_of_gate
 from normsuite.gate.injected_commits import SOURCE
 from normsuite.gate.setup import Setup
@@ -39,7 +39,7 @@ def setup(repository, budget_s, only="*/torch/*"):
     sides = [
         trees.of_commit(name, argument="base", repository=repository, source=SOURCE) for name in ("HEAD~1", "HEAD")
     ]
-    return Setup(*sides, own_workloads.plan(only=[only]), measure.MARGINS, budget_s, 1)
+    return Setup(*sides, own_workloads.plan(only=[only]), compare.MARGINS, budget_s, 1)
 
 
 def processes(monkeypatch, clock, *, start_s, cell_s, end_after=None):
@@ -79,7 +79,7 @@ def test_a_budget_that_is_too_short_is_said_by_the_first_cells(repository, monke
             said_at.append(spent_s)
 
     given = setup(repository, 30.0)
-    outcome = measure.run(given, progress)
+    outcome = compare.run(given, progress)
     assert said_at and said_at[0] < 30 / 2, "before half of it is spent"
     (note,) = [note for note in outcome.record["notes"] if "too short" in note]
     assert f"the budget of 30 s is too short for {len(given.cells)} cells: they take about " in note
@@ -89,7 +89,7 @@ def test_a_budget_that_is_too_short_is_said_by_the_first_cells(repository, monke
 
 def test_nothing_is_said_of_a_budget_that_is_long_enough(repository, monkeypatch, capsys):
     processes(monkeypatch, [0.0], start_s=5.0, cell_s=0.01)
-    outcome = measure.run(setup(repository, 120.0))
+    outcome = compare.run(setup(repository, 120.0))
     assert "budget" not in capsys.readouterr().err and outcome.record["notes"] == []
 
 
@@ -97,7 +97,7 @@ def test_nothing_is_said_of_a_budget_that_is_long_enough(repository, monkeypatch
 def test_what_was_measured_before_an_interruption_has_a_record(repository, monkeypatch, end_after):
     """The process in which it came too."""
     processes(monkeypatch, [0.0], start_s=1.0, cell_s=0.01, end_after=end_after)
-    outcome = measure.run(setup(repository, 60.0))
+    outcome = compare.run(setup(repository, 60.0))
     assert outcome.interrupted
     kept = sum(len(of) for of in outcome.record["samples"]["log_ratios"].values())
     assert kept == end_after

@@ -8,7 +8,7 @@ import pytest
 from gated_package import KILLS_TRAINING, LAZY, append, version
 
 from normsuite.errors import NormsuiteError
-from normsuite.gate import error_rate, measure, sides, summary, trees, turns
+from normsuite.gate import compare, error_rate, sides, summary, trees, turns
 from normsuite.gate.budget import Budget
 from normsuite.gate.cells import cell_from_dict
 from normsuite.gate.counts import Counts
@@ -108,7 +108,7 @@ def parts(setup, on_progress=lambda stage, spent: None):
 
 def test_what_was_found_when_the_budget_was_spent_is_kept(repository, monkeypatch):
     tree = version(repository)
-    setup = measure.Setup(tree, tree, cells.plan(only=["LayerNorm/torch/tiny/*"]), measure.MARGINS, 10.0, 1)
+    setup = compare.Setup(tree, tree, cells.plan(only=["LayerNorm/torch/tiny/*"]), compare.MARGINS, 10.0, 1)
 
     def take(jobs, draw, *, in_pairs, on_ready, on_cell):
         on_ready()
@@ -133,7 +133,7 @@ def test_what_a_look_decides_is_measured_no_more(repository, monkeypatch):
     """One cell is twice as slow from the first look on, the other on either side of 1 until the budget is spent."""
     tree = version(repository)
     planned = cells.plan(only=["LayerNorm/torch/tiny/*"])
-    setup = measure.Setup(tree, tree, planned, measure.MARGINS, 60.0, 1)
+    setup = compare.Setup(tree, tree, planned, compare.MARGINS, 60.0, 1)
     budget, processes, counts, looks = parts(setup)
     for cell in planned:
         counts.absent[cell.name], budget.sample_s[cell.name] = {}, 1e-4
@@ -155,7 +155,7 @@ def test_what_a_look_decides_is_measured_no_more(repository, monkeypatch):
     assert looks.looks == sorted(looks.looks) and len(asked) == looks.looks[-1] == len(looks.values[planned[1].name])
     assert all(len(of) == 2 for of in asked[:first]) and asked[first:] == [[planned[1].name]] * (len(asked) - first)
     processes.environment = provenance.environment()
-    record = measure.record(setup, processes, budget, counts, looks, {})
+    record = compare.record(setup, processes, budget, counts, looks, {})
     verdicts = {row.cell: (row.verdict, row.values) for row in summary.rows(record) if row.metric == "time"}
     assert verdicts[planned[0].name] == (WORSE, 4)
 

@@ -65,7 +65,7 @@ def bisect(
     by = {"norm": norm, "backend": backend, "case": case, "mode": mode, "activation": activation, "dtype": dtype}
     wanted = gated.wanted(device, only=only, **by)
     planned, source, project = gated.planned(wanted)
-    from ..gate import bisection, measure
+    from ..gate import bisection, compare
 
     writing.output_folder(out, "out")
     with status() as show:
@@ -79,7 +79,7 @@ def bisect(
                 cells=planned.cells,
                 metric=metric,
                 budget_s=budget,
-                threads=measure.default_threads() if threads is None else threads,
+                threads=compare.default_threads() if threads is None else threads,
                 out=out,
                 on_progress=lambda stage, spent_s: show(f"{spent_s:4.0f} s: {stage}"),
                 on_line=lambda text: line(text) if to != "-" else None,

@@ -120,7 +120,7 @@ def _compare(setup, accepted: Path | None, project, out: Path, to: str | None, m
     from datetime import date
 
     from ..gate import accepted as known
-    from ..gate import comment, measure, summary, tables
+    from ..gate import comment, compare, summary, tables
 
     if accepted is None and (project.folder / known.FILE).is_file():
         accepted = project.folder / known.FILE
@@ -138,13 +138,13 @@ def _compare(setup, accepted: Path | None, project, out: Path, to: str | None, m
         return
     writing.output_folder(out, "out")
     with status() as show:
-        outcome = measure.run(setup, lambda stage, spent_s: show(f"{spent_s:4.0f} s: {stage}"))
+        outcome = compare.run(setup, lambda stage, spent_s: show(f"{spent_s:4.0f} s: {stage}"))
     for text in outcome.notes:
         note(text)
     record, found = None, []
     if outcome.record is not None:
         record = summary.with_rules(outcome.record, entries, date.today(), project.gate.undecided)
-        results.write_record(out, measure.name(record), record)
+        results.write_record(out, compare.name(record), record)
         found = summary.rows(record)
         if to is not None:
             write_json(summary.as_dict(record, found), to)

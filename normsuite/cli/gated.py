@@ -119,7 +119,7 @@ def margins(given: list[str] | None = None, **thresholds: str | None) -> dict[st
         given: "metric=value", or "value" for the time.
         thresholds: "worse" and "limit", as shares.
     """
-    from ..gate.measure import MARGINS
+    from ..gate.compare import MARGINS
 
     typed = {name: share("", text) for name, text in thresholds.items() if text is not None}
     return {**MARGINS, **dict(map(_margin, given or ())), **typed}
@@ -146,7 +146,7 @@ def setup_of(
         working_tree: may be the head.
     """
     known_commits({"base": base, "head": head})
-    from ..gate import guarded, measure, trees
+    from ..gate import compare, guarded, trees
     from ..gate.setup import Setup
 
     found, source, project = planned(wanted)
@@ -163,9 +163,9 @@ def setup_of(
         base=before,
         head=after,
         cells=found.cells,
-        margins=dict(measure.MARGINS) if margins is None else margins,
+        margins=dict(compare.MARGINS) if margins is None else margins,
         budget_s=project.gate.budget_s if timing.budget_s is None else timing.budget_s,
-        threads=measure.default_threads() if timing.threads is None else timing.threads,
+        threads=compare.default_threads() if timing.threads is None else timing.threads,
         apart=timing.apart or is_apart(project),
         pythons=timing.pythons,
         norms=list(trained),

@@ -9,7 +9,7 @@ from ..errors import ArgumentError, NormsuiteError
 from ..records import results, schema
 from ..records.git import Failed, Git
 from ..records.schema.gate import Gate
-from . import measure, summary, trees
+from . import compare, summary, trees
 from .cells import Cell
 from .decide import NOT_AVAILABLE
 from .row import MEAN_TIME, TIME, CellRow
@@ -91,11 +91,11 @@ class _Gates:
             margin: of times, where it is another than the usual one.
         """
         self.run += 1
-        margins = measure.MARGINS if margin is None else {**measure.MARGINS, "time": margin, "worse": margin}
-        setup = measure.Setup(self.good, tree, cells, margins, times * self.budget_s, self.threads, self.apart)
-        outcome = measure.run(setup, self.on_progress)
+        margins = compare.MARGINS if margin is None else {**compare.MARGINS, "time": margin, "worse": margin}
+        setup = compare.Setup(self.good, tree, cells, margins, times * self.budget_s, self.threads, self.apart)
+        outcome = compare.run(setup, self.on_progress)
         if (record := outcome.record) is not None:
-            results.write_record(self.out, measure.name(record), record)
+            results.write_record(self.out, compare.name(record), record)
         if outcome.interrupted or record is None:  # which it is after an interruption alone
             raise KeyboardInterrupt
         self.groups = schema.of(record, Gate).case.groups

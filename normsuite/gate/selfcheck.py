@@ -17,7 +17,7 @@ from ..machine import device as devices
 from ..machine import processor
 from ..measure import process
 from ..records import kinds, provenance, results, source_code
-from . import calibrate, decide, measure
+from . import calibrate, compare, decide
 from .cells import Cell
 from .lock import Lock
 from .rates import SHARES, belongs, is_injected
@@ -37,7 +37,7 @@ _METHOD = (
     "decide.py",
     "groups.py",
     "looks.py",
-    "measure.py",
+    "compare.py",
     "../machine/allocator.py",
     "../measure/operands.py",
     "../measure/pairs.py",
@@ -61,7 +61,7 @@ _INJECTION = ("calibrate.py", "slowdowns.py")
 
 
 def run(
-    setup: measure.Setup,
+    setup: compare.Setup,
     *,
     tables: int,
     injected_tables: int,
@@ -127,7 +127,7 @@ def _digest(names: Sequence[str]) -> str:
     return digest.hexdigest()[:16]
 
 
-def identity(setup: measure.Setup) -> dict:
+def identity(setup: compare.Setup) -> dict:
     """Return what records must share to be counted together."""
     accelerator = devices.name(setup.cells[0].task.device)
     return {
@@ -145,7 +145,7 @@ def identity(setup: measure.Setup) -> dict:
     }
 
 
-def slowdowns(setup: measure.Setup, number: int) -> dict[Cell, float]:
+def slowdowns(setup: compare.Setup, number: int) -> dict[Cell, float]:
     """Return the slowdowns of the table of that number."""
     draw = random.Random(number)
     count = max(1, round(len(setup.cells) * SLOWER_CELLS / len(SHARES)))
@@ -158,7 +158,7 @@ def _table(setup, slower: bool, number: int, identity: dict, on_progress) -> dic
     shares = slowdowns(setup, number) if slower else {}
     added = named(additions(setup.base, shares, setup.threads))
     begun = time.perf_counter()
-    outcome = measure.run(replace(setup, head=setup.base, added=added), on_progress)
+    outcome = compare.run(replace(setup, head=setup.base, added=added), on_progress)
     if outcome.interrupted or outcome.record is None:  # which it is after an interruption alone
         raise KeyboardInterrupt
     found = outcome.record
