@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from normsuite.cli import shared
+from normsuite.cli import output
 from normsuite.lesson import claims
 from normsuite.measure.accuracy import MEANS
 from normsuite.records import results
@@ -132,10 +132,10 @@ def test_a_name_in_a_note_is_no_markup(tmp_path):
 
 def test_lines_are_printed_as_they_are(capsys):
     """What a user names, such as a folder, may have brackets, which rich would take for a style."""
-    shared.line("3 runs in '[bold]/study'")
+    output.line("3 runs in '[bold]/study'")
     assert capsys.readouterr().out == "3 runs in '[bold]/study'\n"
-    folder = Path(shared.__file__).parent
-    assert [path.name for path in folder.glob("*.py") if ".print(" in path.read_text()] == ["shared.py"]
+    folder = Path(output.__file__).parent
+    assert [path.name for path in folder.glob("*.py") if ".print(" in path.read_text()] == ["output.py"]
 
 
 def test_a_study_as_json_ends_with_claims_and_verdicts(tmp_path, digits_cache):

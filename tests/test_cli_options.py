@@ -208,33 +208,33 @@ def test_quiet_leaves_out_notes_and_not_results(where, tmp_path):
 
 
 def test_notes_on_what_was_read_are_left_out_where_one_is_quiet(capsys, monkeypatch):
-    from normsuite.cli import shared
+    from normsuite.cli import output
 
     for quiet in (False, True):
-        monkeypatch.setattr(shared, "_quiet", quiet)
-        shared.notes(["a record is left out"])
+        monkeypatch.setattr(output, "_quiet", quiet)
+        output.notes(["a record is left out"])
         assert ("note: a record is left out" in capsys.readouterr().out) is not quiet
 
 
 def test_a_study_shows_runs_and_progress_unless_it_is_quiet(capsys, monkeypatch):
-    from normsuite.cli import shared
+    from normsuite.cli import output
 
     for quiet in (False, True):
-        monkeypatch.setattr(shared, "_quiet", quiet)
-        with shared.progress_bar("batches") as progress:
+        monkeypatch.setattr(output, "_quiet", quiet)
+        with output.progress_bar("batches") as progress:
             progress.console.print("a run")
         assert ("a run" in capsys.readouterr().err) is not quiet
 
 
 def test_notes_are_left_out_where_one_is_quiet(capsys, monkeypatch):
-    from normsuite.cli import shared
+    from normsuite.cli import output
 
-    shared.note("noisy")
+    output.note("noisy")
     assert capsys.readouterr().err == "normsuite: noisy\n"
-    monkeypatch.setattr(shared, "_quiet", True)
-    shared.note("noisy")
+    monkeypatch.setattr(output, "_quiet", True)
+    output.note("noisy")
     assert capsys.readouterr().err == ""
-    assert shared.progress_bar("tasks").disable
+    assert output.progress_bar("tasks").disable
 
 
 @pytest.mark.parametrize("columns", ["60", "200"])

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import torch
 
-from normsuite.cli.shared import print_tables
+from normsuite.cli.output import print_tables
 from normsuite.functional import DEFAULT_BACKEND
 from normsuite.presentation import text
 from normsuite.presentation.table import Table

@@ -18,7 +18,7 @@ from ..errors import NormsuiteError
 from ..machine import extras, streams, threads
 from ..records.reading import printable
 from ..usage import codes
-from .shared import be_quiet
+from .output import be_quiet
 
 app = typer.Typer(
     name="normsuite",

@@ -29,7 +29,7 @@ from .options import (
 )
 from .options import budget as time_to_spend
 from .options import like as like_option
-from .shared import interrupted, line, note, print_tables, progress_bar, write_json
+from .output import interrupted, line, note, print_tables, progress_bar, write_json
 
 Targets = Annotated[
     Optional[list[str]],

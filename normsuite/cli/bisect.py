@@ -23,7 +23,7 @@ from .options import (
     Out,
     Threads,
 )
-from .shared import interrupted, line, status, write_json
+from .output import interrupted, line, status, write_json
 
 
 def _metric(given: str) -> str:

@@ -19,7 +19,7 @@ from ..usage import codes
 from ..usage.defaults import CHECK_LIMIT_S
 from . import options
 from .options import Json, Markdown
-from .shared import line, print_tables, status, write, write_json
+from .output import line, print_tables, status, write, write_json
 
 _CHECKS = Path(__file__).parent.parent / "conformance" / "checks"
 

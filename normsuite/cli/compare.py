@@ -6,7 +6,7 @@ import typer
 
 from ..usage.defaults import COMPARE_SECONDS, SAME_WITHIN
 from .options import Device, Json, one_share
-from .shared import line, status, write_json
+from .output import line, status, write_json
 
 
 def compare(

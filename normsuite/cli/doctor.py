@@ -9,7 +9,7 @@ from ..errors import NormsuiteError
 from ..presentation import text
 from ..presentation.table import WARNING, Column, Table
 from .options import Json
-from .shared import line, print_tables, write_json
+from .output import line, print_tables, write_json
 
 if TYPE_CHECKING:
     from ..doctor import Diagnosis

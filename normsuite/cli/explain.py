@@ -1,7 +1,7 @@
 """`normsuite explain`."""
 
 from .options import Json, NormArgument, Norms
-from .shared import line, print_tables, write_json
+from .output import line, print_tables, write_json
 
 
 def explain(

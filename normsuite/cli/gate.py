@@ -28,7 +28,7 @@ from .options import (
     Threads,
     at_least,
 )
-from .shared import interrupted, line, note, print_tables, status, write, write_json
+from .output import interrupted, line, note, print_tables, status, write, write_json
 
 Base = Annotated[Optional[str], typer.Argument(help="The commit to compare with.")]
 Head = Annotated[Optional[str], typer.Argument(help="The commit in question; the working tree where left out.")]

@@ -11,7 +11,7 @@ from ..errors import ArgumentError, NormsuiteError
 from ..usage.defaults import ERROR_RATE_SEEDS, GATE_BUDGET_S
 from . import options
 from .options import share
-from .shared import note
+from .output import note
 
 
 def _margins(given):

@@ -7,12 +7,12 @@ from typing import Annotated, Optional
 import typer
 
 from ..errors import ArgumentError
-from ..machine import lazily
+from ..machine import lazy_imports
 from ..machine.helpers import Helpers
 from ..records import kinds
 from ..usage import codes
 from .options import REPORTS, Json
-from .shared import DISTRIBUTIONS, line, notes, print_tables, write_json
+from .output import DISTRIBUTIONS, line, notes, print_tables, write_json
 
 
 def history(
@@ -29,7 +29,7 @@ def history(
 
     Exit codes: 0 no regression in the newest segments, 1 a regression, 2 it could not be read, 3 nothing recorded.
     """
-    lazily.load(*DISTRIBUTIONS)
+    lazy_imports.load(*DISTRIBUTIONS)
     from .. import history as recorded
     from ..history import summary, tables
     from ..history.commits import Commits

@@ -7,7 +7,7 @@ import typer
 
 from ..errors import ArgumentError
 from .options import Json
-from .shared import line, write_json
+from .output import line, write_json
 
 
 def init(

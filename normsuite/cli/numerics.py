@@ -9,7 +9,7 @@ from ..errors import ArgumentError
 from ..records import kinds, results, writing
 from . import options
 from .options import REPORTS, Device, Json, Norms, Out
-from .shared import print_tables, write_json
+from .output import print_tables, write_json
 
 
 def numerics(

@@ -9,12 +9,12 @@ import typer
 
 from .. import vocabulary
 from ..errors import ArgumentError, NormsuiteError
-from ..machine import lazily
+from ..machine import lazy_imports
 from ..machine.garbage import uncollected
 from ..machine.helpers import Helpers
 from ..records import kinds
 from .options import REPORTS, Json, choice, folder
-from .shared import DISTRIBUTIONS, line, notes, write_json
+from .output import DISTRIBUTIONS, line, notes, write_json
 
 _LONG = 250
 """Files of asv's: with more there is enough to do for several processes from the beginning."""
@@ -48,7 +48,7 @@ def report(
 ) -> None:
     """Write the report from what has been recorded."""
     with uncollected(), Helpers(modules=_MODULES, late=_LATE) as helpers:  # a long history is a million values
-        lazily.load(*DISTRIBUTIONS)
+        lazy_imports.load(*DISTRIBUTIONS)
         from .. import report as reporting
 
         if compare is None and source != REPORTS and not source.is_dir():

@@ -21,7 +21,7 @@ from .options import (
     Out,
     Threads,
 )
-from .shared import interrupted, line, note, status, write_json
+from .output import interrupted, line, note, status, write_json
 
 TABLES, INJECTED_TABLES = 60, 15
 """Where no other number is given."""

@@ -26,7 +26,7 @@ from .options import (
 )
 from .options import file as writable
 from .options import like as like_option
-from .shared import interrupted, line, note, print_tables, progress_bar, write_json
+from .output import interrupted, line, note, print_tables, progress_bar, write_json
 
 Preset = Annotated[
     Optional[str],

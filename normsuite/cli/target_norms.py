@@ -5,7 +5,7 @@ from dataclasses import replace
 
 from ..errors import ArgumentError, NormsuiteError
 from ..targets.arguments import parse
-from .shared import note
+from .output import note
 
 LIMIT_S = 60.0
 """How long the first call of a target may take."""

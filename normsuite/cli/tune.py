@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 from ..errors import NormsuiteError
 from .options import Json, Threads
-from .shared import interrupted, line, note, progress_bar, write_json
+from .output import interrupted, line, note, progress_bar, write_json
 
 if TYPE_CHECKING:
     from ..tune import Tuned

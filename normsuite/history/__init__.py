@@ -5,7 +5,7 @@ Reads results only, and imports no torch.
 
 from .adapter import AsvResult, History, Measurement, read
 from .segments import Segment, segments
-from .shared import trends
+from .shared_steps import trends
 from .steps import Level, Step, Trend
 
 __all__ = [

@@ -14,9 +14,10 @@ from ..measure.labels import ASV_TORCH
 from ..presentation.text import counted
 from ..records.provenance import version
 from ..records.reading import summed
-from . import files, kept
+from . import files
 from .aligned import VERSION, Aligned, aligned, is_old
 from .commits import Commits
+from .file_cache import FileCache
 from .files import File, Listed
 from .order import order
 
@@ -154,7 +155,7 @@ def read(folder: Path, commits: Commits | None = None) -> History:
     listed, left_out = files.listed(list_of_them)
     types = {name: of.type for name, of in listed.items()}
     depends = [Path(files.__file__).read_bytes(), repr(sorted(types.items())).encode(), (version("asv") or "").encode()]
-    with uncollected(), kept.Kept(folder, depends) as cached:
+    with uncollected(), FileCache(folder, depends) as cached:
         read = [
             File.of_plain(
                 cached.of(

@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 
-from . import lazily, processor
+from . import lazy_imports, processor
 
 MOST = 7
 """Helpers; more would take longer to start than they have to do."""
@@ -43,7 +43,7 @@ class Helpers:
     Args:
         count: how many; as many as there are cores beside this process's where left out.
         modules: what they shall have imported before the first part comes.
-        late: what shall be loaded when it is used (`lazily`).
+        late: what shall be loaded when it is used (`lazy_imports`).
     """
 
     def __init__(self, count: int | None = None, modules: Sequence[str] = (), late: Sequence[str] = ()):
@@ -94,6 +94,6 @@ def _begin(late: Sequence[str], modules: Sequence[str]) -> None:
     gc.freeze()  # so that a collection does not write to, and thereby copy, the pages of the parent
     gc.enable()
     atexit.register(gc.freeze)  # what is left then ends with the process: there is nothing to search for
-    lazily.load(*late)
+    lazy_imports.load(*late)
     for name in modules:
         importlib.import_module(name)

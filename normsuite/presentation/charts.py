@@ -1,6 +1,6 @@
 """Charts as data, and the style that all share: matplotlib figures as SVG text, each with a sentence in its place.
 
-matplotlib is imported where something is drawn: most of a report's drawings are kept, or made by helpers.
+matplotlib is imported where something is drawn: most of a report's drawings are cached, or made by helpers.
 """
 
 import hashlib
@@ -18,7 +18,7 @@ from typing import Any
 
 from ..machine.helpers import Helpers, Part
 from ..spec import NORMS
-from . import drawn
+from . import drawing_cache
 
 # Okabe and Ito's colours, which colour-blind readers tell apart; norms take them in order, "none" is grey.
 _PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
@@ -77,13 +77,13 @@ class Chart:
 
     def begin(self, helpers: Helpers) -> None:
         """Begin to draw the chart in a helper process, unless it is cached."""
-        if self._begun is None and not drawn.is_kept(self.draw, *self.data):
-            self._begun = helpers.give(drawn.drawn, self.draw, *self.data)
+        if self._begun is None and not drawing_cache.is_cached(self.draw, *self.data):
+            self._begun = helpers.give(drawing_cache.drawn, self.draw, *self.data)
 
     @property
     def svg(self) -> str:
-        """Return the drawing, kept or made now."""
-        return drawn.drawn(self.draw, *self.data) if self._begun is None else self._begun.result()
+        """Return the drawing, from the cache or made now."""
+        return drawing_cache.drawn(self.draw, *self.data) if self._begun is None else self._begun.result()
 
 
 def found(package: ModuleType, section: str, *data: object) -> list[Chart]:

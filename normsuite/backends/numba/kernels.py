@@ -38,7 +38,7 @@ from . import (
     transposing,
 )
 from .elements import STORED
-from .kept import kept_in
+from .kernel_cache import cached_in
 
 _SOURCES = (
     activations, arguments, decorators, elements, columns, segments, finalizing, running, sizes, streaming,
@@ -155,7 +155,7 @@ def _compiled(name: str, dtype: torch.dtype, code: int, streamed: bool) -> Kerne
     file, _, function = name.partition(".")
     python = getattr(_FILES[file], function)(code, streamed)
     folder = _cache_folder()
-    with kept_in(folder):
+    with cached_in(folder):
         # Without a folder nothing is kept: Numba would write beside the sources, under this module's name.
         keep = folder is not None
         compiled = cfunc(types.void(types.CPointer(STORED[dtype])), cache=keep, error_model="numpy")(python)

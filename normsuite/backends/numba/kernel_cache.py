@@ -25,7 +25,7 @@ class Locator(UserProvidedCacheLocator):
 
 
 @contextmanager
-def kept_in(folder: str | None) -> Iterator[None]:
+def cached_in(folder: str | None) -> Iterator[None]:
     """Set the folder in which Numba keeps what is compiled within the block; None leaves its own setting."""
     before = config.CACHE_DIR, getattr(config, "CACHE_LOCATOR_CLASSES", "")
     if folder is not None:

@@ -9,7 +9,7 @@ from ..records import caches
 from . import files
 
 
-class Kept:
+class FileCache:
     """A cache of one folder's files: a context manager that stores new entries at its end.
 
     Without a cache that can be written, all files are read.
@@ -30,7 +30,7 @@ class Kept:
         self._used: dict[str, dict] = {}
         self._changed: set[str] = set()
 
-    def __enter__(self) -> "Kept":
+    def __enter__(self) -> "FileCache":
         return self
 
     def of(self, path: Path, read: Callable[[], list], keep: Callable[[list], bool]) -> list:

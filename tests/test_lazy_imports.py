@@ -5,7 +5,7 @@ import sys
 
 import pytest
 
-from normsuite.machine import lazily
+from normsuite.machine import lazy_imports
 from tools.bench_history import Made
 
 INSIDE = "scipy.stats._distn_infrastructure"
@@ -18,7 +18,7 @@ def run(code):
 
 def test_a_library_is_loaded_when_something_in_it_is_asked_for():
     done = run(
-        "import sys; from normsuite.machine import lazily; lazily.load('scipy.stats', 'scipy.optimize')\n"
+        "import sys; from normsuite.machine import lazy_imports; lazy_imports.load('scipy.stats', 'scipy.optimize')\n"
         "from normsuite import statistics\n"
         f"assert {INSIDE!r} not in sys.modules\n"
         "assert statistics.mean_interval([1.0, 2.0, 3.0]).value == 2.0\n"
@@ -30,8 +30,8 @@ def test_a_library_is_loaded_when_something_in_it_is_asked_for():
 
 def test_what_is_loaded_stays_as_it_is():
     done = run(
-        "from scipy import stats; from normsuite.machine import lazily; kind = type(stats)\n"
-        "lazily.load('scipy.stats'); import scipy.stats; assert scipy.stats is stats and type(stats) is kind"
+        "from scipy import stats; from normsuite.machine import lazy_imports; kind = type(stats)\n"
+        "lazy_imports.load('scipy.stats'); import scipy.stats; assert scipy.stats is stats and type(stats) is kind"
     )
     assert done.returncode == 0, done.stderr
 
@@ -63,4 +63,4 @@ def test_a_report_that_draws_nothing_new_needs_no_matplotlib(tmp_path, monkeypat
 
 def test_a_module_that_is_not_there_is_said():
     with pytest.raises(ModuleNotFoundError, match="no_such"):
-        lazily.load("scipy.no_such")
+        lazy_imports.load("scipy.no_such")

@@ -1,4 +1,4 @@
-"""Drawings kept in the user's own cache by all that they are drawn from: most do not change with one more record."""
+"""A cache of drawings by all that they are drawn from: most do not change with one more record."""
 
 import hashlib
 from collections.abc import Callable
@@ -32,8 +32,8 @@ def drawn(draw: Callable[..., str], *data) -> str:
     return svg
 
 
-def is_kept(draw: Callable[..., str], *data) -> bool:
-    """Return whether it has been drawn before."""
+def is_cached(draw: Callable[..., str], *data) -> bool:
+    """Return whether the drawing is in the cache."""
     path = _path(draw, data)
     return path is not None and path.is_file()
 

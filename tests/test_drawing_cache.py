@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from normsuite.presentation import drawn
+from normsuite.presentation import drawing_cache
 from normsuite.records import caches
 from normsuite.spec import NORMS
 
@@ -33,41 +33,41 @@ def of(cache, text):
 
 
 def test_the_same_is_drawn_once(draw, own_cache):
-    first = drawn.drawn(draw, 1, ["a", "ü"])
-    assert drawn.drawn(draw, 1, ["a", "ü"]) == first and draw.calls == 1
-    assert drawn.drawn(draw, 2, ["a", "ü"]) != first and draw.calls == 2
+    first = drawing_cache.drawn(draw, 1, ["a", "ü"])
+    assert drawing_cache.drawn(draw, 1, ["a", "ü"]) == first and draw.calls == 1
+    assert drawing_cache.drawn(draw, 2, ["a", "ü"]) != first and draw.calls == 2
 
 
 def test_what_is_damaged_is_drawn_again(draw, own_cache):
-    first = drawn.drawn(draw, 3, ["<b>"])
+    first = drawing_cache.drawn(draw, 3, ["<b>"])
     path = of(own_cache, "<b>")
     for damaged in (b"", first[:-4].encode(), b"\xff" + first.encode()):
         path.write_bytes(damaged)
-        assert drawn.drawn(draw, 3, ["<b>"]) == first
+        assert drawing_cache.drawn(draw, 3, ["<b>"]) == first
     assert draw.calls == 4 and path.read_text().endswith(first)
 
 
 def test_other_files_of_the_package_libraries_and_norms_draw_otherwise(draw, own_cache, monkeypatch):
-    first = drawn._version()
-    monkeypatch.setattr(drawn, "NORMS", dict(reversed(NORMS.items())))
-    assert drawn._version.__wrapped__() != first
+    first = drawing_cache._version()
+    monkeypatch.setattr(drawing_cache, "NORMS", dict(reversed(NORMS.items())))
+    assert drawing_cache._version.__wrapped__() != first
     monkeypatch.undo()
-    monkeypatch.setattr(drawn.provenance, "version", lambda name: "0")
-    assert drawn._version.__wrapped__() != first
+    monkeypatch.setattr(drawing_cache.provenance, "version", lambda name: "0")
+    assert drawing_cache._version.__wrapped__() != first
     monkeypatch.undo()
-    assert drawn._version.__wrapped__() == first
+    assert drawing_cache._version.__wrapped__() == first
 
 
 def test_drawings_that_nobody_asked_for_are_removed_in_time(draw, own_cache):
     for radius in (4, 5, 6):
-        drawn.drawn(draw, radius, [])
+        drawing_cache.drawn(draw, radius, [])
     used, unused, recent = (of(own_cache, f'y="{radius}"') for radius in (4, 5, 6))
     long_ago = time.time() - (caches.KEPT_DAYS + 1) * 86_400
     for path in (used, unused):
         os.utime(path, (long_ago, long_ago))
-    drawn.drawn(draw, 4, [])
+    drawing_cache.drawn(draw, 4, [])
     assert used.stat().st_mtime > long_ago + 1
-    drawn.drawn(draw, 7, [])
+    drawing_cache.drawn(draw, 7, [])
     assert used.exists() and recent.exists() and not unused.exists()
 
 
@@ -90,4 +90,4 @@ def test_the_users_own_style_draws_nothing_else(tmp_path):
 def test_where_nothing_can_be_kept_it_is_drawn(draw, tmp_path, monkeypatch):
     (tmp_path / "file").write_text("")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
-    assert drawn.drawn(draw, 8, []) == drawn.drawn(draw, 8, []) and draw.calls == 2
+    assert drawing_cache.drawn(draw, 8, []) == drawing_cache.drawn(draw, 8, []) and draw.calls == 2
