@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 import normsuite
-from normsuite.conformance import ConformanceError, Report, recorded
+from normsuite.conformance import ConformanceError, Report, recorded, run
 from normsuite.conformance.checks import derivatives, every
 from normsuite.conformance.run import smaller
 from normsuite.errors import ArgumentError, UnknownNameError
@@ -107,6 +107,12 @@ def test_the_smallest_input_still_fails():
     found = checked(odd_norms.OnePass, "mean_1000000")["mean_1000000"].finding
     assert found.smallest["shape"][:2] == [1, 8] and found.smallest["mean"] == 1e6
     assert found.figure > 100 * found.beside
+
+
+def test_a_failure_is_made_no_smaller_once_its_time_is_over(monkeypatch):
+    monkeypatch.setattr(run, "_MOST_S", -1.0)
+    found = checked(odd_norms.Raises, "output")["output[float32]"].finding
+    assert found.status == "fails" and found.smallest["shape"] == [4, odd_norms.CHANNELS, 6, 5]
 
 
 def test_shrinking_finds_the_least_and_keeps_fixed_axes():

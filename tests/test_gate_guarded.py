@@ -21,6 +21,7 @@ from normsuite.gate.row import CellRow
 from normsuite.measure import own_workloads
 from normsuite.measure.prepared import PreparedCall
 from normsuite.measure.workload import Absent
+from normsuite.targets import Target
 from normsuite.targets.configuration import find_project
 
 MODULES = ["ownnorms.norms", "ownnorms.calls"]
@@ -59,6 +60,12 @@ def test_cells_are_those_of_the_projects_targets(tmp_path, monkeypatch):
     ]
     with pytest.raises(ArgumentError, match="only = 'Batch"):
         guarded.plan(project, only=["BatchNorm*"])
+
+
+def test_a_shape_without_channels_has_no_cell():
+    target = Target("torch.nn:GroupNorm", args=(2, 8), like="GroupNorm", shapes=((4, 8), (8,)))
+    assert guarded.why_not(target) == "has the shape (8,), which has no channels"
+    assert guarded.why_not(Target("torch.nn:LayerNorm", args=(8,), like="LayerNorm", shapes=((8,),))) is None
 
 
 CELLS = """

@@ -374,7 +374,7 @@ def test_the_report_imports_no_torch(source, tmp_path):
 def test_the_comparison_with_the_alternatives(rendered):
     source, texts, _ = rendered
     text, said = texts["cost"], words(texts["cost"])
-    assert "auto / torch.nn, step, 5 large cases: 0.5 [" in said and "slower than torch.nn in 0 of 10 cases" in said
+    assert "auto / torch.nn, step, 5 large tasks: 0.5 [" in said and "slower than torch.nn in 0 of 10 tasks" in said
     assert "Training step, large cases: time over that of a copy. BatchNorm torch.nn 2 [" in text
     found = collect(source).bench
     first, *_ = bench_tables.means(found)

@@ -366,7 +366,7 @@ def test_damaged_records_of_a_bench_are_named_and_skipped(source):
     assert len(notes) == 2 and notes[1].startswith("record bad.json is damaged (is no JSON (Expecting value")
     said = "is damaged (Object missing required field `times_s` - at `$.samples.processes[0]`)"
     assert notes[0] == f"record {path.name} {said}"
-    assert sentences(found.bench)[1].startswith("auto / torch.nn, step, 4 large cases")
+    assert sentences(found.bench)[1].startswith("auto / torch.nn, step, 4 large tasks")
 
 
 def write_version(folder, version, seeds, written):

@@ -125,7 +125,7 @@ def _of_processor(found: dict) -> list[str]:
 
 
 def _verdicts(found: dict) -> str:
-    """Return in which cases `auto` is slower, in how many it is not, and the noise."""
+    """Return in which tasks `auto` is slower, in how many it is not, and the noise."""
     summary = found["summary"]
     verdicts, noise = summary["verdicts_of_auto"], {end: summary["noise"][end] for end in ("value", "low", "high")}
     slower = []
@@ -133,9 +133,9 @@ def _verdicts(found: dict) -> str:
         behind = "" if row["activation"] == "none" else f" with {row['activation']}"
         slower.append(f"{row['norm']} `{row['case']}` {row['mode']}{behind}")
     return (
-        f"Of {found['tasks']} cases `auto` is faster in {verdicts[FASTER]}, slower in {verdicts[SLOWER]}"
+        f"Of {found['tasks']} tasks `auto` is faster in {verdicts[FASTER]}, slower in {verdicts[SLOWER]}"
         f"{' (' + text.listed(slower) + ')' if slower else ''}, shown not to be slower in {verdicts[NOT_SLOWER]} and "
-        f"undecided in {verdicts[UNDECIDED]}; in the median case a ratio has to be measured "
+        f"undecided in {verdicts[UNDECIDED]}; in the median task a ratio has to be measured "
         f"above {summary['slower_is_found_above']:.2f} to count as slower. torch.nn over itself takes "
         f"{ratio(Interval(**noise))}."
     )
@@ -170,12 +170,12 @@ def _table_of_means(rows) -> list[str]:
 
 
 def processor_lines() -> list[str]:
-    """Return one row a processor: its means over all large cases, and in how many `auto` was slower or undecided.
+    """Return one row a processor: its means over all large cases, and in how many tasks `auto` was slower or undecided.
 
-    It is that of benches with as many threads as cores. The last column is the ratio above which the median case counts
+    It is that of benches with as many threads as cores. The last column is the ratio above which the median task counts
     as slower.
     """
-    counts = ("cases slower", "cases undecided", "slower is noticed above (median case)")
+    counts = ("tasks slower", "tasks undecided", "slower is noticed above (median task)")
     heads = ("`auto` / torch.nn, large cases", *COLUMNS, *counts)
     lines = [f"| {' | '.join(heads)} |", "|---" * len(heads) + "|"]
     for place, found in enumerate(filter(uses_all_cores, of_processors())):

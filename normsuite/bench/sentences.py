@@ -17,19 +17,19 @@ def _of_ours(bench: Bench) -> list[str]:
     said = []
     for m in bench.means(implementations=[ours]):
         if m.norm == ALL:
-            cases = text.counted(m.tasks, f"{m.size} case")
-            said.append(f"{ours} / {BASELINE}, {mode_text(m)}, {cases}: {text.interval(m.ratio)}")
+            tasks = text.counted(m.tasks, f"{m.size} task")
+            said.append(f"{ours} / {BASELINE}, {mode_text(m)}, {tasks}: {text.interval(m.ratio)}")
     rows = bench.compared(ours)
     slow = [row for row in rows if row.verdict == SLOWER]
     counted = Counter(row.verdict for row in rows)
     others = ", ".join(f"{counted[verdict]} {verdict}" for verdict in VERDICTS[1:])
-    line = f"{ours} is slower than {BASELINE} in {len(slow)} of {len(rows)} cases by corrected intervals ({others})"
+    line = f"{ours} is slower than {BASELINE} in {len(slow)} of {len(rows)} tasks by corrected intervals ({others})"
     if slow:
         named = (f"{row.norm} {row.case} {mode_text(row)} {text.interval(row.corrected)}" for row in slow)
         line += f": {'; '.join(named)}"
     above = bench.detectable(ours)
     if not math.isnan(above):
-        line += f"; in the median case a ratio counts as slower if it is measured above {text.ratio(above)}"
+        line += f"; in the median task a ratio counts as slower if it is measured above {text.ratio(above)}"
     return [*said, line]
 
 
@@ -49,9 +49,9 @@ def sentences(bench: Bench) -> list[str]:
     said = _of_ours(bench)
     for m in bench.means(implementations=[name for name in bench.implementations if ":" in name]):
         if m.norm == ALL:
-            cases = text.counted(m.tasks, f"{m.size} case")
+            tasks = text.counted(m.tasks, f"{m.size} task")
             said.append(
-                f"{m.implementation} takes {text.interval(m.ratio)} × {BASELINE}'s time, {mode_text(m)}, {cases}"
+                f"{m.implementation} takes {text.interval(m.ratio)} × {BASELINE}'s time, {mode_text(m)}, {tasks}"
             )
     said += _of_noise(bench)
     queued = Counter(row.implementation for row in bench.rows if row.not_captured)

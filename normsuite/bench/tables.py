@@ -150,8 +150,8 @@ def _means(rival: str, found: Sequence[Mean], time: str, intervals: str) -> Tabl
     for mean in found:
         by_row.setdefault((mean.implementation, mode_text(mean), mean.size), {})[mean.norm] = mean
     return Table(
-        f"{time.capitalize()} / {time} of {rival}: geometric mean over the cases [{intervals}]",
-        ("by", "mode", "cases", *("all norms" if norm == ALL else norm for norm in norms)),
+        f"{time.capitalize()} / {time} of {rival}: geometric mean over the tasks [{intervals}]",
+        ("by", "mode", "tasks", *("all norms" if norm == ALL else norm for norm in norms)),
         [
             (
                 implementation,
@@ -162,7 +162,7 @@ def _means(rival: str, found: Sequence[Mean], time: str, intervals: str) -> Tabl
             for (implementation, mode, size), of_norm in by_row.items()
         ],
         kinds.BENCH.command,
-        note="Below 1 is faster. Tiny cases, in which the call costs more than the arithmetic, have rows of their own",
+        note="Below 1 is faster. Tasks of tiny cases, where a call costs more than arithmetic, have rows of their own",
     )
 
 

@@ -1,6 +1,7 @@
 """Checks done in this process, one after the other, and failures made small."""
 
 import re
+import time
 import warnings
 from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import replace
@@ -17,6 +18,8 @@ from .result import DIFFERS, FAILS, OK, UNSUPPORTED, Finding, Result, worst
 from .subject import NotApplicable, Subject, Wrong, not_applicable
 
 _MOST_TRIALS = 60
+_MOST_S = 10.0
+"""Seconds after which a failure is made no smaller: the check has a time limit, at which the failure would be lost."""
 
 
 def results(target: Target, checks: Sequence[Check]) -> Iterator[Result]:
@@ -89,18 +92,21 @@ def _done(check: Check, subject: Subject) -> Finding:
 
 
 def _shrunk(check: Check, target: Target, dtype: torch.dtype, shape: tuple[int, ...], failure: Finding) -> Finding:
-    """Return the same failure on the smallest shape that still shows it."""
+    """Return the same failure on the smallest shape that was found to show it still."""
+    found, end = {shape: failure}, time.monotonic() + _MOST_S
 
-    def fails(trial: tuple[int, ...]) -> Finding | None:
+    def fails(trial: tuple[int, ...]) -> bool:
+        if time.monotonic() > end:
+            return False
         try:
             finding = _done(check, Subject(target, dtype, trial))
         except NormsuiteError:  # a shape that the target cannot be made for
-            return None
-        return finding if finding.status == FAILS and _kind(finding) == _kind(failure) else None
+            return False
+        found[trial] = finding
+        return finding.status == FAILS and _kind(finding) == _kind(failure)
 
     fixed = own_axes(target, Subject(target, dtype, shape).settings, len(shape))
-    smallest = smaller(shape, lambda trial: fails(trial) is not None, fixed)
-    return failure if smallest == shape else fails(smallest) or failure
+    return found[smaller(shape, fails, fixed)]
 
 
 def own_axes(target: Target, settings: Settings, rank: int) -> frozenset[int]:

@@ -190,6 +190,9 @@ def why_not(target: Target) -> str | None:
         return "is like no norm"
     if not target.shapes:
         return "has no shapes"
+    short = next((shape for shape in target.shapes if len(shape) < 2), None)
+    if short is not None and target.spec.affine == "channel":
+        return f"has the shape {short}, which has no channels"
     return None
 
 

@@ -135,7 +135,7 @@ def _faster_than_torch(collected: Collected) -> Sentence | None:
     if not means:
         return None
     said = [
-        f"{'alone' if m.activation == 'none' else 'with ' + m.activation} {written.interval(m.ratio)} ({m.tasks} cases)"
+        f"{'alone' if m.activation == 'none' else 'with ' + m.activation} {written.interval(m.ratio)} ({m.tasks} tasks)"
         for m in means
     ]
     text = (
