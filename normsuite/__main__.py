@@ -1,6 +1,6 @@
 """`python -m normsuite`, and the command `normsuite`.
 
-Helpers import the program's main module again (`helpers`): this one is at hand at once.
+Helpers import the program's main module again (`machine.helpers`): this one is at hand at once.
 """
 
 import sys

@@ -74,7 +74,7 @@ def test_a_slowdown_of_the_size_that_is_called_detectable_is_found_half_of_the_t
 
 def test_what_is_undecided_stands_beside_slower_in_none():
     (said,) = (line for line in sentences(bench(draws(2, deviation=0.3))) if " slower than " in line)
-    assert f"auto is slower than {BASELINE} in 0 of {TASKS} cases" in said
+    assert f"auto is slower than {BASELINE} in 0 of {TASKS} tasks" in said
     undecided = int(said.split(" undecided")[0].split(", ")[-1])
     assert undecided > TASKS / 2 and "counts as slower if it is measured above" in said
     assert bench(draws(2)).as_dict()["summary"]["slower_is_found_above"] == pytest.approx(
@@ -84,7 +84,7 @@ def test_what_is_undecided_stands_beside_slower_in_none():
 
 def test_the_accelerator_s_kernels_stand_for_auto_where_it_took_no_part():
     said = sentences(bench(draws(3), implementation="triton"))
-    assert any(line.startswith(f"triton is slower than {BASELINE} in 0 of {TASKS} cases") for line in said)
+    assert any(line.startswith(f"triton is slower than {BASELINE} in 0 of {TASKS} tasks") for line in said)
 
 
 def test_one_slow_process_of_eight_moves_no_mean_far():
@@ -146,7 +146,7 @@ def test_a_task_without_torch_nn_is_not_counted_as_compared():
         del process["times_s"][BASELINE]
     found = Bench([record({AUTO: 0.5}), alone])
     assert [row.case for row in found.compared(AUTO)] == ["stage-7"]
-    assert any("slower than torch.nn in 0 of 1 cases" in line for line in sentences(found))
+    assert any("slower than torch.nn in 0 of 1 tasks" in line for line in sentences(found))
     assert sum(found.as_dict()["summary"]["verdicts_of_auto"].values()) == 1
 
 

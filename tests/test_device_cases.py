@@ -327,7 +327,7 @@ def test_the_report_names_both_times(tmp_path):
         results.write_record(source / "bench", f"bench-{norm}", record)
     page, _ = report.write(source, tmp_path / "html")
     cost, method = (page.with_name(f"{name}.html").read_text() for name in ("cost", "method"))
-    assert "Every case (Model): device time and host time" in cost and "Host time / host time of torch.nn" in cost
+    assert "Every task (Model): device time and host time" in cost and "Host time / host time of torch.nn" in cost
     assert "Backward: geometric mean of the device time" in cost and "Backward: geometric mean of the host time" in cost
     assert "300 W of 700 W" in method and "power cap" in method
 

@@ -378,7 +378,7 @@ def test_the_comparison_with_the_alternatives(rendered):
     assert "Training step, large cases: time over that of a copy. BatchNorm torch.nn 2 [" in text
     found = collect(source).bench
     first, *_ = bench_tables.means(found)
-    assert first.names[:5] == ("by", "mode", "cases", "all norms", "BatchNorm")
+    assert first.names[:5] == ("by", "mode", "tasks", "all norms", "BatchNorm")
     assert [row[:3] for row in first.rows if row[0] == "flax"] == [("flax", m, "5 large") for m in ("forward", "step")]
     assert len(bench_tables.every_case(found).rows) == 10
 

@@ -343,7 +343,7 @@ def test_benches_of_two_processors_are_not_pooled(source):
     assert [b.processor for b in found.benches] == [f"Processor {HOSTILE}", "Another"]
     assert all(len(b.records) == 10 for b in found.benches) and not [n for n in found.notes if "benches" in n]
     text = report.write(source, source / "html")[0].with_name("cost.html").read_text()
-    assert "Against the alternatives (Another)" in text and "Every case (Another)" in text
+    assert "Against the alternatives (Another)" in text and "Every task (Another)" in text
 
 
 def test_two_folders_of_two_accelerators_stand_side_by_side(source, tmp_path):
@@ -352,7 +352,7 @@ def test_two_folders_of_two_accelerators_stand_side_by_side(source, tmp_path):
         write_bench(folder, written="2026-03-01T00:00:00+00:00", task={"device": "cuda"}, accelerator=model)
     page, _ = report.write_comparison(source, other, tmp_path / "html")
     text = page.read_text()
-    assert "A: Every case (Model A): time" in text and "B: Every case (Model B): time" in text
+    assert "A: Every task (Model A): time" in text and "B: Every task (Model B): time" in text
 
 
 def test_damaged_records_of_a_bench_are_named_and_skipped(source):

@@ -210,7 +210,7 @@ def of_accelerator(index):
 
 
 def accelerator_cell(index, norm, mode) -> str:
-    """Return time of the kernels over torch.nn's, and the share of a copy's speed, as geometric means over cases."""
+    """Return time of the kernels over torch.nn's, and the share of a copy's speed, as geometric means over tasks."""
     means, rows = of_accelerator(index)
     ratios = [
         mean.ratio

@@ -1,1 +1,1 @@
-"""Measure the cost of a norm: time, memory and digits lost, for one case at a time."""
+"""Measure the cost of a norm: time, memory and digits lost, for one task at a time."""

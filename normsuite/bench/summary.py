@@ -1,4 +1,4 @@
-"""The results of a bench's samples: ratios, their intervals, and what holds over all cases. Imports no torch.
+"""The results of a bench's samples: ratios, their intervals, and what holds over all tasks. Imports no torch.
 
 Every figure is derived from raw times. Within one process a ratio is the median over rounds of log(t / t_baseline);
 over processes it is the mean of those, with Student's t interval; from six processes on, one that lies far from the
@@ -79,7 +79,7 @@ _OWN_FIELDS = ("peak_bytes", "saved_bytes", "output_error", "gradient_error")
 
 
 def _place(group: tuple[tuple[str, str, str], object]) -> tuple[bool, int, bool, str]:
-    """Return where a group of cases, which begins with mode, size and activation, stands in tables."""
+    """Return where a group of tasks, which begins with mode, size and activation, stands in tables."""
     (mode, size, activation), _ = group
     return size == "tiny", MODES.index(mode), activation != "none", activation
 

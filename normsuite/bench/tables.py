@@ -1,4 +1,4 @@
-"""Tables of a bench: its cases, and geometric means over them. Imports no torch."""
+"""Tables of a bench: a row for each task, and geometric means over tasks. Imports no torch."""
 
 import math
 from collections.abc import Sequence
@@ -61,7 +61,7 @@ def every_case(bench: Bench) -> Table | None:
     rows = [row for row in bench.rows if backend_of(row.implementation) == AUTO] or bench.rows
     times = f"{bench.time} and host time" if bench.host else bench.time
     title = (
-        f"{titled('Every case', bench)}: {times}, ratios, share of the least traffic at the speed of a copy, bytes, "
+        f"{titled('Every task', bench)}: {times}, ratios, share of the least traffic at the speed of a copy, bytes, "
         f"error against float64; {_certainty(bench)}"
     )
     return cases(bench, rows, title) if rows else None

@@ -19,7 +19,7 @@ def tune(threads: Threads = None, to: Json = None) -> None:
     """
     import torch
 
-    from .. import tune as tuning
+    from .. import tune as measuring
     from ..backends import why_not_loaded
     from ..records import caches
 
@@ -36,12 +36,12 @@ def tune(threads: Threads = None, to: Json = None) -> None:
     bar = progress_bar("entries")
     task = bar.add_task("measuring")
     with bar:
-        found = tuning.tune(lambda done, of: bar.update(task, completed=done, total=of))
+        found = measuring.tune(lambda done, of: bar.update(task, completed=done, total=of))
     if to is not None:
         write_json({**asdict(found), "path": found.path and str(found.path)}, to)
     if to != "-":
         _show(found)
-    if found.ended == tuning.INTERRUPTED:
+    if found.ended == measuring.INTERRUPTED:
         raise interrupted("what was measured is kept" if found.path else "nothing is stored")
     if found.ended is not None:
         raise NormsuiteError(f"the measuring process ended early: {found.ended}")

@@ -7,7 +7,6 @@ from pathlib import Path
 import torch
 
 from .. import tuning
-from ..backends.numba import threads
 from ..machine import device as devices
 from ..machine import processor
 from ..records import provenance
@@ -51,6 +50,8 @@ class Machine:
 
 def look() -> Machine:
     """Return the state of the machine at this moment, as the system describes it."""
+    from ..backends.numba import threads  # with Numba, which the rest of the doctor does without
+
     found = provenance.environment()
     serial = threads.why_serial()
     return Machine(

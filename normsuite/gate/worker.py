@@ -1,6 +1,6 @@
 """A process of a gate: it holds both versions, or one of them, and measures cells.
 
-`python -m normsuite.gate.worker` is started by `measure`; results go out as one line each.
+`python -m normsuite.gate.worker` is started by `starts`; results go out as one line each.
 """
 
 import gc

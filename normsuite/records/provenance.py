@@ -113,7 +113,7 @@ def commit() -> str | None:
 def source_digest() -> str:
     """Return a digest of the sources that the numbers depend on: equal digests, equal numbers on equal machines.
 
-    Comments and docstrings do not count.
+    Comments, docstrings and relative imports do not count; a file's place in the package does.
     """
     root = _package()
     digest = hashlib.sha256()
@@ -121,5 +121,6 @@ def source_digest() -> str:
         path = root / name
         files = (f for f in path.rglob("*") if f.suffix in (".py", ".toml")) if path.is_dir() else [path]
         for file in sorted(files):
-            digest.update(file.relative_to(root).as_posix().encode() + b"\0" + source_code.decisive(file) + b"\0")
+            digest.update(file.relative_to(root).as_posix().encode() + b"\0")
+            digest.update(source_code.decisive(file, imports=False) + b"\0")
     return digest.hexdigest()[:16]

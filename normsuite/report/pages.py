@@ -216,7 +216,7 @@ def _against(bench: Bench, number: int, further: list[str]) -> list[Section]:
         ),
         Section(
             f"cases{own}",
-            bench_tables.titled("Every case", bench),
+            bench_tables.titled("Every task", bench),
             tables=_some(bench_tables.every_case(bench)),
             folded=True,
         ),
@@ -369,8 +369,8 @@ _HOW = (
     "Intervals: Student's t over seeds; for times the distribution-free interval of the median of one process's "
     "samples, which knows nothing of the differences between processes.",
     "Against the alternatives: within a process the median over rounds of the ratio of two times of one round, over "
-    "processes their geometric mean with Student's t interval. A case is slower only if its interval, corrected for "
-    "all cases, whose variances inform each other, lies above 1.02.",
+    "processes their geometric mean with Student's t interval. A task is slower only if its interval, corrected for "
+    "all tasks, whose variances inform each other, lies above 1.02.",
     "Absolute times hold for this machine on that day only.",
 )
 

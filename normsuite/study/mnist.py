@@ -33,7 +33,7 @@ def unpack(name: str) -> bytes:
         DataError: it is damaged.
     """
     try:
-        packed = (resources.files(__package__.partition(".")[0]) / "data" / "mnist" / f"{name}.xz").read_bytes()
+        packed = (resources.files(__package__.rpartition(".")[0]) / "data" / "mnist" / f"{name}.xz").read_bytes()
         return lzma.decompress(packed)
     except (OSError, lzma.LZMAError) as error:
         raise DataError(f"{name}.xz: cannot be unpacked ({message_of(error)})") from None
