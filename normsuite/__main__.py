@@ -6,8 +6,8 @@ Helpers import the program's main module again (`machine.helpers`): this one is 
 import sys
 from typing import NoReturn
 
+from .conventions import exit_codes
 from .errors import NormsuiteError
-from .usage import codes
 
 
 def main() -> None:
@@ -24,11 +24,11 @@ def main() -> None:
     except NormsuiteError as error:  # a norm's file, since options name the norms that there are
         _refuse(str(error))
     except KeyboardInterrupt:  # loading takes a second or more, and on a busy machine many
-        _refuse("interrupted", codes.INTERRUPTED)
+        _refuse("interrupted", exit_codes.INTERRUPTED)
     run()
 
 
-def _refuse(text: str, code: int = codes.COULD_NOT) -> NoReturn:
+def _refuse(text: str, code: int = exit_codes.COULD_NOT) -> NoReturn:
     print(f"normsuite: {text}", file=sys.stderr)
     sys.exit(code)
 

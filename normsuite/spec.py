@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Literal, get_args
 
 from .errors import ArgumentError, DataError, ShapeError, UnknownNameError
-from .records.reading import Unreadable, read_toml
+from .files.reading import Unreadable, read_toml
 
 Axis = Literal["batch", "group", "spatial"]
 FOLDERS_VARIABLE = "NORMSUITE_NORMS"

@@ -17,7 +17,7 @@ from addressed import kernels_at_every_size  # noqa: F401, a fixture
 from auto_tables import measured  # noqa: F401, a fixture
 from gated_package import first, gate_cache, repository  # noqa: F401, fixtures
 
-from normsuite.records import caches
+from normsuite.files import caches
 
 pytest.register_assert_rewrite("outcomes")  # so that what is compared there is shown where it differs
 

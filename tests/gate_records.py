@@ -5,9 +5,10 @@ from datetime import date
 
 import numpy as np
 
+from normsuite.files import writing
 from normsuite.gate import accepted, summary
 from normsuite.gate.decide import BETTER, SAME, UNDECIDED, WORSE
-from normsuite.records import kinds, provenance, results, writing
+from normsuite.records import kinds, provenance, results
 
 CELLS = 48
 NOTHING = {"cell 0": {}}

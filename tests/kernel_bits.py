@@ -8,7 +8,7 @@ import sys
 
 import torch
 
-from normsuite import functional, tuning
+from normsuite import functional, tunings
 from normsuite.backends.numba import elements, outputs
 from normsuite.spec import NORMS
 
@@ -43,7 +43,7 @@ def outcome(spec, x, activation):
 def main() -> None:
     if sys.argv[1] == "plain":
         elements._promise = lambda builder, instruction, mine: None
-    for least in (tuning.NEVER, 0):
+    for least in (tunings.NEVER, 0):
         outputs.STREAMED.update(dict.fromkeys(outputs.STREAMED, least))
         for name, spec in NORMS.items():
             for shape in ROWS if spec.affine == "element" else CHANNELS:

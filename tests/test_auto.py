@@ -19,7 +19,7 @@ from normsuite.errors import UnsupportedError
 from normsuite.measure.task import Task
 from normsuite.spec import NORMS
 from normsuite.tune import crossover as crossing
-from normsuite.tuning import accelerators
+from normsuite.tunings import accelerators
 
 # ---- the choice ----
 

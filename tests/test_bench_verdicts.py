@@ -9,7 +9,7 @@ from bench_records import SPECS, record
 from normsuite.bench import summary, tables
 from normsuite.bench.sentences import sentences
 from normsuite.bench.summary import AGAIN, AUTO, BASELINE, Bench
-from normsuite.records import writing
+from normsuite.files import writing
 from normsuite.statistics import Interval
 
 

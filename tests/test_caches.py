@@ -14,8 +14,8 @@ from asv_folder import DAY, NAME, START, Folder, commit_of
 
 from normsuite import history
 from normsuite.errors import OutputError
+from normsuite.files import caches, reading
 from normsuite.history import levels
-from normsuite.records import caches, reading
 
 pytestmark = pytest.mark.usefixtures("own_cache")
 ROOT = Path(__file__).parent.parent

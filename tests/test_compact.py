@@ -8,7 +8,8 @@ import pytest
 from report_records import watched, write_bench, write_gate, write_numerics, write_study
 
 from normsuite.errors import ArgumentError, NormsuiteError
-from normsuite.records import compact, reading, results, schema, writing
+from normsuite.files import reading, writing
+from normsuite.records import compact, results, schema
 from normsuite.report.collect import collect
 from normsuite.report.markdown import markdown
 from normsuite.report.pages import pages

@@ -14,7 +14,8 @@ from normsuite.conformance import ConformanceError, Report, recorded, run
 from normsuite.conformance.checks import derivatives, every
 from normsuite.conformance.run import smaller
 from normsuite.errors import ArgumentError, UnknownNameError
-from normsuite.records import kinds, results, writing
+from normsuite.files import writing
+from normsuite.records import kinds, results
 from normsuite.targets import Target
 from normsuite.targets.build import TargetError
 from normsuite.targets.loading import ImportPathError

@@ -9,7 +9,8 @@ from report_records import write_bench, write_gate, write_numerics, write_study
 
 from normsuite import history
 from normsuite.errors import ArgumentError, DataError, OutputError
-from normsuite.records import reading, results, schema, writing
+from normsuite.files import reading, writing
+from normsuite.records import results, schema
 from normsuite.report.collect import collect
 from normsuite.spec import load
 

@@ -8,7 +8,7 @@ import torch
 from torchvision import datasets
 
 from normsuite.errors import DataError, OutputError, UnknownNameError
-from normsuite.records import caches
+from normsuite.files import caches
 from normsuite.study import digits
 
 

@@ -7,8 +7,8 @@ import time
 
 import pytest
 
+from normsuite.files import caches
 from normsuite.presentation import drawing_cache
-from normsuite.records import caches
 from normsuite.spec import NORMS
 
 pytestmark = pytest.mark.usefixtures("own_cache")

@@ -61,7 +61,7 @@ def test_each_kind_is_found(tmp_path):
     done = run(
         "import torch, pathlib, normsuite\n"
         "from normsuite.measure.metric import METRICS\n"
-        "from normsuite.targets.found import by_name\n"
+        "from normsuite.targets.announced import by_name\n"
         "y = normsuite.layer_norm(torch.ones(2, 8), (8,), backend='sevens')\n"
         "print(y.unique().tolist(), 'calls' in METRICS, 'Everything' in normsuite.NORMS)\n"
         "print(by_name('theirs', pathlib.Path()).like)\n"
@@ -71,7 +71,7 @@ def test_each_kind_is_found(tmp_path):
 
 def test_a_list_loses_none_of_its_targets(tmp_path):
     run = announced(tmp_path, targets="several = theirs.targets:SEVERAL")
-    done = run("from normsuite.targets.found import announced; print(sorted(announced()))")
+    done = run("from normsuite.targets.announced import announced; print(sorted(announced()))")
     assert done.stdout == "['several.1', 'several.2', 'several.3']\n", done.stderr
 
 
@@ -86,7 +86,7 @@ def test_a_list_loses_none_of_its_targets(tmp_path):
         ({"norms": "bad = nowhere.norms"}, "import normsuite.spec", "entry point bad = 'nowhere.norms': is no package"),
         (
             {"targets": "bad = theirs.targets:NONE"},
-            "from normsuite.targets.found import announced; announced()",
+            "from normsuite.targets.announced import announced; announced()",
             "entry point bad = theirs.targets:NONE",
         ),
         (

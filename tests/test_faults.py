@@ -5,7 +5,8 @@ import random
 
 import pytest
 
-from normsuite.records import results, writing
+from normsuite.files import writing
+from normsuite.records import results
 from tools import faults, mutations, situations
 
 pytestmark = pytest.mark.usefixtures("own_cache")

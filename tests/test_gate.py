@@ -28,14 +28,15 @@ from gated_package import (
     version,
 )
 
+from normsuite.conventions import exit_codes
 from normsuite.errors import ArgumentError
+from normsuite.files import caches
 from normsuite.gate import compare
 from normsuite.gate.decide import BETTER, NOT_AVAILABLE, SAME, WORSE
 from normsuite.measure import own_workloads as cells
 from normsuite.measure import pairs, preloaded
 from normsuite.measure.clock import HostTimer
-from normsuite.records import caches, results
-from normsuite.usage import codes
+from normsuite.records import results
 
 pytestmark = pytest.mark.usefixtures("gate_cache")
 
@@ -45,9 +46,9 @@ def test_a_slower_commit_is_a_regression_and_the_way_back_is_better(repository):
     append(repository, "functional.py", THRICE, "three times")
     code, rows = judged(repository, "HEAD~1", "HEAD")
     row = rows[ONE[0], "time"]
-    assert (code, row.verdict) == (codes.REGRESSION, WORSE) and row.ratio.low > 1.5
+    assert (code, row.verdict) == (exit_codes.REGRESSION, WORSE) and row.ratio.low > 1.5
     code, rows = judged(repository, "HEAD", "HEAD~1")
-    assert (code, rows[ONE[0], "time"].verdict) == (codes.OK, BETTER)
+    assert (code, rows[ONE[0], "time"].verdict) == (exit_codes.OK, BETTER)
 
 
 def test_a_dirty_tree_is_the_head_and_files_say_what_was_found(repository, tmp_path):
@@ -75,11 +76,11 @@ def test_memory_and_digits_that_were_lost_are_found(repository):
     cell = "LayerNorm/torch/tiny/step"
     append(repository, "functional.py", KEEPS, "keeps more")
     code, rows = judged(repository, "HEAD~1", "HEAD", only=[cell])
-    assert code == codes.REGRESSION and rows[cell, "saved bytes"].verdict == WORSE
+    assert code == exit_codes.REGRESSION and rows[cell, "saved bytes"].verdict == WORSE
     assert rows[cell, "gradient error at mean 0"].verdict == SAME
     append(repository, "functional.py", ROUNDS, "loses digits")
     code, rows = judged(repository, "HEAD~1", "HEAD", only=[cell, *ONE])
-    assert code == codes.REGRESSION and rows[ONE[0], "output error at mean 0"].verdict == WORSE
+    assert code == exit_codes.REGRESSION and rows[ONE[0], "output error at mean 0"].verdict == WORSE
     assert rows[cell, "gradient error at mean 0"].verdict == WORSE
 
 
@@ -135,13 +136,13 @@ def test_a_norm_that_base_did_not_have_is_not_available(repository):
     cell = "InstanceNorm/torch/tiny/forward"
     code, rows = judged(repository, "HEAD", "HEAD~1", only=[cell, *ONE])
     assert rows[cell, "time"].verdict == NOT_AVAILABLE and "base has no norm InstanceNorm" in rows[cell, "time"].note
-    assert code != codes.REGRESSION
+    assert code != exit_codes.REGRESSION
 
 
 def test_a_cell_that_head_breaks_is_a_regression(repository):
     append(repository, "functional.py", BREAKS, "breaks one")
     code, rows = judged(repository, "HEAD~1", "HEAD", only=[*ONE, "GroupNorm/torch/tiny/forward"])
-    assert code == codes.REGRESSION and rows[ONE[0], "time"].verdict == "fails"
+    assert code == exit_codes.REGRESSION and rows[ONE[0], "time"].verdict == "fails"
     assert "head fails: TypeError: no" in rows[ONE[0], "time"].note
 
 
@@ -201,7 +202,7 @@ def test_a_cell_at_which_both_end_their_processes_is_not_available(repository):
     append(repository, "functional.py", KILLS, "kills")
     append(repository, "errors.py", "# more\n")
     code, rows = judged(repository, "HEAD~1", "HEAD", only=[*ONE, "GroupNorm/torch/tiny/forward"])
-    assert code in (codes.OK, codes.NOTHING)
+    assert code in (exit_codes.OK, exit_codes.NOTHING)
     assert rows["GroupNorm/torch/tiny/forward", "time"].verdict == NOT_AVAILABLE and rows[ONE[0], "time"].values >= 4
 
 

@@ -6,12 +6,12 @@ from datetime import date
 import pytest
 from gate_records import ENTRY, TODAY, code, kept_as, record, table, write
 
+from normsuite.conventions import exit_codes
 from normsuite.errors import ArgumentError
 from normsuite.gate import accepted, groups, summary
 from normsuite.gate.comment import comment
 from normsuite.gate.decide import ACCEPTED, SAME, WORSE
 from normsuite.gate.row import MEAN_TIME
-from normsuite.usage import codes
 
 
 def test_a_known_regression_is_no_failure_until_its_day(tmp_path):
@@ -20,12 +20,12 @@ def test_a_known_regression_is_no_failure_until_its_day(tmp_path):
     made = kept_as(slow, known, TODAY)
     first = summary.rows(made)[0]
     assert first.verdict == ACCEPTED and "more checks" in first.note
-    assert code(made) == codes.OK and accepted.notes(known, TODAY) == []
+    assert code(made) == exit_codes.OK and accepted.notes(known, TODAY) == []
     later = date(2030, 2, 1)
-    assert code(kept_as(slow, known, later)) == codes.REGRESSION
+    assert code(kept_as(slow, known, later)) == exit_codes.REGRESSION
     assert "accepted until 2030-01-31, and no longer: cell *" in accepted.notes(known, later)[0]
     slower = record(table(9, slowdowns=[0.2]))
-    assert code(kept_as(slower, known, TODAY)) == codes.REGRESSION, "more than was accepted"
+    assert code(kept_as(slower, known, TODAY)) == exit_codes.REGRESSION, "more than was accepted"
 
 
 def test_an_accepted_cell_does_not_fail_through_its_group():
@@ -37,13 +37,13 @@ def test_an_accepted_cell_does_not_fail_through_its_group():
     entry = accepted.Accepted("A/numba/case-[01]/*", "time", "more checks", TODAY)
     (mean,) = (row for row in summary.rows(kept_as(made, [entry], TODAY)) if row.metric == MEAN_TIME)
     assert mean.verdict == SAME and mean.note == "6 cells"
-    assert code(kept_as(made, [entry], TODAY)) == codes.OK
+    assert code(kept_as(made, [entry], TODAY)) == exit_codes.OK
     little = replace(entry, at_most=1.01)
-    assert code(kept_as(made, [little], TODAY)) == codes.REGRESSION, "more than was accepted"
+    assert code(kept_as(made, [little], TODAY)) == exit_codes.REGRESSION, "more than was accepted"
     every = replace(entry, cell="A/*")
     (mean,) = (row for row in summary.rows(kept_as(made, [every], TODAY)) if row.metric == MEAN_TIME)
     assert mean.note == "6 cells", "those that are not worse are not left out"
-    assert code(kept_as(made, [entry], date(2030, 1, 2))) == codes.REGRESSION, "no longer accepted"
+    assert code(kept_as(made, [entry], date(2030, 1, 2))) == exit_codes.REGRESSION, "no longer accepted"
 
 
 def test_every_reader_ends_as_the_project_s_policy_says():
@@ -54,7 +54,7 @@ def test_every_reader_ends_as_the_project_s_policy_says():
     assert summary.headline(kept_as(quiet, [], TODAY, "fail")).endswith("no regression.")
     kept = kept_as(open_cells, [], TODAY, "pass")
     assert "normsuite gate: no regression" in comment(kept, summary.rows(kept))
-    assert summary.as_dict(kept, summary.rows(kept))["exit_code"] == codes.OK
+    assert summary.as_dict(kept, summary.rows(kept))["exit_code"] == exit_codes.OK
 
 
 @pytest.mark.parametrize(

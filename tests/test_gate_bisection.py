@@ -11,7 +11,7 @@ import pytest
 from gated_package import BREAKS, COMMAND, ONE, PACKAGE, THRICE, append, gate, git, interrupt, version
 
 from normsuite.errors import ArgumentError
-from normsuite.gate import bisection, calibrate, compare, groups, injected_commits, rates, selfcheck, summary
+from normsuite.gate import bisection, calibrate, compare, groups, injected_commits, self_check_rates, selfcheck, summary
 from normsuite.gate.decide import SAME, WORSE
 from normsuite.gate.injected_commits import SOURCE
 from normsuite.gate.row import MEAN_TIME, CellRow
@@ -30,8 +30,8 @@ def test_a_self_check_leaves_records_that_add_up(repository, tmp_path):
     made = []
     run = {"out": out, "on_table": made.append}
     assert len(selfcheck.run(setup, tables=1, injected_tables=1, **run)) == 2 == len(made)
-    injected = next(record for record in made if rates.is_injected(record))
-    assert sorted(injected["case"]["planted"].values()) == list(rates.SHARES)
+    injected = next(record for record in made if self_check_rates.is_injected(record))
+    assert sorted(injected["case"]["planted"].values()) == list(self_check_rates.SHARES)
     found = selfcheck.run(setup, tables=2, injected_tables=1, **run)
     assert len(found) == 3 == len(made), "what was there is not measured again"
     other = compare.Setup(tree, tree, setup.cells, compare.MARGINS, 2.0, 1)

@@ -8,13 +8,13 @@ import pytest
 from gate_records import CELLS, ENTRY, NOTHING, TODAY, code, kept_as, of, record, table, write
 
 from normsuite import statistics
+from normsuite.conventions import exit_codes
 from normsuite.errors import ArgumentError
 from normsuite.gate import accepted, counting, summary, tables
 from normsuite.gate.comment import comment
 from normsuite.gate.decide import ACCEPTED, BETTER, FAILS, NOT_AVAILABLE, SAME, UNDECIDED, WORSE
 from normsuite.measure import metric, workload
 from normsuite.records import schema
-from normsuite.usage import codes
 
 
 def test_bytes_and_errors_are_rows_of_their_own():
@@ -29,7 +29,7 @@ def test_bytes_and_errors_are_rows_of_their_own():
     assert of(found, "peak bytes").verdict == SAME
     assert of(found, "saved bytes").verdict == WORSE and of(found, "saved bytes").ratio.value == pytest.approx(1.512)
     assert of(found, "gradient error at mean 0").verdict == WORSE
-    assert code(made) == codes.REGRESSION
+    assert code(made) == exit_codes.REGRESSION
     assert found[0].verdict == WORSE, "the worst stands first"
 
 
@@ -38,17 +38,17 @@ def test_what_one_side_lacks_is_not_available_and_what_head_breaks_is_a_regressi
     made = record(absent=lacking)
     found = summary.rows(made)
     assert [row.cell for row in found if row.verdict == NOT_AVAILABLE] == ["RMSNorm/torch/tiny/step"]
-    assert code(made) == codes.OK
+    assert code(made) == exit_codes.OK
     timed = len([row for row in found if row.bound is not None])
     assert any(f"of the {timed} that both versions have" in line for line in summary.sentences(made, found))
     broken = {"GroupNorm/numba/tiny/step": {"head": "fails: TypeError: no"}}
     made = record(absent=broken)
-    assert summary.rows(made)[0].verdict == FAILS and code(made) == codes.REGRESSION
+    assert summary.rows(made)[0].verdict == FAILS and code(made) == exit_codes.REGRESSION
     assert summary.ending(made, summary.rows(made)) == "regression (1 fails): exit code 1"
     made = record(absent=lacking)
     assert summary.ending(made, summary.rows(made)) == "no regression: exit code 0"
     both = {"GroupNorm/numba/tiny/step": {"head": "fails: TypeError: no", "base": "fails: TypeError: no"}}
-    assert code(record(absent=both)) == codes.OK
+    assert code(record(absent=both)) == exit_codes.OK
 
 
 def test_cells_that_many_lack_for_one_reason_are_one_sentence():
@@ -69,17 +69,17 @@ def test_cells_that_many_lack_for_one_reason_are_one_sentence():
 def test_faster_is_better_and_no_failure():
     values = {name: {k: v - 0.1 for k, v in of.items()} for name, of in table(6).items()}
     made = record(values)
-    assert {row.verdict for row in summary.rows(made)} == {BETTER} and code(made) == codes.OK
+    assert {row.verdict for row in summary.rows(made)} == {BETTER} and code(made) == exit_codes.OK
 
 
 def test_nothing_decided_is_an_exit_code_of_its_own():
     noisy = record(table(7, deviation=0.3))
     assert {row.verdict for row in summary.rows(noisy)} == {UNDECIDED}
-    assert code(noisy) == codes.NOTHING
+    assert code(noisy) == exit_codes.NOTHING
     # Exact numbers that are the same decide nothing of the time.
     counts = {"cell 0": {"base": {"peak bytes": 1}, "head": {"peak bytes": 1}}}
-    assert code(record(table(7, deviation=0.3), counts=counts)) == codes.NOTHING
-    assert summary.exit_code(None, []) == codes.NOTHING
+    assert code(record(table(7, deviation=0.3), counts=counts)) == exit_codes.NOTHING
+    assert summary.exit_code(None, []) == exit_codes.NOTHING
 
 
 @pytest.mark.parametrize(
@@ -109,8 +109,8 @@ def test_equal_error_rates_are_the_same_without_an_interval():
 @pytest.mark.parametrize(
     ("reason", "verdict", "expected"),
     [
-        ("fails: ValueError: no", FAILS, codes.REGRESSION),
-        ("has no norm", NOT_AVAILABLE, codes.NOTHING),
+        ("fails: ValueError: no", FAILS, exit_codes.REGRESSION),
+        ("has no norm", NOT_AVAILABLE, exit_codes.NOTHING),
     ],
 )
 def test_a_version_that_cannot_train_any_more_is_a_regression(reason, verdict, expected):
@@ -192,7 +192,7 @@ def test_a_cell_that_is_worse_is_not_among_those_that_are_bounded():
     assert any(line.startswith("no other cell is more than") for line in summary.sentences(made, found))
 
 
-@pytest.mark.parametrize(("limit", "expected"), [(0.05, codes.NOTHING), (0.5, codes.OK)])
+@pytest.mark.parametrize(("limit", "expected"), [(0.05, exit_codes.NOTHING), (0.5, exit_codes.OK)])
 def test_a_table_that_leaves_a_large_slowdown_possible_does_not_pass(limit, expected):
     """All but one cell undecided about 2 %, as a gate saw it on a noisy machine, and that one better."""
     values = table(7, deviation=0.03, processes=4, slowdowns=[0.02] * (CELLS - 1))
@@ -208,7 +208,7 @@ def test_a_table_that_leaves_a_large_slowdown_possible_does_not_pass(limit, expe
 def test_a_cell_that_was_not_measured_excludes_nothing():
     made = record({**table(5), "cell 48": {}}, limit=0.05)
     found = summary.rows(made)
-    assert math.isinf(summary.bound(found)) and code(made) == codes.NOTHING
+    assert math.isinf(summary.bound(found)) and code(made) == exit_codes.NOTHING
     assert any("1 cells have no interval" in line for line in summary.sentences(made, found))
 
 
@@ -216,7 +216,7 @@ def test_a_record_from_before_there_were_two_thresholds_is_judged_by_its_margin(
     made = record(table(0, slowdowns=[0.008] * CELLS, deviation=1e-4))
     assert {row.verdict for row in summary.rows(made)} == {WORSE}
     del made["case"]["margins"]["worse"], made["case"]["groups"]
-    assert {row.verdict for row in summary.rows(made)} == {SAME} and code(made) == codes.OK
+    assert {row.verdict for row in summary.rows(made)} == {SAME} and code(made) == exit_codes.OK
 
 
 def test_an_error_that_is_not_finite_counts_as_infinite():

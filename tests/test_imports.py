@@ -11,10 +11,11 @@ import pytest
 ORDER = (
     # words, this machine, and files
     "_version errors vocabulary",
-    "machine usage",
+    "conventions machine",
+    "files",
     "records",
     # data that need no layers
-    "ahead lesson oracle presentation spec statistics targets tuning",
+    "ahead lesson oracle presentation spec statistics targets tunings",
     "tensors",
     "backends",
     "fast_path validation",
@@ -40,7 +41,7 @@ WITHOUT_TORCH = (
     "statistics.survival",
     "records.results",
     "records.provenance",
-    "records.writing",
+    "files.writing",
     "history",
     "oracle",
     "cli",

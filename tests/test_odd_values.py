@@ -12,7 +12,7 @@ from normsuite.bench import summary as bench_summary
 from normsuite.bench import tables as bench_tables
 from normsuite.conformance import tables as conformance_tables
 from normsuite.frames import _ROWS as FRAMES
-from normsuite.gate import comment, rates, summary
+from normsuite.gate import comment, self_check_rates, summary
 from normsuite.gate import tables as gate_tables
 from normsuite.numerics import tables as numerics_tables
 from normsuite.records import compact, schema
@@ -29,7 +29,7 @@ def use_gate(record):
 
 
 def use_self_check(record):
-    rates.as_dict([record]), gate_tables.error_rates([record])
+    self_check_rates.as_dict([record]), gate_tables.error_rates([record])
 
 
 def use_bench(record):

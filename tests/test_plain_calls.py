@@ -35,7 +35,7 @@ def norm_of(spec, x, backend, **options):
 
 OFF_THE_PATH = {
     "normsuite.backends": "loads a backend once, and says why it cannot",
-    "normsuite.records.reading": "reads the files of norms when the package is imported",
+    "normsuite.files.reading": "reads the files of norms when the package is imported",
     "normsuite.spec": "reads the files of norms when the package is imported",
 }
 """Modules that a call's modules import and that catch exceptions, and why no call meets that."""

@@ -8,7 +8,7 @@ from statistics import fmean, median
 
 import pytest
 
-from normsuite import report, tuning
+from normsuite import report, tunings
 from normsuite.bench.row import SLOWER_ABOVE
 from normsuite.bench.summary import AUTO, COMPILED_FORMS
 from normsuite.records import compact, kinds, results, schema
@@ -174,14 +174,14 @@ def test_the_results_say_what_the_benches_of_a_study_and_of_a_history_found():
 
 
 def test_the_method_claims_of_the_gate_what_its_self_check_supports():
-    from normsuite.gate import rates, selfcheck
+    from normsuite.gate import self_check_rates, selfcheck
 
     shown = page("method")
     found = results.read_records(REFERENCE / "self-check-before", kinds.SELF_CHECK.what)
     assert not found.damaged and len({str(record["case"]["identity"]) for record in found.good}) == 1
     assert found.good[0]["case"]["identity"]["method"] != selfcheck.method()
     assert "measured by an earlier version of the gate, judged by today's thresholds" in shown
-    of = rates.found(found.good)
+    of = self_check_rates.found(found.good)
     assert f"{of.false_alarms.k} of {of.false_alarms.n} tables of a version against itself" in shown
     assert f"a rate of at most {of.false_alarms.at_most:.1%}".replace("%", " %") in shown
     assert f"{of.false_cells.k} of {of.false_cells.n} cells without a slowdown called worse" in shown
@@ -201,7 +201,7 @@ def test_the_method_claims_of_the_gate_what_its_self_check_supports():
     rivals = results.read_records(REFERENCE / "self-check-before", kinds.ASV_CHECK.what).good
     assert {record["samples"]["factor"] for record in rivals} == {1.03}
     assert all(record["case"]["identity"] == found.good[0]["case"]["identity"] for record in rivals)
-    asv = rates.found(rivals)
+    asv = self_check_rates.found(rivals)
     assert f"worse in {asv.false_alarms.k} of {asv.false_alarms.n} tables of a version against itself, and in" in shown
     assert f"in {asv.false_cells.k} of {asv.false_cells.n} cells without a slowdown; it found 5 %" in shown
     two, five, ten = (f"{of.k} of {of.n}" for of in map(asv.injected.get, (0.02, 0.05, 0.10)))
@@ -216,7 +216,7 @@ def test_the_method_claims_of_the_gate_what_its_self_check_supports():
 
 def test_the_results_say_what_non_temporal_stores_save():
     _, record = processor_table.recorded(REFERENCE / "processors" / "amd-25-17-avx512")
-    (sizes,) = (tuned.streaming for key, tuned in tuning.shipped() if key == "AuthenticAMD 25-17 AVX512")
+    (sizes,) = (tuned.streaming for key, tuned in tunings.shipped() if key == "AuthenticAMD 25-17 AVX512")
     saved, samples = {}, processor_table.with_intervals(record["samples"])
     for way, least in sizes.items():
         rows = [row for row in samples if row["chain"].startswith(way) and row["bytes"] >= least]
@@ -266,7 +266,7 @@ def test_the_results_say_what_an_accelerator_found():
 
 def test_the_table_of_accelerators_is_made_of_the_records():
     made = accelerator_table_tool.table(results.read_records(REFERENCE / "bench", kinds.BENCH.what))
-    assert accelerator_table_tool.as_toml(made) == (Path(tuning.__file__).parent / "accelerators.toml").read_text()
+    assert accelerator_table_tool.as_toml(made) == (Path(tunings.__file__).parent / "accelerators.toml").read_text()
 
 
 def test_which_norm_says_of_small_batches_what_was_found():

@@ -19,6 +19,7 @@ from report_records import (
 
 from normsuite import report
 from normsuite.bench.sentences import sentences
+from normsuite.files import writing
 from normsuite.gate import summary as gate
 from normsuite.gate import tables as gate_tables
 from normsuite.history import cost
@@ -26,7 +27,7 @@ from normsuite.lesson import diagrams
 from normsuite.lesson.tables import worked_example
 from normsuite.numerics import charts as numerics_charts
 from normsuite.numerics import tables as numerics
-from normsuite.records import provenance, results, schema, writing
+from normsuite.records import provenance, results, schema
 from normsuite.report.collect import collect
 from normsuite.spec import NORMS, find
 from normsuite.study import mistakes

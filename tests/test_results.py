@@ -7,7 +7,8 @@ import platform
 import pytest
 
 from normsuite.errors import ArgumentError, OutputError
-from normsuite.records import provenance, results, writing
+from normsuite.files import writing
+from normsuite.records import provenance, results
 
 
 def record(**changes):

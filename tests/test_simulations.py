@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from normsuite.gate import rates
+from normsuite.gate import self_check_rates
 from normsuite.gate.decide import Thresholds
 from normsuite.records import kinds, results
 from tools import simulate_bench, simulate_gate, simulate_history, simulate_study, simulations, thresholds
@@ -57,7 +57,7 @@ def test_tables_end_after_any_number_of_processes_with_the_looks_of_the_gate():
 
 
 def test_the_small_threshold_finds_what_one_threshold_for_both_does_not(records):
-    one, two = (rates.found(records, Thresholds(worse=worse)) for worse in (0.01, 0.0025))
+    one, two = (self_check_rates.found(records, Thresholds(worse=worse)) for worse in (0.01, 0.0025))
     assert one.injected[0.01].k < 0.5 * one.injected[0.01].n and two.injected[0.01].at_least > 0.9
     assert (one.false_alarms.k, two.false_alarms.k) == (0, 0) and one.undecided == two.undecided
     found = thresholds.biases(records)

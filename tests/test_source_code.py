@@ -9,7 +9,7 @@ import documents
 import pytest
 from imports import MODULES, PACKAGE, imports
 
-from normsuite import tuning
+from normsuite import tunings
 from normsuite.gate import selfcheck
 from normsuite.records import provenance, source_code
 
@@ -102,9 +102,9 @@ def test_a_changed_statement_is_noticed(old, new):
 
 def digests(package, monkeypatch):
     """Return the digests of the study, of the gate's method and of tuned tables, made of the sources in a folder."""
-    for module in (provenance, selfcheck, tuning):
+    for module in (provenance, selfcheck, tunings):
         monkeypatch.setattr(module, "__file__", str(package / Path(module.__file__).relative_to(documents.ROOT)))
-    return provenance.source_digest.__wrapped__(), selfcheck.method(), tuning.kernels.__wrapped__()
+    return provenance.source_digest.__wrapped__(), selfcheck.method(), tunings.kernels.__wrapped__()
 
 
 def test_digests_of_records_follow_the_code_and_not_its_docstrings(tmp_path, monkeypatch):
@@ -143,7 +143,7 @@ def test_a_module_that_moves_leaves_the_method_of_the_gate(tmp_path, monkeypatch
 
 HELPING = {
     *("errors", "machine/device", "machine/extras", "vocabulary"),
-    *("records/caches", "records/reading", "records/writing"),
+    *("files/caches", "files/reading", "files/writing"),
 }
 """Modules that training imports and numbers do not depend on: files, messages, names."""
 

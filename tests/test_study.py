@@ -7,8 +7,9 @@ import pytest
 import torch
 
 from normsuite.errors import ArgumentError, DataError, UnknownNameError
+from normsuite.files import writing
 from normsuite.machine import device
-from normsuite.records import provenance, results, schema, writing
+from normsuite.records import provenance, results, schema
 from normsuite.spec import NO_NORM, NORMS
 from normsuite.study import network
 from normsuite.study.augment import augmented

@@ -9,9 +9,9 @@ from torch.nn import functional as F
 
 from normsuite.errors import ArgumentError, DataError, NormsuiteError, UnknownNameError
 from normsuite.targets import Target, configuration
+from normsuite.targets.announced import by_name
 from normsuite.targets.arguments import parse
 from normsuite.targets.build import TargetError, build, draw, torch_beside
-from normsuite.targets.found import by_name
 from normsuite.targets.loading import ImportPathError
 
 

@@ -8,9 +8,9 @@ import pytest
 from asv_folder import Repository
 
 from normsuite.errors import ArgumentError, NormsuiteError
+from normsuite.files.git import Git
 from normsuite.gate import guarded, trees
 from normsuite.gate.injected_commits import SOURCE
-from normsuite.records.git import Git
 from normsuite.targets.configuration import find_project
 
 pytestmark = pytest.mark.usefixtures("own_cache")

@@ -10,7 +10,7 @@ from normsuite import history
 from normsuite.errors import ArgumentError
 from normsuite.history import AsvResult
 from normsuite.history import charts as trend
-from normsuite.history import pictures as small
+from normsuite.history import sparklines as small
 
 pytestmark = pytest.mark.usefixtures("own_cache")
 

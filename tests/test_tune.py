@@ -9,14 +9,15 @@ import pytest
 import torch
 from typer.testing import CliRunner
 
-from normsuite import cli, tune, tuning
+from normsuite import cli, tune, tunings
 from normsuite.backends import numba
+from normsuite.conventions import exit_codes
+from normsuite.files import caches
 from normsuite.measure import process
-from normsuite.records import caches, provenance, results
+from normsuite.records import provenance, results
 from normsuite.spec import NORMS
 from normsuite.statistics import Interval
 from normsuite.tune import crossover, streaming, worker
-from normsuite.usage import codes
 from tools import processor_table
 
 
@@ -29,13 +30,13 @@ def ratios(**by_size):
     [
         (ratios(n1=1.5, n2=1.2, n4=0.8, n8=0.6), 4),
         (ratios(n1=0.9, n2=0.8), 1),
-        (ratios(n1=1.5, n2=1.2), tuning.NEVER),
-        (ratios(n1=1.01, n2=1.02), tuning.NEVER),
+        (ratios(n1=1.5, n2=1.2), tunings.NEVER),
+        (ratios(n1=1.01, n2=1.02), tunings.NEVER),
         (ratios(n1=1.5, n2=0.5, n4=1.01, n8=0.7), 2),  # one size in the noise decides nothing
         (ratios(n1=1.5, n2=0.5, n4=0.6, n8=1.01), 2),  # nor does the largest
         (ratios(n1=0.5, n2=1.5, n4=0.6, n8=0.9), 4),  # one that is slower does
-        (ratios(n1=0.5, n2=0.6, n4=1.5), tuning.NEVER),
-        ({}, tuning.NEVER),
+        (ratios(n1=0.5, n2=0.6, n4=1.5), tunings.NEVER),
+        ({}, tunings.NEVER),
     ],
 )
 def test_the_size_saves_most_and_none_above_it_is_slower(found, expected):
@@ -47,7 +48,7 @@ def test_the_size_saves_most_and_none_above_it_is_slower(found, expected):
     [
         (ratios(n1=0.5, n2=0.71, n4=0.7, n8=0.3), 4),
         (ratios(n1=0.5, n2=0.6), 1),
-        (ratios(n1=0.5, n2=0.8), tuning.NEVER),
+        (ratios(n1=0.5, n2=0.8), tunings.NEVER),
     ],
 )
 def test_the_clear_size_has_the_margin_from_there_on(found, expected):
@@ -160,7 +161,7 @@ def test_an_activation_is_searched_everywhere_where_the_plain_mode_is_torch_s():
 
     rows = worker.entry(NORMS["BatchNorm"], "contiguous", 49, ["step", "step_activated"], ratio)
     (sizes,) = [layouts["contiguous"] for layouts in crossover.table(rows).values()]
-    assert sizes["step"] == [tuning.NEVER] and 2**18 <= sizes["step_activated"][0] < 2**20
+    assert sizes["step"] == [tunings.NEVER] and 2**18 <= sizes["step_activated"][0] < 2**20
 
 
 def test_one_disturbed_size_is_measured_again_before_it_ends_the_kernels_sizes():
@@ -196,7 +197,7 @@ def test_what_is_measured_in_time_counts_for_what_is_measured_behind_it(monkeypa
     said = []
     worker.work({"threads": torch.get_num_threads(), "budget_s": 60.0, "earlier": ["LayerNorm row 1"]}, said.append)
     assert said[0] == {"streaming": {"forward": 5, "backward": None}}
-    rows = [{"forward": 5, "backward": tuning.NEVER}]
+    rows = [{"forward": 5, "backward": tunings.NEVER}]
     assert said[1:] == [{"entry": name, "rows": rows} for name in ("BatchNorm contiguous 49", "LayerNorm row 1")], (
         "what is known from an earlier tuning comes last"
     )
@@ -214,8 +215,8 @@ def chain(way, size, ratio):
     [
         ({1: 1.3, 2: 0.9, 4: 0.8}, 2),
         ({1: 0.9, 2: 1.0, 4: 0.8}, 4),
-        ({1: 0.9, 2: 0.9, 4: 0.99}, tuning.NEVER),
-        ({}, tuning.NEVER),
+        ({1: 0.9, 2: 0.9, 4: 0.99}, tunings.NEVER),
+        ({}, tunings.NEVER),
     ],
 )
 def test_non_temporal_stores_pay_from_where_they_do_at_every_size(forward, expected):
@@ -229,8 +230,8 @@ def test_the_mean_over_norms_and_chains_counts_and_the_worst():
         return streaming.pays_from(rows)["forward"]
 
     assert of_two(0.8, 1.04) == 1
-    assert of_two(0.98, 1.04) == tuning.NEVER
-    assert of_two(0.5, 1.06) == tuning.NEVER, "one of them is slower"
+    assert of_two(0.98, 1.04) == tunings.NEVER
+    assert of_two(0.5, 1.06) == tunings.NEVER, "one of them is slower"
 
 
 # ---- the command ----
@@ -240,9 +241,9 @@ def test_the_mean_over_norms_and_chains_counts_and_the_worst():
 def own_cache(monkeypatch, tmp_path):
     """A user's cache that is empty."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    tuning.forget()
+    tunings.forget()
     yield tmp_path
-    tuning.forget()
+    tunings.forget()
 
 
 def entry_of(name, least):
@@ -269,18 +270,18 @@ def saying(monkeypatch, *messages):
 def test_without_a_measurement_nothing_is_stored(own_cache, monkeypatch):
     saying(monkeypatch, {"streaming": None})
     found = tune.tune()
-    assert found.path is None and tuning.own() is None and found.known == found.measured == 0 < found.entries
+    assert found.path is None and tunings.own() is None and found.known == found.measured == 0 < found.entries
     done = CliRunner().invoke(cli.app, ["tune"])
     assert f"0 of {found.entries} entries measured; not stored" in done.output
     assert "nothing was measured in time" in str(done.exception)
 
 
 def test_a_table_that_was_not_finished_is_finished_by_the_next_runs(own_cache, monkeypatch):
-    shipped = tuning.without_own()
+    shipped = tunings.without_own()
     saying(monkeypatch, {"streaming": {"forward": 7, "backward": None}}, entry_of("BatchNorm contiguous 49", 64))
     found = tune.tune()
     assert (found.measured, found.known) == (1, 1) and found.path.is_relative_to(own_cache)
-    own = tuning.current()
+    own = tunings.current()
     assert own.origin.endswith(f"1 of {found.entries} entries") and own.streaming["forward"] == 7
     assert own.sizes["BatchNorm"]["contiguous"]["forward"][0] == 64
     assert own.sizes["LayerNorm"] == shipped.sizes["LayerNorm"]
@@ -288,17 +289,17 @@ def test_a_table_that_was_not_finished_is_finished_by_the_next_runs(own_cache, m
     jobs = saying(monkeypatch, {"streaming": None}, entry_of("LayerNorm row 1", 32))
     found = tune.tune()
     assert jobs[0]["earlier"] == ["BatchNorm contiguous 49"]
-    assert (found.measured, found.known) == (1, 2) and tuning.current().streaming["forward"] == 7, "known from before"
+    assert (found.measured, found.known) == (1, 2) and tunings.current().streaming["forward"] == 7, "known from before"
 
 
 @pytest.mark.parametrize("reason", [process.Died("killed"), KeyboardInterrupt()])
 def test_what_was_measured_before_an_early_end_is_stored(own_cache, monkeypatch, reason):
     saying(monkeypatch, {"streaming": None}, entry_of("BatchNorm contiguous 49", 64), reason)
     done = CliRunner().invoke(cli.app, ["tune"])
-    assert tuning.own().entries == {"BatchNorm contiguous 49"} and "1 of" in done.output
+    assert tunings.own().entries == {"BatchNorm contiguous 49"} and "1 of" in done.output
     assert done.exit_code != 0
     if isinstance(reason, KeyboardInterrupt):
-        assert done.exit_code == codes.INTERRUPTED
+        assert done.exit_code == exit_codes.INTERRUPTED
     else:
         assert "killed" in str(done.exception)
 
@@ -306,10 +307,10 @@ def test_what_was_measured_before_an_early_end_is_stored(own_cache, monkeypatch,
 def test_a_size_above_all_that_are_measured_stays(own_cache, monkeypatch):
     """A search up to 19 MB says nothing of non-temporal stores that pay from 26 MB on."""
     large, small = 2 * worker.LARGEST_STREAMED, worker.LARGEST_STREAMED // 2
-    known = replace(tuning.without_own(), streaming={"forward": large, "backward": small})
-    monkeypatch.setattr(tuning, "without_own", lambda: known)
+    known = replace(tunings.without_own(), streaming={"forward": large, "backward": small})
+    monkeypatch.setattr(tunings, "without_own", lambda: known)
     saying(monkeypatch, {"streaming": {"forward": None, "backward": None}})
-    assert tune.tune().streaming == {"forward": large, "backward": tuning.NEVER}
+    assert tune.tune().streaming == {"forward": large, "backward": tunings.NEVER}
 
 
 def test_the_command_says_what_stands_against_it_before_it_measures(own_cache, monkeypatch):

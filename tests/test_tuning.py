@@ -10,10 +10,10 @@ from pathlib import Path
 import pytest
 import torch
 
-from normsuite import statistics, tuning
+from normsuite import statistics, tunings
 from normsuite.bench import worker
+from normsuite.files import caches
 from normsuite.machine import processor
-from normsuite.records import caches
 from normsuite.spec import NORMS
 from normsuite.tune import crossover, tables
 from normsuite.tune.search import search, together
@@ -29,9 +29,9 @@ TABLE = {"BatchNorm": {"contiguous": {"lengths": [1], "forward": [123]}}}
 def own_cache(tmp_path, monkeypatch):
     """A user's cache that is empty, and no table in use."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    tuning.forget()
+    tunings.forget()
     yield
-    tuning.forget()
+    tunings.forget()
 
 
 def pretend(monkeypatch, key):
@@ -92,109 +92,109 @@ def test_the_first_core_is_read(monkeypatch, tmp_path):
 
 
 def test_a_shipped_table_is_for_its_own_model_only(monkeypatch):
-    for key, shipped in tuning.shipped():
+    for key, shipped in tunings.shipped():
         if key is not None:
             pretend(monkeypatch, key)
-            tuning.forget()
+            tunings.forget()
             with threads(shipped.threads):
-                assert tuning.current() == shipped and "shipped" in shipped.origin
+                assert tunings.current() == shipped and "shipped" in shipped.origin
             with threads(shipped.threads + 1):
-                assert tuning.current() == tuning.elsewhere(f"the processor {key}")
+                assert tunings.current() == tunings.elsewhere(f"the processor {key}")
     pretend(monkeypatch, "GenuineIntel 6-143 AVX512")
-    tuning.forget()
-    assert tuning.current() == tuning.elsewhere("the processor GenuineIntel 6-143 AVX512")
+    tunings.forget()
+    assert tunings.current() == tunings.elsewhere("the processor GenuineIntel 6-143 AVX512")
 
 
 def test_on_an_unknown_processor_torch_is_taken_wherever_two_that_were_measured_disagree():
     """And wherever either is within the margin."""
-    unknown = tuning.elsewhere("unknown")
-    shipped = [table for _, table in tuning.shipped()]
+    unknown = tunings.elsewhere("unknown")
+    shipped = [table for _, table in tunings.shipped()]
     assert len(shipped) >= 2
     found = entries(unknown.sizes)
     assert found
     for place, size in found.items():
         for table in shipped:
             assert size >= entries(table.clear)[place] >= entries(table.sizes)[place], place
-    assert set(unknown.streaming.values()) == {tuning.NEVER}
+    assert set(unknown.streaming.values()) == {tunings.NEVER}
     assert "normsuite tune" in unknown.origin and all(table.processor in unknown.origin for table in shipped)
 
 
 def test_what_the_user_measured_comes_first_and_holds_for_what_it_was_measured_with(monkeypatch):
     here = processor.this()
-    sizes = {"BatchNorm": {"contiguous": {"lengths": [1], "forward": [123], "step": [tuning.NEVER]}}}
-    streaming = {"forward": 10, "backward": tuning.NEVER}
+    sizes = {"BatchNorm": {"contiguous": {"lengths": [1], "forward": [123], "step": [tunings.NEVER]}}}
+    streaming = {"forward": 10, "backward": tunings.NEVER}
     text = tables.as_toml(here, threads=2, torch="x", sizes=sizes, streaming=streaming)
-    path = tuning.store(text)
+    path = tunings.store(text)
     assert path.exists()
-    found = tuning.current()
+    found = tunings.current()
     assert found.sizes == sizes and found.streaming == streaming and "measured on this machine" in found.origin
-    assert worker.environment("cpu")["tuning"] == found.digest != tuning.shipped()[0][1].digest
+    assert worker.environment("cpu")["tuning"] == found.digest != tunings.shipped()[0][1].digest
     for name, changed in (("kernels", lambda: "others"), ("_FORMAT", 0)):
         with monkeypatch.context() as patch:
-            patch.setattr(tuning, name, changed)
-            assert tuning.own() is None
+            patch.setattr(tunings, name, changed)
+            assert tunings.own() is None
     with threads(torch.get_num_threads() + 1):
-        assert tuning.own() is None
+        assert tunings.own() is None
     pretend(monkeypatch, "another")
-    assert tuning.own() is None
+    assert tunings.own() is None
 
 
 def test_a_tuning_is_found_for_another_number_of_threads():
     """A study asks so: its runs have one thread each, whatever its own process has."""
-    sizes = {"BatchNorm": {"contiguous": {"lengths": [1], "forward": [7], "step": [tuning.NEVER]}}}
+    sizes = {"BatchNorm": {"contiguous": {"lengths": [1], "forward": [7], "step": [tunings.NEVER]}}}
     present = torch.get_num_threads()
     assert present != 1
     with threads(1):
-        tuning.store(tables.as_toml(processor.this(), threads=1, torch="x", sizes=sizes, streaming={}))
-    assert tuning.current(1).sizes == sizes != tuning.current().sizes
-    assert tuning.own(1) is not None and tuning.own() is None
+        tunings.store(tables.as_toml(processor.this(), threads=1, torch="x", sizes=sizes, streaming={}))
+    assert tunings.current(1).sizes == sizes != tunings.current().sizes
+    assert tunings.own(1) is not None and tunings.own() is None
 
 
 def test_a_table_that_could_not_be_stored_has_no_path(monkeypatch):
     monkeypatch.setattr(caches, "store", lambda *of: None)
-    assert tuning.store(tables.as_toml(processor.this(), threads=1, torch="x", sizes=TABLE, streaming={})) is None
+    assert tunings.store(tables.as_toml(processor.this(), threads=1, torch="x", sizes=TABLE, streaming={})) is None
 
 
 def test_any_name_of_a_processor_is_read_back():
     named = processor.Processor('a "processor" \\ of \x01 ours', 'key "1"')
-    found = tuning.parse(tables.as_toml(named, threads=1, torch="x", sizes=TABLE, streaming={}), "origin")
+    found = tunings.parse(tables.as_toml(named, threads=1, torch="x", sizes=TABLE, streaming={}), "origin")
     assert (found.processor, found.threads) == (named.name, 1)
 
 
 def test_a_table_in_use_is_not_forgotten():
     sizes = {"BatchNorm": {"contiguous": {"lengths": [1], "forward": [123]}}}
-    path = tuning.store(tables.as_toml(processor.this(), threads=1, torch="x", sizes=sizes, streaming={}))
+    path = tunings.store(tables.as_toml(processor.this(), threads=1, torch="x", sizes=sizes, streaming={}))
     long_ago = path.stat().st_mtime - 2 * caches.KEPT_DAYS * 86_400
     unused = path.with_name("0123456789abcdef.toml")
     unused.write_text("")
     for each in (path, unused):
         os.utime(each, (long_ago, long_ago))
-    assert tuning.own() is not None
+    assert tunings.own() is not None
     caches.forget(path.parent)
     assert path.exists() and not unused.exists()
 
 
 def test_a_damaged_table_of_the_user_s_is_not_read():
     sizes = {"BatchNorm": {"contiguous": {"lengths": [1], "forward": [123]}}}
-    path = tuning.store(tables.as_toml(processor.this(), threads=1, torch="x", sizes=sizes, streaming={}))
-    assert tuning.own() is not None
+    path = tunings.store(tables.as_toml(processor.this(), threads=1, torch="x", sizes=sizes, streaming={}))
+    assert tunings.own() is not None
     path.write_text(path.read_text().replace("threads = 1", "threads = 2"))
-    assert tuning.own() is None
+    assert tunings.own() is None
 
 
 def test_without_a_cache_nothing_is_stored_and_the_shipped_table_holds(monkeypatch):
     monkeypatch.setattr(caches, "folder", lambda *names: None)
-    assert tuning.store("x") is None
-    assert tuning.own() is None
-    assert tuning.current().sizes
+    assert tunings.store("x") is None
+    assert tunings.own() is None
+    assert tunings.current().sizes
 
 
 # ---- what is shipped ----
 
 
 def test_shipped_tables_are_of_known_norms_layouts_and_modes():
-    for _, tuned in tuning.shipped():
-        assert set(tuned.streaming) == set(tuning.WAYS)
+    for _, tuned in tunings.shipped():
+        assert set(tuned.streaming) == set(tunings.WAYS)
         for table in (tuned.sizes, tuned.clear):
             assert set(table) == {norm for norm, spec in NORMS.items() if spec.torch_call is not None}
             for norm, layouts in table.items():
@@ -219,7 +219,7 @@ def test_a_shipped_table_is_what_follows_from_its_records():
 
 
 def test_a_table_is_read_as_it_was_written():
-    for key, tuned in tuning.shipped():
+    for key, tuned in tunings.shipped():
         measured = processor.Processor(tuned.processor, key or "")
         text = tables.as_toml(
             measured,
@@ -229,7 +229,7 @@ def test_a_table_is_read_as_it_was_written():
             clear=tuned.clear,
             streaming=tuned.streaming,
         )
-        assert tuning.parse(text, tuned.origin) == tuned
+        assert tunings.parse(text, tuned.origin) == tuned
 
 
 def test_what_was_not_measured_has_the_cautious_sizes():
@@ -262,7 +262,7 @@ def searched(ratio_at):
 def test_a_search_finds_the_size_of_a_change_in_fewer_measurements(first):
     found = {size: 0.5 if size >= first else 2.0 for size in searched(lambda size: 0.5 if size >= first else 2.0)}
     rows = {size: statistics.Interval(ratio, ratio, ratio) for size, ratio in found.items()}
-    assert crossover.least_size(rows) == (first if first <= SIZES[-1] else tuning.NEVER)
+    assert crossover.least_size(rows) == (first if first <= SIZES[-1] else tunings.NEVER)
     assert len(found) <= 5 and len(searched(lambda size: 2.0)) == 1
 
 

@@ -1,4 +1,4 @@
-"""Write `normsuite/tuning/accelerators.toml` of a bench's records: from which size on the triton kernels are faster.
+"""Write `normsuite/tunings/accelerators.toml` of a bench's records: from which size on the triton kernels are faster.
 
 They are compared with torch's calls, for each device that was measured. A call takes as long as the device or the
 host, whichever takes longer. The kernels get a size if a call of theirs takes at most MARGIN of torch's there and at
@@ -17,7 +17,7 @@ from pathlib import Path
 
 from normsuite.records import kinds, results
 from normsuite.spec import find
-from normsuite.tuning.accelerators import NEVER, layout_of
+from normsuite.tunings.accelerators import NEVER, layout_of
 
 MARGIN = 0.98
 OURS, THEIRS = "triton", "torch.nn"
@@ -122,7 +122,7 @@ def main() -> None:
     """Write the table of the given folders' records."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
     parser.add_argument("records", nargs="+", type=Path, help="folders of records")
-    parser.add_argument("--out", type=Path, default=Path("normsuite/tuning/accelerators.toml"))
+    parser.add_argument("--out", type=Path, default=Path("normsuite/tunings/accelerators.toml"))
     options = parser.parse_args()
     read = [results.read_records(folder, kinds.BENCH.what) for folder in options.records]
     if damaged := [reason for records in read for _, reason in records.damaged]:

@@ -21,13 +21,14 @@ from asv.util import load_json
 
 from normsuite.cli import gated
 from normsuite.errors import ArgumentError, NormsuiteError
-from normsuite.gate import injected_commits, rates, selfcheck
+from normsuite.files import writing
+from normsuite.gate import injected_commits, self_check_rates, selfcheck
 from normsuite.gate.cells import Cell
 from normsuite.gate.setup import Setup
 from normsuite.measure.implementations.ours import Function
 from normsuite.measure.labels import ASV_LATENCY
 from normsuite.measure.workload import Workload
-from normsuite.records import kinds, provenance, results, writing
+from normsuite.records import kinds, provenance, results
 from normsuite.spec import NORMS
 
 FACTOR = 1.03
@@ -151,7 +152,7 @@ def run(setup: Setup, pairs: int, repository: Path, out: Path) -> list[dict]:
             record = _pair(setup, cells, clone, number, identity, repository)
             results.write_record(out, f"{kinds.ASV_CHECK.what}-{results.digest(record)}", record)
             found.append(record)
-            print(rates.line(record), flush=True)
+            print(self_check_rates.line(record), flush=True)
     return found
 
 
@@ -196,7 +197,7 @@ def main() -> None:
         found = run(setup, given.pairs, project.folder, out)
     except NormsuiteError as error:
         raise SystemExit(str(error)) from None
-    print("\n".join(rates.lines(found)))
+    print("\n".join(self_check_rates.lines(found)))
 
 
 if __name__ == "__main__":

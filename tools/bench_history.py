@@ -24,11 +24,12 @@ import psutil
 
 from normsuite import statistics
 from normsuite.errors import ArgumentError, NormsuiteError
+from normsuite.files import writing
+from normsuite.files.git import Git
 from normsuite.measure import process
 from normsuite.measure.labels import ASV_LATENCY
 from normsuite.presentation import text
-from normsuite.records import provenance, results, writing
-from normsuite.records.git import Git
+from normsuite.records import provenance, results
 from tools import browser
 
 WHAT = "bench-history"

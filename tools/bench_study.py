@@ -13,13 +13,14 @@ from pathlib import Path
 import torch
 
 from normsuite.cli.output import print_tables
+from normsuite.conventions.defaults import BENCH_PROCESSES
+from normsuite.files import writing
 from normsuite.functional import DEFAULT_BACKEND
 from normsuite.presentation import text
 from normsuite.presentation.table import Table
-from normsuite.records import results, writing
+from normsuite.records import results
 from normsuite.statistics import Interval
 from normsuite.study.plan import plan
-from normsuite.usage.defaults import BENCH_PROCESSES
 from tools import study_steps, study_throughput
 
 COMMAND = "python -m tools.bench_study"

@@ -12,7 +12,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from normsuite.errors import NormsuiteError
-from normsuite.records import compact, reading, results, writing
+from normsuite.files import reading, writing
+from normsuite.records import compact, results
 
 
 def pack(source: Path, target: Path, pattern: str = "*.json", without: Sequence[str] = ()) -> int:

@@ -8,7 +8,7 @@ import torch
 
 from normsuite import backends
 from normsuite.spec import NORMS, NormSpec
-from normsuite.tuning import accelerators
+from normsuite.tunings import accelerators
 
 _ON_CPU = tuple(name for name in backends.NAMES if name != accelerators.KERNELS)
 """The backends that compute there."""

@@ -22,7 +22,8 @@ from pathlib import Path
 
 from normsuite import history
 from normsuite.errors import NormsuiteError
-from normsuite.records import caches, compact, kinds, results, writing
+from normsuite.files import caches, writing
+from normsuite.records import compact, kinds, results
 from tools import mutations
 from tools.mutations import OF_BYTES, OF_JSON, restore, state
 from tools.situations import SITUATIONS

@@ -5,7 +5,7 @@ import tomllib
 from collections.abc import Iterable, Iterator
 from statistics import fmean
 
-from normsuite import tuning
+from normsuite import tunings
 from normsuite.bench.row import SLOWER_ABOVE
 from normsuite.tune import crossover
 
@@ -13,16 +13,16 @@ from . import processor_table
 from .page_benches import REFERENCE
 
 
-def shipped() -> dict[str, tuning.Tuning]:
+def shipped() -> dict[str, tunings.Tuning]:
     """Return each shipped table by the name of its file."""
     found = {}
     for path in sorted(processor_table.PROCESSORS.glob("*.toml")):
-        found[path.stem] = tuning.parse(path.read_text(encoding="utf-8"), path.name)
+        found[path.stem] = tunings.parse(path.read_text(encoding="utf-8"), path.name)
     return found
 
 
 def _size(numbers: float) -> str:
-    return "never" if numbers == tuning.NEVER else f"{numbers / 2**20:.1f} MiB"
+    return "never" if numbers == tunings.NEVER else f"{numbers / 2**20:.1f} MiB"
 
 
 def tables() -> list[str]:
@@ -33,12 +33,12 @@ def tables() -> list[str]:
     ]
     for name, found in shipped().items():
         facts = tomllib.loads((processor_table.PROCESSORS / f"{name}.toml").read_text(encoding="utf-8"))["processor"]
-        ways = " | ".join(_size(found.streaming[way]) for way in tuning.WAYS)
+        ways = " | ".join(_size(found.streaming[way]) for way in tunings.WAYS)
         lines.append(f"| {found.processor} | {found.threads} | {facts['torch']} | {ways} |")
     return lines
 
 
-def given(rows: Iterable[dict], table: tuning.Table) -> Iterator[dict]:
+def given(rows: Iterable[dict], table: tunings.Table) -> Iterator[dict]:
     """Yield the rows of measured ratios at which a table takes the kernels."""
     for row in rows:
         entry = table[row["norm"]][row["layout"]]
@@ -50,7 +50,7 @@ def given(rows: Iterable[dict], table: tuning.Table) -> Iterator[dict]:
 def left_out(name: str) -> list[dict]:
     """Return the ratios of a processor at which the kernels would be taken if it had not been measured."""
     record = processor_table.sizes_in(REFERENCE / "processors" / name)
-    others = tuning.agreed([table.clear for other, table in shipped().items() if other != name])
+    others = tunings.agreed([table.clear for other, table in shipped().items() if other != name])
     return list(given(processor_table.with_intervals(record["samples"]), others))
 
 

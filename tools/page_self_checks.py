@@ -4,7 +4,7 @@ import math
 from collections.abc import Iterator, Sequence
 from statistics import median, stdev
 
-from normsuite.gate import decide, rates, selfcheck, tables
+from normsuite.gate import decide, self_check_rates, selfcheck, tables
 from normsuite.presentation import markdown, text
 
 from . import thresholds
@@ -20,7 +20,7 @@ def error_rates() -> list[str]:
     identity = records[0]["case"]["identity"]
     found = tables.error_rates(records)
     method, today = "by this version of the gate's method", {**identity, "method": selfcheck.method()}
-    if not all(rates.belongs(record, today, selfcheck.injection()) for record in records):
+    if not all(self_check_rates.belongs(record, today, selfcheck.injection()) for record in records):
         method = "by an earlier version of the gate's method, judged by today's thresholds"
     return [
         f"{found.title}, each of {len(identity['cells'])} cells in {text.seconds(identity['budget_s'])}, {method}:",

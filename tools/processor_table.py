@@ -1,8 +1,8 @@
-"""Make a processor's table of `normsuite/tuning/processors`.
+"""Make a processor's table of `normsuite/tunings/processors`.
 
     python -m tools.processor_table measure FOLDER     # in three processes, 45 minutes on two quiet cores
     python -m tools.processor_table again FOLDER       # sizes that it lacks, and where processes differ
-    python -m tools.processor_table make FOLDER NAME    # from the records, into normsuite/tuning/processors/NAME.toml
+    python -m tools.processor_table make FOLDER NAME    # from the records, into normsuite/tunings/processors/NAME.toml
 
 FOLDER holds the records crossover.json and streaming.json, or both in one file (tools/compact.py); `make` derives the
 table from them and measures nothing. A neighbour of a virtual machine may disturb all sizes of a process at a time, and
@@ -17,11 +17,12 @@ from pathlib import Path
 
 import torch
 
-from normsuite import statistics, tuning
+from normsuite import statistics, tunings
+from normsuite.files import writing
 from normsuite.machine import processor
 from normsuite.measure import process
 from normsuite.measure.cases import Case
-from normsuite.records import provenance, results, writing
+from normsuite.records import provenance, results
 from normsuite.spec import NormSpec
 from normsuite.tune import crossover, streaming, tables
 
@@ -37,7 +38,7 @@ calls take several times as long from there on, and the kernels, whose results l
 DIGITS = 4
 """Digits of a logarithm in a record: a hundredth of what two processes differ by at least."""
 
-PROCESSORS = Path(tuning.__file__).parent / "processors"
+PROCESSORS = Path(tunings.__file__).parent / "processors"
 
 
 def _key(row: dict) -> tuple:
@@ -100,7 +101,7 @@ def measure(folder: Path) -> None:
         threads, found = torch.get_num_threads(), []
         for number in range(1, processes + 1):
             found.append(_measured({"kind": kind, "threads": threads, "wanted": None}))
-            case = {"processes": number, "processor": processor.this()._asdict(), "kernels": tuning.kernels()}
+            case = {"processes": number, "processor": processor.this()._asdict(), "kernels": tunings.kernels()}
             environment = provenance.environment(threads=threads)
             record = results.make_record(kind, case, joined(found), environment=environment, seeds=[])
             results.write_record(folder, kind, record)
@@ -117,7 +118,7 @@ def again(folder: Path) -> None:
     }
     here = {
         "processor": processor.this()._asdict(),
-        "kernels": tuning.kernels(),
+        "kernels": tunings.kernels(),
         "torch": torch.__version__.partition("+")[0],
     }
     different = [name for name, of in recorded_with.items() if of not in (None, here[name])]
@@ -184,7 +185,7 @@ def made_of(crossed: dict, streamed: dict | None, *, name: str = "", key: str = 
     named = case.get("processor") or {"name": f"{environment['cpu']}, {case['vector instructions']}", "key": ""}
     if key:
         named = {"name": name, "key": key}
-    pays = dict.fromkeys(tuning.WAYS, tuning.NEVER)
+    pays = dict.fromkeys(tunings.WAYS, tunings.NEVER)
     if streamed is not None:
         rows = [{**row, "log": sum(row["logs"]) / len(row["logs"])} for row in streamed["samples"]]
         pays = streaming.pays_from(rows)

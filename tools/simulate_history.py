@@ -20,7 +20,7 @@ from pathlib import Path
 import numpy as np
 from scipy import stats
 
-from normsuite.gate.rates import Rate
+from normsuite.gate.self_check_rates import Rate
 from normsuite.history import trends
 from normsuite.history.adapter import AsvResult
 from normsuite.history.segments import Segment, segments

@@ -7,7 +7,7 @@ import json
 from collections.abc import Iterable
 from pathlib import Path
 
-from normsuite.gate.rates import Rate
+from normsuite.gate.self_check_rates import Rate
 
 KEPT = Path(__file__).parent.parent / "reports" / "reference" / "simulations.jsonl"
 

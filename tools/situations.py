@@ -110,7 +110,8 @@ def _forked(work: Callable[[], int]) -> int:
 
 def two_at_once(folder: Path, draw: random.Random) -> Outcome:
     """Write and read the same record and entry of a cache in two processes: each reads one of both, whole."""
-    from normsuite.records import caches, results
+    from normsuite.files import caches
+    from normsuite.records import results
 
     records = [_record(draw, draw.randrange(1, 400)) for _ in range(2)]
     texts = [json.dumps(record) for record in records]

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
-from normsuite.gate import decide, groups, rates
+from normsuite.gate import decide, groups, self_check_rates
 from normsuite.gate.decide import Thresholds
 from normsuite.records import kinds, results
 
@@ -31,15 +31,15 @@ def table(records: Sequence[dict], *, again: bool = False) -> list[str]:
         again: compute the intervals anew.
     """
     lines = [
-        "| worse above | " + " | ".join(f"{100 * share:g}% found" for share in rates.SHARES)
+        "| worse above | " + " | ".join(f"{100 * share:g}% found" for share in self_check_rates.SHARES)
         + " | A/A tables with a false alarm | … with something better | clean cells undecided |",
-        "|---:" * (len(rates.SHARES) + 4) + "|",
+        "|---:" * (len(self_check_rates.SHARES) + 4) + "|",
     ]  # fmt: skip
     for small in SMALL:
         thresholds = Thresholds(worse=small)
         judged = [decided_again(record, thresholds) for record in records] if again else records
-        found = rates.found(judged, thresholds)
-        counted = [found.injected[share] for share in rates.SHARES]
+        found = self_check_rates.found(judged, thresholds)
+        counted = [found.injected[share] for share in self_check_rates.SHARES]
         counted += [found.false_alarms, found.false_improvements, found.undecided]
         lines.append(f"| {small:.2%} | " + " | ".join(f"{of.k} of {of.n}" for of in counted) + " |")
     return lines
@@ -79,7 +79,11 @@ def biases(records: Sequence[dict]) -> dict[str, tuple[float, float]]:
 
 def design_effect(records: Sequence[dict]) -> float:
     """Return how much more the number of undecided cells varies over A/A tables than if cells were independent."""
-    counts = [list(rates.verdicts(record).values()) for record in records if not rates.is_injected(record)]
+    counts = [
+        list(self_check_rates.verdicts(record).values())
+        for record in records
+        if not self_check_rates.is_injected(record)
+    ]
     undecided = np.array([of.count(decide.UNDECIDED) for of in counts])
     cells = np.mean([len(of) for of in counts])
     share = undecided.mean() / cells
@@ -97,7 +101,7 @@ def sizes(records: Sequence[dict]) -> list[str]:
     for share, of in sorted(measured.items()):
         lines.append(f"| {100 * share:g}% | {np.mean(of):.2%} | {min(of):.2%} | {max(of):.2%} | {len(of)} |")
     lines += ["", "| measured size | found | at least (95 %) |", "|---|---:|---:|"]
-    for size, rate in rates.by_size(records).items():
+    for size, rate in self_check_rates.by_size(records).items():
         lines.append(f"| {size} | {rate.k} of {rate.n} | {rate.at_least:.0%} |")
     return lines
 

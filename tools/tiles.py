@@ -28,11 +28,11 @@ from normsuite import fast_path, statistics
 from normsuite.backends.triton import operator, proof, tiles
 from normsuite.backends.triton.tiles import Family
 from normsuite.errors import NormsuiteError
+from normsuite.files import reading
 from normsuite.machine import device as devices
 from normsuite.measure import clock, device_clock, pairs, workload
 from normsuite.measure.task import Task, plan
 from normsuite.measure.workload import Absent
-from normsuite.records import reading
 
 OF_THE_DEVICE = ("shared_bytes", "registers", "warp_threads", "most_threads", "cached_bytes")
 """Constants that say what a device has."""

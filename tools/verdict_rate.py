@@ -10,7 +10,8 @@ import torch
 from scipy import stats
 
 import normsuite
-from normsuite.records import provenance, writing
+from normsuite.files import writing
+from normsuite.records import provenance
 from normsuite.versus.result import FASTER, SLOWER
 
 SHAPE = (16, 64, 14, 14)

@@ -6,8 +6,8 @@ from typing import NamedTuple
 
 import torch
 
-from .. import tuning
-from ..tuning import accelerators
+from .. import tunings
+from ..tunings import accelerators
 from . import Again, Call, checked, get, why_not_loaded
 
 KERNELS = "numba"
@@ -24,9 +24,9 @@ class Choice(NamedTuple):
     reason: str
 
 
-def table() -> tuning.Table:
+def table() -> tunings.Table:
     """Return the sizes from which on the kernels are faster on this processor."""
-    return tuning.current().sizes
+    return tunings.current().sizes
 
 
 def least(call: Call) -> float:

@@ -16,15 +16,16 @@ from pathlib import Path
 
 import torch
 
+from ..conventions.defaults import BENCH_PROCESSES, BENCH_PROCESSES_ON_ACCELERATORS, BENCH_SECONDS
 from ..errors import ArgumentError, NormsuiteError
+from ..files import writing
 from ..measure import implementations, process
 from ..measure.implementations.target_norms import parsed
 from ..measure.operands import SEED
 from ..measure.task import Task
 from ..presentation import text
-from ..records import kinds, provenance, results, writing
+from ..records import kinds, provenance, results
 from ..targets.source import source_of
-from ..usage.defaults import BENCH_PROCESSES, BENCH_PROCESSES_ON_ACCELERATORS, BENCH_SECONDS
 from .device_worker import LEFT_OUT
 
 FIRST_SHARE = 0.5

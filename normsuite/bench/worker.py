@@ -13,7 +13,7 @@ from dataclasses import replace
 
 import torch
 
-from .. import tuning
+from .. import tunings
 from ..measure import environment as measured_environment
 from ..measure import process
 from ..measure.accuracy import Truth
@@ -170,7 +170,7 @@ def environment(device: str) -> dict:
     needed = dict.fromkeys(name for implementation in everyone() for name in implementation.packages)
     found["packages"] |= {name: version for name in needed if (version := provenance.version(name))}
     if device == "cpu":
-        found["tuning"] = tuning.current().digest
+        found["tuning"] = tunings.current().digest
     return found
 
 

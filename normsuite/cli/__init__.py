@@ -14,10 +14,10 @@ from typing import Annotated, Any
 
 import typer
 
+from ..conventions import exit_codes
 from ..errors import NormsuiteError
+from ..files.reading import printable
 from ..machine import extras, streams, threads
-from ..records.reading import printable
-from ..usage import codes
 from .output import be_quiet
 
 app = typer.Typer(
@@ -61,12 +61,12 @@ def main() -> None:
         code = _run(debug)
     except SystemExit as left:
         code = left.code
-    if _terminations and code == codes.INTERRUPTED:
-        code = codes.TERMINATED
+    if _terminations and code == exit_codes.INTERRUPTED:
+        code = exit_codes.TERMINATED
     failed = streams.flush()
     if isinstance(failed, BrokenPipeError):
-        code = codes.BROKEN_PIPE
-    elif failed is not None and code in (codes.OK, None):
+        code = exit_codes.BROKEN_PIPE
+    elif failed is not None and code in (exit_codes.OK, None):
         code = _say(f"the standard output cannot be written ({failed.strerror or failed})")
     if isinstance(code, int):
         threads.leave(code)
@@ -75,21 +75,21 @@ def main() -> None:
 
 def _run(debug: bool) -> int:
     try:
-        return app(standalone_mode=False) or codes.OK
+        return app(standalone_mode=False) or exit_codes.OK
     except typer.Exit as left:
         return left.exit_code
     except _Typed as error:
         if type(error).__name__ == "NoArgsIsHelpError":
             error.show()  # no command was typed: the list of them
-            return codes.COULD_NOT
+            return exit_codes.COULD_NOT
         return _say(f"{error.format_message().rstrip('.')}{_help(error)}")
     except (typer.Abort, KeyboardInterrupt):
-        return _say("interrupted", codes.INTERRUPTED)
+        return _say("interrupted", exit_codes.INTERRUPTED)
     except (BrokenPipeError, SystemExit) as left:
         if getattr(left, "code", 1) != 1:
             raise
         streams.discard(sys.stdout)  # the parser itself, too, has ended with 1 where the reader is gone
-        return codes.BROKEN_PIPE
+        return exit_codes.BROKEN_PIPE
     except ModuleNotFoundError as error:
         if debug:
             traceback.print_exc()
@@ -114,7 +114,7 @@ def _help(error) -> str:
     return f"; see {context.command_path} --help" if context is not None else ""
 
 
-def _say(text: str, code: int = codes.COULD_NOT) -> int:
+def _say(text: str, code: int = exit_codes.COULD_NOT) -> int:
     try:
         print(f"normsuite: {printable(text)}", file=sys.stderr)
     except OSError:  # standard error is gone

@@ -5,9 +5,9 @@ from typing import Annotated, Any, Optional
 import typer
 
 from .. import vocabulary
+from ..conventions.defaults import BENCH_SECONDS
 from ..errors import ArgumentError
 from ..records import kinds
-from ..usage.defaults import BENCH_SECONDS
 from .options import (
     REPORTS,
     Activations,

@@ -4,10 +4,11 @@ from typing import Annotated
 
 import typer
 
+from ..conventions import exit_codes
+from ..conventions.defaults import BISECT_BUDGET_S
 from ..errors import UnknownNameError
-from ..records import kinds, writing
-from ..usage import codes
-from ..usage.defaults import BISECT_BUDGET_S
+from ..files import writing
+from ..records import kinds
 from . import gated, options
 from .options import (
     REPORTS,
@@ -90,7 +91,7 @@ def bisect(
         write_json(found.as_dict(), to)
     if to != "-":
         line(found.sentence)
-    raise typer.Exit(codes.OK if found.suspects else codes.NOTHING)
+    raise typer.Exit(exit_codes.OK if found.suspects else exit_codes.NOTHING)
 
 
 COMMANDS = (bisect,)

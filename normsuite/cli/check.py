@@ -11,12 +11,12 @@ from typing import Annotated, Optional
 import typer
 
 from .. import vocabulary
+from ..conventions import exit_codes
+from ..conventions.defaults import CHECK_LIMIT_S
 from ..errors import ArgumentError, NormsuiteError, UnknownNameError
+from ..files import writing
 from ..measure.cases import parse_shape
-from ..records import writing
 from ..targets.arguments import parse
-from ..usage import codes
-from ..usage.defaults import CHECK_LIMIT_S
 from . import options
 from .options import Json, Markdown
 from .output import line, print_tables, status, write, write_json
@@ -125,7 +125,7 @@ def check(
     if failed is not None:
         raise failed
     if not all(report.ok for report in reports):
-        raise typer.Exit(codes.REGRESSION)
+        raise typer.Exit(exit_codes.REGRESSION)
 
 
 def _write(reports: list, several: bool, everything: bool, to: str | None, markdown: str | None) -> None:
@@ -155,8 +155,8 @@ def chosen_targets(names: list[str], *, args: str, shapes: list[str], dtypes: li
         ArgumentError: no target, or a name that is neither a path nor known.
     """
     from ..targets import Target
+    from ..targets.announced import all_by_name, by_name
     from ..targets.configuration import find_project
-    from ..targets.found import all_by_name, by_name
     from ..targets.loading import search_here
 
     search_here()

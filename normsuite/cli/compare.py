@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from ..usage.defaults import COMPARE_SECONDS, SAME_WITHIN
+from ..conventions.defaults import COMPARE_SECONDS, SAME_WITHIN
 from .options import Device, Json, one_share
 from .output import line, status, write_json
 

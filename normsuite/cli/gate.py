@@ -5,11 +5,12 @@ from typing import Annotated, Optional
 
 import typer
 
+from ..conventions import exit_codes
+from ..conventions.defaults import ERROR_RATE_SEEDS
 from ..errors import ArgumentError
+from ..files import writing
 from ..presentation.text import counted
-from ..records import kinds, results, writing
-from ..usage import codes
-from ..usage.defaults import ERROR_RATE_SEEDS
+from ..records import kinds, results
 from . import gated
 from .gated import Budget, Limit, Margins, WorseAbove
 from .options import (
@@ -130,7 +131,7 @@ def _compare(setup, accepted: Path | None, project, out: Path, to: str | None, m
     if setup.base.digest == setup.head.digest and not setup.pythons:
         said = f"{setup.head.title} has the same package as {setup.base.title}: nothing to compare"
         if to is not None:
-            write_json({"exit_code": codes.OK, "sentences": [said], "rows": [], "record": None}, to)
+            write_json({"exit_code": exit_codes.OK, "sentences": [said], "rows": [], "record": None}, to)
         if markdown is not None:
             write(comment.nothing_compared(said), markdown)
         if to != "-" and markdown != "-":

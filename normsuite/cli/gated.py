@@ -7,8 +7,8 @@ from typing import Annotated, Optional
 
 import typer
 
+from ..conventions.defaults import ERROR_RATE_SEEDS, GATE_BUDGET_S
 from ..errors import ArgumentError, NormsuiteError
-from ..usage.defaults import ERROR_RATE_SEEDS, GATE_BUDGET_S
 from . import options
 from .options import share
 from .output import note

@@ -6,11 +6,11 @@ from typing import Annotated, Optional
 
 import typer
 
+from ..conventions import exit_codes
 from ..errors import ArgumentError
 from ..machine import lazy_imports
 from ..machine.helpers import Helpers
 from ..records import kinds
-from ..usage import codes
 from .options import REPORTS, Json
 from .output import DISTRIBUTIONS, line, notes, print_tables, write_json
 
@@ -58,9 +58,9 @@ def history(
             print_tables(tables.segments(trends))
         line(_conclusion(trends, source))
     if not trends:
-        raise typer.Exit(codes.NOTHING)
+        raise typer.Exit(exit_codes.NOTHING)
     if any(step.counts for trend in trends for step in trend.steps):
-        raise typer.Exit(codes.REGRESSION)
+        raise typer.Exit(exit_codes.REGRESSION)
 
 
 def _pattern(benchmark: str | None) -> re.Pattern | None:

@@ -6,7 +6,8 @@ import typer
 
 from .. import vocabulary
 from ..errors import ArgumentError
-from ..records import kinds, results, writing
+from ..files import writing
+from ..records import kinds, results
 from . import options
 from .options import REPORTS, Device, Json, Norms, Out
 from .output import print_tables, write_json

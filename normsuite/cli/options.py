@@ -11,12 +11,12 @@ from typing import Annotated, Optional
 import typer
 
 from .. import vocabulary
+from ..conventions.defaults import BENCH_PROCESSES, BENCH_PROCESSES_ON_ACCELERATORS
+from ..conventions.durations import seconds
 from ..errors import ArgumentError, NormsuiteError, OutputError, UnknownNameError
 from ..measure import cases, labels
 from ..spec import NO_NORM, NORMS, find
 from ..targets.arguments import parse
-from ..usage.defaults import BENCH_PROCESSES, BENCH_PROCESSES_ON_ACCELERATORS
-from ..usage.durations import seconds
 
 REPORTS = Path("reports")
 BACKENDS = labels.backends()

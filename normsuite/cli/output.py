@@ -11,11 +11,11 @@ import typer
 from rich.console import Console
 from rich.markup import escape
 
+from ..conventions import exit_codes
 from ..errors import ArgumentError, OutputError
+from ..files import writing
+from ..files.reading import printable
 from ..machine.streams import Closed
-from ..records import writing
-from ..records.reading import printable
-from ..usage import codes
 
 if TYPE_CHECKING:
     from ..presentation.table import Table
@@ -62,7 +62,7 @@ def notes(texts: Iterable[str]) -> None:
 def interrupted(kept: str = "what was finished is kept") -> typer.Exit:
     """Print that the command was interrupted, and return the exception that ends it."""
     print(f"normsuite: interrupted; {kept}", file=sys.stderr)
-    return typer.Exit(codes.INTERRUPTED)
+    return typer.Exit(exit_codes.INTERRUPTED)
 
 
 def line(text: str, on: Console | None = None) -> None:

@@ -4,8 +4,9 @@ from typing import Annotated
 
 import typer
 
-from ..records import kinds, writing
-from ..usage.defaults import GATE_BUDGET_S
+from ..conventions.defaults import GATE_BUDGET_S
+from ..files import writing
+from ..records import kinds
 from . import gated, options
 from .options import (
     REPORTS,
@@ -54,7 +55,7 @@ def self_check(
     by = {"norm": norm, "backend": backend, "case": case, "mode": mode, "activation": activation, "dtype": dtype}
     wanted = gated.wanted(device, only=only, **by)
     setup, _ = gated.setup_of(base, None, wanted, gated.Timing(budget, threads))
-    from ..gate import rates, selfcheck
+    from ..gate import self_check_rates, selfcheck
 
     writing.output_folder(out, "out")
     with status() as show:
@@ -65,14 +66,14 @@ def self_check(
                 injected_tables=injected_tables,
                 out=out,
                 on_progress=lambda stage, spent_s: show(f"{spent_s:4.0f} s: {stage}"),
-                on_table=lambda record: note(rates.line(record)),
+                on_table=lambda record: note(self_check_rates.line(record)),
             )
         except KeyboardInterrupt:
             raise interrupted("the tables that were finished are kept") from None
     if to is not None:
-        write_json(rates.as_dict(records), to)
+        write_json(self_check_rates.as_dict(records), to)
     if to != "-":
-        for text in rates.lines(records):
+        for text in self_check_rates.lines(records):
             line(text)
 
 

@@ -132,11 +132,11 @@ def study(
     if not beside and (args or like):
         raise ArgumentError("args" if args else "like", args or like, "is of a target: say which by --with")
     targets = _targets(beside or [], args=args, like=like)
-    from ..study import server, settings_file
+    from ..study import fork_server, settings_file
 
     settings = settings_file.read(config) if config is not None else {}
     if not dry_run and scheduler is None:
-        server.begin()  # imports torch while this process does
+        fork_server.begin()  # imports torch while this process does
     from ..study import plan
 
     settings = {_IN_FILES.get(name, name): value for name, value in settings.items()}

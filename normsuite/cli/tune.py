@@ -21,7 +21,7 @@ def tune(threads: Threads = None, to: Json = None) -> None:
 
     from .. import tune as measuring
     from ..backends import why_not_loaded
-    from ..records import caches
+    from ..files import caches
 
     if threads is not None:  # a table holds for the number that torch has
         torch.set_num_threads(threads)

@@ -3,9 +3,9 @@
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from ..conventions.defaults import CHECK_LIMIT_S
 from ..errors import ArgumentError
 from ..targets.target import Target
-from ..usage.defaults import CHECK_LIMIT_S
 from .result import Report, Result
 
 

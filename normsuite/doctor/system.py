@@ -6,7 +6,7 @@ from pathlib import Path
 
 import torch
 
-from .. import tuning
+from .. import tunings
 from ..machine import device as devices
 from ..machine import processor
 from ..records import provenance
@@ -65,7 +65,7 @@ def look() -> Machine:
         load=_load(),
         threads=torch.get_num_threads(),
         kernels=f"one thread: {serial}" if serial else f"torch's OpenMP, {threads.count()} threads",
-        tuning=tuning.current().origin,
+        tuning=tunings.current().origin,
         allocator=found["allocator"],
         accelerator=_accelerator(),
     )

@@ -8,7 +8,7 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 
 from ..errors import ArgumentError, DataError
-from ..records.reading import read_toml
+from ..files.reading import read_toml
 
 FILE = "gate-accepted.toml"
 """Name of the file beside the project's pyproject.toml; each `[[accepted]]` has the fields of `Accepted`."""

@@ -6,8 +6,8 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from ..errors import ArgumentError, NormsuiteError
+from ..files.git import Failed, Git
 from ..records import results, schema
-from ..records.git import Failed, Git
 from ..records.schema.gate import Gate
 from . import compare, summary, trees
 from .cells import Cell

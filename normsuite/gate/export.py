@@ -8,7 +8,7 @@ from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
 from ..errors import NormsuiteError
-from ..records.git import Git
+from ..files.git import Git
 
 _FILE, _EXECUTABLE, _LINK = "100644", "100755", "120000"
 _ALGORITHMS = {40: "sha1", 64: "sha256"}

@@ -8,9 +8,9 @@ from pathlib import Path
 from types import ModuleType
 
 from ..errors import NormsuiteError
+from ..files.git import Git
 from ..measure.implementations import ours
 from ..measure.workload import Workload
-from ..records.git import Git
 from . import trees
 from .cells import Cell
 from .sides import MEASURING

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from filelock import FileLock, Timeout
 
 from ..errors import OutputError
-from ..records import caches
+from ..files import caches
 
 
 class Lock:

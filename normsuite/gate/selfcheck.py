@@ -20,8 +20,8 @@ from ..records import kinds, provenance, results, source_code
 from . import calibrate, compare, decide
 from .cells import Cell
 from .lock import Lock
-from .rates import SHARES, belongs, is_injected
 from .row import TIME
+from .self_check_rates import SHARES, belongs, is_injected
 from .summary import rows
 from .trees import Tree
 

@@ -4,9 +4,9 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
+from ..conventions.defaults import ERROR_RATE_SEEDS
 from ..errors import ArgumentError
 from ..targets.target import Target
-from ..usage.defaults import ERROR_RATE_SEEDS
 from .cells import Cell
 from .sides import BASE, HEAD
 from .trees import Tree

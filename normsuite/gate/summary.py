@@ -11,14 +11,14 @@ from statistics import stdev
 from msgspec import structs
 
 from .. import statistics
+from ..conventions import exit_codes
+from ..files.git import titled
 from ..measure.metric import find as find_metric
 from ..measure.metric import is_known
 from ..presentation import text
 from ..records import schema
-from ..records.git import titled
 from ..records.schema.gate import Gate, Reasons
 from ..statistics import ABOVE, AT_MOST, BELOW, OPEN, Interval, not_worse
-from ..usage import codes
 from . import decide, groups
 from .accepted import Accepted
 from .decide import ACCEPTED, BETTER, FAILS, NOT_AVAILABLE, SAME, UNDECIDED, VERDICTS, WORSE, Thresholds
@@ -222,18 +222,18 @@ def exit_code(record: dict | None, found: Sequence[CellRow]) -> int:
     gate = None if record is None else schema.of(record, Gate)
     undecided = None if gate is None else gate.undecided
     if any(row.verdict in (WORSE, FAILS) for row in found):
-        return codes.REGRESSION
+        return exit_codes.REGRESSION
     still_open = [row for row in found if row.verdict == UNDECIDED and row.values is not None]
     if undecided == "fail" and still_open:
-        return codes.NOTHING
+        return exit_codes.NOTHING
     if undecided == "pass" and still_open and all(row.values for row in still_open):
-        return codes.OK
+        return exit_codes.OK
     timed = [row for row in found if row.values is not None] or found
     if not any(row.verdict in (SAME, BETTER, ACCEPTED) for row in timed):
-        return codes.NOTHING
+        return exit_codes.NOTHING
     most = bound(found)
     limit = math.inf if gate is None else Thresholds.of(gate.case.margins).limit
-    return codes.OK if most is None or most <= limit else codes.NOTHING
+    return exit_codes.OK if most is None or most <= limit else exit_codes.NOTHING
 
 
 def sentences(record: dict, found: Sequence[CellRow]) -> list[str]:
@@ -347,7 +347,11 @@ def as_dict(record: dict, found: Sequence[CellRow]) -> dict:
 
 def outcome(code: int) -> str:
     """Return an exit code of a table in words."""
-    return {codes.OK: "no regression", codes.REGRESSION: "regression", codes.NOTHING: "too little decided"}[code]
+    return {
+        exit_codes.OK: "no regression",
+        exit_codes.REGRESSION: "regression",
+        exit_codes.NOTHING: "too little decided",
+    }[code]
 
 
 def ending(record: dict, found: Sequence[CellRow]) -> str:

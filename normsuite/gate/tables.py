@@ -7,7 +7,7 @@ from ..presentation.table import Column, Table
 from ..records import kinds, schema
 from ..records.schema.gate import Gate, Side
 from ..records.schema.record import DeviceState, Record
-from . import rates
+from . import self_check_rates
 from .decide import TONES
 from .row import CellRow
 from .summary import said_of_threads, said_of_thresholds, title
@@ -48,7 +48,7 @@ def verdicts(record: dict, found: Sequence[CellRow]) -> Table:
 
 def error_rates(records: Sequence[dict]) -> Table:
     """Return how often the gate is wrong, from tables that were made to find out."""
-    of = rates.found(records)
+    of = self_check_rates.found(records)
     asked = [
         ("equal", "tables with a false alarm", of.false_alarms),
         ("equal", "tables with something called better", of.false_improvements),
@@ -57,19 +57,22 @@ def error_rates(records: Sequence[dict]) -> Table:
         ("not slower", "cells called worse", of.false_cells),
         ("not slower", "cells undecided", of.undecided),
         *((f"slower by {100 * share:g}%", "cells called worse", rate) for share, rate in of.injected.items()),
-        *((f"measured {size} slower", "cells called worse", rate) for size, rate in rates.by_size(records).items()),
+        *(
+            (f"measured {size} slower", "cells called worse", rate)
+            for size, rate in self_check_rates.by_size(records).items()
+        ),
         *(
             (f"slower by {100 * share:g}%, {length}", "cells called worse", rate)
-            for share in rates.SHARES[:3]
-            for length, rate in rates.by_length(records, share).items()
+            for share in self_check_rates.SHARES[:3]
+            for length, rate in self_check_rates.by_length(records, share).items()
         ),
     ]
     environment = schema.of(records[-1], Record).environment
     typical, longest = map(text.seconds, of.seconds)
-    measured = rates.measured_means(records).items()
+    measured = self_check_rates.measured_means(records).items()
     means = [f"{100 * share:g}% as {text.interval(of, text.percent)}" for share, of in measured]
     sizes = f"Injected slowdowns were measured, in the mean up to the first look: {', '.join(means)}. " if means else ""
-    offset = rates.offset(records)
+    offset = self_check_rates.offset(records)
     equal = "" if offset is None else f"Equal versions differ there by {text.interval(offset, _offset)}. "
     return Table(
         f"The gate's own error rates, from {len(records)} tables on {environment.cpu}, {environment.cores} cores",
@@ -86,8 +89,9 @@ def error_rates(records: Sequence[dict]) -> Table:
         kinds.SELF_CHECK.command,
         note="A table has a false alarm, or something called better, if one of its cells or group means has. Bounds: "
         "one-sided, 95 %, Clopper and Pearson, as if all tables and all cells of one table were independent. Cells of "
-        f"one table are not: divide numbers of cells by {rates.DESIGN_EFFECT} before reading their bounds. Sizes come "
-        f"from the processes that decided. {sizes}{equal}A table took {typical} in the median, {longest} at most",
+        f"one table are not: divide numbers of cells by {self_check_rates.DESIGN_EFFECT} before reading their bounds. "
+        f"Sizes come from the processes that decided. {sizes}{equal}A table took {typical} in the median, {longest} at "
+        "most",
     )
 
 

@@ -15,8 +15,9 @@ from pathlib import Path
 from typing import NamedTuple
 
 from ..errors import ArgumentError, NormsuiteError, OutputError
-from ..records import caches, provenance
-from ..records.git import Failed, Git, titled
+from ..files import caches
+from ..files.git import Failed, Git, titled
+from ..records import provenance
 from . import export
 
 WORKING_TREE = "working tree"

@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import NamedTuple
 
 from ..errors import DataError
+from ..files.reading import summed
 from ..machine.garbage import uncollected
 from ..measure.labels import ASV_TORCH
 from ..presentation.text import counted
 from ..records.provenance import version
-from ..records.reading import summed
 from . import files
 from .aligned import VERSION, Aligned, aligned, is_old
 from .commits import Commits

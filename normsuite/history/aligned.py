@@ -8,8 +8,8 @@ import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from ..files.reading import first_of
 from ..presentation.text import counted
-from ..records.reading import first_of
 from .files import File, Listed, SeriesRow, shown
 
 VERSION = "benchmark version"

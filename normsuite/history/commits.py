@@ -6,8 +6,8 @@ from functools import cache
 from pathlib import Path
 
 from ..errors import NormsuiteError
-from ..records.git import Git
-from ..records.reading import printable
+from ..files.git import Git
+from ..files.reading import printable
 
 _HASH = re.compile(r"[0-9a-f]{7,64}")
 _LONGEST = 72

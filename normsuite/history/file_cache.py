@@ -5,7 +5,7 @@ import json
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
-from ..records import caches
+from ..files import caches
 from . import files
 
 

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from ..errors import DataError
-from ..records import reading
-from ..records.reading import Unreadable, printable, read_json
+from ..files import reading
+from ..files.reading import Unreadable, printable, read_json
 
 FORMAT = 2
 NO_RESULTS = ("benchmarks.json", "machine.json")

@@ -17,8 +17,9 @@ from pathlib import Path
 
 import numpy as np
 
+from ..files import caches
 from ..machine.helpers import ALONE, Helpers
-from ..records import caches, provenance
+from ..records import provenance
 from . import adapter, contrast
 
 WINDOW, OVERLAP = 256, 64

@@ -6,8 +6,8 @@ from dataclasses import asdict, dataclass
 
 import numpy as np
 
+from ..files.reading import first_of
 from ..presentation import text
-from ..records.reading import first_of
 from ..statistics import Interval
 from .commits import Commits
 from .steps import Step, Trend

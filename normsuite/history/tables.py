@@ -7,7 +7,7 @@ from ..presentation import text
 from ..presentation.table import Column, Table
 from ..records import kinds
 from .commits import Commits
-from .pictures import picture
+from .sparklines import picture
 from .steps import IMPROVEMENT, MACHINE, NOISE, REGRESSION, TONES, UNDECIDED, Step, Trend
 from .summary import COMMAND, change, floor_said, groups, percent_of, steps, where
 

@@ -1,1 +1,4 @@
-"""The source document's worked example as tables and drawings. Imports no torch."""
+"""The source document as data: its worked example computed again, its claims, and tables and drawings of both.
+
+Imports no torch.
+"""

@@ -16,8 +16,8 @@ from pathlib import Path
 from typing import IO, Protocol, cast
 
 from ..errors import NormsuiteError
+from ..files import caches
 from ..machine import allocator, threads
-from ..records import caches
 
 _ROOT = Path(__file__).resolve().parent.parent.parent
 
@@ -233,7 +233,7 @@ def speak(work) -> None:
 
     Standard output is the parent's; what libraries print goes to standard error.
     """
-    from ..records.writing import to_json
+    from ..files.writing import to_json
 
     lines = os.fdopen(os.dup(sys.stdout.fileno()), "w", encoding="utf-8")
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())

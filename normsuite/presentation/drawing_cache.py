@@ -5,7 +5,8 @@ from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 
-from ..records import caches, provenance, results
+from ..files import caches
+from ..records import provenance, results
 from ..spec import NORMS
 
 LIBRARIES = ("matplotlib", "numpy", "pillow")

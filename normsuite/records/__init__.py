@@ -1,4 +1,4 @@
-"""Records of measurements: their kinds and types, and where a result comes from; files read, written and cached.
+"""Records of measurements: their kinds and types, where a result comes from, and how they are stored.
 
 Imports no torch.
 """

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-from . import reading
+from ..files import reading
 
 SUFFIX = ".jsonl.xz"
 

@@ -8,10 +8,10 @@ from importlib import metadata
 from pathlib import Path
 
 from ..errors import NormsuiteError
+from ..files.git import Git
 from ..machine import processor
 from ..machine.processor import usable_cores
 from . import source_code
-from .git import Git
 
 # Installed packages that a result can depend on: records have their versions.
 _PACKAGES = ("torch", "torchvision", "numpy", "numba", "scipy", "normsuite")

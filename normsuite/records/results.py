@@ -13,9 +13,10 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import ArgumentError, DataError
-from . import compact, reading
+from ..files import reading
+from ..files.writing import to_json, write_text
+from . import compact
 from .provenance import commit, source_digest
-from .writing import to_json, write_text
 
 SCHEMA = 1
 """Version of the record's layout. Readers take every version up to this one."""

@@ -7,9 +7,9 @@ and markdown write them down.
 from pathlib import Path
 
 from ..errors import ArgumentError, UnknownNameError
+from ..files import writing
 from ..history.commits import Commits
 from ..machine.helpers import ALONE, Helpers
-from ..records import writing
 from ..vocabulary import FORMATS
 from . import raw
 from .collect import collect

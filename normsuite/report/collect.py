@@ -9,11 +9,12 @@ from pathlib import Path
 
 from ..bench.summary import Bench, benches
 from ..errors import ArgumentError, DataError
-from ..gate import rates
+from ..files import reading
+from ..gate import self_check_rates
 from ..history import AsvResult, History, Measurement, read
 from ..history.commits import Commits
 from ..measure.labels import ASV_TORCH
-from ..records import kinds, provenance, reading, results
+from ..records import kinds, provenance, results
 from ..spec import NO_NORM, NORMS
 from ..study.conditions import OF_A_RUN, condition, varied
 from ..study.summary import Study
@@ -302,8 +303,10 @@ def _newest_self_check(source: Path, notes: list[str]) -> list[dict]:
     in_order = sorted(good, key=lambda record: _written([record]))
     identity = in_order[-1]["case"]["identity"]
     of_method = [record for record in in_order if record["case"]["identity"] == identity]
-    injections = [record["case"].get("injection") for record in of_method if rates.is_injected(record)]
-    kept = [record for record in good if rates.belongs(record, identity, injections[-1] if injections else None)]
+    injections = [record["case"].get("injection") for record in of_method if self_check_rates.is_injected(record)]
+    kept = [
+        record for record in good if self_check_rates.belongs(record, identity, injections[-1] if injections else None)
+    ]
     if len(kept) < len(good):
         notes.append(f"{len(good) - len(kept)} records of self-checks by other methods or elsewhere are left out")
     return kept

@@ -4,8 +4,9 @@ import os
 from pathlib import Path
 from urllib.parse import quote
 
+from ..files import reading
 from ..presentation.table import Link, Table
-from ..records import kinds, reading, results
+from ..records import kinds, results
 from .page import Page, Section
 
 KEY = "records"

@@ -14,7 +14,7 @@ from pathlib import Path
 import torch
 
 from ..errors import DataError, UnknownNameError, message_of
-from ..records import caches
+from ..files import caches
 from . import mnist
 
 

@@ -5,7 +5,7 @@ from dataclasses import asdict
 
 import torch
 
-from .. import tuning
+from .. import tunings
 from ..machine import device
 from ..measure.labels import AUTO
 from ..records import kinds, provenance, results
@@ -31,7 +31,7 @@ def depends(run: Run, checksum: str) -> dict:
         # Processors of one name may differ in them, and sums are then taken in another order.
         "instructions": torch.backends.cpu.get_cpu_capability(),
         # By it `auto` chooses between backends, whose sums differ.
-        **({"tuning": tuning.current(THREADS).digest} if run.backend == AUTO else {}),
+        **({"tuning": tunings.current(THREADS).digest} if run.backend == AUTO else {}),
     }
 
 

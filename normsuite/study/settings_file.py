@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from ..errors import DataError
-from ..records.reading import Unreadable, read_toml
+from ..files.reading import Unreadable, read_toml
 
 
 def read(path: Path) -> dict:

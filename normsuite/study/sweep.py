@@ -7,8 +7,9 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from ..errors import ArgumentError, OutputError
+from ..files import writing
 from ..machine import device
-from ..records import kinds, provenance, results, writing
+from ..records import kinds, provenance, results
 from . import digits, workers
 from .identity import record_name
 from .train import Run, steps

@@ -21,7 +21,7 @@ import torch
 
 from ..errors import ArgumentError, DataError, NormsuiteError, UnsupportedError, message_of, one_line
 from ..records import kinds, provenance, results
-from . import digits, server
+from . import digits, fork_server
 from .identity import THREADS, depends, environment
 from .train import Run, TrainedRun, steps, train
 
@@ -169,7 +169,7 @@ def locally(
 @contextmanager
 def pool(processes: int, on_steps: Callable[[int], None]):
     """Return an executor, and a function that hands on how many batches its workers have done since."""
-    context = server.context()
+    context = fork_server.context()
     ticks = context.Queue()
     others = set(multiprocessing.active_children())
     executor = ProcessPoolExecutor(processes, context, _start, (ticks,))

@@ -4,10 +4,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from ..conventions.defaults import GATE_BUDGET_S
+from ..conventions.durations import seconds
 from ..errors import ArgumentError, DataError, UnknownNameError
-from ..records.reading import Unreadable, read_toml
-from ..usage.defaults import GATE_BUDGET_S
-from ..usage.durations import seconds
+from ..files.reading import Unreadable, read_toml
 from .loading import check_path
 from .target import Target
 

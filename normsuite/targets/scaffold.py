@@ -5,8 +5,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from ..errors import ArgumentError, OutputError
-from ..records.reading import Unreadable, read_text, read_toml
-from ..records.writing import write_text
+from ..files.reading import Unreadable, read_text, read_toml
+from ..files.writing import write_text
 from ..spec import NORMS
 from .configuration import FILE, is_package
 from .inspection import norm_in

@@ -67,11 +67,11 @@ def tune(progress: Callable[[int, int], None] = lambda done, of: None, *, budget
     """
     import torch
 
-    from .. import tuning
+    from .. import tunings
     from ..measure import process
     from . import crossover
 
-    threads, own = torch.get_num_threads(), tuning.own()
+    threads, own = torch.get_num_threads(), tunings.own()
     earlier = frozenset() if own is None else own.entries
     job = {"threads": threads, "budget_s": budget_s, "earlier": sorted(earlier)}
     number = sum(1 for _ in crossover.entries())
@@ -80,7 +80,7 @@ def tune(progress: Callable[[int, int], None] = lambda done, of: None, *, budget
     try:
         for message in process.messages(["-m", f"{__name__}.worker"], job, process.environment(threads)):
             if (pays := message.get("streaming")) is not None:
-                found.streaming = {way: tuning.NEVER if size is None else size for way, size in pays.items()}
+                found.streaming = {way: tunings.NEVER if size is None else size for way, size in pays.items()}
             elif "rows" in message:
                 found.rows += message["rows"]
                 found.entries.add(message["entry"])
@@ -96,15 +96,15 @@ def _stored(found: _Found, earlier: frozenset[str], number: int, ended: str | No
     """Store the table of what was measured, completed by the one in use, unless nothing was measured."""
     import torch
 
-    from .. import tuning
+    from .. import tunings
     from ..machine import processor
     from . import crossover, tables, worker
 
-    otherwise = tuning.own() or tuning.without_own()  # what was measured before is not lost where time runs out
+    otherwise = tunings.own() or tunings.without_own()  # what was measured before is not lost where time runs out
     pays = dict(otherwise.streaming)
     for way, least in (found.streaming or {}).items():
         # That they do not pay at the sizes that were measured says nothing of larger ones.
-        pays[way] = pays[way] if least == tuning.NEVER and pays[way] > worker.LARGEST_STREAMED else least
+        pays[way] = pays[way] if least == tunings.NEVER and pays[way] > worker.LARGEST_STREAMED else least
     entries = earlier | found.entries
     text = tables.as_toml(
         processor.this(),
@@ -117,4 +117,4 @@ def _stored(found: _Found, earlier: frozenset[str], number: int, ended: str | No
     )
     measured = len(found.entries)
     tuned = Tuned(None, text, measured, len(entries), number, pays, found.streaming is not None, ended)
-    return replace(tuned, path=tuning.store(text)) if tuned.has_measured else tuned
+    return replace(tuned, path=tunings.store(text)) if tuned.has_measured else tuned

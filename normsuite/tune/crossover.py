@@ -8,7 +8,7 @@ from functools import lru_cache
 
 import torch
 
-from .. import statistics, tuning
+from .. import statistics, tunings
 from ..backends import auto
 from ..bench.row import SLOWER_ABOVE
 from ..measure.cases import Case
@@ -119,7 +119,7 @@ def ratio(spec: NormSpec, case: Case, mode: str, seconds: float) -> float:
 
 
 def least_size(found: Mapping[int, statistics.Interval]) -> float:
-    """Return the size from which on the kernels are faster, `tuning.NEVER` if there is none.
+    """Return the size from which on the kernels are faster, `tunings.NEVER` if there is none.
 
     No larger size may be slower by its interval. Among those that this leaves it is the size from which on the most
     time is saved, by the sum of the logarithms of the ratios: one noisy size decides nothing.
@@ -128,17 +128,17 @@ def least_size(found: Mapping[int, statistics.Interval]) -> float:
     candidates = list(itertools.takewhile(lambda size: found[size].low <= SLOWER_ABOVE, sizes))
     saved = list(itertools.accumulate(math.log(found[size].value) for size in candidates))
     best = min(range(len(candidates)), key=saved.__getitem__, default=None)
-    return tuning.NEVER if best is None or saved[best] >= 0 else candidates[best]
+    return tunings.NEVER if best is None or saved[best] >= 0 else candidates[best]
 
 
 def clear_size(found: Mapping[int, statistics.Interval]) -> float:
-    """Return the size from which on the kernels take at most `tuning.MARGIN` of torch's time, or `tuning.NEVER`."""
+    """Return the size from which on the kernels take at most `tunings.MARGIN` of torch's time, or `tunings.NEVER`."""
     sizes = sorted(found, reverse=True)
-    clear = list(itertools.takewhile(lambda size: found[size].value <= tuning.MARGIN, sizes))
-    return clear[-1] if clear else tuning.NEVER
+    clear = list(itertools.takewhile(lambda size: found[size].value <= tunings.MARGIN, sizes))
+    return clear[-1] if clear else tunings.NEVER
 
 
-def table(rows: Iterable[dict], rule=least_size) -> tuning.Table:
+def table(rows: Iterable[dict], rule=least_size) -> tunings.Table:
     """Return a table by a rule.
 
     Args:

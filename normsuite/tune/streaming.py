@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Iterator
 
 import torch
 
-from .. import functional, statistics, tuning
+from .. import functional, statistics, tunings
 from ..backends.numba import outputs
 from ..measure.operands import SEED
 from ..measure.schedule import TimedCall, interleave
@@ -91,7 +91,7 @@ def ratio(chain: str, call: Callable[[], object], seconds: float) -> float:
     """
     way, _, _ = chain.partition(", ")
     before = outputs.STREAMED[way]
-    calls = {"past": _written_from(ALWAYS, way, call), "through": _written_from(tuning.NEVER, way, call)}
+    calls = {"past": _written_from(ALWAYS, way, call), "through": _written_from(tunings.NEVER, way, call)}
     timed_calls = [TimedCall(name, "openmp", call) for name, call in calls.items()]
     try:
         times = interleave(timed_calls, control="", seconds=seconds, draw=random.Random(), waits_s={})
@@ -110,20 +110,20 @@ def rows(batches: Iterable[int], seconds: float) -> Iterator[dict]:
 
 
 def pays_from(found: Iterable[dict]) -> dict[str, float]:
-    """Return for each of `tuning.WAYS` from how many bytes on non-temporal stores pay, at every size from there on.
+    """Return for each of `tunings.WAYS` from how many bytes on non-temporal stores pay, at every size from there on.
 
     Args:
         found: rows with chain, bytes and the logarithm of a ratio, "log".
     """
-    logs: dict[str, dict[int, list[float]]] = {way: defaultdict(list) for way in tuning.WAYS}
+    logs: dict[str, dict[int, list[float]]] = {way: defaultdict(list) for way in tunings.WAYS}
     for row in found:
         way, _, _ = row["chain"].partition(", ")
         logs[way][row["bytes"]].append(row["log"])
-    return {way: _pays_from(logs[way]) for way in tuning.WAYS}
+    return {way: _pays_from(logs[way]) for way in tunings.WAYS}
 
 
 def _pays_from(logs: dict[int, list[float]]) -> float:
     def pays(size: int) -> bool:
         return sum(logs[size]) / len(logs[size]) <= math.log(PAYS) and max(logs[size]) <= math.log(WORST)
 
-    return min(itertools.takewhile(pays, sorted(logs, reverse=True)), default=tuning.NEVER)
+    return min(itertools.takewhile(pays, sorted(logs, reverse=True)), default=tunings.NEVER)

@@ -4,7 +4,7 @@ import json
 from collections.abc import Collection, Mapping
 
 from ..machine.processor import Processor
-from ..tuning import MARGIN, NEVER, Table
+from ..tunings import MARGIN, NEVER, Table
 
 
 def as_toml(

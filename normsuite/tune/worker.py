@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 
 import torch
 
-from .. import statistics, tuning
+from .. import statistics, tunings
 from ..backends.numba import outputs
 from ..bench.row import SLOWER_ABOVE
 from ..measure import process
@@ -97,13 +97,13 @@ def work(job: dict, emit: Callable[[dict], None]) -> None:
     """
     begin = time.monotonic()
     torch.set_num_threads(job["threads"])
-    outputs.STREAMED.update(tuning.current().streaming)  # which are those of another number of threads
+    outputs.STREAMED.update(tunings.current().streaming)  # which are those of another number of threads
     pays = _streaming(begin + STREAMING_SHARE * job["budget_s"])
     if pays is None:
         emit({"streaming": None})
     else:
         outputs.STREAMED.update(pays)
-        emit({"streaming": {way: None if size == tuning.NEVER else size for way, size in pays.items()}})
+        emit({"streaming": {way: None if size == tunings.NEVER else size for way, size in pays.items()}})
     earlier = set(job["earlier"])
     for spec, layout, length, modes in sorted(crossover.entries(), key=lambda of: crossover.title(*of[:3]) in earlier):
         if time.monotonic() > begin + job["budget_s"]:

@@ -9,10 +9,10 @@ from collections.abc import Callable, Mapping
 from types import CodeType
 from typing import Any
 
+from ..conventions.defaults import COMPARE_SECONDS, SAME_WITHIN
 from ..errors import ArgumentError, NormsuiteError, one_line
 from ..measure import listening, process
 from ..targets.loading import check_path, import_folders, load, path_of, search_here
-from ..usage.defaults import COMPARE_SECONDS, SAME_WITHIN
 from .result import Result
 
 SETUP_LIMIT_S = 600.0

@@ -152,7 +152,7 @@ class Result:
 
     def to_json(self) -> str:
         """Return the record as JSON."""
-        from ..records.writing import to_json
+        from ..files.writing import to_json
 
         return to_json(self.as_dict())
 

@@ -21,7 +21,7 @@ import torch
 from numba import cfunc, types
 
 from ...errors import ArgumentError
-from ...records import caches
+from ...files import caches
 from .. import ACTIVATIONS
 from . import (
     activations,

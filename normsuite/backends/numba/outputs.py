@@ -10,10 +10,10 @@ from functools import cache
 
 import torch
 
-from ... import tuning
+from ... import tunings
 from .sizes import SIZES
 
-STREAMED = dict(tuning.current().streaming)
+STREAMED = dict(tunings.current().streaming)
 """Bytes from which on a result is written by non-temporal stores, forward and backward: from there on a norm, what
 makes its input and what reads its output are faster together."""
 

@@ -25,7 +25,8 @@ from typing import cast
 
 import torch
 
-from ...records import kinds, provenance, reading, results, writing
+from ...files import reading, writing
+from ...records import kinds, provenance, results
 from ...spec import NORMS, find
 from . import ahead, geometry, launch, occupancy, tiles, traffic
 

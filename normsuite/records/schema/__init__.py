@@ -7,8 +7,8 @@ from typing import TypeVar
 
 import msgspec
 
+from ...files.writing import finite
 from .. import kinds
-from ..writing import finite
 from .ahead import Ahead
 from .bench import Bench
 from .conformance import Conformance

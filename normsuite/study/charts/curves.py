@@ -3,7 +3,7 @@
 import numpy as np
 
 from ...presentation.charts import Chart
-from ..lines import STRETCHED, lines_of
+from ..line_charts import STRETCHED, lines_of
 from ..summary import Study
 
 SECTION = "results"

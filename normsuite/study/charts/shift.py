@@ -2,7 +2,7 @@
 
 from ...lesson.claims import over_layers
 from ...presentation.charts import Chart
-from ..lines import lines_of
+from ..line_charts import lines_of
 from ..summary import Study
 
 SECTION = "shift"

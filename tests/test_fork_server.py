@@ -10,9 +10,9 @@ import pytest
 from processes import started_by
 
 from normsuite.machine import allocator
-from normsuite.study import server
+from normsuite.study import fork_server
 
-pytestmark = pytest.mark.skipif(not server._exists(), reason="this system has no such process")
+pytestmark = pytest.mark.skipif(not fork_server._exists(), reason="this system has no such process")
 
 WORKERS = """
 import multiprocessing, os, sys, time
@@ -23,10 +23,10 @@ def look():
     return [name for name in ("torch", "torchvision.datasets") if name in sys.modules], dict(os.environ)
 
 if __name__ == "__main__":
-    server.begin()
-    server.begin()
+    fork_server.begin()
+    fork_server.begin()
     assert "torch" not in sys.modules, "the parent has not waited for it"
-    with ProcessPoolExecutor(1, server.context()) as executor:
+    with ProcessPoolExecutor(1, fork_server.context()) as executor:
         imported, environment = executor.submit(look).result()
     print(imported, environment["MALLOC_MMAP_THRESHOLD_"], flush=True)
     print("MALLOC_MMAP_THRESHOLD_" in os.environ, flush=True)

@@ -18,8 +18,9 @@ from pathlib import Path
 
 import torch
 
+from ..files import caches
 from ..machine import processor
-from ..records import caches, source_code
+from ..records import source_code
 
 MARGIN = 0.7
 """Largest ratio of the kernels' time to torch's, on every processor that was measured, at which the kernels are taken
