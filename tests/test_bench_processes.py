@@ -1,5 +1,7 @@
 """Processes of a bench on the processor: what is kept of them, and what is done with the tasks that end them."""
 
+import os
+
 import pytest
 from bench_records import SPECS, samples
 
@@ -148,3 +150,14 @@ def test_the_share_of_other_programs_is_a_share(busy_s, share, monkeypatch):
     others = worker.OtherPrograms()
     monkeypatch.setattr(worker, "_busy_s", lambda: before + busy_s)
     assert others.share() == share
+
+
+@pytest.mark.skipif(not hasattr(os, "sched_getaffinity"), reason="this system has no affinities")
+def test_the_cores_that_a_process_may_use_are_those_that_count(tmp_path, monkeypatch):
+    monkeypatch.setattr(os, "sched_getaffinity", lambda pid: {0, 2})
+    monkeypatch.setattr(worker, "_STAT", tmp_path / "stat")
+    cores = ["cpu0 100 0 0 900 50 0 0 0 0 0", "cpu1 100000 0 0 0 0 0 0 0 0 0", "cpu2 0 10 20 970 0 3 4 5 0 0"]
+    worker._STAT.write_text("\n".join(["cpu 1 1 1 1 1 1 1 1 0 0", *cores, "intr 1"]))
+    assert worker._busy_s() == pytest.approx((100 + 42) / os.sysconf("SC_CLK_TCK"))
+    worker._STAT.write_text("\n".join(["cpu 1 1 1 1 1 1 1 1 0 0", *cores[:2]]))
+    assert worker._busy_s() is None, "it does not tell of each of them"

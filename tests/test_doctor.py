@@ -60,12 +60,12 @@ def process_said(ratio, others):
 
 
 def test_noise_is_that_of_processes_and_of_calls():
-    found = noise._noise([process_said(0.99, 0.0), process_said(1.01, 0.4)])
+    found = noise._noise([process_said(0.99, 0.0), process_said(1.01, 0.8)])
     assert found.ratio.low < 1 < found.ratio.high and found.ratio.value == pytest.approx(1, abs=1e-3)
     assert found.spread == pytest.approx(0.2) and found.call_s == pytest.approx(1e-3)
-    assert found.others == pytest.approx(0.2) and found.processes == 2
+    assert found.others == pytest.approx(0.4) and found.processes == 2
     (advice,) = doctor.advise(machine(), found)
-    assert "other programs took 20%" in advice
+    assert "other programs took 40%" in advice
 
 
 def test_noise_of_a_system_that_does_not_tell_what_others_take():

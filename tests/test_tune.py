@@ -55,6 +55,12 @@ def test_the_clear_size_has_the_margin_from_there_on(found, expected):
     assert crossover.clear_size(found) == expected
 
 
+def test_a_ratio_without_an_interval_counts_by_its_value():
+    nan = math.nan
+    found = {size: Interval(value, nan, nan) for size, value in ((256, 1.5), (1024, 0.5), (4096, 0.3))}
+    assert crossover.least_size(found) == 1024
+
+
 def test_ratios_become_a_table(monkeypatch):
     """The kernels are ahead from 65,536 elements on, in every mode."""
     asked = []
@@ -112,6 +118,14 @@ def test_ratios_that_differ_between_processes_are_measured_again_and_clipped(tmp
     processor_table.again(tmp_path)
     record, _ = processor_table.recorded(tmp_path)
     assert [found["logs"] for found in record["samples"][2:]] == [[-0.2, -0.21, -0.22]], "a size that was missing"
+    record["samples"][2]["logs"] = [-0.2]
+    results.write_record(tmp_path, "crossover", record)
+    with pytest.raises(SystemExit, match="1 ratios have fewer than 3 processes"):
+        processor_table.made_of(record, None)
+    draws = iter([-0.21, -0.22])
+    processor_table.again(tmp_path)
+    record, _ = processor_table.recorded(tmp_path)
+    assert [found["logs"] for found in record["samples"][2:]] == [[-0.2, -0.21, -0.22]], "an interruption's"
 
 
 def test_a_ratio_is_of_two_calls_in_turn():
@@ -153,6 +167,18 @@ def test_an_activation_is_measured_below_the_size_of_the_plain_mode_alone():
     (sizes,) = [layouts["contiguous"] for layouts in crossover.table(rows).values()]
     assert 2**16 <= sizes["step"][0] < 2**18 and 2**12 <= sizes["step_activated"][0] < 2**14
     assert max(of_step["step_activated"]) < sizes["step"][0] < max(of_step["step"])
+
+
+def test_an_output_that_exists_has_a_size_of_its_own():
+    """The kernels may win without it from a size on at which torch still wins with it."""
+
+    def ratio(spec, case, mode, seconds):
+        return math.log(0.9 if math.prod(case.shape) >= (2**18 if "into" in mode else 2**12) else 1.5)
+
+    modes = ["forward", "forward_into", "forward_into_activated"]
+    rows = worker.entry(NORMS["RMSNorm"], "channels_last", 16, modes, ratio)
+    (sizes,) = [layouts["channels_last"] for layouts in crossover.table(rows).values()]
+    assert sizes["forward"][0] < 2**14 and 2**18 <= sizes["forward_into"][0] == sizes["forward_into_activated"][0]
 
 
 def test_an_activation_is_searched_everywhere_where_the_plain_mode_is_torch_s():

@@ -242,6 +242,9 @@ def test_what_was_not_measured_has_the_cautious_sizes():
     never = {"A": {"contiguous": {"lengths": [1, 8], "forward": [math.inf, math.inf], "step": [math.inf, 40]}}}
     wanted = {"A": {"contiguous": {"lengths": [1, 8], "forward": [math.inf, 2000], "step": [math.inf, 40]}}, "B": {}}
     assert tables.completed(never, larger, up_to=1000) == wanted, "nothing is known above what was measured"
+    near = {"A": {"contiguous": {"lengths": [1, 8], "forward": [16, 80], "step": [40, 20]}}}
+    wanted = {"A": {"contiguous": {"lengths": [1, 8], "forward": [10, 80], "step": [30, 20]}}, "B": {}}
+    assert tables.completed(near, otherwise, up_to=1000, step=4) == wanted, "what no measurement contradicts"
     of_a_user = {"Mine": {"contiguous": {"lengths": [1], "forward": [7]}}}
     assert tables.completed(of_a_user, otherwise) == {**otherwise, **of_a_user}
 

@@ -18,6 +18,7 @@ from pathlib import Path
 import torch
 
 from normsuite import statistics, tunings
+from normsuite.backends.numba import outputs
 from normsuite.files import writing
 from normsuite.machine import processor
 from normsuite.measure import process
@@ -97,14 +98,27 @@ def with_intervals(rows: list[dict]) -> list[dict]:
 def measure(folder: Path) -> None:
     """Measure both kinds in fresh processes, and write a record of each, anew after each process."""
     writing.output_folder(folder, "folder")
+    pays: dict[str, float | None] = {}  # which sizes are measured with, as they will be used with them
     for kind, (_, processes) in KINDS.items():
         threads, found = torch.get_num_threads(), []
         for number in range(1, processes + 1):
-            found.append(_measured({"kind": kind, "threads": threads, "wanted": None}))
-            case = {"processes": number, "processor": processor.this()._asdict(), "kernels": tunings.kernels()}
+            found.append(_measured({"kind": kind, "threads": threads, "wanted": None, "streaming": pays}))
+            case = {
+                "processes": number,
+                "processor": processor.this()._asdict(),
+                "kernels": tunings.kernels(),
+                "streaming": pays,
+            }
             environment = provenance.environment(threads=threads)
             record = results.make_record(kind, case, joined(found), environment=environment, seeds=[])
             results.write_record(folder, kind, record)
+        if kind == "streaming":
+            pays = {way: None if size == tunings.NEVER else size for way, size in pays_of(record).items()}
+
+
+def pays_of(streamed: dict) -> dict[str, float]:
+    """Return from how many bytes on non-temporal stores pay by a record of them."""
+    return streaming.pays_from({**row, "log": sum(row["logs"]) / len(row["logs"])} for row in streamed["samples"])
 
 
 def again(folder: Path) -> None:
@@ -129,14 +143,20 @@ def again(folder: Path) -> None:
     rows |= {_key(row): row for row in record["samples"]}
 
     def added(wanted: list[tuple], processes: int) -> None:
-        job = {"kind": "crossover", "threads": record["environment"]["threads"], "wanted": wanted}
+        job = {
+            "kind": "crossover",
+            "threads": record["environment"]["threads"],
+            "wanted": wanted,
+            "streaming": case.get("streaming") or {},  # an older record does not say it
+        }
         for _ in range(processes if wanted else 0):
             for row in _measured(job):
                 rows[_key(row)]["logs"].append(round(row["log"], DIGITS))
             record["samples"] = [row for row in rows.values() if row["logs"]]
             results.write_record(folder, "crossover", record)  # each time: what was measured is kept
 
-    added([key for key, row in rows.items() if not row["logs"]], PROCESSES)
+    for number in range(PROCESSES):  # those that have fewer, as after an interruption, have as many as the others then
+        added([key for key, row in rows.items() if len(row["logs"]) == number], 1)
     differ = [key for key, row in rows.items() if max(row["logs"]) - min(row["logs"]) > APART]
     added([key for key in differ if len(rows[key]["logs"]) < PROCESSES + FURTHER], FURTHER)
 
@@ -162,6 +182,7 @@ def recorded(folder: Path) -> list[dict | None]:
 def work(job: dict, emit) -> None:
     """Measure one kind, in a process of its own."""
     torch.set_num_threads(job["threads"])
+    outputs.STREAMED.update({way: tunings.NEVER if size is None else size for way, size in job["streaming"].items()})
     wanted = None if job["wanted"] is None else {tuple(key) for key in job["wanted"]}
     emit({"rows": list(KINDS[job["kind"]][0](wanted))})
 
@@ -180,15 +201,21 @@ def made_of(crossed: dict, streamed: dict | None, *, name: str = "", key: str = 
     Args:
         crossed, streamed: the records; without the second no non-temporal stores are used.
         name, key: the processor, for records older than its model's place in them.
+
+    Raises:
+        SystemExit: a ratio was measured in fewer processes than `measure` takes.
     """
+    for record, least in ((crossed, PROCESSES), (streamed, STREAMING_PROCESSES)):
+        few = [row for row in (record or {"samples": ()})["samples"] if len(row["logs"]) < least]
+        if few:
+            raise SystemExit(f"{len(few)} ratios have fewer than {least} processes: measure them first")
     case, environment = crossed["case"], crossed["environment"]
     named = case.get("processor") or {"name": f"{environment['cpu']}, {case['vector instructions']}", "key": ""}
     if key:
         named = {"name": name, "key": key}
     pays = dict.fromkeys(tunings.WAYS, tunings.NEVER)
     if streamed is not None:
-        rows = [{**row, "log": sum(row["logs"]) / len(row["logs"])} for row in streamed["samples"]]
-        pays = streaming.pays_from(rows)
+        pays = pays_of(streamed)
     crossings = with_intervals(crossed["samples"])
     return tables.as_toml(
         processor.Processor(**named),

@@ -12,6 +12,7 @@ has its record as soon as it is done: the run may have a budget, and what is fir
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 
 import torch
@@ -24,7 +25,7 @@ from ..measure.implementations.target_norms import parsed
 from ..measure.operands import SEED
 from ..measure.task import Task
 from ..presentation import text
-from ..records import kinds, provenance, results
+from ..records import kinds, provenance, results, source_code
 from ..targets.source import source_of
 from .device_worker import LEFT_OUT
 
@@ -33,6 +34,19 @@ FIRST_SHARE = 0.5
 
 MOST_ENDED = 4
 """Processes in a row that a task has ended, behind which the tasks that are left are not tried."""
+
+_METHOD = (
+    "worker.py",
+    "device_worker.py",
+    "../measure/clock.py",
+    "../measure/device_clock.py",
+    "../measure/device_schedule.py",
+    "../measure/operands.py",
+    "../measure/schedule.py",
+    "../measure/task.py",
+    "../measure/implementations",
+)
+"""Files that decide what is timed and how: records of other ones do not stand in one table."""
 
 CLOCK = "captured graphs"
 """Name of the clock in an accelerator's records."""
@@ -331,7 +345,17 @@ class _Table:
             environment=self._environment,
             seeds=[SEED],
             settings=self._settings,
+            method=method(),
         )
+
+
+@cache
+def method() -> str:
+    """Return the digest of what decides what a bench times, and how."""
+    paths = [Path(__file__).parent / name for name in _METHOD]
+    return source_code.digest(
+        file for path in paths for file in (sorted(path.glob("*.py")) if path.is_dir() else [path])
+    )
 
 
 def _processes_of(folder: Path, name: str) -> int:
@@ -346,7 +370,7 @@ def _processes_of(folder: Path, name: str) -> int:
 def _name(record: dict) -> str:
     """Return the name of the record's file: equal tasks under equal conditions have the same."""
     case = record["case"]
-    identity = {k: record[k] for k in ("case", "settings", "source")}
+    identity = {k: record[k] for k in ("case", "settings", "source", "method")}
     identity["environment"] = provenance.comparable(record["environment"])
     words = [kinds.BENCH.what, case["norm"], case["case"].replace("×", "x"), case["mode"], case["activation"] or ""]
     return "-".join([*filter(None, words), results.digest(identity)])

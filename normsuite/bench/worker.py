@@ -10,10 +10,12 @@ import random
 import time
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 
 import torch
 
 from .. import tunings
+from ..machine.processor import usable_cores
 from ..measure import environment as measured_environment
 from ..measure import process
 from ..measure.accuracy import Truth
@@ -24,6 +26,9 @@ from ..measure.schedule import TimedCall, interleave, spinning_s
 from ..measure.task import Task
 from ..measure.workload import Absent, CallFailed, Subject, Workload
 from ..records import provenance
+
+_STAT, _IDLE, _IOWAIT = Path("/proc/stat"), 3, 4
+"""The kernel's table of processor time, a line for each core, and the columns in which a core did not work."""
 
 _DIFFERENT = 0.05
 """An implementation whose error is larger than this and than ten times that of torch.nn computes something else."""
@@ -97,7 +102,7 @@ def _time(task: Task, job: dict, draw: random.Random, waits_s: dict[str, float])
 
 
 class OtherPrograms:
-    """The share of the processor that other programs take.
+    """The share that other programs take of the cores that this process may use.
 
     They slow threaded calls, whose threads wait for each other, far more than serial ones, and so change ratios in a
     way that no pairing corrects.
@@ -107,24 +112,31 @@ class OtherPrograms:
         self._busy_s, self._own_s, self._begun = _busy_s(), time.process_time(), time.perf_counter()
 
     def share(self) -> float | None:
-        """Return the share of all cores since this was made; None where the system does not tell.
+        """Return the share since this was made; None where the system does not tell.
 
-        The system counts in steps of 10 ms, which in a short time may come to more than all cores.
+        The system counts in steps of 10 ms, which in a short time may come to more than there is.
         """
         if self._busy_s is None:
             return None
         others = _busy_s() - self._busy_s - (time.process_time() - self._own_s)
-        return round(min(1.0, max(0.0, others) / (time.perf_counter() - self._begun) / (os.cpu_count() or 1)), 3)
+        return round(min(1.0, max(0.0, others) / (time.perf_counter() - self._begun) / usable_cores()), 3)
 
 
 def _busy_s() -> float | None:
-    """Return the seconds that all cores have worked, or a hypervisor kept them from it, since the system started."""
+    """Return the seconds that the usable cores have worked, or a hypervisor kept them from it, since the system started.
+
+    None where the system does not tell, or not of each core.
+    """
     try:
-        with open("/proc/stat", encoding="ascii") as file:
-            user, nice, system, _, _, irq, softirq, steal, *_ = map(int, file.readline().split()[1:])
-    except (OSError, ValueError):
+        usable = {f"cpu{number}" for number in os.sched_getaffinity(0)}
+        lines = _STAT.read_text(encoding="ascii").splitlines()
+        of_cores = [list(map(int, line.split()[1:9])) for line in lines if line.partition(" ")[0] in usable]
+    except (AttributeError, OSError, ValueError):  # AttributeError: a system without affinities
         return None
-    return (user + nice + system + irq + softirq + steal) / os.sysconf("SC_CLK_TCK")
+    if len(of_cores) < len(usable):
+        return None
+    ticks = sum(sum(core) - core[_IDLE] - core[_IOWAIT] for core in of_cores)
+    return ticks / os.sysconf("SC_CLK_TCK")
 
 
 def _count(task: Task, backends: list[str]) -> dict:

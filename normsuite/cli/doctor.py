@@ -76,7 +76,7 @@ def _facts(found: "Diagnosis") -> list[tuple[str, str]]:
         ("a call against itself", f"{text.interval(noise.ratio, '{:.4f}'.format)}, {noise.processes} processes"),
         ("spread of a single call", f"{noise.spread:.1%} of {text.seconds(noise.call_s)}, 5th to 95th percentile"),
     ]
-    return facts if noise.others is None else [*facts, ("other programs", f"{noise.others:.1%} of all cores")]
+    return facts if noise.others is None else [*facts, ("other programs", f"{noise.others:.1%} of the usable cores")]
 
 
 COMMANDS = (doctor,)

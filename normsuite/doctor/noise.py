@@ -29,7 +29,7 @@ class Noise:
         ratio: of the one's time to the other's, with its 95 % interval: 1 is within, as far as the machine is sound.
         spread: of a single call's time, from the 5th to the 95th percentile of a process, over its median.
         call_s: median time of a call, in seconds.
-        others: share of all cores that other programs took meanwhile; None where the system does not say.
+        others: share that other programs took of the usable cores meanwhile; None where the system does not say.
         processes: how many there were.
     """
 

@@ -4,7 +4,6 @@ Every table is a gate as users run it, and leaves a record; records of several r
 processor model and torch add up. In a table with injected slowdowns head's calls make additions behind their own work.
 """
 
-import hashlib
 import random
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -120,11 +119,7 @@ def injection() -> str:
 
 
 def _digest(names: Sequence[str]) -> str:
-    here, digest = Path(__file__).parent, hashlib.sha256()
-    for name in names:
-        # Neither a comment nor a module that moves must set hours of records aside.
-        digest.update(source_code.decisive(here / name, imports=False))
-    return digest.hexdigest()[:16]
+    return source_code.digest(Path(__file__).parent / name for name in names)
 
 
 def identity(setup: compare.Setup) -> dict:

@@ -282,7 +282,8 @@ def _place_of_bench(bench: Bench) -> tuple:
 
 def _made(record: dict) -> str:
     """Return a digest that is equal for records of one kind that may stand in one table."""
-    return results.digest([record.get("settings"), provenance.comparable(record["environment"]), record.get("source")])
+    by = [record.get(name) for name in ("settings", "source", "method")]
+    return results.digest([*by, provenance.comparable(record["environment"])])
 
 
 def _newest_gate(source: Path, notes: list[str]) -> dict | None:

@@ -110,7 +110,7 @@ def _stored(found: _Found, earlier: frozenset[str], number: int, ended: str | No
         processor.this(),
         threads=torch.get_num_threads(),
         torch=torch.__version__,
-        sizes=tables.completed(crossover.table(found.rows), otherwise.sizes, up_to=worker.SIZES[-1]),
+        sizes=tables.completed(crossover.table(found.rows), otherwise.sizes, up_to=worker.SIZES[-1], step=worker.STEP),
         streaming=pays,
         entries=entries,
         of=number,

@@ -56,7 +56,7 @@ def as_toml(
     return "\n".join(lines) + "\n"
 
 
-def completed(measured: Table, otherwise: Table, *, up_to: float = NEVER) -> Table:
+def completed(measured: Table, otherwise: Table, *, up_to: float = NEVER, step: int = 1) -> Table:
     """Return a table with the entries of one that was measured, and another's where nothing was.
 
     A norm or layout that the other lacks, as one of a user's, has the lengths and modes that were measured.
@@ -65,17 +65,19 @@ def completed(measured: Table, otherwise: Table, *, up_to: float = NEVER) -> Tab
         measured, otherwise: the two tables.
         up_to: the largest size that was measured. Where the kernels won at none, a larger size of the other table is
             kept.
+        step: of the sizes that were measured, each over the one below. A size of the other table that lies between the
+            smallest at which the kernels won and the one below is kept: nothing contradicts it.
     """
     return {
         norm: {
-            layout: _entry(measured.get(norm, {}).get(layout, {}), otherwise.get(norm, {}).get(layout, {}), up_to)
+            layout: _entry(measured.get(norm, {}).get(layout, {}), otherwise.get(norm, {}).get(layout, {}), up_to, step)
             for layout in {**otherwise.get(norm, {}), **measured.get(norm, {})}
         }
         for norm in {**otherwise, **measured}
     }
 
 
-def _entry(measured: Mapping[str, list], otherwise: Mapping[str, list], up_to: float) -> dict[str, list]:
+def _entry(measured: Mapping[str, list], otherwise: Mapping[str, list], up_to: float, step: int) -> dict[str, list]:
     """Return one layout's sizes: those of each length that was measured, else the other's."""
     if not otherwise:
         return dict(measured)
@@ -87,5 +89,6 @@ def _entry(measured: Mapping[str, list], otherwise: Mapping[str, list], up_to: f
             for length, size in zip(otherwise["lengths"], otherwise[mode], strict=True):
                 is_measured = length in places and mode in measured
                 least = measured[mode][places[length]] if is_measured else size
-                found[mode].append(size if least == NEVER and size > up_to else least)
+                is_open = size > up_to if least == NEVER else least / step < size <= least
+                found[mode].append(size if is_open else least)
     return found

@@ -56,7 +56,7 @@ class Process(Struct):
     Attributes:
         times_s: by implementation, seconds of one call in each round; None in rounds that it was left out of.
         own_pools: implementations with other threads than the baseline's.
-        others_share: share of all cores that other programs took; None where the system does not tell.
+        others_share: share that other programs took of the cores that the process may use; None where the system does not tell.
         host_s: by implementation, seconds for which a call kept the host in each round, on an accelerator.
         waits_s: by thread pool, seconds to sleep before a call of another pool is timed.
         clock_mhz: of the accelerator, where it tells.
@@ -98,11 +98,16 @@ class BenchSamples(Struct):
 
 
 class Bench(Record, kw_only=True):
-    """Implementations on one task."""
+    """Implementations on one task.
+
+    Attributes:
+        method: digest of the code that decided what was timed, and how; older records have none.
+    """
 
     case: BenchTask
     samples: BenchSamples
     settings: BenchSettings
+    method: str | None = None
 
     def problems(self) -> Iterator[str]:
         """Yield what is wrong between fields: too many processes, or rounds that are not complete.
