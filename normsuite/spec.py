@@ -231,7 +231,7 @@ for _file in _files():
     NORMS[_spec.name] = _spec
 
 
-def find(name: str) -> NormSpec:
+def find(name: str, argument: str = "norm") -> NormSpec:
     """Return the norm of that name, whatever its case, hyphens and underscores.
 
     Raises:
@@ -240,4 +240,4 @@ def find(name: str) -> NormSpec:
     for spec in NORMS.values():
         if isinstance(name, str) and _key(spec.name) == _key(name):
             return spec
-    raise UnknownNameError.among("norm", name, NORMS)
+    raise UnknownNameError.among(argument, name, NORMS)

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import pytest
 
 from .conformance import run
-from .conformance.checks import Check, choose
+from .conformance.checks import Check, choose, refuse_unknown
 from .conformance.result import FAILS, NOT_APPLICABLE, UNSUPPORTED, ConformanceError, Report
 from .errors import ArgumentError
 from .targets import Target
@@ -35,7 +35,10 @@ class BoundCheck:
             if found.status == FAILS:
                 pytest.xfail(found.expected)
             if found.passes_unexpectedly:
-                raise ConformanceError(f"{found.check} of {self.target.title} passes: {found.line()}")
+                said = (
+                    f"{self.target.title} passes {found.check}, and expected says that it does not ({found.expected})"
+                )
+                raise ConformanceError(f"{said}: remove that entry")
         Report(self.target.title, self.target.like, (found,)).assert_ok()
 
     def __repr__(self) -> str:
@@ -51,7 +54,7 @@ def parametrize_with_checks(targets: Sequence[Target], *, only: Sequence[str] = 
 
     Raises:
         ArgumentError: no target, or something else than targets.
-        UnknownNameError: a name that no check has.
+        UnknownNameError: a name that no check has, in `only` or among those that a target is expected not to pass.
 
     >>> @parametrize_with_checks([Target(mynorms.RMSNorm, args=(768,), like="RMSNorm")])
     ... def test_conforms(check):
@@ -61,5 +64,7 @@ def parametrize_with_checks(targets: Sequence[Target], *, only: Sequence[str] = 
     if not targets or not all(isinstance(target, Target) for target in targets):
         raise ArgumentError("targets", targets, "must be a list of normsuite.Target")
     chosen = (only,) if isinstance(only, str) else tuple(only)
+    for target in targets:
+        refuse_unknown(target.expected)
     bound = [BoundCheck(target, check) for target in targets for check in choose(chosen, target.dtypes)]
     return pytest.mark.parametrize("check", bound, ids=repr)

@@ -25,6 +25,53 @@ class Right(nn.Module):
         return F.group_norm(x, GROUPS, self.weight, self.bias, self.eps)
 
 
+class IgnoresGaps(Right):
+    """Reads rows as if nothing lay between their values."""
+
+    def forward(self, x):
+        return x if x.stride(-1) == 2 else super().forward(x)
+
+
+class IgnoresSharing(Right):
+    def forward(self, x):
+        return x if x.stride(0) == 0 else super().forward(x)
+
+
+class Gated(Right):
+    """Its further parameters are drawn when it is made."""
+
+    def __init__(self):
+        super().__init__()
+        self.gate = nn.Linear(1, 1)
+
+    def forward(self, x):
+        return super().forward(x) * self.gate(x.mean().reshape(1, 1)).sigmoid()
+
+
+class HasFourAxes(Right):
+    """Holds a weight for each channel in the shape that broadcasts."""
+
+    def __init__(self):
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(1, CHANNELS, 1, 1))
+        self.bias = nn.Parameter(torch.zeros(1, CHANNELS, 1, 1))
+
+    def forward(self, x):
+        return F.group_norm(x, GROUPS, None, None, self.eps) * self.weight + self.bias
+
+
+class HidesEps(nn.Module):
+    """Its eps is no attribute by a known name, and a default of its constructor."""
+
+    def __init__(self, eps=1e-2):
+        super().__init__()
+        self._eps = eps
+        self.num_groups = GROUPS
+
+    def forward(self, x):
+        return F.group_norm(x, GROUPS, None, None, self._eps)
+
+
 class OnePass(Right):
     """E[x²] − E[x]², which loses all digits at large means."""
 

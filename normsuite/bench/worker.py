@@ -123,7 +123,7 @@ class OtherPrograms:
 
 
 def _busy_s() -> float | None:
-    """Return the seconds that the usable cores have worked, or a hypervisor kept them from it, since the system started.
+    """Return the seconds that the usable cores have worked since the system started, or a hypervisor kept them from it.
 
     None where the system does not tell, or not of each core.
     """

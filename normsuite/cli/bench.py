@@ -88,8 +88,10 @@ def bench(
     if targets:
         from .target_norms import planned, responding
 
-        targets = responding(targets, args=args, like=like)
-        norm, own, backend = planned(targets, args=args, like=like, norms=norm, named=case, own=own, backends=backend)
+        targets = responding(targets, args=args, like=like, own=own, groups=groups)
+        norm, own, backend = planned(
+            targets, args=args, like=like, norms=norm, named=case, own=own, backends=backend, groups=groups
+        )
         activation = activation or [vocabulary.NO_ACTIVATION]  # a norm may apply one, which --activation says
     tasks = task.plan(
         norms=norm or (), names=case or (), own=own, modes=mode or (), activations=activation or (),

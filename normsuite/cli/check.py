@@ -108,7 +108,8 @@ def check(
     from ..conformance.check import check as run  # behind what was typed, since it imports torch
     from ..conformance.recorded import record
 
-    reports, failed = [], None
+    reports: list = []
+    failed: NormsuiteError | None = None
     if out is not None:
         writing.output_folder(out, "out")
     for target in chosen:
@@ -116,9 +117,12 @@ def check(
             with status() as show:
                 on_result = partial(_show_result, show, target.title)
                 reports.append(run(target, only=only or (), limit_s=timeout, on_result=on_result))
-        except NormsuiteError as error:  # raised again, once what was found of those before it is shown
-            failed = error
-            break
+        except NormsuiteError as error:  # the first is raised again, once what was found of the others is shown
+            failed = failed or error
+            continue
+        except KeyboardInterrupt:
+            _write(reports, len(chosen) > 1, everything, to, markdown)
+            raise
         if out is not None:
             record(reports[-1], target, out)
     _write(reports, len(chosen) > 1, everything, to, markdown)
@@ -174,9 +178,11 @@ def chosen_targets(names: list[str], *, args: str, shapes: list[str], dtypes: li
                 "target", None, "name one, such as torch.nn:LayerNorm, or write [[tool.normsuite.target]] with make"
             )
         return [replace(target, **given) for target in norms]
-    found = []
+    found, project = [], find_project(Path.cwd())
+    of_project = {target.title: target for target in (project.targets if project else ())}
     for name in names:
-        known = None if ":" in name else by_name(name, Path.cwd())
+        # The name of a target in pyproject.toml may be its import path, which is so where no other is given.
+        known = of_project.get(name) or (None if ":" in name else by_name(name, Path.cwd()))
         if known is None and ":" not in name:
             path = "an import path such as torch.nn:LayerNorm, or the name of a target"
             raise UnknownNameError.among("target", name, [path, *all_by_name(Path.cwd())])

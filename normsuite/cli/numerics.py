@@ -53,8 +53,8 @@ def numerics(
     if targets:
         from .target_norms import planned, responding
 
-        targets = responding(targets, args=args, like=like)
         own = [] if shape is None else [shape_case(shape)]
+        targets = responding(targets, args=args, like=like, own=own)
         norm, (tried_case,), computing = planned(
             targets, args=args, like=like, norms=norm, own=own, backends=[BASELINE]
         )

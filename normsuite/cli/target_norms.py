@@ -20,6 +20,7 @@ def planned(
     own: Sequence,
     backends: Sequence[str] | None,
     named: Sequence[str] | None = None,
+    groups: int | None = None,
 ) -> tuple[list[str], list, list[str]]:
     """Return the norms, cases and implementations to measure for targets by path.
 
@@ -29,6 +30,7 @@ def planned(
         like: the norm that each is like; guessed by name where left out.
         norms, own, backends, named: as the user gave them beside: `own` are shapes, `named` the names of cases. Without
             either there is a case that fits the first target.
+        groups: of a norm whose groups are given, where the arguments do not say it.
 
     Raises:
         ArgumentError: targets of different norms, or one whose norm is not known.
@@ -52,7 +54,7 @@ def planned(
         raise ArgumentError("norm", ", ".join(norms), "beside a TARGET the norm is said by --like")
     (norm,) = specs
     cases = []
-    first = replace(described(names[0]), like=norm)
+    first = replace(described(names[0]), like=norm, num_groups=groups)
     for case in own or ([] if named else [None]):
         built = build(first, shape=None if case is None else case.shape)
         settings = built.settings
@@ -68,11 +70,13 @@ def planned(
     return [norm], cases, [*names, *(backends or ())]
 
 
-def responding(paths: Sequence[str], *, args: str, like: str | None) -> list[str]:
+def responding(
+    paths: Sequence[str], *, args: str, like: str | None, own: Sequence = (), groups: int | None = None
+) -> list[str]:
     """Return the paths of targets whose first call returns; the others, which hang or end their process, are noted.
 
     Args:
-        paths, args, like: as of `planned`.
+        paths, args, like, own, groups: as of `planned`.
 
     Raises:
         NormsuiteError: none does, or one cannot be made; the message has its name and reason.
@@ -88,7 +92,8 @@ def responding(paths: Sequence[str], *, args: str, like: str | None) -> list[str
     reasons = {}
     for path in dict.fromkeys(paths):
         target = replace(described(name_of(path, by_place, by_key)), like=like)
-        target = replace(target, like=norm_of(target).name)
+        shapes = tuple(case.shape for case in own[:1])
+        target = replace(target, like=norm_of(target).name, shapes=shapes, num_groups=groups)
         for result in check(target, only=("result_kind",), isolated=True, limit_s=LIMIT_S).results:
             if result.finding.text.startswith(ENDS):
                 reasons[path] = result.finding.text

@@ -12,7 +12,7 @@ from .result import Report, Result
 def check(
     target: object,
     *,
-    only: Sequence[str] = (),
+    only: str | Sequence[str] = (),
     isolated: bool | None = None,
     limit_s: float = CHECK_LIMIT_S,
     on_result: Callable[[Result], object] = lambda result: None,
@@ -22,7 +22,7 @@ def check(
 
     Args:
         target: a `Target`, or what makes one: an object or an import path, with the options below.
-        only: names of checks, or patterns such as "mean_*"; all where left out.
+        only: a name of a check or a pattern such as "mean_*", or several; all where left out.
         isolated: in a process of its own, which may hang or end; where left out, if another process can make the target
             from import paths and arguments that JSON holds.
         limit_s: how long one check may take in such a process.
@@ -33,7 +33,7 @@ def check(
         The report; `.assert_ok()` raises where a check fails.
 
     Raises:
-        ArgumentError: an option that cannot be used, or an unknown check.
+        ArgumentError: an option that cannot be used, or an unknown check, also one that is expected not to pass.
         ImportPathError: a path that leads nowhere.
         TargetError: the target cannot be made.
 
@@ -46,9 +46,10 @@ def check(
         target = Target(target, **options)
     from . import isolated as processes
     from . import run
-    from .checks import choose
+    from .checks import choose, refuse_unknown
 
-    chosen = choose(tuple(only), target.dtypes)
+    chosen = choose((only,) if isinstance(only, str) else tuple(only), target.dtypes)
+    refuse_unknown(target.expected)
     is_isolated = _can_be_told(target) if isolated is None else isolated
     notes: list[str] = []
     if is_isolated:

@@ -38,7 +38,7 @@ def results(target: Target, checks: Sequence[Check], *, limit_s: float, notes: l
         NormsuiteError: the target cannot be made, as `build` says it, or its process does not start.
     """
     if not limit_s > 0:
-        raise ArgumentError("limit", limit_s, "must be a positive number of seconds")
+        raise ArgumentError("limit_s", limit_s, "must be a positive number of seconds")
     left = list(checks)
     ended = 0
     while left:

@@ -83,8 +83,14 @@ class Subject:
         """Return a seeded gradient of the output for that input."""
         return draw(x.shape, dtype=x.dtype, device=self.device, seed=20)
 
-    def ulps(self, found: np.ndarray, true: np.ndarray, dtype: torch.dtype | None = None) -> float:
-        """Return the largest error in units in the last place of the truth's root mean square."""
+    def ulps(self, found: np.ndarray, true: np.ndarray, dtype: torch.dtype | None = None, name: str = OUTPUT) -> float:
+        """Return the largest error in units in the last place of the truth's root mean square.
+
+        Args:
+            found, true: the values.
+            dtype: whose last place counts; the subject's where left out.
+            name: of the output or gradient, since of gradients a user's oracle tells less.
+        """
         if not np.array_equal(np.isfinite(found), np.isfinite(true)):
             return float("inf")
         finite = np.isfinite(true)
@@ -92,7 +98,7 @@ class Subject:
             return 0.0
         error = np.abs(found[finite] - true[finite]).max()
         scale = np.sqrt(np.mean(np.square(true[finite])))
-        unit = precision(self.target, dtype or self.dtype) * (scale or 1.0)
+        unit = precision(self.target, dtype or self.dtype, name) * (scale or 1.0)
         return float(error / unit)
 
     def errors(
@@ -102,22 +108,26 @@ class Subject:
 
         Torch's are empty where it has no such function, or raises an error, which `judged` then names.
         """
-        # Gradients by a user's oracle take two calls for each number: none are computed that nobody asks for.
         dy = None if names is not None and set(names) == {OUTPUT} else self.gradient(x)
         other = torch_beside(built)
-        mine = self._errors(built, built, x, dy)
+        mine = self._errors(built, built, x, dy, names)
         try:
-            theirs = {} if other is None else self._errors(built, other, x, dy)
+            theirs = {} if other is None else self._errors(built, other, x, dy, names)
         except Exception as error:  # torch's own, which then has no figure
             theirs, self.torch_fails = {}, one_line(error)
-        mine, theirs = ({n: v for n, v in of.items() if names is None or n in names} for of in (mine, theirs))
         return mine, theirs
 
-    def _errors(self, built: Built, by: Built, x: Tensor, dy: Tensor | None) -> dict[str, float]:
+    def _errors(
+        self, built: Built, by: Built, x: Tensor, dy: Tensor | None, names: Sequence[str] | None
+    ) -> dict[str, float]:
         found: Arrays = outcome(by, by, x, dy)
         self.same_kind(x, found[OUTPUT])
-        true = truth(self.target, built, x, dy, found[OUTPUT])
-        return {name: self.ulps(values, true[name], x.dtype) for name, values in found.items() if name in true}
+        wanted = set(found if names is None else names)
+        # The output is needed for an activation's slope.
+        true = truth(self.target, built, x, dy, {n: v for n, v in found.items() if n in {*wanted, OUTPUT}})
+        judged = [name for name in found if name in wanted & true.keys()]
+        # Some have a weight for each channel of shape (1, C, 1, 1), which torch's functions do not take.
+        return {n: self.ulps(found[n].reshape(true[n].shape), true[n], x.dtype, n) for n in judged}
 
     def same_kind(self, x: Tensor, y: Tensor | np.ndarray) -> None:
         """Raise `Wrong` where an output has not the shape of its input."""
@@ -145,6 +155,10 @@ class Subject:
             return Finding(DIFFERS, text, figure, beside, ULPS)
         if beside is not None and figure <= AS_TORCH * beside:
             return Finding(DIFFERS, "off, but at most twice as far as torch", figure, beside, ULPS)
+        settings = self.settings
+        if settings.spec is not None and settings.assumes_eps:
+            eps = "torch's" if settings.eps is None else f"{settings.eps:g}"
+            also = "; ".join(filter(None, [also, f"eps is taken to be {eps}: give another one by kwargs"]))
         return self.fails("; ".join(filter(None, ["is not what float64 gives", also])), figure, beside, ULPS)
 
 

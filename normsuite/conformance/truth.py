@@ -1,12 +1,13 @@
 """Values and gradients in float64 that a target should give: by the oracle of its norm, by the user's, or by itself."""
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
+from ..errors import ArgumentError, one_line
 from ..measure.exact import RightResults
 from ..spec import NormSpec
 from ..targets.build import Built, build
@@ -15,6 +16,9 @@ from ..targets.target import Target
 OUTPUT, INPUT, WEIGHT, BIAS = "output", "input gradient", "weight gradient", "bias gradient"
 _STEP = 2.0**-17
 """Step of central differences, for which their truncation and rounding errors in float64 are about equal, 1e-10."""
+
+_PLACES = 500
+"""Most elements of a gradient that are computed by differences, each by two calls of the user's oracle."""
 
 Arrays = dict[str, np.ndarray]
 
@@ -29,6 +33,12 @@ def array(tensor: Tensor) -> np.ndarray:
     return tensor.detach().to("cpu", torch.float64, copy=True).numpy()
 
 
+def copied(x: Tensor) -> Tensor:
+    """Return a copy of a tensor in memory of its own, with the same gaps and the same places that elements share."""
+    room = x.untyped_storage().nbytes() // x.element_size()
+    return x.detach().as_strided((room,), (1,), 0).clone().as_strided(x.shape, x.stride(), x.storage_offset())
+
+
 def outcome(call: Callable[[Tensor], Tensor], built: Built, x: Tensor, dy: Tensor | None) -> Arrays:
     """Return output and gradients of a call, in float64.
 
@@ -37,7 +47,7 @@ def outcome(call: Callable[[Tensor], Tensor], built: Built, x: Tensor, dy: Tenso
         built: whose weight and bias take a gradient.
         x, dy: the input, and the output's gradient, or None where the output alone is asked for.
     """
-    x = x.detach().clone(memory_format=torch.preserve_format).requires_grad_()
+    x = copied(x).requires_grad_()
     y = call(x)
     tensors = {INPUT: x, WEIGHT: built.tensor("weight"), BIAS: built.tensor("bias")}
     wanted = {name: t for name, t in tensors.items() if t is not None and t.requires_grad}
@@ -50,26 +60,31 @@ def outcome(call: Callable[[Tensor], Tensor], built: Built, x: Tensor, dy: Tenso
     return found
 
 
-def truth(target: Target, built: Built, x: Tensor, dy: Tensor | None = None, found: np.ndarray | None = None) -> Arrays:
+def truth(target: Target, built: Built, x: Tensor, dy: Tensor | None = None, found: Arrays | None = None) -> Arrays:
     """Return what the target should give for that input with the tensors that it has now.
 
     Args:
         target, built: what is judged.
         x, dy: the input, and the output's gradient, or None where the output alone is asked for.
-        found: the target's own output; where an activation's slope jumps, the side on which it lies is taken.
+        found: the target's own results that are judged; all where left out. Where an activation's slope jumps, the
+            side on which its output lies is taken. A user's oracle is asked for `_PLACES` elements of a gradient at
+            most, drawn at random; the others are the target's own, and so are not judged.
+
+    Raises:
+        ArgumentError: the oracle cannot be called, or there is none and the target does not compute in float64.
     """
     function = target.loaded_oracle()
     if function is not None:
-        return _by_differences(_users(function, built), built, x, dy)
+        return _by_differences(_users(function, built), built, x, dy, found)
     if (spec := target.spec) is not None:
-        return _by_norm(spec, built, x, dy, found)
+        return _by_norm(spec, built, x, dy, None if found is None else found[OUTPUT])
     return _by_itself(target, built, x, dy)
 
 
-def precision(target: Target, dtype: torch.dtype) -> float:
+def precision(target: Target, dtype: torch.dtype, name: str = OUTPUT) -> float:
     """Return the relative precision to which the truth itself is known: of gradients by differences it is limited."""
     epsilon = torch.finfo(dtype).eps
-    return max(epsilon, 1e-8) if target.oracle is not None else epsilon
+    return max(epsilon, 1e-8) if target.oracle is not None and name != OUTPUT else epsilon
 
 
 def _by_norm(spec: NormSpec, built: Built, x: Tensor, dy: Tensor | None, found: np.ndarray | None) -> Arrays:
@@ -104,7 +119,6 @@ def _running(built: Built) -> tuple[np.ndarray, np.ndarray] | None:
 def _users(function: Callable, built: Built) -> Callable[[Arrays], np.ndarray]:
     """Return the user's oracle as a function of the arrays by name; it is given those of its arguments that exist."""
     settings = built.settings
-    taken = list(inspect.signature(function).parameters)[1:]
     fixed: dict[str, object] = {
         "eps": settings.eps,
         "num_groups": settings.num_groups,
@@ -113,16 +127,48 @@ def _users(function: Callable, built: Built) -> Callable[[Arrays], np.ndarray]:
     running = _running(built)
     if running is not None:
         fixed |= {"running_mean": running[0], "running_var": running[1]}
+    tensors = [role for role in ("weight", "bias") if built.tensor(role) is not None]
+    taken = _taken(function, {*fixed, "running_mean", "running_var"}, tensors)
 
     def call(arrays: Arrays) -> np.ndarray:
         values = {**fixed, "weight": arrays.get(WEIGHT), "bias": arrays.get(BIAS)}
-        return np.asarray(function(arrays[INPUT], **{n: values[n] for n in taken if n in values}), dtype=np.float64)
+        given = {name: values[name] for name in taken if name in values}
+        try:
+            return np.asarray(function(arrays[INPUT], **given), dtype=np.float64)
+        except Exception as error:  # the user's: the target is not to blame for it
+            raise ArgumentError("oracle", _named(function), f"fails: {one_line(error)}") from error
 
     return call
 
 
-def _by_differences(call: Callable[[Arrays], np.ndarray], built: Built, x: Tensor, dy: Tensor | None) -> Arrays:
-    """Return the output, and gradients by central differences of each element, all in float64."""
+def _taken(function: Callable, known: Collection[str], tensors: Collection[str]) -> list[str]:
+    """Return the names of an oracle's arguments behind the input.
+
+    Raises:
+        ArgumentError: one of them has another name than the values that there are, so that nothing would be given.
+    """
+    kinds = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
+    parameters = [p for p in list(inspect.signature(function).parameters.values())[1:] if p.kind in kinds]
+    names = [p.name for p in parameters]
+    strange = [p for p in parameters if p.name not in {*known, "weight", "bias"}]
+    needed = [p.name for p in strange if p.default is p.empty]
+    if needed or (strange and not set(tensors) <= set(names)):
+        said = ", ".join(needed or [p.name for p in strange])
+        allowed = ", ".join(("weight", "bias", *sorted(known)))
+        raise ArgumentError(
+            "oracle", _named(function), f"takes {said}: behind the input it is given {allowed}, by name"
+        )
+    return names
+
+
+def _named(function: Callable) -> str:
+    return getattr(function, "__qualname__", None) or type(function).__qualname__
+
+
+def _by_differences(
+    call: Callable[[Arrays], np.ndarray], built: Built, x: Tensor, dy: Tensor | None, found: Arrays | None
+) -> Arrays:
+    """Return the output, and gradients by central differences, all in float64."""
     arrays = {INPUT: array(x).copy()}
     for name, role in ((WEIGHT, "weight"), (BIAS, "bias")):
         if (tensor := built.tensor(role)) is not None:
@@ -130,10 +176,15 @@ def _by_differences(call: Callable[[Arrays], np.ndarray], built: Built, x: Tenso
     made = {OUTPUT: call(arrays)}
     if dy is None:
         return made
-    along = array(dy)
+    along, draw = array(dy), np.random.default_rng(0)
     for name, values in arrays.items():
-        made[name] = np.empty_like(values)
-        for place in np.ndindex(values.shape):
+        if found is not None and name not in found:
+            continue
+        made[name] = np.empty_like(values) if found is None else found[name].copy()
+        places = list(np.ndindex(values.shape))
+        if found is not None and len(places) > _PLACES:
+            places = [places[number] for number in draw.choice(len(places), _PLACES, replace=False)]
+        for place in places:
             middle = float(values[place])
             step = _STEP * max(1.0, abs(middle))
             ends = []
@@ -151,7 +202,11 @@ def _by_itself(target: Target, built: Built, x: Tensor, dy: Tensor | None) -> Ar
     exact.module.load_state_dict({**built.module.state_dict(), **tensors})
     exact.module.train(built.module.training)
     wide = x.detach().cpu().double()
-    if dy is None:
-        with torch.no_grad():
-            return {OUTPUT: array(exact(wide))}
-    return outcome(exact, exact, wide, dy.detach().cpu().double())
+    try:
+        if dy is None:
+            with torch.no_grad():
+                return {OUTPUT: array(exact(wide))}
+        return outcome(exact, exact, wide, dy.detach().cpu().double())
+    except Exception as error:  # the target's own, in a type that it need not take
+        said = f"{target.title} does not compute in float64, which is the truth without like and oracle"
+        raise ArgumentError("like", None, f"{said} ({one_line(error)})") from error

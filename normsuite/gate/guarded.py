@@ -187,7 +187,7 @@ def trained(project: Project, made: Plan) -> dict[str, Target | None]:
 def why_not(target: Target) -> str | None:
     """Return the reason why a norm has no cell, or None."""
     if target.spec is None:
-        return "is like no norm"
+        return "nothing says which norm it is like"
     if not target.shapes:
         return "has no shapes"
     short = next((shape for shape in target.shapes if len(shape) < 2), None)

@@ -1,8 +1,10 @@
 """Targets made ready to call: every one becomes a module with a weight and bias of known values."""
 
 import copy
+import inspect
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,6 +16,7 @@ from ..errors import ArgumentError, NormsuiteError, one_line
 from ..spec import NormSpec
 from . import arguments
 from .target import Target
+from .wrapped import Activated, CallableNorm, FunctionNorm
 
 SEED = 0
 EPS = 1e-5
@@ -43,6 +46,7 @@ class Settings:
         eps: inside the root; None for torch's choice of RMSNorm, which depends on the type.
         momentum: weight of the new running statistics; None for the average of all.
         activation: what the target applies to the result.
+        assumes_eps: nothing says eps: it is torch's default.
     """
 
     spec: NormSpec | None
@@ -51,6 +55,7 @@ class Settings:
     eps: float | None
     momentum: float | None
     activation: str | None
+    assumes_eps: bool = False
 
     def eps_for(self, dtype: torch.dtype) -> float:
         """Return the number added to the variance of inputs of that type."""
@@ -94,43 +99,6 @@ class Built:
         return self.tensor("running_mean") is not None and self.tensor("running_var") is not None
 
 
-class FunctionNorm(nn.Module):
-    """A function in torch.nn.functional's signature with the tensors that it takes."""
-
-    def __init__(self, function: Callable, taken: Sequence[str], settings: Mapping[str, object], sizes: Mapping):
-        super().__init__()
-        self.function, self.taken, self.settings = function, tuple(taken), dict(settings)
-        for name, start in (("weight", torch.ones), ("bias", torch.zeros)):
-            size = sizes.get(name)
-            self.register_parameter(name, nn.Parameter(start(size)) if name in taken and size else None)
-        for name in ("running_mean", "running_var"):
-            size = sizes.get(name)
-            start = torch.zeros if name == "running_mean" else torch.ones
-            self.register_buffer(name, start(size) if name in taken and size else None)
-
-    def forward(self, input: Tensor) -> Tensor:
-        """Call the function on the input with the tensors and settings that it takes.
-
-        Without running statistics it uses those of the input in evaluation too.
-        """
-        given = {name: self.training if name in arguments.MODE_FLAGS else getattr(self, name) for name in self.taken}
-        if not self.training and self.running_mean is None:
-            given |= dict.fromkeys(given.keys() & set(arguments.MODE_FLAGS), True)
-        return self.function(input, **given, **self.settings)
-
-
-class CallableNorm(nn.Module):
-    """A function of the input alone, as an adapter returns it."""
-
-    def __init__(self, function: Callable[[Tensor], Tensor]):
-        super().__init__()
-        self.function = function
-
-    def forward(self, input: Tensor) -> Tensor:
-        """Call the function on the input."""
-        return self.function(input)
-
-
 def build(
     target: Target,
     *,
@@ -154,7 +122,8 @@ def build(
         raise ArgumentError("prepare", target.prepare, "returns a call, not a norm: it can only be timed")
     shape = tuple(shape) if shape is not None else next(iter(target.shapes), None)
     guess = shape or _first_guess(target)
-    module, is_function = _module(target, guess)
+    with _seeded():  # two that are built are the same one
+        module, is_function = _module(target, guess)
     module.to(device=device, dtype=dtype)
     module.train()  # a user's own may return nothing
     settings = _settings(target, module, guess)
@@ -163,6 +132,17 @@ def build(
     if shape is None:
         built.shape = _fitting_shape(built, dtype, device)
     return built
+
+
+@contextmanager
+def _seeded() -> Iterator[None]:
+    """Seed torch's random numbers of the CPU within the block, and restore their state after it."""
+    state = torch.random.get_rng_state()
+    torch.default_generator.manual_seed(SEED)
+    try:
+        yield
+    finally:
+        torch.random.set_rng_state(state)
 
 
 def made(target: Target, shape: Sequence[int]) -> nn.Module:
@@ -187,27 +167,19 @@ def torch_beside(built: Built) -> Built | None:
         "normalized_shape": settings.normalized_shape,
     }
     taken, filled = arguments.of_function(function, title=spec.torch_call, values=values)
-    sizes = {name: tuple(t.shape) for name, t in built.tensors.items()}
+    by_element = settings.normalized_shape is not None
+    sizes = {name: settings.normalized_shape if by_element else (t.numel(),) for name, t in built.tensors.items()}
     activation = settings.activation
     call = function if activation is None else Activated(function, getattr(functional, activation))
     module = FunctionNorm(call, taken, filled, sizes)
     for name, theirs in built.tensors.items():
         mine = getattr(module, name, None)
         if mine is not None:
-            mine.data = theirs.detach().clone()
+            if mine.numel() != theirs.numel():  # such as one number for all
+                return None
+            mine.data = theirs.detach().clone().reshape(settings.normalized_shape or (-1,))
     module.train(built.module.training)
     return Built("torch", module, settings, built.shape, True)
-
-
-class Activated:
-    """A norm's function with an activation after it."""
-
-    def __init__(self, function: Callable[..., Tensor], activation: Callable[[Tensor], Tensor]):
-        self._function, self._activation = function, activation
-
-    def __call__(self, *args, **kwargs) -> Tensor:
-        """Call the norm's function, and apply the activation to its output."""
-        return self._activation(self._function(*args, **kwargs))
 
 
 def tensor_of(module: nn.Module, role: str) -> Tensor | None:
@@ -326,10 +298,13 @@ def _settings(target: Target, module: nn.Module, shape: Sequence[int]) -> Settin
     normalized: tuple[int, ...] | None = None
     if spec is not None and spec.affine == "element":
         given, weight = _setting(target, module, "normalized_shape"), tensor_of(module, "weight")
-        if given is None:
-            given = tuple(weight.shape) if weight is not None else (shape[-1],)
+        if given is None:  # a single number is a gain of all
+            given = tuple(weight.shape) if weight is not None and weight.numel() > 1 else (shape[-1],)
         normalized = (given,) if isinstance(given, int) else tuple(given)
     eps = _setting(target, module, *EPS_NAMES)
+    if eps is None:
+        eps = _argument(target, *EPS_NAMES)
+    assumes_eps = eps is None
     if eps is None and (spec is None or spec.centred):
         eps = EPS
     momentum = _setting(target, module, "momentum")
@@ -341,7 +316,19 @@ def _settings(target: Target, module: nn.Module, shape: Sequence[int]) -> Settin
         eps=None if eps is None else float(eps),
         momentum=momentum if momentum is not None or has_momentum else MOMENTUM,
         activation=target.activation,
+        assumes_eps=assumes_eps,
     )
+
+
+def _argument(target: Target, *names: str) -> object:
+    """Return what a constructor or adapter is given for one of those names, or has as its default; None for neither."""
+    made = target.loaded()
+    try:
+        bound = inspect.signature(made).bind_partial(*target.args, **target.kwargs)  # type: ignore[arg-type]
+    except (TypeError, ValueError):  # a module that is made already, or arguments that Python does not know
+        return None
+    bound.apply_defaults()
+    return next((value for name in names if (value := bound.arguments.get(name)) is not None), None)
 
 
 def _seed(module: nn.Module) -> None:

@@ -112,7 +112,7 @@ def norms(folder: Path, package: str) -> list[tuple[str, str]]:
         raise ArgumentError("package", package, "there is no folder of that name here nor in src")
     found = []
     for file in sorted(root.rglob("*.py")):
-        parts = [package, *file.relative_to(root).with_suffix("").parts]
+        parts = [*package.split("."), *file.relative_to(root).with_suffix("").parts]
         if all(part.isidentifier() for part in parts):  # no import statement finds others
             module = ".".join(parts).removesuffix(".__init__")
             found += [(f"{module}:{name}", norm) for name, norm in _classes(file)]

@@ -62,10 +62,12 @@ class Target:
                 raise ArgumentError(f"expected[{check!r}]", reason, "must be the reason, as a text")
         # "none": the target is like no norm, and its own run in float64 is the truth.
         like = None if isinstance(self.like, str) and self.like.lower() == NO_NORM else self.like
-        set_(self, "like", like if like is None else find(like).name)
+        set_(self, "like", like if like is None else find(like, "like").name)
         if self.activation not in (None, *ACTIVATIONS):
             raise UnknownNameError.among("activation", self.activation, ACTIVATIONS)
         set_(self, "dtypes", _sequence("dtypes", self.dtypes))
+        if not self.dtypes:
+            raise ArgumentError("dtypes", self.dtypes, "must name at least one type")
         for dtype in self.dtypes:
             if dtype not in DTYPES:
                 raise UnknownNameError.among("dtypes", dtype, DTYPES)
@@ -114,7 +116,11 @@ class Target:
         """
         for argument, value in (("args", list(self.args)), ("kwargs", dict(self.kwargs))):
             if not _is_json(value):
-                raise ArgumentError(argument, getattr(self, argument), "has what no other process could be told")
+                raise ArgumentError(
+                    argument,
+                    getattr(self, argument),
+                    "holds what JSON cannot carry to another process: use numbers, texts, lists and tables",
+                )
         found = {f.name: getattr(self, f.name) for f in fields(self) if getattr(self, f.name) not in (None, (), {})}
         for argument in found.keys() & {"make", "oracle", "prepare"}:
             given = found[argument]

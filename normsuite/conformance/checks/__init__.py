@@ -6,7 +6,7 @@ a check of something that a norm may lack, "unsupported". The first sentence of 
 
 import inspect
 import pkgutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import cache
 from importlib import import_module
@@ -79,6 +79,15 @@ def every(dtypes: tuple[str, ...] = ("float32",)) -> list[Check]:
             for dtype in dict.fromkeys((*dtypes, *vocabulary.DTYPES)):
                 found.append(Check(f"{run.__name__}[{dtype}]", sentence, run, optional or dtype not in dtypes, dtype))
     return found
+
+
+def refuse_unknown(expected: Iterable[str]) -> None:
+    """Raise UnknownNameError for a name that no check has; where one is done for each type, it may lack the type."""
+    known = [found.name for found in every()]
+    names = list(dict.fromkeys(name.partition("[")[0] for name in known))
+    for name in expected:
+        if name not in {*known, *names}:
+            raise UnknownNameError.among("expected", name, names)
 
 
 def choose(only: tuple[str, ...], dtypes: tuple[str, ...] = ("float32",)) -> list[Check]:

@@ -53,8 +53,16 @@ def _loads(into: nn.Module, state: dict) -> Finding | None:
         return Finding(
             DIFFERS, f"has {', '.join(mine) or 'nothing'} where the other has {', '.join(theirs) or 'nothing'}"
         )
+    shapes = {name: (tuple(t.shape), tuple(into.state_dict()[name].shape)) for name, t in _tensors(state).items()}
+    for name, (here, there) in shapes.items():
+        if here != there:
+            return Finding(DIFFERS, f"has {name} of shape {here} where the other has {there}")
     into.load_state_dict(state)
     return None
+
+
+def _tensors(state: dict) -> dict[str, torch.Tensor]:
+    return {name: value for name, value in state.items() if isinstance(value, torch.Tensor)}
 
 
 @check()
@@ -135,7 +143,7 @@ def strict_loading(subject: Subject) -> Finding | None:
             subject.built().module.load_state_dict(changed)
         except RuntimeError:
             continue
-        return subject.fails(f"takes a state with {what}")
+        return subject.fails(f"load_state_dict takes a state with {what}")
     return None
 
 

@@ -40,8 +40,8 @@ def autocast(subject: Subject) -> Finding:
         return y.to(dy.dtype)
 
     found = outcome(call, built, x, dy)
-    true = truth(subject.target, built, x, dy, found[OUTPUT])
-    figures = {name: subject.ulps(values, true[name], torch.bfloat16) for name, values in found.items()}
+    true = truth(subject.target, built, x, dy, found)
+    figures = {name: subject.ulps(values, true[name], torch.bfloat16, name) for name, values in found.items()}
     worst = max(figures, key=figures.__getitem__)
     judged = subject.judged(figures[worst], None)
     return judged if judged.status == OK else replace(judged, text=f"{worst} {judged.text}")

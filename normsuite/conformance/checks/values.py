@@ -11,7 +11,7 @@ from . import check
 
 def _judged(subject: Subject, name: str) -> Finding:
     built, x = subject.built(), subject.input()
-    mine, theirs = subject.errors(built, x)
+    mine, theirs = subject.errors(built, x, (name,))
     if name not in mine:
         raise NotApplicable(f"has no {name.partition(' ')[0]}")
     return subject.judged(mine[name], theirs.get(name))

@@ -13,9 +13,10 @@ from torch import Tensor, nn
 
 from ...errors import NormsuiteError, UnsupportedError
 from ...targets import arguments
-from ...targets.build import EPS_NAMES, Built, FunctionNorm, build
+from ...targets.build import EPS_NAMES, Built, build
 from ...targets.loading import ImportPathError, path_in, search_here
 from ...targets.target import Target
+from ...targets.wrapped import FunctionNorm
 from ..process_state import unchanged
 from ..task import DTYPES, EPS
 from . import Implementation, in_mode

@@ -56,7 +56,8 @@ class Process(Struct):
     Attributes:
         times_s: by implementation, seconds of one call in each round; None in rounds that it was left out of.
         own_pools: implementations with other threads than the baseline's.
-        others_share: share that other programs took of the cores that the process may use; None where the system does not tell.
+        others_share: share that other programs took of the cores that the process may use; None where the system does
+            not tell.
         host_s: by implementation, seconds for which a call kept the host in each round, on an accelerator.
         waits_s: by thread pool, seconds to sleep before a call of another pool is timed.
         clock_mhz: of the accelerator, where it tells.
