@@ -3,13 +3,14 @@
 import math
 import re
 import shutil
+from collections import Counter
 from pathlib import Path
 from statistics import fmean, median
 
 import pytest
 
 from normsuite import report, tunings
-from normsuite.bench.row import SLOWER_ABOVE
+from normsuite.bench.row import FASTER, SLOWER, SLOWER_ABOVE
 from normsuite.bench.summary import AUTO, COMPILED_FORMS
 from normsuite.records import compact, kinds, results, schema
 from normsuite.spec import NO_NORM, NORMS
@@ -243,7 +244,7 @@ def test_the_benches_are_the_processor_s_and_the_accelerator_s_in_two_types():
     assert all(found["settings"]["backends"][0] == AUTO for found in of_processors()[1:])
 
 
-def test_the_bench_with_every_rival_is_by_the_present_table_of_sizes():
+def test_the_bench_with_every_rival_says_its_table_of_sizes():
     first = of_processors()[0]
     assert first["settings"]["processes"] == 4 and "tuning" in first["environment"], "as the page says"
     verdicts = first["summary"]["verdicts_of_auto"]
@@ -260,6 +261,9 @@ def test_the_results_say_what_an_accelerator_found():
     assert found["settings"]["processes"] == 2 and found["settings"]["clock"] == "captured graphs"
     tasks, torch_version = len(wide.records) + len(narrow.records), found["environment"]["packages"]["torch"]
     assert f"{tasks} tasks of an {found['environment']['accelerator']} (torch {torch_version}, two processes)" in shown
+    verdicts = Counter(row.verdict for bench in (wide, narrow) for row in bench.compared(bench.ours))
+    assert sum(verdicts.values()) == tasks
+    assert f"faster in {verdicts[FASTER]} of the tasks and slower in {verdicts[SLOWER]}" in shown
     noise = found["summary"]["noise"]
     assert f"torch.nn over itself takes {noise['value']:.3f} × [{noise['low']:.3f}, {noise['high']:.3f}]" in shown
 

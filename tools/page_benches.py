@@ -6,6 +6,7 @@ from functools import cache
 from pathlib import Path
 from statistics import fmean
 
+from normsuite import tunings
 from normsuite.bench.row import FASTER, NOT_SLOWER, SLOWER, UNDECIDED
 from normsuite.presentation import text
 from normsuite.records import compact
@@ -108,6 +109,7 @@ def _named(found: dict) -> str:
 
 def _of_processor(found: dict) -> list[str]:
     settings, environment = found["settings"], found["environment"]
+    earlier = "" if has_present_sizes(found) else " With earlier sizes of `auto`."
     rows = {name: over_torch_nn(found, "auto", "large", name) for name, spec in NORMS.items() if spec.torch_call}
     rows["all"] = over_torch_nn(found, "auto", "large")
     rows["all, tiny cases"] = over_torch_nn(found, "auto", "tiny")
@@ -116,12 +118,24 @@ def _of_processor(found: dict) -> list[str]:
         f"### {_named(found)}, {environment['cores']} cores, {found['dtype']}",
         "",
         f"`normsuite bench --processes {settings['processes']} --seconds {settings['seconds']} {beside}`, "
-        f"{text.counted(settings['threads'], 'thread')}. {_verdicts(found)}",
+        f"{text.counted(settings['threads'], 'thread')}.{earlier} {_verdicts(found)}",
         "",
         *_table_of_means(rows),
         "",
         *_of_bound(found),
     ]
+
+
+def has_present_sizes(found: dict) -> bool:
+    """Return whether a bench was made with the table of sizes that is shipped for that processor and so many threads.
+
+    With other threads it is the one for processors that were not measured.
+    """
+    environment = found["environment"]
+    name, threads = environment["cpu"], environment["threads"]
+    shipped = [table for _, table in tunings.shipped() if (table.processor, table.threads) == (name, threads)]
+    present = shipped[0] if shipped else tunings.elsewhere(name)
+    return environment.get("tuning") == present.digest
 
 
 def _verdicts(found: dict) -> str:
@@ -183,8 +197,7 @@ def processor_lines() -> list[str]:
         cells = [ratio(Interval(**of[c])) if c in of else text.ABSENT for c in COLUMNS.values()]
         verdicts, above = found["summary"]["verdicts_of_auto"], f"{found['summary']['slower_is_found_above']:.2f}"
         counted = (f"{verdicts[SLOWER]} of {found['tasks']}", f"{verdicts[UNDECIDED]}", above)
-        # Records say which tuning they were made with since there is one for each processor.
-        earlier = "" if "tuning" in found["environment"] else ", earlier sizes of `auto`"
+        earlier = "" if has_present_sizes(found) else ", earlier sizes of `auto`"
         beside = ", beside every rival" if place == 0 else ""
         lines.append(f"| {' | '.join([found['environment']['cpu'] + beside + earlier, *cells, *counted])} |")
     return lines

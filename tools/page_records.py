@@ -17,7 +17,16 @@ from normsuite.study import comparisons
 from normsuite.study.summary import by_batch_size, by_setting, leader
 
 from . import start_cost
-from .page_benches import COLUMNS, REFERENCE, collected, of_processors, over_torch_nn, ratio, uses_all_cores
+from .page_benches import (
+    COLUMNS,
+    REFERENCE,
+    collected,
+    has_present_sizes,
+    of_processors,
+    over_torch_nn,
+    ratio,
+    uses_all_cores,
+)
 
 STARTS = "start-cost"
 """What the names of rounds of `start_cost` begin with, in the file of what was measured of the suite itself."""
@@ -112,7 +121,7 @@ def _cost() -> str:
 
 
 def _backend() -> str:
-    tuned = [found for found in filter(uses_all_cores, of_processors()) if "tuning" in found["environment"]]
+    tuned = [found for found in filter(uses_all_cores, of_processors()) if has_present_sizes(found)]
     by_present_tables = {found["environment"]["cpu"]: found for found in tuned}.values()  # `auto` alone, where it was
     alone, fused = (
         text.listed(
