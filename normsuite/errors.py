@@ -19,6 +19,14 @@ def message_of(error: BaseException) -> str:
     return " ".join(str(error).split()) or type(error).__name__
 
 
+def _shown(value: object) -> str:
+    """Return a value in one line, cut off where it is long, as a tensor's is."""
+    text = repr(value)
+    if "\n" in text:
+        text = " ".join(text.split())
+    return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}…"
+
+
 class NormsuiteError(Exception):
     """Base of every error that normsuite raises on purpose."""
 
@@ -33,7 +41,7 @@ class ArgumentError(NormsuiteError, ValueError):
 
     def __init__(self, argument: str, value: object, reason: str):
         self.argument, self.value, self.reason = argument, value, reason
-        super().__init__(f"{argument} = {value!r}: {reason}")
+        super().__init__(f"{argument} = {_shown(value)}: {reason}")
 
     def __reduce__(self) -> tuple[type, tuple[object, ...]]:  # a worker process sends it back
         return type(self), (self.argument, self.value, self.reason)

@@ -20,7 +20,7 @@ from .tensors import addresses, guards
 
 _MOST_SIZES = 4096
 _MOST_OF_A_SIZE = 32
-"""Calls of one key: with and without gradients, in several layouts. Each is a comparison more for those behind it."""
+"""Most calls of one number of elements (with and without gradients, in several layouts); they are compared in turn."""
 
 
 class CheckedCall(NamedTuple):

@@ -112,8 +112,8 @@ def compute(
 ) -> Tensor:
     """Compute any norm from all of its arguments by place, as `normalize` describes them.
 
-    One is added to `num_batches_tracked` once the call is accepted, even if the processes of a group turn out to have
-    one value a channel together, which is refused later. Nothing is caught: torch itself ends calls by exceptions.
+    One is added to `num_batches_tracked` as soon as the call is accepted; one refusal comes later: processes that have
+    one value a channel together. No exception is caught, since torch ends a checkpoint's recomputation by one.
     """
     settings: tuple[Any, ...] | None = None  # of a plain call
     tensors: tuple[Any, ...] = ()
@@ -183,7 +183,7 @@ def _handed_over(spec: NormSpec, input: Any, *given: object) -> Any:
     if not proxies:
         raise ArgumentError("input", type(input).__name__, "must be a torch.Tensor")
     arguments: dict[str, Any] = dict(zip((*_GIVEN, "backend"), given, strict=True))
-    function = NAMED.get(spec.name)
+    function = None if spec.affine == "element" and arguments["normalized_shape"] is None else NAMED.get(spec.name)
     if function is None:
         return handle_torch_function(normalize, proxies, spec, input, **arguments)
     arguments["training"] = arguments["use_input_stats"]
@@ -232,9 +232,9 @@ def batch_norm(
         ArgumentError: running statistics needed and missing, or an eps that torch refuses.
         UnknownNameError: no such backend.
 
-    Source: Ioffe and Szegedy 2015, arXiv:1502.03167. Differs from torch in its errors, which are
-    of torch's types and name the argument; other backends than "torch" also in how they round, and all of them keep
-    channels_last.
+    Source: Ioffe and Szegedy 2015, arXiv:1502.03167. Differs from torch in its errors, which name the argument, and
+    are ValueErrors or RuntimeErrors where torch may raise TypeError; other backends than "torch" also in how they
+    round, and all of them keep channels_last.
     """
     return compute(
         _BATCH_NORM, input, weight, bias, running_mean, running_var, training, momentum, eps, None, None, process_group,

@@ -102,9 +102,9 @@ class _BatchNormForward(_WithBackend):
     @property
     def eps(self) -> float:
         """Added to the variance. Torch's own conversions ask for it, and would drop an activation without a word."""
-        if self._activation is not None and sys._getframe(1).f_code in _CONVERSIONS:
-            function = sys._getframe(1).f_code.co_name
-            advice = f"{function} would drop it: set it to None and put torch.nn's module behind the norm first"
+        frame = None if self._activation is None else sys._getframe(1)
+        if frame is not None and (frame.f_code in _CONVERSIONS or frame.f_globals["__name__"] == "torch.utils.mkldnn"):
+            advice = f"{frame.f_code.co_qualname} would drop it: set it to None, put torch.nn's module behind the norm"
             raise UnsupportedError("activation", self._activation, advice)
         return self.__dict__["eps"]  # type: ignore[no-any-return]
 

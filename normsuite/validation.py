@@ -182,6 +182,8 @@ def _refuse_settings(
         raise ArgumentError("eps", eps, "must be positive during training")
     if spec.running == "always" and eps < 0:
         raise ArgumentError("eps", eps, "must not be negative")
+    if normalized_shape is None and spec.affine == "element":
+        raise ArgumentError("normalized_shape", None, "must be a sequence of sizes")
     if normalized_shape is not None and spec.affine != "element":
         raise ArgumentError("normalized_shape", normalized_shape, f"{spec.name} has none")
     if running is not None and spec.running == "never" and (use_input_stats or spec.affine == "element"):

@@ -9,6 +9,7 @@ from addressed import EVERY_WAY, KERNELS, SHAPE, SMALL, STRANGE, affine_of, free
 from outcomes import EVERY_NORM, close, drawn, outcome
 from strategies import num_groups
 from torch.testing import assert_close
+from torch.utils.flop_counter import FlopCounterMode
 
 from normsuite import functional, modules
 from normsuite.errors import ArgumentError, NormsuiteError, ShapeError, StorageError
@@ -202,6 +203,25 @@ def test_jagged_tensors_are_torch_s(backend):
         functional.layer_norm(torch.nested.nested_tensor(parts), (8,), backend=backend)
     with pytest.raises(NormsuiteError, match="nested"):
         functional.layer_norm(jagged, (8,), backend="reference")
+
+
+def test_statistics_stay_where_an_input_is_no_memory_under_a_dispatch_mode():
+    """An address between two numbers: torch's operations compute it, with a mode and without."""
+    x = torch.frombuffer(bytearray(4 * 512 + 1), dtype=torch.float32, offset=1, count=512).view(8, 8, 8)
+    x.copy_(drawn(8, 8, 8, dtype=torch.float32))
+    norms = [modules.BatchNorm1d(8, backend="numba") for _ in range(2)]
+    with FlopCounterMode(display=False):
+        watched = norms[0](x)
+    assert_close(watched, norms[1](x))
+    assert_close(norms[0].state_dict(), norms[1].state_dict())
+
+
+@pytest.mark.slow
+def test_jagged_tensors_are_torch_s_where_they_are_compiled():
+    parts = [drawn(2, 8, dtype=torch.float32), drawn(3, 8, dtype=torch.float32)]
+    jagged = torch.nested.nested_tensor(parts, layout=torch.jagged)
+    compiled = torch.compile(lambda x: functional.layer_norm(x, (8,), backend="numba"), backend="aot_eager")
+    assert_close(compiled(jagged).unbind()[1], functional.layer_norm(parts[1], (8,)))
 
 
 @EVERY_WAY

@@ -58,6 +58,19 @@ def test_shape_errors_are_what_torch_raises():
         functional.group_norm(X, 3)
 
 
+@pytest.mark.parametrize("backend", ON_CPU)
+def test_no_normalized_shape_is_refused_by_every_backend(backend):
+    for norm in (functional.layer_norm, functional.rms_norm):
+        with pytest.raises(ArgumentError, match="normalized_shape = None: must be a sequence of sizes"):
+            norm(torch.randn(2, 3), None, backend=backend)
+
+
+def test_an_error_is_one_line_however_its_value_is_written():
+    with pytest.raises(ArgumentError) as caught:
+        functional.layer_norm(torch.randn(2, 3), torch.ones(50, 50))
+    assert "\n" not in str(caught.value) and len(str(caught.value)) < 300
+
+
 def test_an_error_survives_a_process_boundary():
     error = pickle.loads(pickle.dumps(ShapeError("x", 3, "why")))
     assert str(error) == "x = 3: why" and error.argument == "x"
@@ -141,6 +154,12 @@ def test_a_type_that_is_not_computed_is_refused_before_anything_has_changed():
     with pytest.raises(UnsupportedError):
         norm(x)
     assert int(norm.num_batches_tracked) == 0
+
+
+def test_a_norm_over_all_but_the_batch_is_traced_by_torch_fx():
+    traced = torch.fx.symbolic_trace(lambda x: functional.normalize(normsuite.NORMS["LayerNorm"], x))
+    x = torch.randn(2, 3, 4)
+    torch.testing.assert_close(traced(x), functional.layer_norm(x, (3, 4)))
 
 
 def test_a_norm_of_a_constant_is_traced_by_torch_fx():

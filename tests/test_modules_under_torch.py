@@ -13,6 +13,7 @@ from torch import nn
 from torch.nn.utils import fusion, parametrize
 from torch.nn.utils.parametrizations import weight_norm
 from torch.testing import assert_close
+from torch.utils.mkldnn import to_mkldnn
 from torchvision.models import resnet18
 from torchvision.models.feature_extraction import create_feature_extractor
 
@@ -158,8 +159,9 @@ def test_a_norm_whose_forward_was_replaced_is_left_alone():
         lambda norm: nn.SyncBatchNorm.convert_sync_batchnorm(nn.Sequential(norm)),
         lambda norm: fusion.fuse_conv_bn_eval(nn.Conv2d(3, 3, 1).eval(), norm),
         lambda norm: fusion.fuse_linear_bn_eval(nn.Linear(3, 3).eval(), norm),
+        lambda norm: to_mkldnn(nn.Sequential(norm).eval()),
     ],
-    ids=["SyncBatchNorm", "SyncBatchNorm of a model", "convolution", "linear"],
+    ids=["SyncBatchNorm", "SyncBatchNorm of a model", "convolution", "linear", "mkldnn"],
 )
 def test_torch_s_conversions_refuse_an_activation_and_take_a_plain_norm(convert):
     norm = modules.BatchNorm2d(3, activation="relu").eval()

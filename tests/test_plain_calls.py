@@ -329,6 +329,16 @@ def test_a_backend_is_checked_when_it_is_loaded(monkeypatch, tmp_path):
     assert all(isinstance(backends.get(name), backends.Backend) for name in ON_CPU)
 
 
+def test_an_exception_of_a_signal_s_handler_is_not_taken_for_a_missing_library(monkeypatch, tmp_path):
+    (tmp_path / "late.py").write_text("raise TimeoutError('the time is over')\n")
+    monkeypatch.setattr(backends, "__path__", [*backends.__path__, str(tmp_path)])
+    monkeypatch.setattr(backends, "NAMES", (*backends.NAMES, "late"))
+    monkeypatch.setattr(backends, "_broken", {})
+    with pytest.raises(TimeoutError):
+        functional.layer_norm(X, (3,), backend="late")
+    assert "late" not in backends._broken
+
+
 @EVERY_BACKEND
 def test_layout_and_activation_come_in_the_same_order_in_every_call(backend):
     """The first call of a kind and later ones give the same bits and strides, and save as much."""

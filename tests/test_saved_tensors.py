@@ -6,6 +6,8 @@ from addressed import EVERY_WAY, KERNELS, SHAPE, SMALL, STRANGE, affine_of, cut_
 from outcomes import EVERY_NORM, close, drawn, outcome
 from torch.fx.experimental.proxy_tensor import make_fx
 from torch.testing import assert_close
+from torch.utils.checkpoint import checkpoint
+from torch.utils.flop_counter import FlopCounterMode
 
 from normsuite import functional, modules
 from normsuite.errors import StorageError, UnsupportedError
@@ -14,6 +16,29 @@ from normsuite.tensors import guards
 
 pytest.importorskip("numba", reason="needs numba")
 pytestmark = pytest.mark.usefixtures("kernels_at_every_size")
+
+
+@pytest.mark.parametrize("name", ["LayerNorm", "BatchNorm2d", "RMSNorm"])
+def test_checkpointing_goes_on_where_a_dispatch_mode_ends(name):
+    """The operator that a mode sees saves what the kernels save, so that a recomputation without the mode fits."""
+    norm = getattr(modules, name)(*((8,) if name == "BatchNorm2d" else (16,)), backend="numba")
+    x = drawn(4, 8, 16, 16).requires_grad_()
+    with FlopCounterMode(display=False):
+        y = checkpoint(lambda t: norm(t.sin()), x, use_reentrant=False)
+    y.square().sum().backward()
+    (expected,) = torch.autograd.grad(norm(x.sin()).square().sum(), x)
+    assert_close(x.grad, expected)
+
+
+def test_a_bias_may_be_stepped_before_the_backward_pass_under_a_dispatch_mode():
+    norm, x = modules.BatchNorm2d(8, backend="numba"), drawn(4, 8, 3, 3, dtype=torch.float32).requires_grad_()
+    with FlopCounterMode(display=False):
+        y = norm(x)
+        with torch.no_grad():
+            norm.bias.add_(1)
+        y.sum().backward()
+    assert norm.bias.grad.eq(36).all()
+
 
 AFTER_ANOTHER = pytest.mark.parametrize("after", [False, True], ids=["first", "after another"])
 """Steps that were checked in full before, so that guards alone are compared, or were not."""

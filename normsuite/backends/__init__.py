@@ -33,7 +33,7 @@ from torch import (  # not torch itself: here that name is the backend's
 from torch.compiler import is_compiling
 from torch.nn import functional
 
-from ..errors import UnknownNameError, UnsupportedError
+from ..errors import UnknownNameError, UnsupportedError, message_of
 from ..machine import extras
 from ..spec import NormSpec, View
 from ..vocabulary import ACTIVATIONS as ACTIVATIONS
@@ -151,19 +151,19 @@ def saved_weight(spec: NormSpec, weight: Given) -> Given:
 
 
 def with_value(seen: Given, source: Tensor) -> Tensor:
-    """Return a tensor with the values that the forward pass saw, zeros where it kept none, and the source's gradient.
+    """Return a tensor that has the values which the forward pass saw, and passes its gradient on to `source`.
 
-    The source itself may have been changed since.
+    Without values it has zeros. The source itself may have been changed since.
     """
     change = source - source.detach()
     return change if seen is None else seen + change
 
 
 def moves_last(spec: NormSpec, activation: str | None) -> bool:
-    """Return whether running statistics are updated after all tensors of the backward pass are saved, as in torch.nn.
+    """Return whether running statistics are moved after the last tensor is saved for the backward pass, as in torch.nn.
 
-    Gradient checkpointing ends its recomputation where the last tensor is saved, so that the order says how often they
-    move: torch's InstanceNorm averages them over the batch behind its norm, where an activation saves tensors still.
+    Gradient checkpointing stops its recomputation at that tensor, so this decides whether they move a second time.
+    Torch's InstanceNorm moves them behind its norm, and so twice only where an activation saves something later.
     """
     return "batch" not in spec.axes and activation is None
 
@@ -238,9 +238,11 @@ def why_not_loaded(name: str) -> str | None:
     if name not in _broken:
         try:
             module = _ANNOUNCED[name].load() if name in _ANNOUNCED else import_module(f".{name}", __name__)
+        except (TimeoutError, InterruptedError):  # of a signal's handler: no fault of the library
+            raise
         except (ImportError, AttributeError, OSError, RuntimeError) as error:  # a library may be missing or refuse
             absent = error.name if isinstance(error, ModuleNotFoundError) else None
-            _broken[name] = f"cannot be imported ({extras.advice(absent) if absent else error})"
+            _broken[name] = f"cannot be imported ({extras.advice(absent) if absent else message_of(error)})"
         else:
             missing = _missing(module)
             if not missing:
@@ -283,8 +285,3 @@ def checked(call: Call, backend: str) -> Backend:
     if reason is not None:
         raise UnsupportedError("backend", backend, reason)
     return module
-
-
-def apply(call: Call, backend: str) -> Tensor:
-    """Compute the call with that backend; raises what `checked` does."""
-    return checked(call, backend).apply(call)

@@ -94,7 +94,7 @@ def choose(call: Call) -> Choice:
     if why_not_torch is None and x.device.type not in ("cpu", "meta") and _is_widened(call):
         return Choice("torch", "autocast has torch compute it in float32")
     if not x.numel():
-        return Choice("reference", "no numbers; torch's call would make the running statistics NaN")
+        return Choice("reference", "no numbers: nothing to average")
     on_accelerator = x.device.type not in ("cpu", "meta")
     kernels = accelerators.KERNELS if on_accelerator else KERNELS
     if why_not_torch is None and x.device.type == "cpu":

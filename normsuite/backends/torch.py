@@ -294,7 +294,7 @@ def _instances_as_channels(call: Call) -> _Compute:
 
     All places lie in one dimension. `_of_one_place` says why; this takes two steps less of autograd.
     """
-    eps, (samples, channels) = call.eps, call.input.shape[:2]
+    eps, (samples, channels), on_cpu = call.eps, call.input.shape[:2], call.input.device.type == "cpu"
 
     def compute(input, weight, bias, running_mean, running_var, momentum, out):
         if weight is not None:
@@ -302,7 +302,7 @@ def _instances_as_channels(call: Call) -> _Compute:
         if bias is not None:
             bias = bias.repeat(samples)
         instances = input.reshape(1, samples * channels, -1)
-        y = torch.batch_norm(instances, weight, bias, None, None, True, momentum, eps, _cudnn.enabled)
+        y = torch.batch_norm(instances, weight, bias, None, None, True, momentum, eps, on_cpu or _cudnn.enabled)
         return y.view(input.shape)
 
     return compute

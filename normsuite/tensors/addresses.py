@@ -19,6 +19,7 @@ from ..errors import StorageError
 EXACT = frozenset({Tensor, Parameter})
 """Classes whose tensors are what they seem. A subclass may compute something else, or have no memory of its own."""
 
+_CPU = torch.device("cpu")
 _strided = torch.strided
 _has_storage = torch._C._has_storage  # not of many tensors in one, as batched gradients are
 _interpreter = torch._C._functorch.peek_interpreter_stack
@@ -64,7 +65,7 @@ def demand_on(device: torch.device, **tensors: Tensor | None) -> None:
     """Raise StorageError for the first of those tensors that is no memory of that device."""
     for name, t in tensors.items():
         if t is not None and not is_memory_of(t, device):
-            raise StorageError(name, _described(t), why_gone(t) or f"is no memory of {device}")
+            raise StorageError(name, _described(t), why_no_memory(t, device) or f"is no memory of {device}")
 
 
 def is_memory(t: Tensor) -> bool:
@@ -114,15 +115,15 @@ def _extent(t: Tensor) -> int:
     return (sum((size - 1) * stride for size, stride in zip(t.shape, t.stride(), strict=True)) + 1) * t.element_size()
 
 
-def why_no_memory(t: Tensor) -> str | None:
-    """Return the reason why a kernel may not read the tensor by its address, or None if it may."""
+def why_no_memory(t: Tensor, device: torch.device = _CPU) -> str | None:
+    """Return the reason why a kernel on that device may not read the tensor by its address, or None if it may."""
     if type(t) not in EXACT:
         return f"is a {type(t).__qualname__}, whose numbers may lie elsewhere"
     if not _has_storage(t):
         return "has no memory of its own"
     if t.layout is not _strided or t.is_nested:
         return f"has the layout {t.layout}{', nested' if t.is_nested else ''}"
-    if not t.is_cpu:
+    if t.device != device:
         return f"lies on {t.device}"
     if t.is_neg() or t.is_conj():
         return "stands for the negative or conjugate of its memory"

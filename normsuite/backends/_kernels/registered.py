@@ -42,14 +42,17 @@ def register(namespace: str, kernels: Kernels, settings_of: type[Settings]) -> O
     def keep(ctx, inputs, output):
         x, weight, bias, running_mean, _, *given = inputs
         axes, centred, sizes, per_element, eps, activation = given
-        ctx.save_for_backward(x, weight, bias, output[1])
+        # Only an activation's derivative asks for the bias, which may be stepped between two backward passes.
+        ctx.save_for_backward(x, weight, None if activation is None else bias, output[1])
+        ctx.bias = bias if activation is None else None
         ctx.settings = (axes, centred, sizes, per_element, running_mean is not None, eps, activation)
         ctx.set_materialize_grads(False)
 
     def pull(ctx, dy, _):
         if dy is None:
             return (None,) * 11
-        x, weight, bias, statistics = ctx.saved_tensors
+        x, weight, shift, statistics = ctx.saved_tensors
+        bias = ctx.bias if shift is None else shift
         if torch.is_grad_enabled():  # a derivative of this derivative will be asked for
             apply = _formula(kernels, statistics, settings(*ctx.settings))
             return (*formula.gradients(apply, (x, weight, bias), ctx.needs_input_grad[:3], dy), *(None,) * 8)

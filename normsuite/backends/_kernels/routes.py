@@ -44,7 +44,7 @@ class Routes:
         """
         if call.activation not in self.activations:
             return call.deliver(call.activate(self.apply(replace(call, activation=None, out=None))))
-        if torch.compiler.is_compiling():
+        if torch.compiler.is_compiling() and not call.input.is_nested:
             # Of an operator torch differentiates nothing by another way than backward: a tangent would be zero.
             by_formula = torch.compiler.is_exporting() or addresses.by_functorch()
             return reference.apply(call) if by_formula else self.traced(call)
@@ -53,7 +53,9 @@ class Routes:
         if not _has_kernel(call):
             return reference.apply(call)
         if addresses.watched() or any(t.is_meta for t in _given(call)):
-            return self.traced(call) if all(type(t) in _FAKE for t in _given(call)) else reference.apply(call)
+            if any(type(t) not in _FAKE for t in _given(call)):
+                return reference.apply(call)
+            return self.traced(call) if self._can_be_traced(call) else theirs.in_operations(call)
         if not self._are_memory(call):
             return theirs.in_operations(call)
         if call.strided and not call.input.movedim(1, -1).is_contiguous():
@@ -66,6 +68,11 @@ class Routes:
         if not call.input.numel() or call.strided or call.input.is_meta or not self._are_memory(call):
             return False
         return call.activation in self.activations and _has_kernel(call)
+
+    def _can_be_traced(self, call: Call) -> bool:
+        """Return whether each tensor has no numbers, or a kernel may read them."""
+        given, device = _given(call), call.input.device
+        return all(type(t) is FakeTensor or t.is_meta or self.is_memory(t, device) for t in given)
 
     def _are_memory(self, call: Call) -> bool:
         return all(self.is_memory(t, call.input.device) for t in _given(call))

@@ -35,7 +35,7 @@ class Arguments(ctypes.Structure):
         sums: what the tasks add to the gradients of weight and bias, before it is folded.
         dweight, dbias: of the wide type.
         parts: how many tasks share a statistic.
-        stride_*, channel_*: how far the next of them lies, and how many channels further it is.
+        stride_*, channel_*: the step to the next index of that name, in elements and in channels.
         row, rows: which of the rows a step is for, where it is not for all of them.
         frozen: statistics are the running ones, and constants to the gradient.
     """

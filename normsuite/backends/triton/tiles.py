@@ -8,8 +8,8 @@ import torch
 from .geometry import Geometry
 
 MOST_ROW_TILES = 32768
-"""Where rows have channels of their own a backward kernel has a program for each tile of them along the grid's second
-axis, which has 65,535 at most."""
+"""Where rows have channels of their own, a backward kernel has one program along the grid's second axis for each tile
+of rows, and that axis has 65,535 at most."""
 
 
 @dataclass(frozen=True)

@@ -20,7 +20,8 @@ class Work:
     """The division of a tensor's tiles among programs.
 
     Attributes:
-        source: where a kernel has the statistics, as `kernels` lists them.
+        source: "registers" (a program keeps the tensor's tile there: `resident`), or where the statistics are:
+            "program", "memory" or "running" (`spanning`).
         tile: of a program.
         row_tiles, col_tiles: of one statistic.
         units: blocks of statistics.

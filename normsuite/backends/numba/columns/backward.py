@@ -77,7 +77,7 @@ def _pull_part(a, data, task, outer, area, spread, first, last, code):
     width = a.length
     ms, deltas, scales, shifts, rstds, _ = spread
     totals64, weighted64 = doubles(area), doubles(area + 8 * width)
-    # The areas of m and so on hold float64 or narrower; what they leave free in float32 is not used.
+    # `spread` takes the areas before these two.
     totals, weighted = wides(area + 64 * width, data), wides(area + 72 * width, data)
     clear_sums(totals64, 0, width)
     clear_sums(weighted64, 0, width)
