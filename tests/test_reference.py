@@ -225,8 +225,9 @@ def test_the_results_say_what_non_temporal_stores_save():
         assert not [row for row in rows if row["interval"][0] > SLOWER_ABOVE], "nowhere slower"
         saved[way] = math.exp(fmean(math.log(row["ratio"]) for row in rows))
     shown = page("results")
-    assert f"all takes {saved['forward']:.2f} × the time then, and a step {saved['backward']:.2f} ×" in shown
     mib = [size / 2**20 for size in sizes.values()]
+    assert f"all takes {saved['forward']:.2f} × the time at {mib[0]:.1f} MiB, the largest size that was tried" in shown
+    assert f"and a step {saved['backward']:.2f} ×" in shown
     assert f"From {mib[0]:.1f} MiB on, in the backward pass from {mib[1]:.1f} MiB," in shown
 
 

@@ -156,13 +156,19 @@ def _verdicts(found: dict) -> str:
 
 
 def beside_rivals() -> list[str]:
-    """Return the verdicts of the bench with every rival, and a table of `auto` over each of them."""
-    first = of_processors()[0]
-    means = first["summary"]["geometric_means_of_auto_to_rivals"]
-    names = dict.fromkeys(mean["against"] for mean in means)
-    rows = {name: _by_mode([mean for mean in means if mean["against"] == name], "large", "all") for name in names}
-    lead = "Time of `auto` over that of each rival, geometric means over the large cases that both can do:"
-    return [_verdicts(first), "", lead, "", *_table_of_means(rows)]
+    """Return the verdicts of each bench with every rival, and a table of `auto` over each of them."""
+    kept = [_kept(path.name.removesuffix(compact.SUFFIX)) for path in sorted(REFERENCE.glob("bench-rivals-of-*"))]
+    lines = []
+    for found in (of_processors()[0], *kept):
+        means = found["summary"]["geometric_means_of_auto_to_rivals"]
+        names = dict.fromkeys(mean["against"] for mean in means)
+        rows = {name: _by_mode([mean for mean in means if mean["against"] == name], "large", "all") for name in names}
+        lead = (
+            f"Time of `auto` over that of each rival on {_named(found)}, geometric means over the large cases that both "
+            f"can do, {found['settings']['processes']} processes:"
+        )
+        lines += [_verdicts(found), "", lead, "", *_table_of_means(rows), ""]
+    return lines[:-1]
 
 
 def _of_bound(found: dict) -> list[str]:
