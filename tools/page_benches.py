@@ -164,8 +164,8 @@ def beside_rivals() -> list[str]:
         names = dict.fromkeys(mean["against"] for mean in means)
         rows = {name: _by_mode([mean for mean in means if mean["against"] == name], "large", "all") for name in names}
         lead = (
-            f"Time of `auto` over that of each rival on {_named(found)}, geometric means over the large cases that both "
-            f"can do, {found['settings']['processes']} processes:"
+            f"Time of `auto` over that of each rival on {_named(found)}, geometric means over the large cases that "
+            f"both can do, {found['settings']['processes']} processes:"
         )
         lines += [_verdicts(found), "", lead, "", *_table_of_means(rows), ""]
     return lines[:-1]

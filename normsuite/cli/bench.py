@@ -1,4 +1,4 @@
-"""`normsuite bench`."""
+"""`normsuite bench`: time norms beside their rivals."""
 
 from typing import Annotated, Any, Optional
 

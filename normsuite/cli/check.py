@@ -1,4 +1,4 @@
-"""`normsuite check`."""
+"""`normsuite check`: whether a norm of yours is right."""
 
 import ast
 from collections.abc import Callable

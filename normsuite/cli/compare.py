@@ -1,4 +1,4 @@
-"""`normsuite compare`."""
+"""`normsuite compare`: which of several calls is faster."""
 
 from typing import Annotated
 

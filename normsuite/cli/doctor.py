@@ -1,4 +1,4 @@
-"""`normsuite doctor`."""
+"""`normsuite doctor`: how well this machine measures."""
 
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated

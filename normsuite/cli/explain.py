@@ -1,4 +1,4 @@
-"""`normsuite explain`."""
+"""`normsuite explain`: the document's figures, computed again."""
 
 from .options import Json, NormArgument, Norms
 from .output import line, print_tables, write_json

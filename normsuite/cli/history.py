@@ -1,4 +1,4 @@
-"""`normsuite history`."""
+"""`normsuite history`: steps in asv's results."""
 
 import re
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""`normsuite init`."""
+"""`normsuite init`: files that have a project guarded."""
 
 from pathlib import Path
 from typing import Annotated, Optional

@@ -1,4 +1,4 @@
-"""`normsuite numerics`."""
+"""`normsuite numerics`: how many digits each norm loses."""
 
 from typing import Annotated, Optional
 

@@ -1,4 +1,4 @@
-"""The terminal that commands share: tables, notes, JSON, progress."""
+"""What commands write: tables, notes, JSON and progress, on a terminal, a pipe or into a file."""
 
 import os
 import sys

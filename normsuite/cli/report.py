@@ -1,4 +1,4 @@
-"""`normsuite report`."""
+"""`normsuite report`: pages of all records."""
 
 import gc
 import webbrowser

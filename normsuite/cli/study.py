@@ -1,4 +1,4 @@
-"""`normsuite study`."""
+"""`normsuite study`: train the same network with each norm."""
 
 import math
 import time

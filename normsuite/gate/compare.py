@@ -1,4 +1,4 @@
-"""A gate's measurements: bytes and errors first, then times where it is still open, then error rates; one record.
+"""Run a gate: count bytes and errors, time what is still open, train for error rates; make one record of it.
 
 The parts are `counts`, `looks` and `error_rate`; `processes` starts what they need, and `budget` says how much.
 """

@@ -1,4 +1,4 @@
-"""Bytes and errors of a cell's call, and how long a sample of it takes; in a process of the gate, see `worker`."""
+"""Count bytes and errors of one cell in a worker, and find how long a sample of it takes; `counts` asks for it."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace

@@ -1,4 +1,4 @@
-"""Processes of two gates on one machine take turns: side by side they would time each other."""
+"""A lock that gates on this machine take in turn, so that none measures while another's clock runs."""
 
 import sys
 from collections.abc import Iterator

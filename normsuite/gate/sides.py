@@ -1,4 +1,4 @@
-"""Two versions of a package in one process, each under a name of its own, or one of them under its own name.
+"""Import two versions of a package into one process, each under a name of its own, or one under its own name.
 
 Where the compared package is the one that measures, only public, long-standing names of it are used: `NORMS`,
 `backends.NAMES`, the norms' functions and modules, and for the error rate `study.digits` and `study.train`.

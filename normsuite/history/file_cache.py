@@ -1,4 +1,4 @@
-"""A cache of files that were read before, in the user's own: of a thousand of asv's files, one is new."""
+"""A cache of what asv's files hold, by each file's state: only new files are parsed."""
 
 import hashlib
 import json

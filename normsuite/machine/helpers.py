@@ -1,4 +1,4 @@
-"""Processes on the cores that this one leaves, which take their share of work in parts of some milliseconds."""
+"""A pool of processes on the cores that this one leaves, for parts of work of some milliseconds."""
 
 import atexit
 import gc

@@ -1,4 +1,4 @@
-"""Libraries that take longer to load than a command may take, and that it needs for some records only."""
+"""Load a slow library when something in it is first used, instead of when it is imported."""
 
 import importlib
 import importlib.util

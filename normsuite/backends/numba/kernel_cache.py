@@ -1,4 +1,4 @@
-"""The folder of compiled kernels: the same for the same sources, wherever they lie.
+"""Numba's cache in a folder whose name depends on the sources, and not on where they lie.
 
 Numba names a folder within its cache by the path of a function's file. Every version that a gate exports lies in
 another place, so that the same kernels would be compiled anew for each: as long as the measurement itself.

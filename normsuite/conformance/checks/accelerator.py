@@ -1,4 +1,4 @@
-"""The same on an accelerator, where there is one."""
+"""Output and gradient on an accelerator, where there is one."""
 
 import torch
 

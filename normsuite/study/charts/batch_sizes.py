@@ -1,4 +1,4 @@
-"""Test accuracy by batch size."""
+"""A chart of test accuracy by batch size, a line for each norm."""
 
 import math
 

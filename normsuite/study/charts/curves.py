@@ -1,4 +1,4 @@
-"""Loss and accuracy by epoch, and accuracy against time."""
+"""Charts of loss and accuracy by epoch, and of accuracy against time."""
 
 import numpy as np
 

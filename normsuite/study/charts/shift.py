@@ -1,4 +1,4 @@
-"""Covariate shift in both senses."""
+"""Charts of covariate shift while training, in both senses of `study.shift`."""
 
 from ...lesson.claims import over_layers
 from ...presentation.charts import Chart

@@ -1,4 +1,4 @@
-"""The backward pass."""
+"""The backward pass over columns, as channels_last has them: gradients of input, weight and bias."""
 
 from numba import carray
 

@@ -1,4 +1,4 @@
-"""The forward pass: statistics, and y written row by row."""
+"""The forward pass over columns, as channels_last has them: statistics, and y written row by row."""
 
 from numba import carray
 
