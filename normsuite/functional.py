@@ -183,12 +183,12 @@ def _handed_over(spec: NormSpec, input: Any, *given: object) -> Any:
     if not proxies:
         raise ArgumentError("input", type(input).__name__, "must be a torch.Tensor")
     arguments: dict[str, Any] = dict(zip((*_GIVEN, "backend"), given, strict=True))
-    function = None if spec.affine == "element" and arguments["normalized_shape"] is None else NAMED.get(spec.name)
-    if function is None:
+    validation.refuse_no_sizes(spec, arguments["normalized_shape"])  # a tracer does not know the input's
+    if (function := NAMED.get(spec.name)) is None:
         return handle_torch_function(normalize, proxies, spec, input, **arguments)
     arguments["training"] = arguments["use_input_stats"]
-    taken = [name for name in inspect.signature(function).parameters if name in arguments]
-    return handle_torch_function(function, proxies, input, **{name: arguments[name] for name in taken})
+    taken = {name: arguments[name] for name in inspect.signature(function).parameters if name in arguments}
+    return handle_torch_function(function, proxies, input, **taken)
 
 
 def batch_norm(

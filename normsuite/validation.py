@@ -168,6 +168,12 @@ def view(
     return found
 
 
+def refuse_no_sizes(spec: NormSpec, normalized_shape: object) -> None:
+    """Raise ArgumentError for a norm over trailing sizes that are not given."""
+    if normalized_shape is None and spec.affine == "element":
+        raise ArgumentError("normalized_shape", None, "must be a sequence of sizes")
+
+
 def _refuse_settings(
     spec: NormSpec,
     use_input_stats: bool,
@@ -182,8 +188,7 @@ def _refuse_settings(
         raise ArgumentError("eps", eps, "must be positive during training")
     if spec.running == "always" and eps < 0:
         raise ArgumentError("eps", eps, "must not be negative")
-    if normalized_shape is None and spec.affine == "element":
-        raise ArgumentError("normalized_shape", None, "must be a sequence of sizes")
+    refuse_no_sizes(spec, normalized_shape)
     if normalized_shape is not None and spec.affine != "element":
         raise ArgumentError("normalized_shape", normalized_shape, f"{spec.name} has none")
     if running is not None and spec.running == "never" and (use_input_stats or spec.affine == "element"):

@@ -7,6 +7,7 @@ from pathlib import Path
 import odd_norms
 import pytest
 import torch
+from checked_norms import LIKE, QUICK, SLOW, checked
 from torch import nn
 
 import normsuite
@@ -20,17 +21,6 @@ from normsuite.targets import Target
 from normsuite.targets.build import TargetError
 from normsuite.targets.loading import ImportPathError
 from normsuite.testing import parametrize_with_checks
-
-LIKE = {"like": "GroupNorm", "num_groups": odd_norms.GROUPS}
-SLOW = ("compiled", "exported", "onnx")
-QUICK = tuple(check.name.replace("[", "[[]") for check in every() if check.name not in SLOW)
-
-
-def checked(norm, *only, **options):
-    options = {**LIKE, "shapes": [(4, odd_norms.CHANNELS, 6, 5)], **options}
-    report = normsuite.check(norm, only=only or QUICK, isolated=False, **options)
-    return {result.check: result for result in report.results}
-
 
 # Which check names which fault.
 FAULTS = {
@@ -62,82 +52,6 @@ def test_a_fault_is_named_by_its_check(norm, expected):
     assert found[name].status == status and said in found[name].line(), found[name]
     right = checked(odd_norms.Right, name)[name]
     assert right.status in ("ok", "differs") and not right.is_failure
-
-
-@pytest.mark.parametrize("norm", ["Gated", "HasFourAxes", "HidesEps"])
-def test_a_right_norm_with_a_state_of_another_kind_fails_nothing(norm):
-    options = {"like": None, "num_groups": None} if norm == "Gated" else {}
-    found = checked(getattr(odd_norms, norm), **options)
-    assert not [result.line() for result in found.values() if result.is_failure]
-    if norm == "HasFourAxes":
-        assert "has bias of shape (1, 8, 1, 1) where the other has (8,)" in found["state_to_torch"].line()
-
-
-def test_a_wrong_guess_of_eps_says_what_was_guessed():
-    class Hides(odd_norms.HidesEps):
-        def __init__(self):
-            super().__init__(eps=0.5)
-
-    found = checked(Hides, "output")["output[float32]"]
-    assert found.status == "fails" and "eps is taken to be 1e-05: give another one by kwargs" in found.line()
-
-
-def test_an_oracle_is_asked_for_some_elements_of_a_gradient(monkeypatch):
-    calls = []
-
-    def truth(x, weight, bias):
-        calls.append(1)
-        return odd_norms.oracle(x, weight, bias)
-
-    monkeypatch.setattr("normsuite.conformance.truth._PLACES", 10)
-    found = checked(odd_norms.Right, "input_gradient", shapes=[(4, odd_norms.CHANNELS, 6, 5)], like=None, oracle=truth)
-    assert found["input_gradient[float32]"].status == "ok" and len(calls) < 10 * 2 * 10
-    found = checked(odd_norms.WrongGradient, "input_gradient", like=None, oracle=truth)
-    assert found["input_gradient[float32]"].status == "fails"
-
-
-@pytest.mark.parametrize(
-    ("oracle", "said"),
-    [
-        (lambda x, w, b: x, "takes w, b: behind the input it is given"),
-        (lambda x, w=None, b=None: x, "takes w, b"),
-        (lambda x, weight, bias: weight[99], "fails: IndexError"),
-    ],
-)
-def test_an_oracle_that_cannot_be_asked_is_named(oracle, said):
-    with pytest.raises(ArgumentError, match=f"oracle = .*{said}"):
-        checked(odd_norms.Right, "output", oracle=oracle)
-
-
-def test_an_output_in_float64_is_judged_to_its_last_place_by_an_oracle_too():
-    class InFloat32(odd_norms.Right):
-        def forward(self, x):
-            single = odd_norms.F.group_norm(
-                x.float(), odd_norms.GROUPS, self.weight.float(), self.bias.float(), self.eps
-            )
-            return single.to(x.dtype)
-
-    options = {"like": None, "num_groups": None, "oracle": "odd_norms:oracle", "dtypes": ["float64"]}
-    assert checked(InFloat32, "output[[]float64]", **options)["output[float64]"].status == "fails"
-    assert checked(odd_norms.Right, "output[[]float64]", **options)["output[float64]"].status == "ok"
-
-
-def test_a_norm_that_takes_no_float64_needs_a_truth():
-    class Only32(odd_norms.Right):
-        def forward(self, x):
-            if x.dtype != torch.float32:
-                raise TypeError("float32 only")
-            return super().forward(x)
-
-    with pytest.raises(ArgumentError, match=r"like = None: .* does not compute in float64.*float32 only"):
-        checked(Only32, "output", like=None, num_groups=None)
-
-
-def test_a_check_that_is_expected_to_fail_must_exist():
-    with pytest.raises(UnknownNameError, match="expected = 'vmap': unknown; did you mean vmapped"):
-        checked(odd_norms.Right, "output", expected={"vmap": "no"})
-    with pytest.raises(UnknownNameError, match="expected = 'vmap'"):
-        parametrize_with_checks([Target(odd_norms.Right, expected={"vmap": "no"}, **LIKE)])
 
 
 def test_gradients_are_looked_at_under_autocast():

@@ -17,7 +17,7 @@ pytestmark = pytest.mark.skipif(not fork_server._exists(), reason="this system h
 WORKERS = """
 import multiprocessing, os, sys, time
 from concurrent.futures import ProcessPoolExecutor
-from normsuite.study import server
+from normsuite.study import fork_server
 
 def look():
     return [name for name in ("torch", "torchvision.datasets") if name in sys.modules], dict(os.environ)

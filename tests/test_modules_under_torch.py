@@ -4,6 +4,7 @@ import copy
 import inspect
 import io
 import pickle
+import warnings
 
 import pytest
 import torch
@@ -13,7 +14,6 @@ from torch import nn
 from torch.nn.utils import fusion, parametrize
 from torch.nn.utils.parametrizations import weight_norm
 from torch.testing import assert_close
-from torch.utils.mkldnn import to_mkldnn
 from torchvision.models import resnet18
 from torchvision.models.feature_extraction import create_feature_extractor
 
@@ -150,6 +150,13 @@ def test_a_norm_whose_forward_was_replaced_is_left_alone():
     conversion = normsuite.convert(model, backend="numba")
     assert conversion.changed == ("1",) and "forward of its own" in conversion.left["0"]
     assert type(norm) is nn.LayerNorm
+
+
+def to_mkldnn(model):
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of torch.jit, by which its file makes classes
+        from torch.utils.mkldnn import to_mkldnn
+    return to_mkldnn(model)
 
 
 @pytest.mark.parametrize(

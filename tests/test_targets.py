@@ -176,7 +176,7 @@ def test_no_table_is_no_project(tmp_path):
         ("tool.normsuite.gate.budget = 'long'", "budget = 'long'"),
         ("tool.normsuite.gate.undecided = 'maybe'", "undecided = 'maybe'"),
         ("tool.normsuite.target = 3", "target = 3"),
-        ("[[tool.normsuite.target]]\nmake = 'a:b'\nlike = 'Nothing'", "target a:b: norm = 'Nothing'"),
+        ("[[tool.normsuite.target]]\nmake = 'a:b'\nlike = 'Nothing'", "target a:b: like = 'Nothing'"),
         ("[[tool.normsuite.target]]\nmake = 3", "make = 3"),
         ("[[tool.normsuite.target]]\nmak = 'a:b'", "mak"),
         ("[[tool.normsuite.target]]\nmake = 'a:b'\n[[tool.normsuite.target]]\nmake = 'a:b'", "two targets"),

@@ -158,7 +158,7 @@ QUICK = {
     "test_report_records.py::test_a_record_that_lacks_something_is_named_and_skipped": 3,
     "test_saved_tensors.py": 3,
     "test_saved_tensors.py::test_what_a_hook_on_saved_tensors_gives_back_is_read_as_it_lies_or_refused": 0,
-    "test_server.py::test_workers_have_what_is_slow_to_import_and_an_allocator_that_is_pinned": 0,
+    "test_fork_server.py::test_workers_have_what_is_slow_to_import_and_an_allocator_that_is_pinned": 0,
     "test_shift.py::test_watching_changes_nothing": 2,
     "test_simulations.py::test_the_gate_s_intervals_hold_together_and_its_sentence_is_true": 2,
     "test_statistics.py::test_corrected_ratios_of_equals_hold_1_all_together": 0,

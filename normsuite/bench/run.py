@@ -370,7 +370,7 @@ def _processes_of(folder: Path, name: str) -> int:
 def _name(record: dict) -> str:
     """Return the name of the record's file: equal tasks under equal conditions have the same."""
     case = record["case"]
-    identity = {k: record[k] for k in ("case", "settings", "source", "method")}
+    identity = {k: record.get(k) for k in ("case", "settings", "source", "method")}
     identity["environment"] = provenance.comparable(record["environment"])
     words = [kinds.BENCH.what, case["norm"], case["case"].replace("×", "x"), case["mode"], case["activation"] or ""]
     return "-".join([*filter(None, words), results.digest(identity)])

@@ -136,7 +136,7 @@ def build(
 
 @contextmanager
 def _seeded() -> Iterator[None]:
-    """Seed torch's random numbers of the CPU within the block, and restore their state after it."""
+    """Set the seed of torch's random numbers on the CPU within the block, and restore their state after it."""
     state = torch.random.get_rng_state()
     torch.default_generator.manual_seed(SEED)
     try:
