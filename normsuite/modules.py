@@ -103,7 +103,7 @@ class _BatchNormForward(_WithBackend):
     def eps(self) -> float:
         """Added to the variance. Torch's own conversions ask for it, and would drop an activation without a word."""
         frame = None if self._activation is None else sys._getframe(1)
-        if frame is not None and (frame.f_code in _CONVERSIONS or frame.f_globals["__name__"] == "torch.utils.mkldnn"):
+        if frame and (frame.f_code in _CONVERSIONS or frame.f_globals.get("__name__") == "torch.utils.mkldnn"):
             advice = f"{frame.f_code.co_qualname} would drop it: set it to None, put torch.nn's module behind the norm"
             raise UnsupportedError("activation", self._activation, advice)
         return self.__dict__["eps"]  # type: ignore[no-any-return]

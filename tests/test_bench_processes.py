@@ -143,13 +143,15 @@ def test_nothing_measured_is_an_error(monkeypatch):
 @pytest.mark.parametrize(("busy_s", "share"), [(0.0, 0.0), (1e6, 1.0)])
 def test_the_share_of_other_programs_is_a_share(busy_s, share, monkeypatch):
     """What the system counts in steps may come to more than there was, and this process's own time is not theirs."""
-    before = worker._busy_s()
+    before = worker._busy_s(worker._usable())
     if before is None:
         pytest.skip("this system does not tell how busy it is")
-    monkeypatch.setattr(worker, "_busy_s", lambda: before)
+    monkeypatch.setattr(worker, "_busy_s", lambda cores: before)
     others = worker.OtherPrograms()
-    monkeypatch.setattr(worker, "_busy_s", lambda: before + busy_s)
+    monkeypatch.setattr(worker, "_busy_s", lambda cores: before + busy_s)
     assert others.share() == share
+    monkeypatch.setattr(worker, "_busy_s", lambda cores: None)
+    assert others.share() is None, "a core is gone"
 
 
 @pytest.mark.skipif(not hasattr(os, "sched_getaffinity"), reason="this system has no affinities")
@@ -158,6 +160,8 @@ def test_the_cores_that_a_process_may_use_are_those_that_count(tmp_path, monkeyp
     monkeypatch.setattr(worker, "_STAT", tmp_path / "stat")
     cores = ["cpu0 100 0 0 900 50 0 0 0 0 0", "cpu1 100000 0 0 0 0 0 0 0 0 0", "cpu2 0 10 20 970 0 3 4 5 0 0"]
     worker._STAT.write_text("\n".join(["cpu 1 1 1 1 1 1 1 1 0 0", *cores, "intr 1"]))
-    assert worker._busy_s() == pytest.approx((100 + 42) / os.sysconf("SC_CLK_TCK"))
+    assert worker._usable() == {"cpu0", "cpu2"}
+    assert worker._busy_s(worker._usable()) == pytest.approx((100 + 42) / os.sysconf("SC_CLK_TCK"))
     worker._STAT.write_text("\n".join(["cpu 1 1 1 1 1 1 1 1 0 0", *cores[:2]]))
-    assert worker._busy_s() is None, "it does not tell of each of them"
+    assert worker._busy_s(worker._usable()) is None, "it does not tell of each of them"
+    assert worker._busy_s(frozenset()) is None

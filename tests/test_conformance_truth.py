@@ -17,7 +17,8 @@ def test_a_right_norm_with_a_state_of_another_kind_fails_nothing(norm):
     found = checked(getattr(odd_norms, norm), *(("output", "determinism", "threads") if drawn else ()), **options)
     assert not [result.line() for result in found.values() if result.is_failure]
     if norm == "HasFourAxes":
-        assert "has weight of shape (1, 8, 1, 1) where the other has (8,)" in found["state_to_torch"].line()
+        said = "weight has the shape (1, 8, 1, 1) in the state and (8,) in the module"
+        assert said in found["state_to_torch"].line()
 
 
 def test_a_wrong_guess_of_eps_says_what_was_guessed():
@@ -26,7 +27,12 @@ def test_a_wrong_guess_of_eps_says_what_was_guessed():
             super().__init__(eps=0.5)
 
     found = checked(Hides, "output")["output[float32]"]
-    assert found.status == "fails" and "eps is taken to be 1e-05: give another one by kwargs" in found.line()
+    assert found.status == "fails" and "eps is taken to be 1e-05: give the module an attribute eps" in found.line()
+
+    def make(eps=0.5):
+        return Hides()
+
+    assert checked(make, "output")["output[float32]"].status == "ok"
 
 
 def test_an_oracle_is_asked_for_some_elements_of_a_gradient(monkeypatch):

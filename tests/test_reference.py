@@ -227,7 +227,8 @@ def test_the_results_say_what_non_temporal_stores_save():
     shown = page("results")
     mib = [size / 2**20 for size in sizes.values()]
     assert f"all takes {saved['forward']:.2f} × the time at {mib[0]:.1f} MiB, the largest size that was tried" in shown
-    assert f"and a step {saved['backward']:.2f} ×" in shown
+    assert f"and a step {saved['backward']:.2f} × in the mean of {mib[1]:.1f} to {mib[0]:.1f} MiB" in shown
+    assert sizes["forward"] == max(row["bytes"] for row in samples)
     assert f"From {mib[0]:.1f} MiB on, in the backward pass from {mib[1]:.1f} MiB," in shown
 
 

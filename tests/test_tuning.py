@@ -236,17 +236,19 @@ def test_what_was_not_measured_has_the_cautious_sizes():
     otherwise = {"A": {"contiguous": {"lengths": [1, 8], "forward": [10, 20], "step": [30, math.inf]}}, "B": {}}
     measured = {"A": {"contiguous": {"lengths": [8], "forward": [5]}}}
     wanted = {"A": {"contiguous": {"lengths": [1, 8], "forward": [10, 5], "step": [30, math.inf]}}, "B": {}}
-    assert tables.completed(measured, otherwise) == wanted
-    assert tables.completed({}, otherwise) == otherwise
+    assert tables.completed(measured, otherwise, {}) == wanted
+    assert tables.completed({}, otherwise, {}) == otherwise
     larger = {"A": {"contiguous": {"lengths": [1, 8], "forward": [10, 2000], "step": [30, math.inf]}}, "B": {}}
     never = {"A": {"contiguous": {"lengths": [1, 8], "forward": [math.inf, math.inf], "step": [math.inf, 40]}}}
     wanted = {"A": {"contiguous": {"lengths": [1, 8], "forward": [math.inf, 2000], "step": [math.inf, 40]}}, "B": {}}
-    assert tables.completed(never, larger, up_to=1000) == wanted, "nothing is known above what was measured"
+    tried = {key: [10, 40, 1000] for key in itertools.product("A", ["contiguous"], ["forward", "step"], [1, 8])}
+    assert tables.completed(never, larger, tried) == wanted, "nothing is known above what was measured"
     near = {"A": {"contiguous": {"lengths": [1, 8], "forward": [16, 80], "step": [40, 20]}}}
     wanted = {"A": {"contiguous": {"lengths": [1, 8], "forward": [10, 80], "step": [30, 20]}}, "B": {}}
-    assert tables.completed(near, otherwise, up_to=1000, step=4) == wanted, "what no measurement contradicts"
+    tried = {("A", "contiguous", mode, length): [4, 20, 80] for mode in ("forward", "step") for length in (1, 8)}
+    assert tables.completed(near, otherwise, tried) == wanted, "what no measurement contradicts"
     of_a_user = {"Mine": {"contiguous": {"lengths": [1], "forward": [7]}}}
-    assert tables.completed(of_a_user, otherwise) == {**otherwise, **of_a_user}
+    assert tables.completed(of_a_user, otherwise, {}) == {**otherwise, **of_a_user}
 
 
 # ---- the sizes that are measured ----

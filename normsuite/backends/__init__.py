@@ -238,9 +238,9 @@ def why_not_loaded(name: str) -> str | None:
     if name not in _broken:
         try:
             module = _ANNOUNCED[name].load() if name in _ANNOUNCED else import_module(f".{name}", __name__)
-        except (TimeoutError, InterruptedError):  # of a signal's handler: no fault of the library
-            raise
         except (ImportError, AttributeError, OSError, RuntimeError) as error:  # a library may be missing or refuse
+            if isinstance(error, TimeoutError) and error.errno is None:  # of a signal's handler, not of the system
+                raise
             absent = error.name if isinstance(error, ModuleNotFoundError) else None
             _broken[name] = f"cannot be imported ({extras.advice(absent) if absent else message_of(error)})"
         else:

@@ -1,4 +1,4 @@
-"""The fastest backend for a call, by what was measured: from which sizes on the kernels win (`tuning`)."""
+"""The fastest backend for a call, by what was measured: from which sizes on the kernels win (`tunings`)."""
 
 import math
 from bisect import bisect_right

@@ -36,15 +36,20 @@ MOST_ENDED = 4
 """Processes in a row that a task has ended, behind which the tasks that are left are not tried."""
 
 _METHOD = (
-    "worker.py",
-    "device_worker.py",
+    "../machine/allocator.py",
     "../measure/clock.py",
+    "../measure/implementations",
+    "../measure/operands.py",
+    "../measure/process.py",
+    "../measure/task.py",
+    "../measure/workload.py",
+)
+_ON_CPU = ("worker.py", "../measure/accuracy.py", "../measure/memory.py", "../measure/schedule.py")
+_ON_ACCELERATOR = (
+    "device_worker.py",
+    "../measure/device_accuracy.py",
     "../measure/device_clock.py",
     "../measure/device_schedule.py",
-    "../measure/operands.py",
-    "../measure/schedule.py",
-    "../measure/task.py",
-    "../measure/implementations",
 )
 """Files that decide what is timed and how: records of other ones do not stand in one table."""
 
@@ -345,14 +350,15 @@ class _Table:
             environment=self._environment,
             seeds=[SEED],
             settings=self._settings,
-            method=method(),
+            method=method(task.device),
         )
 
 
 @cache
-def method() -> str:
-    """Return the digest of what decides what a bench times, and how."""
-    paths = [Path(__file__).parent / name for name in _METHOD]
+def method(device: str) -> str:
+    """Return the digest of what decides what a bench measures on a device, and how."""
+    names = (*_METHOD, *(_ON_CPU if device == "cpu" else _ON_ACCELERATOR))
+    paths = [Path(__file__).parent / name for name in names]
     return source_code.digest(
         file for path in paths for file in (sorted(path.glob("*.py")) if path.is_dir() else [path])
     )

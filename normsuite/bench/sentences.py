@@ -61,7 +61,7 @@ def sentences(bench: Bench) -> list[str]:
     share = bench.others_share
     if share is not None and share > BUSY_ABOVE:
         said.append(
-            f"other programs took {share:.0%} of the processor: threaded calls suffer from it far more than serial "
+            f"other programs took {share:.0%} of the usable cores: threaded calls suffer from it far more than serial "
             "ones, so that ratios between them do not hold"
         )
     reasons: dict[str, set[str]] = {}

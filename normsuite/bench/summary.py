@@ -51,7 +51,7 @@ NOISE_ABOVE = 1.005
 """Where torch.nn over itself lies further from 1 than this with its whole interval, that is said."""
 
 BUSY_ABOVE = 0.05
-"""A larger share of the processor taken by other programs is said beside the ratios."""
+"""A larger share of the usable cores taken by other programs is said beside the ratios."""
 
 CLIPPED_FROM = 10
 """Processes from which on corrected intervals are of clipped values. With six, where one value in ten is slow, clipping
@@ -312,7 +312,10 @@ class Bench:
 
     @property
     def others_share(self) -> float | None:
-        """Share of the processor that other programs took, on average; None where unknown."""
+        """Share that other programs took of the usable cores, on average; None where unknown.
+
+        In older records it is the share of all cores.
+        """
         shares = [p.others_share for task in self.tasks for p in task.samples.processes]
         found = [share for share in shares if share is not None]
         return sum(found) / len(found) if found else None

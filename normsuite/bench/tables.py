@@ -185,7 +185,7 @@ def method(bench: Bench) -> Table:
         ("allocator", ", ".join(f"{k}={v}" for k, v in environment.allocator.items()) or "as it is"),
         ("processes", str(settings.processes)),
         ("seconds a task and process", "unknown" if settings.seconds is None else str(settings.seconds)),
-        ("taken by other programs", "unknown" if share is None else f"{share:.1%} of the processor"),
+        ("taken by other programs", "unknown" if share is None else f"{share:.1%} of the usable cores"),
         ("commit", first.commit or "unknown"),
     ]
     return Table(titled(AGAINST, bench), ("what", "value"), rows, kinds.BENCH.command)

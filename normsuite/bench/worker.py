@@ -8,14 +8,13 @@ import gc
 import os
 import random
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import replace
 from pathlib import Path
 
 import torch
 
 from .. import tunings
-from ..machine.processor import usable_cores
 from ..measure import environment as measured_environment
 from ..measure import process
 from ..measure.accuracy import Truth
@@ -109,34 +108,46 @@ class OtherPrograms:
     """
 
     def __init__(self):
-        self._busy_s, self._own_s, self._begun = _busy_s(), time.process_time(), time.perf_counter()
+        self._cores = _usable()
+        self._busy_s, self._own_s, self._begun = _busy_s(self._cores), time.process_time(), time.perf_counter()
 
     def share(self) -> float | None:
         """Return the share since this was made; None where the system does not tell.
 
         The system counts in steps of 10 ms, which in a short time may come to more than there is.
         """
-        if self._busy_s is None:
+        busy_s = _busy_s(self._cores)
+        if self._busy_s is None or busy_s is None:
             return None
-        others = _busy_s() - self._busy_s - (time.process_time() - self._own_s)
-        return round(min(1.0, max(0.0, others) / (time.perf_counter() - self._begun) / usable_cores()), 3)
+        others = busy_s - self._busy_s - (time.process_time() - self._own_s)
+        return round(min(1.0, max(0.0, others) / (time.perf_counter() - self._begun) / len(self._cores)), 3)
 
 
-def _busy_s() -> float | None:
-    """Return the seconds that the usable cores have worked since the system started, or a hypervisor kept them from it.
+def _usable() -> frozenset[str]:
+    """Return the names in the kernel's table of the cores that any thread of this process may use; none if not known.
+
+    OpenMP may bind the main thread to one of them.
+    """
+    try:
+        threads = map(int, os.listdir("/proc/self/task"))
+        cores = frozenset().union(*map(os.sched_getaffinity, threads))
+    except (AttributeError, OSError):  # AttributeError: a system without affinities
+        return frozenset()
+    return frozenset(f"cpu{number}" for number in cores)
+
+
+def _busy_s(cores: Collection[str]) -> float | None:
+    """Return the seconds that these cores have worked since the system started, or a hypervisor kept them from it.
 
     None where the system does not tell, or not of each core.
     """
     try:
-        usable = {f"cpu{number}" for number in os.sched_getaffinity(0)}
         lines = _STAT.read_text(encoding="ascii").splitlines()
-        of_cores = [list(map(int, line.split()[1:9])) for line in lines if line.partition(" ")[0] in usable]
-    except (AttributeError, OSError, ValueError):  # AttributeError: a system without affinities
+        of_cores = [list(map(int, line.split()[1:9])) for line in lines if line.partition(" ")[0] in cores]
+        ticks = sum(sum(core) - core[_IDLE] - core[_IOWAIT] for core in of_cores)
+    except (OSError, ValueError, IndexError):
         return None
-    if len(of_cores) < len(usable):
-        return None
-    ticks = sum(sum(core) - core[_IDLE] - core[_IOWAIT] for core in of_cores)
-    return ticks / os.sysconf("SC_CLK_TCK")
+    return ticks / os.sysconf("SC_CLK_TCK") if cores and len(of_cores) == len(cores) else None
 
 
 def _count(task: Task, backends: list[str]) -> dict:

@@ -13,13 +13,13 @@ import typer
 from .. import vocabulary
 from ..conventions import exit_codes
 from ..conventions.defaults import CHECK_LIMIT_S
-from ..errors import ArgumentError, NormsuiteError, UnknownNameError
+from ..errors import ArgumentError, DataError, NormsuiteError, UnknownNameError
 from ..files import writing
 from ..measure.cases import parse_shape
 from ..targets.arguments import parse
 from . import options
 from .options import Json, Markdown
-from .output import line, print_tables, status, write, write_json
+from .output import line, note, print_tables, status, write, write_json
 
 _CHECKS = Path(__file__).parent.parent / "conformance" / "checks"
 
@@ -118,6 +118,8 @@ def check(
                 on_result = partial(_show_result, show, target.title)
                 reports.append(run(target, only=only or (), limit_s=timeout, on_result=on_result))
         except NormsuiteError as error:  # the first is raised again, once what was found of the others is shown
+            if failed is not None:
+                note(f"{target.title}: {error}")
             failed = failed or error
             continue
         except KeyboardInterrupt:
@@ -178,16 +180,31 @@ def chosen_targets(names: list[str], *, args: str, shapes: list[str], dtypes: li
                 "target", None, "name one, such as torch.nn:LayerNorm, or write [[tool.normsuite.target]] with make"
             )
         return [replace(target, **given) for target in norms]
-    found, project = [], find_project(Path.cwd())
-    of_project = {target.title: target for target in (project.targets if project else ())}
+    found, of_project = [], _of_project(needed=not all(":" in name for name in names))
     for name in names:
-        # The name of a target in pyproject.toml may be its import path, which is so where no other is given.
+        # A target of pyproject.toml without a name is called by its import path.
         known = of_project.get(name) or (None if ":" in name else by_name(name, Path.cwd()))
+        if known is not None and ":" in name and args:  # what was written for other arguments
+            known = replace(known, args=(), kwargs={}, shapes=(), expected={})
         if known is None and ":" not in name:
             path = "an import path such as torch.nn:LayerNorm, or the name of a target"
             raise UnknownNameError.among("target", name, [path, *all_by_name(Path.cwd())])
         found.append(Target(name, **given) if known is None else replace(known, **given))
     return found
+
+
+def _of_project(*, needed: bool) -> dict:
+    """Return the targets of the project here, by name; raise DataError for a file that cannot be used if it is needed."""
+    from ..targets.configuration import find_project
+
+    try:
+        project = find_project(Path.cwd())
+    except DataError as error:
+        if needed:
+            raise
+        note(str(error))
+        project = None
+    return {target.title: target for target in (project.targets if project else ())}
 
 
 def _show_result(show: Callable[[str], None], title: str, result) -> None:

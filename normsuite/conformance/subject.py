@@ -155,11 +155,16 @@ class Subject:
             return Finding(DIFFERS, text, figure, beside, ULPS)
         if beside is not None and figure <= AS_TORCH * beside:
             return Finding(DIFFERS, "off, but at most twice as far as torch", figure, beside, ULPS)
-        settings = self.settings
-        if settings.spec is not None and settings.assumes_eps:
-            eps = "torch's" if settings.eps is None else f"{settings.eps:g}"
-            also = "; ".join(filter(None, [also, f"eps is taken to be {eps}: give another one by kwargs"]))
-        return self.fails("; ".join(filter(None, ["is not what float64 gives", also])), figure, beside, ULPS)
+        said = filter(None, ["is not what float64 gives", also, _assumed(self.settings)])
+        return self.fails("; ".join(said), figure, beside, ULPS)
+
+
+def _assumed(settings: Settings) -> str:
+    """Return which eps is assumed, where nothing says it, and how to say it."""
+    if settings.spec is None or not settings.assumes_eps:
+        return ""
+    eps = "torch's" if settings.eps is None else f"{settings.eps:g}"
+    return f"eps is taken to be {eps}: give the module an attribute eps, or write an adapter, def make(eps=…)"
 
 
 def not_applicable(reason: str) -> Finding:

@@ -23,6 +23,10 @@ _PLACES = 500
 Arrays = dict[str, np.ndarray]
 
 
+class OracleError(ArgumentError):
+    """A user's oracle cannot be asked for the truth; the message says why."""
+
+
 def tensors_of_state(module: nn.Module) -> dict[str, Tensor]:
     """Return the tensors of a module's state_dict, which may have more than those."""
     return {name: value for name, value in module.state_dict().items() if isinstance(value, Tensor)}
@@ -102,10 +106,11 @@ def _by_norm(spec: NormSpec, built: Built, x: Tensor, dy: Tensor | None, found: 
     g = array(dy).reshape(right.output.shape)
     g = g * right.slope(None if found is None else found.reshape(g.shape))
     made[INPUT] = right.of_input(g).reshape(shape)
-    if weight is not None:
-        made[WEIGHT] = right.of_weight(g).reshape(weight.shape)
-    if bias is not None:
-        made[BIAS] = right.of_bias(g).reshape(bias.shape)
+    for name, parameter, of in ((WEIGHT, weight, right.of_weight), (BIAS, bias, right.of_bias)):
+        if parameter is not None:
+            gradient = of(g)
+            # A single number is a gain or a shift of all.
+            made[name] = (gradient if gradient.size == parameter.size else gradient.sum()).reshape(parameter.shape)
     return made
 
 
@@ -119,24 +124,28 @@ def _running(built: Built) -> tuple[np.ndarray, np.ndarray] | None:
 def _users(function: Callable, built: Built) -> Callable[[Arrays], np.ndarray]:
     """Return the user's oracle as a function of the arrays by name; it is given those of its arguments that exist."""
     settings = built.settings
+    mean, var = _running(built) or (None, None)
     fixed: dict[str, object] = {
         "eps": settings.eps,
         "num_groups": settings.num_groups,
         "normalized_shape": settings.normalized_shape,
+        "running_mean": mean,
+        "running_var": var,
     }
-    running = _running(built)
-    if running is not None:
-        fixed |= {"running_mean": running[0], "running_var": running[1]}
     tensors = [role for role in ("weight", "bias") if built.tensor(role) is not None]
-    taken = _taken(function, {*fixed, "running_mean", "running_var"}, tensors)
+    taken = _taken(function, fixed, tensors)
 
     def call(arrays: Arrays) -> np.ndarray:
         values = {**fixed, "weight": arrays.get(WEIGHT), "bias": arrays.get(BIAS)}
         given = {name: values[name] for name in taken if name in values}
         try:
-            return np.asarray(function(arrays[INPUT], **given), dtype=np.float64)
+            y = np.asarray(function(arrays[INPUT], **given), dtype=np.float64)
         except Exception as error:  # the user's: the target is not to blame for it
-            raise ArgumentError("oracle", _named(function), f"fails: {one_line(error)}") from error
+            raise OracleError("oracle", _named(function), f"fails: {one_line(error)}") from error
+        if y.shape != arrays[INPUT].shape:
+            reason = f"returns shape {y.shape} for an input of shape {arrays[INPUT].shape}"
+            raise OracleError("oracle", _named(function), reason)
+        return y
 
     return call
 
@@ -145,10 +154,14 @@ def _taken(function: Callable, known: Collection[str], tensors: Collection[str])
     """Return the names of an oracle's arguments behind the input.
 
     Raises:
-        ArgumentError: one of them has another name than the values that there are, so that nothing would be given.
+        OracleError: one of them has another name than the values that there are, so that nothing would be given.
     """
     kinds = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
-    parameters = [p for p in list(inspect.signature(function).parameters.values())[1:] if p.kind in kinds]
+    try:
+        every = list(inspect.signature(function).parameters.values())[1:]
+    except (TypeError, ValueError) as error:
+        raise OracleError("oracle", _named(function), f"has arguments that Python does not know ({error})") from error
+    parameters = [p for p in every if p.kind in kinds]
     names = [p.name for p in parameters]
     strange = [p for p in parameters if p.name not in {*known, "weight", "bias"}]
     needed = [p.name for p in strange if p.default is p.empty]
@@ -180,11 +193,13 @@ def _by_differences(
     for name, values in arrays.items():
         if found is not None and name not in found:
             continue
-        made[name] = np.empty_like(values) if found is None else found[name].copy()
-        places = list(np.ndindex(values.shape))
-        if found is not None and len(places) > _PLACES:
-            places = [places[number] for number in draw.choice(len(places), _PLACES, replace=False)]
-        for place in places:
+        made[name] = np.empty_like(values) if found is None else found[name].reshape(values.shape).copy()
+        numbers = np.arange(values.size)
+        if found is not None and values.size > _PLACES:
+            # Of the others only that they are numbers is known to be right: where they are none, they are computed.
+            strange = np.flatnonzero(~np.isfinite(made[name]))[:_PLACES]
+            numbers = np.union1d(draw.choice(values.size, _PLACES, replace=False), strange)
+        for place in zip(*np.unravel_index(numbers, values.shape), strict=True):
             middle = float(values[place])
             step = _STEP * max(1.0, abs(middle))
             ends = []

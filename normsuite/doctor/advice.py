@@ -15,7 +15,7 @@ def advise(machine: Machine, noise: Noise | None = None) -> list[str]:
     """Return what would make measurements quieter, as far as it applies."""
     found = [advice(machine) for advice in _ADVICE]
     if noise is not None and noise.others is not None and noise.others > BUSY / machine.usable_cores:
-        found.append(f"other programs took {noise.others:.0%} of the processor while this measured: end them")
+        found.append(f"other programs took {noise.others:.0%} of the usable cores while this measured: end them")
     return [advice for advice in found if advice is not None]
 
 

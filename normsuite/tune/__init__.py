@@ -1,6 +1,6 @@
 """Measure this processor in some minutes: from which sizes on the kernels and non-temporal stores pay here.
 
-The result goes to the user's cache, where `tuning` finds it. Imports no torch before it measures.
+The result goes to the user's cache, where `tunings` finds it. Imports no torch before it measures.
 """
 
 from collections.abc import Callable
@@ -110,7 +110,7 @@ def _stored(found: _Found, earlier: frozenset[str], number: int, ended: str | No
         processor.this(),
         threads=torch.get_num_threads(),
         torch=torch.__version__,
-        sizes=tables.completed(crossover.table(found.rows), otherwise.sizes, up_to=worker.SIZES[-1], step=worker.STEP),
+        sizes=tables.completed(crossover.table(found.rows), otherwise.sizes, crossover.tried(found.rows)),
         streaming=pays,
         entries=entries,
         of=number,

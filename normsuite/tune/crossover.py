@@ -143,6 +143,15 @@ def clear_size(found: Mapping[int, statistics.Interval]) -> float:
     return clear[-1] if clear else tunings.NEVER
 
 
+def tried(rows: Iterable[Mapping]) -> dict[tuple[str, str, str, int], list[int]]:
+    """Return the sizes that were measured, by norm, layout, mode and the length from which on they count."""
+    found: dict = {}
+    for row in rows:
+        key = row["norm"], row["layout"], row["mode"], LEAST_LENGTH[row["length"]]
+        found.setdefault(key, []).append(row["numbers"])
+    return found
+
+
 def table(rows: Iterable[dict], rule=least_size) -> tunings.Table:
     """Return a table by a rule.
 

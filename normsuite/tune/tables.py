@@ -4,7 +4,7 @@ import json
 from collections.abc import Collection, Mapping
 
 from ..machine.processor import Processor
-from ..tunings import MARGIN, NEVER, Table
+from ..tunings import MARGIN, Table
 
 
 def as_toml(
@@ -19,11 +19,11 @@ def as_toml(
     of: int = 0,
     made_by: str = "normsuite tune",
 ) -> str:
-    """Return the text that `tuning.parse` reads.
+    """Return the text that `tunings.parse` reads.
 
     Args:
         measured_on: the processor. With an empty key the table is chosen for no machine; it counts only in
-            `tuning.elsewhere`.
+            `tunings.elsewhere`.
         threads, torch: what it was measured with.
         sizes, clear: from how many elements on the kernels are faster, and faster by the margin.
         streaming: from how many bytes on non-temporal stores pay, forward and backward.
@@ -56,28 +56,32 @@ def as_toml(
     return "\n".join(lines) + "\n"
 
 
-def completed(measured: Table, otherwise: Table, *, up_to: float = NEVER, step: int = 1) -> Table:
+def completed(measured: Table, otherwise: Table, tried: Mapping[tuple, Collection[int]]) -> Table:
     """Return a table with the entries of one that was measured, and another's where nothing was.
 
     A norm or layout that the other lacks, as one of a user's, has the lengths and modes that were measured.
 
     Args:
         measured, otherwise: the two tables.
-        up_to: the largest size that was measured. Where the kernels won at none, a larger size of the other table is
-            kept.
-        step: of the sizes that were measured, each over the one below. A size of the other table that lies between the
-            smallest at which the kernels won and the one below is kept: nothing contradicts it.
+        tried: the sizes that were measured, by norm, layout, mode and length (`crossover.tried`). A size of the other
+            table is kept where none of them contradicts it.
     """
     return {
         norm: {
-            layout: _entry(measured.get(norm, {}).get(layout, {}), otherwise.get(norm, {}).get(layout, {}), up_to, step)
+            layout: _entry(
+                measured.get(norm, {}).get(layout, {}),
+                otherwise.get(norm, {}).get(layout, {}),
+                {key[2:]: sizes for key, sizes in tried.items() if key[:2] == (norm, layout)},
+            )
             for layout in {**otherwise.get(norm, {}), **measured.get(norm, {})}
         }
         for norm in {**otherwise, **measured}
     }
 
 
-def _entry(measured: Mapping[str, list], otherwise: Mapping[str, list], up_to: float, step: int) -> dict[str, list]:
+def _entry(
+    measured: Mapping[str, list], otherwise: Mapping[str, list], tried: Mapping[tuple, Collection[int]]
+) -> dict[str, list]:
     """Return one layout's sizes: those of each length that was measured, else the other's."""
     if not otherwise:
         return dict(measured)
@@ -89,6 +93,7 @@ def _entry(measured: Mapping[str, list], otherwise: Mapping[str, list], up_to: f
             for length, size in zip(otherwise["lengths"], otherwise[mode], strict=True):
                 is_measured = length in places and mode in measured
                 least = measured[mode][places[length]] if is_measured else size
-                is_open = size > up_to if least == NEVER else least / step < size <= least
-                found[mode].append(size if is_open else least)
+                # The kernels win from a size on that lies between the one found and the largest below it.
+                below = max((other for other in tried.get((mode, length), ()) if other < least), default=0)
+                found[mode].append(size if below < size <= least else least)
     return found

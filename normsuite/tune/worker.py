@@ -14,8 +14,7 @@ from ..spec import NormSpec
 from . import crossover, streaming
 from .search import Search, search, together
 
-STEP = 4
-SIZES = tuple(STEP**power for power in range(4, 12))
+SIZES = tuple(4**power for power in range(4, 12))
 """Elements of the tensors that are measured, 256 to 4 million."""
 
 BATCHES = (96, 48, 24)

@@ -112,7 +112,7 @@ def _saved(call: Call) -> list[str]:
     """Return the names of the tensors that are saved as they are, and not copied first."""
     x = call.input
     if addresses.watched() or x.is_meta:  # by an operator of ours, which copies within
-        return ["input", "weight", "bias"]
+        return ["input", "weight", *(["bias"] if call.activation is not None else [])]
     is_channels_last = x.dim() > 2 and call.trailing in (0, x.dim() - 1) and x.movedim(1, -1).is_contiguous()
     is_read = is_channels_last if call.strided else x.is_contiguous() or is_channels_last
     return [*(["input"] if is_read else []), *([] if repeats_weight(call.spec) else ["weight"])]

@@ -9,7 +9,7 @@ from ...errors import one_line
 from ...targets.build import torch_beside
 from ..result import DIFFERS, OK, Finding
 from ..subject import NotApplicable, Subject
-from ..truth import INPUT, OUTPUT
+from ..truth import INPUT, OUTPUT, OracleError
 from . import check
 
 _RANK_5 = (3, 4, 5)
@@ -60,7 +60,12 @@ def channels_last_3d(subject: Subject) -> Finding | None:
     except Exception as error:  # of the target, which need not take five sizes: what it says is in the reason
         raise NotApplicable(f"takes no five sizes ({one_line(error)})") from error
     x = x.to(memory_format=torch.channels_last_3d)
-    return _kept(subject, x, torch.channels_last_3d, "channels_last_3d")
+    try:
+        return _kept(subject, x, torch.channels_last_3d, "channels_last_3d")
+    except OracleError as error:
+        if shape == subject.shape:
+            raise
+        raise NotApplicable(f"the oracle takes no five sizes ({error.reason})") from error
 
 
 @check()

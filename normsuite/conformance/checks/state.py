@@ -53,16 +53,16 @@ def _loads(into: nn.Module, state: dict) -> Finding | None:
         return Finding(
             DIFFERS, f"has {', '.join(mine) or 'nothing'} where the other has {', '.join(theirs) or 'nothing'}"
         )
-    shapes = {name: (tuple(t.shape), tuple(into.state_dict()[name].shape)) for name, t in _tensors(state).items()}
-    for name, (here, there) in shapes.items():
-        if here != there:
-            return Finding(DIFFERS, f"has {name} of shape {here} where the other has {there}")
-    into.load_state_dict(state)
+    own = tensors_of_state(into)
+    try:
+        into.load_state_dict(state)
+    except RuntimeError:
+        shapes = {name: (state[name].shape, t.shape) for name, t in own.items() if state[name].shape != t.shape}
+        if not shapes:
+            raise
+        name, (given, wanted) = next(iter(shapes.items()))
+        return Finding(DIFFERS, f"{name} has the shape {tuple(given)} in the state and {tuple(wanted)} in the module")
     return None
-
-
-def _tensors(state: dict) -> dict[str, torch.Tensor]:
-    return {name: value for name, value in state.items() if isinstance(value, torch.Tensor)}
 
 
 @check()
