@@ -121,13 +121,17 @@ def test_digests_of_records_follow_the_code_and_not_its_docstrings(tmp_path, mon
         assert not set(digests(tmp_path, patched)) & set(before)
 
 
-def test_relative_imports_are_left_out_where_they_do_not_count(tmp_path):
+def test_of_relative_imports_the_names_count_and_not_the_places(tmp_path):
     path = tmp_path / "module.py"
     path.write_text(
         "import os\nfrom .a import (  # one\n    b,\n    c,\n)\nfrom .. import d\n\nx = 1\ny = 'from . import z'\n"
     )
-    assert source_code.decisive(path, imports=False) == b"import os\nx = 1\ny = 'from . import z'"
-    assert b"from .. import d" in source_code.decisive(path)
+    left = b"b, c, d\nimport os\nx = 1\ny = 'from . import z'"
+    assert source_code.decisive(path) == left
+    path.write_text("import os\nfrom ..moved import d, c\nfrom . import b\nx = 1\ny = 'from . import z'\n")
+    assert source_code.decisive(path) == left
+    path.write_text("import os\nfrom .a import other as b, c, d\nx = 1\ny = 'from . import z'\n")
+    assert source_code.decisive(path) != left, "another function under the same name"
 
 
 def test_a_module_that_moves_leaves_the_method_of_the_gate(tmp_path, monkeypatch):

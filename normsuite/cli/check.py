@@ -194,7 +194,7 @@ def chosen_targets(names: list[str], *, args: str, shapes: list[str], dtypes: li
 
 
 def _of_project(*, needed: bool) -> dict:
-    """Return the targets of the project here, by name; raise DataError for a file that cannot be used if it is needed."""
+    """Return the project's targets by name; raise DataError for a file that cannot be used, where it is needed."""
     from ..targets.configuration import find_project
 
     try:

@@ -122,5 +122,5 @@ def source_digest() -> str:
         files = (f for f in path.rglob("*") if f.suffix in (".py", ".toml")) if path.is_dir() else [path]
         for file in sorted(files):
             digest.update(file.relative_to(root).as_posix().encode() + b"\0")
-            digest.update(source_code.decisive(file, imports=False) + b"\0")
+            digest.update(source_code.decisive(file) + b"\0")
     return digest.hexdigest()[:16]

@@ -15,28 +15,32 @@ _PIECES = re.compile(
     re.DOTALL,
 )
 _ENDS_OF_LINES = re.compile(r"[ \t]*\n(?:[ \t]*\n)*")
-_RELATIVE_IMPORT = re.compile(r"^[ \t]*from \.[\w.]* import (?:\([^)]*\)|[^\n(]*)(?:\n|\Z)", re.MULTILINE)
+_RELATIVE_IMPORT = re.compile(r"^[ \t]*from \.[\w.]* import (\([^)]*\)|[^\n(;\\]*)(?:\n|\Z)", re.MULTILINE)
 
 
-def decisive(file: Path, *, imports: bool = True) -> bytes:
-    """Return the content of a file; of a Python file without what `without_words` leaves out.
+def decisive(file: Path) -> bytes:
+    """Return the content of a file; of a Python file what decides: without words, and without the places of imports.
 
-    Args:
-        file: to read.
-        imports: whether relative imports count. They change wherever a module is moved, and the code that uses the
-            imported names does not.
+    `without_words` leaves out the words. Relative imports change wherever a module is moved: of them the imported names
+    count, in their order.
     """
     if file.suffix != ".py":
         return file.read_bytes()
-    source = without_words(file.read_text(encoding="utf-8"))
-    return (source if imports else _RELATIVE_IMPORT.sub("", source)).encode()
+    names: set[str] = set()
+
+    def noted(found: re.Match) -> str:
+        names.update(name.strip() for name in found[1].strip("()\n ").split(",") if name.strip())
+        return ""
+
+    source = _RELATIVE_IMPORT.sub(noted, without_words(file.read_text(encoding="utf-8")))
+    return f"{', '.join(sorted(names))}\n{source}".encode()
 
 
 def digest(files: Iterable[Path]) -> str:
     """Return a digest of what these files do; neither a comment in one of them nor a module that moves changes it."""
     found = hashlib.sha256()
     for file in files:
-        found.update(decisive(file, imports=False))
+        found.update(decisive(file) + b"\0")
     return found.hexdigest()[:16]
 
 

@@ -213,5 +213,5 @@ def kernels() -> str:
     found, backends = hashlib.sha256(), Path(__file__).parent.parent / "backends"
     for folder in (backends / "_kernels", backends / "numba"):
         for file in sorted(folder.rglob("*.py")):
-            found.update(source_code.decisive(file, imports=False))  # a module that moves asks nobody to tune again
+            found.update(source_code.decisive(file))
     return found.hexdigest()
