@@ -60,6 +60,17 @@ class HasFourAxes(Right):
         return F.group_norm(x, GROUPS, None, None, self.eps) * self.weight + self.bias
 
 
+class PrivateGroups(nn.Module):
+    """Nothing but its user knows its groups."""
+
+    def __init__(self):
+        super().__init__()
+        self.groups = GROUPS
+
+    def forward(self, x):
+        return F.group_norm(x, self.groups)
+
+
 class HidesEps(nn.Module):
     """Its eps is no attribute by a known name, and a default of its constructor."""
 

@@ -49,12 +49,37 @@ def test_an_oracle_is_asked_for_some_elements_of_a_gradient(monkeypatch):
     assert found["input_gradient[float32]"].status == "fails"
 
 
+def test_an_oracle_of_one_rank_costs_the_checks_of_that_rank_alone():
+    def truth(x, weight, bias):
+        assert x.ndim == 4
+        return odd_norms.oracle(x, weight, bias)
+
+    found = checked(odd_norms.Right, "output", "channels_last*", like=None, oracle=truth)
+    assert found["output[float32]"].status == found["channels_last"].status == "ok"
+    assert found["channels_last_3d"].status == "not applicable"
+
+
+def test_a_gain_of_all_is_judged():
+    class OneGain(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.weight, self.eps = torch.nn.Parameter(torch.ones(1)), 1e-6
+
+        def forward(self, x):
+            return x * (x.square().mean(-1, keepdim=True) + self.eps).rsqrt() * self.weight
+
+    found = checked(OneGain, "*gradient*", "output", "strided", like="RMSNorm", num_groups=None, shapes=[(4, 16)])
+    assert not [result.line() for result in found.values() if result.is_failure]
+    assert found["weight_gradient[float32]"].status == "ok"
+
+
 @pytest.mark.parametrize(
     ("oracle", "said"),
     [
         (lambda x, w, b: x, "takes w, b: behind the input it is given"),
         (lambda x, w=None, b=None: x, "takes w, b"),
         (lambda x, weight, bias: weight[99], "fails: IndexError"),
+        (lambda x, weight, bias: x.ravel(), r"returns shape \\(960,\\) for an input of shape"),
     ],
 )
 def test_an_oracle_that_cannot_be_asked_is_named(oracle, said):

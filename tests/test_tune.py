@@ -120,7 +120,7 @@ def test_ratios_that_differ_between_processes_are_measured_again_and_clipped(tmp
     assert [found["logs"] for found in record["samples"][2:]] == [[-0.2, -0.21, -0.22]], "a size that was missing"
     record["samples"][2]["logs"] = [-0.2]
     results.write_record(tmp_path, "crossover", record)
-    with pytest.raises(SystemExit, match="1 ratios have fewer than 3 processes"):
+    with pytest.raises(SystemExit, match="1 ratios have fewer than 3 processes: run again"):
         processor_table.made_of(record, None)
     draws = iter([-0.21, -0.22])
     processor_table.again(tmp_path)

@@ -62,7 +62,7 @@ def where() -> list[str]:
     """Return what was measured on which processor or accelerator."""
     lines = ["| device | cores or multiprocessors | torch | types | tasks | processes |", "|---|---|---|---|---|---|"]
     accelerators = [bench.as_dict() for bench in benches()[1:]]
-    for found in (*of_processors(), *accelerators):
+    for found in (*of_processors(), *with_rivals()[1:], *accelerators):
         environment = found["environment"]
         device = environment["accelerator"] or _named(found)
         units = environment.get("device", {}).get("multiprocessors", environment["cores"])
@@ -109,7 +109,6 @@ def _named(found: dict) -> str:
 
 def _of_processor(found: dict) -> list[str]:
     settings, environment = found["settings"], found["environment"]
-    earlier = "" if has_present_sizes(found) else " With earlier sizes of `auto`."
     rows = {name: over_torch_nn(found, "auto", "large", name) for name, spec in NORMS.items() if spec.torch_call}
     rows["all"] = over_torch_nn(found, "auto", "large")
     rows["all, tiny cases"] = over_torch_nn(found, "auto", "tiny")
@@ -118,7 +117,7 @@ def _of_processor(found: dict) -> list[str]:
         f"### {_named(found)}, {environment['cores']} cores, {found['dtype']}",
         "",
         f"`normsuite bench --processes {settings['processes']} --seconds {settings['seconds']} {beside}`, "
-        f"{text.counted(settings['threads'], 'thread')}.{earlier} {_verdicts(found)}",
+        f"{text.counted(settings['threads'], 'thread')}; {_made_by(found)}. {_verdicts(found)}",
         "",
         *_table_of_means(rows),
         "",
@@ -157,18 +156,34 @@ def _verdicts(found: dict) -> str:
 
 def beside_rivals() -> list[str]:
     """Return the verdicts of each bench with every rival, and a table of `auto` over each of them."""
-    kept = [_kept(path.name.removesuffix(compact.SUFFIX)) for path in sorted(REFERENCE.glob("bench-rivals-of-*"))]
     lines = []
-    for found in (of_processors()[0], *kept):
+    for found in with_rivals():
         means = found["summary"]["geometric_means_of_auto_to_rivals"]
         names = dict.fromkeys(mean["against"] for mean in means)
         rows = {name: _by_mode([mean for mean in means if mean["against"] == name], "large", "all") for name in names}
-        lead = (
-            f"Time of `auto` over that of each rival on {_named(found)}, geometric means over the large cases that "
-            f"both can do, {found['settings']['processes']} processes:"
-        )
-        lines += [_verdicts(found), "", lead, "", *_table_of_means(rows), ""]
+        lead = "Time of `auto` over that of each rival, geometric means over the large cases that both can do:"
+        lines += [
+            f"**{_named(found)}**, {_made_by(found)}. {_verdicts(found)}",
+            "",
+            lead,
+            "",
+            *_table_of_means(rows),
+            "",
+        ]
     return lines[:-1]
+
+
+def with_rivals() -> list[dict]:
+    """Return the benches of processors with every rival: of the first their summary, of others the means alone."""
+    others = [_kept(path.name.removesuffix(compact.SUFFIX)) for path in sorted(REFERENCE.glob("bench-rivals-of-*"))]
+    return [of_processors()[0], *others]
+
+
+def _made_by(found: dict) -> str:
+    """Return how many processes took times, by which version, and whether `auto` had other sizes than today."""
+    version = found["environment"]["packages"]["normsuite"].partition("+")[0]
+    earlier = "" if has_present_sizes(found) else ", earlier sizes of `auto`"
+    return f"{found['settings']['processes']} processes, normsuite {version}{earlier}"
 
 
 def _of_bound(found: dict) -> list[str]:

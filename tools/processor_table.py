@@ -113,7 +113,12 @@ def measure(folder: Path) -> None:
             record = results.make_record(kind, case, joined(found), environment=environment, seeds=[])
             results.write_record(folder, kind, record)
         if kind == "streaming":
-            pays = {way: None if size == tunings.NEVER else size for way, size in pays_of(record).items()}
+            pays = _finite(pays_of(record))
+
+
+def _finite(pays: dict[str, float]) -> dict[str, float | None]:
+    """Return the sizes as JSON has them: None for never."""
+    return {way: None if size == tunings.NEVER else size for way, size in pays.items()}
 
 
 def pays_of(streamed: dict) -> dict[str, float]:
@@ -153,12 +158,14 @@ def again(folder: Path) -> None:
             for row in _measured(job):
                 rows[_key(row)]["logs"].append(round(row["log"], DIGITS))
             record["samples"] = [row for row in rows.values() if row["logs"]]
+            record["case"]["processes"] = min(len(row["logs"]) for row in record["samples"])
             results.write_record(folder, "crossover", record)  # each time: what was measured is kept
 
     for number in range(PROCESSES):  # those that have fewer, as after an interruption, have as many as the others then
         added([key for key, row in rows.items() if len(row["logs"]) == number], 1)
     differ = [key for key, row in rows.items() if max(row["logs"]) - min(row["logs"]) > APART]
-    added([key for key in differ if len(rows[key]["logs"]) < PROCESSES + FURTHER], FURTHER)
+    for number in range(PROCESSES, PROCESSES + FURTHER):
+        added([key for key in differ if len(rows[key]["logs"]) == number], 1)
 
 
 def _measured(job: dict) -> list[dict]:
@@ -203,12 +210,13 @@ def made_of(crossed: dict, streamed: dict | None, *, name: str = "", key: str = 
         name, key: the processor, for records older than its model's place in them.
 
     Raises:
-        SystemExit: a ratio was measured in fewer processes than `measure` takes.
+        SystemExit: a ratio was measured in fewer processes than `measure` takes, or the sizes with other non-temporal
+            stores than those that the second record gives.
     """
-    for record, least in ((crossed, PROCESSES), (streamed, STREAMING_PROCESSES)):
+    for record, least, command in ((crossed, PROCESSES, "again"), (streamed, STREAMING_PROCESSES, "measure")):
         few = [row for row in (record or {"samples": ()})["samples"] if len(row["logs"]) < least]
         if few:
-            raise SystemExit(f"{len(few)} ratios have fewer than {least} processes: measure them first")
+            raise SystemExit(f"{len(few)} ratios have fewer than {least} processes: run {command}")
     case, environment = crossed["case"], crossed["environment"]
     named = case.get("processor") or {"name": f"{environment['cpu']}, {case['vector instructions']}", "key": ""}
     if key:
@@ -216,6 +224,9 @@ def made_of(crossed: dict, streamed: dict | None, *, name: str = "", key: str = 
     pays = dict.fromkeys(tunings.WAYS, tunings.NEVER)
     if streamed is not None:
         pays = pays_of(streamed)
+    measured_with = case.get("streaming")
+    if measured_with is not None and _finite(pays) != measured_with:  # None: an older record does not say it
+        raise SystemExit(f"the sizes were measured with non-temporal stores from {measured_with}: run measure")
     crossings = with_intervals(crossed["samples"])
     return tables.as_toml(
         processor.Processor(**named),
