@@ -41,7 +41,7 @@ def test_a_target_of_the_project_is_found_by_its_import_path(project):
     assert (found.args, found.like) == ((16,), None)
 
 
-def test_a_file_that_cannot_be_used_hinders_no_import_path(project, capsys):
+def test_an_import_path_is_checked_beside_a_file_that_cannot_be_used(project, capsys):
     (project / "pyproject.toml").write_text("[tool.normsuite]\npackge = 'mine'\n")
     (found,) = chosen("torch.nn:LayerNorm", args="16", like="LayerNorm")
     assert found.args == (16,) and "packge" in capsys.readouterr().err

@@ -79,7 +79,7 @@ def test_a_gain_of_all_is_judged():
         (lambda x, w, b: x, "takes w, b: behind the input it is given"),
         (lambda x, w=None, b=None: x, "takes w, b"),
         (lambda x, weight, bias: weight[99], "fails: IndexError"),
-        (lambda x, weight, bias: x.ravel(), r"returns shape \\(960,\\) for an input of shape"),
+        (lambda x, weight, bias: x.ravel(), r"returns shape \(960,\) for an input of shape"),
     ],
 )
 def test_an_oracle_that_cannot_be_asked_is_named(oracle, said):
