@@ -14,6 +14,8 @@ def advice(module: str) -> str:
     "asv is not installed: pip install 'normsuite[suite]'"
     """
     package = module.partition(".")[0]
+    if package == __name__.partition(".")[0]:  # a file that is gone, or was written for another version
+        return f"there is no module {module}"
     sizes = _extras()
     found = min(
         (extra for extra, modules in sizes.items() if package in modules), key=lambda e: len(sizes[e]), default=None
