@@ -12,7 +12,7 @@ from ..bench.row import SLOWER_ABOVE
 from ..measure import process
 from ..spec import NormSpec
 from . import crossover, streaming
-from .search import Search, search, together
+from .search import FASTER_BELOW, Search, search, together
 
 SIZES = tuple(4**power for power in range(4, 12))
 """Elements of the tensors that are measured, 256 to 4 million."""
@@ -34,9 +34,13 @@ CLEARLY_SLOWER = 1.3
 """A ratio above this is measured again at the largest size only, which decides whether any size is the kernels'."""
 
 
-PLAIN = tuple(mode for mode, (_, activation, _) in crossover.MODES.items() if not activation)
-"""Modes without an activation, which costs torch another pass and the kernels none: in no shipped table is a size with
-one larger than without. With an output that exists, some are larger than without."""
+PLAIN = tuple(mode for mode, (_, activation, into) in crossover.MODES.items() if not activation and not into)
+"""Modes that are searched first, at all sizes."""
+
+INTO = tuple(mode for mode, (_, activation, into) in crossover.MODES.items() if into and not activation)
+"""Modes that are searched from the size of their plain mode, which is measured for them too, downwards or upwards. The
+others have an activation, which costs torch another pass and the kernels none: in no shipped table is a size with one
+larger than without."""
 
 
 def entry(
@@ -44,7 +48,7 @@ def entry(
 ) -> list[dict]:
     """Return the rows of one norm, layout and length, for each mode at the sizes that its search asked for.
 
-    Modes other than `PLAIN` are searched only below the size that their plain mode has; there its ratio is used.
+    Modes with an activation are searched only below the size of the same mode without; there its ratio is used.
     """
     cases = {torch.Size(case.shape).numel(): case for case in crossover.shapes(spec, layout, length, SIZES)}
 
@@ -54,15 +58,17 @@ def entry(
             value = math.exp(ratio(spec, cases[numbers], mode, AGAIN * SECONDS))
         return value
 
-    plain = [mode for mode in modes if mode in PLAIN]
-    found = together({mode: search(sorted(cases), SLOWER_ABOVE) for mode in plain}, measured)
-    searches: dict[str, Search] = {}
-    known: dict[str, dict[int, float]] = {}
-    for mode in (mode for mode in modes if mode not in PLAIN):
-        known[mode] = _known(found.get(_plain_of(mode), {}))
-        sizes = sorted(numbers for numbers in cases if numbers <= max(known[mode], default=max(cases)))
-        searches[mode] = search(sizes, SLOWER_ABOVE, largest_is_faster=bool(known[mode]))
-    found |= {mode: known[mode] | ratios for mode, ratios in together(searches, measured).items()}
+    found = together({mode: search(sorted(cases), SLOWER_ABOVE) for mode in modes if mode in PLAIN}, measured)
+    for further, is_given in ((INTO, False), ([mode for mode in modes if mode not in (*PLAIN, *INTO)], True)):
+        searches: dict[str, Search] = {}
+        known: dict[str, dict[int, float]] = {}
+        for mode in (mode for mode in modes if mode in further):
+            of_plain = _known(found.get(_plain_of(mode), {}))
+            known[mode] = of_plain if is_given else {size: measured(mode, size) for size in of_plain}
+            start, is_faster = max(known[mode], default=max(cases)), all(r < FASTER_BELOW for r in known[mode].values())
+            sizes = sorted(size for size in cases if (size <= start if is_faster else size > start))
+            searches[mode] = search(sizes, SLOWER_ABOVE, largest_is_faster=is_faster and bool(known[mode]))
+        found |= {mode: known[mode] | ratios for mode, ratios in together(searches, measured).items()}
     common = {"norm": spec.name, "layout": layout, "length": length}
     return [
         {**common, "mode": mode, "numbers": numbers, "ratio": value, "interval": (value, value)}
@@ -72,9 +78,10 @@ def entry(
 
 
 def _plain_of(mode: str) -> str:
-    """Return the mode without its activation."""
-    of_bench, _, into = crossover.MODES[mode]
-    return next(plain for plain in PLAIN if crossover.MODES[plain] == (of_bench, None, into))
+    """Return the mode from whose size a search begins: the same without its activation, or else into a new output."""
+    of_bench, activation, into = crossover.MODES[mode]
+    wanted = (of_bench, None, into and activation is not None)
+    return next(plain for plain, of in crossover.MODES.items() if of == wanted)
 
 
 def _known(ratios: Mapping[int, float]) -> dict[int, float]:
