@@ -98,7 +98,7 @@ def with_intervals(rows: list[dict]) -> list[dict]:
 def measure(folder: Path) -> None:
     """Measure both kinds in fresh processes, and write a record of each, anew after each process."""
     writing.output_folder(folder, "folder")
-    pays: dict[str, float | None] = {}  # which sizes are measured with, as they will be used with them
+    pays: dict[str, float | None] = {}  # non-temporal stores of the new table, with which its sizes are measured
     for kind, (_, processes) in KINDS.items():
         threads, found = torch.get_num_threads(), []
         for number in range(1, processes + 1):
@@ -113,10 +113,10 @@ def measure(folder: Path) -> None:
             record = results.make_record(kind, case, joined(found), environment=environment, seeds=[])
             results.write_record(folder, kind, record)
         if kind == "streaming":
-            pays = _finite(pays_of(record))
+            pays = _for_json(pays_of(record))
 
 
-def _finite(pays: dict[str, float]) -> dict[str, float | None]:
+def _for_json(pays: dict[str, float]) -> dict[str, float | None]:
     """Return the sizes as JSON has them: None for never."""
     return {way: None if size == tunings.NEVER else size for way, size in pays.items()}
 
@@ -225,7 +225,7 @@ def made_of(crossed: dict, streamed: dict | None, *, name: str = "", key: str = 
     if streamed is not None:
         pays = pays_of(streamed)
     measured_with = case.get("streaming")
-    if measured_with is not None and _finite(pays) != measured_with:  # None: an older record does not say it
+    if measured_with is not None and _for_json(pays) != measured_with:  # None: an older record does not say it
         raise SystemExit(f"the sizes were measured with non-temporal stores from {measured_with}: run measure")
     crossings = with_intervals(crossed["samples"])
     return tables.as_toml(

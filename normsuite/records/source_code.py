@@ -19,10 +19,10 @@ _RELATIVE_IMPORT = re.compile(r"^[ \t]*from \.[\w.]* import (\([^)]*\)|[^\n(;\\]
 
 
 def decisive(file: Path) -> bytes:
-    """Return the content of a file; of a Python file what decides: without words, and without the places of imports.
+    """Return the content of a file; of a Python file its code, without comments and docstrings.
 
-    `without_words` leaves out the words. Relative imports change wherever a module is moved: of them the imported names
-    count, in their order.
+    A module that moves changes the relative imports of others. So of those the imported names count, sorted, and not
+    from where they are imported.
     """
     if file.suffix != ".py":
         return file.read_bytes()

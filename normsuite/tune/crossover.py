@@ -125,13 +125,13 @@ def least_size(found: Mapping[int, statistics.Interval]) -> float:
     time is saved, by the sum of the logarithms of the ratios: one noisy size decides nothing.
     """
     sizes = sorted(found, reverse=True)
-    candidates = list(itertools.takewhile(lambda size: _least(found[size]) <= SLOWER_ABOVE, sizes))
+    candidates = list(itertools.takewhile(lambda size: _low_end(found[size]) <= SLOWER_ABOVE, sizes))
     saved = list(itertools.accumulate(math.log(found[size].value) for size in candidates))
     best = min(range(len(candidates)), key=saved.__getitem__, default=None)
     return tunings.NEVER if best is None or saved[best] >= 0 else candidates[best]
 
 
-def _least(ratio: statistics.Interval) -> float:
+def _low_end(ratio: statistics.Interval) -> float:
     """Return the low end of an interval; the value where equal samples, or a single one, give no interval."""
     return ratio.value if math.isnan(ratio.low) else ratio.low
 

@@ -210,8 +210,6 @@ def _numba() -> str | None:
 @cache
 def kernels() -> str:
     """Return a digest of the kernels' sources."""
-    found, backends = hashlib.sha256(), Path(__file__).parent.parent / "backends"
-    for folder in (backends / "_kernels", backends / "numba"):
-        for file in sorted(folder.rglob("*.py")):
-            found.update(source_code.decisive(file))
-    return found.hexdigest()
+    backends = Path(__file__).parent.parent / "backends"
+    folders = (backends / "_kernels", backends / "numba")
+    return source_code.digest(file for folder in folders for file in sorted(folder.rglob("*.py")))
