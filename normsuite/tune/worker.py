@@ -2,7 +2,7 @@
 
 import math
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 import torch
 
@@ -59,22 +59,36 @@ def entry(
         return value
 
     found = together({mode: search(sorted(cases), SLOWER_ABOVE) for mode in modes if mode in PLAIN}, measured)
-    for further, is_given in ((INTO, False), ([mode for mode in modes if mode not in (*PLAIN, *INTO)], True)):
-        searches: dict[str, Search] = {}
-        known: dict[str, dict[int, float]] = {}
-        for mode in (mode for mode in modes if mode in further):
-            of_plain = _known(found.get(_plain_of(mode), {}))
-            known[mode] = of_plain if is_given else {size: measured(mode, size) for size in of_plain}
-            start, is_faster = max(known[mode], default=max(cases)), all(r < FASTER_BELOW for r in known[mode].values())
-            sizes = sorted(size for size in cases if (size <= start if is_faster else size > start))
-            searches[mode] = search(sizes, SLOWER_ABOVE, largest_is_faster=is_faster and bool(known[mode]))
-        found |= {mode: known[mode] | ratios for mode, ratios in together(searches, measured).items()}
+    plain = {mode: _known(found.get(_plain_of(mode), {})) for mode in modes if mode in INTO}
+    into = {mode: {size: measured(mode, size) for size in of} for mode, of in plain.items()}
+    found |= _from_known(into, sorted(cases), measured)
+    activated = {mode: _known(found.get(_plain_of(mode), {})) for mode in modes if mode not in (*PLAIN, *INTO)}
+    found |= _from_known(activated, sorted(cases), measured)
     common = {"norm": spec.name, "layout": layout, "length": length}
     return [
         {**common, "mode": mode, "numbers": numbers, "ratio": value, "interval": (value, value)}
         for mode, ratios in found.items()
         for numbers, value in ratios.items()
     ]
+
+
+def _from_known(
+    known: Mapping[str, Mapping[int, float]], sizes: Sequence[int], measured: Callable[[str, int], float]
+) -> dict[str, dict[int, float]]:
+    """Return the ratios of searches that begin at a known one: below it where the kernels are faster there, else above.
+
+    Args:
+        known: by mode, the size and its ratio; a mode without one is searched at all sizes.
+        sizes: in ascending order.
+        measured: returns the ratio of a mode at a size.
+    """
+    searches: dict[str, Search] = {}
+    for mode, start in known.items():
+        is_faster = all(ratio < FASTER_BELOW for ratio in start.values())
+        first = max(start, default=sizes[-1])
+        left = [size for size in sizes if (size <= first if is_faster else size > first)]
+        searches[mode] = search(left, SLOWER_ABOVE, largest_is_faster=is_faster and bool(start))
+    return {mode: {**known[mode], **ratios} for mode, ratios in together(searches, measured).items()}
 
 
 def _plain_of(mode: str) -> str:
