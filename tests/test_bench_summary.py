@@ -9,9 +9,9 @@ from bench_records import record
 
 from normsuite.bench import tables, worker
 from normsuite.bench.charts import against
-from normsuite.bench.row import NOT_SLOWER, SLOWER, SLOWER_ABOVE, UNDECIDED, verdict
+from normsuite.bench.row import NOT_SLOWER, SLOWER, SLOWER_ABOVE, UNDECIDED, corrected, verdict
 from normsuite.bench.sentences import sentences
-from normsuite.bench.summary import AUTO, BASELINE, Bench, copy_of, corrected
+from normsuite.bench.summary import AUTO, BASELINE, Bench, copy_of
 from normsuite.measure.cases import CASES
 from normsuite.measure.labels import BETTER_COMPILED, COMPILED_FORMS, descriptions
 from normsuite.measure.task import Task
@@ -85,6 +85,15 @@ def test_what_is_undecided_stands_beside_slower_in_none():
 def test_the_accelerator_s_kernels_stand_for_auto_where_it_took_no_part():
     said = sentences(bench(draws(3), implementation="triton"))
     assert any(line.startswith(f"triton is slower than {BASELINE} in 0 of {TASKS} tasks") for line in said)
+
+
+def test_norms_are_ranked_on_the_cases_of_all_of_them_alone():
+    tasks = [("BatchNorm", "stage-7"), ("LayerNorm", "stage-7"), ("BatchNorm", "stage-14"), ("LayerNorm", "vit")]
+    of_both = Bench([record({AUTO: 0.5}, norm=norm, case=case) for norm, case in tasks])
+    shared = of_both.on_shared_cases
+    assert [(task.case.norm, task.case.case) for task in shared.tasks] == tasks[:2]
+    assert Bench(of_both.records[:1]).on_shared_cases.records == of_both.records[:1]
+    assert Bench(of_both.records[2:]).on_shared_cases.means() == []
 
 
 def test_one_slow_process_of_eight_moves_no_mean_far():

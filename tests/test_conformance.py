@@ -192,6 +192,23 @@ class TrainsWithoutAWord(nn.LayerNorm):
         super().train(mode)
 
 
+class HasATemperature(nn.LayerNorm):
+    def __init__(self, size):
+        super().__init__(size)
+        self.temperature = nn.Parameter(torch.ones(()))
+
+    def forward(self, x):
+        return super().forward(x) * self.temperature
+
+
+def test_a_parameter_that_no_check_compares_is_named():
+    options = {"like": "LayerNorm", "num_groups": None, "args": (8,), "shapes": [(4, 8)]}
+    only = "gradients_reach_parameters"
+    assert checked(nn.LayerNorm, only, **options)[only].line() == ""
+    found = checked(HasATemperature, only, **options)[only]
+    assert found.status == "ok" and found.line().startswith("gradients of temperature are compared with nothing")
+
+
 @pytest.mark.parametrize("norm", [HasMoreState, TrainsWithoutAWord])
 def test_modules_that_do_more_or_less_than_usual_are_checked(norm):
     options = {"like": "LayerNorm", "num_groups": None, "args": (8,), "shapes": [(4, 8)]}

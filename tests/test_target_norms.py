@@ -3,8 +3,10 @@
 import pytest
 import torch
 
+from normsuite.bench import worker
 from normsuite.cli.target_norms import planned
 from normsuite.errors import ArgumentError, NormsuiteError, UnsupportedError
+from normsuite.gate import counting
 from normsuite.measure import accuracy, implementations
 from normsuite.measure.implementations.target_norms import _with_eps, name_of, parsed
 from normsuite.measure.task import EPS, shape_case
@@ -42,6 +44,23 @@ def test_errors_are_those_of_torch_where_it_computes(path, args, like, activatio
     found = accuracy.errors(named(norm, name, case, **settings))
     beside = accuracy.errors(named(norm, "torch.nn", case, **settings))
     assert found == pytest.approx(beside, rel=0.5)
+
+
+@pytest.mark.parametrize(
+    ("path", "norm", "case"),
+    [
+        ("torch.nn:InstanceNorm2d(8)", "InstanceNorm", "tiny"),
+        ("torch.nn:BatchNorm2d(8, affine=False)", "BatchNorm", "tiny"),
+        ("torch.nn:LayerNorm(768, bias=False)", "LayerNorm", "token"),
+    ],
+)
+def test_a_norm_without_weight_or_bias_is_judged_as_such(path, norm, case):
+    workload = named(norm, path, case, "step")
+    assert max(accuracy.errors(workload)) < 1e-5
+    (output, gradient) = counting.errors(None, workload).values()
+    assert max(output, gradient) < 1e-2
+    counts = worker._count(workload.task, [path])
+    assert path in counts["counts"] and not counts["different"] and path not in counts["refused"]
 
 
 def test_a_step_gives_the_parameters_gradients():

@@ -1,6 +1,7 @@
 """Targets: which objects and paths are taken, which arguments are filled, and what is said of the others."""
 
 import json
+from dataclasses import replace
 
 import pytest
 import torch
@@ -123,6 +124,13 @@ def test_a_target_travels_as_json():
     assert (again.loaded(), again.like, again.shapes) == (Norm, "GroupNorm", ((2, 8, 3),))
     with pytest.raises(ArgumentError, match="no import path"):
         Target(lambda x: x).as_dict()
+
+
+def test_tuples_of_arguments_stay_tuples_in_another_process():
+    target = Target(Norm, args=((8, [1, (2,)]), 3), kwargs={"sizes": {"inner": (4,)}, "plain": [5]})
+    again = Target.from_dict(json.loads(json.dumps(target.as_dict())))
+    assert (again.args, again.kwargs) == (target.args, target.kwargs)
+    assert Target.from_dict(target.as_dict()) == replace(target, make=again.make)
 
 
 def project(folder, text):

@@ -109,14 +109,14 @@ def _ahead(pairs: list[comparisons.NormPair]) -> str:
 def _cost() -> str:
     means = [
         m
-        for m in collected().bench.means(copy_of, [AUTO])
+        for m in collected().bench.on_shared_cases.means(copy_of, [AUTO])
         if (m.mode, m.size, m.activation) == ("step", "large", "none") and m.norm != ALL
     ]
     means.sort(key=lambda m: m.ratio.value)
     said = text.listed([f"{m.norm} {ratio(m.ratio)}" for m in means])
     return (
-        f'**A training step with `backend="auto"` takes**, as a multiple of copying the same large tensor on '
-        f"{collected().bench.processor}: {said}."
+        f'**A training step with `backend="auto"` takes**, as a multiple of copying the same tensor, on the '
+        f"{means[0].tasks} large shapes that all norms were measured on ({collected().bench.processor}): {said}."
     )
 
 

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import numpy as np
 
-from normsuite.bench.summary import corrected
+from normsuite.bench.row import corrected
 from normsuite.statistics import clipped, geometric_mean_interval, ratio_interval
 
 from . import simulations

@@ -7,6 +7,7 @@ cannot go on: after a capture that failed, or an error that leaves the device un
 import gc
 import random
 from collections.abc import Callable, Mapping, Sequence
+from functools import cache
 
 import torch
 
@@ -14,6 +15,7 @@ from ..errors import one_line
 from ..machine import device as devices
 from ..machine.device_state import DeviceState
 from ..measure import device_clock, process
+from ..measure.accuracy import without
 from ..measure.clock import Call
 from ..measure.device_accuracy import DeviceTruth
 from ..measure.device_clock import Accelerator, Device
@@ -189,7 +191,7 @@ def _counts(
     task: Task, given: Operands, implementations: Sequence[Implementation], calls: Mapping[str, Sequence[Call]]
 ) -> dict[str, dict]:
     """Return errors and bytes by label, of the first set of operands."""
-    truth = DeviceTruth(task, given)
+    truth = cache(lambda lacking: DeviceTruth(task, without(given, lacking)))
     counts: dict[str, dict] = {}
     for implementation in implementations:
         if implementation.label not in calls:
@@ -200,7 +202,7 @@ def _counts(
         if implementation.is_norm:
             tensors = implementation.tensors(call())
             y, dx = (None, tensors[0]) if task.mode == "backward" else (tensors[0], (*tensors[1:2], None)[0])
-            output, gradient = truth.errors(y, dx)
+            output, gradient = truth(implementation.lacks(task)).errors(y, dx)
             counted |= {OUTPUT_ERROR.key: output, GRADIENT_ERROR.key: gradient}
         step = call if task.mode == "step" else None
         counted |= worker.counted_of(Subject(task, given, call, step))

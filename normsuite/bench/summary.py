@@ -28,20 +28,9 @@ from ..measure.labels import (
 )
 from ..records import kinds, schema
 from ..records.schema.bench import Process, TaskCase
-from ..statistics import (
-    CLIP,
-    CONFIDENCE,
-    NOWHERE,
-    Interval,
-    clipped,
-    exponential,
-    geometric_mean_interval,
-    moderated_intervals,
-    paired_log_ratio,
-    ratio_interval,
-)
+from ..statistics import NOWHERE, Interval, clipped, geometric_mean_interval, paired_log_ratio, ratio_interval
 from ..vocabulary import MODES
-from .row import ALL, SLOWER, SLOWER_ABOVE, VERDICTS, Mean, TaskRow, verdict
+from .row import ALL, SLOWER, SLOWER_ABOVE, VERDICTS, Mean, TaskRow, corrected, verdict
 
 TRAFFIC = {"forward": 2.0, "evaluation": 2.0, "step": 5.0, "backward": 3.0}
 """Least traffic in tensors: read x and write y; backward reads x and dy and writes dx; a step is both. A copy moves
@@ -52,22 +41,6 @@ NOISE_ABOVE = 1.005
 
 BUSY_ABOVE = 0.05
 """A larger share of the usable cores taken by other programs is said beside the ratios."""
-
-CLIPPED_FROM = 10
-"""Processes from which on corrected intervals are of clipped values. With six, where one value in ten is slow, clipping
-leaves most tasks so little spread that those with two slow ones are drawn to it: all 268 intervals held in 49 of 60
-benches (`tools/simulate_bench.py`)."""
-
-
-def corrected(logs: Sequence[Sequence[float]]) -> list[Interval]:
-    """Return the ratio of each task, with intervals that hold together over all of them.
-
-    Args:
-        logs: of each task the logarithm of its ratio in each process; none where it was not done.
-    """
-    clip = CLIP if min((len(of) for of in logs if of), default=0) >= CLIPPED_FROM else math.inf
-    found = moderated_intervals(logs, alpha=(1 - CONFIDENCE) / max(1, len(logs)), clip=clip)
-    return [exponential(of) for of in found]
 
 
 def copy_of(implementation: str) -> str:
@@ -146,6 +119,16 @@ class Bench:
     def ours(self) -> str | None:
         """Return `auto`, or the accelerator's kernels where it was not timed; None where neither was."""
         return next((name for name in (AUTO, ACCELERATED) if name in self.implementations), None)
+
+    @cached_property
+    def on_shared_cases(self) -> "Bench":
+        """Return the same without the tasks that not every norm did: on others norms cannot be ranked."""
+        norms: dict[tuple, set[str]] = {}
+        for task in self.tasks:
+            norms.setdefault(_kind_of(task.case), set()).add(task.case.norm)
+        every = set().union(*norms.values())
+        pairs = zip(self.records, self.tasks, strict=True)
+        return Bench([record for record, task in pairs if norms[_kind_of(task.case)] == every])
 
     @property
     def rivals(self) -> list[str]:
@@ -380,6 +363,11 @@ def benches(records: Sequence[dict]) -> list[Bench]:
 
 def _task_key(case: TaskCase) -> dict:
     return {"norm": case.norm, "case": case.case, "mode": case.mode, "activation": case.activation or "none"}
+
+
+def _kind_of(case: TaskCase) -> tuple:
+    """Return what tasks of several norms have in common."""
+    return case.case, case.mode, case.activation
 
 
 def _bytes(value: int | float | str | None) -> int | None:

@@ -10,6 +10,7 @@ import random
 import time
 from collections.abc import Callable, Collection
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 
 import torch
@@ -17,7 +18,7 @@ import torch
 from .. import tunings
 from ..measure import environment as measured_environment
 from ..measure import process
-from ..measure.accuracy import Truth
+from ..measure.accuracy import Truth, without
 from ..measure.implementations import Implementation, choose, everyone
 from ..measure.labels import AGAIN, BASELINE, COPY, PREALLOCATED
 from ..measure.metric import COUNTED, GRADIENT_ERROR, OUTPUT_ERROR
@@ -155,14 +156,14 @@ def _count(task: Task, backends: list[str]) -> dict:
     able, refused = _prepared(task, given, backends)
     # What a backward pass gives is judged, and what it was left is counted, in a step.
     whole = replace(task, mode="step") if task.mode == "backward" else task
-    truth = Truth(whole, given)
+    truth = cache(lambda lacking: Truth(whole, without(given, lacking)))
     counts: dict[str, dict] = {}
     for implementation, call in able:
         counted: dict[str, float | None] = {}
         counts[implementation.label] = counted
         step = call if whole is task else implementation.prepare(whole, given)
         if implementation.is_norm:
-            output, gradient = truth.errors(implementation.tensors(step()))
+            output, gradient = truth(implementation.lacks(task)).errors(implementation.tensors(step()))
             counted |= {OUTPUT_ERROR.key: output, GRADIENT_ERROR.key: gradient}
         if implementation.torch_memory:
             counted |= counted_of(Subject(task, given, call, step))

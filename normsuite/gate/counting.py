@@ -10,7 +10,7 @@ import torch
 
 from ..errors import ArgumentError
 from ..measure import clock, pairs
-from ..measure.accuracy import Truth
+from ..measure.accuracy import Truth, without
 from ..measure.clock import Call
 from ..measure.device_accuracy import DeviceTruth
 from ..measure.metric import GRADIENT_ERROR, OUTPUT_ERROR
@@ -55,11 +55,11 @@ def errors(package: ModuleType | None, cell: Cell) -> dict[str, float | None]:
         return {}
     if cell.task.mode == "backward":
         cell = replace(cell, task=replace(cell.task, mode="step"))
-    task, found = cell.task, {}
+    of_version, task, found = cell if package is None else cell.of(package), cell.task, {}
     for mean in MEANS if task.training else ():
-        given, of = _truth(task, mean)
+        given, of = _truth(task, mean, of_version.implementation.lacks(task))
         with torch.set_grad_enabled(task.gradients):
-            value = (cell if package is None else cell.of(package)).prepare(given)()
+            value = of_version.prepare(given)()
         output, gradient = of(cell.implementation.tensors(value))
         metric, error = (GRADIENT_ERROR, gradient) if task.gradients else (OUTPUT_ERROR, output)
         found[f"{metric.name} at mean {mean:g}"] = error
@@ -67,18 +67,18 @@ def errors(package: ModuleType | None, cell: Cell) -> dict[str, float | None]:
 
 
 @lru_cache(maxsize=len(MEANS))  # slower than the calls that it checks, and the same for both versions and all backends
-def _truth(task: Task, mean: float) -> tuple[Operands, Errors]:
-    """Return operands about that mean, and the function that returns the errors of results on them.
+def _truth(task: Task, mean: float, lacking: tuple[str, ...]) -> tuple[Operands, Errors]:
+    """Return operands about that mean, and the function that returns the errors of results without what is lacking.
 
     On an accelerator both are made there.
     """
     if not task.on_accelerator:
         given = operands(task.spec, task.case, dtype=DTYPES[task.dtype], mean=mean)
         given.input.requires_grad_(task.gradients)
-        return given, Truth(task, given).errors
+        return given, Truth(task, without(given, lacking)).errors
     given = task.operands()
     given.input.detach().add_(mean)
-    truth = DeviceTruth(task, given)
+    truth = DeviceTruth(task, without(given, lacking))
     return given, lambda tensors: truth.errors(tensors[0], tensors[1] if task.gradients else None)
 
 

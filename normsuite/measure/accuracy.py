@@ -1,6 +1,6 @@
 """Errors of a norm: its output and its gradient against the oracle's in float64."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -56,9 +56,22 @@ def errors(workload: Workload, *, mean: float = 0.0) -> tuple[float, float]:
     if given.bias is not None:
         given.bias.detach().zero_()
     value = Workload(workload.implementation, task).prepare(given)()
-    output, gradient = Truth(task, given).errors(workload.implementation.tensors(value))
+    applied = without(given, workload.implementation.lacks(task))
+    output, gradient = Truth(task, applied).errors(workload.implementation.tensors(value))
     assert gradient is not None, "a step has one"
     return output, gradient
+
+
+def without(given: Operands, roles: Collection[str]) -> Operands:
+    """Return operands of the same result for a norm that lacks those roles: a weight of 1 and a bias of 0.
+
+    Args:
+        given: the operands.
+        roles: of "weight" and "bias".
+    """
+    fills = {"weight": torch.ones_like, "bias": torch.zeros_like}
+    there = [role for role in roles if getattr(given, role) is not None]
+    return replace(given, **{role: fills[role](getattr(given, role)) for role in there})
 
 
 class Truth:

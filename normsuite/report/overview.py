@@ -98,16 +98,16 @@ def _small_batches(collected: Collected) -> Sentence | None:
 def _cheapest(collected: Collected) -> Sentence | None:
     means = [
         m
-        for m in collected.bench.means(copy_of, [AUTO])
+        for m in collected.bench.on_shared_cases.means(copy_of, [AUTO])
         if (m.mode, m.size, m.activation) == ("step", "large", "none")
         and m.norm != ALL
         and not math.isnan(m.ratio.value)
     ]
     if means:
         means.sort(key=lambda m: m.ratio.value)
-        text = (
-            f"A training step on large inputs{_on(collected)} takes so many times as long as copying the same tensor: "
-        )
+        shapes = written.counted(means[0].tasks, "large shape")
+        text = f"A training step on the {shapes} that all norms were measured on{_on(collected)} takes so many times "
+        text += "as long as copying the same tensor: "
         text += "; ".join(f"{m.norm} {written.interval(m.ratio)}" for m in means) + "."
         return Sentence(text, "Which is cheapest?", "cost", "against")
     steps = cost.ran(collected.cost, cost.TRAINING_STEP)

@@ -22,12 +22,8 @@ SEED = 0
 EPS = 1e-5
 MOMENTUM = 0.1
 EPS_NAMES = ("eps", "variance_epsilon", "epsilon")
-_ROLES = {
-    "weight": ("weight", "gamma", "scale"),
-    "bias": ("bias", "beta", "offset", "shift"),
-    "running_mean": ("running_mean",),
-    "running_var": ("running_var",),
-}
+PARAMETER_NAMES = {"weight": ("weight", "gamma", "scale"), "bias": ("bias", "beta", "offset", "shift")}
+_ROLES = {**PARAMETER_NAMES, "running_mean": ("running_mean",), "running_var": ("running_var",)}
 _RANKS = ((6, 5), (7,), (3, 4, 5), ())
 """Spatial sizes that are tried where no shape is given."""
 

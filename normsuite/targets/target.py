@@ -128,7 +128,10 @@ class Target:
             if path is None:
                 raise ArgumentError(argument, given, "has no import path that another process could use")
             found[argument] = path
-        return {**found, "shapes": [list(shape) for shape in self.shapes], "args": list(self.args)}
+        if self.kwargs:
+            found["kwargs"] = _without_tuples(self.kwargs)
+        shapes, args = [list(shape) for shape in self.shapes], [_without_tuples(value) for value in self.args]
+        return {**found, "shapes": shapes, "args": args}
 
     @classmethod
     def from_dict(cls, found: Mapping[str, Any]) -> "Target":
@@ -141,7 +144,28 @@ class Target:
         for name in found:
             if name not in known:
                 raise UnknownNameError.among("target", name, known)
-        return cls(**found)
+        told = {name: _with_tuples(found[name]) for name in ("args", "kwargs") if name in found}
+        return cls(**{**found, **told})
+
+
+_TUPLE = "tuple:"
+"""The one name of a table that stands for a tuple in JSON, which has none: a norm may want (8, 8) and no list."""
+
+
+def _without_tuples(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {name: _without_tuples(of) for name, of in value.items()}
+    if isinstance(value, list | tuple):
+        items = [_without_tuples(of) for of in value]
+        return {_TUPLE: items} if isinstance(value, tuple) else items
+    return value
+
+
+def _with_tuples(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        found = {name: _with_tuples(of) for name, of in value.items()}
+        return tuple(found[_TUPLE]) if found.keys() == {_TUPLE} else found
+    return list(map(_with_tuples, value)) if isinstance(value, list) else value
 
 
 def _sequence(argument: str, value: object) -> tuple[Any, ...]:
@@ -157,7 +181,7 @@ def _table(argument: str, value: object) -> dict[str, Any]:
 
 
 def _is_json(value: object) -> bool:
-    """Return whether JSON holds the value; a tuple comes back as a list, which the constructors of norms take alike."""
+    """Return whether JSON holds the value, tuples as tables of one entry."""
     if isinstance(value, Mapping):
         return all(isinstance(name, str) and _is_json(of) for name, of in value.items())
     if isinstance(value, list | tuple):

@@ -3,7 +3,8 @@
 import torch
 
 from ...measure.process_state import unchanged
-from ..result import FAILS, Finding
+from ...targets.build import PARAMETER_NAMES
+from ..result import FAILS, OK, Finding
 from ..subject import NotApplicable, Subject
 from ..truth import BIAS, INPUT, OUTPUT, WEIGHT
 from . import check
@@ -65,5 +66,13 @@ def gradients_reach_parameters(subject: Subject) -> Finding | None:
     if not any(p.requires_grad for p in built.module.parameters()):
         raise NotApplicable("has no parameters")
     built(x).backward(subject.gradient(x))
-    without = [name for name, p in built.module.named_parameters() if p.requires_grad and p.grad is None]
-    return Finding(FAILS, f"no gradient reaches {', '.join(without)}") if without else None
+    named = dict(built.module.named_parameters())
+    without = [name for name, p in named.items() if p.requires_grad and p.grad is None]
+    if without:
+        return Finding(FAILS, f"no gradient reaches {', '.join(without)}")
+    known = [built.tensor(role) for role in PARAMETER_NAMES]
+    others = [name for name, p in named.items() if p.requires_grad and not any(p is of for of in known)]
+    if not others:
+        return None
+    names = " and ".join(f"a {role} is called {', '.join(of_role)}" for role, of_role in PARAMETER_NAMES.items())
+    return Finding(OK, f"gradients of {', '.join(others)} are compared with nothing: {names}")

@@ -76,6 +76,10 @@ class Implementation(ABC):
         """Return a call as of `prepare` for each set of operands; raises what `prepare` does."""
         return [self.prepare(task, given) for given in sets]
 
+    def lacks(self, task: Task) -> tuple[str, ...]:
+        """Return which of "weight" and "bias" it leaves out of the task."""
+        return ()
+
     def of(self, package: ModuleType) -> "Implementation":
         """Return the same implementation by another version of its package; itself where that makes no difference."""
         return self

@@ -74,12 +74,20 @@ class TargetNorm(Implementation):
             raise Unmeasurable(f"changes {changed[0]}")
         return call
 
-    def _prepared(self, task, given):
+    def lacks(self, task):
+        """Return which of "weight" and "bias" the target does not have; raises as `prepare`."""
+        built = self._built(task)
+        return tuple(role for role in ("weight", "bias") if built.tensor(role) is None)
+
+    def _built(self, task):
         target = replace(self.target, like=task.spec.name, num_groups=task.num_groups, activation=task.activation)
         try:
-            built = build(target, shape=task.case.shape, dtype=DTYPES[task.dtype], device=task.device)
+            return build(target, shape=task.case.shape, dtype=DTYPES[task.dtype], device=task.device)
         except ImportPathError as error:  # it is not there; what is there and cannot be made fails
             raise UnsupportedError("backend", self.name, str(error)) from error
+
+    def _prepared(self, task, given):
+        built = self._built(task)
         module = _with_eps(built)
         groups = _groups(built)
         if task.spec.groups == "given" and groups is not None and groups != task.num_groups:
