@@ -25,10 +25,9 @@ COLUMNS = {
 """Columns of the tables of processors: mode and activation."""
 
 
-def _kept(name: str) -> dict:
-    """Return the one member of a compact file."""
-    (member,) = compact.members(REFERENCE / f"{name}{compact.SUFFIX}")
-    return member.value
+def _kept(pattern: str) -> list[dict]:
+    """Return the members of all compact files of that pattern."""
+    return [member.value for path in sorted(REFERENCE.glob(pattern)) for member in compact.members(path)]
 
 
 @cache
@@ -47,10 +46,10 @@ def benches():
 def of_processors() -> list[dict]:
     """Return the summaries of the benches of processors.
 
-    First comes the one with every implementation, then those of further processors.
+    First comes the one with every implementation, then those of further processors: a file for each, with a member for
+    each number of threads.
     """
-    kept = [_kept(path.name.removesuffix(compact.SUFFIX)) for path in sorted(REFERENCE.glob("bench-summary-of-*"))]
-    return [benches()[0].as_dict(), *kept]
+    return [benches()[0].as_dict(), *_kept("bench-summary-of-*")]
 
 
 def ratio(interval) -> str:
@@ -175,15 +174,17 @@ def beside_rivals() -> list[str]:
 
 def with_rivals() -> list[dict]:
     """Return the benches of processors with every rival: of the first their summary, of others the means alone."""
-    others = [_kept(path.name.removesuffix(compact.SUFFIX)) for path in sorted(REFERENCE.glob("bench-rivals-of-*"))]
-    return [of_processors()[0], *others]
+    return [of_processors()[0], *_kept("bench-rivals-of-*")]
 
 
 def _made_by(found: dict) -> str:
     """Return how many processes took times, by which version, and whether `auto` had other sizes than today."""
+    return f"{found['settings']['processes']} processes, {_version(found)}"
+
+
+def _version(found: dict) -> str:
     version = found["environment"]["packages"]["normsuite"].partition("+")[0]
-    earlier = "" if has_present_sizes(found) else ", earlier sizes of `auto`"
-    return f"{found['settings']['processes']} processes, normsuite {version}{earlier}"
+    return f"normsuite {version}{'' if has_present_sizes(found) else ', earlier sizes of `auto`'}"
 
 
 def _of_bound(found: dict) -> list[str]:
@@ -218,9 +219,9 @@ def processor_lines() -> list[str]:
         cells = [ratio(Interval(**of[c])) if c in of else text.ABSENT for c in COLUMNS.values()]
         verdicts, above = found["summary"]["verdicts_of_auto"], f"{found['summary']['slower_is_found_above']:.2f}"
         counted = (f"{verdicts[SLOWER]} of {found['tasks']}", f"{verdicts[UNDECIDED]}", above)
-        earlier = "" if has_present_sizes(found) else ", earlier sizes of `auto`"
         beside = ", beside every rival" if place == 0 else ""
-        lines.append(f"| {' | '.join([found['environment']['cpu'] + beside + earlier, *cells, *counted])} |")
+        named = f"{found['environment']['cpu']}{beside}; {_version(found)}"
+        lines.append(f"| {' | '.join([named, *cells, *counted])} |")
     return lines
 
 
