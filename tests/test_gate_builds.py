@@ -16,6 +16,10 @@ def test_a_version_is_built_once(tmp_path, monkeypatch):
     repository = Repository(tmp_path, further=further)
     first, again = exported(repository), exported(repository)
     assert (first.folder / "ownnorms" / "made").read_text() == (again.folder / "ownnorms" / "made").read_text()
+    lost = next((first.folder / "ownnorms").glob("*.py"))
+    lost.unlink()  # as a cleaner of caches does
+    assert exported(repository).folder == first.folder and lost.is_file()
+    assert not list(first.folder.parent.glob(".part-*"))
     text = (tmp_path / "pyproject.toml").read_text()
     with monkeypatch.context() as patch:
         patch.setattr(sys, "version", "of another interpreter")

@@ -62,6 +62,18 @@ def test_cells_are_those_of_the_projects_targets(tmp_path, monkeypatch):
         guarded.plan(project, only=["BatchNorm*"])
 
 
+def test_a_mode_that_a_norm_does_not_have_is_said(tmp_path):
+    project = find_project(Repository(tmp_path).folder)
+    planned = guarded.plan(project, modes=["evaluation"])
+    assert [cell.name for cell in planned.cells] == ["prepared/attention"] and planned.targets == {}
+    assert [note.partition(": ")[2] for note in planned.notes] == [
+        f"not measured ({norm} has no mode evaluation)" for norm in ("RMSNorm", "GroupNorm")
+    ]
+    alone = replace(project, targets=project.targets[:1])
+    with pytest.raises(ArgumentError, match="has no mode evaluation"):
+        guarded.plan(alone, modes=["evaluation"])
+
+
 def test_a_shape_without_channels_has_no_cell():
     target = Target("torch.nn:GroupNorm", args=(2, 8), like="GroupNorm", shapes=((4, 8), (8,)))
     assert guarded.why_not(target) == "has the shape (8,), which has no channels"

@@ -18,6 +18,7 @@ from ..targets.configuration import FILE, Project
 from ..targets.loading import load, search_here
 from ..targets.target import Target
 from .cells import Cell, modules_of, with_host_time
+from .sides import package_of
 from .trees import Part, Source
 
 MODES = ("forward", "step")
@@ -33,7 +34,8 @@ def source_of(project: Project) -> Source:
         raise DataError(f"{FILE}: package = []: name what differs between two versions")
     guarded = tuple(_part(project, name) for name in project.packages)
     modules = [target.prepare.partition(":")[0] for target in project.targets if isinstance(target.prepare, str)]
-    further = dict.fromkeys(module.partition(".")[0] for module in modules if not _lies_in(module, project.packages))
+    outside = [module for module in modules if package_of(module, project.packages) is None]
+    further = dict.fromkeys(module.partition(".")[0] for module in outside)
     beside = tuple(_part(project, name) for name in further if _has_folder(project, name))
     return Source(guarded, beside, project.build)
 
@@ -43,10 +45,6 @@ def _part(project: Project, name: str) -> Part:
     if not folder.is_relative_to(root):
         raise DataError(f"{FILE}: package = {name!r}: its folder is a link to {folder}, outside the project")
     return Part(name, folder.relative_to(root).as_posix())
-
-
-def _lies_in(module: str, packages: Sequence[str]) -> bool:
-    return any(f"{module}.".startswith(f"{name}.") for name in packages)
 
 
 def _has_folder(project: Project, name: str) -> bool:
@@ -113,13 +111,14 @@ def plan(
             found += [made] if device == "cpu" else [made, with_host_time(made)]
         elif (reason := why_not(given)) is not None:
             notes.append(f"{given.title}: not measured ({reason})")
+        elif not (cells := _of(given, modes or MODES, device)):
+            notes.append(f"{given.title}: not measured ({given.like} has no mode {' or '.join(modes)})")
         else:
-            found += _of(given, modes or MODES, device)
+            found += cells
             targets[given.title] = given
     if not found:
-        raise ArgumentError(
-            "target", None, f"{FILE} has no [[tool.normsuite.target]] that can be measured{_why(notes)}"
-        )
+        why = f" ({'; '.join(notes)})" if notes else ""
+        raise ArgumentError("target", None, f"{FILE} has no [[tool.normsuite.target]] that can be measured{why}")
     names = [cell.name for cell in found]
     if len(set(names)) < len(names):
         twice = next(name for name in names if names.count(name) > 1)
@@ -177,7 +176,7 @@ def trained(project: Project, made: Plan) -> dict[str, Target | None]:
         if isinstance(cell.implementation, TargetNorm):
             if (title := cell.task.case.meaning) in made.targets:
                 found[title] = made.targets[title]
-        elif any(_lies_in(module, project.packages) for module in modules_of(cell)):
+        elif any(package_of(module, project.packages) for module in modules_of(cell)):
             found[cell.task.spec.name] = None
     if not found:
         raise ArgumentError("error_rate", True, "none of the targets here is a norm that the study could train")
@@ -249,7 +248,3 @@ def _normalized(target: Target, spec: NormSpec, shape: Sequence[int]) -> tuple[i
     is_size = type(first) is int or isinstance(first, list | tuple)  # a function's first setting may be another one
     sizes = target.kwargs.get("normalized_shape", first if is_size else shape[-1])
     return (sizes,) if isinstance(sizes, int) else tuple(sizes)
-
-
-def _why(notes: Sequence[str]) -> str:
-    return f" ({'; '.join(notes)})" if notes else ""

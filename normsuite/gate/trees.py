@@ -18,9 +18,13 @@ from ..errors import ArgumentError, NormsuiteError, OutputError
 from ..files import caches
 from ..files.git import Failed, Git, titled
 from ..records import provenance
+from ..targets.source import digest as digest_of
 from . import export
 
 WORKING_TREE = "working tree"
+_CONTENT = "content.txt"
+"""In the folder of a built version, the digest of what the build made."""
+
 BUILD_S = 1800.0
 """How long a build of one version may take."""
 
@@ -317,8 +321,20 @@ def _built(git: Git, entries: list[export.Entry], trees: Path, digest: str, sour
         for part in source.beside:  # which a build seldom takes along
             if (files / part.path).is_dir() and not place_of(to, part.name).exists():
                 shutil.copytree(files / part.path, place_of(to, part.name))
+        (to / _CONTENT).write_text(_content(to, source), encoding="ascii")
 
-    return _kept(folder, lambda: any(place_of(folder, name).is_dir() for name in names), make)
+    def is_whole() -> bool:
+        try:
+            return (folder / _CONTENT).read_text(encoding="ascii") == _content(folder, source)
+        except OSError:
+            return False
+
+    return _kept(folder, is_whole, make)
+
+
+def _content(folder: Path, source: Source) -> str:
+    """Return a digest of the packages in the folder of a built version."""
+    return digest_of(place for part in source.parts if (place := place_of(folder, part.name)).is_dir())
 
 
 def _run(command: str, folder: Path) -> subprocess.CompletedProcess[str]:
