@@ -44,10 +44,11 @@ def _bytes_in(asked: list[tuple[np.ndarray, int]], t: torch.Tensor) -> int:
 
 
 def counted_and_planned(case: Case) -> tuple[tuple[int, int, int], tuple[int, int, int]]:
-    """Return (read, written, of partial results) in bytes of a step, as counted and as `traffic` has them."""
-    from normsuite.backends.triton import ahead, launch, merging, traffic
+    """Return (read, written, of partial results) in bytes of a step, as counted and as `kernel_traffic` has them."""
+    from normsuite.backends.triton import launch, merging
+    from tools import kernel_compiler, kernel_traffic
 
-    recorder = ahead.Recorder()
+    recorder = kernel_compiler.Recorder()
 
     def run(kernel, grid, *arguments, **named):
         recorder(kernel, grid, *arguments, **named)
@@ -67,5 +68,5 @@ def counted_and_planned(case: Case) -> tuple[tuple[int, int, int], tuple[int, in
         named["partial"] for kernel, _, named, _ in recorder.launches if kernel in (merging.finalize, merging.add_up)
     ]
     partial = sum(_bytes_in(asked.loads, t) + _bytes_in(asked.stores, t) for t in partials)
-    planned = traffic.of(recorder.launches, x.nbytes, 5)
+    planned = kernel_traffic.of(recorder.launches, x.nbytes, 5)
     return (read, written, partial), (planned.read_bytes, planned.written_bytes, planned.partial_bytes)

@@ -262,7 +262,7 @@ def test_without_records_the_report_says_what_to_run(tmp_path):
         ("gate", "normsuite gate BASE"),
         ("gate", "normsuite self-check"),
         ("conformance", "normsuite check TARGET --out reports/conformance"),
-        ("ahead", "python -m normsuite.backends.triton.proof --out reports/ahead"),
+        ("ahead", "python -m tools.kernel_proof --out reports/ahead"),
     ):
         assert f"Run {command} , then" in words(texts[page]) and f"Run {command}." in words(texts["index"])
     assert "".join(texts.values()).count('class="absent"') == 9

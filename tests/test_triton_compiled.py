@@ -3,14 +3,17 @@
 import json
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
 pytest.importorskip("triton", reason="needs triton")
 
-from normsuite.backends.triton import occupancy, proof, traffic
-from normsuite.backends.triton.ahead import Compiled
-from normsuite.backends.triton.proof import Found, ProvenCall
+from tools import kernel_occupancy as occupancy
+from tools import kernel_proof as proof
+from tools import kernel_traffic as traffic
+from tools.kernel_compiler import Compiled
+from tools.kernel_proof import Found, ProvenCall
 
 REPRESENTATIVE = [
     ProvenCall("LayerNorm", (8192, 4096), "step", "bfloat16"),
@@ -194,8 +197,8 @@ def test_the_table_has_every_norm_layout_and_mode():
 
 
 def test_a_pattern_without_a_call_is_refused():
-    command = [sys.executable, "-m", "normsuite.backends.triton.proof", "--only", "NoNorm*"]
-    done = subprocess.run(command, capture_output=True, text=True)
+    command = [sys.executable, "-m", "tools.kernel_proof", "--only", "NoNorm*"]
+    done = subprocess.run(command, cwd=Path(__file__).parent.parent, capture_output=True, text=True)
     assert done.returncode == 2 and "--only NoNorm*: matches no call" in done.stderr
 
 

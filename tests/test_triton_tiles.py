@@ -16,7 +16,8 @@ from strategies import EVERY_AXES, NORMS_AXES
 
 pytest.importorskip("triton", reason="needs triton")
 
-from normsuite.backends.triton import ahead, geometry, launch, resident, tiles
+from normsuite.backends.triton import geometry, launch, resident, tiles
+from tools.kernel_compiler import Recorder
 
 LENGTHS = (1, 2, 3, 5, 7, 12, 32, 37, 49, 130, 196, 769, 1000, 3136, 4096, 4097, 5120, 8192, 8193, 10000, 10240, 12288,
            14336, 16384, 16385, 20480, 32768, 40000, 65535, 65536, 70000, 200704)  # fmt: skip
@@ -108,7 +109,7 @@ def test_each_element_is_taken_once_and_none_outside(sizes, axes, layout, itemsi
     lies = geometry.make(
         sizes, frozenset(axes), channels_last=layout == "channels_last", per_element=per_element, affine=True
     )
-    recorder = ahead.Recorder()
+    recorder = Recorder()
     dtype = {2: torch.bfloat16, 4: torch.float32}[itemsize]
     x, statistics = torch.empty(1, dtype=dtype, device="meta"), torch.empty((4, lies.statistics), device="meta")
     made = launch.Launch(lies, True, activation, False, 1e-5, itemsize, processors, family, recorder)
@@ -146,7 +147,7 @@ def test_what_is_wrong_is_seen():
 def test_sums_of_few_places_are_bounded_by_the_tensor_or_the_device(sizes, axes, last, itemsize):
     """Either they take a sixteenth of the tensor at most, or there are a few for each multiprocessor and channel."""
     lies = geometry.make(sizes, frozenset(axes), channels_last=last, per_element=False, affine=True)
-    made = launch.Launch(lies, True, None, False, 1e-5, itemsize, 132, tiles.HOPPER, ahead.Recorder())
+    made = launch.Launch(lies, True, None, False, 1e-5, itemsize, 132, tiles.HOPPER, Recorder())
     shares, work = made._backward_shares, made._backward_work
     sums = 8 * shares.slots * lies.channels
     assert sums * 16 <= lies.numel * itemsize or shares.slots <= 132 * tiles.HOPPER.most_programs or work.tiles > 1
@@ -168,7 +169,7 @@ def test_sums_of_few_places_are_bounded_by_the_tensor_or_the_device(sizes, axes,
 @example((8, 64, 1, 3136), ("batch",), False, 4, tiles.HOPPER, 132)
 def test_each_sum_of_a_channel_is_stored_once(sizes, axes, last, itemsize, family, processors):
     lies = geometry.make(sizes, frozenset(axes), channels_last=last, per_element=False, affine=True)
-    recorder = ahead.Recorder()
+    recorder = Recorder()
     x, statistics = torch.empty(1, device="meta"), torch.empty((4, lies.statistics), device="meta")
     made = launch.Launch(lies, True, None, False, 1e-5, itemsize, processors, family, recorder)
     made.backward(x, x, statistics, x, x, x, x, x)

@@ -7,7 +7,7 @@ Each constant of a `Family` is tried at half and at twice its value, on those of
 launches that changes, which is known without running them. Both are captured as graphs and timed in turn (A B B A). A
 line is written for each constant and case once it is measured, and what the file has is not measured again; in the end
 the geometric mean of each constant's ratios is printed. Nothing is changed: what is better on most cases and spills
-nowhere (`python -m normsuite.backends.triton.proof`) is then written into `normsuite/backends/triton/tiles.py`.
+nowhere (`python -m tools.kernel_proof`) is then written into `normsuite/backends/triton/tiles.py`.
 """
 
 import argparse
@@ -25,7 +25,7 @@ from pathlib import Path
 import torch
 
 from normsuite import fast_path, statistics
-from normsuite.backends.triton import operator, proof, tiles
+from normsuite.backends.triton import operator, tiles
 from normsuite.backends.triton.tiles import Family
 from normsuite.errors import NormsuiteError
 from normsuite.files import reading
@@ -33,6 +33,8 @@ from normsuite.machine import device as devices
 from normsuite.measure import clock, device_clock, pairs, workload
 from normsuite.measure.task import Task, plan
 from normsuite.measure.workload import Absent
+
+from . import kernel_proof
 
 OF_THE_DEVICE = ("shared_bytes", "registers", "warp_threads", "most_threads", "cached_bytes")
 """Constants that say what a device has."""
@@ -62,7 +64,7 @@ def changes(task: Task, capability: int, family: Family, other: Family) -> bool:
         family, other: the two.
     """
     mode = "step" if task.mode == "backward" else task.mode
-    subject = proof.ProvenCall(
+    subject = kernel_proof.ProvenCall(
         task.spec.name,
         task.case.shape if task.normalized_shape is None else (-1, math.prod(task.normalized_shape)),
         mode,
@@ -76,12 +78,12 @@ def changes(task: Task, capability: int, family: Family, other: Family) -> bool:
     return _launched(subject, capability, family) != _launched(subject, capability, other)
 
 
-def _launched(subject: proof.ProvenCall, capability: int, family: Family) -> list[str]:
+def _launched(subject: kernel_proof.ProvenCall, capability: int, family: Family) -> list[str]:
     """Return the launches as text: kernels, numbers of programs, sizes and options."""
     return [
         f"{kernel.__name__} {grid} {[(name, of) for name, of in given.items() if not isinstance(of, torch.Tensor)]} "
         f"{sorted(options.items())}"
-        for kernel, grid, given, options in proof.launches(subject, capability, family)
+        for kernel, grid, given, options in kernel_proof.launches(subject, capability, family)
     ]
 
 

@@ -27,7 +27,7 @@ SELF_CHECK = RecordKind("gate-self-check", "normsuite self-check", "self-check")
 ASV_CHECK = RecordKind("gate-self-check-asv", "python -m tools.asv_continuous", "self-check")
 NUMERICS = RecordKind("numerics", "normsuite numerics", "numerics")
 CONFORMANCE = RecordKind("conformance", "normsuite check", "conformance")
-AHEAD = RecordKind("ahead-of-time", "python -m normsuite.backends.triton.proof --out reports/ahead", "ahead")
+AHEAD = RecordKind("ahead-of-time", "python -m tools.kernel_proof --out reports/ahead", "ahead")
 
 REPORTED = (TUNING, STUDY, ASV, BENCH, SELF_CHECK, GATE, NUMERICS, CONFORMANCE, AHEAD)
 """Kinds that a report shows, in the order of its page of records."""

@@ -1,12 +1,12 @@
 """Compile every kernel that calls of a device's size need, for devices that are not here, and print what came out.
 
-    python -m normsuite.backends.triton.proof [--capability 80 90 100] [--json FILE] [--out FOLDER] [--only PATTERN]
+    python -m tools.kernel_proof [--capability 80 90 100] [--json FILE] [--out FOLDER] [--only PATTERN]
                                               [--cache FOLDER]
 
 It prints, as JSON, one object for each kernel (registers, spills, memory, instructions, programs that fit) and one for
 each call (its kernels, and the bytes that they move against the least); with --out it writes a record of that, which
 the report shows. With --cache it stores each kernel's object as soon as there is one, and does not compile it again:
-what was interrupted goes on there. It proves no speed: see `ahead`.
+what was interrupted goes on there. It proves no speed: see `kernel_compiler`.
 """
 
 import argparse
@@ -21,14 +21,16 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import cast
 
+import msgspec
 import torch
 
-from ...files import reading, writing
-from ...records import kinds, provenance, results
-from ...spec import NORMS, find
-from . import ahead, geometry, launch, occupancy, tiles, traffic
+from normsuite.backends.triton import geometry, launch, tiles
+from normsuite.files import reading, writing
+from normsuite.records import kinds, provenance, results
+from normsuite.spec import NORMS, find
+
+from . import kernel_compiler, kernel_occupancy, kernel_traffic
 
 GROUPS = 32
 MODES = ("forward", "step", "evaluation")
@@ -107,9 +109,9 @@ def calls() -> Iterator[ProvenCall]:
                         yield ProvenCall(norm, sizes, mode, dtype, last, activation)
 
 
-def launches(subject: ProvenCall, capability: int, family: tiles.Family | None = None) -> list[traffic.Launched]:
+def launches(subject: ProvenCall, capability: int, family: tiles.Family | None = None) -> list[kernel_traffic.Launched]:
     """Return what that call queues on the device of that capability, or would with other constants than its own."""
-    spec, dtype, recorder = find(subject.norm), getattr(torch, subject.dtype), ahead.Recorder()
+    spec, dtype, recorder = find(subject.norm), getattr(torch, subject.dtype), kernel_compiler.Recorder()
     n, c, places = subject.shape[0], subject.shape[1], math.prod(subject.shape[2:])
     rows, frozen = spec.affine == "element", subject.mode == "evaluation"
     groups = {"one": 1, "channels": c, "given": GROUPS}[spec.groups]
@@ -119,7 +121,7 @@ def launches(subject: ProvenCall, capability: int, family: tiles.Family | None =
     elif frozen:
         sizes, axes = (n, c, 1, places), frozenset({"batch", "spatial"})
     lies = geometry.make(sizes, axes, channels_last=subject.channels_last, per_element=rows, affine=True)
-    limits = occupancy.LIMITS[capability]
+    limits = kernel_occupancy.LIMITS[capability]
     family = family or tiles.of_capability(capability)
     family = replace(family, shared_bytes=limits.shared_bytes - limits.reserved_bytes)
     made = launch.Launch(
@@ -137,10 +139,10 @@ def launches(subject: ProvenCall, capability: int, family: tiles.Family | None =
     return recorder.launches
 
 
-def key(launched: traffic.Launched, capability: int) -> str:
+def key(launched: kernel_traffic.Launched, capability: int) -> str:
     """Return what two launches share whose machine code is the same."""
     kernel, _, given, options = launched
-    return f"{kernel.__name__} {capability} {ahead.source(kernel, given).hash()} {sorted(options.items())}"
+    return f"{kernel.__name__} {capability} {kernel_compiler.source(kernel, given).hash()} {sorted(options.items())}"
 
 
 @dataclass(frozen=True)
@@ -157,7 +159,7 @@ class Found:
         of: the first call that needs it.
     """
 
-    compiled: ahead.Compiled
+    compiled: kernel_compiler.Compiled
     programs: int
     tile: tuple[int, ...]
     widest: int
@@ -186,10 +188,10 @@ def occupancy_faults(programs: int, expected: int) -> list[str]:
     return [f"{programs} of {expected} programs fit at a time"] if 0 < programs < expected else []
 
 
-def _expected(launched: traffic.Launched, capability: int) -> int:
+def _expected(launched: kernel_traffic.Launched, capability: int) -> int:
     _, grid, given, options = launched
-    return occupancy.expected(
-        occupancy.LIMITS[capability],
+    return kernel_occupancy.expected(
+        kernel_occupancy.LIMITS[capability],
         grid=grid,
         units=given.get("units", 0),
         warps=options.get("num_warps", 4),
@@ -200,9 +202,9 @@ def _expected(launched: traffic.Launched, capability: int) -> int:
 def compiled(subject: ProvenCall, place: int, capability: int) -> Found:
     """Compile one kernel of a call, by its place among those that the call queues."""
     launched = launches(subject, capability)[place]
-    (made,) = ahead.compiled(ahead.Recorder([launched]), capability)
-    fit = occupancy.programs(
-        occupancy.LIMITS[capability], warps=made.warps, registers=made.registers, shared_bytes=made.shared_bytes
+    (made,) = kernel_compiler.compiled(kernel_compiler.Recorder([launched]), capability)
+    fit = kernel_occupancy.programs(
+        kernel_occupancy.LIMITS[capability], warps=made.warps, registers=made.registers, shared_bytes=made.shared_bytes
     )
     given = launched[2]
     tile = tuple(given[name] for name in "ARL") if "R" in given else ()
@@ -219,7 +221,7 @@ def _widest(given: dict, tile: tuple[int, ...], warps: int) -> int:
     return 8 * min(16, each * itemsize)
 
 
-_READER = "".join(inspect.getsource(part) for part in (ahead, occupancy, compiled, _widest))
+_READER = "".join(inspect.getsource(part) for part in (kernel_compiler, kernel_occupancy, compiled, _widest))
 """The text of all that makes a `Found`, by which cached ones are told apart."""
 
 
@@ -249,7 +251,7 @@ def prove(
                 wanted.setdefault(name, (subject, place, capability))
                 expected[name] = max(expected.get(name, 1), _expected(queued[place], capability))
             size = math.prod(subject.shape) * getattr(torch, subject.dtype).itemsize
-            moved = traffic.of(queued, size, 5 if subject.mode == "step" else 2)
+            moved = kernel_traffic.of(queued, size, 5 if subject.mode == "step" else 2)
             call = {"call": subject.name, "capability": capability, **asdict(moved), "ratio": round(moved.ratio, 4)}
             call["sources"] = [
                 given.get("SOURCE", "registers") for _, _, given, _ in queued if "y" in given or "dx" in given
@@ -273,7 +275,8 @@ def _all_compiled(
         writing.output_folder(cache, "cache")
         version = hashlib.sha256(f"{_READER}{provenance.version('triton')}".encode()).hexdigest()
         files = {name: cache / f"{hashlib.sha256((version + name).encode()).hexdigest()}.json" for name in wanted}
-        made = {name: _found(cast(dict, reading.read_json(file))) for name, file in files.items() if file.exists()}
+        there = {name: file for name, file in files.items() if file.exists()}
+        made = {name: msgspec.convert(reading.read_json(file), Found, str_keys=True) for name, file in there.items()}
     missing = [name for name in wanted if name not in made]
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(processes, mp_context=context) as pool:
@@ -284,13 +287,6 @@ def _all_compiled(
             if files:
                 writing.write_text(files[name], writing.to_json(asdict(made[name])))
     return made
-
-
-def _found(value: dict) -> Found:
-    """Return one compiled kernel as it was before it was written as JSON."""
-    made = value["compiled"]
-    widths = {name: {int(width): n for width, n in made[name].items()} for name in ("loads", "stores")}
-    return Found(**value | {"compiled": ahead.Compiled(**made | widths), "tile": tuple(value["tile"])})
 
 
 def write_record(proved: dict, folder: Path, only: str) -> Path:
@@ -315,10 +311,10 @@ def write_record(proved: dict, folder: Path, only: str) -> Path:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Compile the kernels of the chosen calls and write the result as JSON or a record; return the exit status."""
-    parser = argparse.ArgumentParser(
-        prog="python -m normsuite.backends.triton.proof", description=__doc__.split("\n")[0]
+    parser = argparse.ArgumentParser(prog="python -m tools.kernel_proof", description=__doc__.split("\n")[0])
+    parser.add_argument(
+        "--capability", type=int, nargs="+", choices=tuple(kernel_occupancy.LIMITS), default=[80, 90, 100]
     )
-    parser.add_argument("--capability", type=int, nargs="+", choices=tuple(occupancy.LIMITS), default=[80, 90, 100])
     parser.add_argument("--json", type=Path, help="a file, instead of the standard output")
     parser.add_argument("--out", type=Path, help="a folder for a record of it, instead of JSON")
     parser.add_argument("--only", default="*", help="calls whose name matches, such as 'GroupNorm *bfloat16 step*'")

@@ -86,18 +86,19 @@ def compiled(recorder: Recorder, capability: int) -> Iterator[Compiled]:
         yield _read(kernel.__name__, capability, options.get("num_warps", 4), found)
 
 
-def _tool(name: str) -> str:
-    return str(Path(triton.__file__).parent / "backends" / "nvidia" / "bin" / name)
+def _said(tool: str, *arguments: str) -> str:
+    """Return what one of the tools prints that Triton comes with; what it prints as an error goes to the user."""
+    command = [Path(triton.__file__).parent / "backends" / "nvidia" / "bin" / tool, *arguments]
+    return subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True).stdout
 
 
 def _read(name: str, capability: int, warps: int, found) -> Compiled:
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "kernel.cubin"
         file.write_bytes(found.asm["cubin"])
-        usage = subprocess.run([_tool("cuobjdump"), "--dump-resource-usage", file], capture_output=True, text=True)
-        command = [_tool("nvdisasm"), "-c", "-ndf", str(file)]  # no data flow: half the time for the same instructions
-        code = subprocess.run(command, capture_output=True, text=True, check=True).stdout
-    numbers = {key: int(value) for key, value in re.findall(r"(REG|STACK|LOCAL|SHARED):(\d+)", usage.stdout)}
+        usage = _said("cuobjdump", "--dump-resource-usage", str(file))
+        code = _said("nvdisasm", "-c", "-ndf", str(file))  # no data flow: half the time for the same instructions
+    numbers = {key: int(value) for key, value in re.findall(r"(REG|STACK|LOCAL|SHARED):(\d+)", usage)}
     return Compiled(
         kernel=name,
         capability=capability,

@@ -10,10 +10,10 @@ from dataclasses import dataclass
 import torch
 from triton import JITFunction, cdiv
 
-from . import merging, resident, spanning
+from normsuite.backends.triton import merging, resident, spanning
 
 Launched = tuple[JITFunction, tuple[int, ...], dict, dict]
-"""Kernel, grid, arguments by name, options, as `ahead.Recorder` keeps them."""
+"""Kernel, grid, arguments by name, options, as `kernel_compiler.Recorder` keeps them."""
 
 
 @dataclass(frozen=True)
