@@ -7,34 +7,16 @@ from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.modules.instancenorm import _InstanceNorm
 
-from . import backends
+from . import backends, modules
 from .functional import DEFAULT_BACKEND
-from .modules import (
-    BatchNorm1d,
-    BatchNorm2d,
-    BatchNorm3d,
-    GroupNorm,
-    InstanceNorm1d,
-    InstanceNorm2d,
-    InstanceNorm3d,
-    LayerNorm,
-    RMSNorm,
-    _WithBackend,
-)
+from .modules import _WithBackend
 
 _ANY = (_BatchNorm, _InstanceNorm, nn.LayerNorm, nn.GroupNorm, nn.RMSNorm, _WithBackend)
 """Bases of every norm, torch's and this package's."""
 
+_RANKED = [f"{norm}{rank}d" for norm in ("BatchNorm", "InstanceNorm") for rank in (1, 2, 3)]
 _OURS: dict[type[nn.Module], type[_WithBackend]] = {
-    nn.BatchNorm1d: BatchNorm1d,
-    nn.BatchNorm2d: BatchNorm2d,
-    nn.BatchNorm3d: BatchNorm3d,
-    nn.LayerNorm: LayerNorm,
-    nn.GroupNorm: GroupNorm,
-    nn.RMSNorm: RMSNorm,
-    nn.InstanceNorm1d: InstanceNorm1d,
-    nn.InstanceNorm2d: InstanceNorm2d,
-    nn.InstanceNorm3d: InstanceNorm3d,
+    getattr(nn, name): getattr(modules, name) for name in (*_RANKED, "LayerNorm", "GroupNorm", "RMSNorm")
 }
 _THEIRS: dict[type[nn.Module], type[nn.Module]] = {ours: theirs for theirs, ours in _OURS.items()}
 

@@ -206,8 +206,11 @@ def load(file: Path) -> NormSpec:
     return NormSpec(**{"torch_call": None, **found, "axes": frozenset(found["axes"])})
 
 
+_OWN = Path(__file__).parent / "norms"
+
+
 def _files() -> Iterator[Path]:
-    yield from sorted((Path(__file__).parent / "norms").iterdir(), key=lambda file: file.name)
+    yield from sorted(_OWN.glob("*.toml"))
     for entry in sorted(entry_points(group=ENTRY_POINTS), key=lambda entry: entry.name):
         # The package itself is not imported, which might take long, or need this one.
         package, *within = entry.value.split(".")
@@ -224,10 +227,27 @@ def _files() -> Iterator[Path]:
 NORMS: dict[str, NormSpec] = {}
 """Every known norm by name, in the order in which tables and charts show them."""
 
+
+def _refuse_another_norm_s_call(file: Path, spec: NormSpec) -> None:
+    """Raise DataError for a `torch_call` that torch.nn does not have, or that computes something else than the norm."""
+    if spec.torch_call is None:
+        return
+    by_call = {known.torch_call: known for known in NORMS.values()}
+    if not isinstance(spec.torch_call, str) or spec.torch_call not in by_call:
+        calls = ", ".join(filter(None, by_call))
+        raise DataError(f"{file.name}: torch_call = {spec.torch_call!r} must be among {calls}, or left out")
+    known = by_call[spec.torch_call]
+    for name in ("groups", "axes", "affine", "running", "centred"):
+        if getattr(spec, name) != getattr(known, name):
+            raise DataError(f"{file.name}: torch_call = {spec.torch_call!r} has the {name} of {known.name}")
+
+
 for _file in _files():
     _spec = load(_file)
     if _key(_spec.name) in map(_key, NORMS):
         raise DataError(f"{_file.name}: there is a norm named {_spec.name} already")
+    if _file.parent != _OWN:  # those of torch.nn are this package's own
+        _refuse_another_norm_s_call(_file, _spec)
     NORMS[_spec.name] = _spec
 
 

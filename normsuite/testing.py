@@ -1,6 +1,6 @@
 """Checks of users' norms as pytest items: `parametrize_with_checks`."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import pytest
 
@@ -60,8 +60,9 @@ def parametrize_with_checks(targets: Sequence[Target], *, only: Sequence[str] = 
     ... def test_conforms(check):
     ...     check()
     """
-    targets = [] if isinstance(targets, Target) else list(targets)
-    if not targets or not all(isinstance(target, Target) for target in targets):
+    is_list = isinstance(targets, Iterable) and not isinstance(targets, Target)
+    targets = list(targets) if is_list else targets
+    if not (is_list and targets) or not all(isinstance(target, Target) for target in targets):
         raise ArgumentError("targets", targets, "must be a list of normsuite.Target")
     chosen = (only,) if isinstance(only, str) else tuple(only)
     for target in targets:

@@ -102,25 +102,14 @@ def shape(t: Tensor) -> torch.Size:
         _C._set_tracing_state(state)
 
 
-def tensors(
-    input: Tensor, weight: object, bias: object, running_mean: object, running_var: object
-) -> tuple[Size, Size, Size, Size]:
-    """Return the shapes of those four tensors, None for one that is not given.
+def _shape_of(name: str, given: object, input: Tensor) -> Size:
+    """Return the shape of a tensor beside the input, None for one that is not given.
 
     Raises:
-        ArgumentError: one is neither a tensor nor None, or holds other numbers than floating-point ones beside a
+        ArgumentError: it is neither a tensor nor None, or holds other numbers than floating-point ones beside a
             floating-point input.
         UnsupportedError: a gradient is asked for of running statistics.
     """
-    return (
-        _shape_of("weight", weight, input),
-        _shape_of("bias", bias, input),
-        _shape_of("running_mean", running_mean, input),
-        _shape_of("running_var", running_var, input),
-    )
-
-
-def _shape_of(name: str, given: object, input: Tensor) -> Size:
     if given is None:
         return None
     if not isinstance(given, Tensor):
@@ -135,30 +124,32 @@ def _shape_of(name: str, given: object, input: Tensor) -> Size:
 def view(
     spec: NormSpec,
     shape: torch.Size,
-    weight: Size,
-    bias: Size,
-    running_mean: Size,
-    running_var: Size,
+    beside: dict[str, Size],
     use_input_stats: bool,
     eps: float,
     num_groups: int | None,
     normalized_shape: tuple[int, ...] | None,
     alone: bool,
 ) -> View:
-    """Return the norm's view of the input, if all shapes and settings fit it; raise what `normalize` says."""
+    """Return the norm's view of the input, if all shapes and settings fit it; raise what `normalize` says.
+
+    Args:
+        spec: the norm.
+        shape: of the input.
+        beside: shapes of weight, bias and running statistics by name; None for one that is not given.
+        use_input_stats, eps, num_groups, normalized_shape: of the call.
+        alone: no other process has a part of the batch.
+    """
+    running_mean, running_var = beside["running_mean"], beside["running_var"]
     running = running_mean if running_mean is not None else running_var
     _refuse_settings(spec, use_input_stats, eps, running, normalized_shape)
     found = spec.view(shape, num_groups=num_groups, normalized_shape=normalized_shape)
     channels = tuple(shape[1:2])
     affine_shape = normalized_shape if spec.affine == "element" else channels
-    for name, parameter, expected in (
-        ("weight", weight, affine_shape),
-        ("bias", bias, affine_shape),
-        ("running_mean", running_mean, channels),
-        ("running_var", running_var, channels),
-    ):
-        if parameter is not None and tuple(parameter) != expected:
-            raise ShapeError(f"{name}.shape", tuple(parameter), f"must be {expected}")
+    for name, given in beside.items():
+        expected = channels if name.startswith("running") else affine_shape
+        if given is not None and tuple(given) != expected:
+            raise ShapeError(f"{name}.shape", tuple(given), f"must be {expected}")
     if (running_mean is None) != (running_var is None):
         missing = "running_mean" if running_mean is None else "running_var"
         raise ArgumentError(missing, None, "running_mean and running_var are given together or not at all")
@@ -262,7 +253,8 @@ def call(
     out: Any,
 ) -> backends.Call:
     """Return the call, with all arguments checked, which may be anything; raise what `normalize` says."""
-    shapes = tensors(input, weight, bias, running_mean, running_var)
+    tensors = {"weight": weight, "bias": bias, "running_mean": running_mean, "running_var": running_var}
+    shapes = {name: _shape_of(name, given, input) for name, given in tensors.items()}
     use_input_stats = flag("training" if spec is _BATCH_NORM else "use_input_stats", use_input_stats)
     eps, momentum = real("eps", eps), weight_of_new(momentum)
     if normalized_shape is not None:
@@ -275,23 +267,10 @@ def call(
     if use_input_stats and not is_compiling():
         _refuse_shared(running_mean=running_mean, running_var=running_var)
     alone = process_group is None
-    seen = view(spec, shape(input), *shapes, use_input_stats, eps, num_groups, normalized_shape, alone)
+    seen = view(spec, shape(input), shapes, use_input_stats, eps, num_groups, normalized_shape, alone)
     if not is_compiling() and not addresses.observed():  # torch's own operations may read memory that is gone
-        addresses.refuse_gone(input=input, weight=weight, bias=bias, running_mean=running_mean, running_var=running_var)
+        addresses.refuse_gone(input=input, **tensors)
     return backends.Call(
-        spec=spec,
-        view=seen,
-        input=input,
-        weight=weight,
-        bias=bias,
-        running_mean=running_mean,
-        running_var=running_var,
-        use_input_stats=use_input_stats,
-        momentum=momentum,
-        eps=eps,
-        num_groups=num_groups,
-        normalized_shape=normalized_shape,
-        process_group=process_group,
-        activation=activation,
-        out=out,
-    )
+        spec, seen, input, weight, bias, running_mean, running_var, use_input_stats, momentum, eps, num_groups,
+        normalized_shape, process_group, activation, out,
+    )  # fmt: skip

@@ -146,6 +146,13 @@ class LeavesOnEmpty(Right):
         return super().forward(x)
 
 
+class LeavesInFloat64(Right):
+    def forward(self, x):
+        if x.dtype == torch.float64:
+            os._exit(0)
+        return super().forward(x)
+
+
 class CrashesOnEmpty(Right):
     def forward(self, x):
         if not x.numel():

@@ -200,6 +200,7 @@ TABLE = {"GPU": {"BatchNorm": {"contiguous": {"float32": {"forward": 40_000, "st
         ("GPU", (2, 4, 300), False, "torch", "9600 bytes"),
         ("GPU", (2, 4, 3001), False, "torch", "unaligned float32"),
         ("GPU", (2, 4, 50, 60), True, "torch", "channels_last float32"),
+        ("GPU", (2, 4, 6000), None, "torch", "for apart float32"),
     ],
 )
 def test_an_accelerator_has_a_table_of_its_own(measured, monkeypatch, model, shape, channels_last, backend, reason):
@@ -209,8 +210,19 @@ def test_an_accelerator_has_a_table_of_its_own(measured, monkeypatch, model, sha
     x = torch.zeros(shape)
     if channels_last:
         x = x.contiguous(memory_format=torch.channels_last)
+    elif channels_last is None:
+        x = x[:, :, ::2]
     choice = auto.choose(replace(call(NORMS["BatchNorm"], x), input=Elsewhere(x)))
     assert choice.backend == backend and reason in choice.reason
+
+
+def test_a_gradient_through_running_statistics_is_an_evaluation_and_a_step_on_an_accelerator():
+    x = call(NORMS["BatchNorm"], torch.zeros(2, 4, 3))
+    assert accelerators.modes(x) == ("forward",)
+    evaluated = replace(x, use_input_stats=False, running_mean=torch.zeros(4), running_var=torch.ones(4))
+    assert accelerators.modes(evaluated) == ("evaluation",)
+    wanting = replace(evaluated, input=torch.zeros(2, 4, 3, requires_grad=True))
+    assert accelerators.modes(wanting) == ("evaluation", "step")
 
 
 def test_the_shipped_table_of_accelerators_has_known_entries():

@@ -62,6 +62,10 @@ def test_explain_writes_a_file(tmp_path):
         (["numerics", "--device", "quantum"], "device = 'quantum': unknown; known are cpu, cuda"),
         (["study", "--data-dir", "/proc/none"], "train-images-idx3-ubyte"),
         (["report", "--out", "/proc/none"], "out = '/proc/none': cannot write there"),
+        (["report", "--compare", ".", "..", "--commit", "x"], "commit = 'x': is not for --compare"),
+        (["report", "--compare", ".", "..", "--from", ".."], "from = '..': is not for --compare"),
+        (["check", "torch.nn:Identity", "--json", "-", "--markdown", "-"], "markdown = '-': is the standard output"),
+        (["gate", "HEAD", "--json", "-", "--markdown", "-"], "markdown = '-': is the standard output"),
     ],
 )
 def test_an_expected_error_is_one_line_and_exit_code_2(arguments, says, tmp_path):

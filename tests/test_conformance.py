@@ -1,6 +1,7 @@
 """Checks of users' norms: each fault is named by its check, and the other checks are done all the same."""
 
 import json
+import math
 import os
 from pathlib import Path
 
@@ -70,6 +71,15 @@ def test_every_shape_is_checked():
 def test_a_type_that_nobody_declared_says_so():
     found = checked(odd_norms.OnlyFloat32, "output")["output[bfloat16]"]
     assert found.status == "differs" and "not declared, and wrong in bfloat16" in found.line()
+
+
+def test_a_type_that_nobody_declared_is_no_failure_however_long_it_takes(monkeypatch, importable):
+    monkeypatch.setattr(run, "_MOST_S", -1.0)
+    assert checked(odd_norms.OnlyFloat32, "output")["output[bfloat16]"].status == "differs"
+    only = ("output[[]float32]", "output[[]float64]")
+    report = normsuite.check("odd_norms:LeavesInFloat64", only=only, limit_s=60, **LIKE)
+    assert [result.status for result in report.results] == ["ok", "differs"]
+    assert "not declared, and wrong in float64: the process ended" in report.results[1].line()
 
 
 @pytest.mark.parametrize("norm", ["Tuples", "Raises"])
@@ -251,6 +261,9 @@ def test_errors_of_a_path_come_back_from_the_process(importable):
 def test_what_cannot_be_checked_is_refused():
     with pytest.raises(UnknownNameError, match="check = 'outputs'"):
         normsuite.check(odd_norms.Right, only=("outputs",), **LIKE)
+    for limit_s in (0, math.nan, math.inf):
+        with pytest.raises(ArgumentError, match="limit_s"):
+            normsuite.check("torch.nn:GroupNorm", args=(4, 8), like="GroupNorm", limit_s=limit_s)
     with pytest.raises(ArgumentError, match="are a part of the target"):
         normsuite.check(Target(odd_norms.Right), like="GroupNorm")
 
@@ -319,6 +332,8 @@ def test_norms_of_others_are_measured(path, options):
 def test_no_targets_are_refused():
     with pytest.raises(ArgumentError, match="targets"):
         parametrize_with_checks([torch.nn.Identity()])
+    with pytest.raises(ArgumentError, match="targets = 5"):
+        parametrize_with_checks(5)
 
 
 def test_an_error_of_torchs_own_call_is_named(monkeypatch):

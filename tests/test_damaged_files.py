@@ -339,6 +339,16 @@ def test_a_pipe_and_a_device_stay_what_they_are(tmp_path):
         writing.write_text(results.Path("/dev/full"), "x" * 10**6)
 
 
+def test_a_new_file_is_readable_by_whom_the_umask_says(tmp_path):
+    for umask, mode in ((0o077, 0o600), (0o002, 0o664)):
+        before = os.umask(umask)
+        try:
+            writing.write_text(tmp_path / f"{mode}", "new")
+        finally:
+            os.umask(before)
+        assert (tmp_path / f"{mode}").stat().st_mode & 0o777 == mode
+
+
 def test_a_file_keeps_its_mode_and_a_failure_keeps_the_file(tmp_path):
     (tmp_path / "a").write_text("old")
     (tmp_path / "a").chmod(0o600)

@@ -61,10 +61,10 @@ def test_each_kind_is_found(tmp_path):
     done = run(
         "import torch, pathlib, normsuite\n"
         "from normsuite.measure.metric import METRICS\n"
-        "from normsuite.targets.announced import by_name\n"
+        "from normsuite.targets.announced import all_by_name\n"
         "y = normsuite.layer_norm(torch.ones(2, 8), (8,), backend='sevens')\n"
         "print(y.unique().tolist(), 'calls' in METRICS, 'Everything' in normsuite.NORMS)\n"
-        "print(by_name('theirs', pathlib.Path()).like)\n"
+        "print(all_by_name(pathlib.Path())['theirs'].like)\n"
     )
     assert done.stdout.split("\n")[:2] == ["[7.0] True True", "LayerNorm"], done.stderr
 

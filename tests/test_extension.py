@@ -116,6 +116,22 @@ def test_a_copied_layer_has_the_same_norm():
     assert copy.deepcopy(spec.NORMS["BatchNorm"]) is spec.NORMS["BatchNorm"]
 
 
+@pytest.mark.parametrize(
+    ("call", "says"),
+    [
+        ("plane_norm", "torch_call = 'plane_norm' must be among batch_norm, layer_norm, group_norm"),
+        (["batch_norm"], "torch_call = ['batch_norm'] must be among batch_norm"),
+        ("batch_norm", "torch_call = 'batch_norm' has the axes of BatchNorm"),
+    ],
+)
+def test_a_call_of_torch_that_computes_another_norm_is_refused(folder, call, says):
+    (folder / "norms" / "plane-norm.toml").write_text(f"{FILE}torch_call = {json.dumps(call)}\n")
+    (folder / "norms" / ".DS_Store").write_bytes(b"\0")
+    command = [sys.executable, "-m", "normsuite", "explain"]
+    done = subprocess.run(command, env=environment(folder), capture_output=True, text=True)
+    assert done.returncode == 2 and done.stderr.startswith(f"normsuite: plane-norm.toml: {says}")
+
+
 def test_a_second_norm_of_that_name_is_refused(folder):
     (folder / "norms" / "plane-norm.toml").write_text(FILE.replace("PlaneNorm", "batch-norm"))
     done = subprocess.run(

@@ -14,7 +14,7 @@ from normsuite import history
 from normsuite.cli import app
 from normsuite.history import adapter, contrast, files, levels, tables
 from normsuite.history.steps import IMPROVEMENT, REGRESSION, UNDECIDED, WITHIN_NOISE
-from normsuite.history.summary import change
+from normsuite.history.summary import change, percent_of, size
 from normsuite.machine.helpers import ALONE, Helpers
 from normsuite.statistics import Interval
 
@@ -108,6 +108,16 @@ def test_bytes_need_no_second_commit_and_have_no_noise(tmp_path):
     (step,) = trend.steps
     assert step.verdict == REGRESSION and step.ratio == Interval(1.5, 1.5, 1.5)
     assert trend.floor == 1 and change(step) == "+50 %"
+
+
+@pytest.mark.parametrize(
+    ("factor", "said", "short"),
+    [(2, "+100 %", "+100 %"), (13.4, "+1,240 %", "+1,200 %"), (1e7, "+1e+09 %", "+1e+09 %")],
+)
+def test_a_large_step_has_no_exponent_while_it_is_readable(tmp_path, factor, said, short):
+    (step,) = only(write(tmp_path, {"BatchNorm": [1000.0, 1000.0 * factor]}, unit="bytes")).steps
+    assert (change(step), size(step)) == (said, short)
+    assert percent_of(3.0) == "200 %" and percent_of(1.012) == "1.2 %"
 
 
 def test_bytes_that_grow_by_less_than_the_margin_are_no_regression(tmp_path):

@@ -47,6 +47,12 @@ def test_what_no_statement_imports_is_no_package(project, package):
     assert not (project / "pyproject.toml").exists()
 
 
+def test_a_file_of_settings_that_is_none_is_refused(project):
+    (project / "pyproject.toml").write_text("tool = 1\n")
+    with pytest.raises(ArgumentError, match="tool = 1 must be a table"):
+        scaffold.files(project, "mine", asv=False)
+
+
 def test_classes_are_found_without_importing_them(project):
     assert scaffold.packages(project) == ["mine"]
     assert scaffold.norms(project, "mine") == [

@@ -61,9 +61,9 @@ def test_a_false_alarm_of_a_group_is_one_of_its_table():
         "final": True,
     }
     assert self_check_rates.found([record]).false_alarms.k == 0
-    assert self_check_rates.of_groups(record) == [], "made before there were groups"
+    assert self_check_rates.decided_means(*self_check_rates.typed([record])) == [], "made before there were groups"
     record["case"]["identity"] = {"cells": names, "worse": 0.0025}
-    assert WORSE in {of.verdict for of in self_check_rates.of_groups(record)}
+    assert WORSE in {of.verdict for of in self_check_rates.decided_means(*self_check_rates.typed([record]))}
     found = self_check_rates.found([record])
     assert (found.false_alarms.k, found.missed.k, found.same.k) == (1, 1, 12)
     assert self_check_rates.found([record], Thresholds(worse=0.01)).false_alarms.k == 0
@@ -73,7 +73,7 @@ def test_a_cell_without_an_interval_is_undecided_and_one_that_failed_is_missing(
     """One value has no interval, which JSON keeps as a text."""
     record = json.loads(writing.to_json(checked([SAME, SAME])))
     record["samples"]["cells"]["cell 0"] = [UNDECIDED, 1.0, "nan", "nan", 1]
-    assert self_check_rates.verdicts(record) == {"cell 0": UNDECIDED, "cell 1": SAME}
+    assert self_check_rates.verdicts(*self_check_rates.typed([record])) == {"cell 0": UNDECIDED, "cell 1": SAME}
     assert (self_check_rates.found([record]).undecided.k, self_check_rates.found([record]).undecided.n) == (1, 2)
 
 

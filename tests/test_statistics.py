@@ -11,9 +11,11 @@ from strategies import SAMPLES
 from normsuite.lesson import claims, document
 from normsuite.spec import NORMS
 from normsuite.statistics import (
-    compare,
+    Interval,
+    exponential,
     geometric_mean_interval,
     mean_interval,
+    paired,
     paired_log_ratio,
     ratio_interval,
 )
@@ -52,7 +54,7 @@ def test_one_sample_gives_no_interval():
     ],
 )
 def test_on_which_side_of_zero_a_difference_lies(difference, said):
-    found = compare(difference, [0.0] * 3, margin=0.5).difference
+    found = paired(difference, [0.0] * 3, margin=0.5).difference
     assert (found.low > 0) - (found.high < 0) == said
 
 
@@ -62,6 +64,11 @@ def test_a_ratio_s_interval_is_the_t_test_s_of_its_logarithms(logs):
     expected = stats.ttest_1samp(np.divide(logs, 100), 0).confidence_interval(1 - 0.05 / 3)
     assert (found.low, found.high) == pytest.approx(tuple(np.exp(expected)), rel=1e-9)
     assert found.value == pytest.approx(stats.gmean(np.exp(np.divide(logs, 100))))
+
+
+def test_an_interval_wider_than_any_number_ends_at_infinity():
+    found = exponential(Interval(0.5, -1000.0, 1000.0))
+    assert found == Interval(pytest.approx(math.exp(0.5)), 0.0, math.inf)
 
 
 def test_one_process_gives_a_ratio_and_no_interval():
@@ -99,9 +106,9 @@ def test_corrected_ratios_of_equals_hold_1_all_together():
 
 def test_more_comparisons_need_more_evidence():
     left, right = [1.0, 1.4, 0.8], [0.0, 0.0, 0.0]
-    assert compare(left, right, margin=0.1).difference.low > 0
-    assert not compare(left, right, margin=0.1, comparisons=20).difference.low > 0
-    assert compare(left, right, margin=0.1, comparisons=20).confidence == pytest.approx(0.9975)
+    assert paired(left, right, margin=0.1).difference.low > 0
+    corrected = paired(left, right, margin=0.1, confidence=1 - 0.05 / 20)
+    assert not corrected.difference.low > 0 and corrected.confidence == pytest.approx(0.9975)
 
 
 def test_equal_norms_are_rarely_called_different():
@@ -109,7 +116,7 @@ def test_equal_norms_are_rarely_called_different():
     draw = np.random.default_rng(0)
     false = 0
     for _ in range(400):
-        table = [compare(*draw.normal(size=(2, 5)), margin=1e-9, comparisons=17).difference for _ in range(17)]
+        table = [mean_interval(np.subtract(*draw.normal(size=(2, 5))).tolist(), 1 - 0.05 / 17) for _ in range(17)]
         false += any(c.low > 0 or c.high < 0 for c in table)
     assert stats.binomtest(false, 400, 0.05, alternative="greater").pvalue > 0.001
 

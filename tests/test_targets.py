@@ -10,7 +10,7 @@ from torch.nn import functional as F
 
 from normsuite.errors import ArgumentError, DataError, NormsuiteError, UnknownNameError
 from normsuite.targets import Target, configuration
-from normsuite.targets.announced import by_name
+from normsuite.targets.announced import all_by_name
 from normsuite.targets.arguments import parse
 from normsuite.targets.build import TargetError, build, draw, torch_beside
 from normsuite.targets.loading import ImportPathError
@@ -161,7 +161,7 @@ def test_a_projects_table(tmp_path):
     assert [target.title for target in found.targets] == ["gn", "benchmarks.calls:attention"]
     (tmp_path / "src" / "mine").mkdir(parents=True)
     assert found.package_folder("mine") == tmp_path / "src" / "mine"
-    assert by_name("gn", tmp_path).args == (4, 64) and by_name("other", tmp_path) is None
+    assert all_by_name(tmp_path)["gn"].args == (4, 64) and "other" not in all_by_name(tmp_path)
     with pytest.raises(DataError, match="package = 'yours'"):
         found.package_folder("yours")
 
@@ -189,6 +189,7 @@ def test_no_table_is_no_project(tmp_path):
         ("[[tool.normsuite.target]]\nmak = 'a:b'", "mak"),
         ("[[tool.normsuite.target]]\nmake = 'a:b'\n[[tool.normsuite.target]]\nmake = 'a:b'", "two targets"),
         ("tool.normsuite = 3", "must be a table"),
+        ("tool = 1", "tool = 1 must be a table"),
         ("[tool", "is no TOML"),
     ],
 )

@@ -183,6 +183,11 @@ def test_what_cannot_be_compared_is_refused(calls, options, said):
         normsuite.compare(calls, **options)
 
 
+def test_an_error_of_a_path_has_its_kind_in_processes_too():
+    with pytest.raises(ImportPathError, match="no_such"):
+        normsuite.compare({"a": "no_such:f", "b": "time:time"}, processes=2)
+
+
 def test_a_setup_that_takes_too_long_is_named(monkeypatch):
     monkeypatch.setattr(sys.modules["normsuite.versus.compare"], "SETUP_LIMIT_S", 0.5)
     with pytest.raises(NormsuiteError, match=r"the setup hangs: ended after 0\.5 s"):

@@ -80,9 +80,9 @@ def biases(records: Sequence[dict]) -> dict[str, tuple[float, float]]:
 def design_effect(records: Sequence[dict]) -> float:
     """Return how much more the number of undecided cells varies over A/A tables than if cells were independent."""
     counts = [
-        list(self_check_rates.verdicts(record).values())
-        for record in records
-        if not self_check_rates.is_injected(record)
+        list(self_check_rates.verdicts(table).values())
+        for table in self_check_rates.typed(records)
+        if not table.case.injected
     ]
     undecided = np.array([of.count(decide.UNDECIDED) for of in counts])
     cells = np.mean([len(of) for of in counts])

@@ -1,36 +1,27 @@
 """Measure how often `normsuite.compare` is wrong: a callable beside itself, and beside itself with more to do.
 
-python -m tools.verdict_rate --comparisons 200 --seconds 0.5 --json rate.json
+python -m tools.verdict_rate --comparisons 200 --seconds 0.5
 """
 
 import argparse
-from pathlib import Path
 
 import torch
-from scipy import stats
 
 import normsuite
-from normsuite.files import writing
-from normsuite.records import provenance
+from normsuite.gate.self_check_rates import Rate
 from normsuite.versus.result import FASTER, SLOWER
 
 SHAPE = (16, 64, 14, 14)
 GROUPS = 32
 
 
-def upper_bound(wrong: int, of: int, confidence: float = 0.95) -> float:
-    """Return the one-sided upper bound of a share (Clopper and Pearson 1934)."""
-    return 1.0 if wrong == of else float(stats.beta.ppf(confidence, wrong + 1, of - wrong))
-
-
 def main() -> None:
-    """Measure, print and store both rates."""
+    """Measure and print both rates."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--comparisons", type=int, default=200)
     parser.add_argument("--injected", type=int, default=20, help="comparisons with more to do")
     parser.add_argument("--more", type=float, default=0.03, help="how much more, as a share")
     parser.add_argument("--seconds", type=float, default=0.5)
-    parser.add_argument("--json", type=Path)
     given = parser.parse_args()
     x = torch.randn(SHAPE, generator=torch.Generator().manual_seed(0))
     norm = torch.nn.GroupNorm(GROUPS, SHAPE[1])
@@ -51,21 +42,9 @@ def main() -> None:
     found = sum(result.verdict == SLOWER for result in more)
     print(
         f"{wrong} of {len(same)} comparisons of a callable with itself are called faster or slower "
-        f"(at most {100 * upper_bound(wrong, len(same)):.1f} %, 95 %); "
+        f"(at most {100 * Rate(wrong, len(same)).at_most:.1f} %, 95 %); "
         f"{100 * given.more:g} % more to do is found in {found} of {len(more)}"
     )
-    if given.json is not None:
-        record = {
-            "seconds": given.seconds,
-            "wrong": wrong,
-            "comparisons": len(same),
-            "found": found,
-            "injected": len(more),
-            "more": given.more,
-            "ratios": [[r.ratio.value, r.ratio.low, r.ratio.high, r.verdict] for r in (*same, *more)],
-            "environment": provenance.environment(threads=torch.get_num_threads()),
-        }
-        writing.write_text(given.json, writing.to_json(record) + "\n")
 
 
 if __name__ == "__main__":

@@ -5,16 +5,12 @@ They are called without the Python of `torch.nn.functional` in front of them: wh
 
 from collections.abc import Callable
 from dataclasses import replace
-from typing import NamedTuple
 
 import torch
 from torch.nn import functional
 
 from ..tensors.addresses import are_stored_like, observed, transformed
 from . import Again, Call, reference, update, why_not_saved
-
-# Where torch's name for an argument differs from ours.
-_FIELD = {"training": "use_input_stats"}
 
 _OPTIONAL = ("weight", "bias", "running_mean", "running_var")
 
@@ -30,33 +26,24 @@ small norm's time."""
 # One function for each signature of torch's. No more of the call is held than settings, so that its tensors can go.
 
 
-def _batch_norm(call: Call) -> _Compute:
-    training, eps, on_cpu = call.use_input_stats, call.eps, call.input.device.type == "cpu"
-
-    def compute(input, weight, bias, running_mean, running_var, momentum, out):
-        cudnn = on_cpu or _cudnn.enabled
-        return torch.batch_norm(input, weight, bias, running_mean, running_var, training, momentum, eps, cudnn)
-
-    return compute
-
-
-def _instance_norm(call: Call) -> _Compute:
+def _with_running_statistics(call: Call) -> _Compute:
+    by_torch = getattr(torch, call.spec.torch_call)
     use_input_stats, eps, on_cpu = call.use_input_stats, call.eps, call.input.device.type == "cpu"
 
     def compute(input, weight, bias, running_mean, running_var, momentum, out):
         cudnn = on_cpu or _cudnn.enabled
-        return torch.instance_norm(
-            input, weight, bias, running_mean, running_var, use_input_stats, momentum, eps, cudnn
-        )
+        return by_torch(input, weight, bias, running_mean, running_var, use_input_stats, momentum, eps, cudnn)
 
     return compute
 
 
-def _layer_norm(call: Call) -> _Compute:
-    shape, eps, layer_norm = call.normalized_shape, call.eps, torch.layer_norm
+def _with_bias(call: Call) -> _Compute:
+    name, eps = call.spec.torch_call, call.eps
+    by_torch = getattr(torch, name)
+    setting = call.num_groups if name == "group_norm" else call.normalized_shape
 
     def compute(input, weight, bias, running_mean, running_var, momentum, out):
-        return layer_norm(input, shape, weight, bias, eps)
+        return by_torch(input, setting, weight, bias, eps)
 
     return compute
 
@@ -70,38 +57,17 @@ def _rms_norm(call: Call) -> _Compute:
     return compute
 
 
-def _group_norm(call: Call) -> _Compute:
-    groups, eps, group_norm = call.num_groups, call.eps, torch.group_norm
-
-    def compute(input, weight, bias, running_mean, running_var, momentum, out):
-        return group_norm(input, groups, weight, bias, eps)
-
-    return compute
-
-
-class _Operator(NamedTuple):
-    """One of torch's norms: what makes a function of it, and the names of the arguments that it takes."""
-
-    of: Callable[[Call], _Compute]
-    takes: frozenset[str]
-
-
-def _takes(name: str) -> frozenset[str]:
-    """Return the fields of a call that the operator takes, read from its schema."""
-    arguments = getattr(torch.ops.aten, name).default._schema.arguments
-    return frozenset(_FIELD.get(a.name, a.name) for a in arguments)
-
-
-_OPERATORS = {
-    name: _Operator(of, _takes(name))
-    for name, of in (
-        ("batch_norm", _batch_norm),
-        ("instance_norm", _instance_norm),
-        ("layer_norm", _layer_norm),
-        ("rms_norm", _rms_norm),
-        ("group_norm", _group_norm),
-    )
+_OPERATORS: dict[str, Callable[[Call], _Compute]] = {
+    "batch_norm": _with_running_statistics,
+    "instance_norm": _with_running_statistics,
+    "layer_norm": _with_bias,
+    "rms_norm": _rms_norm,
+    "group_norm": _with_bias,
 }
+"""For each of torch's norms what makes a function of it."""
+
+_TAKES = {name: {a.name for a in getattr(torch.ops.aten, name).default._schema.arguments} for name in _OPERATORS}
+"""The names of the arguments that each takes, from its schema."""
 
 
 def why_not(call: Call) -> str | None:
@@ -112,7 +78,7 @@ def why_not(call: Call) -> str | None:
     if call.process_group is not None:
         return "torch's calls know one process; the reference backend joins them"
     for argument in _OPTIONAL:
-        if getattr(call, argument) is not None and argument not in _OPERATORS[name].takes:
+        if getattr(call, argument) is not None and argument not in _TAKES[name]:
             return f"torch.{name} takes no {argument}"
     return _why_not_counted(call) or _why_not_mixed(call)
 
@@ -215,7 +181,7 @@ def _fits(call: Call) -> Callable[..., bool] | None:
 
 def _computation(call: Call) -> _Compute:
     """Return torch's operator followed by what it leaves to do, in this order: layout, activation, given output."""
-    compute = _OPERATORS[call.spec.torch_call].of(call)
+    compute = _OPERATORS[call.spec.torch_call](call)
     x = call.input
     if call.differentiated and call.spec.torch_call in ("batch_norm", "instance_norm"):
         if call.weight is not None and not call.weight.is_contiguous():  # nor is that of a later call, by its guards

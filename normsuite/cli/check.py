@@ -19,7 +19,7 @@ from ..measure.cases import parse_shape
 from ..targets.arguments import parse
 from . import options
 from .options import Json, Markdown
-from .output import line, note, print_tables, status, write, write_json
+from .output import line, note, print_tables, refuse_two_outputs, status, write, write_json
 
 _CHECKS = Path(__file__).parent.parent / "conformance" / "checks"
 
@@ -101,6 +101,7 @@ def check(
     if explain:
         _explain(only or [])
         return
+    refuse_two_outputs(to, markdown)
     if out is not None and only:
         raise ArgumentError("out", str(out), "is for all checks of a target: leave --only out")
     further = {"like": like, "oracle": oracle, "num_groups": groups, "activation": activation}
@@ -161,7 +162,7 @@ def chosen_targets(names: list[str], *, args: str, shapes: list[str], dtypes: li
         ArgumentError: no target, or a name that is neither a path nor known.
     """
     from ..targets import Target
-    from ..targets.announced import all_by_name, by_name
+    from ..targets.announced import all_by_name
     from ..targets.configuration import find_project
     from ..targets.loading import search_here
 
@@ -183,7 +184,7 @@ def chosen_targets(names: list[str], *, args: str, shapes: list[str], dtypes: li
     found, of_project = [], _of_project(needed=not all(":" in name for name in names))
     for name in names:
         # A target of pyproject.toml without a name is called by its import path.
-        known = of_project.get(name) or (None if ":" in name else by_name(name, Path.cwd()))
+        known = of_project.get(name) or (None if ":" in name else all_by_name(Path.cwd()).get(name))
         if known is not None and ":" in name and args:  # what was written for other arguments
             known = replace(known, args=(), kwargs={}, shapes=(), expected={})
         if known is None and ":" not in name:

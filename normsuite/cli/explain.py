@@ -1,5 +1,7 @@
 """`normsuite explain`: the document's figures, computed again."""
 
+from dataclasses import asdict
+
 from .options import Json, NormArgument, Norms
 from .output import line, print_tables, write_json
 
@@ -18,7 +20,7 @@ def explain(
     specs = [find(name) for name in dict.fromkeys(wanted)] or list(NORMS.values())
     rows = {spec.name: explanation.explain(spec) for spec in specs}
     if to is not None:
-        write_json([row.as_dict() for of_norm in rows.values() for row in of_norm], to)
+        write_json([asdict(row) for of_norm in rows.values() for row in of_norm], to)
     if to == "-":
         return
     for spec in specs:

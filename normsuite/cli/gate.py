@@ -29,7 +29,7 @@ from .options import (
     Threads,
     at_least,
 )
-from .output import interrupted, line, note, print_tables, status, write, write_json
+from .output import interrupted, line, note, print_tables, refuse_two_outputs, status, write, write_json
 
 Base = Annotated[Optional[str], typer.Argument(help="The commit to compare with.")]
 Head = Annotated[Optional[str], typer.Argument(help="The commit in question; the working tree where left out.")]
@@ -83,6 +83,7 @@ def gate(
     Exit codes: 0 no regression, 1 regression, 2 could not run, 3 nothing measured, nothing decided, or too little
     excluded: the intervals do not rule out that a cell is slower by more than the limit.
     """
+    refuse_two_outputs(to, markdown)
     if seeds is not None and not error_rate:
         raise ArgumentError("seeds", seeds, "is for --error-rate")
     if base is None:

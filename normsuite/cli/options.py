@@ -6,7 +6,7 @@ from collections.abc import Callable, Collection, Sequence
 from functools import partial
 from importlib.metadata import entry_points
 from pathlib import Path
-from typing import Annotated, Optional
+from typing import Annotated, Any, Optional
 
 import typer
 
@@ -36,61 +36,55 @@ def share(name: str, text: str) -> float:
         raise ArgumentError("margin", said, "must be a number or a percentage, such as 2%") from None
 
 
+def _each(check: Callable[[Any], object]) -> Callable:
+    """Return the callback of an option that takes one value, several or none, each of which the check may refuse."""
+
+    def checked(given):
+        for value in [given] if isinstance(given, str | int | float) else given or ():
+            check(value)
+        return given
+
+    return checked
+
+
 def among(argument: str, known: Collection[str]) -> Callable:
     """Return a check of an option that takes one name of those, or several."""
 
-    def check(given):
-        for value in [given] if isinstance(given, str) else given or ():
-            if value not in known:
-                raise UnknownNameError.among(argument, value, known)
-        return given
+    def check(value: str) -> None:
+        if value not in known:
+            raise UnknownNameError.among(argument, value, known)
 
-    return check
+    return _each(check)
 
 
 def at_least(argument: str, least: float) -> Callable:
     """Return a check of an option that takes a number, or several."""
 
-    def check(given):
-        for value in [given] if isinstance(given, int | float) else given or ():
-            if value < least:
-                raise ArgumentError(argument, value, f"must be at least {least}")
-        return given
+    def check(value: float) -> None:
+        if value < least:
+            raise ArgumentError(argument, value, f"must be at least {least}")
 
-    return check
+    return _each(check)
 
 
 def positive(argument: str) -> Callable:
     """Return a check of an option that takes a number, or several, above 0."""
 
-    def check(given):
-        for value in [given] if isinstance(given, int | float) else given or ():
-            if not value > 0:
-                raise ArgumentError(argument, value, "must be positive")
-        return given
+    def check(value: float) -> None:
+        if not value > 0:
+            raise ArgumentError(argument, value, "must be positive")
 
-    return check
-
-
-def _arguments(given: str) -> str:
-    parse(given)
-    return given
+    return _each(check)
 
 
 def arguments(text: str) -> typer.models.OptionInfo:
     """Return the option for the arguments of users' norms."""
-    return typer.Option("--args", help=text, callback=_arguments)
-
-
-def _shapes(given):
-    for text in [given] if isinstance(given, str) else given or ():
-        cases.parse_shape(text)
-    return given
+    return typer.Option("--args", help=text, callback=_each(parse))
 
 
 def shapes(text: str) -> typer.models.OptionInfo:
     """Return the option for the shape of an input, or several."""
-    return typer.Option("--shape", help=text, callback=_shapes)
+    return typer.Option("--shape", help=text, callback=_each(cases.parse_shape))
 
 
 def parser(parse: Callable[[str], float]) -> Callable[[str], float]:
@@ -176,34 +170,19 @@ def names(known: Sequence[str]) -> Callable[[str], list[str]]:
     return starting
 
 
-def _norms(given):
-    for name in given or ():
-        find(name)
-    return given
-
-
-def _norms_or_none(given):
-    return given if given is None else [_norm_or_none(name) for name in given]
-
-
-def _norm_or_none(name: str) -> str:
+def _norm_or_none(name: str) -> None:
     if name != NO_NORM:
         find(name)
-    return name
 
 
-def _like(given):
-    if given is not None and given.lower() != NO_NORM:
-        try:
-            find(given)
-        except UnknownNameError:
-            raise UnknownNameError.among("like", given, NORMS) from None
-    return given
+def _like(given: str) -> None:
+    if given.lower() != NO_NORM:
+        find(given, "like")
 
 
 def like(text: str) -> typer.models.OptionInfo:
     """Return the option that says which norm users' norms are like."""
-    return typer.Option("--like", help=text, callback=_like, autocompletion=names([*NORMS]))
+    return typer.Option("--like", help=text, callback=_each(_like), autocompletion=names([*NORMS]))
 
 
 def choice(argument: str, known: Sequence[str], text: str) -> typer.models.OptionInfo:
@@ -211,53 +190,39 @@ def choice(argument: str, known: Sequence[str], text: str) -> typer.models.Optio
     return typer.Option(f"--{argument}", help=text, callback=among(argument, known), autocompletion=names(known))
 
 
-def _one_norm(given):
-    if given is not None:
-        find(given)
-    return given
-
-
 Norms = Annotated[
     Optional[list[str]],
-    typer.Option("--norm", help="A norm; again for more.", callback=_norms, autocompletion=names([*NORMS])),
+    typer.Option("--norm", help="A norm; again for more.", callback=_each(find), autocompletion=names([*NORMS])),
 ]
 NormsOrNone = Annotated[
     Optional[list[str]],
     typer.Option(
         "--norm",
         help="A norm, or none; again for more.",
-        callback=_norms_or_none,
+        callback=_each(_norm_or_none),
         autocompletion=names([*NORMS, NO_NORM]),
     ),
 ]
 NormArgument = Annotated[
     Optional[str],
-    typer.Argument(help="One norm; all where left out.", callback=_one_norm, autocompletion=names([*NORMS])),
+    typer.Argument(help="One norm; all where left out.", callback=_each(find), autocompletion=names([*NORMS])),
 ]
 
 
-def _check_backends(given: Sequence[str], known: Sequence[str]) -> None:
-    """Check names among those known, and modules such as "auto BatchNorm2d"."""
-    for value in given:
-        backend, _, module = value.partition(" ")
-        if value in known or (backend in BACKENDS and module in labels.MODULES):
-            continue
-        if backend in BACKENDS and module:
-            raise UnknownNameError.among("backend", value, [f"{backend} {name}" for name in labels.MODULES])
-        raise UnknownNameError.among("backend", value, known)
+def _backend_of_cells(value: str, known: Sequence[str] = BACKENDS) -> None:
+    """Check a name among those known, or a module such as "auto BatchNorm2d"."""
+    backend, _, module = value.partition(" ")
+    if value in known or (backend in BACKENDS and module in labels.MODULES):
+        return
+    if backend in BACKENDS and module:
+        raise UnknownNameError.among("backend", value, [f"{backend} {name}" for name in labels.MODULES])
+    raise UnknownNameError.among("backend", value, known)
 
 
-def _backends_of_cells(given):
-    _check_backends(given or (), BACKENDS)
-    return given
-
-
-def _implementations(given):
-    """Check names, and leave import paths such as "module:Norm(8)" unchecked until they are loaded."""
-    by_name = [value for value in given or () if ":" not in value]
-    if by_name:
-        _check_backends(by_name, labels.implementations())
-    return given
+def _implementation(value: str) -> None:
+    """Check a name, and leave an import path such as "module:Norm(8)" unchecked until it is loaded."""
+    if ":" not in value:
+        _backend_of_cells(value, labels.implementations())
 
 
 def checked_device(given: str | None) -> str | None:
@@ -274,7 +239,7 @@ CellBackends = Annotated[
     typer.Option(
         "--backend",
         help=f"{', '.join(BACKENDS)}, or a module such as 'auto BatchNorm2d'; again for more.",
-        callback=_backends_of_cells,
+        callback=_each(_backend_of_cells),
         autocompletion=names(BACKENDS),
     ),
 ]
@@ -283,7 +248,7 @@ Implementations = Annotated[
     typer.Option(
         "--backend",
         help="Implementations beside torch.nn and a copy: backends and rivals; again for more.",
-        callback=_implementations,
+        callback=_each(_implementation),
         autocompletion=lambda incomplete: names(labels.implementations())(incomplete),
     ),
 ]

@@ -82,6 +82,12 @@ def print_tables(*tables: "Table") -> None:
         console.print(drawn(table))
 
 
+def refuse_two_outputs(json: str | None, markdown: str | None) -> None:
+    """Raise ArgumentError where both are to go to the standard output: what reads it could parse neither."""
+    if json == markdown == "-":
+        raise ArgumentError("markdown", markdown, "is the standard output, which --json has already: name a file")
+
+
 def write_json(value: object, target: str) -> None:
     """Write a value as JSON to that file, or to standard output for "-"."""
     write(writing.to_json(value) + "\n", target)

@@ -2,6 +2,7 @@
 
 from collections.abc import Generator, Iterator, Sequence
 from contextlib import closing
+from threading import TIMEOUT_MAX
 
 import torch
 
@@ -13,7 +14,7 @@ from ..targets.messages import error_of_message
 from ..targets.target import Target
 from .checks import Check
 from .result import FAILS, Finding, Result
-from .run import expected_reason
+from .run import expected_reason, judged
 
 ENDS = "the process "
 """How the finding on a target begins that hangs or ends its process."""
@@ -37,8 +38,8 @@ def results(target: Target, checks: Sequence[Check], *, limit_s: float, notes: l
     Raises:
         NormsuiteError: the target cannot be made, as `build` says it, or its process does not start.
     """
-    if not limit_s > 0:
-        raise ArgumentError("limit_s", limit_s, "must be a positive number of seconds")
+    if not 0 < limit_s <= TIMEOUT_MAX:
+        raise ArgumentError("limit_s", limit_s, f"must be a positive number of seconds up to {TIMEOUT_MAX:.0f}")
     left = list(checks)
     ended = 0
     while left:
@@ -91,4 +92,5 @@ def _messages(target: Target, checks: Sequence[str], limit_s: float, notes: list
 
 def _failed(target: Target, check: Check, text: str) -> Result:
     """Return the result of a check at which the process hung or ended."""
-    return Result(check.name, check.sentence, Finding(FAILS, text), expected_reason(target, check))
+    finding = judged(target, check, Finding(FAILS, text))
+    return Result(check.name, check.sentence, finding, expected_reason(target, check))

@@ -55,10 +55,14 @@ def _on(target: Target, check: Check, shape: tuple[int, ...]) -> Finding:
     finding = _done(check, Subject(target, dtype, shape))
     if finding.status == FAILS and time.monotonic() - begun < _MOST_S:  # else a trial may take as long again
         finding = _shrunk(check, target, dtype, shape, finding)
-        if check.dtype is not None and check.dtype not in target.dtypes:
-            text = f"not declared, and wrong in {check.dtype}: {finding.text}"
-            finding = replace(finding, status=DIFFERS, text=text)
-    return finding
+    return judged(target, check, finding)
+
+
+def judged(target: Target, check: Check, finding: Finding) -> Finding:
+    """Return a finding; a failure in a type that the target does not declare is a difference."""
+    if finding.status != FAILS or check.dtype is None or check.dtype in target.dtypes:
+        return finding
+    return replace(finding, status=DIFFERS, text=f"not declared, and wrong in {check.dtype}: {finding.text}")
 
 
 def expected_reason(target: Target, check: Check) -> str | None:

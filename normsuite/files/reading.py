@@ -96,7 +96,7 @@ def read_json(path: Path, limit: int = LIMIT) -> object:
         Unreadable: as `read_text`, or as `json_value`.
     """
     text = read_text(path, limit)
-    return printable_value(json_value(text, path.name), text)
+    return printable_value(json_value(text, path.name), text, path.name)
 
 
 def json_value(text: str, name: str) -> object:
@@ -115,17 +115,21 @@ def json_value(text: str, name: str) -> object:
         raise Unreadable(name, f"is no JSON ({_of_json(text) or getattr(error, 'msg', error)})") from None
 
 
-def printable_value(value: Any, text: str) -> Any:
+def printable_value(value: Any, text: str, name: str) -> Any:
     """Return the value with all text printable.
 
     Args:
         value: a JSON value.
         text: that it was read from; where nothing in it has to be escaped, the value is not looked through.
+        name: of the file, for the error.
+
+    Raises:
+        Unreadable: it is nested too deeply.
     """
     try:
         return _printable(value) if _ESCAPED.search(text) or not _plain(text) else value
     except RecursionError:
-        raise Unreadable("", "is nested too deeply") from None
+        raise Unreadable(name, "is nested too deeply") from None
 
 
 def read_toml(path: Path) -> dict:

@@ -3,6 +3,7 @@
 import json
 import math
 import os
+import secrets
 import shutil
 import stat
 import sys
@@ -107,15 +108,16 @@ def _is_to_be_replaced(path: Path) -> bool:
 def _write_aside(path: Path, content: bytes) -> None:
     temporary = None
     path.parent.mkdir(parents=True, exist_ok=True)
-    mode = stat.S_IMODE(path.stat().st_mode) if path.is_file() else 0o644
+    mode = stat.S_IMODE(path.stat().st_mode) if path.is_file() else None
     try:
-        prefix = f"{path.stem[:100]}-"
-        with tempfile.NamedTemporaryFile("wb", dir=path.parent, delete=False, prefix=prefix, suffix=".part") as file:
-            temporary = Path(file.name)
+        beside = path.with_name(f"{path.stem[:100]}-{secrets.token_hex(8)}.part")
+        with beside.open("xb") as file:  # readable by whom the user's umask says
+            temporary = beside
             file.write(content)
             file.flush()
             os.fsync(file.fileno())
-        temporary.chmod(mode)
+        if mode is not None:
+            temporary.chmod(mode)
         temporary.replace(path)
     except BaseException:  # Ctrl-C too
         if temporary is not None:

@@ -110,20 +110,16 @@ def belongs(record: dict, identity: dict, injection: str | None) -> bool:
     return case["identity"] == identity and (not is_injected(record) or case.get("injection") == injection)
 
 
-def _typed(records: Iterable[dict]) -> list[SelfCheck | AsvCheck]:
+def typed(records: Iterable[dict]) -> list[SelfCheck | AsvCheck]:
+    """Return records as typed tables."""
     return [
         schema.of(record, AsvCheck) if record["what"] == kinds.ASV_CHECK.what else schema.of(record, SelfCheck)
         for record in records
     ]
 
 
-def verdicts(record: dict, thresholds: Thresholds = _THRESHOLDS) -> dict[str, str]:
+def verdicts(table: SelfCheck | AsvCheck, thresholds: Thresholds = _THRESHOLDS) -> dict[str, str]:
     """Return the verdict on each cell, from its recorded interval; asv knows only what changed, and by how much."""
-    (table,) = _typed([record])
-    return _verdicts(table, thresholds)
-
-
-def _verdicts(table: SelfCheck | AsvCheck, thresholds: Thresholds) -> dict[str, str]:
     if isinstance(table, SelfCheck):
         return {name: judge(interval, thresholds) for name, interval in _intervals(table).items()}
     changes = table.samples.changes
@@ -137,10 +133,10 @@ def found(records: Sequence[dict], thresholds: Thresholds = _THRESHOLDS) -> Foun
         records: of self-checks.
         thresholds: by which the recorded intervals are judged.
     """
-    every = _typed(records)
+    every = typed(records)
     equal = [table for table in every if not table.case.injected]
-    same = [Counter(_verdicts(table, thresholds).values()) for table in equal]
-    means = [_of_groups(table, thresholds) for table in equal]
+    same = [Counter(verdicts(table, thresholds).values()) for table in equal]
+    means = [decided_means(table, thresholds) for table in equal]
     tables = [cells + Counter(of.verdict for of in family) for cells, family in zip(same, means, strict=True)]
     stated = [
         [*_intervals(table).values(), *(of.ratio for of in family)]
@@ -151,7 +147,7 @@ def found(records: Sequence[dict], thresholds: Thresholds = _THRESHOLDS) -> Foun
     injected: dict[float, Counter] = {share: Counter() for share in SHARES}
     for table in every:
         shares = table.case.injected
-        for name, verdict in _verdicts(table, thresholds).items():
+        for name, verdict in verdicts(table, thresholds).items():
             (injected.setdefault(shares[name], Counter()) if name in shares else clean)[verdict] += 1
     took = sorted(table.wall_s for table in every)
     return Found(
@@ -166,16 +162,11 @@ def found(records: Sequence[dict], thresholds: Thresholds = _THRESHOLDS) -> Foun
     )
 
 
-def of_groups(record: dict, thresholds: Thresholds = _THRESHOLDS) -> list[Decision]:
+def decided_means(table: SelfCheck | AsvCheck, thresholds: Thresholds = _THRESHOLDS) -> list[Decision]:
     """Return the decisions on the means of a table's groups, which its recorded ratios give.
 
     The gate has groups since it has two thresholds: a record of before has none, nor has one of asv.
     """
-    (table,) = _typed([record])
-    return _of_groups(table, thresholds)
-
-
-def _of_groups(table: SelfCheck | AsvCheck, thresholds: Thresholds) -> list[Decision]:
     names = table.case.identity.cells
     if isinstance(table, AsvCheck) or table.case.identity.worse is None or not table.samples.looks or names is UNSET:
         return []
@@ -209,7 +200,7 @@ def by_size(records: Sequence[dict], thresholds: Thresholds = _THRESHOLDS) -> di
         f"{SIZES[-1]:.2%} or more",
     ]
     found: dict[str, list[bool]] = {name: [] for name in names}
-    for _, size, is_found in _injected(_typed(records), thresholds):
+    for _, size, is_found in _injected(typed(records), thresholds):
         found[names[bisect.bisect_right(SIZES, size)]].append(is_found)
     return {name: Rate(sum(of), len(of)) for name, of in found.items() if of}
 
@@ -220,7 +211,7 @@ def measured_means(records: Sequence[dict]) -> dict[float, Interval]:
     Only processes up to the first look count: later ones measure what was not found by then, which would select sizes.
     """
     found: dict[float, list[float]] = {share: [] for share in SHARES}
-    for table in _typed(records):
+    for table in typed(records):
         for name, share in table.case.injected.items():
             if logs := _first_look(table, name):
                 found.setdefault(share, []).append(math.expm1(math.fsum(logs) / len(logs)))
@@ -233,7 +224,7 @@ def offset(records: Sequence[dict]) -> Interval | None:
     The interval is Student's over tables, of processes up to the first look, which no decision has selected.
     """
     means = []
-    for table in (table for table in _typed(records) if not table.case.injected):
+    for table in (table for table in typed(records) if not table.case.injected):
         names = table.samples.log_ratios if isinstance(table, SelfCheck) else ()
         cells = [logs for name in names if (logs := _first_look(table, name))]
         if cells:
@@ -254,7 +245,7 @@ def by_length(records: Sequence[dict], share: float, thresholds: Thresholds = _T
     A record without times has the names of cases in their place. Lengths are in their order, then cases in theirs.
     """
     found: dict[str, list[bool]] = {}
-    for table in _typed(records):
+    for table in typed(records):
         base_s = table.samples.base_s if isinstance(table, SelfCheck) else {}
         for name, _, is_found in _injected([table], thresholds):
             if table.case.injected[name] == share:
@@ -268,7 +259,7 @@ def by_length(records: Sequence[dict], share: float, thresholds: Thresholds = _T
 def _injected(tables: Iterable[SelfCheck | AsvCheck], thresholds: Thresholds) -> Iterator[tuple[str, float, bool]]:
     """Yield cell, measured size and whether it was called worse, of every injected slowdown that was measured."""
     for table in tables:
-        found = _verdicts(table, thresholds)
+        found = verdicts(table, thresholds)
         ratios = table.samples.log_ratios if isinstance(table, SelfCheck) else {}
         for name in table.case.injected:
             logs = ratios.get(name)  # the oldest records have intervals alone
@@ -276,18 +267,10 @@ def _injected(tables: Iterable[SelfCheck | AsvCheck], thresholds: Thresholds) ->
                 yield name, math.expm1(math.fsum(logs) / len(logs)), found[name] == WORSE
 
 
-def _by_kind(records: Iterable[dict]) -> tuple[list[dict], list[dict]]:
-    """Return the gate's tables, and what `asv continuous` said of two versions."""
-    tables: list[dict] = []
-    by_asv: list[dict] = []
-    for record in records:
-        (by_asv if record["what"] == kinds.ASV_CHECK.what else tables).append(record)
-    return tables, by_asv
-
-
 def lines(records: Sequence[dict]) -> list[str]:
     """Return lines for people: of the gate, and of asv where it was asked too."""
-    tables, by_asv = _by_kind(records)
+    by_asv = [record for record in records if record["what"] == kinds.ASV_CHECK.what]
+    tables = [record for record in records if record["what"] != kinds.ASV_CHECK.what]
     said = _lines(found(tables)) if tables else []
     if by_asv:
         factor = schema.of(by_asv[0], AsvCheck).samples.factor
@@ -326,8 +309,8 @@ def _lines(of: Found) -> list[str]:
 
 def line(record: dict) -> str:
     """Return a line on one table, to be shown while others are measured."""
-    (table,) = _typed([record])
-    found, injected = _verdicts(table, _THRESHOLDS), table.case.injected
+    (table,) = typed([record])
+    found, injected = verdicts(table, _THRESHOLDS), table.case.injected
     said = ", ".join(f"{number} {verdict}" for verdict, number in Counter(found.values()).most_common())
     hit = sum(found.get(name) == WORSE for name in injected)
     of = f"{hit} of {len(injected)} injected slowdowns found; " if injected else "A/A control; "
@@ -337,7 +320,8 @@ def line(record: dict) -> str:
 
 def as_dict(records: Sequence[dict]) -> dict:
     """Return the rates for JSON."""
-    tables, by_asv = _by_kind(records)
+    by_asv = [record for record in records if record["what"] == kinds.ASV_CHECK.what]
+    tables = [record for record in records if record["what"] != kinds.ASV_CHECK.what]
     return {
         "gate": found(tables).as_dict(),
         "measured_as": {f"{share:g}": mean.value for share, mean in measured_means(tables).items()},

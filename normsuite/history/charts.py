@@ -118,12 +118,11 @@ def _chart(group: list[Trend]) -> Chart:
         if short
         else "Intervals of single commits are left out of so long a history. "
     )
-    key = "trend-" + re.sub(r"[^A-Za-z0-9]+", "-", name)
     shown = list(places.items())[:: math.ceil(len(places) / 3)]  # more hashes would run into each other
     ticks = [(x, commit[:8]) for (_, commit), x in shown]
     return Chart(
         _draw,
-        (key, lines, unit, short, max(places.values()), ticks, _segments(places)),
+        (f"trend-{name}", lines, unit, short, max(places.values()), ticks, _segments(places)),
         f"{title} over {len(commits)} commits: {'; '.join(said)}",
         f"{title}, per commit. {bars}Bands: a level between two steps with its 95 % interval; steps beyond the noise "
         "are marked with their size. Another version of torch starts a new segment. Times on a shared machine drift "

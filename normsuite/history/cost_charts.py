@@ -6,7 +6,7 @@ from ..measure.labels import ASV_MEMORY
 from ..presentation import text
 from ..presentation.charts import MARKERS, Chart, colour, figure
 from ..records import kinds
-from ..spec import NORMS
+from ..spec import NO_NORM, NORMS
 from .adapter import Measurement
 from .cost import LATENCY, ran
 
@@ -59,7 +59,7 @@ def _draw_dots(name: str, panels: list, backends: list[str], logarithmic: bool) 
     """Draw a panel for each title, with norm, backend, value and its interval."""
     from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
-    norms = [norm for norm in NORMS if any(dot[0] == norm for _, dots in panels for dot in dots)]
+    norms = [norm for norm in (*NORMS, NO_NORM) if any(dot[0] == norm for _, dots in panels for dot in dots)]
     with figure(name, 4.3, 0.2 + 1.4 * len(panels), rows=len(panels)) as (finish, axes):
         for axis, (title, dots) in zip(axes, panels, strict=True):
             for norm, backend, value, low, high in dots:

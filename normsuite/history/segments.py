@@ -101,18 +101,11 @@ class Segment:
         """Return when it was measured last, in milliseconds since 1970."""
         return _recorded(self.results)
 
-    @property
-    def exact(self) -> bool:
-        """Return whether its values have no noise.
-
-        They are counts, or were the same whenever they were measured again.
-        """
-        return self._without_spread
-
     @cached_property
-    def _without_spread(self) -> bool:
-        """Return whether a commit measured again gave the same value, and neighbours are equal but for a few steps.
+    def exact(self) -> bool:
+        """Return whether its values have no noise: they are counts, or were the same whenever they were measured again.
 
+        That is, a commit measured again gave the same value, and neighbours are equal but for a few steps.
         Times are never equal over commits. Of few commits, the unit says what is counted, unless they contradict it.
         """
         if any(len(set(of)) > 1 for of in self.repeats):

@@ -108,12 +108,20 @@ def _change(step: Step, digits: int = 3) -> tuple[Interval, Callable[[float], st
 
 
 def _signed(value: float, digits: int) -> str:
-    return f"{value:+.{digits}g}" if math.isfinite(value) else "−infinite" if value < 0 else "infinite"
+    if not math.isfinite(value):
+        return "−infinite" if value < 0 else "infinite"
+    return f"{'+' if value >= 0 else ''}{_plain(value, digits)}"
+
+
+def _plain(value: float, digits: int) -> str:
+    """Return a number to so many digits, without an exponent where it has fewer than seven before the point."""
+    rounded = float(f"{value:.{digits}g}")
+    return f"{rounded:,.0f}" if 10**digits <= abs(rounded) < 1e6 else f"{value:.{digits}g}"
 
 
 def percent_of(floor: float) -> str:
     """Return a noise floor, a ratio above 1, in per cent."""
-    return f"{(floor - 1) * 100:.2g} %"
+    return f"{_plain((floor - 1) * 100, 2)} %"
 
 
 def floor_said(trend: Trend) -> str:

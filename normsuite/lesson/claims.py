@@ -15,7 +15,7 @@ from math import isfinite
 from statistics import fmean, median
 
 from ..presentation.table import BAD, GOOD
-from ..statistics import CONFIDENCE, TESTS, Difference, Paired, compare, decisive, holm, paired
+from ..statistics import CONFIDENCE, TESTS, Paired, decisive, holm, paired
 from . import document
 
 VERDICTS = SUPPORTED, CONTRADICTED, UNDECIDED, NOT_MEASURED = "supported", "contradicted", "undecided", "not measured"
@@ -85,14 +85,14 @@ class Finding:
     """One relation of a claim, measured.
 
     Attributes:
-        found: the paired difference; None where a norm or enough seeds are missing.
+        found: the paired difference, its interval corrected; None where a norm or enough seeds are missing.
         tests: those that had to agree.
         p: the largest of theirs, corrected over all comparisons (Holm); NaN without any.
     """
 
     relation: document.Relation
     seeds: int
-    found: Difference | None
+    found: Paired | None
     verdict: str
     tests: tuple[str, ...] = ()
     p: float = math.nan
@@ -150,35 +150,39 @@ def _same(relation: document.Relation) -> tuple:
 def _findings(relations: Sequence[document.Relation], runs: dict[str, dict[int, dict]]) -> dict:
     """Return the finding on each relation; those that are one comparison count once in the correction."""
     together = len({_same(relation) for relation in relations})
-    measured = {relation: found for relation in relations if (found := _paired(relation, runs)) is not None}
+    confidence = 1 - (1 - CONFIDENCE) / max(1, together)
+    of_all = {relation: _paired(relation, runs, confidence) for relation in relations}
+    measured = {relation: found for relation, found in of_all.items() if found is not None}
     distinct = {_same(relation): relation for relation in measured}
     p = {test: _corrected(test, distinct, measured, together) for test in TESTS}
     # One set of tests for all relations: with a set for each, a false verdict could come from either.
-    fewest = min((len(lefts) for lefts, _, _ in measured.values()), default=0)
+    fewest = min((seeds for seeds, _ in measured.values()), default=0)
     findings = {}
     for relation in relations:
         if relation not in measured:
             seeds = runs.get(relation.left, {}).keys() & runs.get(relation.right, {}).keys()
             findings[relation] = Finding(relation, len(seeds), None, NOT_MEASURED)
             continue
-        lefts, rights, difference = measured[relation]
+        count, difference = measured[relation]
         of_runs = [*runs[relation.left].values(), *runs[relation.right].values()]
         tests = decisive(fewest, together, collapsed=any_collapsed(of_runs))
         adjusted = max((p[test][_same(relation)] for test in tests), default=math.nan)
-        comparison = compare(lefts, rights, margin=difference.margin, comparisons=together)
         verdict = _verdict(relation.expected, difference, tests) if adjusted < 1 - CONFIDENCE else UNDECIDED
-        findings[relation] = Finding(relation, len(lefts), comparison, verdict, tuple(tests), adjusted)
+        findings[relation] = Finding(relation, count, difference, verdict, tuple(tests), adjusted)
     return findings
 
 
-def _paired(relation: document.Relation, runs: dict[str, dict[int, dict]]) -> tuple[list, list, Paired] | None:
+def _paired(
+    relation: document.Relation, runs: dict[str, dict[int, dict]], confidence: float
+) -> tuple[int, Paired] | None:
+    """Return how many seeds two norms have in common, and their difference over these."""
     left, right = runs.get(relation.left, {}), runs.get(relation.right, {})
     metric = METRICS[relation.metric]
     seeds = sorted(left.keys() & right.keys())
     lefts, rights = (metric.of_all(of_norm[seed] for seed in seeds) for of_norm in (left, right))
     if len(seeds) < 2 or lefts is None or rights is None:
         return None
-    return lefts, rights, paired(lefts, rights, margin=metric.margin)
+    return len(seeds), paired(lefts, rights, margin=metric.margin, confidence=confidence)
 
 
 def _corrected(test: str, distinct: dict, measured: dict, together: int) -> dict:
@@ -189,7 +193,7 @@ def _corrected(test: str, distinct: dict, measured: dict, together: int) -> dict
     """
     p = []
     for relation in distinct.values():
-        found = measured[relation][2]
+        _, found = measured[relation]
         two = (found.p_equivalent[test], found.p_beyond[test]) if relation.expected == "similar" else (found.p[test],)
         p.append(min(two))
     adjusted = holm([*p, *[math.nan] * (together - len(p))])

@@ -1,7 +1,6 @@
 """The document's worked example computed again: which elements share a mean, and whether each printed figure holds."""
 
-from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from decimal import ROUND_DOWN, ROUND_HALF_UP, Decimal
 from math import prod, sqrt
 
@@ -9,7 +8,7 @@ import numpy as np
 
 from .. import oracle
 from ..presentation.table import BAD, GOOD, WARNING
-from ..spec import NORMS, NormSpec
+from ..spec import NormSpec
 from . import document
 
 VERDICTS = EXACT, ROUNDED, TRUNCATED, WRONG, NOT_PRINTED = "exact", "rounded", "truncated", "wrong", "not printed"
@@ -40,10 +39,6 @@ class Figure:
     computed: float | int | str
     verdict: str
     note: str = ""
-
-    def as_dict(self) -> dict:
-        """Return the figure as a dictionary for JSON."""
-        return asdict(self)
 
 
 def values() -> np.ndarray:
@@ -120,7 +115,7 @@ def explain(spec: NormSpec) -> list[Figure]:
         known = _statistics(x[label == group])
         for statistic in ("mean", "std", "variance") if spec.centred else ("rms", "mean square"):
             figure = figures[statistic][group] if figures.get(statistic) else None
-            others = {_NAMES[other]: value for other, value in known.items() if other != statistic}
+            others = {f"the {_SHORT.get(other, other)}": value for other, value in known.items() if other != statistic}
             verdict, note = judge(figure, known[statistic], others)
             rows.append(Figure(spec.name, group + 1, statistic, figure, known[statistic], verdict, note or ours))
     if printed.std_label is not None:
@@ -129,17 +124,12 @@ def explain(spec: NormSpec) -> list[Figure]:
     return rows
 
 
-_NAMES = {
-    "mean": "the mean",
-    "std": "the standard deviation",
-    "variance": "the variance",
-    "unbiased std": "the unbiased standard deviation",
-    "unbiased variance": "the unbiased variance",
-    "rms": "the root mean square",
-    "mean square": "the mean square",
-    "median": "the median",
+_SHORT = {
+    "std": "standard deviation",
+    "unbiased std": "unbiased standard deviation",
+    "rms": "root mean square",
 }
-"""What a printed figure could be."""
+"""Statistics whose names are short, in words."""
 
 
 def _statistics(numbers: np.ndarray) -> dict[str, float]:
@@ -182,12 +172,6 @@ def _parameter_row(spec: NormSpec, printed: document.Example, groups: int) -> Fi
     if verdict != WRONG and not note:
         note = meaning + ("" if spec.affine_by_default else ", off unless asked for")
     return Figure(spec.name, None, "parameters", printed.parameters, count, verdict, note)
-
-
-def explain_all() -> Iterator[Figure]:
-    """Return `explain` of every norm, in order."""
-    for spec in NORMS.values():
-        yield from explain(spec)
 
 
 def drawing(spec: NormSpec) -> str:

@@ -112,16 +112,17 @@ def read_record(path: Path) -> dict:
     """
     name = reading.printable(path.name)
     try:
-        found = [(value, text) for _, value, text in _values(path)]
+        found = list(_values(path))
+        if len(found) != 1:
+            raise ArgumentError("record", name, f"has {len(found)} records, not one")
+        ((_, value, text),) = found
+        if (reason := _problem(value)) is not None:
+            raise ArgumentError("record", name, reason)
+        return _unsealed(value, text, name)
     except reading.Unreadable as error:
         if error.damaged:
             raise ArgumentError("record", error.file, f"is damaged ({error.reason})") from None
         raise DataError(f"record {error.file}: {error.reason}") from None
-    if len(found) != 1:
-        raise ArgumentError("record", name, f"has {len(found)} records, not one")
-    if (reason := _problem(found[0][0])) is not None:
-        raise ArgumentError("record", name, reason)
-    return _unsealed(*found[0])
 
 
 NO_RECORD = "is damaged (lacks schema, what"
@@ -142,7 +143,7 @@ def read_records(folder: Path, what: str) -> Records:
                 if (reason := _problem(value)) is not None:
                     records.damaged.append((name, reason))
                 elif value["what"] == what:
-                    records.good.append(_unsealed(value, text))
+                    records.good.append(_unsealed(value, text, name))
                     records.names.append(name)
         except reading.Unreadable as error:
             reason = f"is damaged ({error.reason})" if error.damaged else f"record {error.file}: {error.reason}"
@@ -179,6 +180,6 @@ def _problem(value: Any) -> str | None:
     return None if reason is None else f"is damaged ({reason})"
 
 
-def _unsealed(value: dict, text: str) -> dict:
+def _unsealed(value: dict, text: str, name: str) -> dict:
     content = {name: of for name, of in value.items() if name != "digest"}
-    return reading.printable_value(content, text)
+    return reading.printable_value(content, text, name)

@@ -167,7 +167,7 @@ def _exact(collected: Collected) -> Sentence | None:
 
 
 def _document(collected: Collected) -> Sentence:
-    rows = [row for row in explain.explain_all() if row.printed is not None]
+    rows = [row for spec in NORMS.values() for row in explain.explain(spec) if row.printed is not None]
     figures = [row for row in rows if row.statistic in ("mean", "std")]
     count = {verdict: sum(r.verdict == verdict for r in figures) for verdict in explain.VERDICTS}
     other = sum(r.verdict == explain.WRONG for r in rows) - count[explain.WRONG]

@@ -1,17 +1,6 @@
 """Intervals, tests, survival and corrections for many comparisons, thin over scipy. Imports no torch."""
 
-from .differences import (
-    POWER,
-    TESTS,
-    Difference,
-    Paired,
-    compare,
-    decisive,
-    detectable_effect,
-    holm,
-    p_values,
-    paired,
-)
+from .differences import POWER, TESTS, Paired, decisive, detectable_effect, holm, p_values, paired
 from .intervals import (
     CLIP,
     CONFIDENCE,
@@ -37,11 +26,9 @@ __all__ = [
     "OPEN",
     "POWER",
     "TESTS",
-    "Difference",
     "Interval",
     "Paired",
     "clipped",
-    "compare",
     "decisive",
     "detectable_effect",
     "exponential",

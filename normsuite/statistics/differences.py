@@ -8,44 +8,11 @@ from functools import lru_cache
 import numpy as np
 from scipy import optimize, stats
 
-from .intervals import Interval, mean_interval
+from .intervals import CONFIDENCE, Interval, mean_interval
 
 _QUANTILES = 4096
 POWER = 0.8
 """How often what is called detectable is found."""
-
-
-@dataclass(frozen=True)
-class Difference:
-    """A paired difference left − right and what it decides.
-
-    Attributes:
-        difference: its mean with the interval at `confidence`.
-        confidence: of the interval, after correction for how many comparisons are made together.
-        margin: how far apart two means may lie and still count as similar.
-    """
-
-    difference: Interval
-    confidence: float
-    margin: float
-
-
-def compare(
-    left: Sequence[float], right: Sequence[float], *, margin: float, comparisons: int = 1, alpha: float = 0.05
-) -> Difference:
-    """Compare paired samples: the same seeds in the same order on both sides.
-
-    The interval of the mean difference has confidence 1 − alpha / comparisons (Bonferroni), so that with probability
-    1 − alpha every interval of the whole table holds its true difference. Without an interval nothing is decided.
-
-    Args:
-        left, right: equally many samples.
-        margin: positive, in the samples' unit.
-        comparisons: how many are made together.
-        alpha: probability of any false interval among them.
-    """
-    confidence = 1 - alpha / comparisons
-    return Difference(mean_interval(np.subtract(left, right).tolist(), confidence), confidence, margin)
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
@@ -129,7 +96,7 @@ class Paired:
     """Estimates and tests of the difference left − right of paired samples.
 
     Attributes:
-        difference: its mean with a 95 % interval, not corrected.
+        difference: its mean with the interval at `confidence`.
         deviation: of the differences.
         effect: Hedges' g of paired differences: mean over deviation, times 1 − 3/(4n − 5) against the bias of few; NaN
             for two, of which that leaves nothing.
@@ -137,6 +104,7 @@ class Paired:
         p_equivalent: of the two one-sided ones (Schuirmann 1987) that it is not within ± margin.
         p_beyond: that it is within ± margin, against either side: twice the smaller of the two one-sided ones.
         margin: in the samples' unit.
+        confidence: of the interval; nothing else depends on it.
     """
 
     difference: Interval
@@ -146,6 +114,7 @@ class Paired:
     p_equivalent: dict[str, float]
     p_beyond: dict[str, float]
     margin: float
+    confidence: float
 
     @property
     def reversed(self) -> "Paired":
@@ -154,16 +123,21 @@ class Paired:
         return replace(self, difference=Interval(-mean.value, -mean.high, -mean.low), effect=-self.effect)
 
 
-def paired(left: Sequence[float], right: Sequence[float], *, margin: float) -> Paired:
+def paired(left: Sequence[float], right: Sequence[float], *, margin: float, confidence: float = CONFIDENCE) -> Paired:
     """Compare paired samples: the same seeds in the same order on both sides.
 
     Differences that are all equal, not finite, or fewer than two decide nothing: their p values are NaN.
+
+    Args:
+        left, right: equally many samples.
+        margin: positive, in the samples' unit.
+        confidence: of the interval of the mean difference: 1 − 0.05 / n where n are to hold together (Bonferroni).
     """
     d = np.subtract(left, right).astype(float)
-    difference = mean_interval(d.tolist())
+    difference = mean_interval(d.tolist(), confidence)
     if math.isnan(difference.low):
         nothing = dict.fromkeys(TESTS, math.nan)
-        return Paired(difference, math.nan, math.nan, nothing, nothing, nothing, margin)
+        return Paired(difference, math.nan, math.nan, nothing, nothing, nothing, margin, confidence)
     n, deviation = len(d), float(d.std(ddof=1))
     effect = difference.value / deviation * (1 - 3 / (4 * n - 5)) if n > 2 else math.nan
     least, most = d + margin, d - margin
@@ -171,7 +145,7 @@ def paired(left: Sequence[float], right: Sequence[float], *, margin: float) -> P
     outside = p_values(most, alternative="greater"), p_values(least, alternative="less")
     equivalent = {test: max(of[test] for of in inside) for test in TESTS}
     beyond = {test: min(1.0, 2 * min(of[test] for of in outside)) for test in TESTS}
-    return Paired(difference, deviation, effect, p_values(d), equivalent, beyond, margin)
+    return Paired(difference, deviation, effect, p_values(d), equivalent, beyond, margin, confidence)
 
 
 def detectable_effect(samples: int, *, comparisons: int = 1, alpha: float = 0.05, power: float = POWER) -> float:

@@ -2,6 +2,8 @@
 
 import math
 
+import numpy as np
+
 from .intervals import Interval
 
 ABOVE, BELOW, AT_MOST, OPEN = "above", "below", "at most", "open"
@@ -25,5 +27,6 @@ def not_worse(found: Interval, *, better_below: float, worse_above: float) -> st
 
 
 def exponential(logs: Interval) -> Interval:
-    """Return the interval of a ratio from that of its logarithm."""
-    return Interval(math.exp(logs.value), math.exp(logs.low), math.exp(logs.high))
+    """Return the interval of a ratio from that of its logarithm; an end beyond any number is infinite."""
+    with np.errstate(over="ignore"):
+        return Interval(*(float(np.exp(end)) for end in (logs.value, logs.low, logs.high)))

@@ -56,7 +56,8 @@ def load(dataset: str = "mnist", data_dir: Path | None = None) -> Digits:
     try:
         train, test = reader(root, train=True), reader(root, train=False)
     except (RuntimeError, ValueError, AssertionError, OSError, EOFError) as error:
-        raise DataError(f"data_dir = {str(root)!r}: torchvision cannot read it ({message_of(error)})") from None
+        where = f"{str(root)!r} (once removed, it is made anew)" if data_dir is None else f"data_dir = {str(root)!r}"
+        raise DataError(f"{where}: torchvision cannot read it ({message_of(error)})") from None
     pixels = train.data.float() / 255
     mean, std = pixels.mean(), pixels.std()
 
@@ -114,7 +115,9 @@ def _unpack_into(root: Path) -> None:
 def _download_fashion_mnist() -> Path:
     """Return the folder of Fashion-MNIST, downloaded by torchvision into the user's cache if it is not there."""
     root = caches.folder_or_temporary() / "fashion-mnist"
-    if not root.exists():
+    try:
+        _check(root / "FashionMNIST" / "raw", dict.fromkeys(mnist.FILES))
+    except DataError:
         _install(root, lambda fresh: _reader("FashionMNIST")(fresh, download=True))
     return root
 

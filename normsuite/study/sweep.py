@@ -1,6 +1,6 @@
 """Many runs: every one in a process of one thread, here or on a cluster, one record a run."""
 
-from collections.abc import Callable, Generator, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 
@@ -64,7 +64,11 @@ def sweep(
         finished = {run: found for run in runs if (found := _recorded(folder / f"{names[run]}.json", on_note))}
         todo = [run for run in runs if run not in finished]
         task = workers.SweepInputs(checksums, provenance.source_digest(), data_dir)
-        done = _done(stack, todo, task, processes, scheduler, on_steps, on_note)
+        if todo and scheduler is not None:
+            executor, tell = stack.enter_context(workers.cluster(scheduler, on_note))
+            done = workers.on_cluster(executor, todo, task, on_steps, tell)
+        else:
+            done = workers.locally(todo, task, min(len(todo), processes or usual(todo)), on_steps, on_note)
         on_start(sum(map(steps, runs)), sum(map(steps, finished)))
         with closing(done):  # also where a record cannot be written: no worker goes on behind it
             for run, record in done:
@@ -86,22 +90,6 @@ def _check(runs: Iterable[Run], folder: Path, processes: int | None, scheduler: 
         if scheduler is None:
             device.check(run.device)
     writing.output_folder(folder, "out")
-
-
-def _done(
-    stack: ExitStack,
-    todo: list[Run],
-    task: workers.SweepInputs,
-    processes: int | None,
-    scheduler: str | None,
-    on_steps: Callable[[int], None],
-    on_note: Callable[[str], None],
-) -> Generator[tuple[Run, dict], None, None]:
-    """Return the runs as they are done, by workers here or, until `stack` is closed, by those of a cluster."""
-    if todo and scheduler is not None:
-        executor, tell = stack.enter_context(workers.cluster(scheduler, on_note))
-        return workers.on_cluster(executor, todo, task, on_steps, tell)
-    return workers.locally(todo, task, min(len(todo), processes or usual(todo)), on_steps, on_note)
 
 
 def usual(runs: Iterable[Run]) -> int:

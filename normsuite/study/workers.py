@@ -69,11 +69,11 @@ def do(run: Run, task: SweepInputs) -> dict:
         if provenance.source_digest() != task.source:
             raise NormsuiteError("a worker has another version of normsuite than the one that planned the study")
         torch.set_num_threads(THREADS)
-        key = (run.dataset, task.data_dir, run.device)
+        expected = task.checksums[run.dataset]
+        key = (run.dataset, task.data_dir, run.device, expected)
         if _digits is None or _digits[0] != key:
             _digits = key, digits.load(run.dataset, task.data_dir).to(run.device)
         found = _digits[1]
-        expected = task.checksums[run.dataset]
         if found.checksum != expected:
             raise DataError(f"a worker has other digits: expected checksum {expected}, found {found.checksum}")
         with redirect_stdout(sys.stderr):  # what a target prints is no result

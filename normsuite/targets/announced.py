@@ -26,15 +26,6 @@ def announced() -> dict[str, Target]:
     return found
 
 
-def by_name(name: str, folder: Path) -> Target | None:
-    """Return the target of that name: of the project that the folder lies in, then of installed packages; or None.
-
-    Raises:
-        DataError: what describes targets there cannot be used.
-    """
-    return all_by_name(folder).get(name)
-
-
 def all_by_name(folder: Path) -> dict[str, Target]:
     """Return the targets of installed packages and of the project that the folder lies in, by name.
 

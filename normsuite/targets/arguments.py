@@ -22,7 +22,9 @@ def parse(text: str) -> tuple[tuple, dict[str, object]]:
     """
     try:
         call = ast.parse(f"f({text})", mode="eval").body
-        if not isinstance(call, ast.Call) or any(keyword.arg is None for keyword in call.keywords):
+        if not (isinstance(call, ast.Call) and isinstance(call.func, ast.Name)) or any(
+            keyword.arg is None for keyword in call.keywords
+        ):
             raise ValueError
         by_place = tuple(ast.literal_eval(value) for value in call.args)
         by_name = {str(keyword.arg): ast.literal_eval(keyword.value) for keyword in call.keywords}
@@ -79,12 +81,8 @@ def of_constructor(
         if name in bound.arguments:
             continue
         if name not in fill:
-            raise ArgumentError(
-                "args",
-                tuple(args),
-                f"{title} needs {name} too, which is no argument of torch.nn's norms: give it by args or kwargs, or "
-                f"write an adapter, def make(): return {getattr(make, '__name__', 'Norm')}(…, {name}=…)",
-            )
+            adapter = f"{getattr(make, '__name__', 'Norm')}(…, {name}=…)"
+            raise _lacking(args, f"{title} needs {name} too", "torch.nn's norms: give it by args or kwargs", adapter)
         filled[name] = fill[name]
     return tuple(args), filled
 
@@ -121,23 +119,22 @@ def of_function(
     unknown = [name for name in kwargs if name not in found]
     if unknown and not any(p.kind is p.VAR_KEYWORD for p in found.values()):
         raise ArgumentError("kwargs", unknown[0], f"{title} takes {', '.join(by_name)}")
+    needed = required(found)
     for name in by_name:
         if name in given or name in (*TENSORS, *MODE_FLAGS):
             continue
-        if name in values and values[name] is not None:
+        if values.get(name) is not None:
             given[name] = values[name]
-        elif found[name].default is inspect.Parameter.empty and found[name].kind not in (
-            inspect.Parameter.VAR_POSITIONAL,
-            inspect.Parameter.VAR_KEYWORD,
-        ):
-            raise ArgumentError(
-                "args",
-                tuple(args),
-                f"{title} needs {name} too, which is no argument of torch.nn.functional's norms: give it by kwargs, or "
-                f"write an adapter, def make(): return lambda input: {getattr(function, '__name__', 'norm')}"
-                f"(input, {name}=…)",
-            )
+        elif name in needed:
+            adapter = f"lambda input: {getattr(function, '__name__', 'norm')}(input, {name}=…)"
+            of = "torch.nn.functional's norms: give it by kwargs"
+            raise _lacking(args, f"{title} needs {name} too", of, adapter)
     return [name for name in by_name if name in (*TENSORS, *MODE_FLAGS)], given
+
+
+def _lacking(args: Sequence, needs: str, of: str, adapter: str) -> ArgumentError:
+    said = f"{needs}, which is no argument of {of}, or write an adapter, def make(): return {adapter}"
+    return ArgumentError("args", tuple(args), said)
 
 
 def channels_of(spec: NormSpec | None, shape: Sequence[int]) -> int:

@@ -243,20 +243,14 @@ def _module(target: Target, shape: Sequence[int]) -> tuple[nn.Module, bool]:
 
 def _wrapped(target: Target, function: Callable, shape: Sequence[int]) -> FunctionNorm:
     spec = target.spec
-    by_element = spec is not None and spec.affine == "element"
-    channels = (arguments.channels_of(spec, shape),)
-    left_out = (*arguments.TENSORS, *arguments.MODE_FLAGS)
-    names = [n for n in arguments.parameters(function) or {} if n not in left_out][1:]
-    by_place = dict(zip([n for n in names if n not in target.kwargs], target.args, strict=False))
-    wanted = by_place.get("normalized_shape", target.kwargs.get("normalized_shape"))
-    if by_element and wanted is not None:
-        channels = (wanted,) if isinstance(wanted, int) else tuple(wanted)
+    channels: tuple[int, ...] = (arguments.channels_of(spec, shape),)
     values = {"num_groups": target.num_groups, "normalized_shape": channels}
     taken, settings = arguments.of_function(
         function, title=target.title, args=target.args, kwargs=target.kwargs, values=values
     )
-    if "normalized_shape" in settings:
-        settings["normalized_shape"] = channels  # as torch.nn's constructors take a single size
+    if (wanted := settings.get("normalized_shape")) is not None:
+        channels = (wanted,) if isinstance(wanted, int) else tuple(wanted)  # torch.nn's constructors take both
+        settings["normalized_shape"] = channels
     sizes = dict.fromkeys(("weight", "bias"), channels)
     if spec is None or spec.running == "always":
         sizes |= dict.fromkeys(("running_mean", "running_var"), channels)

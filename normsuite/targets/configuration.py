@@ -82,9 +82,11 @@ def find_project(start: Path) -> Project | None:
                 found = read_toml(file)
             except Unreadable as error:
                 raise DataError(f"{error.file}: {error.reason}") from None
-            table = found.get("tool", {}).get("normsuite")
-            if table is not None:
-                return parse(table, folder)
+            tools = found.get("tool", {})
+            if not isinstance(tools, Mapping):
+                raise DataError(f"{file}: tool = {tools!r} must be a table")
+            if "normsuite" in tools:
+                return parse(tools["normsuite"], folder)
         if (folder / ".git").exists():
             return None
     return None

@@ -161,7 +161,10 @@ def files(folder: Path, package: str, *, asv: bool) -> tuple[list[Path], list[Pa
             before, settings = read_text(project), read_toml(project)
         except Unreadable as error:
             raise ArgumentError("folder", str(folder), f"{FILE} cannot be used ({error.reason})") from None
-        if "normsuite" in settings.get("tool", {}):
+        tools = settings.get("tool", {})
+        if not isinstance(tools, dict):
+            raise ArgumentError("folder", str(folder), f"{FILE} cannot be used (tool = {tools!r} must be a table)")
+        if "normsuite" in tools:
             kept.append(project)
     if project not in kept:
         lines = table(package, found)

@@ -13,14 +13,14 @@ import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cache
-from importlib import metadata, resources
+from importlib import resources
 from pathlib import Path
 
 import torch
 
 from ..files import caches
 from ..machine import processor
-from ..records import source_code
+from ..records import provenance, source_code
 
 MARGIN = 0.7
 """Largest ratio of the kernels' time to torch's, on every processor that was measured, at which the kernels are taken
@@ -176,7 +176,7 @@ def key(threads: int | None = None) -> str:
             "processor": processor.this().key,
             "threads": _number(threads),
             "torch": torch.__version__,
-            "numba": _numba(),
+            "numba": provenance.version("numba"),
             "format": _FORMAT,
             "kernels": kernels(),
         }
@@ -196,15 +196,6 @@ def _has_any(folder: Path) -> bool:
         return any(folder.iterdir())
     except OSError:
         return False
-
-
-@cache
-def _numba() -> str | None:
-    """Return Numba's version, which decides how the kernels are compiled; it is not imported."""
-    try:
-        return metadata.version("numba")
-    except metadata.PackageNotFoundError:
-        return None
 
 
 @cache

@@ -60,14 +60,18 @@ def layout_of(spec: NormSpec, view: View, shape: Sequence[int], itemsize: int, *
 
 
 def layout(call: "Call") -> str:
-    """Return `layout_of` the call's input."""
+    """Return `layout_of` the call's input, or "apart" for one that the kernels copy first, which nobody measured."""
     x = call.input
+    if not x.is_contiguous() and not (x.dim() > 2 and x.movedim(1, -1).is_contiguous()):
+        return "apart"
     return layout_of(call.spec, call.view, x.shape, x.element_size(), contiguous=x.is_contiguous())
 
 
-def mode(call: "Call") -> str:
-    """Return "step" where a backward pass may follow, else "forward" or "evaluation"."""
-    return "step" if call.differentiated else "forward" if call.use_input_stats else "evaluation"
+def modes(call: "Call") -> tuple[str, ...]:
+    """Return "step" where a backward pass may follow, else "forward"; of running statistics "evaluation" too."""
+    if not call.use_input_stats:
+        return ("evaluation", "step") if call.differentiated else ("evaluation",)
+    return ("step",) if call.differentiated else ("forward",)
 
 
 def why_not(call: "Call") -> str | None:
@@ -77,8 +81,8 @@ def why_not(call: "Call") -> str | None:
         return f"nobody has measured the kernels on {model(call.input.device)}"
     dtype = str(call.input.dtype).removeprefix("torch.")
     entry = of_model.get(call.spec.name, {}).get(layout(call), {}).get(dtype, {})
-    least = entry.get(mode(call), NEVER)
-    if least == NEVER:
-        return f"the kernels were not measured to be faster for {layout(call)} {dtype} in {mode(call)}"
-    size = call.input.nbytes
+    of_modes = [entry.get(mode, NEVER) for mode in modes(call)]
+    if NEVER in of_modes:
+        return f"the kernels were not measured to be faster for {layout(call)} {dtype} in {' and '.join(modes(call))}"
+    size, least = call.input.nbytes, max(of_modes)
     return f"{size} bytes; the kernels are faster from {least} on" if size < least else None

@@ -13,6 +13,7 @@ from ..conventions.defaults import COMPARE_SECONDS, SAME_WITHIN
 from ..errors import ArgumentError, NormsuiteError, one_line
 from ..measure import listening, process
 from ..targets.loading import check_path, import_folders, load, path_of, search_here
+from ..targets.messages import error_of_message
 from .result import Result
 
 SETUP_LIMIT_S = 600.0
@@ -234,7 +235,7 @@ def _listened(job: Mapping[str, Any], env: Mapping[str, str], failed: dict[str, 
                     at, stage = message["first"], "timing the calls"
                 failed |= message.get("failed", {})
                 if "error" in message:
-                    raise NormsuiteError(message["error"])
+                    raise error_of_message(message)
                 if "times" in message:
                     return dict(message["times"])
         except listening.Ended as ended:

@@ -3,6 +3,7 @@
 from ..errors import NormsuiteError
 from ..measure import process
 from ..targets.loading import search_here
+from ..targets.messages import error_to_message
 
 
 def work(job: dict, emit) -> None:
@@ -18,7 +19,7 @@ def work(job: dict, emit) -> None:
         times = measured(job, failed, on_first=lambda name: emit({"first": name}))
         emit({"times": times, "failed": failed})
     except NormsuiteError as error:
-        emit({"error": str(error)})
+        emit(error_to_message(error))
 
 
 if __name__ == "__main__":
