@@ -302,7 +302,7 @@ FAULTS = {
     ("a folder for records that cannot be made", "numerics"): lambda folder: run(
         folder, "numerics", "--out", "/proc/none"
     ),
-    ("an unknown kind of bench", "bench"): lambda folder: run(folder, "bench", "everything"),
+    ("a target that is no import path", "bench"): lambda folder: run(folder, "bench", "everything"),
     ("a folder for records that cannot be made", "bench"): lambda folder: run(folder, "bench", "--out", "/proc/none"),
     ("an unknown option", "doctor"): lambda folder: run(folder, "doctor", "--slow"),
     ("a target that is right", "check"): check("torch.nn:LayerNorm", "--args", "8", "--like", "LayerNorm"),

@@ -29,7 +29,7 @@ def _described(path: str, command) -> list[str]:
     lines += ["```text", " ".join([path, *command.collect_usage_pieces(context)]), "```", ""]
     arguments = [p for p in command.params if p.param_type_name == "argument"]
     options = [p for p in command.params if p.param_type_name == "option" and not p.hidden]
-    rows = [(f"`{(p.metavar or p.name).upper()}`", getattr(p, "help", None), "") for p in arguments]
+    rows = [(f"`{(p.metavar or p.name).upper()}`", getattr(p, "help", None), _default(p)) for p in arguments]
     rows += [(", ".join(f"`{name}`" for name in (*p.opts, *p.secondary_opts)), p.help, _default(p)) for p in options]
     return [*lines, "| | | default |", "|---|---|---|", *(_row(*row) for row in rows)]
 
@@ -38,9 +38,10 @@ def _row(name: str, text: str | None, default: str) -> str:
     return f"| {name} | {' '.join((text or '').split()).replace('|', chr(92) + '|')} | {default} |"
 
 
-def _default(option) -> str:
-    default = option.default
-    return "" if default in (None, False, "") or option.is_flag or callable(default) else f"`{default}`"
+def _default(parameter) -> str:
+    default = parameter.default
+    is_flag = getattr(parameter, "is_flag", False)
+    return "" if default in (None, False, "") or is_flag or callable(default) else f"`{default}`"
 
 
 PARTS = {"commands": commands}

@@ -47,7 +47,10 @@ def bisect(
     activation: Activations = None,
     dtype: Dtypes = None,
     device: Device = "cpu",
-    budget: Annotated[float, options.budget("Time for each comparison.", default_s=BISECT_BUDGET_S)] = BISECT_BUDGET_S,
+    budget: Annotated[
+        float,
+        options.budget("Time for a comparison; four times it where that is undecided.", default_s=BISECT_BUDGET_S),
+    ] = BISECT_BUDGET_S,
     metric: Annotated[
         str,
         typer.Option(

@@ -93,7 +93,10 @@ def check(
     markdown: Markdown = None,
     out: Annotated[
         Optional[Path],
-        typer.Option(help="Folder for a record a target, which the report shows.", callback=options.folder),
+        typer.Option(
+            help="Folder for a record a target, such as reports/conformance, which the report shows; not with --only.",
+            callback=options.folder,
+        ),
     ] = None,
     to: Json = None,
 ) -> None:

@@ -31,7 +31,7 @@ from .options import (
 )
 from .output import interrupted, line, note, print_tables, refuse_two_outputs, status, write, write_json
 
-Base = Annotated[Optional[str], typer.Argument(help="The commit to compare with.")]
+Base = Annotated[Optional[str], typer.Argument(help="The commit to compare with; required.")]
 Head = Annotated[Optional[str], typer.Argument(help="The commit in question; the working tree where left out.")]
 ErrorRate = Annotated[
     bool, typer.Option("--error-rate", help="Also train with either version, and compare error rates.")
