@@ -237,9 +237,21 @@ def _refuse_another_norm_s_call(file: Path, spec: NormSpec) -> None:
         calls = ", ".join(filter(None, by_call))
         raise DataError(f"{file.name}: torch_call = {spec.torch_call!r} must be among {calls}, or left out")
     known = by_call[spec.torch_call]
-    for name in ("groups", "axes", "affine", "running", "centred"):
-        if getattr(spec, name) != getattr(known, name):
-            raise DataError(f"{file.name}: torch_call = {spec.torch_call!r} has the {name} of {known.name}")
+    theirs, own = (_computed(of) for of in (known, spec))
+    # One that keeps no running statistics is torch's where those are optional.
+    optional = known.running == "optional" and spec.running == "never"
+    for name, value in theirs.items():
+        if own[name] != value and not (name == "running" and optional):
+            said = f"computes a norm with {name} = {value!r}, and this file has {own[name]!r}"
+            raise DataError(f"{file.name}: torch_call = {spec.torch_call!r} {said}")
+
+
+def _computed(spec: NormSpec) -> dict[str, object]:
+    """Return what two norms that compute the same have in common."""
+    alone = {"group"} if spec.groups == "channels" else set()  # a group of one channel: nothing to average over
+    axes = sorted(spec.axes - alone)
+    fields = {name: getattr(spec, name) for name in ("groups", "affine", "running", "centred")}
+    return {"groups": fields.pop("groups"), "axes": axes, **fields}
 
 
 for _file in _files():

@@ -200,7 +200,7 @@ TABLE = {"GPU": {"BatchNorm": {"contiguous": {"float32": {"forward": 40_000, "st
         ("GPU", (2, 4, 300), False, "torch", "9600 bytes"),
         ("GPU", (2, 4, 3001), False, "torch", "unaligned float32"),
         ("GPU", (2, 4, 50, 60), True, "torch", "channels_last float32"),
-        ("GPU", (2, 4, 6000), None, "torch", "for apart float32"),
+        ("GPU", (2, 4, 6000), None, "torch", "for strided float32"),
     ],
 )
 def test_an_accelerator_has_a_table_of_its_own(measured, monkeypatch, model, shape, channels_last, backend, reason):

@@ -90,10 +90,12 @@ def test_the_accelerator_s_kernels_stand_for_auto_where_it_took_no_part():
 def test_norms_are_ranked_on_the_cases_of_all_of_them_alone():
     tasks = [("BatchNorm", "stage-7"), ("LayerNorm", "stage-7"), ("BatchNorm", "stage-14"), ("LayerNorm", "vit")]
     of_both = Bench([record({AUTO: 0.5}, norm=norm, case=case) for norm, case in tasks])
-    shared = of_both.on_shared_cases
+    shared = of_both.on_shared_cases(AUTO)
     assert [(task.case.norm, task.case.case) for task in shared.tasks] == tasks[:2]
-    assert Bench(of_both.records[:1]).on_shared_cases.records == of_both.records[:1]
-    assert Bench(of_both.records[2:]).on_shared_cases.means() == []
+    assert Bench(of_both.records[:1]).on_shared_cases(AUTO).records == of_both.records[:1]
+    assert Bench(of_both.records[2:]).on_shared_cases(AUTO).means() == []
+    by_others = Bench([*of_both.records, record({"numba": 0.5}, norm="RMSNorm", case="vit")])
+    assert [task.case.norm for task in by_others.on_shared_cases(AUTO).tasks] == ["BatchNorm", "LayerNorm"]
 
 
 def test_one_slow_process_of_eight_moves_no_mean_far():

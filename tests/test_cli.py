@@ -64,8 +64,10 @@ def test_explain_writes_a_file(tmp_path):
         (["report", "--out", "/proc/none"], "out = '/proc/none': cannot write there"),
         (["report", "--compare", ".", "..", "--commit", "x"], "commit = 'x': is not for --compare"),
         (["report", "--compare", ".", "..", "--from", ".."], "from = '..': is not for --compare"),
-        (["check", "torch.nn:Identity", "--json", "-", "--markdown", "-"], "markdown = '-': is the standard output"),
-        (["gate", "HEAD", "--json", "-", "--markdown", "-"], "markdown = '-': is the standard output"),
+        (["check", "torch.nn:Identity", "--json", "-", "--markdown", "-"], "markdown = '-': is where --json goes"),
+        (["gate", "HEAD", "--json", "x", "--markdown", "x"], "markdown = 'x': is where --json goes"),
+        (["check", "torch.nn:Identity", "--timeout", "inf"], "timeout = inf: must be finite"),
+        (["report", "--compare", ".", "..", "--repository", ".."], "repository = '..': is not for --compare"),
     ],
 )
 def test_an_expected_error_is_one_line_and_exit_code_2(arguments, says, tmp_path):

@@ -12,7 +12,7 @@ from checked_norms import LIKE, QUICK, SLOW, checked
 from torch import nn
 
 import normsuite
-from normsuite.conformance import ConformanceError, Report, recorded, run
+from normsuite.conformance import ConformanceError, Report, recorded, run, tables
 from normsuite.conformance.checks import derivatives, every
 from normsuite.conformance.run import smaller
 from normsuite.errors import ArgumentError, UnknownNameError
@@ -80,6 +80,7 @@ def test_a_type_that_nobody_declared_is_no_failure_however_long_it_takes(monkeyp
     report = normsuite.check("odd_norms:LeavesInFloat64", only=only, limit_s=60, **LIKE)
     assert [result.status for result in report.results] == ["ok", "differs"]
     assert "not declared, and wrong in float64: the process ended" in report.results[1].line()
+    assert "the process ended" in tables._cell(report.results[1])
 
 
 @pytest.mark.parametrize("norm", ["Tuples", "Raises"])
@@ -217,6 +218,8 @@ def test_a_parameter_that_no_check_compares_is_named():
     assert checked(nn.LayerNorm, only, **options)[only].line() == ""
     found = checked(HasATemperature, only, **options)[only]
     assert found.status == "ok" and found.line().startswith("gradients of temperature are compared with nothing")
+    report = normsuite.check(HasATemperature, only=only, isolated=False, **options)
+    assert "temperature" in tables.results(report, everything=False).rows[0][-1]
 
 
 @pytest.mark.parametrize("norm", [HasMoreState, TrainsWithoutAWord])

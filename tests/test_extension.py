@@ -121,7 +121,10 @@ def test_a_copied_layer_has_the_same_norm():
     [
         ("plane_norm", "torch_call = 'plane_norm' must be among batch_norm, layer_norm, group_norm"),
         (["batch_norm"], "torch_call = ['batch_norm'] must be among batch_norm"),
-        ("batch_norm", "torch_call = 'batch_norm' has the axes of BatchNorm"),
+        (
+            "batch_norm",
+            "torch_call = 'batch_norm' computes a norm with axes = ['batch', 'spatial'], and this file has ['spatial']",
+        ),
     ],
 )
 def test_a_call_of_torch_that_computes_another_norm_is_refused(folder, call, says):
@@ -130,6 +133,13 @@ def test_a_call_of_torch_that_computes_another_norm_is_refused(folder, call, say
     command = [sys.executable, "-m", "normsuite", "explain"]
     done = subprocess.run(command, env=environment(folder), capture_output=True, text=True)
     assert done.returncode == 2 and done.stderr.startswith(f"normsuite: plane-norm.toml: {says}")
+
+
+def test_a_call_of_torch_that_computes_the_norm_is_taken(folder):
+    text = FILE.replace("centred = false", "centred = true").replace('["spatial"]', '["group", "spatial"]')
+    (folder / "norms" / "plane-norm.toml").write_text(f'{text}torch_call = "instance_norm"\n')
+    command = [sys.executable, "-m", "normsuite", "explain", "PlaneNorm"]
+    assert subprocess.run(command, env=environment(folder), capture_output=True).returncode == 0
 
 
 def test_a_second_norm_of_that_name_is_refused(folder):

@@ -16,9 +16,13 @@ def test_a_version_is_built_once(tmp_path, monkeypatch):
     repository = Repository(tmp_path, further=further)
     first, again = exported(repository), exported(repository)
     assert (first.folder / "ownnorms" / "made").read_text() == (again.folder / "ownnorms" / "made").read_text()
-    lost = next((first.folder / "ownnorms").glob("*.py"))
-    lost.unlink()  # as a cleaner of caches does
-    assert exported(repository).folder == first.folder and lost.is_file()
+    added = first.folder / "ownnorms" / "cache.json"  # as some packages write when they are imported
+    added.write_text("{}")
+    assert exported(repository).folder == first.folder and added.is_file()
+    (first.folder / "ownnorms" / "made").unlink()  # as a cleaner of caches does
+    assert exported(repository).folder == first.folder and (first.folder / "ownnorms" / "made").is_file()
+    (first.folder / "files.json").write_bytes(b"\xff")
+    assert exported(repository).folder == first.folder and not added.exists()
     assert not list(first.folder.parent.glob(".part-*"))
     text = (tmp_path / "pyproject.toml").read_text()
     with monkeypatch.context() as patch:

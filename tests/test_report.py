@@ -128,8 +128,8 @@ def test_the_overview_answers_with_figures_and_intervals(rendered):
         "Is a norm worth it? Without a norm runs end at 98.00% to 98.20% test accuracy, with one at 98.00% or more; "
         "none − BatchNorm = +0.00 pp, undecided.",
         "Small batches? With 2 digits in a batch: none 98.05% [97.41%, 98.69%]",
-        f"Which is cheapest? A training step on large inputs (Processor {HOSTILE}) takes so many times as long as "
-        "copying the same tensor: RMSNorm 1 [",
+        "Which is cheapest? A training step on the 1 large shape that all norms were measured on "
+        f"(Processor {HOSTILE}) takes so many times as long as copying the same tensor: RMSNorm 1 [",
         "Which backend? Time of a training step with auto over that of torch.nn, large inputs "
         f"(Processor {HOSTILE}): alone 0.5 [",
         "Inputs far from zero? At a mean of 10000 deviations the largest relative error of the output in "

@@ -8,6 +8,7 @@ from normsuite.cli.target_norms import planned
 from normsuite.errors import ArgumentError, NormsuiteError, UnsupportedError
 from normsuite.gate import counting
 from normsuite.measure import accuracy, implementations
+from normsuite.measure.device_accuracy import DeviceTruth
 from normsuite.measure.implementations.target_norms import _with_eps, name_of, parsed
 from normsuite.measure.task import EPS, shape_case
 from normsuite.measure.workload import named
@@ -57,8 +58,15 @@ def test_errors_are_those_of_torch_where_it_computes(path, args, like, activatio
 def test_a_norm_without_weight_or_bias_is_judged_as_such(path, norm, case):
     workload = named(norm, path, case, "step")
     assert max(accuracy.errors(workload)) < 1e-5
-    (output, gradient) = counting.errors(None, workload).values()
-    assert max(output, gradient) < 1e-2
+    for mode in ("forward", "step"):
+        found = counting.errors(None, named(norm, path, case, mode))
+        assert [error < most for error, most in zip(found.values(), (1e-5, 1e-2), strict=True)] == [True, True]
+    lacking = workload.implementation.lacks(workload.task)
+    given = accuracy.without(workload.task.operands(), lacking)
+    for one in (accuracy.Truth, DeviceTruth):
+        y, dx, *_ = workload.implementation.tensors(workload.prepare()())
+        tensors = ((y, dx),) if one is accuracy.Truth else (y, dx)
+        assert max(one(workload.task, given).errors(*tensors)) < 1e-5
     counts = worker._count(workload.task, [path])
     assert path in counts["counts"] and not counts["different"] and path not in counts["refused"]
 

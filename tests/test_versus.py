@@ -10,10 +10,11 @@ import numpy as np
 import pytest
 
 import normsuite
-from normsuite.errors import ArgumentError, NormsuiteError
+from normsuite.errors import ArgumentError, DataError, NormsuiteError, ShapeError, UnsupportedError
 from normsuite.measure import clock
 from normsuite.statistics import Interval
 from normsuite.targets.loading import ImportPathError
+from normsuite.targets.messages import error_of_message, error_to_message
 from normsuite.versus import Result
 from normsuite.versus.compare import measured
 from normsuite.versus.result import BATCHES, verdict
@@ -186,6 +187,9 @@ def test_what_cannot_be_compared_is_refused(calls, options, said):
 def test_an_error_of_a_path_has_its_kind_in_processes_too():
     with pytest.raises(ImportPathError, match="no_such"):
         normsuite.compare({"a": "no_such:f", "b": "time:time"}, processes=2)
+    for error in (UnsupportedError("a", 1, "no"), DataError("gone"), ShapeError("b", (2,), "no"), NormsuiteError("x")):
+        back = error_of_message(error_to_message(error))
+        assert (type(back), str(back)) == (type(error), str(error))
 
 
 def test_a_setup_that_takes_too_long_is_named(monkeypatch):

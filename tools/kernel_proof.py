@@ -1,7 +1,7 @@
 """Compile every kernel that calls of a device's size need, for devices that are not here, and print what came out.
 
     python -m tools.kernel_proof [--capability 80 90 100] [--json FILE] [--out FOLDER] [--only PATTERN]
-                                              [--cache FOLDER]
+                                 [--cache FOLDER]
 
 It prints, as JSON, one object for each kernel (registers, spills, memory, instructions, programs that fit) and one for
 each call (its kernels, and the bytes that they move against the least); with --out it writes a record of that, which
@@ -275,8 +275,7 @@ def _all_compiled(
         writing.output_folder(cache, "cache")
         version = hashlib.sha256(f"{_READER}{provenance.version('triton')}".encode()).hexdigest()
         files = {name: cache / f"{hashlib.sha256((version + name).encode()).hexdigest()}.json" for name in wanted}
-        there = {name: file for name, file in files.items() if file.exists()}
-        made = {name: msgspec.convert(reading.read_json(file), Found, str_keys=True) for name, file in there.items()}
+        made = {name: _cached(file) for name, file in files.items() if file.exists()}
     missing = [name for name in wanted if name not in made]
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(processes, mp_context=context) as pool:
@@ -287,6 +286,18 @@ def _all_compiled(
             if files:
                 writing.write_text(files[name], writing.to_json(asdict(made[name])))
     return made
+
+
+def _cached(file: Path) -> Found:
+    """Return one compiled kernel as it was written.
+
+    Raises:
+        Unreadable: the file is damaged.
+    """
+    try:
+        return msgspec.convert(reading.read_json(file), Found, str_keys=True)
+    except msgspec.ValidationError as error:
+        raise reading.Unreadable(file.name, f"is no compiled kernel ({error})") from None
 
 
 def write_record(proved: dict, folder: Path, only: str) -> Path:

@@ -109,7 +109,7 @@ def _ahead(pairs: list[comparisons.NormPair]) -> str:
 def _cost() -> str:
     means = [
         m
-        for m in collected().bench.on_shared_cases.means(copy_of, [AUTO])
+        for m in collected().bench.on_shared_cases(AUTO).means(copy_of, [AUTO])
         if (m.mode, m.size, m.activation) == ("step", "large", "none") and m.norm != ALL
     ]
     means.sort(key=lambda m: m.ratio.value)

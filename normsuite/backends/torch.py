@@ -64,7 +64,7 @@ _OPERATORS: dict[str, Callable[[Call], _Compute]] = {
     "rms_norm": _rms_norm,
     "group_norm": _with_bias,
 }
-"""For each of torch's norms what makes a function of it."""
+"""Makers of a call's function, by torch's name for the norm."""
 
 _TAKES = {name: {a.name for a in getattr(torch.ops.aten, name).default._schema.arguments} for name in _OPERATORS}
 """The names of the arguments that each takes, from its schema."""

@@ -7,6 +7,7 @@ hold together, over all tasks, with probability 95 % (Bonferroni); as in the gat
 each other (`statistics.moderated`). docs/method-bench.md says why.
 """
 
+import itertools
 import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict
@@ -120,15 +121,15 @@ class Bench:
         """Return `auto`, or the accelerator's kernels where it was not timed; None where neither was."""
         return next((name for name in (AUTO, ACCELERATED) if name in self.implementations), None)
 
-    @cached_property
-    def on_shared_cases(self) -> "Bench":
-        """Return the same without the tasks that not every norm did: on others norms cannot be ranked."""
+    def on_shared_cases(self, implementation: str) -> "Bench":
+        """Return the tasks that an implementation did for every norm that it did any for: others rank no norms."""
         norms: dict[tuple, set[str]] = {}
-        for task in self.tasks:
+        did = [any(implementation in process.times_s for process in task.samples.processes) for task in self.tasks]
+        for task in itertools.compress(self.tasks, did):
             norms.setdefault(_kind_of(task.case), set()).add(task.case.norm)
         every = set().union(*norms.values())
         pairs = zip(self.records, self.tasks, strict=True)
-        return Bench([record for record, task in pairs if norms[_kind_of(task.case)] == every])
+        return Bench([record for record, task in pairs if norms.get(_kind_of(task.case)) == every])
 
     @property
     def rivals(self) -> list[str]:

@@ -1,5 +1,6 @@
 """Options that several commands have: one name, one meaning, checked before torch is imported."""
 
+import math
 import os
 import stat
 from collections.abc import Callable, Collection, Sequence
@@ -73,6 +74,8 @@ def positive(argument: str) -> Callable:
     def check(value: float) -> None:
         if not value > 0:
             raise ArgumentError(argument, value, "must be positive")
+        if value == math.inf:
+            raise ArgumentError(argument, value, "must be finite")
 
     return _each(check)
 

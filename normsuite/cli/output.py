@@ -83,9 +83,9 @@ def print_tables(*tables: "Table") -> None:
 
 
 def refuse_two_outputs(json: str | None, markdown: str | None) -> None:
-    """Raise ArgumentError where both are to go to the standard output: what reads it could parse neither."""
-    if json == markdown == "-":
-        raise ArgumentError("markdown", markdown, "is the standard output, which --json has already: name a file")
+    """Raise ArgumentError where both are to go to one place: one would replace the other, or stand behind it."""
+    if json is not None and json == markdown:
+        raise ArgumentError("markdown", markdown, "is where --json goes already: name another file")
 
 
 def write_json(value: object, target: str) -> None:

@@ -47,14 +47,15 @@ def report(
     to: Json = None,
 ) -> None:
     """Write the report from what has been recorded."""
+    where = {"from": (source, REPORTS), "repository": (repository, Path())}
+    alone = {"commit": commit, "series": series, **{name: None if a == b else str(a) for name, (a, b) in where.items()}}
+    for name, given in alone.items() if compare is not None else ():
+        if given is not None:
+            raise ArgumentError(name, given, "is not for --compare, which shows two folders side by side")
     with uncollected(), Helpers(modules=_MODULES, late=_LATE) as helpers:  # a long history is a million values
         lazy_imports.load(*DISTRIBUTIONS)
         from .. import report as reporting
 
-        alone = {"commit": commit, "series": series, "from": None if source == REPORTS else str(source)}
-        for name, given in alone.items() if compare is not None else ():
-            if given is not None:
-                raise ArgumentError(name, given, "is not for --compare, which shows two folders side by side")
         if compare is None and source != REPORTS and not source.is_dir():
             raise ArgumentError("from", str(source), "is no folder")
         if compare is None and format == "html" and _is_long(source):

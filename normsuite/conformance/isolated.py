@@ -17,7 +17,7 @@ from .result import FAILS, Finding, Result
 from .run import expected_reason, judged
 
 ENDS = "the process "
-"""How the finding on a target begins that hangs or ends its process."""
+"""How a text begins, or goes on, that says how a process ended."""
 
 MOST_ENDED = 4
 """Processes that end in a row, each at another check, after which no further check is tried."""
@@ -45,7 +45,7 @@ def results(target: Target, checks: Sequence[Check], *, limit_s: float, notes: l
     while left:
         if ended == MOST_ENDED:
             text = f"not tried: {ENDS}{notes[-1].partition(ENDS)[2]} at each of {MOST_ENDED} checks in a row"
-            yield from (_failed(target, check, text) for check in left)
+            yield from (_result(target, check, Finding(FAILS, text)) for check in left)
             return
         by_name = {check.name: check for check in left}
         begun = None
@@ -62,7 +62,8 @@ def results(target: Target, checks: Sequence[Check], *, limit_s: float, notes: l
             ended += 1
             if not (notes and notes[-1].startswith(f"{begun}: ")):
                 notes.append(f"{begun}: {ENDS}ended early")  # with 0, as if all were done
-            yield _failed(target, check, notes[-1].partition(": ")[2])
+            finding = Finding(FAILS, notes[-1].partition(": ")[2])
+            yield _result(target, check, judged(target, check, finding))
         if len(by_name) == len(left):
             raise TargetError(f"{target.title}: its process ended without a word")
         left = [check for check in left if check.name in by_name]
@@ -90,7 +91,5 @@ def _messages(target: Target, checks: Sequence[str], limit_s: float, notes: list
             notes.append(f"{begun or 'a check'}: the process {ended.how('ended')}")
 
 
-def _failed(target: Target, check: Check, text: str) -> Result:
-    """Return the result of a check at which the process hung or ended."""
-    finding = judged(target, check, Finding(FAILS, text))
+def _result(target: Target, check: Check, finding: Finding) -> Result:
     return Result(check.name, check.sentence, finding, expected_reason(target, check))

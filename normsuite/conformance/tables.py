@@ -14,9 +14,9 @@ def results(report: Report, *, everything: bool = True) -> Table:
 
     Args:
         report: of the target.
-        everything: with the checks that are ok.
+        everything: with the checks that are ok and have nothing to say.
     """
-    shown = [result for result in report.shown if everything or result.status != OK]
+    shown = [result for result in report.shown if everything or result.status != OK or _remarks(result)]
     columns = (
         "check",
         Column("result", tones=TONES),
@@ -26,6 +26,11 @@ def results(report: Report, *, everything: bool = True) -> Table:
     )
     rows = [(result.check, result.status, *figures(result.finding), result.line()) for result in shown]
     return Table(report.sentence(), columns, rows, kinds.CONFORMANCE.command)
+
+
+def _remarks(result: Result) -> bool:
+    """Return whether a check that is ok says something that is not about its figure."""
+    return bool(result.finding.text) and result.finding.figure is None
 
 
 def side_by_side(records: Sequence[dict]) -> dict[str, Table]:
@@ -68,7 +73,7 @@ def _cell(result: Result | None) -> str:
     finding = result.finding
     own, torchs = figures(finding)
     figure = f"{own} (torch {torchs})" if own and torchs else own
-    said = figure if finding.status in (OK, DIFFERS) else finding.text or figure
+    said = figure or finding.text if finding.status in (OK, DIFFERS) else finding.text or figure
     expected = f"; expected: {result.expected}" if result.expected else ""
     return f"{finding.status}{f': {said}' if said else ''}{expected}"
 

@@ -113,11 +113,11 @@ def _write_aside(path: Path, content: bytes) -> None:
         beside = path.with_name(f"{path.stem[:100]}-{secrets.token_hex(8)}.part")
         with beside.open("xb") as file:  # readable by whom the user's umask says
             temporary = beside
+            if mode is not None:
+                temporary.chmod(mode)
             file.write(content)
             file.flush()
             os.fsync(file.fileno())
-        if mode is not None:
-            temporary.chmod(mode)
         temporary.replace(path)
     except BaseException:  # Ctrl-C too
         if temporary is not None:

@@ -2,6 +2,7 @@
 
 import contextlib
 import hashlib
+import json
 import os
 import shlex
 import shutil
@@ -18,12 +19,11 @@ from ..errors import ArgumentError, NormsuiteError, OutputError
 from ..files import caches
 from ..files.git import Failed, Git, titled
 from ..records import provenance
-from ..targets.source import digest as digest_of
 from . import export
 
 WORKING_TREE = "working tree"
-_CONTENT = "content.txt"
-"""In the folder of a built version, the digest of what the build made."""
+_LIST = "files.json"
+"""Name of the file, in the folder of a built version, that lists what the build made, with sizes."""
 
 BUILD_S = 1800.0
 """How long a build of one version may take."""
@@ -321,20 +321,18 @@ def _built(git: Git, entries: list[export.Entry], trees: Path, digest: str, sour
         for part in source.beside:  # which a build seldom takes along
             if (files / part.path).is_dir() and not place_of(to, part.name).exists():
                 shutil.copytree(files / part.path, place_of(to, part.name))
-        (to / _CONTENT).write_text(_content(to, source), encoding="ascii")
+        made = {path.relative_to(to).as_posix(): path.stat().st_size for path in to.rglob("*") if path.is_file()}
+        (to / _LIST).write_text(json.dumps(made), encoding="utf-8")
 
     def is_whole() -> bool:
+        """Return whether every file is there that the build made; what an import added does not count."""
         try:
-            return (folder / _CONTENT).read_text(encoding="ascii") == _content(folder, source)
-        except OSError:
+            made = json.loads((folder / _LIST).read_text(encoding="utf-8"))
+            return all((folder / name).stat().st_size == size for name, size in made.items())
+        except (OSError, ValueError, AttributeError):  # the last of a list that is none
             return False
 
     return _kept(folder, is_whole, make)
-
-
-def _content(folder: Path, source: Source) -> str:
-    """Return a digest of the packages in the folder of a built version."""
-    return digest_of(place for part in source.parts if (place := place_of(folder, part.name)).is_dir())
 
 
 def _run(command: str, folder: Path) -> subprocess.CompletedProcess[str]:

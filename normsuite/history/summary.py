@@ -110,13 +110,13 @@ def _change(step: Step, digits: int = 3) -> tuple[Interval, Callable[[float], st
 def _signed(value: float, digits: int) -> str:
     if not math.isfinite(value):
         return "−infinite" if value < 0 else "infinite"
-    return f"{'+' if value >= 0 else ''}{_plain(value, digits)}"
+    return _plain(value, digits, sign="+")
 
 
-def _plain(value: float, digits: int) -> str:
+def _plain(value: float, digits: int, sign: str = "") -> str:
     """Return a number to so many digits, without an exponent where it has fewer than seven before the point."""
     rounded = float(f"{value:.{digits}g}")
-    return f"{rounded:,.0f}" if 10**digits <= abs(rounded) < 1e6 else f"{value:.{digits}g}"
+    return f"{rounded:{sign},.0f}" if 10**digits <= abs(rounded) < 1e6 else f"{value:{sign}.{digits}g}"
 
 
 def percent_of(floor: float) -> str:
@@ -132,7 +132,7 @@ def floor_said(trend: Trend) -> str:
         return "too few commits"
     if trend.relative:
         return f"±{percent_of(trend.floor)}"
-    return f"±{trend.floor:.2g} {trend.segment.unit}".rstrip()
+    return f"±{_plain(trend.floor, 2)} {trend.segment.unit}".rstrip()
 
 
 def vanished(trends: Iterable[Trend]) -> list[str]:

@@ -27,11 +27,9 @@ def advice(module: str) -> str:
 def _extras() -> dict[str, set[str]]:
     """Return the modules that each extra requires, its own and those of extras that it includes."""
     found: dict[str, set[str]] = {}
-    try:
-        requirements = metadata.requires("normsuite") or ()
-    except metadata.PackageNotFoundError:  # a folder on the path that nothing has installed
-        requirements = ()
-    for text in requirements:
+    # None where the package is a folder on the path that nothing has installed.
+    installed = next(iter(metadata.distributions(name="normsuite")), None)
+    for text in (installed.requires if installed is not None else None) or ():
         extra = re.search(r"extra == ['\"]([\w-]+)['\"]", text)
         name = re.match(r"[\w.-]+", text)
         if extra is not None and name is not None:

@@ -98,7 +98,7 @@ def _small_batches(collected: Collected) -> Sentence | None:
 def _cheapest(collected: Collected) -> Sentence | None:
     means = [
         m
-        for m in collected.bench.on_shared_cases.means(copy_of, [AUTO])
+        for m in collected.bench.on_shared_cases(AUTO).means(copy_of, [AUTO])
         if (m.mode, m.size, m.activation) == ("step", "large", "none")
         and m.norm != ALL
         and not math.isnan(m.ratio.value)

@@ -31,6 +31,8 @@ class Reached:
 
         It is the estimate of Kaplan and Meier (1958), since no run ends before another.
         """
+        if not self.count:
+            return None
         half = sorted(_ends(self))[(len(self.epochs) - 1) // 2]
         return half if math.isfinite(half) else None
 

@@ -3,6 +3,7 @@
 import copy
 import inspect
 import math
+import operator
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -249,7 +250,10 @@ def _wrapped(target: Target, function: Callable, shape: Sequence[int]) -> Functi
         function, title=target.title, args=target.args, kwargs=target.kwargs, values=values
     )
     if (wanted := settings.get("normalized_shape")) is not None:
-        channels = (wanted,) if isinstance(wanted, int) else tuple(wanted)  # torch.nn's constructors take both
+        try:  # torch.nn's constructors take a size or several
+            channels = tuple(map(operator.index, wanted if isinstance(wanted, Sequence) else (wanted,)))
+        except TypeError:
+            raise ArgumentError("normalized_shape", wanted, "must be a size or a list of sizes") from None
         settings["normalized_shape"] = channels
     sizes = dict.fromkeys(("weight", "bias"), channels)
     if spec is None or spec.running == "always":

@@ -164,7 +164,8 @@ def _without_tuples(value: Any) -> Any:
 def _with_tuples(value: Any) -> Any:
     if isinstance(value, Mapping):
         found = {name: _with_tuples(of) for name, of in value.items()}
-        return tuple(found[_TUPLE]) if found.keys() == {_TUPLE} else found
+        is_tuple = found.keys() == {_TUPLE} and isinstance(found[_TUPLE], list)
+        return tuple(found[_TUPLE]) if is_tuple else found
     return list(map(_with_tuples, value)) if isinstance(value, list) else value
 
 

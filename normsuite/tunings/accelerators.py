@@ -60,15 +60,20 @@ def layout_of(spec: NormSpec, view: View, shape: Sequence[int], itemsize: int, *
 
 
 def layout(call: "Call") -> str:
-    """Return `layout_of` the call's input, or "apart" for one that the kernels copy first, which nobody measured."""
+    """Return `layout_of` the call's input, or "strided" for one that the kernels copy first, which nobody measured."""
     x = call.input
-    if not x.is_contiguous() and not (x.dim() > 2 and x.movedim(1, -1).is_contiguous()):
-        return "apart"
+    channels_last = x.dim() > 2 and x.movedim(1, -1).is_contiguous() and call.trailing in (0, x.dim() - 1)
+    if not x.is_contiguous() and not channels_last:
+        return "strided"
     return layout_of(call.spec, call.view, x.shape, x.element_size(), contiguous=x.is_contiguous())
 
 
 def modes(call: "Call") -> tuple[str, ...]:
-    """Return "step" where a backward pass may follow, else "forward"; of running statistics "evaluation" too."""
+    """Return the modes in all of which the kernels have to be faster.
+
+    They are "step" where a backward pass may follow, and else "forward"; by running statistics "evaluation", and "step"
+    too where a backward pass may follow.
+    """
     if not call.use_input_stats:
         return ("evaluation", "step") if call.differentiated else ("evaluation",)
     return ("step",) if call.differentiated else ("forward",)

@@ -24,6 +24,9 @@ from . import Implementation, in_mode
 _NAME = re.compile(r"(?P<path>[\w.]+:[\w.]+)(?:\((?P<args>.*)\))?")
 _ROUNDING = 16
 
+_lacking: dict[tuple, tuple[str, ...]] = {}
+"""Which of weight and bias each target that was made in this process does not have."""
+
 IMPLEMENTATIONS = ()
 """Empty: a user's norms are named by the user."""
 
@@ -76,18 +79,21 @@ class TargetNorm(Implementation):
 
     def lacks(self, task):
         """Return which of "weight" and "bias" the target does not have; raises as `prepare`."""
-        built = self._built(task)
-        return tuple(role for role in ("weight", "bias") if built.tensor(role) is None)
+        if (key := self._made_for(task)) not in _lacking:
+            self.prepare(task, task.operands())
+        return _lacking[key]
 
-    def _built(self, task):
-        target = replace(self.target, like=task.spec.name, num_groups=task.num_groups, activation=task.activation)
-        try:
-            return build(target, shape=task.case.shape, dtype=DTYPES[task.dtype], device=task.device)
-        except ImportPathError as error:  # it is not there; what is there and cannot be made fails
-            raise UnsupportedError("backend", self.name, str(error)) from error
+    def _made_for(self, task):
+        return self, task.spec.name, task.case, task.dtype, task.device
 
     def _prepared(self, task, given):
-        built = self._built(task)
+        target = replace(self.target, like=task.spec.name, num_groups=task.num_groups, activation=task.activation)
+        try:
+            built = build(target, shape=task.case.shape, dtype=DTYPES[task.dtype], device=task.device)
+        except ImportPathError as error:  # it is not there; what is there and cannot be made fails
+            raise UnsupportedError("backend", self.name, str(error)) from error
+        lacking = (role for role in ("weight", "bias") if built.tensor(role) is None)
+        _lacking[self._made_for(task)] = tuple(lacking)
         module = _with_eps(built)
         groups = _groups(built)
         if task.spec.groups == "given" and groups is not None and groups != task.num_groups:
