@@ -157,7 +157,8 @@ def test_the_results_say_what_the_benches_of_a_study_and_of_a_history_found():
     record = suite["bench-throughput"]
     speedups = throughput.speedups(record)
     one, sweep = (f"{of.value:.2f} × [{of.low:.2f}, {of.high:.2f}]" for of in map(speedups.get, throughput.WAYS[1:]))
-    assert f"a study has {sweep} the plain loop" in shown and f"one process with two threads {one}" in shown
+    assert f"a whole study trains {sweep} as many digits per second as the plain loop" in shown
+    assert f"in one process with two threads it is {one} as many" in shown
     assert len(record["case"]["norms"]) == record["case"]["epochs"] == 6, "as the page says"
     record = suite["bench-history"]
     ours = [of_round[history.OURS] for of_round in record["samples"]]

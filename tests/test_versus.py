@@ -187,7 +187,7 @@ def test_what_cannot_be_compared_is_refused(calls, options, said):
 def test_an_error_of_a_path_has_its_kind_in_processes_too():
     with pytest.raises(ImportPathError, match="no_such"):
         normsuite.compare({"a": "no_such:f", "b": "time:time"}, processes=2)
-    for error in (UnsupportedError("a", 1, "no"), DataError("gone"), ShapeError("b", (2,), "no"), NormsuiteError("x")):
+    for error in (UnsupportedError("a", 1, "no"), DataError("gone"), ShapeError("b", 2, "no"), NormsuiteError("x")):
         back = error_of_message(error_to_message(error))
         assert (type(back), str(back)) == (type(error), str(error))
 
