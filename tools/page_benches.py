@@ -184,6 +184,8 @@ def _made_by(found: dict) -> str:
 
 def _version(found: dict) -> str:
     version = found["environment"]["packages"]["normsuite"].partition("+")[0]
+    if "by `normsuite tune`" in found["environment"].get("tuning_origin", ""):
+        return f"normsuite {version}, after `normsuite tune`"
     return f"normsuite {version}{'' if has_present_sizes(found) else ', earlier sizes of `auto`'}"
 
 

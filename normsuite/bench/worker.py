@@ -194,7 +194,8 @@ def environment(device: str) -> dict:
     needed = dict.fromkeys(name for implementation in everyone() for name in implementation.packages)
     found["packages"] |= {name: version for name in needed if (version := provenance.version(name))}
     if device == "cpu":
-        found["tuning"] = tunings.current().digest
+        tuning = tunings.current()
+        found |= {"tuning": tuning.digest, "tuning_origin": tuning.origin}
     return found
 
 
