@@ -1,8 +1,9 @@
-"""The reference of the command line, made of the commands themselves, as Markdown."""
+"""The reference of the command line, made of the commands themselves, and of the cases, as Markdown."""
 
 import typer
 
 from normsuite.cli import app
+from normsuite.measure import cases
 
 
 def commands() -> list[str]:
@@ -44,4 +45,12 @@ def _default(parameter) -> str:
     return "" if default in (None, False, "") or is_flag or callable(default) else f"`{default}`"
 
 
-PARTS = {"commands": commands}
+def case_table() -> list[str]:
+    """Return every case by the name that --case takes: its shape, its groups and what it stands for."""
+    lines = ["| case | shape | groups | what it is |", "|---|---|---|---|"]
+    for name, case in cases.every().items():
+        lines.append(f"| `{name}` | {'×'.join(map(str, case.shape))} | {case.num_groups} | {case.meaning} |")
+    return lines
+
+
+PARTS = {"commands": commands, "cases": case_table}
