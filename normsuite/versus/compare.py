@@ -13,7 +13,6 @@ from ..conventions.defaults import COMPARE_SECONDS, SAME_WITHIN
 from ..errors import ArgumentError, NormsuiteError, one_line
 from ..measure import listening, process
 from ..targets.loading import check_path, import_folders, load, path_of, search_here
-from ..targets.messages import error_of_message
 from .result import Result
 
 SETUP_LIMIT_S = 600.0
@@ -222,6 +221,8 @@ def _listened(job: Mapping[str, Any], env: Mapping[str, str], failed: dict[str, 
         NormsuiteError: it failed, hung or ended in the setup, or while the calls were timed in turn: by which of them
             is not known.
     """
+    from ..targets.messages import error_of_message  # with torch
+
     at: str | None = None
     stage, how = "the setup", "ends the process"
 
