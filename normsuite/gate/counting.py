@@ -67,7 +67,7 @@ def errors(package: ModuleType | None, cell: Cell) -> dict[str, float | None]:
 
 
 @lru_cache(maxsize=len(MEANS))  # slower than the calls that it checks, and the same for both versions and all backends
-def _truth(task: Task, mean: float, lacking: tuple[str, ...]) -> tuple[Operands, Errors]:
+def _truth(task: Task, mean: float, lacking: tuple[str, ...] = ()) -> tuple[Operands, Errors]:
     """Return operands about that mean, and the function that returns the errors of results without what is lacking.
 
     On an accelerator both are made there.
