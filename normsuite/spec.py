@@ -232,7 +232,9 @@ def _refuse_another_norm_s_call(file: Path, spec: NormSpec) -> None:
     """Raise DataError for a `torch_call` that torch.nn does not have, or that computes something else than the norm."""
     if spec.torch_call is None:
         return
-    by_call = {known.torch_call: known for known in NORMS.values()}
+    by_call: dict[str | None, NormSpec] = {}
+    for known in NORMS.values():  # torch.nn's come first
+        by_call.setdefault(known.torch_call, known)
     if not isinstance(spec.torch_call, str) or spec.torch_call not in by_call:
         calls = ", ".join(filter(None, by_call))
         raise DataError(f"{file.name}: torch_call = {spec.torch_call!r} must be among {calls}, or left out")
@@ -242,7 +244,8 @@ def _refuse_another_norm_s_call(file: Path, spec: NormSpec) -> None:
     optional = known.running == "optional" and spec.running == "never"
     for name, value in theirs.items():
         if own[name] != value and not (name == "running" and optional):
-            said = f"computes a norm with {name} = {value!r}, and this file has {own[name]!r}"
+            given = sorted(spec.axes) if name == "axes" else own[name]
+            said = f"computes a norm with {name} = {value!r}, and this file has {given!r}"
             raise DataError(f"{file.name}: torch_call = {spec.torch_call!r} {said}")
 
 

@@ -94,6 +94,8 @@ def test_norms_are_ranked_on_the_cases_of_all_of_them_alone():
     assert [(task.case.norm, task.case.case) for task in shared.tasks] == tasks[:2]
     assert Bench(of_both.records[:1]).on_shared_cases(AUTO).records == of_both.records[:1]
     assert Bench(of_both.records[2:]).on_shared_cases(AUTO).means() == []
+    forward = record({AUTO: 0.5}, norm="RMSNorm", case="vit", mode="forward")
+    assert len(Bench([*of_both.records, forward]).on_shared_cases(AUTO).tasks) == 3, "modes rank by themselves"
     by_others = Bench([*of_both.records, record({"numba": 0.5}, norm="RMSNorm", case="vit")])
     assert [task.case.norm for task in by_others.on_shared_cases(AUTO).tasks] == ["BatchNorm", "LayerNorm"]
 

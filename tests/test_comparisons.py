@@ -189,7 +189,7 @@ def test_epochs_to_an_accuracy_count_those_that_never_got_there():
     firsts = [1, 1, 2, 2, 3]
     half = [[0.98 if epoch == first else 0.1 for epoch in (1, 2, 3, 4)] for first in firsts] + [[0.1] * 4] * 5
     assert survival.reached(half, 0.98).median == 3
-    assert survival.reached([[0.1]], 0.98).median is None
+    assert survival.reached([[0.1]], 0.98).median is None and survival.reached([], 0.98).median is None
     fast, slow = survival.reached([[0.98]] * 8, 0.98), survival.reached([[0.1] * 9 + [0.98]] * 8, 0.98)
     assert survival.logrank(fast, slow) < 0.01 and math.isnan(survival.logrank(*[survival.reached([[0.1]], 0.98)] * 2))
 

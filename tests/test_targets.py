@@ -131,6 +131,15 @@ def test_tuples_of_arguments_stay_tuples_in_another_process():
     again = Target.from_dict(json.loads(json.dumps(target.as_dict())))
     assert (again.args, again.kwargs) == (target.args, target.kwargs)
     assert Target.from_dict(target.as_dict()) == replace(target, make=again.make)
+    assert Target.from_dict({"make": "a:b", "kwargs": {"x": {"tuple:": 3}}}).kwargs == {"x": {"tuple:": 3}}
+
+
+def test_a_normalized_shape_is_taken_with_and_without_like():
+    for like in (None, "LayerNorm"):
+        target = Target("torch.nn.functional:layer_norm", args=(16,), shapes=[(4, 6, 16)], like=like)
+        assert build(target).module.settings["normalized_shape"] == (16,)
+        with pytest.raises(ArgumentError, match=r"normalized_shape = 5\.0: must be a size"):
+            build(replace(target, args=(5.0,)))
 
 
 def project(folder, text):

@@ -275,7 +275,7 @@ def _all_compiled(
         writing.output_folder(cache, "cache")
         version = hashlib.sha256(f"{_READER}{provenance.version('triton')}".encode()).hexdigest()
         files = {name: cache / f"{hashlib.sha256((version + name).encode()).hexdigest()}.json" for name in wanted}
-        made = {name: _cached(file) for name, file in files.items() if file.exists()}
+        made = {name: found for name, file in files.items() if (found := _cached(file)) is not None}
     missing = [name for name in wanted if name not in made]
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(processes, mp_context=context) as pool:
@@ -288,16 +288,12 @@ def _all_compiled(
     return made
 
 
-def _cached(file: Path) -> Found:
-    """Return one compiled kernel as it was written.
-
-    Raises:
-        Unreadable: the file is damaged.
-    """
+def _cached(file: Path) -> Found | None:
+    """Return one compiled kernel as it was written; None where it is not there, or damaged."""
     try:
         return msgspec.convert(reading.read_json(file), Found, str_keys=True)
-    except msgspec.ValidationError as error:
-        raise reading.Unreadable(file.name, f"is no compiled kernel ({error})") from None
+    except (reading.Unreadable, msgspec.ValidationError):
+        return None
 
 
 def write_record(proved: dict, folder: Path, only: str) -> Path:

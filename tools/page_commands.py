@@ -47,9 +47,12 @@ def _default(parameter) -> str:
 
 def case_table() -> list[str]:
     """Return every case by the name that --case takes: its shape, its groups and what it stands for."""
-    lines = ["| case | shape | groups | what it is |", "|---|---|---|---|"]
+    lines = ["| case | shape | layout | groups | norms | what it is |", "|---|---|---|---|---|---|"]
     for name, case in cases.every().items():
-        lines.append(f"| `{name}` | {'×'.join(map(str, case.shape))} | {case.num_groups} | {case.meaning} |")
+        layout = "channels_last" if case.channels_last else "contiguous"
+        norms = ", ".join(case.norms) or "all that suit"
+        shape = "×".join(map(str, case.shape))
+        lines.append(f"| `{name}` | {shape} | {layout} | {case.num_groups} | {norms} | {case.meaning} |")
     return lines
 
 

@@ -122,14 +122,18 @@ class Bench:
         return next((name for name in (AUTO, ACCELERATED) if name in self.implementations), None)
 
     def on_shared_cases(self, implementation: str) -> "Bench":
-        """Return the tasks that an implementation did for every norm that it did any for: others rank no norms."""
-        norms: dict[tuple, set[str]] = {}
+        """Return the tasks that rank norms: on cases where an implementation was timed with each of them.
+
+        These are all norms that it was timed with in the same mode, activation and size.
+        """
+        every: dict[tuple, set[str]] = {}
+        of_case: dict[tuple, set[str]] = {}
         did = [any(implementation in process.times_s for process in task.samples.processes) for task in self.tasks]
-        for task in itertools.compress(self.tasks, did):
-            norms.setdefault(_kind_of(task.case), set()).add(task.case.norm)
-        every = set().union(*norms.values())
-        pairs = zip(self.records, self.tasks, strict=True)
-        return Bench([record for record, task in pairs if norms.get(_kind_of(task.case)) == every])
+        for case in (task.case for task in itertools.compress(self.tasks, did)):
+            every.setdefault(_group(case), set()).add(case.norm)
+            of_case.setdefault((case.case, *_group(case)), set()).add(case.norm)
+        pairs = zip(itertools.compress(self.records, did), itertools.compress(self.tasks, did), strict=True)
+        return Bench([r for r, t in pairs if of_case[(t.case.case, *_group(t.case))] == every[_group(t.case)]])
 
     @property
     def rivals(self) -> list[str]:
@@ -366,9 +370,9 @@ def _task_key(case: TaskCase) -> dict:
     return {"norm": case.norm, "case": case.case, "mode": case.mode, "activation": case.activation or "none"}
 
 
-def _kind_of(case: TaskCase) -> tuple:
-    """Return what tasks of several norms have in common."""
-    return case.case, case.mode, case.activation
+def _group(case: TaskCase) -> tuple:
+    """Return what the tasks of one mean have in common."""
+    return case.mode, case.activation, case.tiny
 
 
 def _bytes(value: int | float | str | None) -> int | None:

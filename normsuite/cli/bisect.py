@@ -49,7 +49,9 @@ def bisect(
     device: Device = "cpu",
     budget: Annotated[
         float,
-        options.budget("Time for a comparison; four times it where that is undecided.", default_s=BISECT_BUDGET_S),
+        options.budget(
+            "Time for a comparison; a suspect that stays undecided gets four times it.", default_s=BISECT_BUDGET_S
+        ),
     ] = BISECT_BUDGET_S,
     metric: Annotated[
         str,

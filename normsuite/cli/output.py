@@ -84,7 +84,8 @@ def print_tables(*tables: "Table") -> None:
 
 def refuse_two_outputs(json: str | None, markdown: str | None) -> None:
     """Raise ArgumentError where both are to go to one place: one would replace the other, or stand behind it."""
-    if json is not None and json == markdown:
+    places = [given if given in (None, "-") else Path(given).absolute() for given in (json, markdown)]
+    if json is not None and places[0] == places[1]:
         raise ArgumentError("markdown", markdown, "is where --json goes already: name another file")
 
 

@@ -13,7 +13,7 @@ from ..targets.loading import import_folders
 from ..targets.messages import error_of_message
 from ..targets.target import Target
 from .checks import Check
-from .result import FAILS, Finding, Result
+from .result import DIFFERS, FAILS, Finding, Result
 from .run import expected_reason, judged
 
 ENDS = "the process "
@@ -45,7 +45,10 @@ def results(target: Target, checks: Sequence[Check], *, limit_s: float, notes: l
     while left:
         if ended == MOST_ENDED:
             text = f"not tried: {ENDS}{notes[-1].partition(ENDS)[2]} at each of {MOST_ENDED} checks in a row"
-            yield from (_result(target, check, Finding(FAILS, text)) for check in left)
+            for check in left:
+                undeclared = check.dtype is not None and check.dtype not in target.dtypes
+                finding = Finding(DIFFERS, f"not declared, and {text}") if undeclared else Finding(FAILS, text)
+                yield _result(target, check, finding)
             return
         by_name = {check.name: check for check in left}
         begun = None

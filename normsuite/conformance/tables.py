@@ -29,8 +29,8 @@ def results(report: Report, *, everything: bool = True) -> Table:
 
 
 def _remarks(result: Result) -> bool:
-    """Return whether a check that is ok says something that is not about its figure."""
-    return bool(result.finding.text) and result.finding.figure is None
+    """Return whether a check that is ok says something that is not about its figure, or was expected to fail."""
+    return result.passes_unexpectedly or (bool(result.finding.text) and result.finding.figure is None)
 
 
 def side_by_side(records: Sequence[dict]) -> dict[str, Table]:

@@ -14,6 +14,7 @@ from ..measure.prepared import PreparedCall
 from ..measure.task import Task
 from ..measure.workload import Workload, matching
 from ..spec import NormSpec
+from ..targets import arguments
 from ..targets.configuration import FILE, Project
 from ..targets.loading import load, search_here
 from ..targets.target import Target
@@ -247,4 +248,4 @@ def _normalized(target: Target, spec: NormSpec, shape: Sequence[int]) -> tuple[i
     first = next(iter(target.args), None)
     is_size = type(first) is int or isinstance(first, list | tuple)  # a function's first setting may be another one
     sizes = target.kwargs.get("normalized_shape", first if is_size else shape[-1])
-    return (sizes,) if isinstance(sizes, int) else tuple(sizes)
+    return arguments.given_sizes(sizes)

@@ -22,8 +22,9 @@ from ..records import provenance
 from . import export
 
 WORKING_TREE = "working tree"
-_LIST = "files.json"
-"""Name of the file, in the folder of a built version, that lists what the build made, with sizes."""
+_LIST = ".normsuite-files.json"
+"""Name of the file, in the folder of a built version, that lists what the build made, with sizes; not what Python
+compiles, and no links."""
 
 BUILD_S = 1800.0
 """How long a build of one version may take."""
@@ -321,7 +322,9 @@ def _built(git: Git, entries: list[export.Entry], trees: Path, digest: str, sour
         for part in source.beside:  # which a build seldom takes along
             if (files / part.path).is_dir() and not place_of(to, part.name).exists():
                 shutil.copytree(files / part.path, place_of(to, part.name))
-        made = {path.relative_to(to).as_posix(): path.stat().st_size for path in to.rglob("*") if path.is_file()}
+        files = (path for path in to.rglob("*") if path.is_file() and not path.is_symlink())
+        kept = (path for path in files if "__pycache__" not in path.parts)
+        made = {path.relative_to(to).as_posix(): path.stat().st_size for path in kept}
         (to / _LIST).write_text(json.dumps(made), encoding="utf-8")
 
     def is_whole() -> bool:

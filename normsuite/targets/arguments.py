@@ -2,6 +2,7 @@
 
 import ast
 import inspect
+import operator
 from collections.abc import Callable, Mapping, Sequence
 
 from ..errors import ArgumentError
@@ -130,6 +131,18 @@ def of_function(
             of = "torch.nn.functional's norms: give it by kwargs"
             raise _lacking(args, f"{title} needs {name} too", of, adapter)
     return [name for name in by_name if name in (*TENSORS, *MODE_FLAGS)], given
+
+
+def given_sizes(wanted: object) -> tuple[int, ...]:
+    """Return a `normalized_shape` as sizes: torch.nn's constructors take one or several.
+
+    Raises:
+        ArgumentError: it is neither.
+    """
+    try:
+        return tuple(map(operator.index, wanted if isinstance(wanted, Sequence) else (wanted,)))  # type: ignore[arg-type]
+    except TypeError:
+        raise ArgumentError("normalized_shape", wanted, "must be a size or a list of sizes") from None
 
 
 def _lacking(args: Sequence, needs: str, of: str, adapter: str) -> ArgumentError:

@@ -3,7 +3,6 @@
 import copy
 import inspect
 import math
-import operator
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -250,11 +249,7 @@ def _wrapped(target: Target, function: Callable, shape: Sequence[int]) -> Functi
         function, title=target.title, args=target.args, kwargs=target.kwargs, values=values
     )
     if (wanted := settings.get("normalized_shape")) is not None:
-        try:  # torch.nn's constructors take a size or several
-            channels = tuple(map(operator.index, wanted if isinstance(wanted, Sequence) else (wanted,)))
-        except TypeError:
-            raise ArgumentError("normalized_shape", wanted, "must be a size or a list of sizes") from None
-        settings["normalized_shape"] = channels
+        settings["normalized_shape"] = channels = arguments.given_sizes(wanted)
     sizes = dict.fromkeys(("weight", "bias"), channels)
     if spec is None or spec.running == "always":
         sizes |= dict.fromkeys(("running_mean", "running_var"), channels)
@@ -294,7 +289,7 @@ def _settings(target: Target, module: nn.Module, shape: Sequence[int]) -> Settin
         given, weight = _setting(target, module, "normalized_shape"), tensor_of(module, "weight")
         if given is None:  # a single number is a gain of all
             given = tuple(weight.shape) if weight is not None and weight.numel() > 1 else (shape[-1],)
-        normalized = (given,) if isinstance(given, int) else tuple(given)
+        normalized = arguments.given_sizes(given)
     eps = _setting(target, module, *EPS_NAMES)
     if eps is None:
         eps = _argument(target, *EPS_NAMES)

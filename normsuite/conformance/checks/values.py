@@ -75,5 +75,4 @@ def gradients_reach_parameters(subject: Subject) -> Finding | None:
     if not others:
         return None
     names = " and ".join(f"a {role} is called {', '.join(of_role)}" for role, of_role in PARAMETER_NAMES.items())
-    said = f"gradients of {', '.join(others)} are compared with nothing: one parameter of each role is"
-    return Finding(OK, f"{said} ({names})")
+    return Finding(OK, f"only one weight and one bias are compared, and not {', '.join(others)} ({names})")

@@ -72,9 +72,10 @@ class TargetNorm(Implementation):
         if self.package is None:
             search_here()
         with unchanged() as changed:
-            call = self._prepared(task, given)
+            call, lacking = self._prepared(task, given)
         if changed:
             raise Unmeasurable(f"changes {changed[0]}")
+        _lacking[self._made_for(task)] = lacking
         return call
 
     def lacks(self, task):
@@ -92,8 +93,7 @@ class TargetNorm(Implementation):
             built = build(target, shape=task.case.shape, dtype=DTYPES[task.dtype], device=task.device)
         except ImportPathError as error:  # it is not there; what is there and cannot be made fails
             raise UnsupportedError("backend", self.name, str(error)) from error
-        lacking = (role for role in ("weight", "bias") if built.tensor(role) is None)
-        _lacking[self._made_for(task)] = tuple(lacking)
+        lacking = tuple(role for role in ("weight", "bias") if built.tensor(role) is None)
         module = _with_eps(built)
         groups = _groups(built)
         if task.spec.groups == "given" and groups is not None and groups != task.num_groups:
@@ -108,7 +108,7 @@ class TargetNorm(Implementation):
                 buffer.copy_(values)
         x = given.input
         try_out(module, x)
-        return in_mode(task, replace(given, **own), lambda: module(x))
+        return in_mode(task, replace(given, **own), lambda: module(x)), lacking
 
 
 def _groups(built: Built) -> int | None:
