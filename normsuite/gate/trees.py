@@ -322,8 +322,8 @@ def _built(git: Git, entries: list[export.Entry], trees: Path, digest: str, sour
         for part in source.beside:  # which a build seldom takes along
             if (files / part.path).is_dir() and not place_of(to, part.name).exists():
                 shutil.copytree(files / part.path, place_of(to, part.name))
-        files = (path for path in to.rglob("*") if path.is_file() and not path.is_symlink())
-        kept = (path for path in files if "__pycache__" not in path.parts)
+        plain = (path for path in to.rglob("*") if path.is_file() and not path.is_symlink())
+        kept = (path for path in plain if "__pycache__" not in path.parts)
         made = {path.relative_to(to).as_posix(): path.stat().st_size for path in kept}
         (to / _LIST).write_text(json.dumps(made), encoding="utf-8")
 
