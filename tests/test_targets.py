@@ -126,6 +126,11 @@ def test_a_target_travels_as_json():
         Target(lambda x: x).as_dict()
 
 
+def test_what_is_written_behind_a_bracket_is_not_taken_for_the_arguments():
+    with pytest.raises(ArgumentError, match="must be Python's literals"):
+        parse("1)(2")
+
+
 def test_tuples_of_arguments_stay_tuples_in_another_process():
     target = Target(Norm, args=((8, [1, (2,)]), 3), kwargs={"sizes": {"inner": (4,)}, "plain": [5]})
     again = Target.from_dict(json.loads(json.dumps(target.as_dict())))
