@@ -252,9 +252,8 @@ def _refuse_another_norm_s_call(file: Path, spec: NormSpec) -> None:
 def _computed(spec: NormSpec) -> dict[str, object]:
     """Return what two norms that compute the same have in common."""
     alone = {"group"} if spec.groups == "channels" else set()  # a group of one channel: nothing to average over
-    axes = sorted(spec.axes - alone)
-    fields = {name: getattr(spec, name) for name in ("groups", "affine", "running", "centred")}
-    return {"groups": fields.pop("groups"), "axes": axes, **fields}
+    same = {name: getattr(spec, name) for name in ("groups", "affine", "running", "centred")}
+    return {"axes": sorted(spec.axes - alone), **same}
 
 
 for _file in _files():

@@ -14,7 +14,7 @@ from ..targets.messages import error_of_message
 from ..targets.target import Target
 from .checks import Check
 from .result import DIFFERS, FAILS, Finding, Result
-from .run import expected_reason, judged
+from .run import expected_reason, is_declared, judged
 
 ENDS = "the process "
 """How a text begins, or goes on, that says how a process ended."""
@@ -46,9 +46,8 @@ def results(target: Target, checks: Sequence[Check], *, limit_s: float, notes: l
         if ended == MOST_ENDED:
             text = f"not tried: {ENDS}{notes[-1].partition(ENDS)[2]} at each of {MOST_ENDED} checks in a row"
             for check in left:
-                undeclared = check.dtype is not None and check.dtype not in target.dtypes
-                finding = Finding(DIFFERS, f"not declared, and {text}") if undeclared else Finding(FAILS, text)
-                yield _result(target, check, finding)
+                undeclared = Finding(DIFFERS, f"not declared, and {text}")
+                yield _result(target, check, Finding(FAILS, text) if is_declared(target, check) else undeclared)
             return
         by_name = {check.name: check for check in left}
         begun = None

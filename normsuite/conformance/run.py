@@ -58,9 +58,14 @@ def _on(target: Target, check: Check, shape: tuple[int, ...]) -> Finding:
     return judged(target, check, finding)
 
 
+def is_declared(target: Target, check: Check) -> bool:
+    """Return whether a check is in a type that the target declares, or in its first."""
+    return check.dtype is None or check.dtype in target.dtypes
+
+
 def judged(target: Target, check: Check, finding: Finding) -> Finding:
     """Return a finding; a failure in a type that the target does not declare is a difference."""
-    if finding.status != FAILS or check.dtype is None or check.dtype in target.dtypes:
+    if finding.status != FAILS or is_declared(target, check):
         return finding
     return replace(finding, status=DIFFERS, text=f"not declared, and wrong in {check.dtype}: {finding.text}")
 

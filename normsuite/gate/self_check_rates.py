@@ -267,10 +267,17 @@ def _injected(tables: Iterable[SelfCheck | AsvCheck], thresholds: Thresholds) ->
                 yield name, math.expm1(math.fsum(logs) / len(logs)), found[name] == WORSE
 
 
+def _by_kind(records: Iterable[dict]) -> tuple[list[dict], list[dict]]:
+    """Return the gate's tables, and what `asv continuous` said of two versions."""
+    of: dict[bool, list[dict]] = {False: [], True: []}
+    for record in records:
+        of[record["what"] == kinds.ASV_CHECK.what].append(record)
+    return of[False], of[True]
+
+
 def lines(records: Sequence[dict]) -> list[str]:
     """Return lines for people: of the gate, and of asv where it was asked too."""
-    by_asv = [record for record in records if record["what"] == kinds.ASV_CHECK.what]
-    tables = [record for record in records if record["what"] != kinds.ASV_CHECK.what]
+    tables, by_asv = _by_kind(records)
     said = _lines(found(tables)) if tables else []
     if by_asv:
         factor = schema.of(by_asv[0], AsvCheck).samples.factor
@@ -320,8 +327,7 @@ def line(record: dict) -> str:
 
 def as_dict(records: Sequence[dict]) -> dict:
     """Return the rates for JSON."""
-    by_asv = [record for record in records if record["what"] == kinds.ASV_CHECK.what]
-    tables = [record for record in records if record["what"] != kinds.ASV_CHECK.what]
+    tables, by_asv = _by_kind(records)
     return {
         "gate": found(tables).as_dict(),
         "measured_as": {f"{share:g}": mean.value for share, mean in measured_means(tables).items()},
