@@ -33,7 +33,7 @@ def test_a_version_that_learns_worse_is_found(repository, worse, digits_cache, m
     else:
         append(repository, "errors.py", "# more\n")
     before, after = (version(repository, name) for name in ("HEAD~1", "HEAD"))
-    found = error_rate.measure({"base": before, "head": after}, ["BatchNorm"], 3)["BatchNorm"]
+    found = dict(error_rate.measure({"base": before, "head": after}, ["BatchNorm"], 3))["BatchNorm"]
     assert "absent" not in found, found
     if worse:
         assert min(h - b for b, h in zip(found["base"], found["head"], strict=True)) > 0.05
@@ -54,12 +54,15 @@ def test_a_version_that_ends_the_processes_that_train_it_fails_at_that_norm(
     python.chmod(0o755)
     before, after = (version(repository, name) for name in ("HEAD~1", "HEAD"))
     done = []
-    found = error_rate.measure(
-        {"base": before, "head": after},
-        ["BatchNorm", "LayerNorm"],
-        2,
-        pythons={"base": str(python)},
-        on_run=lambda *of: done.append(of),
+    norms = ["BatchNorm", "LayerNorm"]
+    found = dict(
+        error_rate.measure(
+            {"base": before, "head": after},
+            norms,
+            2,
+            pythons={"base": str(python)},
+            on_run=lambda *of: done.append(of),
+        )
     )
     reason = f"fails: processes ended while they trained it, in {error_rate.TRIES} rounds (SIGKILL)"
     assert found["BatchNorm"]["absent"] == {"head": reason} and len(found["BatchNorm"]["base"]) == 2
@@ -79,7 +82,7 @@ def test_a_version_whose_training_hangs_or_leaves_ends(repository, digits_cache,
     monkeypatch.setattr(error_rate, "RUN_LIMIT_S", 8.0)
     append(repository, "study/train.py", f"\n\ndef train(run, digits):\n    {ending}\n", "ends")
     head = version(repository)
-    found = error_rate.measure({"base": head, "head": head}, ["BatchNorm"], 2)["BatchNorm"]
+    found = dict(error_rate.measure({"base": head, "head": head}, ["BatchNorm"], 2))["BatchNorm"]
     said = f"fails: processes ended while they trained it, in {error_rate.TRIES} rounds ({reason})"
     assert found == {"absent": {"base": said, "head": said}}
 
@@ -180,9 +183,45 @@ def test_processes_that_end_before_they_train_lose_no_finished_rate(monkeypatch)
     monkeypatch.setattr(error_rate, "_trained", trained)
     monkeypatch.setattr(provenance, "usable_cores", lambda: 4)
     folder = SimpleNamespace(folder="")
-    found = error_rate.measure({"base": folder, "head": folder}, ["BatchNorm", "LayerNorm"], 2)
+    found = dict(error_rate.measure({"base": folder, "head": folder}, ["BatchNorm", "LayerNorm"], 2))
     assert len(rounds) == 2, "one round of two processes that end is no two rounds"
     assert found["BatchNorm"] == {"base": [0.1, 0.1], "head": [0.1, 0.1]}
     assert found["LayerNorm"]["absent"] == {
         "head": "fails: processes ended before they trained anything, in 2 rounds (SIGKILL)"
     }
+
+
+def test_norms_that_are_trained_are_kept_when_the_user_ends_the_run(monkeypatch):
+    def trained(shares):
+        for share in shares:
+            yield share, {"run": share.runs[0], "rate": 0.1, "absent": None}
+            yield share, {"run": share.runs[1], "rate": 0.2, "absent": None}
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(error_rate, "_trained", trained)
+    monkeypatch.setattr(provenance, "usable_cores", lambda: 2)
+    folder, found = SimpleNamespace(folder=""), {}
+    with pytest.raises(KeyboardInterrupt):
+        found.update(error_rate.measure({"base": folder, "head": folder}, ["BatchNorm", "LayerNorm"], 2))
+    assert found == {"BatchNorm": {"base": [0.1, 0.2], "head": [0.1, 0.2]}}
+
+
+def test_a_norm_is_not_blamed_for_a_process_that_ends_behind_it(monkeypatch):
+    """Its processes end between two norms, in two rounds: the first has its rates, and the second is not tried yet."""
+    rounds = []
+
+    def trained(shares):
+        rounds.append(len(shares))
+        for share in shares:
+            runs = list(share.runs)
+            if share.side == "base" and len(rounds) < 3:
+                runs = [run for run in runs if run[0] == "BatchNorm"][:1]
+                share.at, share.died = "BatchNorm", "SIGKILL"
+            for run in runs:
+                yield share, {"run": run, "rate": 0.1, "absent": None}
+
+    monkeypatch.setattr(error_rate, "_trained", trained)
+    monkeypatch.setattr(provenance, "usable_cores", lambda: 2)
+    folder = SimpleNamespace(folder="")
+    found = dict(error_rate.measure({"base": folder, "head": folder}, ["BatchNorm", "LayerNorm"], 2))
+    assert found == {norm: {"base": [0.1, 0.1], "head": [0.1, 0.1]} for norm in ("BatchNorm", "LayerNorm")}

@@ -1,7 +1,9 @@
 """Processes of a gate that are started together."""
 
+import json
 import os
 import random
+import re
 import signal
 import sys
 
@@ -67,3 +69,48 @@ def test_a_parent_that_the_system_has_ended_is_started_again():
             one.tell({})  # no job: it runs, and says so
             list(one.messages())
         assert several._parents[sys.executable] is not parent
+
+
+@pytest.mark.parametrize(
+    ("line", "says"),
+    [
+        ("'a banner'", "said 'a banner', which is no message"),
+        ("5", "said '5', which is no message"),
+    ],
+)
+def test_a_process_that_says_something_else_is_ended(line, says):
+    """It would go on for ever."""
+    with process.fresh(["-c", f"print({line}, flush=True); {SLEEPS}"], process.environment(1)) as one:
+        with pytest.raises(process.Died, match=re.escape(says)):
+            list(one.messages())
+        assert one._process.wait() == -signal.SIGKILL
+
+
+def test_bytes_that_are_no_text_are_no_message():
+    code = "import sys; sys.stdout.buffer.write(bytes([255, 10])); sys.stdout.flush()"
+    with process.fresh(["-c", code], process.environment(1)) as one, pytest.raises(process.Died, match="no message"):
+        list(one.messages())
+
+
+def test_a_process_that_cannot_be_started_is_that_jobs_fault_alone(tmp_path):
+    jobs = [turns.Job({}, python=str(tmp_path / "none")), turns.Job({})]
+    says = "import json, sys; print(json.dumps({'cell': 0, 'ready': True}), flush=True); [sys.stdin.readline() for _ in 'ab']"
+    turns.take(jobs, lambda job: process.fresh(["-c", says], process.environment(1), python=job.python))
+    assert jobs[0].died == f"cannot be started: No such file or directory: {tmp_path / 'none'}"
+    assert jobs[1].found == {0: {"cell": 0, "ready": True}}
+
+
+@pytest.mark.parametrize("count", [True, False])
+def test_a_version_that_cannot_be_imported_alone_is_one_dead_process_once_it_was_counted(count):
+    says = {"unimportable": "head", "error": "ImportError: this time", "beside": []}
+    job = turns.Job({"count": count})
+
+    def take():
+        turns.take([job], lambda job: process.fresh(["-c", f"print({json.dumps(json.dumps(says))})"], {}))
+
+    if count:
+        with pytest.raises(turns.Unimportable):
+            take()
+    else:
+        take()
+        assert job.died == "head cannot be imported: ImportError: this time"

@@ -1,6 +1,7 @@
 """Processes that are forked by a parent which has imported what takes long."""
 
 import os
+import re
 import signal
 import sys
 import time
@@ -141,3 +142,24 @@ def test_a_parent_that_has_ended_is_told(tmp_path):
         parent._process.wait()
         with pytest.raises(process.Died):
             said(parent, module="jobs")
+
+
+@pytest.mark.parametrize(
+    ("python", "says"),
+    [
+        ("#!/bin/sh\necho 'no torch' >&2; exit 3\n", "exit code 3: no torch"),
+        ("#!/bin/sh\nexec sleep 600\n", "the process that forks others hangs: ended after 0.5 s"),
+        ("no program", "cannot be started: Exec format error: {python}"),
+    ],
+)
+def test_an_interpreter_that_cannot_fork_is_said(tmp_path, monkeypatch, python, says):
+    monkeypatch.setattr(preloaded, "START_S", 0.5)
+    program = tmp_path / "python"
+    program.write_text(python)
+    program.chmod(0o755)
+    said_ = says.format(python=program)
+    with (
+        pytest.raises(process.Died, match=re.escape(said_)),
+        preloaded.Parent([], process.environment(1), python=str(program)) as parent,
+    ):
+        said(parent)

@@ -1,5 +1,6 @@
 """`normsuite gate`: whether a commit made a package slower, heavier or less accurate."""
 
+import os
 from pathlib import Path
 from typing import Annotated, Optional
 
@@ -115,6 +116,8 @@ def _interpreter(argument: str, path: Path) -> str:
     """
     if not path.is_file():
         raise ArgumentError(argument, str(path), "no such interpreter")
+    if not os.access(path, os.X_OK):
+        raise ArgumentError(argument, str(path), "is no program: its file may not be executed")
     return str(path.absolute())
 
 

@@ -3,7 +3,7 @@
 The parts are `counts`, `looks` and `error_rate`; `processes` starts what they need, and `budget` says how much.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
 import torch
@@ -58,7 +58,7 @@ def run(setup: Setup, on_progress: Callable[[str, float], None] = lambda stage, 
             counts.run()
             looks.run()
             if setup.norms:
-                error_rates = _error_rates(setup, budget, lock, on_progress)
+                error_rates.update(_error_rates(setup, budget, lock, on_progress))
         except KeyboardInterrupt:
             outcome.interrupted = True
     if processes.environment is not None:
@@ -68,10 +68,10 @@ def run(setup: Setup, on_progress: Callable[[str, float], None] = lambda stage, 
     return outcome
 
 
-def _error_rates(setup: Setup, budget: Budget, lock: Lock, on_progress) -> dict[str, dict]:
+def _error_rates(setup: Setup, budget: Budget, lock: Lock, on_progress) -> Iterator[tuple[str, dict]]:
     """Train with either version. It needs no quiet machine, but another gate's clock may be running."""
     with lock.alone():
-        return error_rate.measure(
+        yield from error_rate.measure(
             {side: setup.tree(side) for side in SIDES},
             setup.norms,
             setup.seeds,

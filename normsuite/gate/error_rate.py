@@ -46,8 +46,10 @@ def measure(
     pythons: Mapping[str, str] | None = None,
     targets: Mapping[str, Target] | None = None,
     on_run: Callable[[int, int], None] = lambda done, of: None,
-) -> dict[str, dict]:
-    """Return for each norm the error rates of "base" and of "head", one for each seed, or under "absent" the reasons.
+) -> Iterator[tuple[str, dict]]:
+    """Yield each norm, once it is trained, with the error rates of "base" and "head", one a seed.
+
+    Of a version that cannot train it there are none, and under "absent" the reason.
 
     Args:
         trees: of the two sides.
@@ -62,14 +64,30 @@ def measure(
     """
     if seeds < 2:
         raise ArgumentError("seeds", seeds, "must be at least 2, since one says nothing of the spread")
+    share_out = partial(_shares, trees=trees, pythons=pythons or {}, targets=targets or {})
+    return _measured(share_out, norms, seeds, on_run)
+
+
+def _measured(
+    share_out: Callable[[Mapping[str, Sequence[NormSeed]]], Sequence["_Share"]],
+    norms: Sequence[str],
+    seeds: int,
+    on_run: Callable[[int, int], None],
+) -> Iterator[tuple[str, dict]]:
     todo: dict[str, list[NormSeed]] = {
         side: [(norm, seed) for norm in norms for seed in range(seeds)] for side in SIDES
     }
-    found: dict[str, dict] = {norm: {} for norm in norms}
+    found: dict[str, dict] = {norm: {} for norm in norms}  # of those that are not yielded yet
+
+    def finished() -> Iterator[tuple[str, dict]]:
+        open_norms = {norm for of_side in todo.values() for norm, _ in of_side}
+        for norm in [norm for norm in found if norm not in open_norms]:
+            yield norm, _by_seed(found.pop(norm))
+
     deaths: Counter[tuple[str, str | None]] = Counter()
     done, of = 0, len(SIDES) * len(norms) * seeds
     while any(todo.values()):
-        shares = _shares(todo, trees, pythons or {}, targets or {})
+        shares = share_out(todo)
         for share, message in _trained(shares):
             norm, seed = message["run"]
             todo[share.side].remove((norm, seed))
@@ -78,17 +96,19 @@ def measure(
             else:
                 found[norm].setdefault("absent", {})[share.side] = message["absent"]
             on_run(done := done + 1, of)
+            yield from finished()
         ended = {(s.side, s.at): s.died for s in shares if s.died is not None and set(s.runs) & set(todo[s.side])}
         deaths.update(ended.keys())
         for (side, at), died in ended.items():
             if deaths[side, at] < TRIES:
                 continue
             when = "before they trained anything" if at is None else "while they trained it"
-            for norm in {norm for norm, _ in todo[side]} if at is None else {at}:
+            unfinished = {norm for norm, _ in todo[side]}
+            for norm in unfinished if at is None else unfinished & {at}:
                 reason = f"fails: processes ended {when}, in {TRIES} rounds ({died})"
                 found[norm].setdefault("absent", {})[side] = reason
                 todo[side] = [run for run in todo[side] if run[0] != norm]
-    return {norm: _by_seed(of_norm) for norm, of_norm in found.items()}
+        yield from finished()
 
 
 def _by_seed(of_norm: Mapping[str, dict]) -> dict:

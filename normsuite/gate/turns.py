@@ -71,7 +71,11 @@ class _Started(NamedTuple):
             for message in self.messages:
                 watch.again(START_S if job.at is None and "begin" not in message else SILENT_S)
                 if "unimportable" in message:
-                    raise Unimportable(message["unimportable"], message["error"], message["beside"])
+                    failed = Unimportable(message["unimportable"], message["error"], message["beside"])
+                    if failed.beside or job.work["count"]:
+                        raise failed
+                    job.died = f"{failed.side} cannot be imported: {failed.said}"  # it could, when counts were made
+                    return
                 job.environment = message.get("environment", job.environment)
                 job.at = message.get("begin", job.at)
                 if "cell" in message:
@@ -134,18 +138,29 @@ def take(
         Unimportable: the first that a process told of.
     """
     with ExitStack() as stack:
-        running = [stack.enter_context(start(job)) for job in jobs]
-        started = [_Started(job, one, one.messages()) for job, one in zip(jobs, running, strict=True)]
-        for each in started:
+        started = [_started(job, start, stack) for job in jobs]
+        running = [each for each in started if each is not None]
+        for each in running:
             each.tell(each.job.work)
-        for each in started:
+        for each in running:
             each.listen(on_cell, until="ready")
         on_ready()
-        for each in [] if in_pairs else started:
+        for each in [] if in_pairs else running:
             each.tell({"go": True})
             each.listen(on_cell)
-        for pair in zip(started[::2], started[1::2], strict=True) if in_pairs else []:
-            _alternate(pair, on_cell)
+        for one, other in zip(started[::2], started[1::2], strict=True) if in_pairs else []:
+            if one is not None and other is not None:
+                _alternate((one, other), on_cell)
+
+
+def _started(job: Job, start: Callable[[Job], process.Process], stack: ExitStack) -> _Started | None:
+    """Start the process of a job, which ends with the stack; where it cannot be started, the job says why."""
+    try:
+        running = stack.enter_context(start(job))
+    except process.Died as died:
+        job.died = str(died)
+        return None
+    return _Started(job, running, running.messages())
 
 
 def _alternate(pair: Sequence[_Started], on_cell: Callable[[], None]) -> None:

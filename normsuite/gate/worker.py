@@ -113,7 +113,7 @@ class _Cells:
             except ImportError as error:
                 raise turns.Unimportable(HEAD, one_line(error), [BASE]) from error
         if count:
-            given = self._given.of(cell)[0]
+            given = self._given.of(cell)[0] if calls else None  # else an accelerator may have no room for them
             counts = {side: counting.values(of_side[0], cell, given) for side, of_side in calls.items()}
             for side in counts:
                 counts[side] |= counting.errors(sides.package_for(cell, self._packages[side], known), cell)

@@ -5,19 +5,25 @@ thread is started. The stack lies elsewhere in each process that it forks, as in
 and compiled kernels where it draws their order (`python -m tools.start_cost` compares cost and spread of both).
 """
 
-import contextlib
 import gc
 import importlib
 import json
 import os
 import random
+import select
 import signal
 import socket
 import subprocess
 import sys
+import tempfile
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack, suppress
+from typing import IO, NamedTuple
 
 from . import process
+
+START_S = 600.0
+"""Seconds that the parent may take for its imports."""
 
 _DEEPEST = 16
 """Frames of the interpreter that are laid before a job's own: each moves the stack by some hundred bytes."""
@@ -35,54 +41,89 @@ class Parent:
         modules: that it imports, those that are there.
         env: its environment, and that of the processes.
         python: the interpreter.
+
+    Raises:
+        Died: the system cannot run the interpreter.
     """
 
     def __init__(self, modules: Sequence[str], env: Mapping[str, str], *, python: str = sys.executable):
-        self._control, theirs = socket.socketpair()
-        self._process = subprocess.Popen(
-            [python, "-P", "-m", __name__, *modules],
-            stdin=theirs.fileno(),
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,  # what fails here fails again in each process, which says it
-            env=dict(env),
-            start_new_session=True,
-        )
-        theirs.close()
+        with ExitStack() as stack:
+            self._said = stack.enter_context(tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace"))
+            self._control, theirs = map(stack.enter_context, socket.socketpair())
+            self._process = process.popen(
+                [python, "-P", "-m", __name__, *modules],
+                stdin=theirs.fileno(),
+                stdout=subprocess.DEVNULL,
+                stderr=self._said,
+                env=dict(env),
+                start_new_session=True,
+            )
+            theirs.close()
+            self._files = stack.pop_all()
 
     def __enter__(self) -> "Parent":
         return self
 
     def __exit__(self, *_) -> None:
-        self._control.close()
         self._process.kill()
         self._process.wait()
+        self._files.close()
 
     def process(self, module: str) -> process.Process:
         """Return a new process that calls `main` of a module.
 
         Raises:
-            Died: the parent has ended.
+            Died: the parent has ended, or has been ended because it did not fork within `START_S`.
         """
-        return process.Process(lambda said: _Forked(self._control, module, said))
+        return process.Process(lambda said: _Forked(self._asked(module, said)))
+
+    def _asked(self, module: str, said: IO[str]) -> "_Pipes":
+        """Have a process forked, and return its pipes."""
+        (stdin, to), (frm, stdout), (status, told) = os.pipe(), os.pipe(), os.pipe()
+        with ExitStack() as stack:
+            pipes = _Pipes(
+                stack.enter_context(os.fdopen(to, "w", encoding="utf-8")),
+                stack.enter_context(os.fdopen(frm, encoding="utf-8", errors="replace")),
+                stack.enter_context(os.fdopen(status)),
+            )
+            try:
+                # Where the parent has ended, nobody is going to write to the pipe of the status.
+                with suppress(OSError):
+                    socket.send_fds(self._control, [json.dumps(module).encode()], [stdin, stdout, said.fileno(), told])
+            finally:
+                for end in (stdin, stdout, told):
+                    os.close(end)
+            if not select.select([pipes.status], [], [], START_S)[0]:
+                self._process.kill()
+                raise process.Died(f"the process that forks others hangs: ended after {START_S:g} s")
+            if not (pid := pipes.status.readline()):
+                self._process.kill()  # if it runs, and only the process between has ended
+                self._said.seek(0)
+                raise process.Died(process.last_words(self._process.wait(), self._said.read()))
+            stack.pop_all()
+        return pipes._replace(pid=int(pid))
+
+
+class _Pipes(NamedTuple):
+    """Pipes to a forked process, by the ends that its starter holds.
+
+    Attributes:
+        stdin, stdout: to its standard input and from its standard output.
+        status: says how it ended.
+        pid: of the process and of its session.
+    """
+
+    stdin: IO[str]
+    stdout: IO[str]
+    status: IO[str]
+    pid: int = 0
 
 
 class _Forked:
     """A forked process, as `process.Process` uses subprocess.Popen."""
 
-    def __init__(self, control: socket.socket, module: str, said):
-        (stdin, to), (frm, stdout), (status, told) = os.pipe(), os.pipe(), os.pipe()
-        try:
-            socket.send_fds(control, [json.dumps(module).encode()], [stdin, stdout, said.fileno(), told])
-        except OSError:
-            for end in (to, frm, status):
-                os.close(end)
-            raise process.Died("the process that starts others has ended") from None
-        finally:
-            for end in (stdin, stdout, told):
-                os.close(end)
-        self.stdin, self.stdout = os.fdopen(to, "w", encoding="utf-8"), os.fdopen(frm, encoding="utf-8")
-        self._status = os.fdopen(status)
-        self.pid = int(self._status.readline() or 0)  # also of its session
+    def __init__(self, pipes: _Pipes):
+        self.stdin, self.stdout, self._status, self.pid = pipes
         self.returncode: int | None = None
 
     def wait(self) -> int:
@@ -92,14 +133,14 @@ class _Forked:
         return self.returncode
 
     def kill(self) -> None:
-        if self.returncode is None and self.pid:
-            with contextlib.suppress(ProcessLookupError):
+        if self.returncode is None:
+            with suppress(ProcessLookupError):
                 os.killpg(self.pid, signal.SIGKILL)
 
 
 def _serve() -> None:
     for name in sys.argv[1:]:
-        with contextlib.suppress(ImportError):  # it is not needed, or the job that needs it says so
+        with suppress(ImportError):  # it is not needed, or the job that needs it says so
             importlib.import_module(name)
     gc.collect()
     gc.freeze()  # so that the collector of a forked process does not copy its pages

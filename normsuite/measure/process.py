@@ -23,7 +23,7 @@ _ROOT = Path(__file__).resolve().parent.parent.parent
 
 
 class Died(Exception):
-    """A process ended too early; the message has the last line of its output."""
+    """A process could not be started, or ended too early; the message has why, or the last line of its output."""
 
 
 def environment(threads: int) -> dict[str, str]:
@@ -117,13 +117,16 @@ class Process:
         """Yield its messages, until it ends; one may stop listening and go on later.
 
         Raises:
-            Died: it ended with an error, or said something else than JSON.
+            Died: it ended with an error, or said something else than JSON and was ended.
         """
         while line := self._process.stdout.readline():
             try:
                 message = json.loads(line)
             except json.JSONDecodeError:
-                raise self._died() from None
+                message = None
+            if not isinstance(message, dict):
+                self.end()  # it may go on for ever
+                raise Died(f"said {line.strip()[:200]!r}, which is no message")
             yield message
         if self._process.wait():
             raise self._died()
@@ -140,22 +143,34 @@ def fresh(command: Sequence[str], env: Mapping[str, str], *, python: str = sys.e
         command: what follows the interpreter, such as ["-m", "normsuite.bench.worker"].
         env: its environment.
         python: the interpreter.
+
+    Raises:
+        Died: the system cannot run the interpreter.
     """
 
     def start(said: IO[str]) -> Running:
-        started = subprocess.Popen(
+        started = popen(
             [python, "-P", *command],  # the folder one stands in may hold another version of this package
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=said,
             text=True,
             encoding="utf-8",
+            errors="replace",
             env=dict(env),
             start_new_session=True,  # Ctrl-C reaches this process, which ends that one
         )
         return cast(Running, started)  # whose pipes are there
 
     return Process(start)
+
+
+def popen(command: Sequence[str], **options) -> subprocess.Popen:
+    """Start a process as subprocess.Popen does; raises `Died` where the system cannot run its program."""
+    try:
+        return subprocess.Popen(command, **options)
+    except OSError as error:
+        raise Died(f"cannot be started: {error.strerror}: {command[0]}") from None
 
 
 class Watch:

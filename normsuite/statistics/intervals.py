@@ -100,7 +100,8 @@ def ratio_interval(logs: Sequence[float] | np.ndarray, *, comparisons: int = 1, 
         comparisons: how many intervals are to hold together with probability 1 − alpha.
     """
     found = mean_interval(logs, 1 - alpha / comparisons)
-    return Interval(*(float(np.exp(end)) for end in (found.value, found.low, found.high)))
+    with np.errstate(over="ignore"):  # an end beyond all numbers is infinite
+        return Interval(*np.exp([found.value, found.low, found.high]).tolist())
 
 
 def geometric_mean_interval(logs: Sequence[Sequence[float]], *, comparisons: int = 1, alpha: float = 0.05) -> Interval:
