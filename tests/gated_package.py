@@ -52,6 +52,11 @@ KILLS = WRAPPED.format(
             __import__('os').kill(__import__('os').getpid(), 9)
         return whole(input, *args, **kwargs)"""
 )
+CLASHES = WRAPPED.format(
+    body="""if name == 'layer_norm' and {'normsuite_base', 'normsuite_head'} <= set(__import__('sys').modules):
+            BODY
+        return whole(input, *args, **kwargs)"""
+)
 KILLS_TRAINING = """
 
 def _killing(whole):

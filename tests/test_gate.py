@@ -12,6 +12,7 @@ import pytest
 from gated_package import (
     ALONE,
     BREAKS,
+    CLASHES,
     COMMAND,
     KEEPS,
     KILLS,
@@ -153,6 +154,21 @@ def test_a_version_that_cannot_stand_beside_the_other_is_measured_apart(reposito
     done = gate(repository, "HEAD~1", "HEAD", "--json", "-")
     assert done.returncode in (0, 1, 3) and "(ImportError: one is enough): each in its own processes" in done.stderr
     assert json.loads(done.stdout)["record"]["case"]["apart"] is True
+
+
+@pytest.mark.parametrize(
+    "body", ["raise TypeError('no')", "__import__('os').kill(__import__('os').getpid(), 9)"], ids=["fails", "ends"]
+)
+def test_a_cell_that_only_works_in_processes_of_one_version_is_measured_apart(repository, body):
+    """Neither version is to blame, whichever comes first."""
+    append(repository, "functional.py", CLASHES.replace("BODY", body), "clashes")
+    append(repository, "errors.py", "# more\n")
+    done = gate(repository, "HEAD~1", "HEAD", "--json", "-")
+    assert done.returncode in (0, 1, 3), done.stderr
+    assert f"{ONE[0]} works in processes of one version alone: each in its own processes" in done.stderr
+    record = json.loads(done.stdout)["record"]
+    assert record["case"]["apart"] is True and len(record["samples"]["log_ratios"][ONE[0]]) >= 4
+    assert not record["samples"]["absent"]
 
 
 def test_two_gates_at_once_take_turns(repository):

@@ -5,6 +5,7 @@ import shutil
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -12,7 +13,7 @@ import pytest
 from asv_folder import Repository
 from filelock import FileLock
 
-from normsuite.gate import compare, trees
+from normsuite.gate import comment, compare, tables, trees
 from normsuite.gate import processes as processes_of_gate
 from normsuite.gate.injected_commits import SOURCE
 from normsuite.gate.setup import Setup
@@ -52,7 +53,7 @@ def processes(monkeypatch, clock, *, start_s, cell_s, end_after=None):
         if not counts:
             on_ready()
         for job in jobs:
-            job.environment = provenance.environment(threads=1)
+            job.environment, job.has_imported = provenance.environment(threads=1), True
             for place in range(len(job.work["cells"])):
                 clock[0] += cell_s
                 both = {side: {"peak bytes": 4096} for side in ("base", "head")}
@@ -68,6 +69,7 @@ def processes(monkeypatch, clock, *, start_s, cell_s, end_after=None):
 
     monkeypatch.setattr(processes_of_gate.turns, "take", take)
     monkeypatch.setattr(processes_of_gate, "time", SimpleNamespace(perf_counter=lambda: clock[0]))
+    return take
 
 
 def test_a_budget_that_is_too_short_is_said_by_the_first_cells(repository, monkeypatch, capsys):
@@ -91,6 +93,58 @@ def test_nothing_is_said_of_a_budget_that_is_long_enough(repository, monkeypatch
     processes(monkeypatch, [0.0], start_s=5.0, cell_s=0.01)
     outcome = compare.run(setup(repository, 120.0))
     assert "budget" not in capsys.readouterr().err and outcome.record["notes"] == []
+
+
+def test_cells_that_hang_do_not_outlast_the_budget(repository, monkeypatch):
+    clock = [0.0]
+
+    def take(jobs, draw, *, in_pairs, on_ready=lambda: None, on_cell):
+        clock[0] += 150.0
+        for job in jobs:
+            job.environment, job.has_imported = provenance.environment(threads=1), True
+            job.at, job.died = 0, "hangs: ended after 150 s"
+
+    monkeypatch.setattr(processes_of_gate.turns, "take", take)
+    monkeypatch.setattr(processes_of_gate, "time", SimpleNamespace(perf_counter=lambda: clock[0]))
+    record = compare.run(setup(repository, 200.0)).record
+    assert (
+        clock[0] == 300.0 and "bytes and errors: the budget was spent before all cells were counted" in record["notes"]
+    )
+
+
+def test_the_record_has_both_environments_where_the_interpreters_differ(repository, monkeypatch):
+    whole = processes(monkeypatch, [0.0], start_s=1.0, cell_s=0.01)
+    given = replace(setup(repository, 60.0), apart=True)
+    packages = {"base": {"torch": "2.0"}, "head": {"torch": "2.14"}}
+
+    def take(jobs, *args, **kwargs):
+        whole(jobs, *args, **kwargs)
+        for job in jobs:
+            (side,) = job.work["sides"]
+            job.environment = {**job.environment, "packages": packages[side]}
+
+    monkeypatch.setattr(processes_of_gate.turns, "take", take)
+    found = compare.run(given).record
+    assert found["environment"]["packages"] == packages["head"]
+    assert found["environment"]["base"] == {"packages": packages["base"]}
+    results.write_record(repository, "both", found)
+    kept = results.read_record(repository / "both.json")
+    assert ("torch of base", "2.0") in tables.method(kept).rows
+    assert "torch 2.14 (base: 2.0)" in comment.comment(kept, [])
+
+
+def test_a_cell_that_cannot_be_timed_says_why(repository, monkeypatch):
+    whole = processes(monkeypatch, [0.0], start_s=1.0, cell_s=0.01)
+
+    def take(jobs, *args, **kwargs):
+        whole(jobs, *args, **kwargs)
+        for job in jobs if not jobs[0].work["count"] else []:
+            job.found[0] = {"absent": {"head": "no room"}, "spent_s": 0.0}
+
+    monkeypatch.setattr(processes_of_gate.turns, "take", take)
+    given = setup(repository, 60.0)
+    notes = compare.run(given).record["notes"]
+    assert [note for note in notes if note.startswith("times of ")] == [f"times of {given.cells[0].name}: head no room"]
 
 
 @pytest.mark.parametrize("end_after", [1, 7])

@@ -15,6 +15,11 @@ from normsuite.statistics import Interval
 # ---- variances drawn towards what they have in common ----
 
 
+def test_an_interval_of_two_processes_far_apart_reaches_beyond_all_numbers():
+    found = decide.decide({"one": {1: 0.0, 2: 0.5}}, [2], Thresholds(), 50, final=False)["one"]
+    assert found.verdict == UNDECIDED and found.ratio.high == math.inf
+
+
 @pytest.mark.parametrize("likeness", [3.0, 10.0, math.inf])
 def test_moderated_intervals_hold_as_often_as_they_say_and_are_narrower(likeness):
     """Variances that are nearly alike or not: inverse chi-squared with so many degrees of freedom."""

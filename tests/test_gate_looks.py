@@ -157,7 +157,7 @@ def test_what_a_look_decides_is_measured_no_more(repository, monkeypatch):
     assert first == 4 and len(looks.looks) >= 4 and looks.final
     assert looks.looks == sorted(looks.looks) and len(asked) == looks.looks[-1] == len(looks.values[planned[1].name])
     assert all(len(of) == 2 for of in asked[:first]) and asked[first:] == [[planned[1].name]] * (len(asked) - first)
-    processes.environment = provenance.environment()
+    processes._environments = {"head": provenance.environment()}
     record = compare.record(setup, processes, budget, counts, looks, {})
     verdicts = {row.cell: (row.verdict, row.values) for row in summary.rows(record) if row.metric == "time"}
     assert verdicts[planned[0].name] == (WORSE, 4)

@@ -1,10 +1,12 @@
 """Projects that a gate refuses before anything starts, and how their cells are named."""
 
+import sys
+
 import pytest
 from guarded_repository import Repository
 
 from normsuite.errors import ArgumentError, DataError
-from normsuite.gate import guarded
+from normsuite.gate import guarded, sides
 from normsuite.targets.configuration import find_project
 
 
@@ -25,3 +27,18 @@ def test_a_device_that_is_not_here_is_refused_before_anything_starts(tmp_path):
 def test_a_cell_is_named_with_a_plain_x_too(tmp_path):
     found = guarded.plan(find_project(Repository(tmp_path).folder), only=["*/4x8x14x14/step"]).cells
     assert [cell.name for cell in found] == ["GroupNorm/ownnorms:GroupNorm(4, 8)/4×8×14×14/step"]
+
+
+@pytest.mark.parametrize("alone", [True, False])
+def test_a_package_that_a_version_lacks_is_not_taken_from_elsewhere(tmp_path, monkeypatch, alone):
+    """The working copy of a package of prepared calls may be importable."""
+    for folder, package in (("version", "firstpackage"), ("elsewhere", "otherpackage")):
+        (tmp_path / folder / package).mkdir(parents=True)
+        for file in ("__init__.py", "calls.py"):
+            (tmp_path / folder / package / file).write_text("")
+    monkeypatch.setattr(sys, "path", [*sys.path, str(tmp_path / "elsewhere")])
+    packages = ["firstpackage", "otherpackage"]
+    found = sides.load(
+        tmp_path / "version", "base", packages, [f"{package}.calls" for package in packages], alone=alone
+    )
+    assert list(found) == ["firstpackage"] and "otherpackage" not in sys.modules

@@ -6,7 +6,10 @@ import random
 import re
 import signal
 import sys
+import time
+from pathlib import Path
 
+import psutil
 import pytest
 
 from normsuite.gate import starts, turns
@@ -94,7 +97,8 @@ def test_bytes_that_are_no_text_are_no_message():
 
 def test_a_process_that_cannot_be_started_is_that_jobs_fault_alone(tmp_path):
     jobs = [turns.Job({}, python=str(tmp_path / "none")), turns.Job({})]
-    says = "import json, sys; print(json.dumps({'cell': 0, 'ready': True}), flush=True); [sys.stdin.readline() for _ in 'ab']"
+    says = "import json, sys; print(json.dumps({'cell': 0, 'ready': True}), flush=True); "
+    says += "[sys.stdin.readline() for _ in 'ab']"
     turns.take(jobs, lambda job: process.fresh(["-c", says], process.environment(1), python=job.python))
     assert jobs[0].died == f"cannot be started: No such file or directory: {tmp_path / 'none'}"
     assert jobs[1].found == {0: {"cell": 0, "ready": True}}
@@ -114,3 +118,39 @@ def test_a_version_that_cannot_be_imported_alone_is_one_dead_process_once_it_was
     else:
         take()
         assert job.died == "head cannot be imported: ImportError: this time"
+
+
+def test_a_call_that_ends_its_process_without_an_error_is_said():
+    job = turns.Job({})
+    turns.take([job], lambda job: process.fresh(["-c", "print('{\"begin\": 0}')"], process.environment(1)))
+    assert job.died == "exit code 0"
+
+
+def test_what_a_process_has_started_ends_with_it():
+    code = f"import json, subprocess, sys; one = subprocess.Popen([sys.executable, '-c', '{SLEEPS}']); "
+    code += f"print(json.dumps({{'pid': one.pid}}), flush=True); {SLEEPS}"
+    with process.fresh(["-c", code], process.environment(1)) as one:
+        pid = next(one.messages())["pid"]
+        assert psutil.pid_exists(pid)
+    deadline = time.monotonic() + 10
+    while psutil.pid_exists(pid) and psutil.Process(pid).status() != "zombie" and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert not psutil.pid_exists(pid) or psutil.Process(pid).status() == "zombie"
+
+
+def test_a_signal_without_a_name_is_said_by_its_number():
+    assert process.last_words(-35, "") == "signal 35" and process.last_words(-9, "") == "SIGKILL"
+
+
+def test_another_interpreter_finds_no_package_of_this_one(tmp_path, own_cache):
+    """Where this package is installed, torch and others lie beside it."""
+    installed = tmp_path / "lib" / "site-packages" / "normsuite"
+    (installed.parent / "torch").mkdir(parents=True)
+    installed.mkdir()
+    for _ in range(2):
+        folder = process.alone(installed)
+        assert [each.name for each in folder.iterdir()] == ["normsuite"] and (folder / "normsuite").samefile(installed)
+    assert process.alone(tmp_path / "clone" / "normsuite") == tmp_path / "clone"
+    mine, other = (process.environment(1, python=of)["PYTHONPATH"] for of in (sys.executable, "/usr/bin/python3"))
+    assert mine.partition(os.pathsep)[0] == str(process._ROOT)
+    assert Path(other.partition(os.pathsep)[0], "normsuite").samefile(process._PACKAGE)

@@ -5,6 +5,7 @@ import re
 import signal
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import psutil
@@ -89,6 +90,25 @@ def test_a_clean_end_is_none_to_tell(parent, do):
 
 def test_what_libraries_print_is_no_message(parent):
     assert said(parent, "print('a word'); os.write(1, b'another\\n'); emit({'given': 1})")[2:] == [{"given": 1}]
+
+
+def test_text_that_is_no_unicode_reaches_the_parent(parent):
+    """As names of files may be."""
+    assert said(parent, "emit({'name': os.fsdecode(bytes([255]))})")[2:] == [{"name": os.fsdecode(bytes([255]))}]
+
+
+def test_what_a_job_leaves_running_does_not_hold_its_pipes(parent):
+    """As the workers of a pool that was forked."""
+    begun = time.monotonic()
+    found = said(parent, "emit({'left': os.fork() or __import__('time').sleep(60)})")
+    assert len(found) == 3 and time.monotonic() - begun < 30
+    with suppress(psutil.NoSuchProcess):
+        assert psutil.Process(found[2]["left"]).status() == psutil.STATUS_ZOMBIE, "nobody has taken note of its end yet"
+
+
+@pytest.mark.parametrize("do", ["sys.stdout.close()", "sys.stdout = None"])
+def test_a_job_that_takes_its_output_away_ends_well(parent, do):
+    assert len(said(parent, do)) == 2
 
 
 def test_a_module_that_cannot_be_imported_is_said(parent):

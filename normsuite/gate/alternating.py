@@ -53,7 +53,7 @@ class AskedTimer(Timer):
 def compare(
     asks: Sequence[Callable[[dict], dict]], place: int, *, blocks: int, longest_s: float, draw: random.Random
 ) -> dict[str, object]:
-    """Return a process's message on a cell, as of one that holds both versions.
+    """Time a cell in two processes, and return a message like that of a process that holds both versions.
 
     Args:
         asks: of the process that holds base, and of the one that holds head.

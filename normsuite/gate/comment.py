@@ -47,8 +47,10 @@ def _circumstances(record: dict) -> str:
     """Return the machine, the time spent and the thresholds."""
     gate = schema.of(record, Gate)
     case, environment = gate.case, gate.environment
+    torch = environment.packages.get("torch")
+    if environment.base is not None and environment.base.packages is not None:
+        torch = f"{torch} (base: {environment.base.packages.get('torch')})"
     return (
-        f"{markdown.escaped(environment.cpu)}, {said_of_threads(gate)}, torch "
-        f"{environment.packages.get('torch')}; {gate.spent_s:.0f} s; intervals hold together with "
-        f"{1 - case.alpha:.0%} probability; {said_of_thresholds(gate)}."
+        f"{markdown.escaped(environment.cpu)}, {said_of_threads(gate)}, torch {torch}; {gate.spent_s:.0f} s; intervals "
+        f"hold together with {1 - case.alpha:.0%} probability; {said_of_thresholds(gate)}."
     )

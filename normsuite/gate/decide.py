@@ -31,6 +31,9 @@ VERDICTS = (WORSE, FAILS, ACCEPTED, BETTER, UNDECIDED, SAME, NOT_AVAILABLE)
 """Verdicts, worst first. "n/a": one of the two versions lacks the cell or metric. "fails": the cell works in base and
 fails in head. "accepted": worse, and listed by the project as accepted."""
 
+FAILING = f"{FAILS}: "
+"""Begins the reason why a version has no value of a cell that it has, but cannot compute."""
+
 TONES = {WORSE: BAD, FAILS: BAD, ACCEPTED: WARNING, UNDECIDED: WARNING, BETTER: GOOD, SAME: GOOD}
 
 ALPHA = 0.05
@@ -43,8 +46,8 @@ FINAL_SHARE = 0.5
 
 MARGIN = 0.01
 THRESHOLD = 0.0025
-"""About four times what two builds of the same code differ by persistently: 0.06 % over cells (root mean square). In
-one cell it is 0.25 %, where a false "worse" is possible (`tools/thresholds.py`)."""
+"""Builds of equal code differ by 0.06 % (root mean square over cells), and in one cell by 0.25 %, so that a false
+"worse" is possible there (`tools/thresholds.py`)."""
 
 LIMIT = 0.05
 """The largest slowdown that a table without a regression may leave possible."""
@@ -175,11 +178,11 @@ def _next(before: Decision | None, logs: Interval, processes: int, thresholds: T
 
     "same" stays, unless the cell is found to be worse or better.
     """
-    ratio = Interval(*(math.exp(end) for end in (logs.value, logs.low, logs.high)))
-    verdict = judge(ratio, thresholds)
+    ratio = statistics.exponential(logs)
+    so_far, verdict = ratio.value, judge(ratio, thresholds)
     if before is not None and before.verdict == SAME and verdict == UNDECIDED:
         ratio, verdict, processes = before.ratio, SAME, before.processes
-    beyond = not 1 - thresholds.worse <= math.exp(logs.value) <= 1 + thresholds.worse
+    beyond = not 1 - thresholds.worse <= so_far <= 1 + thresholds.worse
     return Decision(ratio, verdict, processes, beyond)
 
 
@@ -188,7 +191,7 @@ def still_open(
 ) -> set[str]:
     """Return the cells that further processes should measure.
 
-    They are those not decided, and those of a group that may be worse.
+    They are those not decided, and those of a group whose mean may be worse or better.
 
     Args:
         cells, means: what was decided of cells and of groups' means.

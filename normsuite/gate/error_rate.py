@@ -22,6 +22,7 @@ from ..measure import listening, process
 from ..records import provenance
 from ..targets.target import Target
 from . import sides
+from .decide import FAILING
 from .sides import MEASURING, SIDES
 from .trees import Tree
 
@@ -105,7 +106,7 @@ def _measured(
             when = "before they trained anything" if at is None else "while they trained it"
             unfinished = {norm for norm, _ in todo[side]}
             for norm in unfinished if at is None else unfinished & {at}:
-                reason = f"fails: processes ended {when}, in {TRIES} rounds ({died})"
+                reason = f"{FAILING}processes ended {when}, in {TRIES} rounds ({died})"
                 found[norm].setdefault("absent", {})[side] = reason
                 todo[side] = [run for run in todo[side] if run[0] != norm]
         yield from finished()
@@ -162,7 +163,7 @@ def _trained(shares: Sequence[_Share]) -> Iterator[tuple[_Share, dict]]:
 
 
 def _start(share: _Share) -> process.Process:
-    one = process.fresh(["-m", __name__], process.environment(1), python=share.python)
+    one = process.fresh(["-m", __name__], process.environment(1, python=share.python), python=share.python)
     job = {"side": share.side, "folder": share.folder, "runs": share.runs, "targets": share.targets}
     with suppress(process.Died):  # `_listen` finds it ended
         one.tell({**job, "train_size": TRAIN_SIZE, "batch_size": BATCH_SIZE})
@@ -211,7 +212,7 @@ def train(job: dict, emit: Callable[[dict], None]) -> None:
                 run = package.study.train.Run(norm, seed, epochs=1, **further)
                 rate = 1 - package.study.train.train(run, digits).epochs[-1].test_accuracy
         except Exception as error:  # of that version: a version before the study is one of them
-            absent = f"fails: {one_line(error)}"
+            absent = f"{FAILING}{one_line(error)}"
         emit({"run": [norm, seed], "rate": rate, "absent": absent})
 
 

@@ -24,7 +24,7 @@ class Looks:
         groups: the cells of each group, whose means are judged beside the cells.
         values: of each cell, by its name, for each process by its number the logarithm of its ratio head / base.
         base_s: of each cell, seconds of a call of base in each process.
-        looks, blocks: how many processes there had been at each look, and how many blocks each cell got before it.
+        looks, blocks: the highest number of a process before each look, and how many blocks each cell got there.
         final: whether the last look was the final one.
     """
 
@@ -109,4 +109,6 @@ class Looks:
                     if "log_ratio" in message:
                         self.values[name][number] = message["log_ratio"]
                         self.base_s[name].append(message["base_s"])
+                    elif "absent" in message:
+                        self._processes.note_absence(name, message["absent"])
             self._processes.end_if_interrupted()

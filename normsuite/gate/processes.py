@@ -3,7 +3,7 @@
 import random
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from ..errors import ArgumentError
 from ..records import provenance
@@ -28,7 +28,6 @@ class Processes:
 
     Attributes:
         apart: each version has processes of its own.
-        environment: of the first process that told it, or None.
         notes: lines on what went wrong.
         interrupted: the user ended a run; what was found is kept until `end_if_interrupted`.
     """
@@ -38,7 +37,7 @@ class Processes:
         self._draw = random.Random()
         self._starts = Starts(setup.threads, self._draw)
         self.apart = setup.apart
-        self.environment: dict | None = None
+        self._environments: dict[str, dict] = {}
         self.notes: list[str] = []
         self.interrupted = False
 
@@ -47,6 +46,25 @@ class Processes:
 
     def __exit__(self, *_) -> None:
         self._starts.__exit__()
+
+    @property
+    def environment(self) -> dict | None:
+        """Return head's environment; where base has another interpreter, that one's packages are in it too.
+
+        It is None while no process has told it.
+        """
+        base, head = (self._environments.get(side) for side in SIDES)
+        if base is None or head is None:
+            return head or base
+        differs = {name: base[name] for name in ("packages", "python") if base.get(name) != head.get(name)}
+        return {**head, "base": differs} if differs else head
+
+    def note_absence(self, cell: str, absent: Mapping[str, str]) -> None:
+        """Note, once, why a cell that was counted could not be timed in a process."""
+        for side, why in absent.items():
+            note = f"times of {cell}: {side} {why}"
+            if note not in self.notes:
+                self.notes.append(note)
 
     def end_if_interrupted(self) -> None:
         """Raise KeyboardInterrupt, once what was found before it is noted, if the user ended a run."""
@@ -72,9 +90,11 @@ class Processes:
         tree = self._setup.tree(failed.side)
         if not failed.beside:
             raise ArgumentError(failed.side, tree.title, f"cannot be imported: {failed.said}") from None
-        self.notes.append(
-            f"{tree.title} cannot be imported beside the other ({failed.said}): each in its own processes"
-        )
+        self.separate_since(f"{tree.title} cannot be imported beside the other ({failed.said})")
+
+    def separate_since(self, reason: str) -> None:
+        """Run each version in processes of its own from now on, for a reason that is noted."""
+        self.notes.append(f"{reason}: each in its own processes")
         self.apart = True
 
     def run(
@@ -144,7 +164,9 @@ class Processes:
         return turns.Job(work, setup.pythons.get(sides[0], sys.executable))
 
     def _finish(self, job: turns.Job, places: Sequence[int], stage: str) -> None:
-        self.environment = self.environment or job.environment
+        if job.environment is not None:
+            for side in job.work["sides"]:
+                self._environments.setdefault(side, job.environment)
         job.found = {places[place]: found for place, found in job.found.items()}
         job.at = None if job.at is None else places[job.at]
         if job.died is not None:

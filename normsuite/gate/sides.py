@@ -15,6 +15,7 @@ from typing import Any
 from ..measure.clock import Call
 from ..measure.workload import Absent, CallFailed
 from .cells import Cell, modules_of
+from .decide import FAILING
 from .trees import place_of
 
 SIDES = BASE, HEAD = "base", "head"
@@ -50,6 +51,8 @@ def load(
     }
     for module in modules:
         package = package_of(module, there)
+        if package is None and package_of(module, packages) is not None:
+            continue  # this version lacks the package; one of its name elsewhere is another version
         name = module if package is None else loaded[package].__name__ + module.removeprefix(package)
         try:
             importlib.import_module(name)
@@ -129,4 +132,4 @@ def ready(package: ModuleType | None, cell: Cell, sets: Sequence[Any]) -> list[C
     try:
         return (cell if package is None else cell.of(package)).ready(sets)
     except CallFailed as failed:
-        raise Absent(f"fails: {failed}") from failed
+        raise Absent(f"{FAILING}{failed}") from failed

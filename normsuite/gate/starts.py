@@ -34,15 +34,15 @@ class Starts:
     def start(self, job: Job) -> process.Process:
         """Return a new process for a job, which it has not been sent yet."""
         if not self._forked:
-            return process.fresh(["-m", _WORKER], self._environment(), python=job.python)
+            return process.fresh(["-m", _WORKER], self._environment(job.python), python=job.python)
         if job.python in self._parents:
             # Else the system has ended it, for its memory perhaps: that is no fault of a version.
             with contextlib.suppress(process.Died):
                 return self._parents[job.python].process(_WORKER)
-        parent = preloaded.Parent([_PRELOADS], self._environment(), python=job.python)
+        parent = preloaded.Parent([_PRELOADS], self._environment(job.python), python=job.python)
         self._parents[job.python] = self._stack.enter_context(parent)
         return parent.process(_WORKER)
 
-    def _environment(self) -> dict[str, str]:
+    def _environment(self, python: str) -> dict[str, str]:
         padding = "x" * self._draw.randrange(_MOST_PADDING)  # its size moves the stack
-        return {**process.environment(self._threads), "NORMSUITE_PADDING": padding}
+        return {**process.environment(self._threads, python=python), "NORMSUITE_PADDING": padding}

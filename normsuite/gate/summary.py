@@ -109,7 +109,7 @@ def _decided(gate: Gate, values: groups.Values) -> dict[str, decide.Decision]:
 
 def _not_comparable(name: str, metric: str, unit: str, absent: Reasons) -> CellRow:
     """Return the row of a cell without values: "fails" where base computes it and head does not, else n/a."""
-    broken = absent.base is None and absent.head is not None and absent.head.startswith("fails")
+    broken = absent.base is None and absent.head is not None and absent.head.startswith(decide.FAILING)
     said = "; ".join(f"{side} {reason}" for side, reason in structs.asdict(absent).items() if reason is not None)
     return CellRow(name, metric, unit, None, None, None, FAILS if broken else NOT_AVAILABLE, None, said)
 

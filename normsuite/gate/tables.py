@@ -6,7 +6,7 @@ from ..presentation import accelerator, text
 from ..presentation.table import Column, Table
 from ..records import kinds, schema
 from ..records.schema.gate import Gate, Side
-from ..records.schema.record import DeviceState, Record
+from ..records.schema.record import DeviceState, Environment, Record
 from . import self_check_rates
 from .decide import TONES
 from .row import CellRow
@@ -110,11 +110,21 @@ def method(record: dict) -> Table:
         *([("accelerator", environment.accelerator)] if environment.accelerator else []),
         *accelerator.rows(environment.device, [state] if isinstance(state, DeviceState) else []),
         *environment.packages.items(),
+        *_of_base(environment),
         ("base", _commit(gate.case.base)),
         ("head", _commit(gate.case.head)),
         ("time spent", text.seconds(gate.spent_s)),
     ]
     return Table("The gate", ("what", "value"), rows, kinds.GATE.command)
+
+
+def _of_base(environment: Environment) -> list[tuple[str, str]]:
+    """Return the packages of base that differ from head's, where base has an interpreter of its own."""
+    if environment.base is None:
+        return []
+    python = {} if environment.base.python is None else {"python": environment.base.python}
+    found = python | (environment.base.packages or {})
+    return [(f"{name} of base", found[name]) for name in found if found[name] != environment.packages.get(name)]
 
 
 def _commit(side: Side) -> str:

@@ -21,6 +21,8 @@ from .sides import SIDES
 START_S = 600.0
 """How long a process may be silent before its first cell: it imports torch and the versions."""
 
+_HANGS = "hangs: ended after "
+
 SILENT_S = 150.0
 """How long it may be silent in one cell, which kernels may be compiled for."""
 
@@ -32,7 +34,8 @@ class Job:
     Attributes:
         work: its job, as `worker.work` takes it.
         python: the interpreter.
-        found: its last message on each cell, by the cell's place in the job.
+        found: what it said of each cell, by the cell's place in the job.
+        has_imported: its sides were imported.
         environment: the machine and packages, as it described them.
         died: how it ended, where it ended badly; what it had finished is in `found`.
         at: the place of the cell that it began last.
@@ -41,6 +44,7 @@ class Job:
     work: dict
     python: str = sys.executable
     found: dict[int, dict] = field(default_factory=dict)
+    has_imported: bool = False
     environment: dict | None = None
     died: str | None = None
     at: int | None = None
@@ -76,6 +80,7 @@ class _Started(NamedTuple):
                         raise failed
                     job.died = f"{failed.side} cannot be imported: {failed.said}"  # it could, when counts were made
                     return
+                job.has_imported = job.has_imported or "imported" in message
                 job.environment = message.get("environment", job.environment)
                 job.at = message.get("begin", job.at)
                 if "cell" in message:
@@ -83,6 +88,8 @@ class _Started(NamedTuple):
                     on_cell()
                 if until in message:
                     return
+            if job.at is not None and job.at not in job.found:
+                job.died = "exit code 0"  # which a call has ended it with
         except process.Died as died:
             job.died = _how(died, watch)
         finally:
@@ -128,7 +135,7 @@ def take(
     """Run all the jobs: prepare at the same time, then time one after the other.
 
     Args:
-        jobs: filled in; of a pair the one of base.
+        jobs: they get the results; of a pair the job of base does.
         start: starts the process of a job.
         in_pairs: two jobs that follow each other hold a version each, and time the same cells against each other.
         on_ready: called when all are ready to take times.
@@ -183,4 +190,9 @@ def _alternate(pair: Sequence[_Started], on_cell: Callable[[], None]) -> None:
 
 
 def _how(died: process.Died, watch: process.Watch) -> str:
-    return f"hangs: ended after {watch.seconds:g} s" if watch.has_ended_it else str(died)
+    return f"{_HANGS}{watch.seconds:g} s" if watch.has_ended_it else str(died)
+
+
+def is_hang(died: str) -> bool:
+    """Return whether a job's process was ended because it was silent for too long."""
+    return died.startswith(_HANGS)

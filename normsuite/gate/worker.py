@@ -35,16 +35,20 @@ def work(job: dict, emit: Callable[[dict], None]) -> None:
     Args:
         job: "sides" (folder of each that is to be loaded), "cells", "count" (bytes and errors instead of times),
             "blocks" and "longest_s" (for each cell), "threads", "number" (of the process, its seed).
-        emit: sends a message: the environment, then what was counted of each cell, and that all is ready. When standard
-            input says so, the times of each cell follow: processes are started together and timed one after another.
-            Where a side cannot be imported, a message names it, with the reason, and the process ends.
+        emit: sends a message: that the sides are imported, the environment, then what was counted of each cell, and
+            that all is ready. When standard input says so, the times of each cell follow, or where they are counted
+            the seconds of a sample: processes are started together and timed one after another. A process that holds
+            one side is asked for each sample. Where a side cannot be imported, a message names it, with the reason,
+            and the process ends.
     """
     torch.set_num_threads(job["threads"])
     draw = random.Random(job["number"])
     # The layout of memory changes times by several per cent: it is drawn anew in each process.
     padding = bytearray(draw.randrange(_MOST_PADDING))
     try:
-        cells = _Cells(job, _imported(job, draw), draw, emit)
+        packages = _imported(job, draw)
+        emit({"imported": True})
+        cells = _Cells(job, packages, draw, emit)
         order = list(range(len(job["cells"])))
         if not job["count"]:  # counts depend on no order, and neighbours in the plan share a reference result
             draw.shuffle(order)

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 PINNED = {"MALLOC_TRIM_THRESHOLD_": "8589934592", "MALLOC_MMAP_THRESHOLD_": "33554432"}
-"""Environment variables, in bytes: nothing is given back, and blocks of less than 32 MiB are used again."""
+"""Environment variables, in bytes: the heap is never trimmed, and blocks of less than 32 MiB are used again."""
 
 
 @contextmanager

@@ -16,10 +16,10 @@ from ..machine.garbage import uncollected
 Call = Callable[[], object]
 
 SHORTEST_SAMPLE_S = 100e-6
-"""A sample on the processor lasts at least this long, so that reading the clock (some 50 ns) is lost in it."""
+"""Calibrated so, a sample on the processor lasts long enough for reading the clock (some 50 ns) to be lost in it."""
 
 LONG_CALL_S = 20e-3
-"""Calls that take longer fill every cache themselves, and are sampled twice instead of three times to calibrate."""
+"""Samples that take longer fill every cache themselves, and are sampled twice instead of three times to calibrate."""
 
 WARM_SHARE = 0.2
 """Share of the seconds given to `samples` that goes to untimed calls before the first sample."""

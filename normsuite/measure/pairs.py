@@ -27,7 +27,7 @@ class CallPair:
 
     Attributes:
         log_ratio: trimmed mean over blocks of log(head / base).
-        base_s: median time of a call of base, in seconds.
+        base_s: seconds of a call of base: the median over blocks of the lesser of two samples.
         blocks: how many there were.
     """
 

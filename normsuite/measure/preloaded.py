@@ -170,6 +170,9 @@ def _wait_for(module: str, fds: Sequence[int]) -> None:
     for end in streams:
         os.close(end)
     os.close(0)
+    os.waitid(os.P_PID, job, os.WEXITED | os.WNOWAIT)
+    with suppress(ProcessLookupError):  # what it left running, such as a pool, would hold its pipes open
+        os.killpg(job, signal.SIGKILL)
     _, status = os.waitpid(job, 0)
     os.write(told, f"{os.waitstatus_to_exitcode(status)}\n".encode())
     os._exit(0)
@@ -194,8 +197,9 @@ def _become(module: str, streams: Sequence[int]) -> None:
     except BaseException:  # the end of this process: written to its standard error, and told by its exit code
         sys.excepthook(*sys.exc_info())
     finally:
-        sys.stdout.flush()
-        sys.stderr.flush()
+        for output in (sys.stdout, sys.stderr):
+            with suppress(OSError, ValueError, AttributeError):  # the job closed it, or set it to None
+                output.flush()
         os._exit(code)  # the parent's own exit is not this one's to do
 
 

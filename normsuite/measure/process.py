@@ -1,9 +1,10 @@
 """Start a fresh process that measures, with pinned settings of the allocator; send it a job and read its results.
 
-Results are read line by line. The process ends when its reader is gone.
+Results are read line by line. A process whose reader is gone ends at its next message.
 """
 
 import contextlib
+import hashlib
 import json
 import os
 import signal
@@ -19,17 +20,22 @@ from ..errors import NormsuiteError
 from ..files import caches
 from ..machine import allocator, threads
 
-_ROOT = Path(__file__).resolve().parent.parent.parent
+_PACKAGE = Path(__file__).resolve().parent.parent
+_ROOT = _PACKAGE.parent
 
 
 class Died(Exception):
-    """A process could not be started, or ended too early; the message has why, or the last line of its output."""
+    """A process could not be started, or ended too early; the message says why, or what it said last."""
 
 
-def environment(threads: int) -> dict[str, str]:
+def environment(threads: int, *, python: str = sys.executable) -> dict[str, str]:
     """Return the environment of a process that measures.
 
     The user's own settings stay, but for the allocator's, the number of threads and folders to import from.
+
+    Args:
+        threads: of the process.
+        python: its interpreter; another one than this program's imports no further package from beside this one.
     """
     cache = caches.folder_or_temporary()
     defaults = {
@@ -42,9 +48,25 @@ def environment(threads: int) -> dict[str, str]:
         "TF_CPP_MIN_LOG_LEVEL": "3",
     }
     # For interpreters that this package is not installed for.
-    path = os.pathsep.join([str(_ROOT), *filter(None, [os.environ.get("PYTHONPATH")])])
+    root = _ROOT if python == sys.executable else alone(_PACKAGE)
+    path = os.pathsep.join([str(root), *filter(None, [os.environ.get("PYTHONPATH")])])
     # NPROC is the size of XLA's pool of threads.
     return {**defaults, **os.environ, **allocator.PINNED, "NPROC": str(threads), "PYTHONPATH": path}
+
+
+def alone(package: Path) -> Path:
+    """Return a folder to import a package from that holds no package of another interpreter.
+
+    Where it is installed, others lie beside it, such as torch, and the folder is one of the cache with a link to it.
+    """
+    root = package.parent
+    if root.name not in ("site-packages", "dist-packages"):
+        return root
+    folder = caches.folder_or_temporary() / "import" / hashlib.sha256(str(root).encode()).hexdigest()[:16]
+    folder.mkdir(parents=True, exist_ok=True)
+    with contextlib.suppress(FileExistsError):
+        (folder / package.name).symlink_to(package, target_is_directory=True)
+    return folder
 
 
 class Running(Protocol):
@@ -79,6 +101,7 @@ class Process:
     """
 
     def __init__(self, start: Callable[[IO[str]], Running]):
+        self._has_ended = False
         self._said = tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace")  # noqa: SIM115, closed on exit
         try:
             self._process = start(self._said)
@@ -90,8 +113,10 @@ class Process:
         return self
 
     def __exit__(self, *_) -> None:
+        if not self._has_ended:
+            self.end()
         self._process.kill()
-        self._process.wait()
+        self._wait()
         with contextlib.suppress(BrokenPipeError):
             self._process.stdin.close()
         self._process.stdout.close()
@@ -128,12 +153,17 @@ class Process:
                 self.end()  # it may go on for ever
                 raise Died(f"said {line.strip()[:200]!r}, which is no message")
             yield message
-        if self._process.wait():
+        if self._wait():
             raise self._died()
 
     def _died(self) -> Died:
         self._said.seek(0)
-        return Died(last_words(self._process.wait(), self._said.read()))
+        return Died(last_words(self._wait(), self._said.read()))
+
+    def _wait(self) -> int:
+        code = self._process.wait()
+        self._has_ended = True  # from now on its number may be another process's
+        return code
 
 
 def fresh(command: Sequence[str], env: Mapping[str, str], *, python: str = sys.executable) -> Process:
@@ -237,9 +267,12 @@ def completed(command: Sequence[str], env: Mapping[str, str], *, what: str) -> s
 
 
 def last_words(code: int, said: str) -> str:
-    """Return how a process ended, with the last line of its output."""
+    """Return how a process ended, with the last line that it wrote to its standard error."""
     lines = [line.strip() for line in said.splitlines() if line.strip()]
-    how = signal.Signals(-code).name if code < 0 else f"exit code {code}"
+    how = f"exit code {code}"
+    if code < 0:
+        names = {each.value: each.name for each in signal.Signals}
+        how = names.get(-code, f"signal {-code}")  # real-time signals have no names
     return f"{how}: {lines[-1][:200]}" if lines else how
 
 
@@ -250,7 +283,8 @@ def speak(work) -> None:
     """
     from ..files.writing import to_json
 
-    lines = os.fdopen(os.dup(sys.stdout.fileno()), "w", encoding="utf-8")
+    # Names of files may have surrogates, which are no UTF-8; their escapes are JSON.
+    lines = os.fdopen(os.dup(sys.stdout.fileno()), "w", encoding="utf-8", errors="backslashreplace")
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
 
     def emit(message: dict) -> None:

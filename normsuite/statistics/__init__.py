@@ -6,6 +6,7 @@ from .intervals import (
     CONFIDENCE,
     Interval,
     clipped,
+    exponential,
     geometric_mean_interval,
     mean_interval,
     paired_log_ratio,
@@ -14,7 +15,7 @@ from .intervals import (
     share_interval,
 )
 from .moderated import moderated_intervals
-from .regions import ABOVE, AT_MOST, BELOW, NOWHERE, OPEN, exponential, not_worse
+from .regions import ABOVE, AT_MOST, BELOW, NOWHERE, OPEN, not_worse
 
 __all__ = [
     "ABOVE",

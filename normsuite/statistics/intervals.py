@@ -89,6 +89,12 @@ def paired_log_ratio(candidate: Sequence[float | None], baseline: Sequence[float
     return float(np.median(np.log(c / b)))
 
 
+def exponential(logs: Interval) -> Interval:
+    """Return the interval of a ratio from that of its logarithm; an end beyond any number is infinite."""
+    with np.errstate(over="ignore"):
+        return Interval(*np.exp([logs.value, logs.low, logs.high]).tolist())
+
+
 def ratio_interval(logs: Sequence[float] | np.ndarray, *, comparisons: int = 1, alpha: float = 0.05) -> Interval:
     """Return exp(mean ± t · s / √n) of log ratios, one a process, at confidence 1 − alpha / comparisons (Bonferroni).
 
@@ -99,9 +105,7 @@ def ratio_interval(logs: Sequence[float] | np.ndarray, *, comparisons: int = 1, 
         logs: one log ratio for each process.
         comparisons: how many intervals are to hold together with probability 1 − alpha.
     """
-    found = mean_interval(logs, 1 - alpha / comparisons)
-    with np.errstate(over="ignore"):  # an end beyond all numbers is infinite
-        return Interval(*np.exp([found.value, found.low, found.high]).tolist())
+    return exponential(mean_interval(logs, 1 - alpha / comparisons))
 
 
 def geometric_mean_interval(logs: Sequence[Sequence[float]], *, comparisons: int = 1, alpha: float = 0.05) -> Interval:

@@ -1,8 +1,6 @@
-"""The place of an interval beside thresholds, which verdicts of several tables share, and intervals made of others."""
+"""The place of an interval beside thresholds, which verdicts of several tables share."""
 
 import math
-
-import numpy as np
 
 from .intervals import Interval
 
@@ -24,9 +22,3 @@ def not_worse(found: Interval, *, better_below: float, worse_above: float) -> st
     if found.high < better_below:
         return BELOW
     return AT_MOST if found.high <= worse_above else OPEN
-
-
-def exponential(logs: Interval) -> Interval:
-    """Return the interval of a ratio from that of its logarithm; an end beyond any number is infinite."""
-    with np.errstate(over="ignore"):
-        return Interval(*(float(np.exp(end)) for end in (logs.value, logs.low, logs.high)))

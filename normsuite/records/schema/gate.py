@@ -142,11 +142,6 @@ class Gate(Record, kw_only=True):
         for name in ("base_s", "counts", "absent"):
             if strange := getattr(samples, name).keys() - samples.log_ratios.keys():
                 yield f"samples: {name}: {min(strange)!r} is no cell"
-        for name, sides in samples.counts.items():
-            if sides.base is UNSET or sides.head is UNSET:
-                continue  # interrupted, or one version cannot
-            if name not in samples.absent and sides.base.keys() ^ sides.head.keys():
-                yield f"samples: counts: {name}: the two versions have not the same"
         for name, of in samples.error_rates.items():
             if of.base is UNSET or of.head is UNSET:
                 if of.absent is UNSET:

@@ -25,6 +25,13 @@ class DeviceState(Struct):
     throttled: list[str] | None
 
 
+class OtherEnvironment(Struct):
+    """What differs in a gate's base that has an interpreter of its own; None where it is the same."""
+
+    packages: dict[str, str] | None = None
+    python: str | None = None
+
+
 class Environment(Struct):
     """The machine and the software."""
 
@@ -40,6 +47,7 @@ class Environment(Struct):
     allocator: dict[str, str] = {}
     device: Device | None = None
     device_state: DeviceState | str | None = None
+    base: OtherEnvironment | None = None
 
 
 class Record(Struct, kw_only=True):
