@@ -60,7 +60,7 @@ class Processes:
         return {**head, "base": differs} if differs else head
 
     def note_absence(self, cell: str, absent: Mapping[str, str]) -> None:
-        """Note, once, why a cell that was counted could not be timed in a process."""
+        """Add a note, once, on why a cell that was counted could not be timed in a process."""
         for side, why in absent.items():
             note = f"times of {cell}: {side} {why}"
             if note not in self.notes:

@@ -75,10 +75,10 @@ class Parent:
         Raises:
             Died: the parent has ended, or has been ended because it did not fork within `START_S`.
         """
-        return process.Process(lambda said: _Forked(self._asked(module, said)))
+        return process.Process(lambda said: _Forked(self._forked(module, said)))
 
-    def _asked(self, module: str, said: IO[str]) -> "_Pipes":
-        """Have a process forked, and return its pipes."""
+    def _forked(self, module: str, said: IO[str]) -> "_Pipes":
+        """Return the pipes of a process that the parent forks."""
         (stdin, to), (frm, stdout), (status, told) = os.pipe(), os.pipe(), os.pipe()
         with ExitStack() as stack:
             pipes = _Pipes(
