@@ -70,6 +70,10 @@ DAMAGES = {
     "no xz": (lambda whole: lzma.decompress(whole), "is no whole xz file"),
     "empty": (lambda whole: b"", "is cut off"),
     "no JSON": (lambda whole: lzma.compress(b"{"), "is no JSON"),
+    "no record behind a good one": (
+        lambda whole: lzma.compress(lzma.decompress(whole) + b"[]\n"),
+        "is no named record",
+    ),
     "no record": (lambda whole: lzma.compress(b"[]\n"), "line 1 is no named record"),
     "no text": (lambda whole: lzma.compress(b"\xff"), "utf-8"),
     "nested": (lambda whole: lzma.compress(b"[" * 100_000), "is nested too deeply"),

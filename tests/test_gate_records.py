@@ -247,6 +247,31 @@ def test_a_cell_that_was_interrupted_before_the_first_look_says_so():
     assert {row.verdict for row in rows} == {UNDECIDED} and {row.values for row in rows} == {0}
 
 
+def test_norms_that_were_not_trained_before_an_interruption_are_undecided():
+    made = record(error_rates={"BatchNorm": {"base": [0.1, 0.2], "head": [0.1, 0.2]}})
+    assert code(made) == exit_codes.OK
+    made["case"]["error_rate_norms"].append("LayerNorm")
+    made = json.loads(json.dumps(summary.with_rules(made, [], TODAY, was_interrupted=True)))
+    row = next(row for row in summary.rows(made) if row.cell == "LayerNorm")
+    assert (row.verdict, row.values, row.note) == (UNDECIDED, 0, "interrupted before it was trained")
+    assert code(made) == exit_codes.NOTHING and made["notes"] == ["interrupted by the user"]
+
+
+def test_a_metric_without_a_margin_in_the_record_is_named(monkeypatch):
+    name = next(iter(table(5)))
+    made = record(counts={name: {side: {"peak bytes": 1000} for side in ("base", "head")}})
+    made["case"]["margins"]["of another kind"] = made["case"]["margins"].pop("bytes")
+    rows = summary.rows(made)
+    assert {row.metric for row in rows} == {"time"}
+    assert any(said.endswith("knows them: peak bytes") for said in summary.sentences(made, rows))
+
+
+@pytest.mark.parametrize("day", ["2026-01-31T00:00", "20260131T000000"])
+def test_a_moment_is_no_day_of_accepted_regressions(day):
+    made = {**record(), "accepted": {"day": day, "entries": []}}
+    assert "is no date" in schema.problem(made)
+
+
 @pytest.mark.parametrize(("margin", "said"), [(0.005, "0.5 %"), (0.015, "1.5 %"), (0.02, "2 %")])
 def test_margins_are_shown_as_they_are(margin, said):
     made = record(time=margin)

@@ -2,6 +2,7 @@
 
 import json
 import os
+from dataclasses import replace
 
 import pytest
 from gated_package import append, gate, git, version
@@ -28,6 +29,20 @@ def test_the_working_tree_is_what_lies_there_and_git_sees_nothing_of_it(reposito
     assert not (tree.folder / "normsuite" / "ignored.log").exists()
     assert not (tree.folder / "normsuite" / "errors.py").exists()
     assert tree.commit == git(repository, "rev-parse", "HEAD") and tree.subject == "the package"
+
+
+def test_what_is_left_of_a_package_is_no_package_of_the_working_tree(repository):
+    """A branch that removes it leaves what git ignores."""
+    (repository / "gone" / "__pycache__").mkdir(parents=True)
+    (repository / "gone" / "__pycache__" / "calls.pyc").write_text("")
+    source = replace(SOURCE, beside=(trees.Part("gone", "gone"),))
+    tree = trees.of_working_tree(repository=repository, source=source)
+    assert (tree.folder / "normsuite").is_dir() and not (tree.folder / "gone").exists()
+
+
+def test_a_subject_has_no_commands_for_the_terminal(repository):
+    append(repository, "errors.py", "# more\n", "a \x1b[31mred\x1b[0m subject")
+    assert version(repository).subject == r"a \x1b[31mred\x1b[0m subject"
 
 
 def test_equal_files_are_one_tree(repository):

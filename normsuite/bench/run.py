@@ -26,6 +26,7 @@ from ..measure.operands import SEED
 from ..measure.task import Task
 from ..presentation import text
 from ..records import kinds, provenance, results, source_code
+from ..targets.loading import search_here
 from ..targets.source import source_of
 from .device_worker import LEFT_OUT
 
@@ -107,7 +108,10 @@ def run(
         writing.output_folder(out, "out")
     common = {"seconds": seconds, "threads": threads}
     clock = {"clock": CLOCK} if there else {}
-    sources = {name: source_of(str(target.make)) for name in backends if (target := parsed(name)) is not None}
+    targets = {name: target for name in backends if (target := parsed(name)) is not None}
+    if targets:
+        search_here()  # as the processes do
+    sources = {name: source_of(str(target.make)) for name, target in targets.items()}
     settings = {"processes": processes, **common, "backends": sorted(set(backends)), **clock}
     if sources:  # so that records of an earlier version of a user's norm are other ones
         settings["targets"] = sources
@@ -188,7 +192,7 @@ def _on_accelerator(
     failures: list[dict] = []
     left = list(range(len(tasks)))
     for number in range(1, processes + 1):
-        stage, finished, given = f"times, process {number} of {processes}", [], left
+        stage, finished, given, ended = f"times, process {number} of {processes}", [], left, 0
         at: int | None = None
         share = FIRST_SHARE + (1 - FIRST_SHARE) * (number - 1) / max(1, processes - 1) if processes > 1 else 1.0
         until_s = float("inf") if budget_s is None else begun_s + share * budget_s
@@ -202,6 +206,7 @@ def _on_accelerator(
                     if "failed" in message:
                         failures, again = [*failures, message["failed"]], True
                     if "task" in message:
+                        ended = 0
                         left = [index for index in left if index != message["task"]]
                         if "skipped" not in message:
                             finished.append(message["task"])
@@ -212,7 +217,8 @@ def _on_accelerator(
             except process.Died as died:
                 outcome.notes.append(_ended(stage, None if at is None else tasks[at], died))
                 left = [index for index in left if index != at]
-                again = at is not None
+                ended += 1
+                again = at is not None and ended < MOST_ENDED
             if not again:
                 break
         if left:

@@ -68,5 +68,8 @@ def sentences(bench: Bench) -> list[str]:
     for task in bench.tasks:
         for name, reason in task.samples.refused.items():
             reasons.setdefault(name, set()).add(reason)
-    said += [f"{name}: not measured everywhere ({'; '.join(sorted(found))})" for name, found in reasons.items()]
+    timed = {row.implementation for row in bench.rows}
+    for name, of in reasons.items():
+        where = " everywhere" if name in timed else ""
+        said.append(f"{name}: not measured{where} ({'; '.join(sorted(of))})")
     return said

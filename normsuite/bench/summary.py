@@ -25,6 +25,7 @@ from ..measure.labels import (
     COMPILED_FORMS,
     COPY,
     PREALLOCATED,
+    is_copy,
     rivals,
 )
 from ..records import kinds, schema
@@ -242,7 +243,7 @@ class Bench:
                         ratio=self.ratio(index, name, BASELINE),
                         corrected=corrected,
                         copy_ratio=copy_ratio,
-                        traffic_share=TRAFFIC[case.mode] / 2 / copy_ratio.value,
+                        traffic_share=math.nan if is_copy(name) else TRAFFIC[case.mode] / 2 / copy_ratio.value,
                         peak_bytes=_bytes(counted.get("peak_bytes")),
                         saved_bytes=_bytes(counted.get("saved_bytes")),
                         output_error=_number(counted.get("output_error")),

@@ -6,7 +6,7 @@ import typer
 
 from .. import vocabulary
 from ..conventions.defaults import BENCH_SECONDS
-from ..errors import ArgumentError
+from ..errors import ArgumentError, NormsuiteError
 from ..records import kinds
 from .options import (
     REPORTS,
@@ -97,6 +97,8 @@ def bench(
         norms=norm or (), names=case or (), own=own, modes=mode or (), activations=activation or (),
         dtypes=dtype or (), device=device,
     )  # fmt: skip
+    if groups is not None and not targets and not any(each.spec.groups == "given" for each in tasks):
+        raise ArgumentError("groups", groups, "none of these norms has groups")
     how: dict[str, Any] = {
         "backends": backend or (),
         "processes": processes,
@@ -130,27 +132,32 @@ def _measure(tasks: list, device: str, to: str | None, *, processes: int | None,
             progress.stop()
     for text in outcome.notes:
         note(text)
-    _show(outcome, run.not_measured(device), to)
+    timed = _show(outcome, run.not_measured(device), to)
     if outcome.interrupted:
-        raise interrupted()
+        raise interrupted() if outcome.records else interrupted("nothing was timed yet")
+    if never := [name for name in how["backends"] if ":" in name and name not in timed]:
+        raise NormsuiteError(f"{', '.join(never)}: could not be measured in any task")
 
 
-def _show(outcome, not_measured: list[str], to: str | None) -> None:
+def _show(outcome, not_measured: list[str], to: str | None) -> set[str]:
+    """Show the tables, and return the implementations that have times in them."""
     from ..bench.sentences import sentences
     from ..bench.summary import benches
     from ..bench.tables import brief
 
     found = benches(outcome.records)
+    timed = {row.implementation for bench_of_kind in found for row in bench_of_kind.rows}
     if found and to is not None:
         write_json(_as_json(found, notes=outcome.notes, not_measured=not_measured), to)
     if to == "-":
-        return
+        return timed
     for bench_of_kind in found:
         print_tables(*brief(bench_of_kind))
         for text in sentences(bench_of_kind):
             line(text)
     for text in not_measured if found else ():
         line(text)
+    return timed
 
 
 def _as_json(found: list, **further: object) -> dict:

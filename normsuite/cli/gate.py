@@ -104,6 +104,9 @@ def gate(
     seeds_each = (seeds or ERROR_RATE_SEEDS) if error_rate else None
     setup, project = gated.setup_of(base, head, wanted, timing, margins=margins, seeds=seeds_each, working_tree=True)
     if dry_run:
+        for name, given in (("markdown", markdown), ("accepted", accepted)):
+            if given is not None:
+                raise ArgumentError(name, str(given), "nothing is compared with --dry-run")
         _dry_run(setup, to)
         return
     _compare(setup, accepted, project, out, to, markdown)
@@ -148,7 +151,8 @@ def _compare(setup, accepted: Path | None, project, out: Path, to: str | None, m
         note(text)
     record, found = None, []
     if outcome.record is not None:
-        record = summary.with_rules(outcome.record, entries, date.today(), project.gate.undecided)
+        rules = (entries, date.today(), project.gate.undecided)
+        record = summary.with_rules(outcome.record, *rules, was_interrupted=outcome.interrupted)
         results.write_record(out, compare.name(record), record)
         found = summary.rows(record)
         if to is not None:
@@ -157,7 +161,8 @@ def _compare(setup, accepted: Path | None, project, out: Path, to: str | None, m
             write(comment.comment(record, found), markdown)
         if to != "-" and markdown != "-":
             print_tables(tables.verdicts(record, summary.notable(found)))
-            for text in (*summary.sentences(record, found), summary.ending(record, found)):
+            ending = [] if outcome.interrupted else [summary.ending(record, found)]
+            for text in (*summary.sentences(record, found), *ending):
                 line(text)
     if outcome.interrupted:
         raise interrupted()

@@ -63,9 +63,7 @@ def numerics(
         computing = [name for name in backends.NAMES if name != "auto"]  # which is one of the others
     writing.output_folder(out, "out")
     specs = [find(name) for name in norm] if norm else list(NORMS.values())
-    record = run(
-        specs, computing, tried_case, device=device, dtype=dtype, activation=activation, of_targets=bool(targets)
-    )
+    record = run(specs, computing, tried_case, device=device, dtype=dtype, activation=activation)
     results.write_record(
         out, f"{kinds.NUMERICS.what}-{device}-{results.digest(writing.to_json(record))}".replace(":", "-"), record
     )

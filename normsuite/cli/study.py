@@ -157,6 +157,9 @@ def study(
     if not {**settings, **given}.get("norms"):
         _say_left_out(plan.left_out({**settings, **given}.get("backend")))
     if dry_run:
+        for name, value in (("scheduler", scheduler), ("data_dir", data_dir)):
+            if value is not None:
+                raise ArgumentError(name, str(value), "is not for --dry-run, which estimates runs on this machine")
         _dry_run(runs, out, workers, to)
     else:
         _train(runs, out, to, data_dir=data_dir, processes=workers, scheduler=scheduler)
@@ -184,10 +187,10 @@ def _train(runs: list, out: Path, to: str | None, **how: Any) -> None:
         progress.start()  # only now: what is wrong with the arguments has been said on a line of its own
 
     def show(record: dict) -> None:
-        last = record["samples"]["epochs"][-1]
+        last, digits = record["samples"]["epochs"][-1], summary.tested_on([record])
         line(
             f"{record['case']['norm']:<12} seed {record['case']['seed']}: "
-            f"test accuracy {last['test_accuracy']:.2%}, test loss {float(last['test_loss']):.4f}",
+            f"{digits} accuracy {last['test_accuracy']:.2%}, {digits} loss {float(last['test_loss']):.4f}",
             progress.console,
         )
 

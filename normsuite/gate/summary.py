@@ -43,7 +43,14 @@ def rows(record: dict) -> list[CellRow]:
     return sorted(found, key=lambda row: (VERDICTS.index(row.verdict), row.metric not in (TIME, MEAN_TIME)))
 
 
-def with_rules(record: dict, accepted: Sequence[Accepted], today: date, undecided: str | None = None) -> dict:
+def with_rules(
+    record: dict,
+    accepted: Sequence[Accepted],
+    today: date,
+    undecided: str | None = None,
+    *,
+    was_interrupted: bool = False,
+) -> dict:
     """Return the record with what a project says of verdicts, so that every reader judges it alike.
 
     Args:
@@ -51,9 +58,11 @@ def with_rules(record: dict, accepted: Sequence[Accepted], today: date, undecide
         accepted: known regressions.
         today: the day on which they are accepted.
         undecided: as of `exit_code`.
+        was_interrupted: the user ended the gate, which a note says.
     """
     known = {"day": today.isoformat(), "entries": [entry.as_dict() for entry in accepted]}
-    return {**record, "accepted": known, "undecided": undecided}
+    notes = [*record["notes"], *(["interrupted by the user"] if was_interrupted else [])]
+    return {**record, "accepted": known, "undecided": undecided, "notes": notes}
 
 
 def _comparisons(gate: Gate) -> int:
@@ -119,7 +128,7 @@ def _counts(gate: Gate) -> list[CellRow]:
     for name, counts in gate.samples.counts.items():
         base, head = counts.base or {}, counts.head or {}
         for metric in base.keys() & head.keys():
-            if not is_known(metric):  # `sentences` names them
+            if not _is_judged(metric, gate):  # `sentences` names them
                 continue
             kind, unit = find_metric(metric).kind, find_metric(metric).unit
             before, after = float(base[metric]), float(head[metric])
@@ -141,9 +150,13 @@ def _ratio(before: float, after: float) -> float:
 
 
 def _error_rates(gate: Gate) -> list[CellRow]:
-    margin, found = gate.case.margins.get("error rate", math.nan), []
+    margin, rates, found = gate.case.margins.get("error rate", math.nan), gate.samples.error_rates, []
     alpha = gate.case.alpha / _comparisons(gate)
-    for name, of in gate.samples.error_rates.items():
+    for name in gate.case.error_rate_norms:
+        if name not in rates:
+            note = "interrupted before it was trained"
+            found.append(CellRow(name, ERROR_RATE, "share", None, None, None, UNDECIDED, 0, note))
+    for name, of in rates.items():
         base, head = of.base, of.head
         if not base or not head:
             found.append(_not_comparable(name, ERROR_RATE, "share", of.absent or Reasons()))
@@ -228,6 +241,8 @@ def exit_code(record: dict | None, found: Sequence[CellRow]) -> int:
         return exit_codes.NOTHING
     if undecided == "pass" and still_open and all(row.values for row in still_open):
         return exit_codes.OK
+    if any(row.metric == ERROR_RATE and row.values == 0 for row in found):  # interrupted
+        return exit_codes.NOTHING
     timed = [row for row in found if row.values is not None] or found
     if not any(row.verdict in (SAME, BETTER, ACCEPTED) for row in timed):
         return exit_codes.NOTHING
@@ -251,9 +266,16 @@ def sentences(record: dict, found: Sequence[CellRow]) -> list[str]:
 
 
 def _unknown_metrics(gate: Gate) -> list[str]:
-    """Return the names of counted metrics that no installed package defines, as those of an extension may be."""
+    """Return the names of counted metrics that no installed package defines, or that have no margin.
+
+    Those of an extension may be such.
+    """
     names = {name for counts in gate.samples.counts.values() for name in [*(counts.base or ()), *(counts.head or ())]}
-    return sorted(name for name in names if not is_known(name))
+    return sorted(name for name in names if not _is_judged(name, gate))
+
+
+def _is_judged(metric: str, gate: Gate) -> bool:
+    return is_known(metric) and find_metric(metric).kind in gate.case.margins
 
 
 def said_of_thresholds(gate: Gate) -> str:

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from ..errors import ArgumentError, NormsuiteError, OutputError
-from ..files import caches
+from ..files import caches, reading
 from ..files.git import Failed, Git, titled
 from ..records import provenance
 from . import export
@@ -176,6 +176,8 @@ def of_working_tree(*, repository: Path, source: Source) -> Tree:
         found = {}
         for part in (WHOLE,) if source.build else there:
             aside("add", "--all", "--", part.path or ".")
+            if part.path and not aside("ls-files", "--", part.path):
+                continue  # what is left of a package that this version lacks, such as __pycache__
             within = _within(git, part.path)
             found[part] = aside("write-tree", *([f"--prefix={within}/"] if within else [])).strip()
         return _tree(aside, WORKING_TREE, commit, found, source)
@@ -272,7 +274,7 @@ def _refuse_repositories(git: Git, aside: Git, path: str) -> None:
 
 
 def _subject(git: Git, commit: str) -> str:
-    return git("log", "-1", "--format=%s", commit).strip()
+    return reading.printable(git("log", "-1", "--format=%s", commit).strip())
 
 
 def _exported(git: Git, found: dict[Part, str], digest: str, source: Source) -> Path:

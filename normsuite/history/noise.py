@@ -95,12 +95,12 @@ class Noise:
             self.floor = float(np.exp(spread) if self.relative else spread)
 
     def floor_of(self, before: Sequence[int], after: Sequence[int]) -> float:
-        """Return how far apart the means of two such levels lie in 95 of 100 cases, by noise alone.
+        """Return how far apart the means of two such levels lie in 95 of 100 cases, by noise alone; NaN if unknown.
 
         The floor is that of two single measurements, whose variances are 1 and 1 in place of 1 / n and 1 / m.
         """
         scale = math.sqrt((self._share(before) + self._share(after)) / 2)
-        if not self.relative:
+        if not self.relative or math.isnan(self.floor):
             return self.floor * scale
         return math.exp(math.log(self.floor) * scale) if self.floor < math.inf else math.inf
 

@@ -179,7 +179,7 @@ def _trend(segment: Segment, ends: Sequence[tuple[int, int]], spikes: set[int], 
         margin = _margin(before, after, noise.relative)
         floor = noise.floor_of(before.places, after.places)
         verdict = judge(change, floor, margin, lower_is_worse=segment.lower_is_worse, relative=noise.relative)
-        limit = max(noise.floor_of(before.places, known[-1].places), margin)
+        limit = max(margin, noise.floor_of(before.places, known[-1].places))
         recovered = verdict == REGRESSION and _as_good(known[-1], before, limit, segment.lower_is_worse, noise.relative)
         kinds = (change, None) if noise.relative else (NOWHERE, change)
         steps.append(Step(segment, before, after, kinds[0], verdict, recovered, kinds[1], floor))

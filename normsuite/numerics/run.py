@@ -19,7 +19,6 @@ def run(
     device: str,
     dtype: str,
     activation: str | None = None,
-    of_targets: bool = False,
 ) -> dict:
     """Return a record of the largest errors of output and gradient.
 
@@ -28,23 +27,20 @@ def run(
         backends: or other implementations, by name.
         case: what all of them are tried on.
         device, dtype, activation: of the calls.
-        of_targets: the backends are users' norms; one that fails has its error in place of a figure.
     """
     settings = {"device": device, "dtype": dtype, "activation": activation}
     rows = []
     for spec in specs:
         for mean in accuracy.MEANS:
             for backend in backends:
-                output, gradient = _errors(spec.name, backend, case, settings, mean, of_targets)
+                output, gradient = _errors(spec.name, backend, case, settings, mean)
                 made = {"norm": spec.name, "mean": mean, "backend": backend}
                 rows.append({**made, "output": output, "gradient": gradient})
     of_case = {"shape": case.shape, "dtype": dtype, "device": device, "activation": activation}
     return results.make_record(kinds.NUMERICS.what, of_case, rows, environment=environment.on(device), seeds=[SEED])
 
 
-def _errors(
-    norm: str, backend: str, case, settings: dict, mean: float, of_targets: bool
-) -> tuple[float | str, float | str]:
+def _errors(norm: str, backend: str, case, settings: dict, mean: float) -> tuple[float | str, float | str]:
     """Return the errors of output and gradient, or twice the reason why there are none."""
     try:
         tried = named(norm, backend, case, **settings)
@@ -54,7 +50,5 @@ def _errors(
         return error.reason, error.reason
     except KeyboardInterrupt:
         raise
-    except BaseException as error:  # of a user's norm: the others are measured all the same
-        if not of_targets:
-            raise
+    except BaseException as error:  # of what others wrote: the rest is measured all the same
         return (failed := f"fails: {one_line(error)}"), failed

@@ -6,7 +6,7 @@ names no host and no folder.
 
 import hashlib
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -139,7 +139,7 @@ def read_records(folder: Path, what: str) -> Records:
     records.damaged += [(name, f"record {name}: {reason}") for name, reason in refused]
     for path in sorted(paths):
         try:
-            for name, value, text in _values(path):
+            for name, value, text in list(_values(path)):  # of a damaged file nothing is used
                 if (reason := _problem(value)) is not None:
                     records.damaged.append((name, reason))
                 elif value["what"] == what:
@@ -149,6 +149,11 @@ def read_records(folder: Path, what: str) -> Records:
             reason = f"is damaged ({error.reason})" if error.damaged else f"record {error.file}: {error.reason}"
             records.damaged.append((error.file, reason))
     return records
+
+
+def different(records: Iterable[dict]) -> list[dict]:
+    """Return the records without copies, such as a file beside the compact file that it was packed into."""
+    return list({digest(record): record for record in records}.values())
 
 
 def _values(path: Path) -> Iterator[tuple[str, Any, str]]:

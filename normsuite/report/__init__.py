@@ -45,11 +45,13 @@ def write(
         The first page, and one line for everything that is missing or could not be read.
 
     Raises:
-        ArgumentError: that commit was not measured, or no series matches, or too many do.
+        ArgumentError: that commit was not measured, or no series matches, too many do, or the format has no charts.
         UnknownNameError: there is no such format.
         OutputError: a page cannot be written.
     """
     _check(format)
+    if series is not None and format == "markdown":
+        raise ArgumentError("series", series, "chooses charts, and Markdown has none")
     collected = collect(source, commit, series, None if repository is None else Commits(repository))
     if format == "markdown":
         texts = {"report.md": markdown(pages(collected))}

@@ -298,7 +298,7 @@ def _newest_gate(source: Path, notes: list[str]) -> dict | None:
 
 def _newest_self_check(source: Path, notes: list[str]) -> list[dict]:
     """Return the records that add up with the one written last."""
-    good = _good(source, kinds.SELF_CHECK, notes)
+    good = results.different(_good(source, kinds.SELF_CHECK, notes))
     if not good:
         return []
     in_order = sorted(good, key=lambda record: _written([record]))
@@ -369,9 +369,15 @@ def _newest_segment(folder: Path, notes: list[str], commits: Commits | None) -> 
         if not result.former
         and (result.torch, result.numba, result.setting) == (newest.torch, newest.numba, newest.setting)
     ]
-    if len(kept) < len(measured):
-        others = sum(len(result.values) for result in measured) - sum(len(result.values) for result in kept)
-        notes.append(f"{others} results of other machines, versions or settings are left out of the cost")
+    of_machines, of_machine, of_setting = (
+        sum(len(result.values) for result in of) for of in (measured, recorded, kept)
+    )
+    if of_machine < of_machines:
+        notes.append(
+            f"{of_machines - of_machine} results of other machines are left out: `normsuite history` shows them"
+        )
+    if of_setting < of_machine:
+        notes.append(f"{of_machine - of_setting} results of other versions or settings are left out of the cost")
     choices = {id(result.parameters): result.parameters for result in kept}
     strange = {of["norm"] for parameters in choices.values() for of in parameters if "norm" in of} - {NO_NORM, *NORMS}
     if strange:

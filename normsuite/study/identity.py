@@ -40,13 +40,17 @@ def environment(run: Run) -> dict:
     return provenance.environment(threads=THREADS, accelerator=device.name(run.device))
 
 
-def record_name(run: Run, checksum: str) -> str:
-    """Return the name of a run with the digits of that checksum, as this machine and these sources would do it."""
+def record_name(run: Run, checksum: str, *, on_cluster: bool = False) -> str:
+    """Return the name of a run with the digits of that checksum, as this machine and these sources would do it.
+
+    A cluster's runs have names of their own, since its machines compute differently.
+    """
     identity = {
         "run": run.as_dict(),
         "depends": depends(run, checksum),
         "source": provenance.source_digest(),
         "environment": provenance.decisive(environment(run)),
+        **({"on cluster": True} if on_cluster else {}),
     }
     norm = re.sub(r"[^\w.+-]+", "-", run.norm)  # a target may be called anything
     return f"{kinds.STUDY.what}-{norm}-seed{run.seed}-{results.digest(identity)}"

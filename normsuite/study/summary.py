@@ -5,7 +5,7 @@ Imports no torch.
 
 import math
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from statistics import fmean
 
@@ -47,9 +47,25 @@ class Study:
         """Return how many epochs each run has."""
         return self.records[0]["case"]["epochs"]
 
+    @property
+    def workers(self) -> list[int | str]:
+        """Return how many runs were trained side by side; older records do not say it."""
+        return sorted({record.get("workers", "unknown") for record in self.records}, key=str)
+
+    @property
+    def is_timed_alike(self) -> bool:
+        """Return whether seconds of the runs can be compared: as many side by side, on as many cores, as fast ones."""
+        cores = {(record["environment"]["cores"], record["environment"].get("governor")) for record in self.records}
+        return len(self.workers) == len(cores) == 1
+
     def runs(self, norm: str) -> list[dict]:
         """Return the records of one norm, by seed."""
         return sorted((r for r in self.records if r["case"]["norm"] == norm), key=lambda r: r["case"]["seed"])
+
+
+def tested_on(records: Iterable[dict]) -> str:
+    """Return what the runs were tested on, for "test accuracy": the test digits, or training digits held out."""
+    return "held-out" if any(record["case"].get("hold_out") for record in records) else "test"
 
 
 @dataclass(frozen=True)

@@ -57,7 +57,7 @@ def sweep(
     _check(runs, folder, processes, scheduler)
     # Unpacked once, before the workers all want them.
     checksums = {dataset: digits.checksum(dataset, data_dir) for dataset in dict.fromkeys(r.dataset for r in runs)}
-    names = {run: record_name(run, checksums[run.dataset]) for run in runs}
+    names = {run: record_name(run, checksums[run.dataset], on_cluster=scheduler is not None) for run in runs}
     with _alone_in(folder), ExitStack() as stack:
         for leftover in folder.glob(f"{kinds.STUDY.what}-*.part"):  # of a sweep that was killed while it wrote
             leftover.unlink(missing_ok=True)
@@ -85,6 +85,8 @@ def _check(runs: Iterable[Run], folder: Path, processes: int | None, scheduler: 
     """Raise what `sweep` says before anything is trained; make the folder where it is not there."""
     if processes is not None and processes < 1:
         raise ArgumentError("workers", processes, "must be at least 1")
+    if processes is not None and scheduler is not None:
+        raise ArgumentError("workers", processes, "is of this machine; a cluster has its own")
     for run in runs:
         steps(run)
         if scheduler is None:
@@ -107,10 +109,11 @@ def mixed(records: Iterable[dict]) -> str | None:
 
 
 def _computed_by(record: dict) -> str:
-    """Return processor, its instructions (which earlier records lack) and versions of a record."""
+    """Return processor, its instructions (which earlier records lack), accelerator and versions of a record."""
     environment = record["environment"]
     versions = (f"{name} {version}" for name, version in provenance.libraries(environment).items())
-    return ", ".join(filter(None, [environment["cpu"], record.get("depends", {}).get("instructions"), *versions]))
+    machine = environment["cpu"], record.get("depends", {}).get("instructions"), environment.get("accelerator")
+    return ", ".join(filter(None, [*machine, *versions]))
 
 
 @contextmanager

@@ -23,6 +23,7 @@ from .summary import (
     detectable_sentence,
     leader,
     least_difference,
+    tested_on,
 )
 
 BRIEF = ("test accuracy", "covariate shift")
@@ -38,13 +39,13 @@ def brief(records: Sequence[dict]) -> list[Table]:
     names, of_all = cells(records)
     if names:
         chosen = "learning_rate" in names  # rates are there to choose from: norms are not compared under each
-        return [settings(names, of_all), *([] if chosen else [leaders(records, names)])]
+        return [settings(names, of_all, tested_on(records)), *([] if chosen else [leaders(records, names)])]
     judged = claims.judge(records)
     return [last_epoch(Study(records)), *pairs(records, BRIEF), reaching(records), verdicts(judged)]
 
 
-def settings(names: Sequence[str], of_all: Sequence[NormInSetting]) -> Table:
-    """Return each norm's accuracy under each setting, and its best setting."""
+def settings(names: Sequence[str], of_all: Sequence[NormInSetting], digits: str = "test") -> Table:
+    """Return each norm's accuracy under each setting, on those digits, and its best setting."""
     found = list(dict.fromkeys(cell.setting for cell in of_all))
     heads = list(map(_heading, found))
     rows = []
@@ -52,7 +53,7 @@ def settings(names: Sequence[str], of_all: Sequence[NormInSetting]) -> Table:
         own = {cell.setting: text.interval(cell.accuracy, text.percent) for cell in of_all if cell.norm == norm}
         shown = (own.get(setting, text.ABSENT) for setting in found)
         rows.append((norm, *shown, heads[found.index(winner.setting)]))
-    title = f"Test accuracy by {', '.join(names)}: mean over the seeds [95 % interval]"
+    title = f"{digits.capitalize()} accuracy by {', '.join(names)}: mean over the seeds [95 % interval]"
     return Table(title, ("norm", *heads, "best"), rows, kinds.STUDY.command)
 
 
@@ -83,8 +84,8 @@ def leaders(records: Sequence[dict], names: Sequence[str]) -> Table:
         ]
     margin = text.points(claims.METRICS["test accuracy"].margin).lstrip("+")
     return Table(
-        "The norm with the highest mean test accuracy, against each other norm: the difference, paired by seed, mean "
-        f"[95 % interval, not corrected]; equivalent within ± {margin}",
+        f"The norm with the highest mean {tested_on(records)} accuracy, against each other norm: the difference, "
+        f"paired by seed, mean [95 % interval, not corrected]; equivalent within ± {margin}",
         (
             ", ".join(name.replace("_", " ") for name in names),
             "highest mean",
@@ -105,7 +106,7 @@ def last_epoch(study: Study) -> Table:
         "loss": (positive_interval, text.loss),
         "accuracy": (share_interval, text.percent),
     }
-    rows = []
+    rows, is_timed, digits = [], study.is_timed_alike, tested_on(study.records)
     for norm in study.norms:
         runs = study.runs(norm)
         row = [norm, str(runs[0]["samples"]["norm_parameters"])]
@@ -113,22 +114,24 @@ def last_epoch(study: Study) -> Table:
             mean, show = shows[metric.partition("_")[2]]
             row.append(text.interval(mean([float(run["samples"]["epochs"][-1][metric]) for run in runs]), show))
         spent = [sum(epoch["seconds"] for epoch in run["samples"]["epochs"]) / study.epochs for run in runs]
-        rows.append((*row, text.interval(positive_interval(spent), text.seconds), str(len(runs))))
+        time = text.interval(positive_interval(spent), text.seconds) if is_timed else text.ABSENT
+        rows.append((*row, time, str(len(runs))))
     return Table(
         f"After {study.epochs} epochs: mean over {len(study.seeds)} seeds [95 % interval]",
         (
             "norm",
             Column("its parameters", is_number=True, only_pages=True),
             Column("training loss", only_pages=True),
-            "test loss",
+            f"{digits} loss",
             Column("training accuracy", only_pages=True),
-            "test accuracy",
+            f"{digits} accuracy",
             "training time per epoch",
             Column("runs", is_number=True),
         ),
         rows,
         kinds.STUDY.command,
-        note=f"The network has {study.records[0]['samples']['network_parameters']:,} parameters beside the norm's own",
+        note=f"The network has {study.records[0]['samples']['network_parameters']:,} parameters beside the norm's own"
+        + ("" if is_timed else ". No times: runs had different numbers of others beside them, or different cores"),
     )
 
 
@@ -229,8 +232,8 @@ def reaching(records: Sequence[dict]) -> Table:
         for row in comparisons.reaching(records)
     ]
     return Table(
-        "Epochs until the test accuracy is first reached",
-        ("norm", "test accuracy", "runs", "median epoch", "p against none"),
+        f"Epochs until the {tested_on(records)} accuracy is first reached",
+        ("norm", f"{tested_on(records)} accuracy", "runs", "median epoch", "p against none"),
         rows,
         kinds.STUDY.command,
         note="How many runs got there, the median over all runs (Kaplan and Meier; runs that did not get there count "
@@ -284,7 +287,7 @@ def method(study: Study) -> Table:
         ("processor", environment["cpu"]),
         ("cores", str(environment["cores"])),
         ("threads of one run", str(environment.get("threads", "unknown"))),
-        ("runs side by side", str(record.get("workers", "unknown"))),
+        ("runs side by side", ", ".join(map(str, study.workers))),
         ("accelerator", environment.get("accelerator") or "none"),
         ("system", environment.get("system", "unknown")),
         ("Python", environment.get("python", "unknown")),

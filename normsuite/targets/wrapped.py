@@ -23,14 +23,18 @@ class FunctionNorm(nn.Module):
             self.register_buffer(name, start(size) if name in taken and size else None)
 
     def forward(self, input: Tensor) -> Tensor:
-        """Call the function on the input with the tensors and settings that it takes.
+        """Call the function on the input with the tensors and settings that it takes."""
+        return self.function(input, **self.keywords())
+
+    def keywords(self) -> dict[str, object]:
+        """Return what the function is given beside the input: tensors, settings, and whether it trains.
 
         Without running statistics it uses those of the input in evaluation too.
         """
         given = {name: self.training if name in arguments.MODE_FLAGS else getattr(self, name) for name in self.taken}
         if not self.training and self.running_mean is None:
             given |= dict.fromkeys(given.keys() & set(arguments.MODE_FLAGS), True)
-        return self.function(input, **given, **self.settings)
+        return given | self.settings
 
 
 class CallableNorm(nn.Module):
@@ -49,8 +53,8 @@ class Activated:
     """A norm's function with an activation after it."""
 
     def __init__(self, function: Callable[..., Tensor], activation: Callable[[Tensor], Tensor]):
-        self._function, self._activation = function, activation
+        self.function, self.activation = function, activation
 
     def __call__(self, *args, **kwargs) -> Tensor:
         """Call the norm's function, and apply the activation to its output."""
-        return self._activation(self._function(*args, **kwargs))
+        return self.activation(self.function(*args, **kwargs))

@@ -3,7 +3,7 @@
 import contextlib
 import io
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
 from types import ModuleType
@@ -16,10 +16,10 @@ from ...targets import arguments
 from ...targets.build import EPS_NAMES, Built, build
 from ...targets.loading import ImportPathError, path_in, search_here
 from ...targets.target import Target
-from ...targets.wrapped import FunctionNorm
+from ...targets.wrapped import Activated, FunctionNorm
 from ..process_state import unchanged
 from ..task import DTYPES, EPS
-from . import Implementation, in_mode
+from . import Implementation, in_mode, written_out
 
 _NAME = re.compile(r"(?P<path>[\w.]+:[\w.]+)(?:\((?P<args>.*)\))?")
 _ROUNDING = 16
@@ -108,7 +108,17 @@ class TargetNorm(Implementation):
                 buffer.copy_(values)
         x = given.input
         try_out(module, x)
-        return in_mode(task, replace(given, **own), lambda: module(x)), lacking
+        return in_mode(task, replace(given, **own), _call(module, x)), lacking
+
+
+def _call(module: nn.Module, x: Tensor) -> Callable[[], Tensor]:
+    """Return a call of a target: of a module, or of a function alone, as torch.nn's own is called."""
+    if not isinstance(module, FunctionNorm):
+        return lambda: module(x)
+    function, then = module.function, None
+    if isinstance(function, Activated):
+        function, then = function.function, function.activation
+    return written_out(function, [x], module.keywords(), then=then)
 
 
 def _groups(built: Built) -> int | None:

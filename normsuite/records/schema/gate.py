@@ -1,6 +1,7 @@
 """Records of a gate, and files that it reads."""
 
 from collections.abc import Iterator
+from datetime import date
 from typing import Annotated, Literal
 
 from msgspec import UNSET, Meta, Struct, UnsetType
@@ -155,4 +156,4 @@ class Gate(Record, kw_only=True):
     def _problems_of_accepted(self) -> Iterator[str]:
         if self.accepted is not UNSET:
             for text in (self.accepted.day, *(entry.until for entry in self.accepted.entries)):
-                yield from no_date("accepted", text)
+                yield from no_date("accepted", text, date)

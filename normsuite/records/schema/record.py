@@ -1,7 +1,7 @@
 """Fields that every kind of record has."""
 
 from collections.abc import Iterator
-from datetime import datetime
+from datetime import date, datetime
 from typing import Annotated, Any
 
 from msgspec import UNSET, Meta, Struct, UnsetType
@@ -72,9 +72,9 @@ class Record(Struct, kw_only=True):
             yield from no_date("written", self.written)
 
 
-def no_date(name: str, text: str) -> Iterator[str]:
-    """Yield that a text is no date, where it is none."""
+def no_date(name: str, text: str, kind: type[date] = datetime) -> Iterator[str]:
+    """Yield that a text is no date, where it is none of that kind: a day, or a moment."""
     try:
-        datetime.fromisoformat(text)
+        kind.fromisoformat(text)
     except ValueError:
         yield f"{name}: {text[:40]!r} is no date"

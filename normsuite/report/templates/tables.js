@@ -3,12 +3,12 @@
 
 const UNITS = {ns: 1e-9, "µs": 1e-6, ms: 1e-3, s: 1, B: 1, KiB: 2 ** 10, MiB: 2 ** 20};
 
-const NUMBER = /^[×±\s]*([+−-]?(?:\d[\d,]*(?:\.\d+)?(?:e[+-]?\d{1,3})?|inf|∞))(?![\p{L}\d])(?:\s*(ns|µs|ms|s|B|KiB|MiB)(?!\p{L}))?/u;
+const NUMBER = /^[×±\s]*([+−-]?(?:\d[\d,]*(?:\.\d+)?(?:e[+-]?\d{1,3})?|infinite|inf|∞))(?![\p{L}\d])(?:\s*(ns|µs|ms|s|B|KiB|MiB)(?!\p{L}))?/u;
 
 // What a cell sorts by: its leading number in base units, or null for text. Hashes of commits are text.
 function number(text) {
   const found = NUMBER.exec(text);
-  return found && Number(found[1].replace("−", "-").replace(/inf|∞/, "Infinity").replaceAll(",", "")) * (UNITS[found[2]] ?? 1);
+  return found && Number(found[1].replace("−", "-").replace(/infinite|inf|∞/, "Infinity").replaceAll(",", "")) * (UNITS[found[2]] ?? 1);
 }
 
 // Numbers first, then text, then what is missing, whichever way round.
