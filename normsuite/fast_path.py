@@ -65,6 +65,8 @@ def add(settings: tuple, tensors: Sequence[Tensor], call: backends.Call, backend
     if len(checked_calls) >= _MOST_SIZES:
         checked_calls.clear()
     checked = CheckedCall(settings, guards.of(*tensors), call.normalized_shape, again.compute, again.fits)
+    if not checked.guards(*tensors):  # one tensor is given twice, which they refuse
+        return
     size = call.input.numel()
     others = [known for known in checked_calls.get(size, ()) if not _is_like(known, settings, tensors, call)]
     checked_calls[size] = (checked, *others[: _MOST_OF_A_SIZE - 1])

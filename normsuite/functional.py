@@ -129,13 +129,12 @@ def compute(
         and process_group is None
     ):
         running = running_mean is not None or running_var is not None
-        settings = (
-            spec, backend, activation, eps, use_input_stats, num_groups, running, out is None, is_grad_enabled(),
-        )  # fmt: skip
+        settings = (spec, backend, activation, eps, use_input_stats, num_groups, running, out is None, out is input,
+                    is_grad_enabled())  # fmt: skip
         tensors = (input, NO_WEIGHT if weight is None else weight, NO_BIAS if bias is None else bias)
         if running:
             tensors += (running_mean, running_var)
-        if out is not None:
+        if out is not None and out is not input:  # the guards take a tensor once
             tensors += (out,)
         for known in checked_calls.get(input.numel(), ()):
             if (

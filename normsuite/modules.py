@@ -4,6 +4,7 @@ They derive from torch's own classes, so that constructor arguments, attributes,
 decay rules and `isinstance` checks written for torch.nn hold; only what computes is ours, and `backend` says what.
 """
 
+import copy
 import inspect
 import sys
 from collections.abc import Callable, Sequence
@@ -11,12 +12,11 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import nn
-from torch.fx import Proxy
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.modules.instancenorm import _InstanceNorm
 from torch.nn.utils import fusion
 
-from . import backends, functional
+from . import backends, functional, tracing
 from .errors import ArgumentError, ShapeError, UnknownNameError, UnsupportedError
 from .functional import DEFAULT_BACKEND
 from .spec import NORMS, NormSpec
@@ -55,6 +55,12 @@ class _WithBackend(nn.Module):
             made = [vars(c)["__init__"] for c in cls.__mro__ if c.__module__ == __name__ and "__init__" in vars(c)]
             ours = [p for of in made for p in inspect.signature(of).parameters.values() if p.kind is p.KEYWORD_ONLY]
             setattr(cls, "__signature__", inspect.Signature([*theirs, *ours]))  # noqa: B010
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if name in ("activation", "backend", "eps") and isinstance(getattr(type(self), name, None), property):
+            object.__setattr__(self, name, value)  # torch's own would make a module or a parameter a part of this one
+        else:
+            super().__setattr__(name, value)
 
     @property
     def backend(self) -> str:
@@ -99,6 +105,13 @@ class _BatchNormForward(_WithBackend):
         super().__init__(*arguments, **options)
         self.process_group = process_group
 
+    def __deepcopy__(self, memo: dict) -> "_BatchNormForward":
+        if self.process_group is not None:
+            memo[id(self.process_group)] = self.process_group  # the copy's batches are joined with the same processes'
+        copied = memo[id(self)] = type(self).__new__(type(self))
+        copied.__dict__.update(copy.deepcopy(self.__dict__, memo))
+        return copied
+
     @property
     def eps(self) -> float:
         """Added to the variance. Torch's own conversions ask for it, and would drop an activation without a word."""
@@ -113,8 +126,8 @@ class _BatchNormForward(_WithBackend):
         self.__dict__["eps"] = value
 
     def forward(self, input: torch.Tensor) -> torch.Tensor:
-        if type(input) is not torch.Tensor and _is_part_of_trace(self, input):
-            return _as_leaf(self, input)
+        if type(input) is not torch.Tensor and tracing.is_leaf(self, input):
+            return tracing.as_leaf(self, input)
         self._check_input_dim(input)
         update = self.training and self.track_running_stats
         use_input_stats = self.training or (self.running_mean is None and self.running_var is None)
@@ -148,8 +161,8 @@ class _BatchNormForward(_WithBackend):
 
 class _InstanceNormForward(_WithBackend):
     def forward(self, input: torch.Tensor) -> torch.Tensor:
-        if type(input) is not torch.Tensor and _is_part_of_trace(self, input):
-            return _as_leaf(self, input)
+        if type(input) is not torch.Tensor and tracing.is_leaf(self, input):
+            return tracing.as_leaf(self, input)
         return super().forward(input)  # type: ignore[no-any-return]
 
     def _apply_instance_norm(self, input: torch.Tensor) -> torch.Tensor:
@@ -224,8 +237,8 @@ class InstanceNorm(_InstanceNormForward, _InstanceNorm):
 
     def forward(self, input: torch.Tensor) -> torch.Tensor:
         """Apply the norm to input (N, C, *S) with C = num_features; the output has its shape."""
-        if type(input) is not torch.Tensor and _is_part_of_trace(self, input):
-            return _as_leaf(self, input)
+        if type(input) is not torch.Tensor and tracing.is_leaf(self, input):
+            return tracing.as_leaf(self, input)
         _check_rank(input, lowest=3)
         if input.shape[1] != self.num_features:
             raise ShapeError("input.shape", tuple(input.shape), f"must have {self.num_features} channels")
@@ -241,8 +254,8 @@ class LayerNorm(_WithBackend, nn.LayerNorm):
 
     def forward(self, input: torch.Tensor) -> torch.Tensor:
         """Apply the norm to input (*, *normalized_shape); the output has its shape."""
-        if type(input) is not torch.Tensor and _is_part_of_trace(self, input):
-            return _as_leaf(self, input)
+        if type(input) is not torch.Tensor and tracing.is_leaf(self, input):
+            return tracing.as_leaf(self, input)
         return functional.layer_norm(
             input, self.normalized_shape, self.weight, self.bias, self.eps, activation=self._activation,
             backend=self._backend,
@@ -257,8 +270,8 @@ class RMSNorm(_WithBackend, nn.RMSNorm):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Apply the norm to x (*, *normalized_shape), called as in torch.nn; the output has its shape."""
-        if type(x) is not torch.Tensor and _is_part_of_trace(self, x):
-            return _as_leaf(self, x)
+        if type(x) is not torch.Tensor and tracing.is_leaf(self, x):
+            return tracing.as_leaf(self, x)
         return functional.rms_norm(
             x, self.normalized_shape, self.weight, self.eps, activation=self._activation, backend=self._backend
         )
@@ -277,16 +290,10 @@ class GroupNorm(_WithBackend, nn.GroupNorm):
 
     def forward(self, input: torch.Tensor) -> torch.Tensor:
         """Apply the norm to input (N, C, *S) with C = num_channels; the output has its shape."""
-        if type(input) is not torch.Tensor and _is_part_of_trace(self, input):
-            return _as_leaf(self, input)
+        if type(input) is not torch.Tensor and tracing.is_leaf(self, input):
+            return tracing.as_leaf(self, input)
         return functional.group_norm(
-            input,
-            self.num_groups,
-            self.weight,
-            self.bias,
-            self.eps,
-            activation=self._activation,
-            backend=self._backend,
+            input, self.num_groups, self.weight, self.bias, self.eps, activation=self._activation, backend=self._backend
         )
 
 
@@ -324,8 +331,8 @@ class Norm(_WithBackend):
 
     def forward(self, input: torch.Tensor) -> torch.Tensor:
         """Apply the norm to input (N, C, *S); the output has its shape."""
-        if type(input) is not torch.Tensor and _is_part_of_trace(self, input):
-            return _as_leaf(self, input)
+        if type(input) is not torch.Tensor and tracing.is_leaf(self, input):
+            return tracing.as_leaf(self, input)
         return functional.normalize(
             self.spec,
             input,
@@ -382,17 +389,6 @@ def make(
         raise ArgumentError("norm", spec.name, "keeps running statistics, which the general module does not")
     groups = num_groups if spec.groups == "given" else None
     return Norm(spec, channels, spatial, num_groups=groups, affine=affine, **own)
-
-
-def _is_part_of_trace(module: nn.Module, input: object) -> bool:
-    """Return whether torch.fx traces a model that has the module; traced by itself, its function is recorded."""
-    return isinstance(input, Proxy) and getattr(input.tracer, "root", module) is not module
-
-
-def _as_leaf(module: nn.Module, input: Any) -> torch.Tensor:
-    """Record the call in torch.fx as one of torch.nn's modules: as one node, without tracing its inside."""
-    node: torch.Tensor = input.tracer.create_proxy("call_module", input.tracer.path_of_module(module), (input,), {})
-    return node  # torch.fx's stand-in for one
 
 
 def _check_rank(input: torch.Tensor, lowest: int) -> None:

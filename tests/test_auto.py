@@ -333,6 +333,29 @@ def test_a_call_like_one_before_gives_what_the_first_gave(spec, backend, measure
         assert all(torch.equal(a, b) and a.stride() == b.stride() for a, b in zip(again, first, strict=True))
 
 
+def test_a_call_in_place_is_checked_once_and_one_with_a_tensor_given_twice_each_time(monkeypatch):
+    """Guards take a tensor once: such calls would push out others that are checked by them."""
+    forget(monkeypatch)
+    weight = torch.rand(6)
+    for _ in range(3):
+        x = torch.randn(4, 6)
+        wanted = torch.nn.functional.layer_norm(x, (6,), weight, weight)
+        with torch.no_grad():
+            y = functional.layer_norm(x, (6,), weight, weight, backend="numba")
+            assert not functional.checked_calls
+        torch.testing.assert_close(y, wanted)
+    for place in range(3):
+        x = torch.randn(4, 6)
+        wanted = torch.nn.functional.layer_norm(x, (6,), weight)
+        with torch.no_grad():
+            asked = []
+            if place:
+                monkeypatch.setattr(functional.validation, "call", lambda *given: asked.append(given))
+            y = functional.layer_norm(x, (6,), weight, out=x, backend="numba")
+            assert y is x and not asked and sum(map(len, functional.checked_calls.values())) == 1
+        torch.testing.assert_close(y, wanted)
+
+
 @pytest.mark.parametrize("backend", ON_CPU)
 def test_what_is_remembered_keeps_no_tensor(backend, measured):
     x, out = drawn(4, 8, 16, 17), torch.empty(4, 8, 16, 17)

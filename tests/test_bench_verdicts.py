@@ -41,7 +41,7 @@ def test_ratios_verdicts_and_means():
     found = json.loads(writing.to_json(bench.as_dict()))
     assert [r["norm"] for r in found["summary"]["slower_cases_of_auto"]] == ["GroupNorm"]
     said = " ".join(sentences(bench))
-    assert "slower than torch.nn in 1 of 4" in said and "liger: not measured everywhere (needs an accelerator)" in said
+    assert "slower than torch.nn in 1 of 4" in said and "liger: not measured (needs an accelerator)" in said
 
 
 def test_a_disturbed_control_is_seen():

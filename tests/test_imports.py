@@ -18,7 +18,7 @@ ORDER = (
     "ahead lesson oracle presentation spec statistics targets tunings",
     "tensors",
     "backends",
-    "fast_path validation",
+    "fast_path tracing validation",
     "functional",
     "modules",
     "conversion",

@@ -19,7 +19,7 @@ from torchvision.models.feature_extraction import create_feature_extractor
 
 import normsuite
 from normsuite import functional, modules
-from normsuite.errors import UnsupportedError
+from normsuite.errors import UnknownNameError, UnsupportedError
 
 NORMS = {
     "BatchNorm1d": (lambda library: library.BatchNorm1d(4), (3, 4, 5)),
@@ -84,6 +84,62 @@ def test_torch_fx_takes_them_for_leaves_and_refers_to_them(name):
     assert [(n.op, n.target) for n in graph.graph.nodes][1:-1] == [("call_module", "0"), ("call_module", "1")]
     assert graph.get_submodule("1") is ours
     assert_close(graph(x), theirs(x))
+
+
+class Residual(normsuite.LayerNorm):
+    """A user's norm."""
+
+    def forward(self, input):
+        """Add the norm to its input."""
+        return super().forward(input) + input
+
+
+def test_torch_fx_applies_a_forward_pass_of_a_user_s_own_once():
+    net, x = nn.Sequential(nn.Identity(), Residual(6)), drawn(3, 6, dtype=torch.float32)
+    assert_close(torch.fx.symbolic_trace(net)(x), net(x))
+    plain = nn.Sequential(nn.Identity(), normsuite.LayerNorm(6))
+    plain[1].forward = lambda input, whole=plain[1].forward: 3 * whole(input)
+    assert_close(torch.fx.symbolic_trace(plain)(x), plain(x))
+
+
+@pytest.mark.parametrize("register", ["register_forward_hook", "register_forward_pre_hook"])
+@pytest.mark.parametrize("norm", [normsuite.LayerNorm(6), normsuite.RMSNorm(6), normsuite.GroupNorm(2, 6)])
+def test_torch_fx_applies_hooks_once(norm, register):
+    norm, x = copy.deepcopy(norm), drawn(3, 6, dtype=torch.float32) + 1
+    getattr(norm, register)(lambda module, given, *y: 2 * y[0] if y else (given[0] ** 3,))
+    net = nn.Sequential(nn.Identity(), norm)
+    assert_close(torch.fx.symbolic_trace(net)(x), net(x))
+
+
+def test_torch_fx_does_not_trace_a_batch_norm_with_hooks():
+    norm = normsuite.BatchNorm2d(6)
+    norm.register_forward_hook(lambda module, given, y: 2 * y)
+    with pytest.raises(torch.fx.proxy.TraceError):
+        torch.fx.symbolic_trace(nn.Sequential(nn.Identity(), norm))
+
+
+@pytest.mark.parametrize("value", [nn.ReLU(), nn.ReLU, torch.relu, nn.Parameter(torch.ones(1))])
+def test_what_is_no_name_of_an_activation_or_a_backend_is_refused(value):
+    """torch.nn.Module makes a module or a parameter that is assigned a part of itself, past any property."""
+    norm = normsuite.BatchNorm2d(6)
+    for name in ("activation", "backend"):
+        with pytest.raises(UnknownNameError, match=name):
+            setattr(norm, name, value)
+        with pytest.raises(UnknownNameError, match=name):
+            normsuite.BatchNorm2d(6, **{name: value})
+    assert norm.activation is None and norm.backend == "torch" and not list(norm.children())
+
+
+def test_a_copy_is_joined_with_the_same_processes():
+    class Group:
+        def __reduce_ex__(self, protocol):
+            raise TypeError("cannot pickle 'ProcessGroup' object")
+
+    norm = normsuite.BatchNorm2d(6, backend="reference", process_group=Group(), activation="relu")
+    again = copy.deepcopy(nn.Sequential(norm, norm))
+    assert again[0].process_group is norm.process_group and again[0] is again[1] is not norm
+    assert again[0].weight is not norm.weight and again[0].activation == "relu" and again[0].eps == norm.eps
+    assert_close(again[0].weight, norm.weight)
 
 
 def test_torch_fx_records_the_functions_whole():

@@ -157,9 +157,8 @@ def study(
     if not {**settings, **given}.get("norms"):
         _say_left_out(plan.left_out({**settings, **given}.get("backend")))
     if dry_run:
-        for name, value in (("scheduler", scheduler), ("data_dir", data_dir)):
-            if value is not None:
-                raise ArgumentError(name, str(value), "is not for --dry-run, which estimates runs on this machine")
+        if scheduler is not None:
+            note(f"scheduler = {scheduler!r} is not asked: the estimate is for this machine")
         _dry_run(runs, out, workers, to)
     else:
         _train(runs, out, to, data_dir=data_dir, processes=workers, scheduler=scheduler)

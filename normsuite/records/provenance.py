@@ -17,8 +17,8 @@ from . import source_code
 _PACKAGES = ("torch", "torchvision", "numpy", "numba", "scipy", "normsuite")
 
 _SOURCES = (
-    "spec.py", "norms", "functional.py", "fast_path.py", "validation.py", "tensors", "modules.py", "backends",
-    "tunings", "machine/processor.py",
+    "spec.py", "norms", "functional.py", "fast_path.py", "validation.py", "tensors", "modules.py", "tracing.py",
+    "backends", "tunings", "machine/processor.py",
     "targets/arguments.py", "targets/build.py", "targets/loading.py", "targets/target.py", "targets/wrapped.py",
     "study/augment.py", "study/digits.py", "study/mnist.py", "study/network.py", "study/shift.py",
     "study/target_norms.py", "study/train.py",
