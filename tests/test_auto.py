@@ -348,11 +348,10 @@ def test_a_call_in_place_is_checked_once_and_one_with_a_tensor_given_twice_each_
         x = torch.randn(4, 6)
         wanted = torch.nn.functional.layer_norm(x, (6,), weight)
         with torch.no_grad():
-            asked = []
-            if place:
-                monkeypatch.setattr(functional.validation, "call", lambda *given: asked.append(given))
+            if place:  # it would end here
+                monkeypatch.setattr(functional.validation, "call", None)
             y = functional.layer_norm(x, (6,), weight, out=x, backend="numba")
-            assert y is x and not asked and sum(map(len, functional.checked_calls.values())) == 1
+            assert y is x and sum(map(len, functional.checked_calls.values())) == 1
         torch.testing.assert_close(y, wanted)
 
 
