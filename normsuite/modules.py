@@ -109,7 +109,7 @@ class _BatchNormForward(_WithBackend):
         if self.process_group is not None:
             memo[id(self.process_group)] = self.process_group  # the copy's batches are joined with the same processes'
         copied = memo[id(self)] = type(self).__new__(type(self))
-        copied.__dict__.update(copy.deepcopy(self.__dict__, memo))
+        copied.__setstate__(copy.deepcopy(self.__getstate__(), memo))  # type: ignore[no-untyped-call]
         return copied
 
     @property
@@ -126,8 +126,8 @@ class _BatchNormForward(_WithBackend):
         self.__dict__["eps"] = value
 
     def forward(self, input: torch.Tensor) -> torch.Tensor:
-        if type(input) is not torch.Tensor and tracing.is_leaf(self, input):
-            return tracing.as_leaf(self, input)
+        if type(input) is not torch.Tensor and tracing.is_part(self, input):
+            return tracing.node(self, input)
         self._check_input_dim(input)
         update = self.training and self.track_running_stats
         use_input_stats = self.training or (self.running_mean is None and self.running_var is None)
@@ -161,8 +161,8 @@ class _BatchNormForward(_WithBackend):
 
 class _InstanceNormForward(_WithBackend):
     def forward(self, input: torch.Tensor) -> torch.Tensor:
-        if type(input) is not torch.Tensor and tracing.is_leaf(self, input):
-            return tracing.as_leaf(self, input)
+        if type(input) is not torch.Tensor and tracing.is_part(self, input):
+            return tracing.node(self, input)
         return super().forward(input)  # type: ignore[no-any-return]
 
     def _apply_instance_norm(self, input: torch.Tensor) -> torch.Tensor:
@@ -237,8 +237,8 @@ class InstanceNorm(_InstanceNormForward, _InstanceNorm):
 
     def forward(self, input: torch.Tensor) -> torch.Tensor:
         """Apply the norm to input (N, C, *S) with C = num_features; the output has its shape."""
-        if type(input) is not torch.Tensor and tracing.is_leaf(self, input):
-            return tracing.as_leaf(self, input)
+        if type(input) is not torch.Tensor and tracing.is_part(self, input):
+            return tracing.node(self, input)
         _check_rank(input, lowest=3)
         if input.shape[1] != self.num_features:
             raise ShapeError("input.shape", tuple(input.shape), f"must have {self.num_features} channels")
@@ -254,8 +254,8 @@ class LayerNorm(_WithBackend, nn.LayerNorm):
 
     def forward(self, input: torch.Tensor) -> torch.Tensor:
         """Apply the norm to input (*, *normalized_shape); the output has its shape."""
-        if type(input) is not torch.Tensor and tracing.is_leaf(self, input):
-            return tracing.as_leaf(self, input)
+        if type(input) is not torch.Tensor and tracing.is_part(self, input):
+            return tracing.node(self, input)
         return functional.layer_norm(
             input, self.normalized_shape, self.weight, self.bias, self.eps, activation=self._activation,
             backend=self._backend,
@@ -270,8 +270,8 @@ class RMSNorm(_WithBackend, nn.RMSNorm):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Apply the norm to x (*, *normalized_shape), called as in torch.nn; the output has its shape."""
-        if type(x) is not torch.Tensor and tracing.is_leaf(self, x):
-            return tracing.as_leaf(self, x)
+        if type(x) is not torch.Tensor and tracing.is_part(self, x):
+            return tracing.node(self, x)
         return functional.rms_norm(
             x, self.normalized_shape, self.weight, self.eps, activation=self._activation, backend=self._backend
         )
@@ -290,8 +290,8 @@ class GroupNorm(_WithBackend, nn.GroupNorm):
 
     def forward(self, input: torch.Tensor) -> torch.Tensor:
         """Apply the norm to input (N, C, *S) with C = num_channels; the output has its shape."""
-        if type(input) is not torch.Tensor and tracing.is_leaf(self, input):
-            return tracing.as_leaf(self, input)
+        if type(input) is not torch.Tensor and tracing.is_part(self, input):
+            return tracing.node(self, input)
         return functional.group_norm(
             input, self.num_groups, self.weight, self.bias, self.eps, activation=self._activation, backend=self._backend
         )
@@ -331,8 +331,8 @@ class Norm(_WithBackend):
 
     def forward(self, input: torch.Tensor) -> torch.Tensor:
         """Apply the norm to input (N, C, *S); the output has its shape."""
-        if type(input) is not torch.Tensor and tracing.is_leaf(self, input):
-            return tracing.as_leaf(self, input)
+        if type(input) is not torch.Tensor and tracing.is_part(self, input):
+            return tracing.node(self, input)
         return functional.normalize(
             self.spec,
             input,

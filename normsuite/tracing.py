@@ -9,23 +9,28 @@ from torch.fx import Proxy
 _OURS = f"{__package__}.modules"
 
 
-def is_leaf(module: nn.Module, input: object) -> bool:
-    """Return whether torch.fx traces a model in which the module is to be one node.
+def is_part(module: nn.Module, input: object) -> bool:
+    """Return whether torch.fx traces a model that has the module; traced by itself, its function is recorded."""
+    return isinstance(input, Proxy) and getattr(input.tracer, "root", module) is not module
 
-    It is not where the node would do more than the forward pass that asks: a user's own, which calls this one, and
-    hooks, which torch.fx has recorded or is about to. The norm's function is recorded then, as of a module that is
-    traced by itself.
+
+def node(module: nn.Module, input: Any) -> torch.Tensor:
+    """Record the call as one of torch.nn's modules: as one node, without tracing its inside.
+
+    The node is the module, or this package's forward pass alone where calling the module would do more than that: hooks
+    and a user's own forward pass are recorded around the node, and would be applied again within it.
     """
-    return (
-        isinstance(input, Proxy)
-        and getattr(input.tracer, "root", module) is not module
-        and "forward" not in vars(module)
-        and type(module).forward.__module__ == _OURS
-        and not (module._forward_hooks or module._forward_pre_hooks)
-    )
+    tracer, path = input.tracer, input.tracer.path_of_module(module)
+    has_more = module._forward_hooks or module._forward_pre_hooks or "forward" in vars(module)
+    if has_more or type(module).forward.__module__ != _OURS:
+        itself = tracer.create_proxy("get_attr", path, (), {})
+        made: torch.Tensor = tracer.create_proxy("call_function", forward, (itself, input), {})
+    else:
+        made = tracer.create_proxy("call_module", path, (input,), {})
+    return made  # torch.fx's stand-in for one
 
 
-def as_leaf(module: nn.Module, input: Any) -> torch.Tensor:
-    """Record the call as one of torch.nn's modules: as one node, without tracing its inside."""
-    node: torch.Tensor = input.tracer.create_proxy("call_module", input.tracer.path_of_module(module), (input,), {})
-    return node  # torch.fx's stand-in for one
+def forward(module: nn.Module, input: torch.Tensor) -> torch.Tensor:
+    """Apply a norm's forward pass as this package defines it, without hooks and what a subclass adds."""
+    ours = next(each for each in type(module).__mro__ if each.__module__ == _OURS)
+    return ours.forward(module, input)  # type: ignore[no-any-return, attr-defined]

@@ -3,6 +3,8 @@
 import odd_norms
 import pytest
 import torch
+from torch import nn
+from torch.nn import functional as F
 from checked_norms import LIKE, checked
 
 from normsuite.errors import ArgumentError, UnknownNameError
@@ -116,3 +118,143 @@ def test_a_check_that_is_expected_to_fail_must_exist():
         checked(odd_norms.Right, "output", expected={"vmap": "no"})
     with pytest.raises(UnknownNameError, match="expected = 'vmap'"):
         parametrize_with_checks([Target(odd_norms.Right, expected={"vmap": "no"}, **LIKE)])
+
+
+class ComputesInFloat32(nn.Module):
+    """An RMSNorm as language models have it."""
+
+    def __init__(self, size):
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(size))
+
+    def forward(self, x):
+        wide = x.float()
+        return self.weight * (wide * (wide.square().mean(-1, keepdim=True) + 1e-6).rsqrt()).to(x.dtype)
+
+
+def test_derivatives_of_a_norm_in_float32_are_no_false_failures():
+    """Without like and oracle it is judged by itself in float64, where it computes in float32 all the same."""
+    found = checked(ComputesInFloat32, "double_backward", "forward_mode", like=None, num_groups=None, args=(64,))
+    assert {result.status for result in found.values()} == {"ok"} and len(found) == 2, found
+
+
+@pytest.mark.parametrize("norm", [nn.LayerNorm, ComputesInFloat32])
+def test_squares_that_overflow_are_no_failure_without_torch_s_beside(norm):
+    found = checked(norm, "huge_values", like=None, num_groups=None, args=(64,))["huge_values"]
+    assert not found.is_failure, found.line()
+
+
+class ForgetsTheCast(nn.LayerNorm):
+    def forward(self, x):
+        return F.layer_norm(x.float(), self.normalized_shape, self.weight.float(), self.bias.float(), self.eps)
+
+
+@pytest.mark.parametrize("dtypes", [["float32", "bfloat16"], ["bfloat16", "float32"]])
+def test_an_output_of_another_type_fails_in_every_declared_type(dtypes):
+    options = {"like": "LayerNorm", "num_groups": None, "args": (64,), "dtypes": dtypes}
+    found = checked(ForgetsTheCast, "output", **options)
+    assert found["output[float32]"].status == "ok"
+    assert found["output[bfloat16]"].is_failure and "returns torch.float32" in found["output[bfloat16]"].line()
+
+
+class _Forgets(torch.autograd.Function):
+    """Batch norm in evaluation, whose backward pass is that of training."""
+
+    @staticmethod
+    def forward(ctx, x, mean, var, weight, bias):
+        ctx.save_for_backward(x, weight)
+        return F.batch_norm(x, mean, var, weight, bias)
+
+    @staticmethod
+    def backward(ctx, dy):
+        x, weight = ctx.saved_tensors
+        with torch.enable_grad():
+            x = x.detach().requires_grad_()
+            y = F.batch_norm(x, None, None, weight, torch.zeros_like(weight), True)
+            return torch.autograd.grad(y, x, dy)[0], None, None, (dy * y).sum((0, 2, 3)), dy.sum((0, 2, 3))
+
+
+class ForgetsEvaluation(nn.BatchNorm2d):
+    def forward(self, x):
+        if self.training:
+            return super().forward(x)
+        return _Forgets.apply(x, self.running_mean, self.running_var, self.weight, self.bias)
+
+
+def test_gradients_in_evaluation_are_judged():
+    options = {"like": "BatchNorm", "num_groups": None, "args": (8,), "shapes": [(4, 8, 5, 6)]}
+    assert checked(nn.BatchNorm2d, "evaluation", **options)["evaluation"].status == "ok"
+    found = checked(ForgetsEvaluation, "evaluation", **options)["evaluation"]
+    assert found.is_failure and "gradient: is not what float64 gives" in found.line()
+
+
+def test_a_user_s_oracle_is_right_far_from_zero():
+    options = {"like": None, "oracle": odd_norms.oracle, "shapes": [(4, odd_norms.CHANNELS, 6, 5)]}
+    found = checked(odd_norms.Right, "mean_*", **options)
+    assert not [result.line() for result in found.values() if result.is_failure], found
+
+
+class HasLeadingOnes(nn.Module):
+    def __init__(self, size):
+        super().__init__()
+        self.weight, self.eps = nn.Parameter(torch.ones(1, 1, size)), 1e-6
+
+    def forward(self, x):
+        return F.rms_norm(x, x.shape[-1:], None, self.eps) * self.weight
+
+
+def test_a_weight_with_leading_ones_is_of_the_last_size():
+    found = checked(HasLeadingOnes, like="RMSNorm", num_groups=None, args=(64,), shapes=[(8, 19, 64)])
+    assert not [result.line() for result in found.values() if result.is_failure], found
+
+
+class KeepsItsOwn(nn.Module):
+    """Uses the variance that it has kept in evaluation, under a name of its own."""
+
+    def __init__(self, size):
+        super().__init__()
+        self.register_buffer("moving_var", torch.ones(size))
+
+    def forward(self, x):
+        if self.training:
+            with torch.no_grad():
+                self.moving_var.lerp_(x.var((0, 2, 3)), 0.1)
+        var = x.var((0, 2, 3)) if self.training else self.moving_var
+        return x / (var + 1e-5).sqrt()[:, None, None]
+
+
+def test_a_norm_that_keeps_statistics_under_another_name_may_use_them():
+    options = {"like": None, "num_groups": None, "args": (8,), "shapes": [(4, 8, 5, 6)]}
+    found = checked(KeepsItsOwn, "evaluation_as_training", **options)["evaluation_as_training"]
+    assert found.status == "not applicable" and "training changes moving_var" in found.line(), found
+
+
+class OverRows(nn.Module):
+    """As ConvNeXt V2's global response: channels last, a mean over places."""
+
+    def __init__(self, size):
+        super().__init__()
+        self.gamma, self.beta = nn.Parameter(torch.zeros(1, 1, 1, size)), nn.Parameter(torch.zeros(1, 1, 1, size))
+
+    def forward(self, x):
+        norm = x.norm(p=2, dim=(1, 2), keepdim=True)
+        return self.gamma * (x * norm / (norm.mean(-1, keepdim=True) + 1e-6)) + self.beta + x
+
+
+def test_a_shape_that_a_norm_keeps_is_found():
+    found = checked(OverRows, "result_kind", like=None, num_groups=None, args=(64,))["result_kind"]
+    assert found.status == "ok", found.line()
+
+
+def test_groups_are_found_in_the_constructor_s_arguments():
+    class Grouped(nn.Module):
+        def __init__(self, channels, num_groups=2):
+            super().__init__()
+            self.groups, self.eps = num_groups, 1e-5
+            self.weight, self.bias = nn.Parameter(torch.ones(channels)), nn.Parameter(torch.zeros(channels))
+
+        def forward(self, x):
+            return F.group_norm(x, self.groups, self.weight, self.bias, self.eps)
+
+    found = checked(Grouped, "output", like="GroupNorm", num_groups=None, args=(8, 4))
+    assert found["output[float32]"].status == "ok"

@@ -32,13 +32,13 @@ def test_a_cell_is_named_with_a_plain_x_too(tmp_path):
 @pytest.mark.parametrize("alone", [True, False])
 def test_a_package_that_a_version_lacks_is_not_taken_from_elsewhere(tmp_path, monkeypatch, alone):
     """The working copy of a package of prepared calls may be importable."""
-    for folder, package in (("version", "firstpackage"), ("elsewhere", "otherpackage")):
+    first, other = packages = [f"first{alone}package", f"other{alone}package"]
+    for folder, package in (("version", first), ("elsewhere", other)):
         (tmp_path / folder / package).mkdir(parents=True)
         for file in ("__init__.py", "calls.py"):
             (tmp_path / folder / package / file).write_text("")
     monkeypatch.setattr(sys, "path", [*sys.path, str(tmp_path / "elsewhere")])
-    packages = ["firstpackage", "otherpackage"]
     found = sides.load(
         tmp_path / "version", "base", packages, [f"{package}.calls" for package in packages], alone=alone
     )
-    assert list(found) == ["firstpackage"] and "otherpackage" not in sys.modules
+    assert list(found) == [first] and other not in sys.modules

@@ -82,7 +82,7 @@ def _messages(target: Target, checks: Sequence[str], limit_s: float, notes: list
     with process.fresh(["-m", "normsuite.conformance.worker"], process.environment(threads)) as worker:
         job = {"target": target.as_dict(), "checks": checks, "folders": import_folders(), "threads": threads}
         try:
-            for message in listening.heard(worker, job, first_s=START_S, limit_s=limit_s):
+            for message in listening.heard(worker, job, first_s=max(START_S, limit_s), limit_s=limit_s):
                 if "error" in message:
                     raise error_of_message(message)
                 begun, said = message.get("begin"), True

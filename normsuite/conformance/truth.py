@@ -193,6 +193,7 @@ def _by_differences(
     for name, values in arrays.items():
         if found is not None and name not in found:
             continue
+        spread = max(1.0, float(values.std()))
         made[name] = np.empty_like(values) if found is None else found[name].reshape(values.shape).copy()
         numbers = np.arange(values.size)
         if found is not None and values.size > _PLACES:
@@ -201,7 +202,8 @@ def _by_differences(
             numbers = np.union1d(draw.choice(values.size, _PLACES, replace=False), strange)
         for place in zip(*np.unravel_index(numbers, values.shape), strict=True):
             middle = float(values[place])
-            step = _STEP * max(1.0, abs(middle))
+            # Against the spread, since what is far from zero is rounded more: both errors are then about as large.
+            step = _STEP * spread * np.cbrt(max(1.0, abs(middle) / spread))
             ends = []
             for sign in (1, -1):
                 values[place] = middle + sign * step

@@ -48,8 +48,9 @@ def _circumstances(record: dict) -> str:
     gate = schema.of(record, Gate)
     case, environment = gate.case, gate.environment
     torch = environment.packages.get("torch")
-    if environment.base is not None and environment.base.packages is not None:
-        torch = f"{torch} (base: {environment.base.packages.get('torch')})"
+    of_base = torch if environment.base is None else (environment.base.packages or {}).get("torch", torch)
+    if of_base != torch:
+        torch = f"{torch} (base: {of_base})"
     return (
         f"{markdown.escaped(environment.cpu)}, {said_of_threads(gate)}, torch {torch}; {gate.spent_s:.0f} s; intervals "
         f"hold together with {1 - case.alpha:.0%} probability; {said_of_thresholds(gate)}."

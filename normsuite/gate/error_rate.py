@@ -156,14 +156,19 @@ def _shares(
 def _trained(shares: Sequence[_Share]) -> Iterator[tuple[_Share, dict]]:
     """Yield each run of all shares as it is done, in processes side by side."""
     with ExitStack() as stack:
-        running = [stack.enter_context(_start(share)) for share in shares]
-        said = [_listen(share, one) for share, one in zip(shares, running, strict=True)]
+        said = [_listen(share, one) for share in shares if (one := _start(share, stack)) is not None]
         for heard in itertools.zip_longest(*said):  # in turn: what is not listened to yet waits in its pipe
             yield from (found for found in heard if found is not None)
 
 
-def _start(share: _Share) -> process.Process:
-    one = process.fresh(["-m", __name__], process.environment(1, python=share.python), python=share.python)
+def _start(share: _Share, stack: ExitStack) -> process.Process | None:
+    """Start the process of a share, which ends with the stack; where it cannot be started, the share says why."""
+    environment = process.environment(1, python=share.python)
+    try:
+        one = stack.enter_context(process.fresh(["-m", __name__], environment, python=share.python))
+    except process.Died as died:
+        share.died = str(died)
+        return None
     job = {"side": share.side, "folder": share.folder, "runs": share.runs, "targets": share.targets}
     with suppress(process.Died):  # `_listen` finds it ended
         one.tell({**job, "train_size": TRAIN_SIZE, "batch_size": BATCH_SIZE})

@@ -261,7 +261,7 @@ def sentences(record: dict, found: Sequence[CellRow]) -> list[str]:
         lines.append("error rate: not measured (--error-rate measures it)")
     lines += [f"{cells} cells n/a: {reason}" for reason, cells in _shared_reasons(found).items()]
     if unknown := _unknown_metrics(gate):
-        lines.append(f"left out, since no package that is installed here knows them: {', '.join(unknown)}")
+        lines.append(f"left out, without a package here that knows them or a margin for them: {', '.join(unknown)}")
     return [*lines, *_excluded(gate, found), *_why_nothing_is_decided(found)]
 
 

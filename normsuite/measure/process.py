@@ -149,6 +149,8 @@ class Process:
                 message = json.loads(line)
             except json.JSONDecodeError:
                 message = None
+            if not line.endswith("\n"):  # it was killed while it wrote
+                raise self._died()
             if not isinstance(message, dict):
                 self.end()  # it may go on for ever
                 raise Died(f"said {line.strip()[:200]!r}, which is no message")

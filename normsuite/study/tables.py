@@ -181,14 +181,15 @@ def pairs(records: Sequence[dict], metrics: Iterable[str] = tuple(claims.METRICS
     by_metric: dict[str, list[comparisons.NormPair]] = {}
     for pair in comparisons.pairs(records, metrics):
         by_metric.setdefault(pair.metric, []).append(pair)
-    return [_pairs(metric, found) for metric, found in by_metric.items()]
+    digits = tested_on(records)
+    return [_pairs(metric, found, metric.replace("test ", f"{digits} ")) for metric, found in by_metric.items()]
 
 
-def _pairs(metric: str, found: Sequence[comparisons.NormPair]) -> Table:
+def _pairs(metric: str, found: Sequence[comparisons.NormPair], name: str) -> Table:
     show = _writer(metric)
     margin = show(claims.METRICS[metric].margin).lstrip("+")
     return Table(
-        f"{metric.capitalize()}: left − right, paired by seed, mean [95 % interval, not corrected]; equivalent within "
+        f"{name.capitalize()}: left − right, paired by seed, mean [95 % interval, not corrected]; equivalent within "
         f"± {margin}",
         (
             "left",

@@ -281,7 +281,7 @@ def _setting(target: Target, module: nn.Module, *names: str) -> Any:
 
 def _settings(target: Target, module: nn.Module, shape: Sequence[int]) -> Settings:
     spec = target.spec
-    groups = target.num_groups or _setting(target, module, "num_groups")
+    groups = target.num_groups or _setting(target, module, "num_groups") or _argument(target, "num_groups")
     if spec is not None and spec.groups == "given" and groups is None:
         raise ArgumentError("num_groups", None, f"{target.title} does not say it, and {spec.name} needs it")
     normalized: tuple[int, ...] | None = None
@@ -289,6 +289,8 @@ def _settings(target: Target, module: nn.Module, shape: Sequence[int]) -> Settin
         given, weight = _setting(target, module, "normalized_shape"), tensor_of(module, "weight")
         if given is None:  # a single number is a gain of all
             given = tuple(weight.shape) if weight is not None and weight.numel() > 1 else (shape[-1],)
+            while len(given) > 1 and given[0] == 1 and given != tuple(shape[-len(given) :]):
+                given = given[1:]  # a weight of (1, 1, C) is of the last size alone
         normalized = arguments.given_sizes(given)
     eps = _setting(target, module, *EPS_NAMES)
     if eps is None:
@@ -345,16 +347,21 @@ def _fitting_shape(built: Built, dtype: torch.dtype, device: str) -> tuple[int, 
     channels = weight.numel() if weight is not None else _attribute(built.module, built.shape[1])
     state = copy.deepcopy(built.module.state_dict())
     failures: list[Exception] = []
-    tried = [(4, channels, *rank) for rank in _RANKS] + [(4, 6, channels)]
+    tried = [(4, channels, *rank) for rank in _RANKS] + [(4, 6, channels), (4, 6, 5, channels)]
+    taken: list[tuple[int, ...]] = []
     for shape in tried:
         try:
             with torch.no_grad():
-                built.module(draw(shape, dtype=dtype, device=device))
+                y = built.module(draw(shape, dtype=dtype, device=device))
         except Exception as error:  # a shape that it does not take
             failures.append(error)
             continue
         built.module.load_state_dict(state)
-        return shape
+        taken.append(shape)
+        if isinstance(y, torch.Tensor) and tuple(y.shape) == shape:
+            return shape  # else it may be broadcast
+    if taken:
+        return taken[0]
     raise TargetError(
         f"{built.title} takes none of the shapes {', '.join('×'.join(map(str, s)) for s in tried)}, give it one by "
         f"shapes; the first fails: {one_line(failures[0])}"

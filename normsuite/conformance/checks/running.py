@@ -1,14 +1,16 @@
 """Running statistics, training and evaluation."""
 
+from dataclasses import replace
+
 import numpy as np
 import torch
 
 from ... import oracle
 from ...spec import NormSpec
 from ...targets.build import Built, draw
-from ..result import Finding
+from ..result import DIFFERS, FAILS, OK, Finding
 from ..subject import BOUND, ULPS, NotApplicable, Subject
-from ..truth import OUTPUT, array, tensors_of_state
+from ..truth import BIAS, INPUT, OUTPUT, WEIGHT, array, tensors_of_state
 from . import check
 
 _BATCHES = 3
@@ -56,15 +58,18 @@ def _statistics(built: Built, spec: NormSpec, x: torch.Tensor) -> tuple[np.ndarr
 
 @check()
 def evaluation(subject: Subject) -> Finding:
-    """Evaluation uses the running statistics."""
+    """Evaluation uses the running statistics, in its gradients too."""
     built = _with_running(subject)
     with torch.no_grad():
         mean, var = built.tensors["running_mean"], built.tensors["running_var"]
         mean.copy_(draw(mean.shape, dtype=torch.float64, seed=41))
         var.copy_(draw(var.shape, dtype=torch.float64, seed=42).abs() + 0.5)
     built.module.eval()
-    mine, theirs = subject.errors(built, subject.input(), (OUTPUT,))
-    return subject.judged(mine[OUTPUT], theirs.get(OUTPUT))
+    mine, theirs = subject.errors(built, subject.input(), (OUTPUT, INPUT, WEIGHT, BIAS))
+    found = {name: subject.judged(figure, theirs.get(name)) for name, figure in mine.items()}
+    name = max(found, key=lambda name: (found[name].status == FAILS, found[name].status == DIFFERS, mine[name]))
+    worst = found[name]
+    return worst if name == OUTPUT or worst.status == OK else replace(worst, text=f"{name}: {worst.text}")
 
 
 @check()
@@ -84,8 +89,12 @@ def evaluation_as_training(subject: Subject) -> Finding | None:
     built, x = subject.built(), subject.input()
     if built.has_running:
         raise NotApplicable("has running statistics")
+    before = {name: t.clone() for name, t in tensors_of_state(built.module).items()}
     with torch.no_grad():
         trained = built(x)
+        changed = [name for name, t in tensors_of_state(built.module).items() if not torch.equal(t, before[name])]
+        if changed:
+            raise NotApplicable(f"training changes {', '.join(changed)}, which evaluation may use")
         built.module.eval()
         if torch.equal(built(x), trained):
             return None

@@ -37,7 +37,11 @@ def result_kind(subject: Subject) -> Finding | None:
 
 @check(each_dtype=True)
 def output(subject: Subject) -> Finding:
-    """The output is what float64 gives."""
+    """The output is what float64 gives, in the type of the input."""
+    with torch.no_grad():
+        y, x = subject.built()(subject.input()), subject.input()
+    if isinstance(y, torch.Tensor) and y.dtype != x.dtype:
+        return subject.fails(f"returns {y.dtype} for an input of {x.dtype}")
     return _judged(subject, OUTPUT)
 
 

@@ -20,7 +20,7 @@ def charts(study: Study) -> list[Chart]:
         _epochs(study, "train_accuracy", "training accuracy", "%", 100.0, False),
         _epochs(study, "test_accuracy", "test accuracy", "%", 100.0, False),
     ]
-    return [*found, _against_seconds(study)]
+    return [*found, *([_against_seconds(study)] if study.is_timed_alike else [])]
 
 
 def _epochs(study: Study, key: str, name: str, unit: str, scale: float, logarithmic: bool) -> Chart:
