@@ -3,9 +3,9 @@
 import odd_norms
 import pytest
 import torch
+from checked_norms import LIKE, checked
 from torch import nn
 from torch.nn import functional as F
-from checked_norms import LIKE, checked
 
 from normsuite.errors import ArgumentError, UnknownNameError
 from normsuite.targets import Target
@@ -134,13 +134,15 @@ class ComputesInFloat32(nn.Module):
 
 def test_derivatives_of_a_norm_in_float32_are_no_false_failures():
     """Without like and oracle it is judged by itself in float64, where it computes in float32 all the same."""
-    found = checked(ComputesInFloat32, "double_backward", "forward_mode", like=None, num_groups=None, args=(64,))
+    options = {"like": None, "num_groups": None, "args": (64,), "shapes": [(4, 6, 64)]}
+    found = checked(ComputesInFloat32, "double_backward", "forward_mode", **options)
     assert {result.status for result in found.values()} == {"ok"} and len(found) == 2, found
 
 
 @pytest.mark.parametrize("norm", [nn.LayerNorm, ComputesInFloat32])
 def test_squares_that_overflow_are_no_failure_without_torch_s_beside(norm):
-    found = checked(norm, "huge_values", like=None, num_groups=None, args=(64,))["huge_values"]
+    options = {"like": None, "num_groups": None, "args": (64,), "shapes": [(4, 6, 64)]}
+    found = checked(norm, "huge_values", **options)["huge_values"]
     assert not found.is_failure, found.line()
 
 
@@ -151,7 +153,7 @@ class ForgetsTheCast(nn.LayerNorm):
 
 @pytest.mark.parametrize("dtypes", [["float32", "bfloat16"], ["bfloat16", "float32"]])
 def test_an_output_of_another_type_fails_in_every_declared_type(dtypes):
-    options = {"like": "LayerNorm", "num_groups": None, "args": (64,), "dtypes": dtypes}
+    options = {"like": "LayerNorm", "num_groups": None, "args": (64,), "shapes": [(4, 6, 64)], "dtypes": dtypes}
     found = checked(ForgetsTheCast, "output", **options)
     assert found["output[float32]"].status == "ok"
     assert found["output[bfloat16]"].is_failure and "returns torch.float32" in found["output[bfloat16]"].line()
@@ -242,7 +244,7 @@ class OverRows(nn.Module):
 
 
 def test_a_shape_that_a_norm_keeps_is_found():
-    found = checked(OverRows, "result_kind", like=None, num_groups=None, args=(64,))["result_kind"]
+    found = checked(OverRows, "result_kind", like=None, num_groups=None, args=(64,), shapes=())["result_kind"]
     assert found.status == "ok", found.line()
 
 
