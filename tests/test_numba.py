@@ -228,6 +228,40 @@ def test_what_is_not_averaged_together_does_not_meet(spec, value, dtype):
         assert y[1, 2, 3].isnan() and dx[1, 2, 3].isnan()
 
 
+@pytest.mark.parametrize("activation", [None, "relu", "silu"])
+@pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
+@pytest.mark.parametrize("layout", [LAYOUTS["contiguous"], channels_last], ids=["contiguous", "channels_last"])
+def test_a_gradient_by_frozen_statistics_does_not_meet_the_input(layout, value, activation):
+    """It does not depend on what the statistics are of, but through the activation's slope."""
+    x = drawn(3, 4, 5, 6, dtype=torch.float32)
+    x[1, 2, 3, 4] = value
+    for running_mean in (torch.zeros(4), torch.tensor([0.0, value, 1.0, 2.0])):
+        found, true = (
+            outcome(
+                NORMS["BatchNorm"],
+                layout(x),
+                dy=torch.ones(x.shape),
+                use_input_stats=False,
+                running_mean=running_mean.clone(),
+                running_var=torch.ones(4),
+                activation=activation,
+                backend=backend,
+            )
+            for backend in ("numba", "reference")
+        )
+        assert true[1].isfinite().sum() > 0
+        torch.testing.assert_close(found[1], true[1], equal_nan=True)
+
+
+@pytest.mark.parametrize("layout", [LAYOUTS["contiguous"], channels_last], ids=["contiguous", "channels_last"])
+def test_a_mean_of_numbers_whose_sum_overflows_is_finite(layout):
+    x = layout(torch.linspace(5e37, 1e38, 8 * 4 * 6 * 5).reshape(8, 4, 6, 5))
+    running_mean, running_var = torch.zeros(4), torch.ones(4)
+    y = functional.batch_norm(x, running_mean, running_var, training=True, momentum=1.0, backend="numba")
+    torch.testing.assert_close(running_mean, x.double().mean((0, 2, 3)).float())
+    assert y.isfinite().all()
+
+
 PATTERNS = torch.arange(-(2**15), 2**15, dtype=torch.int32).to(torch.int16)
 
 

@@ -195,6 +195,47 @@ def test_a_cache_that_cannot_be_written_costs_time_and_nothing_else(tmp_path):
     assert not list(PACKAGE.rglob("*.nb[ic]"))
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="the cache folder is named by XDG_CACHE_HOME")
+@pytest.mark.parametrize("suffix", [".nbi", ".nbc"])
+def test_a_damaged_cache_costs_time_and_nothing_else(tmp_path, suffix):
+    """As after a loss of power."""
+    one = "import torch; from normsuite import functional as F; "
+    one += "print(F.layer_norm(torch.ones(3, 4), (4,), backend='numba').sum().item())"
+    expected = python(one, XDG_CACHE_HOME=tmp_path)
+    damaged = [path for path in tmp_path.rglob(f"*{suffix}")]
+    for content in (b"", b"no pickle", b"\x80\x04K\x01."):
+        for path in damaged:
+            path.write_bytes(content)
+        assert damaged and python(one, XDG_CACHE_HOME=tmp_path) == expected
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the cache folder is named by XDG_CACHE_HOME")
+def test_every_kernel_has_an_index_of_its_own(tmp_path):
+    """Two processes that write one index at once may leave a key that leads to the other's code."""
+    script = "import sys, torch; from normsuite.backends.numba import kernels; "
+    script += "kernels.get('segments.forward', getattr(torch, sys.argv[1]), int(sys.argv[2]), sys.argv[3] == '1')"
+    for number, key in enumerate([("float32", 0, 0), ("float64", 0, 0), ("float32", 1, 0), ("float32", 0, 1)], 1):
+        python(script, *key, XDG_CACHE_HOME=tmp_path)
+        assert len(list(tmp_path.rglob("*.nbi"))) == len(list(tmp_path.rglob("*.nbc"))) == number
+
+
+AFTER_THE_MAIN_THREAD = """
+import threading, torch
+import normsuite.backends.numba
+from normsuite import functional
+
+def work():
+    threading.main_thread().join()
+    print(functional.layer_norm(torch.ones(3, 4), (4,), backend="numba").sum().item())
+
+threading.Thread(target=work).start()
+"""
+
+
+def test_a_kernel_is_compiled_behind_the_end_of_the_main_thread(tmp_path):
+    assert python(AFTER_THE_MAIN_THREAD, XDG_CACHE_HOME=tmp_path) == "0.0\n"
+
+
 FORK_WHILE_COMPILING = """
 import os, threading, time, torch
 from normsuite.backends.numba import kernels

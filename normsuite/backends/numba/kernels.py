@@ -8,12 +8,13 @@ that loads the same file under another.
 import ctypes
 import hashlib
 import os
+import pickle
 import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 
 import numba
@@ -45,6 +46,9 @@ _SOURCES = (
     tasks, transposing,
 )  # fmt: skip
 """The modules that a kernel is made of: what else lies in the folder runs it."""
+
+_OF_A_CACHE = (OSError, RuntimeError, EOFError, ValueError, LookupError, AttributeError, pickle.PickleError)
+"""What Numba raises where its cache is damaged, or cannot be written, as on a full disk."""
 
 _FILES = {"segments": segments, "columns": columns, "running": running, "transposing": transposing}
 """Modules that have kernels, by the first part of a kernel's name."""
@@ -100,7 +104,10 @@ def get(name: str, dtype: torch.dtype, code: int = 0, streamed: bool = False) ->
         # In a thread of its own, to which no signal comes: what a handler raises ends the call, but neither the
         # compilation nor an import in it, which Numba could not begin again.
         compiler = ThreadPoolExecutor(1, "normsuite-compiler")
-        compilation = compiler.submit(_compiled_once, key)
+        try:
+            compilation = compiler.submit(_compiled_once, key)
+        except RuntimeError:  # no thread can be started, as once the main one has ended
+            return _compiled_once(key)
         compiler.shutdown(wait=False)
         found = compilation.result()
     return found
@@ -154,10 +161,17 @@ def _compiled(name: str, dtype: torch.dtype, code: int, streamed: bool) -> Kerne
     begun = time.perf_counter()
     file, _, function = name.partition(".")
     python = getattr(_FILES[file], function)(code, streamed)
+    # Numba keeps an index for each name. If two processes write one at once, it may lead one's key to the other's code.
+    python.__qualname__ = (
+        f"{function}_{str(dtype).removeprefix('torch.')}_{code}_{'streamed' if streamed else 'cached'}"
+    )
+    compiles = partial(cfunc, types.void(types.CPointer(STORED[dtype])), error_model="numpy")
     folder = _cache_folder()
     with cached_in(folder):
         # Without a folder nothing is kept: Numba would write beside the sources, under this module's name.
-        keep = folder is not None
-        compiled = cfunc(types.void(types.CPointer(STORED[dtype])), cache=keep, error_model="numpy")(python)
+        try:
+            compiled = compiles(cache=folder is not None)(python)
+        except _OF_A_CACHE:
+            compiled = compiles(cache=False)(python)
     compile_times_s[name, dtype, code, streamed] = time.perf_counter() - begun
     return Kernel(compiled.address, ctypes.CFUNCTYPE(None, ctypes.c_void_p)(compiled.address), compiled)

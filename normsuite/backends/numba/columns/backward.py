@@ -110,11 +110,15 @@ def _pull_part(a, data, task, outer, area, spread, first, last, code):
 
 @fused_inlined
 def _dx(x, dy, at, of_column, code):
-    """Return rstd · ((weight·g − mean_g) − x̂·mean_gx) of one number."""
+    """Return rstd · ((weight·g − mean_g) − x̂·mean_gx) of one number.
+
+    Frozen statistics have means of 0, and x̂ may be infinite there.
+    """
     m, delta, scale, shift, rstd, weight, mean_g, mean_gx = of_column
     d = centred(get(x, at), m, delta)
     g = pull(get(dy, at), scaled(d, scale, shift), code)
-    return rstd * (less(weight * g, mean_g) - (d * rstd) * mean_gx)
+    own = less(weight * g, mean_g)
+    return rstd * (own if mean_gx == 0 else own - (d * rstd) * mean_gx)
 
 
 @fused_called

@@ -68,12 +68,16 @@ def _pulls_by_fours(x, dy, start, rows, stride, length, m, delta, scale, shift, 
 
 @fused_inlined
 def _write_dx_row(x, dy, dx, length, m, delta, rstd, weight, shift, mean_g, mean_gx, code):
-    """Write dx = rstd · ((weight·g − mean_g) − x̂·mean_gx)."""
+    """Write dx = rstd · ((weight·g − mean_g) − x̂·mean_gx).
+
+    Frozen statistics have means of 0, and x̂ may be infinite there.
+    """
     scale = rstd * weight
     for i in range(length):
         d = centred(get(x, i), m, delta)
         g = pull(get(dy, i), scaled(d, scale, shift), code)
-        put(dx, i, rstd * (less(weight * g, mean_g) - (d * rstd) * mean_gx))
+        own = less(weight * g, mean_g)
+        put(dx, i, rstd * (own if mean_gx == 0 else own - (d * rstd) * mean_gx))
 
 
 @fused_inlined

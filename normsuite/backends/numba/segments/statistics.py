@@ -70,10 +70,11 @@ def _squares(x, start, rows, stride, length):
 @summed_inlined
 def _guess(x, start, rows, stride, length, sampled):
     """Return the mean of a few elements of the block: of all its rows, and of up to `sampled` numbers of each."""
-    total, span = wide(0, x), min(length, sampled)
+    total, span, share = wide(0, x), min(length, sampled), wide(1 / _SAMPLES, x)
     for sample in range(_SAMPLES):
-        total += load(x, start + (sample * rows // _SAMPLES) * stride + sample * span // _SAMPLES)
-    return total * wide(1 / _SAMPLES, x)
+        # Shares are added, since a sum of large numbers may overflow.
+        total += load(x, start + (sample * rows // _SAMPLES) * stride + sample * span // _SAMPLES) * share
+    return total
 
 
 @summed_inlined
