@@ -109,7 +109,7 @@ class _BatchNormForward(_WithBackend):
         if self.process_group is not None:
             memo[id(self.process_group)] = self.process_group  # the copy's batches are joined with the same processes'
         copied = memo[id(self)] = type(self).__new__(type(self))
-        copied.__setstate__(copy.deepcopy(self.__getstate__(), memo))  # type: ignore[no-untyped-call]
+        copied.__dict__.update(copy.deepcopy(self.__dict__, memo))  # as torch copies a parametrized module
         return copied
 
     @property

@@ -96,8 +96,14 @@ def _by_norm(spec: NormSpec, built: Built, x: Tensor, dy: Tensor | None, found: 
     # A norm over the trailing sizes sees rows of them, whatever stands before.
     rows = shape if settings.normalized_shape is None else (-1, *settings.normalized_shape)
     weight, bias = (None if (t := built.tensor(name)) is None else array(t) for name in ("weight", "bias"))
+
+    def of_rows(parameter: np.ndarray | None) -> np.ndarray | None:
+        """Return a parameter in the shape that is normalised: some have sizes of 1 before it."""
+        by_element = settings.normalized_shape is not None and parameter is not None and parameter.size > 1
+        return parameter.reshape(settings.normalized_shape) if by_element else parameter
+
     right = RightResults(
-        spec, array(x).reshape(rows), weight=weight, bias=bias, eps=settings.eps_for(x.dtype),
+        spec, array(x).reshape(rows), weight=of_rows(weight), bias=of_rows(bias), eps=settings.eps_for(x.dtype),
         num_groups=settings.num_groups, running=_running(built), activation=settings.activation,
     )  # fmt: skip
     made = {OUTPUT: right.output.reshape(shape)}

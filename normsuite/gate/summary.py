@@ -61,7 +61,7 @@ def with_rules(
         was_interrupted: the user ended the gate, which a note says.
     """
     known = {"day": today.isoformat(), "entries": [entry.as_dict() for entry in accepted]}
-    notes = [*record["notes"], *(["interrupted by the user"] if was_interrupted else [])]
+    notes = [*record.get("notes", ()), *(["interrupted by the user"] if was_interrupted else [])]
     return {**record, "accepted": known, "undecided": undecided, "notes": notes}
 
 

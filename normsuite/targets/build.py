@@ -289,8 +289,8 @@ def _settings(target: Target, module: nn.Module, shape: Sequence[int]) -> Settin
         given, weight = _setting(target, module, "normalized_shape"), tensor_of(module, "weight")
         if given is None:  # a single number is a gain of all
             given = tuple(weight.shape) if weight is not None and weight.numel() > 1 else (shape[-1],)
-            while len(given) > 1 and given[0] == 1 and given != tuple(shape[-len(given) :]):
-                given = given[1:]  # a weight of (1, 1, C) is of the last size alone
+            while len(given) > 1 and given[0] == 1:  # as of a weight of (1, 1, C): sizes of 1 average nothing
+                given = given[1:]
         normalized = arguments.given_sizes(given)
     eps = _setting(target, module, *EPS_NAMES)
     if eps is None:

@@ -47,7 +47,9 @@ _SOURCES = (
 )  # fmt: skip
 """The modules that a kernel is made of: what else lies in the folder runs it."""
 
-_OF_A_CACHE = (OSError, RuntimeError, EOFError, ValueError, LookupError, AttributeError, pickle.PickleError)
+_OF_A_CACHE = (
+    OSError, RuntimeError, EOFError, ValueError, TypeError, LookupError, AttributeError, pickle.PickleError
+)  # fmt: skip
 """What Numba raises where its cache is damaged, or cannot be written, as on a full disk."""
 
 _FILES = {"segments": segments, "columns": columns, "running": running, "transposing": transposing}

@@ -67,12 +67,12 @@ def _squares(x, start, rows, stride, length):
     return squares
 
 
-@summed_inlined
+@inlined
 def _guess(x, start, rows, stride, length, sampled):
     """Return the mean of a few elements of the block: of all its rows, and of up to `sampled` numbers of each."""
     total, span, share = wide(0, x), min(length, sampled), wide(1 / _SAMPLES, x)
     for sample in range(_SAMPLES):
-        # Shares are added, since a sum of large numbers may overflow.
+        # Shares are added, in this order, since a sum of large numbers may overflow.
         total += load(x, start + (sample * rows // _SAMPLES) * stride + sample * span // _SAMPLES) * share
     return total
 
