@@ -105,7 +105,7 @@ class _BatchNormForward(_WithBackend):
         super().__init__(*arguments, **options)
         self.process_group = process_group
 
-    def __deepcopy__(self, memo: dict) -> "_BatchNormForward":
+    def __deepcopy__(self, memo: dict[int, Any]) -> "_BatchNormForward":
         if self.process_group is not None:
             memo[id(self.process_group)] = self.process_group  # the copy's batches are joined with the same processes'
         copied = memo[id(self)] = type(self).__new__(type(self))

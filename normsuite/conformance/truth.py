@@ -99,8 +99,9 @@ def _by_norm(spec: NormSpec, built: Built, x: Tensor, dy: Tensor | None, found: 
 
     def of_rows(parameter: np.ndarray | None) -> np.ndarray | None:
         """Return a parameter in the shape that is normalised: some have sizes of 1 before it."""
-        by_element = settings.normalized_shape is not None and parameter is not None and parameter.size > 1
-        return parameter.reshape(settings.normalized_shape) if by_element else parameter
+        if settings.normalized_shape is None or parameter is None or parameter.size == 1:
+            return parameter
+        return parameter.reshape(settings.normalized_shape)
 
     right = RightResults(
         spec, array(x).reshape(rows), weight=of_rows(weight), bias=of_rows(bias), eps=settings.eps_for(x.dtype),

@@ -281,7 +281,7 @@ def _setting(target: Target, module: nn.Module, *names: str) -> Any:
 
 def _settings(target: Target, module: nn.Module, shape: Sequence[int]) -> Settings:
     spec = target.spec
-    groups = target.num_groups or _setting(target, module, "num_groups") or _argument(target, "num_groups")
+    groups: Any = target.num_groups or _setting(target, module, "num_groups") or _argument(target, "num_groups")
     if spec is not None and spec.groups == "given" and groups is None:
         raise ArgumentError("num_groups", None, f"{target.title} does not say it, and {spec.name} needs it")
     normalized: tuple[int, ...] | None = None

@@ -115,10 +115,10 @@ def _call(module: nn.Module, x: Tensor) -> Callable[[], Tensor]:
     """Return a call of a target: of a module, or of a function alone, as torch.nn's own is called."""
     if not isinstance(module, FunctionNorm):
         return lambda: module(x)
-    function, then = module.function, None
+    function = module.function
     if isinstance(function, Activated):
-        function, then = function.function, function.activation
-    return written_out(function, [x], module.keywords(), then=then)
+        return written_out(function.function, [x], module.keywords(), then=function.activation)
+    return written_out(function, [x], module.keywords())
 
 
 def _groups(built: Built) -> int | None:
