@@ -4,7 +4,6 @@ They derive from torch's own classes, so that constructor arguments, attributes,
 decay rules and `isinstance` checks written for torch.nn hold; only what computes is ours, and `backend` says what.
 """
 
-import copy
 import inspect
 import sys
 from collections.abc import Callable, Sequence
@@ -94,10 +93,20 @@ class _WithBackend(nn.Module):
         return shown + "".join(f", {name}={value}" for name, (value, usual) in own.items() if value != usual)
 
 
+class _Joined:
+    """A group of processes, which a copy of a module shares: it cannot be copied."""
+
+    def __init__(self, group: "torch.distributed.ProcessGroup"):
+        self.group = group
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> "_Joined":
+        return self
+
+
 class _BatchNormForward(_WithBackend):
     """Accept `process_group` too: processes whose batches count as one while training."""
 
-    process_group = None  # also for a module that `convert` made ours
+    _joined: "_Joined | None" = None  # also for a module that `convert` made ours
 
     def __init__(
         self, *arguments: Any, process_group: "torch.distributed.ProcessGroup | None" = None, **options: Any
@@ -105,12 +114,14 @@ class _BatchNormForward(_WithBackend):
         super().__init__(*arguments, **options)
         self.process_group = process_group
 
-    def __deepcopy__(self, memo: dict[int, Any]) -> "_BatchNormForward":
-        if self.process_group is not None:
-            memo[id(self.process_group)] = self.process_group  # the copy's batches are joined with the same processes'
-        copied = memo[id(self)] = type(self).__new__(type(self))
-        copied.__dict__.update(copy.deepcopy(self.__dict__, memo))  # as torch copies a parametrized module
-        return copied
+    @property
+    def process_group(self) -> "torch.distributed.ProcessGroup | None":
+        """Processes whose batches are joined with those of this one while training, or None."""
+        return None if self._joined is None else self._joined.group
+
+    @process_group.setter
+    def process_group(self, group: "torch.distributed.ProcessGroup | None") -> None:
+        self._joined = None if group is None else _Joined(group)
 
     @property
     def eps(self) -> float:
@@ -140,23 +151,11 @@ class _BatchNormForward(_WithBackend):
                 wide = torch.promote_types(self.running_mean.dtype, torch.float32)
                 momentum = (counted + 1).to(wide).reciprocal()
         return functional.compute(
-            _BATCH_NORM,
-            input,
-            self.weight,
-            self.bias,
-            self.running_mean if keep else None,
-            self.running_var if keep else None,
-            use_input_stats,
-            momentum,
-            self.__dict__["eps"],
-            None,
-            None,
-            self.process_group if self.training else None,
-            self._activation,
-            None,
-            self._backend,
-            counted,
-        )
+            _BATCH_NORM, input, self.weight, self.bias, self.running_mean if keep else None,
+            self.running_var if keep else None, use_input_stats, momentum, self.__dict__["eps"], None, None,
+            self._joined.group if self.training and self._joined is not None else None,
+            self._activation, None, self._backend, counted,
+        )  # fmt: skip
 
 
 class _InstanceNormForward(_WithBackend):

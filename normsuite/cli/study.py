@@ -156,8 +156,6 @@ def study(
     runs = plan.plan(preset, targets=targets, **{**settings, **given})
     if not {**settings, **given}.get("norms"):
         _say_left_out(plan.left_out({**settings, **given}.get("backend")))
-    if workers is not None and scheduler is not None:
-        raise ArgumentError("workers", workers, "is of this machine; a cluster has its own")
     if dry_run:
         if scheduler is not None:
             note(f"scheduler = {scheduler!r} is not asked: the estimate is for this machine")

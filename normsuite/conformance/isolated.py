@@ -23,7 +23,7 @@ MOST_ENDED = 4
 """Processes that end in a row, each at another check, after which no further check is tried."""
 
 START_S = 60.0
-"""How long a process may take to import torch and the target."""
+"""How long a process may take, at least, to import torch and the target."""
 
 
 def results(target: Target, checks: Sequence[Check], *, limit_s: float, notes: list[str]) -> Iterator[Result]:

@@ -1,6 +1,7 @@
 """Values and gradients in float64 that a target should give: by the oracle of its norm, by the user's, or by itself."""
 
 import inspect
+import math
 from collections.abc import Callable, Collection
 
 import numpy as np
@@ -99,9 +100,10 @@ def _by_norm(spec: NormSpec, built: Built, x: Tensor, dy: Tensor | None, found: 
 
     def of_rows(parameter: np.ndarray | None) -> np.ndarray | None:
         """Return a parameter in the shape that is normalised: some have sizes of 1 before it."""
-        if settings.normalized_shape is None or parameter is None or parameter.size == 1:
+        sizes = settings.normalized_shape
+        if sizes is None or parameter is None or parameter.size != math.prod(sizes):
             return parameter
-        return parameter.reshape(settings.normalized_shape)
+        return parameter.reshape(sizes)
 
     right = RightResults(
         spec, array(x).reshape(rows), weight=of_rows(weight), bias=of_rows(bias), eps=settings.eps_for(x.dtype),

@@ -10,6 +10,9 @@ from .turns import Job
 _WORKER, _PRELOADS = f"{__package__}.worker", f"{__package__}.preloads"
 _MOST_PADDING = 4096
 
+_TRIES = 2
+"""Parents in a row that may fail: an interpreter whose parents do not answer would take minutes for each job."""
+
 
 class Starts:
     """Starts processes, and ends their parents with the block.
@@ -23,7 +26,7 @@ class Starts:
     def __init__(self, threads: int, draw: random.Random, *, forked: bool = True):
         self._threads, self._draw, self._forked = threads, draw, forked and preloaded.is_possible()
         self._parents: dict[str, preloaded.Parent] = {}
-        self._useless: dict[str, str] = {}  # interpreters whose first parent did not fork, and why
+        self._failures: dict[str, list[str]] = {}  # of the last parents of an interpreter, which did not fork
         self._stack = ExitStack()
 
     def __enter__(self) -> "Starts":
@@ -36,21 +39,22 @@ class Starts:
         """Return a new process for a job, which it has not been sent yet; raises `process.Died` if there is none."""
         if not self._forked:
             return process.fresh(["-m", _WORKER], self._environment(job.python), python=job.python)
-        if job.python in self._useless:
-            raise process.Died(self._useless[job.python])
-        is_first = job.python not in self._parents
-        if not is_first:
+        failures = self._failures.setdefault(job.python, [])
+        if len(failures) == _TRIES:
+            raise process.Died(failures[-1])
+        if job.python in self._parents:
             # Else the system has ended it, for its memory perhaps: that is no fault of a version.
             with contextlib.suppress(process.Died):
                 return self._parents[job.python].process(_WORKER)
         parent = preloaded.Parent([_PRELOADS], self._environment(job.python), python=job.python)
         self._parents[job.python] = self._stack.enter_context(parent)
         try:
-            return parent.process(_WORKER)
+            started = parent.process(_WORKER)
         except process.Died as died:
-            if is_first:
-                self._useless[job.python] = str(died)
+            failures.append(str(died))
             raise
+        failures.clear()
+        return started
 
     def _environment(self, python: str) -> dict[str, str]:
         padding = "x" * self._draw.randrange(_MOST_PADDING)  # its size moves the stack

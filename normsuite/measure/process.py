@@ -149,11 +149,10 @@ class Process:
                 message = json.loads(line)
             except json.JSONDecodeError:
                 message = None
-            if not line.endswith("\n"):  # it was killed while it wrote
-                raise self._died()
             if not isinstance(message, dict):
                 self.end()  # it may go on for ever
-                raise Died(f"said {line.strip()[:200]!r}, which is no message")
+                how = "" if line.endswith("\n") else f"{self._died()}, "  # perhaps it was killed while it wrote
+                raise Died(f"{how}said {line.strip()[:200]!r}, which is no message")
             yield message
         if self._wait():
             raise self._died()

@@ -85,6 +85,8 @@ def _check(runs: Iterable[Run], folder: Path, processes: int | None, scheduler: 
     """Raise what `sweep` says before anything is trained; make the folder where it is not there."""
     if processes is not None and processes < 1:
         raise ArgumentError("workers", processes, "must be at least 1")
+    if processes is not None and scheduler is not None:
+        raise ArgumentError("workers", processes, "is of this machine; a cluster has its own")
     for run in runs:
         steps(run)
         if scheduler is None:

@@ -13,6 +13,7 @@ import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache, partial
 from pathlib import Path
@@ -48,7 +49,8 @@ _SOURCES = (
 """The modules that a kernel is made of: what else lies in the folder runs it."""
 
 _OF_A_CACHE = (
-    OSError, RuntimeError, EOFError, ValueError, TypeError, LookupError, AttributeError, pickle.PickleError
+    OSError, RuntimeError, EOFError, ValueError, TypeError, LookupError, ArithmeticError, AttributeError, ImportError,
+    pickle.PickleError,
 )  # fmt: skip
 """What Numba raises where its cache is damaged, or cannot be written, as on a full disk."""
 
@@ -171,9 +173,20 @@ def _compiled(name: str, dtype: torch.dtype, code: int, streamed: bool) -> Kerne
     folder = _cache_folder()
     with cached_in(folder):
         # Without a folder nothing is kept: Numba would write beside the sources, under this module's name.
-        try:
-            compiled = compiles(cache=folder is not None)(python)
-        except _OF_A_CACHE:
-            compiled = compiles(cache=False)(python)
+        compiled = compiles(cache=False)(python) if folder is None else _kept(compiles, python, folder)
     compile_times_s[name, dtype, code, streamed] = time.perf_counter() - begun
     return Kernel(compiled.address, ctypes.CFUNCTYPE(None, ctypes.c_void_p)(compiled.address), compiled)
+
+
+def _kept(compiles: Callable, python: Callable, folder: str):
+    """Return a function that Numba compiles and keeps, or does not keep where the cache cannot be used.
+
+    What is kept of it is removed then: it may be damaged, and the next process writes it anew.
+    """
+    try:
+        return compiles(cache=True)(python)
+    except _OF_A_CACHE:
+        for path in Path(folder).rglob(f"*.{python.__qualname__}-*"):
+            with suppress(OSError):
+                path.unlink()
+    return compiles(cache=False)(python)

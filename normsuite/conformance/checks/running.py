@@ -89,13 +89,15 @@ def evaluation_as_training(subject: Subject) -> Finding | None:
     built, x = subject.built(), subject.input()
     if built.has_running:
         raise NotApplicable("has running statistics")
-    before = {name: t.clone() for name, t in tensors_of_state(built.module).items()}
+    before = {name: t.clone() for name, t in built.module.named_buffers()}
     with torch.no_grad():
         trained = built(x)
-        changed = [name for name, t in tensors_of_state(built.module).items() if not torch.equal(t, before[name])]
-        if changed:
-            raise NotApplicable(f"training changes {', '.join(changed)}, which evaluation may use")
+        changed = [
+            name for name, t in built.module.named_buffers() if name not in before or not torch.equal(t, before[name])
+        ]
         built.module.eval()
         if torch.equal(built(x), trained):
             return None
+    if changed:
+        raise NotApplicable(f"training changes {', '.join(changed)}, which evaluation may use")
     return subject.fails("evaluation gives another output, and there are no buffers running_mean and running_var")

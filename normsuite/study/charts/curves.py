@@ -10,7 +10,7 @@ SECTION = "results"
 
 
 def charts(study: Study) -> list[Chart]:
-    """Return the document's four charts, and accuracy against time.
+    """Return the document's four charts, and accuracy against time where runs were timed alike.
 
     Each has a line for each norm, the mean over the seeds, in a band from lowest to highest.
     """
