@@ -143,6 +143,16 @@ class Gate(Record, kw_only=True):
         for name in ("base_s", "counts", "absent"):
             if strange := getattr(samples, name).keys() - samples.log_ratios.keys():
                 yield f"samples: {name}: {min(strange)!r} is no cell"
+        for name, sides in samples.counts.items():
+            if sides.base is UNSET or sides.head is UNSET:
+                continue  # interrupted, or one version cannot
+            # Metrics of other packages may be there with the interpreter of one version alone.
+            if (
+                name not in samples.absent
+                and not (sides.base.keys() & sides.head.keys())
+                and (sides.base or sides.head)
+            ):
+                yield f"samples: counts: {name}: the two versions have none in common"
         for name, of in samples.error_rates.items():
             if of.base is UNSET or of.head is UNSET:
                 if of.absent is UNSET:
