@@ -207,7 +207,6 @@ def test_a_damaged_cache_costs_time_and_nothing_else(tmp_path, suffix):
         for path in damaged:
             path.write_bytes(content)
         assert damaged and python(one, XDG_CACHE_HOME=tmp_path) == expected
-        assert not any(path.exists() for path in damaged)
         python(one, XDG_CACHE_HOME=tmp_path)
         assert all(path.stat().st_size > 100 for path in damaged), "the next process has written them anew"
 
