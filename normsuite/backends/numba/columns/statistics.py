@@ -48,11 +48,13 @@ def _add_deviations(x, pivots, totals, squares, start, rows, stride, width):
 def _guess(x, pivots, start, rows, stride, width):
     """Set each column's pivot, a guess of its mean, to the mean of a few rows from all over the block."""
     clear_sums(pivots, 0, width)
-    share = wide(1.0 / _SAMPLES, x)
     for sample in range(_SAMPLES):
         at = start + (sample * rows) // _SAMPLES * stride
-        for i in range(width):  # shares are added, since a sum of large numbers may overflow
-            add(pivots, i, get(x, at + i) * share, True)
+        for i in range(width):
+            add(pivots, i, get(x, at + i), True)
+    share = wide(1.0 / _SAMPLES, x)
+    for i in range(width):
+        store(pivots, i, load(pivots, i) * share)
 
 
 @fused_called

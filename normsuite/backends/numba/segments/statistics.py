@@ -67,14 +67,13 @@ def _squares(x, start, rows, stride, length):
     return squares
 
 
-@inlined
+@summed_inlined
 def _guess(x, start, rows, stride, length, sampled):
     """Return the mean of a few elements of the block: of all its rows, and of up to `sampled` numbers of each."""
-    total, span, share = wide(0, x), min(length, sampled), wide(1 / _SAMPLES, x)
+    total, span = wide(0, x), min(length, sampled)
     for sample in range(_SAMPLES):
-        # Shares are added, in this order, since a sum of large numbers may overflow.
-        total += load(x, start + (sample * rows // _SAMPLES) * stride + sample * span // _SAMPLES) * share
-    return total
+        total += load(x, start + (sample * rows // _SAMPLES) * stride + sample * span // _SAMPLES)
+    return total * wide(1 / _SAMPLES, x)
 
 
 @summed_inlined
