@@ -99,7 +99,7 @@ class _Joined:
     def __init__(self, group: "torch.distributed.ProcessGroup"):
         self.group = group
 
-    def __deepcopy__(self, memo: dict[int, Any]) -> "_Joined":
+    def __deepcopy__(self, _memo: dict[int, Any]) -> "_Joined":
         return self
 
 
