@@ -1,4 +1,4 @@
-"""Shared by latency and memory: a norm's function on a case, or one of the modules, forward and as a training step."""
+"""A norm's function on a case, or one of the modules, forward and as a step: for latency, memory and counts."""
 
 from . import kit
 from .parameters import BACKENDS, CASES, DEVICES, DTYPES, LARGE, LARGE_BACKENDS, MODULES, NORMS, require

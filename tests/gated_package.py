@@ -13,8 +13,8 @@ import pytest
 from processes import started_by
 
 from normsuite.gate import compare, sides, summary, trees
-from normsuite.gate.injected_commits import SOURCE
 from normsuite.measure import own_workloads as cells
+from tools.injected_commits import SOURCE
 
 PACKAGE = Path(sides.__file__).parent.parent
 COMMAND = Path(sys.executable).parent / "normsuite"

@@ -18,7 +18,7 @@ from normsuite.bench.summary import AGAIN, AUTO, BASELINE, COPY
 from normsuite.errors import ArgumentError, UnknownNameError, UnsupportedError
 from normsuite.machine import allocator
 from normsuite.machine import device as devices
-from normsuite.measure import implementations, memory, process, task
+from normsuite.measure import implementations, listening, memory, process, task
 from normsuite.measure.accuracy import Truth
 from normsuite.measure.cases import CASES
 from normsuite.measure.implementations import Implementation
@@ -199,7 +199,7 @@ def test_who_computes_something_else_is_left_out_with_the_reason(monkeypatch):
 def test_a_dead_child_is_named_by_its_signal():
     code = "import os, sys; print('last words', file=sys.stderr); os.kill(os.getpid(), 11)"
     with pytest.raises(process.Died, match="SIGSEGV: last words"):
-        list(process.messages(["-c", code], {"tasks": []}, os.environ))
+        list(listening.messages(["-c", code], {"tasks": []}, os.environ, first_s=60.0, limit_s=60.0))
 
 
 def command(*arguments, cwd):

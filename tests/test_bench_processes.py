@@ -8,7 +8,7 @@ from bench_records import SPECS, samples
 from normsuite.bench import run, summary, worker
 from normsuite.bench.summary import AUTO
 from normsuite.errors import NormsuiteError
-from normsuite.measure import process, task
+from normsuite.measure import listening, process, task
 from normsuite.records import kinds, provenance, results, schema
 
 
@@ -93,6 +93,38 @@ def test_a_task_that_ends_a_process_costs_itself_alone(tmp_path, monkeypatch):
     timed = {mode: [bool(of["times_s"]) for of in found["processes"]] for mode, found in by_mode.items()}
     assert timed == {"forward": [False, True], "step": [True, True]}
     assert [note.partition(":")[0] for note in outcome.notes] == ["bytes and errors", "times, process 1 of 2"]
+
+
+def test_a_call_that_leaves_its_process_costs_itself_alone(monkeypatch):
+    """With exit code 0, as by os._exit(0), the messages end as those of a process that is done."""
+    tasks = task.plan(norms=["RMSNorm"], names=["tiny"], modes=["forward", "step"], activations=["none"])
+
+    def leaves(job):
+        for message in says(job):
+            yield message
+            if "begin" in message and job["tasks"][message["begin"]]["mode"] == "forward":
+                return
+
+    monkeypatch.setattr(run, "_messages", talk(leaves))
+    outcome = run.run(tasks, processes=2)
+    assert [record["case"]["mode"] for record in outcome.records] == ["step"]
+    assert len(outcome.notes) == 3 and all("forward (exit code 0" in note for note in outcome.notes)
+
+
+def test_a_task_that_hangs_is_not_tried_again(monkeypatch):
+    tasks = task.plan(norms=["RMSNorm"], names=["tiny"], modes=["forward", "step"], activations=["none"])
+
+    def hangs(job):
+        for message in says(job):
+            yield message
+            if "begin" in message and job["tasks"][message["begin"]]["mode"] == "forward":
+                raise listening.Ended("SIGKILL", 900.0)
+
+    monkeypatch.setattr(run, "_messages", talk(hangs))
+    outcome = run.run(tasks, processes=2)
+    assert [record["case"]["mode"] for record in outcome.records] == ["step"]
+    (note,) = outcome.notes
+    assert note.startswith("bytes and errors") and "hangs: ended after 900 s" in note
 
 
 def test_tasks_behind_many_that_end_their_process_are_named(monkeypatch):

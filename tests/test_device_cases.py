@@ -72,6 +72,13 @@ def there(monkeypatch):
     return task.plan(device="cuda")
 
 
+def test_a_mode_that_some_norms_lack_is_planned_for_the_others():
+    planned = own_workloads.plan(modes=["evaluation"])
+    assert planned and {cell.task.mode for cell in planned} == {"evaluation"}
+    assert {cell.task.spec.name for cell in planned} == {"BatchNorm"}
+    assert any(cell.backend in own_workloads.MODULES for cell in planned), "modules, too"
+
+
 def test_an_accelerator_has_cases_of_its_own(there):
     assert {made.case.name for made in there} == cases.ACCELERATOR_CASES.keys()
     assert not cases.ACCELERATOR_CASES.keys() & CASES.keys()

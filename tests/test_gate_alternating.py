@@ -91,4 +91,4 @@ def test_a_process_that_ends_while_it_is_asked_is_named_and_the_other_kept():
         assert [started.ask({}) for _ in range(3)] == [{}] * 3 and job.died is None
         with pytest.raises(process.Died):
             started.ask({})
-    assert job.died == "exit code 3"
+    assert str(job.died) == "exit code 3"

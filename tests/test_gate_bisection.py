@@ -11,13 +11,14 @@ import pytest
 from gated_package import BREAKS, COMMAND, ONE, PACKAGE, THRICE, append, gate, git, interrupt, version
 
 from normsuite.errors import ArgumentError
-from normsuite.gate import bisection, calibrate, compare, groups, injected_commits, self_check_rates, selfcheck, summary
+from normsuite.gate import bisection, calibrate, compare, groups, self_check_rates, selfcheck, summary
 from normsuite.gate.decide import SAME, WORSE
-from normsuite.gate.injected_commits import SOURCE
 from normsuite.gate.row import MEAN_TIME, CellRow
 from normsuite.measure import own_workloads as cells
 from normsuite.records import kinds, results
 from normsuite.statistics import Interval
+from tools import injected_commits
+from tools.injected_commits import SOURCE
 
 pytestmark = pytest.mark.usefixtures("gate_cache")
 
@@ -63,7 +64,9 @@ def test_injected_versions_take_longer_by_about_what_was_injected(repository):
     shares = {cell: 9.5}
     with injected_commits.clone(version(repository), repository) as clone:
         base = injected_commits.commit(clone, {})
-        head = injected_commits.commit(clone, calibrate.additions(base, shares, threads=1, within=True))
+        head = injected_commits.commit(
+            clone, calibrate.additions(base, shares, threads=1, way="tools.injected_commits:within")
+        )
         assert base.digest == injected_commits.commit(clone, {}, said="again").digest != head.digest
     outcome = compare.run(compare.Setup(base, head, [cell], compare.MARGINS, 1.0, 1))
     (row,) = (row for row in summary.rows(outcome.record) if row.metric == "time")

@@ -15,10 +15,10 @@ from filelock import FileLock
 
 from normsuite.gate import comment, compare, tables, trees
 from normsuite.gate import processes as processes_of_gate
-from normsuite.gate.injected_commits import SOURCE
 from normsuite.gate.setup import Setup
-from normsuite.measure import own_workloads
+from normsuite.measure import listening, own_workloads
 from normsuite.records import provenance, results
+from tools.injected_commits import SOURCE
 
 ROOT = Path(__file__).parent.parent
 
@@ -102,7 +102,7 @@ def test_cells_that_hang_do_not_outlast_the_budget(repository, monkeypatch):
         clock[0] += 150.0
         for job in jobs:
             job.environment, job.has_imported = provenance.environment(threads=1), True
-            job.at, job.died = 0, "hangs: ended after 150 s"
+            job.at, job.died = 0, listening.Ended("SIGKILL", 150.0)
 
     monkeypatch.setattr(processes_of_gate.turns, "take", take)
     monkeypatch.setattr(processes_of_gate, "time", SimpleNamespace(perf_counter=lambda: clock[0]))

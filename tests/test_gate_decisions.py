@@ -96,6 +96,11 @@ def test_numbers_without_noise_are_compared(base, head, verdict):
     assert decide.judge_exactly(base, head, 0.01) == verdict
 
 
+def test_a_margin_of_twice_is_one_both_ways():
+    assert decide.judge_exactly(1e-2, 1e-7, 1.0) == BETTER and decide.judge_exactly(1e-2, 6e-3, 1.0) == SAME
+    assert decide.judge_exactly(1e-2, 2.1e-2, 1.0) == WORSE and decide.judge_exactly(1e-2, 1.9e-2, 1.0) == SAME
+
+
 def test_a_table_without_a_difference_raises_no_alarm():
     """Also where the margin does not help: any interval that leaves 1 out is an alarm here, in one table of twenty."""
     alarms = 0

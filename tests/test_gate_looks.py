@@ -17,6 +17,7 @@ from normsuite.gate.lock import Lock
 from normsuite.gate.looks import Looks
 from normsuite.gate.processes import Processes
 from normsuite.measure import own_workloads as cells
+from normsuite.measure import process
 from normsuite.records import provenance
 
 pytestmark = pytest.mark.usefixtures("gate_cache")
@@ -106,7 +107,7 @@ def parts(setup, on_progress=lambda stage, spent: None):
     budget = Budget(setup.budget_s)
     processes = Processes(setup, budget, Lock(), on_progress)
     counts = Counts(setup, processes, budget)
-    return budget, processes, counts, Looks(setup, processes, budget, counts.measurable)
+    return budget, processes, counts, Looks(setup, processes, budget, counts)
 
 
 def test_what_was_found_when_the_budget_was_spent_is_kept(repository, monkeypatch):
@@ -161,6 +162,42 @@ def test_what_a_look_decides_is_measured_no_more(repository, monkeypatch):
     record = compare.record(setup, processes, budget, counts, looks, {})
     verdicts = {row.cell: (row.verdict, row.values) for row in summary.rows(record) if row.metric == "time"}
     assert verdicts[planned[0].name] == (WORSE, 4)
+
+
+@pytest.mark.parametrize("fails", ["head", "base", "once", "beside the other"])
+def test_a_cell_that_ends_its_process_while_it_is_timed_fails_alone(repository, monkeypatch, fails):
+    tree = version(repository)
+    planned = cells.plan(only=["LayerNorm/torch/tiny/*"])
+    setup = compare.Setup(tree, tree, planned, compare.MARGINS, 60.0, 1)
+    budget, processes, counts, looks = parts(setup)
+    ended, healthy = (cell.name for cell in planned)
+    for cell in planned:
+        counts.absent[cell.name], budget.sample_s[cell.name] = {}, 1e-4
+    asked, clock, crashes = [], [0.0], []
+
+    def take(jobs, _, *, in_pairs, on_ready, on_cell):
+        for job in jobs:
+            names = [cell_from_dict(cell).name for cell in job.work["cells"]]
+            asked.append((tuple(job.work["sides"]), names))
+            crash = fails in job.work["sides"] if in_pairs else fails != "once" or not crashes
+            for place, name in enumerate(names):
+                if name == ended and crash:
+                    crashes.append(name)
+                    job.at, job.died = place, process.Died("SIGSEGV")
+                    break
+                job.found[place] = {"log_ratio": 0.0, "base_s": 1.0}
+        clock[0] += 2.0
+
+    monkeypatch.setattr(turns, "take", take)
+    monkeypatch.setattr("normsuite.gate.processes.time", SimpleNamespace(perf_counter=lambda: clock[0]))
+    looks.run()
+    found = {} if fails in ("once", "beside the other") else {fails: "fails: the process that timed it ended (SIGSEGV)"}
+    assert counts.absent == {ended: found, healthy: {}} and len(looks.values[healthy]) >= 4
+    alone = [names for of_job, names in asked if len(of_job) == 1]
+    assert alone == [[ended]] * 2, "once in a process of each version"
+    assert (len(looks.values[ended]) >= 3) is (fails == "once") and any("SIGSEGV" in note for note in processes.notes)
+    behind = asked[asked.index((("head",), [ended])) + 1 :]
+    assert behind and (fails in ("once", "beside the other") or not any(ended in names for _, names in behind))
 
 
 def test_processes_that_end_before_they_train_lose_no_finished_rate(monkeypatch):

@@ -11,8 +11,8 @@ from normsuite import NORMS
 from normsuite.errors import ArgumentError, NormsuiteError
 from normsuite.gate import trees
 from normsuite.gate.cells import cell_from_dict
-from normsuite.gate.injected_commits import SOURCE
 from normsuite.measure import own_workloads as cells
+from tools.injected_commits import SOURCE
 
 pytestmark = pytest.mark.usefixtures("gate_cache")
 

@@ -7,6 +7,7 @@ import re
 import signal
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import psutil
@@ -56,7 +57,7 @@ def test_one_that_is_silent_is_ended_and_the_limit_said(monkeypatch, silent, lim
     says = HANGS if silent == "SILENT_S" else SLEEPS
     job = turns.Job({})
     turns.take([job], lambda job: process.fresh(["-c", says], process.environment(1)))
-    assert job.died == f"hangs: ended after {limit} s"
+    assert str(job.died) == f"hangs: ended after {limit} s"
 
 
 @pytest.mark.skipif(not preloaded.is_possible(), reason="processes are not forked here")
@@ -89,6 +90,20 @@ def test_a_process_that_says_something_else_is_ended(line, says):
         assert one._process.wait() == -signal.SIGKILL
 
 
+@pytest.mark.skipif(not hasattr(os, "waitid"), reason="what a process leaves running is found by its group")
+def test_what_a_fresh_process_leaves_running_ends_with_it():
+    left = "subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(600)'], stdout=subprocess.DEVNULL)"
+    code = f"import json, subprocess, sys; left = {left}"
+    code += "; print(json.dumps({'left': left.pid}), flush=True)"
+    with process.fresh(["-c", code], process.environment(1)) as one:
+        (said,) = one.messages()
+    begun = time.monotonic()
+    with suppress(psutil.NoSuchProcess):
+        while psutil.Process(said["left"]).status() != psutil.STATUS_ZOMBIE:
+            assert time.monotonic() - begun < 30
+            time.sleep(0.05)
+
+
 def test_bytes_that_are_no_text_are_no_message():
     code = "import sys; sys.stdout.buffer.write(bytes([255, 10])); sys.stdout.flush()"
     with process.fresh(["-c", code], process.environment(1)) as one, pytest.raises(process.Died, match="no message"):
@@ -100,7 +115,7 @@ def test_a_process_that_cannot_be_started_is_that_jobs_fault_alone(tmp_path):
     says = "import json, sys; print(json.dumps({'cell': 0, 'ready': True}), flush=True); "
     says += "[sys.stdin.readline() for _ in 'ab']"
     turns.take(jobs, lambda job: process.fresh(["-c", says], process.environment(1), python=job.python))
-    assert jobs[0].died == f"cannot be started: No such file or directory: {tmp_path / 'none'}"
+    assert str(jobs[0].died) == f"cannot be started: No such file or directory: {tmp_path / 'none'}"
     assert jobs[1].found == {0: {"cell": 0, "ready": True}}
 
 
@@ -117,13 +132,13 @@ def test_a_version_that_cannot_be_imported_alone_is_one_dead_process_once_it_was
             take()
     else:
         take()
-        assert job.died == "head cannot be imported: ImportError: this time"
+        assert str(job.died) == "head cannot be imported: ImportError: this time"
 
 
 def test_a_call_that_ends_its_process_without_an_error_is_said():
     job = turns.Job({})
     turns.take([job], lambda job: process.fresh(["-c", "print('{\"begin\": 0}')"], process.environment(1)))
-    assert job.died == "exit code 0"
+    assert str(job.died) == "exit code 0"
 
 
 def test_what_a_process_has_started_ends_with_it():

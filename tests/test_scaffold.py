@@ -63,6 +63,17 @@ def test_classes_are_found_without_importing_them(project):
         scaffold.norms(project, "yours")
 
 
+def test_a_norm_of_maps_is_not_taken_for_one_over_the_last_size(project):
+    (project / "src" / "mine" / "norms.py").write_text("class LayerNorm2d:\n    ...\n\n\nclass BatchNorm2d:\n    ...\n")
+    found = scaffold.norms(project, "mine")
+    assert found == [("mine.norms:LayerNorm2d", "none"), ("mine.norms:BatchNorm2d", "BatchNorm")]
+    scaffold.files(project, "mine", asv=False)
+    assert [(t.like, t.shapes) for t in find_project(project).targets] == [
+        (None, ((16, 64, 14, 14),)),
+        ("BatchNorm", ((16, 64, 14, 14),)),
+    ]
+
+
 @pytest.mark.parametrize("before", ["", "[project]\nname = 'mine'"])
 def test_what_is_written_can_be_read(project, before):
     if before:

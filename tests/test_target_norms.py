@@ -97,6 +97,8 @@ def test_a_norm_is_guessed_by_its_name_or_refused():
     assert norm_of(Target("torch.nn.functional:rms_norm")).name == "RMSNorm"
     with pytest.raises(ArgumentError, match="say --like"):
         norm_of(Target("torch.nn:Linear"))
+    with pytest.raises(ArgumentError, match="say --like"):  # it averages over the channels of each place
+        norm_of(Target("torchvision.models.convnext:LayerNorm2d"))
     with pytest.raises(ArgumentError, match="of one norm"):
         planned(["torch.nn:RMSNorm", "torch.nn:LayerNorm"], args="8", like=None, norms=None, own=[], backends=None)
 

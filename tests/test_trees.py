@@ -10,8 +10,8 @@ from asv_folder import Repository
 from normsuite.errors import ArgumentError, NormsuiteError
 from normsuite.files.git import Git
 from normsuite.gate import guarded, trees
-from normsuite.gate.injected_commits import SOURCE
 from normsuite.targets.configuration import find_project
+from tools.injected_commits import SOURCE
 
 pytestmark = pytest.mark.usefixtures("own_cache")
 

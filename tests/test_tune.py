@@ -13,7 +13,7 @@ from normsuite import cli, tune, tunings
 from normsuite.backends import numba
 from normsuite.conventions import exit_codes
 from normsuite.files import caches
-from normsuite.measure import process
+from normsuite.measure import listening, process
 from normsuite.records import provenance, results
 from normsuite.spec import NORMS
 from normsuite.statistics import Interval
@@ -282,14 +282,14 @@ def saying(monkeypatch, *messages):
     """Let the worker say those messages, and raise those that are exceptions; return the jobs that it got."""
     jobs = []
 
-    def said(command, job, environment):
+    def said(command, job, environment, **limits):
         jobs.append(job)
         for message in messages:
             if isinstance(message, BaseException):
                 raise message
             yield message
 
-    monkeypatch.setattr(process, "messages", said)
+    monkeypatch.setattr(listening, "messages", said)
     return jobs
 
 

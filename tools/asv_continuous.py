@@ -22,7 +22,7 @@ from asv.util import load_json
 from normsuite.cli import gated
 from normsuite.errors import ArgumentError, NormsuiteError
 from normsuite.files import writing
-from normsuite.gate import injected_commits, self_check_rates, selfcheck
+from normsuite.gate import self_check_rates, selfcheck
 from normsuite.gate.cells import Cell
 from normsuite.gate.setup import Setup
 from normsuite.measure.implementations.ours import Function
@@ -30,6 +30,8 @@ from normsuite.measure.labels import ASV_LATENCY
 from normsuite.measure.workload import Workload
 from normsuite.records import kinds, provenance, results
 from normsuite.spec import NORMS
+
+from . import injected_commits
 
 FACTOR = 1.03
 
@@ -160,7 +162,7 @@ def _pair(setup: Setup, cells: Sequence[Cell], clone: Path, number: int, identit
     """Return the record of a version beside one with slowdowns, or, for an odd number, beside itself."""
     shares = {} if number % 2 else {c: s for c, s in selfcheck.slowdowns(setup, number // 2).items() if c in cells}
     base = injected_commits.commit(clone, {})
-    additions = selfcheck.additions(base, shares, setup.threads, within=True)
+    additions = selfcheck.additions(base, shares, setup.threads, way="tools.injected_commits:within")
     head = injected_commits.commit(clone, additions, said=f"pair {number}")
     found, spent_s = compare(repository, clone, base.commit, head.commit, cells)
     return results.make_record(

@@ -21,9 +21,10 @@ from scipy import stats
 
 from normsuite.gate import trees, turns
 from normsuite.gate.cells import modules_of
-from normsuite.gate.injected_commits import SOURCE
 from normsuite.gate.starts import Starts
-from normsuite.measure import own_workloads, process
+from normsuite.measure import own_workloads
+
+from .injected_commits import SOURCE
 
 RUNS, BLOCKS, LONGEST_S = 4, 20, 1.0
 SHORT_S = 50e-6
@@ -125,7 +126,7 @@ def measure(tree: trees.Tree, table: Sequence, threads: int, runs: int, starts: 
     )
     turns.take([job], starts.start)
     if job.died is not None:
-        raise process.Died(job.died)
+        raise job.died
     places = {cell.name: range(at, len(table) * runs, len(table)) for at, cell in enumerate(table)}
     return {name: [_kept(job.found[place]) for place in of] for name, of in places.items()}
 

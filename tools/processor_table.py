@@ -21,7 +21,7 @@ from normsuite import statistics, tunings
 from normsuite.backends.numba import outputs
 from normsuite.files import writing
 from normsuite.machine import processor
-from normsuite.measure import process
+from normsuite.measure import listening, process
 from normsuite.measure.cases import Case
 from normsuite.records import provenance, results
 from normsuite.spec import NormSpec
@@ -30,6 +30,9 @@ from normsuite.tune import crossover, streaming, tables
 PROCESSES, STREAMING_PROCESSES, FURTHER = 3, 5, 4
 APART = math.log(1.3)
 """Logarithms of a ratio that differ by more than this between processes ask for `FURTHER` ones."""
+
+LIMIT_S = 7200.0
+"""How long a process may take, which tells all its ratios at its end."""
 
 SECONDS = 0.05
 SIZES = (*(2**power for power in range(8, 22)), 3 * 2**20, 2**22, 2**23, 9 * 2**20, 2**24)
@@ -171,7 +174,8 @@ def again(folder: Path) -> None:
 def _measured(job: dict) -> list[dict]:
     """Return the rows of one job, measured in a process of its own."""
     command, environment = ["-m", "tools.processor_table"], process.environment(job["threads"])
-    return [row for message in process.messages(command, job, environment) for row in message["rows"]]
+    messages = listening.messages(command, job, environment, first_s=LIMIT_S, limit_s=LIMIT_S)
+    return [row for message in messages for row in message["rows"]]
 
 
 def recorded(folder: Path) -> list[dict | None]:

@@ -159,7 +159,8 @@ def repository(folder: Path) -> Path:
 
 def _digests(made: Path) -> dict[str, str]:
     from normsuite.gate import trees
-    from normsuite.gate.injected_commits import SOURCE
+
+    from .injected_commits import SOURCE
 
     here = {"repository": made, "source": SOURCE}
     found = {name: trees.of_commit(name, argument="base", **here).digest for name in ("HEAD", "HEAD~1")}

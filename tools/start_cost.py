@@ -20,10 +20,11 @@ from scipy import stats
 from normsuite import statistics
 from normsuite.gate import trees, turns
 from normsuite.gate.cells import modules_of
-from normsuite.gate.injected_commits import SOURCE
 from normsuite.gate.starts import Starts
 from normsuite.measure import own_workloads, process
 from normsuite.records import provenance
+
+from .injected_commits import SOURCE
 
 WAYS = FORKED, FRESH = "forked", "fresh"
 NAMES = {FORKED: "forked", FRESH: "new"}
@@ -60,7 +61,7 @@ def measure(way: str, count: int, together: int, threads: int, tree: trees.Tree,
             )
     died = [job.died for job in jobs if job.died is not None]
     if died:
-        raise process.Died("; ".join(died))
+        raise process.Died("; ".join(map(str, died)))
     return {
         "ready_s": seconds,
         "log_ratios": {

@@ -10,7 +10,7 @@ import torch
 
 from normsuite import statistics
 from normsuite.errors import NormsuiteError
-from normsuite.measure import process
+from normsuite.measure import listening, process
 from normsuite.measure.operands import SEED
 from normsuite.measure.schedule import TimedCall, interleave
 from normsuite.records import provenance, results
@@ -20,6 +20,8 @@ BASELINE = "torch"
 BACKENDS = (BASELINE, "numba", "auto")
 WHAT = "bench-study"
 SECONDS = 3.0
+LIMIT_S = 600.0
+"""How long a process may take for one norm."""
 
 
 def run(
@@ -45,7 +47,8 @@ def run(
     for number in range(processes):
         job = {"norms": [spec.name for spec in specs], "number": number, "threads": threads}
         try:
-            for message in process.messages(["-m", __spec__.name], job, process.environment(threads)):
+            command, environment = ["-m", __spec__.name], process.environment(threads)
+            for message in listening.messages(command, job, environment, first_s=LIMIT_S, limit_s=LIMIT_S):
                 found[message["norm"]].append(message["times_s"])
                 on_norm(message["norm"])
         except process.Died as died:

@@ -194,6 +194,8 @@ def _computation(call: Call) -> _Compute:
         elif x.dim() > 3 and (call.spec.torch_call == "instance_norm" or 1 in (samples, channels, *places)):
             compute = _of_one_place(compute)
     restored = not x.is_nested and not x.is_contiguous()
+    if restored and call.trailing == x.dim() - 1 > 2 and x.movedim(1, -1).is_contiguous():
+        compute, restored = _samples_as_rows(call), False
     if call.activation is None and call.out is None and not restored:
         return compute
     activate = None
@@ -227,6 +229,23 @@ def _laid_out_like(x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
     if y.is_contiguous() and y.dim() > 3 and x.movedim(1, -1).is_contiguous():
         return y.movedim(1, -1).contiguous().movedim(-1, 1)
     return y
+
+
+def _samples_as_rows(call: Call) -> _Compute:
+    """Return a norm over all sizes but the batch of a channels_last input, whose samples are rows as they lie.
+
+    Torch itself copies the input to the other layout, and its result would have to be copied back; here the weight and
+    bias are, which are smaller.
+    """
+    channels, *places = call.normalized_shape or ()
+    by_torch = _OPERATORS[call.spec.torch_call](replace(call, normalized_shape=(*places, channels)))
+
+    def compute(input, weight, bias, running_mean, running_var, momentum, out):
+        weight, bias = (t if t is None else t.movedim(0, -1).contiguous() for t in (weight, bias))
+        y = by_torch(input.movedim(1, -1), weight, bias, running_mean, running_var, momentum, out)
+        return y.movedim(-1, 1)
+
+    return compute
 
 
 def _of_copies(compute: _Compute) -> _Compute:

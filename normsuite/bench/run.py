@@ -20,7 +20,7 @@ import torch
 from ..conventions.defaults import BENCH_PROCESSES, BENCH_PROCESSES_ON_ACCELERATORS, BENCH_SECONDS
 from ..errors import ArgumentError, NormsuiteError
 from ..files import writing
-from ..measure import implementations, process
+from ..measure import implementations, listening, process
 from ..measure.implementations.target_norms import parsed
 from ..measure.operands import SEED
 from ..measure.task import Task
@@ -32,6 +32,9 @@ from .device_worker import LEFT_OUT
 
 FIRST_SHARE = 0.5
 """Share of a budget that the first process on an accelerator gets: it compiles what the others find compiled."""
+
+SILENT_S = 900.0
+"""How long a process may take for one task, beside its times: some implementations are compiled for it."""
 
 MOST_ENDED = 4
 """Processes in a row that a task has ended, behind which the tasks that are left are not tried."""
@@ -45,7 +48,14 @@ _METHOD = (
     "../measure/task.py",
     "../measure/workload.py",
 )
-_ON_CPU = ("worker.py", "../measure/accuracy.py", "../measure/memory.py", "../measure/schedule.py")
+_ON_CPU = (
+    "worker.py",
+    "../measure/accuracy.py",
+    "../measure/exact.py",
+    "../measure/memory.py",
+    "../measure/schedule.py",
+    "../oracle.py",
+)
 _ON_ACCELERATOR = (
     "device_worker.py",
     "../measure/device_accuracy.py",
@@ -153,11 +163,13 @@ def _check(processes: int, threads: int, seconds: float, budget_s: float | None,
 def _on_processor(tasks, job: dict, table: "_Table", outcome: BenchRun, processes: int, on_task) -> None:
     """Run a process that counts, then those that take times.
 
-    A process that ends early is started again with the tasks that are left, but for the one that ended it.
+    A process that ends early is started again with the tasks that are left, but for the one that ended it. A task that
+    hangs is not tried again.
     """
+    hanging: set[int] = set()
     for number in range(processes + 1):
         stage = "bytes and errors" if number == 0 else f"times, process {number} of {processes}"
-        left, ended = list(range(len(tasks))), 0
+        left, ended = [place for place in range(len(tasks)) if place not in hanging], 0
         while left:
             given, begun = list(left), None
             further = {"tasks": [job["tasks"][place] for place in given], "count": number == 0, "number": number}
@@ -170,9 +182,12 @@ def _on_processor(tasks, job: dict, table: "_Table", outcome: BenchRun, processe
                     table.take(number, message)
                     if "task" in message:
                         on_task(stage, tasks[message["task"]])
-                break
+                if left:
+                    raise process.Died("exit code 0, before its time")
             except process.Died as died:
                 outcome.notes.append(_ended(stage, None if begun is None else tasks[given[begun]], died))
+                if died.hung_s is not None and begun is not None:
+                    hanging.add(given[begun])
                 left = [place for place in left if begun is not None and place != given[begun]]
                 ended += 1
             if ended == MOST_ENDED and left:
@@ -214,6 +229,9 @@ def _on_accelerator(
                         on_task(stage, tasks[message["task"]])
                     if ("task" in message or "failed" in message) and time.monotonic() >= until_s:
                         break
+                else:
+                    if left and not again:
+                        raise process.Died("exit code 0, before its time")
             except process.Died as died:
                 outcome.notes.append(_ended(stage, None if at is None else tasks[at], died))
                 left = [index for index in left if index != at]
@@ -265,7 +283,8 @@ def _failure(failed: dict, task: Task) -> str:
 
 def _messages(job: dict, threads: int) -> Iterator[dict]:
     worker = "worker" if job["tasks"][0]["device"] == "cpu" else "device_worker"
-    return process.messages(["-m", f"normsuite.bench.{worker}"], job, process.environment(threads))
+    limits = {"first_s": SILENT_S, "limit_s": SILENT_S + 60 * job["seconds"]}  # times of dozens of implementations
+    return listening.messages(["-m", f"normsuite.bench.{worker}"], job, process.environment(threads), **limits)
 
 
 class _Table:

@@ -1,10 +1,10 @@
 """The results of a bench's samples: ratios, their intervals, and what holds over all tasks. Imports no torch.
 
 Every figure is derived from raw times. Within one process a ratio is the median over rounds of log(t / t_baseline);
-over processes it is the mean of those, with Student's t interval; from six processes on, one that lies far from the
-others is clipped, since whatever disturbs a process only ever slows it. "Corrected" intervals of one implementation
-hold together, over all tasks, with probability 95 % (Bonferroni); as in the gate, the variances of all tasks inform
-each other (`statistics.moderated`). docs/method-bench.md says why.
+over processes it is the mean of those, with Student's t interval; from six processes on (ten for corrected intervals),
+one that lies far from the others is clipped, since a disturbance only ever slows it. "Corrected" intervals of one
+implementation hold together, over all tasks, with probability 95 % (Bonferroni); as in the gate, the variances of all
+tasks inform each other (`statistics.moderated`). docs/method-bench.md says why.
 """
 
 import itertools

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..measure import process
+from ..measure import listening, process
 from ..measure.cases import find as find_case
 from ..measure.labels import AGAIN, BASELINE
 from ..measure.task import Task
@@ -16,6 +16,9 @@ from ..statistics import Interval, paired_log_ratio, ratio_interval
 PROCESSES = 4
 SECONDS = 1.0
 """Seconds of calls in each of them; with the starts it is some 10 s on two cores."""
+
+LIMIT_S = 300.0
+"""How long a process may be silent."""
 
 NORM, CASE, MODE = "BatchNorm", "study", "step"
 """The call: long enough for threads to matter, short enough for many of them."""
@@ -62,7 +65,8 @@ def measure_noise(threads: int, *, processes: int = PROCESSES, seconds: float = 
     said = []
     for number in range(1, processes + 1):
         command = ["-m", "normsuite.bench.worker"]
-        messages = process.messages(command, {**job, "number": number}, process.environment(threads))
+        limits = {"first_s": LIMIT_S, "limit_s": LIMIT_S}
+        messages = listening.messages(command, {**job, "number": number}, process.environment(threads), **limits)
         said += [message for message in messages if "task" in message]
     return _noise(said)
 

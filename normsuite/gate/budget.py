@@ -30,14 +30,15 @@ class Budget:
     """The seconds of one gate.
 
     Attributes:
-        total_s, spent_s: of the whole command; waiting for another gate does not count.
+        total_s, spent_s: for counts and times; training, and waiting for another gate, do not count.
         start_s: what processes that are started together take until they are ready.
         sample_s: how long a sample of each cell takes, by its name.
+        warm_s: seconds of untimed calls before each sample.
         notes: at most one line, that the budget is too short.
     """
 
     def __init__(self, total_s: float):
-        self.total_s, self.spent_s, self.start_s = total_s, 0.0, 5.0
+        self.total_s, self.spent_s, self.start_s, self.warm_s = total_s, 0.0, 5.0, 0.0
         self.sample_s: dict[str, float] = {}
         self.notes: list[str] = []
         self._first_s = 0.0
@@ -74,7 +75,7 @@ class Budget:
 
     def cell_s(self, cell: str, blocks: int) -> float:
         """Return the seconds of so many blocks of a cell in a process."""
-        return min(LONGEST_S, pairs.SAMPLES * blocks * self.sample_s.get(cell, 0.0))
+        return min(LONGEST_S, pairs.SAMPLES * blocks * (self.warm_s + self.sample_s.get(cell, 0.0)))
 
     def blocks_each(self, cells: Sequence[str], together: int) -> int:
         """Return the number of blocks for each cell, the same for all, however long their calls take.
@@ -110,4 +111,5 @@ class Budget:
     def learn(self, cell: str, message: Mapping) -> None:
         """Update the seconds that a sample of a cell takes, by a process's message, which has timed more of them."""
         if blocks := message.get("blocks"):
-            self.sample_s[cell] = max(0.0, message["spent_s"] - OVERHEAD_S) / (pairs.SAMPLES * blocks)
+            took = max(0.0, message["spent_s"] - OVERHEAD_S) / (pairs.SAMPLES * blocks)
+            self.sample_s[cell] = max(0.0, took - self.warm_s)

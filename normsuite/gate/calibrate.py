@@ -14,10 +14,12 @@ from pathlib import Path
 import torch
 
 from ..errors import NormsuiteError
-from ..measure import pairs, process
+from ..measure import listening, pairs, process
 from ..measure.clock import Call, HostTimer
 from ..measure.prepared import PreparedCall
-from . import injected_commits, sides
+from ..measure.workload import Absent
+from ..targets.loading import load
+from . import sides, turns
 from .cells import Cell, cell_from_dict, modules_of
 from .slowdowns import add
 from .trees import Tree
@@ -36,17 +38,24 @@ _PROCESSES = 3
 disturbed: the median of the numbers that so many find is taken."""
 
 
-def additions(tree: Tree, shares: Mapping[Cell, float], threads: int, *, within: bool = False) -> dict[Cell, int]:
+SlowedCalls = Callable[[Call, Cell], Callable[[int], object]]
+"""Returns, for a cell's call, a function of a number of additions that makes the call with so many more."""
+
+
+def additions(tree: Tree, shares: Mapping[Cell, float], threads: int, *, way: str | None = None) -> dict[Cell, int]:
     """Return for each cell the number of additions with which its call takes longer by that share in that version.
+
+    A cell that the version cannot compute is left out.
 
     Args:
         tree: the version.
         shares: of each cell's time.
         threads: that it is measured with.
-        within: the function or module that is called makes them, as in `injected_commits`, and not its caller.
+        way: import path of a function that returns `SlowedCalls` for the version's packages; where left out, the
+            caller makes the additions behind the call, as the gate's worker does.
 
     Raises:
-        Died: the process ended with an error.
+        Died: the process ended with an error, or hung.
     """
     if not shares:
         return {}
@@ -58,36 +67,37 @@ def additions(tree: Tree, shares: Mapping[Cell, float], threads: int, *, within:
         "cells": [cell.as_dict() for cell in cells],
         "shares": [shares[cell] for cell in cells],
         "threads": threads,
-        "within": within,
+        "way": way,
     }
     found: dict[Cell, list[int]] = {cell: [] for cell in cells}
     for _ in range(_PROCESSES):
-        for message in process.messages(["-m", __name__], job, process.environment(threads)):
+        limits = {"first_s": turns.START_S, "limit_s": turns.SILENT_S}
+        for message in listening.messages(["-m", __name__], job, process.environment(threads), **limits):
             found[cells[message["cell"]]].append(message["additions"])
-    return {cell: statistics.median(of) for cell, of in found.items()}
+    return {cell: statistics.median(of) for cell, of in found.items() if of}
 
 
 def _work(job: dict, emit: Callable[[dict], None]) -> None:
     torch.set_num_threads(job["threads"])
     known = job["packages"]
     packages = sides.load(Path(job["folder"]), sides.BASE, known, job["modules"], alone=True)
-    injected = injected_commits.inject(packages[sides.MEASURING]) if job["within"] else None
+    slowed: SlowedCalls = _behind if job["way"] is None else load("way", job["way"])(packages)  # type: ignore[operator]
     for index, (found, share) in enumerate(zip(job["cells"], job["shares"], strict=True)):
         cell = cell_from_dict(found)
         given = [None] if isinstance(cell, PreparedCall) else [cell.task.operands()]
-        (call,) = sides.ready(sides.package_for(cell, packages, known), cell, given)
-        with_so_many = partial(_behind, call) if injected is None else partial(_within, call, injected, cell)
-        emit({"cell": index, "additions": _additions(cell, share, with_so_many)})
+        try:
+            (call,) = sides.ready(sides.package_for(cell, packages, known), cell, given)
+        except Absent:  # the gate shows it as n/a
+            continue
+        emit({"cell": index, "additions": _additions(cell, share, slowed(call, cell))})
 
 
-def _behind(call: Call, count: int) -> None:
-    call()
-    add(count)
+def _behind(call: Call, _: Cell) -> Callable[[int], object]:
+    def with_so_many(count: int) -> None:
+        call()
+        add(count)
 
-
-def _within(call: Call, injected: dict[tuple, int], cell: Cell, count: int) -> None:
-    injected[injected_commits.call_key(cell)] = count
-    call()
+    return with_so_many
 
 
 def _additions(cell: Cell, share: float, with_so_many: Callable[[int], object]) -> int:

@@ -51,7 +51,7 @@ def run(setup: Setup, on_progress: Callable[[str, float], None] = lambda stage, 
     budget, lock = Budget(setup.budget_s), Lock()
     with Processes(setup, budget, lock, on_progress) as processes:
         counts = Counts(setup, processes, budget)
-        looks = Looks(setup, processes, budget, counts.measurable)
+        looks = Looks(setup, processes, budget, counts)
         error_rates: dict[str, dict] = {}
         outcome = GateRun(notes=processes.notes)
         try:

@@ -30,6 +30,10 @@ class Counts:
         """Return whether both versions can compute the cell."""
         return cell in self.absent and not self.absent[cell]
 
+    def note_failing(self, cell: str, side: str, how: str) -> None:
+        """Record that a version's process ended while it timed the cell, which is not measured from then on."""
+        self.absent[cell][side] = f"{FAILING}the process that timed it {how}"
+
     def run(self) -> None:
         """Count bytes and errors of all cells, shared out among all cores.
 
@@ -90,9 +94,9 @@ class Counts:
                 raise turns.Unimportable(sides[-1], f"the process ended: {job.died}", sides[:-1])
             if job.died is None or job.at is None or job.at in job.found:
                 continue  # it did all, or no single cell is to blame
-            self._has_hung = self._has_hung or turns.is_hang(job.died)
+            self._has_hung = self._has_hung or job.died.hung_s is not None
             if len(indices) == len(sides) == 1:
-                self._note(job.at, sides, {}, {sides[0]: f"{FAILING}the process that tried it {_how(job.died)}"})
+                self._note(job.at, sides, {}, {sides[0]: f"{FAILING}the process that tried it {job.died.how('ended')}"})
                 continue
             if len(sides) > 1:
                 self._retried.append(self._cells[job.at].name)
@@ -108,7 +112,3 @@ class Counts:
             self.absent.get(name, {}).pop(side, None)
         self.counts.setdefault(name, {}).update(counts)
         self.absent.setdefault(name, {}).update(absent)
-
-
-def _how(died: str) -> str:
-    return died if turns.is_hang(died) else f"ended ({died})"

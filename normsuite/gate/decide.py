@@ -6,7 +6,7 @@ intervals the level α · share / m, so that with probability 1 − α every int
 true ratio, however the cells depend on each other and whenever one stops (Bonferroni).
 
 There are two thresholds. A cell is worse if its whole interval lies above the small one, which two builds of the same
-code do not reach, and the same if it lies within the margin. (With the margin for both, a slowdown of just the margin
+code seldom reach, and the same if it lies within the margin. (With the margin for both, a slowdown of just the margin
 could never be found.) A cell that is the same, but whose ratio lies beyond the small threshold, is measured on: it may
 still turn out to be worse.
 
@@ -99,7 +99,7 @@ def judge_exactly(base: float, head: float, margin: float) -> str:
         return SAME
     if not math.isfinite(head) or head > base * (1 + margin):
         return WORSE
-    return BETTER if not math.isfinite(base) or head < base * (1 - margin) else SAME
+    return BETTER if not math.isfinite(base) or head * (1 + margin) < base else SAME
 
 
 @dataclass(frozen=True)

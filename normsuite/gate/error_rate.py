@@ -187,7 +187,7 @@ def _listen(share: _Share, one: process.Process) -> Iterator[tuple[_Share, dict]
         if left:
             share.died = "exit code 0"  # before its time
     except listening.Ended as ended:
-        share.died = str(ended) if ended.hung_s is None else ended.how("")
+        share.died = str(ended)
 
 
 def train(job: dict, emit: Callable[[dict], None]) -> None:

@@ -6,12 +6,14 @@ are cores, and then they take turns with the clock.
 """
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 from . import decide, groups, turns
 from .budget import Budget
+from .counts import Counts
 from .processes import Processes
 from .setup import Setup
+from .sides import SIDES
 
 GROWTH = 1.3
 """Processes at one look as a multiple of those at the look before: what is decided should leave the table soon."""
@@ -24,12 +26,12 @@ class Looks:
         groups: the cells of each group, whose means are judged beside the cells.
         values: of each cell, by its name, for each process by its number the logarithm of its ratio head / base.
         base_s: of each cell, seconds of a call of base in each process.
-        looks, blocks: the highest number of a process before each look, and how many blocks each cell got there.
+        looks, blocks: the highest number of a process before each look, and how many blocks were planned for a cell.
         final: whether the last look was the final one.
     """
 
-    def __init__(self, setup: Setup, processes: Processes, budget: Budget, measurable: Callable[[str], bool]):
-        self._setup, self._processes, self._budget, self._measurable = setup, processes, budget, measurable
+    def __init__(self, setup: Setup, processes: Processes, budget: Budget, counts: Counts):
+        self._setup, self._processes, self._budget, self._counts = setup, processes, budget, counts
         self.groups = groups.of_cells(cell.name for cell in setup.cells)
         self._comparisons = len(setup.cells) + len(self.groups) + len(setup.norms)
         self._begin()
@@ -41,6 +43,8 @@ class Looks:
         self.looks: list[int] = []
         self.blocks: list[int] = []
         self.final = False
+        self._ended: set[str] = set()  # cells that have ended a process
+        self._given_up: set[str] = set()
 
     def run(self) -> None:
         """Measure the cells and decide, look after look, until all are decided or the budget is spent."""
@@ -53,7 +57,7 @@ class Looks:
             self._look()
 
     def _look(self) -> None:
-        open_cells = [i for i, cell in enumerate(self._setup.cells) if self._measurable(cell.name)]
+        open_cells = [i for i, cell in enumerate(self._setup.cells) if self._counts.measurable(cell.name)]
         wanted, processes = decide.FIRST_LOOK, 0
         while open_cells:
             together = self._processes.together
@@ -67,7 +71,7 @@ class Looks:
             if self.final:
                 break
             still_open = self._still_open()
-            open_cells = [i for i in open_cells if self._setup.cells[i].name in still_open]
+            open_cells = [i for i in open_cells if self._setup.cells[i].name in still_open and self._is_timed(i)]
             wanted = math.ceil(processes * GROWTH / together) * together
 
     def _still_open(self) -> set[str]:
@@ -97,11 +101,12 @@ class Looks:
         A value comes from one process, or from one for each version. The first look is taken whatever the budget.
         """
         together, sides, may_stop = self._processes.together, self._processes.sides, bool(self.looks)
-        while numbers and not (may_stop and self._budget.is_spent()):
+        while numbers and indices and not (may_stop and self._budget.is_spent()):
             batch, numbers = numbers[:together], numbers[together:]
             stage = f"times, process {batch[-1]}, {len(indices)} open"
             shares = [(of, indices) for number in batch for of in sides[:: 1 if number % 2 else -1]]
-            found = iter(self._processes.run(shares, blocks=blocks, stage=stage, may_stop=may_stop))
+            jobs = self._processes.run(shares, blocks=blocks, stage=stage, may_stop=may_stop)
+            found = iter(jobs)
             for number in batch:
                 for index, message in (item for _ in sides for item in next(found).found.items()):
                     name = self._setup.cells[index].name
@@ -112,3 +117,25 @@ class Looks:
                     elif "absent" in message:
                         self._processes.note_absence(name, message["absent"])
             self._processes.end_if_interrupted()
+            ended = {job.at for job in jobs if job.died is not None and job.at not in job.found}
+            for index in sorted(index for index in ended if index is not None):
+                self._find_failing(index, blocks)
+            indices = [index for index in indices if self._is_timed(index)]
+
+    def _is_timed(self, index: int) -> bool:
+        name = self._setup.cells[index].name
+        return self._counts.measurable(name) and name not in self._given_up
+
+    def _find_failing(self, index: int, blocks: int) -> None:
+        """Time a cell that ended its process once more, in processes of one version each: the one that ends fails."""
+        name = self._setup.cells[index].name
+        if self._budget.is_spent() or name in self._ended:  # it may hang again, or did so beside the other alone
+            self._given_up.add(name)
+            return
+        self._ended.add(name)
+        shares = [((side,), [index]) for side in SIDES]
+        jobs = self._processes.run(shares, blocks=blocks, stage=f"times of {name} again", in_pairs=True)
+        for side, job in zip(SIDES, jobs, strict=True):
+            if job.died is not None and job.at is not None:
+                self._counts.note_failing(name, side, job.died.how("ended"))
+        self._processes.end_if_interrupted()

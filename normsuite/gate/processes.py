@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 from ..errors import ArgumentError
 from ..records import provenance
-from . import decide, turns
+from . import alternating, decide, turns
 from .budget import LONGEST_S, Budget
 from .cells import modules_of
 from .lock import Lock
@@ -36,7 +36,9 @@ class Processes:
         self._setup, self._budget, self._lock, self._on_progress = setup, budget, lock, on_progress
         self._draw = random.Random()
         self._starts = Starts(setup.threads, self._draw)
-        self.apart = setup.apart
+        self.apart = False
+        if setup.apart:
+            self._separate()
         self._environments: dict[str, dict] = {}
         self.notes: list[str] = []
         self.interrupted = False
@@ -95,10 +97,20 @@ class Processes:
     def separate_since(self, reason: str) -> None:
         """Run each version in processes of its own from now on, for a reason that is noted."""
         self.notes.append(f"{reason}: each in its own processes")
-        self.apart = True
+        self._separate()
+
+    def _separate(self) -> None:
+        self.apart, self._budget.warm_s = True, alternating.WARM_S
 
     def run(
-        self, shares: Sequence[Share], *, stage: str, count: bool = False, blocks: int = 0, may_stop: bool = False
+        self,
+        shares: Sequence[Share],
+        *,
+        stage: str,
+        count: bool = False,
+        blocks: int = 0,
+        may_stop: bool = False,
+        in_pairs: bool | None = None,
     ) -> list[turns.Job]:
         """Run the shares in processes, and return their jobs, with what each found; where one died, that is noted.
 
@@ -108,6 +120,7 @@ class Processes:
             count: bytes and errors instead of times.
             blocks: for each cell.
             may_stop: ends when the budget is spent, and keeps what was found.
+            in_pairs: two shares that follow each other hold a version each; as `sides` are where left out.
 
         Raises:
             Unimportable: the first side that a process could not import.
@@ -135,7 +148,7 @@ class Processes:
 
             self._on_progress(stage, before_s)
             try:
-                in_pairs = self.apart and not count
+                in_pairs = self.apart and not count if in_pairs is None else in_pairs
                 turns.take(jobs, self._starts.start, in_pairs=in_pairs, on_ready=ready, on_cell=go_on)
             except _Spent:
                 pass  # what was found is kept
@@ -171,4 +184,6 @@ class Processes:
         job.at = None if job.at is None else places[job.at]
         if job.died is not None:
             where = f" at {self._setup.cells[job.at].name}" if job.at is not None else ""
-            self.notes.append(f"{stage}: the process ended{where} ({job.died}); what it had finished is kept")
+            note = f"{stage}: the process ended{where} ({job.died}); what it had finished is kept"
+            if note not in self.notes:
+                self.notes.append(note)

@@ -15,7 +15,7 @@ class CellRow:
     """One metric of one cell.
 
     Attributes:
-        cell: its name; of a mean the group of cells, of an error rate the norm and the backend.
+        cell: its name; of a mean the group of cells, of an error rate the norm or the target.
         metric: "time", "mean time", "peak bytes", "saved bytes", "output error at mean …", "gradient error at mean …",
             "error rate".
         unit: of `base` and `head`: "s", "bytes", "" or "share".

@@ -33,11 +33,13 @@ _METHOD = (
     "alternating.py",
     "budget.py",
     "cells.py",
+    "counting.py",
     "decide.py",
     "groups.py",
     "looks.py",
     "compare.py",
     "../machine/allocator.py",
+    "../measure/listening.py",
     "../measure/operands.py",
     "../measure/pairs.py",
     "../measure/preloaded.py",
@@ -151,10 +153,10 @@ def slowdowns(setup: compare.Setup, number: int) -> dict[Cell, float]:
 
 def _table(setup, slower: bool, number: int, identity: dict, on_progress) -> dict:
     """Measure one table."""
-    shares = slowdowns(setup, number) if slower else {}
-    added = named(additions(setup.base, shares, setup.threads))
+    added = additions(setup.base, slowdowns(setup, number), setup.threads) if slower else {}
+    shares = {cell: share for cell, share in slowdowns(setup, number).items() if cell in added}
     begun = time.perf_counter()
-    outcome = compare.run(replace(setup, head=setup.base, added=added), on_progress)
+    outcome = compare.run(replace(setup, head=setup.base, added=named(added)), on_progress)
     if outcome.interrupted or outcome.record is None:  # which it is after an interruption alone
         raise KeyboardInterrupt
     found = outcome.record
@@ -185,15 +187,15 @@ def _table(setup, slower: bool, number: int, identity: dict, on_progress) -> dic
     )
 
 
-def additions(base: Tree, shares: Mapping[Cell, float], threads: int, *, within: bool = False) -> dict[Cell, int]:
-    """Return how many additions make each cell slower by its share; `within`: made by the package, not around it.
+def additions(base: Tree, shares: Mapping[Cell, float], threads: int, *, way: str | None = None) -> dict[Cell, int]:
+    """Return how many additions make each cell slower by its share; `way` as `calibrate.additions` takes it.
 
     Raises:
         NormsuiteError: that could not be measured.
     """
     try:
         with Lock().alone():
-            return calibrate.additions(base, shares, threads, within=within)
+            return calibrate.additions(base, shares, threads, way=way)
     except process.Died as died:
         raise NormsuiteError(f"how much extra work a slowdown takes could not be measured: {died}") from None
 

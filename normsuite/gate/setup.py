@@ -20,7 +20,7 @@ class Setup:
         base, head: the two versions.
         cells: what is measured.
         margins: for each kind of metric.
-        budget_s: for the whole command; waiting for another gate does not count.
+        budget_s: for counts and times; training, and waiting for another gate, do not count.
         threads: of each process.
         apart: each version in processes of its own, instead of both in one.
         pythons: for each side the interpreter; another one than this program's wants `apart`.

@@ -14,14 +14,12 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from ..measure import process
+from ..measure import listening, process
 from . import alternating
 from .sides import SIDES
 
 START_S = 600.0
 """How long a process may be silent before its first cell: it imports torch and the versions."""
-
-_HANGS = "hangs: ended after "
 
 SILENT_S = 150.0
 """How long it may be silent in one cell, which kernels may be compiled for."""
@@ -46,7 +44,7 @@ class Job:
     found: dict[int, dict] = field(default_factory=dict)
     has_imported: bool = False
     environment: dict | None = None
-    died: str | None = None
+    died: process.Died | None = None
     at: int | None = None
 
 
@@ -63,22 +61,21 @@ class _Started(NamedTuple):
             try:
                 self.process.tell(line)
             except process.Died as died:
-                self.job.died = str(died)
+                self.job.died = died
 
     def listen(self, on_cell: Callable[[], None], *, until: str | None = None) -> None:
         """Store what the process says, until a message has the key `until`, or there are no more."""
         job = self.job
         if job.died is not None:
             return
-        watch = process.Watch(self.process, START_S if job.at is None else SILENT_S)
         try:
             for message in self.messages:
-                watch.again(START_S if job.at is None and "begin" not in message else SILENT_S)
                 if "unimportable" in message:
                     failed = Unimportable(message["unimportable"], message["error"], message["beside"])
                     if failed.beside or job.work["count"]:
                         raise failed
-                    job.died = f"{failed.side} cannot be imported: {failed.said}"  # it could, when counts were made
+                    # It could, when counts were made.
+                    job.died = process.Died(f"{failed.side} cannot be imported: {failed.said}")
                     return
                 job.has_imported = job.has_imported or "imported" in message
                 job.environment = message.get("environment", job.environment)
@@ -89,25 +86,20 @@ class _Started(NamedTuple):
                 if until in message:
                     return
             if job.at is not None and job.at not in job.found:
-                job.died = "exit code 0"  # which a call has ended it with
+                job.died = process.Died("exit code 0")  # which a call has ended it with
         except process.Died as died:
-            job.died = _how(died, watch)
-        finally:
-            watch.stop()
+            job.died = died
 
     def ask(self, line: dict) -> dict:
         """Return the process's answer to a line; raises `Died`, which the job keeps, if there is none."""
-        watch = process.Watch(self.process, SILENT_S)
         try:
             self.process.tell(line)
             for message in self.messages:
                 return message
             raise process.Died("it ended without an answer")
         except process.Died as died:
-            self.job.died = _how(died, watch)
+            self.job.died = died
             raise
-        finally:
-            watch.stop()
 
 
 class Unimportable(Exception):
@@ -165,9 +157,13 @@ def _started(job: Job, start: Callable[[Job], process.Process], stack: ExitStack
     try:
         running = stack.enter_context(start(job))
     except process.Died as died:
-        job.died = str(died)
+        job.died = died
         return None
-    return _Started(job, running, running.messages())
+
+    def limit_s(_: dict) -> float:
+        return START_S if job.at is None else SILENT_S
+
+    return _Started(job, running, listening.heard(running, None, first_s=START_S, limit_s=limit_s))
 
 
 def _alternate(pair: Sequence[_Started], on_cell: Callable[[], None]) -> None:
@@ -187,12 +183,3 @@ def _alternate(pair: Sequence[_Started], on_cell: Callable[[], None]) -> None:
         except process.Died:  # the job says how
             return
         on_cell()
-
-
-def _how(died: process.Died, watch: process.Watch) -> str:
-    return f"{_HANGS}{watch.seconds:g} s" if watch.has_ended_it else str(died)
-
-
-def is_hang(died: str) -> bool:
-    """Return whether a job's process was ended because it was silent for too long."""
-    return died.startswith(_HANGS)

@@ -33,8 +33,9 @@ def work(job: dict, emit: Callable[[dict], None]) -> None:
     """Measure the cells of a job.
 
     Args:
-        job: "sides" (folder of each that is to be loaded), "cells", "count" (bytes and errors instead of times),
-            "blocks" and "longest_s" (for each cell), "threads", "number" (of the process, its seed).
+        job: "sides" (folder of each that is to be loaded), "packages" and "modules" (names of what they import),
+            "cells", "added" (additions of each in head), "count" (bytes and errors instead of times), "blocks" and
+            "longest_s" (for each cell), "threads", "number" (of the process, its seed).
         emit: sends a message: that the sides are imported, the environment, then what was counted of each cell, and
             that all is ready. When standard input says so, the times of each cell follow, or where they are counted
             the seconds of a sample: processes are started together and timed one after another. A process that holds

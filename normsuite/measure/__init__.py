@@ -10,7 +10,7 @@
     peak = memory.peak_bytes(calls[0])
     output, gradient = accuracy.errors(workload)
 
-Modules, in the order in which they import each other:
+Modules, what is measured first, and the processes that measure last:
 
     labels           names under which tables show what others are compared with; imports no torch
     metric           what is measured: name, unit, margin, whether it has noise; imports no torch

@@ -157,7 +157,7 @@ class DeviceTimer(Timer):
     ):
         self._queue, self._device, self._host_s = queue, device, host_s
         self.calls, self.reason = calls, reason
-        if reason is not None:  # the queue has an end
+        if reason is not None:  # the driver's queue holds about a thousand
             self.most = max(1, HOST_CALLS // calls)
 
     def sample(self, repeat):

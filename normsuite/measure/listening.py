@@ -1,24 +1,37 @@
 """Listen to a process that runs what others wrote, and may hang or end."""
 
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Mapping, Sequence
 
-from .process import Died, Process, Watch
+from .process import Died, Process, Watch, fresh
 
 
-class Ended(Exception):
-    """A process hung, or ended with an error.
-
-    Attributes:
-        hung_s: the limit that it was silent for; None where it ended by itself.
-    """
+class Ended(Died):
+    """A process hung, or ended with an error; the message is "hangs: ended after 60 s", or its last words."""
 
     def __init__(self, said: str, hung_s: float | None):
         self.hung_s = hung_s
-        super().__init__(said)
+        super().__init__(said if hung_s is None else f"hangs: ended after {hung_s:g} s")
 
-    def how(self, ends: str) -> str:
-        """Return how it ended: "hangs: ended after 60 s", or `ends` with its last words."""
-        return f"{ends} ({self})" if self.hung_s is None else f"hangs: ended after {self.hung_s:g} s"
+
+def messages(
+    command: Sequence[str],
+    job: dict,
+    env: Mapping[str, str],
+    *,
+    first_s: float,
+    limit_s: float | Callable[[dict], float],
+) -> Generator[dict, None, None]:
+    """Yield the messages of a fresh process on one job.
+
+    Args:
+        command, env: as `process.fresh` takes them.
+        job, first_s, limit_s: as `heard` takes them.
+
+    Raises:
+        Died: it could not be started, or `Ended`.
+    """
+    with fresh(command, env) as one:
+        yield from heard(one, job, first_s=first_s, limit_s=limit_s)
 
 
 def heard(

@@ -116,9 +116,10 @@ def _modules(norms: set[str], further: dict) -> list[Workload]:
     found = []
     for module in filter(None, map(ours.module, MODULES)):
         norm, _ = ours.of_class(module.entry_class)
-        if norm in norms:
+        modes = [mode for mode in further["modes"] if tasks.has_mode(find(norm), mode)]
+        if norm in norms and modes:
             case = ours.case_of(module.entry_class)
-            planned = tasks.plan(norms=[norm], names=[case], **further)
+            planned = tasks.plan(norms=[norm], names=[case], **{**further, "modes": modes})
             found += [Workload(module, replace(task, host_time=task.on_accelerator)) for task in planned]
     return found
 

@@ -1,5 +1,7 @@
 """A user's prepared call as a workload: timed and its bytes counted, with nothing known of what it computes."""
 
+import contextlib
+import io
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from types import ModuleType
@@ -11,7 +13,7 @@ from ..targets.loading import ImportPathError, load, path_in
 from .clock import Call
 from .labels import HOST
 from .operands import Operands
-from .process_state import unchanged
+from .process_state import unchanged, why_not_silent
 from .workload import Absent, CallFailed
 
 KIND = "prepared"
@@ -84,7 +86,10 @@ class PreparedCall:
                 call = prepare()
                 if not callable(call):
                     raise Absent(f"{self.prepare} returns {type(call).__name__}, and no call without arguments")
-                call()
+                with contextlib.redirect_stdout(io.StringIO()) as printed:
+                    call()
+            if (reason := why_not_silent(printed)) is not None:
+                raise Absent(reason)
             if changed:
                 raise Absent(f"changes {changed[0]}")
         except ImportPathError as error:

@@ -14,7 +14,7 @@ import tempfile
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import IO, Protocol, cast
+from typing import IO, Any, Protocol, cast
 
 from ..errors import NormsuiteError
 from ..files import caches
@@ -25,7 +25,17 @@ _ROOT = _PACKAGE.parent
 
 
 class Died(Exception):
-    """A process could not be started, or ended too early; the message says why, or what it said last."""
+    """A process could not be started, or ended too early; the message says why, or what it said last.
+
+    Attributes:
+        hung_s: the limit that it was silent for; None where it ended by itself.
+    """
+
+    hung_s: float | None = None
+
+    def how(self, ends: str) -> str:
+        """Return that it hangs, or `ends` with its last words."""
+        return f"{ends} ({self})" if self.hung_s is None else str(self)
 
 
 def environment(threads: int, *, python: str = sys.executable) -> dict[str, str]:
@@ -190,16 +200,31 @@ def fresh(command: Sequence[str], env: Mapping[str, str], *, python: str = sys.e
             errors="replace",
             env=dict(env),
             start_new_session=True,  # Ctrl-C reaches this process, which ends that one
+            kind=_Fresh,
         )
         return cast(Running, started)  # whose pipes are there
 
     return Process(start)
 
 
-def popen(command: Sequence[str], **options) -> subprocess.Popen:
+class _Fresh(subprocess.Popen):
+    """A process that leads a group of its own; what it started and left behind ends with it."""
+
+    def wait(self, timeout: float | None = None) -> int:
+        if self.returncode is None and timeout is None and hasattr(os, "waitid"):
+            with contextlib.suppress(ChildProcessError):  # another thread was told first
+                os.waitid(os.P_PID, self.pid, os.WEXITED | os.WNOWAIT)  # until it is reaped, its number is its own
+                with contextlib.suppress(ProcessLookupError, PermissionError):
+                    os.killpg(self.pid, signal.SIGKILL)
+        return super().wait(timeout)
+
+
+def popen(
+    command: Sequence[str], *, kind: type[subprocess.Popen] = subprocess.Popen, **options: Any
+) -> subprocess.Popen:
     """Start a process as subprocess.Popen does; raises `Died` where the system cannot run its program."""
     try:
-        return subprocess.Popen(command, **options)
+        return kind(command, **options)
     except OSError as error:
         raise Died(f"cannot be started: {error.strerror}: {command[0]}") from None
 
@@ -239,15 +264,6 @@ class Watch:
     def stop(self) -> None:
         """Stop the watch."""
         self._timer.cancel()
-
-
-def messages(
-    command: Sequence[str], job: dict, env: Mapping[str, str], *, python: str = sys.executable
-) -> Iterator[dict]:
-    """Yield the messages of a fresh process on one job, as `Process.messages` does."""
-    with fresh(command, env, python=python) as process:
-        process.tell(job)
-        yield from process.messages()
 
 
 def completed(command: Sequence[str], env: Mapping[str, str], *, what: str) -> str:

@@ -1,6 +1,7 @@
 """Global state that a user's call may change in a process: found and restored."""
 
 import contextlib
+import io
 import os
 import sys
 from collections.abc import Iterator
@@ -87,6 +88,13 @@ def unchanged() -> Iterator[list[str]]:
             setattr(sys, name, _opened(number) if is_closed else stream)
         for copy in copies.values():
             os.close(copy)
+
+
+def why_not_silent(printed: io.StringIO) -> str | None:
+    """Return what a call did to the standard output that it had, in words: timed, it would print at each call."""
+    if printed.closed:
+        return "closes standard output"
+    return f"prints {' '.join(text.split())[:80]!r}" if (text := printed.getvalue()) else None
 
 
 def _copied(number: int) -> int | None:

@@ -25,8 +25,9 @@ _PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
 GREY = "#8a8a8a"
 _COLOURED_WORDS = re.compile(f'(<text style="[^"]*fill: )({"|".join((*_PALETTE, GREY))})', re.IGNORECASE)
 _PLACES = re.compile(r'(?<= )(?:d|x|y|width|height|points)="[^"]*"')
-_DECIMALS = re.compile(r"-?\d+\.\d{3,}")
+_DECIMALS = re.compile(r"-?\d+\.\d{2,}")
 _POLYLINES = re.compile(r' d="[MLz\d. -]+"')
+_WRAPPED = re.compile(r"<g>((?:<(?:path|use|image) [^>]*/>|<text [^>]*>[^<]*</text>)?)</g>")
 _STYLED = re.compile(r' style="([^"]*)"')
 INK = "#010203"
 """Stands for the page's text colour, which it becomes in the SVG: a chart follows light and dark as text does."""
@@ -142,9 +143,16 @@ def figure(name: str, width: float, height: float, rows: int = 1) -> Iterator[tu
             # Points behind the first of a path are lines without saying so (SVG 2, 9.3.3).
             svg = _POLYLINES.sub(lambda found: found[0].replace(" L ", " "), svg)
             svg = re.sub(r' transform="rotate\(-0 [^)]*\)"', "", svg)
-            return _with_classes(re.sub(r">\s+<", "><", svg))
+            return _with_classes(_unwrapped(re.sub(r">\s+<", "><", svg)))
 
         yield finish, axes[:, 0]
+
+
+def _unwrapped(svg: str) -> str:
+    """Return an SVG without the groups that hold one element, or nothing, and say nothing of it."""
+    while svg != (less := _WRAPPED.sub(r"\1", svg)):
+        svg = less
+    return svg
 
 
 def _with_classes(svg: str) -> str:
@@ -160,8 +168,8 @@ def _with_classes(svg: str) -> str:
 
 
 def _rounded(number: re.Match) -> str:
-    """Return a coordinate rounded to hundredths of a point, which is finer than visible; pages are a tenth smaller."""
-    return f"{float(number[0]):.2f}".rstrip("0").rstrip(".")
+    """Return a coordinate rounded to tenths of a point, which is finer than visible."""
+    return f"{round(float(number[0]), 1) + 0.0:g}"  # + 0.0: no "-0"
 
 
 _SUPERSCRIPT = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")

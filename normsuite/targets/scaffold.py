@@ -7,9 +7,9 @@ from pathlib import Path
 from ..errors import ArgumentError, OutputError
 from ..files.reading import Unreadable, read_text, read_toml
 from ..files.writing import write_text
-from ..spec import NORMS
+from ..spec import NO_NORM, NORMS
 from .configuration import FILE, is_package
-from .inspection import norm_in
+from .inspection import is_of_maps, norm_in
 
 WORKFLOW = Path(".github/workflows/normsuite.yml")
 _LEFT_OUT = ("tests", "test", "docs", "doc", "examples", "benchmarks", "build", "dist")
@@ -100,6 +100,8 @@ def packages(folder: Path) -> list[str]:
 def norms(folder: Path, package: str) -> list[tuple[str, str]]:
     """Return the import path and norm of classes whose names are those of norms, by reading the sources.
 
+    For one such as LayerNorm2d, which may average over other axes, it is "none".
+
     Args:
         folder: of the project.
         package: its name.
@@ -128,15 +130,16 @@ def _classes(file: Path) -> Iterator[tuple[str, str]]:
         if isinstance(node, ast.ClassDef) and not node.name.startswith("_"):
             spec = norm_in(node.name)
             if spec is not None:
-                yield node.name, spec.name
+                yield node.name, NO_NORM if is_of_maps(node.name, spec) else spec.name
 
 
 def table(package: str, found: list[tuple[str, str]]) -> str:
     """Return the lines for pyproject.toml."""
     lines = ["", "[tool.normsuite]", f'package = "{package}"', ""]
     for path, norm in found:
-        by_element = NORMS[norm].affine == "element"
-        arguments = "args = [4, 64]" if NORMS[norm].groups == "given" else "args = [64]"
+        spec = NORMS.get(norm)
+        by_element = spec is not None and spec.affine == "element"
+        arguments = "args = [4, 64]" if spec is not None and spec.groups == "given" else "args = [64]"
         shapes = "shapes = [[8, 196, 64]]" if by_element else "shapes = [[16, 64, 14, 14]]"
         lines += ["[[tool.normsuite.target]]", f'make = "{path}"', arguments, f'like = "{norm}"', shapes, ""]
     if not found:

@@ -11,6 +11,9 @@ BUDGET_S = 165.0
 """Seconds after which no further entry is begun."""
 
 
+SILENT_S = 600.0
+"""How long the measuring process may take for one entry, which kernels may be compiled for."""
+
 INTERRUPTED = "it was interrupted"
 """The reason of an early end by Ctrl-C."""
 
@@ -68,7 +71,7 @@ def tune(progress: Callable[[int, int], None] = lambda done, of: None, *, budget
     import torch
 
     from .. import tunings
-    from ..measure import process
+    from ..measure import listening, process
     from . import crossover
 
     threads, own = torch.get_num_threads(), tunings.own()
@@ -78,7 +81,8 @@ def tune(progress: Callable[[int, int], None] = lambda done, of: None, *, budget
     found, ended = _Found(), None
     progress(0, number)
     try:
-        for message in process.messages(["-m", f"{__name__}.worker"], job, process.environment(threads)):
+        command, environment = ["-m", f"{__name__}.worker"], process.environment(threads)
+        for message in listening.messages(command, job, environment, first_s=SILENT_S, limit_s=SILENT_S):
             if (pays := message.get("streaming")) is not None:
                 found.streaming = {way: tunings.NEVER if size is None else size for way, size in pays.items()}
             elif "rows" in message:

@@ -91,13 +91,13 @@ def ratio(chain: str, call: Callable[[], object], seconds: float) -> float:
     """
     way, _, _ = chain.partition(", ")
     before = outputs.STREAMED[way]
-    calls = {"past": _written_from(ALWAYS, way, call), "through": _written_from(tunings.NEVER, way, call)}
+    calls = {"non-temporal": _written_from(ALWAYS, way, call), "cached": _written_from(tunings.NEVER, way, call)}
     timed_calls = [TimedCall(name, "openmp", call) for name, call in calls.items()]
     try:
         times = interleave(timed_calls, control="", seconds=seconds, draw=random.Random(), waits_s={})
     finally:
         outputs.STREAMED[way] = before
-    return statistics.paired_log_ratio(times["past"], times["through"])
+    return statistics.paired_log_ratio(times["non-temporal"], times["cached"])
 
 
 def rows(batches: Iterable[int], seconds: float) -> Iterator[dict]:

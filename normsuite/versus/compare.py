@@ -110,7 +110,7 @@ def measured(
 
 def _why_not(call: Callable[[], object]) -> str | None:
     """Return the reason why a call cannot be timed, or None, after a first call of it."""
-    from ..measure.process_state import unchanged
+    from ..measure.process_state import unchanged, why_not_silent
 
     try:
         with unchanged() as changed, contextlib.redirect_stdout(io.StringIO()) as printed:
@@ -119,11 +119,7 @@ def _why_not(call: Callable[[], object]) -> str | None:
         raise
     except BaseException as error:  # of a user's code
         return f"fails: {one_line(error)}"
-    if printed.closed:
-        return "closes standard output"
-    if printed.getvalue():  # what a call prints is no result
-        return f"prints {' '.join(printed.getvalue().split())[:80]!r}"
-    return f"changes {changed[0]}" if changed else None
+    return why_not_silent(printed) or (f"changes {changed[0]}" if changed else None)
 
 
 def _refuse_too_few(calls: Mapping[str, object], failed: Mapping[str, str]) -> None:

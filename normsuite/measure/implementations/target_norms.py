@@ -17,7 +17,7 @@ from ...targets.build import EPS_NAMES, Built, build
 from ...targets.loading import ImportPathError, path_in, search_here
 from ...targets.target import Target
 from ...targets.wrapped import Activated, FunctionNorm
-from ..process_state import unchanged
+from ..process_state import unchanged, why_not_silent
 from ..task import DTYPES, EPS
 from . import Implementation, in_mode, written_out
 
@@ -196,10 +196,8 @@ def try_out(module: nn.Module, x: Tensor) -> None:
         close = _ROUNDING * torch.finfo(x.dtype).eps  # equal but for another order of additions
         if not torch.allclose(first, again, rtol=close, atol=close, equal_nan=True):
             raise Unmeasurable("keeps state between calls: the same input gives another output after another one")
-        if said.closed:
-            raise Unmeasurable("closes standard output")
-        if said.getvalue():
-            raise Unmeasurable(f"prints {' '.join(said.getvalue().split())[:80]!r}")
+        if (reason := why_not_silent(said)) is not None:
+            raise Unmeasurable(reason)
     finally:
         x.copy_(kept)
         for name, tensor in module.state_dict().items():

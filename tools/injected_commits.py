@@ -2,20 +2,21 @@
 
 import shutil
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from types import ModuleType
 
-from ..errors import NormsuiteError
-from ..files.git import Git
-from ..measure.implementations import ours
-from ..measure.workload import Workload
-from . import trees
-from .cells import Cell
-from .sides import MEASURING
-from .slowdowns import key, slow_down
-from .trees import Part, Source, Tree
+from normsuite.errors import NormsuiteError
+from normsuite.files.git import Git
+from normsuite.gate import calibrate, slowdowns, trees
+from normsuite.gate.cells import Cell
+from normsuite.gate.sides import MEASURING
+from normsuite.gate.trees import Part, Source, Tree
+from normsuite.measure.implementations import ours
+from normsuite.measure.workload import Workload
+
+from . import slower_calls
 
 SOURCE = Source((Part(MEASURING, MEASURING),))
 FUNCTIONS, MODULES = ("normalize", *ours.FUNCTIONS), ours.MODULES
@@ -25,7 +26,7 @@ _AUTHOR = {"user.name": MEASURING, "user.email": f"{MEASURING}@localhost", "comm
 
 
 def call_key(cell: Cell) -> tuple:
-    """Return the key that tells the cell's calls from others, as `slowdowns.key` has it.
+    """Return the key that tells the cell's calls from others, as `slower_calls.key` has it.
 
     Raises:
         NormsuiteError: the cell calls no function or module of the package that measures.
@@ -33,15 +34,23 @@ def call_key(cell: Cell) -> tuple:
     if not isinstance(cell, Workload) or not isinstance(cell.implementation, (ours.Function, ours.Module)):
         raise NormsuiteError(f"{cell.name}: a slowdown cannot be committed into what it calls")
     task, implementation = cell.task, cell.implementation
-    return key(implementation.entry(task), implementation.backend, task.case.shape, task.gradients)
+    return slower_calls.key(implementation.entry(task), implementation.backend, task.case.shape, task.gradients)
 
 
-def inject(package: ModuleType) -> dict[tuple, int]:
-    """Return the numbers of additions, by `call_key`, that this version's functions and modules make from now on."""
-    additions: dict[tuple, int] = {}
-    slow_down(vars(package.functional), FUNCTIONS, (), additions)
-    slow_down(vars(package.modules), (), MODULES, additions)
-    return additions
+def within(packages: Mapping[str, ModuleType]) -> calibrate.SlowedCalls:
+    """Return how calls are slowed in the functions and modules of that version, for `calibrate.additions`."""
+    package, additions = packages[MEASURING], {}
+    slower_calls.slow_down(vars(package.functional), FUNCTIONS, (), additions, slowdowns.add)
+    slower_calls.slow_down(vars(package.modules), (), MODULES, additions, slowdowns.add)
+
+    def slowed(call: Callable[[], object], cell: Cell) -> Callable[[int], object]:
+        def with_so_many(count: int) -> None:
+            additions[call_key(cell)] = count
+            call()
+
+        return with_so_many
+
+    return slowed
 
 
 @contextmanager
@@ -68,9 +77,11 @@ def commit(clone: Path, additions: Mapping[Cell, int], said: str = "") -> Tree:
     for file, functions, modules in (("functional", FUNCTIONS, ()), ("modules", (), MODULES)):
         path = package / f"{file}.py"
         text = path.read_text(encoding="utf-8")
-        change = f"slow_down(globals(), {functions!r}, {modules!r}, {keys!r})"
-        path.write_text(f"{text}\n\nfrom .slowdowns import slow_down  # noqa: E402\n\n{change}\n", encoding="utf-8")
-    shutil.copy(Path(__file__).parent / "slowdowns.py", package / "slowdowns.py")
+        imports = "from .slowdowns import add  # noqa: E402\nfrom .slower_calls import slow_down  # noqa: E402"
+        change = f"slow_down(globals(), {functions!r}, {modules!r}, {keys!r}, add)"
+        path.write_text(f"{text}\n\n{imports}\n\n{change}\n", encoding="utf-8")
+    for source in (slowdowns, slower_calls):
+        shutil.copy(str(source.__file__), package)
     git("add", "--all", "--", MEASURING)
     said = " ".join([f"{len(additions)} slowdowns", said]).strip()
     before = git("rev-parse", "HEAD").strip()
