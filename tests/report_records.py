@@ -45,9 +45,9 @@ def watched(seed):
     }
 
 
-def write_study(folder, *, seeds=3, written="2026-01-01T00:00:00+00:00", further=lambda seed: {}, **changes):
+def write_study(folder, *, seeds=3, written="2026-01-01T00:00:00+00:00", further=lambda seed: {}, norms=(), **changes):
     for seed in range(seeds):
-        for place, norm in enumerate(["none", *NORMS]):
+        for place, norm in enumerate(norms or ["none", *NORMS]):
             epochs = [
                 {
                     "epoch": e, "train_loss": 1 / e + place / 10 + seed / 100, "train_accuracy": 0.9 + e / 100,
@@ -82,12 +82,12 @@ def write_bench(
         results.write_record(folder / "bench", name, record)
 
 
-def write_gate(folder, *, written="2026-01-01T00:00:00+00:00"):
+def write_gate(folder, *, written="2026-01-01T00:00:00+00:00", **further):
     counts = {"cell 0": {"base": {"peak bytes": 1000}, "head": {"peak bytes": 1512}}}
     record = gate_records.record(counts=counts)
     record["case"]["head"] |= {"name": HOSTILE, "subject": HOSTILE}
     record["environment"] |= {"cpu": f"Processor {HOSTILE}", "packages": {"torch": "2.14.1"}}
-    record.update(written=written, commit="c" * 40, source="s", notes=[HOSTILE])
+    record.update(written=written, commit="c" * 40, source="s", notes=[HOSTILE], **further)
     results.write_record(folder / "gate", f"gate-{written[:10]}", record)
 
 

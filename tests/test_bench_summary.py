@@ -87,6 +87,14 @@ def test_the_accelerator_s_kernels_stand_for_auto_where_it_took_no_part():
     assert any(line.startswith(f"triton is slower than {BASELINE} in 0 of {TASKS} tasks") for line in said)
 
 
+def test_a_record_that_says_which_sizes_auto_had_is_shown_with_them():
+    made = bench(draws(3))
+    assert not any(line.startswith("sizes of auto") for line in sentences(made)), "older records do not say it"
+    environment = {**made.records[0]["environment"], "tuning_origin": "your own, from a tuning"}
+    said = sentences(Bench([{**record, "environment": environment} for record in made.records]))
+    assert "sizes of auto: your own, from a tuning" in said
+
+
 def test_norms_are_ranked_on_the_cases_of_all_of_them_alone():
     tasks = [("BatchNorm", "stage-7"), ("LayerNorm", "stage-7"), ("BatchNorm", "stage-14"), ("LayerNorm", "vit")]
     of_both = Bench([record({AUTO: 0.5}, norm=norm, case=case) for norm, case in tasks])

@@ -1,5 +1,6 @@
 """`normsuite check`: which targets it takes, and what it shows where one of them ends it."""
 
+import json
 import sys
 
 import pytest
@@ -70,6 +71,12 @@ def test_what_was_found_is_shown_after_an_interruption(monkeypatch):
     names = ["torch.nn:LayerNorm", "torch.nn:RMSNorm"]
     done = CliRunner().invoke(app, ["check", *names, "--args", "8", "--only", "result_kind"])
     assert "torch.nn:LayerNorm: 1 ok" in done.stdout and done.exit_code != 0
+
+
+def test_an_explanation_can_be_read_by_programs(tmp_path):
+    done = CliRunner().invoke(app, ["check", "--explain", "--only", "mean_*", "--json", "-"])
+    found = json.loads(done.stdout)
+    assert found and all(name.startswith("mean_") and sentence.endswith(".") for name, sentence in found.items())
 
 
 def test_a_norm_is_tried_with_the_shape_and_the_groups_that_were_typed():

@@ -92,6 +92,12 @@ def test_a_pattern_that_cannot_be_used_is_named(tmp_path, pattern, said):
     assert said in str(done.exception)
 
 
+def test_a_folder_that_is_no_repository_is_refused(tmp_path):
+    write(tmp_path / "results", {"BatchNorm": [1.0, 1.0]}, unit="bytes")
+    done = run("--from", tmp_path / "results", "--repository", tmp_path / "typo")
+    assert isinstance(done.exception, ArgumentError) and "is no repository of git's" in str(done.exception)
+
+
 def test_a_pattern_changes_what_is_shown_and_no_verdict(tmp_path):
     """The machine became slower, as all series say: one of them by itself would be a regression."""
     draw = np.random.default_rng(0)

@@ -50,6 +50,10 @@ def test_what_the_gate_found(whole):
     write_gate(whole, written="2026-02-01T00:00:00+00:00")
     found = collect(whole)
     assert found.gate["written"][:7] == "2026-02" and "1 records of earlier gates are left out" in found.notes
+    write_gate(whole, written="2026-03-01T00:00:00+00:00", bisection=True)
+    again = collect(whole)
+    assert again.gate["written"][:7] == "2026-02", "a bisection's margins follow the step that it looks for"
+    assert "1 records of bisections are left out: their margins follow the step" in again.notes
     rows = gate_tables.verdicts(found.gate, gate.rows(found.gate)).rows
     assert rows[0] == ("cell 0", "peak bytes", "1000 B", "1.48 KiB", "+51.2%", "worse", "", "")
     verdicts = [row[5] for row in rows[1:]]
@@ -124,18 +128,6 @@ def test_runs_that_chose_settings_are_not_the_study(source):
     found = collect(source)
     assert all(not record["case"].get("hold_out") for record in found.study) and len(found.study) == 18
     assert set(found.notes) - NOT_RECORDED == {"18 records of runs that chose settings are left out"}
-
-
-def test_norms_may_have_learning_rates_of_their_own(source):
-    for record in list(collect(source).study):
-        record["case"]["learning_rate"] = 0.01 if record["case"]["norm"] == "none" else 0.02
-        record["written"] = "2026-02-01T00:00:00+00:00"
-        name = f"rates-{record['case']['norm']}-{record['case']['seed']}"
-        results.write_record(source / "study", name, record)
-    found = collect(source)
-    assert len(found.study) == 18 and {r["written"][:7] for r in found.study} == {"2026-02"}
-    rows = dict(study.method(found.studied).rows)
-    assert rows["learning rate"].startswith("none 0.01, BatchNorm 0.02")
 
 
 def test_damaged_records_are_named_and_skipped(source):
@@ -368,33 +360,3 @@ def test_damaged_records_of_a_bench_are_named_and_skipped(source):
     said = "is damaged (Object missing required field `times_s` - at `$.samples.processes[0]`)"
     assert notes[0] == f"record {path.name} {said}"
     assert sentences(found.bench)[1].startswith("auto / torch.nn, step, 4 large tasks")
-
-
-def write_version(folder, version, seeds, written):
-    """Records of a user's norm, as of one version of its sources."""
-    write_study(folder, seeds=3, written="2026-01-01T00:00:00+00:00")
-    for seed in range(seeds):
-        name = next(folder.glob(f"study/GroupNorm-{seed}-*.json")).stem
-        record = results.read_record(folder / "study" / f"{name}.json")
-        record["case"]["norm"] = "mynorms:Norm"
-        record["depends"]["norm"] = {"like": "GroupNorm", "source": version}
-        record["written"] = written
-        results.write_record(folder / "study", f"mine-{version}-{seed}", record)
-
-
-def test_versions_of_a_user_s_norm_are_not_mixed_and_the_one_that_counts_is_named(tmp_path):
-    """Seeds of the version before are no seeds of this one."""
-    write_version(tmp_path, "mynorms 1", 3, "2026-01-02T00:00:00+00:00")
-    write_version(tmp_path, "mynorms 2", 2, "2026-01-03T00:00:00+00:00")
-    found = collect(tmp_path)
-    mine = [record for record in found.study if record["case"]["norm"] == "mynorms:Norm"]
-    assert [record["depends"]["norm"]["source"] for record in mine] == ["mynorms 2"] * 2
-    assert "mynorms:Norm: trained as of mynorms 2; 3 records of other versions are left out" in found.notes
-
-
-def test_a_folder_that_the_study_wrote_into_is_one_to_report_from(tmp_path):
-    write_study(tmp_path)
-    for path in (tmp_path / "study").iterdir():
-        path.rename(tmp_path / f"study-{path.name}")
-    (tmp_path / "study").rmdir()
-    assert len(collect(tmp_path).study) == 3 * (1 + len(NORMS))

@@ -186,7 +186,16 @@ def _version(found: dict) -> str:
     version = found["environment"]["packages"]["normsuite"].partition("+")[0]
     if "by `normsuite tune`" in found["environment"].get("tuning_origin", ""):
         return f"normsuite {version}, after `normsuite tune`"
+    if _is_of_others(found):
+        return f"normsuite {version}, with the sizes for processors that nobody measured"
     return f"normsuite {version}{'' if has_present_sizes(found) else ', earlier sizes of `auto`'}"
+
+
+def _is_of_others(found: dict) -> bool:
+    """Return whether a bench had the sizes for processors that nobody measured, whichever these were."""
+    environment = found["environment"]
+    origins = (environment.get("tuning_origin", ""), tunings.elsewhere(environment["cpu"]).origin)
+    return len({origin.partition(" (")[0] for origin in origins}) == 1
 
 
 def _of_bound(found: dict) -> list[str]:
@@ -210,19 +219,20 @@ def _table_of_means(rows) -> list[str]:
 def processor_lines() -> list[str]:
     """Return one row a processor: its means over all large cases, and in how many tasks `auto` was slower or undecided.
 
-    It is that of benches with as many threads as cores. The last column is the ratio above which the median task counts
-    as slower.
+    It is that of its last bench with as many threads as cores and sizes of its own. The last column is the ratio above which the median task
+    counts as slower.
     """
     counts = ("tasks slower", "tasks undecided", "slower is noticed above (median task)")
     heads = ("`auto` / torch.nn, large cases", *COLUMNS, *counts)
     lines = [f"| {' | '.join(heads)} |", "|---" * len(heads) + "|"]
-    for place, found in enumerate(filter(uses_all_cores, of_processors())):
+    own = [found for found in of_processors() if uses_all_cores(found) and not _is_of_others(found)]
+    newest = {found["environment"]["cpu"]: found for found in own}
+    for found in newest.values():
         of = over_torch_nn(found, "auto", "large")
         cells = [ratio(Interval(**of[c])) if c in of else text.ABSENT for c in COLUMNS.values()]
         verdicts, above = found["summary"]["verdicts_of_auto"], f"{found['summary']['slower_is_found_above']:.2f}"
         counted = (f"{verdicts[SLOWER]} of {found['tasks']}", f"{verdicts[UNDECIDED]}", above)
-        beside = ", beside every rival" if place == 0 else ""
-        named = f"{found['environment']['cpu']}{beside}; {_version(found)}"
+        named = f"{found['environment']['cpu']}; {_version(found)}"
         lines.append(f"| {' | '.join([named, *cells, *counted])} |")
     return lines
 

@@ -3,7 +3,7 @@
 import math
 from collections import Counter
 
-from ..measure.labels import BASELINE
+from ..measure.labels import AUTO, BASELINE
 from ..presentation import text
 from .row import ALL, SLOWER, VERDICTS, mode_text
 from .summary import BUSY_ABOVE, NOISE_ABOVE, Bench
@@ -30,7 +30,8 @@ def _of_ours(bench: Bench) -> list[str]:
     above = bench.detectable(ours)
     if not math.isnan(above):
         line += f"; in the median task a ratio counts as slower if it is measured above {text.ratio(above)}"
-    return [*said, line]
+    origin = bench.tasks[0].environment.tuning_origin
+    return [*said, line, *([f"sizes of {AUTO}: {origin}"] if ours == AUTO and origin else [])]
 
 
 def _of_noise(bench: Bench) -> list[str]:

@@ -50,7 +50,7 @@ _Typed: Any = next(of for of in typer.BadParameter.__mro__ if of.__name__ == "Cl
 
 
 def main() -> None:
-    """Run the command, and end with one of `codes`: whatever fails is one line on standard error, and exit code 2."""
+    """Run the command, and end with one of `exit_codes`; a failure is one line on standard error."""
     debug = _takes("--debug")
     if _takes("--quiet", "-q"):
         be_quiet()

@@ -30,8 +30,8 @@ from .output import interrupted, line, status, write_json
 def _metric(given: str) -> str:
     from ..measure import metric as metrics  # those of other packages, which may load what they like
 
-    known = [each.name for each in metrics.METRICS.values() if each.exact or each is metrics.TIME]
-    if given.partition(" at ")[0] not in known:
+    known = metrics.judged_rows()
+    if given not in known:
         raise UnknownNameError.among("metric", given, known)
     return given
 

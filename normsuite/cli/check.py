@@ -49,12 +49,15 @@ def _checks(given: list[str] | None) -> list[str] | None:
     return given
 
 
-def _explain(only: list[str]) -> None:
+def _explain(only: list[str], to: str | None) -> None:
     from ..conformance.checks import choose
     from ..presentation.table import Table
 
     rows = [(found.name, found.sentence) for found in choose(tuple(only))]
-    print_tables(Table("", ("check", "what it looks at"), rows))
+    if to is not None:
+        write_json(dict(rows), to)
+    if to != "-":
+        print_tables(Table("", ("check", "what it looks at"), rows))
 
 
 def check(
@@ -102,7 +105,10 @@ def check(
 ) -> None:
     """Check whether a norm is right: values, gradients, layouts, types, derivatives, programs, state, memory."""
     if explain:
-        _explain(only or [])
+        for name, given in (("markdown", markdown), ("out", out)):
+            if given is not None:
+                raise ArgumentError(name, str(given), "is for results: leave --explain out")
+        _explain(only or [], to)
         return
     refuse_two_outputs(to, markdown)
     if out is not None and only:

@@ -11,18 +11,24 @@ from ..errors import ArgumentError
 from ..machine import lazy_imports
 from ..machine.helpers import Helpers
 from ..records import kinds
-from .options import REPORTS, Json
+from .options import REPORTS, Json, git_repository, pattern
 from .output import DISTRIBUTIONS, line, notes, print_tables, write_json
 
 
 def history(
     benchmark: Annotated[
         Optional[str],
-        typer.Option(metavar="PATTERN", help="Only series whose benchmark and parameters match; as asv's --bench."),
+        typer.Option(
+            metavar="PATTERN",
+            help="Only series whose benchmark and parameters match; as asv's --bench.",
+            callback=pattern("benchmark"),
+        ),
     ] = None,
     source: Annotated[Path, typer.Option("--from", help="Folder of asv's results.")] = REPORTS / kinds.ASV.folder,
     regressions_only: Annotated[bool, typer.Option("--regressions-only", help="Leave out everything else.")] = False,
-    repository: Annotated[Path, typer.Option(help="Whose commits these are, for order and subjects.")] = Path("."),
+    repository: Annotated[
+        Path, typer.Option(help="Whose commits these are, for order and subjects.", callback=git_repository)
+    ] = Path("."),
     to: Json = None,
 ) -> None:
     """Find steps in asv's results over commits, with intervals, and the noise they stand out from.
@@ -35,7 +41,7 @@ def history(
     from ..history.commits import Commits
     from ..history.steps import IMPROVEMENT, MACHINE, REGRESSION, UNDECIDED, VERDICTS
 
-    wanted = _pattern(benchmark)
+    wanted = None if benchmark is None else re.compile(benchmark)
     commits = Commits(repository)
     found = recorded.read(source, commits)
     segments = recorded.segments(found.results)
@@ -61,13 +67,6 @@ def history(
         raise typer.Exit(exit_codes.NOTHING)
     if any(step.counts for trend in trends for step in trend.steps):
         raise typer.Exit(exit_codes.REGRESSION)
-
-
-def _pattern(benchmark: str | None) -> re.Pattern | None:
-    try:
-        return None if benchmark is None else re.compile(benchmark)
-    except re.error as error:
-        raise ArgumentError("benchmark", benchmark, f"is no regular expression ({error})") from None
 
 
 def _conclusion(trends: list, source: Path) -> str:

@@ -22,7 +22,10 @@ def numerics(
     like: Annotated[Optional[str], options.like("The norm that each TARGET is like.")] = None,
     shape: Annotated[Optional[str], options.shapes("Of the input of a TARGET, such as 8,197,768.")] = None,
     activation: Annotated[
-        Optional[str], options.choice("activation", vocabulary.ACTIVATIONS, "relu or silu, if a TARGET applies it.")
+        Optional[str],
+        options.choice(
+            "activation", vocabulary.ACTIVATIONS, "relu or silu behind the norm; of a TARGET, if it applies it."
+        ),
     ] = None,
     dtype: Annotated[
         str, options.choice("dtype", vocabulary.DTYPES, "float32, bfloat16, float16 or float64.")

@@ -2,6 +2,7 @@
 
 import math
 import os
+import re
 import stat
 from collections.abc import Callable, Collection, Sequence
 from functools import partial
@@ -15,6 +16,7 @@ from .. import vocabulary
 from ..conventions.defaults import BENCH_PROCESSES, BENCH_PROCESSES_ON_ACCELERATORS
 from ..conventions.durations import seconds
 from ..errors import ArgumentError, NormsuiteError, OutputError, UnknownNameError
+from ..files.git import Git
 from ..measure import cases, labels
 from ..spec import NO_NORM, NORMS, find
 from ..targets.arguments import parse
@@ -76,6 +78,28 @@ def positive(argument: str) -> Callable:
             raise ArgumentError(argument, value, "must be positive")
         if value == math.inf:
             raise ArgumentError(argument, value, "must be finite")
+
+    return _each(check)
+
+
+def git_repository(given: Path) -> Path:
+    """Return a folder that the user names, if it is in a repository of git's; the present one need not be."""
+    if given != Path("."):
+        try:
+            Git(given, foreign=True)("rev-parse", "--git-dir")
+        except NormsuiteError as error:
+            raise ArgumentError("repository", str(given), f"is no repository of git's ({error})") from None
+    return given
+
+
+def pattern(argument: str) -> Callable:
+    """Return a check of an option that takes a regular expression."""
+
+    def check(text: str) -> None:
+        try:
+            re.compile(text)
+        except re.error as error:
+            raise ArgumentError(argument, text, f"is no regular expression ({error})") from None
 
     return _each(check)
 

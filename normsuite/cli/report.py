@@ -13,7 +13,7 @@ from ..machine import lazy_imports
 from ..machine.garbage import uncollected
 from ..machine.helpers import Helpers
 from ..records import kinds
-from .options import REPORTS, Json, choice, folder
+from .options import REPORTS, Json, choice, folder, git_repository, pattern
 from .output import DISTRIBUTIONS, line, notes, write_json
 
 _LONG = 250
@@ -34,9 +34,15 @@ def report(
     ] = None,
     series: Annotated[
         Optional[str],
-        typer.Option(metavar="PATTERN", help="Series of asv's whose trend to draw: benchmark and parameters, as text."),
+        typer.Option(
+            metavar="PATTERN",
+            help="Series of asv's whose trend to draw: benchmark and parameters, as text.",
+            callback=pattern("series"),
+        ),
     ] = None,
-    repository: Annotated[Path, typer.Option(help="Whose commits asv's results are of; for their order.")] = Path("."),
+    repository: Annotated[
+        Path, typer.Option(help="Whose commits asv's results are of; for their order.", callback=git_repository)
+    ] = Path("."),
     format: Annotated[
         str, choice("format", vocabulary.FORMATS, "html, or markdown: one file of sentences and tables.")
     ] = vocabulary.FORMATS[0],

@@ -95,7 +95,7 @@ class _Gates:
         setup = compare.Setup(self.good, tree, cells, margins, times * self.budget_s, self.threads, self.apart)
         outcome = compare.run(setup, self.on_progress)
         if (record := outcome.record) is not None:
-            results.write_record(self.out, compare.name(record), record)
+            results.write_record(self.out, compare.name(record), {**record, "bisection": True})
         if outcome.interrupted or record is None:  # which it is after an interruption alone
             raise KeyboardInterrupt
         self.groups = schema.of(record, Gate).case.groups

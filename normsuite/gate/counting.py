@@ -13,16 +13,12 @@ from ..measure import clock, pairs
 from ..measure.accuracy import Truth, without
 from ..measure.clock import Call
 from ..measure.device_accuracy import DeviceTruth
-from ..measure.metric import GRADIENT_ERROR, OUTPUT_ERROR
+from ..measure.metric import ERROR_MEANS, GRADIENT_ERROR, OUTPUT_ERROR, at_mean
 from ..measure.operands import Operands, operands
 from ..measure.prepared import PreparedCall, PreparedTask
 from ..measure.task import DTYPES, Task
 from ..measure.workload import Subject
 from .cells import Cell
-
-MEANS = (0.0, 1e4)
-"""Means of the inputs whose numerical error is looked at: at the second one float32 has few digits left for the
-deviation."""
 
 Errors = Callable[[Sequence[torch.Tensor]], tuple[float | None, float | None]]
 """Returns the errors of an output, and of a gradient where there is one."""
@@ -56,17 +52,17 @@ def errors(package: ModuleType | None, cell: Cell) -> dict[str, float | None]:
     if cell.task.mode == "backward":
         cell = replace(cell, task=replace(cell.task, mode="step"))
     of_version, task, found = cell if package is None else cell.of(package), cell.task, {}
-    for mean in MEANS if task.training else ():
+    for mean in ERROR_MEANS if task.training else ():
         given, of = _truth(task, mean, of_version.implementation.lacks(task))
         with torch.set_grad_enabled(task.gradients):
             value = of_version.prepare(given)()
         output, gradient = of(cell.implementation.tensors(value))
         metric, error = (GRADIENT_ERROR, gradient) if task.gradients else (OUTPUT_ERROR, output)
-        found[f"{metric.name} at mean {mean:g}"] = error
+        found[at_mean(metric, mean)] = error
     return found
 
 
-@lru_cache(maxsize=len(MEANS))  # slower than the calls that it checks, and the same for both versions and all backends
+@lru_cache(maxsize=len(ERROR_MEANS))  # slower than the calls that it checks, and the same for all backends
 def _truth(task: Task, mean: float, lacking: tuple[str, ...] = ()) -> tuple[Operands, Errors]:
     """Return operands about that mean, and the function that returns the errors of results without what is lacking.
 

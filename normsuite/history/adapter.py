@@ -123,7 +123,7 @@ class AsvResult(NamedTuple):
 
 @dataclass(frozen=True)
 class History:
-    """The results, oldest commit first, and one line for everything that could not be read."""
+    """The results, oldest commit first, and notes on what was left out or decided."""
 
     results: list[AsvResult] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)

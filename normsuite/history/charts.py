@@ -36,16 +36,14 @@ def charts(trends: Sequence[Trend], series: str | None = None) -> list[Chart]:
     if series is not None:
         groups = _matching(groups, series)
     else:
-        of_benchmark = {_benchmark(of): of for of in groups}  # the last that asv lists, which is the largest case
+        now = [of for of in groups if any(trend.segment.newest for trend in of)]
+        of_benchmark = {_benchmark(of): of for of in now}  # the last that asv lists, which is the largest case
         groups = [of_benchmark[name] for name in _NAMES if name in of_benchmark]
     return [_chart(of) for of in groups]
 
 
 def _matching(groups: list[list[Trend]], series: str) -> list[list[Trend]]:
-    try:
-        pattern = re.compile(series)
-    except re.error as error:
-        raise ArgumentError("series", series, f"is no regular expression ({error})") from None
+    pattern = re.compile(series)
     found = [of for of in groups if any(pattern.search(trend.segment.series) for trend in of)]
     if not found:
         names = ", ".join(dict.fromkeys(map(_benchmark, groups))) or "none"

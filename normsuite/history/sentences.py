@@ -15,12 +15,15 @@ def sentences(trends: list[Trend]) -> list[str]:
     verdicts = [step.verdict for t in trends for step in t.steps]
     counts = sum(step.counts for t in trends for step in t.steps)
     said = [
-        f"{len(newest)} series over {counted(commits, 'commit')}: {verdicts.count(REGRESSION)} "
-        f"regressions, of which {counts} still hold in a newest segment, {verdicts.count(IMPROVEMENT)} improvements, "
-        f"and {verdicts.count(UNDECIDED)} undecided steps."
+        f"{len(newest)} series over {counted(commits, 'commit')}: "
+        f"{counted(verdicts.count(REGRESSION), 'regression')}, of which {counts} still hold in a newest segment, "
+        f"{counted(verdicts.count(IMPROVEMENT), 'improvement')}, and "
+        f"{counted(verdicts.count(UNDECIDED), 'undecided step')}."
     ]
     if machine := verdicts.count(MACHINE):
-        said.append(f"{machine} steps come from the machine: nearly all series moved at one commit by about as much.")
+        said.append(
+            f"{counted(machine, 'step')} from the machine: nearly all series moved at one commit by about as much."
+        )
     noisy = [t for t in newest if t.relative and not t.segment.exact and not math.isnan(t.floor)]
     if noisy:
         floors, again = sorted(t.floor for t in noisy), sum(t.repeats > 0 for t in noisy)

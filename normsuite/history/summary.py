@@ -71,11 +71,11 @@ def groups(trends: Iterable[Trend]) -> list[Group]:
 def steps(trends: Iterable[Trend], *verdicts: str) -> list[Step]:
     """Return the steps with those verdicts, those that count first, then by size."""
     found = [s for t in trends for s in t.steps if s.verdict in verdicts]
-    return sorted(found, key=lambda s: (not s.counts, -_size(s)))
+    return sorted(found, key=lambda s: (not s.counts, -_magnitude(s)))
 
 
-def _size(step: Step) -> float:
-    """Return how large a step is beside others: its larger level over its smaller one."""
+def _magnitude(step: Step) -> float:
+    """Return how large a step is beside others: the logarithm of its larger level over its smaller one."""
     levels = sorted(abs(level.value.value) for level in (step.before, step.after))
     if step.difference is not None or not levels[0] > 0 or math.isinf(levels[1]):
         return math.inf

@@ -63,7 +63,7 @@ def _steps(title: str, found: Sequence[Step], place: Callable[[Step], str]) -> T
 
 
 def _holds(step: Step) -> str:
-    """Return whether a regression is still there; nothing is known of other steps in the newest segment."""
+    """Return whether a regression is still there; a dash for other steps of the newest segment."""
     if not step.segment.newest:
         return "in an older segment"
     if step.verdict != REGRESSION:
@@ -80,7 +80,7 @@ def series(trends: Sequence[Trend]) -> Table | None:
     for of in newest:
         beyond = of.beyond_noise
         last = f"{change(beyond[-1])} at {beyond[-1].commit[:8]}" if beyond else text.ABSENT
-        show = text.WRITERS.get(of.segment.unit, "{:.3g}".format) if of.segment.unit else "{:.3g}".format
+        show = text.writer(of.segment.unit) if of.segment.unit else "{:.3g}".format
         level = text.interval(of.levels[-1].value, show)
         rows.append((of.segment.series, picture(of, show), level, floor_said(of), str(len(beyond)), last))
     return Table(

@@ -64,6 +64,9 @@ HOST_TIME = Metric("host time", "s", "time", 0.01)
 OUTPUT_ERROR = Metric("output error", "", "error", 1.0, exact=True)
 GRADIENT_ERROR = Metric("gradient error", "", "error", 1.0, exact=True)
 """Below twice an error lies what another order of the same additions does to it; a lost digit is ten times."""
+ERROR_MEANS = (0.0, 1e4)
+"""Means of the inputs whose errors a gate looks at: at the second one float32 has few digits left for the deviation."""
+
 ERROR_RATE = Metric("error rate", "share", "error rate", 0.005, by_difference=True)
 PEAK_BYTES = Metric("peak bytes", "bytes", "bytes", 0.01, exact=True, count=_peak_bytes)
 SAVED_BYTES = Metric("saved bytes", "bytes", "bytes", 0.01, exact=True, of_steps=True, count=_saved_bytes)
@@ -103,6 +106,18 @@ COUNTED = tuple(metric for metric in METRICS.values() if metric.count is not Non
 def find(name: str) -> Metric:
     """Return the metric of a row's name, which may say more behind it, as "output error at mean 0"."""
     return METRICS[name.partition(" at ")[0]]
+
+
+def at_mean(metric: Metric, mean: float) -> str:
+    """Return the name of a row with an error of inputs about that mean."""
+    return f"{metric.name} at mean {mean:g}"
+
+
+def judged_rows() -> list[str]:
+    """Return the names of a gate's rows of times and of what is counted."""
+    errors = (OUTPUT_ERROR, GRADIENT_ERROR)
+    names = [metric.name for metric in METRICS.values() if metric is TIME or (metric.exact and metric not in errors)]
+    return names + [at_mean(metric, mean) for metric in errors for mean in ERROR_MEANS]
 
 
 def is_known(name: str) -> bool:

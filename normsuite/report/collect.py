@@ -1,6 +1,6 @@
 """Collect what a report shows: the newest study and gate, the newest bench of each device, and asv's results.
 
-Those are of the newest machine and torch.
+Asv's are of the newest machine and torch.
 """
 
 from collections.abc import Callable
@@ -14,7 +14,7 @@ from ..gate import self_check_rates
 from ..history import AsvResult, History, Measurement, read
 from ..history.commits import Commits
 from ..measure.labels import ASV_TORCH
-from ..records import kinds, provenance, results
+from ..records import compact, kinds, provenance, results
 from ..spec import NO_NORM, NORMS
 from ..study.conditions import OF_A_RUN, condition, varied
 from ..study.summary import Study
@@ -81,6 +81,8 @@ def collect(
     notes: list[str] = []
     study, batches = _newest_studies(_study_folder(source), notes)
     recorded, measured = _newest_segment(source / kinds.ASV.folder, notes, commits)
+    if series is not None and not recorded:
+        raise ArgumentError("series", series, "matches no series; asv has no results")
     benches = _newest_benches(source, notes)
     gate = _newest_gate(source, notes)
     numerics = sorted(_newest_of_each(source, kinds.NUMERICS, notes, _tried), key=_place_of_errors)
@@ -112,7 +114,7 @@ def _commit(measured: list[AsvResult], wanted: str | None) -> str | None:
     found = [c for c in commits if wanted and c.startswith(wanted)]
     if len(found) != 1:
         known = ", ".join(c[:8] for c in commits) or "none"
-        problem = "stands for several measured commits" if found else "was not measured on that machine and torch"
+        problem = "stands for several measured commits" if found else "was not measured in the newest setting"
         raise ArgumentError("commit", wanted, f"{problem}; measured are {known}")
     return found[0]
 
@@ -145,7 +147,8 @@ def _named(damaged: list[tuple[str, str]]) -> list[str]:
 def _study_folder(source: Path) -> Path:
     """Return the folder of the study's records: study in the source, or the source where they lie in it directly."""
     folder = source / kinds.STUDY.folder
-    return source if not folder.is_dir() and any(source.glob(f"{kinds.STUDY.what}-*.json")) else folder
+    loose = [f"{kinds.STUDY.what}-*.json", f"{kinds.STUDY.what}*{compact.SUFFIX}"]
+    return source if not folder.is_dir() and any(any(source.glob(pattern)) for pattern in loose) else folder
 
 
 def _newest_studies(folder: Path, notes: list[str]) -> tuple[list[dict], list[dict]]:
@@ -184,32 +187,48 @@ def _written(records: list[dict]) -> str:
 
 def _kept(records: list[dict], notes: list[str]) -> list[dict]:
     """Return the records of a comparison that means are taken over."""
-    return _paired(_of_newest_rate(_of_newest_source(records, notes), notes), notes)
+    return _paired(_of_newest_rate(_of_newest_version(records, notes), notes), notes)
 
 
-def _of_newest_source(records: list[dict], notes: list[str]) -> list[dict]:
-    """Return for each of a user's norms the records of the version that was trained last, which a note names."""
+def _of_newest_version(records: list[dict], notes: list[str]) -> list[dict]:
+    """Return for each norm the records of what was trained last under its name; notes say what that is.
 
-    def source(record: dict) -> str | None:
-        norm = record.get("depends", {}).get("norm")
-        return norm.get("source") if isinstance(norm, dict) else None  # none of this package's norms has one
+    A user's norm may have had other sources or arguments, and a norm of a file other axes.
+    """
 
-    newest = {r["case"]["norm"]: source(r) for r in sorted(records, key=lambda r: _written([r]))}
-    kept = [r for r in records if source(r) == newest[r["case"]["norm"]]]
-    for norm, digest in newest.items():
+    def version(record: dict) -> tuple[object, object]:
+        return record["case"].get("target"), record.get("depends", {}).get("norm")
+
+    newest = {r["case"]["norm"]: version(r) for r in sorted(records, key=lambda r: _written([r]))}
+    kept = [r for r in records if version(r) == newest[r["case"]["norm"]]]
+    for norm, (_, made) in newest.items():
         others = sum(r["case"]["norm"] == norm for r in records) - sum(r["case"]["norm"] == norm for r in kept)
-        if digest is not None:
-            more = f"; {others} records of other versions are left out" if others else ""
-            notes.append(f"{norm}: trained as of {digest}{more}")
+        digest = made.get("source") if isinstance(made, dict) else None  # only targets have one
+        said = [f"trained as of {digest}"] * (digest is not None)
+        said += [f"{others} records of other versions are left out"] * (others > 0)
+        if said:
+            notes.append(f"{norm}: {'; '.join(said)}")
     return kept
 
 
 def _of_newest_rate(records: list[dict], notes: list[str]) -> list[dict]:
-    """Return for each norm the records with the learning rate that it was given last."""
-    rate = {r["case"]["norm"]: r["case"].get("learning_rate") for r in sorted(records, key=lambda r: _written([r]))}
-    kept = [r for r in records if r["case"].get("learning_rate") == rate[r["case"]["norm"]]]
+    """Return for each norm the records of one learning rate: that of its last run.
+
+    Where several norms were trained with several rates, it is the last one that all of them were trained with: which
+    run of a sweep ends last is chance.
+    """
+    rates: dict[str, dict[float | None, str]] = {}  # of each norm, and when the last run with each was written
+    for r in records:
+        of_norm, rate = rates.setdefault(r["case"]["norm"], {}), r["case"].get("learning_rate")
+        of_norm[rate] = max(of_norm.get(rate, ""), _written([r]))
+    chosen = {norm: max(of_norm, key=lambda rate: of_norm[rate]) for norm, of_norm in rates.items()}
+    common = set.intersection(*map(set, rates.values()))
+    if common and sum(len(of_norm) > 1 for of_norm in rates.values()) > 1:
+        last = max(common, key=lambda rate: (max(of_norm[rate] for of_norm in rates.values()), rate or 0.0))
+        chosen = dict.fromkeys(rates, last)
+    kept = [r for r in records if r["case"].get("learning_rate") == chosen[r["case"]["norm"]]]
     if len(kept) < len(records):
-        notes.append(f"{len(records) - len(kept)} records of learning rates that a norm was given before are left out")
+        notes.append(f"{len(records) - len(kept)} records of other learning rates are left out")
     return kept
 
 
@@ -252,7 +271,7 @@ def _newest_tuning(source: Path, notes: list[str]) -> list[dict]:
         if record["case"].get("hold_out") and "learning_rate" in record["case"]:
             made = results.digest([provenance.decisive(record["environment"]), record.get("source")])
             conditions.setdefault((condition(record), made), []).append(record)
-    several = [of for of in conditions.values() if varied(of)]
+    several = [of for of in (_of_newest_version(made, []) for made in conditions.values()) if varied(of)]
     return max(several, key=_written, default=[])
 
 
@@ -288,7 +307,10 @@ def _made(record: dict) -> str:
 
 def _newest_gate(source: Path, notes: list[str]) -> dict | None:
     """Return the gate record that was written last, or None."""
-    good = _good(source, kinds.GATE, notes)
+    found = _good(source, kinds.GATE, notes)
+    good = [record for record in found if not record.get("bisection")]
+    if len(good) < len(found):
+        notes.append(f"{len(found) - len(good)} records of bisections are left out: their margins follow the step")
     if not good:
         notes.append(f"no two versions have been compared: run `{kinds.GATE.command} BASE`")
     elif len(good) > 1:

@@ -24,8 +24,9 @@ from ..records import provenance, source_code
 
 MARGIN = 0.7
 """Largest ratio of the kernels' time to torch's, on every processor that was measured, at which the kernels are taken
-on one that was not. With each measured processor left out in turn, none of the sizes that this gives to the kernels is
-slower there than torch (`tools/page_processors.py`)."""
+on one that was not. With each measured processor left out in turn, the sizes that this gives to the kernels are nowhere
+slower there than torch (`tools/page_processors.py`), but for a LayerNorm in channels_last on the one that was measured
+last: torch's call made copies there before."""
 
 _FORMAT = 2
 """Format of a table's file; a table in another one is not read."""

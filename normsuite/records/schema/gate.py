@@ -132,6 +132,7 @@ class Gate(Record, kw_only=True):
     spent_s: Seconds
     accepted: AcceptedFile | UnsetType = UNSET
     undecided: Literal["pass", "fail"] | None = None
+    bisection: bool = False
 
     def problems(self) -> Iterator[str]:
         """Yield what is wrong between fields: cells, versions, seeds, margins and dates that do not fit."""

@@ -48,6 +48,7 @@ class Environment(Struct):
     device: Device | None = None
     device_state: DeviceState | str | None = None
     base: OtherEnvironment | None = None
+    tuning_origin: str | None = None
 
 
 class Record(Struct, kw_only=True):
