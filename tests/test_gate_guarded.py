@@ -243,13 +243,9 @@ def test_prepared_calls_in_a_package_of_their_own_are_exported_and_want_a_proces
 
 @pytest.mark.parametrize(
     ("name", "said"),
-    [
-        ("not_callable", "returns int"),
-        ("failing", "fails: RuntimeError: not today"),
-        ("absent", "has no absent"),
-        ("printing", "prints 'x'"),
-    ],
-)
+    [("not_callable", "returns int"), ("failing", "fails: RuntimeError: not today"), ("absent", "has no absent"),
+     ("printing", "prints 'x'")],
+)  # fmt: skip
 def test_a_prepared_call_that_cannot_be_is_named(tmp_path, forget, name, said):
     repository = Repository(tmp_path)
     packages = sides.load(exported(repository).folder, "base", ["ownnorms"], MODULES, alone=False)

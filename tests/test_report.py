@@ -284,7 +284,7 @@ def test_the_cost_of_a_commit_that_is_asked_for(source, tmp_path):
     assert collect(source, "bb").commit == "b" * 40
     with pytest.raises(
         ArgumentError,
-        match="commit = 'c0ffee': was not measured on that machine and torch; measured are bbbbbbbb, aaaaaaaa",
+        match="commit = 'c0ffee': was not measured in the newest setting; measured are bbbbbbbb, aaaaaaaa",
     ):
         report.write(source, tmp_path / "html", commit="c0ffee")
     assert not (tmp_path / "html").exists()

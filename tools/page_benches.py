@@ -219,8 +219,8 @@ def _table_of_means(rows) -> list[str]:
 def processor_lines() -> list[str]:
     """Return one row a processor: its means over all large cases, and in how many tasks `auto` was slower or undecided.
 
-    It is that of its last bench with as many threads as cores and sizes of its own. The last column is the ratio above which the median task
-    counts as slower.
+    It is that of its last bench with as many threads as cores and sizes of its own. The last column is the ratio above
+    which the median task counts as slower.
     """
     counts = ("tasks slower", "tasks undecided", "slower is noticed above (median task)")
     heads = ("`auto` / torch.nn, large cases", *COLUMNS, *counts)

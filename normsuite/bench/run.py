@@ -12,7 +12,6 @@ has its record as soon as it is done: the run may have a budget, and what is fir
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from functools import cache
 from pathlib import Path
 
 import torch
@@ -25,10 +24,11 @@ from ..measure.implementations.target_norms import parsed
 from ..measure.operands import SEED
 from ..measure.task import Task
 from ..presentation import text
-from ..records import kinds, provenance, results, source_code
+from ..records import kinds, provenance, results
 from ..targets.loading import search_here
 from ..targets.source import source_of
 from .device_worker import LEFT_OUT
+from .method import method
 
 FIRST_SHARE = 0.5
 """Share of a budget that the first process on an accelerator gets: it compiles what the others find compiled."""
@@ -38,31 +38,6 @@ SILENT_S = 900.0
 
 MOST_ENDED = 4
 """Processes in a row that a task has ended, behind which the tasks that are left are not tried."""
-
-_METHOD = (
-    "../machine/allocator.py",
-    "../measure/clock.py",
-    "../measure/implementations",
-    "../measure/operands.py",
-    "../measure/process.py",
-    "../measure/task.py",
-    "../measure/workload.py",
-)
-_ON_CPU = (
-    "worker.py",
-    "../measure/accuracy.py",
-    "../measure/exact.py",
-    "../measure/memory.py",
-    "../measure/schedule.py",
-    "../oracle.py",
-)
-_ON_ACCELERATOR = (
-    "device_worker.py",
-    "../measure/device_accuracy.py",
-    "../measure/device_clock.py",
-    "../measure/device_schedule.py",
-)
-"""Files that decide what is timed and how: records of other ones do not stand in one table."""
 
 CLOCK = "captured graphs"
 """Name of the clock in an accelerator's records."""
@@ -377,16 +352,6 @@ class _Table:
             settings=self._settings,
             method=method(task.device),
         )
-
-
-@cache
-def method(device: str) -> str:
-    """Return the digest of what decides what a bench measures on a device, and how."""
-    names = (*_METHOD, *(_ON_CPU if device == "cpu" else _ON_ACCELERATOR))
-    paths = [Path(__file__).parent / name for name in names]
-    return source_code.digest(
-        file for path in paths for file in (sorted(path.glob("*.py")) if path.is_dir() else [path])
-    )
 
 
 def _processes_of(folder: Path, name: str) -> int:
