@@ -123,6 +123,8 @@ def check(
     if out is not None:
         writing.output_folder(out, "out")
     for target in chosen:
+        if target.like is None and target.oracle is None and like is None:
+            _note_that_nothing_is_known(target)
         try:
             with status() as show:
                 on_result = partial(_show_result, show, target.title)
@@ -142,6 +144,17 @@ def check(
         raise failed
     if not all(report.ok for report in reports):
         raise typer.Exit(exit_codes.REGRESSION)
+
+
+def _note_that_nothing_is_known(target) -> None:
+    """Print a note that a target is compared with itself alone, where its name shows which norm it may be."""
+    from ..targets.inspection import is_of_maps, norm_in
+
+    name = (target.path or target.title).rpartition(":")[2]
+    spec = norm_in(name)
+    if spec is not None and not is_of_maps(name, spec):
+        said = f"is compared with its own run in float64 alone: --like {spec.name} compares the formula, too"
+        note(f"{target.title} {said}")
 
 
 def _write(reports: list, several: bool, everything: bool, to: str | None, markdown: str | None) -> None:

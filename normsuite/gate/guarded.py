@@ -193,6 +193,11 @@ def why_not(target: Target) -> str | None:
     short = next((shape for shape in target.shapes if len(shape) < 2), None)
     if short is not None and target.spec.affine == "channel":
         return f"has the shape {short}, which has no channels"
+    try:
+        for shape in target.shapes:
+            _groups(target, target.spec, shape)
+    except ArgumentError as error:
+        return error.reason
     return None
 
 
@@ -234,9 +239,7 @@ def _groups(target: Target, spec: NormSpec, shape: Sequence[int]) -> int:
         sizes = [size for size in target.args[:2] if type(size) is int]
         groups = next((size for size in sizes if size != shape[1]), shape[1] if len(sizes) > 1 else None)
     if groups is None:
-        said = (
-            f"{shape[1]} may be the channels or the groups of {target.title}" if sizes else f"{target.title} lacks it"
-        )
+        said = f"{shape[1]} may be the channels or the groups" if sizes else "nothing says how many groups"
         raise ArgumentError("num_groups", None, f"{said}: say num_groups")
     spec.num_groups(shape[1], groups)
     return groups

@@ -180,9 +180,10 @@ def torch_beside(built: Built) -> Built | None:
 
 def tensor_of(module: nn.Module, role: str) -> Tensor | None:
     """Return a module's weight, bias or running statistics, by the names that people give them."""
-    tensors = {**dict(module.named_parameters()), **dict(module.named_buffers())}
+    parameters, buffers = dict(module.named_parameters()), dict(module.named_buffers())
     for name in _ROLES[role]:
-        for found, tensor in tensors.items():
+        # A buffer called scale may be any constant; one called weight is a frozen one.
+        for found, tensor in (parameters | buffers if name == role else parameters).items():
             if found.rpartition(".")[2] == name:
                 return tensor
     return None

@@ -1,6 +1,7 @@
 """Files that `normsuite init` writes into a project. Imports no torch, and nothing of the project."""
 
 import ast
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,6 +15,8 @@ from .inspection import is_of_maps, norm_in
 WORKFLOW = Path(".github/workflows/normsuite.yml")
 _LEFT_OUT = ("tests", "test", "docs", "doc", "examples", "benchmarks", "build", "dist")
 _MOST_TARGETS = 20
+_NO_MODULES = re.compile("^Test|(Config|Function|Test|Tests)$")
+"""Names of classes that have to do with norms and are none."""
 
 _LENIENT = '# undecided = "pass"  # for machines so noisy that a gate often excludes too little: it passes then'
 """Setting of a gate that a project may want, and that lets one pass that saw nothing."""
@@ -114,8 +117,10 @@ def norms(folder: Path, package: str) -> list[tuple[str, str]]:
         raise ArgumentError("package", package, "there is no folder of that name here nor in src")
     found = []
     for file in sorted(root.rglob("*.py")):
-        parts = [*package.split("."), *file.relative_to(root).with_suffix("").parts]
-        if all(part.isidentifier() for part in parts):  # no import statement finds others
+        below = file.relative_to(root).with_suffix("").parts
+        parts = [*package.split("."), *below]
+        # No import statement finds other names.
+        if all(part.isidentifier() for part in parts) and not set(below) & set(_LEFT_OUT):
             module = ".".join(parts).removesuffix(".__init__")
             found += [(f"{module}:{name}", norm) for name, norm in _classes(file)]
     return found[:_MOST_TARGETS]
@@ -127,7 +132,7 @@ def _classes(file: Path) -> Iterator[tuple[str, str]]:
     except (SyntaxError, ValueError, Unreadable):  # no module of ours to judge
         return
     for node in tree.body:
-        if isinstance(node, ast.ClassDef) and not node.name.startswith("_"):
+        if isinstance(node, ast.ClassDef) and not _NO_MODULES.search(node.name) and not node.name.startswith("_"):
             spec = norm_in(node.name)
             if spec is not None:
                 yield node.name, NO_NORM if is_of_maps(node.name, spec) else spec.name

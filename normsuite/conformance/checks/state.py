@@ -29,15 +29,16 @@ def _torchs(subject: Subject, built: Built) -> nn.Module:
     has = built.tensors
     channels = built.shape[1] if rank > 1 else 1
     affine = "weight" in has
-    if spec.name in ("BatchNorm", "InstanceNorm"):
+    kind = spec.torch_call
+    if kind in ("batch_norm", "instance_norm"):
         if rank > 5:
             raise NotApplicable(f"torch.nn has no {spec.name} for {rank} axes")
-        made = getattr(nn, f"{spec.name}{max(1, rank - 2)}d")
+        made = getattr(nn, f"{'BatchNorm' if kind == 'batch_norm' else 'InstanceNorm'}{max(1, rank - 2)}d")
         module = made(channels, affine=affine, track_running_stats=built.has_running, eps=settings.eps)
-    elif spec.name == "GroupNorm":
+    elif kind == "group_norm":
         assert settings.num_groups is not None and settings.eps is not None  # or it would not have been made
         module = nn.GroupNorm(settings.num_groups, channels, affine=affine, eps=settings.eps)
-    elif spec.name == "LayerNorm":
+    elif kind == "layer_norm":
         assert settings.eps is not None  # as of any norm that centres
         module = nn.LayerNorm(
             settings.normalized_shape, elementwise_affine=affine, bias="bias" in has, eps=settings.eps

@@ -224,6 +224,11 @@ def _with_eps(built: Built) -> nn.Module:
     return module
 
 
+def _without_ones(shape: torch.Size) -> list[int]:
+    """Return the sizes above 1: some norms have weights of (C, 1, 1)."""
+    return [size for size in shape if size > 1]
+
+
 def _shared(built: Built, role: str, operand):
     """Return the target's own parameter with the operand's values and memory, or None where it has none."""
     parameter = built.tensor(role)
@@ -233,8 +238,8 @@ def _shared(built: Built, role: str, operand):
         parameter.requires_grad_(False)
         parameter.data.zero_()
         return None
-    if parameter.shape != operand.shape:
+    if _without_ones(parameter.shape) != _without_ones(operand.shape):
         raise UnsupportedError("backend", built.title, f"has a {role} of shape {tuple(parameter.shape)}")
-    parameter.data = operand.detach()
+    parameter.data = operand.detach().view(parameter.shape)
     parameter.requires_grad_(operand.requires_grad)
     return parameter
