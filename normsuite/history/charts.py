@@ -43,7 +43,10 @@ def charts(trends: Sequence[Trend], series: str | None = None) -> list[Chart]:
 
 
 def _matching(groups: list[list[Trend]], series: str) -> list[list[Trend]]:
-    pattern = re.compile(series)
+    try:
+        pattern = re.compile(series)
+    except re.error as error:
+        raise ArgumentError("series", series, f"is no regular expression ({error})") from None
     found = [of for of in groups if any(pattern.search(trend.segment.series) for trend in of)]
     if not found:
         names = ", ".join(dict.fromkeys(map(_benchmark, groups))) or "none"

@@ -81,8 +81,6 @@ def collect(
     notes: list[str] = []
     study, batches = studies.newest(source, notes)
     recorded, measured = _newest_segment(source / kinds.ASV.folder, notes, commits)
-    if series is not None and not recorded:
-        raise ArgumentError("series", series, "matches no series; asv has no results")
     benches = _newest_benches(source, notes)
     gate = _newest_gate(source, notes)
     numerics = sorted(_newest_of_each(source, kinds.NUMERICS, notes, _tried), key=_place_of_errors)
