@@ -94,3 +94,37 @@ def test_a_weight_with_sizes_of_1_shares_the_operand_and_a_constant_is_none():
 
 def test_t5_s_norm_centres_nothing():
     assert norm_in("LongT5LayerNorm").name == "RMSNorm" and norm_in("MyLayerNorm").name == "LayerNorm"
+
+
+def test_statistics_that_never_move_are_used_in_training_too():
+    options = {"like": "BatchNorm", "num_groups": None, "args": (8,), "shapes": [(4, 8, 6, 5)]}
+    found = checked("torchvision.ops:FrozenBatchNorm2d", **options)
+    assert not [(name, result.line()) for name, result in found.items() if result.is_failure]
+    assert found["running_statistics"].status == "not applicable" and found["evaluation"].status == "ok"
+
+
+class SqueezesOne(nn.Module):
+    """It forgets the batch where that is one sample."""
+
+    def forward(self, x):
+        x = x.squeeze(0)
+        return x * torch.rsqrt(x.square().mean(tuple(range(1, x.dim())), keepdim=True) + 1e-6)
+
+
+def test_a_batch_of_one_is_computed_too():
+    found = checked(SqueezesOne, "output", "one_sample", like="RMSNorm", num_groups=None, shapes=[(4, 8)])
+    assert found["one_sample"].status == "fails"
+
+
+class OverAnAxis(nn.Module):
+    def __init__(self, dim=1):
+        super().__init__()
+        self.dim = dim
+
+    def forward(self, x):
+        return x * torch.rsqrt(x.square().mean(self.dim, keepdim=True) + 1e-8)
+
+
+def test_an_attribute_that_is_an_axis_is_no_number_of_channels():
+    for dim in (1, -1):
+        assert build(Target(OverAnAxis, kwargs={"dim": dim})).shape[1] > 1

@@ -124,7 +124,7 @@ def _by_norm(spec: NormSpec, built: Built, x: Tensor, dy: Tensor | None, found: 
 
 
 def _running(built: Built) -> tuple[np.ndarray, np.ndarray] | None:
-    if built.module.training or not built.has_running:
+    if built.uses_input_stats:
         return None
     tensors = built.tensors
     return array(tensors["running_mean"]), array(tensors["running_var"])

@@ -94,6 +94,17 @@ class Built:
         """Return whether the target has running statistics, both mean and variance."""
         return self.tensor("running_mean") is not None and self.tensor("running_var") is not None
 
+    @property
+    def is_frozen(self) -> bool:
+        """Return whether its statistics never move, which those of a norm do whose weight is no parameter either."""
+        weight = self.tensor("weight")
+        return self.has_running and weight is not None and not isinstance(weight, nn.Parameter)
+
+    @property
+    def uses_input_stats(self) -> bool:
+        """Return whether it takes the statistics of its input now."""
+        return not self.has_running or (self.module.training and not self.is_frozen)
+
 
 def build(
     target: Target,
@@ -174,7 +185,7 @@ def torch_beside(built: Built) -> Built | None:
             if mine.numel() != theirs.numel():  # such as one number for all
                 return None
             mine.data = theirs.detach().clone().reshape(settings.normalized_shape or (-1,))
-    module.train(built.module.training)
+    module.train(built.uses_input_stats)
     return Built("torch", module, settings, built.shape, True)
 
 
@@ -345,7 +356,8 @@ def _fitting_shape(built: Built, dtype: torch.dtype, device: str) -> tuple[int, 
         return (4, 6, *normalized)
     if weight is None:
         weight = built.tensor("running_mean")
-    channels = weight.numel() if weight is not None else _attribute(built.module, built.shape[1])
+    several = weight is not None and weight.numel() > 1  # one number may be a gain of all
+    channels = weight.numel() if several else _attribute(built.module, built.shape[1])
     state = copy.deepcopy(built.module.state_dict())
     failures: list[Exception] = []
     tried = [(4, channels, *rank) for rank in _RANKS] + [(4, 6, channels), (4, 6, 5, channels)]
@@ -372,7 +384,7 @@ def _fitting_shape(built: Built, dtype: torch.dtype, device: str) -> tuple[int, 
 def _attribute(module: nn.Module, otherwise: int) -> int:
     for name in arguments.SIZES:
         value = getattr(module, name, None)
-        if isinstance(value, int):
+        if isinstance(value, int) and value > 1:  # else it is an axis
             return value
         if isinstance(value, Sequence) and value:
             return math.prod(value)

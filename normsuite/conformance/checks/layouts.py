@@ -109,6 +109,19 @@ def empty(subject: Subject) -> Finding | None:
 
 
 @check()
+def one_sample(subject: Subject) -> Finding | None:
+    """A batch of one sample gives the right output and gradient."""
+    spec = subject.target.spec
+    if len(subject.shape) < 2 or (len(subject.shape) == 2 and spec is not None and "batch" in spec.axes):
+        raise NotApplicable("takes no batch whose samples have more than one value")
+    shape = (1, *subject.shape[1:])
+    built, x = subject.built(shape=shape), subject.input(shape=shape)
+    mine, theirs = subject.errors(built, x, (OUTPUT, INPUT))
+    name = max(mine, key=lambda name: mine[name])
+    return subject.judged(mine[name], theirs.get(name))
+
+
+@check()
 def one_value(subject: Subject) -> Finding | None:
     """One value a group, which has no variance, is refused or gives a finite output."""
     spec = subject.target.spec

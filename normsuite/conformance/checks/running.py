@@ -27,6 +27,8 @@ def _with_running(subject: Subject) -> Built:
 def running_statistics(subject: Subject) -> Finding | None:
     """Training moves the running mean and the running unbiased variance by the momentum."""
     built = _with_running(subject)
+    if built.is_frozen:
+        raise NotApplicable("has statistics that never move")
     spec, momentum = built.settings.spec, built.settings.momentum
     if spec is None:
         raise NotApplicable("is like no norm, so that its statistics are not known")
