@@ -128,3 +128,15 @@ class OverAnAxis(nn.Module):
 def test_an_attribute_that_is_an_axis_is_no_number_of_channels():
     for dim in (1, -1):
         assert build(Target(OverAnAxis, kwargs={"dim": dim})).shape[1] > 1
+
+
+class SquaresInItsOwnType(nn.Module):
+    def forward(self, x):
+        return x * torch.rsqrt((x * x).mean(-1, keepdim=True) + 1e-6)
+
+
+@pytest.mark.parametrize(("dtypes", "status"), [(("float32", "float16"), "fails"), (("float32",), "differs")])
+def test_squares_that_overflow_in_a_type_that_a_norm_is_declared_for_are_found(dtypes, status):
+    found = checked(SquaresInItsOwnType, "output", "deviation_300", **{**RMS, "dtypes": dtypes})
+    assert found["output[float16]"].status == "ok" and found["deviation_300[float16]"].status == status
+    assert found["deviation_300[float32]"].status == found["deviation_300[bfloat16]"].status == "ok"

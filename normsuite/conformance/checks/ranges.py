@@ -97,6 +97,17 @@ def huge_values(subject: Subject) -> Finding:
     return _scaled(subject, 1e25)
 
 
+@check(each_dtype=True)
+def deviation_300(subject: Subject) -> Finding:
+    """The output holds for inputs of deviation 300, whose squares overflow in float16."""
+    mine, theirs = subject.errors(_without_bias(subject), subject.input(scale=300.0), (OUTPUT,))
+    found = subject.judged(mine[OUTPUT], theirs.get(OUTPUT))
+    name = str(subject.dtype).removeprefix("torch.")
+    if found.status != FAILS or name in subject.target.dtypes:
+        return found
+    return replace(found, status=DIFFERS, text=f"{found.text}, in a type that it is not declared for")
+
+
 @check()
 def constant_input(subject: Subject) -> Finding:
     """An input without any variance gives what float64 gives, and no NaN."""
