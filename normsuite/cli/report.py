@@ -40,9 +40,7 @@ def report(
             callback=pattern("series"),
         ),
     ] = None,
-    repository: Annotated[
-        Path, typer.Option(help="Whose commits asv's results are of; for their order.", callback=git_repository)
-    ] = Path("."),
+    repository: Annotated[Path, typer.Option(help="Whose commits asv's results are of; for their order.")] = Path("."),
     format: Annotated[
         str, choice("format", vocabulary.FORMATS, "html, or markdown: one file of sentences and tables.")
     ] = vocabulary.FORMATS[0],
@@ -58,6 +56,7 @@ def report(
     for name, given in alone.items() if compare is not None else ():
         if given is not None:
             raise ArgumentError(name, given, "is not for --compare, which shows two folders side by side")
+    git_repository(repository)
     with uncollected(), Helpers(modules=_MODULES, late=_LATE) as helpers:  # a long history is a million values
         lazy_imports.load(*DISTRIBUTIONS)
         from .. import report as reporting
