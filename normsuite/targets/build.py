@@ -356,8 +356,9 @@ def _fitting_shape(built: Built, dtype: torch.dtype, device: str) -> tuple[int, 
         return (4, 6, *normalized)
     if weight is None:
         weight = built.tensor("running_mean")
-    several = weight is not None and weight.numel() > 1  # one number may be a gain of all
-    channels = weight.numel() if several else _attribute(built.module, built.shape[1])
+    channels = weight.numel() if weight is not None else 1
+    if channels == 1:  # one number may be a gain of all
+        channels = _attribute(built.module, built.shape[1])
     state = copy.deepcopy(built.module.state_dict())
     failures: list[Exception] = []
     tried = [(4, channels, *rank) for rank in _RANKS] + [(4, 6, channels), (4, 6, 5, channels)]
