@@ -112,11 +112,23 @@ def test_on_an_unknown_processor_torch_is_taken_wherever_two_that_were_measured_
     assert len(shipped) >= 2
     found = entries(unknown.sizes)
     assert found
-    for place, size in found.items():
+    for (norm, layout, mode, length), size in found.items():
         for table in shipped:
-            assert size >= entries(table.clear)[place] >= entries(table.sizes)[place], place
+            clear, sizes = (of[norm][layout] for of in (table.clear, table.sizes))
+            least, faster = (of[mode][tunings.place(of, length)] for of in (clear, sizes))
+            assert size >= least >= faster, (norm, layout, mode, length)
     assert set(unknown.streaming.values()) == {tunings.NEVER}
     assert "normsuite tune" in unknown.origin and all(table.processor in unknown.origin for table in shipped)
+
+
+def test_tables_that_tell_other_lengths_apart_agree_at_each_of_them():
+    older = {"A": {"rows": {"lengths": [1, 32], "forward": [10, 40], "step": [5, 5]}}}
+    newer = {"A": {"rows": {"lengths": [1, 12, 32], "forward": [30, 20, 20]}}, "B": {}}
+    common = {"A": {"rows": {"lengths": [1, 12, 32], "forward": [30, 20, 40]}}}
+    assert tunings.agreed([older, newer]) == common == tunings.agreed([newer, older])
+    assert [tunings.place(newer["A"]["rows"], length) for length in (0, 1, 11, 12, 31, 32, 99)] == [0, 0, 0, 1, 1, 2, 2]
+    completed = tables.completed({"A": {"rows": {"lengths": [12], "forward": [5]}}}, older, {})
+    assert completed == {"A": {"rows": {"lengths": [1, 12, 32], "forward": [10, 5, 40], "step": [5, 5, 5]}}}
 
 
 def test_what_the_user_measured_comes_first_and_holds_for_what_it_was_measured_with(monkeypatch):

@@ -7,7 +7,6 @@ from statistics import fmean
 
 from normsuite import tunings
 from normsuite.bench.row import SLOWER_ABOVE
-from normsuite.tune import crossover
 
 from . import processor_table
 from .page_benches import REFERENCE
@@ -42,8 +41,7 @@ def given(rows: Iterable[dict], table: tunings.Table) -> Iterator[dict]:
     """Yield the rows of measured ratios at which a table takes the kernels."""
     for row in rows:
         entry = table[row["norm"]][row["layout"]]
-        place = entry["lengths"].index(crossover.LEAST_LENGTH[row["length"]])
-        if row["numbers"] >= entry[row["mode"]][place]:
+        if row["numbers"] >= entry[row["mode"]][tunings.place(entry, row["length"])]:
             yield row
 
 

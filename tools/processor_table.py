@@ -206,6 +206,14 @@ def sizes_in(folder: Path) -> dict:
     return record
 
 
+def _from_one_on(table: tunings.Table) -> tunings.Table:
+    """Return the table with the first length of each layout counting from 1 on: older records lack shorter ones."""
+    return {
+        norm: {layout: {**entry, "lengths": [1, *entry["lengths"][1:]]} for layout, entry in layouts.items()}
+        for norm, layouts in table.items()
+    }
+
+
 def made_of(crossed: dict, streamed: dict | None, *, name: str = "", key: str = "") -> str:
     """Return the table that follows from those records.
 
@@ -236,8 +244,8 @@ def made_of(crossed: dict, streamed: dict | None, *, name: str = "", key: str = 
         processor.Processor(**named),
         threads=environment["threads"],
         torch=environment["packages"]["torch"],
-        sizes=crossover.table(crossings, crossover.least_size),
-        clear=crossover.table(crossings, crossover.clear_size),
+        sizes=_from_one_on(crossover.table(crossings, crossover.least_size)),
+        clear=_from_one_on(crossover.table(crossings, crossover.clear_size)),
         streaming=pays,
         made_by="python -m tools.processor_table",
     )

@@ -1,7 +1,6 @@
 """The fastest backend for a call, by what was measured: from which sizes on the kernels win (`tunings`)."""
 
 import math
-from bisect import bisect_right
 from typing import NamedTuple
 
 import torch
@@ -41,7 +40,7 @@ def least(call: Call) -> float:
     entry = of_norm.get(name)
     if entry is None:  # of another norm of that name
         return math.inf
-    place = max(bisect_right(entry["lengths"], length) - 1, 0)
+    place = tunings.place(entry, length)
     return max(_sizes(entry, mode, call)[place] for mode in _modes(call))
 
 

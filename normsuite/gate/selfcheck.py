@@ -153,8 +153,9 @@ def slowdowns(setup: compare.Setup, number: int) -> dict[Cell, float]:
 
 def _table(setup, slower: bool, number: int, identity: dict, on_progress) -> dict:
     """Measure one table."""
-    added = additions(setup.base, slowdowns(setup, number), setup.threads) if slower else {}
-    shares = {cell: share for cell, share in slowdowns(setup, number).items() if cell in added}
+    wanted = slowdowns(setup, number) if slower else {}
+    added = additions(setup.base, wanted, setup.threads) if wanted else {}
+    shares = {cell: wanted[cell] for cell in added}
     begun = time.perf_counter()
     outcome = compare.run(replace(setup, head=setup.base, added=named(added)), on_progress)
     if outcome.interrupted or outcome.record is None:  # which it is after an interruption alone

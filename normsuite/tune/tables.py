@@ -4,7 +4,7 @@ import json
 from collections.abc import Collection, Mapping
 
 from ..machine.processor import Processor
-from ..tunings import MARGIN, Table
+from ..tunings import MARGIN, Table, place
 
 
 def as_toml(
@@ -85,12 +85,13 @@ def _entry(
     """Return one layout's sizes: those of each length that was measured, else the other's."""
     if not otherwise:
         return dict(measured)
-    places = {length: place for place, length in enumerate(measured.get("lengths", ()))}
-    found: dict[str, list] = {"lengths": list(otherwise["lengths"])}
+    places = {length: number for number, length in enumerate(measured.get("lengths", ()))}
+    found: dict[str, list] = {"lengths": sorted({*places, *otherwise["lengths"]})}
     for mode in otherwise:
         if mode != "lengths":
             found[mode] = []
-            for length, size in zip(otherwise["lengths"], otherwise[mode], strict=True):
+            for length in found["lengths"]:
+                size = otherwise[mode][place(otherwise, length)]
                 is_measured = length in places and mode in measured
                 least = measured[mode][places[length]] if is_measured else size
                 # The kernels win from a size on that lies between the one found and the largest below it.

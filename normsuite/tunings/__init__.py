@@ -10,7 +10,8 @@ import hashlib
 import json
 import math
 import tomllib
-from collections.abc import Mapping
+from bisect import bisect_right
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
 from importlib import resources
@@ -162,12 +163,26 @@ def parse(text: str, origin: str) -> Tuning:
     return Tuning(of["name"], of["threads"], origin, found["sizes"], found["streaming"], clear, entries)
 
 
-def agreed(values: list):
+def agreed(tables: Sequence[Mapping]) -> dict:
     """Return the table whose sizes are the largest of all tables' sizes, over what all of them have."""
-    if isinstance(values[0], dict):
-        common = [key for key in values[0] if all(key in value for value in values)]
-        return {key: agreed([value[key] for value in values]) for key in common}
-    return [max(each) for each in zip(*values, strict=True)]
+    if "lengths" in tables[0]:  # the sizes of one layout, for all lengths that any table tells apart
+        lengths = sorted({length for entry in tables for length in entry["lengths"]})
+        largest = {
+            mode: [max(entry[mode][place(entry, length)] for entry in tables) for length in lengths]
+            for mode in _common(tables)
+            if mode != "lengths"
+        }
+        return {"lengths": lengths, **largest}
+    return {key: agreed([table[key] for table in tables]) for key in _common(tables)}
+
+
+def _common(tables: Sequence[Mapping]) -> list[str]:
+    return [key for key in tables[0] if all(key in table for table in tables)]
+
+
+def place(entry: Mapping[str, list], length: int) -> int:
+    """Return the place of the sizes, in each mode of an entry, that count for so many elements side by side."""
+    return max(bisect_right(entry["lengths"], length) - 1, 0)
 
 
 def key(threads: int | None = None) -> str:
