@@ -259,6 +259,14 @@ def kept_variances(case: Case) -> float:
     return ((statistics[3].double() - true).abs() / true).max().item()
 
 
+def wrongly_numbers(case: Case) -> list[str]:
+    """The results that are not NaN where the exact ones are, or the other way round, with one NaN in the input."""
+    given = operands(case)
+    given["x"][0, 0, 0, 0] = NAN
+    found, _ = computed(case, given)
+    return [name for name, true in exact(case, given).items() if not torch.equal(found[name].isnan(), true.isnan())]
+
+
 def wide_indices() -> list[int]:
     """The first index of a block far out, the elements of the tile there, and a statistic's place, in 64 bits."""
     from interpreted_kernels import far_out

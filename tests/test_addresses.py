@@ -18,26 +18,28 @@ from normsuite.tensors import addresses
 pytest.importorskip("numba", reason="needs numba")
 pytestmark = pytest.mark.usefixtures("kernels_at_every_size")
 
+CPU = torch.device("cpu")
+
 # ---- what passes, and what does not ----
 
 
 @pytest.mark.parametrize("kind", STRANGE)
 def test_the_gate_is_closed_and_says_why(kind):
     x = STRANGE[kind](drawn(4, 6))
-    assert not addresses.is_memory(x) and addresses.why_no_memory(x)
+    assert not addresses.is_memory_of(x, CPU) and addresses.why_no_memory(x)
     with pytest.raises(StorageError, match="input = "):
-        addresses.demand(input=x)
+        addresses.demand_on(CPU, input=x)
 
 
 def test_the_gate_is_open_for_memory_of_any_strides():
     x = drawn(4, 6, 5, 3)
     for t in (x, x[1:, ::2], x.movedim(1, -1), x[:, :1].expand_as(x), torch.nn.Parameter(x), x[..., 1]):
-        assert addresses.is_memory(t) and addresses.why_no_memory(t) is None
+        assert addresses.is_memory_of(t, CPU) and addresses.why_no_memory(t) is None
     with torch.inference_mode():
-        assert addresses.is_memory(x.clone())
+        assert addresses.is_memory_of(x.clone(), CPU)
     gapped = torch.empty(10)[::3]
     gapped.untyped_storage().resize_(9 * 4)
-    assert not addresses.is_memory(gapped), "its last number lies behind the end"
+    assert not addresses.is_memory_of(gapped, CPU), "its last number lies behind the end"
 
 
 @KERNELS

@@ -216,6 +216,14 @@ def test_an_accelerator_has_a_table_of_its_own(measured, monkeypatch, model, sha
     assert choice.backend == backend and reason in choice.reason
 
 
+def test_rows_of_an_accelerator_that_lie_together_are_one():
+    """A norm over several sizes reads each sample as one row, which may begin at a whole vector though parts do not."""
+    spec = NORMS["LayerNorm"]
+    for shape, normalized, expected in (((256, 8, 7, 7), (8, 7, 7), "contiguous"), ((256, 7), (7,), "unaligned")):
+        view = spec.view(shape, normalized_shape=normalized)
+        assert accelerators.layout_of(spec, view, shape, 4, contiguous=True) == expected
+
+
 def test_a_gradient_through_running_statistics_is_an_evaluation_and_a_step_on_an_accelerator():
     x = call(NORMS["BatchNorm"], torch.zeros(2, 4, 3))
     assert accelerators.modes(x) == ("forward",)

@@ -320,6 +320,12 @@ def test_a_link_is_written_through(tmp_path):
     assert (tmp_path / "link").is_symlink() and (tmp_path / "real").read_text() == "new"
 
 
+def test_a_name_may_be_as_long_as_the_system_has_it(tmp_path):
+    name = "記" * 80 + ".md"  # 243 of 255 bytes
+    assert writing.write_text(tmp_path / name, "new").read_text() == "new"
+    assert [path.name for path in tmp_path.iterdir()] == [name]
+
+
 def test_a_file_of_two_names_stays_one(tmp_path):
     (tmp_path / "a").write_text("old")
     os.link(tmp_path / "a", tmp_path / "b")

@@ -15,8 +15,8 @@ ORDER = (
     "files",
     "records",
     # data that need no layers
-    "ahead lesson oracle presentation spec statistics targets tunings",
-    "tensors",
+    "ahead lesson oracle presentation spec statistics targets tensors",
+    "tunings",
     "backends",
     "fast_path tracing validation",
     "functional",

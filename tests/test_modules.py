@@ -108,6 +108,8 @@ def test_make_gives_every_norm_an_affine_map(spec):
         (lambda: modules.InstanceNorm(4)(torch.ones(2, 5, 3)), ShapeError, "must have 4 channels"),
         (lambda: modules.BatchNorm(4)(torch.ones(1, 4)), ShapeError, "more than 1 value per channel"),
         (lambda: modules.InstanceNorm(4)(torch.ones(2, 4)), ShapeError, "from 3 to 5 dimensions"),
+        (lambda: modules.InstanceNorm(4)([1.0]), ArgumentError, "input = 'list': must be a torch.Tensor"),
+        (lambda: modules.BatchNorm(4)([1.0]), ArgumentError, "input = 'list': must be a torch.Tensor"),
         (lambda: modules.LayerNorm((4, 5))(torch.ones(2, 4, 6)), ShapeError, "must end in normalized_shape = (4, 5)"),
         (lambda: modules.GroupNorm(3, 8), ArgumentError, "num_groups = 3"),
         (lambda: modules.GroupNorm(0, 8), ArgumentError, "num_groups = 0"),

@@ -311,6 +311,18 @@ def test_rows_that_are_worked_on_together_give_what_all_at_once_give(monkeypatch
         agree(NORMS["LayerNorm"], x, drawn(*x.shape[1:], seed=1), drawn(*x.shape[1:], seed=2), activation=activation)
 
 
+def test_parts_of_few_long_rows_are_worked_on_by_all_threads(monkeypatch):
+    """There are more of them than tasks in the forward pass, which has one for each row."""
+    x = drawn(9, 20_000, dtype=torch.float32).requires_grad_()
+    y = functional.layer_norm(x, (20_000,), torch.ones(20_000), torch.zeros(20_000), backend="numba")
+    asked = []
+    monkeypatch.setattr(threads, "count", lambda: 64)
+    monkeypatch.setattr(threads, "run", lambda kernel, a, phase, count: asked.append((count, a.tasks)))
+    torch.autograd.grad(y, x, torch.ones_like(y))
+    assert asked and all(count == min(64, tasks) for count, tasks in asked)
+    assert max(count for count, _ in asked) > len(x)
+
+
 @pytest.mark.parametrize(("name", "layout"), streaming.NORMALISED, ids=lambda given: str(given))
 def test_both_ways_to_write_are_measured_in_the_same_chains(name, layout):
     before = dict(outputs.STREAMED)

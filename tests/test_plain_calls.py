@@ -329,6 +329,17 @@ def test_a_backend_is_checked_when_it_is_loaded(monkeypatch, tmp_path):
     assert all(isinstance(backends.get(name), backends.Backend) for name in ON_CPU)
 
 
+@pytest.mark.parametrize("error", ["ValueError('numpy.dtype size changed')", "SystemError('initialization failed')"])
+def test_a_library_that_cannot_be_imported_is_a_reason(error, monkeypatch, tmp_path):
+    """As one that was built for another version of NumPy."""
+    (tmp_path / "built.py").write_text(f"raise {error}\n")
+    monkeypatch.setattr(backends, "__path__", [*backends.__path__, str(tmp_path)])
+    monkeypatch.setattr(backends, "NAMES", (*backends.NAMES, "built"))
+    monkeypatch.setattr(backends, "_broken", {})
+    with pytest.raises(UnsupportedError, match=r"backend = 'built': cannot be imported \(.*(changed|failed)"):
+        functional.layer_norm(X, (3,), backend="built")
+
+
 def test_an_exception_of_a_signal_s_handler_is_not_taken_for_a_missing_library(monkeypatch, tmp_path):
     (tmp_path / "late.py").write_text("raise TimeoutError('the time is over')\n")
     monkeypatch.setattr(backends, "__path__", [*backends.__path__, str(tmp_path)])

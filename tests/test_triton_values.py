@@ -163,6 +163,13 @@ def test_two_runs_give_the_same_bits(pool, source):
     assert all(pool.map(interpreted.same_bits, cases))
 
 
+@pytest.mark.parametrize("source", SOURCES)
+@pytest.mark.parametrize("last", [False, True], ids=["contiguous", "channels_last"])
+def test_a_nan_reaches_the_running_statistics(pool, source, last):
+    case = Case((3, 2, 3, 65), ("batch", "spatial"), last, source=source)
+    assert pool.submit(interpreted.wrongly_numbers, case).result() == []
+
+
 def test_a_wrong_value_is_found(pool):
     """The bounds are not wide enough for anything."""
     case = Case((2, 2, 4, 37))

@@ -39,8 +39,8 @@ SIZES = (*(2**power for power in range(8, 22)), 3 * 2**20, 2**22, 2**23, 9 * 2**
 """Elements of a tensor. The memory of the largest two, above 32 MiB, is given anew by the system each time: torch's
 calls take several times as long from there on, and the kernels, whose results lie in large pages, do not."""
 
-DIGITS = 4
-"""Digits of a logarithm in a record: a hundredth of what two processes differ by at least."""
+DIGITS = 3
+"""Digits of a logarithm in a record: less than a tenth of what two processes differ by."""
 
 PROCESSORS = Path(tunings.__file__).parent / "processors"
 

@@ -108,6 +108,9 @@ class Call:
 
 Given = Tensor | None
 
+_OF_AN_IMPORT = (ImportError, AttributeError, OSError, RuntimeError, ValueError, SystemError)
+"""What importing a backend raises where a library is missing or refuses, as one that was built for another NumPy."""
+
 
 def update(running: Tensor, new: Tensor, weight: float | Tensor) -> None:
     """Set running ← (1 − weight) · running + weight · new as torch does: a variance that is infinite stays so.
@@ -238,7 +241,7 @@ def why_not_loaded(name: str) -> str | None:
     if name not in _broken:
         try:
             module = _ANNOUNCED[name].load() if name in _ANNOUNCED else import_module(f".{name}", __name__)
-        except (ImportError, AttributeError, OSError, RuntimeError) as error:  # a library may be missing or refuse
+        except _OF_AN_IMPORT as error:
             if isinstance(error, TimeoutError) and error.errno is None:  # of a signal's handler, not of the system
                 raise
             absent = error.name if isinstance(error, ModuleNotFoundError) else None

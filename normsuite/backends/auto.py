@@ -6,6 +6,7 @@ from typing import NamedTuple
 import torch
 
 from .. import tunings
+from ..tensors.layouts import is_channels_last
 from ..tunings import accelerators
 from . import Again, Call, checked, get, why_not_loaded
 
@@ -71,7 +72,7 @@ def layout(call: Call) -> tuple[str, int]:
     x, view = call.input, call.view
     # Both copy a tensor that is neither contiguous nor channels_last, and one in channels_last whose means are not over
     # all dimensions but the batch.
-    channels_last = x.dim() > 2 and not x.is_contiguous() and x.movedim(1, -1).is_contiguous()
+    channels_last = x.dim() > 2 and not x.is_contiguous() and is_channels_last(x)
     channels_last = channels_last and call.trailing in (0, x.dim() - 1)
     if call.spec.affine == "element" and not channels_last:
         return "row" if view.count == x.numel() else "contiguous", view.count

@@ -10,6 +10,7 @@ import torch
 from torch.nn import functional
 
 from ..tensors.addresses import are_stored_like, observed, transformed
+from ..tensors.layouts import in_channels_last, is_channels_last
 from . import Again, Call, reference, update, why_not_saved
 
 _OPTIONAL = ("weight", "bias", "running_mean", "running_var")
@@ -194,7 +195,7 @@ def _computation(call: Call) -> _Compute:
         elif x.dim() > 3 and (call.spec.torch_call == "instance_norm" or 1 in (samples, channels, *places)):
             compute = _of_one_place(compute)
     restored = not x.is_nested and not x.is_contiguous()
-    if restored and call.trailing == x.dim() - 1 > 2 and x.movedim(1, -1).is_contiguous():
+    if restored and call.trailing == x.dim() - 1 > 2 and is_channels_last(x):
         compute, restored = _samples_as_rows(call), False
     if call.activation is None and call.out is None and not restored:
         return compute
@@ -226,9 +227,7 @@ def _laid_out_like(x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
     Torch's LayerNorm and InstanceNorm lose the layout, and a convolution behind them would have to restore it. Moving
     dimensions works under vmap too, where asking for a memory format does not.
     """
-    if y.is_contiguous() and y.dim() > 3 and x.movedim(1, -1).is_contiguous():
-        return y.movedim(1, -1).contiguous().movedim(-1, 1)
-    return y
+    return in_channels_last(y) if y.is_contiguous() and y.dim() > 3 and is_channels_last(x) else y
 
 
 def _samples_as_rows(call: Call) -> _Compute:

@@ -110,7 +110,7 @@ def _write_aside(path: Path, content: bytes) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     mode = stat.S_IMODE(path.stat().st_mode) if path.is_file() else None
     try:
-        beside = path.with_name(f"{path.stem[:100]}-{secrets.token_hex(8)}.part")
+        beside = path.with_name(f".{secrets.token_hex(8)}.part")  # short, whatever the length of the path's own name
         with beside.open("xb") as file:  # readable by whom the user's umask says
             temporary = beside
             if mode is not None:

@@ -53,7 +53,10 @@ def observed() -> bool:
 
 
 def is_memory_of(t: Tensor, device: torch.device) -> bool:
-    """Return whether all elements of the tensor lie in that device's memory, as real numbers of its type."""
+    """Return whether all elements of the tensor lie in that device's memory, as real numbers of its type.
+
+    Of a tensor with gaps or steps this says that torch may copy it; a kernel reads only what is dense.
+    """
     if type(t) not in EXACT or not _has_storage(t) or t.layout is not _strided or t.device != device:
         return False
     if t.is_neg() or t.is_nested:
@@ -68,22 +71,10 @@ def demand_on(device: torch.device, **tensors: Tensor | None) -> None:
             raise StorageError(name, _described(t), why_no_memory(t, device) or f"is no memory of {device}")
 
 
-def is_memory(t: Tensor) -> bool:
-    """Return whether all elements of the tensor lie in the CPU's memory, as real numbers of its type.
-
-    Of a tensor with gaps or steps this says that torch may copy it; a kernel reads only what is dense.
-    """
-    if type(t) not in EXACT or not _has_storage(t) or t.layout is not _strided or not t.is_cpu:
-        return False
-    if t.is_neg() or t.is_nested:
-        return False
-    return is_stored(t)
-
-
 def is_stored(t: Tensor) -> bool:
     """Return whether the storage of a strided tensor, known to have one, holds all of its elements, at whole addresses.
 
-    It is the part of `is_memory` that may change while class, dispatch keys, type, device, shape and strides do not.
+    It is the part of `is_memory_of` that may change while class, dispatch keys, type, device, shape and strides do not.
     """
     return are_stored_like(t)(t)
 
@@ -141,13 +132,6 @@ def why_gone(t: Tensor) -> str | None:
     needed = t.storage_offset() * t.element_size() + _extent(t) if t.numel() else 0
     found = t.untyped_storage().nbytes()
     return f"needs {needed} bytes of its storage, which has {found}" if found < needed else None
-
-
-def demand(**tensors: Tensor | None) -> None:
-    """Raise StorageError for the first of those tensors that a kernel may not read by its address."""
-    for name, t in tensors.items():
-        if t is not None and not is_memory(t):
-            raise StorageError(name, _described(t), why_no_memory(t) or "cannot be read by its address")
 
 
 def refuse_gone(**tensors: Tensor | None) -> None:

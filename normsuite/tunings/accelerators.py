@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from ..spec import NormSpec, View
+from ..tensors.layouts import is_channels_last
 
 if TYPE_CHECKING:
     from ..backends import Call
@@ -55,14 +56,14 @@ def layout_of(spec: NormSpec, view: View, shape: Sequence[int], itemsize: int, *
         return "channels_last"
     if spec.affine == "element" and math.prod(shape) < FEW * view.count:
         return "few"
-    row = shape[-1] if spec.affine == "element" else math.prod(shape[2:])
+    row = view.count if spec.affine == "element" else math.prod(shape[2:])
     return "unaligned" if row * itemsize % _ALIGNMENT else "contiguous"
 
 
 def layout(call: "Call") -> str:
     """Return `layout_of` the call's input, or "strided" for one that the kernels copy first, which nobody measured."""
     x = call.input
-    channels_last = x.dim() > 2 and x.movedim(1, -1).is_contiguous() and call.trailing in (0, x.dim() - 1)
+    channels_last = x.dim() > 2 and is_channels_last(x) and call.trailing in (0, x.dim() - 1)
     if not x.is_contiguous() and not channels_last:
         return "strided"
     return layout_of(call.spec, call.view, x.shape, x.element_size(), contiguous=x.is_contiguous())

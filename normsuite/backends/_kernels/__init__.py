@@ -13,9 +13,13 @@ import torch
 
 from ...spec import Axis, NormSpec, View
 from ...tensors import addresses, guards
+from ...tensors.layouts import in_channels_last, is_channels_last
 from .. import update
 
 Given = torch.Tensor | None
+
+ROWS = 4
+"""Rows of the statistics that a forward pass saves: m, its correction, rstd and the biased variance."""
 
 
 class Alike(NamedTuple):
@@ -75,23 +79,15 @@ class Kernels(NamedTuple):
 
     Attributes:
         ready: what `compute` takes, from settings, a dense input and the weight.
-        compute: y and the statistics, (rows, number) of the wide type, from what is ready, input, weight, bias, running
-            statistics and momentum. It reads the running statistics where they are frozen, else updates them.
+        compute: y and the statistics, (`ROWS`, number) of the wide type, from what is ready, input, weight, bias,
+            running statistics and momentum. It reads the running statistics where they are frozen, else updates them.
         differentiate: dx, dweight and dbias, from what is ready, dy, input, statistics, weight, bias, which of the
             three are needed and the type of dbias. The bias is given and read where there is an activation.
-        moments: mean and biased variance, from statistics and eps.
-        rows: of the statistics.
-        is_memory: whether kernels may read the first tensor by its address, as they read the second.
-        demand: raises StorageError where they may not read tensors, given by name, as they read the first one.
     """
 
     ready: Callable[[Any, torch.Tensor, Given], Any]
     compute: Callable[..., tuple[torch.Tensor, torch.Tensor]]
     differentiate: Callable[..., tuple[Any, Any, Any]]
-    moments: Callable[[torch.Tensor, float], tuple[torch.Tensor, torch.Tensor]]
-    rows: int
-    is_memory: Callable[[torch.Tensor, torch.Tensor], bool]
-    demand: Callable[..., None]
 
 
 def is_per_element(spec: NormSpec, trailing: int) -> bool:
@@ -127,7 +123,7 @@ def wide_of(dtype: torch.dtype) -> torch.dtype:
 def dense(x: torch.Tensor, s: Settings) -> torch.Tensor:
     """Return the tensor itself where it is contiguous or channels_last (of any rank), else a contiguous copy."""
     n, g, k, _ = s.sizes
-    if x.is_contiguous() or (x.dim() > 2 and x.shape[:2] == (n, g * k) and x.movedim(1, -1).is_contiguous()):
+    if x.is_contiguous() or (x.dim() > 2 and x.shape[:2] == (n, g * k) and is_channels_last(x)):
         return x
     return x.contiguous()
 
@@ -138,7 +134,13 @@ def laid_out_like(given: torch.Tensor, x: torch.Tensor) -> torch.Tensor:
         return given.contiguous()
     if given.stride() == x.stride():
         return given
-    return given.movedim(1, -1).contiguous().movedim(-1, 1)
+    return in_channels_last(given)
+
+
+def moments(statistics: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return mean and biased variance, from the statistics that a forward pass saved."""
+    m, delta, _, var = statistics
+    return m + delta, var
 
 
 @torch.no_grad()

@@ -9,7 +9,7 @@ from ...spec import NormSpec, View
 from ...tensors import addresses
 from ...tensors.guards import NO_BIAS, NO_WEIGHT
 from .. import Call, moves_last, reference, repeats_weight, saved_weight, with_value
-from . import Alike, Given, Kernels, formula, move, wide_of
+from . import ROWS, Alike, Given, Kernels, formula, moments, move, wide_of
 
 _MOST_KINDS = 4
 """Kinds of backward passes whose guards are kept for one kind of forward pass: of an incoming gradient that lies in
@@ -39,15 +39,13 @@ def by(kernels: Kernels) -> Callable[..., torch.Tensor]:
             return function.apply(x, weight, bias, (ready, running, momentum, spec, view, None))
         seen: list[torch.Tensor] = []
         y = function.apply(x, weight, bias, (ready, None, momentum, spec, view, seen))
-        move(running, kernels.moments(seen.pop(), ready.eps), momentum, view.count)
+        move(running, moments(seen.pop()), momentum, view.count)
         return y
 
     return apply
 
 
 def _function(kernels: Kernels) -> type[torch.autograd.Function]:
-    rows, is_memory = kernels.rows, kernels.is_memory
-
     class Normalize(torch.autograd.Function):
         @staticmethod
         def forward(ctx, x, weight, bias, how):
@@ -72,9 +70,10 @@ def _function(kernels: Kernels) -> type[torch.autograd.Function]:
             further = torch.is_grad_enabled()  # a derivative of this derivative will be asked for
             if further or not _are_as_before(ready.alike, dy, x, weight, shift, statistics):
                 refuse_changed(ctx, x, weight, shift, statistics)
-                if further or addresses.observed() or not is_memory(dy, x):  # or many gradients in one, or another kind
+                # dy may stand for many gradients in one, or be of another kind.
+                if further or addresses.observed() or not addresses.is_memory_of(dy, x.device):
                     return (*_by_formula(ctx, kernels, dy, x, weight, shift, statistics), None)
-                kernels.demand(x, input=x, weight=weight, bias=shift, statistics=statistics)
+                addresses.demand_on(x.device, input=x, weight=weight, bias=shift, statistics=statistics)
                 shape, strides, *_ = ctx.seen
                 if x.stride() != strides:
                     x = torch.empty_strided(shape, strides, dtype=x.dtype, device=x.device).copy_(x)
@@ -92,7 +91,7 @@ def _function(kernels: Kernels) -> type[torch.autograd.Function]:
         addresses.refuse_changed("input", x, shape, dtype)
         if weight is not None:
             addresses.refuse_changed("weight", weight, *of_weight)
-        addresses.refuse_changed("statistics", statistics, (rows, ctx.how[0].statistics), wide_of(dtype))
+        addresses.refuse_changed("statistics", statistics, (ROWS, ctx.how[0].statistics), wide_of(dtype))
         if shift is not None:
             addresses.refuse_changed("bias", shift, ctx.bias.shape, ctx.bias.dtype)
 
@@ -135,7 +134,7 @@ def _by_formula(
         if bias is not None:
             bias = with_value(shift, bias)
         # As they were: a training step may have moved the running ones since.
-        mean, var = kernels.moments(statistics, ready.eps) if ready.frozen else (None, None)
+        mean, var = moments(statistics) if ready.frozen else (None, None)
         return reference.apply(
             Call(spec, view, x, weight, bias, mean, var, not ready.frozen, eps=ready.eps, activation=ready.activation)
         )

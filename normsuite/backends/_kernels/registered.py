@@ -7,8 +7,10 @@ from typing import Any, NamedTuple
 import torch
 
 from ...spec import NormSpec, View
+from ...tensors import addresses
+from ...tensors.layouts import in_channels_last, is_channels_last
 from .. import Call, kernel_weight, moves_last, reference, saved_weight
-from . import Kernels, Settings, dense, formula, is_per_element, move, sizes_of, wide_of
+from . import ROWS, Kernels, Settings, dense, formula, is_per_element, moments, move, sizes_of, wide_of
 
 
 class Operators(NamedTuple):
@@ -69,7 +71,7 @@ def _formula(kernels: Kernels, statistics: torch.Tensor, s: Settings) -> Callabl
     _, groups, channels, places = s.sizes
     dims = tuple(dim for dim, axis in ((0, "batch"), (2, "group"), (3, "spatial")) if axis in s.axes)
     view = View(s.sizes, dims, (1, groups, channels, places if s.per_element else 1))
-    mean, var = kernels.moments(statistics, s.eps) if s.frozen else (None, None)
+    mean, var = moments(statistics) if s.frozen else (None, None)
 
     def apply(x: torch.Tensor, weight: torch.Tensor | None, bias: torch.Tensor | None) -> torch.Tensor:
         call = Call(spec, view, x, weight, bias, mean, var, not s.frozen, eps=s.eps, activation=s.activation)
@@ -95,13 +97,15 @@ def _forward(namespace: str, kernels: Kernels, settings: Callable[..., Settings]
     ) -> tuple[torch.Tensor, torch.Tensor]:
         frozen = running_mean is not None
         x, found = ready(x, weight, axes, centred, sizes, per_element, frozen, eps, activation)
-        kernels.demand(x, input=x, weight=weight, bias=bias, running_mean=running_mean, running_var=running_var)
+        addresses.demand_on(
+            x.device, input=x, weight=weight, bias=bias, running_mean=running_mean, running_var=running_var
+        )
         return kernels.compute(found, x, weight, bias, (running_mean, running_var) if frozen else None, 0.0)
 
     @forward.register_fake
     def _(x, weight, bias, running_mean, running_var, axes, centred, sizes, per_element, eps, activation):
         s = settings(axes, centred, sizes, per_element, running_mean is not None, eps, activation)
-        statistics = x.new_empty((kernels.rows, s.statistics), dtype=wide_of(x.dtype))
+        statistics = x.new_empty((ROWS, s.statistics), dtype=wide_of(x.dtype))
         return torch.empty_like(dense(x, s)), statistics
 
     return forward
@@ -124,7 +128,7 @@ def _backward(namespace: str, kernels: Kernels, settings: Callable[..., Settings
         activation: str | None,
     ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         x, found = ready(x, weight, axes, centred, sizes, per_element, frozen, eps, activation)
-        kernels.demand(x, input=x, dy=dy, statistics=statistics, weight=weight, bias=bias)
+        addresses.demand_on(x.device, input=x, dy=dy, statistics=statistics, weight=weight, bias=bias)
         needs = (True, weight is not None, bias is not None)
         of_bias = None if bias is None else bias.dtype
         dx, dweight, dbias = kernels.differentiate(found, dy, x, statistics, weight, bias, needs, of_bias)
@@ -149,9 +153,9 @@ def apply(call: Call, operators: Operators, kernels: Kernels) -> torch.Tensor:
     running: Any = None if call.running_mean is None else (call.running_mean, call.running_var)
     sizes, per_element = sizes_of(call.view, trailing), is_per_element(call.spec, trailing)
     given = (None, None) if call.use_input_stats or running is None else running
-    transposed = call.strided and not x.movedim(1, -1).is_contiguous()
+    transposed = call.strided and not is_channels_last(x)
     if transposed:
-        x = x.movedim(1, -1).contiguous().movedim(-1, 1)
+        x = in_channels_last(x)
     axes = " ".join(sorted(call.spec.axes))
     moving = running is not None and call.use_input_stats
     by_torch = moving and not torch.compiler.is_compiling() and reference.is_moved_by_torch(call)
@@ -164,5 +168,5 @@ def apply(call: Call, operators: Operators, kernels: Kernels) -> torch.Tensor:
     if by_torch and last:
         reference.move_by_torch(call)
     elif moving and not by_torch:
-        move(running, kernels.moments(statistics.detach(), call.eps), call.momentum, call.view.count)
+        move(running, moments(statistics.detach()), call.momentum, call.view.count)
     return call.deliver(y.contiguous() if transposed else y)

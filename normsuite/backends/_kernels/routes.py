@@ -8,6 +8,7 @@ from torch import Tensor
 from torch._subclasses.fake_tensor import FakeTensor
 
 from ...tensors import addresses
+from ...tensors.layouts import in_channels_last, is_channels_last
 from .. import Call, reference, repeats_weight, why_not_saved
 from .. import torch as theirs
 from . import is_per_element
@@ -24,13 +25,11 @@ class Routes:
 
     Attributes:
         activations: those that the kernels compute; another is torch's, after the norm.
-        is_memory: returns whether a kernel may read a tensor of that device by its address.
         computed: returns the output of a call whose tensors are memory, the input dense or channels_last.
         traced: returns the output by an operator of ours.
     """
 
     activations: Collection[str | None]
-    is_memory: Callable[[Tensor, torch.device], bool]
     computed: Callable[[Call], Tensor]
     traced: Callable[[Call], Tensor]
 
@@ -58,8 +57,8 @@ class Routes:
             return self.traced(call) if self._can_be_traced(call) else theirs.in_operations(call)
         if not self._are_memory(call):
             return theirs.in_operations(call)
-        if call.strided and not call.input.movedim(1, -1).is_contiguous():
-            transposed = replace(call, input=call.input.movedim(1, -1).contiguous().movedim(-1, 1), out=None)
+        if call.strided and not is_channels_last(call.input):
+            transposed = replace(call, input=in_channels_last(call.input), out=None)
             return call.deliver(self.computed(transposed).contiguous())
         return self.computed(call)
 
@@ -72,10 +71,10 @@ class Routes:
     def _can_be_traced(self, call: Call) -> bool:
         """Return whether each tensor has no numbers, or a kernel may read them."""
         given, device = _given(call), call.input.device
-        return all(type(t) is FakeTensor or t.is_meta or self.is_memory(t, device) for t in given)
+        return all(type(t) is FakeTensor or t.is_meta or addresses.is_memory_of(t, device) for t in given)
 
     def _are_memory(self, call: Call) -> bool:
-        return all(self.is_memory(t, call.input.device) for t in _given(call))
+        return all(addresses.is_memory_of(t, call.input.device) for t in _given(call))
 
 
 def fits(call: Call) -> Callable[..., bool]:
@@ -113,8 +112,8 @@ def _saved(call: Call) -> list[str]:
     x = call.input
     if addresses.watched() or x.is_meta:  # by an operator of ours, which copies within
         return ["input", "weight", *(["bias"] if call.activation is not None else [])]
-    is_channels_last = x.dim() > 2 and call.trailing in (0, x.dim() - 1) and x.movedim(1, -1).is_contiguous()
-    is_read = is_channels_last if call.strided else x.is_contiguous() or is_channels_last
+    as_it_lies = x.dim() > 2 and call.trailing in (0, x.dim() - 1) and is_channels_last(x)
+    is_read = as_it_lies if call.strided else x.is_contiguous() or as_it_lies
     return [*(["input"] if is_read else []), *([] if repeats_weight(call.spec) else ["weight"])]
 
 

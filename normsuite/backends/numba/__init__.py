@@ -5,7 +5,6 @@ Corrected two-pass statistics, as in `reference`; results do not depend on the n
 
 import torch
 
-from ...tensors import addresses
 from .. import Again, Call, kernel_weight
 from .._kernels import registered, routes
 from . import elements, operator, threads
@@ -68,4 +67,4 @@ def _computed(call: Call) -> torch.Tensor:
     )
 
 
-_ROUTES = routes.Routes(CODES, lambda t, device: addresses.is_memory(t), _computed, _traced)
+_ROUTES = routes.Routes(CODES, _computed, _traced)

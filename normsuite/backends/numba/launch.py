@@ -250,7 +250,7 @@ class Launch:
         elif self.plan.backward_parts == 1:
             self._by_whole_rows(a, kernel, count)
         else:
-            self._by_shared_rows(a, kernel, count)
+            self._by_shared_rows(a, kernel)
 
     def _by_channels(self, a: Arguments, kernel: kernels.Kernel, count: int) -> None:
         """Add up the sums of each statistic and channel, and write dx by them: in one run if no two tasks share any."""
@@ -273,16 +273,17 @@ class Launch:
         threads.run(kernel, a, STATISTICS | WRITE, min(count, a.tasks))
         del room  # only now
 
-    def _by_shared_rows(self, a: Arguments, kernel: kernels.Kernel, count: int) -> None:
+    def _by_shared_rows(self, a: Arguments, kernel: kernels.Kernel) -> None:
         """Add up the sums of few rows at a time, by parts of a row, then write dx, dweight and dbias by columns."""
         plan = self.plan
         a.parts = plan.backward_parts
         room = _workspace(a, 2 * plan.statistics * a.parts, 0, 0)
         together = max(4, SIZES.together // a.length // 4 * 4)
+        most = threads.count() if plan.numel > SIZES.alone else 1  # there are more tasks than in the forward pass
         for first in range(0, plan.statistics, together):
             a.row, a.rows = first, min(together, plan.statistics - first)
             a.tasks = a.rows * a.parts
-            threads.run(kernel, a, STATISTICS, count)
+            threads.run(kernel, a, STATISTICS, min(most, a.tasks))
             a.tasks = _columns(plan)
-            threads.run(kernel, a, WRITE, count)
+            threads.run(kernel, a, WRITE, min(most, a.tasks))
         del room  # only now

@@ -7,8 +7,20 @@ import torch
 
 from ...spec import NormSpec, View
 from ...tensors import addresses
+from ...tensors.layouts import is_channels_last
 from .. import _kernels
-from .._kernels import dense, differentiable, is_per_element, laid_out_like, move, registered, sizes_of, wide_of
+from .._kernels import (
+    ROWS,
+    dense,
+    differentiable,
+    is_per_element,
+    laid_out_like,
+    moments,
+    move,
+    registered,
+    sizes_of,
+    wide_of,
+)
 from . import launch, outputs, planning
 
 
@@ -65,7 +77,7 @@ def compute(
     wide = ready.wide
     into = out is not None and _is_room(out, x, weight, bias, running)
     y = out if into else outputs.like(x)
-    statistics = outputs.empty((4, ready.statistics), wide)
+    statistics = outputs.empty((ROWS, ready.statistics), wide)
     moved = None
     if running is not None:
         plain = _plain(running[0], wide) and _plain(running[1], wide)
@@ -78,7 +90,7 @@ def compute(
     if into:
         addresses.written(out)
     if moved is not None:
-        move(moved, moments(statistics, ready.eps), momentum, ready.plan.count)
+        move(moved, moments(statistics), momentum, ready.plan.count)
     return (y if into or out is None else out.copy_(y)), statistics
 
 
@@ -100,12 +112,6 @@ def _is_room(
 
 def _plain(t: torch.Tensor, wide: torch.dtype) -> bool:
     return t.dtype is wide and t.is_contiguous()
-
-
-def moments(statistics: torch.Tensor, eps: float) -> tuple[torch.Tensor, torch.Tensor]:
-    """Return mean and biased variance."""
-    m, delta, _, var = statistics
-    return m + delta, var
 
 
 def differentiate(
@@ -142,23 +148,7 @@ def differentiate(
     return dx, dweight, dbias
 
 
-def _is_memory(t: torch.Tensor, _: torch.Tensor) -> bool:
-    return addresses.is_memory(t)
-
-
-def _demand(_: torch.Tensor, **tensors: torch.Tensor | None) -> None:
-    addresses.demand(**tensors)
-
-
-KERNELS = _kernels.Kernels(
-    ready=Settings.launch,
-    compute=compute,
-    differentiate=differentiate,
-    moments=moments,
-    rows=4,
-    is_memory=_is_memory,
-    demand=_demand,
-)
+KERNELS = _kernels.Kernels(ready=Settings.launch, compute=compute, differentiate=differentiate)
 OPERATORS = registered.register(__package__.replace(".", "_"), KERNELS, Settings)
 _recorded = differentiable.by(KERNELS)
 
@@ -182,7 +172,7 @@ def eager(
     y = of_dense(ready, spec, view, x, weight, bias, running, momentum, None)
     if out is not None:
         return out.copy_(y)
-    if y.dim() > 3 and input.movedim(1, -1).is_contiguous():
+    if y.dim() > 3 and is_channels_last(input):
         return laid_out_like(y, input)  # normalised in another order, and given back as it came
     return y
 

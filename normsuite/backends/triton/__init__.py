@@ -9,7 +9,6 @@ import os
 
 import torch
 
-from ...tensors import addresses
 from .. import Again, Call, kernel_weight
 from .._kernels import registered, routes
 from . import operator
@@ -71,4 +70,4 @@ def _traced(call: Call) -> torch.Tensor:
     return registered.apply(call, operator.OPERATORS, operator.KERNELS)
 
 
-_ROUTES = routes.Routes(ACTIVATIONS, addresses.is_memory_of, _computed, _traced)
+_ROUTES = routes.Routes(ACTIVATIONS, _computed, _traced)

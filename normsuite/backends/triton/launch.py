@@ -7,6 +7,7 @@ from functools import cached_property
 import torch
 import triton
 
+from .._kernels import ROWS
 from . import merging, resident, spanning, tiles
 from .geometry import Geometry, by_channel
 from .queueing import Queue, kind, run
@@ -15,10 +16,6 @@ from .work import PARAMETER_BYTES, Shares, Work, align_of, classes_of, few_place
 
 MOST_OFFSET = 2**31 - 2**20
 """Offsets above this need 64 bits, those of a tile beyond the end included."""
-
-
-ROWS = 4
-"""Rows of the stored statistics: m, its correction, rstd, the biased variance."""
 
 
 @dataclass(frozen=True, eq=False)

@@ -8,6 +8,12 @@ import triton.language as tl
 
 
 @triton.jit
+def not_negative(var):
+    """Return a variance with 0 in place of what rounding made negative; NaN stays NaN."""
+    return tl.maximum(var, 0.0, propagate_nan=tl.PropagateNan.ALL)
+
+
+@triton.jit
 def inverse_root(var, eps):
     """Return 1 / √(var + eps), correctly rounded in both steps."""
     return tl.div_rn(tl.full(var.shape, 1.0, tl.float32), tl.sqrt_rn(var + eps))
@@ -17,7 +23,7 @@ def inverse_root(var, eps):
 def rounded(mean, m2, n):
     """Return m, its correction and the biased variance as float32, of float64."""
     m = mean.to(tl.float32)
-    return m, (mean - m.to(tl.float64)).to(tl.float32), tl.maximum(m2 / n, 0.0).to(tl.float32)
+    return m, (mean - m.to(tl.float64)).to(tl.float32), not_negative(m2 / n).to(tl.float32)
 
 
 @triton.jit

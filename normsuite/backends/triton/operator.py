@@ -8,10 +8,11 @@ import torch
 
 from ...spec import NormSpec, View
 from ...tensors import addresses
+from ...tensors.layouts import in_channels_last, is_channels_last
 from .. import _kernels
-from .._kernels import dense, differentiable, is_per_element, laid_out_like, move, registered, sizes_of
+from .._kernels import ROWS, dense, differentiable, is_per_element, laid_out_like, moments, move, registered, sizes_of
 from . import geometry, tiles
-from .launch import ROWS, Launch
+from .launch import Launch
 
 
 class Settings(_kernels.Settings):
@@ -112,7 +113,7 @@ def compute(
             momentum if inside and not s.frozen else 0.0,
         )  # fmt: skip
     if moved:
-        move(running, moments(statistics, s.eps), momentum, launch.geometry.count)
+        move(running, moments(statistics), momentum, launch.geometry.count)
     elif running is not None and not s.frozen:
         addresses.written(*running)
     if into:
@@ -137,12 +138,6 @@ def _on_device_of(x: torch.Tensor) -> AbstractContextManager:
     if x.device.type == "cpu" or not _several() or x.device.index == torch.accelerator.current_device_index():
         return _HERE
     return torch.accelerator.device_index(x.device.index)
-
-
-def moments(statistics: torch.Tensor, eps: float) -> tuple[torch.Tensor, torch.Tensor]:
-    """Return mean and biased variance."""
-    m, delta, _, var = statistics
-    return m + delta, var
 
 
 def differentiate(
@@ -181,23 +176,7 @@ def _ready(s: Settings, x: torch.Tensor, weight: torch.Tensor | None) -> Setting
     return s
 
 
-def _is_memory(t: torch.Tensor, x: torch.Tensor) -> bool:
-    return addresses.is_memory_of(t, x.device)
-
-
-def _demand(x: torch.Tensor, **tensors: torch.Tensor | None) -> None:
-    addresses.demand_on(x.device, **tensors)
-
-
-KERNELS = _kernels.Kernels(
-    ready=_ready,
-    compute=compute,
-    differentiate=differentiate,
-    moments=moments,
-    rows=ROWS,
-    is_memory=_is_memory,
-    demand=_demand,
-)
+KERNELS = _kernels.Kernels(ready=_ready, compute=compute, differentiate=differentiate)
 OPERATORS = registered.register(__package__.replace(".", "_"), KERNELS, Settings)
 _recorded = differentiable.by(KERNELS)
 
@@ -222,6 +201,6 @@ def eager(
         y, _ = compute(s, x, weight, bias, running, momentum, out if x is input else None, save=False)
         if x is input:
             return y
-    if x is not input and y.dim() > 3 and input.movedim(1, -1).is_contiguous():
-        y = y.movedim(1, -1).contiguous().movedim(-1, 1)  # normalised in another order, and given back as it came
+    if x is not input and y.dim() > 3 and is_channels_last(input):
+        y = in_channels_last(y)  # normalised in another order, and given back as it came
     return y if out is None else out.copy_(y)

@@ -7,7 +7,7 @@ waste little.
 import triton
 import triton.language as tl
 
-from .merging import inverse_root, read_statistics, update_running, write_statistics
+from .merging import inverse_root, not_negative, read_statistics, update_running, write_statistics
 from .tiling import (
     activated,
     activated_backward,
@@ -144,7 +144,7 @@ def _deviations(
     else:
         apart, squared = totals(sums, squares)
         delta = tl.div_rn(apart, count)
-        var = tl.maximum(tl.div_rn(squared, count) - delta * delta, 0.0)
+        var = not_negative(tl.div_rn(squared, count) - delta * delta)
     return delta, var
 
 
