@@ -24,6 +24,7 @@ from normsuite.gate.cells import cell_from_dict
 from normsuite.machine import device as devices
 from normsuite.machine import device_state
 from normsuite.measure import (
+    accuracy,
     cases,
     device_accuracy,
     device_clock,
@@ -141,11 +142,11 @@ def test_errors_there_are_the_oracle_s(norm, case, activation):
     y, dx, *_ = implementations.everyone()[0].prepare(made, given)()
     y, dx = 1.001 * y.detach(), dx + 1e-3 * dx.abs().max()  # the injected errors leave every sign of y
     expected = Truth(made, given).errors((y, dx))
-    assert device_accuracy.DeviceTruth(made, given).errors(y, dx) == pytest.approx(expected, rel=1e-6)
-    backward = device_accuracy.DeviceTruth(replace(made, mode="backward"), given).errors(None, dx)
+    assert device_accuracy.DeviceTruth(made, given).errors((y, dx)) == pytest.approx(expected, rel=1e-6)
+    backward = device_accuracy.DeviceTruth(replace(made, mode="backward"), given).errors((dx,))
     assert backward == (None, pytest.approx(expected[1], rel=1e-2))
     some = device_accuracy.DeviceTruth(made, given, most=2 * case.bytes // 4 // case.shape[0])
-    assert 0 < some.errors(y, dx)[0] <= expected[0] * 1.5
+    assert 0 < some.errors((y, dx))[0] <= expected[0] * 1.5
 
 
 @pytest.mark.parametrize("axes", [("group",), ("spatial",), ("batch", "group"), ("batch", "group", "spatial")], ids=str)
@@ -160,7 +161,7 @@ def test_errors_there_of_own_norms_are_the_oracle_s_over_their_axes(axes):
     y = (x - mean) / (var + task.EPS).sqrt() * weight + bias
     (dx,) = torch.autograd.grad(y, x, given.dy.double().reshape(x.shape))
     found = [t.detach().reshape(given.input.shape) for t in (y, dx)]
-    assert max(device_accuracy.DeviceTruth(made, given).errors(*found)) < 1e-12
+    assert max(device_accuracy.DeviceTruth(made, given).errors(found)) < 1e-12
     assert max(Truth(made, given).errors(found)) < 1e-12
 
 
@@ -169,12 +170,12 @@ def test_an_evaluation_s_error_is_the_oracle_s():
     given = made.operands()
     y = implementations.everyone()[0].prepare(made, given)().detach() + 1e-3
     expected = Truth(made, given).errors((y,))
-    assert device_accuracy.DeviceTruth(made, given).errors(y, None) == (pytest.approx(expected[0], rel=1e-6), None)
+    assert device_accuracy.DeviceTruth(made, given).errors((y,)) == (pytest.approx(expected[0], rel=1e-6), None)
 
 
 def test_the_gate_computes_errors_there_with_the_parameters_that_it_times(monkeypatch):
     monkeypatch.setattr(Task, "on_accelerator", property(lambda task: True))
-    monkeypatch.setattr(counting, "Truth", None)  # which computes on the processor
+    monkeypatch.setattr(accuracy, "Truth", None)  # which computes on the processor
     counting._truth.cache_clear()
     for mode, metric, norm in (("step", "gradient", "BatchNorm"), ("forward", "output", "LayerNorm")):
         cell = workload.named(norm, "torch", "tiny", mode, dtype="bfloat16")

@@ -86,7 +86,7 @@ def test_a_process_takes_the_clock_that_its_cell_has(monkeypatch):
 def test_a_process_that_ends_while_it_is_asked_is_named_and_the_other_kept():
     says = "import sys\nfor n, _ in enumerate(sys.stdin):\n    print('{}', flush=True)\n    if n == 2: sys.exit(3)"
     job = turns.Job({"sides": {"head": ""}})
-    with process.fresh(["-c", says], process.environment(1)) as one:
+    with process.fresh(["-c", says], process.variables(1)) as one:
         started = turns._Started(job, one, one.messages())
         assert [started.ask({}) for _ in range(3)] == [{}] * 3 and job.died is None
         with pytest.raises(process.Died):

@@ -39,7 +39,7 @@ def test_they_are_made_ready_side_by_side(tmp_path, monkeypatch):
 
     def start(job):
         names = ["one", "two"] if job is jobs[0] else ["two", "one"]
-        return process.fresh(["-c", WAITS, str(tmp_path), *names], process.environment(1))
+        return process.fresh(["-c", WAITS, str(tmp_path), *names], process.variables(1))
 
     turns.take(jobs, start)
     assert [(job.died, job.found[0]["by"]) for job in jobs] == [(None, "one"), (None, "two")]
@@ -56,7 +56,7 @@ def test_one_that_is_silent_is_ended_and_the_limit_said(monkeypatch, silent, lim
     monkeypatch.setattr(turns, silent, float(limit))
     says = HANGS if silent == "SILENT_S" else SLEEPS
     job = turns.Job({})
-    turns.take([job], lambda job: process.fresh(["-c", says], process.environment(1)))
+    turns.take([job], lambda job: process.fresh(["-c", says], process.variables(1)))
     assert str(job.died) == f"hangs: ended after {limit} s"
 
 
@@ -84,7 +84,7 @@ def test_a_parent_that_the_system_has_ended_is_started_again():
 )
 def test_a_process_that_says_something_else_is_ended(line, says):
     """It would go on for ever."""
-    with process.fresh(["-c", f"print({line}, flush=True); {SLEEPS}"], process.environment(1)) as one:
+    with process.fresh(["-c", f"print({line}, flush=True); {SLEEPS}"], process.variables(1)) as one:
         with pytest.raises(process.Died, match=re.escape(says)):
             list(one.messages())
         assert one._process.wait() == -signal.SIGKILL
@@ -95,7 +95,7 @@ def test_what_a_fresh_process_leaves_running_ends_with_it():
     left = "subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(600)'], stdout=subprocess.DEVNULL)"
     code = f"import json, subprocess, sys; left = {left}"
     code += "; print(json.dumps({'left': left.pid}), flush=True)"
-    with process.fresh(["-c", code], process.environment(1)) as one:
+    with process.fresh(["-c", code], process.variables(1)) as one:
         (said,) = one.messages()
     begun = time.monotonic()
     with suppress(psutil.NoSuchProcess):
@@ -106,7 +106,7 @@ def test_what_a_fresh_process_leaves_running_ends_with_it():
 
 def test_bytes_that_are_no_text_are_no_message():
     code = "import sys; sys.stdout.buffer.write(bytes([255, 10])); sys.stdout.flush()"
-    with process.fresh(["-c", code], process.environment(1)) as one, pytest.raises(process.Died, match="no message"):
+    with process.fresh(["-c", code], process.variables(1)) as one, pytest.raises(process.Died, match="no message"):
         list(one.messages())
 
 
@@ -114,7 +114,7 @@ def test_a_process_that_cannot_be_started_is_that_jobs_fault_alone(tmp_path):
     jobs = [turns.Job({}, python=str(tmp_path / "none")), turns.Job({})]
     says = "import json, sys; print(json.dumps({'cell': 0, 'ready': True}), flush=True); "
     says += "[sys.stdin.readline() for _ in 'ab']"
-    turns.take(jobs, lambda job: process.fresh(["-c", says], process.environment(1), python=job.python))
+    turns.take(jobs, lambda job: process.fresh(["-c", says], process.variables(1), python=job.python))
     assert str(jobs[0].died) == f"cannot be started: No such file or directory: {tmp_path / 'none'}"
     assert jobs[1].found == {0: {"cell": 0, "ready": True}}
 
@@ -137,14 +137,14 @@ def test_a_version_that_cannot_be_imported_alone_is_one_dead_process_once_it_was
 
 def test_a_call_that_ends_its_process_without_an_error_is_said():
     job = turns.Job({})
-    turns.take([job], lambda job: process.fresh(["-c", "print('{\"begin\": 0}')"], process.environment(1)))
+    turns.take([job], lambda job: process.fresh(["-c", "print('{\"begin\": 0}')"], process.variables(1)))
     assert str(job.died) == "exit code 0"
 
 
 def test_what_a_process_has_started_ends_with_it():
     code = f"import json, subprocess, sys; one = subprocess.Popen([sys.executable, '-c', '{SLEEPS}']); "
     code += f"print(json.dumps({{'pid': one.pid}}), flush=True); {SLEEPS}"
-    with process.fresh(["-c", code], process.environment(1)) as one:
+    with process.fresh(["-c", code], process.variables(1)) as one:
         pid = next(one.messages())["pid"]
         assert psutil.pid_exists(pid)
     deadline = time.monotonic() + 10
@@ -166,6 +166,6 @@ def test_another_interpreter_finds_no_package_of_this_one(tmp_path, own_cache):
         folder = process.alone(installed)
         assert [each.name for each in folder.iterdir()] == ["normsuite"] and (folder / "normsuite").samefile(installed)
     assert process.alone(tmp_path / "clone" / "normsuite") == tmp_path / "clone"
-    mine, other = (process.environment(1, python=of)["PYTHONPATH"] for of in (sys.executable, "/usr/bin/python3"))
+    mine, other = (process.variables(1, python=of)["PYTHONPATH"] for of in (sys.executable, "/usr/bin/python3"))
     assert mine.partition(os.pathsep)[0] == str(process._ROOT)
     assert Path(other.partition(os.pathsep)[0], "normsuite").samefile(process._PACKAGE)

@@ -18,27 +18,30 @@ def measurements(folder):
 
 def test_the_torch_that_ran_is_known_in_an_environment_that_exists(tmp_path):
     write(tmp_path, ["a" * 40], torch=None, ran=2_014_001)
-    assert {m.torch for m in measurements(tmp_path)} == {"2.14.1"}
+    assert {m.result.torch for m in measurements(tmp_path)} == {"2.14.1"}
 
 
 def test_the_last_measurement_of_a_commit_counts(tmp_path):
     """Once in asv's own environment, once in one that exists: the same machine, commit and torch."""
     write(tmp_path, ["a" * 40], samples=[1.0] * 10)
     write(tmp_path, ["b" * 40, "a" * 40], torch=None, ran=2_014_001)
-    found = [m for m in measurements(tmp_path) if m.commit == "a" * 40 and m.benchmark != labels.ASV_TORCH]
+    found = [
+        m for m in measurements(tmp_path) if m.result.commit == "a" * 40 and m.result.benchmark != labels.ASV_TORCH
+    ]
     assert len(found) == 4 and found[0].value == 2.0
 
 
 def test_results_come_back_with_samples_interval_and_machine(tmp_path):
     write(tmp_path, ["b" * 40, "a" * 40])
     found = measurements(tmp_path)
-    assert [m.commit[0] for m in found] == ["b"] * 4 + ["a"] * 4  # by date, not by name
+    assert [m.result.commit[0] for m in found] == ["b"] * 4 + ["a"] * 4  # by date, not by name
     first = found[0]
     assert first.parameters == {"norm": "BatchNorm", "backend": "torch", "case": "tiny", "device": "cpu"}
-    assert (first.value, first.samples, first.unit) == (2.0, tuple(SAMPLES), "seconds")
-    assert first.low <= 2.0 <= first.high
-    assert first.machine == "A processor, 2 cores" and first.torch == "2.14.1"
-    assert found[4].date - found[0].date == 86_400
+    assert (first.value, first.samples, first.result.unit) == (2.0, tuple(SAMPLES), "seconds")
+    low, high = first.interval
+    assert low <= 2.0 <= high
+    assert first.result.machine == "A processor, 2 cores" and first.result.torch == "2.14.1"
+    assert found[4].result.date - found[0].result.date == 86_400
     missing, failed = found[1], found[2]
     assert math.isnan(missing.value) and failed.value is None and missing.samples == ()
 

@@ -170,7 +170,7 @@ def test_series_stand_in_the_order_of_their_parameters_whenever_they_were_first_
     write(tmp_path, {"A": [None, math.nan, 1.0, 1.1], "B": [1.0, 2.0, None, 3.0], "C": [None] * 4}, unit="seconds")
     found = history.segments(history.read(tmp_path).results)
     assert [(of.series.split()[-1], of.values) for of in found] == [("A", [1.0, 1.1]), ("B", [1.0, 2.0, 3.0])]
-    assert [len({m.commit for m in of.measurements}) for of in found] == [2, 3]
+    assert [len({m.result.commit for m in of.measurements}) for of in found] == [2, 3]
     assert [[m.value for m in of.measurements] == of.values for of in found] == [True, True]
 
 

@@ -34,7 +34,7 @@ def parent(tmp_path):
     (tmp_path / "jobs.py").write_text(JOBS)
     loads = "import pathlib\npathlib.Path(__file__).with_name('loads').open('a').write('x')\n"
     (tmp_path / "heavy.py").write_text(loads)
-    env = process.environment(1)
+    env = process.variables(1)
     env["PYTHONPATH"] = os.pathsep.join([str(tmp_path), env["PYTHONPATH"]])
     with preloaded.Parent(["heavy", "none_of_that_name"], env) as one:
         yield one
@@ -146,7 +146,7 @@ def test_the_stack_lies_elsewhere_in_each(parent):
 def test_nothing_is_left_behind(tmp_path):
     before = {child.pid for child in psutil.Process().children(recursive=True)}
     (tmp_path / "jobs.py").write_text(JOBS)
-    env = process.environment(1)
+    env = process.variables(1)
     env["PYTHONPATH"] = os.pathsep.join([str(tmp_path), env["PYTHONPATH"]])
     with preloaded.Parent([], env) as parent, parent.process("jobs") as one:
         one.tell({"do": "import time; time.sleep(600)"})
@@ -159,7 +159,7 @@ def test_nothing_is_left_behind(tmp_path):
 
 
 def test_a_parent_that_has_ended_is_told(tmp_path):
-    env = process.environment(1)
+    env = process.variables(1)
     with preloaded.Parent([], env, python=sys.executable) as parent:
         os.kill(parent._process.pid, signal.SIGKILL)
         parent._process.wait()
@@ -183,6 +183,6 @@ def test_an_interpreter_that_cannot_fork_is_said(tmp_path, monkeypatch, python, 
     said_ = says.format(python=program)
     with (
         pytest.raises(process.Died, match=re.escape(said_)),
-        preloaded.Parent([], process.environment(1), python=str(program)) as parent,
+        preloaded.Parent([], process.variables(1), python=str(program)) as parent,
     ):
         said(parent)

@@ -65,8 +65,7 @@ def test_a_norm_without_weight_or_bias_is_judged_as_such(path, norm, case):
     given = accuracy.without(workload.task.operands(), lacking)
     for one in (accuracy.Truth, DeviceTruth):
         y, dx, *_ = workload.implementation.tensors(workload.prepare()())
-        tensors = ((y, dx),) if one is accuracy.Truth else (y, dx)
-        assert max(one(workload.task, given).errors(*tensors)) < 1e-5
+        assert max(one(workload.task, given).errors((y, dx))) < 1e-5
     counts = worker._count(workload.task, [path])
     assert path in counts["counts"] and not counts["different"] and path not in counts["refused"]
 

@@ -194,8 +194,7 @@ def main() -> None:
         parser.error("--pairs must not be negative")
     try:
         out = writing.output_folder(given.out, "out")
-        wanted = gated.wanted("cpu", only=None, norm=given.norm)
-        setup, project = gated.setup_of(given.base, None, wanted, gated.Timing(given.budget, None))
+        setup, project = gated.setup_of(given.base, None, {"norms": given.norm}, budget_s=given.budget, threads=None)
         found = run(setup, given.pairs, project.folder, out)
     except NormsuiteError as error:
         raise SystemExit(str(error)) from None

@@ -173,7 +173,7 @@ def again(folder: Path) -> None:
 
 def _measured(job: dict) -> list[dict]:
     """Return the rows of one job, measured in a process of its own."""
-    command, environment = ["-m", "tools.processor_table"], process.environment(job["threads"])
+    command, environment = ["-m", "tools.processor_table"], process.variables(job["threads"])
     messages = listening.messages(command, job, environment, first_s=LIMIT_S, limit_s=LIMIT_S)
     return [row for message in messages for row in message["rows"]]
 

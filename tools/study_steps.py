@@ -47,7 +47,7 @@ def run(
     for number in range(processes):
         job = {"norms": [spec.name for spec in specs], "number": number, "threads": threads}
         try:
-            command, environment = ["-m", __spec__.name], process.environment(threads)
+            command, environment = ["-m", __spec__.name], process.variables(threads)
             for message in listening.messages(command, job, environment, first_s=LIMIT_S, limit_s=LIMIT_S):
                 found[message["norm"]].append(message["times_s"])
                 on_norm(message["norm"])

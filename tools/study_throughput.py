@@ -13,10 +13,11 @@ started with the same allocator.
 
 import json
 import random
+import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import torch
@@ -25,6 +26,7 @@ from torch.nn import functional as F
 from torch.utils.data import DataLoader, Subset
 
 from normsuite import conversion, modules
+from normsuite.errors import NormsuiteError
 from normsuite.functional import DEFAULT_BACKEND
 from normsuite.machine import allocator
 from normsuite.measure import process
@@ -79,7 +81,7 @@ def run(
             begun = time.perf_counter()
             with tempfile.TemporaryDirectory() as folder:
                 command = _study(runs, threads, folder) if way == SWEEP else ["-m", __spec__.name, way, job]
-                process.completed(command, _environment(way, threads), what=f"{way}:")
+                _run(command, _environment(way, threads), what=f"{way}:")
             took[way] = time.perf_counter() - begun
             on_way(way)
         samples.append(took)
@@ -92,6 +94,13 @@ def run(
     }
     measured = provenance.environment(threads=threads)
     return results.make_record(WHAT, case, samples, environment=measured, seeds=[SEED])
+
+
+def _run(command: Sequence[str], env: Mapping[str, str], *, what: str) -> None:
+    """Run a command of Python's in a fresh process; raises NormsuiteError, with its last words, where it fails."""
+    done = subprocess.run([sys.executable, "-P", *command], env=dict(env), capture_output=True, text=True)
+    if done.returncode:
+        raise NormsuiteError(f"{what} ended with {process.last_words(done.returncode, done.stderr)}")
 
 
 def _study(runs: Sequence[Run], processes: int, folder: str) -> list[str]:
@@ -110,7 +119,7 @@ def _study(runs: Sequence[Run], processes: int, folder: str) -> list[str]:
 
 
 def _environment(way: str, threads: int) -> dict[str, str]:
-    found = process.environment(threads)
+    found = process.variables(threads)
     return found if way == ONE else {name: value for name, value in found.items() if name not in allocator.PINNED}
 
 

@@ -7,7 +7,6 @@ cannot go on: after a capture that failed, or an error that leaves the device un
 import gc
 import random
 from collections.abc import Callable, Mapping, Sequence
-from functools import cache
 
 import torch
 
@@ -15,13 +14,11 @@ from ..errors import one_line
 from ..machine import device as devices
 from ..machine.device_state import DeviceState
 from ..measure import device_clock, process
-from ..measure.accuracy import without
+from ..measure.accuracy import errors_of
 from ..measure.clock import Call
-from ..measure.device_accuracy import DeviceTruth
 from ..measure.device_clock import Accelerator, Device
 from ..measure.device_schedule import Uncapturable, timed
 from ..measure.implementations import Implementation, choose
-from ..measure.metric import GRADIENT_ERROR, OUTPUT_ERROR
 from ..measure.operands import Operands
 from ..measure.task import Task
 from ..measure.workload import Absent, CallFailed, Subject, Workload, sets_that_fit
@@ -191,21 +188,12 @@ def _counts(
     task: Task, given: Operands, implementations: Sequence[Implementation], calls: Mapping[str, Sequence[Call]]
 ) -> dict[str, dict]:
     """Return errors and bytes by label, of the first set of operands."""
-    truth = cache(lambda lacking: DeviceTruth(task, without(given, lacking)))
-    counts: dict[str, dict] = {}
+    errors, counts = errors_of(task, given), {}
     for implementation in implementations:
-        if implementation.label not in calls:
-            continue
-        call = calls[implementation.label][0]
-        counted: dict[str, float | None] = {}
-        counts[implementation.label] = counted
-        if implementation.is_norm:
-            tensors = implementation.tensors(call())
-            y, dx = (None, tensors[0]) if task.mode == "backward" else (tensors[0], (*tensors[1:2], None)[0])
-            output, gradient = truth(implementation.lacks(task)).errors(y, dx)
-            counted |= {OUTPUT_ERROR.key: output, GRADIENT_ERROR.key: gradient}
-        step = call if task.mode == "step" else None
-        counted |= worker.counted_of(Subject(task, given, call, step))
+        if implementation.label in calls:
+            call = calls[implementation.label][0]
+            subject = Subject(task, given, call, call if task.mode == "step" else None)
+            counts[implementation.label] = worker.counted(implementation, subject, errors)
     return counts
 
 

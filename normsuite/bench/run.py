@@ -259,7 +259,7 @@ def _failure(failed: dict, task: Task) -> str:
 def _messages(job: dict, threads: int) -> Iterator[dict]:
     worker = "worker" if job["tasks"][0]["device"] == "cpu" else "device_worker"
     limits = {"first_s": SILENT_S, "limit_s": SILENT_S + 60 * job["seconds"]}  # times of dozens of implementations
-    return listening.messages(["-m", f"normsuite.bench.{worker}"], job, process.environment(threads), **limits)
+    return listening.messages(["-m", f"normsuite.bench.{worker}"], job, process.variables(threads), **limits)
 
 
 class _Table:

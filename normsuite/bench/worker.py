@@ -10,7 +10,6 @@ import random
 import time
 from collections.abc import Callable, Collection
 from dataclasses import replace
-from functools import cache
 from pathlib import Path
 
 import torch
@@ -18,7 +17,7 @@ import torch
 from .. import tunings
 from ..measure import environment as measured_environment
 from ..measure import process
-from ..measure.accuracy import Truth, without
+from ..measure.accuracy import Errors, errors_of
 from ..measure.implementations import Implementation, choose, everyone
 from ..measure.labels import AGAIN, BASELINE, COPY, PREALLOCATED
 from ..measure.metric import COUNTED, GRADIENT_ERROR, OUTPUT_ERROR
@@ -156,23 +155,25 @@ def _count(task: Task, backends: list[str]) -> dict:
     able, refused = _prepared(task, given, backends)
     # What a backward pass gives is judged, and what it was left is counted, in a step.
     whole = replace(task, mode="step") if task.mode == "backward" else task
-    truth = cache(lambda lacking: Truth(whole, without(given, lacking)))
-    counts: dict[str, dict] = {}
+    errors, counts = errors_of(whole, given), {}
     for implementation, call in able:
-        counted: dict[str, float | None] = {}
-        counts[implementation.label] = counted
         step = call if whole is task else implementation.prepare(whole, given)
-        if implementation.is_norm:
-            output, gradient = truth(implementation.lacks(task)).errors(implementation.tensors(step()))
-            counted |= {OUTPUT_ERROR.key: output, GRADIENT_ERROR.key: gradient}
-        if implementation.torch_memory:
-            counted |= counted_of(Subject(task, given, call, step))
+        counts[implementation.label] = counted(implementation, Subject(task, given, call, step), errors)
     return {"counts": counts, "refused": refused, "different": different(counts, task)}
 
 
-def counted_of(subject: Subject) -> dict[str, float | None]:
-    """Return what is counted of a call, by the names in records; 0 where such a task has nothing of it."""
-    return {metric.key: 0 for metric in COUNTED} | {metric.key: value for metric, value in subject.counts().items()}
+def counted(implementation: Implementation, subject: Subject, errors: Errors) -> dict[str, float | None]:
+    """Return the errors of a call, by its step where it has one, and what is counted of it, by the names in records.
+
+    What such a task has nothing of is 0.
+    """
+    found: dict[str, float | None] = {}
+    if implementation.is_norm:
+        output, gradient = errors(implementation, (subject.step or subject.call)())
+        found |= {OUTPUT_ERROR.key: output, GRADIENT_ERROR.key: gradient}
+    if implementation.torch_memory:
+        found |= {metric.key: 0 for metric in COUNTED} | {m.key: value for m, value in subject.counts().items()}
+    return found
 
 
 def different(counts: dict[str, dict], task: Task) -> dict[str, str]:

@@ -68,9 +68,11 @@ def bisect(
     Exit codes: 0 found, 2 could not run, 3 no step, or nothing that could be decided.
     """
     gated.known_commits({"good": good, "bad": bad})
-    by = {"norm": norm, "backend": backend, "case": case, "mode": mode, "activation": activation, "dtype": dtype}
-    wanted = gated.wanted(device, only=only, **by)
-    planned, source, project = gated.planned(wanted)
+    chosen = {
+        "norms": norm, "backends": backend, "cases": case, "modes": mode, "activations": activation, "dtypes": dtype,
+        "only": only, "device": device,
+    }  # fmt: skip
+    planned, source, project = gated.planned(chosen)
     from ..gate import bisection, compare
 
     writing.output_folder(out, "out")

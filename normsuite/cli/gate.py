@@ -94,15 +94,19 @@ def gate(
         for side, given in (("base", base_python), ("head", head_python))
         if given is not None
     }
-    by = {"norm": norm, "backend": backend, "case": case, "mode": mode, "activation": activation, "dtype": dtype}
-    wanted = gated.wanted(device, only=only, **by)
-    timing = gated.Timing(budget, threads, apart or bool(pythons), pythons)
+    chosen = {
+        "norms": norm, "backends": backend, "cases": case, "modes": mode, "activations": activation, "dtypes": dtype,
+        "only": only, "device": device,
+    }  # fmt: skip
     gated.known_commits({"base": base, "head": head})  # before torch is loaded
     margins = gated.margins(margin, worse=worse_above, limit=limit)
     if worse_above is not None and margins["worse"] > margins["time"]:
         raise ArgumentError("worse_above", worse_above, f"must be at most the margin of times, {margins['time']:g}")
     seeds_each = (seeds or ERROR_RATE_SEEDS) if error_rate else None
-    setup, project = gated.setup_of(base, head, wanted, timing, margins=margins, seeds=seeds_each, working_tree=True)
+    setup, project = gated.setup_of(
+        base, head, chosen, budget_s=budget, threads=threads, apart=apart or bool(pythons), pythons=pythons,
+        margins=margins, seeds=seeds_each, working_tree=True,
+    )  # fmt: skip
     if dry_run:
         for name, given in (("markdown", markdown), ("accepted", accepted)):
             if given is not None:

@@ -1,9 +1,9 @@
 """The part that the commands of the gate share: their options, and the versions and cells that they compare."""
 
 import math
-from dataclasses import dataclass, field
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Optional
+from typing import Annotated, Any, Optional
 
 import typer
 
@@ -77,41 +77,6 @@ Limit = Annotated[
 ]
 
 
-@dataclass(frozen=True)
-class Wanted:
-    """The cells that a command line asks for.
-
-    Attributes:
-        device: that they are measured on.
-        by: patterns and names by kind of choice ("norms", "only" and so on); None where nothing was typed.
-    """
-
-    device: str
-    by: dict[str, list[str] | None]
-
-
-def wanted(device: str, *, only: list[str] | None, **typed: list[str] | None) -> Wanted:
-    """Return the cells that the options of a command ask for, each by its name: norm, backend, case and so on."""
-    return Wanted(device, {**{f"{name}s": values for name, values in typed.items()}, "only": only})
-
-
-@dataclass(frozen=True)
-class Timing:
-    """How a gate measures.
-
-    Attributes:
-        budget_s: seconds to spend; the project's where left out.
-        threads: of each process; torch's own number where left out.
-        apart: each version in processes of its own.
-        pythons: for each side its interpreter, where it is another one.
-    """
-
-    budget_s: float | None
-    threads: int | None
-    apart: bool = False
-    pythons: dict[str, str] = field(default_factory=dict)
-
-
 def margins(given: list[str] | None = None, **thresholds: str | None) -> dict[str, float]:
     """Return the usual margins and thresholds, replaced by those that were typed.
 
@@ -128,9 +93,12 @@ def margins(given: list[str] | None = None, **thresholds: str | None) -> dict[st
 def setup_of(
     base: str,
     head: str | None,
-    wanted: Wanted,
-    timing: Timing,
+    chosen: Mapping[str, Any],
     *,
+    budget_s: float | None,
+    threads: int | None,
+    apart: bool = False,
+    pythons: Mapping[str, str] = {},
     margins: dict[str, float] | None = None,
     seeds: int | None = None,
     working_tree: bool = False,
@@ -140,7 +108,11 @@ def setup_of(
     Args:
         base: a commit.
         head: another one; where it is None, the base again, or with `working_tree` that.
-        wanted, timing: what is measured, and how.
+        chosen: as `planned` takes it.
+        budget_s: seconds to spend; the project's where left out.
+        threads: of each process; torch's own number where left out.
+        apart: each version in processes of its own.
+        pythons: for each side its interpreter, where it is another one.
         margins: of metrics, with the thresholds of times; the usual ones where left out.
         seeds: of error rates, which are compared where it is given.
         working_tree: may be the head.
@@ -149,7 +121,7 @@ def setup_of(
     from ..gate import compare, guarded, trees
     from ..gate.setup import Setup
 
-    found, source, project = planned(wanted)
+    found, source, project = planned(chosen)
     trained = {} if seeds is None else guarded.trained(project, found)
     here = {"repository": project.folder, "source": source}
     before = trees.of_commit(base, argument="base", **here)
@@ -164,10 +136,10 @@ def setup_of(
         head=after,
         cells=found.cells,
         margins=dict(compare.MARGINS) if margins is None else margins,
-        budget_s=project.gate.budget_s if timing.budget_s is None else timing.budget_s,
-        threads=compare.default_threads() if timing.threads is None else timing.threads,
-        apart=timing.apart or is_apart(project),
-        pythons=timing.pythons,
+        budget_s=project.gate.budget_s if budget_s is None else budget_s,
+        threads=compare.default_threads() if threads is None else threads,
+        apart=apart or is_apart(project),
+        pythons=dict(pythons),
         norms=list(trained),
         targets={name: target for name, target in trained.items() if target is not None},
         seeds=ERROR_RATE_SEEDS if seeds is None else seeds,
@@ -190,13 +162,17 @@ def is_apart(project) -> bool:
     return project.isolation == "process" or bool(project.build)
 
 
-def planned(wanted: Wanted):
-    """Return the cells with their targets, the packages whose versions are compared, and the project here."""
+def planned(chosen: Mapping[str, Any]):
+    """Return the cells with their targets, the packages whose versions are compared, and the project here.
+
+    Args:
+        chosen: the choices of `guarded.plan` by name, as the user typed them; None where nothing was.
+    """
     project = _project()
     from ..gate import guarded
 
     source = guarded.source_of(project)
-    found = guarded.plan(project, **{name: of or () for name, of in wanted.by.items()}, device=wanted.device)
+    found = guarded.plan(project, **{name: of for name, of in chosen.items() if of is not None})
     for text in found.notes:
         note(text)
     return found, source, project

@@ -52,9 +52,11 @@ def self_check(
     to: Json = None,
 ) -> None:
     """Find out how often the gate is wrong: false alarms in A/A controls, and injected slowdowns that it finds."""
-    by = {"norm": norm, "backend": backend, "case": case, "mode": mode, "activation": activation, "dtype": dtype}
-    wanted = gated.wanted(device, only=only, **by)
-    setup, _ = gated.setup_of(base, None, wanted, gated.Timing(budget, threads))
+    chosen = {
+        "norms": norm, "backends": backend, "cases": case, "modes": mode, "activations": activation, "dtypes": dtype,
+        "only": only, "device": device,
+    }  # fmt: skip
+    setup, _ = gated.setup_of(base, None, chosen, budget_s=budget, threads=threads)
     from ..gate import self_check_rates, selfcheck
 
     writing.output_folder(out, "out")

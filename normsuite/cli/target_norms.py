@@ -5,6 +5,7 @@ from dataclasses import replace
 
 from ..errors import ArgumentError, NormsuiteError
 from ..targets.arguments import parse
+from ..targets.target import Target
 from .output import note
 
 LIMIT_S = 60.0
@@ -37,24 +38,18 @@ def planned(
         ImportPathError: a path that leads nowhere.
     """
     from ..measure.cases import Case
-    from ..measure.implementations.target_norms import described, name_of
     from ..targets.build import build
-    from ..targets.inspection import norm_of
-    from ..targets.loading import search_here
 
-    search_here()
-    by_place, by_key = parse(args)
-    names = [name_of(path, by_place, by_key) for path in dict.fromkeys(paths)]
-    found = {name: norm_of(replace(described(name), like=like)) for name in names}
-    specs = {spec.name for spec in found.values()}
+    found = _described(paths, args, like, groups)
+    specs = {str(target.like) for target in found.values()}
     if len(specs) > 1:
-        shown = ", ".join(f"{name} is a {spec.name}" for name, spec in found.items())
+        shown = ", ".join(f"{name} is a {target.like}" for name, target in found.items())
         raise ArgumentError("like", None, f"they must be of one norm to be compared: {shown}")
     if norms:
         raise ArgumentError("norm", ", ".join(norms), "beside a TARGET the norm is said by --like")
     (norm,) = specs
     cases = []
-    first = replace(described(names[0]), like=norm, num_groups=groups)
+    first, *_ = found.values()
     for case in own or ([] if named else [None]):
         built = build(first, shape=None if case is None else case.shape)
         settings = built.settings
@@ -67,7 +62,7 @@ def planned(
                 normalized_shape=settings.normalized_shape or case.normalized_shape,
             )
         )
-    return [norm], cases, [*names, *(backends or ())]
+    return [norm], cases, [*found, *(backends or ())]
 
 
 def responding(
@@ -83,22 +78,30 @@ def responding(
     """
     from ..conformance import check
     from ..conformance.isolated import ENDS
+
+    reasons = {}
+    for target in _described(paths, args, like, groups).values():
+        target = replace(target, shapes=tuple(case.shape for case in own[:1]))
+        for result in check(target, only=("result_kind",), isolated=True, limit_s=LIMIT_S).results:
+            if result.finding.text.startswith(ENDS):
+                reasons[str(target.make)] = result.finding.text
+    if len(reasons) == len(dict.fromkeys(paths)):
+        raise NormsuiteError("; ".join(f"{path}: {reason}" for path, reason in reasons.items()))
+    for path, reason in reasons.items():
+        note(f"{path}: not measured ({reason})")
+    return [path for path in paths if path not in reasons]
+
+
+def _described(paths: Sequence[str], args: str, like: str | None, groups: int | None) -> dict[str, Target]:
+    """Return the target of each path, of the norm that it is like, by its implementation's name; raise as `planned`."""
     from ..measure.implementations.target_norms import described, name_of
     from ..targets.inspection import norm_of
     from ..targets.loading import search_here
 
     search_here()
     by_place, by_key = parse(args)
-    reasons = {}
-    for path in dict.fromkeys(paths):
-        target = replace(described(name_of(path, by_place, by_key)), like=like)
-        shapes = tuple(case.shape for case in own[:1])
-        target = replace(target, like=norm_of(target).name, shapes=shapes, num_groups=groups)
-        for result in check(target, only=("result_kind",), isolated=True, limit_s=LIMIT_S).results:
-            if result.finding.text.startswith(ENDS):
-                reasons[path] = result.finding.text
-    if len(reasons) == len(dict.fromkeys(paths)):
-        raise NormsuiteError("; ".join(f"{path}: {reason}" for path, reason in reasons.items()))
-    for path, reason in reasons.items():
-        note(f"{path}: not measured ({reason})")
-    return [path for path in paths if path not in reasons]
+    found = {}
+    for name in (name_of(path, by_place, by_key) for path in dict.fromkeys(paths)):
+        target = replace(described(name), like=like, num_groups=groups)
+        found[name] = replace(target, like=norm_of(target).name)
+    return found

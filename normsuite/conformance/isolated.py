@@ -79,7 +79,7 @@ def _messages(target: Target, checks: Sequence[str], limit_s: float, notes: list
     """
     threads = torch.get_num_threads()
     begun, said = None, False
-    with process.fresh(["-m", "normsuite.conformance.worker"], process.environment(threads)) as worker:
+    with process.fresh(["-m", "normsuite.conformance.worker"], process.variables(threads)) as worker:
         job = {"target": target.as_dict(), "checks": checks, "folders": import_folders(), "threads": threads}
         try:
             for message in listening.heard(worker, job, first_s=max(START_S, limit_s), limit_s=limit_s):

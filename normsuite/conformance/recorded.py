@@ -2,9 +2,8 @@
 
 from pathlib import Path
 
-import torch
-
-from ..records import kinds, provenance, results
+from ..measure import environment
+from ..records import kinds, results
 from ..targets.target import Target
 from .result import Report
 
@@ -32,6 +31,6 @@ def record(report: Report, target: Target, folder: Path) -> Path:
         "oracle": target.oracle if isinstance(target.oracle, str | None) else getattr(target.oracle, "__name__", ""),
     }
     samples = {"results": [result.as_dict() for result in report.results], "notes": list(report.notes)}
-    measured = provenance.environment(threads=torch.get_num_threads())
+    measured = environment.on("cpu")
     made = results.make_record(kinds.CONFORMANCE.what, case, samples, environment=measured, seeds=[])
     return results.write_record(folder, f"{kinds.CONFORMANCE.what}-{results.digest(case)}", made)

@@ -11,7 +11,7 @@ from ..errors import one_line
 from ..targets.build import Built, Settings, build, draw, torch_beside
 from ..targets.target import Target
 from .result import DIFFERS, FAILS, NOT_APPLICABLE, OK, Finding
-from .truth import OUTPUT, Arrays, copied, outcome, precision, truth
+from .truth import INPUT, OUTPUT, Arrays, copied, outcome, precision, truth
 
 ULPS = "ULP"
 BOUND = 32.0
@@ -141,17 +141,24 @@ class Subject:
         """Return a failure on the last input."""
         return Finding(FAILS, text, figure, beside, unit, self.last or None)
 
-    def judged(self, figure: float, beside: float | None, *, bound: float = BOUND, sound: float = BOUND) -> Finding:
+    def compared(
+        self, built: Built, x: Tensor, names: Sequence[str] = (OUTPUT, INPUT), *, sound: float = BOUND
+    ) -> Finding:
+        """Return a finding on the largest error among those outputs and gradients; `sound` as `judged` takes it."""
+        mine, theirs = self.errors(built, x, names)
+        name = max(mine, key=lambda name: mine[name])
+        return self.judged(mine[name], theirs.get(name), sound=sound)
+
+    def judged(self, figure: float, beside: float | None, *, sound: float = BOUND) -> Finding:
         """Return a finding on an error in ULP.
 
         Args:
             figure: of the target.
             beside: of torch's own function, or None.
-            bound: up to it all is well.
             sound: up to it no computation in this type is to blame.
         """
         also = "" if self.torch_fails is None or beside is not None else f"torch's own call fails: {self.torch_fails}"
-        if figure <= bound:
+        if figure <= BOUND:
             return Finding(OK, also, figure, beside, ULPS)
         if figure <= sound:
             text = "; ".join(filter(None, ["loses digits, as two passes in this type do", also]))

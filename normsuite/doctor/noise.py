@@ -66,7 +66,7 @@ def measure_noise(threads: int, *, processes: int = PROCESSES, seconds: float = 
     for number in range(1, processes + 1):
         command = ["-m", "normsuite.bench.worker"]
         limits = {"first_s": LIMIT_S, "limit_s": LIMIT_S}
-        messages = listening.messages(command, {**job, "number": number}, process.environment(threads), **limits)
+        messages = listening.messages(command, {**job, "number": number}, process.variables(threads), **limits)
         said += [message for message in messages if "task" in message]
     return _noise(said)
 

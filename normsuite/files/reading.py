@@ -89,13 +89,13 @@ def read_text(path: Path, limit: int = LIMIT) -> str:
         raise Unreadable(path.name, f"is no UTF-8 ({error.reason} at byte {error.start})") from None
 
 
-def read_json(path: Path, limit: int = LIMIT) -> object:
+def read_json(path: Path) -> object:
     """Return the JSON value in a file, with NaN and infinities as Python's json has them, and all text printable.
 
     Raises:
         Unreadable: as `read_text`, or as `json_value`.
     """
-    text = read_text(path, limit)
+    text = read_text(path)
     return printable_value(json_value(text, path.name), text, path.name)
 
 

@@ -72,7 +72,7 @@ def additions(tree: Tree, shares: Mapping[Cell, float], threads: int, *, way: st
     found: dict[Cell, list[int]] = {cell: [] for cell in cells}
     for _ in range(_PROCESSES):
         limits = {"first_s": turns.START_S, "limit_s": turns.SILENT_S}
-        for message in listening.messages(["-m", __name__], job, process.environment(threads), **limits):
+        for message in listening.messages(["-m", __name__], job, process.variables(threads), **limits):
             found[cells[message["cell"]]].append(message["additions"])
     return {cell: statistics.median(of) for cell, of in found.items() if of}
 

@@ -1,6 +1,6 @@
 """Count bytes and errors of one cell in a worker, and find how long a sample of it takes; `counts` asks for it."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import lru_cache
 from types import ModuleType
@@ -10,18 +10,14 @@ import torch
 
 from ..errors import ArgumentError
 from ..measure import clock, pairs
-from ..measure.accuracy import Truth, without
+from ..measure.accuracy import Errors, errors_of
 from ..measure.clock import Call
-from ..measure.device_accuracy import DeviceTruth
 from ..measure.metric import ERROR_MEANS, GRADIENT_ERROR, OUTPUT_ERROR, at_mean
 from ..measure.operands import Operands, operands
 from ..measure.prepared import PreparedCall, PreparedTask
 from ..measure.task import DTYPES, Task
 from ..measure.workload import Subject
 from .cells import Cell
-
-Errors = Callable[[Sequence[torch.Tensor]], tuple[float | None, float | None]]
-"""Returns the errors of an output, and of a gradient where there is one."""
 
 
 def values(call: Call, cell: Cell, given: Operands | None) -> dict[str, float | None]:
@@ -53,29 +49,24 @@ def errors(package: ModuleType | None, cell: Cell) -> dict[str, float | None]:
         cell = replace(cell, task=replace(cell.task, mode="step"))
     of_version, task, found = cell if package is None else cell.of(package), cell.task, {}
     for mean in ERROR_MEANS if task.training else ():
-        given, of = _truth(task, mean, of_version.implementation.lacks(task))
+        given, of = _truth(task, mean)
         with torch.set_grad_enabled(task.gradients):
-            value = of_version.prepare(given)()
-        output, gradient = of(cell.implementation.tensors(value))
+            output, gradient = of(of_version.implementation, of_version.prepare(given)())
         metric, error = (GRADIENT_ERROR, gradient) if task.gradients else (OUTPUT_ERROR, output)
         found[at_mean(metric, mean)] = error
     return found
 
 
 @lru_cache(maxsize=len(ERROR_MEANS))  # slower than the calls that it checks, and the same for all backends
-def _truth(task: Task, mean: float, lacking: tuple[str, ...] = ()) -> tuple[Operands, Errors]:
-    """Return operands about that mean, and the function that returns the errors of results without what is lacking.
-
-    On an accelerator both are made there.
-    """
-    if not task.on_accelerator:
+def _truth(task: Task, mean: float) -> tuple[Operands, Errors]:
+    """Return operands about that mean, made on the task's device, and the function that returns errors of results."""
+    if task.on_accelerator:
+        given = task.operands()
+        given.input.detach().add_(mean)
+    else:
         given = operands(task.spec, task.case, dtype=DTYPES[task.dtype], mean=mean)
         given.input.requires_grad_(task.gradients)
-        return given, Truth(task, without(given, lacking)).errors
-    given = task.operands()
-    given.input.detach().add_(mean)
-    truth = DeviceTruth(task, without(given, lacking))
-    return given, lambda tensors: truth.errors(tensors[0], tensors[1] if task.gradients else None)
+    return given, errors_of(task, given)
 
 
 def plan(calls: Mapping[str, Sequence[Call]], task: Task | PreparedTask) -> dict[str, float]:

@@ -163,7 +163,7 @@ def _trained(shares: Sequence[_Share]) -> Iterator[tuple[_Share, dict]]:
 
 def _start(share: _Share, stack: ExitStack) -> process.Process | None:
     """Start the process of a share, which ends with the stack; where it cannot be started, the share says why."""
-    environment = process.environment(1, python=share.python)
+    environment = process.variables(1, python=share.python)
     try:
         one = stack.enter_context(process.fresh(["-m", __name__], environment, python=share.python))
     except process.Died as died:

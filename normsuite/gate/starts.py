@@ -58,4 +58,4 @@ class Starts:
 
     def _environment(self, python: str) -> dict[str, str]:
         padding = "x" * self._draw.randrange(_MOST_PADDING)  # its size moves the stack
-        return {**process.environment(self._threads, python=python), "NORMSUITE_PADDING": padding}
+        return {**process.variables(self._threads, python=python), "NORMSUITE_PADDING": padding}

@@ -14,14 +14,12 @@ from types import ModuleType
 import torch
 
 from ..errors import one_line
-from ..machine import device as devices
-from ..measure import clock, device_clock, pairs, process, workload
+from ..measure import clock, environment, pairs, process, workload
 from ..measure.clock import Call
 from ..measure.operands import Operands
 from ..measure.prepared import PreparedCall, PreparedTask
 from ..measure.task import Task
 from ..measure.workload import Absent
-from ..records import provenance
 from . import alternating, counting, sides, slowdowns, turns
 from .cells import Cell, cell_from_dict, with_host_time
 from .sides import BASE, HEAD
@@ -96,12 +94,12 @@ class _Cells:
     def __init__(self, job: dict, packages: dict[str, dict[str, ModuleType]], draw: random.Random, emit):
         self._job, self._packages, self._draw, self._emit = job, packages, draw, emit
         self._cells = [cell_from_dict(found) for found in job["cells"]]
-        self._given = _Given(draw)
+        self._given = _Given(draw, len(packages))
         self._made: dict[Cell, tuple[dict[str, list[Call]], dict[str, str]]] = {}
         self._ready: dict[int, tuple[dict[str, list[Call]], dict[str, str]]] = {}
         device = self._cells[0].task.device
         clock.open_device(device)
-        emit({"environment": _environment(device)})
+        emit({"environment": environment.timed_on(device)})
 
     def prepare(self, index: int) -> None:
         """Prepare the calls of a cell, and count where that is asked for; raises `turns.Unimportable`."""
@@ -152,8 +150,8 @@ class _Cells:
 class _Given:
     """Sets of operands, made once for all cells that share them."""
 
-    def __init__(self, draw: random.Random):
-        self._draw = draw
+    def __init__(self, draw: random.Random, versions: int):
+        self._draw, self._versions = draw, versions
         self._made: dict[tuple, tuple[list[Operands], bytearray]] = {}
 
     def of(self, cell: Cell) -> Sequence[Operands | None]:
@@ -167,7 +165,8 @@ class _Given:
         task = cell.task
         key = (task.spec.affine, task.spec.centred, task.case, task.dtype, task.parameter_dtype)
         if key not in self._made:
-            self._made[key] = workload.sets(task), bytearray(self._draw.randrange(_MOST_PADDING))
+            given = workload.sets(task, held=self._versions)
+            self._made[key] = given, bytearray(self._draw.randrange(_MOST_PADDING))
         given = self._made[key][0]
         for each in given:
             each.input.requires_grad_(task.gradients)
@@ -203,15 +202,6 @@ def _time(
     with clock.timers(calls, device=task.device, host_time=task.host_time) as timers:
         found = pairs.compare(timers[BASE], timers[HEAD], draw=draw, **bounds)
     return {"log_ratio": found.log_ratio, "base_s": found.base_s, "blocks": found.blocks}
-
-
-def _environment(device: str) -> dict:
-    found = provenance.environment(
-        threads=torch.get_num_threads(), accelerator=devices.name(device), driver=devices.driver(device)
-    )
-    if numba := provenance.version("numba"):
-        found["packages"]["numba"] = numba
-    return found | device_clock.environment(device)
 
 
 def main() -> None:

@@ -22,57 +22,25 @@ from .files import File, Listed
 from .order import order
 
 
-class Measurement(NamedTuple):
-    """One benchmark with one choice of parameters, at one commit, in one environment.
-
-    Attributes:
-        benchmark: asv's name for it, such as "latency.Latency.track_forward".
-        parameters: by name, as text without quotes.
-        unit: as the benchmark says.
-        commit: full hash.
-        date: of the commit, seconds since 1970.
-        recorded: when it was measured, milliseconds since 1970, or 0.
-        machine: what asv wrote of the processor and the system, without the machine's name.
-        torch: the version that ran, or "" where nothing says.
-        value: asv's (the median of the samples), NaN for n/a, None for failed.
-        samples: as recorded; empty where asv was not told to keep them.
-        low, high: asv's interval of the median at 99 %, or NaN.
-        numba: the version that asv installed, or "" where nothing says.
-    """
-
-    benchmark: str
-    parameters: dict[str, str]
-    unit: str
-    commit: str
-    date: float
-    recorded: float
-    machine: str
-    torch: str
-    value: float | None
-    samples: tuple[float, ...]
-    low: float
-    high: float
-    numba: str = ""
-
-    @property
-    def measured(self) -> bool:
-        """It has a value: neither failed nor n/a."""
-        return self.value is not None and not math.isnan(self.value)
-
-    @property
-    def number(self) -> float:
-        """Return the value, or NaN for n/a and failed."""
-        return math.nan if self.value is None else self.value
-
-
 class AsvResult(NamedTuple):
     """One benchmark with all choices of its parameters, at one commit, in one environment: what asv records at once.
 
     A long history is a million values, and few of them are ever looked at alone.
 
     Attributes:
-        parameters: of each choice; the same object for all commits, as far as they were read together.
-        values, samples, low, high: of each choice, as in `Measurement`, which has the rest as well.
+        benchmark: asv's name for it, such as "latency.Latency.track_forward".
+        parameters: of each choice, by name, as text without quotes; the same object for all commits, as far as they
+            were read together.
+        unit: as the benchmark says.
+        commit: full hash.
+        date: of the commit, seconds since 1970.
+        recorded: when it was measured, milliseconds since 1970, or 0.
+        machine: what asv wrote of the processor and the system, without the machine's name.
+        torch: the version that ran, or "" where nothing says.
+        values: of each choice asv's (the median of the samples), NaN for n/a, None for failed.
+        samples: of each choice, as recorded; empty where asv was not told to keep them.
+        low, high: of each choice asv's interval of the median at 99 %, or NaN.
+        numba: the version that asv installed, or "" where nothing says.
         earlier: the same, measured before; oldest first.
         setting: what else decides about the values, by name: python, requirements, variables, the benchmark's version.
         place: of its commit among all of the branch, oldest first; -1 for one that does not lie on its line.
@@ -97,28 +65,51 @@ class AsvResult(NamedTuple):
     place: int = 0
     former: bool = False
 
-    def measurement(self, choice: int) -> Measurement:
+    def measurement(self, choice: int) -> "Measurement":
         """Return the measurement of one choice of parameters, by its place."""
-        return Measurement(
-            benchmark=self.benchmark,
-            parameters=self.parameters[choice],
-            unit=self.unit,
-            commit=self.commit,
-            date=self.date,
-            recorded=self.recorded,
-            machine=self.machine,
-            torch=self.torch,
-            value=self.values[choice],
-            samples=self.samples[choice],
-            low=self.low[choice],
-            high=self.high[choice],
-            numba=self.numba,
-        )
+        return Measurement(self, choice)
 
     @property
-    def measurements(self) -> list[Measurement]:
+    def measurements(self) -> list["Measurement"]:
         """Return the measurement of each choice of parameters."""
-        return [self.measurement(choice) for choice in range(len(self.values))]
+        return [Measurement(self, choice) for choice in range(len(self.values))]
+
+
+class Measurement(NamedTuple):
+    """One benchmark with one choice of parameters, by its place, of a result."""
+
+    result: AsvResult
+    choice: int
+
+    @property
+    def parameters(self) -> dict[str, str]:
+        """Return the parameters by name."""
+        return self.result.parameters[self.choice]
+
+    @property
+    def value(self) -> float | None:
+        """Return asv's value: NaN for n/a, None for failed."""
+        return self.result.values[self.choice]
+
+    @property
+    def samples(self) -> tuple[float, ...]:
+        """Return the samples, none where asv was not told to keep them."""
+        return self.result.samples[self.choice]
+
+    @property
+    def interval(self) -> tuple[float, float]:
+        """Return asv's interval of the median at 99 %, or NaN twice."""
+        return self.result.low[self.choice], self.result.high[self.choice]
+
+    @property
+    def measured(self) -> bool:
+        """Return whether it has a value: it neither failed nor is n/a."""
+        return self.value is not None and not math.isnan(self.value)
+
+    @property
+    def number(self) -> float:
+        """Return the value, or NaN for n/a and failed."""
+        return math.nan if self.value is None else self.value
 
 
 @dataclass(frozen=True)

@@ -182,8 +182,8 @@ def _bars(of: Trend, x: list[int], scale: float) -> list[tuple[float, ...]]:
 
 def _interval(measured) -> tuple[float, float]:
     """Return the interval of a value: within one process; of error rates, the range over the seeds."""
-    if not measured.samples or measured.unit == "seconds":
-        return measured.low, measured.high
+    if not measured.samples or measured.result.unit == "seconds":
+        return measured.interval
     return min(measured.samples), max(measured.samples)
 
 

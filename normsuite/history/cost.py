@@ -33,7 +33,7 @@ def ran(measurements: Iterable[Measurement], benchmark: str) -> list[Measurement
     return [
         m
         for m in measurements
-        if m.benchmark == benchmark
+        if m.result.benchmark == benchmark
         and m.measured
         and m.parameters.get("norm") in known
         and _PARAMETERS[benchmark] <= m.parameters.keys()
@@ -53,7 +53,7 @@ def cell(measurement: Measurement | None, show: Callable[[float], str]) -> str:
     """Return a value with its interval, or n/a."""
     if measurement is None:
         return "n/a"
-    return text.interval(Interval(measurement.number, measurement.low, measurement.high), show)
+    return text.interval(Interval(measurement.number, *measurement.interval), show)
 
 
 def _by_norm(
@@ -119,7 +119,7 @@ def others(measurements: Sequence[Measurement]) -> Table | None:
         for m in measurements
         if m.measured
         and id(m) not in own
-        and not (m.benchmark in _PARAMETERS and m.parameters.get("norm", NO_NORM) not in norms)
+        and not (m.result.benchmark in _PARAMETERS and m.parameters.get("norm", NO_NORM) not in norms)
     ]
     if not found:
         return None
@@ -128,8 +128,8 @@ def others(measurements: Sequence[Measurement]) -> Table | None:
     rows = []
     for m in found[:_MOST_OTHERS]:
         parameters = ", ".join(f"{name} {value}" for name, value in m.parameters.items())
-        show = text.writer(m.unit) if m.unit else "{:.4g}".format
-        rows.append((m.benchmark, parameters or text.ABSENT, cell(m, show)))
+        show = text.writer(m.result.unit) if m.result.unit else "{:.4g}".format
+        rows.append((m.result.benchmark, parameters or text.ABSENT, cell(m, show)))
     title = f"Other benchmarks at this commit [99 % interval, where asv recorded one].{more}"
     return Table(title, ("benchmark", "parameters", "value"), rows, kinds.ASV.command)
 
@@ -157,9 +157,9 @@ def method(measurements: Sequence[Measurement], commits: int) -> Table:
     """
     first = measurements[0]
     rows = [
-        ("processor", first.machine),
-        ("torch", first.torch or "unknown"),
-        ("commit", first.commit),
+        ("processor", first.result.machine),
+        ("torch", first.result.torch or "unknown"),
+        ("commit", first.result.commit),
         ("commits in the trend", str(commits)),
     ]
     return Table("Latency, memory, numerics, error rate", ("what", "value"), rows, kinds.ASV.command)

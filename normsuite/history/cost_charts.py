@@ -31,7 +31,7 @@ def _dots(
         dots = []
         for m in here:
             norm, backend = m.parameters["norm"], m.parameters["backend"]
-            dots.append((norm, backend, *(value / scale for value in (m.number, m.low, m.high))))
+            dots.append((norm, backend, *(value / scale for value in (m.number, *m.interval))))
             said.append(f"{case} {norm} {backend} {m.number / scale:.3g} {unit}")
         panels.append((f"{case}, {unit}" if len(devices) == 1 else f"{case} on {device}, {unit}", dots))
     shapes = ", ".join(f"{_look(place)[2]}: {backend}" for place, backend in enumerate(backends))

@@ -23,12 +23,10 @@ class Order:
 
     Attributes:
         places: of the commits of the branch, from 0 on, oldest first.
-        aside: commits that are not of the branch's line: merged into it, or on another branch.
         notes: what was decided otherwise than by ancestry, or left out.
     """
 
     places: dict[str, int]
-    aside: frozenset[str] = frozenset()
     notes: list[str] = field(default_factory=list)
 
 
@@ -39,7 +37,7 @@ def order(dates: Mapping[str, float | None], commits: Commits | None) -> Order:
         dates: of each commit that was measured, by its hash; seconds since 1970.
         commits: of the repository, where one is at hand; where none is named, dates decide, without a note.
     """
-    line, merged, elsewhere = _line(list(dates), commits) if commits is not None and dates else ([], {}, set())
+    line, merged, elsewhere = _line(list(dates), commits) if commits is not None and dates else ([], set(), set())
     notes = []
     if len(merged):
         notes.append(
@@ -64,8 +62,7 @@ def order(dates: Mapping[str, float | None], commits: Commits | None) -> Order:
     if alike := sum(count for count in times.values() if count > 1):
         notes.append(f"{counted(alike, 'commit')} share a date with another, so that their order is not known")
     by_date = dict(sorted(dated.items(), key=lambda of: (of[1], of[0])))
-    aside = frozenset({*(dates.keys() - known - dated.keys()), *merged, *elsewhere})
-    return Order({commit: place for place, commit in enumerate(_placed(line, by_date, dates))}, aside, notes)
+    return Order({commit: place for place, commit in enumerate(_placed(line, by_date, dates))}, notes)
 
 
 def _placed(line: list[str], by_date: Mapping[str, float], dates: Mapping[str, float | None]) -> list[str]:
@@ -82,21 +79,21 @@ def _placed(line: list[str], by_date: Mapping[str, float], dates: Mapping[str, f
     return [*found[0], *(each for place, commit in enumerate(line) for each in (commit, *found[place + 1]))]
 
 
-def _line(measured: list[str], commits: Commits) -> tuple[list[str], dict[str, str], set[str]]:
-    """Return the measured commits of the branch, oldest first; those that merges brought in, by merge; and the others.
+def _line(measured: list[str], commits: Commits) -> tuple[list[str], set[str], set[str]]:
+    """Return the measured commits of the branch, oldest first; those that merges brought in; and the others.
 
     The branch is the checked-out or the default one, whichever has more of what was measured; or the measured commit
     with the most measured ancestors.
     """
     there = _existing(measured, commits)
     if not there:
-        return [], {}, set()
+        return [], set(), set()
     tips = [tip for name in _TIPS if (tip := commits.said("rev-parse", "--verify", "--quiet", f"{name}^{{commit}}"))]
     listed = commits.said(
         "rev-list", "--topo-order", "--parents", "--stdin", given=[*dict.fromkeys(tips), *sorted(there)]
     )
     if listed is None:
-        return [], {}, set()
+        return [], set(), set()
     parents = {commit: of for commit, *of in map(str.split, listed.splitlines())}
     inner = {parent for of in parents.values() for parent in of}
     heads = [commit for commit in parents if commit in there and commit not in inner]  # in one order
@@ -111,7 +108,7 @@ def _line(measured: list[str], commits: Commits) -> tuple[list[str], dict[str, s
         for of in _ancestors([commit], parents, seen):
             by_commit[of] = commit
     line: list[str] = []
-    merged: dict[str, str] = {}
+    merged: set[str] = set()
     of_merge: dict[str, list[str]] = {}
     for commit in there & by_commit.keys():
         of_merge.setdefault(by_commit[commit], []).append(commit)
@@ -121,7 +118,7 @@ def _line(measured: list[str], commits: Commits) -> tuple[list[str], dict[str, s
             # Where the merge itself was not measured, what it brought in last stands in its place.
             stands = commit if commit in there else min(of_merge[commit], key=youngest.__getitem__)
             line.append(stands)
-            merged |= {each: commit for each in of_merge[commit] if each != stands}
+            merged |= {each for each in of_merge[commit] if each != stands}
     return line, merged, {commit for commit in there if commit not in by_commit}
 
 

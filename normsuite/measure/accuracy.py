@@ -1,16 +1,22 @@
 """Errors of a norm: its output and its gradient against the oracle's in float64."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import replace
+from functools import cache
 
 import numpy as np
 import torch
 
 from .cases import Case
+from .device_accuracy import DeviceTruth, relative_to
 from .exact import RightResults
+from .implementations import Implementation
 from .operands import Operands, operands
 from .task import DTYPES, EPS, Task
 from .workload import Workload
+
+Errors = Callable[[Implementation, object], tuple[float | None, float | None]]
+"""Returns the errors of y and of dx, None for one that a call does not return."""
 
 SHAPE = Case("64 × 1024", (64, 32, 32), 4, "64 samples of 1,024 numbers, in 32 channels")
 """The case of `normsuite numerics`."""
@@ -28,13 +34,6 @@ def relative_error(found: np.ndarray, true: np.ndarray) -> float:
     if not np.isfinite(found).all():
         return float("inf")
     return relative_to(float(np.abs(found - true).max()), float(np.sqrt(np.mean(np.square(true)))))
-
-
-def relative_to(error: float, scale: float) -> float:
-    """Return an error over the root mean square of true values, where all of these may be zero."""
-    if scale == 0:
-        return float("inf") if error else 0.0
-    return error / scale
 
 
 def errors(workload: Workload, *, mean: float = 0.0) -> tuple[float, float]:
@@ -56,10 +55,22 @@ def errors(workload: Workload, *, mean: float = 0.0) -> tuple[float, float]:
     if given.bias is not None:
         given.bias.detach().zero_()
     value = Workload(workload.implementation, task).prepare(given)()
-    applied = without(given, workload.implementation.lacks(task))
-    output, gradient = Truth(task, applied).errors(workload.implementation.tensors(value))
-    assert gradient is not None, "a step has one"
+    output, gradient = errors_of(task, given)(workload.implementation, value)
+    assert output is not None and gradient is not None, "a step has both"
     return output, gradient
+
+
+def errors_of(task: Task, given: Operands) -> Errors:
+    """Return a function of an implementation and what its call returned, which returns the errors of y and of dx.
+
+    The right results are computed once for all implementations with the same parameters, on the task's device.
+
+    Args:
+        task, given: the task and its operands.
+    """
+    truth_of: type[Truth | DeviceTruth] = DeviceTruth if task.on_accelerator else Truth
+    truth = cache(lambda lacking: truth_of(task, without(given, lacking)))
+    return lambda implementation, value: truth(implementation.lacks(task)).errors(implementation.tensors(value))
 
 
 def without(given: Operands, roles: Collection[str]) -> Operands:

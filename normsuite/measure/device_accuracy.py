@@ -5,16 +5,23 @@ evenly spaced, as many as make about 16 million numbers and one at least: of tho
 """
 
 import math
+from collections.abc import Sequence
 
 import torch
 
-from .accuracy import relative_to
 from .operands import Operands
 from .task import EPS, Task
 
 MOST_NUMBERS = 2**24
 NEAR_ZERO = 0.05
 """More than bfloat16 rounds a number of size 1 by."""
+
+
+def relative_to(error: float, scale: float) -> float:
+    """Return an error over the root mean square of true values, where all of these may be zero."""
+    if scale == 0:
+        return float("inf") if error else 0.0
+    return error / scale
 
 
 class DeviceTruth:
@@ -81,12 +88,17 @@ class DeviceTruth:
         batch = (1,) if "batch" in self._task.spec.axes else ()
         return of_groups.reshape(len(places), *batch, channels, *(1,) * (dimensions - 2 - len(batch)))
 
-    def errors(self, y: torch.Tensor | None, dx: torch.Tensor | None) -> tuple[float | None, float | None]:
+    def errors(self, tensors: Sequence[torch.Tensor]) -> tuple[float | None, float | None]:
         """Return the relative errors of y and of dx; None for one that is not given.
 
         The slope of relu jumps at 0, where a rounded output may lie on either side: the side that y took is taken.
         Where y is not given, dx is not compared in numbers so near to 0.
+
+        Args:
+            tensors: y, then dx in a step, as an implementation gave them; dx first in a backward pass.
         """
+        y = None if self._task.mode == "backward" else tensors[0]
+        dx = tensors[y is not None] if self._task.gradients else None
         activation, pre = self._task.activation, self._pre
         output = found = near = None
         if y is not None:

@@ -4,6 +4,7 @@ import torch
 
 from ..machine import device as devices
 from ..records import provenance
+from . import device_clock
 
 
 def on(device: str) -> dict:
@@ -11,3 +12,8 @@ def on(device: str) -> dict:
     return provenance.environment(
         threads=torch.get_num_threads(), accelerator=devices.name(device), driver=devices.driver(device)
     )
+
+
+def timed_on(device: str) -> dict:
+    """Return `on` with an accelerator's properties and its state under load, which calls were timed in."""
+    return on(device) | device_clock.environment(device)

@@ -16,7 +16,6 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import IO, Any, Protocol, cast
 
-from ..errors import NormsuiteError
 from ..files import caches
 from ..machine import allocator, threads
 
@@ -38,8 +37,8 @@ class Died(Exception):
         return f"{ends} ({self})" if self.hung_s is None else str(self)
 
 
-def environment(threads: int, *, python: str = sys.executable) -> dict[str, str]:
-    """Return the environment of a process that measures.
+def variables(threads: int, *, python: str = sys.executable) -> dict[str, str]:
+    """Return the environment variables of a process that measures.
 
     The user's own settings stay, but for the allocator's, the number of threads and folders to import from.
 
@@ -264,23 +263,6 @@ class Watch:
     def stop(self) -> None:
         """Stop the watch."""
         self._timer.cancel()
-
-
-def completed(command: Sequence[str], env: Mapping[str, str], *, what: str) -> str:
-    """Run a whole command of Python's in a fresh process and return what it printed.
-
-    Args:
-        command: what follows the interpreter.
-        env: its environment.
-        what: what it is, for the error.
-
-    Raises:
-        NormsuiteError: it ended with an error; has the last line that it said.
-    """
-    done = subprocess.run([sys.executable, "-P", *command], env=dict(env), capture_output=True, text=True)
-    if done.returncode:
-        raise NormsuiteError(f"{what} ended with {last_words(done.returncode, done.stderr)}")
-    return done.stdout
 
 
 def last_words(code: int, said: str) -> str:

@@ -61,13 +61,13 @@ class _Plan:
         return self.call_s >= LONG_CALL_S
 
 
-def spinning_s(call: Callable[[], object], trials: int = 5) -> float:
+def spinning_s(call: Callable[[], object]) -> float:
     """Return for how many seconds to sleep until the threads that `call` woke sleep too.
 
-    That is half more than the most processor time that the process used while it slept; from 5 to 50 ms.
+    That is half more than the most processor time that the process used while it slept, of five times; from 5 to 50 ms.
     """
     burnt = 0.0
-    for _ in range(trials):
+    for _ in range(5):
         call()
         before = time.process_time()
         time.sleep(MOST_WAIT_S)

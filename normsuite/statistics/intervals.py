@@ -108,7 +108,7 @@ def ratio_interval(logs: Sequence[float] | np.ndarray, *, comparisons: int = 1, 
     return exponential(mean_interval(logs, 1 - alpha / comparisons))
 
 
-def geometric_mean_interval(logs: Sequence[Sequence[float]], *, comparisons: int = 1, alpha: float = 0.05) -> Interval:
+def geometric_mean_interval(logs: Sequence[Sequence[float]]) -> Interval:
     """Return the geometric mean over tasks of ratios, with an interval over processes as in `ratio_interval`.
 
     A process that lies far from the others in this mean is clipped (`clipped`).
@@ -120,4 +120,4 @@ def geometric_mean_interval(logs: Sequence[Sequence[float]], *, comparisons: int
         logs: for each task, one log ratio for each process, the same processes in the same order.
     """
     of_processes = np.mean(np.asarray(logs, dtype=float), axis=0)
-    return ratio_interval(clipped(of_processes), comparisons=comparisons, alpha=alpha)
+    return ratio_interval(clipped(of_processes))

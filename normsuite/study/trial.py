@@ -25,7 +25,7 @@ def of(target: Target, num_groups: int) -> None:
             or ends its process; the message names it.
     """
     job = {"target": target.as_dict(), "num_groups": num_groups, "folders": import_folders()}
-    with process.fresh(["-m", __name__], process.environment(1)) as one:
+    with process.fresh(["-m", __name__], process.variables(1)) as one:
         try:
             with closing(listening.heard(one, job, first_s=LIMIT_S, limit_s=LIMIT_S)) as messages:
                 message = next(messages, None)

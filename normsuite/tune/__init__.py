@@ -81,7 +81,7 @@ def tune(progress: Callable[[int, int], None] = lambda done, of: None, *, budget
     found, ended = _Found(), None
     progress(0, number)
     try:
-        command, environment = ["-m", f"{__name__}.worker"], process.environment(threads)
+        command, environment = ["-m", f"{__name__}.worker"], process.variables(threads)
         for message in listening.messages(command, job, environment, first_s=SILENT_S, limit_s=SILENT_S):
             if (pays := message.get("streaming")) is not None:
                 found.streaming = {way: tunings.NEVER if size is None else size for way, size in pays.items()}

@@ -27,7 +27,7 @@ which length it is measured at."""
 
 CHANNELS = ((1, 8), (12, 16), (32, 128))
 """The same for channels_last: how many channels lie side by side. Of 8 or fewer, the threads of torch's BatchNorm write
-to the same cache lines: on two threads of an Intel Xeon 6-167 its step then takes 6 to 14 times as long as the kernels',
+to the same cache lines: on two threads of an Intel Xeon 6-167 its step takes 6 to 14 times as long as the kernels',
 and of 16 channels 1.1 times."""
 
 ROW = ((1, 1),)

@@ -192,7 +192,7 @@ def _in_processes(job: Mapping[str, Any], count: int, failed: dict[str, str]) ->
                 raise ArgumentError(f"calls[{name!r}]", call, "has no import path that another process could use")
             calls[name] = path
     found: list[dict[str, list[float]]] = []
-    env = process.environment(torch.get_num_threads())
+    env = process.variables(torch.get_num_threads())
     while len(found) < count:
         number = len(found)
         part = {
@@ -244,7 +244,6 @@ def _listened(job: Mapping[str, Any], env: Mapping[str, str], failed: dict[str, 
 
 
 def _environment(device: str) -> dict[str, Any]:
-    from ..measure import device_clock, environment
+    from ..measure import environment
 
-    written = time.strftime("%Y-%m-%dT%H:%M:%S+00:00", time.gmtime())
-    return {**environment.on(device), **device_clock.environment(device), "written": written}
+    return {**environment.timed_on(device), "written": time.strftime("%Y-%m-%dT%H:%M:%S+00:00", time.gmtime())}

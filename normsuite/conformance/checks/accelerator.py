@@ -4,7 +4,6 @@ import torch
 
 from ..result import Finding
 from ..subject import NotApplicable, Subject
-from ..truth import INPUT, OUTPUT
 from . import check
 
 
@@ -15,7 +14,6 @@ def on_accelerator(subject: Subject) -> Finding:
     if there is None:
         raise NotApplicable("there is no accelerator here")
     moved = Subject(subject.target, subject.dtype, subject.shape, there.type)
-    mine, theirs = moved.errors(moved.built(), moved.input(), (OUTPUT, INPUT))
-    name = max(mine, key=lambda name: mine[name])
+    found = moved.compared(moved.built(), moved.input())
     subject.last = moved.last
-    return moved.judged(mine[name], theirs.get(name))
+    return found

@@ -9,7 +9,7 @@ from ...errors import one_line
 from ...targets.build import torch_beside
 from ..result import DIFFERS, OK, Finding
 from ..subject import NotApplicable, Subject
-from ..truth import INPUT, OUTPUT, OracleError
+from ..truth import OUTPUT, OracleError
 from . import check
 
 _RANK_5 = (3, 4, 5)
@@ -17,17 +17,12 @@ _RANK_5 = (3, 4, 5)
 
 def _in_layout(subject: Subject, laid: Callable[[Tensor], Tensor]) -> Finding | None:
     """Return a finding on output and gradient for an input in that layout of memory."""
-    built, x = subject.built(), laid(subject.input())
-    mine, theirs = subject.errors(built, x, (OUTPUT, INPUT))
-    name = max(mine, key=lambda name: mine[name])
-    return subject.judged(mine[name], theirs.get(name))
+    return subject.compared(subject.built(), laid(subject.input()))
 
 
 def _kept(subject: Subject, x: Tensor, layout: torch.memory_format, name: str) -> Finding | None:
     built = subject.built(shape=x.shape)
-    mine, theirs = subject.errors(built, x, (OUTPUT, INPUT))
-    worst = max(mine, key=lambda name: mine[name])
-    found = subject.judged(mine[worst], theirs.get(worst))
+    found = subject.compared(built, x)
     if found.status != OK:
         return found
     with torch.no_grad():
@@ -92,8 +87,7 @@ def expanded(subject: Subject) -> Finding | None:
     built, x = subject.built(), subject.input()
     x = x[:1].expand(x.shape)
     subject.remember(x)
-    mine, theirs = subject.errors(built, x, (OUTPUT,))
-    return subject.judged(mine[OUTPUT], theirs.get(OUTPUT))
+    return subject.compared(built, x, (OUTPUT,))
 
 
 @check(optional=True)
@@ -115,10 +109,7 @@ def one_sample(subject: Subject) -> Finding | None:
     if len(subject.shape) < 2 or (len(subject.shape) == 2 and spec is not None and "batch" in spec.axes):
         raise NotApplicable("takes no batch whose samples have more than one value")
     shape = (1, *subject.shape[1:])
-    built, x = subject.built(shape=shape), subject.input(shape=shape)
-    mine, theirs = subject.errors(built, x, (OUTPUT, INPUT))
-    name = max(mine, key=lambda name: mine[name])
-    return subject.judged(mine[name], theirs.get(name))
+    return subject.compared(subject.built(shape=shape), subject.input(shape=shape))
 
 
 @check()

@@ -10,7 +10,7 @@ from ...spec import NormSpec
 from ...targets.build import Built, torch_beside
 from ..result import DIFFERS, FAILS, Finding
 from ..subject import BOUND, NotApplicable, Subject
-from ..truth import INPUT, OUTPUT, array
+from ..truth import OUTPUT, array
 from . import check
 
 _CONDITION = 4.0
@@ -29,9 +29,7 @@ def _at(subject: Subject, mean: float) -> Finding:
     if 2 * mean > torch.finfo(subject.dtype).max:
         raise NotApplicable(f"{subject.dtype} does not hold such values".replace("torch.", ""))
     built, x = _without_bias(subject), subject.input(mean=mean)
-    mine, theirs = subject.errors(built, x, (OUTPUT, INPUT))
-    name = max(mine, key=lambda name: mine[name])
-    return subject.judged(mine[name], theirs.get(name), sound=BOUND + _CONDITION * _condition(built, x))
+    return subject.compared(built, x, sound=BOUND + _CONDITION * _condition(built, x))
 
 
 def _condition(built: Built, x: torch.Tensor) -> float:
@@ -100,8 +98,7 @@ def huge_values(subject: Subject) -> Finding:
 @check(each_dtype=True)
 def deviation_300(subject: Subject) -> Finding:
     """The output holds for inputs of deviation 300, whose squares overflow in float16."""
-    mine, theirs = subject.errors(_without_bias(subject), subject.input(scale=300.0), (OUTPUT,))
-    found = subject.judged(mine[OUTPUT], theirs.get(OUTPUT))
+    found = subject.compared(_without_bias(subject), subject.input(scale=300.0), (OUTPUT,))
     name = str(subject.dtype).removeprefix("torch.")
     if found.status != FAILS or name in subject.target.dtypes:
         return found
@@ -113,8 +110,7 @@ def constant_input(subject: Subject) -> Finding:
     """An input without any variance gives what float64 gives, and no NaN."""
     built, x = _without_bias(subject), torch.full_like(subject.input(), 3.0)
     subject.remember(x, mean=3.0, scale=0.0)
-    mine, theirs = subject.errors(built, x, (OUTPUT,))
-    return subject.judged(mine[OUTPUT], theirs.get(OUTPUT))
+    return subject.compared(built, x, (OUTPUT,))
 
 
 def _within_group(subject: Subject, value: float) -> Finding | None:

@@ -24,9 +24,6 @@ from . import Implementation, in_mode, written_out
 _NAME = re.compile(r"(?P<path>[\w.]+:[\w.]+)(?:\((?P<args>.*)\))?")
 _ROUNDING = 16
 
-_lacking: dict[tuple, tuple[str, ...]] = {}
-"""Which of weight and bias each target that was made in this process does not have."""
-
 IMPLEMENTATIONS = ()
 """Empty: a user's norms are named by the user."""
 
@@ -72,28 +69,28 @@ class TargetNorm(Implementation):
         if self.package is None:
             search_here()
         with unchanged() as changed:
-            call, lacking = self._prepared(task, given)
+            call = self._prepared(task, given)
         if changed:
             raise Unmeasurable(f"changes {changed[0]}")
-        _lacking[self._made_for(task)] = lacking
         return call
 
     def lacks(self, task):
         """Return which of "weight" and "bias" the target does not have; raises as `prepare`."""
-        if (key := self._made_for(task)) not in _lacking:
-            self.prepare(task, task.operands())
-        return _lacking[key]
+        if self.package is None:
+            search_here()
+        with unchanged():
+            built = self._built(task)
+        return tuple(role for role in ("weight", "bias") if built.tensor(role) is None)
 
-    def _made_for(self, task):
-        return self, task.spec.name, task.case, task.dtype, task.device
-
-    def _prepared(self, task, given):
+    def _built(self, task):
         target = replace(self.target, like=task.spec.name, num_groups=task.num_groups, activation=task.activation)
         try:
-            built = build(target, shape=task.case.shape, dtype=DTYPES[task.dtype], device=task.device)
+            return build(target, shape=task.case.shape, dtype=DTYPES[task.dtype], device=task.device)
         except ImportPathError as error:  # it is not there; what is there and cannot be made fails
             raise UnsupportedError("backend", self.name, str(error)) from error
-        lacking = tuple(role for role in ("weight", "bias") if built.tensor(role) is None)
+
+    def _prepared(self, task, given):
+        built = self._built(task)
         module = _with_eps(built)
         groups = _groups(built)
         if task.spec.groups == "given" and groups is not None and groups != task.num_groups:
@@ -108,7 +105,7 @@ class TargetNorm(Implementation):
                 buffer.copy_(values)
         x = given.input
         try_out(module, x)
-        return in_mode(task, replace(given, **own), _call(module, x)), lacking
+        return in_mode(task, replace(given, **own), _call(module, x))
 
 
 def _call(module: nn.Module, x: Tensor) -> Callable[[], Tensor]:
