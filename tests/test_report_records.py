@@ -243,7 +243,7 @@ def test_results_of_another_torch_are_not_pooled(source):
     asv_results.write(source / "asv" / "results", ["a" * 40, "b" * 40, "d" * 40], torch="2.15.0")
     found = collect(source)
     assert {m.torch for m in found.history} == {"2.15.0"}
-    assert {m.commit[0] for m in found.cost} == {"d"}
+    assert {m.result.commit[0] for m in found.cost} == {"d"}
     assert any("8 results of other machines" in n for n in found.notes)
 
 

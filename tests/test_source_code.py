@@ -139,7 +139,7 @@ def test_a_module_that_moves_leaves_the_method_of_the_gate(tmp_path, monkeypatch
     shutil.copytree(documents.ROOT / "normsuite", tmp_path / "normsuite")
     path = tmp_path / "normsuite" / "gate" / "worker.py"
     source = path.read_text(encoding="utf-8")
-    path.write_text(source.replace("from ..machine import", "from ..moved import"), encoding="utf-8")
+    path.write_text(source.replace("from ..errors import", "from ..moved import"), encoding="utf-8")
     assert path.read_text(encoding="utf-8") != source
     with monkeypatch.context() as patched:
         assert digests(tmp_path, patched)[1] == before

@@ -9,6 +9,7 @@ import shutil
 import stat
 import tempfile
 import time
+from collections.abc import Callable
 from contextlib import suppress
 from functools import cache
 from pathlib import Path
@@ -45,6 +46,34 @@ def folder(*names: str) -> Path | None:
             return found
     except OSError:
         return None
+
+
+def filled(folder: Path, is_whole: Callable[[], bool], fill: Callable[[Path], object]) -> Path:
+    """Return a folder that is whole: where it is not, another is filled beside it, and takes its name.
+
+    So no process finds half of it, and one that fills it at the same time does no harm.
+
+    Args:
+        folder: whatever lies there is replaced.
+        is_whole: returns whether it lies there as it should.
+        fill: makes the folder that it is given, and all in it; what it raises is raised.
+
+    Raises:
+        OSError: it cannot be written.
+    """
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    if not is_whole():
+        with tempfile.TemporaryDirectory(dir=folder.parent, prefix=".part-", ignore_cleanup_errors=True) as part:
+            made = Path(part) / "made"
+            fill(made)
+            if folder.exists():
+                folder.rename(Path(part) / "before")
+            try:
+                made.rename(folder)
+            except OSError:
+                if not is_whole():  # else another process was faster
+                    raise
+    return folder
 
 
 _writable: set[Path] = set()

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from .. import vocabulary
-from ..errors import ArgumentError, DataError, NormsuiteError, UnknownNameError, one_line
+from ..errors import ArgumentError, DataError, NormsuiteError, UnknownNameError, raised_as
 from ..machine import device as devices
 from ..measure import task as tasks
 from ..measure.cases import Case
@@ -150,12 +150,8 @@ def _provided(
         if name not in taken:
             raise ArgumentError(name, ", ".join(values), f"{project.cells} takes no {name}: use --only")
     further = {"modes": modes, "device": device, "everything": everything}
-    try:
+    with raised_as(lambda said: DataError(f"{FILE}: cells = {project.cells!r} fails: {said}"), NormsuiteError):
         found = list(provide(**chosen, **{name: value for name, value in further.items() if name in taken}))
-    except (NormsuiteError, KeyboardInterrupt):
-        raise
-    except BaseException as error:  # of the project's code
-        raise DataError(f"{FILE}: cells = {project.cells!r} fails: {one_line(error)}") from error
     for each in found:
         if not isinstance(each, Cell | Target):
             raise DataError(

@@ -368,22 +368,11 @@ def _run(command: str, folder: Path) -> subprocess.CompletedProcess[str]:
 
 
 def _kept(folder: Path, is_whole: Callable[[], bool], make: Callable[[Path], None]) -> Path:
-    """Return the folder of the cache; where it is not whole, it is made beside it and renamed."""
-    trees = folder.parent
+    """Return the folder of the cache, made where it is not whole."""
     try:
-        trees.mkdir(parents=True, exist_ok=True)
-        caches.forget(trees)
-        if not is_whole():
-            with tempfile.TemporaryDirectory(dir=trees, prefix=".part-", ignore_cleanup_errors=True) as part:
-                make(Path(part) / "tree")
-                if folder.exists():  # something of it is gone, or changed, since it was written
-                    folder.rename(Path(part) / "before")
-                try:
-                    (Path(part) / "tree").rename(folder)
-                except OSError:
-                    if not is_whole():  # else another gate was faster
-                        raise
+        caches.filled(folder, is_whole, make)
         caches.mark_as_used(folder)
+        caches.forget(folder.parent)  # those that were not used for long
     except OSError as error:
         raise OutputError(f"cannot export to {str(folder)!r} ({error.strerror or error})") from None
     return folder

@@ -5,10 +5,10 @@ Imports no torch. Lower is better in all of them: an error rate and not an accur
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from importlib.metadata import entry_points
+from importlib.metadata import EntryPoint, entry_points
 from typing import TYPE_CHECKING
 
-from ..errors import DataError, one_line
+from ..errors import DataError, raised_as
 
 if TYPE_CHECKING:
     from .workload import Subject
@@ -80,17 +80,16 @@ def _announced() -> dict[str, Metric]:
     Raises:
         DataError: an entry point that leads to no metric.
     """
-    found = {}
-    for entry in sorted(entry_points(group=ENTRY_POINTS), key=lambda entry: entry.name):
-        try:
-            metric = entry.load()
-        except KeyboardInterrupt:
-            raise
-        except BaseException as error:  # of another package's module
-            raise DataError(f"entry point {entry.name} = {entry.value}: {one_line(error)}") from None
-        if not isinstance(metric, Metric):
-            raise DataError(f"entry point {entry.name} = {entry.value}: is no Metric")
-        found[metric.name] = metric
+    entries = sorted(entry_points(group=ENTRY_POINTS), key=lambda entry: entry.name)
+    return {metric.name: metric for metric in map(_of, entries)}
+
+
+def _of(entry: EntryPoint) -> Metric:
+    where = f"entry point {entry.name} = {entry.value}"
+    with raised_as(lambda said: DataError(f"{where}: {said}")):
+        found = entry.load()
+    if not isinstance(found, Metric):
+        raise DataError(f"{where}: is no Metric")
     return found
 
 

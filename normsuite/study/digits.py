@@ -4,9 +4,6 @@ Torchvision takes a second to import, which is spent only where digits are read.
 """
 
 import hashlib
-import os
-import shutil
-import tempfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -93,12 +90,7 @@ def unpacked() -> Path:
 
     They are unpacked again where they are damaged.
     """
-    root = caches.folder_or_temporary() / "mnist"
-    try:
-        _check(root / "MNIST" / "raw", mnist.FILES)
-    except DataError:
-        _install(root, _unpack_into)
-    return root
+    return _install(caches.folder_or_temporary() / "mnist", Path("MNIST", "raw"), mnist.FILES, _unpack_into)
 
 
 def _unpack_into(root: Path) -> None:
@@ -114,12 +106,10 @@ def _unpack_into(root: Path) -> None:
 
 def _download_fashion_mnist() -> Path:
     """Return the folder of Fashion-MNIST, downloaded by torchvision into the user's cache if it is not there."""
-    root = caches.folder_or_temporary() / "fashion-mnist"
-    try:
-        _check(root / "FashionMNIST" / "raw", dict.fromkeys(mnist.FILES))
-    except DataError:
-        _install(root, lambda fresh: _reader("FashionMNIST")(fresh, download=True))
-    return root
+    root, files = caches.folder_or_temporary() / "fashion-mnist", dict.fromkeys(mnist.FILES)
+    return _install(
+        root, Path("FashionMNIST", "raw"), files, lambda fresh: _reader("FashionMNIST")(fresh, download=True)
+    )
 
 
 _SOURCES = {
@@ -128,26 +118,19 @@ _SOURCES = {
 }
 
 
-def _install(root: Path, fill: Callable[[Path], object]) -> None:
-    """Fill a folder beside `root` and give it that name, so that no other process finds half of it."""
-    fresh = None
-    try:
-        root.parent.mkdir(parents=True, exist_ok=True)
-        fresh = Path(tempfile.mkdtemp(dir=root.parent, prefix=f".{root.name}-"))
-        fill(fresh)
-        if root.exists():  # damaged: move it away first, since a folder replaces only an empty one
-            os.replace(root, tempfile.mkdtemp(dir=fresh.parent, prefix=f".{root.name}-old-"))
+def _install(root: Path, folder: Path, checksums: Mapping[str, str | None], fill: Callable[[Path], object]) -> Path:
+    """Return the folder of a dataset, filled where one of its files is missing or damaged."""
+
+    def is_whole() -> bool:
         try:
-            os.replace(fresh, root)
-        except OSError:
-            if not root.exists():  # otherwise another process was faster
-                raise
+            return bool(_check(root / folder, checksums))
+        except DataError:
+            return False
+
+    try:
+        return caches.filled(root, is_whole, fill)
     except (OSError, RuntimeError) as error:
         raise DataError(f"cannot prepare {str(root)!r} ({message_of(error)})") from None
-    finally:
-        for leftover in (fresh, *root.parent.glob(f".{root.name}-old-*")):
-            if leftover is not None:
-                shutil.rmtree(leftover, ignore_errors=True)
 
 
 def _check(folder: Path, checksums: Mapping[str, str | None]) -> list[str]:

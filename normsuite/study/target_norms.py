@@ -7,7 +7,7 @@ from dataclasses import replace
 import torch
 from torch import Tensor, nn
 
-from ..errors import ArgumentError, one_line
+from ..errors import ArgumentError, raised_as
 from ..spec import NO_NORM, NORMS
 from ..targets import arguments
 from ..targets.build import TargetError, made
@@ -69,16 +69,12 @@ def try_out(target: Target, channels: int, size: int, num_groups: int) -> None:
     """
     module = norm(target, channels, size, num_groups)
     x = torch.linspace(-1, 1, _BATCH * channels * size * size).reshape(_BATCH, channels, size, size).requires_grad_()
-    try:
+    with raised_as(lambda said: TargetError(f"{target.title} fails on {_BATCH}×{channels}×{size}×{size}: {said}")):
         y = module(x)
         kept = isinstance(y, Tensor) and (y.shape, y.dtype) == (x.shape, x.dtype)
         gradient = torch.autograd.grad(y.sum(), x)[0] if kept else None
         with torch.no_grad():
             module.eval()(x)
-    except KeyboardInterrupt:
-        raise
-    except BaseException as error:  # the user's code may raise anything
-        raise TargetError(f"{target.title} fails on {_BATCH}×{channels}×{size}×{size}: {one_line(error)}") from error
     if gradient is None:
         found = f"{tuple(y.shape)} {y.dtype}" if isinstance(y, Tensor) else type(y).__name__
         raise TargetError(f"{target.title} returns {found} for an input of {tuple(x.shape)} {x.dtype}")

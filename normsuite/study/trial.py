@@ -4,7 +4,7 @@ from contextlib import closing
 
 import torch
 
-from ..errors import NormsuiteError, one_line
+from ..errors import NormsuiteError, raised_as
 from ..measure import listening, process
 from ..measure.process_state import unchanged
 from ..targets.build import TargetError
@@ -53,7 +53,7 @@ def _work(job: dict, emit) -> None:
 
 
 def _try_all(target: Target, num_groups: int) -> None:
-    try:
+    with raised_as(lambda said: TargetError(f"{target.title} fails in the study's network: {said}"), NormsuiteError):
         for channels, size in dict.fromkeys(network.maps()):
             target_norms.try_out(target, channels, size, num_groups)
         made = network.build(target, seed=0, num_groups=num_groups)
@@ -61,10 +61,6 @@ def _try_all(target: Target, num_groups: int) -> None:
         images = torch.randn(2, 1, 28, 28)
         made(images).sum().backward()
         train.predict(made, images)
-    except (NormsuiteError, KeyboardInterrupt):
-        raise
-    except BaseException as error:  # of a user's code
-        raise TargetError(f"{target.title} fails in the study's network: {one_line(error)}") from error
 
 
 if __name__ == "__main__":

@@ -3,7 +3,7 @@
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 
-from ..errors import ArgumentError, DataError, one_line
+from ..errors import ArgumentError, DataError, raised_as
 from .configuration import find_project
 from .target import Target
 
@@ -37,12 +37,8 @@ def all_by_name(folder: Path) -> dict[str, Target]:
 
 
 def _of(entry: EntryPoint) -> list[Target]:
-    try:
+    with raised_as(lambda said: DataError(f"entry point {entry.name} = {entry.value}: {said}")):
         found = entry.load()
-    except KeyboardInterrupt:
-        raise
-    except BaseException as error:  # of an installed package
-        raise DataError(f"entry point {entry.name} = {entry.value}: {one_line(error)}") from None
     try:
         if isinstance(found, list | tuple):
             return [target if isinstance(target, Target) else Target(target) for target in found]

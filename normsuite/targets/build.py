@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from ..errors import ArgumentError, NormsuiteError, one_line
+from ..errors import ArgumentError, NormsuiteError, one_line, raised_as
 from ..spec import NormSpec
 from . import arguments
 from .target import Target
@@ -235,12 +235,8 @@ def _module(target: Target, shape: Sequence[int]) -> tuple[nn.Module, bool]:
     args, kwargs = arguments.of_constructor(
         made, target.args, target.kwargs, title=title, fill=arguments.sizes(target.spec, shape, target.num_groups)
     )
-    try:
+    with raised_as(lambda said: TargetError(f"{title} cannot be made: {said}")):
         result = made(*args, **kwargs)
-    except KeyboardInterrupt:
-        raise
-    except BaseException as error:  # of a user's constructor
-        raise TargetError(f"{title} cannot be made: {one_line(error)}") from error
     if isinstance(result, nn.Module):
         return result, False
     if callable(result) and not isinstance(result, type):

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from ..errors import ArgumentError, one_line
+from ..errors import ArgumentError, one_line, raised_as
 
 _PATH = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*:[^\W\d]\w*(\.[^\W\d]\w*)*")
 SIDES = "base", "head"
@@ -49,12 +49,8 @@ def load(argument: str, path: str) -> object:
         ImportPathError: the module cannot be imported, for whatever reason, or has no such name.
     """
     module_name, _, names = check_path(argument, path).partition(":")
-    try:
+    with raised_as(lambda said: ImportPathError(argument, path, f"{module_name} cannot be imported: {said}")):
         found = importlib.import_module(module_name)
-    except KeyboardInterrupt:
-        raise
-    except BaseException as error:  # importing runs a user's code, which may raise anything
-        raise ImportPathError(argument, path, f"{module_name} cannot be imported: {one_line(error)}") from error
     for name in names.split("."):
         try:
             found = getattr(found, name)

@@ -10,7 +10,7 @@ from types import CodeType
 from typing import Any
 
 from ..conventions.defaults import COMPARE_SECONDS, SAME_WITHIN
-from ..errors import ArgumentError, NormsuiteError, one_line
+from ..errors import ArgumentError, NormsuiteError, one_line, raised_as
 from ..measure import listening, process
 from ..targets.loading import check_path, import_folders, load, path_of, search_here
 from .result import Result
@@ -165,12 +165,8 @@ def _callables(calls: Mapping[str, Any], setup: str | None) -> dict[str, Any]:
             search_here()
         return {name: load(f"calls[{name!r}]", c) if isinstance(c, str) else c for name, c in calls.items()}
     names: dict[str, object] = {}
-    try:
+    with raised_as(lambda said: NormsuiteError(f"setup fails: {said}")):
         exec(_code("setup", setup), names)
-    except KeyboardInterrupt:
-        raise
-    except BaseException as error:  # of a user's code
-        raise NormsuiteError(f"setup fails: {one_line(error)}") from error
     made = {}
     for name, statement in calls.items():
         # In a function, so that names are looked up as in a program; setup's are its globals.
