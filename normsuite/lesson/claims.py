@@ -9,7 +9,7 @@ is undecided. A claim is contradicted if one of its relations is, supported if a
 """
 
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from math import isfinite
 from statistics import fmean, median
@@ -128,11 +128,34 @@ def any_collapsed(runs: Iterable[dict]) -> bool:
     return any(float(run["epochs"][-1]["test_accuracy"]) < COLLAPSED for run in runs)
 
 
+def runs_of(records: Iterable[dict]) -> dict[str, dict[int, dict]]:
+    """Return the samples of runs by norm and seed, norms in the order of the records."""
+    found: dict[str, dict[int, dict]] = {}
+    for record in records:
+        found.setdefault(record["case"]["norm"], {})[record["case"]["seed"]] = record["samples"]
+    return found
+
+
+def over_seeds(
+    metric: StudyMetric, left: Mapping[int, dict], right: Mapping[int, dict], confidence: float = CONFIDENCE
+) -> tuple[int, Paired] | None:
+    """Return how many seeds two norms have in common, and their difference over these; None where it has no interval.
+
+    Args:
+        metric: of which.
+        left, right: samples of the runs by seed.
+        confidence: of the difference's interval.
+    """
+    seeds = sorted(left.keys() & right.keys())
+    lefts, rights = (metric.of_all(of_norm[seed] for seed in seeds) for of_norm in (left, right))
+    if len(seeds) < 2 or lefts is None or rights is None:
+        return None
+    return len(seeds), paired(lefts, rights, margin=metric.margin, confidence=confidence)
+
+
 def judge(records: Iterable[dict]) -> list[Judged]:
     """Judge every claim of the document by the records of one study: equal settings but for norm and seed."""
-    runs: dict[str, dict[int, dict]] = {}
-    for record in records:
-        runs.setdefault(record["case"]["norm"], {})[record["case"]["seed"]] = record["samples"]
+    runs = runs_of(records)
     relations = {claim.key: [r for relation in claim.relations for r in _expand(relation)] for claim in document.CLAIMS}
     found = _findings(list(dict.fromkeys(r for of_claim in relations.values() for r in of_claim)), runs)
     judged = []
@@ -151,7 +174,9 @@ def _findings(relations: Sequence[document.Relation], runs: dict[str, dict[int, 
     """Return the finding on each relation; those that are one comparison count once in the correction."""
     together = len({_same(relation) for relation in relations})
     confidence = 1 - (1 - CONFIDENCE) / max(1, together)
-    of_all = {relation: _paired(relation, runs, confidence) for relation in relations}
+    of_all = {
+        r: over_seeds(METRICS[r.metric], runs.get(r.left, {}), runs.get(r.right, {}), confidence) for r in relations
+    }
     measured = {relation: found for relation, found in of_all.items() if found is not None}
     distinct = {_same(relation): relation for relation in measured}
     p = {test: _corrected(test, distinct, measured, together) for test in TESTS}
@@ -170,19 +195,6 @@ def _findings(relations: Sequence[document.Relation], runs: dict[str, dict[int, 
         verdict = _verdict(relation.expected, difference, tests) if adjusted < 1 - CONFIDENCE else UNDECIDED
         findings[relation] = Finding(relation, count, difference, verdict, tuple(tests), adjusted)
     return findings
-
-
-def _paired(
-    relation: document.Relation, runs: dict[str, dict[int, dict]], confidence: float
-) -> tuple[int, Paired] | None:
-    """Return how many seeds two norms have in common, and their difference over these."""
-    left, right = runs.get(relation.left, {}), runs.get(relation.right, {})
-    metric = METRICS[relation.metric]
-    seeds = sorted(left.keys() & right.keys())
-    lefts, rights = (metric.of_all(of_norm[seed] for seed in seeds) for of_norm in (left, right))
-    if len(seeds) < 2 or lefts is None or rights is None:
-        return None
-    return len(seeds), paired(lefts, rights, margin=metric.margin, confidence=confidence)
 
 
 def _corrected(test: str, distinct: dict, measured: dict, together: int) -> dict:

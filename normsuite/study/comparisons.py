@@ -11,10 +11,10 @@ from dataclasses import dataclass, replace
 from itertools import combinations
 from statistics import NormalDist
 
-from ..lesson.claims import METRICS, any_collapsed
+from ..lesson.claims import METRICS, any_collapsed, over_seeds, runs_of
 from ..presentation.table import GOOD
 from ..spec import NO_NORM, NORMS
-from ..statistics import CONFIDENCE, POWER, TESTS, Paired, decisive, detectable_effect, holm, paired, survival
+from ..statistics import CONFIDENCE, POWER, TESTS, Paired, decisive, detectable_effect, holm, survival
 from ..statistics.differences import SIGN_FLIP
 
 VERDICTS = HIGHER, LOWER, EQUIVALENT, UNDECIDED = "higher", "lower", "equivalent", "undecided"
@@ -72,10 +72,8 @@ class Reaching:
 def by_norm(records: Iterable[dict]) -> dict[str, dict[int, dict]]:
     """Return the samples of the runs by norm and seed, "none" first."""
     records = list(records)
-    found: dict[str, dict[int, dict]] = {}
-    for record in records:
-        found.setdefault(record["case"]["norm"], {})[record["case"]["seed"]] = record["samples"]
-    return {name: found[name] for name in norms_of(records) if name in found}
+    found = runs_of(records)
+    return {name: found[name] for name in norms_of(records)}
 
 
 def norms_of(records: Iterable[dict]) -> list[str]:
@@ -90,11 +88,9 @@ def pairs(records: Sequence[dict], metrics: Iterable[str] = tuple(METRICS)) -> l
     for name, metric in ((name, METRICS[name]) for name in metrics):
         measured = []
         for left, right in combinations(runs, 2):
-            seeds = sorted(runs[left].keys() & runs[right].keys())
-            lefts, rights = (metric.of_all(runs[norm][seed] for seed in seeds) for norm in (left, right))
-            if len(seeds) >= 2 and lefts is not None and rights is not None:
+            if (both_have := over_seeds(metric, runs[left], runs[right])) is not None:
                 fell = any_collapsed([*runs[left].values(), *runs[right].values()])
-                measured.append((left, right, len(seeds), paired(lefts, rights, margin=metric.margin), fell))
+                measured.append((left, right, *both_have, fell))
         p, p_equivalent = (corrected([getattr(row[3], of) for row in measured]) for of in ("p", "p_equivalent"))
         # One set of tests for all pairs: with a set for each, a false verdict could come from either.
         fewest = min((row[2] for row in measured), default=0)
