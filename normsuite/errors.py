@@ -1,7 +1,6 @@
 """The errors that normsuite raises: one line each, naming the argument and its value."""
 
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable
 from difflib import get_close_matches
 
 _SHOWN = 200
@@ -18,23 +17,6 @@ def one_line(error: BaseException) -> str:
 def message_of(error: BaseException) -> str:
     """Return an error's message in one line, or its type's name where it has none."""
     return " ".join(str(error).split()) or type(error).__name__
-
-
-@contextmanager
-def raised_as(make: Callable[[str], Exception], *passed: type[BaseException]) -> Iterator[None]:
-    """Raise what others' code raises in the block, SystemExit too, as an error that is made of it in one line.
-
-    Args:
-        make: returns the error.
-        passed: exceptions that go on as they are, as KeyboardInterrupt does.
-    """
-    going_on: tuple[type[BaseException], ...] = (KeyboardInterrupt, *passed)
-    try:
-        yield
-    except going_on:
-        raise
-    except BaseException as error:
-        raise make(one_line(error)) from error
 
 
 def _shown(value: object) -> str:

@@ -391,7 +391,5 @@ def make(
 
 
 def _check_rank(input: torch.Tensor, lowest: int) -> None:
-    if not isinstance(input, torch.Tensor):
-        raise ArgumentError("input", type(input).__name__, "must be a torch.Tensor")
     if not lowest <= input.dim() <= 5:
         raise ShapeError("input.shape", tuple(input.shape), f"must have from {lowest} to 5 dimensions")

@@ -5,13 +5,24 @@ from typing import Any
 import torch
 from torch import nn
 from torch.fx import Proxy
+from torch.overrides import has_torch_function
+
+from .errors import ArgumentError
 
 _OURS = f"{__package__}.modules"
 
 
 def is_part(module: nn.Module, input: object) -> bool:
-    """Return whether torch.fx traces a model that has the module; traced by itself, its function is recorded."""
-    return isinstance(input, Proxy) and getattr(input.tracer, "root", module) is not module
+    """Return whether torch.fx traces a model that has the module; traced by itself, its function is recorded.
+
+    Raises:
+        ArgumentError: the input is neither a tensor nor an object that stands for one.
+    """
+    if isinstance(input, Proxy):
+        return getattr(input.tracer, "root", module) is not module
+    if not isinstance(input, torch.Tensor) and not has_torch_function((input,)):
+        raise ArgumentError("input", type(input).__name__, "must be a torch.Tensor")
+    return False
 
 
 def node(module: nn.Module, input: Any) -> torch.Tensor:

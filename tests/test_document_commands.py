@@ -47,6 +47,8 @@ NOT_RUN = {
     r"normsuite bench --device cuda .*": "needs a device",
     r"python -m tools\.processor_table .*": "measures for half an hour: test_tuning.py",
     r"python -m tools\.compact .*": "test_compact.py",
+    r"python -m tools\.bench_summary .*": "test_bench_summary_tool.py",
+    r"normsuite bench --backend .* --processes 4 .*": "measures for ten minutes: test_bench_processes.py",
 }
 """Lines that are not run here, by pattern, and why or where."""
 

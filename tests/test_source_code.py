@@ -146,7 +146,7 @@ def test_a_module_that_moves_leaves_the_method_of_the_gate(tmp_path, monkeypatch
 
 
 HELPING = {
-    *("errors", "machine/device", "machine/extras", "vocabulary"),
+    *("conventions/raised", "errors", "machine/device", "machine/extras", "vocabulary"),
     *("files/caches", "files/reading", "files/writing"),
 }
 """Modules that training imports and numbers do not depend on: files, messages, names."""

@@ -5,7 +5,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from .. import vocabulary
-from ..errors import ArgumentError, DataError, NormsuiteError, UnknownNameError, raised_as
+from ..conventions.raised import raised_as
+from ..errors import ArgumentError, DataError, NormsuiteError, UnknownNameError
 from ..machine import device as devices
 from ..measure import task as tasks
 from ..measure.cases import Case

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from importlib.metadata import EntryPoint, entry_points
 from typing import TYPE_CHECKING
 
-from ..errors import DataError, raised_as
+from ..conventions.raised import raised_as
+from ..errors import DataError
 
 if TYPE_CHECKING:
     from .workload import Subject

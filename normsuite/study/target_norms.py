@@ -7,7 +7,8 @@ from dataclasses import replace
 import torch
 from torch import Tensor, nn
 
-from ..errors import ArgumentError, raised_as
+from ..conventions.raised import raised_as
+from ..errors import ArgumentError
 from ..spec import NO_NORM, NORMS
 from ..targets import arguments
 from ..targets.build import TargetError, made

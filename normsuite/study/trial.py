@@ -4,7 +4,8 @@ from contextlib import closing
 
 import torch
 
-from ..errors import NormsuiteError, raised_as
+from ..conventions.raised import raised_as
+from ..errors import NormsuiteError
 from ..measure import listening, process
 from ..measure.process_state import unchanged
 from ..targets.build import TargetError

@@ -3,7 +3,8 @@
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 
-from ..errors import ArgumentError, DataError, raised_as
+from ..conventions.raised import raised_as
+from ..errors import ArgumentError, DataError
 from .configuration import find_project
 from .target import Target
 

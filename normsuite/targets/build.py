@@ -12,7 +12,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from ..errors import ArgumentError, NormsuiteError, one_line, raised_as
+from ..conventions.raised import raised_as
+from ..errors import ArgumentError, NormsuiteError, one_line
 from ..spec import NormSpec
 from . import arguments
 from .target import Target

@@ -7,7 +7,8 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from ..errors import ArgumentError, one_line, raised_as
+from ..conventions.raised import raised_as
+from ..errors import ArgumentError, one_line
 
 _PATH = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*:[^\W\d]\w*(\.[^\W\d]\w*)*")
 SIDES = "base", "head"

@@ -10,7 +10,8 @@ from types import CodeType
 from typing import Any
 
 from ..conventions.defaults import COMPARE_SECONDS, SAME_WITHIN
-from ..errors import ArgumentError, NormsuiteError, one_line, raised_as
+from ..conventions.raised import raised_as
+from ..errors import ArgumentError, NormsuiteError, one_line
 from ..measure import listening, process
 from ..targets.loading import check_path, import_folders, load, path_of, search_here
 from .result import Result
